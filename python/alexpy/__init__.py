@@ -1,0 +1,57 @@
+"""An embedded, durable, ordered store of int64 keys and byte values, with a learned index.
+
+    >>> import alexpy, tempfile
+    >>> with alexpy.open(tempfile.mkdtemp()) as store:
+    ...     store[20130704] = b"fireworks"
+    ...     store.floor(20131231)
+    (20130704, b'fireworks')
+
+`open` makes or opens a `Store` in a directory; `AlexIndex` is the index alone, in memory. This module only
+names what is public: no logic, and nothing that the command line alone needs.
+"""
+
+import warnings as _warnings
+
+from ._alexpy import build_info
+from ._index import AlexIndex
+from ._store import Stats, Store, WriteBatch, open  # noqa: A004 - `alexpy.open` is the public name
+from .config import Config
+from .errors import (
+    AlexError,
+    ClosedError,
+    CorruptionError,
+    ForkedError,
+    FormatError,
+    LockedError,
+    PoisonedError,
+    ReadOnlyError,
+)
+
+__all__ = [
+    "AlexError",
+    "AlexIndex",
+    "ClosedError",
+    "Config",
+    "CorruptionError",
+    "ForkedError",
+    "FormatError",
+    "LockedError",
+    "PoisonedError",
+    "ReadOnlyError",
+    "Stats",
+    "Store",
+    "WriteBatch",
+    "__version__",
+    "build_info",
+    "open",
+]
+
+__version__: str = build_info()["version"]
+
+if build_info()["profile"] == "debug":
+    _warnings.warn(
+        "alexpy was built for debugging and is many times slower than a release build; "
+        "build it with `maturin develop --release` or `make wheel`",
+        RuntimeWarning,
+        stacklevel=2,
+    )

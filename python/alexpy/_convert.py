@@ -1,0 +1,217 @@
+"""Arrays of every kind, brought to the few forms that the extension module reads.
+
+The extension module handles what is common without coming here: native contiguous int64 keys, lists and
+tuples, `bytes`. What reaches this module is every other array: integer widths, byte orders, strides, objects
+with `__array__`, Arrow. It knows shapes and types, and nothing about stores. Costs are O(n): a copy of the
+keys where their memory is not native contiguous int64, of the values where their rows are not contiguous.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_INT64_MAX = 2**63 - 1
+
+# What an array of the wrong kind is, and what its owner can do about it.
+_NOT_INTEGERS = {
+    "f": "floats: convert them with .astype('int64') if no fraction can be lost",
+    "c": "complex numbers",
+    "b": "booleans: .astype('int64') makes 0 and 1 of them",
+    "M": "dates: .astype('datetime64[us]').astype('int64') makes microseconds of them",
+    "m": "time spans: .astype('timedelta64[us]').astype('int64') makes microseconds of them",
+    "S": "byte strings: .astype('int64') reads integers from them",
+    "U": "text: .astype('int64') reads integers from it",
+    "T": "text: .astype('int64') reads integers from it",
+    "V": "records: pick one integer field of them",
+}
+
+
+def integers(keys: Any, name: str) -> NDArray[np.int64] | None:
+    """Return `keys` as a contiguous int64 array, or None where they are to be read element by element.
+
+    `name` is the argument's name in messages: "keys" or "values".
+
+    Raises:
+        TypeError: they are an array of something else than integers, text or bytes.
+        ValueError: they are an array that is not one-dimensional.
+        OverflowError: an unsigned integer is above 2**63-1.
+
+    Example:
+        >>> integers(np.array([1, 2], dtype=">u2"), "keys")
+        array([1, 2])
+        >>> integers(iter([1, 2]), "keys") is None
+        True
+
+    """
+    if isinstance(keys, (str, bytes, bytearray)):
+        raise TypeError(
+            f"{name} must be an array or iterable of integers, not {type(keys).__name__}; "
+            "numpy.frombuffer reads integers from bytes"
+        )
+    arrow = _arrow(keys)
+    if arrow is not None:
+        return _int64(_arrow_integers(arrow, name), name)
+    array = _array(keys, name)
+    return None if array is None else _int64(array, name)
+
+
+def values(items: Any) -> list[Any] | tuple[NDArray[np.uint8], int, int] | tuple[NDArray[Any], ...] | None:
+    """Return the values of a batch in a form that the extension module reads.
+
+    A list of values; or rows, as (memory, bytes in a row, rows); or spans, as (memory, int64 offsets); or
+    None where `items` is to be iterated.
+
+    Raises:
+        TypeError: `items` is a single value, text, unordered, or an array of something without raw memory.
+
+    Example:
+        >>> values(np.array([[1, 2], [3, 4]], dtype="u1"))
+        (array([1, 2, 3, 4], dtype=uint8), 2, 2)
+
+    """
+    if isinstance(items, (bytes, bytearray)) or (
+        isinstance(items, memoryview) and items.ndim <= 1 and items.itemsize == 1
+    ):
+        raise TypeError(f"values is a single {type(items).__name__}; give one value for each key")
+    if isinstance(items, str):
+        raise TypeError("values is a str; give one bytes-like value for each key")
+    if isinstance(items, (Mapping, set, frozenset)):
+        raise TypeError(f"values is a {type(items).__name__}, which pairs no value with a key; give a list")
+    arrow = _arrow(items)
+    if arrow is not None:
+        return _spans(arrow)
+    array = _array(items, "values")
+    return None if array is None else _rows(array)
+
+
+def raw(value: Any) -> bytes | None:
+    """Return the memory of an array that NumPy does not export as a buffer (dates), None for anything else.
+
+    Raises:
+        BufferError: the array is not C-contiguous.
+
+    Example:
+        >>> raw(np.array(["1970-01-02"], dtype="M8[D]"))[0]
+        1
+
+    """
+    if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.hasobject or value.dtype.kind == "T":
+        return None
+    if not value.flags.c_contiguous:
+        raise BufferError("the value is not C-contiguous; store a copy, as numpy.ascontiguousarray makes it")
+    return value.tobytes()
+
+
+def _array(items: Any, name: str) -> NDArray[Any] | None:
+    """View `items` as a NumPy array without interpreting its elements, or None if it is not an array."""
+    if isinstance(items, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; .compressed() keeps what is not masked")
+    if not (isinstance(items, np.ndarray) or hasattr(items, "__array__")):
+        try:
+            items = memoryview(items)
+        except TypeError:
+            return None
+    nulls = getattr(items, "null_count", 0)
+    if callable(nulls):
+        nulls = nulls()
+    if nulls:
+        raise TypeError(f"{name} has {nulls} nulls; drop or fill them first")
+    return np.asarray(items)
+
+
+def _int64(array: NDArray[Any], name: str) -> NDArray[np.int64] | None:
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be one-dimensional, not of shape {array.shape}")
+    kind = array.dtype.kind
+    if kind == "O":
+        return None
+    if kind not in "iu":
+        raise TypeError(
+            f"{name} must be integers, and this array of {array.dtype} holds {_NOT_INTEGERS.get(kind, 'none')}"
+        )
+    if kind == "u" and array.dtype.itemsize == 8:  # noqa: PLR2004 - the one width that int64 does not hold
+        above = array > _INT64_MAX
+        if above.any():
+            position = int(above.argmax())
+            raise OverflowError(
+                f"{name}[{position}] is {array[position]}, outside int64 (-2**63 to 2**63-1)"
+            )
+    return np.require(array, np.int64, ["C", "A"])
+
+
+def _rows(array: NDArray[Any]) -> list[Any] | tuple[NDArray[np.uint8], int, int]:
+    if array.ndim == 0:
+        raise TypeError("values is a single number or record; give an array whose first axis is the keys")
+    if array.dtype.kind == "O" and array.ndim == 1:
+        items: list[Any] = array.tolist()
+        return items
+    if array.dtype.hasobject:
+        raise TypeError(f"values is an array of {array.dtype}, which holds Python objects, not raw memory")
+    if array.dtype.kind in "UT":
+        raise TypeError("values is an array of text; encode it, for instance with numpy.char.encode")
+    width = array.dtype.itemsize * math.prod(array.shape[1:])
+    if width == 0 or array.size == 0:
+        memory = np.empty(0, np.uint8)
+    else:
+        memory = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return memory, width, len(array)
+
+
+def _arrow(items: Any) -> Any | None:
+    """Return `items` as one pyarrow array if it is an Arrow array and pyarrow is there, else None."""
+    chunked = hasattr(items, "__arrow_c_stream__") and (
+        not hasattr(items, "__array__") or type(items).__module__.partition(".")[0] == "pyarrow"
+    )
+    if not chunked and not hasattr(items, "__arrow_c_array__"):
+        return None
+    try:
+        pyarrow = importlib.import_module("pyarrow")
+    except ImportError:
+        return None
+    if not chunked:
+        return pyarrow.array(items)
+    chunks = pyarrow.chunked_array(items)
+    return chunks.combine_chunks() if chunks.num_chunks else pyarrow.array([], chunks.type)
+
+
+def _arrow_integers(array: Any, name: str) -> NDArray[Any]:
+    _refuse_nulls(array, name)
+    types = importlib.import_module("pyarrow.types")
+    if not types.is_integer(array.type):
+        raise TypeError(f"{name} must be integers, and this Arrow array holds {array.type}")
+    numbers: NDArray[Any] = array.to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def _spans(array: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    _refuse_nulls(array, "values")
+    pyarrow = importlib.import_module("pyarrow")
+    types = importlib.import_module("pyarrow.types")
+    if types.is_fixed_size_binary(array.type) or str(array.type) == "binary_view":
+        array = array.cast(pyarrow.large_binary())
+    if types.is_binary(array.type):
+        width: type[np.int32 | np.int64] = np.int32
+    elif types.is_large_binary(array.type):
+        width = np.int64
+    else:
+        raise TypeError(
+            f"values is an Arrow array of {array.type}; cast text to binary, and give numbers as a NumPy array"
+        )
+    _, offsets, memory = array.buffers()
+    if len(array) == 0 or offsets is None:
+        return np.empty(0, np.uint8), np.zeros(1, np.int64)
+    ends = np.frombuffer(offsets, width)[array.offset : array.offset + len(array) + 1]
+    data = np.empty(0, np.uint8) if memory is None else np.frombuffer(memory, np.uint8)
+    return data, np.require(ends, np.int64, ["C", "A"])
+
+
+def _refuse_nulls(array: Any, name: str) -> None:
+    if array.null_count:
+        position = array.is_null().index(True).as_py()  # noqa: FBT003 - the value looked for
+        raise TypeError(f"{name}[{position}] is null; drop or fill nulls first")

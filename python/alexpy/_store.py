@@ -1,0 +1,340 @@
+"""`Store`: the Python-shaped half of a store, on top of the native class.
+
+Calls that reach the engine are native methods (`_alexpy.Store`), so a subclass costs them nothing. Here are the
+parts that Python code expects of a mapping, and `open`. No engine logic.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MutableMapping, ValuesView
+from dataclasses import dataclass
+from itertools import starmap
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
+
+from . import _alexpy
+from ._alexpy import WriteBatch
+from .config import Config
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ._alexpy import Value
+
+__all__ = ["Stats", "Store", "WriteBatch", "open"]
+
+_T = TypeVar("_T")
+_MISSING: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Figures of a store at one moment; what `Store.stats` returns.
+
+    Example:
+        >>> s[1] = b"one"
+        >>> s.stats().keys
+        1
+
+    """
+
+    keys: int
+    """Keys in the store."""
+    live_bytes: int
+    """Bytes of records that hold the current value of a key."""
+    dead_bytes: int
+    """Bytes of records that were overwritten or deleted."""
+    disk_bytes: int
+    """Bytes that the store's files take on disk, reserved space included."""
+    segments: int
+    """Files of the log."""
+    tail_bytes: int
+    """Bytes of log that opening would replay."""
+    index_bytes: int
+    """Bytes of memory of the index."""
+    index_height: int
+    """Nodes on the longest path from the root of the index to a leaf."""
+    last_seq: int
+    """Sequence number of the last commit."""
+    durable_seq: int
+    """Highest sequence number that is safe on the device."""
+    last_sync_seconds: float | None
+    """Seconds that the last device flush took; None before the first."""
+    dropped_bytes: int
+    """Bytes of unfinished or unflushed commits that opening dropped."""
+    write_mode: str
+    """How commits reach the log: "mmap" or "pwrite"."""
+
+
+class Store(_alexpy.Store):
+    """A durable mapping of int64 keys to bytes, ordered by key, in a directory; `alexpy.open` makes them.
+
+    A `MutableMapping[int, bytes]`: what a dict does, this does, and every write survives a kill of the
+    process. Keys are what `operator.index` takes, within int64; values are bytes or any other contiguous buffer
+    and come back as bytes. Iteration is in key order, over the store as it was when the iterator was made.
+    All methods may be called from many threads.
+
+    In the examples `s` is an open, empty store.
+
+    Example:
+        >>> s[20] = b"twenty"
+        >>> s[10] = b"ten"
+        >>> list(s.items())
+        [(10, b'ten'), (20, b'twenty')]
+        >>> s.floor(15)
+        (10, b'ten')
+
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        # Registered as a MutableMapping at run time, below: an ABC as a real base would give the native
+        # class a metaclass and a dictionary.
+        def __getitem__(self, key: int) -> bytes: ...
+
+    @overload
+    def pop(self, key: int) -> bytes: ...
+    @overload
+    def pop(self, key: int, default: _T) -> bytes | _T: ...
+    def pop(self, key: int, default: object = _MISSING) -> object:
+        """Remove `key` and return its value, or `default` where the key is not there.
+
+        One commit: no two threads get the same value. O(1).
+
+        Raises:
+            KeyError: the key is not there and no default was given.
+
+        Example:
+            >>> s[1] = b"one"
+            >>> s.pop(1), s.pop(1, None)
+            (b'one', None)
+
+        """
+        value = self._take(key)
+        if value is not None:
+            return value
+        if default is _MISSING:
+            raise KeyError(key)
+        return default
+
+    def update(
+        self, other: Mapping[int, Value] | Iterable[tuple[int, Value]] = (), /, *, sync: bool = False
+    ) -> None:
+        """Store every item of a mapping or of an iterable of (key, value), in one atomic batch.
+
+        The last duplicate of a key wins. With `sync=True` it returns once everything is safe on the device.
+        O(bytes). Raises as `put_many`; nothing is written then.
+
+        Example:
+            >>> s.update({1: b"one", 2: b"two"})
+            >>> len(s)
+            2
+
+        """
+        keys: list[int] = []
+        values: list[Value] = []
+        for key, value in _pairs(other):
+            keys.append(key)
+            values.append(value)
+        self.put_many(keys, values, sync=sync)
+
+    def keys(self) -> KeysView[int]:
+        """Return a view of the keys, ascending; O(1).
+
+        Example:
+            >>> s.update({2: b"two", 1: b"one"})
+            >>> list(s.keys()), 2 in s.keys()
+            ([1, 2], True)
+
+        """
+        return _Keys(self)  # type: ignore[arg-type]
+
+    def values(self) -> ValuesView[bytes]:
+        """Return a view of the values, in the order of their keys; O(1).
+
+        Example:
+            >>> s.update({2: b"two", 1: b"one"})
+            >>> list(s.values())
+            [b'one', b'two']
+
+        """
+        return _Values(self)  # type: ignore[arg-type]
+
+    def items(self) -> ItemsView[int, bytes]:
+        """Return a view of the (key, value) pairs, in key order; O(1).
+
+        Example:
+            >>> s.update({2: b"two", 1: b"one"})
+            >>> list(s.items())
+            [(1, b'one'), (2, b'two')]
+
+        """
+        return _Items(self)  # type: ignore[arg-type]
+
+    def stats(self) -> Stats:
+        """Return the figures of this moment; O(segments).
+
+        Raises:
+            ClosedError: the store is closed.
+
+        Example:
+            >>> s.stats().keys
+            0
+
+        """
+        return Stats(**self._stats())
+
+    def __eq__(self, other: object) -> bool:
+        """Whether `other` is a mapping with the same items; streams both, O(bytes)."""
+        if self is other:
+            return True
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        if len(self) != len(other):
+            return False
+        if isinstance(other, Store):
+            return all(starmap(_same, zip(self.scan(), other.scan(), strict=False)))
+        return all(key in other and other[key] == value for key, value in self.scan())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __enter__(self) -> Self:
+        """Return the store."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        """Close the store; what was committed stays, also when the block raised."""
+        self.close()
+
+    def __del__(self) -> None:
+        """Close a store that was forgotten, and say so."""
+        if self.closed:
+            return
+        warnings.warn(
+            f"store {os.fspath(self.path)!r} was not closed; use `with` or close()",
+            ResourceWarning,
+            stacklevel=2,
+            source=self,
+        )
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle a read-only store as its path and options: it is opened again where it is unpickled."""
+        if not self.read_only:
+            raise TypeError("a store open for writing cannot be pickled; open it with read_only=True")
+        return _reopen, (os.fspath(self.path), self.config)
+
+    def __repr__(self) -> str:
+        """Name the directory, and the number of keys while the store is open."""
+        path = os.fspath(self.path)
+        if self.closed:
+            return f"<alexpy.Store {path!r}, closed>"
+        mode = ", read-only" if self.read_only else ""
+        return f"<alexpy.Store {path!r}, {len(self)} keys{mode}>"
+
+
+MutableMapping.register(Store)
+
+
+class _Keys(KeysView[int]):
+    _mapping: Store  # type: ignore[assignment]
+
+    def __iter__(self) -> Iterator[int]:
+        return self._mapping.scan_keys()
+
+    def __reversed__(self) -> Iterator[int]:
+        return self._mapping.scan_keys(reverse=True)
+
+
+class _Values(ValuesView[bytes]):
+    _mapping: Store  # type: ignore[assignment]
+
+    def __contains__(self, value: object) -> bool:
+        return any(value == stored for stored in self._mapping.scan_values())
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._mapping.scan_values()
+
+    def __reversed__(self) -> Iterator[bytes]:
+        return self._mapping.scan_values(reverse=True)
+
+
+class _Items(ItemsView[int, bytes]):
+    _mapping: Store  # type: ignore[assignment]
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        return self._mapping.scan()
+
+    def __reversed__(self) -> Iterator[tuple[int, bytes]]:
+        return self._mapping.scan(reverse=True)
+
+
+def open(  # noqa: A001 - `alexpy.open` is the public name
+    path: str | os.PathLike[str],
+    *,
+    read_only: bool = False,
+    create: bool = True,
+    config: Config | None = None,
+    **options: Any,
+) -> Store:
+    """Open the store in the directory `path`, and make one where there is none.
+
+    `options` are fields of `Config` by name and override those of `config`. One handle at a time may be open
+    for writing, in all processes; any number with `read_only=True`, which takes no lock. Opening replays the
+    end of the log: O(tail). Ctrl-C stops it.
+
+    Raises:
+        LockedError: another handle has the store open for writing.
+        FileNotFoundError: there is no store, and `read_only` or `create=False` forbids making one.
+        NotADirectoryError: `path` is a file.
+        FormatError: the directory is not empty and no store, or of a newer format; nothing was touched.
+        CorruptionError: data that was safe on the device is damaged.
+        ValueError: an option is unknown or its value impossible.
+
+    Example:
+        >>> import tempfile
+        >>> with alexpy.open(tempfile.mkdtemp(), durability="sync") as store:
+        ...     store[1] = b"one"
+        ...     len(store)
+        1
+
+    """
+    chosen = (Config() if config is None else config).with_options(options)
+    return Store(
+        os.path.abspath(os.fsdecode(path)),
+        chosen,
+        read_only=read_only,
+        create=create,
+        durability=chosen.durability,
+        sync_interval_ms=chosen.sync_interval_ms,
+        segment_bytes=chosen.segment_bytes,
+        write_mode=chosen.write_mode,
+        read_mode=chosen.read_mode,
+        verify_reads=chosen.verify_reads,
+        background=chosen.background,
+        recovery=chosen.recovery,
+    )
+
+
+def _reopen(path: str, config: Config) -> Store:
+    return open(path, read_only=True, config=config)
+
+
+def _pairs(other: Any) -> Iterable[tuple[int, Value]]:
+    if isinstance(other, Mapping):
+        return other.items()
+    if hasattr(other, "keys"):
+        return ((key, other[key]) for key in other.keys())  # noqa: SIM118 - the protocol of dict.update
+    return other  # type: ignore[no-any-return]
+
+
+def _same(left: tuple[int, bytes], right: tuple[int, bytes]) -> bool:
+    return left == right

@@ -1,0 +1,10 @@
+"""The command line: `alexpy`, and `python -m alexpy`.
+
+`app` holds the commands together and turns errors into exit codes; `load`, `items`, `scan` and `stats` are
+one command (or a family) each; `rows` reads files and knows no store; `text` says how values look to people.
+Nothing here is imported by `import alexpy`.
+"""
+
+from .app import main
+
+__all__ = ["main"]

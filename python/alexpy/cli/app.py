@@ -1,0 +1,112 @@
+"""The commands in one group, and how a command ends: exit codes, and one line on standard error for an error.
+
+Every command raises; only `main` here turns exceptions into text and codes. Nobody who uses the command line
+sees a traceback, except with `python -X dev -m alexpy`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+import alexpy
+
+from .items import delete, get, put
+from .load import load
+from .options import BAD_INPUT, INTERRUPTED, PIPE_CLOSED, STORE_ERROR, Stopped
+from .rows import InputError
+from .scan import scan
+from .stats import stats
+
+_EPILOG = """\b
+Exit codes:
+  0    done
+  1    the key is not there (get, delete)
+  2    bad usage or bad input: an option, a missing column, a bad row
+  3    the store refused: not a store, locked, damaged, disk full, read error
+  130  interrupted (Ctrl-C)
+  141  the reader of the output went away
+
+ALEXPY_DURABILITY, ALEXPY_SEGMENT_BYTES and so on set options of the store.
+"""
+
+
+@click.group(invoke_without_command=True, epilog=_EPILOG, context_settings={"max_content_width": 100})
+@click.version_option(alexpy.__version__, message="alexpy %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """An embedded, durable, ordered store: 64-bit integer keys, values of bytes. STORE is a directory."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+for _command in (load, get, put, delete, scan, stats):
+    cli.add_command(_command)
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run the command line with `args` (default: those of the process) and exit with its code.
+
+    Raises:
+        SystemExit: always.
+
+    Example:
+        >>> from alexpy.cli import main
+        >>> main(["--version"])  # doctest: +SKIP
+        alexpy 0.1.0
+
+    """
+    code = 0
+    try:
+        code = _run(sys.argv[1:] if args is None else args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer would raise again when Python closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = PIPE_CLOSED
+    except OSError as error:
+        code = _fail(f"cannot write the output: {error.strerror or error}", STORE_ERROR)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _run(args: list[str]) -> int:  # noqa: PLR0911 - one return a kind of end
+    try:
+        with cli.make_context("alexpy", args) as context:
+            cli.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        ctx = error.ctx if isinstance(error, click.UsageError) else None
+        where = f"; see {ctx.command_path} --help" if ctx else ""
+        return _fail(f"{_sentence(error.format_message())}{where}", BAD_INPUT)
+    except Stopped as end:
+        return _fail(str(end), end.exit_code)
+    except InputError as error:
+        return _fail(str(error), BAD_INPUT)
+    except BrokenPipeError:
+        raise
+    except (alexpy.AlexError, OSError) as error:
+        return _fail(str(error), STORE_ERROR)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        return _fail(f"unexpected {type(error).__name__}: {error}", STORE_ERROR)
+    return 0
+
+
+def _sentence(message: str) -> str:
+    """Turn a message of click's, a capitalised sentence, into the house's form."""
+    return (message[:1].lower() + message[1:]).rstrip(".")
+
+
+def _fail(message: str, code: int) -> int:
+    # One line, whatever a file name or a value holds.
+    line = " ".join(f"alexpy: {message}".splitlines())
+    click.echo(line, err=True)
+    return code

@@ -1,0 +1,59 @@
+"""`alexpy get`, `put` and `delete`: one key at a time."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+import alexpy
+
+from .options import NEGATIVE_ARGUMENTS, NOT_FOUND, Stopped, config_from_env, key_argument, store_path
+
+
+@click.command("get", context_settings=NEGATIVE_ARGUMENTS)
+@store_path
+@key_argument
+def get(store: str, key: int) -> None:
+    """Write the value of KEY to standard output, byte for byte; exit 1 if the key is not there."""
+    with alexpy.open(store, read_only=True, config=config_from_env()) as opened:
+        value = opened.get(key)
+    if value is None:
+        raise Stopped(f"{store} has no key {key}", NOT_FOUND)
+    sys.stdout.buffer.write(value)
+    if sys.stdout.isatty():
+        sys.stdout.buffer.write(b"\n")
+
+
+@click.command("put", context_settings=NEGATIVE_ARGUMENTS)
+@store_path
+@key_argument
+@click.argument("value", required=False)
+@click.option(
+    "--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Take the value from a file."
+)
+def put(store: str, key: int, value: str | None, file: Path | None) -> None:
+    """Store VALUE (text; "-" reads standard input) under KEY. The store is made if there is none."""
+    if (value is None) == (file is None):
+        raise click.UsageError("give either VALUE or --file")
+    if file is not None:
+        data = file.read_bytes()
+    else:
+        data = sys.stdin.buffer.read() if value == "-" else os.fsencode(value or "")
+    with alexpy.open(store, config=config_from_env()) as opened:
+        opened.put(key, data)
+        opened.flush()
+
+
+@click.command("delete", context_settings=NEGATIVE_ARGUMENTS)
+@store_path
+@key_argument
+def delete(store: str, key: int) -> None:
+    """Remove KEY; exit 1 if the key is not there."""
+    with alexpy.open(store, create=False, config=config_from_env()) as opened:
+        there = opened.delete(key)
+        opened.flush()
+    if not there:
+        raise Stopped(f"{store} has no key {key}", NOT_FOUND)

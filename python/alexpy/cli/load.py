@@ -1,0 +1,181 @@
+"""`alexpy load`: rows of a file into a store, batch by batch, in bounded memory.
+
+Each batch is one atomic `put_many`: after a kill the store holds whole batches, in file order, at least all
+that were reported. Memory is bounded by one batch: BATCH_BYTES of values, or fewer.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from array import array
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+import alexpy
+
+from . import text
+from .options import Stopped, as_json, config_from_env, store_path
+from .progress import progress
+from .rows import FORMATS, BadRowError, Row, RowReader, open_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+BATCH_ROWS = 10_000
+BATCH_BYTES = 16 << 20
+
+_HELP = """Put the rows of FILE (csv, tsv or jsonl, also gzipped; "-" is standard input) into the store STORE.
+
+The store is made if there is none. One column holds the key: a plain integer from -2**63 to 2**63 - 1. The
+value is the text of another column (--value), or without it the whole row as compact JSON, its columns in
+file order. A key that is there already gets the new value: the last row with a key wins.
+
+Rows are committed in batches, each all or nothing. With --json, each commit prints {"committed": n}, n being
+the rows committed so far: they survive a kill of this process from then on. The command ends by flushing,
+after which all rows survive a power cut too.
+
+A missing column is refused before anything is written. A bad row (a key that is no integer, too few fields,
+broken JSON or UTF-8) stops the load and names file, line and value; batches committed before it stay.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a load did. `rows` is always the sum of `keys_new` and `keys_replaced`."""
+
+    rows: int
+    keys_new: int
+    keys_replaced: int
+    seconds: float
+
+
+class Loading:
+    """One load into one store: counts what is committed, so that it can be told however the load ends."""
+
+    def __init__(self, store: alexpy.Store, *, json: bool) -> None:
+        self._store = store
+        self.json = json
+        self._keys_before = len(store)
+        self._began = time.perf_counter()
+        self.rows = 0
+
+    def commit(self, batch: Batch) -> None:
+        """Write one batch, and say so once it is committed."""
+        self._store.put_many(batch.keys, batch.values)
+        self.rows += len(batch.keys)
+        if self.json:
+            sys.stdout.buffer.write(text.json_line({"committed": self.rows}))
+            sys.stdout.buffer.flush()
+
+    def finish(self) -> Summary:
+        """Flush, and count: from its return on, every committed row survives a power cut."""
+        self._store.flush()
+        new = len(self._store) - self._keys_before
+        return Summary(self.rows, new, self.rows - new, round(time.perf_counter() - self._began, 3))
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows that are committed together."""
+
+    keys: array[int]
+    values: list[bytes]
+
+
+@click.command("load", help=_HELP)
+@store_path
+@click.argument("file")
+@click.option("--key", required=True, metavar="COLUMN", help="The column that holds the key.")
+@click.option("--value", metavar="COLUMN", help="The column that holds the value. [default: the row as JSON]")
+@click.option("--format", "file_format", type=click.Choice(FORMATS), help="[default: by the name of FILE]")
+@click.option(
+    "--batch-rows",
+    type=click.IntRange(min=1),
+    default=BATCH_ROWS,
+    show_default=True,
+    help="Most rows in a batch.",
+)
+@click.option(
+    "--durability",
+    type=click.Choice(("sync", "interval", "os")),
+    help="What each commit survives: sync a power cut, interval and os a kill. [default: interval]",
+)
+@as_json
+def load(
+    store: str,
+    file: str,
+    key: str,
+    value: str | None,
+    file_format: str | None,
+    batch_rows: int,
+    durability: str | None,
+    *,
+    json: bool,
+) -> None:
+    """Run the command."""
+    config = config_from_env(durability=durability)
+    with open_rows(file, file_format, key, value) as rows:
+        batches = batched(rows, batch_rows)
+        # The store is opened, and made, only once the first batch is known to be good.
+        first = next(batches, None)
+        with alexpy.open(store, config=config) as opened:
+            loading = Loading(opened, json=json)
+            try:
+                with progress(f"loading {rows.name}", rows.bytes_total, quiet=json) as show:
+                    for batch in _chained(first, batches):
+                        loading.commit(batch)
+                        show(loading.rows, rows.bytes_read)
+            except BadRowError as error:
+                _stop(loading, f"{error}", exit_code=2)
+            except KeyboardInterrupt:
+                _stop(loading, "interrupted", exit_code=130)
+            _report(loading.finish(), rows, store, json=json)
+
+
+def batched(rows: RowReader | Iterable[Row], most_rows: int) -> Iterator[Batch]:
+    """Group rows into batches of at most `most_rows` rows and BATCH_BYTES of values (one large row aside)."""
+    batch = Batch(array("q"), [])
+    size = 0
+    for _, key, value in rows:
+        if batch.values and size + len(value) > BATCH_BYTES:
+            yield batch
+            batch, size = Batch(array("q"), []), 0
+        batch.keys.append(key)
+        batch.values.append(value)
+        size += len(value)
+        if len(batch.values) == most_rows:
+            yield batch
+            batch, size = Batch(array("q"), []), 0
+    if batch.values:
+        yield batch
+
+
+def _chained(first: Batch | None, rest: Iterator[Batch]) -> Iterator[Batch]:
+    if first is not None:
+        yield first
+    yield from rest
+
+
+def _report(summary: Summary, rows: RowReader, store: str, *, json: bool) -> None:
+    if json:
+        sys.stdout.buffer.write(text.json_line(asdict(summary)))
+        return
+    click.echo(
+        f"{summary.rows:,} rows read from {rows.name} into {store} in {summary.seconds:.1f} s: "
+        f"{summary.keys_new:,} keys new, {summary.keys_replaced:,} replaced; all flushed to the device"
+    )
+
+
+def _stop(loading: Loading, problem: str, exit_code: int) -> NoReturn:
+    """End a load early, saying what is kept."""
+    summary = loading.finish()
+    if loading.json:
+        sys.stdout.buffer.write(text.json_line({**asdict(summary), "error": problem}))
+    raise Stopped(
+        f"{problem}; the {summary.rows:,} rows of the batches before are kept "
+        f"({summary.keys_new:,} keys new, {summary.keys_replaced:,} replaced)",
+        exit_code,
+    )

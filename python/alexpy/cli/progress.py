@@ -1,0 +1,70 @@
+"""Progress of long work on standard error: a bar when a person watches, else a plain line now and then.
+
+Knows rows and bytes; must not know stores. Standard output is left to results.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class Progress(Protocol):
+    """Told after each step how far the work is."""
+
+    def __call__(self, rows: int, bytes_read: int) -> None:
+        """Show that `rows` rows are done and `bytes_read` bytes of the input read, both in all."""
+
+
+@contextmanager
+def progress(title: str, bytes_total: int | None, *, quiet: bool) -> Iterator[Progress]:
+    """Show the progress of one piece of work: nothing if `quiet`, a bar on a terminal, else plain lines."""
+    if quiet:
+        yield lambda rows, bytes_read: None  # noqa: ARG005 - the names belong to the protocol
+    elif sys.stderr.isatty():
+        with _bar(title, bytes_total) as show:
+            yield show
+    else:
+        yield _lines(title, bytes_total)
+
+
+@contextmanager
+def _bar(title: str, bytes_total: int | None) -> Iterator[Progress]:
+    # Imported only where a bar is drawn: rich costs more to import than a small load takes.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TextColumn("{task.fields[rows]:,} rows"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=bytes_total, rows=0)
+        yield lambda rows, bytes_read: bar.update(task, completed=bytes_read, rows=rows)
+
+
+def _lines(title: str, bytes_total: int | None) -> Progress:
+    next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+
+    def show(rows: int, bytes_read: int) -> None:
+        nonlocal next_line
+        if time.monotonic() < next_line:
+            return
+        next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+        share = f", {bytes_read / bytes_total:.0%} of the file" if bytes_total else ""
+        click.echo(f"{title}: {rows:,} rows{share}", err=True)
+
+    return show

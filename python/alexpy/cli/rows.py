@@ -1,0 +1,376 @@
+"""Rows of CSV, TSV and JSON lines files as (line, key, value), one at a time, in bounded memory.
+
+Knows files and columns and says exactly where one is bad; must not know stores or the terminal. Lines are
+counted as an editor counts them, from 1, quoted line breaks included; a row is named by its first line.
+O(1) memory: no more than one row is held, and no line or field longer than MAX_LINE_BYTES is accepted.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+import sys
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, NoReturn, cast, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Format = Literal["csv", "tsv", "jsonl"]
+FORMATS: Final[tuple[str, ...]] = get_args(Format)
+MAX_LINE_BYTES: Final = 16 << 20
+
+_SUFFIXES: Final[dict[str, Format]] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+_INTEGER = re.compile(r"-?[0-9]+", re.ASCII)
+# int() refuses longer texts by default; no int64 needs more, leading zeros aside.
+_LONGEST_INTEGER: Final = 1000
+_KEY_MIN: Final = -(2**63)
+_KEY_MAX: Final = 2**63 - 1
+_SHOWN_CHARS: Final = 60
+_JSON_SPACES: Final = " \t\r\n"
+# Groups a string of JSON text whole, so that only white space between tokens is removed.
+_JSON_SPACE = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")|[ \t\r\n]+')
+
+Row = tuple[int, int, bytes]
+"""(line, key, value)."""
+
+
+class InputError(Exception):
+    """The file cannot be loaded at all: nothing was read from it, or it is not what was said."""
+
+
+class BadRowError(InputError):
+    """One row cannot be loaded; the message names file, line and value."""
+
+    def __init__(self, name: str, line: int, problem: str) -> None:
+        """Build the message from the file's name, the row's first line and the problem."""
+        super().__init__(f"{name}, line {line}: {problem}")
+        self.line = line
+
+
+class RowReader:
+    """The rows of one open file. Iterate once; `bytes_read` and `bytes_total` tell how far it is.
+
+    Making one reads the header (of a JSON lines file, the first row), so that a missing column is known
+    before anything is written.
+    """
+
+    def __init__(self, source: BinaryIO, name: str, file_format: Format, key: str, value: str | None) -> None:
+        """Read the header of `source`, whose rows have their key in column `key`.
+
+        Raises:
+            InputError: the file is empty, or a column is missing or there twice.
+
+        """
+        self._raw = source
+        self.name = name
+        self.bytes_total = _size(source)
+        self._lines = _Lines(_decompressed(source), name)
+        if file_format == "jsonl":
+            self._rows = self._json_rows(key, value)
+        else:
+            self._rows = self._delimited_rows(key, value, "," if file_format == "csv" else "\t")
+        # The generators yield None once, when the header is known to be good.
+        next(self._rows)
+
+    @property
+    def bytes_read(self) -> int:
+        """How many bytes of the file, as it lies on disk, were read."""
+        try:
+            return self._raw.tell()
+        except OSError:
+            return self._lines.bytes_read
+
+    def __iter__(self) -> Iterator[Row]:
+        """Return the rows after the header, in file order."""
+        return cast("Iterator[Row]", self._rows)
+
+    def _delimited_rows(self, key: str, value: str | None, delimiter: str) -> Iterator[Row | None]:
+        csv.field_size_limit(MAX_LINE_BYTES)
+        reader = csv.reader(self._lines, delimiter=delimiter, strict=True)
+        line, header = self._next_record(reader)
+        if header is None:
+            raise InputError(f"{self.name} is empty; its first line must name the columns")
+        key_at = self._column(header, key)
+        value_at = None if value is None else self._column(header, value)
+        if value_at is None:
+            for column in header:
+                self._column(header, column)
+        yield None
+
+        width = len(header)
+        to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+        while True:
+            line, record = self._next_record(reader)
+            if record is None:
+                return
+            if len(record) != width:
+                self._bad(
+                    line,
+                    f"{len(record)} fields where the header has {width}: {_shown(delimiter.join(record))}",
+                )
+            number = self._key_of_text(line, key, record[key_at])
+            text = to_json(dict(zip(header, record, strict=True))) if value_at is None else record[value_at]
+            yield line, number, text.encode()
+
+    def _next_record(self, reader: Iterator[list[str]]) -> tuple[int, list[str] | None]:
+        """Return the next record that is not an empty line, with its first line; None at the end."""
+        while True:
+            line = self._lines.count + 1
+            try:
+                record = next(reader, None)
+            except csv.Error as error:
+                self._bad(line, _csv_problem(str(error)))
+            if record != []:
+                return line, record
+
+    def _column(self, header: list[str], column: str) -> int:
+        found = header.count(column)
+        if found == 0:
+            raise InputError(f"{self.name} has no column {column!r}; it has {_names(header)}")
+        if found > 1:
+            raise InputError(f"{self.name} has {found} columns named {column!r}; rename all but one")
+        return header.index(column)
+
+    def _key_of_text(self, line: int, column: str, text: str) -> int:
+        if not _INTEGER.fullmatch(text) or len(text) > _LONGEST_INTEGER:
+            self._bad(line, f"the key in column {column!r} must be an integer, not {_shown(text)}")
+        return self._in_range(line, column, int(text))
+
+    def _in_range(self, line: int, column: str, number: int) -> int:
+        if not _KEY_MIN <= number <= _KEY_MAX:
+            self._bad(
+                line,
+                f"the key in column {column!r} is outside int64 ({_KEY_MIN} to {_KEY_MAX}): {_shown(number)}",
+            )
+        return number
+
+    def _json_rows(self, key: str, value: str | None) -> Iterator[Row | None]:
+        columns = (key,) if value is None else (key, value)
+        known = False
+        for line, text, row in self._json_objects():
+            for column in columns:
+                if column not in row:
+                    problem = f"no column {column!r}; it has {_names(list(row))}"
+                    if not known:
+                        raise InputError(f"{self.name} has {problem}")
+                    self._bad(line, f"this row has {problem}")
+            if not known:
+                known = True
+                yield None
+            yield line, self._key_of_json(line, key, row[key]), _json_value(text, row, value)
+        if not known:
+            yield None
+
+    def _json_objects(self) -> Iterator[tuple[int, str, dict[str, object]]]:
+        decode = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_FloatText).decode
+        for whole_line in self._lines:
+            line = self._lines.count
+            text = whole_line.strip(_JSON_SPACES)
+            if not text:
+                continue
+            try:
+                row = decode(text)
+            except (ValueError, RecursionError) as error:
+                self._bad(line, f"this is not JSON ({_json_problem(error)}): {_shown(text)}")
+            if not isinstance(row, dict):
+                self._bad(line, f"a row must be a JSON object, not {_shown(text)}")
+            yield line, text, row
+
+    def _key_of_json(self, line: int, column: str, value: object) -> int:
+        if type(value) is not int:
+            shown = str(value) if isinstance(value, _FloatText) else json.dumps(value)
+            self._bad(
+                line, f"the key in column {column!r} must be a JSON integer, not {shown[:_SHOWN_CHARS]}"
+            )
+        return self._in_range(line, column, value)
+
+    def _bad(self, line: int, problem: str) -> NoReturn:
+        raise BadRowError(self.name, line, problem)
+
+
+class _FloatText(str):
+    """The text of a JSON number with a fraction or an exponent: not read as a float, so not rounded."""
+
+    __slots__ = ()
+
+
+class _Lines:
+    """The lines of a UTF-8 file, counted; the byte order mark is dropped."""
+
+    def __init__(self, source: BinaryIO, name: str) -> None:
+        self._source = source
+        self._name = name
+        self.count = 0
+        self.bytes_read = 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        try:
+            raw = self._source.readline(MAX_LINE_BYTES + 1)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise BadRowError(
+                self._name, self.count + 1, f"the gzip data ends or breaks here: {error}"
+            ) from error
+        except OSError as error:
+            raise InputError(f"cannot read {self._name}: {error.strerror or error}") from error
+        if not raw:
+            raise StopIteration
+        self.count += 1
+        self.bytes_read += len(raw)
+        if len(raw) > MAX_LINE_BYTES:
+            raise BadRowError(self._name, self.count, f"the line is longer than {MAX_LINE_BYTES >> 20} MiB")
+        if self.count == 1:
+            if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+                raise InputError(
+                    f"{self._name} is UTF-16; convert it to UTF-8 first (iconv -f UTF-16 -t UTF-8)"
+                )
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        try:
+            return raw.decode()
+        except UnicodeDecodeError as error:
+            raise BadRowError(
+                self._name,
+                self.count,
+                f"byte {error.start + 1} of the line, 0x{raw[error.start]:02x}, is not UTF-8: "
+                f"{_shown(raw.decode(errors='backslashreplace'))}",
+            ) from error
+
+
+@contextmanager
+def open_rows(file: str, file_format: str | None, key: str, value: str | None) -> Iterator[RowReader]:
+    """Open `file` ("-" is standard input) and read its header.
+
+    Raises:
+        InputError: it cannot be read, its format is unknown, or a column is missing.
+
+    """
+    known = _format(file, file_format)
+    if file == "-":
+        yield RowReader(cast("BinaryIO", sys.stdin.buffer), "standard input", known, key, value)
+        return
+    try:
+        source = Path(file).open("rb")  # noqa: SIM115 - closed below; only opening it may be an InputError
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}") from error
+    with source:
+        yield RowReader(source, file, known, key, value)
+
+
+def _format(file: str, file_format: str | None) -> Format:
+    if file_format is not None:
+        return cast("Format", file_format)
+    suffixes = [suffix.lower() for suffix in Path(file).suffixes]
+    if suffixes and suffixes[-1] == ".gz":
+        suffixes.pop()
+    suffix = suffixes[-1] if suffixes else ""
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
+    where = "standard input" if file == "-" else file
+    raise InputError(
+        f"cannot tell the format of {where}; say --format {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+    )
+
+
+def _decompressed(source: BinaryIO) -> BinaryIO:
+    peek = getattr(source, "peek", None)
+    if peek is not None and peek(2)[:2] == b"\x1f\x8b":
+        return cast(
+            "BinaryIO", io.BufferedReader(cast("io.RawIOBase", gzip.GzipFile(fileobj=source)), 1 << 18)
+        )
+    return source
+
+
+def _size(source: BinaryIO) -> int | None:
+    """Return how many bytes the file has; None for a pipe."""
+    try:
+        position = source.tell()
+        size = source.seek(0, io.SEEK_END)
+        source.seek(position)
+    except OSError:
+        return None
+    return size
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _json_value(text: str, row: dict[str, object], column: str | None) -> bytes:
+    """Return a row's value: its text without white space between tokens, or a column's text or JSON."""
+    if column is None:
+        return _JSON_SPACE.sub(r"\1", text).encode()
+    value = row[column]
+    if isinstance(value, str):
+        # JSON can escape half of a surrogate pair, which has no UTF-8.
+        return value.encode(errors="surrogatepass")
+    return _JSON_SPACE.sub(r"\1", _member_text(text, column)).encode()
+
+
+def _member_text(text: str, column: str) -> str:
+    """Return the text of one member of a JSON object already known to be well-formed; the last one wins."""
+    decoder = json.JSONDecoder()
+    found = ""
+    at = _skip(text, 0) + 1
+    while text[at := _skip(text, at)] != "}":
+        if text[at] == ",":
+            at += 1
+            continue
+        name, at = decoder.raw_decode(text, at)
+        at = _skip(text, at) + 1
+        begin = _skip(text, at)
+        _, at = decoder.raw_decode(text, begin)
+        if name == column:
+            found = text[begin:at]
+    return found
+
+
+def _skip(text: str, at: int) -> int:
+    while text[at] in _JSON_SPACES:
+        at += 1
+    return at
+
+
+def _csv_problem(message: str) -> str:
+    if "unexpected end of data" in message:
+        return "a quote opened in this row is never closed"
+    if "field larger than field limit" in message:
+        return f"a field is longer than {MAX_LINE_BYTES >> 20} MiB; is a quote never closed?"
+    if "new-line character" in message:
+        return "a bare carriage return outside quotes; convert the file's line ends to LF or CRLF"
+    return f"this is not well-formed: {message}"
+
+
+def _json_problem(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at column {error.colno}"
+    return str(error)
+
+
+def _names(columns: list[str]) -> str:
+    shown = ", ".join(repr(column) for column in columns[:20])
+    if len(columns) > 20:  # noqa: PLR2004
+        return f"{shown} and {len(columns) - 20} more"
+    return shown or "no columns"
+
+
+def _shown(value: str | int) -> str:
+    """Return text as Python would write it and a number as it is, cut to what fits in a message."""
+    text = str(value)
+    shown = text[:_SHOWN_CHARS] if isinstance(value, int) else repr(text[:_SHOWN_CHARS])
+    return shown if len(text) <= _SHOWN_CHARS else f"{shown}..."

@@ -1,0 +1,34 @@
+"""`alexpy scan`: the items of a key range, in order."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+import alexpy
+
+from . import text
+from .options import as_json, config_from_env, start_option, stop_option, store_path
+
+
+@click.command("scan")
+@store_path
+@start_option
+@stop_option
+@click.option("--reverse", is_flag=True, help="From the highest key down; START and STOP keep their meaning.")
+@click.option("--limit", type=click.IntRange(min=0), help="At most so many items.")
+@as_json
+def scan(
+    store: str, start: int | None, stop: int | None, limit: int | None, *, reverse: bool, json: bool
+) -> None:
+    r"""Show the items with START <= key < STOP in key order, a line each: key, tab, value.
+
+    A value that is not one line of text is shown as Python writes bytes. With --json a line is
+    {"key": ..., "value": ...}, or for a value that is not UTF-8 {"key": ..., "value_base64": ...}.
+    """
+    line = text.item_json if json else text.item_line
+    with alexpy.open(store, read_only=True, config=config_from_env()) as opened:
+        write = sys.stdout.buffer.write
+        for key, value in opened.scan(start, stop, reverse=reverse, limit=limit):
+            write(line(key, value))

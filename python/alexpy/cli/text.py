@@ -1,0 +1,42 @@
+"""How keys and values look on the terminal and as JSON; knows no store and no file."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+
+def item_line(key: int, value: bytes) -> bytes:
+    """Return one line for people: key, tab, value; Python bytes where the value is not one line of text."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        text = repr(value)
+    else:
+        if not text.isprintable():
+            text = repr(value)
+    return f"{key}\t{text}\n".encode()
+
+
+def item_json(key: int, value: bytes) -> bytes:
+    """Return one JSON line for programs: `value` as text if it is UTF-8, else `value_base64`."""
+    try:
+        item: dict[str, object] = {"key": key, "value": value.decode()}
+    except UnicodeDecodeError:
+        item = {"key": key, "value_base64": base64.b64encode(value).decode()}
+    return json_line(item)
+
+
+def json_line(item: object) -> bytes:
+    """Return compact JSON and a line end."""
+    return json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def byte_count(count: int) -> str:
+    """Return a size as people read it: 1536 is '1.5 KiB'."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:  # noqa: PLR2004
+            return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

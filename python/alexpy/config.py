@@ -1,0 +1,223 @@
+"""What a caller may choose when opening a store: one frozen dataclass, and where it can be read from.
+
+Holds names, defaults and the check of each value; must not know what the engine does with them.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+import tomllib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Durability = Literal["sync", "interval", "os"]
+WriteMode = Literal["auto", "mmap", "pwrite"]
+ReadMode = Literal["mmap", "pread"]
+Recovery = Literal["strict", "point_in_time"]
+
+_ENV_PREFIX = "ALEXPY_"
+# Variables with the prefix that are not fields: the SIMD backend belongs to the process, and the others say
+# how much the project's own tests do.
+_ENV_NOT_FIELDS = frozenset(
+    {"ALEXPY_SIMD", "ALEXPY_SEED", "ALEXPY_SEEDS", "ALEXPY_KILLS", "ALEXPY_KILL_SEED"}
+)
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "durability": get_args(Durability),
+    "write_mode": get_args(WriteMode),
+    "read_mode": get_args(ReadMode),
+    "recovery": get_args(Recovery),
+}
+# Both ends included. A location counts 8-byte units in 32 bits, which bounds a segment at 32 GiB.
+_RANGES: Mapping[str, tuple[int, int]] = {
+    "sync_interval_ms": (1, 86_400_000),
+    "segment_bytes": (4096, 2**35),
+    "compact_bytes_per_second": (1, 2**63 - 1),
+    "checkpoint_tail_bytes": (1, 2**63 - 1),
+}
+_SWITCHES = frozenset({"verify_reads", "background"})
+_SWITCH_WORDS: Mapping[str, bool] = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Options of `alexpy.open`, checked when made; O(1).
+
+    Each field can be given to `alexpy.open` as a keyword of the same name, which then overrides the config.
+    There is no cache size and no map size: the page cache of the operating system serves reads.
+
+    Raises:
+        ValueError: a value is impossible; the message says what is allowed.
+
+    Example:
+        >>> from alexpy import Config
+        >>> Config(durability="sync").durability
+        'sync'
+        >>> Config(sync_interval_ms=0)
+        Traceback (most recent call last):
+        ...
+        ValueError: sync_interval_ms must be an integer from 1 to 86400000, not 0
+
+    """
+
+    durability: Durability = "interval"
+    """When a returned write is safe against what: "sync" survives a power cut, "interval" a process kill and,
+    after the next timed flush, a power cut, "os" a process kill."""
+    sync_interval_ms: int = 50
+    """Milliseconds between timed flushes, for `durability="interval"`."""
+    segment_bytes: int = 64 << 20
+    """Bytes of disk reserved for one file of the log."""
+    write_mode: WriteMode = "auto"
+    """"mmap" copies into a mapped file, "pwrite" makes a system call, "auto" maps where that is safe."""
+    read_mode: ReadMode = "mmap"
+    """"mmap" is fastest, but a device read error ends the process (SIGBUS); "pread" raises OSError."""
+    verify_reads: bool = True
+    """Check the checksum of every value read."""
+    compact_dead_ratio: float = 0.30
+    """Compaction starts when more than this share of the bytes is dead. No compaction exists yet."""
+    compact_bytes_per_second: int = 64 << 20
+    """Most bytes per second that compaction moves. No compaction exists yet."""
+    background: bool = True
+    """Run the background thread that flushes on time and prepares files ahead of need."""
+    checkpoint_tail_bytes: int = 64 << 20
+    """Bytes of log after which a checkpoint is due. No checkpoint exists yet."""
+    recovery: Recovery = "strict"
+    """What opening does about acknowledged data that is damaged: "strict" refuses and names the place,
+    "point_in_time" opens with everything before it."""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values, and keep integers as plain `int`."""
+        for name, allowed in _CHOICES.items():
+            value = getattr(self, name)
+            if not (isinstance(value, str) and value in allowed):
+                words = " or ".join(f'"{word}"' for word in allowed)
+                raise ValueError(f"{name} must be {words}, not {value!r}")
+        for name in _SWITCHES:
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} must be True or False, not {value!r}")  # noqa: TRY004 - see Raises
+        for name, (least, most) in _RANGES.items():
+            object.__setattr__(self, name, _checked_int(name, getattr(self, name), least, most))
+        ratio = self.compact_dead_ratio
+        # The comparison is written so that NaN fails it.
+        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0.0 < ratio < 1.0:
+            raise ValueError(f"compact_dead_ratio must be a number between 0 and 1, not {ratio!r}")
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> Config:
+        """Read the fields that the top level of a TOML file sets; the others keep their defaults.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it is not TOML, or has an unknown name or an impossible value.
+
+        Example:
+            >>> import pathlib, tempfile
+            >>> path = pathlib.Path(tempfile.mkdtemp()) / "store.toml"
+            >>> _ = path.write_text('durability = "sync"')
+            >>> Config.from_toml(path).durability
+            'sync'
+
+        """
+        try:
+            values = tomllib.loads(Path(path).read_bytes().decode())
+            return cls().with_options(values)
+        except ValueError as error:
+            # TOML errors and broken UTF-8 are ValueErrors too.
+            raise ValueError(f"{os.fspath(path)}: {error}") from error
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Config:
+        """Read ALEXPY_DURABILITY, ALEXPY_SEGMENT_BYTES and so on from the environment, one variable a field.
+
+        ALEXPY_SIMD is not a field and is left alone. A switch is 1 or 0, true or false, yes or no, on or off.
+
+        Raises:
+            ValueError: a variable that begins with ALEXPY_ names no field, or its value is impossible.
+
+        Example:
+            >>> Config.from_env({"ALEXPY_DURABILITY": "os", "HOME": "/root"}).durability
+            'os'
+
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        for variable in sorted(environ):
+            if not variable.startswith(_ENV_PREFIX) or variable in _ENV_NOT_FIELDS:
+                continue
+            name = variable.removeprefix(_ENV_PREFIX).lower()
+            if name not in _NAMES or variable != variable.upper():
+                known = ", ".join(_ENV_PREFIX + field.upper() for field in _NAMES)
+                raise ValueError(f"{variable} is set, which alexpy does not know; it knows {known}")
+            try:
+                values[name] = _from_text(name, environ[variable])
+                replace(cls(), **{name: values[name]})
+            except ValueError as error:
+                raise ValueError(f"environment variable {variable}: {error}") from error
+        return replace(cls(), **values)
+
+    def with_options(self, options: Mapping[str, Any]) -> Config:
+        """Return a copy in which `options` override fields; O(1).
+
+        Raises:
+            ValueError: an option names no field, or its value is impossible.
+
+        Example:
+            >>> Config().with_options({"durability": "os"}).durability
+            'os'
+
+        """
+        for name in options:
+            if name not in _NAMES:
+                raise ValueError(f"there is no option {name!r}; there are {', '.join(_NAMES)}")
+        return replace(self, **options)
+
+
+_NAMES: tuple[str, ...] = tuple(field.name for field in fields(Config))
+
+
+def _checked_int(name: str, value: object, least: int, most: int) -> int:
+    allowed = f"{name} must be an integer from {least} to {most}, not {value!r}"
+    if isinstance(value, bool):
+        raise ValueError(allowed)  # noqa: TRY004 - see Config, Raises
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise ValueError(allowed) from None
+    if not least <= number <= most:
+        raise ValueError(allowed)
+    return number
+
+
+def _from_text(name: str, text: str) -> object:
+    """Turn the text of an environment variable into the type of its field."""
+    if name in _SWITCHES:
+        if text.lower() not in _SWITCH_WORDS:
+            raise ValueError(f"{name} must be one of {', '.join(_SWITCH_WORDS)}, not {text!r}")
+        return _SWITCH_WORDS[text.lower()]
+    if name in _RANGES:
+        try:
+            return int(text)
+        except ValueError:
+            least, most = _RANGES[name]
+            raise ValueError(f"{name} must be an integer from {least} to {most}, not {text!r}") from None
+    if name == "compact_dead_ratio":
+        try:
+            return float(text)
+        except ValueError:
+            raise ValueError(f"{name} must be a number between 0 and 1, not {text!r}") from None
+    return text

@@ -1,0 +1,138 @@
+"""The exceptions of alexpy, all below `AlexError`.
+
+Only the classes are here; the extension module raises them, in one place (rust/python/src/errors.rs). What
+Python has a class for is raised as that: KeyError, TypeError, ValueError, OverflowError, BufferError, OSError
+with its errno, FileNotFoundError, NotADirectoryError.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+
+__all__ = [
+    "AlexError",
+    "ClosedError",
+    "CorruptionError",
+    "ForkedError",
+    "FormatError",
+    "LockedError",
+    "PoisonedError",
+    "ReadOnlyError",
+]
+
+
+class AlexError(Exception):
+    """Base of every exception that alexpy defines.
+
+    Example:
+        >>> issubclass(ClosedError, AlexError)
+        True
+
+    """
+
+
+class CorruptionError(AlexError):
+    """Stored bytes are not what was written; `path`, `offset`, `expected` and `found` say where and what.
+
+    `offset` counts bytes from the start of the file `path`. `expected` and `found` are texts for people.
+
+    Example:
+        >>> CorruptionError("damaged", "segment-1", 64, "checksum 1", "checksum 2").offset
+        64
+
+    """
+
+    path: str | None
+    offset: int | None
+    expected: str | None
+    found: str | None
+
+    def __init__(
+        self,
+        message: str,
+        path: str | None = None,
+        offset: int | None = None,
+        expected: str | None = None,
+        found: str | None = None,
+    ) -> None:
+        """Keep the place beside the message."""
+        super().__init__(message)
+        self.path = path
+        self.offset = offset
+        self.expected = expected
+        self.found = found
+
+
+class LockedError(AlexError, BlockingIOError):
+    """Another handle has the store open for writing; `pid` is its process, where that is known.
+
+    Example:
+        >>> LockedError("locked", "store", 4711).pid
+        4711
+
+    """
+
+    path: str | None
+    pid: int | None
+
+    def __init__(self, message: str, path: str | None = None, pid: int | None = None) -> None:
+        """Keep the holder beside the message."""
+        super().__init__(message)
+        # Set here, not given to OSError: with a file name it would print "[Errno 11] None".
+        self.errno = _errno.EAGAIN
+        self.path = path
+        self.pid = pid
+
+
+class ReadOnlyError(AlexError):
+    """A write was tried on a store opened with `read_only=True`.
+
+    Example:
+        >>> issubclass(ReadOnlyError, AlexError)
+        True
+
+    """
+
+
+class ClosedError(AlexError, ValueError):
+    """The store was closed, or the batch has ended.
+
+    A ValueError too, as for a closed file.
+
+    Example:
+        >>> issubclass(ClosedError, ValueError)
+        True
+
+    """
+
+
+class PoisonedError(AlexError):
+    """An earlier flush failed, so the store takes no more writes until it is opened again.
+
+    Reads go on. `__cause__` is the failure.
+
+    Example:
+        >>> issubclass(PoisonedError, AlexError)
+        True
+
+    """
+
+
+class ForkedError(AlexError):
+    """A store opened for writing was used in a forked child process; open it again there.
+
+    Example:
+        >>> issubclass(ForkedError, AlexError)
+        True
+
+    """
+
+
+class FormatError(AlexError):
+    """The directory is no store, or one of a format that this version does not read; nothing was touched.
+
+    Example:
+        >>> issubclass(FormatError, AlexError)
+        True
+
+    """

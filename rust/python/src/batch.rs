@@ -1,0 +1,232 @@
+//! `WriteBatch`: operations collected in memory and committed together.
+
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+use alex_store::{Batch, ValueSource};
+use pyo3::prelude::*;
+
+use crate::errors::{OrRaise, closed_error};
+use crate::store::Store;
+use crate::{keys, values};
+
+/// Writes that commit together or not at all; made by `Store.batch`.
+///
+/// Values are copied when they are put. Reads on the store do not see the batch before it commits;
+/// the last operation on a key wins. Used by one thread at a time. Leaving a `with` block commits;
+/// an exception inside it drops everything.
+///
+/// >>> with s.batch() as b:
+/// ...     b.put(1, b"one")
+/// ...     b[2] = b"two"
+/// ...     b.delete(1)
+/// >>> list(s.items())
+/// [(2, b'two')]
+#[pyclass(frozen, module = "alexpy", weakref)]
+pub(crate) struct WriteBatch {
+    store: Py<Store>,
+    sync: bool,
+    /// None once it was committed or discarded.
+    pending: Mutex<Option<Batch>>,
+}
+
+impl WriteBatch {
+    pub(crate) fn new(store: &Bound<'_, Store>, sync: bool) -> Self {
+        Self { store: store.clone().unbind(), sync, pending: Mutex::new(Some(Batch::new())) }
+    }
+
+    /// Runs `change` on the pending operations, attached unless another thread is using them.
+    fn change<T: Send>(
+        &self,
+        py: Python<'_>,
+        change: impl FnOnce(&mut Batch) -> alex_store::Result<T> + Send,
+    ) -> PyResult<T> {
+        self.store.get().check_open(py)?;
+        let outcome = match self.pending.try_lock() {
+            Ok(mut pending) => pending.as_mut().map(change),
+            Err(TryLockError::Poisoned(broken)) => broken.into_inner().as_mut().map(change),
+            Err(TryLockError::WouldBlock) => py.detach(|| self.lock().as_mut().map(change)),
+        };
+        outcome.ok_or_else(|| ended(py))?.or_raise(py)
+    }
+
+    fn change_detached<T: Send>(
+        &self,
+        py: Python<'_>,
+        change: impl FnOnce(&mut Batch) -> alex_store::Result<T> + Send,
+    ) -> PyResult<T> {
+        self.store.get().check_open(py)?;
+        py.detach(|| self.lock().as_mut().map(change)).ok_or_else(|| ended(py))?.or_raise(py)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Batch>> {
+        // A panic in the engine leaves the operations as they were before the one that failed.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the operations; true if there was a batch to end.
+    fn end(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.lock().take().is_some())
+    }
+}
+
+#[cold]
+fn ended(py: Python<'_>) -> PyErr {
+    closed_error(py, "this batch was already committed or discarded; Store.batch() makes a new one")
+}
+
+#[pymethods]
+impl WriteBatch {
+    /// Puts `value` under `key` when the batch commits.
+    ///
+    /// `key` is an int64, `value` any contiguous buffer of at most 2**32-1 bytes, copied now. Raises
+    /// TypeError, OverflowError, ValueError or BufferError for what cannot be stored, ClosedError
+    /// after the end of the batch. O(len(value)).
+    ///
+    /// >>> with s.batch() as b:
+    /// ...     b.put(1, b"one")
+    /// >>> s[1]
+    /// b'one'
+    fn put(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let key = keys::one(key)?;
+        let value = values::one(value, "value")?;
+        let bytes: &[u8] = &value;
+        self.change(py, |batch| batch.put(key, bytes))
+    }
+
+    /// Deletes `key` when the batch commits; a key that is not there is no error.
+    ///
+    /// Raises TypeError or OverflowError for what is no int64, ClosedError after the end of the
+    /// batch. O(1).
+    ///
+    /// >>> s[1] = b"one"
+    /// >>> with s.batch() as b:
+    /// ...     b.delete(1)
+    /// >>> 1 in s
+    /// False
+    fn delete(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
+        let key = keys::one(key)?;
+        self.change(py, |batch| {
+            batch.delete(key);
+            Ok(())
+        })
+    }
+
+    /// Puts many values, `values[i]` under `keys[i]`, when the batch commits.
+    ///
+    /// `keys` and `values` as in `Store.put_many`; their lengths are checked first (ValueError), and
+    /// nothing is added if any of them is refused. O(bytes), the GIL released.
+    ///
+    /// >>> with s.batch() as b:
+    /// ...     b.put_many([1, 2], [b"one", b"two"])
+    /// >>> len(s)
+    /// 2
+    fn put_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>, values: &Bound<'_, PyAny>) -> PyResult<()> {
+        let keys = keys::many(keys, keys::Role::Key)?;
+        let keys = keys.as_slice();
+        let values = values::many(values, keys.len())?;
+        let source = values.source();
+        values::check_count(keys.len(), source.len())?;
+        self.change_detached(py, |batch| {
+            keys.iter().enumerate().try_for_each(|(i, &key)| batch.put(key, source.get(i)))
+        })
+    }
+
+    /// Deletes many keys when the batch commits; those that are not there are no error.
+    ///
+    /// `keys` as in `Store.delete_many`; nothing is added if any of them is refused. O(keys), the GIL
+    /// released.
+    ///
+    /// >>> s.put_many([1, 2, 3], [b"", b"", b""])
+    /// 3
+    /// >>> with s.batch() as b:
+    /// ...     b.delete_many([1, 2])
+    /// >>> list(s)
+    /// [3]
+    fn delete_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<()> {
+        let keys = keys::many(keys, keys::Role::Key)?;
+        let keys = keys.as_slice();
+        self.change_detached(py, |batch| {
+            keys.iter().for_each(|&key| batch.delete(key));
+            Ok(())
+        })
+    }
+
+    fn __setitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.put(py, key, value)
+    }
+
+    fn __delitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.delete(py, key)
+    }
+
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        self.change(py, |batch| Ok(batch.len()))
+    }
+
+    /// Commits everything in the batch at once and ends it.
+    ///
+    /// With `sync=True` given to `Store.batch` it returns once everything is safe on the device. A
+    /// commit that is refused (store closed, poisoned, disk full) leaves the batch as it was, to be
+    /// tried again or discarded. O(bytes), the GIL released.
+    ///
+    /// >>> b = s.batch()
+    /// >>> b.put(1, b"one")
+    /// >>> b.commit()
+    /// >>> s[1]
+    /// b'one'
+    fn commit(&self, py: Python<'_>) -> PyResult<()> {
+        let store = self.store.get();
+        store.check_open(py)?;
+        let engine = store.engine();
+        let outcome = py.detach(|| {
+            let mut pending = self.lock();
+            let committed = engine.commit(pending.as_ref()?, self.sync);
+            if committed.is_ok() {
+                *pending = None;
+            }
+            Some(committed)
+        });
+        outcome.ok_or_else(|| ended(py))?.or_raise(py)
+    }
+
+    /// Drops everything in the batch and ends it; the store is as if it had never been.
+    ///
+    /// Raises ClosedError after the end of the batch. O(1).
+    ///
+    /// >>> b = s.batch()
+    /// >>> b.put(1, b"one")
+    /// >>> b.discard()
+    /// >>> 1 in s
+    /// False
+    fn discard(&self, py: Python<'_>) -> PyResult<()> {
+        if self.end(py) { Ok(()) } else { Err(ended(py)) }
+    }
+
+    fn __enter__<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        slf.get().change(slf.py(), |_| Ok(()))?;
+        Ok(slf)
+    }
+
+    /// Commits, or drops everything if the block raised.
+    #[pyo3(signature = (exc_type, exc_value, traceback, /))]
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        exc_type: &Bound<'_, PyAny>,
+        exc_value: &Bound<'_, PyAny>,
+        traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let _ = (exc_value, traceback);
+        let open = py.detach(|| self.lock().is_some());
+        let outcome = if open && exc_type.is_none() { self.commit(py) } else { Ok(()) };
+        self.end(py);
+        outcome
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        match py.detach(|| self.lock().as_ref().map(Batch::len)) {
+            Some(operations) => format!("<alexpy.WriteBatch of {operations} operations>"),
+            None => "<alexpy.WriteBatch, ended>".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The ends of a range: any int, clamped to int64, or None for no bound.
+//!
+//! The rules of half-open ranges are decided here once, so that the engine and the index only ever
+//! see ranges that hold a key at least in principle.
+
+use std::ops::Bound as End;
+
+use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+use crate::keys::{Role, refuse_one};
+
+/// Start and stop of a range of keys; `None` holds nothing.
+pub(crate) type Range = Option<(End<i64>, End<i64>)>;
+
+/// Every key.
+pub(crate) const ALL: Range = Some((End::Unbounded, End::Unbounded));
+
+/// One end as given.
+enum Edge {
+    None,
+    At(i64),
+    BelowAll,
+    AboveAll,
+}
+
+/// The range between two ends. `start >= stop` is empty, except equal with both ends included.
+pub(crate) fn range(
+    start: Option<&Bound<'_, PyAny>>,
+    stop: Option<&Bound<'_, PyAny>>,
+    include_start: bool,
+    include_stop: bool,
+) -> PyResult<Range> {
+    let start = edge(start, "start")?;
+    let stop = edge(stop, "stop")?;
+    if let (Edge::At(low), Edge::At(high)) = (&start, &stop)
+        && (low > high || (low == high && !(include_start && include_stop)))
+    {
+        return Ok(None);
+    }
+    let low = match start {
+        Edge::None | Edge::BelowAll => End::Unbounded,
+        Edge::At(key) if include_start => End::Included(key),
+        Edge::At(key) => End::Excluded(key),
+        Edge::AboveAll => return Ok(None),
+    };
+    let high = match stop {
+        Edge::None | Edge::AboveAll => End::Unbounded,
+        Edge::At(key) if include_stop => End::Included(key),
+        Edge::At(key) => End::Excluded(key),
+        Edge::BelowAll => return Ok(None),
+    };
+    Ok(Some((low, high)))
+}
+
+fn edge(bound: Option<&Bound<'_, PyAny>>, name: &'static str) -> PyResult<Edge> {
+    let Some(bound) = bound else { return Ok(Edge::None) };
+    match bound.extract::<i64>() {
+        Ok(key) => Ok(Edge::At(key)),
+        Err(error) if error.is_instance_of::<PyOverflowError>(bound.py()) => {
+            Ok(if is_negative(bound)? { Edge::BelowAll } else { Edge::AboveAll })
+        }
+        Err(error) => Err(refuse_one(error, bound, Role::Bound(name))),
+    }
+}
+
+/// How many items at most; `None` is no limit.
+pub(crate) fn limit(limit: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
+    let Some(limit) = limit else { return Ok(None) };
+    match limit.extract::<i64>() {
+        Ok(count) => match u64::try_from(count) {
+            Ok(count) => Ok(Some(count)),
+            Err(_) => Err(PyValueError::new_err(format!("limit must be at least 0 or None, not {count}"))),
+        },
+        Err(error) if error.is_instance_of::<PyOverflowError>(limit.py()) => {
+            if is_negative(limit)? {
+                return Err(PyValueError::new_err("limit must be at least 0 or None, not a negative int"));
+            }
+            Ok(None)
+        }
+        Err(error) => Err(refuse_one(error, limit, Role::Bound("limit"))),
+    }
+}
+
+fn is_negative(number: &Bound<'_, PyAny>) -> PyResult<bool> {
+    static INDEX: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    INDEX.import(number.py(), "operator", "index")?.call1((number,))?.lt(0)
+}

@@ -1,0 +1,662 @@
+//! `AlexIndex`, the native half: the index of alex-index behind a lock, without a store.
+//!
+//! Calls on one key try the lock while attached and detach only where they would wait; calls on many
+//! keys detach. Values are int64, kept as the bits of the index's u64 payloads.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
+
+use alex_index::Alex;
+use numpy::PyArray1;
+use pyo3::exceptions::{PyKeyError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::errors::alex_error;
+use crate::index_iter::{Cursors, IndexIterator};
+use crate::keys::{Many, Role, many, one, one_value};
+use crate::scan::Yields;
+use crate::{bounds, values};
+
+/// Keys handled between two looks at pending signals, where the work can be split.
+const PIECE_KEYS: usize = 1 << 20;
+
+/// An index and the iterators that read it.
+#[derive(Default)]
+pub(crate) struct Indexed {
+    alex: Alex,
+    cursors: Mutex<Cursors>,
+}
+
+impl Indexed {
+    pub(crate) fn alex(&self) -> &Alex {
+        &self.alex
+    }
+
+    fn cursors(&mut self) -> &mut Cursors {
+        self.cursors.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The index, ready to be changed: no iterator reads it any more.
+    fn released(&mut self) -> &mut Alex {
+        self.cursors.get_mut().unwrap_or_else(PoisonError::into_inner).release(&self.alex);
+        &mut self.alex
+    }
+}
+
+/// What an `AlexIndex` and its iterators share.
+#[derive(Default)]
+pub(crate) struct Shared(RwLock<Indexed>);
+
+impl Shared {
+    /// Waits; call it detached.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Indexed> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits; call it detached.
+    fn change<T>(&self, call: impl FnOnce(&mut Alex) -> T) -> T {
+        call(self.0.write().unwrap_or_else(PoisonError::into_inner).released())
+    }
+}
+
+/// The native half of `alexpy.AlexIndex`.
+#[pyclass(frozen, subclass, mapping, weakref, module = "alexpy._alexpy")]
+pub(crate) struct AlexIndex {
+    shared: Arc<Shared>,
+}
+
+impl AlexIndex {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Reads at once, or detached if a writer is at work. For work of nanoseconds.
+    #[inline]
+    fn read<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&Alex) -> T + Send) -> T {
+        match self.shared.0.try_read() {
+            Ok(indexed) => call(&indexed.alex),
+            Err(TryLockError::Poisoned(broken)) => call(&broken.into_inner().alex),
+            Err(TryLockError::WouldBlock) => py.detach(|| call(self.shared.read().alex())),
+        }
+    }
+
+    /// Changes at once, or detached if anyone else is at work or an iterator must be copied out.
+    #[inline]
+    fn change<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&mut Alex) -> T + Send) -> T {
+        if let Ok(mut indexed) = self.shared.0.try_write()
+            && indexed.cursors().is_empty()
+        {
+            return call(&mut indexed.alex);
+        }
+        py.detach(|| self.shared.change(call))
+    }
+
+    pub(crate) fn with_cursors(&self, py: Python<'_>, call: impl FnOnce(&mut Cursors) + Send) {
+        let run = |indexed: &Indexed| {
+            call(&mut indexed.cursors.lock().unwrap_or_else(PoisonError::into_inner));
+        };
+        match self.shared.0.try_read() {
+            Ok(indexed) => run(&indexed),
+            Err(TryLockError::Poisoned(broken)) => run(&broken.into_inner()),
+            Err(TryLockError::WouldBlock) => py.detach(|| run(&self.shared.read())),
+        }
+    }
+}
+
+type Entry = Option<(i64, u64)>;
+
+fn item(entry: Entry) -> Option<(i64, i64)> {
+    entry.map(|(key, payload)| (key, payload as i64))
+}
+
+/// The int64 values of a batch as payloads.
+fn payloads(values: &Many<'_>) -> Vec<u64> {
+    values.as_slice().iter().map(|&value| value as u64).collect()
+}
+
+fn distinct(keys: &[i64]) -> usize {
+    if keys.is_sorted_by(|a, b| a < b) {
+        return keys.len();
+    }
+    keys.iter().collect::<HashSet<_>>().len()
+}
+
+#[pymethods]
+impl AlexIndex {
+    #[new]
+    #[pyo3(signature = (keys=None, values=None))]
+    fn new(
+        py: Python<'_>,
+        keys: Option<&Bound<'_, PyAny>>,
+        values: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let Some(keys) = keys else {
+            return match values {
+                Some(_) => Err(PyTypeError::new_err("AlexIndex() got values without keys")),
+                None => Ok(Self { shared: Arc::default() }),
+            };
+        };
+        let keys = many(keys, Role::Key)?;
+        let keys = keys.as_slice();
+        let payloads = match values {
+            None => (0..keys.len() as u64).collect(),
+            Some(values) => payloads(&many(values, Role::Value)?),
+        };
+        values::check_count(keys.len(), payloads.len())?;
+        let alex = py.detach(|| Alex::from_unsorted(keys, &payloads));
+        Ok(Self { shared: Arc::new(Shared(RwLock::new(Indexed { alex, cursors: Mutex::default() }))) })
+    }
+
+    // ---- one key ----
+
+    fn __getitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<i64> {
+        let found = one(key)?;
+        match self.read(py, |alex| alex.get(found)) {
+            Some(payload) => Ok(payload as i64),
+            None => Err(PyKeyError::new_err(key.clone().unbind())),
+        }
+    }
+
+    fn __setitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.put(py, key, value)
+    }
+
+    fn __delitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
+        if self.delete(py, key)? { Ok(()) } else { Err(PyKeyError::new_err(key.clone().unbind())) }
+    }
+
+    fn __contains__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let key = one(key)?;
+        Ok(self.read(py, |alex| alex.contains(key)))
+    }
+
+    fn __len__(&self, py: Python<'_>) -> usize {
+        self.read(py, Alex::len)
+    }
+
+    /// The value of `key`, an int64, or `default` where the key is not there.
+    ///
+    /// Raises TypeError or OverflowError for what is no int64 key. O(1) in practice.
+    ///
+    /// >>> x[1] = 10
+    /// >>> x.get(1), x.get(2), x.get(2, -1)
+    /// (10, None, -1)
+    #[pyo3(signature = (key, default=None))]
+    fn get<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let key = one(key)?;
+        match self.read(py, |alex| alex.get(key)) {
+            Some(payload) => Ok(Some((payload as i64).into_pyobject(py)?.into_any())),
+            None => Ok(default),
+        }
+    }
+
+    /// Stores `value` under `key`, both int64, replacing what was there.
+    ///
+    /// Raises TypeError or OverflowError for what is no int64. O(1) in practice, at worst one leaf of
+    /// 2**14 slots is moved.
+    ///
+    /// >>> x.put(1, 10)
+    /// >>> x[1]
+    /// 10
+    fn put(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let key = one(key)?;
+        let payload = one_value(value)? as u64;
+        self.change(py, |alex| alex.insert(key, payload));
+        Ok(())
+    }
+
+    /// Removes `key`; True if it was there.
+    ///
+    /// Raises TypeError or OverflowError for what is no int64. O(1) in practice.
+    ///
+    /// >>> x[1] = 10
+    /// >>> x.delete(1), x.delete(1)
+    /// (True, False)
+    fn delete(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let key = one(key)?;
+        Ok(self.change(py, |alex| alex.remove(key)).is_some())
+    }
+
+    /// Removes `key` and returns its value, or None where it was not there.
+    fn _take(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
+        let key = one(key)?;
+        Ok(self.change(py, |alex| alex.remove(key)).map(|payload| payload as i64))
+    }
+
+    /// Removes the last item, or with `last=False` the first, and returns it.
+    ///
+    /// No two threads get the same item. Raises KeyError where the index is empty. O(1) in practice.
+    ///
+    /// >>> x.put_many([1, 2, 3], [10, 20, 30])
+    /// 3
+    /// >>> x.popitem(), x.popitem(last=False)
+    /// ((3, 30), (1, 10))
+    #[pyo3(signature = (last=true))]
+    fn popitem(&self, py: Python<'_>, last: bool) -> PyResult<(i64, i64)> {
+        let taken = self.change(py, |alex| {
+            let end = if last { alex.last() } else { alex.first() };
+            end.inspect(|&(key, _)| {
+                alex.remove(key);
+            })
+        });
+        item(taken).ok_or_else(|| PyKeyError::new_err("popitem(): the index is empty"))
+    }
+
+    /// The value of `key`; where it is not there, `default` is stored first.
+    ///
+    /// Atomic among threads. Raises TypeError or OverflowError for what is no int64. O(1) in practice.
+    ///
+    /// >>> x.setdefault(1, 10), x.setdefault(1, 11)
+    /// (10, 10)
+    fn setdefault(&self, py: Python<'_>, key: &Bound<'_, PyAny>, default: &Bound<'_, PyAny>) -> PyResult<i64> {
+        let key = one(key)?;
+        let payload = one_value(default)? as u64;
+        let value = self.change(py, |alex| {
+            alex.get(key).unwrap_or_else(|| {
+                alex.insert(key, payload);
+                payload
+            })
+        });
+        Ok(value as i64)
+    }
+
+    /// Removes everything. O(memory).
+    ///
+    /// >>> x[1] = 10
+    /// >>> x.clear()
+    /// >>> len(x)
+    /// 0
+    fn clear(&self, py: Python<'_>) {
+        py.detach(|| self.shared.change(Alex::clear));
+    }
+
+    // ---- many keys ----
+
+    /// Stores `values[i]` under `keys[i]` for every i; how many distinct keys.
+    ///
+    /// Both are one-dimensional integer arrays or buffers (native int64 is read without a copy), Arrow
+    /// integer arrays, or iterables of ints, of the same length. The last duplicate of a key wins.
+    /// Raises TypeError, OverflowError or ValueError for what is none of these; nothing is stored then.
+    /// O(keys), the GIL released.
+    ///
+    /// >>> x.put_many(np.array([3, 1, 3]), [30, 10, 33])
+    /// 2
+    /// >>> list(x.items())
+    /// [(1, 10), (3, 33)]
+    fn put_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>, values: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let keys = many(keys, Role::Key)?;
+        let keys = keys.as_slice();
+        let payloads = payloads(&many(values, Role::Value)?);
+        values::check_count(keys.len(), payloads.len())?;
+        Ok(py.detach(|| {
+            self.shared.change(|alex| alex.insert_many(keys, &payloads, |_, _| ()));
+            distinct(keys)
+        }))
+    }
+
+    /// The values of many keys as an int64 array of the same length.
+    ///
+    /// `keys` as in `put_many`. A key that is not there raises KeyError naming it, unless `default`, an
+    /// int64, is given to stand in its place. O(keys); lookups are interleaved, the GIL is released.
+    ///
+    /// >>> x.put_many([1, 2], [10, 20])
+    /// 2
+    /// >>> x.get_many([2, 1, 5], default=-1).tolist()
+    /// [20, 10, -1]
+    #[pyo3(signature = (keys, default=None))]
+    fn get_many<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &Bound<'py, PyAny>,
+        default: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let keys = many(keys, Role::Key)?;
+        let keys = keys.as_slice();
+        let default = default.map(one_value).transpose()?;
+        let mut found = vec![default.unwrap_or_default(); keys.len()];
+        for (piece, found) in keys.chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
+            py.check_signals()?;
+            let missing = py.detach(|| lookup_many(self.shared.read().alex(), piece, found));
+            if let (Some(position), None) = (missing, default) {
+                return Err(PyKeyError::new_err(piece[position]));
+            }
+        }
+        Ok(PyArray1::from_vec(py, found))
+    }
+
+    /// Which of many keys are there, as a bool array of the same length.
+    ///
+    /// `keys` and errors as in `put_many`. O(keys), the GIL released.
+    ///
+    /// >>> x[1] = 10
+    /// >>> x.contains_many([0, 1]).tolist()
+    /// [False, True]
+    fn contains_many<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyArray1<bool>>> {
+        let keys = many(keys, Role::Key)?;
+        let keys = keys.as_slice();
+        let mut found = vec![false; keys.len()];
+        for (piece, found) in keys.chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
+            py.check_signals()?;
+            py.detach(|| {
+                self.shared.read().alex().get_many(piece, |i, payload| found[i] = payload.is_some());
+            });
+        }
+        Ok(PyArray1::from_vec(py, found))
+    }
+
+    /// Removes many keys; how many of them were there.
+    ///
+    /// `keys` and errors as in `put_many`; duplicates count once. O(keys), the GIL released.
+    ///
+    /// >>> x.put_many([1, 2, 3], [10, 20, 30])
+    /// 3
+    /// >>> x.delete_many([1, 2, 2, 9])
+    /// 2
+    fn delete_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let keys = many(keys, Role::Key)?;
+        let keys = keys.as_slice();
+        Ok(py.detach(|| self.shared.change(|alex| remove_many(alex, keys))))
+    }
+
+    /// Removes every key of `start <= key < stop`; how many there were.
+    ///
+    /// Bounds as in `scan`, but at least one must be given: `clear` removes everything (TypeError).
+    /// O(keys removed).
+    ///
+    /// >>> x.put_many([1, 2, 3], [10, 20, 30])
+    /// 3
+    /// >>> x.delete_range(2)
+    /// 2
+    #[pyo3(signature = (start=None, stop=None))]
+    fn delete_range(
+        &self,
+        py: Python<'_>,
+        start: Option<&Bound<'_, PyAny>>,
+        stop: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<usize> {
+        if start.is_none() && stop.is_none() {
+            return Err(PyTypeError::new_err("delete_range() needs a bound; clear() removes every key"));
+        }
+        let Some((start, stop)) = bounds::range(start, stop, true, false)? else { return Ok(0) };
+        Ok(py.detach(|| {
+            self.shared.change(|alex| {
+                let (mut keys, mut payloads) = (Vec::new(), Vec::new());
+                alex.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);
+                remove_many(alex, &keys)
+            })
+        }))
+    }
+
+    // ---- order ----
+
+    /// The item with the smallest key, or None where the index is empty. O(1).
+    ///
+    /// Returns (key, value).
+    ///
+    /// >>> x.put_many([1, 2], [10, 20])
+    /// 2
+    /// >>> x.first()
+    /// (1, 10)
+    fn first(&self, py: Python<'_>) -> Option<(i64, i64)> {
+        item(self.read(py, Alex::first))
+    }
+
+    /// The item with the largest key, or None where the index is empty. O(1).
+    ///
+    /// Returns (key, value).
+    ///
+    /// >>> x.put_many([1, 2], [10, 20])
+    /// 2
+    /// >>> x.last()
+    /// (2, 20)
+    fn last(&self, py: Python<'_>) -> Option<(i64, i64)> {
+        item(self.read(py, Alex::last))
+    }
+
+    /// The item with the largest key at or below `key`, or None.
+    ///
+    /// Returns (key, value). Raises as `get`. O(1) in practice.
+    ///
+    /// >>> x.put_many([10, 20], [1, 2])
+    /// 2
+    /// >>> x.floor(19), x.floor(9)
+    /// ((10, 1), None)
+    fn floor(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
+        let key = one(key)?;
+        Ok(item(self.read(py, |alex| alex.floor(key))))
+    }
+
+    /// The item with the smallest key at or above `key`, or None.
+    ///
+    /// Returns (key, value). Raises as `get`. O(1) in practice.
+    ///
+    /// >>> x.put_many([10, 20], [1, 2])
+    /// 2
+    /// >>> x.ceiling(11), x.ceiling(21)
+    /// ((20, 2), None)
+    fn ceiling(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
+        let key = one(key)?;
+        Ok(item(self.read(py, |alex| alex.ceiling(key))))
+    }
+
+    /// The item with the largest key below `key`, or None.
+    ///
+    /// Returns (key, value). Raises as `get`. O(1) in practice.
+    ///
+    /// >>> x.put_many([10, 20], [1, 2])
+    /// 2
+    /// >>> x.lower(20), x.lower(10)
+    /// ((10, 1), None)
+    fn lower(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
+        let key = one(key)?;
+        Ok(item(self.read(py, |alex| alex.lower(key))))
+    }
+
+    /// The item with the smallest key above `key`, or None.
+    ///
+    /// Returns (key, value). Raises as `get`. O(1) in practice.
+    ///
+    /// >>> x.put_many([10, 20], [1, 2])
+    /// 2
+    /// >>> x.higher(10), x.higher(20)
+    /// ((20, 2), None)
+    fn higher(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
+        let key = one(key)?;
+        Ok(item(self.read(py, |alex| alex.higher(key))))
+    }
+
+    // ---- ranges ----
+
+    fn __iter__(&self, py: Python<'_>) -> IndexIterator {
+        IndexIterator::over(py, self, bounds::ALL, false, None, Yields::Keys)
+    }
+
+    fn __reversed__(&self, py: Python<'_>) -> IndexIterator {
+        IndexIterator::over(py, self, bounds::ALL, true, None, Yields::Keys)
+    }
+
+    /// Iterates over (key, value) of `start <= key < stop`, in key order.
+    ///
+    /// Bounds are any ints (clamped to int64) or None for no bound; `include_start` and `include_stop`
+    /// say whether a bound belongs to the range; `reverse=True` goes from the top without swapping the
+    /// bounds; `limit` is the most items. What comes is the index as it was when the iterator was made;
+    /// the first change during an iteration copies what the iterator has left. Raises TypeError for
+    /// bounds that are no ints, ValueError for a negative limit. O(1) to make and an item.
+    ///
+    /// >>> x.put_many([1, 2, 3], [10, 20, 30])
+    /// 3
+    /// >>> list(x.scan(1, 3)), list(x.scan(limit=1, reverse=True))
+    /// ([(1, 10), (2, 20)], [(3, 30)])
+    #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
+                        limit=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn scan(
+        &self,
+        py: Python<'_>,
+        start: Option<&Bound<'_, PyAny>>,
+        stop: Option<&Bound<'_, PyAny>>,
+        include_start: bool,
+        include_stop: bool,
+        reverse: bool,
+        limit: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<IndexIterator> {
+        let range = bounds::range(start, stop, include_start, include_stop)?;
+        Ok(IndexIterator::over(py, self, range, reverse, bounds::limit(limit)?, Yields::Items))
+    }
+
+    /// Iterates over the keys of a range.
+    ///
+    /// Arguments and errors as in `scan`.
+    ///
+    /// >>> x.put_many([1, 2, 3], [10, 20, 30])
+    /// 3
+    /// >>> list(x.scan_keys(2))
+    /// [2, 3]
+    #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
+                        limit=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn scan_keys(
+        &self,
+        py: Python<'_>,
+        start: Option<&Bound<'_, PyAny>>,
+        stop: Option<&Bound<'_, PyAny>>,
+        include_start: bool,
+        include_stop: bool,
+        reverse: bool,
+        limit: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<IndexIterator> {
+        let range = bounds::range(start, stop, include_start, include_stop)?;
+        Ok(IndexIterator::over(py, self, range, reverse, bounds::limit(limit)?, Yields::Keys))
+    }
+
+    /// Iterates over the values of a range, in the order of their keys.
+    ///
+    /// Arguments and errors as in `scan`.
+    ///
+    /// >>> x.put_many([1, 2, 3], [10, 20, 30])
+    /// 3
+    /// >>> list(x.scan_values(stop=3))
+    /// [10, 20]
+    #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
+                        limit=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn scan_values(
+        &self,
+        py: Python<'_>,
+        start: Option<&Bound<'_, PyAny>>,
+        stop: Option<&Bound<'_, PyAny>>,
+        include_start: bool,
+        include_stop: bool,
+        reverse: bool,
+        limit: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<IndexIterator> {
+        let range = bounds::range(start, stop, include_start, include_stop)?;
+        Ok(IndexIterator::over(py, self, range, reverse, bounds::limit(limit)?, Yields::Values))
+    }
+
+    /// The keys and the values of `start <= key < stop` as two int64 arrays of the same length.
+    ///
+    /// Bounds and errors as in `scan`. O(keys), about a nanosecond each, the GIL released.
+    ///
+    /// >>> x.put_many([1, 2, 3], [10, 20, 30])
+    /// 3
+    /// >>> keys, values = x.scan_arrays(2)
+    /// >>> keys.tolist(), values.tolist()
+    /// ([2, 3], [20, 30])
+    #[pyo3(signature = (start=None, stop=None))]
+    #[allow(clippy::type_complexity)]
+    fn scan_arrays<'py>(
+        &self,
+        py: Python<'py>,
+        start: Option<&Bound<'py, PyAny>>,
+        stop: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>)> {
+        let (mut keys, mut payloads) = (Vec::new(), Vec::new());
+        if let Some((start, stop)) = bounds::range(start, stop, true, false)? {
+            py.detach(|| {
+                let indexed = self.shared.read();
+                indexed.alex.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);
+            });
+        }
+        let values = payloads.into_iter().map(|payload| payload as i64).collect();
+        Ok((PyArray1::from_vec(py, keys), PyArray1::from_vec(py, values)))
+    }
+
+    /// How many keys there are of `start <= key < stop`.
+    ///
+    /// Bounds and errors as in `scan`.
+    ///
+    /// >>> x.put_many([1, 2, 3], [10, 20, 30])
+    /// 3
+    /// >>> x.count(2), x.count()
+    /// (2, 3)
+    #[pyo3(signature = (start=None, stop=None))]
+    fn count(
+        &self,
+        py: Python<'_>,
+        start: Option<&Bound<'_, PyAny>>,
+        stop: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<usize> {
+        let Some((start, stop)) = bounds::range(start, stop, true, false)? else { return Ok(0) };
+        Ok(py.detach(|| self.shared.read().alex().count(start, stop)))
+    }
+
+    // ---- care ----
+
+    /// Bytes of memory that the index holds. O(1).
+    #[getter]
+    fn nbytes(&self, py: Python<'_>) -> usize {
+        self.read(py, Alex::nbytes)
+    }
+
+    /// Walks every invariant of the index; raises AlexError at the first that does not hold.
+    ///
+    /// For tests and bug reports: a failure is a bug of this library. O(keys), the GIL released.
+    ///
+    /// >>> x.check()
+    fn check(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.shared.read().alex().check()).map_err(|error| alex_error(py, error.to_string()))
+    }
+
+    /// The figures of `stats` as a dict.
+    fn _stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = py.detach(|| self.shared.read().alex().stats());
+        let figures = PyDict::new(py);
+        figures.set_item("keys", stats.keys)?;
+        figures.set_item("height", stats.height)?;
+        figures.set_item("leaves", stats.leaves)?;
+        figures.set_item("inner_nodes", stats.inner_nodes)?;
+        figures.set_item("slots", stats.slots)?;
+        figures.set_item("fill", stats.fill)?;
+        figures.set_item("bytes", stats.bytes)?;
+        figures.set_item("mean_error", stats.mean_error)?;
+        figures.set_item("max_error", stats.max_error)?;
+        Ok(figures)
+    }
+}
+
+/// Looks up `keys`; what is not there keeps its place in `found` as it is. The first missing position.
+fn lookup_many(alex: &Alex, keys: &[i64], found: &mut [i64]) -> Option<usize> {
+    let mut missing = None;
+    alex.get_many(keys, |i, payload| match payload {
+        Some(payload) => found[i] = payload as i64,
+        None => missing = missing.or(Some(i)),
+    });
+    missing
+}
+
+fn remove_many(alex: &mut Alex, keys: &[i64]) -> usize {
+    let mut removed = 0;
+    alex.remove_many(keys, |_, _| removed += 1);
+    removed
+}

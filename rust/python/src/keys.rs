@@ -1,0 +1,185 @@
+//! Keys on their way in: one by the rule of `operator.index`, many as one contiguous `&[i64]`.
+//!
+//! A native, contiguous int64 array is borrowed, never copied. Lists, tuples and other iterables are
+//! read here, element by element. Every other array (widths, byte orders, strides, Arrow) is brought
+//! to int64 by `alexpy._convert`. The same code reads the int64 values of `AlexIndex`.
+
+use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
+
+use crate::values::SIGNAL_CHECK_ITEMS;
+
+/// How an argument is called in messages.
+#[derive(Clone, Copy)]
+pub(crate) enum Role {
+    /// A key, or the keys of a batch.
+    Key,
+    /// A value of `AlexIndex`, which is an int64 too.
+    Value,
+    /// One end of a range.
+    Bound(&'static str),
+}
+
+impl Role {
+    fn one(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Value => "value",
+            Self::Bound(name) => name,
+        }
+    }
+
+    /// The name of the argument that holds many.
+    pub(crate) fn many(self) -> &'static str {
+        match self {
+            Self::Key => "keys",
+            Self::Value => "values",
+            Self::Bound(name) => name,
+        }
+    }
+}
+
+/// One key.
+#[inline]
+pub(crate) fn one(key: &Bound<'_, PyAny>) -> PyResult<i64> {
+    // Asks for `__index__` where the object is no int: floats, np.bool_, str and None have none.
+    key.extract::<i64>().map_err(|error| refuse_one(error, key, Role::Key))
+}
+
+/// One int64 value of `AlexIndex`.
+#[inline]
+pub(crate) fn one_value(value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    value.extract::<i64>().map_err(|error| refuse_one(error, value, Role::Value))
+}
+
+/// The message of one refused integer. An exception of the object's own `__index__` passes as it is.
+#[cold]
+pub(crate) fn refuse_one(error: PyErr, object: &Bound<'_, PyAny>, role: Role) -> PyErr {
+    refuse(error, object, role, role.one().to_owned())
+}
+
+#[cold]
+fn refuse_item(error: PyErr, object: &Bound<'_, PyAny>, role: Role, position: usize) -> PyErr {
+    refuse(error, object, role, format!("{}[{position}]", role.many()))
+}
+
+fn refuse(error: PyErr, object: &Bound<'_, PyAny>, role: Role, place: String) -> PyErr {
+    let py = object.py();
+    if error.is_instance_of::<PyOverflowError>(py) {
+        return PyOverflowError::new_err(format!(
+            "{place} is {}, outside int64 (-2**63 to 2**63-1)",
+            text(object)
+        ));
+    }
+    if !error.is_instance_of::<PyTypeError>(py) {
+        return error;
+    }
+    let hint = hint(object, role);
+    PyTypeError::new_err(format!("{place} is {}; {} are integers{hint}", text(object), role.many()))
+}
+
+/// The object as a message shows it: its type and, where that is short, its value.
+fn text(object: &Bound<'_, PyAny>) -> String {
+    if object.is_none() {
+        return "None".to_owned();
+    }
+    // repr() of an enormous int raises ValueError; of anything else it may do anything.
+    let value = object.repr().map(|repr| repr.to_string_lossy().into_owned()).unwrap_or_default();
+    let kind = object.get_type().name().map(|name| name.to_string()).unwrap_or_default();
+    match value.chars().count() {
+        0 if object.is_instance_of::<PyInt>() => "an enormous int".to_owned(),
+        0 => format!("a {kind}"),
+        1..=60 if object.is_exact_instance_of::<PyInt>() => value,
+        1..=60 => format!("{value} ({kind})"),
+        _ => format!("{}... ({kind})", value.chars().take(60).collect::<String>()),
+    }
+}
+
+/// What to do instead, as the end of a sentence.
+fn hint(object: &Bound<'_, PyAny>, role: Role) -> String {
+    let one = role.one();
+    if object.is_instance_of::<PyFloat>() {
+        format!(": convert it yourself, for instance with int({one}), if no fraction can be lost")
+    } else if object.is_instance_of::<PyString>() {
+        format!(": int({one}) reads one from text")
+    } else if object.is_instance_of::<PyBytes>() || object.is_instance_of::<PyByteArray>() {
+        format!(": int.from_bytes({one}) reads one from bytes")
+    } else if object.get_type().name().is_ok_and(|name| name == "bool" || name == "bool_") {
+        format!(": int({one}) makes one of it")
+    } else {
+        String::new()
+    }
+}
+
+/// Many keys, as one contiguous slice.
+pub(crate) enum Many<'py> {
+    Borrowed(PyReadonlyArray1<'py, i64>),
+    Owned(Vec<i64>),
+}
+
+impl Many<'_> {
+    pub(crate) fn as_slice(&self) -> &[i64] {
+        match self {
+            // Contiguity was checked when this was made, so the error cannot happen.
+            Self::Borrowed(array) => array.as_slice().unwrap_or_default(),
+            Self::Owned(keys) => keys,
+        }
+    }
+}
+
+/// Many keys (or int64 values), whatever they come in.
+pub(crate) fn many<'py>(object: &Bound<'py, PyAny>, role: Role) -> PyResult<Many<'py>> {
+    // The exact type: a masked array or a matrix is an ndarray too, and means something else.
+    if let Ok(array) = object.cast_exact::<PyArray1<i64>>()
+        && let Some(borrowed) = borrow(array)
+    {
+        return Ok(Many::Borrowed(borrowed));
+    }
+    if let Ok(list) = object.cast::<PyList>() {
+        return collect(list.iter().map(Ok), list.len(), role);
+    }
+    if let Ok(tuple) = object.cast::<PyTuple>() {
+        return collect(tuple.iter().map(Ok), tuple.len(), role);
+    }
+    let converted = convert_array(object, role)?;
+    if converted.is_none() {
+        let iterator = object.try_iter()?;
+        let expected = iterator.size_hint().0;
+        return collect(iterator, expected, role);
+    }
+    borrow(converted.cast::<PyArray1<i64>>()?)
+        .map(Many::Borrowed)
+        .ok_or_else(|| PyTypeError::new_err("alexpy._convert gave an array that is not contiguous int64"))
+}
+
+/// The array without a copy, where its memory is contiguous, aligned and not being written by
+/// another extension.
+fn borrow<'py>(array: &Bound<'py, PyArray1<i64>>) -> Option<PyReadonlyArray1<'py, i64>> {
+    let borrowed = array.try_readonly().ok()?;
+    borrowed.as_slice().is_ok().then_some(borrowed)
+}
+
+/// `alexpy._convert.integers`: an int64 array, or None where `object` is to be iterated.
+fn convert_array<'py>(object: &Bound<'py, PyAny>, role: Role) -> PyResult<Bound<'py, PyAny>> {
+    static CONVERT: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
+    CONVERT.import(object.py(), "alexpy._convert", "integers")?.call1((object, role.many()))
+}
+
+fn collect<'py>(
+    items: impl Iterator<Item = PyResult<Bound<'py, PyAny>>>,
+    expected: usize,
+    role: Role,
+) -> PyResult<Many<'py>> {
+    // The hint of a foreign iterator is only a hint.
+    let mut keys = Vec::with_capacity(expected.min(1 << 24));
+    for (position, item) in items.enumerate() {
+        let item = item?;
+        if position % SIGNAL_CHECK_ITEMS == SIGNAL_CHECK_ITEMS - 1 {
+            item.py().check_signals()?;
+        }
+        keys.push(item.extract::<i64>().map_err(|error| refuse_item(error, &item, role, position))?);
+    }
+    Ok(Many::Owned(keys))
+}

@@ -1,0 +1,75 @@
+//! The extension module `alexpy._alexpy`: what Python calls, and nothing that the engine decides.
+//!
+//! It converts arguments, leaves the GIL for whatever may wait, and turns engine errors into the
+//! exceptions of `alexpy.errors`. Python-shaped conveniences (views, `pop`, `update` ...) are written
+//! in Python on top of these classes, in `alexpy/_store.py` and `alexpy/_index.py`.
+//!
+//! Two rules hold everywhere. No thread waits for a lock or a device while it is attached to the
+//! interpreter: it tries first, and detaches if it would block. And no lock is held while Python
+//! code can run, which includes making any object that the garbage collector tracks.
+
+mod batch;
+mod bounds;
+mod buffers;
+mod errors;
+mod index;
+mod index_iter;
+mod keys;
+mod scan;
+mod store;
+mod values;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// What this build is: `version`, `profile`, `simd` in use and `simd_available`.
+///
+/// Returns a dict: `version` (str), `profile` ("release" or "debug"), `simd` (the backend that the
+/// index searches with) and `simd_available` (list of the backends this processor has). O(1).
+///
+/// >>> sorted(alexpy.build_info())
+/// ['profile', 'simd', 'simd_available', 'version']
+#[pyfunction]
+fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let info = PyDict::new(py);
+    info.set_item("version", env!("CARGO_PKG_VERSION"))?;
+    info.set_item("profile", if cfg!(debug_assertions) { "debug" } else { "release" })?;
+    info.set_item("simd", alex_index::simd::active().name())?;
+    let available: Vec<_> = alex_index::simd::available().into_iter().map(|b| b.name()).collect();
+    info.set_item("simd_available", available)?;
+    Ok(info)
+}
+
+/// The SIMD backend belongs to the process: it is chosen here, once, before any index exists.
+fn choose_simd() -> PyResult<()> {
+    let wanted = match std::env::var_os("ALEXPY_SIMD") {
+        Some(name) if !name.is_empty() => name.to_string_lossy().into_owned(),
+        _ => "auto".to_owned(),
+    };
+    alex_index::simd::select_by_name(&wanted)
+        .map(drop)
+        .map_err(|error| PyRuntimeError::new_err(format!("ALEXPY_SIMD={wanted}: {error}")))
+}
+
+/// Native half of alexpy; import `alexpy` instead.
+#[pymodule]
+mod _alexpy {
+    #[pymodule_export]
+    use super::batch::WriteBatch;
+    #[pymodule_export]
+    use super::build_info;
+    #[pymodule_export]
+    use super::index::AlexIndex;
+    #[pymodule_export]
+    use super::index_iter::IndexIterator;
+    #[pymodule_export]
+    use super::scan::StoreIterator;
+    #[pymodule_export]
+    use super::store::Store;
+
+    #[pymodule_init]
+    fn init() -> pyo3::PyResult<()> {
+        super::choose_simd()
+    }
+}

@@ -1,0 +1,243 @@
+//! Byte values on their way in: one as a slice, many as the engine's `ValueSource`.
+//!
+//! `bytes` objects are borrowed: they cannot change, so the engine may read them without the GIL.
+//! Anything mutable that comes one by one is copied first. Arrays of rows and Arrow binary arrays are
+//! brought to flat memory by `alexpy._convert` and read in place.
+
+use std::ops::Deref;
+
+use alex_store::ValueSource;
+use numpy::PyReadonlyArray1;
+use pyo3::exceptions::{PyBufferError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+
+use crate::buffers;
+
+/// Items converted between two looks at pending signals.
+pub(crate) const SIGNAL_CHECK_ITEMS: usize = 1 << 16;
+
+/// The longest value, in bytes: its length is a u32 on disk.
+const MAX_VALUE_BYTES: usize = u32::MAX as usize;
+
+/// One value, borrowed from `bytes` or copied from any other buffer.
+pub(crate) enum One<'a, 'py> {
+    Borrowed(&'a [u8]),
+    Copied(Bound<'py, PyBytes>),
+}
+
+impl Deref for One<'_, '_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Copied(bytes) => bytes.as_bytes(),
+        }
+    }
+}
+
+/// One value; `place` names it in messages.
+#[inline]
+pub(crate) fn one<'a, 'py>(value: &'a Bound<'py, PyAny>, place: &str) -> PyResult<One<'a, 'py>> {
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        let bytes = bytes.as_bytes();
+        check_length(bytes.len(), place)?;
+        return Ok(One::Borrowed(bytes));
+    }
+    copied(value, place).map(One::Copied)
+}
+
+/// Refuses a value that no record can hold.
+#[inline]
+pub(crate) fn check_length(length: usize, place: &str) -> PyResult<()> {
+    if length > MAX_VALUE_BYTES {
+        return Err(PyValueError::new_err(format!(
+            "{place} has {length} bytes, and the limit is {MAX_VALUE_BYTES} (2**32-1)"
+        )));
+    }
+    Ok(())
+}
+
+#[cold]
+fn copied<'py>(value: &Bound<'py, PyAny>, place: &str) -> PyResult<Bound<'py, PyBytes>> {
+    // numpy.str_ exports a buffer although it is a str.
+    if value.is_instance_of::<PyString>() {
+        return Err(not_bytes(value, place));
+    }
+    buffers::copied(value, place).or_else(|error| {
+        if error.is_instance_of::<PyBufferError>(value.py()) {
+            return Err(error);
+        }
+        // NumPy refuses to export dates as a buffer; their memory is a value like any other.
+        static RAW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let raw = RAW.import(value.py(), "alexpy._convert", "raw")?.call1((value,))?;
+        match raw.cast_into::<PyBytes>() {
+            Ok(bytes) => {
+                check_length(bytes.as_bytes().len(), place)?;
+                Ok(bytes)
+            }
+            Err(_) => Err(not_bytes(value, place)),
+        }
+    })
+}
+
+#[cold]
+fn not_bytes(value: &Bound<'_, PyAny>, place: &str) -> PyErr {
+    let kind = value.get_type().name().map(|name| name.to_string()).unwrap_or_default();
+    let hint = if value.is_instance_of::<PyString>() {
+        "; value.encode() makes bytes of text"
+    } else if value.is_none() {
+        "; to remove a key, delete it"
+    } else {
+        ""
+    };
+    PyTypeError::new_err(format!(
+        "{place} is a {kind}; a value is bytes or another contiguous buffer of numbers{hint}"
+    ))
+}
+
+/// The values of a batch.
+pub(crate) enum Many<'py> {
+    Items(Vec<PyBackedBytes>),
+    /// `count` rows of `width` bytes.
+    Rows { data: PyReadonlyArray1<'py, u8>, width: usize, count: usize },
+    /// Value `i` is `data[offsets[i]..offsets[i + 1]]`.
+    Spans { data: PyReadonlyArray1<'py, u8>, offsets: PyReadonlyArray1<'py, i64> },
+}
+
+/// The values of a batch, whatever they come in. An iterator is read up to one item more than
+/// `count`, the number of keys.
+pub(crate) fn many<'py>(values: &Bound<'py, PyAny>, count: usize) -> PyResult<Many<'py>> {
+    if let Ok(list) = values.cast::<PyList>() {
+        return collect(list.iter().map(Ok), list.len());
+    }
+    if let Ok(tuple) = values.cast::<PyTuple>() {
+        return collect(tuple.iter().map(Ok), tuple.len());
+    }
+    static CONVERT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let flat = CONVERT.import(values.py(), "alexpy._convert", "values")?.call1((values,))?;
+    if flat.is_none() {
+        return collect(values.try_iter()?.take(count.saturating_add(1)), count);
+    }
+    if let Ok(list) = flat.cast::<PyList>() {
+        return collect(list.iter().map(Ok), list.len());
+    }
+    if let Ok((data, width, count)) = flat.extract::<(PyReadonlyArray1<'py, u8>, usize, usize)>() {
+        check_length(width, "each row of values")?;
+        if data.as_slice().is_ok_and(|data| Some(data.len()) == width.checked_mul(count)) {
+            return Ok(Many::Rows { data, width, count });
+        }
+    } else if let Ok((data, offsets)) =
+        flat.extract::<(PyReadonlyArray1<'py, u8>, PyReadonlyArray1<'py, i64>)>()
+    {
+        check_spans(&data, &offsets)?;
+        return Ok(Many::Spans { data, offsets });
+    }
+    Err(PyTypeError::new_err("alexpy._convert gave values in no form that this module reads"))
+}
+
+fn collect<'py>(
+    items: impl Iterator<Item = PyResult<Bound<'py, PyAny>>>,
+    expected: usize,
+) -> PyResult<Many<'py>> {
+    let mut values = Vec::with_capacity(expected.min(1 << 24));
+    for (position, item) in items.enumerate() {
+        let item = item?;
+        if position % SIGNAL_CHECK_ITEMS == SIGNAL_CHECK_ITEMS - 1 {
+            item.py().check_signals()?;
+        }
+        let bytes = match item.cast_into::<PyBytes>() {
+            Ok(bytes) => bytes,
+            Err(other) => copied(&other.into_inner(), &format!("values[{position}]"))?,
+        };
+        if bytes.as_bytes().len() > MAX_VALUE_BYTES {
+            check_length(bytes.as_bytes().len(), &format!("values[{position}]"))?;
+        }
+        values.push(PyBackedBytes::from(bytes));
+    }
+    Ok(Many::Items(values))
+}
+
+/// Foreign offsets are checked before they are used: ascending, inside the data.
+fn check_spans(data: &PyReadonlyArray1<'_, u8>, offsets: &PyReadonlyArray1<'_, i64>) -> PyResult<()> {
+    let bad = |what: String| Err(PyValueError::new_err(format!("values: {what}")));
+    let (Ok(data), Ok(offsets)) = (data.as_slice(), offsets.as_slice()) else {
+        return bad("the data and its offsets must be contiguous".to_owned());
+    };
+    let (Some(&first), Some(&last)) = (offsets.first(), offsets.last()) else {
+        return bad("there must be one offset more than there are values".to_owned());
+    };
+    if first < 0 || usize::try_from(last).map_or(true, |last| last > data.len()) {
+        return bad(format!("offsets run from {first} to {last}, and there are {} bytes", data.len()));
+    }
+    for (position, pair) in offsets.windows(2).enumerate() {
+        if pair[0] > pair[1] {
+            return bad(format!("the offset {} at position {position} is above the next", pair[0]));
+        }
+        if pair[1] - pair[0] > MAX_VALUE_BYTES as i64 {
+            check_length((pair[1] - pair[0]) as usize, &format!("values[{position}]"))?;
+        }
+    }
+    Ok(())
+}
+
+impl Many<'_> {
+    /// The values as the engine reads them. Made while attached, used without the GIL.
+    pub(crate) fn source(&self) -> Source<'_> {
+        match self {
+            Self::Items(items) => Source::Items(items),
+            Self::Rows { data, width, count } => {
+                Source::Rows { data: data.as_slice().unwrap_or_default(), width: *width, count: *count }
+            }
+            Self::Spans { data, offsets } => Source::Spans {
+                data: data.as_slice().unwrap_or_default(),
+                offsets: offsets.as_slice().unwrap_or_default(),
+            },
+        }
+    }
+}
+
+/// Raises unless there is one value for each key.
+pub(crate) fn check_count(keys: usize, values: usize) -> PyResult<()> {
+    if keys == values {
+        return Ok(());
+    }
+    // An iterator was not read further than one value too many.
+    let at_least = if values == keys + 1 { "at least " } else { "" };
+    Err(PyValueError::new_err(format!(
+        "there are {keys} keys and {at_least}{values} values; nothing was written"
+    )))
+}
+
+/// What the engine writes: see [`Many`].
+pub(crate) enum Source<'a> {
+    Items(&'a [PyBackedBytes]),
+    Rows { data: &'a [u8], width: usize, count: usize },
+    Spans { data: &'a [u8], offsets: &'a [i64] },
+}
+
+impl ValueSource for Source<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Items(items) => items.len(),
+            Self::Rows { count, .. } => *count,
+            Self::Spans { offsets, .. } => offsets.len().saturating_sub(1),
+        }
+    }
+
+    fn get(&self, i: usize) -> &[u8] {
+        match self {
+            Self::Items(items) => &items[i],
+            Self::Rows { data, width, .. } => &data[i * width..(i + 1) * width],
+            // Checked when the batch came in; an array that another thread changes meanwhile gives
+            // an empty value here rather than a panic.
+            Self::Spans { data, offsets } => {
+                data.get(offsets[i] as usize..offsets[i + 1] as usize).unwrap_or_default()
+            }
+        }
+    }
+}

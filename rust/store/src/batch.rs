@@ -1,0 +1,115 @@
+//! What a commit is made of: one operation, a batch collected by a user, or arrays of keys and values.
+//! Knows nothing of records, locks or files.
+
+use crate::error::{Error, Result};
+use crate::record::MAX_VALUE_BYTES;
+
+/// One operation of a commit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Op<'a> {
+    Put(i64, &'a [u8]),
+    Delete(i64),
+    /// Both ends included.
+    DeleteRange(i64, i64),
+}
+
+/// The values of a batch write; the i-th belongs to the i-th key.
+pub trait ValueSource: Sync {
+    /// How many there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The i-th value, for i below `len`.
+    fn get(&self, i: usize) -> &[u8];
+}
+
+impl<T: AsRef<[u8]> + Sync> ValueSource for [T] {
+    fn len(&self) -> usize {
+        <[T]>::len(self)
+    }
+
+    fn get(&self, i: usize) -> &[u8] {
+        self[i].as_ref()
+    }
+}
+
+/// Operations that commit together; the last one on a key wins.
+#[derive(Default)]
+pub struct Batch {
+    entries: Vec<Entry>,
+    values: Vec<u8>,
+}
+
+#[derive(Clone, Copy)]
+enum Entry {
+    Put { key: i64, start: usize, len: usize },
+    Delete(i64),
+    DeleteRange(i64, i64),
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds key = value; the bytes are copied.
+    pub fn put(&mut self, key: i64, value: &[u8]) -> Result<()> {
+        check_value(value)?;
+        let start = self.values.len();
+        self.values.extend_from_slice(value);
+        self.entries.push(Entry::Put { key, start, len: value.len() });
+        Ok(())
+    }
+
+    /// Adds the removal of a key, which need not be there.
+    pub fn delete(&mut self, key: i64) {
+        self.entries.push(Entry::Delete(key));
+    }
+
+    /// Adds the removal of every key from `first` to `last`, both included.
+    pub fn delete_range(&mut self, first: i64, last: i64) {
+        if first <= last {
+            self.entries.push(Entry::DeleteRange(first, last));
+        }
+    }
+
+    /// How many operations were added.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Forgets every operation.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.values.clear();
+    }
+
+    pub(crate) fn op(&self, i: usize) -> Op<'_> {
+        match self.entries[i] {
+            Entry::Put { key, start, len } => Op::Put(key, &self.values[start..start + len]),
+            Entry::Delete(key) => Op::Delete(key),
+            Entry::DeleteRange(first, last) => Op::DeleteRange(first, last),
+        }
+    }
+}
+
+/// Refuses a value that no record can hold.
+pub(crate) fn check_value(value: &[u8]) -> Result<()> {
+    if value.len() as u64 > MAX_VALUE_BYTES {
+        return Err(Error::Invalid(format!(
+            "a value holds at most {MAX_VALUE_BYTES} bytes, this one has {}",
+            value.len()
+        )));
+    }
+    Ok(())
+}

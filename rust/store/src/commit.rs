@@ -1,0 +1,400 @@
+//! Writing: each call is one commit. Bytes go into the log, then the index learns of them, both under
+//! the commit lock, so that there is one order; the flush that some calls wait for comes after the lock
+//! is released. A call that fails before that changed nothing.
+
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::MutexGuard;
+
+use crate::batch::{Batch, Op, ValueSource, check_value};
+use crate::error::{Error, Result};
+use crate::log::{Log, Shape, op_bytes};
+use crate::options::Durability;
+use crate::read::Value;
+use crate::record::size_of_record;
+use crate::segment::Location;
+use crate::state::State;
+use crate::store::{Shared, Store};
+
+/// The longest value that is copied while the caller keeps other threads of its interpreter waiting.
+const QUICK_VALUE_BYTES: usize = 4096;
+
+impl Store {
+    /// Puts key = value. O(log n + bytes).
+    pub fn put(&self, key: i64, value: &[u8]) -> Result<()> {
+        check_value(value)?;
+        let seq = {
+            let mut log = self.shared.ready_log(Shape::of(Op::Put(key, value)))?;
+            self.shared.commit_one(&mut log, Op::Put(key, value))?;
+            log.end.last_seq
+        };
+        self.shared.settle(seq, false)
+    }
+
+    /// As [`Store::put`], or `None` where that would wait for a lock, a system call or a flush.
+    #[inline]
+    pub fn try_put(&self, key: i64, value: &[u8]) -> Option<Result<()>> {
+        if value.len() > QUICK_VALUE_BYTES {
+            return None;
+        }
+        self.shared.try_commit_one(Op::Put(key, value))
+    }
+
+    /// Removes a key; whether it was there. O(log n).
+    pub fn delete(&self, key: i64) -> Result<bool> {
+        Ok(self.change(|state, _| Ok(state.index.contains(key).then_some(Op::Delete(key))))?.is_some())
+    }
+
+    /// As [`Store::delete`], or `None` where that would wait.
+    pub fn try_delete(&self, key: i64) -> Option<Result<bool>> {
+        let log = self.shared.log.try_lock()?;
+        if let Err(error) = self.shared.check_writable() {
+            return Some(Err(error));
+        }
+        let there = match self.shared.try_read_state()? {
+            Ok(state) => state.index.contains(key),
+            Err(error) => return Some(Err(error)),
+        };
+        if !there {
+            return Some(Ok(false));
+        }
+        self.shared.try_commit_locked(log, Op::Delete(key)).map(|done| done.map(|()| true))
+    }
+
+    /// Removes a key and returns its value, in one commit.
+    pub fn take(&self, key: i64) -> Result<Option<Value>> {
+        let mut taken = None;
+        self.change(|state, shared| {
+            taken = shared.value_of(state, key)?;
+            Ok(taken.is_some().then_some(Op::Delete(key)))
+        })?;
+        Ok(taken)
+    }
+
+    /// Removes and returns the first or the last item, in one commit.
+    pub fn take_end(&self, last: bool) -> Result<Option<(i64, Value)>> {
+        let mut taken = None;
+        self.change(|state, shared| {
+            let end = if last { state.index.last() } else { state.index.first() };
+            let Some((key, location)) = end else { return Ok(None) };
+            taken = Some((key, shared.value_at(state, key, Location(location))?));
+            Ok(Some(Op::Delete(key)))
+        })?;
+        Ok(taken)
+    }
+
+    /// Puts only where the key is absent; the value that is there already, `None` if it put.
+    pub fn get_or_put(&self, key: i64, value: &[u8]) -> Result<Option<Value>> {
+        check_value(value)?;
+        let mut there = None;
+        self.change(|state, shared| {
+            there = shared.value_of(state, key)?;
+            Ok(there.is_none().then_some(Op::Put(key, value)))
+        })?;
+        Ok(there)
+    }
+
+    /// Puts `new` only where the value equals `expected`; `None` means absent on both sides. Whether it
+    /// did.
+    pub fn compare_and_set(&self, key: i64, expected: Option<&[u8]>, new: Option<&[u8]>) -> Result<bool> {
+        new.map_or(Ok(()), check_value)?;
+        let mut equal = false;
+        self.change(|state, shared| {
+            let current = shared.value_of(state, key)?;
+            equal = current.as_deref() == expected;
+            Ok(match (equal, new, &current) {
+                (true, Some(new), _) => Some(Op::Put(key, new)),
+                (true, None, Some(_)) => Some(Op::Delete(key)),
+                _ => None,
+            })
+        })?;
+        Ok(equal)
+    }
+
+    /// Puts many values in one atomic commit; the number of distinct keys. The last duplicate wins.
+    pub fn put_many<V: ValueSource + ?Sized>(&self, keys: &[i64], values: &V, sync: bool) -> Result<u64> {
+        if keys.len() != values.len() {
+            return Err(Error::Invalid(format!(
+                "there are {} keys and {} values; each key needs one value",
+                keys.len(),
+                values.len()
+            )));
+        }
+        let mut bytes = 0;
+        for i in 0..keys.len() {
+            let value = values.get(i);
+            check_value(value)?;
+            bytes += size_of_record(value.len() as u64);
+        }
+        if keys.is_empty() {
+            return self.shared.log_if_writable().map(|_| 0);
+        }
+        let shape = Shape { records: keys.len() as u64, bytes };
+        let mut locations = Vec::with_capacity(keys.len());
+        let mut dead = Vec::new();
+        let seq = {
+            let mut log = self.shared.ready_log(shape)?;
+            let ops = keys.iter().enumerate().map(|(i, &key)| Op::Put(key, values.get(i)));
+            self.shared.append(&mut log, ops, shape, |location| locations.push(location.0))?;
+            let mut state = self.shared.write_state()?;
+            state.before_change();
+            state.put_many(keys, &locations, &mut dead);
+            let segments = Arc::clone(&state.segments);
+            drop(state);
+            if let Some(active) = &log.active {
+                active.count_live(bytes);
+            }
+            segments.count_dead(&dead);
+            self.shared.published(&log)
+        };
+        // A replaced record of this very commit was a duplicate among `keys`.
+        let first = locations.first().copied().unwrap_or_default();
+        let replaced_here = dead.iter().filter(|dead| dead.0 >= first).count();
+        self.shared.settle(seq, sync)?;
+        Ok((keys.len() - replaced_here) as u64)
+    }
+
+    /// Removes many keys in one atomic commit; how many were there.
+    pub fn delete_many(&self, keys: &[i64]) -> Result<u64> {
+        let mut keys = keys.to_vec();
+        keys.sort_unstable();
+        keys.dedup();
+        let mut log = self.shared.log_if_writable()?;
+        let mut there = Vec::new();
+        self.shared.read_state()?.index.get_many(&keys, |i, found| {
+            if found.is_some() {
+                there.push(keys[i]);
+            }
+        });
+        if there.is_empty() {
+            return Ok(0);
+        }
+        let count = there.len() as u64;
+        let ops = there.into_iter().map(Op::Delete);
+        let shape = Shape { records: count, bytes: count * size_of_record(0) };
+        self.shared.make_room(&mut log, shape)?;
+        let seq = self.shared.commit_ops(&mut log, ops, shape)?;
+        drop(log);
+        self.shared.settle(seq, false)?;
+        Ok(count)
+    }
+
+    /// Removes every key of a range in one commit; how many there were. Writes one record.
+    pub fn delete_range(&self, start: Bound<i64>, stop: Bound<i64>) -> Result<u64> {
+        let first = match start {
+            Bound::Included(key) => Some(key),
+            Bound::Excluded(key) => key.checked_add(1),
+            Bound::Unbounded => Some(i64::MIN),
+        };
+        let last = match stop {
+            Bound::Included(key) => Some(key),
+            Bound::Excluded(key) => key.checked_sub(1),
+            Bound::Unbounded => Some(i64::MAX),
+        };
+        let mut count = 0;
+        self.change(|state, _| {
+            let (Some(first), Some(last)) = (first, last) else { return Ok(None) };
+            count = state.index.count(Bound::Included(first), Bound::Included(last)) as u64;
+            Ok((count > 0).then_some(Op::DeleteRange(first, last)))
+        })?;
+        Ok(count)
+    }
+
+    /// Removes every key in one commit; how many there were.
+    pub fn clear(&self) -> Result<u64> {
+        self.delete_range(Bound::Unbounded, Bound::Unbounded)
+    }
+
+    /// Commits everything in `batch`, or nothing. With `sync` it is on the device when this returns.
+    pub fn commit(&self, batch: &Batch, sync: bool) -> Result<()> {
+        let ops = (0..batch.len()).map(|i| batch.op(i));
+        let shape = Shape { records: batch.len() as u64, bytes: ops.clone().map(op_bytes).sum() };
+        if batch.is_empty() {
+            return self.shared.log_if_writable().map(|_| ());
+        }
+        let seq = {
+            let mut log = self.shared.ready_log(shape)?;
+            self.shared.commit_ops(&mut log, ops, shape)?
+        };
+        self.shared.settle(seq, sync)
+    }
+
+    /// Commits the operation that `decide` finds, looking at the store as nobody else can change it.
+    fn change<'a>(
+        &self,
+        decide: impl FnOnce(&State, &Shared) -> Result<Option<Op<'a>>>,
+    ) -> Result<Option<()>> {
+        let seq = {
+            let mut log = self.shared.log_if_writable()?;
+            let decided = {
+                let state = self.shared.read_state()?;
+                decide(&state, &self.shared)?
+            };
+            let Some(op) = decided else { return Ok(None) };
+            self.shared.make_room(&mut log, Shape::of(op))?;
+            self.shared.commit_one(&mut log, op)?;
+            log.end.last_seq
+        };
+        self.shared.settle(seq, false)?;
+        Ok(Some(()))
+    }
+}
+
+impl Shape {
+    fn of(op: Op<'_>) -> Self {
+        Self { records: 1, bytes: op_bytes(op) }
+    }
+}
+
+impl Shared {
+    fn log_if_writable(&self) -> Result<MutexGuard<'_, Log>> {
+        let log = self.log.lock();
+        self.check_writable()?;
+        Ok(log)
+    }
+
+    /// The commit lock, with room for a commit of this shape.
+    fn ready_log(&self, shape: Shape) -> Result<MutexGuard<'_, Log>> {
+        let mut log = self.log_if_writable()?;
+        self.make_room(&mut log, shape)?;
+        Ok(log)
+    }
+
+    fn make_room(&self, log: &mut Log, shape: Shape) -> Result<()> {
+        let durable_seq = self.durable_seq.load(Ordering::Acquire);
+        let begun = log.make_room(&*self.disk, &self.options, shape, durable_seq);
+        if let Some(segment) = begun.map_err(|failure| self.after(failure))? {
+            let mut state = self.write_state()?;
+            Arc::make_mut(&mut state.segments).push(segment);
+        }
+        log.list(&*self.disk).map_err(|failure| self.after(failure))
+    }
+
+    fn append<'a>(
+        &self,
+        log: &mut Log,
+        ops: impl Iterator<Item = Op<'a>>,
+        shape: Shape,
+        placed: impl FnMut(Location),
+    ) -> Result<()> {
+        log.append(ops, shape, self.durable_seq.load(Ordering::Acquire), placed)
+    }
+
+    /// Tells everyone how far the log goes now.
+    #[inline]
+    fn published(&self, log: &Log) -> u64 {
+        self.last_seq.store(log.end.last_seq, Ordering::Release);
+        log.end.last_seq
+    }
+
+    /// One operation, for which there is room.
+    fn commit_one(&self, log: &mut Log, op: Op<'_>) -> Result<()> {
+        self.commit_ops(log, std::iter::once(op), Shape::of(op)).map(|_| ())
+    }
+
+    /// Any operations, for which there is room; the sequence of the last.
+    fn commit_ops<'a>(
+        &self,
+        log: &mut Log,
+        ops: impl Iterator<Item = Op<'a>> + Clone,
+        shape: Shape,
+    ) -> Result<u64> {
+        let mut locations = Vec::with_capacity(shape.records as usize);
+        self.append(log, ops.clone(), shape, |location| locations.push(location))?;
+        let mut dead = Vec::new();
+        let mut state = self.write_state()?;
+        state.before_change();
+        let mut live = 0;
+        for (op, &location) in ops.zip(&locations) {
+            live += apply(&mut state, op, location, &mut dead);
+        }
+        let segments = Arc::clone(&state.segments);
+        drop(state);
+        if let Some(active) = &log.active {
+            active.count_live(live);
+        }
+        segments.count_dead(&dead);
+        Ok(self.published(log))
+    }
+
+    #[inline]
+    fn try_commit_one(&self, op: Op<'_>) -> Option<Result<()>> {
+        let log = self.log.try_lock()?;
+        self.try_commit_locked(log, op)
+    }
+
+    /// A commit that only copies a few bytes into memory, or `None`.
+    #[inline]
+    fn try_commit_locked(&self, mut log: MutexGuard<'_, Log>, op: Op<'_>) -> Option<Result<()>> {
+        if let Err(error) = self.check_writable() {
+            return Some(Err(error));
+        }
+        let shape = Shape::of(op);
+        if self.options.durability == Durability::Sync
+            || !log.fits_without_waiting(shape)
+            || self.timed_flush_due()
+        {
+            return None;
+        }
+        // Taken before the log changes: from there on there is no turning back.
+        let mut state = self.state.try_write()?;
+        let mut placed = Location(0);
+        if let Err(error) = self.append(&mut log, std::iter::once(op), shape, |location| placed = location) {
+            return Some(Err(error));
+        }
+        let old = match op {
+            Op::Put(key, _) => {
+                state.before_change();
+                state.put(key, placed)
+            }
+            Op::Delete(key) => {
+                state.before_change();
+                state.delete(key)
+            }
+            Op::DeleteRange(..) => {
+                debug_assert!(false, "a range is never deleted in passing");
+                None
+            }
+        };
+        if let Some(old) = old {
+            state.segments.count_dead(&[old]);
+        }
+        drop(state);
+        if let (Op::Put(..), Some(active)) = (op, &log.active) {
+            active.count_live(shape.bytes);
+        }
+        self.published(&log);
+        Some(Ok(()))
+    }
+
+    /// Waits for what the caller was promised.
+    fn settle(&self, seq: u64, sync: bool) -> Result<()> {
+        if sync || self.options.durability == Durability::Sync {
+            return self.flush_up_to(seq);
+        }
+        if self.timed_flush_due() {
+            self.timed_flush();
+        }
+        Ok(())
+    }
+}
+
+/// Brings one committed operation into the index; the bytes that it made live.
+fn apply(state: &mut State, op: Op<'_>, location: Location, dead: &mut Vec<Location>) -> u64 {
+    match op {
+        Op::Put(key, _) => {
+            dead.extend(state.put(key, location));
+            op_bytes(op)
+        }
+        Op::Delete(key) => {
+            dead.extend(state.delete(key));
+            0
+        }
+        Op::DeleteRange(first, last) => {
+            state.delete_range(first, last, dead);
+            0
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The real disk: files of one directory, through `std`, `rustix` and `memmap2`. Stores into a writable
+//! map are the one unsafe act here. Knows nothing of records.
+#![allow(unsafe_code)]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use memmap2::{Advice, MmapOptions, MmapRaw};
+use parking_lot::RwLock;
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statfs};
+use rustix::io::Errno;
+
+use super::fork::NotInherited;
+use super::{Access, Disk, DiskFile, Lock, Map};
+
+const LOCK_FILE: &str = "LOCK";
+const EXT4_MAGIC: i64 = 0xEF53;
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+
+/// A directory of the operating system.
+pub(crate) struct RealDisk {
+    path: PathBuf,
+    maps_safely: bool,
+}
+
+impl RealDisk {
+    /// Takes an existing directory.
+    pub(crate) fn new(path: &Path) -> io::Result<Self> {
+        let path = path.canonicalize()?;
+        // ext2, ext3 and ext4 share a magic number; all reserve blocks before a map may be dirtied.
+        let kind = statfs(&path)?.f_type;
+        Ok(Self { path, maps_safely: kind == EXT4_MAGIC || kind == TMPFS_MAGIC })
+    }
+
+    /// Makes the directory, with the parents it lacks, and makes its name durable.
+    pub(crate) fn make_dir(path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)?;
+        match path.canonicalize()?.parent() {
+            Some(parent) => File::open(parent)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Disk for RealDisk {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        // A name that is no UTF-8 is none of ours, but it is there: a directory with one is not empty.
+        fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
+        let path = self.path.join(name);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        let reserved = match reserve(&file, bytes) {
+            Ok(reserved) => reserved,
+            Err(error) => {
+                // Nothing refers to it yet; should removing fail too, opening clears it as an orphan.
+                let _ = fs::remove_file(&path);
+                return Err(error);
+            }
+        };
+        Ok(Arc::new(RealFile { file, reserved, writable: RwLock::new(None) }))
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
+        let file =
+            OpenOptions::new().read(true).write(access == Access::Write).open(self.path.join(name))?;
+        Ok(Arc::new(RealFile { file, reserved: false, writable: RwLock::new(None) }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    fn lock(&self) -> io::Result<Lock> {
+        let path = self.path.join(LOCK_FILE);
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {
+                file.set_len(0)?;
+                // Only a courtesy to the next one who asks; the lock is the flock itself.
+                write!(file, "{}", std::process::id())?;
+                Ok(Lock::Taken(Box::new(NotInherited::new(file)?)))
+            }
+            Err(Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                let _ = file.read_to_string(&mut text);
+                Ok(Lock::Held(text.trim().parse().ok()))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn maps_safely(&self) -> bool {
+        self.maps_safely
+    }
+
+    fn boot_id(&self) -> [u8; 16] {
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let mut id = [0; 16];
+        for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
+            let hex = std::str::from_utf8(pair).unwrap_or_default();
+            *byte = u8::from_str_radix(hex, 16).unwrap_or(0);
+        }
+        id
+    }
+}
+
+/// Gives the file `bytes` zeros; true where the file system reserved blocks for them.
+fn reserve(file: &File, bytes: u64) -> io::Result<bool> {
+    if bytes == 0 {
+        return Ok(false);
+    }
+    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Ok(()) => Ok(true),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => file.set_len(bytes).map(|()| false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+struct RealFile {
+    file: File,
+    reserved: bool,
+    writable: RwLock<Option<MmapRaw>>,
+}
+
+impl DiskFile for RealFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        // st_blocks counts units of 512 bytes on every file system.
+        Ok(self.file.metadata()?.blocks() * 512)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.file.read_at(&mut buffer[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn map_for_writing(&self, len: u64) -> io::Result<()> {
+        if !self.reserved {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "this file system cannot reserve blocks, which write_mode=\"mmap\" needs; use \"auto\" or \"pwrite\"",
+            ));
+        }
+        let map = MmapOptions::new().len(usize_len(len)?).map_raw(&self.file)?;
+        // A child that wrote here would write into its parent's log.
+        map.advise(Advice::DontFork)?;
+        *self.writable.write() = Some(map);
+        Ok(())
+    }
+
+    fn copy_into(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let guard = self.writable.read();
+        let end = offset.checked_add(bytes.len() as u64);
+        match (guard.as_ref(), end) {
+            (Some(map), Some(end)) if end <= map.len() as u64 => {
+                // SAFETY: the range was checked to lie in the map, which lives while `guard` does. The
+                // caller holds the commit lock and writes only above the published end of the log, so
+                // no reader and no other writer touches these bytes. The file is reserved (checked
+                // in `map_for_writing`) and never shortened while mapped for writing.
+                unsafe {
+                    let to = map.as_mut_ptr().add(offset as usize);
+                    std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+                }
+                Ok(())
+            }
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "outside the writable map")),
+        }
+    }
+
+    fn unmap_writing(&self) {
+        *self.writable.write() = None;
+    }
+
+    fn map(&self, len: u64) -> io::Result<Map> {
+        let raw = MmapOptions::new().len(usize_len(len)?).map_raw_read_only(&self.file)?;
+        let (start, len) = (raw.as_ptr(), raw.len());
+        // SAFETY: the mapping is `len` bytes from `start` and lives as long as its owner. Published
+        // bytes lie below the file's final length, under which no file of a store is ever cut.
+        Ok(unsafe { Map::new(start, len, Arc::new(raw)) })
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        // Also flushes pages dirtied through a shared map, and the length where that changed.
+        self.file.sync_data()
+    }
+}
+
+fn usize_len(len: u64) -> io::Result<usize> {
+    usize::try_from(len).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "larger than memory"))
+}

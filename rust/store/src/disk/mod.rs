@@ -1,0 +1,112 @@
+//! The only way to files: a directory of named files behind one trait, with a real and a simulated
+//! implementation. Nothing above this folder opens, maps or syncs anything itself, so that a test can
+//! cut the power between any two steps. Knows nothing of records, segments or manifests.
+
+mod file;
+mod fork;
+mod map;
+#[cfg(feature = "simulation")]
+pub mod sim;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub(crate) use file::RealDisk;
+pub(crate) use fork::generation as fork_generation;
+pub use map::Map;
+
+/// What opening a file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading only.
+    Read,
+    /// Reading, writing, syncing and truncating.
+    Write,
+}
+
+/// A directory that holds one store.
+pub trait Disk: Send + Sync {
+    /// The directory, for messages.
+    fn path(&self) -> &Path;
+
+    /// The names of the files in the directory, in no particular order.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Makes a new file of `bytes` zeros, with real blocks behind them where the file system can;
+    /// fails if the name is taken. Neither the file nor its name is durable yet.
+    fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Opens an existing file.
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Renames over whatever has the new name. Durable after [`Disk::sync_dir`].
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a name. Durable after [`Disk::sync_dir`].
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes every earlier create, rename and remove durable.
+    fn sync_dir(&self) -> io::Result<()>;
+
+    /// Takes the writer's lock, held until the guard is dropped; or tells who has it.
+    fn lock(&self) -> io::Result<Lock>;
+
+    /// Whether a store into the map of a reserved file was shown never to fault here.
+    fn maps_safely(&self) -> bool;
+
+    /// Names this boot of the machine, zeros where the system does not tell. Kept for diagnosis only.
+    fn boot_id(&self) -> [u8; 16];
+
+    /// The full path of a file, for messages.
+    fn path_of(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+}
+
+/// The outcome of [`Disk::lock`].
+pub enum Lock {
+    /// Ours until the guard is dropped.
+    Taken(Box<dyn Send + Sync>),
+    /// Somebody else's; the process id where it is known.
+    Held(Option<u32>),
+}
+
+/// One open file.
+pub trait DiskFile: Send + Sync {
+    /// Its length in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether the file has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Bytes allocated on the device.
+    fn allocated(&self) -> io::Result<u64>;
+
+    /// Fills `buffer` from `offset`; returns how much there was before the end of the file.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes all of `bytes` with system calls. After an error any part may have been written.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Prepares [`DiskFile::copy_into`] for the first `len` bytes. Refused where blocks could not be
+    /// reserved, since a store into the map would then end the process on a full disk.
+    fn map_for_writing(&self, len: u64) -> io::Result<()>;
+
+    /// Copies `bytes` into the writable map; the only function that stores into one.
+    fn copy_into(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Gives the writable map back.
+    fn unmap_writing(&self);
+
+    /// A read-only map of the first `len` bytes, coherent with every kind of write.
+    fn map(&self, len: u64) -> io::Result<Map>;
+
+    /// Cuts the file to `len` bytes.
+    fn truncate(&self, len: u64) -> io::Result<()>;
+
+    /// Returns when the device has confirmed every byte written before, by either way, and the length.
+    fn sync(&self) -> io::Result<()>;
+}

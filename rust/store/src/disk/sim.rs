@@ -1,0 +1,638 @@
+//! A disk whose power can be cut. Everything that was written but not synced may or may not be there
+//! afterwards: each 512-byte sector or 4 KiB page as it was at any moment since the last sync, half a
+//! copy included; file lengths and names likewise. Syncs, reservations and writes can be made to fail.
+//! Nothing here is random by itself: the caller's seed decides, so that a failure replays exactly.
+#![allow(unsafe_code)]
+
+use std::cell::UnsafeCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{Access, Disk, DiskFile, Lock, Map};
+
+/// Unreserved files may grow to this size; the maps of a file stay where they are.
+const GROWTH_BYTES: u64 = 64 << 10;
+
+/// `SplitMix64` (Steele, Lea and Flood 2014): small, seedable, good enough to choose faults.
+#[derive(Debug, Clone)]
+pub struct Rng(u64);
+
+impl Rng {
+    /// A generator that always yields the same numbers for a seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next 64 bits.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`, which is not 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next_u64() % bound
+    }
+
+    /// True once in `n`.
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+/// What is left of everything that was not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Nothing.
+    Everything,
+    /// Sectors, pages, lengths and names at random.
+    Random,
+    /// All of it: the process was killed, the machine runs on.
+    ProcessOnly,
+}
+
+/// How a sync fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncFailure {
+    /// The data stays dirty; a later sync would write it.
+    StaysDirty,
+    /// The kernel forgets that the pages are dirty: reads see them, later syncs succeed without them.
+    MarkedClean,
+}
+
+/// What goes wrong at one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The power goes.
+    Cut,
+    /// If the step is a sync (or a rename), it fails.
+    Sync(SyncFailure),
+    /// If the step reserves or writes by system call, it finds the disk full, with a part written.
+    Full,
+}
+
+/// Shared by all handles of a simulated disk.
+#[derive(Clone)]
+pub struct SimDisk {
+    world: Arc<Mutex<World>>,
+    path: PathBuf,
+}
+
+struct World {
+    files: Vec<Inode>,
+    names: BTreeMap<String, usize>,
+    durable_names: BTreeMap<String, usize>,
+    name_changes: Vec<NameChange>,
+    locked: bool,
+    /// Steps taken: everything that changes the disk is one.
+    steps: u64,
+    faults: BTreeMap<u64, Fault>,
+    /// Faults that really struck.
+    struck: Vec<(u64, Fault)>,
+    power: bool,
+    rng: Rng,
+}
+
+#[derive(Clone)]
+enum NameChange {
+    Create(String, usize),
+    Rename(String, String, usize),
+    Remove(String, usize),
+}
+
+struct Inode {
+    cache: Arc<Pages>,
+    len: u64,
+    durable: Vec<u8>,
+    durable_len: u64,
+    /// What happened since the last sync, in order.
+    changes: Vec<Change>,
+    reserved: bool,
+}
+
+#[derive(Clone)]
+enum Change {
+    Write(u64, Vec<u8>),
+    Len(u64),
+}
+
+/// The page cache of one file.
+struct Pages(Box<[UnsafeCell<u8>]>);
+
+// SAFETY: written only under the world's lock; read through maps only where nobody writes (see `Map`).
+unsafe impl Send for Pages {}
+// SAFETY: as above.
+unsafe impl Sync for Pages {}
+
+impl Pages {
+    fn new(content: &[u8], capacity: u64) -> Arc<Self> {
+        let zeros = std::iter::repeat_n(0, (capacity as usize).saturating_sub(content.len()));
+        Arc::new(Self(content.iter().copied().chain(zeros).map(UnsafeCell::new).collect()))
+    }
+
+    fn start(&self) -> *mut u8 {
+        self.0.as_ptr().cast_mut().cast()
+    }
+
+    fn capacity(&self) -> usize {
+        self.0.len()
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) {
+        assert!(offset as usize + bytes.len() <= self.capacity(), "a simulated file outgrew its pages");
+        // SAFETY: inside the box (checked just above); called under the world's lock only.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.start().add(offset as usize), bytes.len());
+        }
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) {
+        assert!(offset as usize + buffer.len() <= self.capacity(), "reads are cut to the file's length");
+        // SAFETY: as in `write`.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                self.start().add(offset as usize),
+                buffer.as_mut_ptr(),
+                buffer.len(),
+            );
+        }
+    }
+}
+
+fn power_is_off() -> io::Error {
+    io::Error::other("the simulated power is off")
+}
+
+impl World {
+    /// Counts a step and tells what goes wrong at it.
+    fn step(&mut self) -> io::Result<Option<Fault>> {
+        if !self.power {
+            return Err(power_is_off());
+        }
+        self.steps += 1;
+        let fault = self.faults.remove(&self.steps);
+        if fault == Some(Fault::Cut) {
+            self.struck.push((self.steps, Fault::Cut));
+            self.power = false;
+        }
+        Ok(fault)
+    }
+
+    fn strike(&mut self, fault: Fault) {
+        self.struck.push((self.steps, fault));
+    }
+
+    fn write(&mut self, id: usize, offset: u64, bytes: &[u8], system_call: bool) -> io::Result<()> {
+        let fault = self.step()?;
+        let mut count = bytes.len();
+        let mut outcome = Ok(());
+        match fault {
+            Some(Fault::Cut) => {
+                count = self.rng.below(bytes.len() as u64 + 1) as usize;
+                outcome = Err(power_is_off());
+            }
+            Some(Fault::Full) if system_call => {
+                self.strike(Fault::Full);
+                count = self.rng.below(bytes.len() as u64 + 1) as usize;
+                outcome = Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
+            _ => {}
+        }
+        let inode = &mut self.files[id];
+        inode.cache.write(offset, &bytes[..count]);
+        // On the way to the device even a write that was cut may be there whole: the rest of the copy
+        // simply never reached memory, so only `count` bytes can.
+        inode.changes.push(Change::Write(offset, bytes[..count].to_vec()));
+        inode.len = inode.len.max(offset + count as u64);
+        outcome
+    }
+
+    fn sync(&mut self, id: usize) -> io::Result<()> {
+        match self.step()? {
+            Some(Fault::Cut) => return Err(power_is_off()),
+            Some(fault @ Fault::Sync(how)) => {
+                self.strike(fault);
+                if how == SyncFailure::MarkedClean {
+                    self.files[id].changes.clear();
+                }
+                return Err(io::Error::other("simulated device error"));
+            }
+            _ => {}
+        }
+        let inode = &mut self.files[id];
+        // Only what is still dirty is written: pages that were marked clean stay lost.
+        for change in std::mem::take(&mut inode.changes) {
+            if let Change::Write(offset, bytes) = change {
+                lay(&mut inode.durable, offset, &bytes);
+            }
+        }
+        inode.durable.resize(inode.len as usize, 0);
+        inode.durable_len = inode.len;
+        Ok(())
+    }
+
+    /// The content of a file after the power came back.
+    fn survivor(&mut self, id: usize, loss: Loss) -> (Vec<u8>, u64) {
+        let inode = &self.files[id];
+        if loss == Loss::Everything {
+            return (inode.durable.clone(), inode.durable_len);
+        }
+        let mut lens = vec![inode.durable_len, inode.len];
+        let mut touched = inode.durable.len() as u64;
+        for change in &inode.changes {
+            match change {
+                Change::Len(len) => lens.push(*len),
+                Change::Write(offset, bytes) => touched = touched.max(offset + bytes.len() as u64),
+            }
+        }
+        let mut content = inode.durable.clone();
+        content.resize(touched as usize, 0);
+        let unit = if self.rng.one_in(2) { 512 } else { 4096 };
+        // Some files lose little and some much, so that long prefixes and deep holes both happen.
+        let kept_whole = self.rng.below(8);
+        for from in (0..touched).step_by(unit as usize) {
+            let in_unit: Vec<_> = self.files[id]
+                .changes
+                .iter()
+                .filter_map(|change| match change {
+                    Change::Write(offset, bytes) => overlap(from, unit, *offset, bytes),
+                    Change::Len(_) => None,
+                })
+                .collect();
+            if in_unit.is_empty() {
+                continue;
+            }
+            let all = in_unit.len();
+            let kept =
+                if self.rng.below(8) < kept_whole { all } else { self.rng.below(all as u64 + 1) as usize };
+            for (offset, bytes) in &in_unit[..kept] {
+                lay(&mut content, *offset, bytes);
+            }
+            if let (Some((offset, bytes)), true) = (in_unit.get(kept), self.rng.one_in(4)) {
+                let half = self.rng.below(bytes.len() as u64 + 1) as usize;
+                lay(&mut content, *offset, &bytes[..half]);
+            }
+        }
+        let len = lens[self.rng.below(lens.len() as u64) as usize];
+        content.resize(len as usize, 0);
+        (content, len)
+    }
+}
+
+/// The part of a write that falls into a unit.
+fn overlap(from: u64, unit: u64, offset: u64, bytes: &[u8]) -> Option<(u64, Vec<u8>)> {
+    let start = from.max(offset);
+    let end = (from + unit).min(offset + bytes.len() as u64);
+    (start < end).then(|| (start, bytes[(start - offset) as usize..(end - offset) as usize].to_vec()))
+}
+
+fn lay(content: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
+    let end = offset as usize + bytes.len();
+    if content.len() < end {
+        content.resize(end, 0);
+    }
+    content[offset as usize..end].copy_from_slice(bytes);
+}
+
+impl SimDisk {
+    /// An empty disk; everything that chance decides follows from `seed`.
+    pub fn new(seed: u64) -> Self {
+        let world = World {
+            files: Vec::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            name_changes: Vec::new(),
+            locked: false,
+            steps: 0,
+            faults: BTreeMap::new(),
+            struck: Vec::new(),
+            power: true,
+            rng: Rng::new(seed),
+        };
+        Self { world: Arc::new(Mutex::new(world)), path: PathBuf::from("simulated") }
+    }
+
+    /// Steps taken so far.
+    pub fn steps(&self) -> u64 {
+        self.world.lock().steps
+    }
+
+    /// Plans a fault for the step that comes `ahead` steps from now, 1 being the next.
+    pub fn plan(&self, ahead: u64, fault: Fault) {
+        let mut world = self.world.lock();
+        let step = world.steps + ahead;
+        world.faults.insert(step, fault);
+    }
+
+    /// Forgets every fault that has not struck.
+    pub fn unplan(&self) {
+        self.world.lock().faults.clear();
+    }
+
+    /// The faults that struck since the disk was made or restarted.
+    pub fn struck(&self) -> Vec<Fault> {
+        self.world.lock().struck.iter().map(|&(_, fault)| fault).collect()
+    }
+
+    /// Whether the power is on.
+    pub fn has_power(&self) -> bool {
+        self.world.lock().power
+    }
+
+    /// The disk as the next process finds it. The old handles are dead from here on.
+    #[must_use]
+    pub fn restart(&self, loss: Loss) -> Self {
+        let mut old = self.world.lock();
+        old.power = false;
+        let mut names = old.durable_names.clone();
+        for change in std::mem::take(&mut old.name_changes) {
+            let kept = match loss {
+                Loss::Everything => false,
+                Loss::ProcessOnly => true,
+                Loss::Random => old.rng.one_in(2),
+            };
+            if !kept {
+                continue;
+            }
+            match change {
+                NameChange::Create(name, id) => {
+                    names.insert(name, id);
+                }
+                NameChange::Rename(from, to, id) => {
+                    if names.get(&from) == Some(&id) {
+                        names.remove(&from);
+                    }
+                    names.insert(to, id);
+                }
+                NameChange::Remove(name, id) => {
+                    if names.get(&name) == Some(&id) {
+                        names.remove(&name);
+                    }
+                }
+            }
+        }
+        let mut files = Vec::new();
+        for id in 0..old.files.len() {
+            let inode = if loss == Loss::ProcessOnly {
+                let inode = &old.files[id];
+                let mut content = vec![0; inode.len as usize];
+                inode.cache.read(0, &mut content);
+                Inode {
+                    cache: Pages::new(&content, inode.cache.capacity() as u64),
+                    len: inode.len,
+                    durable: inode.durable.clone(),
+                    durable_len: inode.durable_len,
+                    changes: inode.changes.clone(),
+                    reserved: inode.reserved,
+                }
+            } else {
+                let reserved = old.files[id].reserved;
+                let (content, len) = old.survivor(id, loss);
+                Inode {
+                    cache: Pages::new(&content, len.max(GROWTH_BYTES)),
+                    len,
+                    durable: content,
+                    durable_len: len,
+                    changes: Vec::new(),
+                    reserved,
+                }
+            };
+            files.push(inode);
+        }
+        let (durable_names, name_changes) = if loss == Loss::ProcessOnly {
+            // Names that only the running system knows can still be lost later.
+            let known = old.durable_names.clone();
+            let pending = names
+                .iter()
+                .filter(|(name, id)| known.get(*name) != Some(id))
+                .map(|(name, id)| NameChange::Create(name.clone(), *id))
+                .chain(
+                    known
+                        .iter()
+                        .filter(|(name, _)| !names.contains_key(*name))
+                        .map(|(name, id)| NameChange::Remove(name.clone(), *id)),
+                )
+                .collect();
+            (known, pending)
+        } else {
+            (names.clone(), Vec::new())
+        };
+        let world = World {
+            files,
+            names,
+            durable_names,
+            name_changes,
+            locked: false,
+            steps: 0,
+            faults: BTreeMap::new(),
+            struck: Vec::new(),
+            power: true,
+            rng: Rng::new(old.rng.next_u64()),
+        };
+        Self { world: Arc::new(Mutex::new(world)), path: self.path.clone() }
+    }
+
+    /// Changes stored bytes behind everybody's back, durably. For damage tests.
+    pub fn corrupt(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut world = self.world.lock();
+        let Some(&id) = world.names.get(name) else { return };
+        let inode = &mut world.files[id];
+        let mut content = vec![0; inode.len as usize];
+        inode.cache.read(0, &mut content);
+        change(&mut content);
+        inode.len = content.len() as u64;
+        inode.durable_len = inode.len;
+        inode.cache = Pages::new(&content, inode.len.max(GROWTH_BYTES));
+        inode.durable = content;
+        inode.changes.clear();
+    }
+
+    fn file(&self, id: usize) -> Arc<dyn DiskFile> {
+        Arc::new(SimFile { world: Arc::clone(&self.world), id })
+    }
+}
+
+impl Disk for SimDisk {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let world = self.world.lock();
+        if world.power { Ok(world.names.keys().cloned().collect()) } else { Err(power_is_off()) }
+    }
+
+    fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
+        let mut world = self.world.lock();
+        if world.names.contains_key(name) {
+            return Err(io::Error::from(io::ErrorKind::AlreadyExists));
+        }
+        match world.step()? {
+            Some(Fault::Full) if bytes > 0 => {
+                world.strike(Fault::Full);
+                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
+            _ => {}
+        }
+        let id = world.files.len();
+        world.files.push(Inode {
+            cache: Pages::new(&[], bytes.max(GROWTH_BYTES)),
+            len: bytes,
+            durable: Vec::new(),
+            durable_len: 0,
+            changes: vec![Change::Len(bytes)],
+            reserved: bytes > 0,
+        });
+        world.names.insert(name.to_owned(), id);
+        world.name_changes.push(NameChange::Create(name.to_owned(), id));
+        if world.power { Ok(self.file(id)) } else { Err(power_is_off()) }
+    }
+
+    fn open(&self, name: &str, _: Access) -> io::Result<Arc<dyn DiskFile>> {
+        let world = self.world.lock();
+        if !world.power {
+            return Err(power_is_off());
+        }
+        let id = *world.names.get(name).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        Ok(self.file(id))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut world = self.world.lock();
+        let fault = world.step()?;
+        if let Some(fault @ Fault::Sync(_)) = fault {
+            world.strike(fault);
+            return Err(io::Error::other("simulated device error"));
+        }
+        let id = world.names.remove(from).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        world.names.insert(to.to_owned(), id);
+        world.name_changes.push(NameChange::Rename(from.to_owned(), to.to_owned(), id));
+        if world.power { Ok(()) } else { Err(power_is_off()) }
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut world = self.world.lock();
+        if !world.names.contains_key(name) {
+            return Err(io::Error::from(io::ErrorKind::NotFound));
+        }
+        world.step()?;
+        if let Some(id) = world.names.remove(name) {
+            world.name_changes.push(NameChange::Remove(name.to_owned(), id));
+        }
+        if world.power { Ok(()) } else { Err(power_is_off()) }
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        let mut world = self.world.lock();
+        match world.step()? {
+            Some(Fault::Cut) => return Err(power_is_off()),
+            Some(fault @ Fault::Sync(_)) => {
+                world.strike(fault);
+                return Err(io::Error::other("simulated device error"));
+            }
+            _ => {}
+        }
+        world.durable_names = world.names.clone();
+        world.name_changes.clear();
+        Ok(())
+    }
+
+    fn lock(&self) -> io::Result<Lock> {
+        let mut world = self.world.lock();
+        if world.locked {
+            return Ok(Lock::Held(None));
+        }
+        world.locked = true;
+        Ok(Lock::Taken(Box::new(SimLock(Arc::clone(&self.world)))))
+    }
+
+    fn maps_safely(&self) -> bool {
+        true
+    }
+
+    fn boot_id(&self) -> [u8; 16] {
+        [0; 16]
+    }
+}
+
+struct SimLock(Arc<Mutex<World>>);
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        self.0.lock().locked = false;
+    }
+}
+
+struct SimFile {
+    world: Arc<Mutex<World>>,
+    id: usize,
+}
+
+impl DiskFile for SimFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.world.lock().files[self.id].len)
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        self.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let world = self.world.lock();
+        if !world.power {
+            return Err(power_is_off());
+        }
+        let inode = &world.files[self.id];
+        let count = inode.len.saturating_sub(offset).min(buffer.len() as u64) as usize;
+        inode.cache.read(offset, &mut buffer[..count]);
+        Ok(count)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.world.lock().write(self.id, offset, bytes, true)
+    }
+
+    fn map_for_writing(&self, len: u64) -> io::Result<()> {
+        let world = self.world.lock();
+        let inode = &world.files[self.id];
+        if inode.reserved && len <= inode.len { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
+    }
+
+    fn copy_into(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.world.lock().write(self.id, offset, bytes, false)
+    }
+
+    fn unmap_writing(&self) {}
+
+    fn map(&self, len: u64) -> io::Result<Map> {
+        let world = self.world.lock();
+        let pages = Arc::clone(&world.files[self.id].cache);
+        let (start, len) = (pages.start(), (len as usize).min(pages.capacity()));
+        // SAFETY: `len` was cut to the pages, which live as long as the map's owner.
+        Ok(unsafe { Map::new(start, len, pages) })
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        let mut world = self.world.lock();
+        world.step()?;
+        let inode = &mut world.files[self.id];
+        if len < inode.len {
+            let zeros = vec![0; (inode.len - len) as usize];
+            inode.cache.write(len, &zeros);
+        }
+        inode.len = len;
+        inode.changes.push(Change::Len(len));
+        if world.power { Ok(()) } else { Err(power_is_off()) }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.world.lock().sync(self.id)
+    }
+}

@@ -1,0 +1,275 @@
+//! The header that every file of a store begins with, and what a segment adds to it. Field by field in
+//! `docs/format.md`. Knows nothing of how files are read or written.
+
+use std::path::Path;
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::error::{Error, Result};
+
+/// The format this version writes.
+pub(crate) const FORMAT_VERSION: u16 = 1;
+/// The oldest version whose readers understand what this version writes.
+const MIN_READER_VERSION: u16 = 1;
+/// Incompatible features that this version understands: none yet.
+const KNOWN_FEATURES: u32 = 0;
+
+/// The first 64 bytes of every file.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct FileHeader {
+    /// What kind of file this is.
+    pub(crate) magic: [u8; 8],
+    format_version: U16,
+    min_reader_version: U16,
+    /// A set bit that a reader does not know means that it must not read on.
+    incompatible_features: U32,
+    /// The same random number in all files of a store.
+    pub(crate) store_id: [u8; 16],
+    /// The segment's id; the manifest's generation.
+    pub(crate) file_id: U64,
+    /// Bytes that the checksum at the end of the header covers, these 64 included.
+    header_bytes: U32,
+    reserved: [u8; 20],
+}
+
+const _: () = assert!(size_of::<FileHeader>() == 64);
+
+impl FileHeader {
+    pub(crate) fn new(magic: [u8; 8], store_id: [u8; 16], file_id: u64, header_bytes: usize) -> Self {
+        Self {
+            magic,
+            format_version: U16::new(FORMAT_VERSION),
+            min_reader_version: U16::new(MIN_READER_VERSION),
+            incompatible_features: U32::ZERO,
+            store_id,
+            file_id: U64::new(file_id),
+            header_bytes: U32::new(header_bytes as u32),
+            reserved: [0; 20],
+        }
+    }
+
+    /// Refuses what this version must not read. `bytes` is the file from its start; the checksum is
+    /// the caller's to verify, which must happen first.
+    pub(crate) fn refuse_newer(&self, path: &Path) -> Result<()> {
+        let version = self.min_reader_version.get();
+        if version > FORMAT_VERSION {
+            return Err(Error::Format {
+                path: path.to_owned(),
+                problem: format!(
+                    "needs a reader of format {version} and this alexpy reads up to format {FORMAT_VERSION}; \
+                     install a newer alexpy (nothing was changed)"
+                ),
+            });
+        }
+        let unknown = self.incompatible_features.get() & !KNOWN_FEATURES;
+        if unknown != 0 {
+            return Err(Error::Format {
+                path: path.to_owned(),
+                problem: format!(
+                    "uses features {unknown:#x} that this alexpy does not know; install a newer alexpy \
+                     (nothing was changed)"
+                ),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Why a segment was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Origin {
+    /// The segment before it was full, or there was none.
+    Log = 0,
+    /// Recovery wrote again here what was not proven durable; counts only once the manifest lists it.
+    Recovery = 1,
+}
+
+const SEGMENT_MAGIC: [u8; 8] = *b"ALEXSEG\0";
+
+/// The first 192 bytes of a segment; records follow.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct RawSegmentHeader {
+    file: FileHeader,
+    origin: U32,
+    reserved_0: U32,
+    salt: U64,
+    base_seq: U64,
+    capacity: U64,
+    watermark: U64,
+    predecessor_id: U64,
+    predecessor_end: U64,
+    predecessor_last_seq: U64,
+    boot_id: [u8; 16],
+    reserved_1: [u8; 44],
+    crc: U32,
+}
+
+/// Bytes before a segment's first record.
+pub(crate) const SEGMENT_HEADER_BYTES: u64 = 192;
+const _: () = assert!(size_of::<RawSegmentHeader>() == SEGMENT_HEADER_BYTES as usize);
+
+/// A place in the log: after the last accepted byte of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct LogEnd {
+    /// The segment, 0 for none: the log begins here.
+    pub(crate) segment: u32,
+    /// How many of its bytes count.
+    pub(crate) offset: u64,
+    /// The last sequence up to there, 0 for none.
+    pub(crate) last_seq: u64,
+}
+
+/// What a segment's header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentHeader {
+    pub(crate) store_id: [u8; 16],
+    pub(crate) id: u32,
+    pub(crate) origin: Origin,
+    /// Seeds the checksums of its records.
+    pub(crate) salt: u64,
+    /// The sequence of its first record.
+    pub(crate) base_seq: u64,
+    /// Bytes reserved for it, this header included.
+    pub(crate) capacity: u64,
+    /// The durable watermark when it was begun.
+    pub(crate) watermark: u64,
+    /// Where the log ended before it.
+    pub(crate) predecessor: LogEnd,
+    /// The boot of the machine that began it.
+    pub(crate) boot_id: [u8; 16],
+}
+
+impl SegmentHeader {
+    /// The highest sequence that a record of this segment can have.
+    pub(crate) fn highest_possible_seq(&self) -> u64 {
+        self.base_seq.saturating_add(self.capacity / crate::record::HEADER_BYTES)
+    }
+
+    pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER_BYTES as usize] {
+        let mut raw = RawSegmentHeader {
+            file: FileHeader::new(
+                SEGMENT_MAGIC,
+                self.store_id,
+                u64::from(self.id),
+                SEGMENT_HEADER_BYTES as usize,
+            ),
+            origin: U32::new(self.origin as u32),
+            reserved_0: U32::ZERO,
+            salt: U64::new(self.salt),
+            base_seq: U64::new(self.base_seq),
+            capacity: U64::new(self.capacity),
+            watermark: U64::new(self.watermark),
+            predecessor_id: U64::new(u64::from(self.predecessor.segment)),
+            predecessor_end: U64::new(self.predecessor.offset),
+            predecessor_last_seq: U64::new(self.predecessor.last_seq),
+            boot_id: self.boot_id,
+            reserved_1: [0; 44],
+            crc: U32::ZERO,
+        };
+        raw.crc = U32::new(crc32c::crc32c(&raw.as_bytes()[..SEGMENT_HEADER_BYTES as usize - 4]));
+        let mut bytes = [0; SEGMENT_HEADER_BYTES as usize];
+        bytes.copy_from_slice(raw.as_bytes());
+        bytes
+    }
+
+    /// Parses and checks; `path` is for messages only.
+    pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
+        let damaged = |expected: &str, found: String| Error::Corruption {
+            path: path.to_owned(),
+            offset: 0,
+            expected: expected.to_owned(),
+            found,
+        };
+        let Ok((raw, _)) = RawSegmentHeader::ref_from_prefix(bytes) else {
+            return Err(damaged("a segment header of 192 bytes", format!("{} bytes", bytes.len())));
+        };
+        if raw.file.magic != SEGMENT_MAGIC {
+            return Err(damaged("the magic of a segment", format!("{:02x?}", raw.file.magic)));
+        }
+        let computed = crc32c::crc32c(&raw.as_bytes()[..SEGMENT_HEADER_BYTES as usize - 4]);
+        if computed != raw.crc.get() {
+            return Err(damaged(
+                &format!("header checksum {computed:#010x}"),
+                format!("{:#010x}", raw.crc.get()),
+            ));
+        }
+        raw.file.refuse_newer(path)?;
+        let origin = match raw.origin.get() {
+            0 => Origin::Log,
+            1 => Origin::Recovery,
+            other => return Err(damaged("a known origin", other.to_string())),
+        };
+        let id = |id: U64| {
+            u32::try_from(id.get()).map_err(|_| damaged("a segment id of 32 bits", id.get().to_string()))
+        };
+        Ok(Self {
+            store_id: raw.file.store_id,
+            id: id(raw.file.file_id)?,
+            origin,
+            salt: raw.salt.get(),
+            base_seq: raw.base_seq.get(),
+            capacity: raw.capacity.get(),
+            watermark: raw.watermark.get(),
+            predecessor: LogEnd {
+                segment: id(raw.predecessor_id)?,
+                offset: raw.predecessor_end.get(),
+                last_seq: raw.predecessor_last_seq.get(),
+            },
+            boot_id: raw.boot_id,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> SegmentHeader {
+        SegmentHeader {
+            store_id: [3; 16],
+            id: 9,
+            origin: Origin::Recovery,
+            salt: 77,
+            base_seq: 1000,
+            capacity: 4096,
+            watermark: 998,
+            predecessor: LogEnd { segment: 8, offset: 4000, last_seq: 999 },
+            boot_id: [4; 16],
+        }
+    }
+
+    #[test]
+    fn a_segment_header_comes_back_as_written() {
+        assert_eq!(SegmentHeader::decode(&header().encode(), Path::new("s")).expect("valid"), header());
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_segment_header_is_noticed() {
+        let bytes = header().encode();
+        for bit in 0..bytes.len() * 8 {
+            let mut broken = bytes;
+            broken[bit / 8] ^= 1 << (bit % 8);
+            assert!(SegmentHeader::decode(&broken, Path::new("s")).is_err(), "bit {bit}");
+        }
+    }
+
+    fn with(change: impl Fn(&mut RawSegmentHeader)) -> Result<SegmentHeader> {
+        let bytes = header().encode();
+        let mut raw = RawSegmentHeader::read_from_bytes(&bytes).expect("size");
+        change(&mut raw);
+        raw.crc = U32::new(crc32c::crc32c(&raw.as_bytes()[..SEGMENT_HEADER_BYTES as usize - 4]));
+        SegmentHeader::decode(raw.as_bytes(), Path::new("s"))
+    }
+
+    #[test]
+    fn a_newer_format_or_an_unknown_feature_is_refused_by_name() {
+        let newer = with(|raw| raw.file.min_reader_version = U16::new(2));
+        assert!(matches!(newer, Err(Error::Format { .. })), "{newer:?}");
+        let feature = with(|raw| raw.file.incompatible_features = U32::new(4));
+        assert!(matches!(feature, Err(Error::Format { .. })), "{feature:?}");
+    }
+}

@@ -1,0 +1,36 @@
+//! A durable, ordered key-value engine for one writer process: `i64` keys, byte values.
+//!
+//! One append-only, checksummed log is write-ahead log and data at once; an ALEX index in memory says
+//! where each key's newest record is. Each file of this crate holds one concept; `disk` is the only one
+//! that touches files, `store` holds what all calls share, `commit` and `query` are the calls.
+
+mod background;
+mod batch;
+mod commit;
+pub mod disk;
+mod error;
+mod header;
+mod log;
+mod manifest;
+mod options;
+mod query;
+mod read;
+mod reader;
+mod record;
+mod recovery;
+mod scan;
+mod segment;
+mod state;
+mod store;
+
+pub use batch::{Batch, ValueSource};
+pub use error::{Error, Result};
+pub use options::{
+    DEFAULT_SEGMENT_BYTES, Durability, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Options, ReadMode, Recovery,
+    WriteMode,
+};
+pub use query::Stats;
+pub use read::{Value, Values};
+pub use recovery::OpenProgress;
+pub use scan::{Scan, ScanRange, ScanRun};
+pub use store::Store;

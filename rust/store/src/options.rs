@@ -1,0 +1,112 @@
+//! What a caller may choose when opening a store, and which choices are possible at all.
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+
+/// When a write is safe against what; the promises are spelled out in `docs/safety.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// A returned write survives a power cut.
+    Sync,
+    /// A returned write survives a process kill, and a power cut after the next timed flush.
+    Interval,
+    /// A returned write survives a process kill; the operating system decides about the device.
+    Os,
+}
+
+/// How bytes reach the active segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteMode {
+    /// `Mmap` where that is known to be safe and fast, else `Pwrite`.
+    Auto,
+    /// Copied into a shared mapping of the reserved file.
+    Mmap,
+    /// Written with a system call.
+    Pwrite,
+}
+
+/// How values are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadMode {
+    /// From read-only mappings: fastest, but a device error ends the process with SIGBUS.
+    Mmap,
+    /// With a system call a record: a device error is an [`Error::Io`].
+    Pread,
+}
+
+/// What opening does about acknowledged data that is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// Refuse to open and name the place.
+    Strict,
+    /// Open with everything before the damage.
+    PointInTime,
+}
+
+/// Options of [`Store::open`](crate::Store::open).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Refuse writes, take no lock.
+    pub read_only: bool,
+    /// Make a store where there is none.
+    pub create: bool,
+    /// See [`Durability`].
+    pub durability: Durability,
+    /// Time between timed flushes, for [`Durability::Interval`].
+    pub sync_interval: Duration,
+    /// Bytes reserved for a segment, its header included.
+    pub segment_bytes: u64,
+    /// See [`WriteMode`].
+    pub write_mode: WriteMode,
+    /// See [`ReadMode`].
+    pub read_mode: ReadMode,
+    /// Check a record's checksum each time it is read.
+    pub verify_reads: bool,
+    /// Run the background thread; without it a timed flush happens in the first write that is due.
+    pub background: bool,
+    /// See [`Recovery`].
+    pub recovery: Recovery,
+}
+
+/// The smallest segment that may be asked for, in bytes.
+pub const MIN_SEGMENT_BYTES: u64 = 4096;
+/// The largest segment: locations count 8-byte units in 32 bits.
+pub const MAX_SEGMENT_BYTES: u64 = 1 << 35;
+/// The default segment, in bytes.
+pub const DEFAULT_SEGMENT_BYTES: u64 = 64 << 20;
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            read_only: false,
+            create: true,
+            durability: Durability::Interval,
+            sync_interval: Duration::from_millis(50),
+            segment_bytes: DEFAULT_SEGMENT_BYTES,
+            write_mode: WriteMode::Auto,
+            read_mode: ReadMode::Mmap,
+            verify_reads: true,
+            background: true,
+            recovery: Recovery::Strict,
+        }
+    }
+}
+
+impl Options {
+    /// Refuses values that can never work.
+    pub fn validate(&self) -> Result<()> {
+        if !(MIN_SEGMENT_BYTES..=MAX_SEGMENT_BYTES).contains(&self.segment_bytes) {
+            return Err(Error::Invalid(format!(
+                "segment_bytes must be between {MIN_SEGMENT_BYTES} and {MAX_SEGMENT_BYTES}, not {}",
+                self.segment_bytes
+            )));
+        }
+        if self.sync_interval.is_zero() {
+            return Err(Error::Invalid(
+                "sync_interval_ms must be at least 1; use durability=\"sync\" to flush every commit".into(),
+            ));
+        }
+        Ok(())
+    }
+}

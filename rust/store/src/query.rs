@@ -1,0 +1,217 @@
+//! Reading: the index says where, the segment has the bytes. Locks are held for the index part only.
+
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::error::Result;
+use crate::options::ReadMode;
+use crate::read::{Value, Values};
+use crate::scan::{Scan, ScanRange};
+use crate::segment::{Location, Segment};
+use crate::state::State;
+use crate::store::{Shared, Store};
+
+/// Counters of an open store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stats {
+    /// Live keys.
+    pub keys: u64,
+    /// Bytes of records that the index points to.
+    pub live_bytes: u64,
+    /// Bytes of all other records.
+    pub dead_bytes: u64,
+    /// Bytes allocated on the disk for the segments.
+    pub disk_bytes: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Bytes of log that opening has to replay.
+    pub tail_bytes: u64,
+    /// Bytes of memory that the index takes.
+    pub index_bytes: u64,
+    /// Tree height of the index.
+    pub index_height: u32,
+    /// The sequence of the last commit.
+    pub last_seq: u64,
+    /// Everything up to this sequence is on the device.
+    pub durable_seq: u64,
+    /// How long the last flush took; `None` before the first.
+    pub last_sync_seconds: Option<f64>,
+    /// Bytes that opening found behind the accepted end of the log and dropped.
+    pub dropped_bytes: u64,
+    /// How bytes reach the log: "mmap" or "pwrite".
+    pub write_mode: &'static str,
+}
+
+impl Store {
+    /// The value of a key. O(log n + bytes).
+    pub fn get(&self, key: i64) -> Result<Option<Value>> {
+        let found = {
+            let state = self.shared.read_state()?;
+            find(&state, key)?
+        };
+        found.map(|(segment, offset)| self.shared.read(&segment, offset, key)).transpose()
+    }
+
+    /// As [`Store::get`], or `None` where that would wait for a lock or a system call.
+    #[inline]
+    pub fn try_get(&self, key: i64) -> Option<Result<Option<Value>>> {
+        if self.shared.options.read_mode == ReadMode::Pread {
+            return None;
+        }
+        let found = match self.shared.try_read_state()? {
+            Ok(state) => find(&state, key),
+            Err(error) => return Some(Err(error)),
+        };
+        Some(found.and_then(|found| {
+            found.map(|(segment, offset)| self.shared.read(&segment, offset, key)).transpose()
+        }))
+    }
+
+    /// Whether a key is there. O(log n).
+    pub fn contains(&self, key: i64) -> Result<bool> {
+        Ok(self.shared.read_state()?.index.contains(key))
+    }
+
+    /// As [`Store::contains`], or `None` where that would wait for a lock.
+    pub fn try_contains(&self, key: i64) -> Option<Result<bool>> {
+        Some(self.shared.try_read_state()?.map(|state| state.index.contains(key)))
+    }
+
+    /// The item with the lowest key.
+    pub fn first(&self) -> Result<Option<(i64, Value)>> {
+        self.item(|state| state.index.first())
+    }
+
+    /// The item with the highest key.
+    pub fn last(&self) -> Result<Option<(i64, Value)>> {
+        self.item(|state| state.index.last())
+    }
+
+    /// The item with the highest key that is at most `key`.
+    pub fn floor(&self, key: i64) -> Result<Option<(i64, Value)>> {
+        self.item(|state| state.index.floor(key))
+    }
+
+    /// The item with the lowest key that is at least `key`.
+    pub fn ceiling(&self, key: i64) -> Result<Option<(i64, Value)>> {
+        self.item(|state| state.index.ceiling(key))
+    }
+
+    /// The item with the highest key below `key`.
+    pub fn lower(&self, key: i64) -> Result<Option<(i64, Value)>> {
+        self.item(|state| state.index.lower(key))
+    }
+
+    /// The item with the lowest key above `key`.
+    pub fn higher(&self, key: i64) -> Result<Option<(i64, Value)>> {
+        self.item(|state| state.index.higher(key))
+    }
+
+    fn item(&self, find: impl FnOnce(&State) -> Option<(i64, u64)>) -> Result<Option<(i64, Value)>> {
+        let (key, segment, offset) = {
+            let state = self.shared.read_state()?;
+            let Some((key, location)) = find(&state) else { return Ok(None) };
+            let location = Location(location);
+            (key, Arc::clone(state.segments.at(location)?), location.offset())
+        };
+        Ok(Some((key, self.shared.read(&segment, offset, key)?)))
+    }
+
+    /// The values of many keys, in their order. O(keys * log n), with the cache misses overlapped.
+    pub fn get_many(&self, keys: &[i64]) -> Result<Values> {
+        let mut locations = Vec::with_capacity(keys.len());
+        let segments = {
+            let state = self.shared.read_state()?;
+            state.index.get_many(keys, |_, found| locations.push(found.map(Location)));
+            Arc::clone(&state.segments)
+        };
+        Values::read(segments, keys, &locations, self.shared.options.verify_reads)
+    }
+
+    /// Which of many keys are there; `found` must be as long as `keys`.
+    pub fn contains_many(&self, keys: &[i64], found: &mut [bool]) -> Result<()> {
+        let state = self.shared.read_state()?;
+        state.index.get_many(keys, |i, there| found[i] = there.is_some());
+        Ok(())
+    }
+
+    /// The items of a range, as they are now, whatever is written while they are read. O(1).
+    pub fn scan(&self, range: ScanRange) -> Result<Scan> {
+        Scan::new(Arc::clone(&self.shared), range)
+    }
+
+    /// How many keys are in a range. O(log n + leaves of the range).
+    pub fn count(&self, start: Bound<i64>, stop: Bound<i64>) -> Result<u64> {
+        Ok(self.shared.read_state()?.index.count(start, stop) as u64)
+    }
+
+    /// How many keys there are. O(1).
+    pub fn len(&self) -> Result<u64> {
+        Ok(self.shared.read_state()?.index.len() as u64)
+    }
+
+    /// Whether there are no keys.
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// What the store holds and does. O(segments + leaves).
+    pub fn stats(&self) -> Result<Stats> {
+        let (segments, keys, index_bytes, index_height) = {
+            let state = self.shared.read_state()?;
+            let index = &state.index;
+            (Arc::clone(&state.segments), index.len() as u64, index.nbytes() as u64, index.stats().height)
+        };
+        let (mut live_bytes, mut total_bytes, mut disk_bytes, mut count) = (0, 0, 0, 0);
+        for segment in segments.iter() {
+            let (live, total) = segment.counts();
+            live_bytes += live;
+            total_bytes += total;
+            disk_bytes += segment.allocated()?;
+            count += 1;
+        }
+        let shared = &self.shared;
+        let nanos = shared.last_sync_nanos.load(Ordering::Relaxed);
+        Ok(Stats {
+            keys,
+            live_bytes,
+            dead_bytes: total_bytes.saturating_sub(live_bytes),
+            disk_bytes,
+            segments: count,
+            tail_bytes: total_bytes,
+            index_bytes,
+            index_height: index_height as u32,
+            last_seq: shared.last_seq.load(Ordering::Acquire),
+            durable_seq: shared.durable_seq.load(Ordering::Acquire),
+            last_sync_seconds: (nanos > 0).then(|| nanos as f64 / 1e9),
+            dropped_bytes: shared.dropped_bytes,
+            write_mode: if shared.log.lock().copies { "mmap" } else { "pwrite" },
+        })
+    }
+}
+
+/// Where the record of a key is.
+#[inline]
+fn find(state: &State, key: i64) -> Result<Option<(Arc<Segment>, u64)>> {
+    let Some(location) = state.index.get(key).map(Location) else { return Ok(None) };
+    Ok(Some((Arc::clone(state.segments.at(location)?), location.offset())))
+}
+
+impl Shared {
+    #[inline]
+    fn read(&self, segment: &Arc<Segment>, offset: u64, key: i64) -> Result<Value> {
+        Value::read(segment, offset, key, self.options.verify_reads)
+    }
+
+    /// The value of a key, for a writer that decides by it.
+    pub(crate) fn value_of(&self, state: &State, key: i64) -> Result<Option<Value>> {
+        let found = find(state, key)?;
+        found.map(|(segment, offset)| self.read(&segment, offset, key)).transpose()
+    }
+
+    /// The value at a location, for a writer that decides by it.
+    pub(crate) fn value_at(&self, state: &State, key: i64, location: Location) -> Result<Value> {
+        self.read(state.segments.at(location)?, location.offset(), key)
+    }
+}

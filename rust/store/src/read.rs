@@ -1,0 +1,116 @@
+//! Values on their way out: one, or many at once, with what they point into kept alive. Knows nothing
+//! of the index or of locks. Reading one value is O(its length).
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::segment::{Found, Location, Segment, Segments};
+
+/// How far ahead a batch read asks for records, in keys.
+const PREFETCH_AHEAD: usize = 16;
+
+/// One value; stays valid after it was overwritten or deleted and after the store was closed.
+#[derive(Clone)]
+pub struct Value(Source);
+
+#[derive(Clone)]
+enum Source {
+    Mapped { segment: Arc<Segment>, start: u64, len: u32 },
+    Read(Arc<[u8]>),
+}
+
+impl Value {
+    #[inline]
+    pub(crate) fn read(segment: &Arc<Segment>, offset: u64, key: i64, verify: bool) -> Result<Self> {
+        Ok(Self(match segment.value(offset, key, verify)? {
+            Found::Mapped { start, len } => Source::Mapped { segment: Arc::clone(segment), start, len },
+            Found::Read(bytes) => Source::Read(bytes.into()),
+        }))
+    }
+}
+
+impl Deref for Value {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Source::Mapped { segment, start, len } => segment.mapped(*start, *len),
+            Source::Read(bytes) => bytes,
+        }
+    }
+}
+
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// The values of a batch read, in the order of its keys.
+pub struct Values {
+    segments: Arc<Segments>,
+    slots: Vec<Slot>,
+    read: Vec<u8>,
+}
+
+#[derive(Clone, Copy)]
+enum Slot {
+    Missing,
+    Mapped { segment: u32, len: u32, start: u64 },
+    Read { start: usize, len: usize },
+}
+
+impl Values {
+    /// Reads the values at `locations`, `None` for a key that is not there.
+    pub(crate) fn read(
+        segments: Arc<Segments>,
+        keys: &[i64],
+        locations: &[Option<Location>],
+        verify: bool,
+    ) -> Result<Self> {
+        let mut values = Self { segments, slots: Vec::with_capacity(keys.len()), read: Vec::new() };
+        for (i, (&key, &location)) in keys.iter().zip(locations).enumerate() {
+            if let Some(Some(ahead)) = locations.get(i + PREFETCH_AHEAD)
+                && let Some(segment) = values.segments.get(ahead.segment())
+            {
+                segment.prefetch(ahead.offset());
+            }
+            let Some(location) = location else {
+                values.slots.push(Slot::Missing);
+                continue;
+            };
+            let slot = match values.segments.at(location)?.value(location.offset(), key, verify)? {
+                Found::Mapped { start, len } => Slot::Mapped { segment: location.segment(), len, start },
+                Found::Read(bytes) => {
+                    let start = values.read.len();
+                    values.read.extend_from_slice(&bytes);
+                    Slot::Read { start, len: bytes.len() }
+                }
+            };
+            values.slots.push(slot);
+        }
+        Ok(values)
+    }
+
+    /// How many keys were asked for.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether no keys were asked for.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// The value of the i-th key, `None` where it is not in the store.
+    #[inline]
+    pub fn get(&self, i: usize) -> Option<&[u8]> {
+        match self.slots.get(i)? {
+            Slot::Missing => None,
+            Slot::Mapped { segment, len, start } => Some(self.segments.get(*segment)?.mapped(*start, *len)),
+            Slot::Read { start, len } => self.read.get(*start..*start + *len),
+        }
+    }
+}

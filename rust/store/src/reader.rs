@@ -1,0 +1,136 @@
+//! Reads a segment record by record with system calls, in pieces of bounded size, and searches what
+//! lies behind the end of its records. Never touches a map, so that a file cut short under it is an
+//! end and not a signal. O(bytes read).
+
+use crate::error::Result;
+use crate::record::{self, Bad, HEADER_BYTES, Kind, MARK_BYTES, Record};
+use crate::segment::Segment;
+
+/// Bytes read at a time.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// What comes next in a segment.
+pub(crate) enum Next<'a> {
+    /// A valid record and its offset.
+    Record(u64, Record<'a>),
+    /// No valid record stands at this offset.
+    End(u64, Bad),
+}
+
+/// Reads forward from one record to the next.
+pub(crate) struct SegmentReader<'s> {
+    segment: &'s Segment,
+    /// Where the next record begins.
+    offset: u64,
+    /// No record reaches beyond this offset.
+    limit: u64,
+    chunk: Vec<u8>,
+    chunk_start: u64,
+}
+
+impl<'s> SegmentReader<'s> {
+    pub(crate) fn new(segment: &'s Segment, offset: u64, limit: u64) -> Self {
+        Self { segment, offset, limit, chunk: Vec::new(), chunk_start: offset }
+    }
+
+    /// The next record, checked, or why there is none; the reader stays before what is no record.
+    pub(crate) fn next(&mut self) -> Result<Next<'_>> {
+        if !self.has(HEADER_BYTES)? {
+            return Ok(Next::End(self.offset, Bad::Short(HEADER_BYTES)));
+        }
+        let size = match record::peek_size(&self.chunk[self.at()..]) {
+            Ok(size) => size,
+            Err(bad) => return Ok(Next::End(self.offset, bad)),
+        };
+        if !self.has(size)? {
+            return Ok(Next::End(self.offset, Bad::Short(size)));
+        }
+        let (offset, at) = (self.offset, self.at());
+        match record::parse(&self.chunk[at..at + size as usize], self.segment.seal(), offset, true) {
+            Ok(record) => {
+                self.offset += size;
+                Ok(Next::Record(offset, record))
+            }
+            Err(bad) => Ok(Next::End(offset, bad)),
+        }
+    }
+
+    fn at(&self) -> usize {
+        (self.offset - self.chunk_start) as usize
+    }
+
+    /// Makes sure that the next `size` bytes are at hand; false where the segment ends before.
+    fn has(&mut self, size: u64) -> Result<bool> {
+        if self.offset.saturating_add(size) > self.limit {
+            return Ok(false);
+        }
+        if self.offset + size <= self.chunk_start + self.chunk.len() as u64 {
+            return Ok(true);
+        }
+        // A damaged length must not allocate more than the file could hold.
+        let len = self.segment.len()?;
+        if self.offset.saturating_add(size) > len {
+            return Ok(false);
+        }
+        let want = CHUNK_BYTES.max(size as usize).min((len - self.offset) as usize);
+        self.chunk.resize(want, 0);
+        self.chunk_start = self.offset;
+        let read = self.segment.read_at(self.offset, &mut self.chunk)?;
+        self.chunk.truncate(read);
+        Ok(read as u64 >= size)
+    }
+}
+
+/// What was found behind an end.
+pub(crate) struct Beyond {
+    /// The highest watermark that a valid mark or footer names.
+    pub(crate) watermark: u64,
+    /// Bytes up to the last one that is not zero.
+    pub(crate) bytes: u64,
+}
+
+/// Looks at every place from `from` on for marks and footers later than `after_seq`. Records behind a
+/// hole are normal after a power cut and prove nothing; the watermarks that they name do.
+pub(crate) fn watermark_beyond(segment: &Segment, from: u64, after_seq: u64) -> Result<Beyond> {
+    let mut beyond = Beyond { watermark: 0, bytes: 0 };
+    let mut chunk = vec![0; CHUNK_BYTES + MARK_BYTES as usize];
+    let mut start = from;
+    loop {
+        let read = segment.read_at(start, &mut chunk)?;
+        let piece = &chunk[..read];
+        if let Some(last) = last_nonzero(piece) {
+            beyond.bytes = beyond.bytes.max(start - from + last as u64 + 1);
+            for at in (0..=last.min(CHUNK_BYTES - 8)).step_by(8) {
+                let Some(candidate) = piece.get(at..at + MARK_BYTES as usize) else { break };
+                let marks = candidate[8] == Kind::Mark as u8 || candidate[8] == Kind::Footer as u8;
+                if !marks || candidate[4..8] != [8, 0, 0, 0] {
+                    continue;
+                }
+                let offset = start + at as u64;
+                if let Ok(record) = record::parse(candidate, segment.seal(), offset, true)
+                    && record.seq > after_seq
+                    && let Some(named) = record.number()
+                {
+                    beyond.watermark = beyond.watermark.max(named);
+                }
+            }
+        }
+        if read < chunk.len() {
+            return Ok(beyond);
+        }
+        start += CHUNK_BYTES as u64;
+    }
+}
+
+/// The last byte that is not zero; fast over pages of zeros, of which reserved segments mostly consist.
+fn last_nonzero(piece: &[u8]) -> Option<usize> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut end = piece.len();
+    for block in piece.rchunks(ZEROS.len()) {
+        if *block != ZEROS[..block.len()] {
+            return block.iter().rposition(|&byte| byte != 0).map(|at| end - block.len() + at);
+        }
+        end -= block.len();
+    }
+    None
+}

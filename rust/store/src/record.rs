@@ -1,0 +1,268 @@
+//! The record: how one operation looks in a segment, written once here and parsed once here. Knows
+//! nothing of files, of the index or of what order means. Encoding and checking are O(length).
+
+use zerocopy::little_endian::{I64, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Bytes before the value.
+pub(crate) const HEADER_BYTES: u64 = 24;
+/// The longest value, in bytes.
+pub(crate) const MAX_VALUE_BYTES: u64 = u32::MAX as u64;
+/// Sequence numbers have 56 bits.
+pub(crate) const MAX_SEQ: u64 = (1 << 56) - 1;
+
+/// What a record says. Zero is no kind, so zeroes never parse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// key = value.
+    Put = 1,
+    /// The key is gone.
+    Tombstone = 2,
+    /// Every key from `key` to the value (an i64), both included, is gone.
+    RangeTombstone = 3,
+    /// The next records count only once the matching commit is reached. Value: [`BatchBegin`].
+    BatchBegin = 4,
+    /// Ends a batch. Value: the number of records, as in its begin.
+    BatchCommit = 5,
+    /// As `Put`, inside a batch.
+    BatchPut = 6,
+    /// As `Tombstone`, inside a batch.
+    BatchTombstone = 7,
+    /// As `RangeTombstone`, inside a batch.
+    BatchRangeTombstone = 8,
+    /// Names the durable watermark. Value: the highest sequence (u64) a finished flush covered.
+    Mark = 9,
+    /// Ends a segment. Value: the durable watermark, as in `Mark`.
+    Footer = 10,
+}
+
+impl Kind {
+    fn from_u8(kind: u8) -> Option<Self> {
+        Some(match kind {
+            1 => Self::Put,
+            2 => Self::Tombstone,
+            3 => Self::RangeTombstone,
+            4 => Self::BatchBegin,
+            5 => Self::BatchCommit,
+            6 => Self::BatchPut,
+            7 => Self::BatchTombstone,
+            8 => Self::BatchRangeTombstone,
+            9 => Self::Mark,
+            10 => Self::Footer,
+            _ => return None,
+        })
+    }
+
+    /// The kind to use inside a batch.
+    pub(crate) fn in_batch(self) -> Self {
+        match self {
+            Self::Put => Self::BatchPut,
+            Self::Tombstone => Self::BatchTombstone,
+            Self::RangeTombstone => Self::BatchRangeTombstone,
+            other => other,
+        }
+    }
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct RawHeader {
+    crc: U32,
+    value_len: U32,
+    kind_and_seq: U64,
+    key: I64,
+}
+
+const _: () = assert!(size_of::<RawHeader>() == HEADER_BYTES as usize);
+
+/// The value of a batch's first record.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct BatchBegin {
+    /// Records between begin and commit.
+    pub(crate) records: U64,
+    /// Bytes from the start of the begin to the end of the commit.
+    pub(crate) bytes: U64,
+}
+
+const _: () = assert!(size_of::<BatchBegin>() == 16);
+
+/// Bytes that a batch needs beside its records.
+pub(crate) const BATCH_BYTES: u64 = size_of_record(16) + size_of_record(8);
+/// Bytes of a mark, and of a footer.
+pub(crate) const MARK_BYTES: u64 = size_of_record(8);
+
+/// Bytes of a record with a value of `value_len` bytes: header, value, padding to 8.
+pub(crate) const fn size_of_record(value_len: u64) -> u64 {
+    HEADER_BYTES + value_len.next_multiple_of(8)
+}
+
+/// What ties a checksum to its place: every record is checked as if its segment's salt and its own
+/// offset stood before it, so that stale, copied or misplaced bytes never parse.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seal(u32);
+
+impl Seal {
+    pub(crate) fn new(salt: u64) -> Self {
+        Self(crc32c::crc32c(&salt.to_le_bytes()))
+    }
+
+    #[inline]
+    fn checksum(self, offset: u64, covered: &[u8]) -> u32 {
+        crc32c::crc32c_append(crc32c::crc32c_append(self.0, &offset.to_le_bytes()), covered)
+    }
+}
+
+/// A record as found in a segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Record<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) seq: u64,
+    pub(crate) key: i64,
+    pub(crate) value: &'a [u8],
+}
+
+impl Record<'_> {
+    /// Bytes it takes in the segment.
+    pub(crate) fn size(&self) -> u64 {
+        size_of_record(self.value.len() as u64)
+    }
+
+    /// The value of a mark, a footer or a batch's end.
+    pub(crate) fn number(&self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.value.try_into().ok()?))
+    }
+
+    /// The last key of a range tombstone.
+    pub(crate) fn last_key(&self) -> Option<i64> {
+        Some(i64::from_le_bytes(self.value.try_into().ok()?))
+    }
+
+    /// The value of a batch's begin.
+    pub(crate) fn batch(&self) -> Option<BatchBegin> {
+        BatchBegin::read_from_bytes(self.value).ok()
+    }
+}
+
+/// Why bytes are not a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bad {
+    /// Zeros: nothing was ever written here.
+    Empty,
+    /// Fewer bytes are left than the record needs; how many it needs.
+    Short(u64),
+    /// The kind is none of ours.
+    Kind(u8),
+    /// Stored and computed checksum.
+    Checksum(u32, u32),
+}
+
+impl std::fmt::Display for Bad {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Empty => write!(f, "zeros"),
+            Self::Short(needed) => write!(f, "a record of {needed} bytes that runs past the end"),
+            Self::Kind(kind) => write!(f, "a record of unknown kind {kind}"),
+            Self::Checksum(stored, computed) => {
+                write!(f, "checksum {stored:#010x} over bytes whose checksum is {computed:#010x}")
+            }
+        }
+    }
+}
+
+/// Appends one record, to stand at `offset`, to `out`.
+pub(crate) fn encode(out: &mut Vec<u8>, seal: Seal, offset: u64, kind: Kind, seq: u64, key: i64, value: &[u8]) {
+    debug_assert!(offset.is_multiple_of(8) && seq <= MAX_SEQ && value.len() as u64 <= MAX_VALUE_BYTES);
+    let start = out.len();
+    let mut header = RawHeader {
+        crc: U32::ZERO,
+        value_len: U32::new(value.len() as u32),
+        kind_and_seq: U64::new(seq << 8 | kind as u64),
+        key: I64::new(key),
+    };
+    out.extend_from_slice(header.as_bytes());
+    out.extend_from_slice(value);
+    out.resize(start + size_of_record(value.len() as u64) as usize, 0);
+    header.crc = U32::new(seal.checksum(offset, &out[start + 4..]));
+    out[start..start + 4].copy_from_slice(header.crc.as_bytes());
+}
+
+/// The bytes a record will take, from its first 24; no check beyond the kind.
+pub(crate) fn peek_size(header: &[u8]) -> Result<u64, Bad> {
+    let raw = RawHeader::read_from_prefix(header).map_err(|_| Bad::Short(HEADER_BYTES))?.0;
+    let kind = raw.kind_and_seq.get() as u8;
+    if kind == 0 && raw.as_bytes().iter().all(|&byte| byte == 0) {
+        return Err(Bad::Empty);
+    }
+    if Kind::from_u8(kind).is_none() {
+        return Err(Bad::Kind(kind));
+    }
+    Ok(size_of_record(u64::from(raw.value_len.get())))
+}
+
+/// Parses and checks the record at the start of `bytes`, which stand at `offset` of their segment.
+/// `verify` false skips the checksum, never the lengths.
+#[inline]
+pub(crate) fn parse(bytes: &[u8], seal: Seal, offset: u64, verify: bool) -> Result<Record<'_>, Bad> {
+    let size = peek_size(bytes)?;
+    let Some(record) = usize::try_from(size).ok().and_then(|size| bytes.get(..size)) else {
+        return Err(Bad::Short(size));
+    };
+    let (raw, rest) = RawHeader::ref_from_prefix(record).map_err(|_| Bad::Short(size))?;
+    if verify {
+        let computed = seal.checksum(offset, &record[4..]);
+        if computed != raw.crc.get() {
+            return Err(Bad::Checksum(raw.crc.get(), computed));
+        }
+    }
+    let kind_and_seq = raw.kind_and_seq.get();
+    let kind = Kind::from_u8(kind_and_seq as u8).ok_or(Bad::Kind(kind_and_seq as u8))?;
+    let value = &rest[..raw.value_len.get() as usize];
+    Ok(Record { kind, seq: kind_and_seq >> 8, key: raw.key.get(), value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(value: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode(&mut out, Seal::new(7), 128, Kind::Put, 5, -3, value);
+        out
+    }
+
+    #[test]
+    fn a_record_comes_back_as_written() {
+        for len in 0..70 {
+            let value: Vec<u8> = (0..len).collect();
+            let bytes = record(&value);
+            let found = parse(&bytes, Seal::new(7), 128, true).expect("valid");
+            assert_eq!((found.kind, found.seq, found.key, found.value), (Kind::Put, 5, -3, &value[..]));
+            assert_eq!(found.size(), bytes.len() as u64);
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed_padding_included() {
+        let bytes = record(b"hello");
+        for bit in 0..bytes.len() * 8 {
+            let mut broken = bytes.clone();
+            broken[bit / 8] ^= 1 << (bit % 8);
+            assert!(parse(&broken, Seal::new(7), 128, true).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_record_elsewhere_or_of_another_segment_does_not_parse() {
+        let bytes = record(b"hello");
+        assert!(matches!(parse(&bytes, Seal::new(7), 136, true), Err(Bad::Checksum(..))));
+        assert!(matches!(parse(&bytes, Seal::new(8), 128, true), Err(Bad::Checksum(..))));
+    }
+
+    #[test]
+    fn zeros_and_short_bytes_do_not_parse() {
+        assert!(matches!(parse(&[0; 64], Seal::new(7), 128, true), Err(Bad::Empty)));
+        assert!(matches!(parse(&record(b"hello")[..24], Seal::new(7), 128, true), Err(Bad::Short(32))));
+    }
+}

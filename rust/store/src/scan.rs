@@ -1,0 +1,156 @@
+//! Scans: the items of a key range as they were when the scan began, at no cost until somebody writes.
+//! A scan reads runs straight from the index; the first change after that makes it copy what it has not
+//! read yet (16 bytes an item) and go on from the copy. Knows nothing of records.
+
+use std::ops::Bound;
+use std::sync::{Arc, Weak};
+
+use alex_index::Alex;
+use parking_lot::Mutex;
+
+use crate::error::Result;
+use crate::read::Values;
+use crate::segment::{Location, Segments};
+use crate::store::Shared;
+
+/// Which items a scan yields, and in which order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScanRange {
+    /// The lowest key.
+    pub start: Bound<i64>,
+    /// The highest key; `reverse` does not swap the two.
+    pub stop: Bound<i64>,
+    /// Highest key first.
+    pub reverse: bool,
+    /// At most so many items, counted from where the scan begins.
+    pub limit: Option<u64>,
+}
+
+/// What a scan has not yielded yet.
+pub(crate) struct Rest {
+    range: ScanRange,
+    left: u64,
+    frozen: Option<Frozen>,
+}
+
+struct Frozen {
+    keys: Vec<i64>,
+    locations: Vec<u64>,
+    next: usize,
+    segments: Arc<Segments>,
+}
+
+impl Rest {
+    /// Copies what is left, before the index changes. O(items left).
+    fn freeze(&mut self, index: &Alex, segments: &Arc<Segments>) {
+        if self.frozen.is_some() {
+            return;
+        }
+        let (mut keys, mut locations) = (Vec::new(), Vec::new());
+        let ScanRange { start, stop, reverse, .. } = self.range;
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        index.scan_into(start, stop, reverse, left, &mut keys, &mut locations);
+        self.frozen = Some(Frozen { keys, locations, next: 0, segments: Arc::clone(segments) });
+    }
+
+    /// Takes up to `max` items.
+    fn take(&mut self, index: &Alex, segments: &Arc<Segments>, max: usize) -> Run {
+        let max = usize::try_from(self.left).unwrap_or(usize::MAX).min(max);
+        let run = match &mut self.frozen {
+            Some(frozen) => {
+                let taken = frozen.next..(frozen.next + max).min(frozen.keys.len());
+                frozen.next = taken.end;
+                Run {
+                    keys: frozen.keys[taken.clone()].to_vec(),
+                    locations: frozen.locations[taken].to_vec(),
+                    segments: Arc::clone(&frozen.segments),
+                }
+            }
+            None => {
+                let mut run =
+                    Run { keys: Vec::new(), locations: Vec::new(), segments: Arc::clone(segments) };
+                let ScanRange { start, stop, reverse, .. } = self.range;
+                index.scan_into(start, stop, reverse, max, &mut run.keys, &mut run.locations);
+                if let Some(&last) = run.keys.last() {
+                    let after = Bound::Excluded(last);
+                    if reverse { self.range.stop = after } else { self.range.start = after }
+                }
+                run
+            }
+        };
+        self.left -= run.keys.len() as u64;
+        run
+    }
+}
+
+struct Run {
+    keys: Vec<i64>,
+    locations: Vec<u64>,
+    segments: Arc<Segments>,
+}
+
+/// The scans that a change must not be seen by.
+#[derive(Default)]
+pub(crate) struct OpenScans(Vec<Weak<Mutex<Rest>>>);
+
+impl OpenScans {
+    pub(crate) fn add(&mut self, rest: &Arc<Mutex<Rest>>) {
+        // Scans that ended are swept out each time the list would grow.
+        if self.0.len() == self.0.capacity() {
+            self.0.retain(|scan| scan.strong_count() > 0);
+        }
+        self.0.push(Arc::downgrade(rest));
+    }
+
+    /// Lets every open scan copy what it has not read yet. O(1) when none is open.
+    #[inline]
+    pub(crate) fn before_change(&mut self, index: &Alex, segments: &Arc<Segments>) {
+        for scan in self.0.drain(..) {
+            if let Some(scan) = scan.upgrade() {
+                scan.lock().freeze(index, segments);
+            }
+        }
+    }
+}
+
+/// A run of a scan.
+pub struct ScanRun {
+    /// The keys, in the scan's order.
+    pub keys: Vec<i64>,
+    /// Their values.
+    pub values: Values,
+}
+
+/// An iterator over the store as it was when the scan was made.
+pub struct Scan {
+    shared: Arc<Shared>,
+    rest: Arc<Mutex<Rest>>,
+}
+
+impl Scan {
+    pub(crate) fn new(shared: Arc<Shared>, range: ScanRange) -> Result<Self> {
+        let left = range.limit.unwrap_or(u64::MAX);
+        let rest = Arc::new(Mutex::new(Rest { range, left, frozen: None }));
+        shared.write_state()?.scans.add(&rest);
+        Ok(Self { shared, rest })
+    }
+
+    /// Up to `max` further items; an empty run is the end. O(log n + items), and a read of each value.
+    pub fn next_run(&mut self, max: usize) -> Result<ScanRun> {
+        let run = self.take(max)?;
+        let locations: Vec<_> = run.locations.iter().map(|&raw| Some(Location(raw))).collect();
+        let values = Values::read(run.segments, &run.keys, &locations, self.shared.options.verify_reads)?;
+        Ok(ScanRun { keys: run.keys, values })
+    }
+
+    /// Up to `max` further keys, no value read; an empty vector is the end.
+    pub fn next_keys(&mut self, max: usize) -> Result<Vec<i64>> {
+        Ok(self.take(max)?.keys)
+    }
+
+    fn take(&mut self, max: usize) -> Result<Run> {
+        let state = self.shared.read_state()?;
+        let run = self.rest.lock().take(&state.index, &state.segments, max);
+        Ok(run)
+    }
+}

@@ -1,0 +1,345 @@
+//! One file of the log: its header, its bytes, and how many of them still count. Knows how to read and
+//! write itself at an offset; knows nothing of commits, recovery or the index.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::disk::{Access, Disk, DiskFile, Map};
+use crate::error::{Error, Result};
+use crate::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::options::ReadMode;
+use crate::record::{self, Bad, Record, Seal};
+
+/// Where the index says a record is: segment in the high half, offset in units of 8 bytes in the low.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Location(pub(crate) u64);
+
+impl Location {
+    pub(crate) fn new(segment: u32, offset: u64) -> Self {
+        debug_assert!(offset.is_multiple_of(8) && offset >> 35 == 0);
+        Self(u64::from(segment) << 32 | offset >> 3)
+    }
+
+    pub(crate) fn segment(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    pub(crate) fn offset(self) -> u64 {
+        (self.0 & 0xFFFF_FFFF) << 3
+    }
+}
+
+/// An open segment.
+pub(crate) struct Segment {
+    pub(crate) header: SegmentHeader,
+    pub(crate) path: PathBuf,
+    pub(crate) file: Arc<dyn DiskFile>,
+    seal: Seal,
+    /// `None` with [`ReadMode::Pread`].
+    map: Option<Map>,
+    copies: bool,
+    /// Bytes of its records that the index points to.
+    live_bytes: AtomicU64,
+    /// Bytes of all its records.
+    total_bytes: AtomicU64,
+}
+
+/// A value read from a segment.
+pub(crate) enum Found {
+    /// It lies in the segment's map, from this offset on.
+    Mapped {
+        /// Offset of the value's first byte.
+        start: u64,
+        /// Its length in bytes.
+        len: u32,
+    },
+    /// It was read.
+    Read(Vec<u8>),
+}
+
+impl Segment {
+    /// The file's name.
+    pub(crate) fn name(id: u32) -> String {
+        format!("seg-{id:08x}.log")
+    }
+
+    /// The id in a file's name, where it is a segment's.
+    pub(crate) fn id_of(name: &str) -> Option<u32> {
+        let digits = name.strip_prefix("seg-")?.strip_suffix(".log")?;
+        let id = u32::from_str_radix(digits, 16).ok()?;
+        (Self::name(id) == name).then_some(id)
+    }
+
+    /// Makes the file and writes its header; nothing is durable yet. With `copies` its bytes will be
+    /// copied into a map, else written by system call. Fails cleanly when the disk is full.
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        header: SegmentHeader,
+        copies: bool,
+        read_mode: ReadMode,
+    ) -> Result<Self> {
+        let name = Self::name(header.id);
+        let path = disk.path_of(&name);
+        let file =
+            disk.create(&name, header.capacity).map_err(|error| Error::io("reserve", &path, error))?;
+        let prepare = || {
+            if copies {
+                file.map_for_writing(header.capacity).map_err(|error| Error::io("map", &path, error))?;
+            }
+            let segment = Self::over(header, path.clone(), Arc::clone(&file), copies, read_mode, header.capacity)?;
+            segment.write(0, &header.encode())?;
+            Ok(segment)
+        };
+        prepare().inspect_err(|_| {
+            // Nothing refers to it; should this fail too, the next opening removes it as an orphan.
+            let _ = disk.remove(&name);
+        })
+    }
+
+    /// Opens an existing segment.
+    pub(crate) fn open(disk: &dyn Disk, id: u32, access: Access, read_mode: ReadMode) -> Result<Self> {
+        let name = Self::name(id);
+        let path = disk.path_of(&name);
+        let file = disk.open(&name, access).map_err(|error| Error::io("open", &path, error))?;
+        let mut bytes = [0; SEGMENT_HEADER_BYTES as usize];
+        let read = file.read_at(0, &mut bytes).map_err(|error| Error::io("read", &path, error))?;
+        let header = SegmentHeader::decode(&bytes[..read], &path)?;
+        if header.id != id {
+            return Err(Error::Corruption {
+                path,
+                offset: 0,
+                expected: format!("segment {id}, as its name says"),
+                found: format!("segment {}", header.id),
+            });
+        }
+        let len = file.len().map_err(|error| Error::io("read", &path, error))?;
+        Self::over(header, path, file, false, read_mode, len)
+    }
+
+    fn over(
+        header: SegmentHeader,
+        path: PathBuf,
+        file: Arc<dyn DiskFile>,
+        copies: bool,
+        read_mode: ReadMode,
+        len: u64,
+    ) -> Result<Self> {
+        let map = match read_mode {
+            ReadMode::Mmap => Some(file.map(len).map_err(|error| Error::io("map", &path, error))?),
+            ReadMode::Pread => None,
+        };
+        Ok(Self {
+            seal: Seal::new(header.salt),
+            header,
+            path,
+            file,
+            map,
+            copies,
+            live_bytes: AtomicU64::new(0),
+            total_bytes: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.header.id
+    }
+
+    pub(crate) fn seal(&self) -> Seal {
+        self.seal
+    }
+
+    /// Puts bytes at an offset that is above everything published.
+    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let (operation, outcome) = if self.copies {
+            ("copy into", self.file.copy_into(offset, bytes))
+        } else {
+            ("write", self.file.write_at(offset, bytes))
+        };
+        outcome.map_err(|error| Error::io(operation, &self.path, error))
+    }
+
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync().map_err(|error| Error::io("sync", &self.path, error))
+    }
+
+    /// Fills `buffer` from `offset`; returns how much there was.
+    pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        self.file.read_at(offset, buffer).map_err(|error| Error::io("read", &self.path, error))
+    }
+
+    /// Reads the value of the put of `key` that stands at `offset`.
+    #[inline]
+    pub(crate) fn value(&self, offset: u64, key: i64, verify: bool) -> Result<Found> {
+        match &self.map {
+            Some(map) => {
+                let bytes = self.mapped_record(map, offset)?;
+                let value = self.checked(bytes, offset, key, verify)?.value;
+                Ok(Found::Mapped { start: offset + record::HEADER_BYTES, len: value.len() as u32 })
+            }
+            None => {
+                let bytes = self.read_record(offset)?;
+                let len = self.checked(&bytes, offset, key, verify)?.value.len();
+                let start = record::HEADER_BYTES as usize;
+                Ok(Found::Read(bytes[start..start + len].to_vec()))
+            }
+        }
+    }
+
+    /// Bytes of the map, for a value that [`Segment::value`] found there.
+    #[inline]
+    pub(crate) fn mapped(&self, start: u64, len: u32) -> &[u8] {
+        let bytes = self.map.as_ref().and_then(|map| map.bytes(start, len as usize));
+        debug_assert!(bytes.is_some(), "only ranges that `value` returned are asked for");
+        bytes.unwrap_or_default()
+    }
+
+    /// Hints that the record at `offset` is about to be read.
+    #[inline]
+    pub(crate) fn prefetch(&self, offset: u64) {
+        if let Some(map) = &self.map {
+            map.prefetch(offset);
+            map.prefetch(offset + 64);
+        }
+    }
+
+    fn mapped_record<'a>(&self, map: &'a Map, offset: u64) -> Result<&'a [u8]> {
+        let header = map.bytes(offset, record::HEADER_BYTES as usize);
+        let size = match header.map(record::peek_size) {
+            Some(Ok(size)) => size,
+            Some(Err(bad)) => return Err(self.damaged(offset, bad)),
+            None => return Err(self.damaged(offset, Bad::Short(record::HEADER_BYTES))),
+        };
+        usize::try_from(size)
+            .ok()
+            .and_then(|size| map.bytes(offset, size))
+            .ok_or_else(|| self.damaged(offset, Bad::Short(size)))
+    }
+
+    /// The raw bytes of the record at `offset`, with system calls.
+    pub(crate) fn read_record(&self, offset: u64) -> Result<Vec<u8>> {
+        // One call suffices for most records; a longer one takes a second for its rest.
+        let mut bytes = vec![0; 512];
+        let read = self.read_at(offset, &mut bytes)?;
+        bytes.truncate(read);
+        let size = record::peek_size(&bytes).map_err(|bad| self.damaged(offset, bad))? as usize;
+        if size > bytes.len() {
+            let had = bytes.len();
+            bytes.resize(size, 0);
+            if self.read_at(offset + had as u64, &mut bytes[had..])? < size - had {
+                return Err(self.damaged(offset, Bad::Short(size as u64)));
+            }
+        }
+        bytes.truncate(size);
+        Ok(bytes)
+    }
+
+    #[inline]
+    fn checked<'a>(&self, bytes: &'a [u8], offset: u64, key: i64, verify: bool) -> Result<Record<'a>> {
+        let record =
+            record::parse(bytes, self.seal, offset, verify).map_err(|bad| self.damaged(offset, bad))?;
+        if record.key != key || !matches!(record.kind, record::Kind::Put | record::Kind::BatchPut) {
+            return Err(Error::Corruption {
+                path: self.path.clone(),
+                offset,
+                expected: format!("a value for key {key}"),
+                found: format!("{:?} of key {}", record.kind, record.key),
+            });
+        }
+        Ok(record)
+    }
+
+    /// Bytes that the record at `offset` takes.
+    pub(crate) fn record_size(&self, offset: u64) -> Result<u64> {
+        let mut header = [0; record::HEADER_BYTES as usize];
+        let size = match &self.map {
+            Some(map) => {
+                record::peek_size(map.bytes(offset, header.len()).unwrap_or_default())
+            }
+            None => {
+                let read = self.read_at(offset, &mut header)?;
+                record::peek_size(&header[..read])
+            }
+        };
+        size.map_err(|bad| self.damaged(offset, bad))
+    }
+
+    pub(crate) fn damaged(&self, offset: u64, bad: Bad) -> Error {
+        Error::Corruption {
+            path: self.path.clone(),
+            offset,
+            expected: "a whole record".to_owned(),
+            found: bad.to_string(),
+        }
+    }
+
+    /// Bytes allocated on the disk.
+    pub(crate) fn allocated(&self) -> Result<u64> {
+        self.file.allocated().map_err(|error| Error::io("read", &self.path, error))
+    }
+
+    /// Bytes of the file, whether they count or not.
+    pub(crate) fn len(&self) -> Result<u64> {
+        self.file.len().map_err(|error| Error::io("read", &self.path, error))
+    }
+
+    /// Counts bytes that were appended.
+    pub(crate) fn count_appended(&self, bytes: u64) {
+        self.total_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts records that the index points to now.
+    pub(crate) fn count_live(&self, bytes: u64) {
+        self.live_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts a record that the index no longer points to.
+    pub(crate) fn count_dead(&self, bytes: u64) {
+        self.live_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Live bytes and all bytes of its records.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.live_bytes.load(Ordering::Relaxed), self.total_bytes.load(Ordering::Relaxed))
+    }
+}
+
+/// The open segments by id; shared by everyone who still reads from them.
+#[derive(Clone, Default)]
+pub(crate) struct Segments {
+    first_id: u32,
+    by_id: Vec<Option<Arc<Segment>>>,
+}
+
+impl Segments {
+    /// O(1).
+    #[inline]
+    pub(crate) fn get(&self, id: u32) -> Option<&Arc<Segment>> {
+        self.by_id.get(id.checked_sub(self.first_id)? as usize)?.as_ref()
+    }
+
+    /// Adds a segment whose id is higher than all others. O(1) amortised.
+    pub(crate) fn push(&mut self, segment: Arc<Segment>) {
+        if self.by_id.is_empty() {
+            self.first_id = segment.id();
+        }
+        let at = (segment.id() - self.first_id) as usize;
+        self.by_id.resize(at, None);
+        self.by_id.push(Some(segment));
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Segment>> {
+        self.by_id.iter().flatten()
+    }
+
+    /// The record at a location that the index holds.
+    #[inline]
+    pub(crate) fn at(&self, location: Location) -> Result<&Arc<Segment>> {
+        self.get(location.segment()).ok_or_else(|| Error::Corruption {
+            path: PathBuf::from(Segment::name(location.segment())),
+            offset: location.offset(),
+            expected: "a segment that the index points to".to_owned(),
+            found: "no such segment".to_owned(),
+        })
+    }
+}

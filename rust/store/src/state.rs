@@ -1,0 +1,71 @@
+//! What readers see: the index, the segments it points into, and the scans that are open. Changed only
+//! under its write lock, which is never held across a system call. Knows nothing of the log's end.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use alex_index::Alex;
+
+use crate::scan::OpenScans;
+use crate::segment::{Location, Segments};
+
+/// The published state of an open store.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) index: Alex,
+    pub(crate) segments: Arc<Segments>,
+    pub(crate) scans: OpenScans,
+    pub(crate) closed: bool,
+}
+
+impl State {
+    /// Must be called before the first change of a commit.
+    #[inline]
+    pub(crate) fn before_change(&mut self) {
+        self.scans.before_change(&self.index, &self.segments);
+    }
+
+    /// Points a key at its newest record; the location of the record that this replaces.
+    #[inline]
+    pub(crate) fn put(&mut self, key: i64, location: Location) -> Option<Location> {
+        self.index.insert(key, location.0).map(Location)
+    }
+
+    /// Points many keys at their newest records, in order; adds what this replaces to `dead`.
+    pub(crate) fn put_many(&mut self, keys: &[i64], locations: &[u64], dead: &mut Vec<Location>) {
+        self.index.insert_many(keys, locations, |_, old| dead.push(Location(old)));
+    }
+
+    /// Forgets a key; the location of its record.
+    pub(crate) fn delete(&mut self, key: i64) -> Option<Location> {
+        self.index.remove(key).map(Location)
+    }
+
+    /// Forgets every key from `first` to `last`; adds their records to `dead`. O(keys in the range).
+    pub(crate) fn delete_range(&mut self, first: i64, last: i64, dead: &mut Vec<Location>) {
+        let (mut keys, mut locations) = (Vec::new(), Vec::new());
+        let (start, stop) = (Bound::Included(first), Bound::Included(last));
+        self.index.scan_into(start, stop, false, usize::MAX, &mut keys, &mut locations);
+        if keys.len() == self.index.len() {
+            self.index.clear();
+        } else {
+            self.index.remove_many(&keys, |_, _| {});
+        }
+        dead.extend(locations.into_iter().map(Location));
+    }
+}
+
+impl Segments {
+    /// Counts records that nothing points to any more.
+    pub(crate) fn count_dead(&self, dead: &[Location]) {
+        for &location in dead {
+            // The counts only advise compaction; a record that cannot be read is found by whoever
+            // needs its bytes, and must not fail the commit that replaced it.
+            if let Some(segment) = self.get(location.segment())
+                && let Ok(size) = segment.record_size(location.offset())
+            {
+                segment.count_dead(size);
+            }
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! The handle users hold, and what all handles and threads of a store share. Lock order: `flushing`,
+//! then `log`, then `state`; the state lock is never held across a system call.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::background::Background;
+use crate::disk::{self, Disk, Lock, RealDisk};
+use crate::error::{Error, Result};
+use crate::log::{Failure, Log, random_id};
+use crate::manifest::Manifest;
+use crate::options::{Durability, Options};
+use crate::recovery::{self, OpenProgress, Recovered};
+use crate::state::State;
+
+/// How often a read-only opening starts again when a writer changed the files under it.
+const READER_ATTEMPTS: usize = 5;
+
+/// An open store. Clones are the same handle; the store closes when the last one is gone.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What the handle, its scans and its background thread share.
+pub(crate) struct Shared {
+    pub(crate) disk: Arc<dyn Disk>,
+    /// The path as the user gave it, for messages.
+    pub(crate) path: PathBuf,
+    pub(crate) options: Options,
+    /// Held by whoever flushes: concurrent flushes wait here and find their work done.
+    pub(crate) flushing: Mutex<()>,
+    /// The commit lock.
+    pub(crate) log: Mutex<Log>,
+    pub(crate) state: RwLock<State>,
+    pub(crate) last_seq: AtomicU64,
+    pub(crate) durable_seq: AtomicU64,
+    /// Nanoseconds that the last flush took, 0 before the first.
+    pub(crate) last_sync_nanos: AtomicU64,
+    /// Microseconds from `opened` to the end of the last flush.
+    last_flush_micros: AtomicU64,
+    opened: Instant,
+    poisoned: OnceLock<Error>,
+    closed: AtomicBool,
+    fork_generation: u64,
+    pub(crate) dropped_bytes: u64,
+    background: Mutex<Option<Background>>,
+    /// The writer's lock on the directory.
+    lock: Mutex<Option<Box<dyn Send + Sync>>>,
+}
+
+impl Store {
+    /// Opens the store in the directory `path`, making it where the options allow. `progress` is called
+    /// every few mebibytes of log; once it returns false, opening stops with [`Error::Interrupted`].
+    ///
+    /// O(bytes of log): the index is rebuilt from the segments.
+    pub fn open(
+        path: &Path,
+        options: &Options,
+        progress: &mut dyn FnMut(OpenProgress) -> bool,
+    ) -> Result<Self> {
+        options.validate()?;
+        match std::fs::metadata(path) {
+            Ok(found) if !found.is_dir() => return Err(Error::NotADirectory { path: path.to_owned() }),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if options.read_only || !options.create {
+                    return Err(Error::NotFound { path: path.to_owned() });
+                }
+                RealDisk::make_dir(path).map_err(|error| Error::io("create", path, error))?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return Err(Error::NotADirectory { path: path.to_owned() });
+            }
+            Err(error) => return Err(Error::io("open", path, error)),
+        }
+        let disk = RealDisk::new(path).map_err(|error| Error::io("open", path, error))?;
+        Self::open_on(Arc::new(disk), path, options, progress)
+    }
+
+    /// As [`Store::open`], on any disk. For tests that cut the power.
+    #[doc(hidden)]
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        options: &Options,
+        progress: &mut dyn FnMut(OpenProgress) -> bool,
+    ) -> Result<Self> {
+        options.validate()?;
+        if options.read_only {
+            let mut attempt = 1;
+            loop {
+                match Self::open_reader(&disk, path, options, progress) {
+                    // A writer may have gone on between two looks; damage that stays is damage.
+                    Err(Error::Corruption { .. }) if attempt < READER_ATTEMPTS => attempt += 1,
+                    outcome => return outcome,
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Self::open_writer(disk, path, options, progress)
+    }
+
+    fn open_reader(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        options: &Options,
+        progress: &mut dyn FnMut(OpenProgress) -> bool,
+    ) -> Result<Self> {
+        let Some((manifest, agree)) = recovery::read_manifest(&**disk)? else {
+            let names = disk.list().map_err(|error| Error::io("list", path, error))?;
+            recovery::refuse_foreign(path, &names)?;
+            return Err(Error::NotFound { path: path.to_owned() });
+        };
+        let recovered = recovery::recover(&**disk, manifest, agree, options, progress)?;
+        Ok(Self::assemble(Arc::clone(disk), path, options, recovered, None))
+    }
+
+    fn open_writer(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        options: &Options,
+        progress: &mut dyn FnMut(OpenProgress) -> bool,
+    ) -> Result<Self> {
+        // Looked at before the lock, whose file would be the first thing written into the directory.
+        if recovery::read_manifest(&*disk)?.is_none() {
+            let names = disk.list().map_err(|error| Error::io("list", path, error))?;
+            recovery::refuse_foreign(path, &names)?;
+            if !options.create {
+                return Err(Error::NotFound { path: path.to_owned() });
+            }
+        }
+        let lock = match disk.lock().map_err(|error| Error::io("lock", path, error))? {
+            Lock::Taken(lock) => lock,
+            Lock::Held(pid) => return Err(Error::Locked { path: path.to_owned(), pid }),
+        };
+        let (manifest, agree) = match recovery::read_manifest(&*disk)? {
+            Some(found) => found,
+            None => {
+                let mut manifest = Manifest::new(random_id(path)?);
+                manifest.write(&*disk)?;
+                (manifest, true)
+            }
+        };
+        let recovered = recovery::recover(&*disk, manifest, agree, options, progress)?;
+        let store = Self::assemble(disk, path, options, recovered, Some(lock));
+        if options.background && options.durability == Durability::Interval {
+            let weak = Arc::downgrade(&store.shared);
+            let background = Background::start(weak, options.sync_interval)
+                .map_err(|error| Error::io("start the background thread of", path, error))?;
+            *store.shared.background.lock() = Some(background);
+        }
+        Ok(store)
+    }
+
+    fn assemble(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        options: &Options,
+        recovered: Recovered,
+        lock: Option<Box<dyn Send + Sync>>,
+    ) -> Self {
+        let Recovered { state, log, durable_seq, dropped_bytes } = recovered;
+        let shared = Shared {
+            disk,
+            path: path.to_owned(),
+            options: options.clone(),
+            flushing: Mutex::new(()),
+            last_seq: AtomicU64::new(log.end.last_seq),
+            durable_seq: AtomicU64::new(durable_seq),
+            log: Mutex::new(log),
+            state: RwLock::new(state),
+            last_sync_nanos: AtomicU64::new(0),
+            last_flush_micros: AtomicU64::new(0),
+            opened: Instant::now(),
+            poisoned: OnceLock::new(),
+            closed: AtomicBool::new(false),
+            fork_generation: disk::fork_generation(),
+            dropped_bytes,
+            background: Mutex::new(None),
+            lock: Mutex::new(lock),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Flushes, seals what was written and gives the lock back; waits for running calls. Further calls
+    /// do nothing. Values read before stay valid; scans and writes raise [`Error::Closed`].
+    pub fn close(&self) -> Result<()> {
+        self.shared.close()
+    }
+
+    /// Whether [`Store::close`] was called.
+    pub fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
+    }
+
+    /// The directory, as it was given.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Whether the handle refuses writes.
+    pub fn read_only(&self) -> bool {
+        self.shared.options.read_only
+    }
+
+    /// Returns when everything written before the call is safe on the device.
+    pub fn flush(&self) -> Result<()> {
+        self.shared.check_usable()?;
+        if self.read_only() {
+            return Ok(());
+        }
+        let last = self.shared.last_seq.load(Ordering::Acquire);
+        self.shared.flush_up_to(last)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.shared.path).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// The published state, for reading. Never waits for a disk.
+    #[inline]
+    pub(crate) fn read_state(&self) -> Result<RwLockReadGuard<'_, State>> {
+        self.check_forked()?;
+        let state = self.state.read();
+        if state.closed { Err(self.closed_error()) } else { Ok(state) }
+    }
+
+    /// As [`Shared::read_state`], or `None` instead of waiting.
+    #[inline]
+    pub(crate) fn try_read_state(&self) -> Option<Result<RwLockReadGuard<'_, State>>> {
+        if let Err(error) = self.check_forked() {
+            return Some(Err(error));
+        }
+        let state = self.state.try_read()?;
+        Some(if state.closed { Err(self.closed_error()) } else { Ok(state) })
+    }
+
+    /// The published state, for changing.
+    pub(crate) fn write_state(&self) -> Result<RwLockWriteGuard<'_, State>> {
+        self.check_forked()?;
+        let state = self.state.write();
+        if state.closed { Err(self.closed_error()) } else { Ok(state) }
+    }
+
+    fn closed_error(&self) -> Error {
+        Error::Closed { path: self.path.clone() }
+    }
+
+    #[inline]
+    fn check_forked(&self) -> Result<()> {
+        // A reader's maps are as good in a child as in its parent.
+        if self.fork_generation != disk::fork_generation() && !self.options.read_only {
+            return Err(Error::Forked { path: self.path.clone() });
+        }
+        Ok(())
+    }
+
+    fn check_usable(&self) -> Result<()> {
+        self.check_forked()?;
+        if self.closed.load(Ordering::Acquire) { Err(self.closed_error()) } else { Ok(()) }
+    }
+
+    /// Refuses a write on a handle that takes none; called with the commit lock held.
+    #[inline]
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        self.check_usable()?;
+        if self.options.read_only {
+            return Err(Error::ReadOnly { path: self.path.clone() });
+        }
+        match self.poisoned.get() {
+            None => Ok(()),
+            Some(cause) => {
+                Err(Error::Poisoned { path: self.path.clone(), cause: Box::new(cause.clone()) })
+            }
+        }
+    }
+
+    /// Remembers a failure after which nobody knows what the device holds. Never retried.
+    pub(crate) fn poison(&self, error: Error) -> Error {
+        let _ = self.poisoned.set(error.clone());
+        error
+    }
+
+    pub(crate) fn after(&self, failure: Failure) -> Error {
+        match failure {
+            Failure::Clean(error) => error,
+            Failure::Poisons(error) => self.poison(error),
+        }
+    }
+
+    /// Makes everything up to `seq` durable. Concurrent calls share one flush of the device.
+    pub(crate) fn flush_up_to(&self, seq: u64) -> Result<()> {
+        if self.durable_seq.load(Ordering::Acquire) >= seq {
+            return Ok(());
+        }
+        let _one_at_a_time = self.flushing.lock();
+        if self.durable_seq.load(Ordering::Acquire) >= seq {
+            return Ok(());
+        }
+        if let Some(cause) = self.poisoned.get() {
+            return Err(Error::Poisoned { path: self.path.clone(), cause: Box::new(cause.clone()) });
+        }
+        let begun = Instant::now();
+        let (segments, last_seq) = {
+            let log = self.log.lock();
+            let ended = log.unsynced.iter().cloned();
+            (ended.chain(log.active.clone()).collect::<Vec<_>>(), log.end.last_seq)
+        };
+        // Oldest first, and the watermark rises only when all of them are safe: a newer segment on the
+        // device with an older one lost would be a hole.
+        for segment in &segments {
+            segment.sync().map_err(|error| self.poison(error))?;
+        }
+        {
+            let mut log = self.log.lock();
+            log.unsynced.retain(|ended| !segments.iter().any(|synced| Arc::ptr_eq(synced, ended)));
+        }
+        self.durable_seq.store(last_seq, Ordering::Release);
+        self.last_sync_nanos.store(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.last_flush_micros.store(self.opened.elapsed().as_micros() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether the timed flush is the next write's to do, since no background thread does it.
+    pub(crate) fn timed_flush_due(&self) -> bool {
+        if self.options.background || self.options.durability != Durability::Interval {
+            return false;
+        }
+        let last = Duration::from_micros(self.last_flush_micros.load(Ordering::Relaxed));
+        self.opened.elapsed().saturating_sub(last) >= self.options.sync_interval
+    }
+
+    /// The timed flush; a failure is remembered and raised by the next write.
+    pub(crate) fn timed_flush(&self) {
+        if self.check_writable().is_ok() {
+            let last = self.last_seq.load(Ordering::Acquire);
+            // The error is kept in `poisoned`, which every later write and flush reports.
+            let _ = self.flush_up_to(last);
+        }
+    }
+
+    fn close(&self) -> Result<()> {
+        self.check_forked()?;
+        // First of all the thread, which takes the same locks.
+        let background = self.background.lock().take();
+        drop(background);
+        let flushing = self.flushing.lock();
+        let mut log = self.log.lock();
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let outcome = self.seal(&mut log);
+        log.active = None;
+        log.unsynced.clear();
+        drop(log);
+        drop(flushing);
+        let open_state = {
+            let mut state = self.state.write();
+            std::mem::replace(&mut *state, State { closed: true, ..State::default() })
+        };
+        drop(open_state);
+        *self.lock.lock() = None;
+        outcome
+    }
+
+    /// Ends the log so that the next opening finds it whole.
+    fn seal(&self, log: &mut Log) -> Result<()> {
+        if self.options.read_only || self.poisoned.get().is_some() {
+            return Ok(());
+        }
+        let durable_seq = self.durable_seq.load(Ordering::Acquire);
+        let wrote = log.active.is_some() || !log.unsynced.is_empty();
+        if !wrote {
+            return Ok(());
+        }
+        log.end_active(durable_seq)?;
+        for segment in &log.unsynced {
+            segment.sync().map_err(|error| self.poison(error))?;
+        }
+        self.durable_seq.store(log.end.last_seq, Ordering::Release);
+        self.last_seq.store(log.end.last_seq, Ordering::Release);
+        log.finish(&*self.disk).map_err(|failure| self.after(failure))
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // A store that is dropped unclosed ends as if the process had been killed: every commit is in
+        // the page cache. Only the lock goes, with its guard. In a forked child even that is not ours:
+        // the fork handler has pointed our descriptor elsewhere.
+        if let Some(background) = self.background.get_mut().take() {
+            background.stop_without_waiting();
+        }
+    }
+}

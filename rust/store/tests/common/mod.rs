@@ -1,0 +1,343 @@
+//! Random workloads on a simulated disk beside a model, and the judgement after each crash: the store
+//! must equal a prefix of its commits, at least up to the last durable one.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk, SyncFailure};
+use alex_store::{Batch, Durability, Error, Options, ReadMode, ScanRange, Store, WriteMode};
+
+/// The content of a store.
+pub type Content = BTreeMap<i64, Vec<u8>>;
+
+/// How many seeds a test runs: its share of `ALEXPY_SEEDS`, which CI leaves at 10,000.
+pub fn seeds(share_percent: u64) -> std::ops::Range<u64> {
+    let all: u64 = std::env::var("ALEXPY_SEEDS").map_or(10_000, |text| {
+        text.parse().expect("ALEXPY_SEEDS is a number of seeds")
+    });
+    match std::env::var("ALEXPY_SEED") {
+        Ok(text) => {
+            let seed = text.parse().expect("ALEXPY_SEED is one seed to replay");
+            seed..seed + 1
+        }
+        Err(_) => 0..(all * share_percent).div_ceil(100),
+    }
+}
+
+/// Runs `one` for every seed; a failure names the seed and how to replay it.
+pub fn for_seeds(test: &str, share_percent: u64, one: impl Fn(u64)) {
+    for seed in seeds(share_percent) {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| one(seed)));
+        if let Err(panic) = outcome {
+            eprintln!("seed {seed} failed; replay it with: ALEXPY_SEED={seed} cargo test -p alex-store {test}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// Options that a seed chooses among: every durability, write and read mode, and small segments.
+pub fn options(rng: &mut Rng) -> Options {
+    Options {
+        durability: [Durability::Sync, Durability::Interval, Durability::Os][rng.below(3) as usize],
+        write_mode: [WriteMode::Mmap, WriteMode::Pwrite, WriteMode::Auto][rng.below(3) as usize],
+        read_mode: [ReadMode::Mmap, ReadMode::Pread][rng.below(2) as usize],
+        segment_bytes: [4096, 4096, 8192, 16384][rng.below(4) as usize],
+        // No clock decides anything: flushes are part of the workload.
+        background: false,
+        sync_interval: Duration::from_secs(3600),
+        ..Options::default()
+    }
+}
+
+/// Opens a store on a simulated disk.
+pub fn open(disk: &SimDisk, options: &Options) -> Result<Store, Error> {
+    Store::open_on(Arc::new(disk.clone()), Path::new("simulated"), options, &mut |_| true)
+}
+
+/// Everything in the store, read in three ways that must agree.
+pub fn content(store: &Store) -> Content {
+    let range =
+        ScanRange { start: Bound::Unbounded, stop: Bound::Unbounded, reverse: false, limit: None };
+    let mut scan = store.scan(range).expect("an open store scans");
+    let mut content = Content::new();
+    loop {
+        let run = scan.next_run(7).expect("every record of the store is readable");
+        if run.keys.is_empty() {
+            break;
+        }
+        for (i, &key) in run.keys.iter().enumerate() {
+            let value = run.values.get(i).expect("a scanned key has a value").to_vec();
+            assert!(content.last_key_value().is_none_or(|(&last, _)| last < key), "scan order");
+            content.insert(key, value);
+        }
+    }
+    assert_eq!(store.len().expect("open"), content.len() as u64, "len counts what a scan yields");
+    let keys: Vec<i64> = content.keys().copied().collect();
+    let values = store.get_many(&keys).expect("open");
+    for (i, key) in keys.iter().enumerate() {
+        assert_eq!(values.get(i), content.get(key).map(Vec::as_slice), "get_many of {key}");
+        let value = store.get(*key).expect("open").expect("scanned");
+        assert_eq!(*value, content[key][..], "get of {key}");
+    }
+    content
+}
+
+/// What a store may hold: its commits in order, and which of them a power cut must not take.
+pub struct Model {
+    commits: Vec<Content>,
+    durable: usize,
+    /// The last commit may or may not have happened: it failed half way.
+    pub log: Vec<String>,
+}
+
+impl Model {
+    pub fn new() -> Self {
+        Self { commits: vec![Content::new()], durable: 0, log: Vec::new() }
+    }
+
+    pub fn now(&self) -> &Content {
+        self.commits.last().expect("there is always a state")
+    }
+
+    pub fn commit(&mut self, next: Content, durable: bool) {
+        self.commits.push(next);
+        if durable {
+            self.all_durable();
+        }
+    }
+
+    /// A commit that failed, and may be found all the same.
+    pub fn maybe(&mut self, next: Content) {
+        let now = self.now().clone();
+        self.commits.push(next);
+        // If it is not found, the state before it is; both orders are prefixes.
+        self.commits.push(now);
+    }
+
+    pub fn all_durable(&mut self) {
+        self.durable = self.commits.len() - 1;
+    }
+
+    /// Judges what was found, and goes on from there.
+    pub fn judge(&mut self, found: &Content, what: &str) {
+        let allowed = &self.commits[self.durable..];
+        if !allowed.contains(found) {
+            let older = self.commits[..self.durable].iter().position(|commit| commit == found);
+            panic!(
+                "{what}: the store is no allowed prefix\nfound {}\nof {} commits, durable {}, matches older {older:?}\nnewest {}\nhistory:\n{}",
+                brief(found),
+                self.commits.len(),
+                self.durable,
+                brief(self.now()),
+                self.log.join("\n")
+            );
+        }
+        self.commits = vec![found.clone()];
+        self.durable = 0;
+    }
+
+    pub fn note(&mut self, line: String) {
+        self.log.push(line);
+    }
+}
+
+fn brief(content: &Content) -> String {
+    let items: Vec<String> =
+        content.iter().map(|(key, value)| format!("{key}:{}x{:02x?}", value.len(), value.first())).collect();
+    format!("{{{}}}", items.join(", "))
+}
+
+/// A key from a small set, so that overwrites, deletes and extremes are frequent.
+fn key(rng: &mut Rng) -> i64 {
+    match rng.below(16) {
+        0 => i64::MIN,
+        1 => i64::MAX,
+        2 => -1,
+        other => other as i64 * 1000,
+    }
+}
+
+fn value(rng: &mut Rng) -> Vec<u8> {
+    let len = match rng.below(10) {
+        0 => 0,
+        1 => 600 + rng.below(700),
+        2 => 8,
+        _ => rng.below(120),
+    };
+    let mut bytes = vec![rng.next_u64() as u8; len as usize];
+    if let Some(last) = bytes.last_mut() {
+        *last = rng.next_u64() as u8;
+    }
+    bytes
+}
+
+/// One random call. `Ok(false)`: the store can take no more calls (power off or poisoned).
+pub fn step(store: &Store, model: &mut Model, rng: &mut Rng, options: &Options, disk: &SimDisk) -> bool {
+    let durable = options.durability == Durability::Sync;
+    let mut next = model.now().clone();
+    let choice = rng.below(20);
+    let (name, synced, outcome) = match choice {
+        0..=7 => {
+            let (key, value) = (key(rng), value(rng));
+            next.insert(key, value.clone());
+            let quick = if rng.one_in(2) { store.try_put(key, &value) } else { None };
+            ("put", durable, quick.unwrap_or_else(|| store.put(key, &value)))
+        }
+        8..=9 => {
+            let key = key(rng);
+            let there = next.remove(&key).is_some();
+            let quick = if rng.one_in(2) { store.try_delete(key) } else { None };
+            let deleted = quick.unwrap_or_else(|| store.delete(key));
+            ("delete", durable, deleted.map(|deleted| assert_eq!(deleted, there, "delete of {key}")))
+        }
+        10..=12 => {
+            let count = rng.below(6);
+            let keys: Vec<i64> = (0..count).map(|_| key(rng)).collect();
+            let values: Vec<Vec<u8>> = (0..count).map(|_| value(rng)).collect();
+            next.extend(keys.iter().copied().zip(values.iter().cloned()));
+            let mut distinct = keys.clone();
+            distinct.sort_unstable();
+            distinct.dedup();
+            let sync = rng.one_in(3);
+            let put = store.put_many(&keys, &values[..], sync);
+            let outcome = put.map(|count| assert_eq!(count, distinct.len() as u64, "put_many counts keys"));
+            ("put_many", count > 0 && (durable || sync), outcome)
+        }
+        13 => {
+            let keys: Vec<i64> = (0..rng.below(6)).map(|_| key(rng)).collect();
+            let before = next.len();
+            next.retain(|key, _| !keys.contains(key));
+            let expected = (before - next.len()) as u64;
+            let outcome = store
+                .delete_many(&keys)
+                .map(|count| assert_eq!(count, expected, "delete_many counts keys that were there"));
+            ("delete_many", durable && expected > 0, outcome)
+        }
+        14..=15 => {
+            let mut batch = Batch::new();
+            for _ in 0..rng.below(6) {
+                let key = key(rng);
+                if rng.one_in(3) {
+                    batch.delete(key);
+                    next.remove(&key);
+                } else {
+                    let value = value(rng);
+                    batch.put(key, &value).expect("short");
+                    next.insert(key, value);
+                }
+            }
+            let sync = rng.one_in(3);
+            ("commit", !batch.is_empty() && (durable || sync), store.commit(&batch, sync))
+        }
+        16 => {
+            let (a, b) = (key(rng), key(rng));
+            let (from, to) = (a.min(b), a.max(b));
+            let before = next.len();
+            next.retain(|key, _| !(from..=to).contains(key));
+            let expected = (before - next.len()) as u64;
+            let outcome = store
+                .delete_range(Bound::Included(from), Bound::Included(to))
+                .map(|count| assert_eq!(count, expected, "delete_range counts"));
+            ("delete_range", durable && expected > 0, outcome)
+        }
+        _ => ("flush", true, store.flush()),
+    };
+    model.note(format!("step {}: {name} {:?}", disk.steps(), outcome.as_ref().err().map(ToString::to_string)));
+    match outcome {
+        Ok(()) => {
+            model.commit(next, synced);
+            true
+        }
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {
+            // Refused before its commit: absent for good, and the store goes on.
+            assert_eq!(&content(store), model.now(), "a commit refused for a full disk changes nothing");
+            true
+        }
+        Err(error) => {
+            assert!(
+                !disk.has_power() || !disk.struck().is_empty() || matches!(error, Error::Poisoned { .. }),
+                "{name} failed without a fault: {error}"
+            );
+            model.maybe(next);
+            false
+        }
+    }
+}
+
+/// What a seed does between two looks at the disk.
+pub struct Plan {
+    pub faults: Vec<(u64, Fault)>,
+    pub losses: Vec<Loss>,
+}
+
+/// Runs one seed: some lives of a store, each ended by a cut, a kill or a close, each followed by a
+/// judgement; at last the store must open twice with the same content.
+pub fn run_seed(seed: u64, plan: impl Fn(&mut Rng) -> Plan) {
+    let mut rng = Rng::new(seed);
+    let mut disk = SimDisk::new(rng.next_u64());
+    let mut model = Model::new();
+    for life in 0..4 {
+        let options = options(&mut rng);
+        let Plan { faults, losses } = plan(&mut rng);
+        for &(ahead, fault) in &faults {
+            disk.plan(ahead, fault);
+        }
+        model.note(format!("life {life}: {:?} {:?} {faults:?}", options.durability, options.write_mode));
+        match open(&disk, &options) {
+            Ok(store) => {
+                model.judge(&content(&store), "after opening");
+                let mut alive = true;
+                for _ in 0..rng.below(40) {
+                    alive = step(&store, &mut model, &mut rng, &options, &disk);
+                    if !alive {
+                        break;
+                    }
+                }
+                if alive && rng.one_in(4) {
+                    let closed = store.close();
+                    model.note(format!("step {}: close {closed:?}", disk.steps()));
+                    if closed.is_ok() {
+                        model.all_durable();
+                    }
+                }
+            }
+            Err(error) => {
+                model.note(format!("step {}: open failed: {error}", disk.steps()));
+                assert!(
+                    !disk.has_power() || !disk.struck().is_empty(),
+                    "opening failed without a fault: {error}\nhistory:\n{}",
+                    model.log.join("\n")
+                );
+            }
+        }
+        let loss = losses[rng.below(losses.len() as u64) as usize];
+        model.note(format!("ended after {} steps with the loss of {loss:?}", disk.steps()));
+        disk = disk.restart(loss);
+    }
+    let options = options(&mut rng);
+    let reader = Options { read_only: true, ..options.clone() };
+    if let Ok(store) = open(&disk, &reader) {
+        let found = content(&store);
+        let mut seen = Model { commits: model.commits.clone(), durable: model.durable, log: model.log.clone() };
+        seen.judge(&found, "read-only");
+    }
+    let store = open(&disk, &options).unwrap_or_else(|error| {
+        panic!("the last opening failed: {error}\nhistory:\n{}", model.log.join("\n"))
+    });
+    let found = content(&store);
+    model.judge(&found, "at the end");
+    drop(store);
+    // What a writer was shown once is durable from then on.
+    let again = open(&disk.restart(Loss::Everything), &options).expect("opens a second time");
+    assert_eq!(content(&again), found, "the second opening finds the same\n{}", model.log.join("\n"));
+}
+
+/// A sync failure of either kind.
+pub fn sync_failure(rng: &mut Rng) -> Fault {
+    Fault::Sync(if rng.one_in(2) { SyncFailure::StaysDirty } else { SyncFailure::MarkedClean })
+}

@@ -1,0 +1,37 @@
+"""Fixtures for every test, and the settings of hypothesis."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from command_line import CommandLine
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Tests judge answers, never times: a busy machine must not fail them.
+settings.register_profile("alexpy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("alexpy")
+
+
+@pytest.fixture(autouse=True)
+def _no_configuration_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the fields of Config out of the environment; the backend and the tests' own counts stay."""
+    for name in list(os.environ):
+        if name.startswith("ALEXPY_") and name not in {"ALEXPY_SIMD", "ALEXPY_KILLS", "ALEXPY_KILL_SEED"}:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def store_path(tmp_path: Path) -> Path:
+    """A path where no store is yet."""
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def run(capfdbinary: pytest.CaptureFixture[bytes]) -> CommandLine:
+    """Run the command line in this process: `run("get", path, 5)`."""
+    return CommandLine(capfdbinary)
