@@ -67,7 +67,7 @@ wheel: .venv/installed ## build a release wheel into dist/
 .PHONY: lock
 lock: .venv/installed ## pin the Python packages anew after a change in pyproject.toml
 	$(PIP) install uv
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml --group tools --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-dev.txt
 	$(BIN)/uv pip compile --group demo --no-deps --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-demo.txt

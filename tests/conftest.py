@@ -6,10 +6,14 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from command_line import CommandLine
 from hypothesis import HealthCheck, settings
 
+from command_line import CommandLine
+
+import alexpy
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 # Tests judge answers, never times: a busy machine must not fail them.
@@ -29,6 +33,13 @@ def _no_configuration_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def store_path(tmp_path: Path) -> Path:
     """A path where no store is yet."""
     return tmp_path / "store"
+
+
+@pytest.fixture
+def store(store_path: Path) -> Iterator[alexpy.Store]:
+    """An open, empty store."""
+    with alexpy.open(store_path) as opened:
+        yield opened
 
 
 @pytest.fixture

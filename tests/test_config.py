@@ -115,7 +115,7 @@ def test_toml_sets_what_it_names(tmp_path: Path) -> None:
         ('durablity = "sync"', "durablity"),
         ('durability = "sink"', "durability must be"),
         ("[durability]\nmode = 1", "durability must be"),
-        ("durability", "line 1"),
+        ("durability", "after a key"),
         ("sync_interval_ms = 2026-01-01", "sync_interval_ms"),
     ],
 )
@@ -167,7 +167,13 @@ def test_environment_sets_every_field() -> None:
 
 
 def test_environment_ignores_the_backend_the_counts_of_tests_and_other_programs() -> None:
-    others = {"ALEXPY_SIMD": "scalar", "ALEXPY_SEEDS": "10", "ALEXPY_KILLS": "10", "PATH": "/bin", "ALEX": "1"}
+    others = {
+        "ALEXPY_SIMD": "scalar",
+        "ALEXPY_SEEDS": "10",
+        "ALEXPY_KILLS": "10",
+        "PATH": "/bin",
+        "ALEX": "1",
+    }
     assert Config.from_env(others) == Config()
 
 

@@ -338,6 +338,6 @@ def _caption(result: Result) -> str:
         f"{machine['sqlite']}. Promise on both sides: a batch is atomic, survives a kill once its call "
         "returned, and a power cut after the final flush, which the load includes (alexpy: "
         'durability="interval" and flush(); SQLite: WAL, synchronous=NORMAL and a checkpoint). Medians of '
-        f"{rounds} {'load' if rounds == 1 else 'loads'} and {READ_ROUNDS} reads, taken in turns; every answer "
+        f"{rounds} {'load' if rounds == 1 else 'loads'} and {READ_ROUNDS} reads, in turns; every answer "
         "checked."
     )

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from . import _alexpy
 
+if TYPE_CHECKING:
+    from _typeshed import SupportsKeysAndGetItem
+
 __all__ = ["AlexIndex", "IndexStats"]
 
 _T = TypeVar("_T")
@@ -94,7 +97,7 @@ class AlexIndex(_alexpy.AlexIndex):
             raise KeyError(key)
         return default
 
-    def update(self, other: Mapping[int, int] | Iterable[tuple[int, int]] = (), /) -> None:
+    def update(self, other: SupportsKeysAndGetItem[int, int] | Iterable[tuple[int, int]] = (), /) -> None:
         """Store every item of a mapping or of an iterable of (key, value).
 
         The last duplicate of a key wins. O(items). Raises as `put_many`; nothing is stored then.
@@ -124,7 +127,7 @@ class AlexIndex(_alexpy.AlexIndex):
             [1, 2]
 
         """
-        return _Keys(self)  # type: ignore[arg-type]
+        return _Keys(self)
 
     def values(self) -> ValuesView[int]:
         """Return a view of the values, in the order of their keys; O(1).
@@ -135,7 +138,7 @@ class AlexIndex(_alexpy.AlexIndex):
             [10, 20]
 
         """
-        return _Values(self)  # type: ignore[arg-type]
+        return _Values(self)
 
     def items(self) -> ItemsView[int, int]:
         """Return a view of the (key, value) pairs, in key order; O(1).
@@ -146,7 +149,7 @@ class AlexIndex(_alexpy.AlexIndex):
             [(1, 10), (2, 20)]
 
         """
-        return _Items(self)  # type: ignore[arg-type]
+        return _Items(self)
 
     def stats(self) -> IndexStats:
         """Return the figures of this moment; O(nodes), and O(keys) for the model errors.
@@ -182,11 +185,12 @@ class AlexIndex(_alexpy.AlexIndex):
         return f"<alexpy.AlexIndex of {len(self)} keys>"
 
 
+# An ABC as a real base would give the native class a metaclass; for type checkers the stub names it as one.
 MutableMapping.register(AlexIndex)
 
 
 class _Keys(KeysView[int]):
-    _mapping: AlexIndex  # type: ignore[assignment]
+    _mapping: AlexIndex
 
     def __iter__(self) -> Iterator[int]:
         return self._mapping.scan_keys()
@@ -196,7 +200,7 @@ class _Keys(KeysView[int]):
 
 
 class _Values(ValuesView[int]):
-    _mapping: AlexIndex  # type: ignore[assignment]
+    _mapping: AlexIndex
 
     def __contains__(self, value: object) -> bool:
         return any(value == stored for stored in self._mapping.scan_values())
@@ -209,7 +213,7 @@ class _Values(ValuesView[int]):
 
 
 class _Items(ItemsView[int, int]):
-    _mapping: AlexIndex  # type: ignore[assignment]
+    _mapping: AlexIndex
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return self._mapping.scan()

@@ -10,7 +10,7 @@ import os
 import warnings
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MutableMapping, ValuesView
 from dataclasses import dataclass
-from itertools import starmap
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 from . import _alexpy
@@ -20,7 +20,8 @@ from .config import Config
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from ._alexpy import Value
+    from _typeshed import SupportsKeysAndGetItem
+    from typing_extensions import Buffer
 
 __all__ = ["Stats", "Store", "WriteBatch", "open"]
 
@@ -89,11 +90,6 @@ class Store(_alexpy.Store):
 
     __slots__ = ()
 
-    if TYPE_CHECKING:
-        # Registered as a MutableMapping at run time, below: an ABC as a real base would give the native
-        # class a metaclass and a dictionary.
-        def __getitem__(self, key: int) -> bytes: ...
-
     @overload
     def pop(self, key: int) -> bytes: ...
     @overload
@@ -120,7 +116,7 @@ class Store(_alexpy.Store):
         return default
 
     def update(
-        self, other: Mapping[int, Value] | Iterable[tuple[int, Value]] = (), /, *, sync: bool = False
+        self, other: SupportsKeysAndGetItem[int, Buffer] | Iterable[tuple[int, Buffer]] = (), /, *, sync: bool = False
     ) -> None:
         """Store every item of a mapping or of an iterable of (key, value), in one atomic batch.
 
@@ -134,7 +130,7 @@ class Store(_alexpy.Store):
 
         """
         keys: list[int] = []
-        values: list[Value] = []
+        values: list[Buffer] = []
         for key, value in _pairs(other):
             keys.append(key)
             values.append(value)
@@ -149,7 +145,7 @@ class Store(_alexpy.Store):
             ([1, 2], True)
 
         """
-        return _Keys(self)  # type: ignore[arg-type]
+        return _Keys(self)
 
     def values(self) -> ValuesView[bytes]:
         """Return a view of the values, in the order of their keys; O(1).
@@ -160,7 +156,7 @@ class Store(_alexpy.Store):
             [b'one', b'two']
 
         """
-        return _Values(self)  # type: ignore[arg-type]
+        return _Values(self)
 
     def items(self) -> ItemsView[int, bytes]:
         """Return a view of the (key, value) pairs, in key order; O(1).
@@ -171,7 +167,7 @@ class Store(_alexpy.Store):
             [(1, b'one'), (2, b'two')]
 
         """
-        return _Items(self)  # type: ignore[arg-type]
+        return _Items(self)
 
     def stats(self) -> Stats:
         """Return the figures of this moment; O(segments).
@@ -195,7 +191,7 @@ class Store(_alexpy.Store):
         if len(self) != len(other):
             return False
         if isinstance(other, Store):
-            return all(starmap(_same, zip(self.scan(), other.scan(), strict=False)))
+            return all(mine == its for mine, its in zip_longest(self.scan(), other.scan()))
         return all(key in other and other[key] == value for key, value in self.scan())
 
     __hash__ = None  # type: ignore[assignment]
@@ -218,13 +214,16 @@ class Store(_alexpy.Store):
         """Close a store that was forgotten, and say so."""
         if self.closed:
             return
-        warnings.warn(
-            f"store {os.fspath(self.path)!r} was not closed; use `with` or close()",
-            ResourceWarning,
-            stacklevel=2,
-            source=self,
-        )
-        self.close()
+        try:
+            warnings.warn(
+                f"store {os.fspath(self.path)!r} was not closed; use `with` or close()",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+        finally:
+            # Also where warnings are errors: the lock must not outlive the store.
+            self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle a read-only store as its path and options: it is opened again where it is unpickled."""
@@ -241,11 +240,12 @@ class Store(_alexpy.Store):
         return f"<alexpy.Store {path!r}, {len(self)} keys{mode}>"
 
 
+# An ABC as a real base would give the native class a metaclass; for type checkers the stub names it as one.
 MutableMapping.register(Store)
 
 
 class _Keys(KeysView[int]):
-    _mapping: Store  # type: ignore[assignment]
+    _mapping: Store
 
     def __iter__(self) -> Iterator[int]:
         return self._mapping.scan_keys()
@@ -255,7 +255,7 @@ class _Keys(KeysView[int]):
 
 
 class _Values(ValuesView[bytes]):
-    _mapping: Store  # type: ignore[assignment]
+    _mapping: Store
 
     def __contains__(self, value: object) -> bool:
         return any(value == stored for stored in self._mapping.scan_values())
@@ -268,7 +268,7 @@ class _Values(ValuesView[bytes]):
 
 
 class _Items(ItemsView[int, bytes]):
-    _mapping: Store  # type: ignore[assignment]
+    _mapping: Store
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         return self._mapping.scan()
@@ -328,13 +328,9 @@ def _reopen(path: str, config: Config) -> Store:
     return open(path, read_only=True, config=config)
 
 
-def _pairs(other: Any) -> Iterable[tuple[int, Value]]:
+def _pairs(other: Any) -> Iterable[tuple[int, Buffer]]:
     if isinstance(other, Mapping):
         return other.items()
     if hasattr(other, "keys"):
         return ((key, other[key]) for key in other.keys())  # noqa: SIM118 - the protocol of dict.update
     return other  # type: ignore[no-any-return]
-
-
-def _same(left: tuple[int, bytes], right: tuple[int, bytes]) -> bool:
-    return left == right

@@ -64,12 +64,11 @@ def main(args: list[str] | None = None) -> NoReturn:
         code = _run(sys.argv[1:] if args is None else args)
         sys.stdout.flush()
     except BrokenPipeError:
-        # What is left in the buffer would raise again when Python closes it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = PIPE_CLOSED
     except OSError as error:
         code = _fail(f"cannot write the output: {error.strerror or error}", STORE_ERROR)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if code in {PIPE_CLOSED, STORE_ERROR}:
+        _forget_output()
     sys.exit(code)
 
 
@@ -98,6 +97,14 @@ def _run(args: list[str]) -> int:  # noqa: PLR0911 - one return a kind of end
             raise
         return _fail(f"unexpected {type(error).__name__}: {error}", STORE_ERROR)
     return 0
+
+
+def _forget_output() -> None:
+    """Give up what could not be written: Python would try again, and complain, when it closes the file."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _sentence(message: str) -> str:

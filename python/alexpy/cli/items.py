@@ -10,6 +10,7 @@ import click
 
 import alexpy
 
+from . import output
 from .options import NEGATIVE_ARGUMENTS, NOT_FOUND, Stopped, config_from_env, key_argument, store_path
 
 
@@ -22,9 +23,8 @@ def get(store: str, key: int) -> None:
         value = opened.get(key)
     if value is None:
         raise Stopped(f"{store} has no key {key}", NOT_FOUND)
-    sys.stdout.buffer.write(value)
-    if sys.stdout.isatty():
-        sys.stdout.buffer.write(b"\n")
+    # On a terminal the prompt should not stand behind the value.
+    output.write(value + b"\n" if sys.stdout.isatty() else value)
 
 
 @click.command("put", context_settings=NEGATIVE_ARGUMENTS)

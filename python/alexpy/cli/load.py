@@ -6,7 +6,6 @@ that were reported. Memory is bounded by one batch: BATCH_BYTES of values, or fe
 
 from __future__ import annotations
 
-import sys
 import time
 from array import array
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ import click
 
 import alexpy
 
-from . import text
+from . import output, text
 from .options import Stopped, as_json, config_from_env, store_path
 from .progress import progress
 from .rows import FORMATS, BadRowError, Row, RowReader, open_rows
@@ -67,8 +66,7 @@ class Loading:
         self._store.put_many(batch.keys, batch.values)
         self.rows += len(batch.keys)
         if self.json:
-            sys.stdout.buffer.write(text.json_line({"committed": self.rows}))
-            sys.stdout.buffer.flush()
+            output.write(text.json_line({"committed": self.rows}))
 
     def finish(self) -> Summary:
         """Flush, and count: from its return on, every committed row survives a power cut."""
@@ -161,9 +159,9 @@ def _chained(first: Batch | None, rest: Iterator[Batch]) -> Iterator[Batch]:
 
 def _report(summary: Summary, rows: RowReader, store: str, *, json: bool) -> None:
     if json:
-        sys.stdout.buffer.write(text.json_line(asdict(summary)))
+        output.write(text.json_line(asdict(summary)))
         return
-    click.echo(
+    output.write_text(
         f"{summary.rows:,} rows read from {rows.name} into {store} in {summary.seconds:.1f} s: "
         f"{summary.keys_new:,} keys new, {summary.keys_replaced:,} replaced; all flushed to the device"
     )
@@ -173,7 +171,7 @@ def _stop(loading: Loading, problem: str, exit_code: int) -> NoReturn:
     """End a load early, saying what is kept."""
     summary = loading.finish()
     if loading.json:
-        sys.stdout.buffer.write(text.json_line({**asdict(summary), "error": problem}))
+        output.write(text.json_line({**asdict(summary), "error": problem}))
     raise Stopped(
         f"{problem}; the {summary.rows:,} rows of the batches before are kept "
         f"({summary.keys_new:,} keys new, {summary.keys_replaced:,} replaced)",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 import alexpy
 
-from . import text
+from . import output, text
 from .options import as_json, config_from_env, start_option, stop_option, store_path
 
 
@@ -29,6 +27,5 @@ def scan(
     """
     line = text.item_json if json else text.item_line
     with alexpy.open(store, read_only=True, config=config_from_env()) as opened:
-        write = sys.stdout.buffer.write
-        for key, value in opened.scan(start, stop, reverse=reverse, limit=limit):
-            write(line(key, value))
+        found = opened.scan(start, stop, reverse=reverse, limit=limit)
+        output.write_lines(line(key, value) for key, value in found)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 
 import click
 
 import alexpy
 
-from . import text
+from . import output, text
 from .options import as_json, config_from_env, store_path
 
 
@@ -21,11 +20,11 @@ def stats(store: str, *, json: bool) -> None:
     with alexpy.open(store, read_only=True, config=config_from_env()) as opened:
         figures = asdict(opened.stats())
     if json:
-        sys.stdout.buffer.write(text.json_line(figures))
+        output.write(text.json_line(figures))
         return
     width = max(map(len, figures))
     for name, value in figures.items():
-        click.echo(f"{name:<{width}}  {_shown(name, value)}")
+        output.write_text(f"{name:<{width}}  {_shown(name, value)}")
 
 
 def _shown(name: str, value: object) -> str:

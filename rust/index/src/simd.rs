@@ -1,44 +1,186 @@
-//! Temporary.
+//! Which instruction set searches data nodes: found once, chosen once, dispatched once per operation.
+//!
+//! Knows the processor and the names, nothing of trees. An operation is a value with a body generic
+//! over a [`Kernel`]; `dispatch` enters it through a function compiled for the chosen instruction
+//! set, so that everything inlined below uses it.
+#![allow(unsafe_code)]
+
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::search::{Kernel, Scalar};
+
 /// An instruction set that searches inside a data node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Backend {
-    /// Portable code.
+    /// Portable code: the specification of the other two.
     Scalar,
-    /// 256-bit vectors.
+    /// 256-bit vectors, with BMI and POPCNT.
     Avx2,
-    /// 512-bit vectors.
+    /// 512-bit vectors (AVX-512 F and VL), with BMI and POPCNT.
     Avx512,
 }
+
 /// A backend that this processor cannot run, or a name that is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("SIMD backend {wanted:?} is not available here; available: auto, {available}")]
+#[error("SIMD backend {wanted:?} is not available on this machine: choose one of auto, {available}")]
+#[non_exhaustive]
 pub struct BackendError {
     /// What was asked for.
     pub wanted: String,
-    /// The names that would work.
+    /// The names that would work, in order of width.
     pub available: String,
 }
+
 impl Backend {
-    /// The name.
+    const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
+
+    /// The name that [`select_by_name`] takes.
     pub fn name(self) -> &'static str {
-        match self { Self::Scalar => "scalar", Self::Avx2 => "avx2", Self::Avx512 => "avx512" }
+        match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn is_available(self) -> bool {
+        let avx2 = || {
+            is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("bmi1")
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("lzcnt")
+                && is_x86_feature_detected!("popcnt")
+        };
+        match self {
+            Self::Scalar => true,
+            Self::Avx2 => avx2(),
+            Self::Avx512 => avx2() && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl"),
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn is_available(self) -> bool {
+        self == Self::Scalar
     }
 }
-static ACTIVE: AtomicU8 = AtomicU8::new(0);
-/// The backends of this processor.
-pub fn available() -> Vec<Backend> { vec![Backend::Scalar] }
-/// The backend in use.
-pub fn active() -> Backend { let _ = ACTIVE.load(Ordering::Relaxed); Backend::Scalar }
-/// Chooses.
-pub fn select(backend: Backend) -> Result<(), BackendError> {
-    select_by_name(backend.name()).map(drop)
+
+/// A backend that this processor was found to have: only `Level::of` makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Level(Backend);
+
+impl Level {
+    pub(crate) fn of(backend: Backend) -> Result<Self, BackendError> {
+        if backend.is_available() { Ok(Self(backend)) } else { Err(unavailable(backend.name())) }
+    }
+
+    pub(crate) fn active() -> Self {
+        // 0 is "not chosen yet"; otherwise one more than the place in `ALL`, stored by `select` after its check.
+        match ACTIVE.load(Ordering::Relaxed) {
+            2 => Self(Backend::Avx2),
+            3 => Self(Backend::Avx512),
+            1 => Self(Backend::Scalar),
+            _ => choose_best(),
+        }
+    }
+
+    pub(crate) fn backend(self) -> Backend {
+        self.0
+    }
 }
-/// Chooses by name.
+
+static ACTIVE: AtomicU8 = AtomicU8::new(0);
+
+fn choose_best() -> Level {
+    let best = available().last().copied().unwrap_or(Backend::Scalar);
+    ACTIVE.store(best as u8 + 1, Ordering::Relaxed);
+    Level(best)
+}
+
+fn unavailable(wanted: &str) -> BackendError {
+    let names: Vec<&str> = available().into_iter().map(Backend::name).collect();
+    BackendError { wanted: wanted.to_owned(), available: names.join(", ") }
+}
+
+/// The backends that this processor can run, narrowest first; never empty.
+pub fn available() -> Vec<Backend> {
+    Backend::ALL.into_iter().filter(|backend| backend.is_available()).collect()
+}
+
+/// The backend that new trees use: the widest available, unless one was selected.
+pub fn active() -> Backend {
+    Level::active().backend()
+}
+
+/// Selects the backend of every tree made from now on.
+pub fn select(backend: Backend) -> Result<(), BackendError> {
+    let level = Level::of(backend)?;
+    ACTIVE.store(level.0 as u8 + 1, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Selects by name: `auto`, `scalar`, `avx2` or `avx512`. Returns what is now active.
 pub fn select_by_name(name: &str) -> Result<Backend, BackendError> {
-    match name {
-        "auto" | "scalar" => Ok(Backend::Scalar),
-        _ => Err(BackendError { wanted: name.to_owned(), available: "scalar".to_owned() }),
+    if name == "auto" {
+        return Ok(choose_best().backend());
+    }
+    let backend = Backend::ALL.into_iter().find(|backend| backend.name() == name);
+    let backend = backend.ok_or_else(|| unavailable(name))?;
+    select(backend)?;
+    Ok(backend)
+}
+
+/// One operation, compiled once for each backend. `run` must be `inline(always)`.
+pub(crate) trait Operation {
+    type Output;
+    fn run<K: Kernel>(self) -> Self::Output;
+}
+
+/// Runs an operation with the kernel of a level.
+#[inline]
+pub(crate) fn dispatch<O: Operation>(level: Level, operation: O) -> O::Output {
+    #[cfg(target_arch = "x86_64")]
+    match level.0 {
+        // SAFETY: a `Level` is made only after `is_available` found every feature of its entry.
+        Backend::Avx512 => return unsafe { enter_avx512(operation) },
+        // SAFETY: as above.
+        Backend::Avx2 => return unsafe { enter_avx2(operation) },
+        Backend::Scalar => {}
+    }
+    let _ = level;
+    operation.run::<Scalar>()
+}
+
+/// # Safety
+/// The processor must have the features named below.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+unsafe fn enter_avx2<O: Operation>(operation: O) -> O::Output {
+    operation.run::<crate::search::Avx2>()
+}
+
+/// # Safety
+/// The processor must have the features named below.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx2,bmi1,bmi2,lzcnt,popcnt")]
+unsafe fn enter_avx512<O: Operation>(operation: O) -> O::Output {
+    operation.run::<crate::search::Avx512>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Backend, active, available, select_by_name};
+
+    #[test]
+    fn an_unknown_name_is_refused_with_the_names_that_work() {
+        let error = select_by_name("sse9").unwrap_err().to_string();
+        assert!(error.contains("sse9") && error.contains("auto, scalar"), "{error}");
+    }
+
+    #[test]
+    fn auto_is_the_widest() {
+        assert_eq!(select_by_name("auto").ok(), available().last().copied());
+        assert!(available().contains(&active()));
+        assert!(available().contains(&Backend::Scalar));
     }
 }

@@ -3,15 +3,16 @@
 //! The only file of this crate with unsafe code; what it offers is safe.
 #![allow(unsafe_code)]
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 
 use alex_store::Value;
-use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
+
+use crate::values::check_length;
 
 /// Exports one value of a store; a memoryview over it is what `Store.get_view` returns.
 ///
@@ -25,6 +26,7 @@ pub(crate) struct ValueBuffer {
 #[pymethods]
 impl ValueBuffer {
     /// # Safety
+    ///
     /// Called by the interpreter only, with `view` as the buffer protocol describes it.
     unsafe fn __getbuffer__(
         slf: Bound<'_, Self>,
@@ -56,31 +58,73 @@ pub(crate) fn view(py: Python<'_>, value: Value) -> PyResult<Bound<'_, PyMemoryV
     PyMemoryView::from(Bound::new(py, ValueBuffer { value })?.as_any())
 }
 
-/// A copy of a C-contiguous buffer of any format as bytes.
-///
-/// `TypeError` where the object exports no buffer or its elements are Python objects, `BufferError`
-/// where it is not contiguous. `place` names the object in messages.
-pub(crate) fn copied<'py>(object: &Bound<'py, PyAny>, place: &str) -> PyResult<Bound<'py, PyBytes>> {
-    let py = object.py();
-    let buffer = exported(object, place)?;
-    let length = buffer.len_bytes();
-    crate::values::check_length(length, place)?;
-    let raw = buffer.buf_ptr().cast::<u8>();
-    PyBytes::new_with(py, length, |target| {
-        if length > 0 {
-            // SAFETY: the buffer is C-contiguous and exported until `buffer` is dropped, so `raw` is
-            // readable for `length` bytes; `target` is that long and was just allocated, so the two
-            // do not overlap. The GIL is held, so no Python code writes meanwhile.
-            unsafe { ptr::copy_nonoverlapping(raw, target.as_mut_ptr(), length) };
-        }
-        Ok(())
-    })
+/// A buffer that an object exports, given back when dropped. Made and dropped while attached.
+struct Exported<'py> {
+    py: Python<'py>,
+    /// Boxed, because exporters may point into the struct itself.
+    view: Box<ffi::Py_buffer>,
 }
 
-/// The buffer of a value, if it is one that can be stored.
-fn exported(object: &Bound<'_, PyAny>, place: &str) -> PyResult<PyUntypedBuffer> {
-    let buffer = PyUntypedBuffer::get(object)?;
-    if holds_objects(buffer.format().to_bytes()) {
+impl<'py> Exported<'py> {
+    fn get(object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let mut view = Box::new(ffi::Py_buffer::new());
+        // SAFETY: `object` is alive and the GIL held; `view` is a valid place for a Py_buffer.
+        let status = unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut *view, ffi::PyBUF_FULL_RO) };
+        if status == 0 { Ok(Self { py: object.py(), view }) } else { Err(PyErr::fetch(object.py())) }
+    }
+
+    fn is_c_contiguous(&self) -> bool {
+        let order = c_char::from_ne_bytes(*b"C");
+        // SAFETY: `view` was filled by PyObject_GetBuffer and is not yet released.
+        unsafe { ffi::PyBuffer_IsContiguous(&raw const *self.view, order) == 1 }
+    }
+
+    /// Whether its elements are pointers to Python objects.
+    fn holds_objects(&self) -> bool {
+        if self.view.format.is_null() {
+            return false;
+        }
+        // SAFETY: a format that is not null is a C string that lives as long as the export.
+        holds_objects(unsafe { CStr::from_ptr(self.view.format) }.to_bytes())
+    }
+
+    fn len(&self) -> usize {
+        usize::try_from(self.view.len).unwrap_or_default()
+    }
+
+    fn copied(&self) -> PyResult<Bound<'py, PyBytes>> {
+        let length = self.len();
+        PyBytes::new_with(self.py, length, |target| {
+            if length > 0 {
+                // SAFETY: the buffer is C-contiguous (checked by the caller) and exported until `self` is
+                // dropped, so it is readable for `length` bytes; `target` is that long and was just
+                // allocated, so the two do not overlap. The GIL is held, so no Python code writes to it.
+                unsafe { ptr::copy_nonoverlapping(self.view.buf.cast(), target.as_mut_ptr(), length) };
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Drop for Exported<'_> {
+    fn drop(&mut self) {
+        // SAFETY: filled by PyObject_GetBuffer, released once, and the GIL is held: `py` says so.
+        unsafe { ffi::PyBuffer_Release(&raw mut *self.view) };
+    }
+}
+
+/// A copy of a C-contiguous buffer of any format as bytes. `place` names the object in messages.
+///
+/// The exporter's own error (a `TypeError` where the object exports no buffer at all) is the inner one.
+pub(crate) fn copied<'py>(
+    object: &Bound<'py, PyAny>,
+    place: &str,
+) -> PyResult<Result<Bound<'py, PyBytes>, PyErr>> {
+    let buffer = match Exported::get(object) {
+        Ok(buffer) => buffer,
+        Err(error) => return Ok(Err(error)),
+    };
+    if buffer.holds_objects() {
         return Err(PyTypeError::new_err(format!(
             "{place} is an array of Python objects; a value is the raw memory of numbers or bytes"
         )));
@@ -90,7 +134,8 @@ fn exported(object: &Bound<'_, PyAny>, place: &str) -> PyResult<PyUntypedBuffer>
             "{place} is not C-contiguous; store a copy, for instance numpy.ascontiguousarray(value)"
         )));
     }
-    Ok(buffer)
+    check_length(buffer.len(), place)?;
+    buffer.copied().map(Ok)
 }
 
 /// Whether a struct format has an `O` outside its field names (which stand between colons).

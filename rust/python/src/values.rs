@@ -8,7 +8,7 @@ use std::ops::Deref;
 
 use alex_store::ValueSource;
 use numpy::PyReadonlyArray1;
-use pyo3::exceptions::{PyBufferError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
@@ -68,21 +68,17 @@ fn copied<'py>(value: &Bound<'py, PyAny>, place: &str) -> PyResult<Bound<'py, Py
     if value.is_instance_of::<PyString>() {
         return Err(not_bytes(value, place));
     }
-    buffers::copied(value, place).or_else(|error| {
-        if error.is_instance_of::<PyBufferError>(value.py()) {
-            return Err(error);
-        }
-        // NumPy refuses to export dates as a buffer; their memory is a value like any other.
-        static RAW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let raw = RAW.import(value.py(), "alexpy._convert", "raw")?.call1((value,))?;
-        match raw.cast_into::<PyBytes>() {
-            Ok(bytes) => {
-                check_length(bytes.as_bytes().len(), place)?;
-                Ok(bytes)
-            }
-            Err(_) => Err(not_bytes(value, place)),
-        }
-    })
+    let error = match buffers::copied(value, place)? {
+        Ok(bytes) => return Ok(bytes),
+        Err(error) if error.is_instance_of::<PyTypeError>(value.py()) => return Err(not_bytes(value, place)),
+        Err(error) => error,
+    };
+    // NumPy refuses to export dates as a buffer; their memory is a value like any other.
+    static RAW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let raw = RAW.import(value.py(), "alexpy._convert", "raw")?.call1((value,))?;
+    let bytes = raw.cast_into::<PyBytes>().map_err(|_| error)?;
+    check_length(bytes.as_bytes().len(), place)?;
+    Ok(bytes)
 }
 
 #[cold]

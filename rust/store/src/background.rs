@@ -37,7 +37,7 @@ impl Background {
                     }
                 }
                 let Some(store) = store.upgrade() else { return };
-                store.timed_flush();
+                store.background_flush();
             }
         })?;
         Ok(Self { signal, thread: Some(thread) })

@@ -268,6 +268,8 @@ impl Shared {
         if let Some(segment) = begun.map_err(|failure| self.after(failure))? {
             let mut state = self.write_state()?;
             Arc::make_mut(&mut state.segments).push(segment);
+            drop(state);
+            self.ended_unsynced.store(!log.unsynced.is_empty(), Ordering::Relaxed);
         }
         log.list(&*self.disk).map_err(|failure| self.after(failure))
     }
@@ -332,9 +334,7 @@ impl Shared {
             return Some(Err(error));
         }
         let shape = Shape::of(op);
-        if self.options.durability == Durability::Sync
-            || !log.fits_without_waiting(shape)
-            || self.timed_flush_due()
+        if self.options.durability == Durability::Sync || !log.fits_without_waiting(shape) || self.flush_due()
         {
             return None;
         }
@@ -374,8 +374,8 @@ impl Shared {
         if sync || self.options.durability == Durability::Sync {
             return self.flush_up_to(seq);
         }
-        if self.timed_flush_due() {
-            self.timed_flush();
+        if self.flush_due() {
+            self.background_flush();
         }
         Ok(())
     }

@@ -80,7 +80,9 @@ pub(crate) enum Failure {
 impl Failure {
     fn of(error: Error) -> Self {
         match &error {
-            Error::Io { operation: "create" | "write" | "copy into" | "reserve" | "map", .. } => Self::Clean(error),
+            Error::Io { operation: "create" | "write" | "copy into" | "reserve" | "map", .. } => {
+                Self::Clean(error)
+            }
             Error::Io { .. } => Self::Poisons(error),
             _ => Self::Clean(error),
         }
@@ -189,8 +191,7 @@ impl Log {
         self.manifest.next_segment = id + 1;
         segment.sync().map_err(Failure::Poisons)?;
         let path = disk.path();
-        disk.sync_dir()
-            .map_err(|error| Failure::Poisons(Error::io("sync the directory of", path, error)))?;
+        disk.sync_dir().map_err(|error| Failure::Poisons(Error::io("sync the directory of", path, error)))?;
         self.active = Some(Arc::clone(&segment));
         self.end = LogEnd { segment: id, offset: SEGMENT_HEADER_BYTES, last_seq: self.end.last_seq };
         self.marked = durable_seq;
@@ -304,10 +305,13 @@ impl Log {
             return Err(Error::Invalid("no segment is open for writing".to_owned()));
         };
         let offset = self.end.offset;
-        self.scratch.clear();
-        record::encode(&mut self.scratch, active.seal(), offset, kind, self.next_seq, key, value);
-        active.write(offset, &self.scratch)?;
-        let bytes = self.scratch.len() as u64;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        record::encode(&mut scratch, active.seal(), offset, kind, self.next_seq, key, value);
+        let written = active.write(offset, &scratch);
+        let bytes = scratch.len() as u64;
+        scratch.clear();
+        self.scratch = scratch;
+        written?;
         active.count_appended(bytes);
         self.end = LogEnd { segment: active.id(), offset: offset + bytes, last_seq: self.next_seq };
         self.next_seq += 1;

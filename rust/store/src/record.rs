@@ -172,7 +172,15 @@ impl std::fmt::Display for Bad {
 }
 
 /// Appends one record, to stand at `offset`, to `out`.
-pub(crate) fn encode(out: &mut Vec<u8>, seal: Seal, offset: u64, kind: Kind, seq: u64, key: i64, value: &[u8]) {
+pub(crate) fn encode(
+    out: &mut Vec<u8>,
+    seal: Seal,
+    offset: u64,
+    kind: Kind,
+    seq: u64,
+    key: i64,
+    value: &[u8],
+) {
     debug_assert!(offset.is_multiple_of(8) && seq <= MAX_SEQ && value.len() as u64 <= MAX_VALUE_BYTES);
     let start = out.len();
     let mut header = RawHeader {

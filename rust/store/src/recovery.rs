@@ -75,16 +75,17 @@ pub(crate) fn recover(
         WriteMode::Mmap => true,
         WriteMode::Pwrite => false,
         // A commit that is flushed at once is faster by system call; see docs/dev.
-        WriteMode::Auto => {
-            disk.maps_safely() && options.durability != crate::options::Durability::Sync
-        }
+        WriteMode::Auto => disk.maps_safely() && options.durability != crate::options::Durability::Sync,
     };
     let clean = manifest.clean && !chain.adopted && stop.is_none() && watermark >= reached.last_seq;
     let mut next_seq = manifest.next_seq.max(reached.last_seq + 1);
     let mut next_segment = manifest.next_segment;
     for header in &chain.all_headers {
         next_seq = next_seq.max(header.highest_possible_seq() + 1);
-        next_segment = next_segment.max(header.id.saturating_add(1));
+    }
+    // Also of files whose header is damaged or never became durable.
+    for id in names.iter().filter_map(|name| Segment::id_of(name)) {
+        next_segment = next_segment.max(id.saturating_add(1));
     }
     let manifest = Manifest { next_segment, next_seq, ..manifest };
     let mut log = Log::new(manifest, reached, next_seq, copies);
@@ -171,7 +172,11 @@ fn remove_orphans(disk: &dyn Disk, names: &[String], manifest: &Manifest) -> Res
     for name in names {
         let unlisted_segment = Segment::id_of(name).is_some_and(|id| !manifest.lists(id));
         if unlisted_segment || manifest::UNFINISHED.contains(&name.as_str()) {
-            disk.remove(name).map_err(|error| Error::io("remove", &disk.path_of(name), error))?;
+            match disk.remove(name) {
+                // The manifest's own writing may have been faster.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                outcome => outcome.map_err(|error| Error::io("remove", &disk.path_of(name), error))?,
+            }
             removed = true;
         }
     }
@@ -291,8 +296,7 @@ impl Chain {
         let holder = self.segments.iter().rposition(|segment| segment.header.base_seq <= seq);
         let (Some(at), true) = (holder, seq > 0) else { return Ok(LogEnd::default()) };
         let segment = &self.segments[at];
-        let mut end =
-            LogEnd { segment: segment.id(), offset: SEGMENT_HEADER_BYTES, last_seq: seq };
+        let mut end = LogEnd { segment: segment.id(), offset: SEGMENT_HEADER_BYTES, last_seq: seq };
         // Sequences have no gaps inside a segment, so counting records is enough.
         let mut reader = SegmentReader::new(segment, end.offset, u64::MAX);
         for _ in segment.header.base_seq..=seq {
@@ -459,9 +463,8 @@ impl<'c> Replay<'c> {
         }
         let mut bytes_done = 0;
         for at in 0..self.chain.segments.len() {
-            let mut report = |offset: u64| {
-                progress(OpenProgress { bytes_done: bytes_done + offset, bytes_total })
-            };
+            let mut report =
+                |offset: u64| progress(OpenProgress { bytes_done: bytes_done + offset, bytes_total });
             self.segment(at, &mut report)?;
             self.publish();
             if self.stop.is_some() {

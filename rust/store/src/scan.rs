@@ -67,8 +67,7 @@ impl Rest {
                 }
             }
             None => {
-                let mut run =
-                    Run { keys: Vec::new(), locations: Vec::new(), segments: Arc::clone(segments) };
+                let mut run = Run { keys: Vec::new(), locations: Vec::new(), segments: Arc::clone(segments) };
                 let ScanRange { start, stop, reverse, .. } = self.range;
                 index.scan_into(start, stop, reverse, max, &mut run.keys, &mut run.locations);
                 if let Some(&last) = run.keys.last() {

@@ -81,13 +81,13 @@ impl Segment {
     ) -> Result<Self> {
         let name = Self::name(header.id);
         let path = disk.path_of(&name);
-        let file =
-            disk.create(&name, header.capacity).map_err(|error| Error::io("reserve", &path, error))?;
+        let file = disk.create(&name, header.capacity).map_err(|error| Error::io("reserve", &path, error))?;
         let prepare = || {
             if copies {
                 file.map_for_writing(header.capacity).map_err(|error| Error::io("map", &path, error))?;
             }
-            let segment = Self::over(header, path.clone(), Arc::clone(&file), copies, read_mode, header.capacity)?;
+            let segment =
+                Self::over(header, path.clone(), Arc::clone(&file), copies, read_mode, header.capacity)?;
             segment.write(0, &header.encode())?;
             Ok(segment)
         };
@@ -253,9 +253,7 @@ impl Segment {
     pub(crate) fn record_size(&self, offset: u64) -> Result<u64> {
         let mut header = [0; record::HEADER_BYTES as usize];
         let size = match &self.map {
-            Some(map) => {
-                record::peek_size(map.bytes(offset, header.len()).unwrap_or_default())
-            }
+            Some(map) => record::peek_size(map.bytes(offset, header.len()).unwrap_or_default()),
             None => {
                 let read = self.read_at(offset, &mut header)?;
                 record::peek_size(&header[..read])

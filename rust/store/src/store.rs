@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     /// Microseconds from `opened` to the end of the last flush.
     last_flush_micros: AtomicU64,
     opened: Instant,
+    /// A segment was ended since the last flush.
+    pub(crate) ended_unsynced: AtomicBool,
     poisoned: OnceLock<Error>,
     closed: AtomicBool,
     fork_generation: u64,
@@ -94,15 +96,7 @@ impl Store {
     ) -> Result<Self> {
         options.validate()?;
         if options.read_only {
-            let mut attempt = 1;
-            loop {
-                match Self::open_reader(&disk, path, options, progress) {
-                    // A writer may have gone on between two looks; damage that stays is damage.
-                    Err(Error::Corruption { .. }) if attempt < READER_ATTEMPTS => attempt += 1,
-                    outcome => return outcome,
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
+            return Self::open_reader(&disk, path, options, progress);
         }
         Self::open_writer(disk, path, options, progress)
     }
@@ -113,13 +107,32 @@ impl Store {
         options: &Options,
         progress: &mut dyn FnMut(OpenProgress) -> bool,
     ) -> Result<Self> {
-        let Some((manifest, agree)) = recovery::read_manifest(&**disk)? else {
-            let names = disk.list().map_err(|error| Error::io("list", path, error))?;
-            recovery::refuse_foreign(path, &names)?;
-            return Err(Error::NotFound { path: path.to_owned() });
-        };
-        let recovered = recovery::recover(&**disk, manifest, agree, options, progress)?;
-        Ok(Self::assemble(Arc::clone(disk), path, options, recovered, None))
+        let mut attempt = 1;
+        loop {
+            let Some((manifest, agree)) = recovery::read_manifest(&**disk)? else {
+                let names = disk.list().map_err(|error| Error::io("list", path, error))?;
+                recovery::refuse_foreign(path, &names)?;
+                return Err(Error::NotFound { path: path.to_owned() });
+            };
+            let (generation, clean) = (manifest.generation, manifest.clean);
+            match recovery::recover(&**disk, manifest, agree, options, progress) {
+                Ok(recovered) => {
+                    return Ok(Self::assemble(Arc::clone(disk), path, options, recovered, None));
+                }
+                // A writer at work may have gone on between two looks; damage that stays is damage, and
+                // where no writer was at work nothing can have moved.
+                Err(error @ Error::Corruption { .. }) => {
+                    let still = recovery::read_manifest(&**disk)?
+                        .is_some_and(|(now, _)| now.generation == generation);
+                    if (clean && still) || attempt == READER_ATTEMPTS {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+            attempt += 1;
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn open_writer(
@@ -150,7 +163,7 @@ impl Store {
         };
         let recovered = recovery::recover(&*disk, manifest, agree, options, progress)?;
         let store = Self::assemble(disk, path, options, recovered, Some(lock));
-        if options.background && options.durability == Durability::Interval {
+        if options.background && options.durability != Durability::Sync {
             let weak = Arc::downgrade(&store.shared);
             let background = Background::start(weak, options.sync_interval)
                 .map_err(|error| Error::io("start the background thread of", path, error))?;
@@ -179,6 +192,7 @@ impl Store {
             last_sync_nanos: AtomicU64::new(0),
             last_flush_micros: AtomicU64::new(0),
             opened: Instant::now(),
+            ended_unsynced: AtomicBool::new(false),
             poisoned: OnceLock::new(),
             closed: AtomicBool::new(false),
             fork_generation: disk::fork_generation(),
@@ -280,9 +294,7 @@ impl Shared {
         }
         match self.poisoned.get() {
             None => Ok(()),
-            Some(cause) => {
-                Err(Error::Poisoned { path: self.path.clone(), cause: Box::new(cause.clone()) })
-            }
+            Some(cause) => Err(Error::Poisoned { path: self.path.clone(), cause: Box::new(cause.clone()) }),
         }
     }
 
@@ -314,6 +326,7 @@ impl Shared {
         let begun = Instant::now();
         let (segments, last_seq) = {
             let log = self.log.lock();
+            self.ended_unsynced.store(false, Ordering::Relaxed);
             let ended = log.unsynced.iter().cloned();
             (ended.chain(log.active.clone()).collect::<Vec<_>>(), log.end.last_seq)
         };
@@ -332,18 +345,31 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether the timed flush is the next write's to do, since no background thread does it.
-    pub(crate) fn timed_flush_due(&self) -> bool {
-        if self.options.background || self.options.durability != Durability::Interval {
+    /// Whether a flush is the next write's to do, since no background thread does it.
+    pub(crate) fn flush_due(&self) -> bool {
+        if self.options.background {
             return false;
         }
-        let last = Duration::from_micros(self.last_flush_micros.load(Ordering::Relaxed));
-        self.opened.elapsed().saturating_sub(last) >= self.options.sync_interval
+        match self.options.durability {
+            Durability::Sync => false,
+            Durability::Interval => {
+                let last = Duration::from_micros(self.last_flush_micros.load(Ordering::Relaxed));
+                self.opened.elapsed().saturating_sub(last) >= self.options.sync_interval
+            }
+            Durability::Os => self.ended_unsynced.load(Ordering::Relaxed),
+        }
     }
 
-    /// The timed flush; a failure is remembered and raised by the next write.
-    pub(crate) fn timed_flush(&self) {
-        if self.check_writable().is_ok() {
+    /// The flush that nobody waits for: with `interval` of everything written; with `os` only once a
+    /// segment has ended, since what was never proven durable is written again after a crash, and that
+    /// must not grow without bound. A failure is remembered and raised by the next write.
+    pub(crate) fn background_flush(&self) {
+        let wanted = match self.options.durability {
+            Durability::Sync => false,
+            Durability::Interval => true,
+            Durability::Os => self.ended_unsynced.load(Ordering::Relaxed),
+        };
+        if wanted && self.check_writable().is_ok() {
             let last = self.last_seq.load(Ordering::Acquire);
             // The error is kept in `poisoned`, which every later write and flush reports.
             let _ = self.flush_up_to(last);

@@ -3,7 +3,9 @@
 mod common;
 
 use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk};
-use common::{Content, Model, Plan, content, for_seeds, open, options, run_seed, step, sync_failure};
+use common::{
+    Content, Model, Plan, content, for_seeds, open, open_with_power, options, run_seed, step, sync_failure,
+};
 
 #[test]
 fn power_cut_that_drops_all_unsynced_data_keeps_a_prefix() {
@@ -34,7 +36,7 @@ fn process_kill_loses_no_returned_write() {
         for _ in 0..4 {
             let options = options(&mut rng);
             disk.plan(1 + rng.below(60), Fault::Cut);
-            if let Ok(store) = open(&disk, &options) {
+            if let Some(store) = open_with_power(&disk, &options) {
                 model.judge(&content(&store), "after a kill");
                 while step(&store, &mut model, &mut rng, &options, &disk) {
                     // Every call that returned is there after a kill, whatever its durability.
@@ -43,7 +45,8 @@ fn process_kill_loses_no_returned_write() {
             }
             disk = disk.restart(Loss::ProcessOnly);
         }
-        let store = open(&disk, &options(&mut rng)).expect("opens");
+        let store = open(&disk, &options(&mut rng))
+            .unwrap_or_else(|error| panic!("the last opening failed: {error}\n{}", model.log.join("\n")));
         model.judge(&content(&store), "at the end");
     });
 }
@@ -64,7 +67,7 @@ fn power_cut_during_recovery_five_times_over_ends_in_the_same_state() {
         for _ in 0..5 {
             disk = disk.restart(loss);
             disk.plan(1 + rng.below(25), Fault::Cut);
-            if let Ok(store) = open(&disk, &options(&mut rng)) {
+            if let Some(store) = open_with_power(&disk, &options(&mut rng)) {
                 // Recovery was over before the cut: what it showed must stay.
                 model.judge(&content(&store), "after recovery");
             }
@@ -80,7 +83,8 @@ fn power_cut_during_recovery_five_times_over_ends_in_the_same_state() {
 fn failed_sync_poisons_and_the_reopened_store_holds_the_durable_prefix() {
     for_seeds("failed_sync_poisons_and_the_reopened_store", 20, |seed| {
         run_seed(seed, |rng| {
-            let mut faults: Vec<_> = (0..1 + rng.below(3)).map(|_| (1 + rng.below(60), sync_failure(rng))).collect();
+            let mut faults: Vec<_> =
+                (0..=rng.below(3)).map(|_| (1 + rng.below(60), sync_failure(rng))).collect();
             if rng.one_in(3) {
                 faults.push((1 + rng.below(60), Fault::Cut));
             }
@@ -93,7 +97,7 @@ fn failed_sync_poisons_and_the_reopened_store_holds_the_durable_prefix() {
 fn full_disk_refuses_one_commit_and_the_store_goes_on() {
     for_seeds("full_disk_refuses_one_commit", 5, |seed| {
         run_seed(seed, |rng| Plan {
-            faults: (0..1 + rng.below(4)).map(|_| (1 + rng.below(80), Fault::Full)).collect(),
+            faults: (0..=rng.below(4)).map(|_| (1 + rng.below(80), Fault::Full)).collect(),
             losses: vec![Loss::Random, Loss::Everything, Loss::ProcessOnly],
         });
     });
@@ -149,9 +153,8 @@ fn writes_after_a_failed_sync_are_refused_and_reads_go_on() {
     let _ = store.put(2, b"two");
     assert!(store.flush().is_err(), "the device failed");
     disk.unplan();
-    let poisoned = |outcome: Result<(), alex_store::Error>| {
-        matches!(outcome, Err(alex_store::Error::Poisoned { .. }))
-    };
+    let poisoned =
+        |outcome: Result<(), alex_store::Error>| matches!(outcome, Err(alex_store::Error::Poisoned { .. }));
     assert!(poisoned(store.put(3, b"three")), "no write after a failed flush");
     assert!(poisoned(store.flush()), "a flush is never retried");
     assert_eq!(store.get(1).expect("reads go on").as_deref(), Some(&b"one"[..]));

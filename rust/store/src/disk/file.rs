@@ -70,8 +70,7 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
-        let file =
-            OpenOptions::new().read(true).write(access == Access::Write).open(self.path.join(name))?;
+        let file = OpenOptions::new().read(true).write(access == Access::Write).open(self.path.join(name))?;
         Ok(Arc::new(RealFile { file, reserved: false, writable: RwLock::new(None) }))
     }
 

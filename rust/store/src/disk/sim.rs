@@ -349,10 +349,21 @@ impl SimDisk {
     /// The disk as the next process finds it. The old handles are dead from here on.
     #[must_use]
     pub fn restart(&self, loss: Loss) -> Self {
+        let next = self.next(loss);
+        self.world.lock().power = false;
+        next
+    }
+
+    /// Another disk with the same content, to be damaged by itself.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        self.next(Loss::ProcessOnly)
+    }
+
+    fn next(&self, loss: Loss) -> Self {
         let mut old = self.world.lock();
-        old.power = false;
         let mut names = old.durable_names.clone();
-        for change in std::mem::take(&mut old.name_changes) {
+        for change in old.name_changes.clone() {
             let kept = match loss {
                 Loss::Everything => false,
                 Loss::ProcessOnly => true,

@@ -1,7 +1,7 @@
 //! Random workloads on a simulated disk beside a model, and the judgement after each crash: the store
 //! must equal a prefix of its commits, at least up to the last durable one.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -17,9 +17,8 @@ pub type Content = BTreeMap<i64, Vec<u8>>;
 
 /// How many seeds a test runs: its share of `ALEXPY_SEEDS`, which CI leaves at 10,000.
 pub fn seeds(share_percent: u64) -> std::ops::Range<u64> {
-    let all: u64 = std::env::var("ALEXPY_SEEDS").map_or(10_000, |text| {
-        text.parse().expect("ALEXPY_SEEDS is a number of seeds")
-    });
+    let all: u64 = std::env::var("ALEXPY_SEEDS")
+        .map_or(10_000, |text| text.parse().expect("ALEXPY_SEEDS is a number of seeds"));
     match std::env::var("ALEXPY_SEED") {
         Ok(text) => {
             let seed = text.parse().expect("ALEXPY_SEED is one seed to replay");
@@ -34,8 +33,14 @@ pub fn for_seeds(test: &str, share_percent: u64, one: impl Fn(u64)) {
     for seed in seeds(share_percent) {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| one(seed)));
         if let Err(panic) = outcome {
-            eprintln!("seed {seed} failed; replay it with: ALEXPY_SEED={seed} cargo test -p alex-store {test}");
-            std::panic::resume_unwind(panic);
+            let text = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+                .unwrap_or_default();
+            panic!(
+                "seed {seed} failed; replay it with: ALEXPY_SEED={seed} cargo test -p alex-store {test}\n{text}"
+            );
         }
     }
 }
@@ -59,10 +64,15 @@ pub fn open(disk: &SimDisk, options: &Options) -> Result<Store, Error> {
     Store::open_on(Arc::new(disk.clone()), Path::new("simulated"), options, &mut |_| true)
 }
 
+/// As `open`, but only if the power is still on after it: giving space back is the last step of opening,
+/// and its failure is nobody's concern.
+pub fn open_with_power(disk: &SimDisk, options: &Options) -> Option<Store> {
+    open(disk, options).ok().filter(|_| disk.has_power())
+}
+
 /// Everything in the store, read in three ways that must agree.
 pub fn content(store: &Store) -> Content {
-    let range =
-        ScanRange { start: Bound::Unbounded, stop: Bound::Unbounded, reverse: false, limit: None };
+    let range = ScanRange { start: Bound::Unbounded, stop: Bound::Unbounded, reverse: false, limit: None };
     let mut scan = store.scan(range).expect("an open store scans");
     let mut content = Content::new();
     loop {
@@ -247,7 +257,11 @@ pub fn step(store: &Store, model: &mut Model, rng: &mut Rng, options: &Options, 
         }
         _ => ("flush", true, store.flush()),
     };
-    model.note(format!("step {}: {name} {:?}", disk.steps(), outcome.as_ref().err().map(ToString::to_string)));
+    model.note(format!(
+        "step {}: {name} {:?}",
+        disk.steps(),
+        outcome.as_ref().err().map(ToString::to_string)
+    ));
     match outcome {
         Ok(()) => {
             model.commit(next, synced);
@@ -289,6 +303,7 @@ pub fn run_seed(seed: u64, plan: impl Fn(&mut Rng) -> Plan) {
         }
         model.note(format!("life {life}: {:?} {:?} {faults:?}", options.durability, options.write_mode));
         match open(&disk, &options) {
+            Ok(_) if !disk.has_power() => {}
             Ok(store) => {
                 model.judge(&content(&store), "after opening");
                 let mut alive = true;
@@ -323,8 +338,9 @@ pub fn run_seed(seed: u64, plan: impl Fn(&mut Rng) -> Plan) {
     let reader = Options { read_only: true, ..options.clone() };
     if let Ok(store) = open(&disk, &reader) {
         let found = content(&store);
-        let mut seen = Model { commits: model.commits.clone(), durable: model.durable, log: model.log.clone() };
-        seen.judge(&found, "read-only");
+        let mut shown =
+            Model { commits: model.commits.clone(), durable: model.durable, log: model.log.clone() };
+        shown.judge(&found, "read-only");
     }
     let store = open(&disk, &options).unwrap_or_else(|error| {
         panic!("the last opening failed: {error}\nhistory:\n{}", model.log.join("\n"))

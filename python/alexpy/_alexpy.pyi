@@ -1,0 +1,818 @@
+"""The extension module: the native halves of `Store` and `AlexIndex`, and `build_info`.
+
+Docstrings below are those of the built module, put here by rust/python/stub_docs.py.
+"""
+
+from collections.abc import Iterable, Iterator, MutableMapping
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, SupportsIndex, TypeAlias, TypedDict, TypeVar, final, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Buffer, CapsuleType, disjoint_base
+
+from alexpy.config import Config
+
+__all__ = ["AlexIndex", "IndexIterator", "Store", "StoreIterator", "WriteBatch", "build_info"]
+
+_T = TypeVar("_T")
+
+class _ArrowArray(Protocol):
+    def __arrow_c_array__(
+        self, requested_schema: CapsuleType | None = None
+    ) -> tuple[CapsuleType, CapsuleType]: ...
+
+_Ints: TypeAlias = Iterable[SupportsIndex] | Buffer | _ArrowArray
+_Values: TypeAlias = Iterable[Buffer] | NDArray[Any] | _ArrowArray
+
+class _BuildInfo(TypedDict):
+    version: str
+    profile: str
+    simd: str
+    simd_available: list[str]
+
+def build_info() -> _BuildInfo:
+    """What this build is: `version`, `profile`, `simd` in use and `simd_available`.
+
+    Returns a dict: `version` (str), `profile` ("release" or "debug"), `simd` (the backend that the
+    index searches with) and `simd_available` (list of the backends this processor has). O(1).
+
+    >>> sorted(alexpy.build_info())
+    ['profile', 'simd', 'simd_available', 'version']
+    """
+
+@disjoint_base
+class Store(MutableMapping[int, bytes]):
+    """The native half of `alexpy.Store`; `alexpy.open` makes them."""
+
+    def __new__(
+        cls,
+        path: str | PathLike[str],
+        config: Config,
+        *,
+        read_only: bool,
+        create: bool,
+        durability: str,
+        sync_interval_ms: int,
+        segment_bytes: int,
+        write_mode: str,
+        read_mode: str,
+        verify_reads: bool,
+        background: bool,
+        recovery: str,
+    ) -> Self: ...
+    def __getitem__(self, key: SupportsIndex, /) -> bytes: ...
+    def __setitem__(self, key: SupportsIndex, value: Buffer, /) -> None: ...
+    def __delitem__(self, key: SupportsIndex, /) -> None: ...
+    def __contains__(self, key: object, /) -> bool: ...
+    def __len__(self, /) -> int: ...
+    def __iter__(self, /) -> Iterator[int]: ...
+    def __reversed__(self, /) -> Iterator[int]: ...
+    @overload
+    def get(self, key: SupportsIndex) -> bytes | None:
+        """The value of `key` as bytes, or `default` where the key is not there.
+
+        Raises TypeError or OverflowError for what is no int64, CorruptionError where the stored value
+        is damaged. O(1) in practice: one predicted position in the index, one read.
+
+        >>> s[1] = b"one"
+        >>> s.get(1), s.get(2), s.get(2, b"")
+        (b'one', None, b'')
+        """
+    @overload
+    def get(self, key: SupportsIndex, default: _T) -> bytes | _T: ...
+    def get_view(self, key: SupportsIndex) -> memoryview | None:
+        """The value of `key` as a read-only memoryview of the stored bytes, or None.
+
+        Nothing is copied. The view stays valid, and its bytes the same, after the key is overwritten
+        or deleted and after the store is closed; while it lives, its segment's disk space does too.
+        Raises as `get`. O(1).
+
+        >>> s[1] = b"one"
+        >>> view = s.get_view(1)
+        >>> del s[1]
+        >>> bytes(view), view.readonly
+        (b'one', True)
+        """
+    def put(self, key: SupportsIndex, value: Buffer) -> None:
+        """Stores `value` under `key`, replacing what was there.
+
+        `key` is an int64; `value` is bytes or any other contiguous buffer (bytearray, memoryview, NumPy
+        array), stored as its raw memory, at most 2**32-1 bytes. When the call returns, the write
+        survives a kill of the process; with `durability="sync"` also a power cut. Raises TypeError,
+        OverflowError, ValueError or BufferError for what cannot be stored, ReadOnlyError, ClosedError,
+        PoisonedError, or OSError (ENOSPC where the disk is full). O(len(value)).
+
+        >>> s.put(1, b"one")
+        >>> s[1]
+        b'one'
+        """
+    def delete(self, key: SupportsIndex) -> bool:
+        """Removes `key`; True if it was there.
+
+        Raises TypeError or OverflowError for what is no int64, and as `put` for what stops a write.
+        O(1).
+
+        >>> s[1] = b"one"
+        >>> s.delete(1), s.delete(1)
+        (True, False)
+        """
+    def _take(self, key: SupportsIndex) -> bytes | None:
+        """Removes `key` and returns its value, or None where it was not there."""
+    def popitem(self, last: bool = True) -> tuple[int, bytes]:
+        """Removes the last item, or with `last=False` the first, and returns it.
+
+        One commit: no two threads get the same item. Raises KeyError where the store is empty, and as
+        `put` for what stops a write. O(1).
+
+        >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
+        3
+        >>> s.popitem(), s.popitem(last=False)
+        ((3, b'c'), (1, b'a'))
+        """
+    def setdefault(self, key: SupportsIndex, default: Buffer) -> bytes:
+        """The value of `key`; where it is not there, `default` is stored first.
+
+        Atomic among threads. `default` is a value as in `put`. Raises as `put`. O(len(default)).
+
+        >>> s.setdefault(1, b"one"), s.setdefault(1, b"uno")
+        (b'one', b'one')
+        """
+    def put_if_absent(self, key: SupportsIndex, value: Buffer) -> bool:
+        """Stores `value` under `key` only where the key is not there; True if it was stored.
+
+        Atomic among threads. Raises as `put`. O(len(value)).
+
+        >>> s.put_if_absent(1, b"one"), s.put_if_absent(1, b"uno"), s[1]
+        (True, False, b'one')
+        """
+    def compare_and_set(self, key: SupportsIndex, expected: Buffer | None, new: Buffer | None) -> bool:
+        """Stores `new` under `key` only where its value equals `expected`; True if it was stored.
+
+        None means absent: `expected=None` stores only where the key is not there, `new=None` deletes.
+        Atomic among threads. Raises as `put`. O(len(expected) + len(new)).
+
+        >>> s.compare_and_set(1, None, b"one"), s.compare_and_set(1, b"two", b"three")
+        (True, False)
+        """
+    def clear(self) -> None:
+        """Removes everything, in one commit.
+
+        Raises as `put` for what stops a write.
+
+        >>> s[1] = b"one"
+        >>> s.clear()
+        >>> len(s)
+        0
+        """
+    def put_many(self, keys: _Ints, values: _Values, *, sync: bool = False) -> int:
+        """Stores `values[i]` under `keys[i]` for every i, in one atomic batch; how many distinct keys.
+
+        `keys`: a one-dimensional integer array or buffer (native int64 is read without a copy), an
+        Arrow integer array, or any iterable of ints. `values`: a sequence or iterator of values as in
+        `put`; or an array whose first axis is the keys, each row's memory one value; or an Arrow binary
+        array. The last duplicate of a key wins. With `sync=True` the call returns once everything is
+        safe on the device. A crash leaves all of it or nothing. Raises ValueError where the lengths
+        differ, and as `put`; nothing is written then. O(bytes), the GIL released.
+
+        >>> s.put_many(np.array([3, 1, 3]), [b"a", b"b", b"c"])
+        2
+        >>> list(s.items())
+        [(1, b'b'), (3, b'c')]
+        """
+    @overload
+    def get_many(self, keys: _Ints) -> list[bytes | None]:
+        """The values of many keys as a list of bytes, with `default` for those that are not there.
+
+        `keys` as in `put_many`; the list has their order and their duplicates. Raises TypeError,
+        OverflowError or ValueError for what are no keys, CorruptionError where a stored value is
+        damaged. O(keys); lookups are interleaved and the GIL is released meanwhile.
+
+        >>> s.put_many([1, 2], [b"one", b"two"])
+        2
+        >>> s.get_many([2, 1, 5])
+        [b'two', b'one', None]
+        """
+    @overload
+    def get_many(self, keys: _Ints, default: _T) -> list[bytes | _T]: ...
+    def contains_many(self, keys: _Ints) -> NDArray[np.bool_]:
+        """Which of many keys are there, as a bool array of the same length.
+
+        `keys` and errors as in `get_many`. O(keys), no value is read, the GIL is released.
+
+        >>> s[1] = b"one"
+        >>> s.contains_many([0, 1]).tolist()
+        [False, True]
+        """
+    def delete_many(self, keys: _Ints) -> int:
+        """Removes many keys in one atomic batch; how many of them were there.
+
+        `keys` as in `put_many`; duplicates count once. Raises as `put_many`. O(keys), the GIL released.
+
+        >>> s.put_many([1, 2, 3], [b"", b"", b""])
+        3
+        >>> s.delete_many([1, 2, 2, 9])
+        2
+        """
+    def delete_range(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> int:
+        """Removes every key of `start <= key < stop` in one commit; how many there were.
+
+        Bounds as in `scan`, but at least one must be given: `clear` removes everything (TypeError).
+        Raises as `put` for what stops a write.
+
+        >>> s.put_many([1, 2, 3], [b"", b"", b""])
+        3
+        >>> s.delete_range(2)
+        2
+        """
+    def batch(self, sync: bool = False) -> WriteBatch:
+        """A `WriteBatch`: writes that commit together when its `with` block ends.
+
+        With `sync=True` the commit returns once everything is safe on the device, at any durability.
+        Raises ReadOnlyError or ClosedError. O(1).
+
+        >>> with s.batch() as b:
+        ...     b.put(1, b"one")
+        ...     b.put(2, b"two")
+        >>> len(s)
+        2
+        """
+    def first(self) -> tuple[int, bytes] | None:
+        """The item with the smallest key, or None where the store is empty.
+
+        Returns (key, value). Raises ClosedError, CorruptionError. O(1).
+
+        >>> s.put_many([1, 2], [b"one", b"two"])
+        2
+        >>> s.first()
+        (1, b'one')
+        """
+    def last(self) -> tuple[int, bytes] | None:
+        """The item with the largest key, or None where the store is empty.
+
+        Returns (key, value). Raises ClosedError, CorruptionError. O(1).
+
+        >>> s.put_many([1, 2], [b"one", b"two"])
+        2
+        >>> s.last()
+        (2, b'two')
+        """
+    def floor(self, key: SupportsIndex) -> tuple[int, bytes] | None:
+        """The item with the largest key at or below `key`, or None.
+
+        Returns (key, value). Raises as `get`. O(1) in practice.
+
+        >>> s.put_many([10, 20], [b"a", b"b"])
+        2
+        >>> s.floor(19), s.floor(9)
+        ((10, b'a'), None)
+        """
+    def ceiling(self, key: SupportsIndex) -> tuple[int, bytes] | None:
+        """The item with the smallest key at or above `key`, or None.
+
+        Returns (key, value). Raises as `get`. O(1) in practice.
+
+        >>> s.put_many([10, 20], [b"a", b"b"])
+        2
+        >>> s.ceiling(11), s.ceiling(21)
+        ((20, b'b'), None)
+        """
+    def lower(self, key: SupportsIndex) -> tuple[int, bytes] | None:
+        """The item with the largest key below `key`, or None.
+
+        Returns (key, value). Raises as `get`. O(1) in practice.
+
+        >>> s.put_many([10, 20], [b"a", b"b"])
+        2
+        >>> s.lower(20), s.lower(10)
+        ((10, b'a'), None)
+        """
+    def higher(self, key: SupportsIndex) -> tuple[int, bytes] | None:
+        """The item with the smallest key above `key`, or None.
+
+        Returns (key, value). Raises as `get`. O(1) in practice.
+
+        >>> s.put_many([10, 20], [b"a", b"b"])
+        2
+        >>> s.higher(10), s.higher(20)
+        ((20, b'b'), None)
+        """
+    def scan(
+        self,
+        start: SupportsIndex | None = None,
+        stop: SupportsIndex | None = None,
+        *,
+        include_start: bool = True,
+        include_stop: bool = False,
+        reverse: bool = False,
+        limit: SupportsIndex | None = None,
+    ) -> Iterator[tuple[int, bytes]]:
+        """Iterates over (key, value) of `start <= key < stop`, in key order.
+
+        Bounds are any ints (clamped to int64) or None for no bound; `include_start` and `include_stop`
+        say whether a bound belongs to the range; `reverse=True` goes from the top without swapping the
+        bounds; `limit` is the most items. What comes is the store as it was when the iterator was made,
+        whatever is written meanwhile. Raises TypeError for bounds that are no ints, ValueError for a
+        negative limit, ClosedError once the store is closed. O(1) to make and an item.
+
+        >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
+        3
+        >>> list(s.scan(1, 3)), list(s.scan(limit=1, reverse=True))
+        ([(1, b'a'), (2, b'b')], [(3, b'c')])
+        """
+    def scan_keys(
+        self,
+        start: SupportsIndex | None = None,
+        stop: SupportsIndex | None = None,
+        *,
+        include_start: bool = True,
+        include_stop: bool = False,
+        reverse: bool = False,
+        limit: SupportsIndex | None = None,
+    ) -> Iterator[int]:
+        """Iterates over the keys of a range; no value is read.
+
+        Arguments and errors as in `scan`.
+
+        >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
+        3
+        >>> list(s.scan_keys(2))
+        [2, 3]
+        """
+    def scan_values(
+        self,
+        start: SupportsIndex | None = None,
+        stop: SupportsIndex | None = None,
+        *,
+        include_start: bool = True,
+        include_stop: bool = False,
+        reverse: bool = False,
+        limit: SupportsIndex | None = None,
+    ) -> Iterator[bytes]:
+        """Iterates over the values of a range, in the order of their keys.
+
+        Arguments and errors as in `scan`.
+
+        >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
+        3
+        >>> list(s.scan_values(stop=3))
+        [b'a', b'b']
+        """
+    def count(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> int:
+        """How many keys there are of `start <= key < stop`.
+
+        Bounds and errors as in `scan`. No value is read.
+
+        >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
+        3
+        >>> s.count(2), s.count()
+        (2, 3)
+        """
+    def flush(self) -> None:
+        """Returns when everything written before the call is safe on the device.
+
+        Raises OSError where the device refuses, after which the store takes no more writes
+        (PoisonedError) until it is opened again. One device flush, the GIL released.
+
+        >>> s[1] = b"one"
+        >>> s.flush()
+        """
+    def _stats(self) -> dict[str, Any]:
+        """The figures of `stats` as a dict."""
+    def close(self) -> None:
+        """Flushes, closes and gives up the lock; a second call does nothing.
+
+        Waits for calls that run in other threads. Afterwards the store, its iterators and its batches
+        raise ClosedError; views of values stay valid. Raises OSError where the last flush fails.
+
+        >>> s.close()
+        >>> s.closed
+        True
+        """
+    @property
+    def closed(self) -> bool:
+        """Whether the store was closed. O(1)."""
+    @property
+    def path(self) -> Path:
+        """The store's directory, a `pathlib.Path`. O(1)."""
+    @property
+    def read_only(self) -> bool:
+        """Whether the store was opened with `read_only=True`. O(1)."""
+    @property
+    def config(self) -> Config:
+        """The `Config` that the store was opened with. O(1)."""
+
+@final
+class WriteBatch:
+    """Writes that commit together or not at all; made by `Store.batch`.
+
+    Values are copied when they are put. Reads on the store do not see the batch before it commits;
+    the last operation on a key wins. Used by one thread at a time. Leaving a `with` block commits;
+    an exception inside it drops everything.
+
+    >>> with s.batch() as b:
+    ...     b.put(1, b"one")
+    ...     b[2] = b"two"
+    ...     b.delete(1)
+    >>> list(s.items())
+    [(2, b'two')]
+    """
+
+    def put(self, key: SupportsIndex, value: Buffer) -> None:
+        """Puts `value` under `key` when the batch commits.
+
+        `key` is an int64, `value` any contiguous buffer of at most 2**32-1 bytes, copied now. Raises
+        TypeError, OverflowError, ValueError or BufferError for what cannot be stored, ClosedError
+        after the end of the batch. O(len(value)).
+
+        >>> with s.batch() as b:
+        ...     b.put(1, b"one")
+        >>> s[1]
+        b'one'
+        """
+    def delete(self, key: SupportsIndex) -> None:
+        """Deletes `key` when the batch commits; a key that is not there is no error.
+
+        Raises TypeError or OverflowError for what is no int64, ClosedError after the end of the
+        batch. O(1).
+
+        >>> s[1] = b"one"
+        >>> with s.batch() as b:
+        ...     b.delete(1)
+        >>> 1 in s
+        False
+        """
+    def put_many(self, keys: _Ints, values: _Values) -> None:
+        """Puts many values, `values[i]` under `keys[i]`, when the batch commits.
+
+        `keys` and `values` as in `Store.put_many`; their lengths are checked first (ValueError), and
+        nothing is added if any of them is refused. O(bytes), the GIL released.
+
+        >>> with s.batch() as b:
+        ...     b.put_many([1, 2], [b"one", b"two"])
+        >>> len(s)
+        2
+        """
+    def delete_many(self, keys: _Ints) -> None:
+        """Deletes many keys when the batch commits; those that are not there are no error.
+
+        `keys` as in `Store.delete_many`; nothing is added if any of them is refused. O(keys), the GIL
+        released.
+
+        >>> s.put_many([1, 2, 3], [b"", b"", b""])
+        3
+        >>> with s.batch() as b:
+        ...     b.delete_many([1, 2])
+        >>> list(s)
+        [3]
+        """
+    def __setitem__(self, key: SupportsIndex, value: Buffer, /) -> None: ...
+    def __delitem__(self, key: SupportsIndex, /) -> None: ...
+    def __len__(self, /) -> int: ...
+    def commit(self) -> None:
+        """Commits everything in the batch at once and ends it.
+
+        With `sync=True` given to `Store.batch` it returns once everything is safe on the device. A
+        commit that is refused (store closed, poisoned, disk full) leaves the batch as it was, to be
+        tried again or discarded. O(bytes), the GIL released.
+
+        >>> b = s.batch()
+        >>> b.put(1, b"one")
+        >>> b.commit()
+        >>> s[1]
+        b'one'
+        """
+    def discard(self) -> None:
+        """Drops everything in the batch and ends it; the store is as if it had never been.
+
+        Raises ClosedError after the end of the batch. O(1).
+
+        >>> b = s.batch()
+        >>> b.put(1, b"one")
+        >>> b.discard()
+        >>> 1 in s
+        False
+        """
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+@final
+class StoreIterator:
+    """Iterates over a range of a store as it was when the iterator was made.
+
+    What `iter(store)`, `Store.scan`, `scan_keys` and `scan_values` return. Each step is O(1), with the
+    GIL released once in a run of up to 4,096 items. Raises ClosedError once the store is closed and
+    CorruptionError where a stored record is damaged. Not picklable.
+
+    >>> s[1] = b"one"
+    >>> next(s.scan())
+    (1, b'one')
+    """
+
+    def __iter__(self, /) -> Self: ...
+    def __next__(self, /) -> Any: ...
+
+@disjoint_base
+class AlexIndex(MutableMapping[int, int]):
+    """The native half of `alexpy.AlexIndex`."""
+
+    def __new__(cls, keys: _Ints | None = None, values: _Ints | None = None) -> Self: ...
+    def __getitem__(self, key: SupportsIndex, /) -> int: ...
+    def __setitem__(self, key: SupportsIndex, value: SupportsIndex, /) -> None: ...
+    def __delitem__(self, key: SupportsIndex, /) -> None: ...
+    def __contains__(self, key: object, /) -> bool: ...
+    def __len__(self, /) -> int: ...
+    def __iter__(self, /) -> Iterator[int]: ...
+    def __reversed__(self, /) -> Iterator[int]: ...
+    @overload
+    def get(self, key: SupportsIndex) -> int | None:
+        """The value of `key`, an int64, or `default` where the key is not there.
+
+        Raises TypeError or OverflowError for what is no int64 key. O(1) in practice.
+
+        >>> x[1] = 10
+        >>> x.get(1), x.get(2), x.get(2, -1)
+        (10, None, -1)
+        """
+    @overload
+    def get(self, key: SupportsIndex, default: _T) -> int | _T: ...
+    def put(self, key: SupportsIndex, value: SupportsIndex) -> None:
+        """Stores `value` under `key`, both int64, replacing what was there.
+
+        Raises TypeError or OverflowError for what is no int64. O(1) in practice, at worst one leaf of
+        2**14 slots is moved.
+
+        >>> x.put(1, 10)
+        >>> x[1]
+        10
+        """
+    def delete(self, key: SupportsIndex) -> bool:
+        """Removes `key`; True if it was there.
+
+        Raises TypeError or OverflowError for what is no int64. O(1) in practice.
+
+        >>> x[1] = 10
+        >>> x.delete(1), x.delete(1)
+        (True, False)
+        """
+    def _take(self, key: SupportsIndex) -> int | None:
+        """Removes `key` and returns its value, or None where it was not there."""
+    def popitem(self, last: bool = True) -> tuple[int, int]:
+        """Removes the last item, or with `last=False` the first, and returns it.
+
+        No two threads get the same item. Raises KeyError where the index is empty. O(1) in practice.
+
+        >>> x.put_many([1, 2, 3], [10, 20, 30])
+        3
+        >>> x.popitem(), x.popitem(last=False)
+        ((3, 30), (1, 10))
+        """
+    def setdefault(self, key: SupportsIndex, default: SupportsIndex) -> int:
+        """The value of `key`; where it is not there, `default` is stored first.
+
+        Atomic among threads. Raises TypeError or OverflowError for what is no int64. O(1) in practice.
+
+        >>> x.setdefault(1, 10), x.setdefault(1, 11)
+        (10, 10)
+        """
+    def clear(self) -> None:
+        """Removes everything. O(memory).
+
+        >>> x[1] = 10
+        >>> x.clear()
+        >>> len(x)
+        0
+        """
+    def put_many(self, keys: _Ints, values: _Ints) -> int:
+        """Stores `values[i]` under `keys[i]` for every i; how many distinct keys.
+
+        Both are one-dimensional integer arrays or buffers (native int64 is read without a copy), Arrow
+        integer arrays, or iterables of ints, of the same length. The last duplicate of a key wins.
+        Raises TypeError, OverflowError or ValueError for what is none of these; nothing is stored then.
+        O(keys), the GIL released.
+
+        >>> x.put_many(np.array([3, 1, 3]), [30, 10, 33])
+        2
+        >>> list(x.items())
+        [(1, 10), (3, 33)]
+        """
+    def get_many(self, keys: _Ints, default: SupportsIndex | None = None) -> NDArray[np.int64]:
+        """The values of many keys as an int64 array of the same length.
+
+        `keys` as in `put_many`. A key that is not there raises KeyError naming it, unless `default`, an
+        int64, is given to stand in its place. O(keys); lookups are interleaved, the GIL is released.
+
+        >>> x.put_many([1, 2], [10, 20])
+        2
+        >>> x.get_many([2, 1, 5], default=-1).tolist()
+        [20, 10, -1]
+        """
+    def contains_many(self, keys: _Ints) -> NDArray[np.bool_]:
+        """Which of many keys are there, as a bool array of the same length.
+
+        `keys` and errors as in `put_many`. O(keys), the GIL released.
+
+        >>> x[1] = 10
+        >>> x.contains_many([0, 1]).tolist()
+        [False, True]
+        """
+    def delete_many(self, keys: _Ints) -> int:
+        """Removes many keys; how many of them were there.
+
+        `keys` and errors as in `put_many`; duplicates count once. O(keys), the GIL released.
+
+        >>> x.put_many([1, 2, 3], [10, 20, 30])
+        3
+        >>> x.delete_many([1, 2, 2, 9])
+        2
+        """
+    def delete_range(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> int:
+        """Removes every key of `start <= key < stop`; how many there were.
+
+        Bounds as in `scan`, but at least one must be given: `clear` removes everything (TypeError).
+        O(keys removed).
+
+        >>> x.put_many([1, 2, 3], [10, 20, 30])
+        3
+        >>> x.delete_range(2)
+        2
+        """
+    def first(self) -> tuple[int, int] | None:
+        """The item with the smallest key, or None where the index is empty. O(1).
+
+        Returns (key, value).
+
+        >>> x.put_many([1, 2], [10, 20])
+        2
+        >>> x.first()
+        (1, 10)
+        """
+    def last(self) -> tuple[int, int] | None:
+        """The item with the largest key, or None where the index is empty. O(1).
+
+        Returns (key, value).
+
+        >>> x.put_many([1, 2], [10, 20])
+        2
+        >>> x.last()
+        (2, 20)
+        """
+    def floor(self, key: SupportsIndex) -> tuple[int, int] | None:
+        """The item with the largest key at or below `key`, or None.
+
+        Returns (key, value). Raises as `get`. O(1) in practice.
+
+        >>> x.put_many([10, 20], [1, 2])
+        2
+        >>> x.floor(19), x.floor(9)
+        ((10, 1), None)
+        """
+    def ceiling(self, key: SupportsIndex) -> tuple[int, int] | None:
+        """The item with the smallest key at or above `key`, or None.
+
+        Returns (key, value). Raises as `get`. O(1) in practice.
+
+        >>> x.put_many([10, 20], [1, 2])
+        2
+        >>> x.ceiling(11), x.ceiling(21)
+        ((20, 2), None)
+        """
+    def lower(self, key: SupportsIndex) -> tuple[int, int] | None:
+        """The item with the largest key below `key`, or None.
+
+        Returns (key, value). Raises as `get`. O(1) in practice.
+
+        >>> x.put_many([10, 20], [1, 2])
+        2
+        >>> x.lower(20), x.lower(10)
+        ((10, 1), None)
+        """
+    def higher(self, key: SupportsIndex) -> tuple[int, int] | None:
+        """The item with the smallest key above `key`, or None.
+
+        Returns (key, value). Raises as `get`. O(1) in practice.
+
+        >>> x.put_many([10, 20], [1, 2])
+        2
+        >>> x.higher(10), x.higher(20)
+        ((20, 2), None)
+        """
+    def scan(
+        self,
+        start: SupportsIndex | None = None,
+        stop: SupportsIndex | None = None,
+        *,
+        include_start: bool = True,
+        include_stop: bool = False,
+        reverse: bool = False,
+        limit: SupportsIndex | None = None,
+    ) -> Iterator[tuple[int, int]]:
+        """Iterates over (key, value) of `start <= key < stop`, in key order.
+
+        Bounds are any ints (clamped to int64) or None for no bound; `include_start` and `include_stop`
+        say whether a bound belongs to the range; `reverse=True` goes from the top without swapping the
+        bounds; `limit` is the most items. What comes is the index as it was when the iterator was made;
+        the first change during an iteration copies what the iterator has left. Raises TypeError for
+        bounds that are no ints, ValueError for a negative limit. O(1) to make and an item.
+
+        >>> x.put_many([1, 2, 3], [10, 20, 30])
+        3
+        >>> list(x.scan(1, 3)), list(x.scan(limit=1, reverse=True))
+        ([(1, 10), (2, 20)], [(3, 30)])
+        """
+    def scan_keys(
+        self,
+        start: SupportsIndex | None = None,
+        stop: SupportsIndex | None = None,
+        *,
+        include_start: bool = True,
+        include_stop: bool = False,
+        reverse: bool = False,
+        limit: SupportsIndex | None = None,
+    ) -> Iterator[int]:
+        """Iterates over the keys of a range.
+
+        Arguments and errors as in `scan`.
+
+        >>> x.put_many([1, 2, 3], [10, 20, 30])
+        3
+        >>> list(x.scan_keys(2))
+        [2, 3]
+        """
+    def scan_values(
+        self,
+        start: SupportsIndex | None = None,
+        stop: SupportsIndex | None = None,
+        *,
+        include_start: bool = True,
+        include_stop: bool = False,
+        reverse: bool = False,
+        limit: SupportsIndex | None = None,
+    ) -> Iterator[int]:
+        """Iterates over the values of a range, in the order of their keys.
+
+        Arguments and errors as in `scan`.
+
+        >>> x.put_many([1, 2, 3], [10, 20, 30])
+        3
+        >>> list(x.scan_values(stop=3))
+        [10, 20]
+        """
+    def scan_arrays(
+        self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The keys and the values of `start <= key < stop` as two int64 arrays of the same length.
+
+        Bounds and errors as in `scan`. O(keys), about a nanosecond each, the GIL released.
+
+        >>> x.put_many([1, 2, 3], [10, 20, 30])
+        3
+        >>> keys, values = x.scan_arrays(2)
+        >>> keys.tolist(), values.tolist()
+        ([2, 3], [20, 30])
+        """
+    def count(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> int:
+        """How many keys there are of `start <= key < stop`.
+
+        Bounds and errors as in `scan`.
+
+        >>> x.put_many([1, 2, 3], [10, 20, 30])
+        3
+        >>> x.count(2), x.count()
+        (2, 3)
+        """
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the index holds. O(1)."""
+    def check(self) -> None:
+        """Walks every invariant of the index; raises AlexError at the first that does not hold.
+
+        For tests and bug reports: a failure is a bug of this library. O(keys), the GIL released.
+
+        >>> x.check()
+        """
+    def _stats(self) -> dict[str, Any]:
+        """The figures of `stats` as a dict."""
+
+@final
+class IndexIterator:
+    """Iterates over a range of an `AlexIndex` as it was when the iterator was made.
+
+    What `iter(index)`, `AlexIndex.scan`, `scan_keys` and `scan_values` return. Each step is O(1). Not
+    picklable.
+
+    >>> x[1] = 10
+    >>> next(x.scan())
+    (1, 10)
+    """
+
+    def __iter__(self, /) -> Self: ...
+    def __next__(self, /) -> Any: ...

@@ -1,0 +1,49 @@
+"""Standard output: results as bytes, whatever the locale; a reader that went away is told from a full disk."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from .options import STORE_ERROR, Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_CHUNK_BYTES = 1 << 16
+
+
+def write(data: bytes) -> None:
+    """Write bytes and pass them on at once.
+
+    Raises:
+        BrokenPipeError: the reader went away.
+        Stopped: the output cannot be written.
+
+    """
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Stopped(f"cannot write the output: {error.strerror or error}", STORE_ERROR) from error
+
+
+def write_text(text: str) -> None:
+    """Write one line of text."""
+    write(f"{text}\n".encode())
+
+
+def write_lines(lines: Iterable[bytes]) -> None:
+    """Write lines, many at a time."""
+    chunk: list[bytes] = []
+    size = 0
+    for line in lines:
+        chunk.append(line)
+        size += len(line)
+        if size >= _CHUNK_BYTES:
+            write(b"".join(chunk))
+            chunk.clear()
+            size = 0
+    write(b"".join(chunk))

@@ -1,0 +1,390 @@
+//! The memory of the tree: position-independent, never moved, all of it plain integers.
+//!
+//! An id is an offset in 64-byte units; chunks of 32 MiB of address space, aligned to huge pages, are
+//! found through a small table. Knows the layout of the two node kinds and nothing of what they mean.
+//! Every view is bounds-checked against its chunk and every bit pattern is a valid integer, so that a
+//! wrong id can give wrong numbers or a panic, never undefined behaviour. Views cost `O(1)`,
+//! allocation `O(log extents)`.
+#![allow(unsafe_code)]
+
+use std::mem::size_of;
+use std::ptr::NonNull;
+
+use crate::extents::Extents;
+use crate::node::{InnerHeader, LeafHeader};
+
+const UNIT: usize = 64;
+const CHUNK_SHIFT: u32 = 19;
+const CHUNK_UNITS: u32 = 1 << CHUNK_SHIFT;
+const CHUNK_BYTES: usize = CHUNK_UNITS as usize * UNIT;
+const HUGE_PAGE: usize = 2 << 20;
+/// Ids keep their top bit free for `NodeId`: 2^31 units, 128 GiB.
+const MAX_CHUNKS: usize = 1 << (31 - CHUNK_SHIFT);
+/// Below this much live data small pages are kept, so that a small index does not cost 2 MiB.
+const HUGE_PAGES_FROM: u64 = 4 << 20;
+
+const _: () = assert!(size_of::<LeafHeader>() == UNIT && size_of::<InnerHeader>() == UNIT);
+
+/// Shared view of a data node.
+#[derive(Clone, Copy)]
+pub(crate) struct Leaf<'a> {
+    pub(crate) head: &'a LeafHeader,
+    pub(crate) bits: &'a [u64],
+    pub(crate) keys: &'a [i64],
+    pub(crate) payloads: &'a [u64],
+}
+
+/// Exclusive view of a data node.
+pub(crate) struct LeafMut<'a> {
+    pub(crate) head: &'a mut LeafHeader,
+    pub(crate) bits: &'a mut [u64],
+    pub(crate) keys: &'a mut [i64],
+    pub(crate) payloads: &'a mut [u64],
+}
+
+/// Shared view of a model node.
+#[derive(Clone, Copy)]
+pub(crate) struct Inner<'a> {
+    pub(crate) head: &'a InnerHeader,
+    pub(crate) children: &'a [u32],
+}
+
+/// Exclusive view of a model node.
+pub(crate) struct InnerMut<'a> {
+    pub(crate) head: &'a mut InnerHeader,
+    pub(crate) children: &'a mut [u32],
+}
+
+/// Chunks of zero-initialised memory and the free extents in them.
+#[derive(Debug, Default)]
+pub(crate) struct Arena {
+    chunks: Vec<NonNull<u8>>,
+    free: Extents,
+    live_units: u64,
+    huge_pages: bool,
+}
+
+// SAFETY: the chunks are owned by the arena alone; `&Arena` only reads them and `&mut Arena` is exclusive.
+unsafe impl Send for Arena {}
+// SAFETY: as above: no method writes through a shared reference.
+unsafe impl Sync for Arena {}
+
+const fn bitmap_bytes(capacity: usize) -> usize {
+    (capacity / 8).next_multiple_of(UNIT)
+}
+
+const fn leaf_bytes(capacity: usize) -> usize {
+    UNIT + bitmap_bytes(capacity) + capacity * 16
+}
+
+const fn inner_bytes(fanout: usize) -> usize {
+    UNIT + fanout * size_of::<u32>()
+}
+
+const fn units_of(bytes: usize) -> u32 {
+    bytes.div_ceil(UNIT) as u32
+}
+
+impl Arena {
+    /// Bytes of live nodes.
+    pub(crate) fn live_bytes(&self) -> usize {
+        self.live_units as usize * UNIT
+    }
+
+    /// Allocates a data node of `capacity` slots; everything but the capacity is still to be written.
+    pub(crate) fn allocate_leaf(&mut self, capacity: usize) -> u32 {
+        debug_assert!(capacity.is_multiple_of(64) && capacity > 0);
+        let id = self.allocate(units_of(leaf_bytes(capacity)));
+        let place = self.place(id, UNIT).cast::<LeafHeader>();
+        // SAFETY: `place` is in bounds, 64-byte aligned, and exclusively ours through `&mut self`.
+        unsafe { place.write(LeafHeader { capacity: capacity as u32, ..LeafHeader::default() }) };
+        id
+    }
+
+    /// Allocates a model node of `fanout` children, all zero.
+    pub(crate) fn allocate_inner(&mut self, fanout: usize) -> u32 {
+        let id = self.allocate(units_of(inner_bytes(fanout)));
+        let place = self.place(id, UNIT).cast::<InnerHeader>();
+        // SAFETY: `place` is in bounds, 64-byte aligned, and exclusively ours through `&mut self`.
+        unsafe { place.write(InnerHeader { fanout: fanout as u32, ..InnerHeader::default() }) };
+        self.inner_mut(id).children.fill(0);
+        id
+    }
+
+    /// Frees a data node.
+    pub(crate) fn free_leaf(&mut self, id: u32) {
+        let units = units_of(leaf_bytes(self.leaf(id).keys.len()));
+        self.release(id, units);
+    }
+
+    /// Frees a model node.
+    pub(crate) fn free_inner(&mut self, id: u32) {
+        let units = units_of(inner_bytes(self.inner(id).children.len()));
+        self.release(id, units);
+    }
+
+    /// The first byte of a node whose first `bytes` must lie inside its chunk.
+    #[inline]
+    fn place(&self, id: u32, bytes: usize) -> *mut u8 {
+        let offset = (id & (CHUNK_UNITS - 1)) as usize * UNIT;
+        assert!(offset + bytes <= CHUNK_BYTES, "an arena id points past its chunk");
+        let chunk = self.chunks[(id >> CHUNK_SHIFT) as usize];
+        // SAFETY: `offset + bytes <= CHUNK_BYTES`, the size of the chunk's one allocation.
+        unsafe { chunk.as_ptr().add(offset) }
+    }
+
+    /// The parts of a data node, the whole of it inside its chunk.
+    #[inline]
+    fn leaf_parts(&self, id: u32) -> (*mut LeafHeader, usize, *mut u64, *mut i64, *mut u64) {
+        let place = self.place(id, UNIT);
+        // SAFETY: a header lies inside the chunk, aligned to 64 bytes, and any bits are a valid header.
+        let capacity = unsafe { (*place.cast::<LeafHeader>()).capacity } as usize;
+        let place = self.place(id, leaf_bytes(capacity));
+        let keys = UNIT + bitmap_bytes(capacity);
+        // SAFETY: `place` was checked for `leaf_bytes(capacity)`, which ends after both arrays.
+        unsafe {
+            (
+                place.cast(),
+                capacity,
+                place.add(UNIT).cast(),
+                place.add(keys).cast(),
+                place.add(keys + capacity * 8).cast(),
+            )
+        }
+    }
+
+    /// A data node.
+    #[inline]
+    pub(crate) fn leaf(&self, id: u32) -> Leaf<'_> {
+        let (head, capacity, bits, keys, payloads) = self.leaf_parts(id);
+        // SAFETY: the parts are disjoint, in bounds (`leaf_parts`), aligned to 8, initialised (chunks
+        // start as zeroes), and nobody writes while `&self` lives.
+        unsafe {
+            Leaf {
+                head: &*head,
+                bits: std::slice::from_raw_parts(bits, capacity / 64),
+                keys: std::slice::from_raw_parts(keys, capacity),
+                payloads: std::slice::from_raw_parts(payloads, capacity),
+            }
+        }
+    }
+
+    /// A data node, to change.
+    #[inline]
+    pub(crate) fn leaf_mut(&mut self, id: u32) -> LeafMut<'_> {
+        let (head, capacity, bits, keys, payloads) = self.leaf_parts(id);
+        // SAFETY: as in `leaf`; the parts are disjoint, and `&mut self` makes this the only view.
+        unsafe {
+            LeafMut {
+                head: &mut *head,
+                bits: std::slice::from_raw_parts_mut(bits, capacity / 64),
+                keys: std::slice::from_raw_parts_mut(keys, capacity),
+                payloads: std::slice::from_raw_parts_mut(payloads, capacity),
+            }
+        }
+    }
+
+    /// A data node's header, to change: the links of a neighbour.
+    pub(crate) fn leaf_head_mut(&mut self, id: u32) -> &mut LeafHeader {
+        self.leaf_mut(id).head
+    }
+
+    /// The address of a data node's header, for prefetching.
+    #[inline]
+    pub(crate) fn address(&self, id: u32) -> *const u8 {
+        self.place(id, UNIT)
+    }
+
+    #[inline]
+    fn inner_parts(&self, id: u32) -> (*mut InnerHeader, usize, *mut u32) {
+        let place = self.place(id, UNIT);
+        // SAFETY: a header lies inside the chunk, aligned to 64 bytes, and any bits are a valid header.
+        let fanout = unsafe { (*place.cast::<InnerHeader>()).fanout } as usize;
+        let place = self.place(id, inner_bytes(fanout));
+        // SAFETY: `place` was checked for `inner_bytes(fanout)`, which is past its header.
+        unsafe { (place.cast(), fanout, place.add(UNIT).cast()) }
+    }
+
+    /// A model node.
+    #[inline]
+    pub(crate) fn inner(&self, id: u32) -> Inner<'_> {
+        let (head, fanout, children) = self.inner_parts(id);
+        // SAFETY: header and array are disjoint, in bounds (`inner_parts`), aligned, initialised, and
+        // nobody writes while `&self` lives.
+        unsafe { Inner { head: &*head, children: std::slice::from_raw_parts(children, fanout) } }
+    }
+
+    /// A model node, to change.
+    pub(crate) fn inner_mut(&mut self, id: u32) -> InnerMut<'_> {
+        let (head, fanout, children) = self.inner_parts(id);
+        // SAFETY: as in `inner`; `&mut self` makes this the only view.
+        unsafe {
+            InnerMut { head: &mut *head, children: std::slice::from_raw_parts_mut(children, fanout) }
+        }
+    }
+
+    fn allocate(&mut self, units: u32) -> u32 {
+        assert!(units <= CHUNK_UNITS, "a node is larger than a chunk");
+        let id = self.free.take(units).unwrap_or_else(|| {
+            self.add_chunk();
+            // A fresh chunk is one free extent of CHUNK_UNITS >= units.
+            self.free.take(units).expect("a fresh chunk holds any node")
+        });
+        self.live_units += u64::from(units);
+        if !self.huge_pages && self.live_units * UNIT as u64 >= HUGE_PAGES_FROM {
+            self.huge_pages = true;
+            for &chunk in &self.chunks {
+                system::ask_for_huge_pages(chunk);
+            }
+        }
+        id
+    }
+
+    fn release(&mut self, id: u32, units: u32) {
+        self.live_units -= u64::from(units);
+        self.free.give(id, units, CHUNK_UNITS);
+    }
+
+    fn add_chunk(&mut self) {
+        assert!(self.chunks.len() < MAX_CHUNKS, "the index has outgrown 128 GiB");
+        let chunk = system::map();
+        if self.huge_pages {
+            system::ask_for_huge_pages(chunk);
+        }
+        self.free.give((self.chunks.len() as u32) << CHUNK_SHIFT, CHUNK_UNITS, CHUNK_UNITS);
+        self.chunks.push(chunk);
+    }
+
+    /// Whether live and free units add up to the chunks.
+    pub(crate) fn is_consistent(&self) -> bool {
+        self.live_units + self.free.units() == self.chunks.len() as u64 * u64::from(CHUNK_UNITS)
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        for &chunk in &self.chunks {
+            // SAFETY: every chunk came from `system::map` and no view outlives the arena.
+            unsafe { system::unmap(chunk) };
+        }
+    }
+}
+
+#[cfg(unix)]
+mod system {
+    //! Chunks from anonymous mappings: address space now, pages when they are first written.
+    use std::alloc::Layout;
+    use std::ptr::{self, NonNull};
+
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+
+    use super::{CHUNK_BYTES, HUGE_PAGE};
+
+    pub(super) fn map() -> NonNull<u8> {
+        let span = CHUNK_BYTES + HUGE_PAGE;
+        #[cfg(target_os = "linux")]
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        #[cfg(not(target_os = "linux"))]
+        let flags = MapFlags::PRIVATE;
+        // SAFETY: a new private anonymous mapping at an address of the kernel's choice overlaps nothing.
+        let mapping =
+            unsafe { mmap_anonymous(ptr::null_mut(), span, ProtFlags::READ | ProtFlags::WRITE, flags) };
+        let Some(start) = mapping.ok().and_then(|place| NonNull::new(place.cast::<u8>())) else {
+            std::alloc::handle_alloc_error(
+                Layout::from_size_align(CHUNK_BYTES, HUGE_PAGE).unwrap_or(Layout::new::<u64>()),
+            );
+        };
+        let before = start.as_ptr().align_offset(HUGE_PAGE);
+        let after = HUGE_PAGE - before;
+        // SAFETY: `before <= HUGE_PAGE`, so the chunk lies inside the mapping; the pieces cut off lie
+        // outside the chunk, inside the mapping, and are used by nobody.
+        unsafe {
+            let chunk = start.add(before);
+            if before > 0 {
+                let _ = munmap(start.as_ptr().cast(), before);
+            }
+            if after > 0 {
+                let _ = munmap(chunk.as_ptr().add(CHUNK_BYTES).cast(), after);
+            }
+            chunk
+        }
+    }
+
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
+    pub(super) fn ask_for_huge_pages(chunk: NonNull<u8>) {
+        // Advice only: a kernel without transparent huge pages refuses it and nothing is lost.
+        #[cfg(target_os = "linux")]
+        // SAFETY: the range is one whole chunk of ours; this advice changes no contents.
+        let _ = unsafe {
+            rustix::mm::madvise(chunk.as_ptr().cast(), CHUNK_BYTES, rustix::mm::Advice::LinuxHugepage)
+        };
+    }
+
+    /// # Safety
+    /// `chunk` must come from `map`, and nothing may refer to it any more.
+    pub(super) unsafe fn unmap(chunk: NonNull<u8>) {
+        // SAFETY: the caller hands over a whole chunk that nothing refers to.
+        let _ = unsafe { munmap(chunk.as_ptr().cast(), CHUNK_BYTES) };
+    }
+}
+
+#[cfg(not(unix))]
+mod system {
+    //! Chunks from the global allocator.
+    use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+    use std::ptr::NonNull;
+
+    use super::{CHUNK_BYTES, HUGE_PAGE};
+
+    const LAYOUT: Layout = match Layout::from_size_align(CHUNK_BYTES, HUGE_PAGE) {
+        Ok(layout) => layout,
+        Err(_) => panic!("both are powers of two"),
+    };
+
+    pub(super) fn map() -> NonNull<u8> {
+        // SAFETY: the layout has a size above zero.
+        NonNull::new(unsafe { alloc_zeroed(LAYOUT) }).unwrap_or_else(|| handle_alloc_error(LAYOUT))
+    }
+
+    pub(super) fn ask_for_huge_pages(_chunk: NonNull<u8>) {}
+
+    /// # Safety
+    /// `chunk` must come from `map`, and nothing may refer to it any more.
+    pub(super) unsafe fn unmap(chunk: NonNull<u8>) {
+        // SAFETY: the caller hands over a chunk of this layout.
+        unsafe { dealloc(chunk.as_ptr(), LAYOUT) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arena;
+
+    #[test]
+    fn freed_nodes_are_reused_and_chunks_add_up() {
+        let mut arena = Arena::default();
+        let leaves: Vec<u32> = (1..200).map(|i| arena.allocate_leaf(64 * (1 + i % 256))).collect();
+        let inner = arena.allocate_inner(1 << 16);
+        arena.inner_mut(inner).children.fill(7);
+        for &id in &leaves {
+            let leaf = arena.leaf_mut(id);
+            leaf.keys.fill(-1);
+            leaf.payloads.fill(2);
+            leaf.bits.fill(3);
+        }
+        assert!(arena.inner(inner).children.iter().all(|&child| child == 7));
+        assert!(arena.is_consistent());
+        for id in leaves {
+            arena.free_leaf(id);
+        }
+        arena.free_inner(inner);
+        assert!(arena.is_consistent());
+        assert_eq!(arena.live_bytes(), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "index out of bounds")]
+    fn an_id_of_no_chunk_panics() {
+        let _ = Arena::default().leaf(0).keys.len();
+    }
+}

@@ -1,0 +1,81 @@
+//! The free space of the arena: extents of whole units, best fit, coalesced with their neighbours.
+//!
+//! Knows offsets and lengths, nothing of memory or nodes. Every operation is `O(log extents)`; only
+//! structural changes of the tree (one in thousands of inserts) come here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Free extents, by offset and by length. Lengths and offsets are in arena units.
+#[derive(Debug, Default)]
+pub(crate) struct Extents {
+    by_offset: BTreeMap<u32, u32>,
+    by_length: BTreeSet<(u32, u32)>,
+}
+
+impl Extents {
+    /// Takes `units` from the shortest extent that holds them (the lowest of several).
+    pub(crate) fn take(&mut self, units: u32) -> Option<u32> {
+        let (length, offset) = self.by_length.range((units, 0)..).next().copied()?;
+        self.forget(offset, length);
+        if length > units {
+            self.record(offset + units, length - units);
+        }
+        Some(offset)
+    }
+
+    /// Gives an extent back and joins it with free neighbours inside the same chunk of `chunk_units`.
+    pub(crate) fn give(&mut self, offset: u32, units: u32, chunk_units: u32) {
+        let (mut start, mut length) = (offset, units);
+        if let Some((&left, &left_length)) = self.by_offset.range(..offset).next_back() {
+            debug_assert!(left + left_length <= offset, "an extent was freed twice");
+            if left + left_length == offset && !offset.is_multiple_of(chunk_units) {
+                self.forget(left, left_length);
+                start = left;
+                length += left_length;
+            }
+        }
+        let end = offset + units;
+        if let Some(&right_length) = self.by_offset.get(&end)
+            && !end.is_multiple_of(chunk_units)
+        {
+            self.forget(end, right_length);
+            length += right_length;
+        }
+        self.record(start, length);
+    }
+
+    /// All free units.
+    pub(crate) fn units(&self) -> u64 {
+        self.by_offset.values().map(|&length| u64::from(length)).sum()
+    }
+
+    fn record(&mut self, offset: u32, length: u32) {
+        self.by_offset.insert(offset, length);
+        self.by_length.insert((length, offset));
+    }
+
+    fn forget(&mut self, offset: u32, length: u32) {
+        self.by_offset.remove(&offset);
+        self.by_length.remove(&(length, offset));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Extents;
+
+    #[test]
+    fn freed_neighbours_join_inside_a_chunk_and_not_across_chunks() {
+        let mut extents = Extents::default();
+        extents.give(0, 100, 100);
+        extents.give(100, 100, 100);
+        assert_eq!(extents.take(200), None);
+        assert_eq!(extents.take(60), Some(0));
+        assert_eq!(extents.take(60), Some(100));
+        assert_eq!(extents.take(40), Some(60));
+        extents.give(0, 60, 100);
+        extents.give(60, 40, 100);
+        assert_eq!(extents.units(), 140);
+        assert_eq!(extents.take(100), Some(0));
+    }
+}

@@ -1,0 +1,157 @@
+//! The linear model of a data node: fixed point, exact, monotone.
+//!
+//! Fitting uses floating point; prediction never does, so that every caller gets the same slot. Knows
+//! nothing of slots' contents. A prediction is one multiplication; a fit reads at most 256 keys.
+
+/// `slot = (min(key - base, span) << shift) * slope >> 96`, base and span saturating.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct Model {
+    base: i64,
+    span: u64,
+    /// Zero marks a plain sorted leaf, which predicts nothing and is searched whole.
+    slope: u64,
+}
+
+const SAMPLES: usize = 256;
+
+/// A line from key to rank: `rank = slope * (key - origin) + intercept`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line {
+    origin: i64,
+    slope: f64,
+    intercept: f64,
+}
+
+impl Model {
+    /// A leaf without a model.
+    pub(crate) const PLAIN: Self = Self { base: 0, span: 0, slope: 0 };
+
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.slope == 0
+    }
+
+    /// The predicted slot, not clamped to a capacity.
+    #[inline]
+    pub(crate) fn predict(&self, key: i64) -> usize {
+        let delta = (key.max(self.base).wrapping_sub(self.base) as u64).min(self.span);
+        let scaled = delta << (self.span.leading_zeros() & 63);
+        ((u128::from(scaled) * u128::from(self.slope)) >> 96) as usize
+    }
+
+    /// Scales a line of ranks to slots, `slots_per_key` apart and `offset` slots from the left, for a
+    /// leaf of `capacity` slots. A line that predicts nothing gives a plain leaf.
+    pub(crate) fn from_line(line: Line, slots_per_key: f64, offset: f64, capacity: usize) -> Self {
+        let slope = line.slope * slots_per_key;
+        let intercept = line.intercept * slots_per_key + offset;
+        if !(slope.is_finite() && slope > 0.0 && intercept.is_finite()) {
+            return Self::PLAIN;
+        }
+        let back = (intercept / slope).abs() as u64;
+        let base = if intercept >= 0.0 {
+            line.origin.saturating_sub_unsigned(back)
+        } else {
+            line.origin.saturating_add_unsigned(back)
+        };
+        // Keys beyond `span` predict past the last slot anyway.
+        let span = ((capacity as f64 / slope) as u64).max(1);
+        let scale = 2f64.powi(96 - span.leading_zeros() as i32);
+        Self { base, span, slope: ((slope * scale) as u64).max(1) }
+    }
+}
+
+impl Line {
+    /// The better, by mean log2 error, of least squares over all keys and over their middle, which a
+    /// few outliers at the ends cannot bend. `keys` are strictly ascending.
+    pub(crate) fn fit(keys: &[i64]) -> Self {
+        let all = Self::least_squares(keys, 0, keys.len());
+        if keys.len() < 32 {
+            return all;
+        }
+        let margin = keys.len() / 8;
+        let middle = Self::least_squares(keys, margin, keys.len() - margin);
+        if middle.error(keys) < all.error(keys) { middle } else { all }
+    }
+
+    fn least_squares(keys: &[i64], from: usize, to: usize) -> Self {
+        let Some(&origin) = keys.get(from) else {
+            return Self { origin: 0, slope: 0.0, intercept: 0.0 };
+        };
+        let count = (to - from).min(SAMPLES);
+        let (mut sum_x, mut sum_y, mut sum_xx, mut sum_xy) = (0.0, 0.0, 0.0, 0.0);
+        for rank in sample_ranks(from, to) {
+            let (x, y) = (keys[rank].wrapping_sub(origin) as u64 as f64, rank as f64);
+            sum_x += x;
+            sum_y += y;
+            sum_xx += x * x;
+            sum_xy += x * y;
+        }
+        let weight = count as f64;
+        let spread = sum_xx - sum_x * sum_x / weight;
+        let slope = if spread > 0.0 { (sum_xy - sum_x * sum_y / weight) / spread } else { 0.0 };
+        Self { origin, slope, intercept: (sum_y - slope * sum_x) / weight }
+    }
+
+    /// Mean log2 distance between rank and line, over a sample.
+    fn error(&self, keys: &[i64]) -> f64 {
+        let last = (keys.len() - 1) as f64;
+        let mut sum = 0.0;
+        for rank in sample_ranks(0, keys.len()) {
+            let distance = i128::from(keys[rank]) - i128::from(self.origin);
+            let guess = (self.slope * distance as f64 + self.intercept).clamp(0.0, last);
+            sum += (1.0 + (guess - rank as f64).abs()).log2();
+        }
+        sum
+    }
+}
+
+/// Up to `SAMPLES` ranks of `from..to`, evenly spaced, first and last included.
+fn sample_ranks(from: usize, to: usize) -> impl Iterator<Item = usize> {
+    let (length, count) = (to - from, (to - from).min(SAMPLES));
+    (0..count).map(move |i| from + i * (length - 1) / (count.max(2) - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Line, Model};
+
+    fn model(keys: &[i64], capacity: usize) -> Model {
+        Model::from_line(Line::fit(keys), capacity as f64 / keys.len() as f64, 0.0, capacity)
+    }
+
+    #[test]
+    fn predictions_are_monotone_and_close_on_straight_keys() {
+        for step in [1i64, 7, 1 << 20, 1 << 50] {
+            for start in [i64::MIN, -5, 0, i64::MAX - step * 1_000] {
+                let keys: Vec<i64> = (0..1_000).map(|i| start + i * step).collect();
+                let model = model(&keys, 1_408);
+                let guesses: Vec<usize> = keys.iter().map(|&key| model.predict(key)).collect();
+                assert!(guesses.is_sorted());
+                for (i, &guess) in guesses.iter().enumerate() {
+                    assert!(guess.abs_diff(i * 1_408 / 1_000) <= 2, "{start} {step} {i} {guess}");
+                }
+                assert!(model.predict(i64::MIN) <= model.predict(start));
+                assert!(model.predict(i64::MAX) >= *guesses.last().unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn one_outlier_does_not_bend_the_model() {
+        let mut keys: Vec<i64> = (0..4_000).collect();
+        keys.push(i64::MAX);
+        let model = model(&keys, 8_002);
+        for i in (0..4_000).step_by(37) {
+            assert!(model.predict(i).abs_diff(i as usize * 2) <= 4);
+        }
+    }
+
+    #[test]
+    fn the_extreme_pair_fits() {
+        let model = model(&[i64::MIN, i64::MAX], 64);
+        assert_eq!(model.predict(i64::MIN), 0);
+        assert!(model.predict(0).abs_diff(16) <= 1);
+        assert!(model.predict(i64::MAX).abs_diff(32) <= 1);
+    }
+}

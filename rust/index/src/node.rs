@@ -1,0 +1,147 @@
+//! The two node headers, as they lie in the arena, and exact routing.
+//!
+//! Knows no memory and no search. A model node routes by `(key - base) >> shift`, clamped to its
+//! children: an equal-width partition of a key range, computed in integers, monotone over all of
+//! `i64`, and computed by this one function in bulk load, insert, split, lookup and check.
+
+use crate::model::Model;
+
+/// No leaf: the end of the leaf list.
+pub(crate) const NIL: u32 = u32::MAX;
+
+/// Which node a child entry names: an arena id, its top bit set for a data node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NodeId(pub(crate) u32);
+
+impl NodeId {
+    const LEAF: u32 = 1 << 31;
+
+    #[inline]
+    pub(crate) fn leaf(id: u32) -> Self {
+        Self(id | Self::LEAF)
+    }
+
+    #[inline]
+    pub(crate) fn inner(id: u32) -> Self {
+        Self(id)
+    }
+
+    #[inline]
+    pub(crate) fn is_leaf(self) -> bool {
+        self.0 & Self::LEAF != 0
+    }
+
+    #[inline]
+    pub(crate) fn id(self) -> u32 {
+        self.0 & !Self::LEAF
+    }
+}
+
+/// Header of a data node: one cache line, followed by bitmap, keys and payloads.
+///
+/// Slots below `begin` hold `i64::MIN`, slots from `end` on hold `i64::MAX`, none of them occupied:
+/// both sort where a search expects them, so neither value is reserved.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub(crate) struct LeafHeader {
+    pub(crate) model: Model,
+    pub(crate) capacity: u32,
+    pub(crate) count: u32,
+    pub(crate) begin: u32,
+    pub(crate) end: u32,
+    pub(crate) prev: u32,
+    pub(crate) next: u32,
+    /// The count at which an insert asks for room first.
+    pub(crate) grow_at: u16,
+    /// The count at which a removal tries to contract or merge.
+    pub(crate) shrink_at: u16,
+    /// Slots moved beyond what an insert may cost; at `capacity` the leaf is rebuilt.
+    pub(crate) debt: u16,
+    /// Inserts since the leaf was built, and how many of them were beyond its last or first key.
+    pub(crate) inserts: u16,
+    pub(crate) tail_inserts: u16,
+    pub(crate) head_inserts: u16,
+    /// Not zero if a gap may hold the key of a removed entry: then a match is looked up in the bitmap.
+    pub(crate) ghosts: u32,
+}
+
+/// Where the inserts of a leaf have gone since it was built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trend {
+    Anywhere,
+    Ascending,
+    Descending,
+}
+
+impl LeafHeader {
+    /// Seven of eight inserts beyond one end are a trend; fewer than 16 inserts are none.
+    pub(crate) fn trend(&self) -> Trend {
+        let most = u32::from(self.inserts) * 7;
+        if self.inserts < 16 {
+            Trend::Anywhere
+        } else if u32::from(self.tail_inserts) * 8 >= most {
+            Trend::Ascending
+        } else if u32::from(self.head_inserts) * 8 >= most {
+            Trend::Descending
+        } else {
+            Trend::Anywhere
+        }
+    }
+}
+
+/// Header of a model node: one cache line, followed by `fanout` child entries.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub(crate) struct InnerHeader {
+    pub(crate) base: i64,
+    pub(crate) fanout: u32,
+    pub(crate) shift: u32,
+    /// Distinct children: a leaf may own a run of entries.
+    pub(crate) children: u32,
+}
+
+impl InnerHeader {
+    /// The entry that owns `key`: monotone, defined for every key.
+    #[inline]
+    pub(crate) fn route(&self, key: i64) -> usize {
+        let delta = key.max(self.base).wrapping_sub(self.base) as u64;
+        ((delta >> (self.shift & 63)).min(u64::from(self.fanout - 1))) as usize
+    }
+
+    /// The first key of slot `slot`'s equal-width range, as if no slot were clamped.
+    pub(crate) fn slot_start(&self, slot: usize) -> i128 {
+        i128::from(self.base) + ((slot as i128) << self.shift)
+    }
+
+    /// One below the nominal range: slot 0 is allowed twice its width, because a base is moved down by
+    /// whole slots only and may not pass `i64::MIN`.
+    pub(crate) fn nominal_first(&self) -> i128 {
+        self.slot_start(0) - (1 << self.shift)
+    }
+
+    /// The last key of the nominal range.
+    pub(crate) fn nominal_last(&self) -> i128 {
+        self.slot_start(self.fanout as usize) - 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::InnerHeader;
+
+    #[test]
+    fn routing_is_monotone_over_the_whole_key_range() {
+        let keys = [i64::MIN, i64::MIN + 1, -1_000_000, -1, 0, 1, 999, 1 << 40, i64::MAX - 1, i64::MAX];
+        for base in keys {
+            for shift in [0, 1, 13, 40, 63] {
+                for fanout in [1, 2, 3, 1 << 16] {
+                    let node = InnerHeader { base, fanout, shift, children: 1 };
+                    let slots: Vec<usize> = keys.iter().map(|&key| node.route(key)).collect();
+                    assert!(slots.is_sorted(), "{node:?}: {slots:?}");
+                    assert!(slots.iter().all(|&slot| slot < fanout as usize));
+                    assert_eq!(node.route(base), 0);
+                }
+            }
+        }
+    }
+}

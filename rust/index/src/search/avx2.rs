@@ -1,0 +1,74 @@
+//! The kernel for 256-bit vectors. Runs only below `simd::dispatch`, which has checked the features.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{
+    __m256i, _mm256_castsi256_pd, _mm256_cmpgt_epi64, _mm256_loadu_si256, _mm256_movemask_pd,
+    _mm256_permutevar8x32_epi32, _mm256_set1_epi64x, _mm256_storeu_si256,
+};
+
+use super::{Kernel, Run, WINDOW};
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx2;
+
+/// For each mask of four lanes, the order of 32-bit halves that moves the set lanes to the front.
+static FRONT: [[i32; 8]; 16] = front();
+
+const fn front() -> [[i32; 8]; 16] {
+    let mut table = [[0; 8]; 16];
+    let mut mask = 0;
+    while mask < 16 {
+        let (mut lane, mut count) = (0, 0);
+        while lane < 4 {
+            if mask >> lane & 1 == 1 {
+                table[mask][count * 2] = lane * 2;
+                table[mask][count * 2 + 1] = lane * 2 + 1;
+                count += 1;
+            }
+            lane += 1;
+        }
+        mask += 1;
+    }
+    table
+}
+
+impl Kernel for Avx2 {
+    #[inline(always)]
+    fn count_at_most(window: &[i64; WINDOW], target: i64) -> usize {
+        let place = window.as_ptr().cast::<__m256i>();
+        // SAFETY: the processor has AVX2 (this kernel runs only below `simd::dispatch`), and the four
+        // unaligned loads read the 16 keys of `window`.
+        unsafe {
+            let wanted = _mm256_set1_epi64x(target);
+            let greater = |i: usize| _mm256_cmpgt_epi64(_mm256_loadu_si256(place.add(i)), wanted);
+            let mask = |i: usize| _mm256_movemask_pd(_mm256_castsi256_pd(greater(i))) as u32;
+            let above = mask(0) | mask(1) << 4 | mask(2) << 8 | mask(3) << 12;
+            WINDOW - above.count_ones() as usize
+        }
+    }
+
+    #[inline(always)]
+    fn compress(mask: u64, keys: &[i64; 64], payloads: &[u64; 64], run: &mut Run) -> usize {
+        let mut count = 0;
+        for group in 0..16 {
+            let lanes = (mask >> (group * 4) & 15) as usize;
+            // SAFETY: AVX2 as above. Loads read four of 64 slots (group < 16) and a table row of 32
+            // bytes; stores write four of 72 places, count <= 60.
+            unsafe {
+                let order = _mm256_loadu_si256(FRONT[lanes].as_ptr().cast());
+                let four_keys = _mm256_loadu_si256(keys.as_ptr().add(group * 4).cast());
+                let four_payloads = _mm256_loadu_si256(payloads.as_ptr().add(group * 4).cast());
+                _mm256_storeu_si256(
+                    run.keys.as_mut_ptr().add(count).cast(),
+                    _mm256_permutevar8x32_epi32(four_keys, order),
+                );
+                _mm256_storeu_si256(
+                    run.payloads.as_mut_ptr().add(count).cast(),
+                    _mm256_permutevar8x32_epi32(four_payloads, order),
+                );
+            }
+            count += lanes.count_ones() as usize;
+        }
+        count
+    }
+}

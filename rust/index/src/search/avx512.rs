@@ -1,0 +1,50 @@
+//! The kernel for 512-bit vectors. Runs only below `simd::dispatch`, which has checked the features.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{
+    _mm512_cmple_epi64_mask, _mm512_loadu_si512, _mm512_maskz_compress_epi64, _mm512_set1_epi64,
+    _mm512_storeu_si512,
+};
+
+use super::{Kernel, Run, WINDOW};
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512;
+
+impl Kernel for Avx512 {
+    #[inline(always)]
+    fn count_at_most(window: &[i64; WINDOW], target: i64) -> usize {
+        // SAFETY: the processor has AVX-512 F (this kernel runs only below `simd::dispatch`), and the
+        // two unaligned loads read the 16 keys of `window`.
+        unsafe {
+            let wanted = _mm512_set1_epi64(target);
+            let low = _mm512_cmple_epi64_mask(_mm512_loadu_si512(window.as_ptr().cast()), wanted);
+            let high = _mm512_cmple_epi64_mask(_mm512_loadu_si512(window.as_ptr().add(8).cast()), wanted);
+            (u32::from(low) | u32::from(high) << 8).count_ones() as usize
+        }
+    }
+
+    #[inline(always)]
+    fn compress(mask: u64, keys: &[i64; 64], payloads: &[u64; 64], run: &mut Run) -> usize {
+        let mut count = 0;
+        for group in 0..8 {
+            let lanes = (mask >> (group * 8)) as u8;
+            // SAFETY: AVX-512 as above. Loads read eight of 64 slots (group < 8); stores write eight of
+            // 72 places, count <= 56. The register form is used: to memory it is microcoded on Zen 4.
+            unsafe {
+                let eight_keys = _mm512_loadu_si512(keys.as_ptr().add(group * 8).cast());
+                let eight_payloads = _mm512_loadu_si512(payloads.as_ptr().add(group * 8).cast());
+                _mm512_storeu_si512(
+                    run.keys.as_mut_ptr().add(count).cast(),
+                    _mm512_maskz_compress_epi64(lanes, eight_keys),
+                );
+                _mm512_storeu_si512(
+                    run.payloads.as_mut_ptr().add(count).cast(),
+                    _mm512_maskz_compress_epi64(lanes, eight_payloads),
+                );
+            }
+            count += lanes.count_ones() as usize;
+        }
+        count
+    }
+}

@@ -1,0 +1,128 @@
+//! The same properties over every kernel this processor runs, against plain counting.
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::{Kernel, Run, WINDOW, between, upper_bound};
+use crate::simd::{Backend, Level, Operation, dispatch};
+
+struct Count<'a>(&'a [i64; WINDOW], i64);
+impl Operation for Count<'_> {
+    type Output = usize;
+    #[inline(always)]
+    fn run<K: Kernel>(self) -> usize {
+        K::count_at_most(self.0, self.1)
+    }
+}
+
+struct Bound<'a>(&'a [i64], usize, i64);
+impl Operation for Bound<'_> {
+    type Output = (usize, usize);
+    #[inline(always)]
+    fn run<K: Kernel>(self) -> (usize, usize) {
+        (upper_bound::<K>(self.0, self.1, self.2), between::<K>(self.0, 0, self.0.len(), self.2))
+    }
+}
+
+struct Compress<'a>(u64, &'a [i64; 64], &'a [u64; 64]);
+impl Operation for Compress<'_> {
+    type Output = (Vec<i64>, Vec<u64>);
+    #[inline(always)]
+    fn run<K: Kernel>(self) -> Self::Output {
+        let mut run = Run { keys: [0; 72], payloads: [0; 72] };
+        let count = K::compress(self.0, self.1, self.2, &mut run);
+        (run.keys[..count].to_vec(), run.payloads[..count].to_vec())
+    }
+}
+
+fn counted(keys: &[i64], target: i64) -> usize {
+    keys.iter().filter(|&&key| key <= target).count()
+}
+
+/// Ascending keys with repeats, sometimes with runs of `MIN` in front and of `MAX` behind.
+fn slots(random: &mut SmallRng, length: usize) -> Vec<i64> {
+    let spread = [1, 3, 50, 1 << 20, i64::MAX][random.random_range(0..5)];
+    let mut keys: Vec<i64> = (0..length).map(|_| random.random_range(-spread..=spread)).collect();
+    keys.sort_unstable();
+    let (front, back) = (random.random_range(0..=length), random.random_range(0..=length));
+    if random.random_bool(0.5) {
+        keys[..front].fill(i64::MIN);
+    }
+    if random.random_bool(0.5) {
+        keys[back..].fill(i64::MAX);
+    }
+    keys.sort_unstable();
+    keys
+}
+
+macro_rules! kernel_properties {
+    ($($module:ident: $backend:expr;)*) => {$(
+        mod $module {
+            use super::*;
+
+            /// A machine without the instruction set has nothing to test here.
+            fn level() -> Option<Level> {
+                Level::of($backend).ok()
+            }
+
+            #[test]
+            fn a_window_counts_every_key_at_most_the_target() {
+                let Some(level) = level() else { return };
+                let mut random = SmallRng::seed_from_u64(1);
+                for _ in 0..2_000 {
+                    // Every alignment of the window against a cache line.
+                    let keys = slots(&mut random, 40);
+                    let start = random.random_range(0..=24);
+                    let window: &[i64; WINDOW] = keys[start..][..WINDOW].try_into().unwrap();
+                    let targets = window.iter().flat_map(|&k| [k.saturating_sub(1), k, k.saturating_add(1)]);
+                    for target in targets.chain([i64::MIN, -1, 0, i64::MAX]) {
+                        assert_eq!(dispatch(level, Count(window, target)), counted(window, target));
+                    }
+                }
+            }
+
+            #[test]
+            fn upper_bound_is_right_from_every_guess_at_every_length() {
+                let Some(level) = level() else { return };
+                let mut random = SmallRng::seed_from_u64(2);
+                for length in (64..=320).step_by(64).chain([1_024, 4_096, 16_384]) {
+                    for _ in 0..40 {
+                        let keys = slots(&mut random, length);
+                        for _ in 0..60 {
+                            let guess = random.random_range(0..length);
+                            let near = keys[random.random_range(0..length)];
+                            let target = match random.random_range(0..6) {
+                                0 => near.saturating_sub(1),
+                                1 => near.saturating_add(1),
+                                2 => [i64::MIN, -1, 0, i64::MAX][random.random_range(0..4)],
+                                _ => near,
+                            };
+                            let right = counted(&keys, target);
+                            assert_eq!(dispatch(level, Bound(&keys, guess, target)), (right, right));
+                        }
+                    }
+                }
+            }
+
+            #[test]
+            fn compress_keeps_the_marked_slots_in_order() {
+                let Some(level) = level() else { return };
+                let mut random = SmallRng::seed_from_u64(3);
+                let masks = (0..500).map(|_| random.random()).collect::<Vec<u64>>();
+                for mask in masks.into_iter().chain([0, 1, 1 << 63, u64::MAX, 0xF0F0_F0F0_F0F0_F0F0]) {
+                    let keys: [i64; 64] = std::array::from_fn(|i| i as i64 - 32);
+                    let payloads: [u64; 64] = std::array::from_fn(|i| i as u64 * 3);
+                    let marked = (0..64).filter(|&i| mask >> i & 1 == 1);
+                    let wanted = marked.map(|i: usize| (keys[i], payloads[i])).unzip();
+                    assert_eq!(dispatch(level, Compress(mask, &keys, &payloads)), wanted);
+                }
+            }
+        }
+    )*};
+}
+
+kernel_properties! {
+    scalar: Backend::Scalar;
+    avx2: Backend::Avx2;
+    avx512: Backend::Avx512;
+}

@@ -1,0 +1,72 @@
+"""The program that test_kill kills: forks one writer for each job it reads from standard input.
+
+A fork is much cheaper than a new Python with NumPy. The writer reports over the pipe of standard output: its
+process id, then the store being open, then the number of each operation after the call on the store returned.
+The parent, which never opens a store, reports how the writer ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+
+import numpy as np
+
+import alexpy
+from kill_operations import Change, Job, changes
+
+
+def main() -> None:
+    for line in sys.stdin:
+        job = Job(**json.loads(line))
+        child = os.fork()
+        if child == 0:
+            say(f"pid {os.getpid()}")
+            try:
+                write(job)
+            except BaseException:  # noqa: BLE001 - whatever it is, the test must see it
+                say(f"failed {traceback.format_exc()!r}")
+            os._exit(1)
+        _, status = os.waitpid(child, 0)
+        say(f"ended {os.waitstatus_to_exitcode(status)}")
+
+
+def say(what: str) -> None:
+    os.write(1, f"{what}\n".encode())
+
+
+def write(job: Job) -> None:
+    """Carry out operations until killed."""
+    store = alexpy.open(job.path, **job.options)
+    say("open")
+    number = job.first
+    while True:
+        apply(store, changes(job.seed, number, job.style), number)
+        say(str(number))
+        number += 1
+
+
+def apply(store: alexpy.Store, todo: list[Change], number: int) -> None:
+    """Make one commit, by the call that fits it, and where two fit by both in turn."""
+    keys = [key for key, _ in todo]
+    values = [value for _, value in todo if value is not None]
+    if len(todo) == 1:
+        if values:
+            store.put(keys[0], values[0])
+        else:
+            store.delete(keys[0])
+    elif len(values) == len(keys) and number % 2:
+        store.put_many(np.array(keys, np.int64), values)
+    else:
+        with store.batch() as batch:
+            for key, value in todo:
+                if value is None:
+                    batch.delete(key)
+                else:
+                    batch.put(key, value)
+
+
+if __name__ == "__main__":
+    main()

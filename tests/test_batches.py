@@ -1,0 +1,286 @@
+"""Many keys in one call, and writes collected in a batch."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given
+
+import alexpy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_put_many_counts_distinct_keys_and_the_last_duplicate_wins(store: alexpy.Store) -> None:
+    store[5] = b"old"
+    assert store.put_many([5, 1, 5, 1], [b"a", b"b", b"c", b"d"]) == 2
+    assert dict(store) == {1: b"d", 5: b"c"}
+
+
+def test_get_many_keeps_order_and_duplicates(store: alexpy.Store) -> None:
+    store.update({1: b"one", 2: b"two"})
+    assert store.get_many([2, 9, 1, 2]) == [b"two", None, b"one", b"two"]
+    default = object()
+    assert store.get_many([9, 1], default) == [default, b"one"]
+    assert store.get_many([9], default=default)[0] is default
+
+
+def test_contains_many_is_a_bool_array(store: alexpy.Store) -> None:
+    store.update({1: b"", 2: b""})
+    found = store.contains_many(np.array([3, 2, 1, 2]))
+    assert found.dtype == np.bool_
+    assert found.tolist() == [False, True, True, True]
+
+
+def test_delete_many_counts_the_keys_that_were_there(store: alexpy.Store) -> None:
+    store.put_many(range(10), [b""] * 10)
+    assert store.delete_many([1, 2, 2, 3, 99]) == 3
+    assert store.delete_many([1, 2, 3]) == 0
+    assert len(store) == 7
+
+
+def test_delete_range_is_half_open_and_needs_a_bound(store: alexpy.Store) -> None:
+    store.put_many(range(10), [b""] * 10)
+    with pytest.raises(TypeError, match="clear"):
+        store.delete_range()
+    assert store.delete_range(3, 5) == 2
+    assert store.delete_range(stop=2) == 2
+    assert store.delete_range(8) == 2
+    assert store.delete_range(7, 7) == 0
+    assert store.delete_range(9, 5) == 0
+    assert store.delete_range(2**63) == 0
+    assert store.delete_range(None, -(2**70)) == 0
+    assert list(store) == [2, 5, 6, 7]
+    assert store.delete_range(-(10**30), 10**30) == 4
+
+
+@pytest.mark.parametrize("size", [1, 65_535, 65_536, 65_537, 200_000])
+def test_batches_larger_than_one_piece_are_read_whole(store_path: Path, size: int) -> None:
+    with alexpy.open(store_path, durability="os") as store:
+        keys = np.random.default_rng(size).permutation(size) * 3
+        store.put_many(keys, keys.astype("<i8"))
+        assert len(store) == size
+        asked = np.arange(size * 3)
+        found = store.get_many(asked, default=b"")
+        assert [len(value) for value in found] == [8, 0, 0] * size
+        assert b"".join(found) == (np.arange(size) * 3).tobytes()
+        assert store.contains_many(asked).tolist() == [True, False, False] * size
+        assert store.delete_many(asked) == size
+
+
+@given(st.lists(st.integers(0, 40), max_size=100))
+def test_get_many_is_get_for_each(keys: list[int]) -> None:
+    store = _stores[0]
+    assert store.get_many(keys) == [store.get(key) for key in keys]
+    assert store.contains_many(keys).tolist() == [key in store for key in keys]
+
+
+_stores: list[alexpy.Store] = []
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _even_store(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with alexpy.open(tmp_path_factory.mktemp("even") / "store") as store:
+        store.update({key: b"%d" % key for key in range(0, 40, 2)})
+        _stores.append(store)
+        yield
+        _stores.clear()
+
+
+# ---- WriteBatch ----
+
+
+def test_a_batch_commits_when_its_block_ends(store: alexpy.Store) -> None:
+    store[9] = b"gone"
+    with store.batch() as batch:
+        assert isinstance(batch, alexpy.WriteBatch)
+        batch.put(1, b"one")
+        batch[2] = b"two"
+        batch.delete(9)
+        batch[3] = b"three"
+        del batch[3]
+        batch.put_many([4, 5], [b"four", b"five"])
+        batch.delete_many([5, 77])
+        assert dict(store) == {9: b"gone"}
+    assert dict(store) == {1: b"one", 2: b"two", 4: b"four"}
+
+
+def test_the_last_operation_on_a_key_wins(store: alexpy.Store) -> None:
+    with store.batch() as batch:
+        batch.put(1, b"a")
+        batch.delete(1)
+        batch.put(1, b"b")
+        batch.put(2, b"a")
+        batch.delete(2)
+    assert dict(store) == {1: b"b"}
+
+
+def test_an_exception_in_the_block_drops_the_batch(store: alexpy.Store) -> None:
+    with pytest.raises(LookupError), store.batch() as batch:
+        batch.put(1, b"one")
+        raise LookupError
+    assert len(store) == 0
+    store[1] = b"still usable"
+
+
+def test_a_refused_operation_adds_nothing_to_the_batch(store: alexpy.Store) -> None:
+    batch = store.batch()
+    batch.put(1, b"one")
+    with pytest.raises(TypeError):
+        batch.put("2", b"")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        batch.put(2, "text")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        batch.put_many([2, 3], [b"", None])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="2 keys and 1 values"):
+        batch.put_many([2, 3], [b""])
+    with pytest.raises(TypeError):
+        batch.delete_many([2, "3"])  # type: ignore[list-item]
+    assert len(batch) == 1
+    batch.commit()
+    assert dict(store) == {1: b"one"}
+
+
+def test_the_length_of_a_batch_is_its_number_of_operations(store: alexpy.Store) -> None:
+    batch = store.batch()
+    assert len(batch) == 0
+    batch.put(1, b"")
+    batch.delete(1)
+    batch.put_many([1, 2, 3], [b""] * 3)
+    assert len(batch) == 5
+    assert repr(batch) == "<alexpy.WriteBatch of 5 operations>"
+    batch.discard()
+    assert repr(batch) == "<alexpy.WriteBatch, ended>"
+
+
+@pytest.mark.parametrize("end", ["commit", "discard"])
+def test_a_batch_that_has_ended_raises_closed_error(store: alexpy.Store, end: str) -> None:
+    batch = store.batch()
+    batch.put(1, b"one")
+    getattr(batch, end)()
+    assert (1 in store) is (end == "commit")
+    calls: list[Any] = [
+        lambda: batch.put(1, b""),
+        lambda: batch.delete(1),
+        lambda: batch.put_many([1], [b""]),
+        lambda: batch.delete_many([1]),
+        lambda: batch.__setitem__(1, b""),
+        lambda: batch.__delitem__(1),
+        lambda: len(batch),
+        batch.commit,
+        batch.discard,
+        batch.__enter__,
+    ]
+    for call in calls:
+        with pytest.raises(alexpy.ClosedError, match="already committed or discarded"):
+            call()
+
+
+def test_a_batch_may_be_ended_inside_its_block(store: alexpy.Store) -> None:
+    with store.batch() as batch:
+        batch.put(1, b"one")
+        batch.commit()
+    with store.batch() as batch:
+        batch.put(2, b"two")
+        batch.discard()
+    assert list(store) == [1]
+
+
+def test_batches_are_independent_of_each_other(store: alexpy.Store) -> None:
+    with store.batch() as outer:
+        outer.put(1, b"outer")
+        with store.batch() as inner:
+            inner.put(1, b"inner")
+            inner.put(2, b"inner")
+        assert dict(store) == {1: b"inner", 2: b"inner"}
+    assert dict(store) == {1: b"outer", 2: b"inner"}
+
+
+def test_a_batch_is_write_only(store: alexpy.Store) -> None:
+    batch = store.batch()
+    batch.put(1, b"one")
+    with pytest.raises(TypeError):
+        batch[1]  # type: ignore[index]
+    assert not hasattr(batch, "get")
+    with pytest.raises(TypeError, match="pickle"):
+        pickle.dumps(batch)
+    batch.discard()
+
+
+def test_an_empty_batch_commits(store: alexpy.Store) -> None:
+    with store.batch(sync=True):
+        pass
+    assert len(store) == 0
+
+
+def test_sync_is_on_the_device_when_the_call_returns(store_path: Path) -> None:
+    with alexpy.open(store_path, durability="os") as store:
+        store[1] = b"one"
+        assert store.stats().durable_seq < store.stats().last_seq
+        with store.batch(sync=True) as batch:
+            batch.put(2, b"two")
+        assert store.stats().durable_seq == store.stats().last_seq
+        store[3] = b"three"
+        store.put_many([4], [b"four"], sync=True)
+        assert store.stats().durable_seq == store.stats().last_seq
+
+
+def test_a_batch_keeps_its_store_alive(store_path: Path) -> None:
+    batch = alexpy.open(store_path).batch()
+    batch.put(1, b"one")
+    batch.commit()
+    with pytest.raises(alexpy.LockedError):
+        alexpy.open(store_path)
+    with pytest.warns(ResourceWarning, match="was not closed"):
+        del batch
+    with alexpy.open(store_path) as store:
+        assert dict(store) == {1: b"one"}
+
+
+def test_other_threads_run_while_a_large_batch_is_written(store_path: Path) -> None:
+    with alexpy.open(store_path, durability="os") as store:
+        keys = np.random.default_rng(0).permutation(1_000_000)
+        values = np.zeros((len(keys), 32), np.uint8)
+        ticks: list[float] = []
+        done = threading.Event()
+
+        def tick() -> None:
+            while not done.is_set():
+                ticks.append(time.perf_counter())
+                time.sleep(0.0005)
+
+        thread = threading.Thread(target=tick)
+        thread.start()
+        begun = time.perf_counter()
+        store.put_many(keys, values)
+        ended = time.perf_counter()
+        done.set()
+        thread.join()
+        # Were the GIL held, no tick could fall into the call.
+        assert sum(begun < tick < ended for tick in ticks) >= 3
+
+
+def test_an_interrupt_ends_the_conversion_of_endless_keys_and_writes_nothing(store: alexpy.Store) -> None:
+    # The iterable runs no Python code, so that only our own checks can see the signal.
+    import itertools  # noqa: PLC0415
+
+    signal.signal(signal.SIGALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    with pytest.raises(KeyboardInterrupt):
+        store.delete_many(itertools.repeat(7))
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    with pytest.raises(KeyboardInterrupt):
+        sum(1 for _ in iter(lambda: store.get_many(range(200_000)), None))
+    assert len(store) == 0
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,314 @@
+"""The command line: get, put, delete, scan and stats, and how every command ends."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+import alexpy
+from alexpy.cli import text
+from command_line import CommandLine, command, run_process
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY_MIN, KEY_MAX = -(2**63), 2**63 - 1
+
+
+@pytest.fixture
+def filled(store_path: Path) -> Path:
+    """A store with keys from -2 to 2 and both ends of int64."""
+    with alexpy.open(store_path) as store:
+        for key in (KEY_MIN, -2, -1, 0, 1, 2, KEY_MAX):
+            store[key] = f"value {key}".encode()
+    return store_path
+
+
+# --- one key --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [b"", b"text", b"two\nlines\n", bytes(range(256))])
+def test_get_writes_the_value_byte_for_byte(run: CommandLine, store_path: Path, value: bytes) -> None:
+    with alexpy.open(store_path) as store:
+        store[-5] = value
+    assert run("get", store_path, -5).succeeds().out == value
+
+
+def test_get_of_an_absent_key_exits_1(run: CommandLine, filled: Path) -> None:
+    run("get", filled, 3).fails(1, "no key 3", str(filled))
+
+
+@pytest.mark.parametrize("key", [KEY_MIN, -2, 0, KEY_MAX])
+def test_put_get_and_delete_take_every_key(run: CommandLine, store_path: Path, key: int) -> None:
+    assert run("put", store_path, key, "hello wörld").succeeds().out == b""
+    assert run("get", store_path, key).out == "hello wörld".encode()
+    run("delete", store_path, key).succeeds()
+    run("delete", store_path, key).fails(1, f"no key {key}")
+    run("get", store_path, key).fails(1)
+
+
+def test_put_takes_a_value_from_a_file_or_standard_input(
+    run: CommandLine, store_path: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "value"
+    file.write_bytes(b"\x00\xff\n")
+    run("put", store_path, 1, "--file", file).succeeds()
+    assert run("get", store_path, 1).out == b"\x00\xff\n"
+    run_process("put", store_path, 2, "-", input=b"\xfe\n").succeeds()
+    assert run("get", store_path, 2).out == b"\xfe\n"
+    run("put", store_path, 3).fails(2, "VALUE or --file")
+    run("put", store_path, 3, "value", "--file", file).fails(2, "VALUE or --file")
+    run("put", store_path, 3, "--file", tmp_path / "none").fails(2, "none")
+
+
+@pytest.mark.parametrize("key", ["x", "1.0", "", "1_0", " 1", "٣", KEY_MAX + 1, KEY_MIN - 1, "9" * 5000])
+def test_a_key_that_is_none_is_refused(run: CommandLine, filled: Path, key: object) -> None:
+    run("get", filled, key).fails(2)
+    run("put", filled, key, "v").fails(2)
+    run("delete", filled, key).fails(2)
+
+
+def test_put_is_safe_on_the_device_when_it_returns(run: CommandLine, store_path: Path) -> None:
+    run("put", store_path, 1, "v").succeeds()
+    with alexpy.open(store_path) as store:
+        stats = store.stats()
+        assert stats.durable_seq == stats.last_seq
+
+
+# --- scan -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "keys"),
+    [
+        ([], [KEY_MIN, -2, -1, 0, 1, 2, KEY_MAX]),
+        (["--start", -1, "--stop", 2], [-1, 0, 1]),
+        (["--start=-1", "--stop=2", "--reverse"], [1, 0, -1]),
+        (["--limit", 2], [KEY_MIN, -2]),
+        (["--limit", 2, "--reverse"], [KEY_MAX, 2]),
+        (["--limit", 0], []),
+        (["--start", 5, "--stop", 5], []),
+        (["--start", 2, "--stop", -2], []),
+        (["--start", -(10**30), "--stop", 10**30], [KEY_MIN, -2, -1, 0, 1, 2, KEY_MAX]),
+    ],
+)
+def test_scan_shows_the_range_in_order(
+    run: CommandLine, filled: Path, options: list[object], keys: list[int]
+) -> None:
+    lines = run("scan", filled, *options).succeeds().out.decode().splitlines()
+    assert lines == [f"{key}\tvalue {key}" for key in keys]
+    found = run("scan", filled, *options, "--json").succeeds().json_lines()
+    assert found == [{"key": key, "value": f"value {key}"} for key in keys]
+
+
+@pytest.mark.parametrize("options", [["--limit", -1], ["--start", "a"], ["--stop", "1.5"], ["--nothing"]])
+def test_scan_refuses_bounds_that_are_none(run: CommandLine, filled: Path, options: list[object]) -> None:
+    run("scan", filled, *options).fails(2, "scan --help")
+
+
+def test_scan_shows_what_is_not_a_line_of_text_as_bytes(run: CommandLine, store_path: Path) -> None:
+    values = [b"caf\xc3\xa9", b"two\nlines", b"tab\tbed", b"\xff\x00", b"", b"\x1b[31mred"]
+    with alexpy.open(store_path) as store:
+        store.put_many(range(len(values)), values)
+    lines = run("scan", store_path).out.decode().splitlines()
+    assert lines == [
+        "0\tcafé",
+        r"1	b'two\nlines'",
+        r"2	b'tab\tbed'",
+        r"3	b'\xff\x00'",
+        "4\t",
+        r"5	b'\x1b[31mred'",
+    ]
+    found = run("scan", store_path, "--json").json_lines()
+    assert [
+        item.get("value", "").encode() or base64.b64decode(item.get("value_base64", "")) for item in found
+    ] == values
+
+
+# --- stats ----------------------------------------------------------------------------------------------
+
+
+def test_stats_names_what_the_store_holds(run: CommandLine, filled: Path) -> None:
+    (figures,) = run("stats", filled, "--json").succeeds().json_lines()
+    assert figures["keys"] == 7
+    assert {"live_bytes", "dead_bytes", "disk_bytes", "segments", "last_seq", "durable_seq"} <= set(figures)
+    lines = run("stats", filled).succeeds().out.decode().splitlines()
+    assert [line.split()[0] for line in lines] == list(figures)
+    assert lines[0].split() == ["keys", "7"]
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (1 << 20, "1.0 MiB"), (1 << 50, "1024.0 TiB")],
+)
+def test_byte_counts_are_readable(count: int, shown: str) -> None:
+    assert text.byte_count(count) == shown
+
+
+# --- stores that cannot be opened -----------------------------------------------------------------------
+
+READERS = [("get", 1), ("scan",), ("stats",), ("delete", 1)]
+
+
+@pytest.mark.parametrize("arguments", READERS)
+def test_a_missing_store_is_not_made_by_reading(
+    run: CommandLine, store_path: Path, arguments: tuple[object, ...]
+) -> None:
+    verb, *rest = arguments
+    run(verb, store_path, *rest).fails(3, "no store", str(store_path))
+    assert not store_path.exists()
+
+
+@pytest.mark.parametrize("arguments", [*READERS, ("put", 1, "v")])
+def test_a_file_or_a_foreign_directory_is_refused_untouched(
+    run: CommandLine, tmp_path: Path, arguments: tuple[object, ...]
+) -> None:
+    verb, *rest = arguments
+    file = tmp_path / "file"
+    file.write_bytes(b"mine")
+    run(verb, file, *rest).fails(3, "is a file", str(file))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "letter.txt").write_bytes(b"mine")
+    run(verb, folder, *rest).fails(3, str(folder))
+    assert file.read_bytes() == b"mine"
+    assert [entry.name for entry in folder.iterdir()] == ["letter.txt"]
+
+
+def test_a_store_open_for_writing_refuses_writers(run: CommandLine, filled: Path) -> None:
+    with alexpy.open(filled):
+        run("put", filled, 1, "v").fails(3, "already open for writing")
+        run("delete", filled, 1).fails(3, "already open for writing")
+
+
+def test_a_store_locked_by_another_process_names_it(filled: Path) -> None:
+    with alexpy.open(filled):
+        run_process("put", filled, 1, "v").fails(3, "already open for writing", f"process {os.getpid()}")
+
+
+# --- how commands end -----------------------------------------------------------------------------------
+
+
+def test_without_a_command_the_help_is_shown(run: CommandLine) -> None:
+    ended = run()
+    assert ended.code == 0
+    for word in ("load", "get", "put", "delete", "scan", "stats", "Exit codes"):
+        assert word in ended.out.decode()
+
+
+@pytest.mark.parametrize("verb", ["load", "get", "put", "delete", "scan", "stats"])
+def test_every_command_has_help(run: CommandLine, verb: str) -> None:
+    assert f"alexpy {verb}" in run(verb, "--help").succeeds().out.decode()
+
+
+@pytest.mark.parametrize("arguments", [["fetch"], ["--fast"], ["get"], ["get", "s"], ["get", "s", "1", "2"]])
+def test_bad_usage_is_one_line_and_exits_2(run: CommandLine, arguments: list[str]) -> None:
+    run(*arguments).fails(2, "--help")
+
+
+def test_version_is_that_of_the_package(run: CommandLine) -> None:
+    assert run("--version").succeeds().out.decode().split() == ["alexpy", alexpy.__version__]
+
+
+def test_a_bad_environment_is_one_line_and_exits_2(
+    run: CommandLine, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALEXPY_DURABLITY", "sync")
+    run("get", filled, 1).fails(2, "ALEXPY_DURABLITY")
+
+
+def test_a_file_name_with_a_line_break_stays_one_line(run: CommandLine, tmp_path: Path) -> None:
+    run("get", tmp_path / "a\nb", 1).fails(3)
+
+
+def test_a_bug_is_one_line_too(run: CommandLine, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise LookupError("the dog ate it")
+
+    monkeypatch.setattr(alexpy, "open", broken)
+    run("get", filled, 1).fails(3, "LookupError: the dog ate it")
+
+
+def test_the_installed_script_and_the_module_are_one(filled: Path) -> None:
+    module = run_process("get", filled, 1).succeeds()
+    script = subprocess.run(
+        [os.path.join(os.path.dirname(sys.executable), "alexpy"), "get", filled, "1"],  # noqa: PTH118, PTH120
+        capture_output=True,
+        check=False,
+    )
+    assert (script.returncode, script.stdout, script.stderr) == (0, module.out, b"")
+
+
+def test_importing_alexpy_imports_no_part_of_the_command_line() -> None:
+    program = "import alexpy, sys; print([m for m in ('click', 'rich', 'alexpy.cli') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout == b"[]\n"
+
+
+def test_output_does_not_depend_on_the_locale(store_path: Path) -> None:
+    with alexpy.open(store_path) as store:
+        store[1] = "é".encode()
+    ended = run_process("scan", store_path, LC_ALL="C", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    assert ended.succeeds().out == "1\té\n".encode()
+
+
+def test_a_closed_pipe_is_quiet(store_path: Path) -> None:
+    with alexpy.open(store_path) as store:
+        store.put_many(range(100_000), [b"x" * 50] * 100_000)
+    with subprocess.Popen(
+        command("scan", store_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as scan:
+        assert scan.stdout is not None
+        assert scan.stderr is not None
+        assert scan.stdout.readline() == b"0\t" + b"x" * 50 + b"\n"
+        scan.stdout.close()
+        assert scan.stderr.read() == b""
+    assert scan.returncode == 141
+
+
+def test_a_full_output_device_is_one_line(filled: Path) -> None:
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        done = subprocess.run(command("scan", filled), stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 3
+    assert done.stderr == b"alexpy: cannot write the output: No space left on device\n"
+
+
+def test_ctrl_c_ends_a_load_with_130_and_keeps_what_is_committed(store_path: Path) -> None:
+    arguments = command(
+        "load", store_path, "-", "--format", "csv", "--key", "id", "--json", "--batch-rows", 10
+    )
+    with subprocess.Popen(
+        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as load:
+        assert load.stdin is not None
+        assert load.stdout is not None
+        assert load.stderr is not None
+        load.stdin.write(b"id\n" + b"".join(b"%d\n" % key for key in range(15)))
+        load.stdin.flush()
+        assert json.loads(load.stdout.readline()) == {"committed": 10}
+        time.sleep(0.05)
+        load.send_signal(signal.SIGINT)
+        error = load.stderr.read().decode()
+        summary = json.loads(load.stdout.readlines()[-1])
+    assert load.returncode == 130
+    assert (
+        error == "alexpy: interrupted; the 10 rows of the batches before are kept (10 keys new, 0 replaced)\n"
+    )
+    assert summary["rows"] == 10
+    with alexpy.open(store_path, read_only=True) as store:
+        assert list(store.keys()) == list(range(10))
+
+
+def test_progress_is_plain_lines_where_nobody_watches(tmp_path: Path, store_path: Path) -> None:
+    file = tmp_path / "f.csv"
+    file.write_bytes(b"id\n1\n")
+    ended = run_process("load", store_path, file, "--key", "id").succeeds()
+    assert b"\x1b" not in ended.out

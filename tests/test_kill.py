@@ -1,0 +1,180 @@
+"""SIGKILL at random moments loses no returned write and leaves no half batch.
+
+Each round lets a writer make commits and report each one after it returned, kills it, opens the store and
+compares all of it with a model: it must be the first n commits exactly, n being the last reported or the one
+after it (the kill can fall between the commit and the report). Rounds of one case share a store, so that what
+a kill left behind is recovered, written over and killed again; some kills fall into that recovery.
+
+ALEXPY_KILLS sets the number of rounds (200), ALEXPY_KILL_SEED repeats the operations of a failure; the
+moments of the kills are the machine's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+import alexpy
+from command_line import command
+from kill_operations import Job, Style, changes
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+ROUNDS = int(os.environ.get("ALEXPY_KILLS", "200"))
+SEED = int(os.environ.get("ALEXPY_KILL_SEED", "0")) or random.SystemRandom().getrandbits(32)
+CASES = list(
+    itertools.product(("sync", "interval", "os"), ("mmap", "pwrite"), ("single", "batch")),
+)
+ROUNDS_A_STORE = 8
+
+
+class Writers:
+    """The process that forks writers; one at a time."""
+
+    def __enter__(self) -> Self:
+        # A thread pool of NumPy's must not be there to be forked.
+        environ = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("kill_writer.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environ,
+            text=True,
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.__exit__(kind, error, trace)
+
+    def run_and_kill(self, job: Job, seconds: float, *, in_opening: bool) -> int:
+        """Let a writer work for a while, kill it, and return the last operation it reported."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(json.dumps(asdict(job)) + "\n")
+        stdin.flush()
+        pid = int(stdout.readline().removeprefix("pid "))
+        if not in_opening:
+            assert stdout.readline() == "open\n"
+        time.sleep(seconds)
+        os.kill(pid, signal.SIGKILL)
+        last = job.first - 1
+        while not (line := stdout.readline()).startswith("ended "):
+            assert line, "the process that forks writers ended"
+            assert not line.startswith("failed"), line
+            if line != "open\n":
+                number = int(line)
+                assert number == last + 1
+                last = number
+        assert line == f"ended {-signal.SIGKILL}\n"
+        return last
+
+
+def apply(model: dict[int, bytes], seed: int, number: int, style: Style) -> None:
+    for key, value in changes(seed, number, style):
+        if value is None:
+            model.pop(key, None)
+        else:
+            model[key] = value
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize(("durability", "write_mode", "style"), CASES)
+def test_a_killed_writer_loses_nothing_it_had_returned_from(
+    tmp_path: Path, durability: str, write_mode: str, style: Style
+) -> None:
+    case = CASES.index((durability, write_mode, style))
+    rounds = ROUNDS // len(CASES) + (case < ROUNDS % len(CASES))
+    seed = SEED * 100 + case
+    chance = random.Random(seed)
+    commits = 0
+    with Writers() as writers:
+        for first_round in range(0, rounds, ROUNDS_A_STORE):
+            path = tmp_path / f"store-{first_round}"
+            model: dict[int, bytes] = {}
+            done = 0
+            for round_number in range(first_round, min(first_round + ROUNDS_A_STORE, rounds)):
+                options = {
+                    "durability": durability,
+                    "write_mode": write_mode,
+                    "sync_interval_ms": chance.choice((1, 5, 50)),
+                    "segment_bytes": chance.choice((16 << 10, 64 << 10, 1 << 20)),
+                }
+                in_opening = chance.random() < 0.15
+                seconds = chance.uniform(0, 0.004) if in_opening else min(chance.expovariate(50), 0.1)
+                job = Job(str(path), seed, done, style, options)
+                last = writers.run_and_kill(job, seconds, in_opening=in_opening)
+                where = f"ALEXPY_KILL_SEED={SEED}, round {round_number} ({job})"
+                done = check(path, model, job, last, where)
+                commits += last + 1 - job.first
+    print(f"{durability} {write_mode} {style}: {rounds} kills, {commits:,} reported commits, none lost")
+
+
+def check(path: Path, model: dict[int, bytes], job: Job, last: int, where: str) -> int:
+    """Bring the model to what the store must be, compare, and return the next operation's number."""
+    for number in range(job.first, last + 1):
+        apply(model, job.seed, number, job.style)
+    if job.first == 0 and last < 0 and not any(path.glob("*")):
+        return 0
+    # Read-only first: the next writer must find what the kill left, not what a clean close made of it.
+    try:
+        store = alexpy.open(path, read_only=True)
+    except (FileNotFoundError, alexpy.FormatError):
+        # The kill fell into the making of the store, before anything could be in it.
+        assert not model, where
+        assert last < 0, where
+        with alexpy.open(path) as made:
+            assert len(made) == 0, where
+        return 0
+    with store:
+        found = dict(store.items())
+        assert len(store) == len(found), where
+    if found == model:
+        return last + 1
+    apply(model, job.seed, last + 1, job.style)
+    wrong = {key for key in found.keys() | model.keys() if found.get(key) != model.get(key)}
+    shown = [(key, found.get(key, b"")[:40], model.get(key, b"")[:40]) for key in sorted(wrong)[:3]]
+    assert not wrong, f"{where}: reported {last}; {len(wrong)} keys differ: (key, found, expected) {shown}"
+    return last + 2
+
+
+@pytest.mark.parametrize("durability", ["sync", "interval"])
+def test_a_killed_load_keeps_every_committed_row(tmp_path: Path, durability: str) -> None:
+    chance = random.Random()
+    file = tmp_path / "rows.csv"
+    count, batch = 200_000, 1000
+    file.write_bytes(b"id,v\n" + b"".join(b"%d,%d\n" % (key, key * key) for key in range(count)))
+    for number in range(3):
+        path = tmp_path / f"store-{number}"
+        arguments = ["load", path, file, "--key", "id", "--value", "v", "--json", "--batch-rows", batch]
+        after = chance.randrange(1, 60)
+        committed = 0
+        with subprocess.Popen(
+            command(*arguments, "--durability", durability), stdout=subprocess.PIPE
+        ) as load:
+            assert load.stdout is not None
+            for line in load.stdout:
+                committed = json.loads(line)["committed"]
+                after -= 1
+                if after == 0:
+                    time.sleep(chance.uniform(0, 0.01))
+                    load.kill()
+        assert load.returncode == -signal.SIGKILL
+        with alexpy.open(path) as store:
+            found = list(store.items())
+        assert len(found) in range(committed, count, batch)
+        assert found == [(key, b"%d" % (key * key)) for key in range(len(found))]
