@@ -47,12 +47,6 @@ impl Background {
         *self.signal.stop.lock() = true;
         self.signal.changed.notify_all();
     }
-
-    /// For a store that is going away: its last reference may be the thread's own.
-    pub(crate) fn stop_without_waiting(mut self) {
-        self.tell();
-        self.thread = None;
-    }
 }
 
 impl Drop for Background {

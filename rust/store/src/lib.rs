@@ -6,6 +6,7 @@
 
 mod background;
 mod batch;
+mod chain;
 mod commit;
 pub mod disk;
 mod error;
@@ -18,6 +19,7 @@ mod read;
 mod reader;
 mod record;
 mod recovery;
+mod replay;
 mod scan;
 mod segment;
 mod state;
@@ -31,6 +33,6 @@ pub use options::{
 };
 pub use query::Stats;
 pub use read::{Value, Values};
-pub use recovery::OpenProgress;
+pub use replay::OpenProgress;
 pub use scan::{Scan, ScanRange, ScanRun};
 pub use store::Store;

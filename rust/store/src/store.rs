@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 use crate::log::{Failure, Log, random_id};
 use crate::manifest::Manifest;
 use crate::options::{Durability, Options};
-use crate::recovery::{self, OpenProgress, Recovered};
+use crate::recovery::{self, Recovered};
+use crate::replay::OpenProgress;
 use crate::state::State;
 
 /// How often a read-only opening starts again when a writer changed the files under it.
@@ -26,6 +27,24 @@ const READER_ATTEMPTS: usize = 5;
 #[derive(Clone)]
 pub struct Store {
     pub(crate) shared: Arc<Shared>,
+    _guard: Arc<LastHandle>,
+}
+
+/// Gone with the last clone of the handle, while scans may still read what they share with it.
+struct LastHandle(Arc<Shared>);
+
+impl Drop for LastHandle {
+    /// A store that is dropped unclosed ends as if the process had been killed: every commit is in the
+    /// page cache. Only the lock is given up, once the thread that might still flush has ended.
+    fn drop(&mut self) {
+        if self.0.check_forked().is_err() {
+            // The thread and the lock are the parent's; the fork handler let go of our descriptor.
+            std::mem::forget(self.0.background.lock().take());
+            return;
+        }
+        drop(self.0.background.lock().take());
+        *self.0.lock.lock() = None;
+    }
 }
 
 /// What the handle, its scans and its background thread share.
@@ -200,7 +219,8 @@ impl Store {
             background: Mutex::new(None),
             lock: Mutex::new(lock),
         };
-        Self { shared: Arc::new(shared) }
+        let shared = Arc::new(shared);
+        Self { _guard: Arc::new(LastHandle(Arc::clone(&shared))), shared }
     }
 
     /// Flushes, seals what was written and gives the lock back; waits for running calls. Further calls
@@ -417,16 +437,5 @@ impl Shared {
         self.durable_seq.store(log.end.last_seq, Ordering::Release);
         self.last_seq.store(log.end.last_seq, Ordering::Release);
         log.finish(&*self.disk).map_err(|failure| self.after(failure))
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // A store that is dropped unclosed ends as if the process had been killed: every commit is in
-        // the page cache. Only the lock goes, with its guard. In a forked child even that is not ours:
-        // the fork handler has pointed our descriptor elsewhere.
-        if let Some(background) = self.background.get_mut().take() {
-            background.stop_without_waiting();
-        }
     }
 }

@@ -112,14 +112,14 @@ fn a_missing_a_foreign_and_a_short_segment_are_detected_by_name() {
 fn either_manifest_copy_may_be_lost() {
     for name in ["MANIFEST-A", "MANIFEST-B"] {
         let (disk, expected) = closed_store();
-        disk.corrupt(name, |bytes| bytes.clear());
+        disk.corrupt(name, Vec::clear);
         let store = open(&disk, &Options { background: false, ..Options::default() }).expect("opens");
         assert_eq!(content(&store), expected);
         drop(store);
         // Opening made both whole again.
         let other = if name == "MANIFEST-A" { "MANIFEST-B" } else { "MANIFEST-A" };
         let disk = disk.restart(Loss::Everything);
-        disk.corrupt(other, |bytes| bytes.clear());
+        disk.corrupt(other, Vec::clear);
         assert_eq!(content(&open(&disk, &Options::default()).expect("opens")), expected);
     }
 }

@@ -76,3 +76,26 @@ fn impossible_options_are_refused() {
         assert!(matches!(open(dir.path(), &options), Err(Error::Invalid(_))));
     }
 }
+
+#[test]
+fn dropping_a_store_in_the_middle_of_a_flush_gives_the_lock_up_at_once() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let options = Options { sync_interval: std::time::Duration::from_millis(1), ..Options::default() };
+    for round in 0..50 {
+        let store = open(dir.path(), &options).expect("the lock is free");
+        let scan = store.scan(alex_store::ScanRange {
+            start: std::ops::Bound::Unbounded,
+            stop: std::ops::Bound::Unbounded,
+            reverse: false,
+            limit: None,
+        });
+        for key in 0..20 {
+            store.put(key, &vec![round; 20_000]).expect("writes");
+        }
+        drop(store);
+        let again = open(dir.path(), &options).expect("the lock is free while a scan lives on");
+        assert_eq!(again.len().expect("open"), 20);
+        let seen = scan.expect("scans").next_keys(5).expect("still readable").len();
+        assert_eq!(seen, if round == 0 { 0 } else { 5 }, "what was there when the scan was made");
+    }
+}

@@ -33,13 +33,13 @@ pub fn for_seeds(test: &str, share_percent: u64, one: impl Fn(u64)) {
     for seed in seeds(share_percent) {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| one(seed)));
         if let Err(panic) = outcome {
-            let text = panic
+            let message = panic
                 .downcast_ref::<String>()
                 .cloned()
                 .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
                 .unwrap_or_default();
             panic!(
-                "seed {seed} failed; replay it with: ALEXPY_SEED={seed} cargo test -p alex-store {test}\n{text}"
+                "seed {seed} failed; replay it with: ALEXPY_SEED={seed} cargo test -p alex-store {test}\n{message}"
             );
         }
     }

@@ -1,0 +1,274 @@
+//! Replay: reads the log in order, accepts the longest valid prefix and builds the index from it.
+//! Knows nothing of what happens to the rest. O(log bytes), in bounded memory but for open batches.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::chain::Chain;
+use crate::error::{Error, Result};
+use crate::header::{LogEnd, SEGMENT_HEADER_BYTES};
+use crate::manifest::Manifest;
+use crate::reader::{Next, SegmentReader};
+use crate::record::{BatchBegin, Kind, Record};
+use crate::segment::{Location, Segments};
+use crate::state::State;
+
+/// Progress of a replay, in bytes of log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenProgress {
+    /// Bytes replayed so far.
+    pub bytes_done: u64,
+    /// Bytes there are to replay, at most.
+    pub bytes_total: u64,
+}
+
+/// Puts are published to the index in runs of this many.
+const RUN: usize = 4096;
+/// Bytes between two calls of the progress callback.
+const PROGRESS_BYTES: u64 = 8 << 20;
+
+/// Where and why replay could not go on.
+pub(crate) struct Stop {
+    /// Position in the chain.
+    pub(crate) at: usize,
+    path: PathBuf,
+    /// The first byte that does not count.
+    pub(crate) offset: u64,
+    expected: String,
+    found: String,
+}
+
+impl Stop {
+    pub(crate) fn refusal(&self, last_seq: u64, confirmed: u64) -> Error {
+        Error::Corruption {
+            path: self.path.clone(),
+            offset: self.offset,
+            expected: format!(
+                "{}, since the device had confirmed everything up to sequence {confirmed} and only \
+                 {last_seq} is whole",
+                self.expected
+            ),
+            found: self.found.clone(),
+        }
+    }
+}
+
+/// A batch whose commit was not reached yet.
+struct OpenBatch {
+    begin_offset: u64,
+    end_offset: u64,
+    records: u64,
+    ops: Vec<Change>,
+}
+
+/// One change of the index, as replayed.
+#[derive(Clone, Copy)]
+enum Change {
+    Put { key: i64, location: Location, size: u64 },
+    Delete { key: i64 },
+    DeleteRange { first: i64, last: i64 },
+}
+
+impl Change {
+    /// What a record changes; `None` for those that change nothing, or whose value is no key.
+    fn of(record: &Record<'_>, location: Location) -> Option<Self> {
+        let key = record.key;
+        match record.kind {
+            Kind::Put | Kind::BatchPut => Some(Self::Put { key, location, size: record.size() }),
+            Kind::Tombstone | Kind::BatchTombstone => Some(Self::Delete { key }),
+            Kind::RangeTombstone | Kind::BatchRangeTombstone => {
+                Some(Self::DeleteRange { first: key, last: record.last_key()? })
+            }
+            Kind::BatchBegin | Kind::BatchCommit | Kind::Mark | Kind::Footer => None,
+        }
+    }
+}
+
+/// Reads the log in order and builds the index.
+pub(crate) struct Replay<'c> {
+    chain: &'c Chain,
+    pub(crate) state: State,
+    /// The end of what is accepted.
+    pub(crate) reached: LogEnd,
+    /// The highest that anything accepted names.
+    pub(crate) watermark: u64,
+    pub(crate) stop: Option<Stop>,
+    keys: Vec<i64>,
+    locations: Vec<u64>,
+    dead: Vec<Location>,
+}
+
+impl<'c> Replay<'c> {
+    pub(crate) fn new(chain: &'c Chain, manifest: &Manifest) -> Self {
+        let mut segments = Segments::default();
+        for segment in &chain.segments {
+            segments.push(Arc::clone(segment));
+        }
+        Self {
+            chain,
+            state: State { segments: Arc::new(segments), ..State::default() },
+            reached: LogEnd::default(),
+            watermark: manifest.watermark,
+            stop: None,
+            keys: Vec::with_capacity(RUN),
+            locations: Vec::with_capacity(RUN),
+            dead: Vec::new(),
+        }
+    }
+
+    /// Replays the whole chain, or up to the first place without a valid record.
+    pub(crate) fn run(&mut self, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<()> {
+        let mut bytes_total = 0;
+        for (at, segment) in self.chain.segments.iter().enumerate() {
+            bytes_total += match self.chain.known_end(at) {
+                Some(end) => end.offset,
+                None => segment.header.capacity,
+            };
+        }
+        let mut bytes_done = 0;
+        for at in 0..self.chain.segments.len() {
+            let mut report =
+                |offset: u64| progress(OpenProgress { bytes_done: bytes_done + offset, bytes_total });
+            self.segment(at, &mut report)?;
+            self.publish();
+            if self.stop.is_some() {
+                break;
+            }
+            bytes_done += self.reached.offset;
+        }
+        Ok(())
+    }
+
+    /// Replays one segment up to its known end, or as far as its records are valid.
+    fn segment(&mut self, at: usize, report: &mut dyn FnMut(u64) -> bool) -> Result<()> {
+        let segment = Arc::clone(&self.chain.segments[at]);
+        let known_end = self.chain.known_end(at);
+        self.watermark = self.watermark.max(segment.header.watermark);
+        self.reached =
+            LogEnd { segment: segment.id(), offset: SEGMENT_HEADER_BYTES, last_seq: self.reached.last_seq };
+        let limit = known_end.map_or(u64::MAX, |end| end.offset);
+        let mut reader = SegmentReader::new(&segment, SEGMENT_HEADER_BYTES, limit);
+        let mut expected_seq = segment.header.base_seq;
+        let mut batch: Option<OpenBatch> = None;
+        let mut next_report = PROGRESS_BYTES;
+        let (bad_offset, found) = loop {
+            let (offset, record) = match reader.next()? {
+                Next::Record(offset, record) => (offset, record),
+                Next::End(offset, bad) => break (offset, bad.to_string()),
+            };
+            if record.seq != expected_seq {
+                break (offset, format!("sequence {} where {expected_seq} comes next", record.seq));
+            }
+            let end = offset + record.size();
+            if let Err(found) = self.accept(&mut batch, &record, offset, end, segment.id()) {
+                break (offset, found);
+            }
+            expected_seq += 1;
+            if batch.is_none() {
+                self.reached = LogEnd { offset: end, last_seq: record.seq, ..self.reached };
+            }
+            if end >= next_report {
+                next_report = end + PROGRESS_BYTES;
+                if !report(end) {
+                    return Err(Error::Interrupted);
+                }
+            }
+        };
+        segment.count_appended(self.reached.offset - SEGMENT_HEADER_BYTES);
+        let whole = known_end.is_some_and(|end| end == self.reached);
+        if !whole {
+            // In the segment that was being written this is the normal end. Whether anything is missing
+            // behind it is decided by the watermarks alone.
+            self.stop = Some(Stop {
+                at,
+                path: segment.path.clone(),
+                offset: self.reached.offset,
+                expected: format!("a whole record at offset {bad_offset}"),
+                found,
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes one record in; an error says what is wrong with it in its place.
+    fn accept(
+        &mut self,
+        batch: &mut Option<OpenBatch>,
+        record: &Record<'_>,
+        offset: u64,
+        end: u64,
+        segment: u32,
+    ) -> Result<(), String> {
+        let change = Change::of(record, Location::new(segment, offset));
+        match (record.kind, batch.as_mut()) {
+            (Kind::Put | Kind::Tombstone | Kind::RangeTombstone, None) => {
+                self.apply(change.ok_or("a range tombstone without its last key")?);
+            }
+            (Kind::Mark | Kind::Footer, None) => {
+                let named = record.number().ok_or("a mark without its watermark")?;
+                self.watermark = self.watermark.max(named);
+            }
+            (Kind::BatchBegin, None) => {
+                let BatchBegin { records, bytes } = record.batch().ok_or("a batch without its length")?;
+                *batch = Some(OpenBatch {
+                    begin_offset: offset,
+                    end_offset: offset.saturating_add(bytes.get()),
+                    records: records.get(),
+                    ops: Vec::new(),
+                });
+            }
+            (Kind::BatchPut | Kind::BatchTombstone | Kind::BatchRangeTombstone, Some(open)) => {
+                open.ops.push(change.ok_or("a range tombstone without its last key")?);
+            }
+            (Kind::BatchCommit, Some(open)) => {
+                let whole = record.number() == Some(open.records)
+                    && open.ops.len() as u64 == open.records
+                    && end == open.end_offset;
+                if !whole {
+                    return Err(format!("the end of another batch than began at {}", open.begin_offset));
+                }
+                for change in std::mem::take(&mut open.ops) {
+                    self.apply(change);
+                }
+                *batch = None;
+            }
+            (kind, open) => {
+                let place = if open.is_some() { "inside" } else { "outside" };
+                return Err(format!("{kind:?} {place} a batch"));
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Put { key, location, size } => {
+                self.keys.push(key);
+                self.locations.push(location.0);
+                if let Some(segment) = self.state.segments.get(location.segment()) {
+                    segment.count_live(size);
+                }
+                if self.keys.len() == RUN {
+                    self.publish();
+                }
+            }
+            Change::Delete { key } => {
+                self.publish();
+                self.dead.extend(self.state.delete(key));
+            }
+            Change::DeleteRange { first, last } => {
+                self.publish();
+                self.state.delete_range(first, last, &mut self.dead);
+            }
+        }
+    }
+
+    /// Brings the collected puts into the index.
+    fn publish(&mut self) {
+        self.state.put_many(&self.keys, &self.locations, &mut self.dead);
+        self.keys.clear();
+        self.locations.clear();
+        self.state.segments.count_dead(&self.dead);
+        self.dead.clear();
+    }
+}
