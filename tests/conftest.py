@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from command_line import CommandLine
-
 import alexpy
+from command_line import CommandLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import hypothesis.strategies as st
@@ -141,5 +142,5 @@ def test_slices_of_binary_arrays_come_out_as_lists_do(values: list[bytes], start
         spans = _convert.values(pa.array(values, kind)[start:stop])
         assert isinstance(spans, tuple)
         memory, ends = spans
-        read = [memory[begin:end].tobytes() for begin, end in zip(ends, ends[1:], strict=False)]
+        read = [memory[begin:end].tobytes() for begin, end in itertools.pairwise(ends)]
         assert read == values[start:stop]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 import pickle
 import signal
 import threading
@@ -16,6 +18,7 @@ from hypothesis import given
 import alexpy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -124,7 +127,7 @@ def test_the_last_operation_on_a_key_wins(store: alexpy.Store) -> None:
 
 
 def test_an_exception_in_the_block_drops_the_batch(store: alexpy.Store) -> None:
-    with pytest.raises(LookupError), store.batch() as batch:
+    with pytest.raises(LookupError), store.batch() as batch:  # noqa: PT012 - the block is what is tested
         batch.put(1, b"one")
         raise LookupError
     assert len(store) == 0
@@ -268,19 +271,37 @@ def test_other_threads_run_while_a_large_batch_is_written(store_path: Path) -> N
         assert sum(begun < tick < ended for tick in ticks) >= 3
 
 
-def test_an_interrupt_ends_the_conversion_of_endless_keys_and_writes_nothing(store: alexpy.Store) -> None:
-    # The iterable runs no Python code, so that only our own checks can see the signal.
-    import itertools  # noqa: PLC0415
+@pytest.fixture
+def alarm() -> Iterator[Callable[[float], None]]:
+    """Interrupt what runs so many seconds after the call, as Ctrl-C does."""
 
-    signal.signal(signal.SIGALRM, _interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds) and None
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_an_interrupt_ends_a_long_call_and_nothing_is_written(
+    store: alexpy.Store, alarm: Callable[[float], None]
+) -> None:
+    # Iterables that run no Python code: only our own look at pending signals can end these.
+    alarm(0.2)
     with pytest.raises(KeyboardInterrupt):
         store.delete_many(itertools.repeat(7))
-    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    alarm(0.2)
     with pytest.raises(KeyboardInterrupt):
-        sum(1 for _ in iter(lambda: store.get_many(range(200_000)), None))
+        store.put_many(range(10**12), itertools.repeat(b""))
     assert len(store) == 0
 
 
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+def test_an_interrupt_ends_a_scan_that_runs_no_python_code(
+    store: alexpy.Store, alarm: Callable[[float], None]
+) -> None:
+    store.put_many(range(100_000), [b""] * 100_000)
+    alarm(0.1)
+    with pytest.raises(KeyboardInterrupt):
+        collections.deque(itertools.chain.from_iterable(map(alexpy.Store.scan, itertools.repeat(store))), 0)
+    assert len(store) == 100_000

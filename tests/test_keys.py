@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import array
-import datetime
+import datetime as dt
 import decimal
 import fractions
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,7 @@ NO_KEYS: list[Any] = [
     1j,
     decimal.Decimal(1),
     fractions.Fraction(1),
-    datetime.date(2000, 1, 1),
+    dt.date(2000, 1, 1),
     np.datetime64("2000-01-01"),
 ]
 
@@ -169,7 +169,7 @@ EQUAL_KEYS: dict[str, Any] = {
     "iterator": lambda: iter([1, 5, 300]),
     "generator": lambda: (key for key in [1, 5, 300]),
     "dict": lambda: {1: "", 5: "", 300: ""},
-    "dict view": lambda: {1: "", 5: "", 300: ""}.keys(),
+    "dict view": {1: "", 5: "", 300: ""}.keys,
     "mixed list": lambda: [True, np.uint8(5), Indexable(300)],
     "int64": lambda: np.array([1, 5, 300]),
     "int16": lambda: np.array([1, 5, 300], dtype=np.int16),
@@ -315,7 +315,9 @@ def test_one_key_outside_int64_refuses_all(keys: list[int]) -> None:
 
 
 @given(
-    st.sampled_from(["i1", "u1", "<i2", ">i2", "<u2", ">u2", "<i4", ">i4", "<u4", ">u4", "<i8", ">i8", "<u8"]),
+    st.sampled_from(
+        ["i1", "u1", "<i2", ">i2", "<u2", ">u2", "<i4", ">i4", "<u4", ">u4", "<i8", ">i8", "<u8"]
+    ),
     st.lists(st.integers(0, 127)),
     st.integers(1, 3),
 )

@@ -135,7 +135,7 @@ def test_a_store_updates_from_itself_and_from_another(store: alexpy.Store, tmp_p
 
 
 def test_clear_removes_everything(store: alexpy.Store) -> None:
-    store.update({key: b"" for key in range(100)})
+    store.update(dict.fromkeys(range(100), b""))
     store.clear()
     assert len(store) == 0
     assert list(store) == []
@@ -177,8 +177,9 @@ def test_stores_are_equal_to_mappings_with_the_same_items(store: alexpy.Store, t
     assert store == {}
     assert store == store  # noqa: PLR0124 - equality to itself is the test
     store.update({1: b"a", 2: b"b"})
-    assert store == {2: b"b", 1: b"a"}
-    assert {1: b"a", 2: b"b"} == store
+    same = {2: b"b", 1: b"a"}
+    assert store == same
+    assert same == store
     assert store != {1: b"a"}
     assert store != {1: b"a", 2: b"c"}
     assert store != {1: b"a", 3: b"b"}
@@ -240,7 +241,7 @@ def test_path_read_only_and_config_are_what_was_asked_for(store_path: Path) -> N
 
 
 def test_stats_count_the_keys(store: alexpy.Store) -> None:
-    store.update({key: b"x" * 100 for key in range(50)})
+    store.update(dict.fromkeys(range(50), b"x" * 100))
     store[0] = b"y"
     stats = store.stats()
     assert isinstance(stats, alexpy.Stats)
@@ -301,7 +302,7 @@ def test_popitem_gives_no_item_to_two_threads(store: alexpy.Store) -> None:
     store.put_many(range(1000), [b""] * 1000)
     taken: list[int] = []
 
-    def take(last: bool) -> None:  # noqa: FBT001
+    def take(last: bool) -> None:
         while True:
             try:
                 taken.append(store.popitem(last=last)[0])
@@ -328,7 +329,7 @@ class StoreAgainstSortedDict(RuleBasedStateMachine):
         self.model: SortedDict = SortedDict()
 
     @initialize(small=st.booleans())
-    def open_first(self, small: bool) -> None:  # noqa: FBT001
+    def open_first(self, small: bool) -> None:
         # Small segments are filled by a few values, so that runs cross them.
         self.options: dict[str, Any] = {"segment_bytes": 4096 if small else 1 << 20, "background": False}
         self.path = _directories[-1] / f"store-{next(_numbers)}"
@@ -353,7 +354,7 @@ class StoreAgainstSortedDict(RuleBasedStateMachine):
         assert self.store.pop(key, None) == self.model.pop(key, None)
 
     @rule(last=st.booleans())
-    def popitem(self, last: bool) -> None:  # noqa: FBT001
+    def popitem(self, last: bool) -> None:
         if self.model:
             assert self.store.popitem(last) == self.model.popitem(-1 if last else 0)
 
@@ -381,7 +382,7 @@ class StoreAgainstSortedDict(RuleBasedStateMachine):
             del self.model[key]
 
     @rule(operations=st.lists(st.tuples(keys, st.none() | values), max_size=20), drop=st.booleans())
-    def batch(self, operations: list[tuple[int, bytes | None]], drop: bool) -> None:  # noqa: FBT001
+    def batch(self, operations: list[tuple[int, bytes | None]], drop: bool) -> None:
         batch = self.store.batch()
         for key, value in operations:
             if value is None:
@@ -404,7 +405,7 @@ class StoreAgainstSortedDict(RuleBasedStateMachine):
         self.model.clear()
 
     @rule(start=st.none() | keys, stop=st.none() | keys, reverse=st.booleans(), both=st.booleans())
-    def scan(self, start: int | None, stop: int | None, reverse: bool, both: bool) -> None:  # noqa: FBT001
+    def scan(self, start: int | None, stop: int | None, reverse: bool, both: bool) -> None:
         expected: list[int] = []
         if start is None or stop is None or start < stop or (start == stop and both):
             expected = list(self.model.irange(start, stop, (both, both), reverse))

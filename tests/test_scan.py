@@ -58,7 +58,14 @@ def expected(
 bounds = st.none() | st.sampled_from(KEYS) | st.integers(-10, 110) | st.integers(-(2**70), 2**70)
 
 
-@given(bounds, bounds, st.booleans(), st.booleans(), st.booleans(), st.none() | st.integers(0, 9) | st.just(2**80))
+@given(
+    bounds,
+    bounds,
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.none() | st.integers(0, 9) | st.just(2**80),
+)
 @example(3, 3, True, True, False, None)
 @example(3, 3, True, False, False, None)
 @example(3, 3, False, True, False, None)
@@ -74,9 +81,9 @@ bounds = st.none() | st.sampled_from(KEYS) | st.integers(-10, 110) | st.integers
 def test_a_scan_yields_exactly_the_keys_inside_its_bounds(
     start: int | None,
     stop: int | None,
-    include_start: bool,  # noqa: FBT001
-    include_stop: bool,  # noqa: FBT001
-    reverse: bool,  # noqa: FBT001
+    include_start: bool,
+    include_stop: bool,
+    reverse: bool,
     limit: int | None,
 ) -> None:
     store = _filled[0]
@@ -127,12 +134,12 @@ def test_a_bound_or_limit_that_is_no_integer_is_a_type_error_that_names_it(
 
 def test_what_follows_the_bounds_is_keyword_only(filled: alexpy.Store) -> None:
     with pytest.raises(TypeError):
-        filled.scan(1, 2, True)  # type: ignore[misc]  # noqa: FBT003
+        filled.scan(1, 2, True)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("size", [0, 1, 31, 32, 33, 96, 97, 4096 * 3, 20_000])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_scans_of_any_length_are_whole(store: alexpy.Store, size: int, reverse: bool) -> None:  # noqa: FBT001
+def test_scans_of_any_length_are_whole(store: alexpy.Store, size: int, reverse: bool) -> None:
     store.put_many(range(size), [b"%d" % key for key in range(size)])
     order = list(range(size))[:: -1 if reverse else 1]
     assert list(store.scan_keys(reverse=reverse)) == order
@@ -230,4 +237,5 @@ def test_an_iterator_does_not_pickle(filled: alexpy.Store) -> None:
 def test_an_iterator_keeps_its_store_open(store_path: Path) -> None:
     with alexpy.open(store_path) as store:
         store.put_many(range(100), [b""] * 100)
-    assert len(list(alexpy.open(store_path, read_only=True).scan_keys(limit=50))) == 50
+    with pytest.warns(ResourceWarning, match="was not closed"):
+        assert len(list(alexpy.open(store_path, read_only=True).scan_keys(limit=50))) == 50

@@ -140,7 +140,7 @@ MANY: dict[str, tuple[Callable[[], Any], list[bytes]]] = {
     "tuple": (lambda: (b"a", b"bc"), [b"a", b"bc"]),
     "mixed": (lambda: [bytearray(b"a"), np.array([1], "u1")], [b"a", b"\1"]),
     "iterator": (lambda: iter([b"a", b"bc"]), [b"a", b"bc"]),
-    "dict values": (lambda: {1: b"a", 2: b"bc"}.values(), [b"a", b"bc"]),
+    "dict values": ({1: b"a", 2: b"bc"}.values, [b"a", b"bc"]),
     "object array": (lambda: np.array([b"a", bytearray(b"bc")], dtype=object), [b"a", b"bc"]),
     "ints": (lambda: np.array([1, 2], dtype="<u2"), [b"\1\0", b"\2\0"]),
     "rows": (lambda: np.array([[1, 2], [3, 4]], dtype="u1"), [b"\1\2", b"\3\4"]),

@@ -37,7 +37,7 @@ RANGE_KEYS = 100
 READ_ROUNDS = 3
 LOAD_ROUNDS = 3
 # SQLite's load takes far the most time; no further round begins after this.
-LOAD_SECONDS = 30.0
+LOAD_SECONDS = 25.0
 IN_LIST = 500
 # Of the row's name: how many times faster than SQLite alexpy is meant to be.
 TARGETS = {"load": 5, "single gets": 3, "batch gets": 10}
@@ -228,6 +228,9 @@ def compare(folder: Path, count: int, checks: Checks) -> Result:
             shutil.rmtree(path, ignore_errors=True)
             os.sync()
             seconds["load"][side.name].append(side.load(work, path))
+        last = ", ".join(f"{side.name} {seconds['load'][side.name][-1]:.2f} s" for side in sides)
+        print(f"  load {round_number + 1}: {last}", flush=True)
+    print("  comparing everything loaded, then reading ...", flush=True)
     _check_items(sides, work, checks)
     _time_reads(sides, work, seconds, checks)
     disk_bytes = {}

@@ -51,7 +51,7 @@ __version__: str = build_info()["version"]
 if build_info()["profile"] == "debug":
     _warnings.warn(
         "alexpy was built for debugging and is many times slower than a release build; "
-        "build it with `maturin develop --release` or `make wheel`",
+        "build it with `maturin develop --release` or install the wheel of `make wheel`",
         RuntimeWarning,
         stacklevel=2,
     )

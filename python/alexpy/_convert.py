@@ -11,10 +11,12 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _INT64_MAX = 2**63 - 1
 
@@ -133,15 +135,14 @@ def _int64(array: NDArray[Any], name: str) -> NDArray[np.int64] | None:
         return None
     if kind not in "iu":
         raise TypeError(
-            f"{name} must be integers, and this array of {array.dtype} holds {_NOT_INTEGERS.get(kind, 'none')}"
+            f"{name} must be integers, and this array of {array.dtype} holds "
+            f"{_NOT_INTEGERS.get(kind, 'something else')}"
         )
     if kind == "u" and array.dtype.itemsize == 8:  # noqa: PLR2004 - the one width that int64 does not hold
         above = array > _INT64_MAX
         if above.any():
             position = int(above.argmax())
-            raise OverflowError(
-                f"{name}[{position}] is {array[position]}, outside int64 (-2**63 to 2**63-1)"
-            )
+            raise OverflowError(f"{name}[{position}] is {array[position]}, outside int64 (-2**63 to 2**63-1)")
     return np.require(array, np.int64, ["C", "A"])
 
 
@@ -201,7 +202,7 @@ def _spans(array: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         width = np.int64
     else:
         raise TypeError(
-            f"values is an Arrow array of {array.type}; cast text to binary, and give numbers as a NumPy array"
+            f"values is an Arrow array of {array.type}; cast text to binary, give numbers as a NumPy array"
         )
     _, offsets, memory = array.buffers()
     if len(array) == 0 or offsets is None:
@@ -213,5 +214,5 @@ def _spans(array: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 def _refuse_nulls(array: Any, name: str) -> None:
     if array.null_count:
-        position = array.is_null().index(True).as_py()  # noqa: FBT003 - the value looked for
+        position = array.is_null().index(True).as_py()
         raise TypeError(f"{name}[{position}] is null; drop or fill nulls first")

@@ -56,8 +56,8 @@ class AlexIndex(_alexpy.AlexIndex):
 
     A `MutableMapping[int, int]`. `AlexIndex(keys, values)` loads many at once, in any order, the last
     duplicate winning; without `values`, each key's value is its position. Keys and values are what
-    `operator.index` takes, within int64. Iteration is in key order, over the index as it was when the iterator
-    was made. All methods may be called from many threads. Pickles its data.
+    `operator.index` takes, within int64. Iteration is in key order, over the index as it was when the
+    iterator was made. All methods may be called from many threads. Pickles its data.
 
     In the examples `x` is an empty index.
 

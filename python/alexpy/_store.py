@@ -1,12 +1,13 @@
 """`Store`: the Python-shaped half of a store, on top of the native class.
 
-Calls that reach the engine are native methods (`_alexpy.Store`), so a subclass costs them nothing. Here are the
-parts that Python code expects of a mapping, and `open`. No engine logic.
+Calls that reach the engine are native methods (`_alexpy.Store`), so a subclass costs them nothing. Here are
+the parts that Python code expects of a mapping, and `open`. No engine logic.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MutableMapping, ValuesView
 from dataclasses import dataclass
@@ -72,9 +73,9 @@ class Store(_alexpy.Store):
     """A durable mapping of int64 keys to bytes, ordered by key, in a directory; `alexpy.open` makes them.
 
     A `MutableMapping[int, bytes]`: what a dict does, this does, and every write survives a kill of the
-    process. Keys are what `operator.index` takes, within int64; values are bytes or any other contiguous buffer
-    and come back as bytes. Iteration is in key order, over the store as it was when the iterator was made.
-    All methods may be called from many threads.
+    process. Keys are what `operator.index` takes, within int64; values are bytes or any other contiguous
+    buffer and come back as bytes. Iteration is in key order, over the store as it was when the iterator was
+    made. All methods may be called from many threads.
 
     In the examples `s` is an open, empty store.
 
@@ -116,7 +117,11 @@ class Store(_alexpy.Store):
         return default
 
     def update(
-        self, other: SupportsKeysAndGetItem[int, Buffer] | Iterable[tuple[int, Buffer]] = (), /, *, sync: bool = False
+        self,
+        other: SupportsKeysAndGetItem[int, Buffer] | Iterable[tuple[int, Buffer]] = (),
+        /,
+        *,
+        sync: bool = False,
     ) -> None:
         """Store every item of a mapping or of an iterable of (key, value), in one atomic batch.
 
@@ -212,7 +217,8 @@ class Store(_alexpy.Store):
 
     def __del__(self) -> None:
         """Close a store that was forgotten, and say so."""
-        if self.closed:
+        if self.closed or sys.is_finalizing():
+            # An exit without close() is as good as a kill: every returned write is safe.
             return
         try:
             warnings.warn(
@@ -309,7 +315,8 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
     """
     chosen = (Config() if config is None else config).with_options(options)
     return Store(
-        os.path.abspath(os.fsdecode(path)),
+        # Absolute, so that chdir() changes nothing; not resolved, so that messages show the path given.
+        os.path.abspath(os.fsdecode(path)),  # noqa: PTH100
         chosen,
         read_only=read_only,
         create=create,

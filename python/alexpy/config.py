@@ -10,15 +10,15 @@ import os
 import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Durability = Literal["sync", "interval", "os"]
-WriteMode = Literal["auto", "mmap", "pwrite"]
-ReadMode = Literal["mmap", "pread"]
-Recovery = Literal["strict", "point_in_time"]
+Durability: TypeAlias = Literal["sync", "interval", "os"]
+WriteMode: TypeAlias = Literal["auto", "mmap", "pwrite"]
+ReadMode: TypeAlias = Literal["mmap", "pread"]
+Recovery: TypeAlias = Literal["strict", "point_in_time"]
 
 _ENV_PREFIX = "ALEXPY_"
 # Variables with the prefix that are not fields: the SIMD backend belongs to the process, and the others say

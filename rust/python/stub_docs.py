@@ -4,6 +4,8 @@ The Rust sources hold the docstrings; the stub repeats them for editors. Run aft
 docstring has changed; tests/test_docstrings.py says when that is needed.
 """
 
+# ruff: noqa: INP001 - run as a program, not imported
+
 from __future__ import annotations
 
 import ast
@@ -11,8 +13,12 @@ import inspect
 import pathlib
 import sys
 import textwrap
+from typing import TYPE_CHECKING, Any
 
 import alexpy._alexpy as native
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 STUB = pathlib.Path(__file__).parents[2] / "python" / "alexpy" / "_alexpy.pyi"
 
@@ -29,7 +35,7 @@ def documented(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _nodes(module: ast.Module):
+def _nodes(module: ast.Module) -> Iterator[tuple[ast.ClassDef | ast.FunctionDef, Any]]:
     for node in module.body:
         if not isinstance(node, (ast.ClassDef, ast.FunctionDef)) or not hasattr(native, node.name):
             continue

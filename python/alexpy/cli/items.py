@@ -14,7 +14,9 @@ from . import output
 from .options import NEGATIVE_ARGUMENTS, NOT_FOUND, Stopped, config_from_env, key_argument, store_path
 
 
-@click.command("get", context_settings=NEGATIVE_ARGUMENTS)
+@click.command(
+    "get", short_help="Write the value of a key to standard output.", context_settings=NEGATIVE_ARGUMENTS
+)
 @store_path
 @key_argument
 def get(store: str, key: int) -> None:
@@ -27,7 +29,7 @@ def get(store: str, key: int) -> None:
     output.write(value + b"\n" if sys.stdout.isatty() else value)
 
 
-@click.command("put", context_settings=NEGATIVE_ARGUMENTS)
+@click.command("put", short_help="Store one value.", context_settings=NEGATIVE_ARGUMENTS)
 @store_path
 @key_argument
 @click.argument("value", required=False)
@@ -47,7 +49,7 @@ def put(store: str, key: int, value: str | None, file: Path | None) -> None:
         opened.flush()
 
 
-@click.command("delete", context_settings=NEGATIVE_ARGUMENTS)
+@click.command("delete", short_help="Remove one key.", context_settings=NEGATIVE_ARGUMENTS)
 @store_path
 @key_argument
 def delete(store: str, key: int) -> None:

@@ -83,7 +83,7 @@ class Batch:
     values: list[bytes]
 
 
-@click.command("load", help=_HELP)
+@click.command("load", short_help="Load the rows of a CSV, TSV or JSON lines file.", help=_HELP)
 @store_path
 @click.argument("file")
 @click.option("--key", required=True, metavar="COLUMN", help="The column that holds the key.")

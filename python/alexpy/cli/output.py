@@ -1,4 +1,4 @@
-"""Standard output: results as bytes, whatever the locale; a reader that went away is told from a full disk."""
+"""Standard output: results as bytes, whatever the locale; a reader gone away is told from a full disk."""
 
 from __future__ import annotations
 

@@ -16,12 +16,12 @@ import sys
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, Literal, NoReturn, cast, get_args
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, NoReturn, TypeAlias, cast, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Format = Literal["csv", "tsv", "jsonl"]
+Format: TypeAlias = Literal["csv", "tsv", "jsonl"]
 FORMATS: Final[tuple[str, ...]] = get_args(Format)
 MAX_LINE_BYTES: Final = 16 << 20
 

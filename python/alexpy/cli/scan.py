@@ -10,7 +10,7 @@ from . import output, text
 from .options import as_json, config_from_env, start_option, stop_option, store_path
 
 
-@click.command("scan")
+@click.command("scan", short_help="Show a range of items in key order.")
 @store_path
 @start_option
 @stop_option

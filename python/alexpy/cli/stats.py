@@ -12,7 +12,7 @@ from . import output, text
 from .options import as_json, config_from_env, store_path
 
 
-@click.command("stats")
+@click.command("stats", short_help="Show what a store holds and takes.")
 @store_path
 @as_json
 def stats(store: str, *, json: bool) -> None:

@@ -6,6 +6,8 @@
 //! wrong id can give wrong numbers or a panic, never undefined behaviour. Views cost `O(1)`,
 //! allocation `O(log extents)`.
 #![allow(unsafe_code)]
+// Nodes begin at multiples of 64 bytes, their arrays at multiples of 8: `place` and `leaf_parts`.
+#![allow(clippy::cast_ptr_alignment)]
 
 use std::mem::size_of;
 use std::ptr::NonNull;
@@ -81,6 +83,12 @@ const fn inner_bytes(fanout: usize) -> usize {
     UNIT + fanout * size_of::<u32>()
 }
 
+/// What a data node of `capacity` slots or a model node of `fanout` children takes; the other is zero.
+pub(crate) const fn node_bytes(capacity: usize, fanout: usize) -> usize {
+    let bytes = if capacity > 0 { leaf_bytes(capacity) } else { inner_bytes(fanout) };
+    bytes.next_multiple_of(UNIT)
+}
+
 const fn units_of(bytes: usize) -> u32 {
     bytes.div_ceil(UNIT) as u32
 }
@@ -95,7 +103,7 @@ impl Arena {
     pub(crate) fn allocate_leaf(&mut self, capacity: usize) -> u32 {
         debug_assert!(capacity.is_multiple_of(64) && capacity > 0);
         let id = self.allocate(units_of(leaf_bytes(capacity)));
-        let place = self.place(id, UNIT).cast::<LeafHeader>();
+        let place = self.place(id).0.cast::<LeafHeader>();
         // SAFETY: `place` is in bounds, 64-byte aligned, and exclusively ours through `&mut self`.
         unsafe { place.write(LeafHeader { capacity: capacity as u32, ..LeafHeader::default() }) };
         id
@@ -104,7 +112,7 @@ impl Arena {
     /// Allocates a model node of `fanout` children, all zero.
     pub(crate) fn allocate_inner(&mut self, fanout: usize) -> u32 {
         let id = self.allocate(units_of(inner_bytes(fanout)));
-        let place = self.place(id, UNIT).cast::<InnerHeader>();
+        let place = self.place(id).0.cast::<InnerHeader>();
         // SAFETY: `place` is in bounds, 64-byte aligned, and exclusively ours through `&mut self`.
         unsafe { place.write(InnerHeader { fanout: fanout as u32, ..InnerHeader::default() }) };
         self.inner_mut(id).children.fill(0);
@@ -123,25 +131,25 @@ impl Arena {
         self.release(id, units);
     }
 
-    /// The first byte of a node whose first `bytes` must lie inside its chunk.
-    #[inline]
-    fn place(&self, id: u32, bytes: usize) -> *mut u8 {
+    /// The first byte of a node, and how many bytes its chunk has from there: a header at least, because
+    /// offsets are whole units.
+    #[inline(always)]
+    fn place(&self, id: u32) -> (*mut u8, usize) {
         let offset = (id & (CHUNK_UNITS - 1)) as usize * UNIT;
-        assert!(offset + bytes <= CHUNK_BYTES, "an arena id points past its chunk");
         let chunk = self.chunks[(id >> CHUNK_SHIFT) as usize];
-        // SAFETY: `offset + bytes <= CHUNK_BYTES`, the size of the chunk's one allocation.
-        unsafe { chunk.as_ptr().add(offset) }
+        // SAFETY: `offset < CHUNK_BYTES`, the size of the chunk's one allocation.
+        (unsafe { chunk.as_ptr().add(offset) }, CHUNK_BYTES - offset)
     }
 
     /// The parts of a data node, the whole of it inside its chunk.
-    #[inline]
+    #[inline(always)]
     fn leaf_parts(&self, id: u32) -> (*mut LeafHeader, usize, *mut u64, *mut i64, *mut u64) {
-        let place = self.place(id, UNIT);
+        let (place, room) = self.place(id);
         // SAFETY: a header lies inside the chunk, aligned to 64 bytes, and any bits are a valid header.
         let capacity = unsafe { (*place.cast::<LeafHeader>()).capacity } as usize;
-        let place = self.place(id, leaf_bytes(capacity));
+        assert!(leaf_bytes(capacity) <= room, "a leaf reaches past its chunk");
         let keys = UNIT + bitmap_bytes(capacity);
-        // SAFETY: `place` was checked for `leaf_bytes(capacity)`, which ends after both arrays.
+        // SAFETY: `leaf_bytes(capacity)`, which ends after both arrays, was checked against the chunk.
         unsafe {
             (
                 place.cast(),
@@ -154,7 +162,7 @@ impl Arena {
     }
 
     /// A data node.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn leaf(&self, id: u32) -> Leaf<'_> {
         let (head, capacity, bits, keys, payloads) = self.leaf_parts(id);
         // SAFETY: the parts are disjoint, in bounds (`leaf_parts`), aligned to 8, initialised (chunks
@@ -170,7 +178,7 @@ impl Arena {
     }
 
     /// A data node, to change.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn leaf_mut(&mut self, id: u32) -> LeafMut<'_> {
         let (head, capacity, bits, keys, payloads) = self.leaf_parts(id);
         // SAFETY: as in `leaf`; the parts are disjoint, and `&mut self` makes this the only view.
@@ -190,23 +198,23 @@ impl Arena {
     }
 
     /// The address of a data node's header, for prefetching.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn address(&self, id: u32) -> *const u8 {
-        self.place(id, UNIT)
+        self.place(id).0
     }
 
-    #[inline]
+    #[inline(always)]
     fn inner_parts(&self, id: u32) -> (*mut InnerHeader, usize, *mut u32) {
-        let place = self.place(id, UNIT);
+        let (place, room) = self.place(id);
         // SAFETY: a header lies inside the chunk, aligned to 64 bytes, and any bits are a valid header.
         let fanout = unsafe { (*place.cast::<InnerHeader>()).fanout } as usize;
-        let place = self.place(id, inner_bytes(fanout));
-        // SAFETY: `place` was checked for `inner_bytes(fanout)`, which is past its header.
+        assert!(inner_bytes(fanout) <= room, "a model node reaches past its chunk");
+        // SAFETY: `inner_bytes(fanout)`, which is past the header, was checked against the chunk.
         unsafe { (place.cast(), fanout, place.add(UNIT).cast()) }
     }
 
     /// A model node.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn inner(&self, id: u32) -> Inner<'_> {
         let (head, fanout, children) = self.inner_parts(id);
         // SAFETY: header and array are disjoint, in bounds (`inner_parts`), aligned, initialised, and
@@ -218,9 +226,7 @@ impl Arena {
     pub(crate) fn inner_mut(&mut self, id: u32) -> InnerMut<'_> {
         let (head, fanout, children) = self.inner_parts(id);
         // SAFETY: as in `inner`; `&mut self` makes this the only view.
-        unsafe {
-            InnerMut { head: &mut *head, children: std::slice::from_raw_parts_mut(children, fanout) }
-        }
+        unsafe { InnerMut { head: &mut *head, children: std::slice::from_raw_parts_mut(children, fanout) } }
     }
 
     fn allocate(&mut self, units: u32) -> u32 {

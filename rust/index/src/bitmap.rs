@@ -94,8 +94,9 @@ mod tests {
     fn neighbours_and_counts_equal_a_slot_by_slot_walk() {
         let mut random = SmallRng::seed_from_u64(4);
         for _ in 0..200 {
-            let bits: Vec<u64> =
-                (0..4).map(|_| [0, !0, random.random::<u64>(), 1 << 63, 1][random.random_range(0..5)]).collect();
+            let bits: Vec<u64> = (0..4)
+                .map(|_| [0, !0, random.random::<u64>(), 1 << 63, 1][random.random_range(0..5)])
+                .collect();
             let on: Vec<bool> = (0..256).map(|at| is_set(&bits, at)).collect();
             for at in 0..=256 {
                 assert_eq!(next_set(&bits, at), (at..256).find(|&i| on[i]));

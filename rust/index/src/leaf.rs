@@ -31,17 +31,28 @@ pub(crate) struct Removal {
     pub(crate) sparse: bool,
 }
 
-impl<'a> Leaf<'a> {
+impl Leaf<'_> {
+    /// The slot that the model predicts for `key`.
+    #[inline(always)]
+    pub(crate) fn guess(&self, key: i64) -> usize {
+        self.head.model.predict(key).min(self.keys.len() - 1)
+    }
+
     /// Slots whose key is at most `key`, as far as the last entry.
     #[inline(always)]
     pub(crate) fn upper_bound<K: Kernel>(&self, key: i64) -> usize {
-        if self.head.model.is_plain() {
-            let (begin, end) = (self.head.begin as usize, self.head.end as usize);
-            return search::between::<K>(self.keys, begin, end, key).min(end);
-        }
-        let guess = self.head.model.predict(key).min(self.keys.len() - 1);
+        let guess = self.guess(key);
         search::prefetch_slot(self.payloads, guess);
-        search::upper_bound::<K>(self.keys, guess, key).min(self.head.end as usize)
+        self.upper_bound_from::<K>(key, guess)
+    }
+
+    #[inline(always)]
+    fn upper_bound_from<K: Kernel>(&self, key: i64, guess: usize) -> usize {
+        let end = self.head.end as usize;
+        if self.head.model.is_plain() {
+            return search::between::<K>(self.keys, self.head.begin as usize, end, key).min(end);
+        }
+        search::upper_bound::<K>(self.keys, guess, key).min(end)
     }
 
     /// Slots whose key is below `key`, as far as the last entry.
@@ -56,7 +67,15 @@ impl<'a> Leaf<'a> {
     /// The slot of the entry with this key.
     #[inline(always)]
     pub(crate) fn find<K: Kernel>(&self, key: i64) -> Option<usize> {
-        let slot = self.upper_bound::<K>(key).wrapping_sub(1);
+        let guess = self.guess(key);
+        search::prefetch_slot(self.payloads, guess);
+        self.find_from::<K>(key, guess)
+    }
+
+    /// `find`, the guess known.
+    #[inline(always)]
+    pub(crate) fn find_from<K: Kernel>(&self, key: i64, guess: usize) -> Option<usize> {
+        let slot = self.upper_bound_from::<K>(key, guess).wrapping_sub(1);
         (self.keys.get(slot) == Some(&key) && self.is_entry(slot)).then_some(slot)
     }
 
@@ -66,13 +85,10 @@ impl<'a> Leaf<'a> {
         slot >= self.head.begin as usize && (self.head.ghosts == 0 || bitmap::is_set(self.bits, slot))
     }
 
-    /// Asks for the lines that a search for `key` will read, and the payload's.
+    /// Asks for the lines that a search from `guess` will read, and the payload's.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, key: i64) {
-        let guess = self.head.model.predict(key).min(self.keys.len() - 1);
-        let start = (guess & !7).min(self.keys.len() - search::WINDOW);
-        search::prefetch_slot(self.keys, start);
-        search::prefetch_slot(self.keys, start + 8);
+    pub(crate) fn prefetch(&self, guess: usize) {
+        search::prefetch_slot(self.keys, guess);
         search::prefetch_slot(self.payloads, guess);
     }
 
@@ -111,7 +127,8 @@ impl LeafMut<'_> {
             }
             return self.occupy(slot, key, payload);
         }
-        if self.head.count >= u32::from(self.head.grow_at) || u32::from(self.head.debt) >= self.head.capacity {
+        if self.head.count >= u32::from(self.head.grow_at) || u32::from(self.head.debt) >= self.head.capacity
+        {
             return Insertion::NoRoom;
         }
         self.head.inserts = self.head.inserts.saturating_add(1);
@@ -124,7 +141,7 @@ impl LeafMut<'_> {
         if !bitmap::is_set(self.bits, above) {
             // `above < end`, and the slot below `end` is occupied, so there is a next entry.
             let next = bitmap::next_set(self.bits, above).unwrap_or(end);
-            let slot = self.guess(key, above, next - 1).min(above + REWRITE - 1);
+            let slot = self.place_for(key, above, next - 1).min(above + REWRITE - 1);
             self.keys[above..=slot].fill(key);
             return self.occupy(slot, key, payload);
         }
@@ -135,13 +152,14 @@ impl LeafMut<'_> {
         self.shift(above, key, payload)
     }
 
-    /// The model's slot for `key` inside a run of gaps; the middle of it in a plain leaf.
+    /// The slot for `key` inside a run of gaps: as near as it gets to the start of the predicted line;
+    /// the middle of it in a plain leaf.
     #[inline(always)]
-    fn guess(&self, key: i64, first: usize, last: usize) -> usize {
+    fn place_for(&self, key: i64, first: usize, last: usize) -> usize {
         if self.head.model.is_plain() {
             return first.midpoint(last);
         }
-        self.head.model.predict(key).clamp(first, last)
+        search::line_of(self.head.model.predict(key)).clamp(first, last)
     }
 
     #[inline(always)]
@@ -160,7 +178,7 @@ impl LeafMut<'_> {
             (self.head.begin as usize, self.head.end as usize, self.head.capacity as usize);
         self.head.tail_inserts = self.head.tail_inserts.saturating_add(1);
         if begin == end {
-            let slot = self.guess(key, 0, capacity - 1);
+            let slot = self.place_for(key, 0, capacity - 1);
             self.keys[..slot].fill(i64::MIN);
             self.keys[slot..].fill(i64::MAX);
             (self.head.begin, self.head.end) = (slot as u32, slot as u32 + 1);
@@ -174,7 +192,7 @@ impl LeafMut<'_> {
             return self.shift(end, key, payload);
         }
         let last = (end + STRIDE - 1).min(capacity - 1);
-        let slot = if self.head.model.is_plain() { end } else { self.guess(key, end, last) };
+        let slot = if self.head.model.is_plain() { end } else { self.place_for(key, end, last) };
         self.keys[end..slot].fill(key);
         self.head.end = slot as u32 + 1;
         self.occupy(slot, key, payload)
@@ -194,7 +212,7 @@ impl LeafMut<'_> {
         let slot = if self.head.model.is_plain() {
             begin - 1
         } else {
-            self.guess(key, begin.saturating_sub(STRIDE), begin - 1)
+            self.place_for(key, begin.saturating_sub(STRIDE), begin - 1)
         };
         let first = self.keys[begin];
         self.keys[slot + 1..begin].fill(first);

@@ -79,17 +79,17 @@ impl Line {
             return Self { origin: 0, slope: 0.0, intercept: 0.0 };
         };
         let count = (to - from).min(SAMPLES);
-        let (mut sum_x, mut sum_y, mut sum_xx, mut sum_xy) = (0.0, 0.0, 0.0, 0.0);
+        let (mut sum_x, mut sum_y, mut squares, mut products) = (0.0, 0.0, 0.0, 0.0);
         for rank in sample_ranks(from, to) {
             let (x, y) = (keys[rank].wrapping_sub(origin) as u64 as f64, rank as f64);
             sum_x += x;
             sum_y += y;
-            sum_xx += x * x;
-            sum_xy += x * y;
+            squares += x * x;
+            products += x * y;
         }
         let weight = count as f64;
-        let spread = sum_xx - sum_x * sum_x / weight;
-        let slope = if spread > 0.0 { (sum_xy - sum_x * sum_y / weight) / spread } else { 0.0 };
+        let spread = squares - sum_x * sum_x / weight;
+        let slope = if spread > 0.0 { (products - sum_x * sum_y / weight) / spread } else { 0.0 };
         Self { origin, slope, intercept: (sum_y - slope * sum_x) / weight }
     }
 
@@ -113,6 +113,7 @@ fn sample_ranks(from: usize, to: usize) -> impl Iterator<Item = usize> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::{Line, Model};
 

@@ -37,6 +37,9 @@ impl NodeId {
     }
 }
 
+/// Every key.
+pub(crate) const EVERYTHING: (i128, i128) = (i64::MIN as i128, i64::MAX as i128);
+
 /// Header of a data node: one cache line, followed by bitmap, keys and payloads.
 ///
 /// Slots below `begin` hold `i64::MIN`, slots from `end` on hold `i64::MAX`, none of them occupied:
@@ -113,10 +116,17 @@ impl InnerHeader {
         i128::from(self.base) + ((slot as i128) << self.shift)
     }
 
-    /// One below the nominal range: slot 0 is allowed twice its width, because a base is moved down by
-    /// whole slots only and may not pass `i64::MIN`.
+    /// The first key of the nominal range: the base, unless no whole slot fits below it any more; then
+    /// slot 0 takes what is left.
     pub(crate) fn nominal_first(&self) -> i128 {
-        self.slot_start(0) - (1 << self.shift)
+        let below = self.slot_start(0) - (1 << self.shift);
+        if below < i64::MIN.into() { i64::MIN.into() } else { self.base.into() }
+    }
+
+    /// The keys that slot `slot` stands for, of those in `bounds`.
+    pub(crate) fn slot_bounds(&self, slot: usize, bounds: (i128, i128)) -> (i128, i128) {
+        let first = if slot == 0 { self.nominal_first() } else { self.slot_start(slot) };
+        (first.max(bounds.0), (self.slot_start(slot + 1) - 1).min(bounds.1))
     }
 
     /// The last key of the nominal range.

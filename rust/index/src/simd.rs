@@ -55,7 +55,9 @@ impl Backend {
         match self {
             Self::Scalar => true,
             Self::Avx2 => avx2(),
-            Self::Avx512 => avx2() && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl"),
+            Self::Avx512 => {
+                avx2() && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl")
+            }
         }
     }
 
@@ -168,6 +170,7 @@ unsafe fn enter_avx512<O: Operation>(operation: O) -> O::Output {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::{Backend, active, available, select_by_name};
 

@@ -146,7 +146,9 @@ impl WriteBatch {
         let keys = keys::many(keys, keys::Role::Key)?;
         let keys = keys.as_slice();
         self.change_detached(py, |batch| {
-            keys.iter().for_each(|&key| batch.delete(key));
+            for &key in keys {
+                batch.delete(key);
+            }
             Ok(())
         })
     }
@@ -202,7 +204,7 @@ impl WriteBatch {
         if self.end(py) { Ok(()) } else { Err(ended(py)) }
     }
 
-    fn __enter__<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
         slf.get().change(slf.py(), |_| Ok(()))?;
         Ok(slf)
     }

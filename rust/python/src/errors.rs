@@ -7,11 +7,11 @@ use std::io;
 use std::path::Path;
 
 use alex_store::Error;
+use pyo3::PyErrArguments;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
-use pyo3::PyErrArguments;
 
 /// Linux errno values, for errors that the engine found out without the operating system.
 mod errno {
@@ -31,7 +31,7 @@ impl Class {
         Self { name, imported: PyOnceLock::new() }
     }
 
-    fn error(&self, py: Python<'_>, arguments: impl PyErrArguments + Send + Sync + 'static) -> PyErr {
+    fn error(&self, py: Python<'_>, arguments: impl PyErrArguments + 'static) -> PyErr {
         match self.imported.import(py, "alexpy.errors", self.name) {
             Ok(class) => PyErr::from_type(class.clone(), arguments),
             Err(failed) => failed,
@@ -97,10 +97,8 @@ pub(crate) fn to_exception(py: Python<'_>, error: &Error) -> PyErr {
         Error::NotADirectory { path } => {
             os_error(errno::ENOTDIR, "this is a file, and a store is a directory".to_owned(), path)
         }
-        Error::Corruption { path, offset, expected, found } => CORRUPTION.error(
-            py,
-            (message, path.as_os_str().to_owned(), *offset, expected.clone(), found.clone()),
-        ),
+        Error::Corruption { path, offset, expected, found } => CORRUPTION
+            .error(py, (message, path.as_os_str().to_owned(), *offset, expected.clone(), found.clone())),
         Error::Locked { path, pid } => LOCKED.error(py, (message, path.as_os_str().to_owned(), *pid)),
         Error::Format { .. } => FORMAT.error(py, (message,)),
         Error::ReadOnly { .. } => READ_ONLY.error(py, (message,)),

@@ -3,7 +3,6 @@
 //! Calls on one key try the lock while attached and detach only where they would wait; calls on many
 //! keys detach. Values are int64, kept as the bits of the index's u64 payloads.
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 use alex_index::Alex;
@@ -20,6 +19,12 @@ use crate::{bounds, values};
 
 /// Keys handled between two looks at pending signals, where the work can be split.
 const PIECE_KEYS: usize = 1 << 20;
+
+/// Room made for a range before its size is known.
+const FIRST_RANGE_KEYS: usize = 128;
+
+/// Arrays up to this length are copied into memory of NumPy's own.
+const SMALL_ARRAY_ITEMS: usize = 1024;
 
 /// An index and the iterators that read it.
 #[derive(Default)]
@@ -115,11 +120,24 @@ fn payloads(values: &Many<'_>) -> Vec<u64> {
     values.as_slice().iter().map(|&value| value as u64).collect()
 }
 
+/// How many different keys there are; O(n) where they ascend.
 fn distinct(keys: &[i64]) -> usize {
     if keys.is_sorted_by(|a, b| a < b) {
         return keys.len();
     }
-    keys.iter().collect::<HashSet<_>>().len()
+    let mut keys = keys.to_vec();
+    keys.sort_unstable();
+    keys.dedup();
+    keys.len()
+}
+
+/// A NumPy array of `items`: a large one takes over the memory, a small one is cheaper to copy.
+fn array<T: numpy::Element + Copy>(py: Python<'_>, items: Vec<T>) -> Bound<'_, PyArray1<T>> {
+    if items.len() <= SMALL_ARRAY_ITEMS {
+        PyArray1::from_slice(py, &items)
+    } else {
+        PyArray1::from_vec(py, items)
+    }
 }
 
 #[pymethods]
@@ -254,7 +272,12 @@ impl AlexIndex {
     ///
     /// >>> x.setdefault(1, 10), x.setdefault(1, 11)
     /// (10, 10)
-    fn setdefault(&self, py: Python<'_>, key: &Bound<'_, PyAny>, default: &Bound<'_, PyAny>) -> PyResult<i64> {
+    fn setdefault(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyAny>,
+        default: &Bound<'_, PyAny>,
+    ) -> PyResult<i64> {
         let key = one(key)?;
         let payload = one_value(default)? as u64;
         let value = self.change(py, |alex| {
@@ -289,14 +312,21 @@ impl AlexIndex {
     /// 2
     /// >>> list(x.items())
     /// [(1, 10), (3, 33)]
-    fn put_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>, values: &Bound<'_, PyAny>) -> PyResult<usize> {
+    fn put_many(
+        &self,
+        py: Python<'_>,
+        keys: &Bound<'_, PyAny>,
+        values: &Bound<'_, PyAny>,
+    ) -> PyResult<usize> {
         let keys = many(keys, Role::Key)?;
         let keys = keys.as_slice();
         let payloads = payloads(&many(values, Role::Value)?);
         values::check_count(keys.len(), payloads.len())?;
         Ok(py.detach(|| {
-            self.shared.change(|alex| alex.insert_many(keys, &payloads, |_, _| ()));
-            distinct(keys)
+            let mut replaced = 0;
+            self.shared.change(|alex| alex.insert_many(keys, &payloads, |_, _| replaced += 1));
+            // A duplicate replaces what the batch itself has put.
+            if replaced == 0 { keys.len() } else { distinct(keys) }
         }))
     }
 
@@ -327,7 +357,7 @@ impl AlexIndex {
                 return Err(PyKeyError::new_err(piece[position]));
             }
         }
-        Ok(PyArray1::from_vec(py, found))
+        Ok(array(py, found))
     }
 
     /// Which of many keys are there, as a bool array of the same length.
@@ -351,7 +381,7 @@ impl AlexIndex {
                 self.shared.read().alex().get_many(piece, |i, payload| found[i] = payload.is_some());
             });
         }
-        Ok(PyArray1::from_vec(py, found))
+        Ok(array(py, found))
     }
 
     /// Removes many keys; how many of them were there.
@@ -581,15 +611,17 @@ impl AlexIndex {
         start: Option<&Bound<'py, PyAny>>,
         stop: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>)> {
-        let (mut keys, mut payloads) = (Vec::new(), Vec::new());
+        let mut keys = Vec::with_capacity(FIRST_RANGE_KEYS);
+        let mut payloads = Vec::with_capacity(FIRST_RANGE_KEYS);
         if let Some((start, stop)) = bounds::range(start, stop, true, false)? {
             py.detach(|| {
                 let indexed = self.shared.read();
                 indexed.alex.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);
             });
         }
+        // The same allocation: both types have one layout.
         let values = payloads.into_iter().map(|payload| payload as i64).collect();
-        Ok((PyArray1::from_vec(py, keys), PyArray1::from_vec(py, values)))
+        Ok((array(py, keys), array(py, values)))
     }
 
     /// How many keys there are of `start <= key < stop`.

@@ -57,15 +57,15 @@ pub(crate) fn one_value(value: &Bound<'_, PyAny>) -> PyResult<i64> {
 /// The message of one refused integer. An exception of the object's own `__index__` passes as it is.
 #[cold]
 pub(crate) fn refuse_one(error: PyErr, object: &Bound<'_, PyAny>, role: Role) -> PyErr {
-    refuse(error, object, role, role.one().to_owned())
+    refuse(error, object, role, role.one())
 }
 
 #[cold]
 fn refuse_item(error: PyErr, object: &Bound<'_, PyAny>, role: Role, position: usize) -> PyErr {
-    refuse(error, object, role, format!("{}[{position}]", role.many()))
+    refuse(error, object, role, &format!("{}[{position}]", role.many()))
 }
 
-fn refuse(error: PyErr, object: &Bound<'_, PyAny>, role: Role, place: String) -> PyErr {
+fn refuse(error: PyErr, object: &Bound<'_, PyAny>, role: Role, place: &str) -> PyErr {
     let py = object.py();
     if error.is_instance_of::<PyOverflowError>(py) {
         return PyOverflowError::new_err(format!(

@@ -7,6 +7,8 @@
 //! Two rules hold everywhere. No thread waits for a lock or a device while it is attached to the
 //! interpreter: it tries first, and detaches if it would block. And no lock is held while Python
 //! code can run, which includes making any object that the garbage collector tracks.
+// Doc comments of Python classes and functions are their docstrings: read with help(), not as Markdown.
+#![allow(clippy::doc_markdown, clippy::doc_link_with_quotes)]
 
 mod batch;
 mod bounds;
@@ -19,6 +21,7 @@ mod scan;
 mod store;
 mod values;
 
+use alex_index::simd::{self, Backend};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -35,8 +38,8 @@ fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let info = PyDict::new(py);
     info.set_item("version", env!("CARGO_PKG_VERSION"))?;
     info.set_item("profile", if cfg!(debug_assertions) { "debug" } else { "release" })?;
-    info.set_item("simd", alex_index::simd::active().name())?;
-    let available: Vec<_> = alex_index::simd::available().into_iter().map(|b| b.name()).collect();
+    info.set_item("simd", simd::active().name())?;
+    let available: Vec<_> = simd::available().into_iter().map(Backend::name).collect();
     info.set_item("simd_available", available)?;
     Ok(info)
 }
@@ -47,7 +50,7 @@ fn choose_simd() -> PyResult<()> {
         Some(name) if !name.is_empty() => name.to_string_lossy().into_owned(),
         _ => "auto".to_owned(),
     };
-    alex_index::simd::select_by_name(&wanted)
+    simd::select_by_name(&wanted)
         .map(drop)
         .map_err(|error| PyRuntimeError::new_err(format!("ALEXPY_SIMD={wanted}: {error}")))
 }

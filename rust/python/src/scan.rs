@@ -54,7 +54,10 @@ struct State {
 
 /// Where further runs come from.
 enum Source {
-    Ready { scan: Scan, next_run_items: usize },
+    Ready {
+        scan: Scan,
+        next_run_items: usize,
+    },
     /// A thread is pulling a run, without the GIL and without this lock.
     Busy,
     /// A pull failed; the next step raises this.
@@ -110,12 +113,7 @@ impl StoreIterator {
                 Err(error) => State { run: Run::EMPTY, position: 0, source: Source::Failed(error) },
             })
         })?;
-        Ok(Self {
-            yields,
-            store: store.clone().unbind(),
-            state: Mutex::new(state),
-            pulled: Condvar::new(),
-        })
+        Ok(Self { yields, store: store.clone().unbind(), state: Mutex::new(state), pulled: Condvar::new() })
     }
 
     /// The next item of the run at hand. The lock is held while attached, but only over making ints

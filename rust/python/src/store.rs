@@ -20,8 +20,12 @@ use crate::errors::{OrRaise, detached, to_exception};
 use crate::scan::{StoreIterator, Yields};
 use crate::{bounds, buffers, keys, values};
 
-/// Keys looked up between two looks at pending signals.
-const PIECE_KEYS: usize = 1 << 16;
+/// Keys looked up between two looks at pending signals: few enough that the values checked by the engine
+/// are still near when they are copied, enough that the GIL is not fought over.
+const PIECE_KEYS: usize = 1 << 14;
+
+/// How many values ahead of the one being copied are asked for.
+const PREFETCH_AHEAD: usize = 8;
 
 /// The native half of `alexpy.Store`; `alexpy.open` makes them.
 #[pyclass(frozen, subclass, mapping, weakref, module = "alexpy._alexpy")]
@@ -82,7 +86,8 @@ impl Store {
     #[new]
     #[pyo3(signature = (path, config, *, read_only, create, durability, sync_interval_ms, segment_bytes,
                         write_mode, read_mode, verify_reads, background, recovery))]
-    #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
+    // PyO3 makes the path, and gives it away.
+    #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools, clippy::needless_pass_by_value)]
     fn new(
         py: Python<'_>,
         path: PathBuf,
@@ -130,7 +135,7 @@ impl Store {
         let mut signal = None;
         let opened = py.detach(|| {
             Engine::open(&path, &options, &mut |_| {
-                signal = Python::attach(|py| py.check_signals()).err();
+                signal = Python::attach(|py| py.check_signals().err());
                 signal.is_none()
             })
         });
@@ -154,7 +159,11 @@ impl Store {
     }
 
     fn __delitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        if self.remove(py, keys::one(key)?)? { Ok(()) } else { Err(PyKeyError::new_err(key.clone().unbind())) }
+        if self.remove(py, keys::one(key)?)? {
+            Ok(())
+        } else {
+            Err(PyKeyError::new_err(key.clone().unbind()))
+        }
     }
 
     fn __contains__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -166,7 +175,8 @@ impl Store {
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        self.engine.len().or_raise(py).map(|keys| keys as usize)
+        // Waits for a commit that is being published, so it is asked without the GIL.
+        detached(py, || self.engine.len()).map(|keys| keys as usize)
     }
 
     /// The value of `key` as bytes, or `default` where the key is not there.
@@ -394,6 +404,9 @@ impl Store {
             py.check_signals()?;
             let values = detached(py, || self.engine.get_many(piece))?;
             for i in 0..piece.len() {
+                if let Some(ahead) = values.get(i + PREFETCH_AHEAD) {
+                    buffers::prefetch(ahead);
+                }
                 if let Some(value) = values.get(i) {
                     list.set_item(start + i, PyBytes::new(py, value))?;
                 }

@@ -64,6 +64,7 @@ pub(crate) fn check_length(length: usize, place: &str) -> PyResult<()> {
 
 #[cold]
 fn copied<'py>(value: &Bound<'py, PyAny>, place: &str) -> PyResult<Bound<'py, PyBytes>> {
+    static RAW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     // numpy.str_ exports a buffer although it is a str.
     if value.is_instance_of::<PyString>() {
         return Err(not_bytes(value, place));
@@ -74,7 +75,6 @@ fn copied<'py>(value: &Bound<'py, PyAny>, place: &str) -> PyResult<Bound<'py, Py
         Err(error) => error,
     };
     // NumPy refuses to export dates as a buffer; their memory is a value like any other.
-    static RAW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let raw = RAW.import(value.py(), "alexpy._convert", "raw")?.call1((value,))?;
     let bytes = raw.cast_into::<PyBytes>().map_err(|_| error)?;
     check_length(bytes.as_bytes().len(), place)?;
@@ -100,21 +100,28 @@ fn not_bytes(value: &Bound<'_, PyAny>, place: &str) -> PyErr {
 pub(crate) enum Many<'py> {
     Items(Vec<PyBackedBytes>),
     /// `count` rows of `width` bytes.
-    Rows { data: PyReadonlyArray1<'py, u8>, width: usize, count: usize },
+    Rows {
+        data: PyReadonlyArray1<'py, u8>,
+        width: usize,
+        count: usize,
+    },
     /// Value `i` is `data[offsets[i]..offsets[i + 1]]`.
-    Spans { data: PyReadonlyArray1<'py, u8>, offsets: PyReadonlyArray1<'py, i64> },
+    Spans {
+        data: PyReadonlyArray1<'py, u8>,
+        offsets: PyReadonlyArray1<'py, i64>,
+    },
 }
 
 /// The values of a batch, whatever they come in. An iterator is read up to one item more than
 /// `count`, the number of keys.
 pub(crate) fn many<'py>(values: &Bound<'py, PyAny>, count: usize) -> PyResult<Many<'py>> {
+    static CONVERT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     if let Ok(list) = values.cast::<PyList>() {
         return collect(list.iter().map(Ok), list.len());
     }
     if let Ok(tuple) = values.cast::<PyTuple>() {
         return collect(tuple.iter().map(Ok), tuple.len());
     }
-    static CONVERT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let flat = CONVERT.import(values.py(), "alexpy._convert", "values")?.call1((values,))?;
     if flat.is_none() {
         return collect(values.try_iter()?.take(count.saturating_add(1)), count);

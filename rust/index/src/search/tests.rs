@@ -1,4 +1,5 @@
 //! The same properties over every kernel this processor runs, against plain counting.
+#![allow(clippy::unwrap_used)]
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};

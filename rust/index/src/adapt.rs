@@ -1,0 +1,300 @@
+//! Making room in a full leaf: expand and retrain it, or split it sideways or down.
+//!
+//! A leaf is rebuilt larger while it is below its maximum and a model fits it. Else, if it holds many
+//! keys outside its model node's range, the range is extended (`extend.rs`); else it is split between
+//! two of its slots; else the parent's entries are doubled until a split would balance; else the slot
+//! gets a nested model node. Each step works on one leaf and one array of entries: `O(leaf + fan-out)`.
+
+use std::ops::Range;
+
+use crate::bulk_load::{Chain, Entries, Plan, SPLIT_FILL, balance, settled_fill};
+use crate::node::{EVERYTHING, InnerHeader, NIL, NodeId, Trend};
+use crate::place::{ACCEPTABLE_STEPS, PACKED_FILL, slots_for};
+use crate::tree::Alex;
+
+/// Entries that a model node may have for each of its children, and in any case.
+const ENTRIES_PER_CHILD: usize = 16;
+const ENTRIES_FREE: usize = 1024;
+const MAX_FANOUT: usize = 1 << 16;
+
+/// Entries that a model node with this many children may grow to.
+pub(crate) fn fanout_limit(children: u32) -> usize {
+    (children as usize * ENTRIES_PER_CHILD).clamp(ENTRIES_FREE, MAX_FANOUT)
+}
+
+/// A leaf about to be replaced, and the way to it.
+pub(crate) struct Target {
+    /// Model nodes from the root, each with the slot taken.
+    pub(crate) path: Vec<(u32, usize)>,
+    pub(crate) leaf: u32,
+    pub(crate) trend: Trend,
+}
+
+impl Alex {
+    /// The leaf that owns `key`, with its path.
+    pub(crate) fn target(&self, key: i64) -> Target {
+        let mut path = Vec::with_capacity(8);
+        let mut node = self.root;
+        while !node.is_leaf() {
+            let inner = self.arena.inner(node.id());
+            let slot = inner.head.route(key);
+            path.push((node.id(), slot));
+            node = NodeId(inner.children[slot]);
+        }
+        Target { path, leaf: node.id(), trend: self.arena.leaf(node.id()).head.trend() }
+    }
+
+    /// Changes the tree so that the leaf that owns `key` comes closer to having room.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn make_room(&mut self, key: i64) {
+        let target = self.target(key);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.keys.clear();
+        scratch.payloads.clear();
+        self.arena.leaf(target.leaf).copy_out(&mut scratch.keys, &mut scratch.payloads);
+        self.version += 1;
+        let entries = Entries { keys: &scratch.keys, payloads: &scratch.payloads };
+        if !self.expand(&target, entries) && !self.extend(&target, entries) {
+            self.split(&target, entries);
+        }
+        self.scratch = scratch;
+    }
+
+    /// Rebuilds the leaf with more slots, if it may have more and a model fits it.
+    fn expand(&mut self, target: &Target, entries: Entries<'_>) -> bool {
+        let count = entries.len();
+        let (most, capacity) = match target.trend {
+            Trend::Anywhere => (0.72, slots_for(count, SPLIT_FILL)),
+            _ => (0.9, slots_for(count * 2, PACKED_FILL)),
+        };
+        if count > self.most_entries(most) {
+            return false;
+        }
+        let mut chain = Chain::new();
+        let (leaf, steps) = self.new_leaf(&mut chain, entries, capacity.min(self.max_slots), target.trend);
+        if steps > ACCEPTABLE_STEPS && count >= self.min_split() {
+            self.drop_leaf(&mut chain);
+            return false;
+        }
+        self.replace(target, &chain, &[NodeId::leaf(leaf)]);
+        true
+    }
+
+    /// Splits the leaf one way or another.
+    fn split(&mut self, target: &Target, entries: Entries<'_>) {
+        let fill = settled_fill(target.trend);
+        let Some(&(parent, slot)) = target.path.last() else {
+            let mut chain = Chain::new();
+            let root = self.new_node(&mut chain, entries, Plan::whole(fill));
+            self.replace(target, &chain, &[root]);
+            return;
+        };
+        let run = self.run_of(parent, slot);
+        let head = *self.arena.inner(parent).head;
+        if let Some((boundary, cut)) = choose(&head, entries.keys, &run, target.trend) {
+            self.split_sideways(target, entries, &run, boundary, cut);
+        } else if let Some(doublings) = self.useful_doublings(parent, entries.keys, target.trend) {
+            self.double(target, doublings);
+        } else {
+            self.split_down(target, entries, &run, &head, fill);
+        }
+    }
+
+    /// Two leaves, `run` cut at `boundary`. On a trend the side left behind is packed and the side that
+    /// grows starts with room.
+    fn split_sideways(
+        &mut self,
+        target: &Target,
+        entries: Entries<'_>,
+        run: &Range<usize>,
+        boundary: usize,
+        cut: usize,
+    ) {
+        let (left, right) = (entries.part(0..cut), entries.part(cut..entries.len()));
+        let fill = settled_fill(target.trend);
+        let growing = |part: Entries<'_>| slots_for(part.len(), PACKED_FILL).max(self.max_slots / 2);
+        let settled = |part: Entries<'_>| slots_for(part.len(), fill).min(self.max_slots);
+        let sizes = match target.trend {
+            Trend::Anywhere => [(settled(left), Trend::Anywhere), (settled(right), Trend::Anywhere)],
+            Trend::Ascending => [(settled(left), Trend::Anywhere), (growing(right), Trend::Ascending)],
+            Trend::Descending => [(growing(left), Trend::Descending), (settled(right), Trend::Anywhere)],
+        };
+        let mut chain = Chain::new();
+        let (left, _) = self.new_leaf(&mut chain, left, sizes[0].0, sizes[0].1);
+        let (right, _) = self.new_leaf(&mut chain, right, sizes[1].0, sizes[1].1);
+        let pieces: Vec<NodeId> =
+            run.clone().map(|slot| NodeId::leaf(if slot < boundary { left } else { right })).collect();
+        self.replace(target, &chain, &pieces);
+    }
+
+    /// One slot holds nearly everything: it gets a model node, and the slots around it a leaf each.
+    fn split_down(
+        &mut self,
+        target: &Target,
+        entries: Entries<'_>,
+        run: &Range<usize>,
+        head: &InnerHeader,
+        fill: f64,
+    ) {
+        let slot = head.route(entries.keys[entries.len() / 2]);
+        let low = entries.keys.partition_point(|&key| head.route(key) < slot);
+        let high = entries.keys.partition_point(|&key| head.route(key) <= slot);
+        let mut chain = Chain::new();
+        let mut pieces = Vec::with_capacity(run.len());
+        if run.start < slot {
+            let part = entries.part(0..low);
+            let leaf = self.new_leaf(&mut chain, part, slots_for(low, SPLIT_FILL), Trend::Anywhere).0;
+            pieces.resize(slot - run.start, NodeId::leaf(leaf));
+        }
+        let above = &target.path[..target.path.len().saturating_sub(1)];
+        let bounds = head.slot_bounds(slot, self.bounds(above));
+        let plan = Plan { bounds, below: head.shift, fill };
+        pieces.push(self.new_node(&mut chain, entries.part(low..high), plan));
+        if slot + 1 < run.end {
+            let part = entries.part(high..entries.len());
+            let leaf = self.new_leaf(&mut chain, part, slots_for(part.len(), SPLIT_FILL), Trend::Anywhere).0;
+            pieces.resize(run.len(), NodeId::leaf(leaf));
+        }
+        self.replace(target, &chain, &pieces);
+    }
+
+    /// How often the parent's entries must be doubled for a split of one slot to balance, if they may.
+    fn useful_doublings(&self, parent: u32, keys: &[i64], trend: Trend) -> Option<u32> {
+        let node = self.arena.inner(parent);
+        let limit = fanout_limit(node.head.children + 1);
+        if node.children.len() * 2 > limit {
+            return None;
+        }
+        // A model node owns exactly one slot, which is what bounds the depth: its parent keeps its shift.
+        if node.children.iter().any(|&child| !NodeId(child).is_leaf()) {
+            return None;
+        }
+        (1..=node.head.shift).take_while(|doublings| node.children.len() << doublings <= limit).find(
+            |doublings| {
+                let fanout = node.head.fanout << doublings;
+                let finer = InnerHeader { shift: node.head.shift - doublings, fanout, ..*node.head };
+                choose(&finer, keys, &(0..fanout as usize), trend).is_some()
+            },
+        )
+    }
+
+    /// Halves every slot of the leaf's parent `doublings` times.
+    fn double(&mut self, target: &Target, doublings: u32) {
+        let Some((&(parent, _), above)) = target.path.split_last() else { return };
+        let node = self.arena.inner(parent);
+        let head = InnerHeader {
+            shift: node.head.shift - doublings,
+            fanout: node.head.fanout << doublings,
+            ..*node.head
+        };
+        let times = 1 << doublings;
+        let children: Vec<u32> =
+            node.children.iter().flat_map(|&child| std::iter::repeat_n(child, times)).collect();
+        self.rewrite_inner(above, parent, head, &children);
+    }
+
+    /// Gives a model node a new header and new entries; its place changes, its parent follows.
+    pub(crate) fn rewrite_inner(
+        &mut self,
+        above: &[(u32, usize)],
+        old: u32,
+        head: InnerHeader,
+        children: &[u32],
+    ) -> u32 {
+        let id = self.arena.allocate_inner(children.len());
+        let node = self.arena.inner_mut(id);
+        *node.head = InnerHeader { fanout: children.len() as u32, ..head };
+        node.children.copy_from_slice(children);
+        self.arena.free_inner(old);
+        self.point(above, NodeId::inner(id));
+        id
+    }
+
+    /// Makes the one slot that `above` ends in (or the root) name `node`.
+    pub(crate) fn point(&mut self, above: &[(u32, usize)], node: NodeId) {
+        match above.last() {
+            Some(&(parent, slot)) => self.arena.inner_mut(parent).children[slot] = node.0,
+            None => self.root = node,
+        }
+    }
+
+    /// The keys that the end of a path stands for in every model node on it.
+    pub(crate) fn bounds(&self, path: &[(u32, usize)]) -> (i128, i128) {
+        path.iter()
+            .fold(EVERYTHING, |bounds, &(node, slot)| self.arena.inner(node).head.slot_bounds(slot, bounds))
+    }
+
+    /// The run of entries that name the same child as `slot`.
+    pub(crate) fn run_of(&self, inner: u32, slot: usize) -> Range<usize> {
+        let children = self.arena.inner(inner).children;
+        let same = |&&child: &&u32| child == children[slot];
+        let left = children[..slot].iter().rev().take_while(same).count();
+        let right = children[slot..].iter().take_while(same).count();
+        slot - left..slot + right
+    }
+
+    /// Puts new nodes in place of a leaf: one entry for each slot of its run, or one for all, and their
+    /// leaves into the leaf list.
+    pub(crate) fn replace(&mut self, target: &Target, chain: &Chain, pieces: &[NodeId]) {
+        match target.path.last() {
+            Some(&(parent, slot)) => {
+                let run = self.run_of(parent, slot);
+                let node = self.arena.inner_mut(parent);
+                if let [only] = pieces {
+                    node.children[run].fill(only.0);
+                } else {
+                    for (entry, piece) in node.children[run].iter_mut().zip(pieces) {
+                        *entry = piece.0;
+                    }
+                    node.head.children += pieces.chunk_by(|a, b| a == b).count() as u32 - 1;
+                }
+            }
+            None => self.root = pieces[0],
+        }
+        self.splice(target.leaf, chain);
+    }
+
+    /// Puts a chain of leaves where `old` is in the leaf list, and frees `old`.
+    pub(crate) fn splice(&mut self, old: u32, chain: &Chain) {
+        let (prev, next) = (self.arena.leaf(old).head.prev, self.arena.leaf(old).head.next);
+        self.arena.free_leaf(old);
+        self.link(prev, chain.first);
+        self.link(chain.last, next);
+    }
+
+    /// Makes two leaves neighbours; `NIL` is the end of the list.
+    pub(crate) fn link(&mut self, left: u32, right: u32) {
+        if left == NIL {
+            self.first_leaf = right;
+        } else {
+            self.arena.leaf_head_mut(left).next = right;
+        }
+        if right == NIL {
+            self.last_leaf = left;
+        } else {
+            self.arena.leaf_head_mut(right).prev = left;
+        }
+    }
+}
+
+/// Where to cut a run of slots: beside the growing end on a trend, else in the middle; `None` if no cut
+/// leaves at least an eighth (on a trend: a half behind) on each side.
+fn choose(head: &InnerHeader, keys: &[i64], run: &Range<usize>, trend: Trend) -> Option<(usize, usize)> {
+    let (first, last) = (*keys.first()?, *keys.last()?);
+    let below = |boundary: usize| keys.partition_point(|&key| head.route(key) < boundary);
+    let inside = |boundary: &usize| (run.start + 1..run.end).contains(boundary);
+    let half = keys.len() / 2;
+    let edge = match trend {
+        Trend::Anywhere => None,
+        Trend::Ascending => Some(head.route(last)).filter(inside).filter(|&at| below(at) >= half),
+        Trend::Descending => {
+            Some(head.route(first) + 1).filter(inside).filter(|&at| keys.len() - below(at) >= half)
+        }
+    };
+    if let Some(boundary) = edge {
+        return Some((boundary, below(boundary)));
+    }
+    let (boundary, cut) = balance(head, keys, run)?;
+    (cut.min(keys.len() - cut) >= (keys.len() / 8).max(1)).then_some((boundary, cut))
+}

@@ -1,0 +1,354 @@
+//! Building a subtree from ascending entries in one pass: the whole tree, or what replaces a full leaf.
+//!
+//! A model node gets about eight entries for each leaf it expects. Neighbouring slots share a leaf
+//! while it stays small; a slot too full for a leaf becomes a nested model node, tight around its own
+//! keys; a run of slots whose keys no model fits is halved. Child boundaries come from `route` alone.
+//!
+//! Depth: a nested node covers keys of one slot, at most 2^(shift + 1) wide (slot 0 where no whole slot fits above `i64::MIN`), with at least 16 slots, so
+//! its shift is smaller than its parent's; shifts lie in 0..=63, so no path has more than 64 model
+//! nodes. Keys outside the range that a node was asked to cover stay in its edge slots; there are never
+//! more of them than a fraction of one leaf (`clip` here, `extend.rs` later). `O(n)` time.
+
+use std::ops::Range;
+
+use crate::error::Unsorted;
+use crate::node::{EVERYTHING, InnerHeader, NIL, NodeId, Trend};
+use crate::place::{ACCEPTABLE_STEPS, PACKED_FILL, place, slots_for};
+use crate::simd::Level;
+use crate::tree::Alex;
+
+/// Entries per slot after a bulk load.
+pub(crate) const LOAD_FILL: f64 = 0.7;
+/// Entries per slot after an expansion or a split: room for 40 % more before the next one.
+pub(crate) const SPLIT_FILL: f64 = 0.6;
+/// Slots that a model node gets for each leaf it expects (rounded up to a power of two in all).
+const SLOTS_PER_LEAF: usize = 8;
+/// Smallest and largest fan-out of a new model node, as powers of two.
+const FANOUT_LOG: (u32, u32) = (4, 16);
+/// The smallest where most keys would share a slot: nesting is left after fewer model nodes.
+const SKEWED_LOG: u32 = 8;
+
+/// Ascending entries.
+#[derive(Clone, Copy)]
+pub(crate) struct Entries<'a> {
+    pub(crate) keys: &'a [i64],
+    pub(crate) payloads: &'a [u64],
+}
+
+impl Entries<'_> {
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(crate) fn part(&self, range: Range<usize>) -> Self {
+        Self { keys: &self.keys[range.clone()], payloads: &self.payloads[range] }
+    }
+}
+
+/// New leaves, linked to each other and not yet to the tree's.
+pub(crate) struct Chain {
+    pub(crate) first: u32,
+    pub(crate) last: u32,
+}
+
+impl Chain {
+    pub(crate) fn new() -> Self {
+        Self { first: NIL, last: NIL }
+    }
+}
+
+/// What a new model node must cover and how its leaves are filled.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan {
+    /// The keys that its slot stands for in every node above it. Keys outside all go to one edge slot,
+    /// at every depth: a node above can later move them out of one leaf.
+    pub(crate) bounds: (i128, i128),
+    /// The parent's shift: the node's is smaller. 64 at the root.
+    pub(crate) below: u32,
+    pub(crate) fill: f64,
+}
+
+impl Plan {
+    pub(crate) fn whole(fill: f64) -> Self {
+        Self { bounds: EVERYTHING, below: 64, fill }
+    }
+
+    /// The plan of a node nested in one slot of `head`, which has this plan.
+    fn nested(self, head: &InnerHeader, slot: usize) -> Self {
+        Self { bounds: head.slot_bounds(slot, self.bounds), below: head.shift, ..self }
+    }
+}
+
+/// A model node under construction: children by their first slot, ascending.
+struct Draft {
+    head: InnerHeader,
+    plan: Plan,
+    pieces: Vec<(usize, NodeId)>,
+}
+
+impl Alex {
+    /// An index of strictly ascending keys and their payloads, in one pass.
+    ///
+    /// # Panics
+    /// If the two slices differ in length.
+    pub fn from_sorted(keys: &[i64], payloads: &[u64]) -> Result<Self, Unsorted> {
+        assert_eq!(keys.len(), payloads.len(), "one payload for each key");
+        if !keys.is_sorted_by(|a, b| a < b) {
+            let at = keys.windows(2).position(|pair| pair[0] >= pair[1]).unwrap_or(0);
+            return Err(Unsorted { position: at + 1, previous: keys[at], key: keys[at + 1] });
+        }
+        let mut tree = Self::new();
+        tree.reload(keys, payloads);
+        Ok(tree)
+    }
+
+    /// An index of keys in any order; of equal keys the last one counts.
+    ///
+    /// # Panics
+    /// If the two slices differ in length.
+    pub fn from_unsorted(keys: &[i64], payloads: &[u64]) -> Self {
+        assert_eq!(keys.len(), payloads.len(), "one payload for each key");
+        let mut tree = Self::new();
+        let mut pairs: Vec<(i64, u64)> = keys.iter().copied().zip(payloads.iter().copied()).collect();
+        pairs.sort_by_key(|&(key, _)| key);
+        // Of equal neighbours the later one survives: its payload moves into the one that is kept.
+        pairs.dedup_by(|later, kept| {
+            let same = later.0 == kept.0;
+            if same {
+                kept.1 = later.1;
+            }
+            same
+        });
+        let (keys, payloads): (Vec<i64>, Vec<u64>) = pairs.into_iter().unzip();
+        tree.reload(&keys, &payloads);
+        tree
+    }
+
+    /// Replaces the contents, keeping backend and leaf size. Keys strictly ascending.
+    pub(crate) fn reload(&mut self, keys: &[i64], payloads: &[u64]) {
+        let (level, max_slots): (Level, usize) = (self.level, self.max_slots);
+        if !self.is_empty() {
+            *self = Self::empty(level, max_slots);
+        }
+        let old = self.root.id();
+        self.load(keys, payloads);
+        self.arena.free_leaf(old);
+    }
+
+    /// Builds root and leaf list from nothing. Keys strictly ascending.
+    pub(crate) fn load(&mut self, keys: &[i64], payloads: &[u64]) {
+        let entries = Entries { keys, payloads };
+        let mut chain = Chain::new();
+        self.root = self.leaf_or_node(&mut chain, entries, Plan::whole(LOAD_FILL));
+        (self.first_leaf, self.last_leaf) = (chain.first, chain.last);
+        self.len = keys.len();
+        self.version += 1;
+    }
+
+    /// The most entries of a leaf built with this fill.
+    pub(crate) fn most_entries(&self, fill: f64) -> usize {
+        (self.max_slots as f64 * fill) as usize
+    }
+
+    /// Leaves of at least this many entries are split when no model fits them.
+    pub(crate) fn min_split(&self) -> usize {
+        self.max_slots / 8
+    }
+
+    /// Builds a leaf at the end of `chain`; returns it and its search work (see `place`).
+    pub(crate) fn new_leaf(
+        &mut self,
+        chain: &mut Chain,
+        entries: Entries<'_>,
+        capacity: usize,
+        trend: Trend,
+    ) -> (u32, f64) {
+        let id = self.arena.allocate_leaf(capacity);
+        let mut leaf = self.arena.leaf_mut(id);
+        (leaf.head.prev, leaf.head.next) = (chain.last, NIL);
+        let steps = place(&mut leaf, entries.keys, entries.payloads, trend);
+        if chain.last == NIL {
+            chain.first = id;
+        } else {
+            self.arena.leaf_head_mut(chain.last).next = id;
+        }
+        chain.last = id;
+        (id, steps)
+    }
+
+    /// Takes the last leaf of `chain` back.
+    pub(crate) fn drop_leaf(&mut self, chain: &mut Chain) {
+        let id = chain.last;
+        chain.last = self.arena.leaf(id).head.prev;
+        if chain.last == NIL {
+            chain.first = NIL;
+        } else {
+            self.arena.leaf_head_mut(chain.last).next = NIL;
+        }
+        self.arena.free_leaf(id);
+    }
+
+    /// A leaf where one will do, else a model node with its children.
+    fn leaf_or_node(&mut self, chain: &mut Chain, entries: Entries<'_>, plan: Plan) -> NodeId {
+        if entries.len() <= self.most_entries(plan.fill) {
+            let (leaf, steps) =
+                self.new_leaf(chain, entries, slots_for(entries.len(), plan.fill), Trend::Anywhere);
+            if steps <= ACCEPTABLE_STEPS || entries.len() < self.min_split() {
+                return NodeId::leaf(leaf);
+            }
+            self.drop_leaf(chain);
+        }
+        self.new_node(chain, entries, plan)
+    }
+
+    /// A model node over `entries`; a single leaf if they turn out not to need one.
+    pub(crate) fn new_node(&mut self, chain: &mut Chain, entries: Entries<'_>, plan: Plan) -> NodeId {
+        let most = self.most_entries(plan.fill);
+        let target = (most * 3 / 4).min(entries.len() / 2 + 1);
+        let (first, last) = self.clip(entries.keys, plan);
+        if first >= last || plan.below == 0 {
+            let capacity = slots_for(entries.len(), plan.fill);
+            return NodeId::leaf(self.new_leaf(chain, entries, capacity, Trend::Anywhere).0);
+        }
+        let range = last.wrapping_sub(first) as u64;
+        let wanted = (entries.len().div_ceil(target) * SLOTS_PER_LEAF).next_power_of_two().ilog2();
+        let wanted = wanted.clamp(FANOUT_LOG.0, FANOUT_LOG.1);
+        let mut shift = (range.ilog2() + 1).saturating_sub(wanted);
+        let eighth = entries.len() / 8;
+        let slot_of = |at: usize| entries.keys[at].max(first).min(last).wrapping_sub(first) as u64 >> shift;
+        if slot_of(eighth) == slot_of(entries.len() - 1 - eighth) {
+            shift = (range.ilog2() + 1).saturating_sub(wanted.max(SKEWED_LOG));
+        }
+        debug_assert!(shift < plan.below, "a nested node is narrower than its parent's slot");
+        let fanout = (range >> shift) as u32 + 1;
+        let head = InnerHeader { base: first, fanout, shift, children: 0 };
+        let mut draft = Draft { head, plan, pieces: Vec::new() };
+        self.sweep(chain, entries, &mut draft, most, target);
+        self.finish(&draft)
+    }
+
+    /// Cuts the entries at slot boundaries and emits every run.
+    fn sweep(
+        &mut self,
+        chain: &mut Chain,
+        entries: Entries<'_>,
+        draft: &mut Draft,
+        most: usize,
+        target: usize,
+    ) {
+        let head = draft.head;
+        // The run being gathered: its first slot and first entry.
+        let (mut run_slot, mut run_entry, mut at) = (0, 0, 0);
+        while at < entries.len() {
+            let slot = head.route(entries.keys[at]);
+            let end = at + prefix(&entries.keys[at..], |key| head.route(key) == slot);
+            if end - at > most {
+                self.emit(chain, entries.part(run_entry..at), draft, run_slot..slot);
+                let nested = self.new_node(chain, entries.part(at..end), draft.plan.nested(&head, slot));
+                draft.pieces.push((slot, nested));
+                (run_slot, run_entry) = (slot + 1, end);
+            } else if end - run_entry > target && run_entry < at {
+                self.emit(chain, entries.part(run_entry..at), draft, run_slot..slot);
+                (run_slot, run_entry) = (slot, at);
+            }
+            at = end;
+        }
+        self.emit(chain, entries.part(run_entry..at), draft, run_slot..head.fanout as usize);
+    }
+
+    /// Makes the leaf of a run of slots, or several if no model fits its entries.
+    fn emit(&mut self, chain: &mut Chain, entries: Entries<'_>, draft: &mut Draft, slots: Range<usize>) {
+        let count = entries.len();
+        let open = draft.pieces.last().is_some_and(|&(_, piece)| piece.is_leaf());
+        if slots.is_empty() || (count == 0 && open) {
+            // Slots without entries belong to the leaf before them.
+            return;
+        }
+        let fill = draft.plan.fill;
+        let (leaf, steps) = self.new_leaf(chain, entries, slots_for(count, fill), Trend::Anywhere);
+        if steps <= ACCEPTABLE_STEPS || count < self.min_split() {
+            draft.pieces.push((slots.start, NodeId::leaf(leaf)));
+            return;
+        }
+        self.drop_leaf(chain);
+        let head = draft.head;
+        if let Some((boundary, cut)) = balance(&head, entries.keys, &slots)
+            && cut > 0
+            && cut < count
+        {
+            self.emit(chain, entries.part(0..cut), draft, slots.start..boundary);
+            self.emit(chain, entries.part(cut..count), draft, boundary..slots.end);
+            return;
+        }
+        // All entries share one slot: it gets a nested node, and the slots around it a leaf each.
+        let none = entries.part(0..0);
+        let slot = head.route(entries.keys[0]);
+        self.emit(chain, none, draft, slots.start..slot);
+        let nested = self.new_node(chain, entries, draft.plan.nested(&head, slot));
+        draft.pieces.push((slot, nested));
+        if !nested.is_leaf() {
+            self.emit(chain, none, draft, slot + 1..slots.end);
+        }
+    }
+
+    /// Writes a drafted model node, unless it has one child, which then takes its place.
+    fn finish(&mut self, draft: &Draft) -> NodeId {
+        if let [(_, only)] = draft.pieces[..] {
+            return only;
+        }
+        let fanout = draft.head.fanout as usize;
+        let id = self.arena.allocate_inner(fanout);
+        let node = self.arena.inner_mut(id);
+        *node.head = InnerHeader { children: draft.pieces.len() as u32, ..draft.head };
+        let ends = draft.pieces.iter().skip(1).map(|&(slot, _)| slot).chain([fanout]);
+        for (&(slot, piece), end) in draft.pieces.iter().zip(ends) {
+            node.children[slot..end].fill(piece.0);
+        }
+        NodeId::inner(id)
+    }
+
+    /// The key range that a node over these keys covers: the plan's, tightened to the keys, without a
+    /// few far outliers, which the edge slots take: they would leave everything else in one slot.
+    fn clip(&self, keys: &[i64], plan: Plan) -> (i64, i64) {
+        let (Some(&first), Some(&last)) = (keys.first(), keys.last()) else { return (0, 0) };
+        let (mut low, mut high) = (i128::from(first).max(plan.bounds.0), i128::from(last).min(plan.bounds.1));
+        let few = (keys.len() / 32).min(self.max_slots / 8);
+        let (inner_low, inner_high) = (i128::from(keys[few]), i128::from(keys[keys.len() - 1 - few]));
+        let core = (inner_high - inner_low).max(1);
+        if keys.len() >= 64 && inner_low - low > core * 8 {
+            let from = keys.partition_point(|&key| i128::from(key) < inner_low - core);
+            low = low.max(keys[from].into());
+        }
+        if keys.len() >= 64 && high - inner_high > core * 8 {
+            let to = keys.partition_point(|&key| i128::from(key) <= inner_high + core);
+            high = high.min(keys[to - 1].into());
+        }
+        // Both ends are keys or bounds of a slot clipped to keys: they fit an i64 where low <= high.
+        if low > high { (0, 0) } else { (low as i64, high as i64) }
+    }
+}
+
+/// The slot boundary inside `slots` that halves the keys best, and the entries below it.
+pub(crate) fn balance(head: &InnerHeader, keys: &[i64], slots: &Range<usize>) -> Option<(usize, usize)> {
+    let middle = head.route(*keys.get(keys.len() / 2)?);
+    [middle, middle + 1]
+        .into_iter()
+        .filter(|boundary| (slots.start + 1..slots.end).contains(boundary))
+        .map(|boundary| (boundary, keys.partition_point(|&key| head.route(key) < boundary)))
+        .min_by_key(|&(_, cut)| cut.abs_diff(keys.len() / 2))
+}
+
+/// How many leading keys satisfy a predicate that holds for a prefix, by galloping: `O(log result)`.
+fn prefix(keys: &[i64], holds: impl Fn(i64) -> bool) -> usize {
+    let mut bound = 1;
+    while bound < keys.len() && holds(keys[bound]) {
+        bound *= 2;
+    }
+    let low = bound / 2;
+    low + keys[low..keys.len().min(bound)].partition_point(|&key| holds(key))
+}
+
+/// Fill of leaves that a trend has left behind.
+pub(crate) fn settled_fill(trend: Trend) -> f64 {
+    if trend == Trend::Anywhere { SPLIT_FILL } else { PACKED_FILL }
+}

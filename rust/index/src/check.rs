@@ -1,0 +1,149 @@
+//! Every invariant of the tree, walked node by node and slot by slot.
+//!
+//! Model nodes: shift below the parent's (which bounds the depth), runs and counts of children, a model
+//! node in exactly one slot. Leaves: ends, order, gap rule, bitmap, counts, limits, and each key routed
+//! from the root to its own leaf. The list: the leaves of the tree, in order, both ways. The arena: no
+//! byte lost or counted twice. `O(slots + keys * height)`.
+
+use crate::arena::{Leaf, node_bytes};
+use crate::bitmap;
+use crate::error::CheckError;
+use crate::node::{NIL, NodeId};
+use crate::tree::Alex;
+
+/// What the walk has seen.
+#[derive(Default)]
+struct Walk {
+    leaves: Vec<u32>,
+    keys: usize,
+    last: Option<i64>,
+    bytes: usize,
+}
+
+macro_rules! require {
+    ($place:expr, $holds:expr, $($message:tt)*) => {
+        if !$holds {
+            return Err(CheckError { place: $place.to_string(), message: format!($($message)*) });
+        }
+    };
+}
+
+impl Alex {
+    /// Verifies every invariant; the error says what is broken and where.
+    pub fn check(&self) -> Result<(), CheckError> {
+        let mut walk = Walk::default();
+        self.check_node(self.root, 64, &mut walk)?;
+        self.check_list(&walk.leaves)?;
+        require!("the tree", walk.keys == self.len, "{} keys in the leaves, len is {}", walk.keys, self.len);
+        let live = self.arena.live_bytes();
+        require!("the arena", walk.bytes == live, "nodes take {} bytes, {live} are allocated", walk.bytes);
+        require!("the arena", self.arena.is_consistent(), "free and live units do not add up");
+        Ok(())
+    }
+
+    fn check_node(&self, node: NodeId, below: u32, walk: &mut Walk) -> Result<(), CheckError> {
+        if node.is_leaf() {
+            return self.check_leaf(node.id(), walk);
+        }
+        let inner = self.arena.inner(node.id());
+        let head = inner.head;
+        let place = format!("model node {}", node.id());
+        walk.bytes += node_bytes(0, inner.children.len());
+        require!(place, head.fanout >= 2, "fan-out {}", head.fanout);
+        require!(place, head.shift < below, "shift {} is not below {below}", head.shift);
+        let runs: Vec<&[u32]> = inner.children.chunk_by(|a, b| a == b).collect();
+        require!(
+            place,
+            runs.len() == head.children as usize,
+            "{} children, not {}",
+            runs.len(),
+            head.children
+        );
+        require!(place, runs.len() >= 2, "a single child");
+        for run in runs {
+            let child = NodeId(run[0]);
+            require!(place, child.is_leaf() || run.len() == 1, "a model node in {} slots", run.len());
+            self.check_node(child, head.shift, walk)?;
+        }
+        Ok(())
+    }
+
+    fn check_leaf(&self, id: u32, walk: &mut Walk) -> Result<(), CheckError> {
+        let leaf = self.arena.leaf(id);
+        let place = format!("leaf {id}");
+        let (head, capacity) = (leaf.head, leaf.keys.len());
+        let (begin, end, count) = (head.begin as usize, head.end as usize, head.count as usize);
+        walk.leaves.push(id);
+        walk.bytes += node_bytes(capacity, 0);
+        require!(place, capacity > 0 && capacity.is_multiple_of(64), "capacity {capacity}");
+        require!(place, begin <= end && end <= capacity, "ends {begin}..{end} of {capacity}");
+        let set = bitmap::count(leaf.bits, 0, capacity);
+        require!(place, set == count, "{set} slots occupied, count is {count}");
+        require!(
+            place,
+            bitmap::count(leaf.bits, begin, end) == count,
+            "occupied slots beyond {begin}..{end}"
+        );
+        require!(place, count <= usize::from(head.grow_at), "{count} keys, limit {}", head.grow_at);
+        require!(place, usize::from(head.grow_at) < capacity, "limit {} of {capacity}", head.grow_at);
+        require!(place, (count == 0) == (begin == end), "{count} keys in {begin}..{end}");
+        if count > 0 {
+            require!(place, bitmap::is_set(leaf.bits, begin), "no entry at begin {begin}");
+            require!(place, bitmap::is_set(leaf.bits, end - 1), "no entry before end {end}");
+        }
+        check_gaps(&leaf, &place)?;
+        for slot in (begin..end).filter(|&slot| bitmap::is_set(leaf.bits, slot)) {
+            let key = leaf.keys[slot];
+            require!(
+                place,
+                walk.last.is_none_or(|last| last < key),
+                "key {key} at slot {slot} is out of order"
+            );
+            require!(place, self.leaf_of(key) == id, "key {key} routes to leaf {}", self.leaf_of(key));
+            walk.last = Some(key);
+        }
+        walk.keys += count;
+        Ok(())
+    }
+
+    fn check_list(&self, leaves: &[u32]) -> Result<(), CheckError> {
+        let mut prev = NIL;
+        let mut id = self.first_leaf;
+        for &expected in leaves {
+            require!("the leaf list", id == expected, "leaf {id} where the tree has {expected}");
+            let head = self.arena.leaf(id).head;
+            require!(
+                "the leaf list",
+                head.prev == prev,
+                "leaf {id} names {} before it, not {prev}",
+                head.prev
+            );
+            (prev, id) = (id, head.next);
+        }
+        require!("the leaf list", id == NIL, "leaf {id} after the last");
+        require!("the leaf list", self.last_leaf == prev, "the last leaf is {prev}, not {}", self.last_leaf);
+        Ok(())
+    }
+}
+
+/// The unoccupied slots: `MIN` in front, `MAX` behind, in between the key of the next entry, or, in a
+/// leaf with ghosts, any key that keeps the slots sorted and lies above the entry on the left.
+fn check_gaps(leaf: &Leaf<'_>, place: &str) -> Result<(), CheckError> {
+    let (begin, end) = (leaf.head.begin as usize, leaf.head.end as usize);
+    for slot in 0..begin {
+        require!(place, leaf.keys[slot] == i64::MIN, "slot {slot} before the first entry holds a key");
+    }
+    for slot in end..leaf.keys.len() {
+        require!(place, leaf.keys[slot] == i64::MAX, "slot {slot} after the last entry holds a key");
+    }
+    for slot in begin..end.saturating_sub(1) {
+        let (key, next) = (leaf.keys[slot], leaf.keys[slot + 1]);
+        require!(place, key <= next, "slot {slot} holds {key}, the next one {next}");
+        if bitmap::is_set(leaf.bits, slot) {
+            require!(place, key < next, "entry {key} at slot {slot} is not the last of its run");
+        } else {
+            require!(place, key == next || leaf.head.ghosts != 0, "gap {slot} breaks the gap rule");
+        }
+    }
+    Ok(())
+}

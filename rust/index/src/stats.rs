@@ -1,0 +1,77 @@
+//! Figures about the shape of the tree: for people, tests and tuning. `O(slots)`.
+
+use crate::node::NodeId;
+use crate::tree::Alex;
+
+/// What [`Alex::stats`] found.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Keys.
+    pub keys: usize,
+    /// Nodes on the longest path: 1 for a tree that is one data node.
+    pub height: usize,
+    /// Data nodes.
+    pub leaves: usize,
+    /// Data nodes that no model fits, searched by halving.
+    pub plain_leaves: usize,
+    /// Model nodes.
+    pub inner_nodes: usize,
+    /// Slots of all data nodes.
+    pub slots: usize,
+    /// Keys for each slot.
+    pub fill: f64,
+    /// Bytes that the nodes take.
+    pub bytes: usize,
+    /// Child entries of all model nodes.
+    pub pointer_entries: usize,
+    /// Slots between prediction and key, on average over keys in data nodes with a model.
+    pub mean_error: f64,
+    /// The most slots between a prediction and its key.
+    pub max_error: usize,
+    /// Slots of the largest data node: the most that one insert can move.
+    pub largest_leaf: usize,
+    /// Nodes on the way to a key, on average.
+    pub mean_depth: f64,
+}
+
+impl Alex {
+    /// Figures about the shape of the tree; reads all of it.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats { keys: self.len, bytes: self.nbytes(), ..Stats::default() };
+        let (mut errors, mut modelled) = (0u64, 0usize);
+        let mut nodes = vec![(self.root, 1usize)];
+        let mut depths = 0usize;
+        while let Some((node, depth)) = nodes.pop() {
+            stats.height = stats.height.max(depth);
+            if node.is_leaf() {
+                let leaf = self.arena.leaf(node.id());
+                stats.leaves += 1;
+                stats.slots += leaf.keys.len();
+                stats.largest_leaf = stats.largest_leaf.max(leaf.keys.len());
+                depths += depth * leaf.head.count as usize;
+                if leaf.head.model.is_plain() {
+                    stats.plain_leaves += 1;
+                    continue;
+                }
+                modelled += leaf.head.count as usize;
+                let occupied = (0..leaf.keys.len()).filter(|&slot| crate::bitmap::is_set(leaf.bits, slot));
+                for slot in occupied {
+                    let guess = leaf.head.model.predict(leaf.keys[slot]).min(leaf.keys.len() - 1);
+                    errors += guess.abs_diff(slot) as u64;
+                    stats.max_error = stats.max_error.max(guess.abs_diff(slot));
+                }
+            } else {
+                let inner = self.arena.inner(node.id());
+                stats.inner_nodes += 1;
+                stats.pointer_entries += inner.children.len();
+                let children = inner.children.chunk_by(|a, b| a == b);
+                nodes.extend(children.map(|run| (NodeId(run[0]), depth + 1)));
+            }
+        }
+        stats.fill = stats.keys as f64 / stats.slots as f64;
+        stats.mean_error = errors as f64 / modelled.max(1) as f64;
+        stats.mean_depth = depths as f64 / stats.keys.max(1) as f64;
+        stats
+    }
+}

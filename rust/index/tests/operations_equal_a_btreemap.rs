@@ -1,0 +1,227 @@
+//! Long random sequences of operations do what `BTreeMap` does, at every SIMD backend, on every key
+//! distribution, with small leaves (which split and merge all the time) and with real ones.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use alex_index::Alex;
+use common::{ALL, Keys, assert_equal, assert_range, draw, trees};
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Insert(usize),
+    InsertMany(usize, usize),
+    Remove(usize),
+    RemoveMany(usize, usize),
+    ReplaceIf(usize, bool),
+    Read(usize),
+    Range(usize, usize, u8, usize),
+    Clear,
+}
+
+/// Positions index the pool of keys; runs go through it in its own order.
+fn step() -> impl Strategy<Value = Step> {
+    let at = 0..usize::MAX;
+    prop_oneof![
+        8 => at.clone().prop_map(Step::Insert),
+        8 => (at.clone(), 1usize..400).prop_map(|(at, run)| Step::InsertMany(at, run)),
+        4 => at.clone().prop_map(Step::Remove),
+        5 => (at.clone(), 1usize..400).prop_map(|(at, run)| Step::RemoveMany(at, run)),
+        2 => (at.clone(), any::<bool>()).prop_map(|(at, right)| Step::ReplaceIf(at, right)),
+        4 => at.clone().prop_map(Step::Read),
+        3 => (at.clone(), at.clone(), any::<u8>(), 0usize..200).prop_map(|(a, b, kind, limit)| Step::Range(a, b, kind, limit)),
+        1 => Just(Step::Clear),
+    ]
+}
+
+fn bound(key: i64, kind: u8) -> Bound<i64> {
+    match kind % 4 {
+        0 => Bound::Unbounded,
+        1 => Bound::Excluded(key),
+        _ => Bound::Included(key),
+    }
+}
+
+fn apply(tree: &mut Alex, oracle: &mut BTreeMap<i64, u64>, pool: &[i64], steps: &[Step]) {
+    let mut payload = 0;
+    for step in steps {
+        let key = |at: usize| pool[at % pool.len()];
+        let run =
+            |at: usize, run: usize| -> Vec<i64> { (0..run).map(|i| key(at % pool.len() + i)).collect() };
+        payload += 1;
+        let mut probe = None;
+        match *step {
+            Step::Insert(at) => {
+                probe = Some(key(at));
+                assert_eq!(tree.insert(key(at), payload), oracle.insert(key(at), payload));
+            }
+            Step::InsertMany(at, length) => {
+                let keys = run(at, length);
+                let payloads: Vec<u64> = (0..length as u64).map(|i| payload << 20 | i).collect();
+                let mut replaced = Vec::new();
+                tree.insert_many(&keys, &payloads, |i, old| replaced.push((i, old)));
+                let pairs = keys.iter().zip(&payloads).enumerate();
+                let expected: Vec<(usize, u64)> =
+                    pairs.filter_map(|(i, (&k, &p))| oracle.insert(k, p).map(|old| (i, old))).collect();
+                assert_eq!(replaced, expected);
+            }
+            Step::Remove(at) => {
+                probe = Some(key(at));
+                assert_eq!(tree.remove(key(at)), oracle.remove(&key(at)));
+            }
+            Step::RemoveMany(at, length) => {
+                let keys = run(at, length);
+                let mut removed = Vec::new();
+                tree.remove_many(&keys, |i, old| removed.push((i, old)));
+                let expected: Vec<(usize, u64)> = keys
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(i, k)| oracle.remove(k).map(|old| (i, old)))
+                    .collect();
+                assert_eq!(removed, expected);
+            }
+            Step::ReplaceIf(at, right) => {
+                let present = oracle.get(&key(at)).copied();
+                let expected = present.unwrap_or(0) ^ u64::from(!right);
+                let replaced = tree.replace_if(key(at), expected, payload);
+                assert_eq!(replaced, present == Some(expected));
+                if replaced {
+                    oracle.insert(key(at), payload);
+                }
+            }
+            Step::Read(at) => {
+                let keys = run(at, 100);
+                let mut found = Vec::new();
+                tree.get_many(&keys, |i, payload| found.push((i, payload)));
+                assert!(found.into_iter().eq(keys.iter().map(|k| oracle.get(k).copied()).enumerate()));
+                probe = Some(key(at));
+            }
+            Step::Range(a, b, kind, limit) => {
+                assert_range(tree, oracle, bound(key(a), kind), bound(key(b), kind / 4), limit);
+            }
+            Step::Clear => {
+                tree.clear();
+                oracle.clear();
+            }
+        }
+        tree.check().unwrap();
+        if let Some(probe) = probe {
+            assert_eq!(tree.floor(probe), oracle.range(..=probe).next_back().map(|(&k, &v)| (k, v)));
+            assert_eq!(
+                tree.higher(probe),
+                oracle
+                    .range(probe + i64::from(probe < i64::MAX)..)
+                    .next()
+                    .map(|(&k, &v)| (k, v))
+                    .filter(|&(k, _)| k > probe)
+            );
+        }
+    }
+}
+
+fn run(kind: Keys, seed: u64, steps: &[Step], max_leaf_slots: Option<usize>, pool: usize) {
+    let pool = draw(kind, pool, seed);
+    for mut tree in trees(max_leaf_slots) {
+        let mut oracle = BTreeMap::new();
+        apply(&mut tree, &mut oracle, &pool, steps);
+        assert_equal(&tree, &oracle, &pool[..pool.len().min(50)]);
+    }
+}
+
+/// Sequences for each distribution and leaf size; `PROPTEST_CASES` asks for more.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(24)
+}
+
+macro_rules! distributions {
+    ($($name:ident: $kind:expr;)*) => {$(
+        mod $name {
+            use super::*;
+
+            proptest! {
+                #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+                #[test]
+                fn small_leaves(seed: u64, steps in proptest::collection::vec(step(), 1..120)) {
+                    run($kind, seed, &steps, Some(128), 3_000);
+                }
+
+                #[test]
+                fn middle_leaves(seed: u64, steps in proptest::collection::vec(step(), 1..120)) {
+                    run($kind, seed, &steps, Some(512), 10_000);
+                }
+            }
+        }
+    )*};
+}
+
+distributions! {
+    uniform: Keys::Uniform;
+    sequential: Keys::Sequential;
+    reverse: Keys::Reverse;
+    zigzag: Keys::ZigZag;
+    lognormal: Keys::Lognormal;
+    clustered: Keys::Clustered;
+    timestamps: Keys::Timestamps;
+    extreme: Keys::Extreme;
+    mixed: Keys::Mixed;
+}
+
+#[test]
+fn the_extreme_keys_alone_and_in_every_pair() {
+    let extremes = [i64::MIN, i64::MIN + 1, -1, 0, 1, i64::MAX - 1, i64::MAX];
+    for first in extremes {
+        for second in extremes {
+            for mut tree in trees(None) {
+                let mut oracle = BTreeMap::new();
+                assert_equal(&tree, &oracle, &extremes);
+                for key in [first, second] {
+                    assert_eq!(tree.insert(key, 5), oracle.insert(key, 5));
+                    assert_equal(&tree, &oracle, &extremes);
+                }
+                for (low, high) in [(first, second), (second, first)] {
+                    for kind in 0..16 {
+                        assert_range(&tree, &oracle, bound(low, kind), bound(high, kind / 4), 1);
+                    }
+                }
+                for key in [first, second] {
+                    assert_eq!(tree.remove(key), oracle.remove(&key));
+                    assert_equal(&tree, &oracle, &extremes);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn bulk_loads_of_every_distribution_read_like_a_btreemap() {
+    for kind in ALL {
+        for count in [0, 1, 2, 63, 64, 65, 1_000, 60_000] {
+            for slots in [None, Some(128)] {
+                let keys = draw(kind, count, 11);
+                let payloads: Vec<u64> = (0..count as u64).collect();
+                let oracle: BTreeMap<i64, u64> = keys.iter().copied().zip(payloads.iter().copied()).collect();
+                let unsorted = Alex::from_unsorted(&keys, &payloads);
+                assert_equal(&unsorted, &oracle, &keys[..count.min(100)]);
+                let (keys, payloads): (Vec<i64>, Vec<u64>) = oracle.iter().map(|(&k, &v)| (k, v)).unzip();
+                let sorted = Alex::from_sorted(&keys, &payloads).unwrap();
+                assert_equal(&sorted, &oracle, &keys[..keys.len().min(100)]);
+                for mut tree in trees(slots) {
+                    tree.insert_many(&keys, &payloads, |_, _| panic!("no key was there"));
+                    assert_equal(&tree, &oracle, &keys[..keys.len().min(100)]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn unsorted_or_repeated_keys_are_refused_by_the_sorted_load() {
+    let error = Alex::from_sorted(&[1, 2, 2], &[0, 0, 0]).unwrap_err();
+    assert_eq!((error.position, error.previous, error.key), (2, 2, 2));
+    assert!(Alex::from_sorted(&[1, 0], &[0, 0]).is_err());
+}

@@ -1,0 +1,87 @@
+"""Every public name has a docstring whose example runs, and the stub repeats the native ones."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import alexpy
+from alexpy import _alexpy, _convert, _index, _store, errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+
+
+def _public() -> Iterator[tuple[str, Any]]:
+    for name in alexpy.__all__:
+        member = getattr(alexpy, name)
+        if name == "__version__":
+            continue
+        yield name, member
+        if inspect.isclass(member):
+            for attribute in dir(member):
+                owned = not hasattr(Exception, attribute) and not hasattr(BlockingIOError, attribute)
+                if not attribute.startswith("_") and owned:
+                    yield f"{name}.{attribute}", getattr(member, attribute)
+    yield "IndexStats", _index.IndexStats
+    yield "StoreIterator", _alexpy.StoreIterator
+    yield "IndexIterator", _alexpy.IndexIterator
+    for module in (_convert, _store):
+        for name, member in vars(module).items():
+            if (
+                inspect.isfunction(member)
+                and not name.startswith("_")
+                and member.__module__ == module.__name__
+            ):
+                yield f"{module.__name__}.{name}", member
+
+
+PUBLIC = {
+    name: member
+    for name, member in _public()
+    # Fields of dataclasses and exceptions are documented beside their annotation.
+    if inspect.isclass(member) or inspect.isroutine(member) or inspect.isgetsetdescriptor(member)
+}
+
+
+def test_the_walk_finds_the_public_names() -> None:
+    assert {"Store.scan", "Store.pop", "AlexIndex.get_many", "WriteBatch.put", "open", "LockedError"} <= set(
+        PUBLIC
+    )
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_has_a_docstring_with_an_example_that_runs(
+    name: str, store: alexpy.Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    doc = inspect.getdoc(PUBLIC[name])
+    assert doc, f"{name} has no docstring"
+    summary = doc.splitlines()[0]
+    assert summary.endswith("."), f"{name}: the first line is a sentence: {summary!r}"
+    names = {"s": store, "x": alexpy.AlexIndex(), "np": np, "alexpy": alexpy}
+    names |= vars(alexpy) | vars(errors) | {"integers": _convert.integers, "values": _convert.values}
+    names |= {"raw": _convert.raw}
+    test = doctest.DocTestParser().get_doctest(doc, names, name, None, None)
+    is_property = inspect.isgetsetdescriptor(PUBLIC[name])
+    assert test.examples or is_property, f"{name} has no example"
+    failed = doctest.DocTestRunner(verbose=False).run(test).failed
+    assert failed == 0, capsys.readouterr().out
+
+
+def test_the_stub_repeats_the_docstrings_of_the_module() -> None:
+    path = ROOT / "rust" / "python" / "stub_docs.py"
+    spec = importlib.util.spec_from_file_location("stub_docs", path)
+    assert spec is not None
+    assert spec.loader is not None
+    stub_docs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(stub_docs)
+    text = stub_docs.STUB.read_text()
+    assert stub_docs.documented(text) == text, f"run python {path.relative_to(ROOT)}"
