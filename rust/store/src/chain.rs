@@ -5,100 +5,102 @@ use std::sync::Arc;
 
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
-use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::header::{LogEnd, SEGMENT_HEADER_BYTES};
 use crate::manifest::{Entry, Manifest};
-use crate::options::Options;
+use crate::options::{Options, Recovery};
 use crate::reader::{Beyond, Next, SegmentReader, watermark_beyond};
 use crate::segment::Segment;
+
+/// Descriptors that a chain holds open for `read_mode="pread"`; older segments are opened for each read.
+const HELD_OPEN: usize = 256;
 
 /// The segments of the log in order, checked to follow each other.
 pub(crate) struct Chain {
     pub(crate) segments: Vec<Arc<Segment>>,
-    /// Headers of all segment files that could be read, listed or not: they bound what was ever used.
-    pub(crate) all_headers: Vec<SegmentHeader>,
-    /// The last segment is not in the manifest: a crash came between beginning and listing it.
-    pub(crate) adopted: bool,
+    /// The chain was cut before a damaged segment, as `recovery="point_in_time"` allows.
+    pub(crate) cut: bool,
+    /// No segment file holds a sequence as high as this.
+    pub(crate) next_seq: u64,
+    /// No segment file has an id as high as this.
+    pub(crate) next_segment: u32,
     /// Where the log ends in the last segment, if the manifest knows.
     last_end: Option<LogEnd>,
 }
 
 impl Chain {
+    /// Opens what the manifest lists. A file that it does not list never held a record that counts,
+    /// since nothing goes into a segment before both copies of the manifest name it.
     pub(crate) fn find(
-        disk: &dyn Disk,
+        disk: &Arc<dyn Disk>,
         manifest: &Manifest,
         names: &[String],
         options: &Options,
     ) -> Result<Self> {
-        let access = if options.read_only { Access::Read } else { Access::Write };
-        let open = |id| Segment::open(disk, id, access, options.read_mode).map(Arc::new);
-        let mut segments = Vec::new();
-        let mut all_headers = Vec::new();
-        for entry in &manifest.segments {
-            let segment = open(entry.segment).map_err(|error| missing(disk, entry.segment, error))?;
-            all_headers.push(segment.header);
-            segments.push(segment);
-        }
-        let mut unlisted = Vec::new();
-        for id in names.iter().filter_map(|name| Segment::id_of(name)) {
-            if manifest.lists(id) {
-                continue;
-            }
-            // A file whose header never became durable was never referred to.
-            if let Ok(segment) = open(id)
-                && segment.header.store_id == manifest.store_id
-            {
-                all_headers.push(segment.header);
-                unlisted.push(segment);
-            }
-        }
-        let mut last_end = manifest.segments.last().and_then(|entry| entry.end);
-        let mut adopted = false;
-        // At most one segment is begun before the manifest lists it. What recovery wrote again counts
-        // only once it is listed, since before that it may be a part.
-        let last_listed = segments.last().map_or(0, |segment| segment.id());
-        let follows = |segment: &&Arc<Segment>| {
-            segment.header.origin == Origin::Log
-                && segment.header.predecessor.segment == last_listed
-                && segment.id() > last_listed
+        let mut chain = Self {
+            segments: Vec::with_capacity(manifest.segments.len()),
+            cut: false,
+            next_seq: manifest.next_seq,
+            next_segment: manifest.next_segment,
+            last_end: None,
         };
-        if let Some(next) = unlisted.iter().find(follows) {
-            adopted = true;
-            last_end = None;
-            segments.push(Arc::clone(next));
+        let mut before = LogEnd::default();
+        for (at, entry) in manifest.segments.iter().enumerate() {
+            match Self::open_next(disk, manifest, entry.segment, before, options) {
+                Ok(segment) => {
+                    if at + HELD_OPEN < manifest.segments.len() {
+                        segment.release_at_any_cost();
+                    } else {
+                        segment.release();
+                    }
+                    chain.next_seq = chain.next_seq.max(segment.header.highest_possible_seq() + 1);
+                    chain.segments.push(Arc::new(segment));
+                    chain.last_end = entry.end;
+                    before = LogEnd { segment: entry.segment, ..entry.end.unwrap_or_default() };
+                }
+                Err(Error::Corruption { .. }) if options.recovery == Recovery::PointInTime => {
+                    chain.cut = true;
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
         }
-        let chain = Self { segments, all_headers, adopted, last_end };
-        chain.check(manifest)?;
+        for id in names.iter().filter_map(|name| Segment::id_of(name)) {
+            // Also those whose header is damaged or never became durable.
+            chain.next_segment = chain.next_segment.max(id.saturating_add(1));
+            if !manifest.lists(id)
+                && let Ok(orphan) = Segment::open(disk, id, Access::Read, options.read_mode)
+            {
+                chain.next_seq = chain.next_seq.max(orphan.header.highest_possible_seq() + 1);
+            }
+        }
         Ok(chain)
     }
 
-    /// Each segment must belong to this store and begin where the one before it ended.
-    fn check(&self, manifest: &Manifest) -> Result<()> {
-        let damaged = |segment: &Segment, expected: String, found: String| {
+    /// Opens a segment that must belong to this store and begin where the one before it ended.
+    fn open_next(
+        disk: &Arc<dyn Disk>,
+        manifest: &Manifest,
+        id: u32,
+        before: LogEnd,
+        options: &Options,
+    ) -> Result<Segment> {
+        let access = if options.read_only { Access::Read } else { Access::Write };
+        let segment = Segment::open(disk, id, access, options.read_mode)
+            .map_err(|error| missing(&**disk, id, error))?;
+        let header = &segment.header;
+        let damaged = |expected: String, found: String| {
             Err(Error::Corruption { path: segment.path.clone(), offset: 0, expected, found })
         };
-        let mut before = LogEnd::default();
-        let mut ends = manifest.segments.iter().map(|entry| entry.end);
-        for segment in &self.segments {
-            let header = &segment.header;
-            if header.store_id != manifest.store_id {
-                return damaged(
-                    segment,
-                    "a segment of this store".to_owned(),
-                    "a segment of another store".to_owned(),
-                );
-            }
-            let follows = header.predecessor.segment == before.segment
-                && (before.offset == 0 || header.predecessor == before);
-            if !follows {
-                return damaged(
-                    segment,
-                    format!("a segment that follows {before:?}"),
-                    format!("one that follows {:?}", header.predecessor),
-                );
-            }
-            before = LogEnd { segment: segment.id(), ..ends.next().flatten().unwrap_or_default() };
+        if header.store_id != manifest.store_id {
+            return damaged("a segment of this store".to_owned(), "a segment of another store".to_owned());
         }
-        Ok(())
+        if header.predecessor != before {
+            return damaged(
+                format!("a segment that follows {before:?}"),
+                format!("one that follows {:?}", header.predecessor),
+            );
+        }
+        Ok(segment)
     }
 
     /// How far a segment counts, where it is known: by its successor or by the manifest.

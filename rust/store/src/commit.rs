@@ -264,14 +264,14 @@ impl Shared {
 
     fn make_room(&self, log: &mut Log, shape: Shape) -> Result<()> {
         let durable_seq = self.durable_seq.load(Ordering::Acquire);
-        let begun = log.make_room(&*self.disk, &self.options, shape, durable_seq);
+        let begun = log.make_room(&self.disk, &self.options, shape, durable_seq);
         if let Some(segment) = begun.map_err(|failure| self.after(failure))? {
             let mut state = self.write_state()?;
             Arc::make_mut(&mut state.segments).push(segment);
             drop(state);
             self.ended_unsynced.store(!log.unsynced.is_empty(), Ordering::Relaxed);
         }
-        log.list(&*self.disk).map_err(|failure| self.after(failure))
+        log.list(&self.disk).map_err(|failure| self.after(failure))
     }
 
     fn append<'a>(

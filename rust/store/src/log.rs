@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::batch::Op;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::manifest::{Entry, Manifest};
@@ -65,7 +65,7 @@ pub(crate) struct Log {
     /// The manifest on the disk does not name the active segment yet.
     unlisted: bool,
     /// The segment ended last, and its end, until the manifest names that too.
-    to_trim: Option<(Arc<Segment>, u64)>,
+    to_trim: Option<(Arc<dyn DiskFile>, u64)>,
     /// Whether segments are written by copying into a map.
     pub(crate) copies: bool,
     scratch: Vec<u8>,
@@ -78,6 +78,12 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::Clean(error) | Self::Poisons(error) => error,
+        }
+    }
+
     fn of(error: Error) -> Self {
         match &error {
             Error::Io { operation: "create" | "write" | "copy into" | "reserve" | "map", .. } => {
@@ -107,7 +113,7 @@ impl Log {
 
     /// Whether a commit of this shape would only copy into memory.
     pub(crate) fn fits_without_waiting(&self, shape: Shape) -> bool {
-        self.copies && !self.unlisted && self.fits(shape)
+        !self.unlisted && self.fits(shape) && self.active.as_ref().is_some_and(|active| active.copies())
     }
 
     fn fits(&self, shape: Shape) -> bool {
@@ -122,7 +128,7 @@ impl Log {
     /// here, before anything is written.
     pub(crate) fn make_room(
         &mut self,
-        disk: &dyn Disk,
+        disk: &Arc<dyn Disk>,
         options: &Options,
         shape: Shape,
         durable_seq: u64,
@@ -138,7 +144,7 @@ impl Log {
     /// must have succeeded.
     pub(crate) fn begin_segment(
         &mut self,
-        disk: &dyn Disk,
+        disk: &Arc<dyn Disk>,
         options: &Options,
         room: u64,
         durable_seq: u64,
@@ -177,7 +183,7 @@ impl Log {
             predecessor,
             boot_id: disk.boot_id(),
         };
-        let segment = Segment::create(disk, header, self.copies, options.read_mode).map_err(Failure::of)?;
+        let segment = Segment::create(disk, header, self.copies, options).map_err(Failure::of)?;
         let segment = Arc::new(segment);
         if self.active.is_some()
             && let Err(error) = self.end_active(durable_seq)
@@ -207,16 +213,16 @@ impl Log {
     }
 
     /// Makes sure that the manifest names the active segment, after which records may go into it.
-    pub(crate) fn list(&mut self, disk: &dyn Disk) -> Result<(), Failure> {
+    pub(crate) fn list(&mut self, disk: &Arc<dyn Disk>) -> Result<(), Failure> {
         if !self.unlisted {
             return Ok(());
         }
-        self.manifest.write(disk).map_err(Failure::of)?;
+        self.manifest.write(&**disk).map_err(Failure::of)?;
         self.unlisted = false;
         if let Some((ended, end)) = self.to_trim.take() {
             // What was reserved beyond its end goes back to the disk. Should that fail, it costs space
             // and nothing else.
-            let _ = ended.file.truncate(end);
+            let _ = ended.truncate(end);
         }
         Ok(())
     }
@@ -240,14 +246,13 @@ impl Log {
 
     /// The active segment takes no more: its end is where the log ends now.
     fn let_go(&mut self, segment: Arc<Segment>) {
-        segment.file.unmap_writing();
-        self.to_trim = Some((Arc::clone(&segment), self.end.offset));
+        self.to_trim = segment.stop_writing().map(|file| (file, self.end.offset));
         self.unsynced.push(segment);
     }
 
     /// After the active segment was ended and everything is synced: the manifest says so, and the next
     /// opening has nothing to prove.
-    pub(crate) fn finish(&mut self, disk: &dyn Disk) -> Result<(), Failure> {
+    pub(crate) fn finish(&mut self, disk: &Arc<dyn Disk>) -> Result<(), Failure> {
         if let Some(entry) = self.manifest.segments.last_mut() {
             entry.end = Some(self.end);
         }
@@ -267,34 +272,34 @@ impl Log {
         durable_seq: u64,
         placed: impl FnMut(Location),
     ) -> Result<()> {
-        let Some(active) = self.active.clone() else {
+        let Some(active) = self.active.take() else {
             debug_assert!(false, "make_room comes before append");
             return Err(Error::Invalid("no segment is open for writing".to_owned()));
         };
         let start = self.end;
+        let mark = (durable_seq > self.marked).then_some(durable_seq);
         let mut writer = Writer {
             segment: &active,
             scratch: std::mem::take(&mut self.scratch),
             written: start.offset,
             seq: self.next_seq,
         };
-        let outcome = writer.commit(ops, shape, (durable_seq > self.marked).then_some(durable_seq), placed);
         // Sequences are used up by failed commits too.
-        let (end, next_seq) = (writer.offset(), writer.seq);
-        self.next_seq = next_seq;
-        writer.scratch.clear();
-        if writer.scratch.capacity() > 4 * SCRATCH_BYTES {
-            writer.scratch = Vec::new();
-        }
-        self.scratch = writer.scratch;
-        if let Err(error) = outcome {
-            // Nothing is ever written over bytes that may or may not be there.
-            self.active = None;
-            self.let_go(active);
-            return Err(error);
+        self.next_seq += shape.records + u64::from(mark.is_some()) + 2 * u64::from(shape.is_batch());
+        // Nothing is ever written over bytes that may or may not be there: until the commit is whole,
+        // also if a caller's iterator panics, the segment is one that has ended.
+        let unfinished = Unfinished { log: self, active: Some(Arc::clone(&active)) };
+        writer.commit(ops, shape, mark, placed)?;
+        let (end, next_seq, mut scratch) = (writer.offset(), writer.seq, writer.scratch);
+        unfinished.finish();
+        debug_assert_eq!(self.next_seq, next_seq);
+        scratch.clear();
+        if scratch.capacity() <= 4 * SCRATCH_BYTES {
+            self.scratch = scratch;
         }
         active.count_appended(end - start.offset);
         self.end = LogEnd { segment: active.id(), offset: end, last_seq: next_seq - 1 };
+        self.active = Some(active);
         self.marked = self.marked.max(durable_seq);
         Ok(())
     }
@@ -316,6 +321,26 @@ impl Log {
         self.end = LogEnd { segment: active.id(), offset: offset + bytes, last_seq: self.next_seq };
         self.next_seq += 1;
         Ok(Location::new(active.id(), offset))
+    }
+}
+
+/// An append that has begun; dropped unfinished, it ends the segment where the commit before it ended.
+struct Unfinished<'l> {
+    log: &'l mut Log,
+    active: Option<Arc<Segment>>,
+}
+
+impl Unfinished<'_> {
+    fn finish(mut self) {
+        self.active = None;
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(active) = self.active.take() {
+            self.log.let_go(active);
+        }
     }
 }
 

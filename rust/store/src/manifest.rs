@@ -102,7 +102,7 @@ impl Manifest {
             match Self::read_copy(disk, name) {
                 Ok(copy) => copies.extend(copy),
                 // A newer format is refused even if the other copy could be read.
-                Err(error @ Error::Corruption { .. }) => damaged = Some(error),
+                Err(error @ (Error::Corruption { .. } | Error::Io { .. })) => damaged = Some(error),
                 Err(error) => return Err(error),
             }
         }

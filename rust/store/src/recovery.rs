@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::chain::Chain;
-use crate::disk::Disk;
+use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, Origin};
 use crate::log::{Failure, Log};
@@ -30,7 +30,7 @@ pub(crate) struct Recovered {
 
 /// Brings the store back. With `read_only` nothing is written and what was not proven is shown as is.
 pub(crate) fn recover(
-    disk: &dyn Disk,
+    disk: &Arc<dyn Disk>,
     manifest: Manifest,
     copies_agree: bool,
     options: &Options,
@@ -65,33 +65,27 @@ pub(crate) fn recover(
         // A commit that is flushed at once is faster by system call; see docs/dev.
         WriteMode::Auto => disk.maps_safely() && options.durability != Durability::Sync,
     };
-    let clean = manifest.clean && !chain.adopted && stop.is_none() && watermark >= reached.last_seq;
-    let mut next_seq = manifest.next_seq.max(reached.last_seq + 1);
-    let mut next_segment = manifest.next_segment;
-    for header in &chain.all_headers {
-        next_seq = next_seq.max(header.highest_possible_seq() + 1);
-    }
-    // Also of files whose header is damaged or never became durable.
-    for id in names.iter().filter_map(|name| Segment::id_of(name)) {
-        next_segment = next_segment.max(id.saturating_add(1));
-    }
-    let manifest = Manifest { next_segment, next_seq, ..manifest };
+    let clean = manifest.clean && !chain.cut && stop.is_none() && watermark >= reached.last_seq;
+    let next_seq = chain.next_seq.max(reached.last_seq + 1);
+    let manifest = Manifest { next_segment: chain.next_segment, next_seq, ..manifest };
     let mut log = Log::new(manifest, reached, next_seq, copies);
 
     if options.read_only {
         let durable_seq = watermark.min(reached.last_seq);
         return Ok(Recovered { state, log, durable_seq, dropped_bytes });
     }
+    // Of what a crash interrupted. First of all, so that a full disk finds their space.
+    remove_orphans(&**disk, &names, &log.manifest)?;
     if clean {
         if !copies_agree {
-            log.manifest.write(disk)?;
+            log.manifest.write(&**disk)?;
         }
-        remove_orphans(disk, &names, &log.manifest)?;
         return Ok(Recovered { state, log, durable_seq: reached.last_seq, dropped_bytes });
     }
     let proven = chain.end_of(watermark.min(reached.last_seq))?;
     prove(disk, options, &chain, proven, reached, &mut state, &mut log)?;
-    remove_orphans(disk, &names, &log.manifest)?;
+    // Of which every record was written again.
+    remove_orphans(&**disk, &names, &log.manifest)?;
     let durable_seq = log.end.last_seq;
     Ok(Recovered { state, log, durable_seq, dropped_bytes })
 }
@@ -100,7 +94,7 @@ pub(crate) fn recover(
 /// old log at `proven`: what could be read may have been only in the page cache, and pages that a failed
 /// flush lost look clean.
 fn prove(
-    disk: &dyn Disk,
+    disk: &Arc<dyn Disk>,
     options: &Options,
     chain: &Chain,
     proven: LogEnd,
@@ -108,16 +102,13 @@ fn prove(
     state: &mut State,
     log: &mut Log,
 ) -> Result<()> {
-    let clean_or_not = |failure| match failure {
-        Failure::Clean(error) | Failure::Poisons(error) => error,
-    };
     let tail = chain.between(proven, reached);
     let room: u64 = tail.iter().map(|(_, from, to)| to - from).sum();
     log.end = proven;
     log.manifest.segments = chain.entries_up_to(proven);
     let segment = log
         .begin_segment(disk, options, room + MARK_BYTES, proven.last_seq, Origin::Recovery)
-        .map_err(clean_or_not)?;
+        .map_err(Failure::into_error)?;
     let mut segments = Segments::default();
     for kept in chain.segments.iter().filter(|kept| log.manifest.lists(kept.id())) {
         segments.push(Arc::clone(kept));
@@ -143,18 +134,18 @@ fn prove(
     state.segments = Arc::new(segments);
     segment.sync()?;
     log.manifest.watermark = log.end.last_seq;
-    log.list(disk).map_err(clean_or_not)?;
-    // Below `reached` a reader of another process may have the file mapped; above it nobody has.
-    if let Some(last) = chain.segments.last().filter(|last| log.manifest.lists(last.id()))
-        && last.id() == reached.segment
+    log.list(disk).map_err(Failure::into_error)?;
+    // Below `reached` a reader of another process may have the file mapped; above it nobody has. Should
+    // this fail, it costs space and nothing else.
+    if log.manifest.lists(reached.segment)
+        && let Ok(file) = disk.open(&Segment::name(reached.segment), Access::Write)
     {
-        let _ = last.file.truncate(reached.offset);
+        let _ = file.truncate(reached.offset);
     }
     Ok(())
 }
 
-/// Removes files that no manifest names: halves of what a crash interrupted, and segments whose records
-/// were all written again. Only after the manifest is durable in both copies.
+/// Removes files that the manifest, durable in at least one copy, does not name: nothing in them counts.
 fn remove_orphans(disk: &dyn Disk, names: &[String], manifest: &Manifest) -> Result<()> {
     let mut removed = false;
     for name in names {

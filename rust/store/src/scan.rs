@@ -130,7 +130,12 @@ impl Scan {
     pub(crate) fn new(shared: Arc<Shared>, range: ScanRange) -> Result<Self> {
         let left = range.limit.unwrap_or(u64::MAX);
         let rest = Arc::new(Mutex::new(Rest { range, left, frozen: None }));
-        shared.write_state()?.scans.add(&rest);
+        if shared.options.read_only {
+            // Nothing will change under it.
+            drop(shared.read_state()?);
+        } else {
+            shared.write_state()?.scans.add(&rest);
+        }
         Ok(Self { shared, rest })
     }
 

@@ -1,14 +1,17 @@
 //! One file of the log: its header, its bytes, and how many of them still count. Knows how to read and
 //! write itself at an offset; knows nothing of commits, recovery or the index.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::RwLock;
+
 use crate::disk::{Access, Disk, DiskFile, Map};
 use crate::error::{Error, Result};
 use crate::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::options::ReadMode;
+use crate::options::{Options, ReadMode, WriteMode};
 use crate::record::{self, Bad, Record, Seal};
 
 /// Where the index says a record is: segment in the high half, offset in units of 8 bytes in the low.
@@ -34,7 +37,10 @@ impl Location {
 pub(crate) struct Segment {
     pub(crate) header: SegmentHeader,
     pub(crate) path: PathBuf,
-    pub(crate) file: Arc<dyn DiskFile>,
+    /// Given back once the segment is synced and read through its map only: a process has few
+    /// descriptors and a store may have many segments.
+    file: RwLock<Option<Arc<dyn DiskFile>>>,
+    disk: Arc<dyn Disk>,
     seal: Seal,
     /// `None` with [`ReadMode::Pread`].
     map: Option<Map>,
@@ -74,20 +80,28 @@ impl Segment {
     /// Makes the file and writes its header; nothing is durable yet. With `copies` its bytes will be
     /// copied into a map, else written by system call. Fails cleanly when the disk is full.
     pub(crate) fn create(
-        disk: &dyn Disk,
+        disk: &Arc<dyn Disk>,
         header: SegmentHeader,
         copies: bool,
-        read_mode: ReadMode,
+        options: &Options,
     ) -> Result<Self> {
         let name = Self::name(header.id);
         let path = disk.path_of(&name);
         let file = disk.create(&name, header.capacity).map_err(|error| Error::io("reserve", &path, error))?;
         let prepare = || {
-            if copies {
-                file.map_for_writing(header.capacity).map_err(|error| Error::io("map", &path, error))?;
-            }
-            let segment =
-                Self::over(header, path.clone(), Arc::clone(&file), copies, read_mode, header.capacity)?;
+            let copies = copies
+                && match file.map_for_writing(header.capacity) {
+                    // The file system is one that maps safely, but this file's blocks are not reserved.
+                    Err(error)
+                        if error.kind() == io::ErrorKind::Unsupported
+                            && options.write_mode == WriteMode::Auto =>
+                    {
+                        false
+                    }
+                    outcome => outcome.map(|()| true).map_err(|error| Error::io("map", &path, error))?,
+                };
+            let read_mode = options.read_mode;
+            let segment = Self::over(disk, header, Arc::clone(&file), copies, read_mode, header.capacity)?;
             segment.write(0, &header.encode())?;
             Ok(segment)
         };
@@ -98,7 +112,7 @@ impl Segment {
     }
 
     /// Opens an existing segment.
-    pub(crate) fn open(disk: &dyn Disk, id: u32, access: Access, read_mode: ReadMode) -> Result<Self> {
+    pub(crate) fn open(disk: &Arc<dyn Disk>, id: u32, access: Access, read_mode: ReadMode) -> Result<Self> {
         let name = Self::name(id);
         let path = disk.path_of(&name);
         let file = disk.open(&name, access).map_err(|error| Error::io("open", &path, error))?;
@@ -114,17 +128,18 @@ impl Segment {
             });
         }
         let len = file.len().map_err(|error| Error::io("read", &path, error))?;
-        Self::over(header, path, file, false, read_mode, len)
+        Self::over(disk, header, file, false, read_mode, len)
     }
 
     fn over(
+        disk: &Arc<dyn Disk>,
         header: SegmentHeader,
-        path: PathBuf,
         file: Arc<dyn DiskFile>,
         copies: bool,
         read_mode: ReadMode,
         len: u64,
     ) -> Result<Self> {
+        let path = disk.path_of(&Self::name(header.id));
         let map = match read_mode {
             ReadMode::Mmap => Some(file.map(len).map_err(|error| Error::io("map", &path, error))?),
             ReadMode::Pread => None,
@@ -133,7 +148,8 @@ impl Segment {
             seal: Seal::new(header.salt),
             header,
             path,
-            file,
+            disk: Arc::clone(disk),
+            file: RwLock::new(Some(file)),
             map,
             copies,
             live_bytes: AtomicU64::new(0),
@@ -149,23 +165,72 @@ impl Segment {
         self.seal
     }
 
-    /// Puts bytes at an offset that is above everything published.
-    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        let (operation, outcome) = if self.copies {
-            ("copy into", self.file.copy_into(offset, bytes))
-        } else {
-            ("write", self.file.write_at(offset, bytes))
+    /// Whether bytes go in by copying, which takes no system call.
+    pub(crate) fn copies(&self) -> bool {
+        self.copies
+    }
+
+    /// Calls the file, which is opened for this one call if its descriptor was given back.
+    fn with_file<T>(
+        &self,
+        operation: &'static str,
+        call: impl FnOnce(&dyn DiskFile) -> io::Result<T>,
+    ) -> Result<T> {
+        let held = self.file.read();
+        let outcome = match &*held {
+            Some(file) => call(&**file),
+            None => self.disk.open(&Self::name(self.id()), Access::Read).and_then(|file| call(&*file)),
         };
         outcome.map_err(|error| Error::io(operation, &self.path, error))
     }
 
+    /// Puts bytes at an offset that is above everything published.
+    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        if self.copies {
+            self.with_file("copy into", |file| file.copy_into(offset, bytes))
+        } else {
+            self.with_file("write", |file| file.write_at(offset, bytes))
+        }
+    }
+
     pub(crate) fn sync(&self) -> Result<()> {
-        self.file.sync().map_err(|error| Error::io("sync", &self.path, error))
+        self.with_file("sync", |file| file.sync())
+    }
+
+    /// Takes no more bytes; the file, to be cut to its end.
+    pub(crate) fn stop_writing(&self) -> Option<Arc<dyn DiskFile>> {
+        let file = self.file.read().clone();
+        if let Some(file) = &file {
+            file.unmap_writing();
+        }
+        file
+    }
+
+    /// Gives the descriptor back if values are read through the map. Only once everything is synced.
+    pub(crate) fn release(&self) {
+        if self.map.is_some() {
+            *self.file.write() = None;
+        }
+    }
+
+    /// Gives the descriptor back even if each read then has to open the file again.
+    pub(crate) fn release_at_any_cost(&self) {
+        *self.file.write() = None;
     }
 
     /// Fills `buffer` from `offset`; returns how much there was.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
-        self.file.read_at(offset, buffer).map_err(|error| Error::io("read", &self.path, error))
+        self.with_file("read", |file| file.read_at(offset, buffer))
+    }
+
+    /// Bytes allocated on the disk.
+    pub(crate) fn allocated(&self) -> Result<u64> {
+        self.with_file("read", |file| file.allocated())
+    }
+
+    /// Bytes of the file, whether they count or not.
+    pub(crate) fn len(&self) -> Result<u64> {
+        self.with_file("read", |file| file.len())
     }
 
     /// Reads the value of the put of `key` that stands at `offset`.
@@ -224,6 +289,10 @@ impl Segment {
         bytes.truncate(read);
         let size = record::peek_size(&bytes).map_err(|bad| self.damaged(offset, bad))? as usize;
         if size > bytes.len() {
+            // A damaged length must not allocate more than the file could hold.
+            if offset + size as u64 > self.len()? {
+                return Err(self.damaged(offset, Bad::Short(size as u64)));
+            }
             let had = bytes.len();
             bytes.resize(size, 0);
             if self.read_at(offset + had as u64, &mut bytes[had..])? < size - had {
@@ -269,16 +338,6 @@ impl Segment {
             expected: "a whole record".to_owned(),
             found: bad.to_string(),
         }
-    }
-
-    /// Bytes allocated on the disk.
-    pub(crate) fn allocated(&self) -> Result<u64> {
-        self.file.allocated().map_err(|error| Error::io("read", &self.path, error))
-    }
-
-    /// Bytes of the file, whether they count or not.
-    pub(crate) fn len(&self) -> Result<u64> {
-        self.file.len().map_err(|error| Error::io("read", &self.path, error))
     }
 
     /// Counts bytes that were appended.

@@ -134,7 +134,7 @@ impl Store {
                 return Err(Error::NotFound { path: path.to_owned() });
             };
             let (generation, clean) = (manifest.generation, manifest.clean);
-            match recovery::recover(&**disk, manifest, agree, options, progress) {
+            match recovery::recover(disk, manifest, agree, options, progress) {
                 Ok(recovered) => {
                     return Ok(Self::assemble(Arc::clone(disk), path, options, recovered, None));
                 }
@@ -180,7 +180,7 @@ impl Store {
                 (manifest, true)
             }
         };
-        let recovered = recovery::recover(&*disk, manifest, agree, options, progress)?;
+        let recovered = recovery::recover(&disk, manifest, agree, options, progress)?;
         let store = Self::assemble(disk, path, options, recovered, Some(lock));
         if options.background && options.durability != Durability::Sync {
             let weak = Arc::downgrade(&store.shared);
@@ -312,6 +312,11 @@ impl Shared {
         if self.options.read_only {
             return Err(Error::ReadOnly { path: self.path.clone() });
         }
+        self.check_unpoisoned()
+    }
+
+    #[inline]
+    fn check_unpoisoned(&self) -> Result<()> {
         match self.poisoned.get() {
             None => Ok(()),
             Some(cause) => Err(Error::Poisoned { path: self.path.clone(), cause: Box::new(cause.clone()) }),
@@ -340,24 +345,22 @@ impl Shared {
         if self.durable_seq.load(Ordering::Acquire) >= seq {
             return Ok(());
         }
-        if let Some(cause) = self.poisoned.get() {
-            return Err(Error::Poisoned { path: self.path.clone(), cause: Box::new(cause.clone()) });
-        }
+        self.check_unpoisoned()?;
         let begun = Instant::now();
-        let (segments, last_seq) = {
+        let (ended, active, last_seq) = {
             let log = self.log.lock();
             self.ended_unsynced.store(false, Ordering::Relaxed);
-            let ended = log.unsynced.iter().cloned();
-            (ended.chain(log.active.clone()).collect::<Vec<_>>(), log.end.last_seq)
+            (log.unsynced.clone(), log.active.clone(), log.end.last_seq)
         };
         // Oldest first, and the watermark rises only when all of them are safe: a newer segment on the
         // device with an older one lost would be a hole.
-        for segment in &segments {
+        for segment in ended.iter().chain(&active) {
             segment.sync().map_err(|error| self.poison(error))?;
         }
-        {
-            let mut log = self.log.lock();
-            log.unsynced.retain(|ended| !segments.iter().any(|synced| Arc::ptr_eq(synced, ended)));
+        // Only of those that had ended before is it known that nothing was added since.
+        self.log.lock().unsynced.retain(|segment| !ended.iter().any(|synced| Arc::ptr_eq(synced, segment)));
+        for segment in &ended {
+            segment.release();
         }
         self.durable_seq.store(last_seq, Ordering::Release);
         self.last_sync_nanos.store(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
@@ -406,7 +409,8 @@ impl Shared {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let outcome = self.seal(&mut log);
+        // A flush that waited for this one must not take the log for empty.
+        let outcome = self.seal(&mut log).map_err(|error| self.poison(error));
         log.active = None;
         log.unsynced.clear();
         drop(log);
@@ -422,9 +426,11 @@ impl Shared {
 
     /// Ends the log so that the next opening finds it whole.
     fn seal(&self, log: &mut Log) -> Result<()> {
-        if self.options.read_only || self.poisoned.get().is_some() {
+        if self.options.read_only {
             return Ok(());
         }
+        // What a failed flush may have lost must not look safely closed.
+        self.check_unpoisoned()?;
         let durable_seq = self.durable_seq.load(Ordering::Acquire);
         let wrote = log.active.is_some() || !log.unsynced.is_empty();
         if !wrote {
@@ -432,10 +438,10 @@ impl Shared {
         }
         log.end_active(durable_seq)?;
         for segment in &log.unsynced {
-            segment.sync().map_err(|error| self.poison(error))?;
+            segment.sync()?;
         }
         self.durable_seq.store(log.end.last_seq, Ordering::Release);
         self.last_seq.store(log.end.last_seq, Ordering::Release);
-        log.finish(&*self.disk).map_err(|failure| self.after(failure))
+        log.finish(&self.disk).map_err(Failure::into_error)
     }
 }

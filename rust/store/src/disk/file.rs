@@ -4,6 +4,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::mem::ManuallyDrop;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use parking_lot::RwLock;
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statfs};
 use rustix::io::Errno;
 
-use super::fork::NotInherited;
+use super::fork::{self, NotInherited};
 use super::{Access, Disk, DiskFile, Lock, Map};
 
 const LOCK_FILE: &str = "LOCK";
@@ -136,7 +137,23 @@ fn reserve(file: &File, bytes: u64) -> io::Result<bool> {
 struct RealFile {
     file: File,
     reserved: bool,
-    writable: RwLock<Option<MmapRaw>>,
+    writable: RwLock<Option<WritableMap>>,
+}
+
+/// A shared map for writing. A forked child does not inherit it, so its copy of this value must not
+/// unmap what may be there in its place.
+struct WritableMap {
+    map: ManuallyDrop<MmapRaw>,
+    fork_generation: u64,
+}
+
+impl Drop for WritableMap {
+    fn drop(&mut self) {
+        if self.fork_generation == fork::generation() {
+            // SAFETY: dropped once, here; the map is that of this process (checked just above).
+            unsafe { ManuallyDrop::drop(&mut self.map) };
+        }
+    }
 }
 
 impl DiskFile for RealFile {
@@ -176,7 +193,8 @@ impl DiskFile for RealFile {
         let map = MmapOptions::new().len(usize_len(len)?).map_raw(&self.file)?;
         // A child that wrote here would write into its parent's log.
         map.advise(Advice::DontFork)?;
-        *self.writable.write() = Some(map);
+        *self.writable.write() =
+            Some(WritableMap { map: ManuallyDrop::new(map), fork_generation: fork::generation() });
         Ok(())
     }
 
@@ -184,7 +202,9 @@ impl DiskFile for RealFile {
         let guard = self.writable.read();
         let end = offset.checked_add(bytes.len() as u64);
         match (guard.as_ref(), end) {
-            (Some(map), Some(end)) if end <= map.len() as u64 => {
+            (Some(WritableMap { map, fork_generation }), Some(end))
+                if end <= map.len() as u64 && *fork_generation == fork::generation() =>
+            {
                 // SAFETY: the range was checked to lie in the map, which lives while `guard` does. The
                 // caller holds the commit lock and writes only above the published end of the log, so
                 // no reader and no other writer touches these bytes. The file is reserved (checked
