@@ -61,6 +61,23 @@ impl Alex {
         self.scratch = scratch;
     }
 
+    /// The last resort, should `make_room` ever fail to get anywhere: a larger leaf, whatever its size. A
+    /// slow leaf is better than an endless insert; tests see it as the defect it would be.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn force_room(&mut self, key: i64) {
+        debug_assert!(false, "making room for {key} gets nowhere");
+        let target = self.target(key);
+        let (mut keys, mut payloads) = (Vec::new(), Vec::new());
+        self.arena.leaf(target.leaf).copy_out(&mut keys, &mut payloads);
+        self.version += 1;
+        let mut chain = Chain::new();
+        let entries = Entries { keys: &keys, payloads: &payloads };
+        let capacity = slots_for(entries.len(), SPLIT_FILL);
+        let (leaf, _) = self.new_leaf(&mut chain, entries, capacity, Trend::Anywhere);
+        self.replace(&target, &chain, &[NodeId::leaf(leaf)]);
+    }
+
     /// Rebuilds the leaf with more slots, if it may have more and a model fits it.
     fn expand(&mut self, target: &Target, entries: Entries<'_>) -> bool {
         let count = entries.len();

@@ -152,7 +152,7 @@ impl Alex {
 
     /// Leaves of at least this many entries are split when no model fits them.
     pub(crate) fn min_split(&self) -> usize {
-        self.max_slots / 8
+        (self.max_slots / 32).max(16)
     }
 
     /// Builds a leaf at the end of `chain`; returns it and its search work (see `place`).

@@ -193,10 +193,10 @@ impl Alex {
         let children = self.arena.inner(growth.node).children;
         let far = if growth.side == Side::Right { 0 } else { children.len() - 1 };
         let run = self.run_of(growth.node, far);
-        if run.len() * 2 < children.len() || run.len() == children.len() {
+        let excess = run.len() - 1;
+        if excess * 2 < children.len() || run.len() == children.len() {
             return false;
         }
-        let excess = run.len() - 1;
         let kept = match growth.side {
             Side::Right => {
                 head.base = head.slot_start(excess) as i64;

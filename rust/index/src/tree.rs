@@ -11,6 +11,9 @@ use crate::options::{MAX_LEAF_SLOTS, Options};
 use crate::search::Kernel;
 use crate::simd::{Backend, BackendError, Level, Operation, dispatch};
 
+/// Structural changes that one insert may ask for: far more than the widths of a key can be narrowed.
+const MAX_ROUNDS: usize = 256;
+
 /// An ordered map from `i64` keys to `u64` payloads.
 ///
 /// Lookups take `&self`, write nothing, and may run from many threads at once.
@@ -146,6 +149,7 @@ impl Alex {
 
     #[inline(always)]
     pub(crate) fn insert_with<K: Kernel>(&mut self, key: i64, payload: u64) -> Option<u64> {
+        let mut rounds = 0;
         loop {
             let leaf = self.leaf_of(key);
             match self.arena.leaf_mut(leaf).insert::<K>(key, payload) {
@@ -154,9 +158,11 @@ impl Alex {
                     self.len += 1;
                     return None;
                 }
-                // Each round splits the leaf, narrows its range or leaves it below its limit.
-                Insertion::NoRoom => self.make_room(key),
+                // Each round leaves the leaf below its limit or with fewer keys, or narrows its slot.
+                Insertion::NoRoom if rounds < MAX_ROUNDS => self.make_room(key),
+                Insertion::NoRoom => self.force_room(key),
             }
+            rounds += 1;
         }
     }
 

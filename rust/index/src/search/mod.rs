@@ -47,6 +47,7 @@ pub(crate) fn line_of(slot: usize) -> usize {
 
 #[inline(always)]
 fn window(keys: &[i64], start: usize) -> &[i64; WINDOW] {
+    // Every caller clamps `start` to the length less a window, and leaves have 64 slots at least.
     let (window, _) = keys[start..].split_first_chunk().expect("start is at most the length less a window");
     window
 }
