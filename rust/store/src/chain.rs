@@ -94,7 +94,7 @@ impl Chain {
         if header.store_id != manifest.store_id {
             return damaged("a segment of this store".to_owned(), "a segment of another store".to_owned());
         }
-        if header.predecessor != before {
+        if header.predecessor != before || id <= before.segment {
             return damaged(
                 format!("a segment that follows {before:?}"),
                 format!("one that follows {:?}", header.predecessor),

@@ -44,7 +44,7 @@ impl Store {
 
     /// Removes a key; whether it was there. O(log n).
     pub fn delete(&self, key: i64) -> Result<bool> {
-        Ok(self.change(|state, _| Ok(state.index.contains(key).then_some(Op::Delete(key))))?.is_some())
+        Ok(self.change(|shared| Ok(shared.contains(key)?.then_some(Op::Delete(key))))?.is_some())
     }
 
     /// As [`Store::delete`], or `None` where that would wait.
@@ -66,8 +66,8 @@ impl Store {
     /// Removes a key and returns its value, in one commit.
     pub fn take(&self, key: i64) -> Result<Option<Value>> {
         let mut taken = None;
-        self.change(|state, shared| {
-            taken = shared.value_of(state, key)?;
+        self.change(|shared| {
+            taken = shared.value_of(key)?;
             Ok(taken.is_some().then_some(Op::Delete(key)))
         })?;
         Ok(taken)
@@ -76,11 +76,9 @@ impl Store {
     /// Removes and returns the first or the last item, in one commit.
     pub fn take_end(&self, last: bool) -> Result<Option<(i64, Value)>> {
         let mut taken = None;
-        self.change(|state, shared| {
-            let end = if last { state.index.last() } else { state.index.first() };
-            let Some((key, location)) = end else { return Ok(None) };
-            taken = Some((key, shared.value_at(state, key, Location(location))?));
-            Ok(Some(Op::Delete(key)))
+        self.change(|shared| {
+            taken = shared.item(|state| if last { state.index.last() } else { state.index.first() })?;
+            Ok(taken.as_ref().map(|(key, _)| Op::Delete(*key)))
         })?;
         Ok(taken)
     }
@@ -89,8 +87,8 @@ impl Store {
     pub fn get_or_put(&self, key: i64, value: &[u8]) -> Result<Option<Value>> {
         check_value(value)?;
         let mut there = None;
-        self.change(|state, shared| {
-            there = shared.value_of(state, key)?;
+        self.change(|shared| {
+            there = shared.value_of(key)?;
             Ok(there.is_none().then_some(Op::Put(key, value)))
         })?;
         Ok(there)
@@ -101,8 +99,8 @@ impl Store {
     pub fn compare_and_set(&self, key: i64, expected: Option<&[u8]>, new: Option<&[u8]>) -> Result<bool> {
         new.map_or(Ok(()), check_value)?;
         let mut equal = false;
-        self.change(|state, shared| {
-            let current = shared.value_of(state, key)?;
+        self.change(|shared| {
+            let current = shared.value_of(key)?;
             equal = current.as_deref() == expected;
             Ok(match (equal, new, &current) {
                 (true, Some(new), _) => Some(Op::Put(key, new)),
@@ -194,9 +192,10 @@ impl Store {
             Bound::Unbounded => Some(i64::MAX),
         };
         let mut count = 0;
-        self.change(|state, _| {
+        self.change(|shared| {
             let (Some(first), Some(last)) = (first, last) else { return Ok(None) };
-            count = state.index.count(Bound::Included(first), Bound::Included(last)) as u64;
+            let range = (Bound::Included(first), Bound::Included(last));
+            count = shared.read_state()?.index.count(range.0, range.1) as u64;
             Ok((count > 0).then_some(Op::DeleteRange(first, last)))
         })?;
         Ok(count)
@@ -222,17 +221,10 @@ impl Store {
     }
 
     /// Commits the operation that `decide` finds, looking at the store as nobody else can change it.
-    fn change<'a>(
-        &self,
-        decide: impl FnOnce(&State, &Shared) -> Result<Option<Op<'a>>>,
-    ) -> Result<Option<()>> {
+    fn change<'a>(&self, decide: impl FnOnce(&Shared) -> Result<Option<Op<'a>>>) -> Result<Option<()>> {
         let seq = {
             let mut log = self.shared.log_if_writable()?;
-            let decided = {
-                let state = self.shared.read_state()?;
-                decide(&state, &self.shared)?
-            };
-            let Some(op) = decided else { return Ok(None) };
+            let Some(op) = decide(&self.shared)? else { return Ok(None) };
             self.shared.make_room(&mut log, Shape::of(op))?;
             self.shared.commit_one(&mut log, op)?;
             log.end.last_seq
@@ -358,10 +350,11 @@ impl Shared {
                 None
             }
         };
-        if let Some(old) = old {
-            state.segments.count_dead(&[old]);
-        }
+        let dead = old.map(|old| (old, Arc::clone(&state.segments)));
         drop(state);
+        if let Some((old, segments)) = dead {
+            segments.count_dead(&[old]);
+        }
         if let (Op::Put(..), Some(active)) = (op, &log.active) {
             active.count_live(shape.bytes);
         }

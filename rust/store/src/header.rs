@@ -146,7 +146,8 @@ pub(crate) struct SegmentHeader {
 impl SegmentHeader {
     /// The highest sequence that a record of this segment can have.
     pub(crate) fn highest_possible_seq(&self) -> u64 {
-        self.base_seq.saturating_add(self.capacity / crate::record::HEADER_BYTES)
+        // Bounded, so that adding to it is safe whatever a damaged file says.
+        self.base_seq.saturating_add(self.capacity / crate::record::HEADER_BYTES).min(crate::record::MAX_SEQ)
     }
 
     pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER_BYTES as usize] {

@@ -117,10 +117,15 @@ impl Log {
     }
 
     fn fits(&self, shape: Shape) -> bool {
+        self.has_room(shape.bytes_in_log())
+    }
+
+    /// Whether records of so many bytes fit the active segment.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
         self.active.as_ref().is_some_and(|active| {
-            // Room for a mark before it, and for the footer after it.
-            let needed = MARK_BYTES + shape.bytes_in_log() + MARK_BYTES;
-            self.end.offset + needed <= active.header.capacity
+            // Room for a mark before them, and for the footer after them.
+            let needed = (MARK_BYTES + MARK_BYTES).saturating_add(bytes);
+            self.end.offset.saturating_add(needed) <= active.header.capacity
         })
     }
 
@@ -136,8 +141,7 @@ impl Log {
         if self.fits(shape) {
             return Ok(None);
         }
-        let room = MARK_BYTES + shape.bytes_in_log();
-        self.begin_segment(disk, options, room, durable_seq, Origin::Log).map(Some)
+        self.begin_segment(disk, options, shape.bytes_in_log(), durable_seq, Origin::Log).map(Some)
     }
 
     /// Ends the active segment and begins the next one. Before a record goes into it, [`Log::list`]
@@ -150,14 +154,17 @@ impl Log {
         durable_seq: u64,
         origin: Origin,
     ) -> Result<Arc<Segment>, Failure> {
-        let needed = SEGMENT_HEADER_BYTES + room + MARK_BYTES;
-        let capacity = needed.max(options.segment_bytes).next_multiple_of(PAGE_BYTES);
-        if capacity > MAX_SEGMENT_BYTES {
+        let needed = (SEGMENT_HEADER_BYTES + MARK_BYTES + MARK_BYTES).saturating_add(room);
+        let capacity = needed
+            .max(options.segment_bytes)
+            .checked_next_multiple_of(PAGE_BYTES)
+            .filter(|&capacity| capacity <= MAX_SEGMENT_BYTES);
+        let Some(capacity) = capacity else {
             return Err(Failure::Clean(Error::Invalid(format!(
                 "one commit of {room} bytes is more than a segment can hold ({MAX_SEGMENT_BYTES}); \
                  split the batch"
             ))));
-        }
+        };
         let id = self.manifest.next_segment;
         let base_seq = self.next_seq + u64::from(self.active.is_some());
         if id == u32::MAX || base_seq + capacity / record::HEADER_BYTES > MAX_SEQ {
@@ -183,7 +190,12 @@ impl Log {
             predecessor,
             boot_id: disk.boot_id(),
         };
-        let segment = Segment::create(disk, header, self.copies, options).map_err(Failure::of)?;
+        let created = Segment::create(disk, header, self.copies, options);
+        if !matches!(created, Err(Error::Io { operation: "reserve", .. })) {
+            // The file may be found by a later opening, so its id is used.
+            self.manifest.next_segment = id + 1;
+        }
+        let segment = created.map_err(Failure::of)?;
         let segment = Arc::new(segment);
         if self.active.is_some()
             && let Err(error) = self.end_active(durable_seq)
@@ -193,8 +205,6 @@ impl Log {
             return Err(Failure::Clean(error));
         }
         debug_assert_eq!((self.end, self.next_seq), (predecessor, base_seq));
-        // From here on the file may be found by a later opening, so its id is used.
-        self.manifest.next_segment = id + 1;
         segment.sync().map_err(Failure::Poisons)?;
         let path = disk.path();
         disk.sync_dir().map_err(|error| Failure::Poisons(Error::io("sync the directory of", path, error)))?;

@@ -46,11 +46,7 @@ pub struct Stats {
 impl Store {
     /// The value of a key. O(log n + bytes).
     pub fn get(&self, key: i64) -> Result<Option<Value>> {
-        let found = {
-            let state = self.shared.read_state()?;
-            find(&state, key)?
-        };
-        found.map(|(segment, offset)| self.shared.read(&segment, offset, key)).transpose()
+        self.shared.value_of(key)
     }
 
     /// As [`Store::get`], or `None` where that would wait for a lock or a system call.
@@ -70,7 +66,7 @@ impl Store {
 
     /// Whether a key is there. O(log n).
     pub fn contains(&self, key: i64) -> Result<bool> {
-        Ok(self.shared.read_state()?.index.contains(key))
+        self.shared.contains(key)
     }
 
     /// As [`Store::contains`], or `None` where that would wait for a lock.
@@ -80,42 +76,32 @@ impl Store {
 
     /// The item with the lowest key.
     pub fn first(&self) -> Result<Option<(i64, Value)>> {
-        self.item(|state| state.index.first())
+        self.shared.item(|state| state.index.first())
     }
 
     /// The item with the highest key.
     pub fn last(&self) -> Result<Option<(i64, Value)>> {
-        self.item(|state| state.index.last())
+        self.shared.item(|state| state.index.last())
     }
 
     /// The item with the highest key that is at most `key`.
     pub fn floor(&self, key: i64) -> Result<Option<(i64, Value)>> {
-        self.item(|state| state.index.floor(key))
+        self.shared.item(|state| state.index.floor(key))
     }
 
     /// The item with the lowest key that is at least `key`.
     pub fn ceiling(&self, key: i64) -> Result<Option<(i64, Value)>> {
-        self.item(|state| state.index.ceiling(key))
+        self.shared.item(|state| state.index.ceiling(key))
     }
 
     /// The item with the highest key below `key`.
     pub fn lower(&self, key: i64) -> Result<Option<(i64, Value)>> {
-        self.item(|state| state.index.lower(key))
+        self.shared.item(|state| state.index.lower(key))
     }
 
     /// The item with the lowest key above `key`.
     pub fn higher(&self, key: i64) -> Result<Option<(i64, Value)>> {
-        self.item(|state| state.index.higher(key))
-    }
-
-    fn item(&self, find: impl FnOnce(&State) -> Option<(i64, u64)>) -> Result<Option<(i64, Value)>> {
-        let (key, segment, offset) = {
-            let state = self.shared.read_state()?;
-            let Some((key, location)) = find(&state) else { return Ok(None) };
-            let location = Location(location);
-            (key, Arc::clone(state.segments.at(location)?), location.offset())
-        };
-        Ok(Some((key, self.shared.read(&segment, offset, key)?)))
+        self.shared.item(|state| state.index.higher(key))
     }
 
     /// The values of many keys, in their order. O(keys * log n), with the cache misses overlapped.
@@ -204,14 +190,28 @@ impl Shared {
         Value::read(segment, offset, key, self.options.verify_reads)
     }
 
-    /// The value of a key, for a writer that decides by it.
-    pub(crate) fn value_of(&self, state: &State, key: i64) -> Result<Option<Value>> {
-        let found = find(state, key)?;
+    /// The value of a key.
+    pub(crate) fn value_of(&self, key: i64) -> Result<Option<Value>> {
+        let found = find(&*self.read_state()?, key)?;
         found.map(|(segment, offset)| self.read(&segment, offset, key)).transpose()
     }
 
-    /// The value at a location, for a writer that decides by it.
-    pub(crate) fn value_at(&self, state: &State, key: i64, location: Location) -> Result<Value> {
-        self.read(state.segments.at(location)?, location.offset(), key)
+    /// Whether a key is there.
+    pub(crate) fn contains(&self, key: i64) -> Result<bool> {
+        Ok(self.read_state()?.index.contains(key))
+    }
+
+    /// The item that `find` finds.
+    pub(crate) fn item(
+        &self,
+        find: impl FnOnce(&State) -> Option<(i64, u64)>,
+    ) -> Result<Option<(i64, Value)>> {
+        let (key, segment, offset) = {
+            let state = self.read_state()?;
+            let Some((key, location)) = find(&state) else { return Ok(None) };
+            let location = Location(location);
+            (key, Arc::clone(state.segments.at(location)?), location.offset())
+        };
+        Ok(Some((key, self.read(&segment, offset, key)?)))
     }
 }

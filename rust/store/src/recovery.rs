@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 use crate::header::{LogEnd, Origin};
 use crate::log::{Failure, Log};
 use crate::manifest::{self, Manifest};
-use crate::options::{Durability, Options, Recovery, WriteMode};
+use crate::options::{Durability, Options, ReadMode, Recovery, WriteMode};
 use crate::reader::{Next, SegmentReader};
-use crate::record::{Kind, MARK_BYTES};
+use crate::record::Kind;
 use crate::replay::{OpenProgress, Replay};
 use crate::segment::{Location, Segment, Segments};
 use crate::state::State;
@@ -29,11 +29,16 @@ pub(crate) struct Recovered {
 }
 
 /// Brings the store back. With `read_only` nothing is written and what was not proven is shown as is.
+///
+/// A reader beside a writer can meet a record before it is whole and then, behind it, a watermark that
+/// was written meanwhile. So a refusal leaves in `confirmed` the watermark it was based on, and the
+/// reader's next attempt is content once it has reached that one: damage that stays never lets it.
 pub(crate) fn recover(
     disk: &Arc<dyn Disk>,
     manifest: Manifest,
     copies_agree: bool,
     options: &Options,
+    confirmed: &mut u64,
     progress: &mut dyn FnMut(OpenProgress) -> bool,
 ) -> Result<Recovered> {
     let names = disk.list().map_err(|error| Error::io("list", disk.path(), error))?;
@@ -45,9 +50,11 @@ pub(crate) fn recover(
     let mut dropped_bytes = 0;
     if let Some(stop) = &stop {
         let beyond = chain.watermark_beyond(stop.at, stop.offset, reached.last_seq)?;
-        let confirmed = watermark.max(beyond.watermark);
-        if confirmed > reached.last_seq && options.recovery == Recovery::Strict {
-            return Err(stop.refusal(reached.last_seq, confirmed));
+        let highest = watermark.max(beyond.watermark);
+        let caught_up = options.read_only && (1..=reached.last_seq).contains(confirmed);
+        if highest > reached.last_seq && !caught_up && options.recovery == Recovery::Strict {
+            *confirmed = highest;
+            return Err(stop.refusal(reached.last_seq, highest));
         }
         dropped_bytes = beyond.bytes;
     } else if watermark > reached.last_seq && options.recovery == Recovery::Strict {
@@ -75,7 +82,7 @@ pub(crate) fn recover(
         return Ok(Recovered { state, log, durable_seq, dropped_bytes });
     }
     // Of what a crash interrupted. First of all, so that a full disk finds their space.
-    remove_orphans(&**disk, &names, &log.manifest)?;
+    remove_orphans(disk, &names, &log.manifest)?;
     if clean {
         if !copies_agree {
             log.manifest.write(&**disk)?;
@@ -85,7 +92,7 @@ pub(crate) fn recover(
     let proven = chain.end_of(watermark.min(reached.last_seq))?;
     prove(disk, options, &chain, proven, reached, &mut state, &mut log)?;
     // Of which every record was written again.
-    remove_orphans(&**disk, &names, &log.manifest)?;
+    remove_orphans(disk, &names, &log.manifest)?;
     let durable_seq = log.end.last_seq;
     Ok(Recovered { state, log, durable_seq, dropped_bytes })
 }
@@ -103,36 +110,47 @@ fn prove(
     log: &mut Log,
 ) -> Result<()> {
     let tail = chain.between(proven, reached);
-    let room: u64 = tail.iter().map(|(_, from, to)| to - from).sum();
     log.end = proven;
     log.manifest.segments = chain.entries_up_to(proven);
-    let segment = log
-        .begin_segment(disk, options, room + MARK_BYTES, proven.last_seq, Origin::Recovery)
-        .map_err(Failure::into_error)?;
     let mut segments = Segments::default();
     for kept in chain.segments.iter().filter(|kept| log.manifest.lists(kept.id())) {
         segments.push(Arc::clone(kept));
     }
-    segments.push(Arc::clone(&segment));
-
+    let mut begin = |log: &mut Log, room: u64| -> Result<()> {
+        let begun = log.begin_segment(disk, options, room, proven.last_seq, Origin::Recovery);
+        segments.push(begun.map_err(Failure::into_error)?);
+        Ok(())
+    };
+    begin(log, 0)?;
     for (old, from, to) in tail {
         let mut reader = SegmentReader::new(&old, from, to);
         while let Next::Record(offset, record) = reader.next()? {
-            if matches!(record.kind, Kind::Mark | Kind::Footer) {
-                continue;
+            let room = match (record.kind, record.batch()) {
+                (Kind::Mark | Kind::Footer, _) => continue,
+                // A batch stays in one segment.
+                (Kind::BatchBegin, Some(batch)) => batch.bytes.get(),
+                (Kind::Put | Kind::Tombstone | Kind::RangeTombstone, _) => record.size(),
+                _ => 0,
+            };
+            if !log.has_room(room) {
+                begin(log, room)?;
             }
             let new = log.append_again(record.kind, record.key, record.value)?;
             let old_location = Location::new(old.id(), offset);
             if matches!(record.kind, Kind::Put | Kind::BatchPut)
                 && state.index.replace_if(record.key, old_location.0, new.0)
             {
-                segment.count_live(record.size());
                 old.count_dead(record.size());
+                if let Some(active) = &log.active {
+                    active.count_live(record.size());
+                }
             }
         }
     }
     state.segments = Arc::new(segments);
-    segment.sync()?;
+    for segment in log.unsynced.drain(..).chain(log.active.clone()) {
+        segment.sync()?;
+    }
     log.manifest.watermark = log.end.last_seq;
     log.list(disk).map_err(Failure::into_error)?;
     // Below `reached` a reader of another process may have the file mapped; above it nobody has. Should
@@ -146,11 +164,16 @@ fn prove(
 }
 
 /// Removes files that the manifest, durable in at least one copy, does not name: nothing in them counts.
-fn remove_orphans(disk: &dyn Disk, names: &[String], manifest: &Manifest) -> Result<()> {
+fn remove_orphans(disk: &Arc<dyn Disk>, names: &[String], manifest: &Manifest) -> Result<()> {
+    let ours = |id| match Segment::open(disk, id, Access::Read, ReadMode::Pread) {
+        Ok(segment) => segment.header.store_id == manifest.store_id,
+        // Its header never became durable.
+        Err(error) => matches!(error, Error::Corruption { .. }),
+    };
     let mut removed = false;
     for name in names {
-        let unlisted_segment = Segment::id_of(name).is_some_and(|id| !manifest.lists(id));
-        if unlisted_segment || manifest::UNFINISHED.contains(&name.as_str()) {
+        let orphan = Segment::id_of(name).is_some_and(|id| !manifest.lists(id) && ours(id));
+        if orphan || manifest::UNFINISHED.contains(&name.as_str()) {
             match disk.remove(name) {
                 // The manifest's own writing may have been faster.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -23,6 +23,9 @@ use crate::state::State;
 /// How often a read-only opening starts again when a writer changed the files under it.
 const READER_ATTEMPTS: usize = 5;
 
+/// The background thread looks at least this often whether a segment has ended.
+const LONGEST_NAP: Duration = Duration::from_millis(50);
+
 /// An open store. Clones are the same handle; the store closes when the last one is gone.
 #[derive(Clone)]
 pub struct Store {
@@ -127,6 +130,7 @@ impl Store {
         progress: &mut dyn FnMut(OpenProgress) -> bool,
     ) -> Result<Self> {
         let mut attempt = 1;
+        let mut confirmed = 0;
         loop {
             let Some((manifest, agree)) = recovery::read_manifest(&**disk)? else {
                 let names = disk.list().map_err(|error| Error::io("list", path, error))?;
@@ -134,7 +138,7 @@ impl Store {
                 return Err(Error::NotFound { path: path.to_owned() });
             };
             let (generation, clean) = (manifest.generation, manifest.clean);
-            match recovery::recover(disk, manifest, agree, options, progress) {
+            match recovery::recover(disk, manifest, agree, options, &mut confirmed, progress) {
                 Ok(recovered) => {
                     return Ok(Self::assemble(Arc::clone(disk), path, options, recovered, None));
                 }
@@ -180,11 +184,11 @@ impl Store {
                 (manifest, true)
             }
         };
-        let recovered = recovery::recover(&disk, manifest, agree, options, progress)?;
+        let recovered = recovery::recover(&disk, manifest, agree, options, &mut 0, progress)?;
         let store = Self::assemble(disk, path, options, recovered, Some(lock));
         if options.background && options.durability != Durability::Sync {
             let weak = Arc::downgrade(&store.shared);
-            let background = Background::start(weak, options.sync_interval)
+            let background = Background::start(weak, options.sync_interval.min(LONGEST_NAP))
                 .map_err(|error| Error::io("start the background thread of", path, error))?;
             *store.shared.background.lock() = Some(background);
         }
@@ -373,26 +377,23 @@ impl Shared {
         if self.options.background {
             return false;
         }
-        match self.options.durability {
-            Durability::Sync => false,
-            Durability::Interval => {
+        self.flush_wanted()
+    }
+
+    /// With `interval` time is up; in every mode a segment has ended: what was never proven durable is
+    /// written again after a crash, and that must not grow without bound.
+    fn flush_wanted(&self) -> bool {
+        let ended = self.ended_unsynced.load(Ordering::Relaxed);
+        ended
+            || self.options.durability == Durability::Interval && {
                 let last = Duration::from_micros(self.last_flush_micros.load(Ordering::Relaxed));
                 self.opened.elapsed().saturating_sub(last) >= self.options.sync_interval
             }
-            Durability::Os => self.ended_unsynced.load(Ordering::Relaxed),
-        }
     }
 
-    /// The flush that nobody waits for: with `interval` of everything written; with `os` only once a
-    /// segment has ended, since what was never proven durable is written again after a crash, and that
-    /// must not grow without bound. A failure is remembered and raised by the next write.
+    /// The flush that nobody waits for. A failure is remembered and raised by the next write.
     pub(crate) fn background_flush(&self) {
-        let wanted = match self.options.durability {
-            Durability::Sync => false,
-            Durability::Interval => true,
-            Durability::Os => self.ended_unsynced.load(Ordering::Relaxed),
-        };
-        if wanted && self.check_writable().is_ok() {
+        if self.flush_wanted() && self.check_writable().is_ok() {
             let last = self.last_seq.load(Ordering::Acquire);
             // The error is kept in `poisoned`, which every later write and flush reports.
             let _ = self.flush_up_to(last);

@@ -123,3 +123,47 @@ fn either_manifest_copy_may_be_lost() {
         assert_eq!(content(&open(&disk, &Options::default()).expect("opens")), expected);
     }
 }
+
+#[test]
+fn point_in_time_opens_with_everything_before_a_damaged_or_missing_segment() {
+    use alex_store::disk::Disk as _;
+    let options = Options { recovery: Recovery::PointInTime, background: false, ..Options::default() };
+    let damage: [fn(&SimDisk); 2] = [
+        |disk| disk.corrupt("seg-00000002.log", |bytes| bytes[100] ^= 1),
+        |disk| disk.remove("seg-00000002.log").expect("removes"),
+    ];
+    for damage in damage {
+        let (disk, expected) = closed_store();
+        damage(&disk);
+        open(&disk, &Options { background: false, ..Options::default() }).expect_err("strict refuses");
+        let store = open(&disk, &options).expect("opens with a part");
+        let found = content(&store);
+        assert!(!found.is_empty() && found != expected, "the first segment");
+        drop(store);
+        let again = open(&disk.restart(Loss::Everything), &Options::default()).expect("whole again");
+        assert_eq!(content(&again), found, "what was dropped stays dropped");
+    }
+}
+
+#[test]
+fn damage_below_a_watermark_that_only_the_log_names_is_refused_after_a_kill() {
+    let disk = SimDisk::new(1);
+    let options = Options { background: false, ..Options::default() };
+    let store = open(&disk, &options).expect("opens");
+    store.put(1, b"one").expect("writes");
+    store.put(2, b"two").expect("writes");
+    store.flush().expect("flushes");
+    store.put(3, b"three").expect("names what the flush covered");
+    drop(store);
+    let disk = disk.restart(Loss::ProcessOnly);
+    let damaged = |needle: &'static [u8]| {
+        let copy = disk.copy();
+        copy.corrupt("seg-00000001.log", |bytes| {
+            let at = bytes.windows(needle.len()).position(|found| found == needle).expect("stored");
+            bytes[at] ^= 1;
+        });
+        open(&copy, &options).map(|store| content(&store).into_keys().collect::<Vec<_>>())
+    };
+    assert!(matches!(damaged(b"two"), Err(Error::Corruption { .. })), "the device had confirmed it");
+    assert_eq!(damaged(b"three").expect("it was never flushed"), [1, 2], "as after a power cut");
+}

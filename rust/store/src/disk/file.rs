@@ -36,13 +36,21 @@ impl RealDisk {
         Ok(Self { path, maps_safely: kind == EXT4_MAGIC || kind == TMPFS_MAGIC })
     }
 
-    /// Makes the directory, with the parents it lacks, and makes its name durable.
+    /// Makes the directory, with the parents it lacks, and makes every new name durable.
     pub(crate) fn make_dir(path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)?;
-        match path.canonicalize()?.parent() {
-            Some(parent) => File::open(parent)?.sync_all(),
-            None => Ok(()),
+        let parent = match path.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+            Some(parent) => parent,
+            None => return Ok(()),
+        };
+        if !parent.exists() {
+            Self::make_dir(parent)?;
         }
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            outcome => outcome?,
+        }
+        File::open(parent)?.sync_all()
     }
 }
 
@@ -92,9 +100,8 @@ impl Disk for RealDisk {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
-                file.set_len(0)?;
                 // Only a courtesy to the next one who asks; the lock is the flock itself.
-                write!(file, "{}", std::process::id())?;
+                let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
                 Ok(Lock::Taken(Box::new(NotInherited::new(file)?)))
             }
             Err(Errno::WOULDBLOCK) => {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Once, OnceLock};
 
 use parking_lot::Mutex;
+use rustix::fs::{FlockOperation, flock};
 
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 static LOCKED: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
@@ -32,8 +33,8 @@ impl NotInherited {
             let _ = NOWHERE.set(File::open("/dev/null")?);
         }
         INSTALL.call_once(|| {
-            // SAFETY: the handler is a plain function for the life of the program.
-            unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+            // SAFETY: the handlers are plain functions for the life of the program.
+            unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
         });
         LOCKED.lock().push(file.as_raw_fd());
         Ok(Self(file))
@@ -42,19 +43,35 @@ impl NotInherited {
 
 impl Drop for NotInherited {
     fn drop(&mut self) {
+        // Said aloud, since a child forked between here and the closing would keep the lock alive. In a
+        // child the descriptor leads nowhere, and so does this.
+        let _ = flock(&self.0, FlockOperation::Unlock);
         let descriptor = self.0.as_raw_fd();
         LOCKED.lock().retain(|&other| other != descriptor);
     }
 }
 
+/// Before the fork: the list must not be half changed in the child.
+extern "C" fn before() {
+    std::mem::forget(LOCKED.lock());
+}
+
+extern "C" fn in_parent() {
+    // SAFETY: `before` locked it in this thread and forgot the guard.
+    unsafe { LOCKED.force_unlock() };
+}
+
 /// Runs in the child, straight after the fork, where only async-signal-safe calls are allowed.
 extern "C" fn in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
-    // Never wait here: the thread that holds the list does not exist in the child.
-    let (Some(held), Some(nowhere)) = (LOCKED.try_lock(), NOWHERE.get()) else { return };
-    for &descriptor in held.iter() {
-        // The number stays ours, so that the child's own drop closes nothing of anybody else's.
-        // SAFETY: dup2 between two open descriptors is async-signal-safe and touches no memory.
-        unsafe { libc::dup2(nowhere.as_raw_fd(), descriptor) };
+    if let Some(nowhere) = NOWHERE.get() {
+        // SAFETY: the list is locked, by `before`, and this is the child's only thread.
+        for &descriptor in unsafe { &*LOCKED.data_ptr() } {
+            // The number stays ours, so that the child's own drop closes nothing of anybody else's.
+            // SAFETY: dup3 between two open descriptors is async-signal-safe and touches no memory.
+            unsafe { libc::dup3(nowhere.as_raw_fd(), descriptor, libc::O_CLOEXEC) };
+        }
     }
+    // SAFETY: as in `in_parent`.
+    unsafe { LOCKED.force_unlock() };
 }

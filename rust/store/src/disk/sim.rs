@@ -72,9 +72,9 @@ pub enum SyncFailure {
 pub enum Fault {
     /// The power goes.
     Cut,
-    /// If the step is a sync (or a rename), it fails.
+    /// A sync (or a rename) fails.
     Sync(SyncFailure),
-    /// If the step reserves or writes by system call, it finds the disk full, with a part written.
+    /// A reservation, or a write by system call, finds the disk full, the write with a part written.
     Full,
 }
 
@@ -171,26 +171,25 @@ fn power_is_off() -> io::Error {
 }
 
 impl World {
-    /// Counts a step and tells what goes wrong at it.
-    fn step(&mut self) -> io::Result<Option<Fault>> {
+    /// Counts a step and tells what goes wrong at it: a cut, or the first planned fault that is due and
+    /// that this kind of step `can` have.
+    fn step(&mut self, can: fn(Fault) -> bool) -> io::Result<Option<Fault>> {
         if !self.power {
             return Err(power_is_off());
         }
         self.steps += 1;
-        let fault = self.faults.remove(&self.steps);
-        if fault == Some(Fault::Cut) {
-            self.struck.push((self.steps, Fault::Cut));
+        let due = self.faults.range(..=self.steps).find(|&(_, &fault)| fault == Fault::Cut || can(fault));
+        let Some((&planned, &fault)) = due else { return Ok(None) };
+        self.faults.remove(&planned);
+        self.struck.push((self.steps, fault));
+        if fault == Fault::Cut {
             self.power = false;
         }
-        Ok(fault)
-    }
-
-    fn strike(&mut self, fault: Fault) {
-        self.struck.push((self.steps, fault));
+        Ok(Some(fault))
     }
 
     fn write(&mut self, id: usize, offset: u64, bytes: &[u8], system_call: bool) -> io::Result<()> {
-        let fault = self.step()?;
+        let fault = self.step(if system_call { fills } else { never })?;
         let mut count = bytes.len();
         let mut outcome = Ok(());
         match fault {
@@ -198,8 +197,7 @@ impl World {
                 count = self.rng.below(bytes.len() as u64 + 1) as usize;
                 outcome = Err(power_is_off());
             }
-            Some(Fault::Full) if system_call => {
-                self.strike(Fault::Full);
+            Some(Fault::Full) => {
                 count = self.rng.below(bytes.len() as u64 + 1) as usize;
                 outcome = Err(io::Error::from(io::ErrorKind::StorageFull));
             }
@@ -215,10 +213,9 @@ impl World {
     }
 
     fn sync(&mut self, id: usize) -> io::Result<()> {
-        match self.step()? {
+        match self.step(syncs)? {
             Some(Fault::Cut) => return Err(power_is_off()),
-            Some(fault @ Fault::Sync(how)) => {
-                self.strike(fault);
+            Some(Fault::Sync(how)) => {
                 if how == SyncFailure::MarkedClean {
                     self.files[id].changes.clear();
                 }
@@ -256,7 +253,7 @@ impl World {
         content.resize(touched as usize, 0);
         let unit = if self.rng.one_in(2) { 512 } else { 4096 };
         // Some files lose little and some much, so that long prefixes and deep holes both happen.
-        let kept_whole = self.rng.below(8);
+        let kept_whole = self.rng.below(9);
         for from in (0..touched).step_by(unit as usize) {
             let in_unit: Vec<_> = self.files[id]
                 .changes
@@ -284,6 +281,18 @@ impl World {
         content.resize(len as usize, 0);
         (content, len)
     }
+}
+
+fn never(_: Fault) -> bool {
+    false
+}
+
+fn fills(fault: Fault) -> bool {
+    fault == Fault::Full
+}
+
+fn syncs(fault: Fault) -> bool {
+    matches!(fault, Fault::Sync(_))
 }
 
 /// The part of a write that falls into a unit.
@@ -324,7 +333,8 @@ impl SimDisk {
         self.world.lock().steps
     }
 
-    /// Plans a fault for the step that comes `ahead` steps from now, 1 being the next.
+    /// Plans a fault for the step that comes `ahead` steps from now, 1 being the next, or for the first one
+    /// after that which can have such a fault.
     pub fn plan(&self, ahead: u64, fault: Fault) {
         let mut world = self.world.lock();
         let step = world.steps + ahead;
@@ -485,12 +495,8 @@ impl Disk for SimDisk {
         if world.names.contains_key(name) {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists));
         }
-        match world.step()? {
-            Some(Fault::Full) if bytes > 0 => {
-                world.strike(Fault::Full);
-                return Err(io::Error::from(io::ErrorKind::StorageFull));
-            }
-            _ => {}
+        if world.step(if bytes > 0 { fills } else { never })? == Some(Fault::Full) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
         let id = world.files.len();
         world.files.push(Inode {
@@ -517,9 +523,7 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut world = self.world.lock();
-        let fault = world.step()?;
-        if let Some(fault @ Fault::Sync(_)) = fault {
-            world.strike(fault);
+        if let Some(Fault::Sync(_)) = world.step(syncs)? {
             return Err(io::Error::other("simulated device error"));
         }
         let id = world.names.remove(from).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
@@ -533,7 +537,7 @@ impl Disk for SimDisk {
         if !world.names.contains_key(name) {
             return Err(io::Error::from(io::ErrorKind::NotFound));
         }
-        world.step()?;
+        world.step(never)?;
         if let Some(id) = world.names.remove(name) {
             world.name_changes.push(NameChange::Remove(name.to_owned(), id));
         }
@@ -542,10 +546,9 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self) -> io::Result<()> {
         let mut world = self.world.lock();
-        match world.step()? {
+        match world.step(syncs)? {
             Some(Fault::Cut) => return Err(power_is_off()),
-            Some(fault @ Fault::Sync(_)) => {
-                world.strike(fault);
+            Some(Fault::Sync(_)) => {
                 return Err(io::Error::other("simulated device error"));
             }
             _ => {}
@@ -632,7 +635,7 @@ impl DiskFile for SimFile {
 
     fn truncate(&self, len: u64) -> io::Result<()> {
         let mut world = self.world.lock();
-        world.step()?;
+        world.step(never)?;
         let inode = &mut world.files[self.id];
         if len < inode.len {
             let zeros = vec![0; (inode.len - len) as usize];

@@ -1,0 +1,126 @@
+//! What a forked child does with handles of its parent (Linux).
+#![allow(unsafe_code)]
+
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use alex_store::{Error, Options, ScanRange, Store};
+
+fn open(path: &Path, options: &Options) -> Store {
+    Store::open(path, options, &mut |_| true).expect("opens")
+}
+
+/// Runs `child` in a forked process; whether it returned true. A hang is ended after some seconds.
+fn in_child(child: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the child calls only `child`, which touches nothing that other threads of the parent hold
+    // locked (that is what is tested), and leaves by `_exit`.
+    unsafe {
+        let pid = libc::fork();
+        assert!(pid >= 0, "fork works");
+        if pid == 0 {
+            libc::alarm(10);
+            libc::_exit(i32::from(!child()));
+        }
+        let mut status = 0;
+        libc::waitpid(pid, &raw mut status, 0);
+        libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
+    }
+}
+
+#[test]
+fn a_writer_is_refused_in_a_child_and_goes_on_in_the_parent() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let store = open(dir.path(), &Options::default());
+    store.put(1, b"one").expect("writes");
+    let refused = in_child(|| {
+        let forked = |outcome: Result<(), Error>| matches!(outcome, Err(Error::Forked { .. }));
+        let refused = forked(store.put(2, b"two")) && forked(store.get(1).map(|_| ()));
+        drop(store.clone());
+        refused && forked(store.close())
+    });
+    assert!(refused);
+    store.put(3, b"three").expect("writes");
+    assert_eq!(store.len().expect("open"), 2);
+}
+
+#[test]
+fn the_lock_is_free_once_the_parent_let_go_even_while_a_child_lives() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let store = open(dir.path(), &Options::default());
+    // SAFETY: the child only sleeps.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: as above.
+        unsafe {
+            libc::sleep(20);
+            libc::_exit(0);
+        }
+    }
+    drop(store);
+    let again = Store::open(dir.path(), &Options::default(), &mut |_| true);
+    // SAFETY: the child is ours.
+    unsafe {
+        libc::kill(pid, libc::SIGKILL);
+        libc::waitpid(pid, std::ptr::null_mut(), 0);
+    }
+    again.expect("an inherited descriptor must not keep the lock");
+}
+
+#[test]
+fn a_child_that_drops_an_inherited_writer_leaves_its_own_memory_alone() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let store = open(dir.path(), &Options::default());
+    store.put(1, b"one").expect("writes");
+    let whole = in_child(move || {
+        // Where the parent's writable map was, the child may have memory of its own by now.
+        let mut maps = Vec::new();
+        for _ in 0..200 {
+            // SAFETY: a fresh anonymous mapping, used below only.
+            unsafe {
+                let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+                let protection = libc::PROT_READ | libc::PROT_WRITE;
+                let map = libc::mmap(std::ptr::null_mut(), 1 << 20, protection, flags, -1, 0).cast::<u8>();
+                map.write(7);
+                maps.push(map);
+            }
+        }
+        drop(store);
+        // SAFETY: mapped above.
+        maps.into_iter().all(|map| unsafe { map.read_volatile() } == 7)
+    });
+    assert!(whole, "the child died, or its memory changed");
+}
+
+#[test]
+fn an_inherited_reader_scans_in_the_child_whatever_the_parent_was_doing() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let keys: Vec<i64> = (0..100_000).collect();
+    let writer = open(dir.path(), &Options::default());
+    writer.put_many(&keys, &vec![[1; 8]; keys.len()][..], false).expect("writes");
+    writer.close().expect("closes");
+    let reader = open(dir.path(), &Options { read_only: true, ..Options::default() });
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut found = vec![false; keys.len()];
+            while !done.load(Ordering::Relaxed) {
+                reader.contains_many(&keys, &mut found).expect("reads");
+            }
+        });
+        for _ in 0..10 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            let scanned = in_child(|| {
+                let all = ScanRange {
+                    start: Bound::Unbounded,
+                    stop: Bound::Unbounded,
+                    reverse: false,
+                    limit: Some(5),
+                };
+                reader.scan(all).and_then(|mut scan| scan.next_keys(9)).is_ok_and(|keys| keys.len() == 5)
+            });
+            assert!(scanned, "the child hung or failed");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
