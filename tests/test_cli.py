@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -305,6 +306,27 @@ def test_ctrl_c_ends_a_load_with_130_and_keeps_what_is_committed(store_path: Pat
     assert summary["rows"] == 10
     with alexpy.open(store_path, read_only=True) as store:
         assert list(store.keys()) == list(range(10))
+
+
+def test_ctrl_c_at_any_moment_tells_exactly_what_is_kept(tmp_path: Path) -> None:
+    chance = random.Random()
+    file = tmp_path / "f.csv"
+    file.write_bytes(b"id\n" + b"".join(b"%d\n" % key for key in range(300_000)))
+    for number in range(6):
+        store_path = tmp_path / f"store-{number}"
+        arguments = command("load", store_path, file, "--key", "id", "--json", "--batch-rows", 500)
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as load:
+            assert load.stdout is not None
+            assert load.stderr is not None
+            load.stdout.readline()
+            time.sleep(chance.uniform(0, 0.1))
+            load.send_signal(signal.SIGINT)
+            summary = json.loads(load.stdout.readlines()[-1])
+            error = load.stderr.read()
+        assert (load.returncode, error.count(b"\n")) == (130, 1), error
+        assert (summary["error"], summary["keys_replaced"]) == ("interrupted", 0)
+        with alexpy.open(store_path, read_only=True) as store:
+            assert list(store.keys()) == list(range(summary["rows"]))
 
 
 def test_progress_is_plain_lines_where_nobody_watches(tmp_path: Path, store_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
@@ -9,6 +10,8 @@ import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import alexpy
 from alexpy.cli import rows
@@ -111,6 +114,43 @@ def test_json_value_is_the_text_of_a_string_and_the_json_of_others(
 ) -> None:
     load("f.jsonl", b'{"v": ' + text + b', "id": 1, "w": "v"}\n\n', "--value", "v")
     assert items(store_path) == {1: value}
+
+
+ANY_TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
+KEYS = st.integers(KEY_MIN, KEY_MAX)
+
+
+@given(st.lists(st.tuples(KEYS, ANY_TEXT, ANY_TEXT), min_size=1), st.sampled_from(["\n", "\r\n"]))
+def test_what_a_csv_writer_wrote_is_read_back_text_by_text(
+    items: list[tuple[int, str, str]], end: str
+) -> None:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator=end, quoting=csv.QUOTE_ALL)
+    writer.writerows([("id", "a", "b"), *items])
+    found = list(reader(iter([file.getvalue().encode()])))
+    assert [(key, json.loads(value)) for _, key, value in found] == [
+        (key, {"id": str(key), "a": a, "b": b}) for key, a, b in items
+    ]
+    assert [value.decode() for _, _, value in reader(iter([file.getvalue().encode()]), "b")] == [
+        b for _, _, b in items
+    ]
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(KEYS, st.dictionaries(ANY_TEXT, ANY_JSON, max_size=4), st.booleans())
+def test_a_json_row_is_stored_as_the_same_json(key: int, row: dict[str, Any], ascii_only: bool) -> None:
+    row |= {"v": list(row.values()), "id": key}
+    line = json.dumps(row, ensure_ascii=ascii_only, separators=(" ,\t", " :  ")).encode()
+    compact = json.dumps(row, ensure_ascii=ascii_only, separators=(",", ":")).encode()
+    assert list(reader(iter([line]), file_format="jsonl")) == [(1, key, compact)]
+    part = json.dumps(row["v"], ensure_ascii=ascii_only, separators=(",", ":")).encode()
+    assert list(reader(iter([line]), "v", file_format="jsonl")) == [(1, key, part)]
 
 
 def test_gzip_is_read_as_it_is(load: Any, store_path: Path) -> None:
@@ -365,8 +405,10 @@ class Endless(io.RawIOBase):
         return count
 
 
-def reader(parts: Iterator[bytes], value: str | None = None) -> rows.RowReader:
-    return rows.RowReader(io.BufferedReader(Endless(parts)), "endless", "csv", "id", value)
+def reader(
+    parts: Iterator[bytes], value: str | None = None, file_format: rows.Format = "csv"
+) -> rows.RowReader:
+    return rows.RowReader(io.BufferedReader(Endless(parts)), "endless", file_format, "id", value)
 
 
 def test_memory_does_not_grow_with_the_file() -> None:

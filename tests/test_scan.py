@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import threading
 from typing import TYPE_CHECKING, Any
@@ -227,6 +228,46 @@ def test_readers_see_whole_batches_only(store: alexpy.Store) -> None:
         assert len(set(store.scan_values())) == 1
         assert len({value for _, value in store.scan(reverse=True)}) == 1
     writer.join()
+
+
+def test_pairs_are_not_watched_by_the_garbage_collector(store: alexpy.Store) -> None:
+    store[1] = b"one"
+    pair = next(store.scan())
+    assert not gc.is_tracked(pair)
+    assert not gc.is_tracked(next(alexpy.AlexIndex([1]).scan()))
+    # An ordinary tuple in all else, also in a cycle that is collected.
+    cycle: list[object] = [pair]
+    cycle.append(cycle)
+    del cycle
+    gc.collect()
+    assert pair == (1, b"one")
+    assert {pair: "hashable"}[1, b"one"] == "hashable"
+
+
+def test_finalizers_may_use_the_store_in_the_middle_of_a_scan(store: alexpy.Store) -> None:
+    store.put_many(range(5000), [b"x"] * 5000)
+    index = alexpy.AlexIndex(range(5000))
+    scans = [store.scan(), index.scan()]
+    used: list[object] = []
+
+    class Busy:
+        def __init__(self) -> None:
+            self.me = self  # only the garbage collector frees it
+
+        def __del__(self) -> None:
+            store[10_000] = b"from a finalizer"
+            index[10_000] = 0
+            used.append([next(scan) for scan in scans])
+            used.append((store.get_many([1, 2]), store.first(), len(store), index.get_many([1])))
+
+    seen = []
+    for number, pairs in enumerate(zip(*scans, strict=True)):
+        if number % 100 == 0:
+            Busy()
+            gc.collect(0)
+        seen.append(pairs)
+    assert len(used) > 50
+    assert len(seen) + len(used) // 2 == 5000
 
 
 def test_an_iterator_does_not_pickle(filled: alexpy.Store) -> None:

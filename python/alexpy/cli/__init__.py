@@ -2,7 +2,8 @@
 
 `app` holds the commands together and turns errors into exit codes; `load`, `items`, `scan` and `stats` are
 one command (or a family) each; `rows` reads files and knows no store; `text` says how values look, and
-`output` and `progress` bring results and progress to standard output and standard error.
+`output` and `progress` bring results and progress to standard output and standard error; `interrupt` makes
+Ctrl-C wait for the end of a commit.
 Nothing here is imported by `import alexpy`.
 """
 

@@ -16,9 +16,10 @@ import click
 import alexpy
 
 from . import output, text
-from .options import Stopped, as_json, config_from_env, store_path
+from .interrupt import CtrlC
+from .options import BAD_INPUT, INTERRUPTED, STORE_ERROR, Stopped, as_json, config_from_env, store_path
 from .progress import progress
-from .rows import FORMATS, BadRowError, Row, RowReader, open_rows
+from .rows import FORMATS, InputError, Row, RowReader, open_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -122,14 +123,23 @@ def load(
         with alexpy.open(store, config=config) as opened:
             loading = Loading(opened, json=json)
             try:
-                with progress(f"loading {rows.name}", rows.bytes_total, quiet=json) as show:
+                with (
+                    CtrlC() as ctrl_c,
+                    progress(f"loading {rows.name}", rows.bytes_total, quiet=json) as show,
+                ):
                     for batch in _chained(first, batches):
-                        loading.commit(batch)
+                        with ctrl_c.held():
+                            loading.commit(batch)
                         show(loading.rows, rows.bytes_read)
-            except BadRowError as error:
-                _stop(loading, f"{error}", exit_code=2)
+            except InputError as error:
+                _stop(loading, f"{error}", BAD_INPUT)
             except KeyboardInterrupt:
-                _stop(loading, "interrupted", exit_code=130)
+                _stop(loading, "interrupted", INTERRUPTED)
+            except BrokenPipeError:
+                raise
+            except (alexpy.AlexError, OSError) as error:
+                # The store may not flush or count any more: told is only what was committed.
+                raise Stopped(f"{error}; {_kept(loading.rows)}", STORE_ERROR) from error
             _report(loading.finish(), rows, store, json=json)
 
 
@@ -172,8 +182,9 @@ def _stop(loading: Loading, problem: str, exit_code: int) -> NoReturn:
     summary = loading.finish()
     if loading.json:
         output.write(text.json_line({**asdict(summary), "error": problem}))
-    raise Stopped(
-        f"{problem}; the {summary.rows:,} rows of the batches before are kept "
-        f"({summary.keys_new:,} keys new, {summary.keys_replaced:,} replaced)",
-        exit_code,
-    )
+    counts = f"({summary.keys_new:,} keys new, {summary.keys_replaced:,} replaced)"
+    raise Stopped(f"{problem}; {_kept(summary.rows)} {counts}", exit_code)
+
+
+def _kept(rows: int) -> str:
+    return f"the {rows:,} rows of the batches before are kept"

@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 
 use crate::bounds::Range;
 use crate::index::{AlexIndex, Shared};
+use crate::pairs;
 use crate::scan::{Yields, int};
 
 /// Items of the first run, and of the longest.
@@ -175,7 +176,7 @@ impl IndexIterator {
             };
             if let Some((key, payload)) = item {
                 return Ok(Some(match self.yields {
-                    Yields::Items => (key, payload as i64).into_pyobject(py)?.into_any(),
+                    Yields::Items => pairs::ints(py, key, payload as i64)?,
                     Yields::Keys => int(py, key).into_any(),
                     Yields::Values => int(py, payload as i64).into_any(),
                 }));

@@ -17,6 +17,7 @@ mod errors;
 mod index;
 mod index_iter;
 mod keys;
+mod pairs;
 mod scan;
 mod store;
 mod values;

@@ -1,7 +1,7 @@
 //! Iteration over a store: one native iterator that pulls runs of items without the GIL.
 //!
-//! The first run is short, so that taking one item of a huge range is cheap; each further run is
-//! twice as long, so that a full scan pays the switch once in thousands of items. Items are made one
+//! The first run is short, so that taking one item of a huge range is cheap; each further run is four
+//! times as long, so that a full scan pays the switch once in thousands of items. Items are made one
 //! at a time from the run. The engine guarantees that what comes is the store as it was when the
 //! iterator was made.
 
@@ -14,10 +14,17 @@ use pyo3::types::{PyBytes, PyInt};
 use crate::bounds::Range;
 use crate::errors::{detached, to_exception};
 use crate::store::Store;
+use crate::{buffers, pairs};
 
 /// Items of the first run, and of the longest.
-const FIRST_RUN_ITEMS: usize = 32;
+const FIRST_RUN_ITEMS: usize = 16;
 const LAST_RUN_ITEMS: usize = 4096;
+/// How many times as long each further run is.
+const RUN_GROWTH: usize = 4;
+
+/// How many values ahead of the one being copied are asked for: the engine checked them, but a run is larger
+/// than the nearest caches.
+pub(crate) const PREFETCH_AHEAD: usize = 8;
 
 /// What an iterator yields.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -104,7 +111,7 @@ impl StoreIterator {
             let mut scan = engine.scan(range)?;
             Ok(match pull(&mut scan, yields, FIRST_RUN_ITEMS) {
                 Ok(run) => {
-                    let next_run_items = FIRST_RUN_ITEMS * 2;
+                    let next_run_items = FIRST_RUN_ITEMS * RUN_GROWTH;
                     let ended = run.keys.is_empty();
                     let source =
                         if ended { Source::Finished } else { Source::Ready { scan, next_run_items } };
@@ -125,8 +132,11 @@ impl StoreIterator {
         let key = *state.run.keys.get(position)?;
         state.position += 1;
         let value = || {
-            let value = state.run.values.as_ref().and_then(|values| values.get(position));
-            PyBytes::new(py, value.unwrap_or_default())
+            let values = state.run.values.as_ref();
+            if let Some(ahead) = values.and_then(|values| values.get(position + PREFETCH_AHEAD)) {
+                buffers::prefetch(ahead);
+            }
+            PyBytes::new(py, values.and_then(|values| values.get(position)).unwrap_or_default())
         };
         Some(match self.yields {
             Yields::Items => Item::Pair(int(py, key), value()),
@@ -167,7 +177,7 @@ impl StoreIterator {
         done.run = pull(&mut scan, self.yields, items)?;
         let more = !done.run.keys.is_empty();
         if more {
-            done.source = Source::Ready { scan, next_run_items: (items * 2).min(LAST_RUN_ITEMS) };
+            done.source = Source::Ready { scan, next_run_items: (items * RUN_GROWTH).min(LAST_RUN_ITEMS) };
         }
         Ok(more)
     }
@@ -220,7 +230,7 @@ impl StoreIterator {
         self.store.get().check_open(py)?;
         loop {
             match self.take(py) {
-                Some(Item::Pair(key, value)) => return Ok(Some((key, value).into_pyobject(py)?.into_any())),
+                Some(Item::Pair(key, value)) => return pairs::item(py, key, value).map(Some),
                 Some(Item::Key(key)) => return Ok(Some(key.into_any())),
                 Some(Item::Value(value)) => return Ok(Some(value.into_any())),
                 None if self.refill(py)? => {}

@@ -17,15 +17,12 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyMemoryView};
 
 use crate::batch::WriteBatch;
 use crate::errors::{OrRaise, detached, to_exception};
-use crate::scan::{StoreIterator, Yields};
+use crate::scan::{PREFETCH_AHEAD, StoreIterator, Yields};
 use crate::{bounds, buffers, keys, values};
 
 /// Keys looked up between two looks at pending signals: few enough that the values checked by the engine
 /// are still near when they are copied, enough that the GIL is not fought over.
 const PIECE_KEYS: usize = 1 << 14;
-
-/// How many values ahead of the one being copied are asked for.
-const PREFETCH_AHEAD: usize = 8;
 
 /// The native half of `alexpy.Store`; `alexpy.open` makes them.
 #[pyclass(frozen, subclass, mapping, weakref, module = "alexpy._alexpy")]
