@@ -170,7 +170,7 @@ class Store(MutableMapping[int, bytes]):
     def put_many(self, keys: _Ints, values: _Values, *, sync: bool = False) -> int:
         """Stores `values[i]` under `keys[i]` for every i, in one atomic batch; how many distinct keys.
 
-        `keys`: a one-dimensional integer array or buffer (native int64 is read without a copy), an
+        `keys`: a one-dimensional integer array or buffer (native int64 is read without a conversion), an
         Arrow integer array, or any iterable of ints. `values`: a sequence or iterator of values as in
         `put`; or an array whose first axis is the keys, each row's memory one value; or an Arrow binary
         array. The last duplicate of a key wins. With `sync=True` the call returns once everything is

@@ -172,8 +172,11 @@ impl Store {
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        // Waits for a commit that is being published, so it is asked without the GIL.
-        detached(py, || self.engine.len()).map(|keys| keys as usize)
+        let keys = match self.engine.try_len() {
+            Some(keys) => keys.or_raise(py),
+            None => detached(py, || self.engine.len()),
+        };
+        keys.map(|keys| keys as usize)
     }
 
     /// The value of `key` as bytes, or `default` where the key is not there.
@@ -347,7 +350,7 @@ impl Store {
 
     /// Stores `values[i]` under `keys[i]` for every i, in one atomic batch; how many distinct keys.
     ///
-    /// `keys`: a one-dimensional integer array or buffer (native int64 is read without a copy), an
+    /// `keys`: a one-dimensional integer array or buffer (native int64 is read without a conversion), an
     /// Arrow integer array, or any iterable of ints. `values`: a sequence or iterator of values as in
     /// `put`; or an array whose first axis is the keys, each row's memory one value; or an Arrow binary
     /// array. The last duplicate of a key wins. With `sync=True` the call returns once everything is
@@ -366,12 +369,13 @@ impl Store {
         values: &Bound<'_, PyAny>,
         sync: bool,
     ) -> PyResult<u64> {
-        let keys = keys::many(keys, keys::Role::Key)?;
-        let keys = keys.as_slice();
+        // Copied, though an array could be read in place: log and index must see the same keys, also
+        // when another thread changes the array meanwhile.
+        let keys = keys::many(keys, keys::Role::Key)?.as_slice().to_vec();
         let values = values::many(values, keys.len())?;
         let source = values.source();
         values::check_count(keys.len(), source.len())?;
-        detached(py, || self.engine.put_many(keys, &source, sync))
+        detached(py, || self.engine.put_many(&keys, &source, sync))
     }
 
     /// The values of many keys as a list of bytes, with `default` for those that are not there.

@@ -137,6 +137,11 @@ impl Store {
         Ok(self.shared.read_state()?.index.len() as u64)
     }
 
+    /// As [`Store::len`], or `None` where that would wait for a lock.
+    pub fn try_len(&self) -> Option<Result<u64>> {
+        Some(self.shared.try_read_state()?.map(|state| state.index.len() as u64))
+    }
+
     /// Whether there are no keys.
     pub fn is_empty(&self) -> Result<bool> {
         Ok(self.len()? == 0)

@@ -71,11 +71,10 @@ impl Values {
         verify: bool,
     ) -> Result<Self> {
         let mut values = Self { segments, slots: Vec::with_capacity(keys.len()), read: Vec::new() };
+        locations.iter().take(PREFETCH_AHEAD).for_each(|&location| values.prefetch(location));
         for (i, (&key, &location)) in keys.iter().zip(locations).enumerate() {
-            if let Some(Some(ahead)) = locations.get(i + PREFETCH_AHEAD)
-                && let Some(segment) = values.segments.get(ahead.segment())
-            {
-                segment.prefetch(ahead.offset());
+            if let Some(&ahead) = locations.get(i + PREFETCH_AHEAD) {
+                values.prefetch(ahead);
             }
             let Some(location) = location else {
                 values.slots.push(Slot::Missing);
@@ -92,6 +91,15 @@ impl Values {
             values.slots.push(slot);
         }
         Ok(values)
+    }
+
+    #[inline]
+    fn prefetch(&self, location: Option<Location>) {
+        if let Some(location) = location
+            && let Some(segment) = self.segments.get(location.segment())
+        {
+            segment.prefetch(location.offset());
+        }
     }
 
     /// How many keys were asked for.
