@@ -305,3 +305,37 @@ def test_an_interrupt_ends_a_scan_that_runs_no_python_code(
     with pytest.raises(KeyboardInterrupt):
         collections.deque(itertools.chain.from_iterable(map(alexpy.Store.scan, itertools.repeat(store))), 0)
     assert len(store) == 100_000
+
+
+def test_get_array_returns_rows_in_the_order_and_with_the_duplicates_of_the_keys(store: alexpy.Store) -> None:
+    rows = np.arange(12, dtype=np.float32).reshape(3, 4)
+    store.put_many([10, 20, 30], rows)
+    found = store.get_array(np.array([30, 10, 30]), np.float32, (4,))
+    assert found.dtype == np.float32
+    assert found.tolist() == rows[[2, 0, 2]].tolist()
+    assert store.get_array([20], np.float32, 4).tolist() == rows[[1]].tolist()
+    assert store.get_array(iter([20]), "V16").shape == (1,)
+    assert store.get_array([], np.float32, 4).shape == (0, 4)
+
+
+def test_get_array_names_a_missing_key_unless_fill_is_given(store: alexpy.Store) -> None:
+    store.put_many([1, 2], np.array([7, 8]))
+    with pytest.raises(KeyError, match="5"):
+        store.get_array([1, 5, 6], np.int64)
+    assert store.get_array([1, 5, 2], np.int64, fill=-1).tolist() == [7, -1, 8]
+    assert store.get_array(np.arange(40_000), np.int64, fill=-1)[[0, 1, 2, 39_999]].tolist() == [-1, 7, 8, -1]
+
+
+def test_get_array_names_the_key_whose_value_has_another_length(store: alexpy.Store) -> None:
+    store.put_many([1, 2], [b"12345678", b"123"])
+    with pytest.raises(ValueError, match="key 2 has 3 bytes"):
+        store.get_array([1, 2], np.int64)
+    with pytest.raises(TypeError, match="Python objects"):
+        store.get_array([1], object)
+
+
+def test_get_array_reads_empty_values_as_rows_without_bytes(store: alexpy.Store) -> None:
+    store.put_many([1, 2], [b"", b""])
+    assert store.get_array([1, 2, 1], np.int64, (0,)).shape == (3, 0)
+    with pytest.raises(KeyError, match="3"):
+        store.get_array([3], np.int64, (0,))

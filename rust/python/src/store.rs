@@ -11,7 +11,7 @@ use alex_store::{
     Durability, Error, Options, ReadMode, Recovery, Store as Engine, Value, ValueSource, WriteMode,
 };
 use numpy::PyArray1;
-use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyMemoryError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMemoryView};
 
@@ -414,6 +414,36 @@ impl Store {
             }
         }
         Ok(list)
+    }
+
+    /// The part of `get_array` that reads: the values of `keys`, each `width` bytes, one after another; a
+    /// key that is not there gets the bytes of `fill`, or raises KeyError.
+    fn _get_rows<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &Bound<'py, PyAny>,
+        width: usize,
+        fill: Option<&[u8]>,
+    ) -> PyResult<(Bound<'py, PyArray1<u8>>, usize)> {
+        let keys = keys::many(keys, keys::Role::Key)?;
+        let keys = keys.as_slice();
+        self.check_open(py)?;
+        let bytes = keys.len().checked_mul(width).filter(|&bytes| isize::try_from(bytes).is_ok());
+        let bytes = bytes.ok_or_else(|| PyMemoryError::new_err("more bytes than memory can have"))?;
+        let mut rows = match fill {
+            Some(fill) => fill.repeat(keys.len()),
+            None => vec![0; bytes],
+        };
+        for (number, piece) in keys.chunks(PIECE_KEYS).enumerate() {
+            py.check_signals()?;
+            let from = number * PIECE_KEYS * width;
+            let rows = &mut rows[from..from + piece.len() * width];
+            let missing = detached(py, || self.engine.get_rows(piece, width, rows))?;
+            if let (Some(missing), None) = (missing, fill) {
+                return Err(PyKeyError::new_err(piece[missing]));
+            }
+        }
+        Ok((PyArray1::from_vec(py, rows), keys.len()))
     }
 
     /// Which of many keys are there, as a bool array of the same length.

@@ -4,11 +4,11 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::options::ReadMode;
-use crate::read::{Value, Values};
+use crate::read::{self, Value, Values};
 use crate::scan::{Scan, ScanRange};
-use crate::segment::{Location, Segment};
+use crate::segment::{Location, Segment, Segments};
 use crate::state::State;
 use crate::store::{Shared, Store};
 
@@ -106,13 +106,46 @@ impl Store {
 
     /// The values of many keys, in their order. O(keys * log n), with the cache misses overlapped.
     pub fn get_many(&self, keys: &[i64]) -> Result<Values> {
-        let mut locations = Vec::with_capacity(keys.len());
-        let segments = {
-            let state = self.shared.read_state()?;
-            state.index.get_many(keys, |_, found| locations.push(found.map(Location)));
-            Arc::clone(&state.segments)
-        };
+        let (segments, locations) = self.locate(keys)?;
         Values::read(segments, keys, &locations, self.shared.options.verify_reads)
+    }
+
+    /// The values of many keys, all `width` bytes long, one after another in `rows`. A key that is not
+    /// there leaves its row as it is; the place of the first such key. O(keys * log n + bytes).
+    ///
+    /// A value of another length is [`Error::Invalid`](crate::Error::Invalid) and names its key.
+    ///
+    /// # Panics
+    /// If `rows` does not hold `keys.len()` rows.
+    pub fn get_rows(&self, keys: &[i64], width: usize, rows: &mut [u8]) -> Result<Option<usize>> {
+        assert_eq!(Some(rows.len()), keys.len().checked_mul(width), "one row for each key");
+        let (segments, locations) = self.locate(keys)?;
+        let mut missing = None;
+        read::for_each(&segments, keys, &locations, self.shared.options.verify_reads, |i, found| {
+            match found {
+                Some((value, _)) if value.len() == width => {
+                    rows[i * width..(i + 1) * width].copy_from_slice(value);
+                }
+                Some((value, _)) => {
+                    return Err(Error::Invalid(format!(
+                        "the value of key {} has {} bytes, and each row takes {width}",
+                        keys[i],
+                        value.len()
+                    )));
+                }
+                None => missing = missing.or(Some(i)),
+            }
+            Ok(())
+        })?;
+        Ok(missing)
+    }
+
+    /// Where the records of many keys are.
+    fn locate(&self, keys: &[i64]) -> Result<(Arc<Segments>, Vec<Option<Location>>)> {
+        let mut locations = Vec::with_capacity(keys.len());
+        let state = self.shared.read_state()?;
+        state.index.get_many(keys, |_, found| locations.push(found.map(Location)));
+        Ok((Arc::clone(&state.segments), locations))
     }
 
     /// Which of many keys are there; `found` must be as long as `keys`.

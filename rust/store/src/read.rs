@@ -10,6 +10,9 @@ use crate::segment::{Found, Location, Segment, Segments};
 /// How far ahead a batch read asks for records, in keys.
 const PREFETCH_AHEAD: usize = 16;
 
+/// Values up to this length are copied in passing by a batch read.
+const COPIED_BYTES: usize = 512;
+
 /// One value; stays valid after it was overwritten or deleted and after the store was closed.
 #[derive(Clone)]
 pub struct Value(Source);
@@ -70,36 +73,27 @@ impl Values {
         locations: &[Option<Location>],
         verify: bool,
     ) -> Result<Self> {
-        let mut values = Self { segments, slots: Vec::with_capacity(keys.len()), read: Vec::new() };
-        locations.iter().take(PREFETCH_AHEAD).for_each(|&location| values.prefetch(location));
-        for (i, (&key, &location)) in keys.iter().zip(locations).enumerate() {
-            if let Some(&ahead) = locations.get(i + PREFETCH_AHEAD) {
-                values.prefetch(ahead);
-            }
-            let Some(location) = location else {
-                values.slots.push(Slot::Missing);
-                continue;
+        let mut slots = Vec::with_capacity(keys.len());
+        let mut read = Vec::new();
+        for_each(&segments, keys, locations, verify, |_, found| {
+            let Some((value, place)) = found else {
+                slots.push(Slot::Missing);
+                return Ok(());
             };
-            let slot = match values.segments.at(location)?.value(location.offset(), key, verify)? {
-                Found::Mapped { start, len } => Slot::Mapped { segment: location.segment(), len, start },
-                Found::Read(bytes) => {
-                    let start = values.read.len();
-                    values.read.extend_from_slice(&bytes);
-                    Slot::Read { start, len: bytes.len() }
+            slots.push(match place {
+                Some((segment, start)) if value.len() > COPIED_BYTES => {
+                    Slot::Mapped { segment, len: value.len() as u32, start }
                 }
-            };
-            values.slots.push(slot);
-        }
-        Ok(values)
-    }
-
-    #[inline]
-    fn prefetch(&self, location: Option<Location>) {
-        if let Some(location) = location
-            && let Some(segment) = self.segments.get(location.segment())
-        {
-            segment.prefetch(location.offset());
-        }
+                // Its lines are at hand now, and may not be when the caller comes for them.
+                _ => {
+                    let start = read.len();
+                    read.extend_from_slice(value);
+                    Slot::Read { start, len: value.len() }
+                }
+            });
+            Ok(())
+        })?;
+        Ok(Self { segments, slots, read })
     }
 
     /// How many keys were asked for.
@@ -121,4 +115,40 @@ impl Values {
             Slot::Read { start, len } => self.read.get(*start..*start + *len),
         }
     }
+}
+
+/// Reads the values at `locations` in their order, asking for records ahead of time, and hands each to
+/// `each`: its number, and where there is one the value and its place in a mapped segment.
+pub(crate) fn for_each(
+    segments: &Segments,
+    keys: &[i64],
+    locations: &[Option<Location>],
+    verify: bool,
+    mut each: impl FnMut(usize, Option<(&[u8], Option<(u32, u64)>)>) -> Result<()>,
+) -> Result<()> {
+    let prefetch = |location: Option<Location>| {
+        if let Some(location) = location
+            && let Some(segment) = segments.get(location.segment())
+        {
+            segment.prefetch(location.offset());
+        }
+    };
+    locations.iter().take(PREFETCH_AHEAD).for_each(|&location| prefetch(location));
+    for (i, (&key, &location)) in keys.iter().zip(locations).enumerate() {
+        if let Some(&ahead) = locations.get(i + PREFETCH_AHEAD) {
+            prefetch(ahead);
+        }
+        let Some(location) = location else {
+            each(i, None)?;
+            continue;
+        };
+        let segment = segments.at(location)?;
+        match segment.value(location.offset(), key, verify)? {
+            Found::Mapped { start, len } => {
+                each(i, Some((segment.mapped(start, len), Some((location.segment(), start)))))?;
+            }
+            Found::Read(bytes) => each(i, Some((&bytes, None)))?,
+        }
+    }
+    Ok(())
 }
