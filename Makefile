@@ -75,7 +75,7 @@ lock: .venv/installed ## pin the Python packages anew after a change in pyprojec
 .PHONY: clean
 clean: ## remove everything that was built or downloaded
 	rm -rf target .venv .demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/alexpy/*.so
-	find python tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- parts of the above ---------------------------------------------------------------------------------
 

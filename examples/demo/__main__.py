@@ -6,6 +6,7 @@ Exits 1 if any answer is wrong. Everything it writes is under .demo/ beside the 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import shutil
 import subprocess
@@ -25,15 +26,25 @@ HOME = Path(__file__).resolve().parents[2]
 
 
 def main() -> int:
-    """Run all parts; return the exit code."""
+    """Read the arguments and run; return the exit code."""
     parser = argparse.ArgumentParser(description="alexpy on real data, and beside SQLite")
     parser.add_argument("--folder", type=Path, default=HOME / ".demo", help="where its files go")
     parser.add_argument("--keys", type=int, default=1_000_000, help="how many keys beside SQLite")
     arguments = parser.parse_args()
-    began = time.perf_counter()
-    checks = Checks()
     folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "LOCK").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"another demo is running in {folder}; give this one a --folder") from None
+        return run(folder, arguments.keys)
+
+
+def run(folder: Path, keys: int) -> int:
+    """Run all parts; return the exit code."""
+    began = time.perf_counter()
+    checks = Checks()
     for name in ("flights", "killed", "alexpy", "sqlite"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
@@ -46,7 +57,7 @@ def main() -> int:
     rows = load_flights(folder, checks)
     ask(folder, rows, checks)
     kill(folder, rows, checks)
-    compare(folder, arguments.keys, checks)
+    compare(folder, keys, checks)
 
     print()
     took = f"in {time.perf_counter() - began:.0f} s"

@@ -122,8 +122,9 @@ class Store(MutableMapping[int, bytes]):
     def _take(self, key: SupportsIndex) -> bytes | None:
         """Removes `key` and returns its value, or None where it was not there."""
     def _get_rows(self, keys: _Ints, width: int, fill: bytes | None) -> tuple[NDArray[np.uint8], int]:
-        """The part of `get_array` that reads: the values of `keys`, each `width` bytes, one after another; a
-        key that is not there gets the bytes of `fill`, or raises KeyError.
+        """The part of `get_array` that reads: the values of `keys`, each `width` bytes, one after another.
+
+        A key that is not there gets the bytes of `fill`, or raises KeyError.
         """
     def popitem(self, last: bool = True) -> tuple[int, bytes]:
         """Removes the last item, or with `last=False` the first, and returns it.

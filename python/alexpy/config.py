@@ -150,7 +150,7 @@ class Config:
             ValueError: a variable that begins with ALEXPY_ names no field, or its value is impossible.
 
         Example:
-            >>> Config.from_env({"ALEXPY_DURABILITY": "os", "HOME": "/root"}).durability
+            >>> Config.from_env({"ALEXPY_DURABILITY": "os", "HOME": "/home/ann"}).durability
             'os'
 
         """

@@ -416,8 +416,9 @@ impl Store {
         Ok(list)
     }
 
-    /// The part of `get_array` that reads: the values of `keys`, each `width` bytes, one after another; a
-    /// key that is not there gets the bytes of `fill`, or raises KeyError.
+    /// The part of `get_array` that reads: the values of `keys`, each `width` bytes, one after another.
+    ///
+    /// A key that is not there gets the bytes of `fill`, or raises KeyError.
     fn _get_rows<'py>(
         &self,
         py: Python<'py>,
