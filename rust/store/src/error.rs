@@ -20,7 +20,7 @@ pub enum Error {
         source: Arc<io::Error>,
     },
     /// Stored bytes are not what was written.
-    #[error("{} is damaged at offset {offset}: expected {expected}, found {found}; `alexpy repair` copies what is readable to a new store", .path.display())]
+    #[error("{} is damaged at offset {offset}: expected {expected}, found {found}; recovery=\"point_in_time\" opens with what was written before the damage and drops the rest for good, so copy the directory first", .path.display())]
     Corruption {
         /// The damaged file.
         path: PathBuf,
