@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ def write(data: bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
+        # What is still buffered must not fail, and be reported, once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise Stopped(f"cannot write the output: {error.strerror or error}", STORE_ERROR) from error
 
 
