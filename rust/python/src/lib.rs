@@ -20,6 +20,8 @@ mod keys;
 mod pairs;
 mod scan;
 mod store;
+mod store_many;
+mod store_order;
 mod values;
 
 use alex_index::simd::{self, Backend};

@@ -1,0 +1,211 @@
+//! `Store`, many keys in one call: batch writes and batch reads.
+//!
+//! All of them convert their arguments while attached and work detached; long reads go in pieces, so that
+//! Ctrl-C is heard between two.
+
+use alex_store::{Error, ValueSource};
+use numpy::{PyArray1, PyArrayMethods};
+use pyo3::exceptions::{PyKeyError, PyMemoryError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use crate::batch::WriteBatch;
+use crate::errors::{detached, to_exception};
+use crate::scan::PREFETCH_AHEAD;
+use crate::store::Store;
+use crate::{bounds, buffers, keys, values};
+
+/// Keys looked up between two looks at pending signals: few enough that the values checked by the engine
+/// are still near when they are copied, enough that the GIL is not fought over.
+pub(crate) const PIECE_KEYS: usize = 1 << 14;
+
+#[pymethods]
+impl Store {
+    /// Stores `values[i]` under `keys[i]` for every i, in one atomic batch; how many distinct keys.
+    ///
+    /// `keys`: a one-dimensional integer array or buffer (native int64 is read without a conversion), an
+    /// Arrow integer array, or any iterable of ints. `values`: a sequence or iterator of values as in
+    /// `put`; or an array whose first axis is the keys, each row's memory one value; or an Arrow binary
+    /// array. The last duplicate of a key wins. With `sync=True` the call returns once everything is
+    /// safe on the device. A crash leaves all of it or nothing. Raises ValueError where the lengths
+    /// differ, and as `put`; nothing is written then. O(bytes), the GIL released.
+    ///
+    /// >>> s.put_many(np.array([3, 1, 3]), [b"a", b"b", b"c"])
+    /// 2
+    /// >>> list(s.items())
+    /// [(1, b'b'), (3, b'c')]
+    #[pyo3(signature = (keys, values, *, sync=false))]
+    fn put_many(
+        &self,
+        py: Python<'_>,
+        keys: &Bound<'_, PyAny>,
+        values: &Bound<'_, PyAny>,
+        sync: bool,
+    ) -> PyResult<u64> {
+        // Copied, though an array could be read in place: log and index must see the same keys, also
+        // when another thread changes the array meanwhile.
+        let keys = keys::many(keys, keys::Role::Key)?.as_slice().to_vec();
+        let values = values::many(values, keys.len())?;
+        let source = values.source();
+        values::check_count(keys.len(), source.len())?;
+        detached(py, || self.engine().put_many(&keys, &source, sync))
+    }
+
+    /// The values of many keys as a list of bytes, with `default` for those that are not there.
+    ///
+    /// `keys` as in `put_many`; the list has their order and their duplicates. Raises TypeError,
+    /// OverflowError or ValueError for what are no keys, CorruptionError where a stored value is
+    /// damaged. O(keys); lookups are interleaved and the GIL is released meanwhile.
+    ///
+    /// >>> s.put_many([1, 2], [b"one", b"two"])
+    /// 2
+    /// >>> s.get_many([2, 1, 5])
+    /// [b'two', b'one', None]
+    #[pyo3(signature = (keys, default=None))]
+    fn get_many<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &Bound<'py, PyAny>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let keys = keys::many(keys, keys::Role::Key)?;
+        let keys = keys.as_slice();
+        self.check_open(py)?;
+        // Made full of the default: a list with empty slots must not be seen by other threads.
+        let default = default.unwrap_or_else(|| py.None().into_bound(py));
+        let list = PyList::new(py, [default])?.as_sequence().repeat(keys.len())?.cast_into::<PyList>()?;
+        for (piece, start) in keys.chunks(PIECE_KEYS).zip((0..).step_by(PIECE_KEYS)) {
+            py.check_signals()?;
+            let values = detached(py, || self.engine().get_many(piece))?;
+            for i in 0..piece.len() {
+                if let Some(ahead) = values.get(i + PREFETCH_AHEAD) {
+                    buffers::prefetch(ahead);
+                }
+                if let Some(value) = values.get(i) {
+                    list.set_item(start + i, PyBytes::new(py, value))?;
+                }
+            }
+        }
+        Ok(list)
+    }
+
+    /// The part of `get_array` that reads: the values of `keys`, each `width` bytes, one after another.
+    ///
+    /// A key that is not there gets the bytes of `fill`, or raises KeyError.
+    fn _get_rows<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &Bound<'py, PyAny>,
+        width: usize,
+        fill: Option<&[u8]>,
+    ) -> PyResult<(Bound<'py, PyArray1<u8>>, usize)> {
+        let keys = keys::many(keys, keys::Role::Key)?;
+        let keys = keys.as_slice();
+        self.check_open(py)?;
+        let bytes = keys.len().checked_mul(width).filter(|&bytes| isize::try_from(bytes).is_ok());
+        let bytes = bytes.ok_or_else(|| PyMemoryError::new_err("more bytes than memory can have"))?;
+        // NumPy's own allocation asks for huge pages, which saves a page fault for every 4 KiB.
+        let array = PyArray1::zeros(py, bytes, false);
+        {
+            let mut rows = array.try_readwrite()?;
+            let rows = rows.as_slice_mut()?;
+            if let Some(fill) = fill.filter(|fill| !fill.is_empty()) {
+                rows.chunks_exact_mut(fill.len()).for_each(|row| row.copy_from_slice(fill));
+            }
+            for (number, piece) in keys.chunks(PIECE_KEYS).enumerate() {
+                py.check_signals()?;
+                let from = number * PIECE_KEYS * width;
+                let rows = &mut rows[from..from + piece.len() * width];
+                let missing = detached(py, || self.engine().get_rows(piece, width, rows))?;
+                if let (Some(missing), None) = (missing, fill) {
+                    return Err(PyKeyError::new_err(piece[missing]));
+                }
+            }
+        }
+        Ok((array, keys.len()))
+    }
+
+    /// Which of many keys are there, as a bool array of the same length.
+    ///
+    /// `keys` and errors as in `get_many`. O(keys), no value is read, the GIL is released.
+    ///
+    /// >>> s[1] = b"one"
+    /// >>> s.contains_many([0, 1]).tolist()
+    /// [False, True]
+    fn contains_many<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyArray1<bool>>> {
+        let keys = keys::many(keys, keys::Role::Key)?;
+        let keys = keys.as_slice();
+        self.check_open(py)?;
+        let mut found = vec![false; keys.len()];
+        for (piece, found) in keys.chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
+            py.check_signals()?;
+            detached(py, || self.engine().contains_many(piece, found))?;
+        }
+        Ok(PyArray1::from_vec(py, found))
+    }
+
+    /// Removes many keys in one atomic batch; how many of them were there.
+    ///
+    /// `keys` as in `put_many`; duplicates count once. Raises as `put_many`. O(keys), the GIL released.
+    ///
+    /// >>> s.put_many([1, 2, 3], [b"", b"", b""])
+    /// 3
+    /// >>> s.delete_many([1, 2, 2, 9])
+    /// 2
+    fn delete_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let keys = keys::many(keys, keys::Role::Key)?;
+        let keys = keys.as_slice();
+        detached(py, || self.engine().delete_many(keys))
+    }
+
+    /// Removes every key of `start <= key < stop` in one commit; how many there were.
+    ///
+    /// Bounds as in `scan`, but at least one must be given: `clear` removes everything (TypeError).
+    /// Raises as `put` for what stops a write.
+    ///
+    /// >>> s.put_many([1, 2, 3], [b"", b"", b""])
+    /// 3
+    /// >>> s.delete_range(2)
+    /// 2
+    #[pyo3(signature = (start=None, stop=None))]
+    fn delete_range(
+        &self,
+        py: Python<'_>,
+        start: Option<&Bound<'_, PyAny>>,
+        stop: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u64> {
+        if start.is_none() && stop.is_none() {
+            return Err(PyTypeError::new_err("delete_range() needs a bound; clear() removes every key"));
+        }
+        match bounds::range(start, stop, true, false)? {
+            Some((start, stop)) => detached(py, || self.engine().delete_range(start, stop)),
+            // The engine still says what stops a write.
+            None => detached(py, || self.engine().delete_many(&[])),
+        }
+    }
+
+    /// A `WriteBatch`: writes that commit together when its `with` block ends.
+    ///
+    /// With `sync=True` the commit returns once everything is safe on the device, at any durability.
+    /// Raises ReadOnlyError or ClosedError. O(1).
+    ///
+    /// >>> with s.batch() as b:
+    /// ...     b.put(1, b"one")
+    /// ...     b.put(2, b"two")
+    /// >>> len(s)
+    /// 2
+    #[pyo3(signature = (sync=false))]
+    fn batch(slf: &Bound<'_, Self>, sync: bool) -> PyResult<WriteBatch> {
+        let store = slf.get();
+        store.check_open(slf.py())?;
+        if store.engine().read_only() {
+            let path = store.engine().path().to_owned();
+            return Err(to_exception(slf.py(), &Error::ReadOnly { path }));
+        }
+        Ok(WriteBatch::new(slf, sync))
+    }
+}

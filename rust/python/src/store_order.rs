@@ -1,0 +1,193 @@
+//! `Store`, what has to do with the order of keys: neighbours, ranges and counts. All detach.
+
+use pyo3::prelude::*;
+
+use crate::errors::detached;
+use crate::scan::{StoreIterator, Yields};
+use crate::store::{Item, Store, item};
+use crate::{bounds, keys};
+
+#[pymethods]
+impl Store {
+    // ---- order ----
+
+    /// The item with the smallest key, or None where the store is empty.
+    ///
+    /// Returns (key, value). Raises ClosedError, CorruptionError. O(1).
+    ///
+    /// >>> s.put_many([1, 2], [b"one", b"two"])
+    /// 2
+    /// >>> s.first()
+    /// (1, b'one')
+    fn first<'py>(&self, py: Python<'py>) -> PyResult<Option<Item<'py>>> {
+        Ok(item(py, detached(py, || self.engine().first())?))
+    }
+
+    /// The item with the largest key, or None where the store is empty.
+    ///
+    /// Returns (key, value). Raises ClosedError, CorruptionError. O(1).
+    ///
+    /// >>> s.put_many([1, 2], [b"one", b"two"])
+    /// 2
+    /// >>> s.last()
+    /// (2, b'two')
+    fn last<'py>(&self, py: Python<'py>) -> PyResult<Option<Item<'py>>> {
+        Ok(item(py, detached(py, || self.engine().last())?))
+    }
+
+    /// The item with the largest key at or below `key`, or None.
+    ///
+    /// Returns (key, value). Raises as `get`. O(1) in practice.
+    ///
+    /// >>> s.put_many([10, 20], [b"a", b"b"])
+    /// 2
+    /// >>> s.floor(19), s.floor(9)
+    /// ((10, b'a'), None)
+    fn floor<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
+        let key = keys::one(key)?;
+        Ok(item(py, detached(py, || self.engine().floor(key))?))
+    }
+
+    /// The item with the smallest key at or above `key`, or None.
+    ///
+    /// Returns (key, value). Raises as `get`. O(1) in practice.
+    ///
+    /// >>> s.put_many([10, 20], [b"a", b"b"])
+    /// 2
+    /// >>> s.ceiling(11), s.ceiling(21)
+    /// ((20, b'b'), None)
+    fn ceiling<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
+        let key = keys::one(key)?;
+        Ok(item(py, detached(py, || self.engine().ceiling(key))?))
+    }
+
+    /// The item with the largest key below `key`, or None.
+    ///
+    /// Returns (key, value). Raises as `get`. O(1) in practice.
+    ///
+    /// >>> s.put_many([10, 20], [b"a", b"b"])
+    /// 2
+    /// >>> s.lower(20), s.lower(10)
+    /// ((10, b'a'), None)
+    fn lower<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
+        let key = keys::one(key)?;
+        Ok(item(py, detached(py, || self.engine().lower(key))?))
+    }
+
+    /// The item with the smallest key above `key`, or None.
+    ///
+    /// Returns (key, value). Raises as `get`. O(1) in practice.
+    ///
+    /// >>> s.put_many([10, 20], [b"a", b"b"])
+    /// 2
+    /// >>> s.higher(10), s.higher(20)
+    /// ((20, b'b'), None)
+    fn higher<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
+        let key = keys::one(key)?;
+        Ok(item(py, detached(py, || self.engine().higher(key))?))
+    }
+
+    // ---- ranges ----
+
+    fn __iter__(slf: &Bound<'_, Self>) -> PyResult<StoreIterator> {
+        StoreIterator::over(slf, bounds::ALL, false, None, Yields::Keys)
+    }
+
+    fn __reversed__(slf: &Bound<'_, Self>) -> PyResult<StoreIterator> {
+        StoreIterator::over(slf, bounds::ALL, true, None, Yields::Keys)
+    }
+
+    /// Iterates over (key, value) of `start <= key < stop`, in key order.
+    ///
+    /// Bounds are any ints (clamped to int64) or None for no bound; `include_start` and `include_stop`
+    /// say whether a bound belongs to the range; `reverse=True` goes from the top without swapping the
+    /// bounds; `limit` is the most items. What comes is the store as it was when the iterator was made,
+    /// whatever is written meanwhile. Raises TypeError for bounds that are no ints, ValueError for a
+    /// negative limit, ClosedError once the store is closed. O(1) to make and an item.
+    ///
+    /// >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
+    /// 3
+    /// >>> list(s.scan(1, 3)), list(s.scan(limit=1, reverse=True))
+    /// ([(1, b'a'), (2, b'b')], [(3, b'c')])
+    #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
+                        limit=None))]
+    fn scan(
+        slf: &Bound<'_, Self>,
+        start: Option<&Bound<'_, PyAny>>,
+        stop: Option<&Bound<'_, PyAny>>,
+        include_start: bool,
+        include_stop: bool,
+        reverse: bool,
+        limit: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<StoreIterator> {
+        let range = bounds::range(start, stop, include_start, include_stop)?;
+        StoreIterator::over(slf, range, reverse, bounds::limit(limit)?, Yields::Items)
+    }
+
+    /// Iterates over the keys of a range; no value is read.
+    ///
+    /// Arguments and errors as in `scan`.
+    ///
+    /// >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
+    /// 3
+    /// >>> list(s.scan_keys(2))
+    /// [2, 3]
+    #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
+                        limit=None))]
+    fn scan_keys(
+        slf: &Bound<'_, Self>,
+        start: Option<&Bound<'_, PyAny>>,
+        stop: Option<&Bound<'_, PyAny>>,
+        include_start: bool,
+        include_stop: bool,
+        reverse: bool,
+        limit: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<StoreIterator> {
+        let range = bounds::range(start, stop, include_start, include_stop)?;
+        StoreIterator::over(slf, range, reverse, bounds::limit(limit)?, Yields::Keys)
+    }
+
+    /// Iterates over the values of a range, in the order of their keys.
+    ///
+    /// Arguments and errors as in `scan`.
+    ///
+    /// >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
+    /// 3
+    /// >>> list(s.scan_values(stop=3))
+    /// [b'a', b'b']
+    #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
+                        limit=None))]
+    fn scan_values(
+        slf: &Bound<'_, Self>,
+        start: Option<&Bound<'_, PyAny>>,
+        stop: Option<&Bound<'_, PyAny>>,
+        include_start: bool,
+        include_stop: bool,
+        reverse: bool,
+        limit: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<StoreIterator> {
+        let range = bounds::range(start, stop, include_start, include_stop)?;
+        StoreIterator::over(slf, range, reverse, bounds::limit(limit)?, Yields::Values)
+    }
+
+    /// How many keys there are of `start <= key < stop`.
+    ///
+    /// Bounds and errors as in `scan`. No value is read.
+    ///
+    /// >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
+    /// 3
+    /// >>> s.count(2), s.count()
+    /// (2, 3)
+    #[pyo3(signature = (start=None, stop=None))]
+    fn count(
+        &self,
+        py: Python<'_>,
+        start: Option<&Bound<'_, PyAny>>,
+        stop: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u64> {
+        match bounds::range(start, stop, true, false)? {
+            Some((start, stop)) => detached(py, || self.engine().count(start, stop)),
+            None => self.check_open(py).map(|()| 0),
+        }
+    }
+}
