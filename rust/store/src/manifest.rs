@@ -1,5 +1,6 @@
-//! The manifest: which segments make up the log and how far each counts, in two copies that are written
-//! one after the other. Knows nothing of what the segments hold. Reading and writing are O(segments).
+//! The manifest: which segments make up the log and how far each counts, and which images of the index
+//! are kept, in two copies that are written one after the other. Knows nothing of what the files hold.
+//! Reading and writing are O(segments).
 
 use std::io;
 
@@ -27,9 +28,11 @@ struct RawManifest {
     watermark: U64,
     clean: U32,
     segments: U32,
+    images: U32,
+    next_image: U32,
 }
 
-const _: () = assert!(size_of::<RawManifest>() == 96);
+const _: () = assert!(size_of::<RawManifest>() == 104);
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
@@ -42,12 +45,37 @@ struct RawEntry {
 
 const _: () = assert!(size_of::<RawEntry>() == 24);
 
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct RawImage {
+    id: U32,
+    segment: U32,
+    offset: U64,
+    last_seq: U64,
+    bytes: U64,
+    keys: U64,
+}
+
+const _: () = assert!(size_of::<RawImage>() == 40);
+
 /// What the manifest says of one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) segment: u32,
     /// How far it counts; `None` while it takes records.
     pub(crate) end: Option<LogEnd>,
+}
+
+/// What the manifest says of one image of the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ImageEntry {
+    pub(crate) id: u32,
+    /// Where the log ended when its writing began: replay goes on from there.
+    pub(crate) position: LogEnd,
+    /// Bytes of its file.
+    pub(crate) bytes: u64,
+    /// Keys in it.
+    pub(crate) keys: u64,
 }
 
 /// The content of both copies.
@@ -66,6 +94,10 @@ pub(crate) struct Manifest {
     pub(crate) clean: bool,
     /// The log, in order.
     pub(crate) segments: Vec<Entry>,
+    /// The images that opening may begin from, newest first.
+    pub(crate) images: Vec<ImageEntry>,
+    /// Image ids from here on were never used.
+    pub(crate) next_image: u32,
 }
 
 /// The outcome of looking for a manifest.
@@ -86,6 +118,8 @@ impl Manifest {
             watermark: 0,
             clean: true,
             segments: Vec::new(),
+            images: Vec::new(),
+            next_image: 1,
         }
     }
 
@@ -155,7 +189,10 @@ impl Manifest {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let len = size_of::<RawManifest>() + self.segments.len() * size_of::<RawEntry>() + 4;
+        let len = size_of::<RawManifest>()
+            + self.segments.len() * size_of::<RawEntry>()
+            + self.images.len() * size_of::<RawImage>()
+            + 4;
         let raw = RawManifest {
             file: FileHeader::new(MAGIC, self.store_id, self.generation, len),
             next_segment: U64::new(u64::from(self.next_segment)),
@@ -163,6 +200,8 @@ impl Manifest {
             watermark: U64::new(self.watermark),
             clean: U32::new(u32::from(self.clean)),
             segments: U32::new(self.segments.len() as u32),
+            images: U32::new(self.images.len() as u32),
+            next_image: U32::new(self.next_image),
         };
         let mut bytes = Vec::with_capacity(len);
         bytes.extend_from_slice(raw.as_bytes());
@@ -173,6 +212,17 @@ impl Manifest {
                 ended: U32::new(u32::from(entry.end.is_some())),
                 end: U64::new(end.offset),
                 last_seq: U64::new(end.last_seq),
+            };
+            bytes.extend_from_slice(raw.as_bytes());
+        }
+        for image in &self.images {
+            let raw = RawImage {
+                id: U32::new(image.id),
+                segment: U32::new(image.position.segment),
+                offset: U64::new(image.position.offset),
+                last_seq: U64::new(image.position.last_seq),
+                bytes: U64::new(image.bytes),
+                keys: U64::new(image.keys),
             };
             bytes.extend_from_slice(raw.as_bytes());
         }
@@ -206,8 +256,12 @@ impl Manifest {
         }
         raw.file.refuse_newer(path)?;
         let count = raw.segments.get() as usize;
-        let Ok((entries, _)) = <[RawEntry]>::ref_from_prefix_with_elems(rest, count) else {
+        let Ok((entries, rest)) = <[RawEntry]>::ref_from_prefix_with_elems(rest, count) else {
             return Err(damaged(92, "as many entries as fit the file", count.to_string()));
+        };
+        let count = raw.images.get() as usize;
+        let Ok((images, _)) = <[RawImage]>::ref_from_prefix_with_elems(rest, count) else {
+            return Err(damaged(96, "as many images as fit the file", count.to_string()));
         };
         let segments = entries
             .iter()
@@ -220,6 +274,19 @@ impl Manifest {
                 }),
             })
             .collect();
+        let images = images
+            .iter()
+            .map(|image| ImageEntry {
+                id: image.id.get(),
+                position: LogEnd {
+                    segment: image.segment.get(),
+                    offset: image.offset.get(),
+                    last_seq: image.last_seq.get(),
+                },
+                bytes: image.bytes.get(),
+                keys: image.keys.get(),
+            })
+            .collect();
         Ok(Self {
             store_id: raw.file.store_id,
             generation: raw.file.file_id.get(),
@@ -229,6 +296,8 @@ impl Manifest {
             watermark: raw.watermark.get(),
             clean: raw.clean.get() != 0,
             segments,
+            images,
+            next_image: raw.next_image.get(),
         })
     }
 }
@@ -248,6 +317,8 @@ mod tests {
             watermark: 70,
             clean: false,
             segments: vec![Entry { segment: 1, end: Some(end) }, Entry { segment: 2, end: None }],
+            images: vec![ImageEntry { id: 4, position: end, bytes: 8192, keys: 60 }],
+            next_image: 5,
             ..Manifest::new([9; 16])
         }
     }
