@@ -33,6 +33,8 @@ def _public() -> Iterator[tuple[str, Any]]:
                     yield f"{name}.{attribute}", getattr(member, attribute)
     yield "IndexStats", _index.IndexStats
     yield "StoreIterator", _alexpy.StoreIterator
+    for returned in (_alexpy.ArrowArray, _alexpy.ArrowStream, _alexpy.BatchIterator):
+        yield returned.__name__, returned
     yield "IndexIterator", _alexpy.IndexIterator
     for module in (_convert, _store):
         for name, member in vars(module).items():

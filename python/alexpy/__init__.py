@@ -12,7 +12,7 @@ names what is public: no logic, and nothing that the command line alone needs.
 
 import warnings as _warnings
 
-from ._alexpy import build_info
+from ._alexpy import ScanBatch, ValueBuffers, build_info
 from ._index import AlexIndex
 from ._store import Stats, Store, WriteBatch, open  # noqa: A004 - `alexpy.open` is the public name
 from .config import Config
@@ -38,8 +38,10 @@ __all__ = [
     "LockedError",
     "PoisonedError",
     "ReadOnlyError",
+    "ScanBatch",
     "Stats",
     "Store",
+    "ValueBuffers",
     "WriteBatch",
     "__version__",
     "build_info",

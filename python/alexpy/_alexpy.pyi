@@ -10,12 +10,24 @@ from types import TracebackType
 from typing import Any, Protocol, Self, SupportsIndex, TypeAlias, TypedDict, TypeVar, final, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from typing_extensions import Buffer, CapsuleType, disjoint_base
 
 from alexpy.config import Config
 
-__all__ = ["AlexIndex", "IndexIterator", "Store", "StoreIterator", "WriteBatch", "build_info"]
+__all__ = [
+    "AlexIndex",
+    "ArrowArray",
+    "ArrowStream",
+    "BatchIterator",
+    "IndexIterator",
+    "ScanBatch",
+    "Store",
+    "StoreIterator",
+    "ValueBuffers",
+    "WriteBatch",
+    "build_info",
+]
 
 _T = TypeVar("_T")
 
@@ -202,6 +214,18 @@ class Store(MutableMapping[int, bytes]):
         """
     @overload
     def get_many(self, keys: _Ints, default: _T) -> list[bytes | _T]: ...
+    def get_buffers(self, keys: _Ints) -> ValueBuffers:
+        """The values of many keys in one buffer with offsets: a `ValueBuffers`.
+
+        For values of different lengths, without making an object for each; `get_array` is for values of one
+        length. `keys` as in `put_many`; the result has their order and their duplicates, and says which were
+        found. Raises as `get_many`. O(keys + bytes), the GIL released.
+
+        >>> s.put_many([1, 2], [b"one", b"three"])
+        2
+        >>> s.get_buffers([2, 1]).offsets.tolist()
+        [0, 5, 8]
+        """
     def contains_many(self, keys: _Ints) -> NDArray[np.bool_]:
         """Which of many keys are there, as a bool array of the same length.
 
@@ -365,6 +389,33 @@ class Store(MutableMapping[int, bytes]):
         >>> list(s.scan_values(stop=3))
         [b'a', b'b']
         """
+    def scan_batches(
+        self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None, *, rows: int = 65536
+    ) -> BatchIterator:
+        """Iterates over the items of `start <= key < stop` in batches of `rows`, as arrays, in key order.
+
+        The fastest way through a range: no object is made for an item. Each `ScanBatch` has `rows` items, the
+        last one fewer, and takes the memory of their values. Bounds as in `scan`; what comes is the store as
+        it was when the iterator was made. Raises ValueError where `rows` is below 1, else as `scan`.
+
+        >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
+        3
+        >>> [batch.keys.tolist() for batch in s.scan_batches(rows=2)]
+        [[1, 2], [3]]
+        """
+    def to_arrow(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> ArrowStream:
+        """The items of `start <= key < stop` for any Arrow library: a stream of `key` and `value` columns.
+
+        Returns an object with `__arrow_c_stream__`; `pyarrow.table(x)`, `polars.DataFrame(x)` and DuckDB read
+        it, in arrays of 65,536 rows, and it can be read many times. Bounds as in `scan`; each reading is over
+        the store as it was when the reading began. O(1) to make.
+
+        >>> s[1] = b"one"
+        >>> pyarrow.table(s.to_arrow()).to_pydict()  # doctest: +SKIP
+        {'key': [1], 'value': [b'one']}
+        >>> hasattr(s.to_arrow(), "__arrow_c_stream__")
+        True
+        """
     def count(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> int:
         """How many keys there are of `start <= key < stop`.
 
@@ -508,6 +559,140 @@ class WriteBatch:
         traceback: TracebackType | None,
         /,
     ) -> None: ...
+
+@final
+class ArrowArray:
+    """Columns of a store as an Arrow array: what `ValueBuffers.to_arrow` and `ScanBatch.to_arrow` return.
+
+    Implements the Arrow PyCapsule interface, so any Arrow library reads it without a copy: for instance
+    `pyarrow.array(x)` or `polars.Series(x)` for values, `pyarrow.record_batch(x)` for a batch. It shares the
+    memory of what it was made of and stays valid after the store is closed. O(1).
+
+    >>> s[1] = b"one"
+    >>> len(s.get_buffers([1, 2]).to_arrow())
+    2
+    """
+
+    def __len__(self, /) -> int: ...
+    def __arrow_c_schema__(self) -> CapsuleType: ...
+    def __arrow_c_array__(
+        self, requested_schema: CapsuleType | None = None
+    ) -> tuple[CapsuleType, CapsuleType]: ...
+
+@final
+class ArrowStream:
+    """A range of a store as an Arrow stream; what `Store.to_arrow` returns.
+
+    Has `__arrow_c_stream__`, so Arrow libraries read it: `pyarrow.table(x)`, `polars.DataFrame(x)`. Each
+    reader gets the store as it was when it began to read. Reading raises once the store is closed.
+
+    >>> s[1] = b"one"
+    >>> hasattr(s.to_arrow(), "__arrow_c_stream__")
+    True
+    """
+
+    def __arrow_c_schema__(self) -> CapsuleType: ...
+    def __arrow_c_stream__(self, requested_schema: CapsuleType | None = None) -> CapsuleType: ...
+
+@final
+class ValueBuffers:
+    """The values of many keys in two arrays; what `Store.get_buffers` returns.
+
+    Value `i` is `data[offsets[i]:offsets[i + 1]]`, empty where `found[i]` is False. The arrays are read-only,
+    share one memory with `to_arrow()`, and stay valid after the store is closed. `len` is the number of keys.
+
+    >>> s.put_many([1, 2], [b"one", b"three"])
+    2
+    >>> got = s.get_buffers([2, 7, 1])
+    >>> got.data.tobytes(), got.offsets.tolist(), got.found.tolist()
+    (b'threeone', [0, 5, 5, 8], [True, False, True])
+    """
+
+    def __len__(self, /) -> int: ...
+    @property
+    def data(self) -> NDArray[np.uint8]:
+        """The bytes of all values, one after another: a read-only uint8 array. O(1)."""
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """Where each value begins in `data`, and where the last one ends: a read-only int64 array. O(1)."""
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """Whether each key was there: a read-only bool array. O(1)."""
+    def to_arrow(self) -> ArrowArray:
+        """The values for any Arrow library, as LargeBinary; null where the key was not there.
+
+        Returns an object with the Arrow PyCapsule interface: `pyarrow.array(x)`, `polars.Series(x)`. Nothing
+        is copied. O(keys / 8).
+
+        >>> s[1] = b"one"
+        >>> pyarrow.array(s.get_buffers([1, 2]).to_arrow()).to_pylist()  # doctest: +SKIP
+        [b'one', None]
+        >>> len(s.get_buffers([1, 2]).to_arrow())
+        2
+        """
+
+@final
+class ScanBatch:
+    """Consecutive items of a store as arrays; what `Store.scan_batches` yields.
+
+    `keys[i]` has the value `data[offsets[i]:offsets[i + 1]]`. The arrays are read-only, share one memory with
+    `to_arrow()`, and stay valid after the store is closed. `len` is the number of items.
+
+    >>> s.put_many([1, 2], [b"one", b"three"])
+    2
+    >>> batch = next(s.scan_batches())
+    >>> batch.keys.tolist(), batch.offsets.tolist(), batch.data.tobytes()
+    ([1, 2], [0, 3, 8], b'onethree')
+    """
+
+    def __len__(self, /) -> int: ...
+    @property
+    def keys(self) -> NDArray[np.int64]:
+        """The keys, ascending: a read-only int64 array. O(1)."""
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """Where each value begins in `data`, and where the last one ends: a read-only int64 array. O(1)."""
+    @property
+    def data(self) -> NDArray[np.uint8]:
+        """The bytes of all values, one after another: a read-only uint8 array. O(1)."""
+    def to_arrow(self) -> ArrowArray:
+        """The keys and values for any Arrow library, as a struct of `key` (int64) and `value` (LargeBinary).
+
+        Returns an object with the Arrow PyCapsule interface: `pyarrow.record_batch(x)`. Nothing is copied.
+        O(1).
+
+        >>> s[1] = b"one"
+        >>> pyarrow.record_batch(next(s.scan_batches()).to_arrow()).to_pydict()  # doctest: +SKIP
+        {'key': [1], 'value': [b'one']}
+        >>> len(next(s.scan_batches()).to_arrow())
+        1
+        """
+    def to_array(self, dtype: DTypeLike) -> NDArray[Any]:
+        """The values, all of the length of one `dtype` element, as a read-only array of that dtype.
+
+        The array is a window on `data`; nothing is copied. Raises ValueError, naming the key, where a value
+        has another length, and TypeError where `dtype` holds Python objects. O(items).
+
+        >>> s.put_many([1, 2], np.array([0.5, 1.5]))
+        2
+        >>> next(s.scan_batches()).to_array(np.float64).tolist()
+        [0.5, 1.5]
+        """
+
+@final
+class BatchIterator:
+    """Iterates over a range of a store in batches, as it was when the iterator was made.
+
+    What `Store.scan_batches` returns; yields `ScanBatch`. The GIL is released while a batch is read. Raises
+    ClosedError once the store is closed and CorruptionError where a stored record is damaged. Not picklable.
+
+    >>> s[1] = b"one"
+    >>> [len(batch) for batch in s.scan_batches()]
+    [1]
+    """
+
+    def __iter__(self, /) -> Self: ...
+    def __next__(self, /) -> ScanBatch: ...
 
 @final
 class StoreIterator:

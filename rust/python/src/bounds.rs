@@ -5,6 +5,7 @@
 
 use std::ops::Bound as End;
 
+use alex_store::ScanRange;
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -52,6 +53,14 @@ pub(crate) fn range(
         Edge::BelowAll => return Ok(None),
     };
     Ok(Some((low, high)))
+}
+
+/// A range as the engine scans it.
+pub(crate) fn scan_range(range: Range, reverse: bool, limit: Option<u64>) -> ScanRange {
+    match range {
+        Some((start, stop)) => ScanRange { start, stop, reverse, limit },
+        None => ScanRange { start: End::Unbounded, stop: End::Unbounded, reverse, limit: Some(0) },
+    }
 }
 
 fn edge(bound: Option<&Bound<'_, PyAny>>, name: &'static str) -> PyResult<Edge> {

@@ -10,9 +10,11 @@
 // Doc comments of Python classes and functions are their docstrings: read with help(), not as Markdown.
 #![allow(clippy::doc_markdown, clippy::doc_link_with_quotes)]
 
+mod arrow;
 mod batch;
 mod bounds;
 mod buffers;
+mod columns;
 mod errors;
 mod index;
 mod index_iter;
@@ -62,9 +64,13 @@ fn choose_simd() -> PyResult<()> {
 #[pymodule]
 mod _alexpy {
     #[pymodule_export]
+    use super::arrow::ArrowArray;
+    #[pymodule_export]
     use super::batch::WriteBatch;
     #[pymodule_export]
     use super::build_info;
+    #[pymodule_export]
+    use super::columns::{ArrowStream, BatchIterator, ScanBatch, ValueBuffers};
     #[pymodule_export]
     use super::index::AlexIndex;
     #[pymodule_export]

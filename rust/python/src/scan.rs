@@ -7,11 +7,11 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use alex_store::{Error, Scan, ScanRange, ScanRun, Values};
+use alex_store::{Error, Scan, ScanRun, Values};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
 
-use crate::bounds::Range;
+use crate::bounds::{self, Range};
 use crate::errors::{detached, to_exception};
 use crate::store::Store;
 use crate::{buffers, pairs};
@@ -98,15 +98,7 @@ impl StoreIterator {
         yields: Yields,
     ) -> PyResult<Self> {
         let engine = store.get().engine();
-        let range = match range {
-            Some((start, stop)) => ScanRange { start, stop, reverse, limit },
-            None => ScanRange {
-                start: std::ops::Bound::Unbounded,
-                stop: std::ops::Bound::Unbounded,
-                reverse,
-                limit: Some(0),
-            },
-        };
+        let range = bounds::scan_range(range, reverse, limit);
         let state = detached(store.py(), || {
             let mut scan = engine.scan(range)?;
             Ok(match pull(&mut scan, yields, FIRST_RUN_ITEMS) {

@@ -7,6 +7,7 @@
 mod background;
 mod batch;
 mod chain;
+mod columns;
 mod commit;
 pub mod disk;
 mod error;
@@ -26,6 +27,7 @@ mod state;
 mod store;
 
 pub use batch::{Batch, ValueSource};
+pub use columns::{ItemColumns, ValueColumn};
 pub use error::{Error, Result};
 pub use options::{
     DEFAULT_SEGMENT_BYTES, Durability, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Options, ReadMode, Recovery,

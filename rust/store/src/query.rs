@@ -141,7 +141,7 @@ impl Store {
     }
 
     /// Where the records of many keys are.
-    fn locate(&self, keys: &[i64]) -> Result<(Arc<Segments>, Vec<Option<Location>>)> {
+    pub(crate) fn locate(&self, keys: &[i64]) -> Result<(Arc<Segments>, Vec<Option<Location>>)> {
         let mut locations = Vec::with_capacity(keys.len());
         let state = self.shared.read_state()?;
         state.index.get_many(keys, |_, found| locations.push(found.map(Location)));

@@ -82,10 +82,11 @@ impl Rest {
     }
 }
 
-struct Run {
-    keys: Vec<i64>,
-    locations: Vec<u64>,
-    segments: Arc<Segments>,
+/// A run of entries: keys, and where their records are.
+pub(crate) struct Run {
+    pub(crate) keys: Vec<i64>,
+    pub(crate) locations: Vec<u64>,
+    pub(crate) segments: Arc<Segments>,
 }
 
 /// The scans that a change must not be seen by.
@@ -122,7 +123,7 @@ pub struct ScanRun {
 
 /// An iterator over the store as it was when the scan was made.
 pub struct Scan {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     rest: Arc<Mutex<Rest>>,
 }
 
@@ -152,7 +153,8 @@ impl Scan {
         Ok(self.take(max)?.keys)
     }
 
-    fn take(&mut self, max: usize) -> Result<Run> {
+    /// Up to `max` further entries; an empty run is the end.
+    pub(crate) fn take(&mut self, max: usize) -> Result<Run> {
         let state = self.shared.read_state()?;
         let run = self.rest.lock().take(&state.index, &state.segments, max);
         Ok(run)

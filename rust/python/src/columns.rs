@@ -1,0 +1,360 @@
+//! Values and items as columns: `Store.get_buffers`, `Store.scan_batches` and `Store.to_arrow`.
+//!
+//! No Python object is made for a value. The engine reads into Rust memory without the GIL; NumPy arrays and
+//! Arrow arrays are windows on it, so it never changes and lives as long as any of them.
+#![allow(unsafe_code)]
+
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+
+use alex_store::{ItemColumns, Scan, ScanRange, ValueColumn};
+use numpy::ndarray::ArrayView1;
+use numpy::npyffi::NPY_ARRAY_WRITEABLE;
+use numpy::{Element, PyArray1, PyArrayDescr, PyArrayDescrMethods, PyUntypedArrayMethods};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyCapsule, PyTuple};
+
+use crate::arrow::{self, ArrowArray};
+use crate::errors::detached;
+use crate::store::Store;
+use crate::store_many::PIECE_KEYS;
+use crate::{bounds, keys};
+
+/// Rows of each array of an Arrow stream, and of a batch where the caller does not say.
+const BATCH_ROWS: usize = 1 << 16;
+
+/// `memory` as a read-only array that keeps `owner`, whose memory it is, alive. O(1).
+///
+/// # Safety
+/// `memory` must stay where it is, unchanged, for as long as `owner` lives.
+unsafe fn window<'py, T: Element>(owner: Bound<'py, PyAny>, memory: &[T]) -> Bound<'py, PyArray1<T>> {
+    // SAFETY: by contract the memory lives, unchanged, while the array refers to its owner; nobody can write
+    // through the array, since the flag that would allow it is cleared before anyone else sees the array.
+    unsafe {
+        let array = PyArray1::borrow_from_array(&ArrayView1::from(memory), owner);
+        (*array.as_array_ptr()).fields.flags &= !NPY_ARRAY_WRITEABLE;
+        array
+    }
+}
+
+/// The values of many keys in two arrays; what `Store.get_buffers` returns.
+///
+/// Value `i` is `data[offsets[i]:offsets[i + 1]]`, empty where `found[i]` is False. The arrays are read-only,
+/// share one memory with `to_arrow()`, and stay valid after the store is closed. `len` is the number of keys.
+///
+/// >>> s.put_many([1, 2], [b"one", b"three"])
+/// 2
+/// >>> got = s.get_buffers([2, 7, 1])
+/// >>> got.data.tobytes(), got.offsets.tolist(), got.found.tolist()
+/// (b'threeone', [0, 5, 5, 8], [True, False, True])
+#[pyclass(frozen, module = "alexpy._alexpy")]
+pub(crate) struct ValueBuffers {
+    column: Arc<ValueColumn>,
+    found: Vec<bool>,
+}
+
+#[pymethods]
+impl ValueBuffers {
+    fn __len__(&self) -> usize {
+        self.found.len()
+    }
+
+    /// The bytes of all values, one after another: a read-only uint8 array. O(1).
+    #[getter]
+    fn data<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<u8>> {
+        // SAFETY: the class is frozen, so its columns never change while it lives.
+        unsafe { window(slf.clone().into_any(), slf.get().column.data()) }
+    }
+
+    /// Where each value begins in `data`, and where the last one ends: a read-only int64 array. O(1).
+    #[getter]
+    fn offsets<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i64>> {
+        // SAFETY: as in `data`.
+        unsafe { window(slf.clone().into_any(), slf.get().column.offsets()) }
+    }
+
+    /// Whether each key was there: a read-only bool array. O(1).
+    #[getter]
+    fn found<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<bool>> {
+        // SAFETY: as in `data`.
+        unsafe { window(slf.clone().into_any(), &slf.get().found) }
+    }
+
+    /// The values for any Arrow library, as LargeBinary; null where the key was not there.
+    ///
+    /// Returns an object with the Arrow PyCapsule interface: `pyarrow.array(x)`, `polars.Series(x)`. Nothing
+    /// is copied. O(keys / 8).
+    ///
+    /// >>> s[1] = b"one"
+    /// >>> pyarrow.array(s.get_buffers([1, 2]).to_arrow()).to_pylist()  # doctest: +SKIP
+    /// [b'one', None]
+    /// >>> len(s.get_buffers([1, 2]).to_arrow())
+    /// 2
+    fn to_arrow(&self) -> ArrowArray {
+        ArrowArray::of_values(&self.column, &self.found)
+    }
+
+    fn __repr__(&self) -> String {
+        let there = self.found.iter().filter(|&&found| found).count();
+        let bytes = self.column.data().len();
+        format!("<alexpy.ValueBuffers, {there} of {} keys, {bytes} bytes>", self.found.len())
+    }
+}
+
+/// Consecutive items of a store as arrays; what `Store.scan_batches` yields.
+///
+/// `keys[i]` has the value `data[offsets[i]:offsets[i + 1]]`. The arrays are read-only, share one memory with
+/// `to_arrow()`, and stay valid after the store is closed. `len` is the number of items.
+///
+/// >>> s.put_many([1, 2], [b"one", b"three"])
+/// 2
+/// >>> batch = next(s.scan_batches())
+/// >>> batch.keys.tolist(), batch.offsets.tolist(), batch.data.tobytes()
+/// ([1, 2], [0, 3, 8], b'onethree')
+#[pyclass(frozen, module = "alexpy._alexpy")]
+pub(crate) struct ScanBatch(Arc<ItemColumns>);
+
+#[pymethods]
+impl ScanBatch {
+    fn __len__(&self) -> usize {
+        self.0.keys.len()
+    }
+
+    /// The keys, ascending: a read-only int64 array. O(1).
+    #[getter]
+    fn keys<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i64>> {
+        // SAFETY: the class is frozen, so its columns never change while it lives.
+        unsafe { window(slf.clone().into_any(), &slf.get().0.keys) }
+    }
+
+    /// Where each value begins in `data`, and where the last one ends: a read-only int64 array. O(1).
+    #[getter]
+    fn offsets<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i64>> {
+        // SAFETY: as in `keys`.
+        unsafe { window(slf.clone().into_any(), slf.get().0.values.offsets()) }
+    }
+
+    /// The bytes of all values, one after another: a read-only uint8 array. O(1).
+    #[getter]
+    fn data<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<u8>> {
+        // SAFETY: as in `keys`.
+        unsafe { window(slf.clone().into_any(), slf.get().0.values.data()) }
+    }
+
+    /// The keys and values for any Arrow library, as a struct of `key` (int64) and `value` (LargeBinary).
+    ///
+    /// Returns an object with the Arrow PyCapsule interface: `pyarrow.record_batch(x)`. Nothing is copied.
+    /// O(1).
+    ///
+    /// >>> s[1] = b"one"
+    /// >>> pyarrow.record_batch(next(s.scan_batches()).to_arrow()).to_pydict()  # doctest: +SKIP
+    /// {'key': [1], 'value': [b'one']}
+    /// >>> len(next(s.scan_batches()).to_arrow())
+    /// 1
+    fn to_arrow(&self) -> ArrowArray {
+        ArrowArray::of_items(&self.0)
+    }
+
+    /// The values, all of the length of one `dtype` element, as a read-only array of that dtype.
+    ///
+    /// The array is a window on `data`; nothing is copied. Raises ValueError, naming the key, where a value
+    /// has another length, and TypeError where `dtype` holds Python objects. O(items).
+    ///
+    /// >>> s.put_many([1, 2], np.array([0.5, 1.5]))
+    /// 2
+    /// >>> next(s.scan_batches()).to_array(np.float64).tolist()
+    /// [0.5, 1.5]
+    fn to_array<'py>(slf: &Bound<'py, Self>, dtype: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let dtype = PyArrayDescr::new(py, dtype)?;
+        if dtype.has_object() {
+            return Err(PyTypeError::new_err(format!(
+                "dtype {dtype} holds Python objects; values are plain memory"
+            )));
+        }
+        let items = &slf.get().0;
+        let width = dtype.itemsize() as i64;
+        if let Some(at) = items.values.offsets().windows(2).position(|pair| pair[1] - pair[0] != width) {
+            let found = items.values.get(at).map_or(0, <[u8]>::len);
+            return Err(PyValueError::new_err(format!(
+                "the value of key {} has {found} bytes, and one {dtype} has {width}",
+                items.keys[at]
+            )));
+        }
+        // A dtype such as ("f4", (3,)) is an array of its base.
+        let shape = dtype.shape();
+        let base = dtype.base();
+        let shape = PyTuple::new(py, [vec![items.keys.len()], shape].concat())?;
+        if width == 0 {
+            return py.import("numpy")?.call_method1("empty", (shape, base));
+        }
+        Self::data(slf).call_method1("view", (base,))?.call_method1("reshape", (shape,))
+    }
+
+    fn __repr__(&self) -> String {
+        let bytes = self.0.values.data().len();
+        match (self.0.keys.first(), self.0.keys.last()) {
+            (Some(first), Some(last)) => {
+                format!(
+                    "<alexpy.ScanBatch, {} items from {first} to {last}, {bytes} bytes>",
+                    self.0.keys.len()
+                )
+            }
+            _ => "<alexpy.ScanBatch, empty>".to_owned(),
+        }
+    }
+}
+
+/// Iterates over a range of a store in batches, as it was when the iterator was made.
+///
+/// What `Store.scan_batches` returns; yields `ScanBatch`. The GIL is released while a batch is read. Raises
+/// ClosedError once the store is closed and CorruptionError where a stored record is damaged. Not picklable.
+///
+/// >>> s[1] = b"one"
+/// >>> [len(batch) for batch in s.scan_batches()]
+/// [1]
+#[pyclass(frozen, module = "alexpy._alexpy")]
+pub(crate) struct BatchIterator {
+    /// Keeps the store open while only the iterator refers to it.
+    store: Py<Store>,
+    rows: usize,
+    /// `None` at the end. Locked only where the GIL is not held, or without waiting.
+    scan: Mutex<Option<Scan>>,
+}
+
+#[pymethods]
+impl BatchIterator {
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<ScanBatch>> {
+        self.store.get().check_open(py)?;
+        match self.scan.try_lock() {
+            Ok(scan) if scan.is_none() => return Ok(None),
+            Err(TryLockError::Poisoned(_)) => return Ok(None),
+            _ => py.check_signals()?,
+        }
+        let pulled = detached(py, || {
+            let mut scan = self.scan.lock().unwrap_or_else(PoisonError::into_inner);
+            // Taken out, so that an error is the end.
+            let Some(mut source) = scan.take() else { return Ok(None) };
+            let items = source.next_columns(self.rows)?;
+            if items.keys.len() == self.rows {
+                *scan = Some(source);
+            }
+            Ok((!items.keys.is_empty()).then_some(items))
+        })?;
+        Ok(pulled.map(|items| ScanBatch(Arc::new(items))))
+    }
+}
+
+/// A range of a store as an Arrow stream; what `Store.to_arrow` returns.
+///
+/// Has `__arrow_c_stream__`, so Arrow libraries read it: `pyarrow.table(x)`, `polars.DataFrame(x)`. Each
+/// reader gets the store as it was when it began to read. Reading raises once the store is closed.
+///
+/// >>> s[1] = b"one"
+/// >>> hasattr(s.to_arrow(), "__arrow_c_stream__")
+/// True
+#[pyclass(frozen, module = "alexpy._alexpy")]
+pub(crate) struct ArrowStream {
+    store: Py<Store>,
+    range: ScanRange,
+}
+
+#[pymethods]
+impl ArrowStream {
+    /// The Arrow type of the stream: a struct of `key` (int64) and `value` (LargeBinary).
+    #[allow(clippy::unused_self)]
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        arrow::stream_type(py)
+    }
+
+    /// A new reading of the range. The requested schema is a wish that Arrow lets a producer ignore.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        drop(requested_schema);
+        let engine = self.store.get().engine();
+        let scan = detached(py, || engine.scan(self.range))?;
+        arrow::stream(py, scan, BATCH_ROWS)
+    }
+}
+
+#[pymethods]
+impl Store {
+    /// The values of many keys in one buffer with offsets: a `ValueBuffers`.
+    ///
+    /// For values of different lengths, without making an object for each; `get_array` is for values of one
+    /// length. `keys` as in `put_many`; the result has their order and their duplicates, and says which were
+    /// found. Raises as `get_many`. O(keys + bytes), the GIL released.
+    ///
+    /// >>> s.put_many([1, 2], [b"one", b"three"])
+    /// 2
+    /// >>> s.get_buffers([2, 1]).offsets.tolist()
+    /// [0, 5, 8]
+    fn get_buffers(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<ValueBuffers> {
+        let keys = keys::many(keys, keys::Role::Key)?;
+        let keys = keys.as_slice();
+        self.check_open(py)?;
+        let mut column = ValueColumn::with_capacity(keys.len());
+        let mut found = Vec::with_capacity(keys.len());
+        for piece in keys.chunks(PIECE_KEYS) {
+            py.check_signals()?;
+            detached(py, || self.engine().get_column(piece, &mut column, &mut found))?;
+        }
+        Ok(ValueBuffers { column: Arc::new(column), found })
+    }
+
+    /// Iterates over the items of `start <= key < stop` in batches of `rows`, as arrays, in key order.
+    ///
+    /// The fastest way through a range: no object is made for an item. Each `ScanBatch` has `rows` items, the
+    /// last one fewer, and takes the memory of their values. Bounds as in `scan`; what comes is the store as
+    /// it was when the iterator was made. Raises ValueError where `rows` is below 1, else as `scan`.
+    ///
+    /// >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
+    /// 3
+    /// >>> [batch.keys.tolist() for batch in s.scan_batches(rows=2)]
+    /// [[1, 2], [3]]
+    #[pyo3(signature = (start=None, stop=None, *, rows=65536))]
+    fn scan_batches(
+        slf: &Bound<'_, Self>,
+        start: Option<&Bound<'_, PyAny>>,
+        stop: Option<&Bound<'_, PyAny>>,
+        rows: i64,
+    ) -> PyResult<BatchIterator> {
+        let range = bounds::scan_range(bounds::range(start, stop, true, false)?, false, None);
+        let Some(rows) = usize::try_from(rows).ok().filter(|&rows| rows > 0) else {
+            return Err(PyValueError::new_err(format!("rows must be at least 1, not {rows}")));
+        };
+        let engine = slf.get().engine();
+        let scan = detached(slf.py(), || engine.scan(range))?;
+        Ok(BatchIterator { store: slf.clone().unbind(), rows, scan: Mutex::new(Some(scan)) })
+    }
+
+    /// The items of `start <= key < stop` for any Arrow library: a stream of `key` and `value` columns.
+    ///
+    /// Returns an object with `__arrow_c_stream__`; `pyarrow.table(x)`, `polars.DataFrame(x)` and DuckDB read
+    /// it, in arrays of 65,536 rows, and it can be read many times. Bounds as in `scan`; each reading is over
+    /// the store as it was when the reading began. O(1) to make.
+    ///
+    /// >>> s[1] = b"one"
+    /// >>> pyarrow.table(s.to_arrow()).to_pydict()  # doctest: +SKIP
+    /// {'key': [1], 'value': [b'one']}
+    /// >>> hasattr(s.to_arrow(), "__arrow_c_stream__")
+    /// True
+    #[pyo3(signature = (start=None, stop=None))]
+    fn to_arrow(
+        slf: &Bound<'_, Self>,
+        start: Option<&Bound<'_, PyAny>>,
+        stop: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<ArrowStream> {
+        let range = bounds::scan_range(bounds::range(start, stop, true, false)?, false, None);
+        slf.get().check_open(slf.py())?;
+        Ok(ArrowStream { store: slf.clone().unbind(), range })
+    }
+}
