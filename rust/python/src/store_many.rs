@@ -3,7 +3,7 @@
 //! All of them convert their arguments while attached and work detached; long reads go in pieces, so that
 //! Ctrl-C is heard between two.
 
-use alex_store::{Error, ValueSource};
+use alex_store::{Error, ValueSource, Values};
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::exceptions::{PyKeyError, PyMemoryError, PyTypeError};
 use pyo3::prelude::*;
@@ -17,7 +17,7 @@ use crate::{bounds, buffers, keys, values};
 
 /// Keys looked up between two looks at pending signals: few enough that the values checked by the engine
 /// are still near when they are copied, enough that the GIL is not fought over.
-pub(crate) const PIECE_KEYS: usize = 1 << 14;
+pub(crate) const PIECE_KEYS: usize = 1 << 12;
 
 #[pymethods]
 impl Store {
@@ -74,9 +74,10 @@ impl Store {
         // Made full of the default: a list with empty slots must not be seen by other threads.
         let default = default.unwrap_or_else(|| py.None().into_bound(py));
         let list = PyList::new(py, [default])?.as_sequence().repeat(keys.len())?.cast_into::<PyList>()?;
+        let mut values = Values::default();
         for (piece, start) in keys.chunks(PIECE_KEYS).zip((0..).step_by(PIECE_KEYS)) {
             py.check_signals()?;
-            let values = detached(py, || self.engine().get_many(piece))?;
+            detached(py, || self.engine().get_many_into(piece, &mut values))?;
             for i in 0..piece.len() {
                 if let Some(ahead) = values.get(i + PREFETCH_AHEAD) {
                     buffers::prefetch(ahead);

@@ -78,7 +78,8 @@ impl Store {
     /// Appends the values of many keys, in their order, to `values`, and to `found` whether each was there; a
     /// key that is not there gets an empty value. O(keys * log n + bytes), with the cache misses overlapped.
     pub fn get_column(&self, keys: &[i64], values: &mut ValueColumn, found: &mut Vec<bool>) -> Result<()> {
-        let (segments, locations) = self.locate(keys)?;
+        let mut locations = Vec::new();
+        let segments = self.locate(keys, &mut locations)?;
         read::for_each(&segments, keys, &locations, self.shared.options.verify_reads, |_, value| {
             found.push(value.is_some());
             values.push(value.map_or(&[], |(value, _)| value));

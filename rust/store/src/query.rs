@@ -106,8 +106,14 @@ impl Store {
 
     /// The values of many keys, in their order. O(keys * log n), with the cache misses overlapped.
     pub fn get_many(&self, keys: &[i64]) -> Result<Values> {
-        let (segments, locations) = self.locate(keys)?;
-        Values::read(segments, keys, &locations, self.shared.options.verify_reads)
+        let mut values = Values::default();
+        self.get_many_into(keys, &mut values)?;
+        Ok(values)
+    }
+
+    /// As [`Store::get_many`], into the memory of values that were read before.
+    pub fn get_many_into(&self, keys: &[i64], values: &mut Values) -> Result<()> {
+        values.read(keys, self.shared.options.verify_reads, |locations| self.locate(keys, locations))
     }
 
     /// The values of many keys, all `width` bytes long, one after another in `rows`. A key that is not
@@ -119,7 +125,8 @@ impl Store {
     /// If `rows` does not hold `keys.len()` rows.
     pub fn get_rows(&self, keys: &[i64], width: usize, rows: &mut [u8]) -> Result<Option<usize>> {
         assert_eq!(Some(rows.len()), keys.len().checked_mul(width), "one row for each key");
-        let (segments, locations) = self.locate(keys)?;
+        let mut locations = Vec::new();
+        let segments = self.locate(keys, &mut locations)?;
         let mut missing = None;
         read::for_each(&segments, keys, &locations, self.shared.options.verify_reads, |i, found| {
             match found {
@@ -140,12 +147,16 @@ impl Store {
         Ok(missing)
     }
 
-    /// Where the records of many keys are.
-    pub(crate) fn locate(&self, keys: &[i64]) -> Result<(Arc<Segments>, Vec<Option<Location>>)> {
-        let mut locations = Vec::with_capacity(keys.len());
+    /// Appends where the records of many keys are.
+    pub(crate) fn locate(
+        &self,
+        keys: &[i64],
+        locations: &mut Vec<Option<Location>>,
+    ) -> Result<Arc<Segments>> {
+        locations.reserve(keys.len());
         let state = self.shared.read_state()?;
         state.index.get_many(keys, |_, found| locations.push(found.map(Location)));
-        Ok((Arc::clone(&state.segments), locations))
+        Ok(Arc::clone(&state.segments))
     }
 
     /// Which of many keys are there; `found` must be as long as `keys`.

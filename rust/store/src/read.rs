@@ -51,31 +51,37 @@ impl std::fmt::Debug for Value {
     }
 }
 
-/// The values of a batch read, in the order of its keys.
+/// The values of a batch read, in the order of its keys. Its memory serves one read after another.
+#[derive(Default)]
 pub struct Values {
     segments: Arc<Segments>,
+    locations: Vec<Option<Location>>,
     slots: Vec<Slot>,
-    read: Vec<u8>,
+    copied: Vec<u8>,
 }
 
 #[derive(Clone, Copy)]
 enum Slot {
     Missing,
     Mapped { segment: u32, len: u32, start: u64 },
-    Read { start: usize, len: usize },
+    Copied { start: usize, len: usize },
 }
 
 impl Values {
-    /// Reads the values at `locations`, `None` for a key that is not there.
+    /// Reads the values of `keys` that `locate` finds places for, in place of what was read before.
     pub(crate) fn read(
-        segments: Arc<Segments>,
+        &mut self,
         keys: &[i64],
-        locations: &[Option<Location>],
         verify: bool,
-    ) -> Result<Self> {
-        let mut slots = Vec::with_capacity(keys.len());
-        let mut read = Vec::new();
-        for_each(&segments, keys, locations, verify, |_, found| {
+        locate: impl FnOnce(&mut Vec<Option<Location>>) -> Result<Arc<Segments>>,
+    ) -> Result<()> {
+        self.slots.clear();
+        self.copied.clear();
+        self.locations.clear();
+        self.segments = locate(&mut self.locations)?;
+        let Self { segments, locations, slots, copied } = self;
+        slots.reserve(keys.len());
+        for_each(segments, keys, locations, verify, |_, found| {
             let Some((value, place)) = found else {
                 slots.push(Slot::Missing);
                 return Ok(());
@@ -86,14 +92,13 @@ impl Values {
                 }
                 // Its lines are at hand now, and may not be when the caller comes for them.
                 _ => {
-                    let start = read.len();
-                    read.extend_from_slice(value);
-                    Slot::Read { start, len: value.len() }
+                    let start = copied.len();
+                    copied.extend_from_slice(value);
+                    Slot::Copied { start, len: value.len() }
                 }
             });
             Ok(())
-        })?;
-        Ok(Self { segments, slots, read })
+        })
     }
 
     /// How many keys were asked for.
@@ -112,7 +117,7 @@ impl Values {
         match self.slots.get(i)? {
             Slot::Missing => None,
             Slot::Mapped { segment, len, start } => Some(self.segments.get(*segment)?.mapped(*start, *len)),
-            Slot::Read { start, len } => self.read.get(*start..*start + *len),
+            Slot::Copied { start, len } => self.copied.get(*start..*start + *len),
         }
     }
 }

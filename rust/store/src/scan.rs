@@ -143,8 +143,11 @@ impl Scan {
     /// Up to `max` further items; an empty run is the end. O(log n + items), and a read of each value.
     pub fn next_run(&mut self, max: usize) -> Result<ScanRun> {
         let run = self.take(max)?;
-        let locations: Vec<_> = run.locations.iter().map(|&raw| Some(Location(raw))).collect();
-        let values = Values::read(run.segments, &run.keys, &locations, self.shared.options.verify_reads)?;
+        let mut values = Values::default();
+        values.read(&run.keys, self.shared.options.verify_reads, |locations| {
+            locations.extend(run.locations.iter().map(|&raw| Some(Location(raw))));
+            Ok(run.segments)
+        })?;
         Ok(ScanRun { keys: run.keys, values })
     }
 

@@ -238,9 +238,14 @@ impl Segment {
     pub(crate) fn value(&self, offset: u64, key: i64, verify: bool) -> Result<Found> {
         match &self.map {
             Some(map) => {
-                let bytes = self.mapped_record(map, offset)?;
-                let value = self.checked(bytes, offset, key, verify)?.value;
-                Ok(Found::Mapped { start: offset + record::HEADER_BYTES, len: value.len() as u32 })
+                let start = offset + record::HEADER_BYTES;
+                match record::value_len_of(map.bytes_from(offset), self.seal, offset, key, verify) {
+                    Some(len) => Ok(Found::Mapped { start, len }),
+                    None => {
+                        let value = self.checked(map.bytes_from(offset), offset, key, verify)?.value;
+                        Ok(Found::Mapped { start, len: value.len() as u32 })
+                    }
+                }
             }
             None => {
                 let bytes = self.read_record(offset)?;
@@ -270,19 +275,6 @@ impl Segment {
         }
     }
 
-    fn mapped_record<'a>(&self, map: &'a Map, offset: u64) -> Result<&'a [u8]> {
-        let header = map.bytes(offset, record::HEADER_BYTES as usize);
-        let size = match header.map(record::peek_size) {
-            Some(Ok(size)) => size,
-            Some(Err(bad)) => return Err(self.damaged(offset, bad)),
-            None => return Err(self.damaged(offset, Bad::Short(record::HEADER_BYTES))),
-        };
-        usize::try_from(size)
-            .ok()
-            .and_then(|size| map.bytes(offset, size))
-            .ok_or_else(|| self.damaged(offset, Bad::Short(size)))
-    }
-
     /// The raw bytes of the record at `offset`, with system calls.
     pub(crate) fn read_record(&self, offset: u64) -> Result<Vec<u8>> {
         // One call suffices for most records; a longer one takes a second for its rest.
@@ -305,7 +297,6 @@ impl Segment {
         Ok(bytes)
     }
 
-    #[inline]
     fn checked<'a>(&self, bytes: &'a [u8], offset: u64, key: i64, verify: bool) -> Result<Record<'a>> {
         let record =
             record::parse(bytes, self.seal, offset, verify).map_err(|bad| self.damaged(offset, bad))?;

@@ -43,6 +43,12 @@ impl Map {
         Some(unsafe { std::slice::from_raw_parts(self.start.add(from), len) })
     }
 
+    /// The bytes from `offset` to the window's end; none where that lies behind it.
+    #[inline]
+    pub fn bytes_from(&self, offset: u64) -> &[u8] {
+        self.bytes(offset, self.len.saturating_sub(offset as usize)).unwrap_or_default()
+    }
+
     /// Asks the processor to fetch the cache line at `offset`; a hint, never an access.
     #[inline]
     pub fn prefetch(&self, offset: u64) {
