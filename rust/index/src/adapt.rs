@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use crate::bulk_load::{Chain, Entries, Plan, SPLIT_FILL, balance, settled_fill};
+use crate::count;
 use crate::node::{EVERYTHING, InnerHeader, NIL, NodeId, Trend};
 use crate::place::{ACCEPTABLE_STEPS, PACKED_FILL, slots_for};
 use crate::tree::Alex;
@@ -28,6 +29,8 @@ pub(crate) struct Target {
     pub(crate) path: Vec<(u32, usize)>,
     pub(crate) leaf: u32,
     pub(crate) trend: Trend,
+    /// Shifts within it have run up a debt: more keys come in one place than its model can spread.
+    pub(crate) crowded: bool,
 }
 
 impl Alex {
@@ -39,9 +42,11 @@ impl Alex {
             let inner = self.arena.inner(node.id());
             let slot = inner.head.route(key);
             path.push((node.id(), slot));
+            count::touch_one(&inner.children[slot]);
             node = NodeId(inner.children[slot]);
         }
-        Target { path, leaf: node.id(), trend: self.arena.leaf(node.id()).head.trend() }
+        let head = self.arena.leaf(node.id()).head;
+        Target { path, leaf: node.id(), trend: head.trend(), crowded: head.is_crowded() }
     }
 
     /// Changes the tree so that the leaf that owns `key` comes closer to having room.
@@ -81,6 +86,10 @@ impl Alex {
     /// Rebuilds the leaf with more slots, if it may have more and a model fits it.
     fn expand(&mut self, target: &Target, entries: Entries<'_>) -> bool {
         let count = entries.len();
+        if target.crowded && count >= self.min_split() {
+            // Smaller leaves move less; in one of this size the next key would be as dear as the last.
+            return false;
+        }
         let (most, capacity) = match target.trend {
             Trend::Anywhere => (0.72, slots_for(count, SPLIT_FILL)),
             _ => (0.9, slots_for(count * 2, PACKED_FILL)),
@@ -130,7 +139,9 @@ impl Alex {
     ) {
         let (left, right) = (entries.part(0..cut), entries.part(cut..entries.len()));
         let fill = settled_fill(target.trend);
-        let growing = |part: Entries<'_>| slots_for(part.len(), PACKED_FILL).max(self.max_slots / 2);
+        // Room for as many again: a trend may end here, and what it leaves empty must be paid for.
+        let room = entries.len().min(self.max_slots / 2);
+        let growing = |part: Entries<'_>| slots_for(part.len(), PACKED_FILL).max(room.next_multiple_of(64));
         let settled = |part: Entries<'_>| slots_for(part.len(), fill).min(self.max_slots);
         let sizes = match target.trend {
             Trend::Anywhere => [(settled(left), Trend::Anywhere), (settled(right), Trend::Anywhere)],
@@ -184,6 +195,7 @@ impl Alex {
             return None;
         }
         // A model node owns exactly one slot, which is what bounds the depth: its parent keeps its shift.
+        count::touch(node.children);
         if node.children.iter().any(|&child| !NodeId(child).is_leaf()) {
             return None;
         }
@@ -206,6 +218,7 @@ impl Alex {
             ..*node.head
         };
         let times = 1 << doublings;
+        count::touch(node.children);
         let children: Vec<u32> =
             node.children.iter().flat_map(|&child| std::iter::repeat_n(child, times)).collect();
         self.rewrite_inner(above, parent, head, &children);
@@ -222,6 +235,7 @@ impl Alex {
         let id = self.arena.allocate_inner(children.len());
         let node = self.arena.inner_mut(id);
         *node.head = InnerHeader { fanout: children.len() as u32, ..head };
+        count::touch(node.children);
         node.children.copy_from_slice(children);
         self.arena.free_inner(old);
         self.point(above, NodeId::inner(id));
@@ -248,6 +262,7 @@ impl Alex {
         let same = |&&child: &&u32| child == children[slot];
         let left = children[..slot].iter().rev().take_while(same).count();
         let right = children[slot..].iter().take_while(same).count();
+        count::touch(&children[slot - left..slot + right]);
         slot - left..slot + right
     }
 

@@ -12,6 +12,7 @@
 use std::mem::size_of;
 use std::ptr::NonNull;
 
+use crate::count;
 use crate::extents::Extents;
 use crate::node::{InnerHeader, LeafHeader};
 
@@ -145,6 +146,7 @@ impl Arena {
     #[inline(always)]
     fn leaf_parts(&self, id: u32) -> (*mut LeafHeader, usize, *mut u64, *mut i64, *mut u64) {
         let (place, room) = self.place(id);
+        count::touch_line(place);
         // SAFETY: a header lies inside the chunk, aligned to 64 bytes, and any bits are a valid header.
         let capacity = unsafe { (*place.cast::<LeafHeader>()).capacity } as usize;
         assert!(leaf_bytes(capacity) <= room, "a leaf reaches past its chunk");
@@ -206,6 +208,7 @@ impl Arena {
     #[inline(always)]
     fn inner_parts(&self, id: u32) -> (*mut InnerHeader, usize, *mut u32) {
         let (place, room) = self.place(id);
+        count::touch_line(place);
         // SAFETY: a header lies inside the chunk, aligned to 64 bytes, and any bits are a valid header.
         let fanout = unsafe { (*place.cast::<InnerHeader>()).fanout } as usize;
         assert!(inner_bytes(fanout) <= room, "a model node reaches past its chunk");

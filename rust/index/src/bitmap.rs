@@ -2,19 +2,24 @@
 //!
 //! Knows words only. `O(distance / 64)`.
 
+use crate::count;
+
 /// Whether slot `at` is occupied.
 #[inline(always)]
 pub(crate) fn is_set(bits: &[u64], at: usize) -> bool {
+    count::touch_one(&bits[at / 64]);
     bits[at / 64] >> (at % 64) & 1 == 1
 }
 
 #[inline(always)]
 pub(crate) fn set(bits: &mut [u64], at: usize) {
+    count::touch_one(&bits[at / 64]);
     bits[at / 64] |= 1 << (at % 64);
 }
 
 #[inline(always)]
 pub(crate) fn clear(bits: &mut [u64], at: usize) {
+    count::touch_one(&bits[at / 64]);
     bits[at / 64] &= !(1 << (at % 64));
 }
 
@@ -27,6 +32,7 @@ fn first_from(bits: &[u64], at: usize, flip: u64) -> Option<usize> {
         index += 1;
         word = *bits.get(index)? ^ flip;
     }
+    count::touch(&bits[at / 64..=index]);
     Some(index * 64 + word.trailing_zeros() as usize)
 }
 
@@ -40,6 +46,7 @@ fn last_below(bits: &[u64], at: usize, flip: u64) -> Option<usize> {
         index = index.checked_sub(1)?;
         word = bits[index] ^ flip;
     }
+    count::touch(&bits[index..=at / 64]);
     Some(index * 64 + 63 - word.leading_zeros() as usize)
 }
 

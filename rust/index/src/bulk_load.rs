@@ -11,6 +11,7 @@
 
 use std::ops::Range;
 
+use crate::count;
 use crate::error::Unsorted;
 use crate::node::{EVERYTHING, InnerHeader, NIL, NodeId, Trend};
 use crate::place::{ACCEPTABLE_STEPS, PACKED_FILL, place, slots_for};
@@ -301,6 +302,7 @@ impl Alex {
         let node = self.arena.inner_mut(id);
         *node.head = InnerHeader { children: draft.pieces.len() as u32, ..draft.head };
         let ends = draft.pieces.iter().skip(1).map(|&(slot, _)| slot).chain([fanout]);
+        count::touch(node.children);
         for (&(slot, piece), end) in draft.pieces.iter().zip(ends) {
             node.children[slot..end].fill(piece.0);
         }

@@ -1,12 +1,14 @@
 //! Giving room back: a sparse leaf merges with a neighbour or gets fewer slots.
 //!
-//! Hysteresis: a removal comes here when a quarter of the slots is left, a rebuilt leaf has 0.6 of its
-//! slots filled, and a merged one at most 0.3 of the largest leaf. A model node left with one leaf is
+//! Hysteresis: a removal comes here when 0.44 of the slots are filled, a rebuilt leaf has 0.6 of its slots
+//! filled, a merged one at most 0.3 of the largest leaf, and where neither helps the leaf waits for half of
+//! its entries to go. A model node left with one leaf is
 //! replaced by it. One or two leaves are touched: `O(leaf + fan-out)`.
 
 use crate::adapt::Target;
 use crate::bulk_load::{Chain, Entries, SPLIT_FILL};
-use crate::node::{NIL, NodeId, Trend};
+use crate::count;
+use crate::node::{LeafHeader, NIL, NodeId, Trend};
 use crate::place::{ACCEPTABLE_STEPS, slots_for};
 use crate::tree::Alex;
 
@@ -36,6 +38,10 @@ impl Alex {
             let (leaf, _) = self.new_leaf(&mut chain, entries, capacity, Trend::Anywhere);
             self.replace(&target, &chain, &[NodeId::leaf(leaf)]);
             self.scratch = scratch;
+        } else {
+            // Nothing helped: half of the entries must go, or all of them once, before it is tried again.
+            let head = self.arena.leaf_head_mut(target.leaf);
+            head.shrink_at = if head.count == 0 { LeafHeader::NEVER } else { (head.count / 2) as u16 };
         }
     }
 
@@ -100,6 +106,7 @@ impl Alex {
         let children = self.arena.inner(parent).children;
         let entry = NodeId::leaf(leaf).0;
         let first = children.iter().position(|&child| child == entry).unwrap_or(0);
+        count::touch(&children[..=first]);
         self.run_of(parent, first)
     }
 

@@ -16,6 +16,7 @@
 
 use crate::adapt::{Target, fanout_limit};
 use crate::bulk_load::{Chain, Entries, SPLIT_FILL};
+use crate::count;
 use crate::node::{EVERYTHING, InnerHeader, NodeId, Trend};
 use crate::place::slots_for;
 use crate::tree::Alex;
@@ -142,6 +143,7 @@ impl Alex {
         };
         let more = std::iter::repeat_n(NodeId::leaf(owner).0, added);
         let old = self.arena.inner(growth.node).children;
+        count::touch(old);
         let children: Vec<u32> = match growth.side {
             Side::Right => old.iter().copied().chain(more).collect(),
             Side::Left => more.chain(old.iter().copied()).collect(),
@@ -193,6 +195,7 @@ impl Alex {
         let children = self.arena.inner(growth.node).children;
         let far = if growth.side == Side::Right { 0 } else { children.len() - 1 };
         let run = self.run_of(growth.node, far);
+        count::touch(children);
         let excess = run.len() - 1;
         if excess * 2 < children.len() || run.len() == children.len() {
             return false;

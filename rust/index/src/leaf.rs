@@ -8,6 +8,8 @@
 
 use crate::arena::{Leaf, LeafMut};
 use crate::bitmap;
+use crate::count;
+use crate::node::LeafHeader;
 use crate::search::{self, Kernel};
 
 /// A gap run longer than this is not rewritten by one insert or removal.
@@ -76,7 +78,11 @@ impl Leaf<'_> {
     #[inline(always)]
     pub(crate) fn find_from<K: Kernel>(&self, key: i64, guess: usize) -> Option<usize> {
         let slot = self.upper_bound_from::<K>(key, guess).wrapping_sub(1);
-        (self.keys.get(slot) == Some(&key) && self.is_entry(slot)).then_some(slot)
+        let found = (self.keys.get(slot) == Some(&key) && self.is_entry(slot)).then_some(slot);
+        if let Some(slot) = found {
+            count::touch_one(&self.payloads[slot]);
+        }
+        found
     }
 
     /// Whether the last slot of an equal run is an entry: not before the first, not a ghost.
@@ -94,6 +100,8 @@ impl Leaf<'_> {
 
     /// Appends all entries.
     pub(crate) fn copy_out(&self, keys: &mut Vec<i64>, payloads: &mut Vec<u64>) {
+        count::touch(self.bits);
+        count::moved(self.head.count as usize);
         keys.reserve(self.head.count as usize);
         payloads.reserve(self.head.count as usize);
         for (index, &bits) in self.bits.iter().enumerate() {
@@ -123,6 +131,7 @@ impl LeafMut<'_> {
         if above > begin && self.keys[above - 1] == key {
             let slot = above - 1;
             if self.head.ghosts == 0 || bitmap::is_set(self.bits, slot) {
+                count::touch_one(&self.payloads[slot]);
                 return Insertion::Replaced(std::mem::replace(&mut self.payloads[slot], payload));
             }
             return self.occupy(slot, key, payload);
@@ -142,6 +151,7 @@ impl LeafMut<'_> {
             // `above < end`, and the slot below `end` is occupied, so there is a next entry.
             let next = bitmap::next_set(self.bits, above).unwrap_or(end);
             let slot = self.place_for(key, above, next - 1).min(above + REWRITE - 1);
+            count::moved(slot - above);
             self.keys[above..=slot].fill(key);
             return self.occupy(slot, key, payload);
         }
@@ -164,6 +174,8 @@ impl LeafMut<'_> {
 
     #[inline(always)]
     fn occupy(&mut self, slot: usize, key: i64, payload: u64) -> Insertion {
+        count::touch_one(&self.keys[slot]);
+        count::touch_one(&self.payloads[slot]);
         self.keys[slot] = key;
         self.payloads[slot] = payload;
         bitmap::set(self.bits, slot);
@@ -179,6 +191,7 @@ impl LeafMut<'_> {
         self.head.tail_inserts = self.head.tail_inserts.saturating_add(1);
         if begin == end {
             let slot = self.place_for(key, 0, capacity - 1);
+            count::moved(capacity);
             self.keys[..slot].fill(i64::MIN);
             self.keys[slot..].fill(i64::MAX);
             (self.head.begin, self.head.end) = (slot as u32, slot as u32 + 1);
@@ -187,12 +200,13 @@ impl LeafMut<'_> {
         if end == capacity {
             if self.head.tail_inserts >= 16 && self.head.tail_inserts >= self.head.inserts / 2 {
                 // Room was left at this end for a trend and is used up: rebuild before the next insert.
-                self.head.debt = u16::MAX;
+                self.head.debt = LeafHeader::END_OF_ROOM;
             }
             return self.shift(end, key, payload);
         }
         let last = (end + STRIDE - 1).min(capacity - 1);
         let slot = if self.head.model.is_plain() { end } else { self.place_for(key, end, last) };
+        count::moved(slot - end);
         self.keys[end..slot].fill(key);
         self.head.end = slot as u32 + 1;
         self.occupy(slot, key, payload)
@@ -205,7 +219,7 @@ impl LeafMut<'_> {
         self.head.head_inserts = self.head.head_inserts.saturating_add(1);
         if begin == 0 {
             if self.head.head_inserts >= 16 && self.head.head_inserts >= self.head.inserts / 2 {
-                self.head.debt = u16::MAX;
+                self.head.debt = LeafHeader::END_OF_ROOM;
             }
             return self.shift(0, key, payload);
         }
@@ -215,6 +229,7 @@ impl LeafMut<'_> {
             self.place_for(key, begin.saturating_sub(STRIDE), begin - 1)
         };
         let first = self.keys[begin];
+        count::moved(begin - slot - 1);
         self.keys[slot + 1..begin].fill(first);
         self.head.begin = slot as u32;
         self.occupy(slot, key, payload)
@@ -247,6 +262,7 @@ impl LeafMut<'_> {
             self.head.begin = self.head.begin.min(gap as u32);
             above - 1
         };
+        count::moved(moved);
         self.head.debt = self.head.debt.saturating_add(moved.saturating_sub(REWRITE) as u16);
         self.occupy(slot, key, payload)
     }
@@ -260,7 +276,7 @@ impl LeafMut<'_> {
         self.head.count -= 1;
         self.close(slot);
         let count = self.head.count;
-        Some(Removal { payload, sparse: count == u32::from(self.head.shrink_at) || count == 0 })
+        Some(Removal { payload, sparse: count == u32::from(self.head.shrink_at) })
     }
 
     /// Gives the slots that held a removed entry's key the key that the gap rule asks for. The ends of
@@ -269,14 +285,17 @@ impl LeafMut<'_> {
     fn close(&mut self, slot: usize) {
         let (begin, end) = (self.head.begin as usize, self.head.end as usize);
         if self.head.count == 0 {
+            count::moved(end - begin);
             self.keys[begin..end].fill(i64::MAX);
             self.head.end = self.head.begin;
         } else if slot == begin {
             let next = bitmap::next_set(self.bits, slot).unwrap_or(end);
+            count::moved(next - begin);
             self.keys[begin..next].fill(i64::MIN);
             self.head.begin = next as u32;
         } else if slot + 1 == end {
             let last = bitmap::previous_set(self.bits, slot).map_or(begin, |last| last + 1);
+            count::moved(end - last);
             self.keys[last..end].fill(i64::MAX);
             self.head.end = last as u32;
         } else {
@@ -284,6 +303,7 @@ impl LeafMut<'_> {
             let first = bitmap::previous_set(self.bits, slot).map_or(begin, |last| last + 1);
             if slot - first < REWRITE {
                 let next = self.keys[slot + 1];
+                count::moved(slot + 1 - first);
                 self.keys[first..=slot].fill(next);
             } else {
                 self.head.ghosts = 1;

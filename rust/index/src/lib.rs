@@ -30,6 +30,11 @@ mod bitmap;
 mod bulk_load;
 mod check;
 mod contract;
+#[cfg(feature = "count")]
+pub mod count;
+#[cfg(not(feature = "count"))]
+#[allow(dead_code, unreachable_pub)]
+mod count;
 mod cursor;
 mod error;
 mod extend;
@@ -44,10 +49,12 @@ mod scan;
 mod search;
 pub mod simd;
 mod stats;
+mod survey;
 mod tree;
 
 pub use cursor::Range;
 pub use error::{CheckError, Unsorted};
 pub use options::{MAX_LEAF_SLOTS, Options};
 pub use stats::Stats;
+pub use survey::{ERROR_CLASSES, LeafSurvey, Survey};
 pub use tree::Alex;

@@ -3,6 +3,8 @@
 //! Fitting uses floating point; prediction never does, so that every caller gets the same slot. Knows
 //! nothing of slots' contents. A prediction is one multiplication; a fit reads at most 256 keys.
 
+use crate::count;
+
 /// `slot = (min(key - base, span) << shift) * slope >> 96`, base and span saturating.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
@@ -81,6 +83,7 @@ impl Line {
         let count = (to - from).min(SAMPLES);
         let (mut sum_x, mut sum_y, mut squares, mut products) = (0.0, 0.0, 0.0, 0.0);
         for rank in sample_ranks(from, to) {
+            count::touch_one(&keys[rank]);
             let (x, y) = (keys[rank].wrapping_sub(origin) as u64 as f64, rank as f64);
             sum_x += x;
             sum_y += y;
@@ -98,6 +101,7 @@ impl Line {
         let last = (keys.len() - 1) as f64;
         let mut sum = 0.0;
         for rank in sample_ranks(0, keys.len()) {
+            count::touch_one(&keys[rank]);
             let distance = i128::from(keys[rank]) - i128::from(self.origin);
             let guess = (self.slope * distance as f64 + self.intercept).clamp(0.0, last);
             sum += (1.0 + (guess - rank as f64).abs()).log2();

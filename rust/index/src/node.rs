@@ -77,6 +77,16 @@ pub(crate) enum Trend {
 }
 
 impl LeafHeader {
+    /// No count: a leaf with this `shrink_at` is not contracted any more.
+    pub(crate) const NEVER: u16 = u16::MAX;
+    /// The debt of a leaf that is to be rebuilt because the room at its end is used up.
+    pub(crate) const END_OF_ROOM: u16 = u16::MAX;
+
+    /// Whether the leaf is to be rebuilt because shifts in it moved too much.
+    pub(crate) fn is_crowded(&self) -> bool {
+        u32::from(self.debt) >= self.capacity && self.debt != Self::END_OF_ROOM
+    }
+
     /// Seven of eight inserts beyond one end are a trend; fewer than 16 inserts are none.
     pub(crate) fn trend(&self) -> Trend {
         let most = u32::from(self.inserts) * 7;

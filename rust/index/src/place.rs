@@ -6,6 +6,7 @@
 //! number, asked for at the same time. At a fill of 0.7 one entry in ten overflows its line.
 
 use crate::arena::LeafMut;
+use crate::count;
 use crate::model::{Line, Model};
 use crate::node::{LeafHeader, Trend};
 use crate::search::{WINDOW, line_of};
@@ -15,7 +16,7 @@ const GROW_FILL: f64 = 0.85;
 /// The same for a leaf packed for a trend.
 const GROW_PACKED: f64 = 0.985;
 /// Fill below which a removal contracts.
-const SHRINK_FILL: f64 = 0.25;
+const SHRINK_FILL: f64 = 0.44;
 /// Entries per slot in the packed part of a leaf that grows at one end.
 pub(crate) const PACKED_FILL: f64 = 0.95;
 
@@ -64,7 +65,7 @@ fn write_header(head: &mut LeafHeader, model: Model, count: usize, trend: Trend)
     // One gap at least is kept: an insert below grow_at must find it.
     let grow_at =
         ((capacity * grow) as u32).clamp(count as u32 + 1, head.capacity - 1).min(u32::from(u16::MAX));
-    let shrink_at = if head.capacity == 64 { 8 } else { (capacity * SHRINK_FILL) as u32 };
+    let shrink_at = (capacity * SHRINK_FILL) as u32;
     *head = LeafHeader {
         model,
         capacity: head.capacity,
@@ -72,7 +73,7 @@ fn write_header(head: &mut LeafHeader, model: Model, count: usize, trend: Trend)
         prev: head.prev,
         next: head.next,
         grow_at: grow_at as u16,
-        shrink_at: shrink_at.min(count as u32 / 2) as u16,
+        shrink_at: shrink_at.min(count as u32 * 7 / 8) as u16,
         ..LeafHeader::default()
     };
 }
@@ -81,6 +82,8 @@ fn write_header(head: &mut LeafHeader, model: Model, count: usize, trend: Trend)
 #[inline(always)]
 fn put(leaf: &mut LeafMut<'_>, keys: &[i64], payloads: &[u64], predict: impl Fn(i64, usize) -> usize) -> f64 {
     let capacity = leaf.keys.len();
+    count::moved(capacity);
+    count::touch(leaf.bits);
     leaf.bits.fill(0);
     let (mut next, mut steps) = (0usize, 0u64);
     let spare = capacity - keys.len();

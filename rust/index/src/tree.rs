@@ -5,6 +5,7 @@
 //! nodes, one table read each) and one leaf operation.
 
 use crate::arena::Arena;
+use crate::count;
 use crate::leaf::Insertion;
 use crate::node::{NIL, NodeId};
 use crate::options::{MAX_LEAF_SLOTS, Options};
@@ -142,7 +143,9 @@ impl Alex {
         let mut node = self.root;
         while !node.is_leaf() {
             let inner = self.arena.inner(node.id());
-            node = NodeId(inner.children[inner.head.route(key)]);
+            let child = &inner.children[inner.head.route(key)];
+            count::touch_one(child);
+            node = NodeId(*child);
         }
         node.id()
     }

@@ -21,6 +21,8 @@ pub(crate) use avx512::Avx512;
 pub(crate) use prefetch::{prefetch, prefetch_slot};
 pub(crate) use scalar::Scalar;
 
+use crate::count;
+
 /// Slots compared at once: one cache line.
 pub(crate) const WINDOW: usize = 8;
 
@@ -49,6 +51,7 @@ pub(crate) fn line_of(slot: usize) -> usize {
 fn window(keys: &[i64], start: usize) -> &[i64; WINDOW] {
     // Every caller clamps `start` to the length less a window, and leaves have 64 slots at least.
     let (window, _) = keys[start..].split_first_chunk().expect("start is at most the length less a window");
+    count::touch(window);
     window
 }
 
@@ -69,6 +72,7 @@ fn beyond<K: Kernel>(keys: &[i64], start: usize, count: usize, target: i64) -> u
         (low, high) = (0, start);
         while step < high {
             let probe = high - step;
+            count::touch_one(&keys[probe]);
             if keys[probe] <= target {
                 low = probe + 1;
                 break;
@@ -80,6 +84,7 @@ fn beyond<K: Kernel>(keys: &[i64], start: usize, count: usize, target: i64) -> u
         (low, high) = (start + WINDOW, keys.len());
         while low + step < keys.len() {
             let probe = low + step;
+            count::touch_one(&keys[probe]);
             if keys[probe] > target {
                 high = probe;
                 break;
@@ -96,6 +101,7 @@ fn beyond<K: Kernel>(keys: &[i64], start: usize, count: usize, target: i64) -> u
 pub(crate) fn between<K: Kernel>(keys: &[i64], mut low: usize, mut high: usize, target: i64) -> usize {
     while high - low > WINDOW {
         let middle = low.midpoint(high);
+        count::touch_one(&keys[middle]);
         if keys[middle] <= target {
             low = middle + 1;
         } else {

@@ -1,6 +1,11 @@
 //! Key distributions and oracles shared by the scenarios. Not every scenario uses all of it.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+#[cfg(debug_assertions)]
+pub mod btree;
+#[cfg(debug_assertions)]
+pub mod trial;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 

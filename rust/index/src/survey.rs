@@ -1,0 +1,157 @@
+//! The tree as a picture shows it: every data node with its model, and where keys lie beside their
+//! predictions.
+//!
+//! For people, pictures and tests that attack a tree they can see into; nothing of the index depends on
+//! it. `O(slots)`.
+
+use crate::arena::Leaf;
+use crate::bitmap;
+use crate::node::NodeId;
+use crate::tree::Alex;
+
+/// Classes of prediction errors: class 0 is no error, class `c` is errors of `c` binary digits.
+pub const ERROR_CLASSES: usize = 16;
+
+/// One data node.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct LeafSurvey {
+    /// Nodes on the way to it, itself included.
+    pub depth: usize,
+    /// Keys in it.
+    pub keys: usize,
+    /// Slots in it, gaps included.
+    pub slots: usize,
+    /// The keys at which an insert makes room first.
+    pub grows_at: usize,
+    /// Its smallest and its largest key; both 0 where it is empty.
+    pub first_key: i64,
+    /// See `first_key`.
+    pub last_key: i64,
+    /// Whether no model fits it: it is searched by halving.
+    pub plain: bool,
+    /// Where its model expects `first_key` and `last_key`; 0 where there is no model.
+    pub first_slot: usize,
+    /// See `first_slot`.
+    pub last_slot: usize,
+    /// Slots between prediction and key, on average; 0 where there is no model.
+    pub mean_error: f64,
+    /// The most slots between a prediction and its key.
+    pub max_error: usize,
+    /// Slots of the longest run without a gap: twice the most that one insert into the node moves.
+    pub longest_run: usize,
+    /// The key in the middle of that run.
+    pub longest_run_key: i64,
+}
+
+/// What [`Alex::survey`] found.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Survey {
+    /// The data nodes, in key order.
+    pub leaves: Vec<LeafSurvey>,
+    /// Keys of data nodes with a model, by the class of their prediction error.
+    pub errors: [usize; ERROR_CLASSES],
+}
+
+/// The class of an error of so many slots.
+fn class(error: usize) -> usize {
+    ((usize::BITS - error.leading_zeros()) as usize).min(ERROR_CLASSES - 1)
+}
+
+impl Alex {
+    /// Every data node and every prediction error. `O(slots)`.
+    pub fn survey(&self) -> Survey {
+        let mut survey = Survey::default();
+        self.survey_node(self.root, 1, &mut survey);
+        survey
+    }
+
+    fn survey_node(&self, node: NodeId, depth: usize, survey: &mut Survey) {
+        if node.is_leaf() {
+            let found = survey_leaf(&self.arena.leaf(node.id()), depth, &mut survey.errors);
+            survey.leaves.push(found);
+            return;
+        }
+        for run in self.arena.inner(node.id()).children.chunk_by(|a, b| a == b) {
+            self.survey_node(NodeId(run[0]), depth + 1, survey);
+        }
+    }
+}
+
+fn survey_leaf(leaf: &Leaf<'_>, depth: usize, errors: &mut [usize; ERROR_CLASSES]) -> LeafSurvey {
+    let (begin, end) = (leaf.head.begin as usize, leaf.head.end as usize);
+    let mut found = LeafSurvey {
+        depth,
+        keys: leaf.head.count as usize,
+        slots: leaf.keys.len(),
+        grows_at: usize::from(leaf.head.grow_at),
+        plain: leaf.head.model.is_plain(),
+        ..LeafSurvey::default()
+    };
+    if begin == end {
+        return found;
+    }
+    // The slots at both ends are entries.
+    (found.first_key, found.last_key) = (leaf.keys[begin], leaf.keys[end - 1]);
+    if !found.plain {
+        (found.first_slot, found.last_slot) = (leaf.guess(found.first_key), leaf.guess(found.last_key));
+    }
+    let (mut sum, mut run) = (0, 0);
+    for slot in begin..end {
+        if !bitmap::is_set(leaf.bits, slot) {
+            run = 0;
+            continue;
+        }
+        run += 1;
+        if run > found.longest_run {
+            (found.longest_run, found.longest_run_key) = (run, leaf.keys[slot - run / 2]);
+        }
+        if !found.plain {
+            let error = leaf.guess(leaf.keys[slot]).abs_diff(slot);
+            sum += error;
+            found.max_error = found.max_error.max(error);
+            errors[class(error)] += 1;
+        }
+    }
+    if !found.plain {
+        found.mean_error = sum as f64 / found.keys as f64;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ERROR_CLASSES, class};
+    use crate::tree::Alex;
+
+    #[test]
+    fn error_classes_are_binary_digits() {
+        assert_eq!([0, 1, 2, 3, 4, 7, 8, 16_383].map(class), [0, 1, 2, 2, 3, 3, 4, 14]);
+        assert_eq!(class(usize::MAX), ERROR_CLASSES - 1);
+    }
+
+    #[test]
+    fn a_survey_accounts_for_every_key_and_agrees_with_the_figures() {
+        let mut tree = Alex::new();
+        assert_eq!(tree.survey().leaves.len(), 1);
+        for i in 0..60_000i64 {
+            tree.insert(i * i, 0);
+            tree.insert(-i * 1_000, 0);
+        }
+        let (survey, stats) = (tree.survey(), tree.stats());
+        assert_eq!(survey.leaves.len(), stats.leaves);
+        assert_eq!(survey.leaves.iter().map(|leaf| leaf.keys).sum::<usize>(), tree.len());
+        assert_eq!(survey.leaves.iter().map(|leaf| leaf.slots).sum::<usize>(), stats.slots);
+        assert_eq!(survey.leaves.iter().map(|leaf| leaf.depth).max(), Some(stats.height));
+        assert_eq!(survey.leaves.iter().map(|leaf| leaf.max_error).max(), Some(stats.max_error));
+        let modelled = survey.leaves.iter().filter(|leaf| !leaf.plain);
+        assert_eq!(survey.errors.iter().sum::<usize>(), modelled.map(|leaf| leaf.keys).sum());
+        for leaf in &survey.leaves {
+            assert!(leaf.longest_run <= leaf.keys && leaf.keys <= leaf.grows_at, "{leaf:?}");
+            assert!(leaf.first_key <= leaf.longest_run_key && leaf.longest_run_key <= leaf.last_key);
+            assert!(tree.contains(leaf.longest_run_key) && leaf.first_slot <= leaf.last_slot);
+        }
+        assert!(survey.leaves.is_sorted_by(|a, b| a.last_key < b.first_key));
+    }
+}
