@@ -1,4 +1,5 @@
-//! The thread that flushes on time. It holds the store weakly, so that a store nobody uses goes away.
+//! Threads that work for an open store beside its callers: each does one task when it is rung for, or when
+//! its time has come. They hold the store weakly, so that a store nobody uses goes away.
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -11,47 +12,77 @@ use crate::store::Shared;
 
 #[derive(Default)]
 struct Signal {
-    stop: Mutex<bool>,
-    changed: Condvar,
+    stop: bool,
+    rung: bool,
+}
+
+/// Wakes a worker; made before it, so that whoever needs the worker can ring at any time.
+#[derive(Clone, Default)]
+pub(crate) struct Bell(Arc<(Mutex<Signal>, Condvar)>);
+
+impl Bell {
+    /// Wakes the worker now, or makes it go round once more.
+    pub(crate) fn ring(&self) {
+        self.0.0.lock().rung = true;
+        self.0.1.notify_all();
+    }
+
+    fn stop(&self) {
+        self.0.0.lock().stop = true;
+        self.0.1.notify_all();
+    }
+
+    #[allow(dead_code, reason = "for tasks that take long")]
+    /// Whether the worker is to end: long tasks ask between two steps.
+    pub(crate) fn stopping(&self) -> bool {
+        self.0.0.lock().stop
+    }
+
+    /// Waits until it is rung, or for so long; false once the worker is to end.
+    pub(crate) fn wait(&self, longest: Duration) -> bool {
+        let mut signal = self.0.0.lock();
+        if !signal.stop && !signal.rung {
+            self.0.1.wait_for(&mut signal, longest);
+        }
+        signal.rung = false;
+        !signal.stop
+    }
 }
 
 /// A running thread; dropping it stops the thread and waits for it.
-pub(crate) struct Background {
-    signal: Arc<Signal>,
+pub(crate) struct Worker {
+    bell: Bell,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Background {
-    pub(crate) fn start(store: Weak<Shared>, interval: Duration) -> io::Result<Self> {
-        let signal = Arc::new(Signal::default());
-        let heard = Arc::clone(&signal);
-        let thread = std::thread::Builder::new().name("alexpy-flush".to_owned()).spawn(move || {
-            loop {
-                {
-                    let mut stop = heard.stop.lock();
-                    if !*stop {
-                        heard.changed.wait_for(&mut stop, interval);
-                    }
-                    if *stop {
-                        return;
-                    }
-                }
+impl Worker {
+    /// Starts a thread that runs `task` each time it is rung for, and at least every `longest_nap`.
+    pub(crate) fn start(
+        name: &str,
+        store: Weak<Shared>,
+        bell: Bell,
+        longest_nap: Duration,
+        task: fn(&Shared),
+    ) -> io::Result<Self> {
+        let heard = bell.clone();
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            while heard.wait(longest_nap) {
                 let Some(store) = store.upgrade() else { return };
-                store.background_flush();
+                task(&store);
             }
         })?;
-        Ok(Self { signal, thread: Some(thread) })
+        Ok(Self { bell, thread: Some(thread) })
     }
 
-    fn tell(&self) {
-        *self.signal.stop.lock() = true;
-        self.signal.changed.notify_all();
+    /// Tells the thread to end, without waiting for it.
+    pub(crate) fn stop(&self) {
+        self.bell.stop();
     }
 }
 
-impl Drop for Background {
+impl Drop for Worker {
     fn drop(&mut self) {
-        self.tell();
+        self.stop();
         if let Some(thread) = self.thread.take() {
             // A panic of the thread was reported by its hook; closing goes on all the same.
             let _ = thread.join();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
-use crate::header::{LogEnd, SEGMENT_HEADER_BYTES};
-use crate::manifest::{Entry, Manifest};
+use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::manifest::{Entry, Manifest, Relocation};
 use crate::options::{Options, Recovery};
 use crate::reader::{Beyond, Next, SegmentReader, watermark_beyond};
 use crate::segment::Segment;
@@ -14,17 +14,22 @@ use crate::segment::Segment;
 /// Descriptors that a chain holds open for `read_mode="pread"`; older segments are opened for each read.
 const HELD_OPEN: usize = 256;
 
-/// The segments of the log in order, checked to follow each other.
+/// The segments of the log in order, checked to follow each other, and what stands beside them.
 pub(crate) struct Chain {
     pub(crate) segments: Vec<Arc<Segment>>,
+    /// How far each of them counts, where that is known.
+    entries: Vec<Entry>,
+    /// What compaction wrote.
+    pub(crate) relocations: Vec<(Arc<Segment>, Relocation)>,
+    /// The next segment, without a whole header: nothing in it counts, but a watermark in it would tell
+    /// that it once did.
+    unbegun: Option<Segment>,
     /// The chain was cut before a damaged segment, as `recovery="point_in_time"` allows.
     pub(crate) cut: bool,
     /// No segment file holds a sequence as high as this.
     pub(crate) next_seq: u64,
     /// No segment file has an id as high as this.
     pub(crate) next_segment: u32,
-    /// Where the log ends in the last segment, if the manifest knows.
-    last_end: Option<LogEnd>,
 }
 
 impl Chain {
@@ -37,25 +42,30 @@ impl Chain {
         options: &Options,
     ) -> Result<Self> {
         let mut chain = Self {
-            segments: Vec::with_capacity(manifest.segments.len()),
+            segments: Vec::with_capacity(manifest.segments.len() + 1),
+            entries: Vec::with_capacity(manifest.segments.len() + 1),
+            relocations: Vec::with_capacity(manifest.relocations.len()),
+            unbegun: None,
             cut: false,
             next_seq: manifest.next_seq,
             next_segment: manifest.next_segment,
-            last_end: None,
         };
-        let mut before = LogEnd::default();
+        let listed = manifest.segments.len() + manifest.relocations.len();
+        for (at, relocation) in manifest.relocations.iter().enumerate() {
+            let segment = Self::open_segment(disk, manifest, relocation.segment, options)?;
+            if segment.header.origin != Origin::Relocation {
+                return Err(damaged(&segment, "a segment of relocated records", "one of the log"));
+            }
+            release(&segment, at + HELD_OPEN < listed);
+            chain.relocations.push((Arc::new(segment), *relocation));
+        }
         for (at, entry) in manifest.segments.iter().enumerate() {
-            match Self::open_next(disk, manifest, entry.segment, before, options) {
+            match Self::open_segment(disk, manifest, entry.segment, options)
+                .and_then(|segment| chain.check_link(&segment, entry.after_gap).map(|()| segment))
+            {
                 Ok(segment) => {
-                    if at + HELD_OPEN < manifest.segments.len() {
-                        segment.release_at_any_cost();
-                    } else {
-                        segment.release();
-                    }
-                    chain.next_seq = chain.next_seq.max(segment.header.highest_possible_seq() + 1);
-                    chain.segments.push(Arc::new(segment));
-                    chain.last_end = entry.end;
-                    before = LogEnd { segment: entry.segment, ..entry.end.unwrap_or_default() };
+                    release(&segment, at + manifest.relocations.len() + HELD_OPEN < listed);
+                    chain.push(segment, *entry);
                 }
                 Err(Error::Corruption { .. }) if options.recovery == Recovery::PointInTime => {
                     chain.cut = true;
@@ -63,6 +73,9 @@ impl Chain {
                 }
                 Err(error) => return Err(error),
             }
+        }
+        if !chain.cut {
+            chain.find_spare(disk, manifest, options)?;
         }
         for id in names.iter().filter_map(|name| Segment::id_of(name)) {
             // Also those whose header is damaged or never became durable.
@@ -76,39 +89,85 @@ impl Chain {
         Ok(chain)
     }
 
-    /// Opens a segment that must belong to this store and begin where the one before it ended.
-    fn open_next(
+    /// Takes the next segment in if the log went on there before the manifest could say so.
+    fn find_spare(&mut self, disk: &Arc<dyn Disk>, manifest: &Manifest, options: &Options) -> Result<()> {
+        let Some(spare) = manifest.spare else { return Ok(()) };
+        let unbegun = SegmentHeader {
+            store_id: manifest.store_id,
+            id: spare.segment,
+            origin: Origin::Log,
+            salt: spare.salt,
+            base_seq: manifest.next_seq,
+            capacity: spare.capacity,
+            watermark: 0,
+            predecessor: LogEnd::default(),
+            boot_id: [0; 16],
+        };
+        let access = if options.read_only { Access::Read } else { Access::Write };
+        let opened = Segment::open_spare(disk, unbegun, access, options.read_mode)
+            .map_err(|error| missing(&**disk, spare.segment, error))
+            .and_then(|(segment, begun)| {
+                if begun {
+                    check_store(&segment, manifest)?;
+                    self.check_link(&segment, false)?;
+                }
+                Ok((segment, begun))
+            });
+        match opened {
+            Ok((segment, true)) => {
+                if let Some(before) = self.entries.last_mut() {
+                    before.end = Some(segment.header.predecessor);
+                }
+                let entry = Entry { segment: segment.id(), end: None, after_gap: false };
+                self.push(segment, entry);
+            }
+            Ok((segment, false)) => self.unbegun = Some(segment),
+            Err(Error::Corruption { .. }) if options.recovery == Recovery::PointInTime => self.cut = true,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, segment: Segment, entry: Entry) {
+        self.next_seq = self.next_seq.max(segment.header.highest_possible_seq() + 1);
+        self.segments.push(Arc::new(segment));
+        self.entries.push(entry);
+    }
+
+    /// Opens a segment that must belong to this store.
+    fn open_segment(
         disk: &Arc<dyn Disk>,
         manifest: &Manifest,
         id: u32,
-        before: LogEnd,
         options: &Options,
     ) -> Result<Segment> {
         let access = if options.read_only { Access::Read } else { Access::Write };
         let segment = Segment::open(disk, id, access, options.read_mode)
             .map_err(|error| missing(&**disk, id, error))?;
-        let header = &segment.header;
-        let damaged = |expected: String, found: String| {
-            Err(Error::Corruption { path: segment.path.clone(), offset: 0, expected, found })
-        };
-        if header.store_id != manifest.store_id {
-            return damaged("a segment of this store".to_owned(), "a segment of another store".to_owned());
-        }
-        if header.predecessor != before || id <= before.segment {
-            return damaged(
-                format!("a segment that follows {before:?}"),
-                format!("one that follows {:?}", header.predecessor),
-            );
-        }
+        check_store(&segment, manifest)?;
         Ok(segment)
+    }
+
+    /// A segment must begin where the one before it ended. Of one that was freed only the id is known.
+    fn check_link(&self, segment: &Segment, after_gap: bool) -> Result<()> {
+        let Entry { segment: before, end, .. } =
+            self.entries.last().copied().unwrap_or(Entry { segment: 0, end: None, after_gap: false });
+        let found = segment.header.predecessor;
+        let follows = if after_gap {
+            found.segment > before
+        } else {
+            found.segment == before && end.is_none_or(|end| found == end)
+        };
+        if segment.header.origin == Origin::Relocation || segment.id() <= before || !follows {
+            let expected = format!("a segment that follows segment {before}, which ended at {end:?}");
+            return Err(damaged(segment, &expected, &format!("one that follows {found:?}")));
+        }
+        Ok(())
     }
 
     /// How far a segment counts, where it is known: by its successor or by the manifest.
     pub(crate) fn known_end(&self, at: usize) -> Option<LogEnd> {
-        match self.segments.get(at + 1) {
-            Some(successor) => Some(successor.header.predecessor),
-            None => self.last_end,
-        }
+        self.entries.get(at)?.end
     }
 
     /// Looks behind the place where replay stopped for a watermark that covers what is missing.
@@ -120,13 +179,21 @@ impl Chain {
             beyond.watermark = beyond.watermark.max(segment.header.watermark).max(found.watermark);
             beyond.bytes += found.bytes;
         }
+        if let Some(unbegun) = &self.unbegun {
+            let found = watermark_beyond(unbegun, SEGMENT_HEADER_BYTES, last_seq)?;
+            beyond.watermark = beyond.watermark.max(found.watermark);
+            beyond.bytes += found.bytes;
+        }
         Ok(beyond)
     }
 
     /// The place right behind the record with sequence `seq`, which was accepted.
     pub(crate) fn end_of(&self, seq: u64) -> Result<LogEnd> {
         let holder = self.segments.iter().rposition(|segment| segment.header.base_seq <= seq);
-        let (Some(at), true) = (holder, seq > 0) else { return Ok(LogEnd::default()) };
+        let (Some(at), true) = (holder, seq > 0) else {
+            // Before the first segment there is nothing, or one that was freed.
+            return Ok(self.segments.first().map_or(LogEnd::default(), |first| first.header.predecessor));
+        };
         let segment = &self.segments[at];
         let mut end = LogEnd { segment: segment.id(), offset: SEGMENT_HEADER_BYTES, last_seq: seq };
         // Sequences have no gaps inside a segment, so counting records is enough.
@@ -161,21 +228,36 @@ impl Chain {
 
     /// Manifest entries for the log up to `end`.
     pub(crate) fn entries_up_to(&self, end: LogEnd) -> Vec<Entry> {
-        let mut entries = Vec::new();
-        for (at, segment) in self.segments.iter().enumerate() {
-            if end.segment == 0 {
-                break;
-            }
-            let last = segment.id() == end.segment;
-            entries.push(Entry {
-                segment: segment.id(),
-                end: if last { Some(end) } else { self.known_end(at) },
-            });
-            if last {
-                break;
-            }
+        let last = self.entries.iter().position(|entry| entry.segment == end.segment);
+        let mut entries = last.map_or_else(Vec::new, |last| self.entries[..=last].to_vec());
+        if let Some(last) = entries.last_mut() {
+            last.end = Some(end);
         }
         entries
+    }
+}
+
+fn release(segment: &Segment, at_any_cost: bool) {
+    if at_any_cost {
+        segment.release_at_any_cost();
+    } else {
+        segment.release();
+    }
+}
+
+fn check_store(segment: &Segment, manifest: &Manifest) -> Result<()> {
+    if segment.header.store_id != manifest.store_id {
+        return Err(damaged(segment, "a segment of this store", "a segment of another store"));
+    }
+    Ok(())
+}
+
+fn damaged(segment: &Segment, expected: &str, found: &str) -> Error {
+    Error::Corruption {
+        path: segment.path.clone(),
+        offset: 0,
+        expected: expected.to_owned(),
+        found: found.to_owned(),
     }
 }
 

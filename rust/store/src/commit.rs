@@ -10,7 +10,8 @@ use parking_lot::MutexGuard;
 
 use crate::batch::{Batch, Op, ValueSource, check_value};
 use crate::error::{Error, Result};
-use crate::log::{Log, Shape, op_bytes};
+use crate::header::Origin;
+use crate::log::{Failure, Log, Shape, op_bytes};
 use crate::options::Durability;
 use crate::read::Value;
 use crate::record::size_of_record;
@@ -44,7 +45,8 @@ impl Store {
 
     /// Removes a key; whether it was there. O(log n).
     pub fn delete(&self, key: i64) -> Result<bool> {
-        Ok(self.change(|shared| Ok(shared.contains(key)?.then_some(Op::Delete(key))))?.is_some())
+        let delete = Op::Delete(key);
+        Ok(self.change(delete, |shared| Ok(shared.contains(key)?.then_some(delete)))?.is_some())
     }
 
     /// As [`Store::delete`], or `None` where that would wait.
@@ -66,7 +68,7 @@ impl Store {
     /// Removes a key and returns its value, in one commit.
     pub fn take(&self, key: i64) -> Result<Option<Value>> {
         let mut taken = None;
-        self.change(|shared| {
+        self.change(Op::Delete(key), |shared| {
             taken = shared.value_of(key)?;
             Ok(taken.is_some().then_some(Op::Delete(key)))
         })?;
@@ -76,7 +78,7 @@ impl Store {
     /// Removes and returns the first or the last item, in one commit.
     pub fn take_end(&self, last: bool) -> Result<Option<(i64, Value)>> {
         let mut taken = None;
-        self.change(|shared| {
+        self.change(Op::Delete(0), |shared| {
             taken = shared.item(|state| if last { state.index.last() } else { state.index.first() })?;
             Ok(taken.as_ref().map(|(key, _)| Op::Delete(*key)))
         })?;
@@ -87,7 +89,7 @@ impl Store {
     pub fn get_or_put(&self, key: i64, value: &[u8]) -> Result<Option<Value>> {
         check_value(value)?;
         let mut there = None;
-        self.change(|shared| {
+        self.change(Op::Put(key, value), |shared| {
             there = shared.value_of(key)?;
             Ok(there.is_none().then_some(Op::Put(key, value)))
         })?;
@@ -99,7 +101,7 @@ impl Store {
     pub fn compare_and_set(&self, key: i64, expected: Option<&[u8]>, new: Option<&[u8]>) -> Result<bool> {
         new.map_or(Ok(()), check_value)?;
         let mut equal = false;
-        self.change(|shared| {
+        self.change(Op::Put(key, new.unwrap_or_default()), |shared| {
             let current = shared.value_of(key)?;
             equal = current.as_deref() == expected;
             Ok(match (equal, new, &current) {
@@ -145,7 +147,7 @@ impl Store {
                 active.count_live(bytes);
             }
             segments.count_dead(&dead);
-            self.shared.published(&log)
+            self.shared.published(&mut log)
         };
         // A replaced record of this very commit was a duplicate among `keys`.
         let first = locations.first().copied().unwrap_or_default();
@@ -159,7 +161,10 @@ impl Store {
         let mut keys = keys.to_vec();
         keys.sort_unstable();
         keys.dedup();
-        let mut log = self.shared.log_if_writable()?;
+        let most = keys.len() as u64;
+        let most = Shape { records: most, bytes: most * size_of_record(0) };
+        let mut log =
+            if keys.is_empty() { self.shared.log_if_writable()? } else { self.shared.ready_log(most)? };
         let mut there = Vec::new();
         self.shared.read_state()?.index.get_many(&keys, |i, found| {
             if found.is_some() {
@@ -172,7 +177,6 @@ impl Store {
         let count = there.len() as u64;
         let ops = there.into_iter().map(Op::Delete);
         let shape = Shape { records: count, bytes: count * size_of_record(0) };
-        self.shared.make_room(&mut log, shape)?;
         let seq = self.shared.commit_ops(&mut log, ops, shape)?;
         drop(log);
         self.shared.settle(seq, false)?;
@@ -192,7 +196,7 @@ impl Store {
             Bound::Unbounded => Some(i64::MAX),
         };
         let mut count = 0;
-        self.change(|shared| {
+        self.change(Op::DeleteRange(0, 0), |shared| {
             let (Some(first), Some(last)) = (first, last) else { return Ok(None) };
             let range = (Bound::Included(first), Bound::Included(last));
             count = shared.read_state()?.index.count(range.0, range.1) as u64;
@@ -220,12 +224,17 @@ impl Store {
         self.shared.settle(seq, sync)
     }
 
-    /// Commits the operation that `decide` finds, looking at the store as nobody else can change it.
-    fn change<'a>(&self, decide: impl FnOnce(&Shared) -> Result<Option<Op<'a>>>) -> Result<Option<()>> {
+    /// Commits the operation that `decide` finds, looking at the store as nobody else can change it. Its
+    /// record is no longer than that of `largest`.
+    fn change<'a>(
+        &self,
+        largest: Op<'_>,
+        decide: impl FnOnce(&Shared) -> Result<Option<Op<'a>>>,
+    ) -> Result<Option<()>> {
         let seq = {
-            let mut log = self.shared.log_if_writable()?;
+            let mut log = self.shared.ready_log(Shape::of(largest))?;
             let Some(op) = decide(&self.shared)? else { return Ok(None) };
-            self.shared.make_room(&mut log, Shape::of(op))?;
+            debug_assert!(op_bytes(op) <= op_bytes(largest), "room was made for what is written");
             self.shared.commit_one(&mut log, op)?;
             log.end.last_seq
         };
@@ -247,23 +256,32 @@ impl Shared {
         Ok(log)
     }
 
-    /// The commit lock, with room for a commit of this shape.
+    /// The commit lock, with room for a commit of this shape. What the disk takes long for happens before
+    /// the lock is taken, mostly on the background thread.
     fn ready_log(&self, shape: Shape) -> Result<MutexGuard<'_, Log>> {
-        let mut log = self.log_if_writable()?;
-        self.make_room(&mut log, shape)?;
-        Ok(log)
+        loop {
+            let mut log = self.log_if_writable()?;
+            if log.fits(shape) {
+                return Ok(log);
+            }
+            let room = shape.bytes_in_log();
+            if log.spare_has_room(room) {
+                self.roll(&mut log)?;
+                return Ok(log);
+            }
+            drop(log);
+            self.prepare_spare(room)?;
+        }
     }
 
-    fn make_room(&self, log: &mut Log, shape: Shape) -> Result<()> {
+    /// Goes on in the spare segment.
+    pub(crate) fn roll(&self, log: &mut Log) -> Result<()> {
         let durable_seq = self.durable_seq.load(Ordering::Acquire);
-        let begun = log.make_room(&self.disk, &self.options, shape, durable_seq);
-        if let Some(segment) = begun.map_err(|failure| self.after(failure))? {
-            let mut state = self.write_state()?;
-            Arc::make_mut(&mut state.segments).push(segment);
-            drop(state);
-            self.ended_unsynced.store(!log.unsynced.is_empty(), Ordering::Relaxed);
-        }
-        log.list(&self.disk).map_err(|failure| self.after(failure))
+        let rolled = log.roll(&self.disk, durable_seq, Origin::Log);
+        self.ended_unsynced.store(!log.unsynced.is_empty(), Ordering::Relaxed);
+        let segment = rolled.map_err(|error| self.after(Failure::of(error)))?;
+        Arc::make_mut(&mut self.write_state()?.segments).insert(segment);
+        Ok(())
     }
 
     fn append<'a>(
@@ -278,8 +296,11 @@ impl Shared {
 
     /// Tells everyone how far the log goes now.
     #[inline]
-    fn published(&self, log: &Log) -> u64 {
+    fn published(&self, log: &mut Log) -> u64 {
         self.last_seq.store(log.end.last_seq, Ordering::Release);
+        if log.wants_spare() {
+            self.preparer.ring();
+        }
         log.end.last_seq
     }
 
@@ -358,7 +379,7 @@ impl Shared {
         if let (Op::Put(..), Some(active)) = (op, &log.active) {
             active.count_live(shape.bytes);
         }
-        self.published(&log);
+        self.published(&mut log);
         Some(Ok(()))
     }
 

@@ -85,6 +85,8 @@ pub(crate) enum Origin {
     Log = 0,
     /// Recovery wrote again here what was not proven durable; counts only once the manifest lists it.
     Recovery = 1,
+    /// Compaction copied records here out of other segments; not part of the log.
+    Relocation = 2,
 }
 
 const SEGMENT_MAGIC: [u8; 8] = *b"ALEXSEG\0";
@@ -202,6 +204,7 @@ impl SegmentHeader {
         let origin = match raw.origin.get() {
             0 => Origin::Log,
             1 => Origin::Recovery,
+            2 => Origin::Relocation,
             other => return Err(damaged("a known origin", other.to_string())),
         };
         let id = |id: U64| {

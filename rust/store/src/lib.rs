@@ -6,6 +6,7 @@
 
 mod background;
 mod batch;
+mod catalog;
 mod chain;
 mod columns;
 mod commit;
@@ -23,6 +24,7 @@ mod recovery;
 mod replay;
 mod scan;
 mod segment;
+mod spare;
 mod state;
 mod store;
 

@@ -1,6 +1,7 @@
 //! The end of the log: which segment takes records, what sequence comes next, what is not synced yet.
-//! Appends one commit at a time under the commit lock; begins a segment when the active one is full.
-//! Knows nothing of the index. An append is O(bytes).
+//! Appends one commit at a time under the commit lock; goes on in the spare segment when the active one is
+//! full, by two small writes and no sync. Knows nothing of the index or the manifest's files. An append is
+//! O(bytes).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,19 +10,16 @@ use crate::batch::Op;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::manifest::{Entry, Manifest};
-use crate::options::{MAX_SEGMENT_BYTES, Options};
-use crate::record::{self, BATCH_BYTES, BatchBegin, Kind, MARK_BYTES, MAX_SEQ, size_of_record};
+use crate::manifest::Entry;
+use crate::record::{self, BATCH_BYTES, BatchBegin, Kind, MARK_BYTES, size_of_record};
 use crate::segment::{Location, Segment};
+use crate::spare::Spare;
 
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U64;
 
 /// Records are encoded here before they go to the segment, which keeps both ways of writing alike.
 const SCRATCH_BYTES: usize = 256 << 10;
-/// Segments are whole pages.
-const PAGE_BYTES: u64 = 4096;
-
 /// What a commit needs of the log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
@@ -36,7 +34,7 @@ impl Shape {
         self.records > 1
     }
 
-    fn bytes_in_log(self) -> u64 {
+    pub(crate) fn bytes_in_log(self) -> u64 {
         self.bytes + if self.is_batch() { BATCH_BYTES } else { 0 }
     }
 }
@@ -52,9 +50,14 @@ pub(crate) fn op_bytes(op: Op<'_>) -> u64 {
 
 /// The writer's side of the log; behind the commit lock.
 pub(crate) struct Log {
-    pub(crate) manifest: Manifest,
+    store_id: [u8; 16],
+    /// The segments of the log, in order; what of them the manifest on the disk does not say yet, their
+    /// headers do.
+    pub(crate) entries: Vec<Entry>,
     /// The segment that takes records; none until the first write after opening or after a failure.
     pub(crate) active: Option<Arc<Segment>>,
+    /// Where the log goes on once that is full. The manifest lists it.
+    pub(crate) spare: Option<Spare>,
     /// Where the accepted log ends.
     pub(crate) end: LogEnd,
     pub(crate) next_seq: u64,
@@ -62,10 +65,10 @@ pub(crate) struct Log {
     pub(crate) marked: u64,
     /// Segments that were ended but not yet synced, oldest first.
     pub(crate) unsynced: Vec<Arc<Segment>>,
-    /// The manifest on the disk does not name the active segment yet.
-    unlisted: bool,
-    /// The segment ended last, and its end, until the manifest names that too.
-    to_trim: Option<(Arc<dyn DiskFile>, u64)>,
+    /// Once the log has grown to here, its next segment should be made.
+    ring_at: u64,
+    /// Ended segments and their ends, until the manifest names those too.
+    pub(crate) to_trim: Vec<(Arc<dyn DiskFile>, u64)>,
     /// Whether segments are written by copying into a map.
     pub(crate) copies: bool,
     scratch: Vec<u8>,
@@ -78,13 +81,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    pub(crate) fn into_error(self) -> Error {
-        match self {
-            Self::Clean(error) | Self::Poisons(error) => error,
-        }
-    }
-
-    fn of(error: Error) -> Self {
+    pub(crate) fn of(error: Error) -> Self {
         match &error {
             Error::Io { operation: "create" | "write" | "copy into" | "reserve" | "map", .. } => {
                 Self::Clean(error)
@@ -96,16 +93,24 @@ impl Failure {
 }
 
 impl Log {
-    pub(crate) fn new(manifest: Manifest, end: LogEnd, next_seq: u64, copies: bool) -> Self {
+    pub(crate) fn new(
+        store_id: [u8; 16],
+        entries: Vec<Entry>,
+        end: LogEnd,
+        next_seq: u64,
+        copies: bool,
+    ) -> Self {
         Self {
-            manifest,
+            store_id,
+            entries,
             active: None,
+            spare: None,
             end,
             next_seq,
             marked: end.last_seq,
             unsynced: Vec::new(),
-            unlisted: false,
-            to_trim: None,
+            ring_at: u64::MAX,
+            to_trim: Vec::new(),
             copies,
             scratch: Vec::new(),
         }
@@ -113,10 +118,11 @@ impl Log {
 
     /// Whether a commit of this shape would only copy into memory.
     pub(crate) fn fits_without_waiting(&self, shape: Shape) -> bool {
-        !self.unlisted && self.fits(shape) && self.active.as_ref().is_some_and(|active| active.copies())
+        self.fits(shape) && self.active.as_ref().is_some_and(|active| active.copies())
     }
 
-    fn fits(&self, shape: Shape) -> bool {
+    /// Whether a commit of this shape fits the active segment.
+    pub(crate) fn fits(&self, shape: Shape) -> bool {
         self.has_room(shape.bytes_in_log())
     }
 
@@ -129,112 +135,65 @@ impl Log {
         })
     }
 
-    /// Begins a segment if the active one has no room for the commit; the new one. A full disk shows
-    /// here, before anything is written.
-    pub(crate) fn make_room(
-        &mut self,
-        disk: &Arc<dyn Disk>,
-        options: &Options,
-        shape: Shape,
-        durable_seq: u64,
-    ) -> Result<Option<Arc<Segment>>, Failure> {
-        if self.fits(shape) {
-            return Ok(None);
+    /// Whether it is time to make the next segment; true once.
+    #[inline]
+    pub(crate) fn wants_spare(&mut self) -> bool {
+        let wants = self.end.offset >= self.ring_at;
+        if wants {
+            self.ring_at = u64::MAX;
         }
-        self.begin_segment(disk, options, shape.bytes_in_log(), durable_seq, Origin::Log).map(Some)
+        wants
     }
 
-    /// Ends the active segment and begins the next one. Before a record goes into it, [`Log::list`]
-    /// must have succeeded.
-    pub(crate) fn begin_segment(
+    /// Whether records of so many bytes fit the segment that comes next.
+    pub(crate) fn spare_has_room(&self, bytes: u64) -> bool {
+        self.spare.as_ref().is_some_and(|spare| spare.has_room(bytes))
+    }
+
+    /// No record that goes into the active segment has a sequence as high as this.
+    pub(crate) fn next_seq_bound(&self) -> u64 {
+        let active = self.active.as_ref().map_or(0, |active| active.header.highest_possible_seq() + 1);
+        self.next_seq.max(active)
+    }
+
+    /// Ends the active segment and goes on in the spare one, which becomes the new active segment.
+    /// Nothing of this is durable before the next flush, as the records that follow are not.
+    ///
+    /// When it fails, the log is where it was and takes no more bytes in the segment it ended in.
+    pub(crate) fn roll(
         &mut self,
         disk: &Arc<dyn Disk>,
-        options: &Options,
-        room: u64,
         durable_seq: u64,
         origin: Origin,
-    ) -> Result<Arc<Segment>, Failure> {
-        let needed = (SEGMENT_HEADER_BYTES + MARK_BYTES + MARK_BYTES).saturating_add(room);
-        let capacity = needed
-            .max(options.segment_bytes)
-            .checked_next_multiple_of(PAGE_BYTES)
-            .filter(|&capacity| capacity <= MAX_SEGMENT_BYTES);
-        let Some(capacity) = capacity else {
-            return Err(Failure::Clean(Error::Invalid(format!(
-                "one commit of {room} bytes is more than a segment can hold ({MAX_SEGMENT_BYTES}); \
-                 split the batch"
-            ))));
+    ) -> Result<Arc<Segment>> {
+        self.end_active(durable_seq)?;
+        let Some(spare) = self.spare.take() else {
+            debug_assert!(false, "a spare is prepared before the log rolls");
+            return Err(Error::Invalid("no segment is open for writing".to_owned()));
         };
-        let id = self.manifest.next_segment;
-        let base_seq = self.next_seq + u64::from(self.active.is_some());
-        if id == u32::MAX || base_seq + capacity / record::HEADER_BYTES > MAX_SEQ {
-            return Err(Failure::Clean(Error::Invalid(
-                "this store has used up its segment ids or sequences; copy it into a new one".to_owned(),
-            )));
-        }
-        // The footer goes in after the new file is reserved, so that a full disk changes nothing; its
-        // size and sequence are known.
-        let mut predecessor = self.end;
-        if self.active.is_some() {
-            predecessor.offset += MARK_BYTES;
-            predecessor.last_seq = self.next_seq;
-        }
         let header = SegmentHeader {
-            store_id: self.manifest.store_id,
-            id,
+            store_id: self.store_id,
+            id: spare.listed.segment,
             origin,
-            salt: random_u64(disk.path()).map_err(Failure::Clean)?,
-            base_seq,
-            capacity,
+            salt: spare.listed.salt,
+            base_seq: self.next_seq,
+            capacity: spare.listed.capacity,
             watermark: durable_seq,
-            predecessor,
+            predecessor: self.end,
             boot_id: disk.boot_id(),
         };
-        let created = Segment::create(disk, header, self.copies, options);
-        if !matches!(created, Err(Error::Io { operation: "reserve", .. })) {
-            // The file may be found by a later opening, so its id is used.
-            self.manifest.next_segment = id + 1;
-        }
-        let segment = created.map_err(Failure::of)?;
-        let segment = Arc::new(segment);
-        if self.active.is_some()
-            && let Err(error) = self.end_active(durable_seq)
-        {
-            // As in `Segment::create`: nothing refers to it.
-            let _ = disk.remove(&Segment::name(id));
-            return Err(Failure::Clean(error));
-        }
-        debug_assert_eq!((self.end, self.next_seq), (predecessor, base_seq));
-        segment.sync().map_err(Failure::Poisons)?;
-        let path = disk.path();
-        disk.sync_dir().map_err(|error| Failure::Poisons(Error::io("sync the directory of", path, error)))?;
+        // Should this fail, the header may be there all the same, and says that the log ended where it
+        // did: so nothing more goes into the segment before, which was let go.
+        let segment = Arc::new(spare.begin(disk, header)?);
+        let before = self.entries.last().map_or(0, |entry| entry.segment);
+        let after_gap = header.predecessor.segment != before;
+        self.entries.push(Entry { segment: header.id, end: None, after_gap });
         self.active = Some(Arc::clone(&segment));
-        self.end = LogEnd { segment: id, offset: SEGMENT_HEADER_BYTES, last_seq: self.end.last_seq };
+        self.end = LogEnd { segment: header.id, offset: SEGMENT_HEADER_BYTES, last_seq: self.end.last_seq };
         self.marked = durable_seq;
-        if let Some(entry) = self.manifest.segments.last_mut() {
-            entry.end = Some(predecessor);
-        }
-        self.manifest.segments.push(Entry { segment: id, end: None });
-        self.manifest.watermark = durable_seq;
-        self.manifest.clean = false;
-        self.manifest.next_seq = header.highest_possible_seq() + 1;
-        self.unlisted = true;
+        // A first segment may never fill; one that follows another is likely to.
+        self.ring_at = if before == 0 { header.capacity / 4 } else { 0 };
         Ok(segment)
-    }
-
-    /// Makes sure that the manifest names the active segment, after which records may go into it.
-    pub(crate) fn list(&mut self, disk: &Arc<dyn Disk>) -> Result<(), Failure> {
-        if !self.unlisted {
-            return Ok(());
-        }
-        self.manifest.write(&**disk).map_err(Failure::of)?;
-        self.unlisted = false;
-        if let Some((ended, end)) = self.to_trim.take() {
-            // What was reserved beyond its end goes back to the disk. Should that fail, it costs space
-            // and nothing else.
-            let _ = ended.truncate(end);
-        }
-        Ok(())
     }
 
     /// Writes the footer and lets the active segment go; it stays open until it is synced.
@@ -247,6 +206,7 @@ impl Log {
         record::encode(&mut footer, active.seal(), self.end.offset, Kind::Footer, seq, 0, &number);
         let written = active.write(self.end.offset, &footer);
         if written.is_ok() {
+            active.count_appended(MARK_BYTES);
             self.end.offset += MARK_BYTES;
             self.end.last_seq = seq;
         }
@@ -256,23 +216,14 @@ impl Log {
 
     /// The active segment takes no more: its end is where the log ends now.
     fn let_go(&mut self, segment: Arc<Segment>) {
-        self.to_trim = segment.stop_writing().map(|file| (file, self.end.offset));
+        self.to_trim.extend(segment.stop_writing().map(|file| (file, self.end.offset)));
         self.unsynced.push(segment);
-    }
-
-    /// After the active segment was ended and everything is synced: the manifest says so, and the next
-    /// opening has nothing to prove.
-    pub(crate) fn finish(&mut self, disk: &Arc<dyn Disk>) -> Result<(), Failure> {
-        if let Some(entry) = self.manifest.segments.last_mut() {
+        if let Some(entry) = self.entries.last_mut() {
             entry.end = Some(self.end);
         }
-        self.manifest.watermark = self.end.last_seq;
-        self.manifest.clean = true;
-        self.unlisted = true;
-        self.list(disk)
     }
 
-    /// Appends one commit, for which [`Log::make_room`] made room: a mark where the watermark rose, then
+    /// Appends one commit, for which the active segment has room: a mark where the watermark rose, then
     /// the operations, as one batch where they are several. `placed` hears where each record went, in
     /// order. On failure nothing counts: the log ends where it ended, and goes on in a new segment.
     pub(crate) fn append<'a>(
@@ -283,7 +234,7 @@ impl Log {
         placed: impl FnMut(Location),
     ) -> Result<()> {
         let Some(active) = self.active.take() else {
-            debug_assert!(false, "make_room comes before append");
+            debug_assert!(false, "room is made before an append");
             return Err(Error::Invalid("no segment is open for writing".to_owned()));
         };
         let start = self.end;

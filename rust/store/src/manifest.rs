@@ -1,6 +1,6 @@
-//! The manifest: which segments make up the log and how far each counts, and which images of the index
-//! are kept, in two copies that are written one after the other. Knows nothing of what the files hold.
-//! Reading and writing are O(segments).
+//! The manifest: which segments make up the log and how far each counts, which one comes next, which hold
+//! relocated records, and which images of the index are kept, in two copies that are written one after the
+//! other. Knows nothing of what the files hold. Reading and writing are O(segments).
 
 use std::io;
 
@@ -26,19 +26,20 @@ struct RawManifest {
     next_segment: U64,
     next_seq: U64,
     watermark: U64,
+    committed_seq: U64,
     clean: U32,
     segments: U32,
     images: U32,
     next_image: U32,
 }
 
-const _: () = assert!(size_of::<RawManifest>() == 104);
+const _: () = assert!(size_of::<RawManifest>() == 112);
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
 struct RawEntry {
     segment: U32,
-    ended: U32,
+    flags: U32,
     end: U64,
     last_seq: U64,
 }
@@ -58,12 +59,50 @@ struct RawImage {
 
 const _: () = assert!(size_of::<RawImage>() == 40);
 
-/// What the manifest says of one segment.
+/// `end` and `last_seq` say how far the segment counts.
+const ENDED: u32 = 1;
+/// Relocated records, outside the log.
+const RELOCATION: u32 = 2;
+/// The log's next segment; `end` is its capacity, `last_seq` its salt.
+const SPARE: u32 = 4;
+/// A segment of the log right before this one was freed.
+const AFTER_GAP: u32 = 8;
+
+/// What the manifest says of one segment of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) segment: u32,
     /// How far it counts; `None` while it takes records.
     pub(crate) end: Option<LogEnd>,
+    /// A segment of the log right before it was freed.
+    pub(crate) after_gap: bool,
+}
+
+/// A sealed segment of records that compaction copied out of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Relocation {
+    pub(crate) segment: u32,
+    /// How many of its bytes count.
+    pub(crate) end: u64,
+    /// Records above this sequence do not count.
+    pub(crate) last_seq: u64,
+}
+
+/// The segment that the log goes on in once the active one is full. It may have begun since: its header
+/// tells, and until that is written nothing is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spare {
+    pub(crate) segment: u32,
+    pub(crate) capacity: u64,
+    /// Named here too, so that what its records say of the device can be read without its header.
+    pub(crate) salt: u64,
+}
+
+impl Spare {
+    /// More sequences than its records can have, with the footer of the segment before it.
+    pub(crate) fn most_records(&self) -> u64 {
+        self.capacity / crate::record::HEADER_BYTES + 2
+    }
 }
 
 /// What the manifest says of one image of the index.
@@ -90,10 +129,16 @@ pub(crate) struct Manifest {
     pub(crate) next_seq: u64,
     /// Every record up to this sequence was once confirmed by the device.
     pub(crate) watermark: u64,
+    /// Up to here every batch is known to be whole, so that relocated records count without its markers.
+    pub(crate) committed_seq: u64,
     /// The last writer closed the store: everything listed is flushed and ended.
     pub(crate) clean: bool,
     /// The log, in order.
     pub(crate) segments: Vec<Entry>,
+    /// What compaction wrote, by id.
+    pub(crate) relocations: Vec<Relocation>,
+    /// Where the log goes on, if that was prepared.
+    pub(crate) spare: Option<Spare>,
     /// The images that opening may begin from, newest first.
     pub(crate) images: Vec<ImageEntry>,
     /// Image ids from here on were never used.
@@ -116,16 +161,39 @@ impl Manifest {
             next_segment: 1,
             next_seq: 1,
             watermark: 0,
+            committed_seq: 0,
             clean: true,
             segments: Vec::new(),
+            relocations: Vec::new(),
+            spare: None,
             images: Vec::new(),
             next_image: 1,
         }
     }
 
-    /// Whether the segment is part of the log.
+    /// Whether the segment belongs to the store. O(segments).
     pub(crate) fn lists(&self, segment: u32) -> bool {
-        self.segments.iter().any(|entry| entry.segment == segment)
+        self.entries().any(|entry| entry.segment.get() == segment)
+    }
+
+    /// The ids of all segments.
+    pub(crate) fn files(&self) -> impl Iterator<Item = u32> {
+        self.entries().map(|entry| entry.segment.get())
+    }
+
+    fn entries(&self) -> impl Iterator<Item = RawEntry> {
+        let log = self.segments.iter().map(|entry| {
+            let end = entry.end.unwrap_or_default();
+            let ended = if entry.end.is_some() { ENDED } else { 0 };
+            let after_gap = if entry.after_gap { AFTER_GAP } else { 0 };
+            RawEntry::new(entry.segment, ended | after_gap, end.offset, end.last_seq)
+        });
+        let relocations = self
+            .relocations
+            .iter()
+            .map(|entry| RawEntry::new(entry.segment, RELOCATION | ENDED, entry.end, entry.last_seq));
+        let spare = self.spare.iter().map(|it| RawEntry::new(it.segment, SPARE, it.capacity, it.salt));
+        log.chain(relocations).chain(spare)
     }
 
     /// Reads the newer of the whole copies.
@@ -189,8 +257,9 @@ impl Manifest {
     }
 
     fn encode(&self) -> Vec<u8> {
+        let count = self.entries().count();
         let len = size_of::<RawManifest>()
-            + self.segments.len() * size_of::<RawEntry>()
+            + count * size_of::<RawEntry>()
             + self.images.len() * size_of::<RawImage>()
             + 4;
         let raw = RawManifest {
@@ -198,22 +267,16 @@ impl Manifest {
             next_segment: U64::new(u64::from(self.next_segment)),
             next_seq: U64::new(self.next_seq),
             watermark: U64::new(self.watermark),
+            committed_seq: U64::new(self.committed_seq),
             clean: U32::new(u32::from(self.clean)),
-            segments: U32::new(self.segments.len() as u32),
+            segments: U32::new(count as u32),
             images: U32::new(self.images.len() as u32),
             next_image: U32::new(self.next_image),
         };
         let mut bytes = Vec::with_capacity(len);
         bytes.extend_from_slice(raw.as_bytes());
-        for entry in &self.segments {
-            let end = entry.end.unwrap_or_default();
-            let raw = RawEntry {
-                segment: U32::new(entry.segment),
-                ended: U32::new(u32::from(entry.end.is_some())),
-                end: U64::new(end.offset),
-                last_seq: U64::new(end.last_seq),
-            };
-            bytes.extend_from_slice(raw.as_bytes());
+        for entry in self.entries() {
+            bytes.extend_from_slice(entry.as_bytes());
         }
         for image in &self.images {
             let raw = RawImage {
@@ -257,23 +320,12 @@ impl Manifest {
         raw.file.refuse_newer(path)?;
         let count = raw.segments.get() as usize;
         let Ok((entries, rest)) = <[RawEntry]>::ref_from_prefix_with_elems(rest, count) else {
-            return Err(damaged(92, "as many entries as fit the file", count.to_string()));
+            return Err(damaged(100, "as many entries as fit the file", count.to_string()));
         };
         let count = raw.images.get() as usize;
         let Ok((images, _)) = <[RawImage]>::ref_from_prefix_with_elems(rest, count) else {
-            return Err(damaged(96, "as many images as fit the file", count.to_string()));
+            return Err(damaged(104, "as many images as fit the file", count.to_string()));
         };
-        let segments = entries
-            .iter()
-            .map(|entry| Entry {
-                segment: entry.segment.get(),
-                end: (entry.ended.get() != 0).then(|| LogEnd {
-                    segment: entry.segment.get(),
-                    offset: entry.end.get(),
-                    last_seq: entry.last_seq.get(),
-                }),
-            })
-            .collect();
         let images = images
             .iter()
             .map(|image| ImageEntry {
@@ -287,18 +339,58 @@ impl Manifest {
                 keys: image.keys.get(),
             })
             .collect();
-        Ok(Self {
+        let mut manifest = Self {
             store_id: raw.file.store_id,
             generation: raw.file.file_id.get(),
             next_segment: u32::try_from(raw.next_segment.get())
                 .map_err(|_| damaged(64, "a segment id of 32 bits", raw.next_segment.get().to_string()))?,
             next_seq: raw.next_seq.get(),
             watermark: raw.watermark.get(),
+            committed_seq: raw.committed_seq.get(),
             clean: raw.clean.get() != 0,
-            segments,
+            segments: Vec::new(),
+            relocations: Vec::new(),
+            spare: None,
             images,
             next_image: raw.next_image.get(),
-        })
+        };
+        for (i, entry) in entries.iter().enumerate() {
+            manifest.take(*entry).map_err(|flags| {
+                let offset = size_of::<RawManifest>() + i * size_of::<RawEntry>() + 4;
+                damaged(offset, "known flags of a segment", format!("{flags:#x}"))
+            })?;
+        }
+        Ok(manifest)
+    }
+
+    /// Takes one entry in, or returns the flags that no segment has.
+    fn take(&mut self, entry: RawEntry) -> Result<(), u32> {
+        let (segment, end, last_seq) = (entry.segment.get(), entry.end.get(), entry.last_seq.get());
+        let flags = entry.flags.get();
+        match flags & !AFTER_GAP {
+            0 | ENDED => self.segments.push(Entry {
+                segment,
+                end: (flags & ENDED != 0).then_some(LogEnd { segment, offset: end, last_seq }),
+                after_gap: flags & AFTER_GAP != 0,
+            }),
+            kind if kind == RELOCATION | ENDED => {
+                self.relocations.push(Relocation { segment, end, last_seq });
+            }
+            SPARE => self.spare = Some(Spare { segment, capacity: end, salt: last_seq }),
+            _ => return Err(flags),
+        }
+        Ok(())
+    }
+}
+
+impl RawEntry {
+    fn new(segment: u32, flags: u32, end: u64, last_seq: u64) -> Self {
+        Self {
+            segment: U32::new(segment),
+            flags: U32::new(flags),
+            end: U64::new(end),
+            last_seq: U64::new(last_seq),
+        }
     }
 }
 
@@ -316,7 +408,13 @@ mod tests {
             next_seq: 99,
             watermark: 70,
             clean: false,
-            segments: vec![Entry { segment: 1, end: Some(end) }, Entry { segment: 2, end: None }],
+            committed_seq: 69,
+            segments: vec![
+                Entry { segment: 1, end: Some(end), after_gap: true },
+                Entry { segment: 2, end: None, after_gap: false },
+            ],
+            relocations: vec![Relocation { segment: 3, end: 5000, last_seq: 68 }],
+            spare: Some(Spare { segment: 4, capacity: 4096, salt: u64::MAX }),
             images: vec![ImageEntry { id: 4, position: end, bytes: 8192, keys: 60 }],
             next_image: 5,
             ..Manifest::new([9; 16])

@@ -5,11 +5,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::catalog::{LogFacts, give_back, reserve_spare};
 use crate::chain::Chain;
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, Origin};
-use crate::log::{Failure, Log};
+use crate::log::Log;
 use crate::manifest::{self, Manifest};
 use crate::options::{Durability, Options, ReadMode, Recovery, WriteMode};
 use crate::reader::{Next, SegmentReader};
@@ -22,6 +23,7 @@ use crate::state::State;
 pub(crate) struct Recovered {
     pub(crate) state: State,
     pub(crate) log: Log,
+    pub(crate) manifest: Manifest,
     /// Everything up to here is on the device.
     pub(crate) durable_seq: u64,
     /// Bytes that were found behind the accepted end and dropped.
@@ -74,32 +76,33 @@ pub(crate) fn recover(
     };
     let clean = manifest.clean && !chain.cut && stop.is_none() && watermark >= reached.last_seq;
     let next_seq = chain.next_seq.max(reached.last_seq + 1);
-    let manifest = Manifest { next_segment: chain.next_segment, next_seq, ..manifest };
-    let mut log = Log::new(manifest, reached, next_seq, copies);
+    let mut manifest = Manifest { next_segment: chain.next_segment, next_seq, ..manifest };
+    let mut log = Log::new(manifest.store_id, chain.entries_up_to(reached), reached, next_seq, copies);
 
     if options.read_only {
         let durable_seq = watermark.min(reached.last_seq);
-        return Ok(Recovered { state, log, durable_seq, dropped_bytes });
+        return Ok(Recovered { state, log, manifest, durable_seq, dropped_bytes });
     }
     // Of what a crash interrupted. First of all, so that a full disk finds their space.
-    remove_orphans(disk, &names, &log.manifest)?;
+    remove_orphans(disk, &names, &manifest)?;
     if clean {
         if !copies_agree {
-            log.manifest.write(&**disk)?;
+            manifest.write(&**disk)?;
         }
-        return Ok(Recovered { state, log, durable_seq: reached.last_seq, dropped_bytes });
+        return Ok(Recovered { state, log, manifest, durable_seq: reached.last_seq, dropped_bytes });
     }
     let proven = chain.end_of(watermark.min(reached.last_seq))?;
-    prove(disk, options, &chain, proven, reached, &mut state, &mut log)?;
+    prove(disk, options, &chain, proven, reached, &mut state, &mut log, &mut manifest)?;
     // Of which every record was written again.
-    remove_orphans(disk, &names, &log.manifest)?;
+    remove_orphans(disk, &names, &manifest)?;
     let durable_seq = log.end.last_seq;
-    Ok(Recovered { state, log, durable_seq, dropped_bytes })
+    Ok(Recovered { state, log, manifest, durable_seq, dropped_bytes })
 }
 
 /// Appends the records between `proven` and `reached` again to a new segment, flushes it, and ends the
 /// old log at `proven`: what could be read may have been only in the page cache, and pages that a failed
 /// flush lost look clean.
+#[allow(clippy::too_many_arguments, reason = "all of what recovery holds, once")]
 fn prove(
     disk: &Arc<dyn Disk>,
     options: &Options,
@@ -108,17 +111,21 @@ fn prove(
     reached: LogEnd,
     state: &mut State,
     log: &mut Log,
+    manifest: &mut Manifest,
 ) -> Result<()> {
     let tail = chain.between(proven, reached);
     log.end = proven;
-    log.manifest.segments = chain.entries_up_to(proven);
+    log.entries = chain.entries_up_to(proven);
+    manifest.segments.clone_from(&log.entries);
+    manifest.spare = None;
     let mut segments = Segments::default();
-    for kept in chain.segments.iter().filter(|kept| log.manifest.lists(kept.id())) {
-        segments.push(Arc::clone(kept));
+    let relocated = chain.relocations.iter().map(|(segment, _)| segment);
+    for kept in chain.segments.iter().chain(relocated).filter(|kept| manifest.lists(kept.id())) {
+        segments.insert(Arc::clone(kept));
     }
     let mut begin = |log: &mut Log, room: u64| -> Result<()> {
-        let begun = log.begin_segment(disk, options, room, proven.last_seq, Origin::Recovery);
-        segments.push(begun.map_err(Failure::into_error)?);
+        log.spare = Some(reserve_spare(disk, options, manifest, &LogFacts::of(log), room)?);
+        segments.insert(log.roll(disk, proven.last_seq, Origin::Recovery)?);
         Ok(())
     };
     begin(log, 0)?;
@@ -151,11 +158,20 @@ fn prove(
     for segment in log.unsynced.drain(..).chain(log.active.clone()) {
         segment.sync()?;
     }
-    log.manifest.watermark = log.end.last_seq;
-    log.list(disk).map_err(Failure::into_error)?;
+    manifest.segments.clone_from(&log.entries);
+    manifest.watermark = log.end.last_seq;
+    manifest.next_seq = manifest.next_seq.max(log.next_seq_bound());
+    manifest.clean = false;
+    for relocation in &mut manifest.relocations {
+        // With a log that was cut before damage, what compaction saved of its rest does not count either,
+        // now and after all later openings.
+        relocation.last_seq = relocation.last_seq.min(reached.last_seq);
+    }
+    manifest.write(&**disk)?;
+    give_back(std::mem::take(&mut log.to_trim));
     // Below `reached` a reader of another process may have the file mapped; above it nobody has. Should
     // this fail, it costs space and nothing else.
-    if log.manifest.lists(reached.segment)
+    if manifest.lists(reached.segment)
         && let Ok(file) = disk.open(&Segment::name(reached.segment), Access::Write)
     {
         let _ = file.truncate(reached.offset);

@@ -102,7 +102,7 @@ impl<'c> Replay<'c> {
     pub(crate) fn new(chain: &'c Chain, manifest: &Manifest) -> Self {
         let mut segments = Segments::default();
         for segment in &chain.segments {
-            segments.push(Arc::clone(segment));
+            segments.insert(Arc::clone(segment));
         }
         Self {
             chain,
@@ -144,8 +144,12 @@ impl<'c> Replay<'c> {
         let segment = Arc::clone(&self.chain.segments[at]);
         let known_end = self.chain.known_end(at);
         self.watermark = self.watermark.max(segment.header.watermark);
-        self.reached =
-            LogEnd { segment: segment.id(), offset: SEGMENT_HEADER_BYTES, last_seq: self.reached.last_seq };
+        self.reached = LogEnd {
+            segment: segment.id(),
+            offset: SEGMENT_HEADER_BYTES,
+            // What lies between a segment and the one before it was freed.
+            last_seq: self.reached.last_seq.max(segment.header.predecessor.last_seq),
+        };
         let limit = known_end.map_or(u64::MAX, |end| end.offset);
         let mut reader = SegmentReader::new(&segment, SEGMENT_HEADER_BYTES, limit);
         let mut expected_seq = segment.header.base_seq;

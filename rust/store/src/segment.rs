@@ -4,14 +4,14 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
 use crate::disk::{Access, Disk, DiskFile, Map};
 use crate::error::{Error, Result};
 use crate::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::options::{Options, ReadMode, WriteMode};
+use crate::options::ReadMode;
 use crate::record::{self, Bad, Record, Seal};
 
 /// Where the index says a record is: segment in the high half, offset in units of 8 bytes in the low.
@@ -45,10 +45,30 @@ pub(crate) struct Segment {
     /// `None` with [`ReadMode::Pread`].
     map: Option<Map>,
     copies: bool,
+    /// Who needs the file under its name.
+    #[allow(dead_code, reason = "for backups")]
+    pins: AtomicU32,
     /// Bytes of its records that the index points to.
     live_bytes: AtomicU64,
     /// Bytes of all its records.
     total_bytes: AtomicU64,
+}
+
+/// Keeps a segment's file under its name for as long as this lives.
+#[allow(dead_code, reason = "for backups")]
+pub(crate) struct Pin(Arc<Segment>);
+
+#[allow(dead_code, reason = "for backups")]
+impl Pin {
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        &self.0
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.0.pins.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// A value read from a segment.
@@ -77,40 +97,6 @@ impl Segment {
         (Self::name(id) == name).then_some(id)
     }
 
-    /// Makes the file and writes its header; nothing is durable yet. With `copies` its bytes will be
-    /// copied into a map, else written by system call. Fails cleanly when the disk is full.
-    pub(crate) fn create(
-        disk: &Arc<dyn Disk>,
-        header: SegmentHeader,
-        copies: bool,
-        options: &Options,
-    ) -> Result<Self> {
-        let name = Self::name(header.id);
-        let path = disk.path_of(&name);
-        let file = disk.create(&name, header.capacity).map_err(|error| Error::io("reserve", &path, error))?;
-        let prepare = || {
-            let copies = copies
-                && match file.map_for_writing(header.capacity) {
-                    // The file system is one that maps safely, but this file's blocks are not reserved.
-                    Err(error)
-                        if error.kind() == io::ErrorKind::Unsupported
-                            && options.write_mode == WriteMode::Auto =>
-                    {
-                        false
-                    }
-                    outcome => outcome.map(|()| true).map_err(|error| Error::io("map", &path, error))?,
-                };
-            let read_mode = options.read_mode;
-            let segment = Self::over(disk, header, Arc::clone(&file), copies, read_mode, header.capacity)?;
-            segment.write(0, &header.encode())?;
-            Ok(segment)
-        };
-        prepare().inspect_err(|_| {
-            // Nothing refers to it; should this fail too, the next opening removes it as an orphan.
-            let _ = disk.remove(&name);
-        })
-    }
-
     /// Opens an existing segment.
     pub(crate) fn open(disk: &Arc<dyn Disk>, id: u32, access: Access, read_mode: ReadMode) -> Result<Self> {
         let name = Self::name(id);
@@ -128,33 +114,59 @@ impl Segment {
             });
         }
         let len = file.len().map_err(|error| Error::io("read", &path, error))?;
-        Self::over(disk, header, file, false, read_mode, len)
-    }
-
-    fn over(
-        disk: &Arc<dyn Disk>,
-        header: SegmentHeader,
-        file: Arc<dyn DiskFile>,
-        copies: bool,
-        read_mode: ReadMode,
-        len: u64,
-    ) -> Result<Self> {
-        let path = disk.path_of(&Self::name(header.id));
         let map = match read_mode {
             ReadMode::Mmap => Some(file.map(len).map_err(|error| Error::io("map", &path, error))?),
             ReadMode::Pread => None,
         };
-        Ok(Self {
+        Ok(Self::over(disk, header, file, map, false))
+    }
+
+    /// Opens the segment that the log goes on in, and tells whether that has begun: until its header is
+    /// whole, nothing in it counts, and it is read with what `unbegun` says.
+    pub(crate) fn open_spare(
+        disk: &Arc<dyn Disk>,
+        unbegun: SegmentHeader,
+        access: Access,
+        read_mode: ReadMode,
+    ) -> Result<(Self, bool)> {
+        let name = Self::name(unbegun.id);
+        let path = disk.path_of(&name);
+        let file = disk.open(&name, access).map_err(|error| Error::io("open", &path, error))?;
+        let mut bytes = [0; SEGMENT_HEADER_BYTES as usize];
+        let read = file.read_at(0, &mut bytes).map_err(|error| Error::io("read", &path, error))?;
+        match SegmentHeader::decode(&bytes[..read], &path) {
+            Err(Error::Corruption { .. }) => Ok((Self::over(disk, unbegun, file, None, false), false)),
+            Err(error) => Err(error),
+            Ok(header) if header.salt != unbegun.salt => Err(Error::Corruption {
+                path,
+                offset: 0,
+                expected: "the segment that the manifest lists as the next one".to_owned(),
+                found: format!("segment {} of another time or place", header.id),
+            }),
+            Ok(_) => Ok((Self::open(disk, unbegun.id, access, read_mode)?, true)),
+        }
+    }
+
+    /// A segment whose file is at hand; `copies` where it was mapped for writing.
+    pub(crate) fn over(
+        disk: &Arc<dyn Disk>,
+        header: SegmentHeader,
+        file: Arc<dyn DiskFile>,
+        map: Option<Map>,
+        copies: bool,
+    ) -> Self {
+        Self {
             seal: Seal::new(header.salt),
+            path: disk.path_of(&Self::name(header.id)),
             header,
-            path,
             disk: Arc::clone(disk),
             file: RwLock::new(Some(file)),
             map,
             copies,
+            pins: AtomicU32::new(0),
             live_bytes: AtomicU64::new(0),
             total_bytes: AtomicU64::new(0),
-        })
+        }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -163,6 +175,19 @@ impl Segment {
 
     pub(crate) fn seal(&self) -> Seal {
         self.seal
+    }
+
+    #[allow(dead_code, reason = "for backups")]
+    /// Keeps the file from being removed. An `Arc` alone keeps its bytes readable, not its name. The
+    /// caller holds the catalog's lock, under which segments are freed, and so cannot come too late.
+    pub(crate) fn pin(self: &Arc<Self>) -> Pin {
+        self.pins.fetch_add(1, Ordering::AcqRel);
+        Pin(Arc::clone(self))
+    }
+
+    #[allow(dead_code, reason = "for freeing")]
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.pins.load(Ordering::Acquire) > 0
     }
 
     /// Whether bytes go in by copying, which takes no system call.
@@ -368,14 +393,32 @@ impl Segments {
         self.by_id.get(id.checked_sub(self.first_id)? as usize)?.as_ref()
     }
 
-    /// Adds a segment whose id is higher than all others. O(1) amortised.
-    pub(crate) fn push(&mut self, segment: Arc<Segment>) {
+    /// Adds a segment. O(1) amortised where its id is higher than all others.
+    pub(crate) fn insert(&mut self, segment: Arc<Segment>) {
+        let id = segment.id();
         if self.by_id.is_empty() {
-            self.first_id = segment.id();
+            self.first_id = id;
+        } else if id < self.first_id {
+            let missing = (self.first_id - id) as usize;
+            self.by_id.splice(0..0, std::iter::repeat_n(None, missing));
+            self.first_id = id;
         }
-        let at = (segment.id() - self.first_id) as usize;
-        self.by_id.resize(at, None);
-        self.by_id.push(Some(segment));
+        let at = (id - self.first_id) as usize;
+        if at >= self.by_id.len() {
+            self.by_id.resize(at + 1, None);
+        }
+        self.by_id[at] = Some(segment);
+    }
+
+    #[allow(dead_code, reason = "for freeing")]
+    /// Forgets a segment that nothing points into. O(segments).
+    pub(crate) fn remove(&mut self, id: u32) -> Option<Arc<Segment>> {
+        let at = id.checked_sub(self.first_id)? as usize;
+        let removed = self.by_id.get_mut(at)?.take();
+        let leading = self.by_id.iter().take_while(|slot| slot.is_none()).count();
+        self.by_id.drain(..leading);
+        self.first_id += leading as u32;
+        removed
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Segment>> {

@@ -1,5 +1,6 @@
-//! The handle users hold, and what all handles and threads of a store share. Lock order: `flushing`,
-//! then `log`, then `state`; the state lock is never held across a system call.
+//! The handle users hold, and what all handles and threads of a store share. Lock order: `catalog`, then
+//! `flushing`, then `log`, then `state`; the state lock is never held across a system call, the log's not
+//! across a sync.
 
 use std::fmt;
 use std::io;
@@ -8,9 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::background::Background;
+use crate::background::{Bell, Worker};
+use crate::catalog::{Catalog, give_back};
 use crate::disk::{self, Disk, Lock, RealDisk};
 use crate::error::{Error, Result};
 use crate::log::{Failure, Log, random_id};
@@ -23,8 +25,11 @@ use crate::state::State;
 /// How often a read-only opening starts again when a writer changed the files under it.
 const READER_ATTEMPTS: usize = 5;
 
-/// The background thread looks at least this often whether a segment has ended.
+/// The flushing thread looks at least this often whether a segment has ended.
 const LONGEST_NAP: Duration = Duration::from_millis(50);
+
+/// The preparing thread is rung for; this is for what it missed.
+const PREPARER_NAP: Duration = Duration::from_secs(3600);
 
 /// An open store. Clones are the same handle; the store closes when the last one is gone.
 #[derive(Clone)]
@@ -42,10 +47,10 @@ impl Drop for LastHandle {
     fn drop(&mut self) {
         if self.0.check_forked().is_err() {
             // The thread and the lock are the parent's; the fork handler let go of our descriptor.
-            std::mem::forget(self.0.background.lock().take());
+            std::mem::forget(std::mem::take(&mut *self.0.workers.lock()));
             return;
         }
-        drop(self.0.background.lock().take());
+        self.0.stop_workers();
         *self.0.lock.lock() = None;
     }
 }
@@ -56,6 +61,8 @@ pub(crate) struct Shared {
     /// The path as the user gave it, for messages.
     pub(crate) path: PathBuf,
     pub(crate) options: Options,
+    /// What the manifest says; held while it is changed.
+    pub(crate) catalog: Mutex<Catalog>,
     /// Held by whoever flushes: concurrent flushes wait here and find their work done.
     pub(crate) flushing: Mutex<()>,
     /// The commit lock.
@@ -74,7 +81,9 @@ pub(crate) struct Shared {
     closed: AtomicBool,
     fork_generation: u64,
     pub(crate) dropped_bytes: u64,
-    background: Mutex<Option<Background>>,
+    /// Rung when the log's next segment should be made.
+    pub(crate) preparer: Bell,
+    workers: Mutex<Vec<Worker>>,
     /// The writer's lock on the directory.
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
 }
@@ -186,11 +195,8 @@ impl Store {
         };
         let recovered = recovery::recover(&disk, manifest, agree, options, &mut 0, progress)?;
         let store = Self::assemble(disk, path, options, recovered, Some(lock));
-        if options.background && options.durability != Durability::Sync {
-            let weak = Arc::downgrade(&store.shared);
-            let background = Background::start(weak, options.sync_interval.min(LONGEST_NAP))
-                .map_err(|error| Error::io("start the background thread of", path, error))?;
-            *store.shared.background.lock() = Some(background);
+        if options.background {
+            store.shared.start_workers().map_err(|error| Error::io("start the threads of", path, error))?;
         }
         Ok(store)
     }
@@ -202,11 +208,12 @@ impl Store {
         recovered: Recovered,
         lock: Option<Box<dyn Send + Sync>>,
     ) -> Self {
-        let Recovered { state, log, durable_seq, dropped_bytes } = recovered;
+        let Recovered { state, log, manifest, durable_seq, dropped_bytes } = recovered;
         let shared = Shared {
             disk,
             path: path.to_owned(),
             options: options.clone(),
+            catalog: Mutex::new(Catalog::new(manifest)),
             flushing: Mutex::new(()),
             last_seq: AtomicU64::new(log.end.last_seq),
             durable_seq: AtomicU64::new(durable_seq),
@@ -220,7 +227,8 @@ impl Store {
             closed: AtomicBool::new(false),
             fork_generation: disk::fork_generation(),
             dropped_bytes,
-            background: Mutex::new(None),
+            preparer: Bell::default(),
+            workers: Mutex::new(Vec::new()),
             lock: Mutex::new(lock),
         };
         let shared = Arc::new(shared);
@@ -246,6 +254,15 @@ impl Store {
     /// Whether the handle refuses writes.
     pub fn read_only(&self) -> bool {
         self.shared.options.read_only
+    }
+
+    /// What the background threads do when their time has come, once and now. For tests that need to
+    /// know when it happens.
+    #[doc(hidden)]
+    pub fn tend(&self) -> Result<()> {
+        self.shared.check_writable()?;
+        self.shared.prepare();
+        Ok(())
     }
 
     /// Returns when everything written before the call is safe on the device.
@@ -400,22 +417,58 @@ impl Shared {
         }
     }
 
+    /// Starts the threads that flush on time and make segments ahead of need.
+    fn start_workers(self: &Arc<Self>) -> io::Result<()> {
+        let mut workers = self.workers.lock();
+        let mut start = |name, bell, nap, task| -> io::Result<()> {
+            workers.push(Worker::start(name, Arc::downgrade(self), bell, nap, task)?);
+            Ok(())
+        };
+        if self.options.durability != Durability::Sync {
+            let nap = self.options.sync_interval.min(LONGEST_NAP);
+            start("alexpy-flush", Bell::default(), nap, Self::background_flush)?;
+        }
+        start("alexpy-prepare", self.preparer.clone(), PREPARER_NAP, Self::prepare)
+    }
+
+    fn stop_workers(&self) {
+        let workers = std::mem::take(&mut *self.workers.lock());
+        workers.iter().for_each(Worker::stop);
+        // Each waits for its thread.
+        drop(workers);
+    }
+
+    /// One round of the thread that makes segments ahead of need.
+    pub(crate) fn prepare(&self) {
+        let wanted = {
+            let log = self.log.lock();
+            log.spare.is_none() && log.active.is_some()
+        };
+        if wanted {
+            // A failure that matters is remembered, or met again by the write that needs the segment.
+            let _ = self.prepare_spare(0);
+        }
+    }
+
     fn close(&self) -> Result<()> {
         self.check_forked()?;
-        // First of all the thread, which takes the same locks.
-        let background = self.background.lock().take();
-        drop(background);
+        // First of all the threads, which take the same locks.
+        self.stop_workers();
+        let mut catalog = self.catalog.lock();
         let flushing = self.flushing.lock();
         let mut log = self.log.lock();
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
         // A flush that waited for this one must not take the log for empty.
-        let outcome = self.seal(&mut log).map_err(|error| self.poison(error));
+        let outcome = self.seal(&mut catalog, &mut log).map_err(|error| self.poison(error));
         log.active = None;
+        log.spare = None;
         log.unsynced.clear();
+        log.to_trim.clear();
         drop(log);
         drop(flushing);
+        drop(catalog);
         let open_state = {
             let mut state = self.state.write();
             std::mem::replace(&mut *state, State { closed: true, ..State::default() })
@@ -426,15 +479,14 @@ impl Shared {
     }
 
     /// Ends the log so that the next opening finds it whole.
-    fn seal(&self, log: &mut Log) -> Result<()> {
+    fn seal(&self, catalog: &mut MutexGuard<'_, Catalog>, log: &mut Log) -> Result<()> {
         if self.options.read_only {
             return Ok(());
         }
         // What a failed flush may have lost must not look safely closed.
         self.check_unpoisoned()?;
         let durable_seq = self.durable_seq.load(Ordering::Acquire);
-        let wrote = log.active.is_some() || !log.unsynced.is_empty();
-        if !wrote {
+        if log.active.is_none() && log.unsynced.is_empty() && catalog.manifest.clean {
             return Ok(());
         }
         log.end_active(durable_seq)?;
@@ -443,6 +495,16 @@ impl Shared {
         }
         self.durable_seq.store(log.end.last_seq, Ordering::Release);
         self.last_seq.store(log.end.last_seq, Ordering::Release);
-        log.finish(&self.disk).map_err(Failure::into_error)
+        let next = Manifest {
+            segments: log.entries.clone(),
+            spare: None,
+            next_seq: catalog.manifest.next_seq.max(log.next_seq),
+            watermark: log.end.last_seq,
+            clean: true,
+            ..catalog.manifest.clone()
+        };
+        self.write_manifest(catalog, next)?;
+        give_back(std::mem::take(&mut log.to_trim));
+        Ok(())
     }
 }

@@ -264,6 +264,7 @@ pub fn step(store: &Store, model: &mut Model, rng: &mut Rng, options: &Options, 
                 .map(|count| assert_eq!(count, expected, "delete_range counts"));
             ("delete_range", durable && expected > 0, outcome)
         }
+        17 => ("tend", false, store.tend()),
         _ => ("flush", true, store.flush()),
     };
     model.note(format!(

@@ -1,0 +1,183 @@
+//! The manifest of an open store and every change of it: made outside the commit lock, so that no write
+//! waits for its syncs. Here too the log's next segment is prepared. Knows nothing of what records hold.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::MutexGuard;
+
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::log::{Failure, Log, random_u64};
+use crate::manifest::{self, Manifest};
+use crate::options::Options;
+use crate::record::{self, MAX_SEQ};
+use crate::segment::Segment;
+use crate::spare::Spare;
+use crate::store::Shared;
+
+/// What the manifest on the disk says. Behind a lock that comes before all others but `maintenance`.
+pub(crate) struct Catalog {
+    /// As it was written last; ids may have been used since.
+    pub(crate) manifest: Manifest,
+    /// A segment that was made, while the manifest that should list it could not be written.
+    unlisted: Option<Spare>,
+}
+
+impl Catalog {
+    pub(crate) fn new(manifest: Manifest) -> Self {
+        Self { manifest, unlisted: None }
+    }
+
+    #[allow(dead_code, reason = "for segments outside the log")]
+    /// An id for a new segment. Ids are never used twice, not even those of files that were given up.
+    pub(crate) fn next_segment(&mut self, shared: &Shared) -> Result<u32> {
+        next_segment(&mut self.manifest, &*shared.disk)
+    }
+}
+
+fn next_segment(manifest: &mut Manifest, disk: &dyn Disk) -> Result<u32> {
+    let id = manifest.next_segment;
+    if id == u32::MAX {
+        return Err(used_up(disk));
+    }
+    manifest.next_segment = id + 1;
+    Ok(id)
+}
+
+fn used_up(disk: &dyn Disk) -> Error {
+    Error::Invalid(format!(
+        "the store at {} has used up its segment ids or sequences; copy it into a new one",
+        disk.path().display()
+    ))
+}
+
+/// Makes a file for the log to go on in, with room for `room` bytes of records.
+pub(crate) fn reserve_spare(
+    disk: &Arc<dyn Disk>,
+    options: &Options,
+    manifest: &mut Manifest,
+    log: &LogFacts,
+    room: u64,
+) -> Result<Spare> {
+    let capacity = Spare::capacity_for(room, options)?;
+    if log.next_seq_bound + capacity / record::HEADER_BYTES > MAX_SEQ {
+        return Err(used_up(&**disk));
+    }
+    let salt = random_u64(disk.path())?;
+    let segment = next_segment(manifest, &**disk)?;
+    let listed = manifest::Spare { segment, capacity, salt };
+    Spare::reserve(disk, listed, log.copies, options)
+}
+
+/// What must be known of the log to prepare its next segment.
+#[derive(Clone, Copy)]
+pub(crate) struct LogFacts {
+    next_seq_bound: u64,
+    copies: bool,
+}
+
+impl LogFacts {
+    pub(crate) fn of(log: &Log) -> Self {
+        Self { next_seq_bound: log.next_seq_bound(), copies: log.copies }
+    }
+}
+
+impl Shared {
+    /// Brings the manifest up to the log and lets `change` change the rest, in both copies. Files that it
+    /// listed and no longer lists are removed. No lock but the catalog's is held while the disk works.
+    pub(crate) fn update_manifest(
+        &self,
+        catalog: &mut MutexGuard<'_, Catalog>,
+        change: impl FnOnce(&mut Manifest),
+    ) -> Result<()> {
+        self.check_writable()?;
+        let mut next = catalog.manifest.clone();
+        let (begun, next_seq, trims) = {
+            let mut log = self.log.lock();
+            next.segments.clone_from(&log.entries);
+            next.spare = log.spare.as_ref().map(|spare| spare.listed);
+            let listed = &catalog.manifest.segments;
+            let new = |segment: &&Arc<Segment>| !listed.iter().any(|entry| entry.segment == segment.id());
+            let begun: Vec<_> = log.unsynced.iter().chain(&log.active).filter(new).cloned().collect();
+            (begun, log.next_seq_bound(), std::mem::take(&mut log.to_trim))
+        };
+        next.watermark = next.watermark.max(self.durable_seq.load(Ordering::Acquire));
+        next.clean = false;
+        // A segment that is listed as begun must have its header after a power cut.
+        for segment in begun {
+            segment.sync().map_err(|error| self.poison(error))?;
+        }
+        change(&mut next);
+        next.next_seq = next.next_seq.max(next_seq + next.spare.map_or(0, |spare| spare.most_records()));
+        let written = self.write_manifest(catalog, next);
+        if written.is_ok() {
+            give_back(trims);
+        } else {
+            self.log.lock().to_trim.extend(trims);
+        }
+        written
+    }
+
+    /// Writes both copies and removes the files that are listed no longer.
+    pub(crate) fn write_manifest(
+        &self,
+        catalog: &mut MutexGuard<'_, Catalog>,
+        mut next: Manifest,
+    ) -> Result<()> {
+        let written = next.write(&*self.disk);
+        // Whatever became of them, a generation is not used for two contents.
+        catalog.manifest.generation = next.generation;
+        written.map_err(|error| self.after(Failure::of(error)))?;
+        let before = std::mem::replace(&mut catalog.manifest, next);
+        for id in before.files().filter(|&id| !catalog.manifest.lists(id)) {
+            // Should this fail, it costs space until the next opening removes the orphan.
+            let _ = self.disk.remove(&Segment::name(id));
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the log can go on with a record of `room` bytes: in the active segment, or in a
+    /// spare one that the manifest lists. O(1) system calls and syncs; takes the commit lock briefly.
+    pub(crate) fn prepare_spare(&self, room: u64) -> Result<()> {
+        let mut catalog = self.catalog.lock();
+        self.check_writable()?;
+        let facts = {
+            let mut log = self.log.lock();
+            if log.spare_has_room(room) {
+                return Ok(());
+            }
+            // Too small: nobody may begin it any more once the manifest no longer lists it.
+            log.spare = None;
+            LogFacts::of(&log)
+        };
+        let spare = match catalog.unlisted.take() {
+            Some(spare) if spare.has_room(room) => spare,
+            outgrown => {
+                let made = reserve_spare(&self.disk, &self.options, &mut catalog.manifest, &facts, room)
+                    .map_err(|error| self.after(Failure::of(error)))?;
+                if let Some(outgrown) = outgrown {
+                    // As in `write_manifest`.
+                    let _ = self.disk.remove(&Segment::name(outgrown.listed.segment));
+                }
+                made
+            }
+        };
+        let listed = spare.listed;
+        if let Err(error) = self.update_manifest(&mut catalog, |next| next.spare = Some(listed)) {
+            catalog.unlisted = Some(spare);
+            return Err(error);
+        }
+        self.log.lock().spare = Some(spare);
+        Ok(())
+    }
+}
+
+/// What was reserved beyond the ends of segments goes back to the disk. Should that fail, it costs space
+/// and nothing else.
+pub(crate) fn give_back(trims: Vec<(Arc<dyn crate::disk::DiskFile>, u64)>) {
+    for (file, end) in trims {
+        let _: io::Result<()> = file.truncate(end);
+    }
+}

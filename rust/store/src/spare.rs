@@ -1,0 +1,107 @@
+//! A segment's file before its first byte: reserved, durable under its name, mapped. The log goes on in
+//! it with one write and no sync. Knows nothing of what goes in. Reserving costs system calls and syncs,
+//! and therefore happens outside the commit lock; beginning costs one write.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::disk::{Disk, DiskFile, Map};
+use crate::error::{Error, Result};
+use crate::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::manifest;
+use crate::options::{MAX_SEGMENT_BYTES, Options, ReadMode, WriteMode};
+use crate::record::MARK_BYTES;
+use crate::segment::Segment;
+
+/// Segments are whole pages.
+const PAGE_BYTES: u64 = 4096;
+
+/// See the module.
+pub(crate) struct Spare {
+    pub(crate) listed: manifest::Spare,
+    file: Arc<dyn DiskFile>,
+    map: Option<Map>,
+    copies: bool,
+}
+
+impl Spare {
+    /// Bytes of a segment that must hold `room` bytes of records, or an error where none can.
+    pub(crate) fn capacity_for(room: u64, options: &Options) -> Result<u64> {
+        Self::needed(room)
+            .max(options.segment_bytes)
+            .checked_next_multiple_of(PAGE_BYTES)
+            .filter(|&capacity| capacity <= MAX_SEGMENT_BYTES)
+            .ok_or_else(|| {
+                Error::Invalid(format!(
+                    "one commit of {room} bytes is more than a segment can hold ({MAX_SEGMENT_BYTES}); \
+                     split the batch"
+                ))
+            })
+    }
+
+    fn needed(room: u64) -> u64 {
+        // A mark before the records, a footer after them.
+        (SEGMENT_HEADER_BYTES + MARK_BYTES + MARK_BYTES).saturating_add(room)
+    }
+
+    /// Whether records of so many bytes fit.
+    pub(crate) fn has_room(&self, room: u64) -> bool {
+        Self::needed(room) <= self.listed.capacity
+    }
+
+    /// Makes the file, durable with its name. With `copies` its bytes will be copied into a map, else
+    /// written by system call. A full disk shows here, and leaves nothing behind.
+    pub(crate) fn reserve(
+        disk: &Arc<dyn Disk>,
+        listed: manifest::Spare,
+        copies: bool,
+        options: &Options,
+    ) -> Result<Self> {
+        let name = Segment::name(listed.segment);
+        let path = disk.path_of(&name);
+        let wrap = |operation: &'static str| {
+            let path = path.clone();
+            move |error: io::Error| Error::io(operation, &path, error)
+        };
+        let file = disk.create(&name, listed.capacity).map_err(wrap("reserve"))?;
+        let prepare = || {
+            let copies = copies
+                && match file.map_for_writing(listed.capacity) {
+                    // The file system is one that maps safely, but this file's blocks are not reserved.
+                    Err(error)
+                        if error.kind() == io::ErrorKind::Unsupported
+                            && options.write_mode == WriteMode::Auto =>
+                    {
+                        false
+                    }
+                    outcome => outcome.map(|()| true).map_err(wrap("map"))?,
+                };
+            let map = match options.read_mode {
+                ReadMode::Mmap => Some(file.map(listed.capacity).map_err(wrap("map"))?),
+                ReadMode::Pread => None,
+            };
+            file.sync().map_err(wrap("sync"))?;
+            disk.sync_dir().map_err(wrap("sync the directory of"))?;
+            Ok((map, copies))
+        };
+        match prepare() {
+            Ok((map, copies)) => Ok(Self { listed, file, map, copies }),
+            Err(error) => {
+                // Nothing refers to it; should this fail too, the next opening removes it as an orphan.
+                let _ = disk.remove(&name);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the header, after which records may follow. Nothing of it is durable yet.
+    pub(crate) fn begin(self, disk: &Arc<dyn Disk>, header: SegmentHeader) -> Result<Segment> {
+        debug_assert_eq!(
+            (header.id, header.salt, header.capacity),
+            (self.listed.segment, self.listed.salt, self.listed.capacity)
+        );
+        let segment = Segment::over(disk, header, self.file, self.map, self.copies);
+        segment.write(0, &header.encode())?;
+        Ok(segment)
+    }
+}
