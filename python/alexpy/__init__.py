@@ -13,6 +13,7 @@ names what is public: no logic, and nothing that the command line alone needs.
 import warnings as _warnings
 
 from ._alexpy import ScanBatch, ValueBuffers, build_info
+from ._care import VerifyReport
 from ._index import AlexIndex
 from ._store import Stats, Store, WriteBatch, open  # noqa: A004 - `alexpy.open` is the public name
 from .config import Config
@@ -42,6 +43,7 @@ __all__ = [
     "Stats",
     "Store",
     "ValueBuffers",
+    "VerifyReport",
     "WriteBatch",
     "__version__",
     "build_info",

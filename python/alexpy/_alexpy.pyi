@@ -3,7 +3,7 @@
 Docstrings below are those of the built module, put here by rust/python/stub_docs.py.
 """
 
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from typing_extensions import Buffer, CapsuleType, disjoint_base
 
 from alexpy.config import Config
+from alexpy.errors import AlexError
 
 __all__ = [
     "AlexIndex",
@@ -26,6 +27,7 @@ __all__ = [
     "StoreIterator",
     "ValueBuffers",
     "WriteBatch",
+    "_verify_files",
     "build_info",
 ]
 
@@ -54,6 +56,11 @@ def build_info() -> _BuildInfo:
     >>> sorted(alexpy.build_info())
     ['profile', 'simd', 'simd_available', 'version']
     """
+
+def _verify_files(
+    path: str | PathLike[str], progress: Callable[[int, int], object] | None
+) -> tuple[int, int, list[AlexError]]:
+    """As `Store._verify`, of the files of a store that cannot be opened."""
 
 @disjoint_base
 class Store(MutableMapping[int, bytes]):
@@ -435,6 +442,8 @@ class Store(MutableMapping[int, bytes]):
         >>> s[1] = b"one"
         >>> s.flush()
         """
+    def _verify(self, progress: Callable[[int, int], object] | None) -> tuple[int, int, list[AlexError]]:
+        """The figures of `verify` as (records, bytes, errors)."""
     def _stats(self) -> dict[str, Any]:
         """The figures of `stats` as a dict."""
     def close(self) -> None:

@@ -18,9 +18,11 @@ import numpy as np
 
 from . import _alexpy
 from ._alexpy import WriteBatch
+from ._care import VerifyReport
 from .config import Config
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from _typeshed import SupportsKeysAndGetItem
@@ -222,6 +224,27 @@ class Store(_alexpy.Store):
 
         """
         return Stats(**self._stats())
+
+    def verify(self, progress: Callable[[int, int], object] | None = None) -> VerifyReport:
+        """Check every byte of the store's files against its checksum, and the index against the log.
+
+        Nothing is trusted and nothing is changed; damage is listed in the report, not raised. Reads and
+        writes go on meanwhile; what is written after the call began is not looked at. `progress(done, total)`
+        is called every few mebibytes with bytes; what it raises stops the call. O(bytes), read twice, and
+        the memory of a second index; the GIL is released.
+
+        Raises:
+            ClosedError: the store is closed.
+            OSError: the device cannot read.
+
+        Example:
+            >>> s[1] = b"one"
+            >>> s.verify().ok
+            True
+
+        """
+        records, size, errors = self._verify(progress)
+        return VerifyReport(records, size, tuple(errors))
 
     def __eq__(self, other: object) -> bool:
         """Whether `other` is a mapping with the same items; streams both, O(bytes)."""

@@ -20,6 +20,7 @@ from .options import BAD_INPUT, INTERRUPTED, PIPE_CLOSED, STORE_ERROR, Stopped
 from .rows import InputError
 from .scan import scan
 from .stats import stats
+from .verify import verify
 
 _EPILOG = """\b
 Exit codes:
@@ -43,7 +44,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (load, get, put, delete, scan, stats):
+for _command in (load, get, put, delete, scan, stats, verify):
     cli.add_command(_command)
 
 

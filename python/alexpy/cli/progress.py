@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -35,6 +35,44 @@ def progress(title: str, bytes_total: int | None, *, quiet: bool) -> Iterator[Pr
             yield show
     else:
         yield _lines(title, bytes_total)
+
+
+@contextmanager
+def byte_progress(title: str, *, quiet: bool) -> Iterator[Callable[[int, int], object]]:
+    """As `progress`, of work that counts bytes only: called with the bytes done and the bytes in all."""
+    if quiet:
+        yield lambda done, total: None  # noqa: ARG005 - the names belong to the protocol
+    elif sys.stderr.isatty():
+        with _byte_bar(title) as show:
+            yield show
+    else:
+        next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+
+        def show_line(done: int, total: int) -> None:
+            nonlocal next_line
+            if time.monotonic() >= next_line:
+                next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+                click.echo(f"{title}: {done / max(total, 1):.0%}", err=True)
+
+        yield show_line
+
+
+@contextmanager
+def _byte_bar(title: str) -> Iterator[Callable[[int, int], object]]:
+    # Imported late, as in `_bar`.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @contextmanager

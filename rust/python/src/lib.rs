@@ -14,12 +14,14 @@ mod arrow;
 mod batch;
 mod bounds;
 mod buffers;
+mod care;
 mod columns;
 mod errors;
 mod index;
 mod index_iter;
 mod keys;
 mod pairs;
+mod progress;
 mod scan;
 mod store;
 mod store_many;
@@ -69,6 +71,8 @@ mod _alexpy {
     use super::batch::WriteBatch;
     #[pymodule_export]
     use super::build_info;
+    #[pymodule_export]
+    use super::care::_verify_files;
     #[pymodule_export]
     use super::columns::{ArrowStream, BatchIterator, ScanBatch, ValueBuffers};
     #[pymodule_export]

@@ -27,6 +27,8 @@ mod segment;
 mod spare;
 mod state;
 mod store;
+mod verify;
+mod walk;
 
 pub use batch::{Batch, ValueSource};
 pub use columns::{ItemColumns, ValueColumn};
@@ -40,3 +42,4 @@ pub use read::{Value, Values};
 pub use replay::OpenProgress;
 pub use scan::{Scan, ScanRange, ScanRun};
 pub use store::Store;
+pub use verify::VerifyReport;

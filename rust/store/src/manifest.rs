@@ -216,7 +216,8 @@ impl Manifest {
         }
     }
 
-    fn read_copy(disk: &dyn Disk, name: &str) -> Result<Option<Self>> {
+    /// One copy; `None` where there is no such file.
+    pub(crate) fn read_copy(disk: &dyn Disk, name: &str) -> Result<Option<Self>> {
         let path = disk.path_of(name);
         let wrap = |operation: &'static str| {
             let path = path.clone();
@@ -254,6 +255,11 @@ impl Manifest {
             disk.sync_dir().map_err(wrap("sync the directory of"))?;
         }
         Ok(())
+    }
+
+    /// Bytes of a copy.
+    pub(crate) fn encoded_bytes(&self) -> u64 {
+        self.encode().len() as u64
     }
 
     fn encode(&self) -> Vec<u8> {

@@ -214,6 +214,11 @@ pub(crate) fn peek_size(header: &[u8]) -> Result<u64, Bad> {
     Ok(size_of_record(u64::from(raw.value_len.get())))
 }
 
+/// The sequence that the first 24 bytes of a record name; no check at all.
+pub(crate) fn peek_seq(header: &[u8]) -> u64 {
+    RawHeader::read_from_prefix(header).map_or(0, |(raw, _)| raw.kind_and_seq.get() >> 8)
+}
+
 /// Parses and checks the record at the start of `bytes`, which stand at `offset` of their segment.
 /// `verify` false skips the checksum, never the lengths.
 #[inline]

@@ -89,6 +89,12 @@ pub(crate) struct Run {
     pub(crate) segments: Arc<Segments>,
 }
 
+impl Run {
+    pub(crate) fn location(&self, i: usize) -> Location {
+        Location(self.locations[i])
+    }
+}
+
 /// The scans that a change must not be seen by.
 #[derive(Default)]
 pub(crate) struct OpenScans(Vec<Weak<Mutex<Rest>>>);
@@ -154,6 +160,20 @@ impl Scan {
     /// Up to `max` further keys, no value read; an empty vector is the end.
     pub fn next_keys(&mut self, max: usize) -> Result<Vec<i64>> {
         Ok(self.take(max)?.keys)
+    }
+
+    /// As [`Scan::take`], and what lookups of those keys find, where nothing changed since the scan was made.
+    pub(crate) fn take_looked_up(&mut self, max: usize) -> Result<(Run, Option<Vec<Option<u64>>>)> {
+        let state = self.shared.read_state()?;
+        let mut rest = self.rest.lock();
+        let run = rest.take(&state.index, &state.segments, max);
+        let found = rest.frozen.is_none().then(|| {
+            let mut found = Vec::with_capacity(run.keys.len());
+            state.index.get_many(&run.keys, |_, location| found.push(location));
+            found
+        });
+        drop(rest);
+        Ok((run, found))
     }
 
     /// Up to `max` further entries; an empty run is the end.

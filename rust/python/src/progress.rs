@@ -1,0 +1,36 @@
+//! Progress of long work: between two steps a pending Ctrl-C is heard and the caller's callback told.
+//!
+//! The engine calls from a thread without the GIL and with no lock held; whatever the callback raises stops
+//! the work and is raised to the caller.
+
+use alex_store::{Error, OpenProgress};
+use pyo3::prelude::*;
+
+use crate::errors::OrRaise;
+
+/// Runs `work` without the GIL, with a function that reports `callback(done, total)` in bytes.
+pub(crate) fn with_progress<T: Send>(
+    py: Python<'_>,
+    callback: Option<&Bound<'_, PyAny>>,
+    work: impl FnOnce(&mut dyn FnMut(OpenProgress) -> bool) -> Result<T, Error> + Send,
+) -> PyResult<T> {
+    let callback = callback.filter(|callback| !callback.is_none()).map(|callback| callback.clone().unbind());
+    let mut raised = None;
+    let outcome = py.detach(|| {
+        work(&mut |at| {
+            raised = Python::attach(|py| {
+                py.check_signals()?;
+                if let Some(callback) = &callback {
+                    callback.call1(py, (at.bytes_done, at.bytes_total))?;
+                }
+                Ok(())
+            })
+            .err();
+            raised.is_none()
+        })
+    });
+    match (outcome, raised) {
+        (Err(Error::Interrupted), Some(raised)) => Err(raised),
+        (outcome, _) => outcome.or_raise(py),
+    }
+}

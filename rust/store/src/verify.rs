@@ -1,0 +1,401 @@
+//! `verify`: reads every byte of every file of a store without trusting the index, then builds the index
+//! again from the log and compares the two. Changes nothing; writers and readers go on meanwhile. O(bytes on
+//! disk), and the memory of a second index.
+
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::chain::Chain;
+use crate::disk::{Access, Disk, RealDisk};
+use crate::error::{Error, Result};
+use crate::header::{LogEnd, SEGMENT_HEADER_BYTES};
+use crate::manifest::{self, Manifest, NAMES};
+use crate::options::{Options, ReadMode, Recovery};
+use crate::replay::{OpenProgress, Replay};
+use crate::scan::{Scan, ScanRange};
+use crate::segment::{Location, Segment, Segments};
+use crate::state::State;
+use crate::store::Store;
+use crate::walk::{Met, walk};
+
+/// More damage than this is counted as damage, but not listed.
+const MAX_ERRORS: usize = 1000;
+/// How often copies of the manifest that differ are looked at again, and how long after.
+const MANIFEST_LOOKS: usize = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+/// Index entries compared at a time.
+const RUN: usize = 4096;
+/// Bytes between two calls of the progress callback.
+const PROGRESS_BYTES: u64 = 8 << 20;
+
+const ALL: ScanRange =
+    ScanRange { start: Bound::Unbounded, stop: Bound::Unbounded, reverse: false, limit: None };
+
+/// What [`Store::verify`] found.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Valid records read.
+    pub records: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Everything that is not as it should be, in the order it was found; at most 1,000.
+    pub errors: Vec<Error>,
+}
+
+impl VerifyReport {
+    /// Whether nothing is wrong.
+    pub fn is_ok(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    fn add(&mut self, error: Error) {
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(error);
+        }
+    }
+
+    /// Damage is what the report is for; a failure of another kind ends the call.
+    fn note<T>(&mut self, outcome: Result<T>) -> Result<Option<T>> {
+        match outcome {
+            Ok(value) => Ok(Some(value)),
+            Err(error @ (Error::Corruption { .. } | Error::Format { .. })) => {
+                self.add(error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Store {
+    /// Checks every byte of every file, without the index, and then the index against the log. Damage is
+    /// listed in the report, not raised; a read error of the device is raised. What is written meanwhile is
+    /// not looked at. `progress` is called every few mebibytes; once it returns false, the call stops with
+    /// [`Error::Interrupted`].
+    ///
+    /// O(bytes), read twice, and the memory of a second index.
+    pub fn verify(&self, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<VerifyReport> {
+        let shared = &self.shared;
+        // The log as far as it is published now, and the index of the same moment.
+        let (manifest, mut scan) = {
+            let log = shared.log.lock();
+            let scan = Scan::new(Arc::clone(shared), ALL)?;
+            (log.manifest.up_to(log.end), scan)
+        };
+        let mut report = VerifyReport::default();
+        let mut check = Check::new(&shared.disk, &manifest, progress);
+        check.manifests(&mut report, !shared.options.read_only)?;
+        check.segments(&mut report)?;
+        if report.is_ok() {
+            check.index(&mut report, &mut scan)?;
+        }
+        Ok(report)
+    }
+
+    /// As [`Store::verify`], of a closed store in the directory `path` that cannot be opened: only the files,
+    /// each by itself. Takes no lock and writes nothing.
+    pub fn verify_files(path: &Path, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<VerifyReport> {
+        let disk = RealDisk::new(path).map_err(|error| Error::io("open", path, error))?;
+        verify_files_on(&(Arc::new(disk) as Arc<dyn Disk>), progress)
+    }
+}
+
+/// As [`Store::verify_files`], on any disk.
+pub(crate) fn verify_files_on(
+    disk: &Arc<dyn Disk>,
+    progress: &mut dyn FnMut(OpenProgress) -> bool,
+) -> Result<VerifyReport> {
+    let mut report = VerifyReport::default();
+    let manifest = report.note(Manifest::read(&**disk))?;
+    match manifest {
+        Some(manifest::Found::Manifest(manifest, _)) => {
+            let mut check = Check::new(disk, &manifest, progress);
+            check.manifests(&mut report, true)?;
+            check.segments(&mut report)?;
+        }
+        Some(manifest::Found::Nothing) => return Err(Error::NotFound { path: disk.path().to_owned() }),
+        None => {}
+    }
+    Ok(report)
+}
+
+impl Manifest {
+    /// What it says of the log up to `end`.
+    fn up_to(&self, end: LogEnd) -> Self {
+        let mut manifest = self.clone();
+        if let Some(last) = manifest.segments.iter().position(|entry| entry.segment == end.segment) {
+            manifest.segments.truncate(last + 1);
+            manifest.segments[last].end = Some(end);
+        }
+        manifest
+    }
+}
+
+struct Check<'a> {
+    disk: &'a Arc<dyn Disk>,
+    manifest: &'a Manifest,
+    progress: &'a mut dyn FnMut(OpenProgress) -> bool,
+    bytes_done: u64,
+    bytes_total: u64,
+}
+
+impl<'a> Check<'a> {
+    fn new(
+        disk: &'a Arc<dyn Disk>,
+        manifest: &'a Manifest,
+        progress: &'a mut dyn FnMut(OpenProgress) -> bool,
+    ) -> Self {
+        Self { disk, manifest, progress, bytes_done: 0, bytes_total: 0 }
+    }
+
+    /// Both copies must be whole and, where nobody changes them at this moment, alike.
+    fn manifests(&self, report: &mut VerifyReport, alike: bool) -> Result<()> {
+        let read = || NAMES.map(|name| Manifest::read_copy(&**self.disk, name));
+        let mut copies = read();
+        for _ in 0..MANIFEST_LOOKS {
+            match &copies {
+                // A writer has replaced one and not yet the other.
+                [Ok(Some(a)), Ok(Some(b))] if alike && a != b => {}
+                _ => break,
+            }
+            std::thread::sleep(BETWEEN_LOOKS);
+            copies = read();
+        }
+        if let [Ok(Some(a)), Ok(Some(b))] = &copies
+            && (alike && a != b)
+        {
+            report.add(Error::Corruption {
+                path: self.disk.path_of(NAMES[1]),
+                offset: 0,
+                expected: format!("generation {}, as in the other copy", a.generation),
+                found: format!("generation {}", b.generation),
+            });
+        }
+        for (name, copy) in NAMES.into_iter().zip(copies) {
+            match report.note(copy)? {
+                Some(Some(copy)) => report.bytes += copy.encoded_bytes(),
+                Some(None) => report.add(Error::Corruption {
+                    path: self.disk.path_of(name),
+                    offset: 0,
+                    expected: "a copy of the manifest".to_owned(),
+                    found: "no such file".to_owned(),
+                }),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Each segment by itself: its header, every record, and that the records reach to where the log counts.
+    fn segments(&mut self, report: &mut VerifyReport) -> Result<()> {
+        let ends = self.manifest.segments.iter().map(|entry| entry.end.map_or(0, |end| end.offset));
+        // Once for the bytes, once for the index.
+        self.bytes_total = 2 * ends.sum::<u64>();
+        for entry in &self.manifest.segments {
+            let opened = Segment::open(self.disk, entry.segment, Access::Read, ReadMode::Pread);
+            let opened = opened.map_err(|error| self.missing(entry.segment, error));
+            let Some(segment) = report.note(opened)? else { continue };
+            report.bytes += SEGMENT_HEADER_BYTES;
+            self.records(&segment, entry.end, report)?;
+        }
+        Ok(())
+    }
+
+    fn records(&mut self, segment: &Segment, end: Option<LogEnd>, report: &mut VerifyReport) -> Result<()> {
+        let begun = self.bytes_done;
+        let mut next_report = PROGRESS_BYTES;
+        let total = self.bytes_total;
+        let progress = &mut *self.progress;
+        walk(segment, end.map(|end| end.offset), &mut |met| {
+            let at = match met {
+                Met::Record(offset, record) => {
+                    report.records += 1;
+                    report.bytes += record.size();
+                    offset + record.size()
+                }
+                Met::Damage { offset, len, why } => {
+                    report.bytes += len;
+                    report.add(Error::Corruption {
+                        path: segment.path.clone(),
+                        offset,
+                        expected: "a whole record".to_owned(),
+                        found: format!("{why} ({len} bytes up to the next whole record)"),
+                    });
+                    offset + len
+                }
+            };
+            if at >= next_report {
+                next_report = at + PROGRESS_BYTES;
+                if !progress(OpenProgress { bytes_done: begun + at, bytes_total: total }) {
+                    return Err(Error::Interrupted);
+                }
+            }
+            Ok(true)
+        })?;
+        self.bytes_done = begun + end.map_or(0, |end| end.offset);
+        Ok(())
+    }
+
+    fn missing(&self, id: u32, error: Error) -> Error {
+        match &error {
+            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Error::Corruption {
+                path: self.disk.path_of(&Segment::name(id)),
+                offset: 0,
+                expected: "a segment that the manifest lists".to_owned(),
+                found: "no such file".to_owned(),
+            },
+            _ => error,
+        }
+    }
+
+    /// Replays the log into an index of its own and compares it, key by key, with the store's.
+    fn index(&mut self, report: &mut VerifyReport, scan: &mut Scan) -> Result<()> {
+        let options = Options {
+            read_only: true,
+            read_mode: ReadMode::Pread,
+            recovery: Recovery::Strict,
+            ..Options::default()
+        };
+        let Some(chain) = report.note(Chain::find(self.disk, self.manifest, &[], &options))? else {
+            return Ok(());
+        };
+        let mut replay = Replay::new(&chain, self.manifest);
+        let (begun, bytes_total) = (self.bytes_done, self.bytes_total);
+        let progress = &mut *self.progress;
+        replay.run(&mut |at| progress(OpenProgress { bytes_done: begun + at.bytes_done, bytes_total }))?;
+        let last = self.manifest.segments.last().and_then(|entry| entry.end);
+        if let Some(stop) = &replay.stop
+            && last.is_some_and(|end| end != replay.reached)
+        {
+            report.add(stop.refusal(replay.reached.last_seq, last.map_or(0, |end| end.last_seq)));
+            return Ok(());
+        }
+        self.bytes_done = self.bytes_total;
+        compare(report, &replay.state, scan, self.disk.path())
+    }
+}
+
+/// What the log says, beside what the store's index says.
+fn compare(report: &mut VerifyReport, log: &State, scan: &mut Scan, path: &Path) -> Result<()> {
+    let mut after = Bound::Unbounded;
+    loop {
+        let (run, looked_up) = scan.take_looked_up(RUN)?;
+        let (mut keys, mut locations) = (Vec::new(), Vec::new());
+        let wanted = if run.keys.is_empty() { 1 } else { run.keys.len() };
+        log.index.scan_into(after, Bound::Unbounded, false, wanted, &mut keys, &mut locations);
+        for (i, &key) in run.keys.iter().enumerate() {
+            let in_log = keys.get(i).copied().zip(locations.get(i).copied());
+            let agrees = match in_log {
+                Some((logged, location)) if logged == key => {
+                    location == run.locations[i]
+                        || same_record(
+                            key,
+                            Location(location),
+                            &log.segments,
+                            run.location(i),
+                            &run.segments,
+                        )?
+                }
+                _ => false,
+            };
+            let routed = looked_up.as_ref().is_none_or(|found| found[i] == Some(run.locations[i]));
+            if !agrees || !routed {
+                report.add(Error::Corruption {
+                    path: path.to_owned(),
+                    offset: run.location(i).offset(),
+                    expected: match in_log {
+                        Some((logged, location)) => {
+                            format!(
+                                "an index that says of key {logged} what the log says, {:?}",
+                                Location(location)
+                            )
+                        }
+                        None => "an index with no further key, as the log".to_owned(),
+                    },
+                    found: format!("key {key} at {:?}, found by a lookup: {routed}", run.location(i)),
+                });
+                return Ok(());
+            }
+        }
+        let Some(&last) = run.keys.last() else {
+            if let Some(&key) = keys.first() {
+                report.add(Error::Corruption {
+                    path: path.to_owned(),
+                    offset: 0,
+                    expected: format!("an index that holds key {key}, as the log does"),
+                    found: "no such key".to_owned(),
+                });
+            }
+            return Ok(());
+        };
+        after = Bound::Excluded(last);
+    }
+}
+
+/// Whether two places hold the same value of a key: a record may have been moved, never changed.
+fn same_record(key: i64, a: Location, of_a: &Segments, b: Location, of_b: &Segments) -> Result<bool> {
+    let value = |location: Location, segments: &Segments| {
+        crate::read::Value::read(segments.at(location)?, location.offset(), key, true)
+    };
+    match (value(a, of_a), value(b, of_b)) {
+        (Ok(a), Ok(b)) => Ok(*a == *b),
+        (Err(error @ Error::Io { .. }), _) | (_, Err(error @ Error::Io { .. })) => Err(error),
+        _ => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let options = Options { background: false, ..Options::default() };
+        let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
+        for key in 0..10_000 {
+            store.put(key, &key.to_le_bytes()).expect("writes");
+        }
+        (dir, store)
+    }
+
+    fn found(store: &Store) -> String {
+        let report = store.verify(&mut |_| true).expect("reads");
+        report.errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn an_index_that_misses_a_key_has_one_too_many_or_a_wrong_place_is_found_out() {
+        let (_dir, store) = store();
+        assert_eq!(found(&store), "");
+        let change = |change: &dyn Fn(&mut State)| change(&mut store.shared.state.write());
+        let place = store.shared.state.read().index.get(7).expect("there");
+        for key in [0, 5000, 9_999] {
+            let old = store.shared.state.read().index.get(key).expect("there");
+            change(&|state| {
+                state.index.remove(key);
+            });
+            assert!(found(&store).contains(&format!("key {key}")), "{}", found(&store));
+            change(&|state| {
+                state.index.insert(key, place);
+            });
+            assert!(found(&store).contains(&format!("key {key}")), "{}", found(&store));
+            change(&|state| {
+                state.index.insert(key, old);
+            });
+            assert_eq!(found(&store), "");
+        }
+        for key in [-1, 10_000] {
+            change(&|state| {
+                state.index.insert(key, place);
+            });
+            assert!(found(&store).contains(&format!("key {key}")), "{}", found(&store));
+            change(&|state| {
+                state.index.remove(key);
+            });
+        }
+        assert_eq!(found(&store), "");
+    }
+}
