@@ -81,9 +81,14 @@ impl Store {
         let shared = &self.shared;
         // The log as far as it is published now, and the index of the same moment.
         let (manifest, mut scan) = {
+            let catalog = shared.catalog.lock();
             let log = shared.log.lock();
             let scan = Scan::new(Arc::clone(shared), ALL)?;
-            (log.manifest.up_to(log.end), scan)
+            let mut manifest = catalog.manifest.clone();
+            manifest.segments.clone_from(&log.entries);
+            // It holds nothing yet, or it is the last of the log's entries.
+            manifest.spare = None;
+            (manifest.up_to(log.end), scan)
         };
         let mut report = VerifyReport::default();
         let mut check = Check::new(&shared.disk, &manifest, progress);
