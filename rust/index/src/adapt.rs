@@ -53,6 +53,9 @@ impl Alex {
     #[cold]
     #[inline(never)]
     pub(crate) fn make_room(&mut self, key: i64) {
+        if self.damage().is_some() {
+            return;
+        }
         let target = self.target(key);
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.keys.clear();

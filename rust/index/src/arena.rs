@@ -1,7 +1,8 @@
 //! The memory of the tree: position-independent, never moved, all of it plain integers.
 //!
 //! An id is an offset in 64-byte units; chunks of 32 MiB of address space, aligned to huge pages, are
-//! found through a small table. Knows the layout of the two node kinds and nothing of what they mean.
+//! found through a small table. The first chunks may be an opened image (`image`), whose leaves are
+//! verified when they are first used. Knows the layout of the two node kinds and nothing of what they mean.
 //! Every view is bounds-checked against its chunk and every bit pattern is a valid integer, so that a
 //! wrong id can give wrong numbers or a panic, never undefined behaviour. Views cost `O(1)`,
 //! allocation `O(log extents)`.
@@ -11,15 +12,19 @@
 
 use std::mem::size_of;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::count;
 use crate::extents::Extents;
-use crate::node::{InnerHeader, LeafHeader};
+use crate::image::Image;
+use crate::node::{InnerHeader, LeafHeader, NIL};
 
-const UNIT: usize = 64;
+pub(crate) const UNIT: usize = 64;
 const CHUNK_SHIFT: u32 = 19;
-const CHUNK_UNITS: u32 = 1 << CHUNK_SHIFT;
-const CHUNK_BYTES: usize = CHUNK_UNITS as usize * UNIT;
+pub(crate) const CHUNK_UNITS: u32 = 1 << CHUNK_SHIFT;
+pub(crate) const CHUNK_BYTES: usize = CHUNK_UNITS as usize * UNIT;
+/// What an image is verified by, in units: 64 KiB.
+pub(crate) const BLOCK_SHIFT: u32 = 10;
 const HUGE_PAGE: usize = 2 << 20;
 /// Ids keep their top bit free for `NodeId`: 2^31 units, 128 GiB.
 const MAX_CHUNKS: usize = 1 << (31 - CHUNK_SHIFT);
@@ -65,22 +70,47 @@ pub(crate) struct Arena {
     free: Extents,
     live_units: u64,
     huge_pages: bool,
+    /// A bit for each block of the image: every leaf that begins in it was verified. Empty without one.
+    verified: Vec<AtomicU64>,
+    image: Option<Box<Image>>,
 }
+
+/// Stands for a leaf of a damaged image: it has no entries and no neighbours.
+static BLANK: (LeafHeader, [i64; 64], [u64; 64]) = (
+    LeafHeader {
+        model: crate::model::Model::PLAIN,
+        capacity: 64,
+        count: 0,
+        begin: 0,
+        end: 0,
+        prev: NIL,
+        next: NIL,
+        grow_at: 54,
+        shrink_at: 0,
+        debt: 0,
+        inserts: 0,
+        tail_inserts: 0,
+        head_inserts: 0,
+        ghosts: 0,
+    },
+    [i64::MAX; 64],
+    [0; 64],
+);
 
 // SAFETY: the chunks are owned by the arena alone; `&Arena` only reads them and `&mut Arena` is exclusive.
 unsafe impl Send for Arena {}
 // SAFETY: as above: no method writes through a shared reference.
 unsafe impl Sync for Arena {}
 
-const fn bitmap_bytes(capacity: usize) -> usize {
+pub(crate) const fn bitmap_bytes(capacity: usize) -> usize {
     (capacity / 8).next_multiple_of(UNIT)
 }
 
-const fn leaf_bytes(capacity: usize) -> usize {
+pub(crate) const fn leaf_bytes(capacity: usize) -> usize {
     UNIT + bitmap_bytes(capacity) + capacity * 16
 }
 
-const fn inner_bytes(fanout: usize) -> usize {
+pub(crate) const fn inner_bytes(fanout: usize) -> usize {
     UNIT + fanout * size_of::<u32>()
 }
 
@@ -90,11 +120,104 @@ pub(crate) const fn node_bytes(capacity: usize, fanout: usize) -> usize {
     bytes.next_multiple_of(UNIT)
 }
 
-const fn units_of(bytes: usize) -> u32 {
+pub(crate) const fn units_of(bytes: usize) -> u32 {
     bytes.div_ceil(UNIT) as u32
 }
 
 impl Arena {
+    /// An arena whose first chunks are an image, already checked but for its leaves.
+    pub(crate) fn over(image: Image) -> Self {
+        let mut arena = Self::default();
+        arena.chunks = image.chunks();
+        arena.live_units = image.live_units();
+        arena.verified = (0..image.blocks().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        arena.image = Some(Box::new(image));
+        arena
+    }
+
+    pub(crate) fn image(&self) -> Option<&Image> {
+        self.image.as_deref()
+    }
+
+    /// For the opening of an image, before anybody else sees it.
+    pub(crate) fn image_mut(&mut self) -> Option<&mut Image> {
+        self.image.as_deref_mut()
+    }
+
+    /// Chunks that are an image's.
+    fn image_chunks(&self) -> usize {
+        self.image().map_or(0, Image::chunk_count)
+    }
+
+    /// Whether a leaf may be read: always, unless it is an image's and not verified yet.
+    #[inline(always)]
+    fn is_verified(&self, id: u32) -> bool {
+        match self.verified.get((id >> (BLOCK_SHIFT + 6)) as usize) {
+            None => true,
+            Some(word) => word.load(Ordering::Acquire) >> (id >> BLOCK_SHIFT & 63) & 1 == 1,
+        }
+    }
+
+    /// Verifies every leaf that begins in the block of this one; false if one of them is damaged.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn verify(&self, id: u32) -> bool {
+        let block = id >> BLOCK_SHIFT;
+        let (Some(image), Some(word)) = (self.image(), self.verified.get((block / 64) as usize)) else {
+            return true;
+        };
+        let good = image.verify_leaves_of(block, |id| self.leaf_unless_too_long(id));
+        if good {
+            word.fetch_or(1 << (block % 64), Ordering::Release);
+        }
+        good
+    }
+
+    /// As `verify`, where that was not done.
+    pub(crate) fn verify_once(&self, id: u32) {
+        if !self.is_verified(id) {
+            self.verify(id);
+        }
+    }
+
+    /// A leaf whose contents are not known to be valid; `None` if it says that it reaches past its chunk.
+    fn leaf_unless_too_long(&self, id: u32) -> Option<Leaf<'_>> {
+        let (place, room) = self.place(id);
+        // SAFETY: a header lies inside the chunk, aligned to 64 bytes, and any bits are a valid header.
+        let capacity = unsafe { (*place.cast::<LeafHeader>()).capacity } as usize;
+        let bytes = capacity.checked_mul(16)?.checked_add(UNIT + bitmap_bytes(capacity))?;
+        (bytes <= room).then(|| self.leaf_view(id))
+    }
+
+    /// A model node whose contents are not known to be valid; `None` if it says that it reaches past its
+    /// chunk. The id must lie in the arena.
+    pub(crate) fn inner_unless_too_long(&self, id: u32) -> Option<Inner<'_>> {
+        let (place, room) = self.place(id);
+        // SAFETY: as in `leaf_unless_too_long`.
+        let fanout = unsafe { (*place.cast::<InnerHeader>()).fanout } as usize;
+        (inner_bytes(fanout) <= room).then(|| self.inner(id))
+    }
+
+    /// Makes every leaf that begins in the damaged block of this one an empty one, so that changes find a
+    /// tree of valid nodes; what the index says from here on counts for nothing (`Alex::damage`).
+    #[cold]
+    #[inline(never)]
+    fn blank(&mut self, id: u32) {
+        let block = id >> BLOCK_SHIFT;
+        let leaves = self.image().map_or_else(Vec::new, |image| image.leaves_of(block).to_vec());
+        for id in leaves {
+            let place = self.place(id).0.cast::<LeafHeader>();
+            // SAFETY: `place` is in bounds, 64-byte aligned, and exclusively ours through `&mut self`.
+            unsafe { place.write(BLANK.0) };
+            let leaf = self.view_mut(id);
+            leaf.bits.fill(0);
+            leaf.keys.fill(i64::MAX);
+        }
+        if let Some(word) = self.verified.get_mut((block / 64) as usize) {
+            *word.get_mut() |= 1 << (block % 64);
+        }
+    }
+
     /// Bytes of live nodes.
     pub(crate) fn live_bytes(&self) -> usize {
         self.live_units as usize * UNIT
@@ -166,6 +289,14 @@ impl Arena {
     /// A data node.
     #[inline(always)]
     pub(crate) fn leaf(&self, id: u32) -> Leaf<'_> {
+        if !self.is_verified(id) && !self.verify(id) {
+            return Leaf { head: &BLANK.0, bits: &[0], keys: &BLANK.1, payloads: &BLANK.2 };
+        }
+        self.leaf_view(id)
+    }
+
+    #[inline(always)]
+    fn leaf_view(&self, id: u32) -> Leaf<'_> {
         let (head, capacity, bits, keys, payloads) = self.leaf_parts(id);
         // SAFETY: the parts are disjoint, in bounds (`leaf_parts`), aligned to 8, initialised (chunks
         // start as zeroes), and nobody writes while `&self` lives.
@@ -182,6 +313,14 @@ impl Arena {
     /// A data node, to change.
     #[inline(always)]
     pub(crate) fn leaf_mut(&mut self, id: u32) -> LeafMut<'_> {
+        if !self.is_verified(id) && !self.verify(id) {
+            self.blank(id);
+        }
+        self.view_mut(id)
+    }
+
+    #[inline(always)]
+    fn view_mut(&mut self, id: u32) -> LeafMut<'_> {
         let (head, capacity, bits, keys, payloads) = self.leaf_parts(id);
         // SAFETY: as in `leaf`; the parts are disjoint, and `&mut self` makes this the only view.
         unsafe {
@@ -242,7 +381,7 @@ impl Arena {
         self.live_units += u64::from(units);
         if !self.huge_pages && self.live_units * UNIT as u64 >= HUGE_PAGES_FROM {
             self.huge_pages = true;
-            for &chunk in &self.chunks {
+            for &chunk in &self.chunks[self.image_chunks()..] {
                 system::ask_for_huge_pages(chunk);
             }
         }
@@ -266,14 +405,16 @@ impl Arena {
 
     /// Whether live and free units add up to the chunks.
     pub(crate) fn is_consistent(&self) -> bool {
-        self.live_units + self.free.units() == self.chunks.len() as u64 * u64::from(CHUNK_UNITS)
+        let unused = self.image().map_or(0, Image::unused_units);
+        self.live_units + self.free.units() + unused == self.chunks.len() as u64 * u64::from(CHUNK_UNITS)
     }
 }
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        for &chunk in &self.chunks {
-            // SAFETY: every chunk came from `system::map` and no view outlives the arena.
+        // Those of an image are given back by its memory.
+        for &chunk in &self.chunks[self.image_chunks()..] {
+            // SAFETY: every other chunk came from `system::map` and no view outlives the arena.
             unsafe { system::unmap(chunk) };
         }
     }

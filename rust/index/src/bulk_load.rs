@@ -75,16 +75,29 @@ impl Plan {
     }
 
     /// The plan of a node nested in one slot of `head`, which has this plan.
-    fn nested(self, head: &InnerHeader, slot: usize) -> Self {
+    pub(crate) fn nested(self, head: &InnerHeader, slot: usize) -> Self {
         Self { bounds: head.slot_bounds(slot, self.bounds), below: head.shift, ..self }
     }
 }
 
 /// A model node under construction: children by their first slot, ascending.
-struct Draft {
-    head: InnerHeader,
-    plan: Plan,
-    pieces: Vec<(usize, NodeId)>,
+pub(crate) struct Draft {
+    pub(crate) head: InnerHeader,
+    pub(crate) plan: Plan,
+    pub(crate) pieces: Vec<(usize, NodeId)>,
+}
+
+impl Draft {
+    /// The entries of the finished node.
+    pub(crate) fn children(&self) -> Vec<u32> {
+        let fanout = self.head.fanout as usize;
+        let mut children = Vec::with_capacity(fanout);
+        let ends = self.pieces.iter().skip(1).map(|&(slot, _)| slot).chain([fanout]);
+        for (&(_, piece), end) in self.pieces.iter().zip(ends) {
+            children.resize(end, piece.0);
+        }
+        children
+    }
 }
 
 impl Alex {
@@ -190,7 +203,7 @@ impl Alex {
     }
 
     /// A leaf where one will do, else a model node with its children.
-    fn leaf_or_node(&mut self, chain: &mut Chain, entries: Entries<'_>, plan: Plan) -> NodeId {
+    pub(crate) fn leaf_or_node(&mut self, chain: &mut Chain, entries: Entries<'_>, plan: Plan) -> NodeId {
         if entries.len() <= self.most_entries(plan.fill) {
             let (leaf, steps) =
                 self.new_leaf(chain, entries, slots_for(entries.len(), plan.fill), Trend::Anywhere);
@@ -258,7 +271,13 @@ impl Alex {
     }
 
     /// Makes the leaf of a run of slots, or several if no model fits its entries.
-    fn emit(&mut self, chain: &mut Chain, entries: Entries<'_>, draft: &mut Draft, slots: Range<usize>) {
+    pub(crate) fn emit(
+        &mut self,
+        chain: &mut Chain,
+        entries: Entries<'_>,
+        draft: &mut Draft,
+        slots: Range<usize>,
+    ) {
         let count = entries.len();
         let open = draft.pieces.last().is_some_and(|&(_, piece)| piece.is_leaf());
         if slots.is_empty() || (count == 0 && open) {
@@ -297,15 +316,11 @@ impl Alex {
         if let [(_, only)] = draft.pieces[..] {
             return only;
         }
-        let fanout = draft.head.fanout as usize;
-        let id = self.arena.allocate_inner(fanout);
+        let id = self.arena.allocate_inner(draft.head.fanout as usize);
         let node = self.arena.inner_mut(id);
         *node.head = InnerHeader { children: draft.pieces.len() as u32, ..draft.head };
-        let ends = draft.pieces.iter().skip(1).map(|&(slot, _)| slot).chain([fanout]);
         count::touch(node.children);
-        for (&(slot, piece), end) in draft.pieces.iter().zip(ends) {
-            node.children[slot..end].fill(piece.0);
-        }
+        node.children.copy_from_slice(&draft.children());
         NodeId::inner(id)
     }
 
@@ -341,7 +356,7 @@ pub(crate) fn balance(head: &InnerHeader, keys: &[i64], slots: &Range<usize>) ->
 }
 
 /// How many leading keys satisfy a predicate that holds for a prefix, by galloping: `O(log result)`.
-fn prefix(keys: &[i64], holds: impl Fn(i64) -> bool) -> usize {
+pub(crate) fn prefix(keys: &[i64], holds: impl Fn(i64) -> bool) -> usize {
     let mut bound = 1;
     while bound < keys.len() && holds(keys[bound]) {
         bound *= 2;

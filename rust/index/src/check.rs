@@ -31,6 +31,10 @@ macro_rules! require {
 impl Alex {
     /// Verifies every invariant; the error says what is broken and where.
     pub fn check(&self) -> Result<(), CheckError> {
+        self.verify_image().map_err(|damage| CheckError {
+            place: "the image it was opened from".to_owned(),
+            message: damage.to_string(),
+        })?;
         let mut walk = Walk::default();
         self.check_node(self.root, 64, &mut walk)?;
         self.check_list(&walk.leaves)?;

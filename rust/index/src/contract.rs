@@ -20,6 +20,9 @@ impl Alex {
     #[cold]
     #[inline(never)]
     pub(crate) fn contract(&mut self, key: i64) {
+        if self.damage().is_some() {
+            return;
+        }
         let target = self.target(key);
         self.version += 1;
         if self.merge(&target) {

@@ -39,6 +39,7 @@ mod cursor;
 mod error;
 mod extend;
 mod extents;
+pub mod image;
 mod leaf;
 mod model;
 mod neighbours;

@@ -29,6 +29,12 @@ impl Model {
     /// A leaf without a model.
     pub(crate) const PLAIN: Self = Self { base: 0, span: 0, slope: 0 };
 
+    /// The words of the model as they lie in memory and in an image.
+    pub(crate) fn words(&self) -> [u64; 3] {
+        let Self { base, span, slope } = *self;
+        [base as u64, span, slope]
+    }
+
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
         self.slope == 0

@@ -14,7 +14,7 @@ pub(crate) const NIL: u32 = u32::MAX;
 pub(crate) struct NodeId(pub(crate) u32);
 
 impl NodeId {
-    const LEAF: u32 = 1 << 31;
+    pub(crate) const LEAF: u32 = 1 << 31;
 
     #[inline]
     pub(crate) fn leaf(id: u32) -> Self {
@@ -87,6 +87,37 @@ impl LeafHeader {
         u32::from(self.debt) >= self.capacity && self.debt != Self::END_OF_ROOM
     }
 
+    /// Where `next` stands in the encoded header.
+    const NEXT_AT: usize = 44;
+
+    /// The header as it lies in an image: as in memory, little-endian.
+    pub(crate) fn encode(&self) -> [u8; 64] {
+        let Self { model, capacity, count, begin, end, prev, next, .. } = *self;
+        let Self { grow_at, shrink_at, debt, inserts, tail_inserts, head_inserts, ghosts, .. } = *self;
+        let mut bytes = [0; 64];
+        let mut at = 0;
+        let mut put = |part: &[u8]| {
+            bytes[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        };
+        for word in model.words() {
+            put(&word.to_le_bytes());
+        }
+        for word in [capacity, count, begin, end, prev, next] {
+            put(&word.to_le_bytes());
+        }
+        for word in [grow_at, shrink_at, debt, inserts, tail_inserts, head_inserts] {
+            put(&word.to_le_bytes());
+        }
+        put(&ghosts.to_le_bytes());
+        bytes
+    }
+
+    /// Writes `next` into an encoded header.
+    pub(crate) fn encode_next(bytes: &mut [u8], next: u32) {
+        bytes[Self::NEXT_AT..Self::NEXT_AT + 4].copy_from_slice(&next.to_le_bytes());
+    }
+
     /// Seven of eight inserts beyond one end are a trend; fewer than 16 inserts are none.
     pub(crate) fn trend(&self) -> Trend {
         let most = u32::from(self.inserts) * 7;
@@ -114,6 +145,17 @@ pub(crate) struct InnerHeader {
 }
 
 impl InnerHeader {
+    /// The header as it lies in an image: as in memory, little-endian, zeros behind it.
+    pub(crate) fn encode(&self) -> [u8; 64] {
+        let Self { base, fanout, shift, children } = *self;
+        let mut bytes = [0; 64];
+        bytes[..8].copy_from_slice(&base.to_le_bytes());
+        bytes[8..12].copy_from_slice(&fanout.to_le_bytes());
+        bytes[12..16].copy_from_slice(&shift.to_le_bytes());
+        bytes[16..20].copy_from_slice(&children.to_le_bytes());
+        bytes
+    }
+
     /// The entry that owns `key`: monotone, defined for every key.
     #[inline]
     pub(crate) fn route(&self, key: i64) -> usize {
@@ -144,6 +186,18 @@ impl InnerHeader {
         self.slot_start(self.fanout as usize) - 1
     }
 }
+
+// An image is these structs, mapped.
+const _: () = {
+    assert!(std::mem::offset_of!(LeafHeader, model) == 0 && std::mem::offset_of!(LeafHeader, capacity) == 24);
+    assert!(std::mem::offset_of!(LeafHeader, next) == LeafHeader::NEXT_AT);
+    assert!(
+        std::mem::offset_of!(LeafHeader, grow_at) == 48 && std::mem::offset_of!(LeafHeader, ghosts) == 60
+    );
+    assert!(
+        std::mem::offset_of!(InnerHeader, fanout) == 8 && std::mem::offset_of!(InnerHeader, children) == 16
+    );
+};
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ use std::ops::Bound;
 
 use crate::arena::Leaf;
 use crate::bitmap;
+use crate::node::NIL;
 use crate::search::{Kernel, Run, prefetch};
 use crate::simd::{Operation, dispatch};
 use crate::tree::Alex;
@@ -39,7 +40,8 @@ impl Alex {
         let mut total =
             bitmap::count(first.bits, from.slot, first.keys.len()) + bitmap::count(last.bits, 0, to.slot);
         let mut id = first.head.next;
-        while id != to.leaf {
+        // The list ends early only where an image is damaged.
+        while id != to.leaf && id != NIL {
             let head = self.arena.leaf(id).head;
             total += head.count as usize;
             id = head.next;
@@ -75,11 +77,12 @@ impl Operation for Scan<'_> {
             let low = if id == from.leaf { from.slot } else { leaf.head.begin as usize };
             let high = if id == to.leaf { to.slot } else { leaf.head.end as usize };
             let next = if self.reverse { leaf.head.prev } else { leaf.head.next };
-            if id != last {
+            if id != last && next != NIL {
                 prefetch(self.tree.arena.address(next));
             }
             self.leaf::<K>(&leaf, low, high, &mut run);
-            if id == last {
+            // The list ends early only where an image is damaged.
+            if id == last || next == NIL {
                 return;
             }
             id = next;

@@ -161,6 +161,8 @@ impl Alex {
                     self.len += 1;
                     return None;
                 }
+                // Its nodes are not the index any more, and nothing more is built on them.
+                Insertion::NoRoom if self.damage().is_some() => return None,
                 // Each round leaves the leaf below its limit or with fewer keys, or narrows its slot.
                 Insertion::NoRoom if rounds < MAX_ROUNDS => self.make_room(key),
                 Insertion::NoRoom => self.force_room(key),

@@ -1,0 +1,309 @@
+//! The bytes of an image beside its nodes: header, checksum table, attachment; field by field in
+//! `docs/format.md`. Knows nothing of trees.
+//!
+//! A header page; the nodes, in blocks of 64 KiB; a CRC-32C of each block; an attachment, bytes that belong
+//! to the caller. Table and attachment end in zeros up to a multiple of 8. The header names the checksums
+//! of both, and ends in its own. All integers are little-endian.
+
+use std::io;
+
+use crate::arena::{BLOCK_SHIFT, UNIT};
+
+/// Bytes of the header: a page, so that the nodes behind it can be mapped.
+pub(crate) const HEADER_BYTES: usize = 4096;
+/// Bytes that one checksum covers.
+pub(crate) const BLOCK_BYTES: usize = UNIT << BLOCK_SHIFT;
+
+const MAGIC: [u8; 8] = *b"ALEXIMG\0";
+const VERSION: u16 = 1;
+/// More than any header will ever have.
+const MAX_HEADER_BYTES: usize = 1 << 20;
+
+/// Whose image it is: written into the header, for the caller to compare.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// A random number of the store, zeros outside one.
+    pub store: [u8; 16],
+    /// The number of this image.
+    pub file: u64,
+}
+
+/// Bytes of an image that are not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Damage {
+    /// Where in the file.
+    pub offset: u64,
+    /// What a whole image would hold there.
+    pub expected: String,
+    /// What it holds.
+    pub found: String,
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "damaged at offset {}: expected {}, found {}", self.offset, self.expected, self.found)
+    }
+}
+
+/// Why an image cannot be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// It is not what was written.
+    #[error("the image is {0}")]
+    Damaged(Damage),
+    /// It is no image, or one that this version does not read; the text says what it is.
+    #[error("the file {0}")]
+    Format(String),
+}
+
+impl From<Damage> for ImageError {
+    fn from(damage: Damage) -> Self {
+        Self::Damaged(damage)
+    }
+}
+
+pub(crate) fn damage(offset: usize, expected: impl Into<String>, found: impl Into<String>) -> Damage {
+    Damage { offset: offset as u64, expected: expected.into(), found: found.into() }
+}
+
+/// What the header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) identity: Identity,
+    pub(crate) keys: u64,
+    /// Bytes of the nodes, whole units.
+    pub(crate) data_bytes: u64,
+    /// Units that nodes take; the rest keeps nodes from crossing chunks.
+    pub(crate) live_units: u64,
+    /// The first unit of the model nodes, which follow the data nodes.
+    pub(crate) inner_start: u32,
+    pub(crate) root: u32,
+    pub(crate) first_leaf: u32,
+    pub(crate) last_leaf: u32,
+    pub(crate) max_slots: u32,
+    pub(crate) table_crc: u32,
+    pub(crate) attachment_crc: u32,
+    pub(crate) attachment_bytes: u64,
+}
+
+impl Header {
+    pub(crate) fn blocks(&self) -> usize {
+        (self.data_bytes as usize).div_ceil(BLOCK_BYTES)
+    }
+
+    pub(crate) fn table_at(&self) -> usize {
+        HEADER_BYTES + self.data_bytes as usize
+    }
+
+    pub(crate) fn attachment_at(&self) -> usize {
+        self.table_at() + padded(self.blocks() * 4)
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn file_bytes(&self) -> usize {
+        self.attachment_at() + padded(self.attachment_bytes as usize)
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER_BYTES);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&self.identity.store);
+        bytes.extend_from_slice(&self.identity.file.to_le_bytes());
+        bytes.extend_from_slice(&(HEADER_BYTES as u32).to_le_bytes());
+        bytes.resize(64, 0);
+        for number in [self.keys, self.data_bytes, self.live_units] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        for number in [self.inner_start, self.root, self.first_leaf, self.last_leaf, self.max_slots] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(&self.table_crc.to_le_bytes());
+        bytes.extend_from_slice(&self.attachment_crc.to_le_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&self.attachment_bytes.to_le_bytes());
+        bytes.resize(HEADER_BYTES - 4, 0);
+        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+        bytes
+    }
+
+    /// Reads and checks the header of a file of `file_bytes` that begins with `bytes`.
+    pub(crate) fn decode(bytes: &[u8], file_bytes: u64) -> Result<Self, ImageError> {
+        let short = || damage(0, "the header of an image", format!("{} bytes", bytes.len()));
+        if bytes.get(..MAGIC.len()).ok_or_else(short)? != MAGIC {
+            return Err(ImageError::Format("is not an image of an ALEX index".to_owned()));
+        }
+        let header_bytes = u32_at(bytes, 40).ok_or_else(short)? as usize;
+        let sealed = header_bytes.checked_sub(4).filter(|_| header_bytes <= MAX_HEADER_BYTES);
+        let covered = sealed.and_then(|end| bytes.get(..end));
+        let (Some(covered), Some(stored)) = (covered, sealed.and_then(|end| u32_at(bytes, end))) else {
+            return Err(damage(40, "the length of a header", header_bytes.to_string()).into());
+        };
+        let computed = crc32c::crc32c(covered);
+        if computed != stored {
+            let expected = format!("header checksum {computed:#010x}");
+            return Err(damage(header_bytes - 4, expected, format!("{stored:#010x}")).into());
+        }
+        let (reader, features) = (u16_at(bytes, 10), u32_at(bytes, 12));
+        if reader.is_none_or(|reader| reader > VERSION) || features != Some(0) {
+            return Err(ImageError::Format(format!(
+                "needs a reader of image format {} with features {:#x} and this alexpy reads up to format \
+                 {VERSION}; install a newer alexpy (nothing was changed)",
+                reader.unwrap_or_default(),
+                features.unwrap_or_default()
+            )));
+        }
+        if header_bytes != HEADER_BYTES {
+            return Err(damage(40, HEADER_BYTES.to_string(), header_bytes.to_string()).into());
+        }
+        let long = |at: usize| u64_at(bytes, at).unwrap_or_default();
+        let word = |at: usize| u32_at(bytes, at).unwrap_or_default();
+        let mut store = [0; 16];
+        store.copy_from_slice(&bytes[16..32]);
+        let header = Self {
+            identity: Identity { store, file: long(32) },
+            keys: long(64),
+            data_bytes: long(72),
+            live_units: long(80),
+            inner_start: word(88),
+            root: word(92),
+            first_leaf: word(96),
+            last_leaf: word(100),
+            max_slots: word(104),
+            table_crc: word(108),
+            attachment_crc: word(112),
+            attachment_bytes: long(120),
+        };
+        header.check(file_bytes)?;
+        Ok(header)
+    }
+
+    /// Whether the figures fit each other and the file.
+    fn check(&self, file_bytes: u64) -> Result<(), Damage> {
+        let require = |holds: bool, at: usize, expected: &str, found: u64| {
+            if holds { Ok(()) } else { Err(damage(at, expected, found.to_string())) }
+        };
+        let data = self.data_bytes;
+        require(data <= file_bytes && data.is_multiple_of(UNIT as u64), 72, "node bytes in the file", data)?;
+        let units = data / UNIT as u64;
+        require(self.live_units <= units, 80, "no more units than there are", self.live_units)?;
+        let inner_start = u64::from(self.inner_start);
+        require((1..=units).contains(&inner_start), 88, "model nodes behind data nodes", inner_start)?;
+        let attachment = self.attachment_bytes;
+        require(attachment <= file_bytes, 120, "an attachment in the file", attachment)?;
+        let whole = self.file_bytes() as u64;
+        if whole != file_bytes {
+            let expected = format!("a file of {whole} bytes");
+            return Err(damage(whole.min(file_bytes) as usize, expected, format!("{file_bytes}")));
+        }
+        Ok(())
+    }
+}
+
+/// Checks the checksum of what ends in padding.
+pub(crate) fn check_crc(name: &str, at: usize, bytes: &[u8], stored: u32) -> Result<(), Damage> {
+    let computed = crc32c::crc32c(bytes);
+    if computed == stored {
+        return Ok(());
+    }
+    Err(damage(at, format!("{name} with checksum {stored:#010x}"), format!("{computed:#010x}")))
+}
+
+/// The offset, in the file, of a block.
+pub(crate) fn block_at(block: usize) -> usize {
+    HEADER_BYTES + block * BLOCK_BYTES
+}
+
+/// The checksums of all blocks, from the table's bytes.
+pub(crate) fn table_of(bytes: &[u8], blocks: usize) -> Vec<u32> {
+    bytes.chunks_exact(4).take(blocks).map(|word| u32_at(word, 0).unwrap_or_default()).collect()
+}
+
+/// `bytes` with zeros up to a multiple of 8.
+pub(crate) fn padded(bytes: usize) -> usize {
+    bytes.next_multiple_of(8)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// Reads every byte of an image's file of `file_bytes` and checks all checksums; `read` fills a buffer from
+/// an offset. O(bytes), 64 KiB at a time.
+pub fn check_file(
+    file_bytes: u64,
+    mut read: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
+) -> io::Result<Result<Identity, ImageError>> {
+    let mut head = vec![0; HEADER_BYTES.min(file_bytes as usize)];
+    read(0, &mut head)?;
+    let header = match Header::decode(&head, file_bytes) {
+        Ok(header) => header,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut table = vec![0; header.attachment_at() - header.table_at()];
+    read(header.table_at() as u64, &mut table)?;
+    let mut attachment = vec![0; header.file_bytes() - header.attachment_at()];
+    read(header.attachment_at() as u64, &mut attachment)?;
+    let checked = check_crc("a checksum table", header.table_at(), &table, header.table_crc).and_then(|()| {
+        check_crc("an attachment", header.attachment_at(), &attachment, header.attachment_crc)
+    });
+    if let Err(damage) = checked {
+        return Ok(Err(damage.into()));
+    }
+    let mut bytes = vec![0; BLOCK_BYTES];
+    for (block, &crc) in table_of(&table, header.blocks()).iter().enumerate() {
+        let len = BLOCK_BYTES.min(header.table_at() - block_at(block));
+        read(block_at(block) as u64, &mut bytes[..len])?;
+        if let Err(damage) = check_crc("a block", block_at(block), &bytes[..len], crc) {
+            return Ok(Err(damage.into()));
+        }
+    }
+    Ok(Ok(header.identity))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Header, Identity};
+
+    #[test]
+    fn every_flipped_bit_of_a_header_is_noticed() {
+        let header = Header {
+            identity: Identity { store: [7; 16], file: 3 },
+            keys: 5,
+            data_bytes: 1216,
+            live_units: 19,
+            inner_start: 18,
+            root: 18,
+            first_leaf: 0,
+            last_leaf: 0,
+            max_slots: 16_384,
+            table_crc: 1,
+            attachment_crc: 2,
+            attachment_bytes: 3,
+        };
+        let bytes = header.encode();
+        let file_bytes = header.file_bytes() as u64;
+        assert_eq!(Header::decode(&bytes, file_bytes), Ok(header));
+        for bit in 0..bytes.len() * 8 {
+            let mut broken = bytes.clone();
+            broken[bit / 8] ^= 1 << (bit % 8);
+            assert!(Header::decode(&broken, file_bytes).is_err(), "bit {bit}");
+        }
+        for len in 0..bytes.len() {
+            assert!(Header::decode(&bytes[..len], file_bytes).is_err(), "length {len}");
+        }
+        assert!(Header::decode(&bytes, file_bytes + 8).is_err());
+    }
+}

@@ -1,0 +1,139 @@
+//! The memory of an opened image: a private, writable copy of a file's bytes, followed by zeros up to a
+//! whole chunk of the arena. The unsafe part of opening is here and in the arena; knows nothing of nodes.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::ptr::NonNull;
+
+use super::format::HEADER_BYTES;
+use crate::arena::CHUNK_BYTES;
+
+/// A private, writable view of an image's file: changes never reach the file.
+#[derive(Debug)]
+pub struct ImageMemory {
+    start: NonNull<u8>,
+    /// Bytes of the file.
+    len: usize,
+    /// Bytes of the memory: header and whole chunks.
+    span: usize,
+}
+
+// SAFETY: the memory belongs to this value alone; who shares it only reads it (see `Arena`).
+unsafe impl Send for ImageMemory {}
+// SAFETY: as above.
+unsafe impl Sync for ImageMemory {}
+
+/// Header and whole chunks, enough for a file of `len` bytes.
+fn span_of(len: u64) -> io::Result<usize> {
+    let len = usize::try_from(len).ok().filter(|&len| len <= isize::MAX as usize - 2 * CHUNK_BYTES);
+    let len = len.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "larger than memory"))?;
+    let chunks = len.saturating_sub(HEADER_BYTES).div_ceil(CHUNK_BYTES).max(1);
+    Ok(HEADER_BYTES + chunks * CHUNK_BYTES)
+}
+
+impl ImageMemory {
+    /// Maps the first `len` bytes of a file, copy on write. Nothing is read yet. The file must not be
+    /// shortened while this lives; it may be removed.
+    #[cfg(unix)]
+    pub fn map(file: impl std::os::fd::AsFd, len: u64) -> io::Result<Self> {
+        use rustix::mm::{MapFlags, ProtFlags, mmap};
+
+        let memory = Self::zeros(len)?;
+        if memory.len > 0 {
+            // SAFETY: the fixed address range is the start of our own anonymous mapping of `span >= len`
+            // bytes, which nobody refers to yet.
+            let place = unsafe {
+                mmap(
+                    memory.start.as_ptr().cast(),
+                    memory.len,
+                    ProtFlags::READ | ProtFlags::WRITE,
+                    MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
+                    file,
+                    0,
+                )
+            }?;
+            debug_assert_eq!(place.cast(), memory.start.as_ptr());
+        }
+        Ok(memory)
+    }
+
+    /// Memory for `len` bytes, which `fill` reads from the file: where a map will not do.
+    pub fn read(len: u64, fill: impl FnOnce(&mut [u8]) -> io::Result<()>) -> io::Result<Self> {
+        let memory = Self::zeros(len)?;
+        // SAFETY: `len <= span` bytes of ours, initialised with zeros, and this is the only reference.
+        fill(unsafe { std::slice::from_raw_parts_mut(memory.start.as_ptr(), memory.len) })?;
+        Ok(memory)
+    }
+
+    /// Bytes of the file.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the file has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes `at..at + len` of the file.
+    ///
+    /// Callers are inside this crate: nobody may hold an exclusive view of a node there.
+    pub(crate) fn bytes(&self, at: usize, len: usize) -> Option<&[u8]> {
+        if at.checked_add(len)? > self.len {
+            return None;
+        }
+        // SAFETY: in bounds (checked just above), initialised, and only read while shared.
+        Some(unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(at), len) })
+    }
+
+    /// The chunk with this number: the arena's memory from there on.
+    pub(crate) fn chunk(&self, number: usize) -> NonNull<u8> {
+        let at = HEADER_BYTES + number * CHUNK_BYTES;
+        assert!(at + CHUNK_BYTES <= self.span, "an image has no chunk {number}");
+        // SAFETY: in bounds, checked just above.
+        unsafe { self.start.add(at) }
+    }
+
+    #[cfg(unix)]
+    fn zeros(len: u64) -> io::Result<Self> {
+        use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+
+        let span = span_of(len)?;
+        #[cfg(target_os = "linux")]
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        #[cfg(not(target_os = "linux"))]
+        let flags = MapFlags::PRIVATE;
+        // SAFETY: a new private anonymous mapping at an address of the kernel's choice overlaps nothing.
+        let place =
+            unsafe { mmap_anonymous(std::ptr::null_mut(), span, ProtFlags::READ | ProtFlags::WRITE, flags)? };
+        let start = NonNull::new(place.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, len: len as usize, span })
+    }
+
+    #[cfg(not(unix))]
+    fn zeros(len: u64) -> io::Result<Self> {
+        let span = span_of(len)?;
+        let layout = Self::layout(span).ok_or(io::ErrorKind::OutOfMemory)?;
+        // SAFETY: the layout has a size above zero.
+        let start = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) });
+        Ok(Self { start: start.ok_or(io::ErrorKind::OutOfMemory)?, len: len as usize, span })
+    }
+
+    #[cfg(not(unix))]
+    fn layout(span: usize) -> Option<std::alloc::Layout> {
+        std::alloc::Layout::from_size_align(span, HEADER_BYTES).ok()
+    }
+}
+
+impl Drop for ImageMemory {
+    fn drop(&mut self) {
+        #[cfg(unix)]
+        // SAFETY: the mapping is ours, `span` bytes long, and no view outlives its owner.
+        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.span) };
+        #[cfg(not(unix))]
+        if let Some(layout) = Self::layout(self.span) {
+            // SAFETY: allocated in `zeros` with this layout; no view outlives its owner.
+            unsafe { std::alloc::dealloc(self.start.as_ptr(), layout) };
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Opening an image: header, table and model nodes are checked, data nodes are left for their first use.
+//!
+//! Model nodes are few and every lookup passes them, so they are verified at once, and with them the
+//! directory of data nodes that later verification goes by. They stand behind the data nodes in
+//! post-order, children first, which is checked as they are walked: no node is reached twice, so the walk
+//! ends whatever the bytes say. O(blocks + model nodes).
+
+use super::format::{Damage, HEADER_BYTES, Header, Identity, ImageError, check_crc, damage, table_of};
+use super::memory::ImageMemory;
+use super::verify::Image;
+use crate::arena::{Arena, CHUNK_UNITS, UNIT, inner_bytes, leaf_bytes, units_of};
+use crate::node::NodeId;
+use crate::options::{MAX_LEAF_SLOTS, Options};
+use crate::simd::{BackendError, Level};
+use crate::tree::{Alex, Scratch};
+
+/// An image, opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Opened {
+    /// The index, which can be changed; the file never is.
+    pub index: Alex,
+    /// Whose image it is.
+    pub identity: Identity,
+    /// What the writer attached.
+    pub attachment: Vec<u8>,
+}
+
+impl Alex {
+    /// Opens an image. What is wrong with its header, table or model nodes is found now; damage in a data
+    /// node is found at its first use and told by [`Alex::damage`].
+    ///
+    /// `options.max_leaf_slots` is the image's own. O(blocks of 64 KiB + model nodes).
+    pub fn open_image(memory: ImageMemory, options: Options) -> Result<Opened, ImageError> {
+        if cfg!(target_endian = "big") {
+            return Err(ImageError::Format("needs a little-endian machine".to_owned()));
+        }
+        let level = options.backend.map_or(Ok(Level::active()), Level::of);
+        let level =
+            level.map_err(|error: BackendError| ImageError::Format(format!("is not opened: {error}")))?;
+        let first = memory.bytes(0, HEADER_BYTES.min(memory.len())).unwrap_or_default();
+        let header = Header::decode(first, memory.len() as u64)?;
+        let part = |from: usize, to: usize| memory.bytes(from, to - from).unwrap_or_default();
+        let table = part(header.table_at(), header.attachment_at());
+        check_crc("a checksum table", header.table_at(), table, header.table_crc)?;
+        let table = table_of(table, header.blocks());
+        let attachment = part(header.attachment_at(), header.file_bytes());
+        check_crc("an attachment", header.attachment_at(), attachment, header.attachment_crc)?;
+        let attachment = attachment[..header.attachment_bytes as usize].to_vec();
+
+        let image = Image::new(memory, header, table);
+        let units = (header.data_bytes / UNIT as u64) as u32;
+        if header.inner_start < units {
+            image.compare(header.inner_start, units)?;
+        }
+        let mut arena = Arena::over(image);
+        let mut walk = Walk { header: &header, units, next_inner: header.inner_start, leaves: Vec::new() };
+        walk.node(&arena, NodeId(header.root), 64)?;
+        let leaves = walk.leaves;
+        if (leaves.first(), leaves.last()) != (Some(&header.first_leaf), Some(&header.last_leaf)) {
+            return Err(damage(96, "the first and last data node", "others").into());
+        }
+        if let Some(image) = arena.image_mut() {
+            image.leaves = leaves;
+        }
+        let index = Self {
+            arena,
+            root: NodeId(header.root),
+            first_leaf: header.first_leaf,
+            last_leaf: header.last_leaf,
+            len: usize::try_from(header.keys).unwrap_or(usize::MAX),
+            version: 0,
+            level,
+            max_slots: (header.max_slots as usize).clamp(128, MAX_LEAF_SLOTS).next_multiple_of(64),
+            scratch: Scratch::default(),
+        };
+        Ok(Opened { index, identity: header.identity, attachment })
+    }
+
+    /// The damage that was met in the image that this index was opened from. Once there is some, nothing
+    /// that any call returned after it was met counts, and the index must be dropped.
+    #[inline]
+    pub fn damage(&self) -> Option<&Damage> {
+        self.arena.image()?.damage()
+    }
+
+    /// Verifies every data node of the image that was not used yet. O(bytes of the image).
+    pub fn verify_image(&self) -> Result<(), Damage> {
+        let Some(image) = self.arena.image() else { return Ok(()) };
+        for &id in image.leaves() {
+            // A node that was given up since lies in a block that was verified before that.
+            self.arena.verify_once(id);
+        }
+        image.damage().cloned().map_or(Ok(()), Err)
+    }
+}
+
+/// The walk over the model nodes.
+struct Walk<'h> {
+    header: &'h Header,
+    units: u32,
+    /// The next model node ends no earlier.
+    next_inner: u32,
+    leaves: Vec<u32>,
+}
+
+impl Walk<'_> {
+    fn node(&mut self, arena: &Arena, node: NodeId, below: u32) -> Result<(), Damage> {
+        let id = node.id();
+        let at = HEADER_BYTES + id as usize * UNIT;
+        let require = |holds: bool, expected: &str| {
+            if holds { Ok(()) } else { Err(damage(at, expected, "another")) }
+        };
+        if node.is_leaf() {
+            let smallest = units_of(leaf_bytes(64));
+            require(self.leaves.last().is_none_or(|&last| last + smallest <= id), "data nodes in order")?;
+            require(
+                id.saturating_add(smallest) <= self.header.inner_start,
+                "a data node before the model nodes",
+            )?;
+            require(id % CHUNK_UNITS + smallest <= CHUNK_UNITS, "a data node in one chunk")?;
+            self.leaves.push(id);
+            return Ok(());
+        }
+        require((self.header.inner_start..self.units).contains(&id), "a model node behind the data nodes")?;
+        let inner = arena.inner_unless_too_long(id);
+        let inner = inner.ok_or_else(|| damage(at, "a model node in one chunk", "a longer one"))?;
+        let end = id.saturating_add(units_of(inner_bytes(inner.children.len())));
+        require(end <= self.units, "a model node in the image")?;
+        require(inner.children.len() >= 2, "a model node of several children")?;
+        require(inner.head.shift < below, "a model node narrower than its parent")?;
+        let mut runs = 0;
+        for run in inner.children.chunk_by(|a, b| a == b) {
+            let child = NodeId(run[0]);
+            require(child.is_leaf() || run.len() == 1, "a model node in one slot")?;
+            self.node(arena, child, inner.head.shift)?;
+            runs += 1;
+        }
+        require(runs >= 2 && runs == inner.head.children, "as many children as its header says")?;
+        require(id >= self.next_inner, "model nodes in order")?;
+        self.next_inner = end;
+        Ok(())
+    }
+}

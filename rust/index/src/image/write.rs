@@ -1,0 +1,432 @@
+//! Writing an image from an ascending stream of entries, in bounded memory.
+//!
+//! The model nodes are those of the tree that the stream comes from, as it was at the beginning
+//! (`skeleton.rs`); the data nodes are packed and modelled afresh, by the code that bulk-loads a tree: a
+//! run of slots is gathered until it fills a leaf. In memory are the entries of one run, the leaf before
+//! (whose link to the next is not known yet) and the model nodes, which come last, children first. The
+//! tree may change between two pushes; each push is what it holds then. Knows nothing of files: bytes
+//! go to an [`ImageSink`], first the nodes, in order, the header at last. O(entries).
+
+use std::io;
+
+use super::format::{BLOCK_BYTES, HEADER_BYTES, Header, Identity, block_at, padded};
+use super::skeleton::{Place, Skeleton};
+use crate::arena::{CHUNK_UNITS, Leaf, UNIT, bitmap_bytes, inner_bytes, leaf_bytes, units_of};
+use crate::bulk_load::{Chain, Draft, Entries, LOAD_FILL, Plan};
+use crate::node::{InnerHeader, NIL, NodeId};
+use crate::tree::Alex;
+
+/// Bytes gathered before they are handed on: whole blocks.
+const GATHER_BYTES: usize = 16 * BLOCK_BYTES;
+
+/// What an image is written to.
+pub trait ImageSink {
+    /// Puts all of `bytes` at `offset`.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+}
+
+impl ImageSink for Vec<u8> {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let end = offset as usize + bytes.len();
+        if self.len() < end {
+            self.resize(end, 0);
+        }
+        self[offset as usize..end].copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Written {
+    /// Entries.
+    pub keys: u64,
+    /// Bytes of the file.
+    pub bytes: u64,
+}
+
+/// A model node that is complete but for its place: its model-node children are numbers in `Done::inner`.
+struct DoneInner {
+    head: InnerHeader,
+    children: Vec<u32>,
+}
+
+/// A model node of the skeleton whose slots are being filled.
+struct Frame {
+    node: u32,
+    draft: Draft,
+    /// The first slot whose entries are not in a leaf yet.
+    run_slot: usize,
+}
+
+/// Writes an image; see the module.
+pub struct ImageWriter<S> {
+    out: Output<S>,
+    identity: Identity,
+    skeleton: Skeleton,
+    /// Where nodes are made before they are written.
+    workshop: Alex,
+    frames: Vec<Frame>,
+    /// Entries not in a leaf yet: of the run being gathered, and from `cut` on of the last slot.
+    keys: Vec<i64>,
+    payloads: Vec<u64>,
+    cut: usize,
+    place: Option<Place>,
+    last_key: Option<i64>,
+    count: u64,
+}
+
+impl<S: ImageSink> ImageWriter<S> {
+    /// Begins an image of `index`, whose entries are pushed next. Writes nothing. O(model nodes).
+    pub fn begin(index: &Alex, sink: S, identity: Identity) -> Self {
+        Self {
+            out: Output::new(sink),
+            identity,
+            skeleton: Skeleton::of(&index.arena, index.root),
+            workshop: Alex::empty(index.level, index.max_slots),
+            frames: Vec::new(),
+            keys: Vec::new(),
+            payloads: Vec::new(),
+            cut: 0,
+            place: None,
+            last_key: None,
+            count: 0,
+        }
+    }
+
+    /// The last key pushed: the next run begins after it.
+    pub fn last_key(&self) -> Option<i64> {
+        self.last_key
+    }
+
+    /// Adds the next entries, ascending and above all before.
+    ///
+    /// # Panics
+    /// If the two slices differ in length.
+    pub fn push(&mut self, keys: &[i64], payloads: &[u64]) -> io::Result<()> {
+        assert_eq!(keys.len(), payloads.len(), "one payload for each key");
+        let (Some(&first), Some(&last)) = (keys.first(), keys.last()) else { return Ok(()) };
+        if self.last_key.is_some_and(|last| last >= first) || !keys.is_sorted_by(|a, b| a < b) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the keys of an image must ascend"));
+        }
+        self.last_key = Some(last);
+        self.count += keys.len() as u64;
+        let mut at = 0;
+        while at < keys.len() {
+            let mut end = keys.len();
+            if !self.skeleton.is_empty() {
+                let place = self.skeleton.route(keys[at]);
+                if self.place != Some(place) {
+                    self.close_slot()?;
+                    self.enter(place.node)?;
+                    self.place = Some(place);
+                }
+                end = at + crate::bulk_load::prefix(&keys[at..], |key| self.skeleton.route(key) == place);
+            }
+            self.keys.extend_from_slice(&keys[at..end]);
+            self.payloads.extend_from_slice(&payloads[at..end]);
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// Writes the rest, the model nodes, the checksums, `attachment`, and the header at last. Nothing is
+    /// synced. The file is an image only once this has returned.
+    pub fn finish(mut self, attachment: &[u8]) -> io::Result<(Written, S)> {
+        self.close_slot()?;
+        while self.frames.len() > 1 {
+            self.leave()?;
+        }
+        let root = match self.frames.pop() {
+            Some(frame) => self.complete(frame)?,
+            // The tree was one data node, or is empty now.
+            None => {
+                let (keys, payloads) = (std::mem::take(&mut self.keys), std::mem::take(&mut self.payloads));
+                let entries = Entries { keys: &keys, payloads: &payloads };
+                let node = self.workshop.leaf_or_node(&mut Chain::new(), entries, Plan::whole(LOAD_FILL));
+                self.out.take(&mut self.workshop, node)?
+            }
+        };
+        self.out.finish(self.identity, self.count, self.workshop.max_slots, root, attachment)
+    }
+
+    /// Makes this node of the skeleton the one being filled.
+    fn enter(&mut self, node: u32) -> io::Result<()> {
+        if self.frames.last().is_some_and(|frame| frame.node == node) {
+            return Ok(());
+        }
+        let path = self.skeleton.path(node);
+        let common = self.frames.iter().zip(&path).take_while(|(frame, node)| frame.node == **node).count();
+        while self.frames.len() > common {
+            self.leave()?;
+        }
+        for &node in &path[common..] {
+            let bone = self.skeleton.bone(node);
+            let (head, slot) = (InnerHeader { children: 0, ..bone.head }, bone.parent.slot);
+            let mut plan = Plan::whole(LOAD_FILL);
+            if let Some(above) = self.frames.last() {
+                plan = above.draft.plan.nested(&above.draft.head, slot);
+                self.emit(slot, self.keys.len())?;
+            }
+            self.frames.push(Frame { node, draft: Draft { head, plan, pieces: Vec::new() }, run_slot: 0 });
+        }
+        Ok(())
+    }
+
+    /// Ends the innermost node being filled.
+    fn leave(&mut self) -> io::Result<()> {
+        let Some(frame) = self.frames.pop() else { return Ok(()) };
+        let slot = self.skeleton.bone(frame.node).parent.slot;
+        let node = self.complete(frame)?;
+        if let Some(above) = self.frames.last_mut() {
+            above.draft.pieces.push((slot, node));
+            above.run_slot = slot + 1;
+        }
+        Ok(())
+    }
+
+    /// Fills the last slots of a node and makes it.
+    fn complete(&mut self, frame: Frame) -> io::Result<NodeId> {
+        let fanout = frame.draft.head.fanout as usize;
+        self.frames.push(frame);
+        self.emit(fanout, self.keys.len())?;
+        // Pushed just above.
+        let draft = self.frames.pop().map(|frame| frame.draft).expect("a frame was pushed");
+        if let [(_, only)] = draft.pieces[..] {
+            return Ok(only);
+        }
+        Ok(self
+            .out
+            .keep_inner(InnerHeader { children: draft.pieces.len() as u32, ..draft.head }, draft.children()))
+    }
+
+    /// The last slot has all its entries: they join the run, or begin the next one, or, too many for a
+    /// leaf, get a node of their own. The rules of `Alex::sweep`.
+    fn close_slot(&mut self) -> io::Result<()> {
+        let (Some(place), Some(frame)) = (self.place.take(), self.frames.last()) else { return Ok(()) };
+        let most = self.workshop.most_entries(LOAD_FILL);
+        let slot = place.slot;
+        if self.keys.len() - self.cut > most {
+            let plan = frame.draft.plan.nested(&frame.draft.head, slot);
+            self.emit(slot, self.cut)?;
+            let (keys, payloads) = (std::mem::take(&mut self.keys), std::mem::take(&mut self.payloads));
+            let entries = Entries { keys: &keys, payloads: &payloads };
+            let node = self.workshop.new_node(&mut Chain::new(), entries, plan);
+            let node = self.out.take(&mut self.workshop, node)?;
+            if let Some(frame) = self.frames.last_mut() {
+                frame.draft.pieces.push((slot, node));
+                frame.run_slot = slot + 1;
+            }
+        } else if self.keys.len() > most * 3 / 4 && self.cut > 0 {
+            self.emit(slot, self.cut)?;
+        }
+        self.cut = self.keys.len();
+        Ok(())
+    }
+
+    /// Puts the first `count` gathered entries into a leaf, or several, for the slots up to `slot`.
+    fn emit(&mut self, slot: usize, count: usize) -> io::Result<()> {
+        let Some(frame) = self.frames.last_mut() else { return Ok(()) };
+        let made = frame.draft.pieces.len();
+        let entries = Entries { keys: &self.keys[..count], payloads: &self.payloads[..count] };
+        self.workshop.emit(&mut Chain::new(), entries, &mut frame.draft, frame.run_slot..slot);
+        for (_, node) in &mut frame.draft.pieces[made..] {
+            *node = self.out.take(&mut self.workshop, *node)?;
+        }
+        frame.run_slot = slot;
+        self.keys.drain(..count);
+        self.payloads.drain(..count);
+        self.cut = self.keys.len();
+        Ok(())
+    }
+}
+
+/// The image so far.
+struct Output<S> {
+    sink: S,
+    /// Bytes gathered, and how many of the nodes' bytes went out before them.
+    gathered: Vec<u8>,
+    gone: usize,
+    table: Vec<u32>,
+    /// Where the next node can begin, in units.
+    next: u32,
+    live_units: u64,
+    first_leaf: u32,
+    /// The last leaf, its place, and its bytes, which wait for the place of the next.
+    last_leaf: u32,
+    waiting: Vec<u8>,
+    inner: Vec<DoneInner>,
+}
+
+impl<S: ImageSink> Output<S> {
+    fn new(sink: S) -> Self {
+        Self {
+            sink,
+            gathered: Vec::with_capacity(GATHER_BYTES + BLOCK_BYTES),
+            gone: 0,
+            table: Vec::new(),
+            next: 0,
+            live_units: 0,
+            first_leaf: NIL,
+            last_leaf: NIL,
+            waiting: Vec::new(),
+            inner: Vec::new(),
+        }
+    }
+
+    /// Takes a subtree out of the workshop: its leaves are written, its model nodes kept.
+    fn take(&mut self, workshop: &mut Alex, node: NodeId) -> io::Result<NodeId> {
+        if node.is_leaf() {
+            let id = self.leaf(&workshop.arena.leaf(node.id()))?;
+            workshop.arena.free_leaf(node.id());
+            return Ok(NodeId::leaf(id));
+        }
+        let inner = workshop.arena.inner(node.id());
+        let (head, old) = (*inner.head, inner.children.to_vec());
+        let mut children = Vec::with_capacity(old.len());
+        for run in old.chunk_by(|a, b| a == b) {
+            let child = self.take(workshop, NodeId(run[0]))?;
+            children.extend(std::iter::repeat_n(child.0, run.len()));
+        }
+        workshop.arena.free_inner(node.id());
+        Ok(self.keep_inner(head, children))
+    }
+
+    fn keep_inner(&mut self, head: InnerHeader, children: Vec<u32>) -> NodeId {
+        let head = InnerHeader { fanout: children.len() as u32, ..head };
+        self.inner.push(DoneInner { head, children });
+        NodeId::inner(self.inner.len() as u32 - 1)
+    }
+
+    /// A place for a node, inside one chunk.
+    fn allot(&mut self, bytes: usize) -> io::Result<u32> {
+        let units = units_of(bytes);
+        let used = self.next % CHUNK_UNITS;
+        let id = if used + units > CHUNK_UNITS { self.next - used + CHUNK_UNITS } else { self.next };
+        if id.checked_add(units).is_none_or(|end| end >= NodeId::LEAF) {
+            return Err(io::Error::other("the index has outgrown 128 GiB"));
+        }
+        self.next = id + units;
+        self.live_units += u64::from(units);
+        Ok(id)
+    }
+
+    fn leaf(&mut self, leaf: &Leaf<'_>) -> io::Result<u32> {
+        let id = self.allot(leaf_bytes(leaf.keys.len()))?;
+        self.release_waiting(id, id)?;
+        let mut head = *leaf.head;
+        (head.prev, head.next) = (self.last_leaf, NIL);
+        if self.first_leaf == NIL {
+            self.first_leaf = id;
+        }
+        self.last_leaf = id;
+        let mut bytes = std::mem::take(&mut self.waiting);
+        bytes.clear();
+        bytes.extend_from_slice(&head.encode());
+        append(&mut bytes, leaf.bits, u64::to_le_bytes);
+        bytes.resize(UNIT + bitmap_bytes(leaf.keys.len()), 0);
+        append(&mut bytes, leaf.keys, i64::to_le_bytes);
+        append(&mut bytes, leaf.payloads, u64::to_le_bytes);
+        self.waiting = bytes;
+        Ok(id)
+    }
+
+    /// The waiting leaf goes out, linked to the leaf `next`, and zeros up to the node at `to`.
+    fn release_waiting(&mut self, next: u32, to: u32) -> io::Result<()> {
+        if self.last_leaf != NIL {
+            crate::node::LeafHeader::encode_next(&mut self.waiting, next);
+        }
+        let bytes = std::mem::take(&mut self.waiting);
+        self.write(&bytes)?;
+        self.waiting = bytes;
+        self.pad_to(to)
+    }
+
+    fn pad_to(&mut self, unit: u32) -> io::Result<()> {
+        let missing = unit as usize * UNIT - self.gone - self.gathered.len();
+        self.write(&vec![0; missing])
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for piece in bytes.chunks(GATHER_BYTES) {
+            self.gathered.extend_from_slice(piece);
+            if self.gathered.len() >= GATHER_BYTES {
+                self.hand_on(self.gathered.len() / BLOCK_BYTES * BLOCK_BYTES)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands on the first `len` gathered bytes: whole blocks, unless they are the last.
+    fn hand_on(&mut self, len: usize) -> io::Result<()> {
+        self.table.extend(self.gathered[..len].chunks(BLOCK_BYTES).map(crc32c::crc32c));
+        self.sink.write_at((block_at(0) + self.gone) as u64, &self.gathered[..len])?;
+        self.gathered.drain(..len);
+        self.gone += len;
+        Ok(())
+    }
+
+    fn finish(
+        mut self,
+        identity: Identity,
+        keys: u64,
+        max_slots: usize,
+        root: NodeId,
+        attachment: &[u8],
+    ) -> io::Result<(Written, S)> {
+        let inner_start = self.next;
+        self.release_waiting(NIL, inner_start)?;
+        let inner = std::mem::take(&mut self.inner);
+        let mut ids = Vec::with_capacity(inner.len());
+        for node in &inner {
+            let id = self.allot(inner_bytes(node.children.len()))?;
+            ids.push(id);
+            self.pad_to(id)?;
+            let mut bytes = node.head.encode().to_vec();
+            for &child in &node.children {
+                let child = NodeId(child);
+                let child = if child.is_leaf() { child } else { NodeId::inner(ids[child.id() as usize]) };
+                bytes.extend_from_slice(&child.0.to_le_bytes());
+            }
+            self.write(&bytes)?;
+            self.pad_to(self.next)?;
+        }
+        self.hand_on(self.gathered.len())?;
+
+        let mut table = Vec::with_capacity(padded(self.table.len() * 4));
+        append(&mut table, &self.table, u32::to_le_bytes);
+        table.resize(padded(table.len()), 0);
+        let mut rest = attachment.to_vec();
+        rest.resize(padded(rest.len()), 0);
+        let header = Header {
+            identity,
+            keys,
+            data_bytes: self.gone as u64,
+            live_units: self.live_units,
+            inner_start,
+            root: if root.is_leaf() { root.0 } else { NodeId::inner(ids[root.id() as usize]).0 },
+            first_leaf: self.first_leaf,
+            last_leaf: self.last_leaf,
+            max_slots: max_slots as u32,
+            table_crc: crc32c::crc32c(&table),
+            attachment_crc: crc32c::crc32c(&rest),
+            attachment_bytes: attachment.len() as u64,
+        };
+        table.extend_from_slice(&rest);
+        self.sink.write_at(header.table_at() as u64, &table)?;
+        // Last of all: a file without it is no image.
+        self.sink.write_at(0, &header.encode())?;
+        debug_assert_eq!(HEADER_BYTES, header.encode().len());
+        Ok((Written { keys, bytes: header.file_bytes() as u64 }, self.sink))
+    }
+}
+
+/// Appends integers as little-endian bytes.
+fn append<T: Copy, const N: usize>(bytes: &mut Vec<u8>, items: &[T], encode: impl Fn(T) -> [u8; N]) {
+    let from = bytes.len();
+    bytes.resize(from + items.len() * N, 0);
+    for (place, &item) in bytes[from..].chunks_exact_mut(N).zip(items) {
+        place.copy_from_slice(&encode(item));
+    }
+}
