@@ -62,7 +62,7 @@ def test_the_walk_finds_the_public_names() -> None:
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_every_public_name_has_a_docstring_with_an_example_that_runs(
-    name: str, store: alexpy.Store, capsys: pytest.CaptureFixture[str]
+    name: str, store: alexpy.Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     doc = inspect.getdoc(PUBLIC[name])
     assert doc, f"{name} has no docstring"
@@ -70,7 +70,7 @@ def test_every_public_name_has_a_docstring_with_an_example_that_runs(
     assert summary.endswith("."), f"{name}: the first line is a sentence: {summary!r}"
     names = {"s": store, "x": alexpy.AlexIndex(), "np": np, "alexpy": alexpy}
     names |= vars(alexpy) | vars(errors) | {"integers": _convert.integers, "values": _convert.values}
-    names |= {"raw": _convert.raw}
+    names |= {"raw": _convert.raw, "path": tmp_path / "index"}
     test = doctest.DocTestParser().get_doctest(doc, names, name, None, None)
     is_property = inspect.isgetsetdescriptor(PUBLIC[name])
     assert test.examples or is_property, f"{name} has no example"

@@ -5,9 +5,10 @@ As in `_store`, calls that reach the index are native methods; here is the rest 
 
 from __future__ import annotations
 
+import os  # noqa: TC003 - named in a signature that help() shows
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MutableMapping, ValuesView
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 from . import _alexpy
 
@@ -71,6 +72,34 @@ class AlexIndex(_alexpy.AlexIndex):
     """
 
     __slots__ = ()
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Open the file that `save` wrote at `path`: at once, whatever its size.
+
+        The file is mapped, copy on write: changes stay in memory and never reach it, and processes that load
+        the same file share its pages. It may be replaced by `save` or removed meanwhile; another program that
+        cuts it short ends the process (SIGBUS). Header and tables are checked now, each 64 KiB of the rest
+        when a call first needs it, which then raises CorruptionError if they are damaged, as every later call
+        does. `check` reads everything. O(1) in practice: a thousandth of the file is read.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            FormatError: it is no saved index, or needs a newer alexpy.
+            CorruptionError: it is damaged; `path`, `offset`, `expected` and `found` say where and how.
+            OSError: the operating system refuses.
+
+        Example:
+            >>> x.put_many([1, 2, 3], [10, 20, 30])
+            3
+            >>> x.save(path)
+            >>> AlexIndex.load(path).scan_arrays()[1].tolist()
+            [10, 20, 30]
+
+        """
+        index = cls()
+        index._load(path)
+        return index
 
     @overload
     def pop(self, key: int) -> int: ...

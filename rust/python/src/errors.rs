@@ -6,6 +6,7 @@
 use std::io;
 use std::path::Path;
 
+use alex_index::image::Damage;
 use alex_store::Error;
 use pyo3::PyErrArguments;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyValueError};
@@ -78,6 +79,24 @@ pub(crate) fn alex_error(py: Python<'_>, message: String) -> PyErr {
 #[cold]
 pub(crate) fn closed_error(py: Python<'_>, message: &'static str) -> PyErr {
     CLOSED.error(py, (message,))
+}
+
+/// A `FormatError` of a file that is no store's.
+#[cold]
+pub(crate) fn format_error(py: Python<'_>, message: String) -> PyErr {
+    FORMAT.error(py, (message,))
+}
+
+/// A `CorruptionError` of a file that is no store's.
+#[cold]
+pub(crate) fn corruption_error(
+    py: Python<'_>,
+    message: String,
+    path: Option<&Path>,
+    damage: &Damage,
+) -> PyErr {
+    let path = path.map(|path| path.as_os_str().to_owned());
+    CORRUPTION.error(py, (message, path, damage.offset, damage.expected.clone(), damage.found.clone()))
 }
 
 /// The exception for an engine error.

@@ -3,6 +3,7 @@
 //! Calls on one key try the lock while attached and detach only where they would wait; calls on many
 //! keys detach. Values are int64, kept as the bits of the index's u64 payloads.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 use alex_index::Alex;
@@ -11,7 +12,8 @@ use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::errors::alex_error;
+use crate::errors::{OrRaise, alex_error};
+use crate::index_file::Damaged;
 use crate::index_iter::{Cursors, IndexIterator};
 use crate::keys::{Many, Role, many, one, one_value};
 use crate::scan::Yields;
@@ -31,21 +33,34 @@ const SMALL_ARRAY_ITEMS: usize = 1024;
 pub(crate) struct Indexed {
     alex: Alex,
     cursors: Mutex<Cursors>,
+    /// The file it was loaded from.
+    source: Option<PathBuf>,
 }
 
 impl Indexed {
-    pub(crate) fn alex(&self) -> &Alex {
-        &self.alex
+    /// An index that was loaded from a file.
+    pub(crate) fn loaded(alex: Alex, source: PathBuf) -> Self {
+        Self { alex, cursors: Mutex::default(), source: Some(source) }
     }
 
     fn cursors(&mut self) -> &mut Cursors {
         self.cursors.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The index, ready to be changed: no iterator reads it any more.
-    fn released(&mut self) -> &mut Alex {
+    /// What a call found, unless it met damage in the file: then nothing that it found counts.
+    #[inline]
+    fn vouch<T>(&self, found: T) -> Result<T, Damaged> {
+        match self.alex.damage() {
+            None => Ok(found),
+            Some(damage) => Err(Damaged::of(damage, self.source.as_deref())),
+        }
+    }
+
+    /// Changes the index, once no iterator reads it any more.
+    fn change<T>(&mut self, call: impl FnOnce(&mut Alex) -> T) -> Result<T, Damaged> {
         self.cursors.get_mut().unwrap_or_else(PoisonError::into_inner).release(&self.alex);
-        &mut self.alex
+        let found = call(&mut self.alex);
+        self.vouch(found)
     }
 }
 
@@ -55,13 +70,28 @@ pub(crate) struct Shared(RwLock<Indexed>);
 
 impl Shared {
     /// Waits; call it detached.
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Indexed> {
+    fn read(&self) -> RwLockReadGuard<'_, Indexed> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reads. Waits; call it detached.
+    pub(crate) fn ask<T>(&self, call: impl FnOnce(&Alex) -> T) -> Result<T, Damaged> {
+        let indexed = self.read();
+        let found = call(&indexed.alex);
+        indexed.vouch(found)
+    }
+
     /// Waits; call it detached.
-    fn change<T>(&self, call: impl FnOnce(&mut Alex) -> T) -> T {
-        call(self.0.write().unwrap_or_else(PoisonError::into_inner).released())
+    fn change<T>(&self, call: impl FnOnce(&mut Alex) -> T) -> Result<T, Damaged> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).change(call)
+    }
+
+    /// Replaces everything. Waits; call it detached.
+    pub(crate) fn replace(&self, with: Indexed) {
+        let mut indexed = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let Indexed { alex, cursors, .. } = &mut *indexed;
+        cursors.get_mut().unwrap_or_else(PoisonError::into_inner).release(alex);
+        *indexed = with;
     }
 }
 
@@ -78,23 +108,43 @@ impl AlexIndex {
 
     /// Reads at once, or detached if a writer is at work. For work of nanoseconds.
     #[inline]
-    fn read<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&Alex) -> T + Send) -> T {
+    fn read<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&Alex) -> T + Send) -> PyResult<T> {
         match self.shared.0.try_read() {
-            Ok(indexed) => call(&indexed.alex),
-            Err(TryLockError::Poisoned(broken)) => call(&broken.into_inner().alex),
-            Err(TryLockError::WouldBlock) => py.detach(|| call(self.shared.read().alex())),
+            Ok(indexed) => {
+                let found = call(&indexed.alex);
+                indexed.vouch(found)
+            }
+            Err(TryLockError::Poisoned(broken)) => {
+                let indexed = broken.into_inner();
+                let found = call(&indexed.alex);
+                indexed.vouch(found)
+            }
+            Err(TryLockError::WouldBlock) => py.detach(|| self.shared.ask(call)),
         }
+        .or_raise(py)
     }
 
     /// Changes at once, or detached if anyone else is at work or an iterator must be copied out.
     #[inline]
-    fn change<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&mut Alex) -> T + Send) -> T {
+    fn change<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&mut Alex) -> T + Send) -> PyResult<T> {
         if let Ok(mut indexed) = self.shared.0.try_write()
             && indexed.cursors().is_empty()
         {
-            return call(&mut indexed.alex);
+            return indexed.change(call).or_raise(py);
         }
-        py.detach(|| self.shared.change(call))
+        self.change_detached(py, call)
+    }
+
+    fn change_detached<T: Send>(
+        &self,
+        py: Python<'_>,
+        call: impl FnOnce(&mut Alex) -> T + Send,
+    ) -> PyResult<T> {
+        py.detach(|| self.shared.change(call)).or_raise(py)
+    }
+
+    fn ask_detached<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&Alex) -> T + Send) -> PyResult<T> {
+        py.detach(|| self.shared.ask(call)).or_raise(py)
     }
 
     pub(crate) fn with_cursors(&self, py: Python<'_>, call: impl FnOnce(&mut Cursors) + Send) {
@@ -163,14 +213,14 @@ impl AlexIndex {
         };
         values::check_count(keys.len(), payloads.len())?;
         let alex = py.detach(|| Alex::from_unsorted(keys, &payloads));
-        Ok(Self { shared: Arc::new(Shared(RwLock::new(Indexed { alex, cursors: Mutex::default() }))) })
+        Ok(Self { shared: Arc::new(Shared(RwLock::new(Indexed { alex, ..Indexed::default() }))) })
     }
 
     // ---- one key ----
 
     fn __getitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<i64> {
         let found = one(key)?;
-        match self.read(py, |alex| alex.get(found)) {
+        match self.read(py, |alex| alex.get(found))? {
             Some(payload) => Ok(payload as i64),
             None => Err(PyKeyError::new_err(key.clone().unbind())),
         }
@@ -186,10 +236,10 @@ impl AlexIndex {
 
     fn __contains__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
         let key = one(key)?;
-        Ok(self.read(py, |alex| alex.contains(key)))
+        self.read(py, |alex| alex.contains(key))
     }
 
-    fn __len__(&self, py: Python<'_>) -> usize {
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
         self.read(py, Alex::len)
     }
 
@@ -208,7 +258,7 @@ impl AlexIndex {
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let key = one(key)?;
-        match self.read(py, |alex| alex.get(key)) {
+        match self.read(py, |alex| alex.get(key))? {
             Some(payload) => Ok(Some((payload as i64).into_pyobject(py)?.into_any())),
             None => Ok(default),
         }
@@ -225,7 +275,7 @@ impl AlexIndex {
     fn put(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let key = one(key)?;
         let payload = one_value(value)? as u64;
-        self.change(py, |alex| alex.insert(key, payload));
+        self.change(py, |alex| alex.insert(key, payload))?;
         Ok(())
     }
 
@@ -238,13 +288,13 @@ impl AlexIndex {
     /// (True, False)
     fn delete(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
         let key = one(key)?;
-        Ok(self.change(py, |alex| alex.remove(key)).is_some())
+        Ok(self.change(py, |alex| alex.remove(key))?.is_some())
     }
 
     /// Removes `key` and returns its value, or None where it was not there.
     fn _take(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
         let key = one(key)?;
-        Ok(self.change(py, |alex| alex.remove(key)).map(|payload| payload as i64))
+        Ok(self.change(py, |alex| alex.remove(key))?.map(|payload| payload as i64))
     }
 
     /// Removes the last item, or with `last=False` the first, and returns it.
@@ -262,7 +312,7 @@ impl AlexIndex {
             end.inspect(|&(key, _)| {
                 alex.remove(key);
             })
-        });
+        })?;
         item(taken).ok_or_else(|| PyKeyError::new_err("popitem(): the index is empty"))
     }
 
@@ -285,7 +335,7 @@ impl AlexIndex {
                 alex.insert(key, payload);
                 payload
             })
-        });
+        })?;
         Ok(value as i64)
     }
 
@@ -295,8 +345,8 @@ impl AlexIndex {
     /// >>> x.clear()
     /// >>> len(x)
     /// 0
-    fn clear(&self, py: Python<'_>) {
-        py.detach(|| self.shared.change(Alex::clear));
+    fn clear(&self, py: Python<'_>) -> PyResult<()> {
+        self.change_detached(py, Alex::clear)
     }
 
     // ---- many keys ----
@@ -322,12 +372,13 @@ impl AlexIndex {
         let keys = keys.as_slice();
         let payloads = payloads(&many(values, Role::Value)?);
         values::check_count(keys.len(), payloads.len())?;
-        Ok(py.detach(|| {
+        self.change_detached(py, |alex| {
             let mut replaced = 0;
-            self.shared.change(|alex| alex.insert_many(keys, &payloads, |_, _| replaced += 1));
-            // A duplicate replaces what the batch itself has put.
-            if replaced == 0 { keys.len() } else { distinct(keys) }
-        }))
+            alex.insert_many(keys, &payloads, |_, _| replaced += 1);
+            replaced
+        })
+        // A duplicate replaces what the batch itself has put.
+        .map(|replaced| if replaced == 0 { keys.len() } else { py.detach(|| distinct(keys)) })
     }
 
     /// The values of many keys as an int64 array of the same length.
@@ -352,7 +403,7 @@ impl AlexIndex {
         let mut found = vec![default.unwrap_or_default(); keys.len()];
         for (piece, found) in keys.chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
             py.check_signals()?;
-            let missing = py.detach(|| lookup_many(self.shared.read().alex(), piece, found));
+            let missing = self.ask_detached(py, |alex| lookup_many(alex, piece, found))?;
             if let (Some(position), None) = (missing, default) {
                 return Err(PyKeyError::new_err(piece[position]));
             }
@@ -377,9 +428,7 @@ impl AlexIndex {
         let mut found = vec![false; keys.len()];
         for (piece, found) in keys.chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
             py.check_signals()?;
-            py.detach(|| {
-                self.shared.read().alex().get_many(piece, |i, payload| found[i] = payload.is_some());
-            });
+            self.ask_detached(py, |alex| alex.get_many(piece, |i, payload| found[i] = payload.is_some()))?;
         }
         Ok(array(py, found))
     }
@@ -395,7 +444,7 @@ impl AlexIndex {
     fn delete_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<usize> {
         let keys = many(keys, Role::Key)?;
         let keys = keys.as_slice();
-        Ok(py.detach(|| self.shared.change(|alex| remove_many(alex, keys))))
+        self.change_detached(py, |alex| remove_many(alex, keys))
     }
 
     /// Removes every key of `start <= key < stop`; how many there were.
@@ -418,13 +467,11 @@ impl AlexIndex {
             return Err(PyTypeError::new_err("delete_range() needs a bound; clear() removes every key"));
         }
         let Some((start, stop)) = bounds::range(start, stop, true, false)? else { return Ok(0) };
-        Ok(py.detach(|| {
-            self.shared.change(|alex| {
-                let (mut keys, mut payloads) = (Vec::new(), Vec::new());
-                alex.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);
-                remove_many(alex, &keys)
-            })
-        }))
+        self.change_detached(py, |alex| {
+            let (mut keys, mut payloads) = (Vec::new(), Vec::new());
+            alex.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);
+            remove_many(alex, &keys)
+        })
     }
 
     // ---- order ----
@@ -437,8 +484,8 @@ impl AlexIndex {
     /// 2
     /// >>> x.first()
     /// (1, 10)
-    fn first(&self, py: Python<'_>) -> Option<(i64, i64)> {
-        item(self.read(py, Alex::first))
+    fn first(&self, py: Python<'_>) -> PyResult<Option<(i64, i64)>> {
+        self.read(py, Alex::first).map(item)
     }
 
     /// The item with the largest key, or None where the index is empty. O(1).
@@ -449,8 +496,8 @@ impl AlexIndex {
     /// 2
     /// >>> x.last()
     /// (2, 20)
-    fn last(&self, py: Python<'_>) -> Option<(i64, i64)> {
-        item(self.read(py, Alex::last))
+    fn last(&self, py: Python<'_>) -> PyResult<Option<(i64, i64)>> {
+        self.read(py, Alex::last).map(item)
     }
 
     /// The item with the largest key at or below `key`, or None.
@@ -463,7 +510,7 @@ impl AlexIndex {
     /// ((10, 1), None)
     fn floor(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
         let key = one(key)?;
-        Ok(item(self.read(py, |alex| alex.floor(key))))
+        self.read(py, |alex| alex.floor(key)).map(item)
     }
 
     /// The item with the smallest key at or above `key`, or None.
@@ -476,7 +523,7 @@ impl AlexIndex {
     /// ((20, 2), None)
     fn ceiling(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
         let key = one(key)?;
-        Ok(item(self.read(py, |alex| alex.ceiling(key))))
+        self.read(py, |alex| alex.ceiling(key)).map(item)
     }
 
     /// The item with the largest key below `key`, or None.
@@ -489,7 +536,7 @@ impl AlexIndex {
     /// ((10, 1), None)
     fn lower(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
         let key = one(key)?;
-        Ok(item(self.read(py, |alex| alex.lower(key))))
+        self.read(py, |alex| alex.lower(key)).map(item)
     }
 
     /// The item with the smallest key above `key`, or None.
@@ -502,7 +549,7 @@ impl AlexIndex {
     /// ((20, 2), None)
     fn higher(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
         let key = one(key)?;
-        Ok(item(self.read(py, |alex| alex.higher(key))))
+        self.read(py, |alex| alex.higher(key)).map(item)
     }
 
     // ---- ranges ----
@@ -614,10 +661,9 @@ impl AlexIndex {
         let mut keys = Vec::with_capacity(FIRST_RANGE_KEYS);
         let mut payloads = Vec::with_capacity(FIRST_RANGE_KEYS);
         if let Some((start, stop)) = bounds::range(start, stop, true, false)? {
-            py.detach(|| {
-                let indexed = self.shared.read();
-                indexed.alex.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);
-            });
+            self.ask_detached(py, |alex| {
+                alex.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);
+            })?;
         }
         // The same allocation: both types have one layout.
         let values = payloads.into_iter().map(|payload| payload as i64).collect();
@@ -640,14 +686,14 @@ impl AlexIndex {
         stop: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
         let Some((start, stop)) = bounds::range(start, stop, true, false)? else { return Ok(0) };
-        Ok(py.detach(|| self.shared.read().alex().count(start, stop)))
+        self.ask_detached(py, |alex| alex.count(start, stop))
     }
 
     // ---- care ----
 
     /// Bytes of memory that the index holds. O(1).
     #[getter]
-    fn nbytes(&self, py: Python<'_>) -> usize {
+    fn nbytes(&self, py: Python<'_>) -> PyResult<usize> {
         self.read(py, Alex::nbytes)
     }
 
@@ -657,12 +703,13 @@ impl AlexIndex {
     ///
     /// >>> x.check()
     fn check(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.shared.read().alex().check()).map_err(|error| alex_error(py, error.to_string()))
+        let checked = self.ask_detached(py, Alex::check)?;
+        checked.map_err(|error| alex_error(py, error.to_string()))
     }
 
     /// The figures of `stats` as a dict.
     fn _stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let stats = py.detach(|| self.shared.read().alex().stats());
+        let stats = self.ask_detached(py, Alex::stats)?;
         let figures = PyDict::new(py);
         figures.set_item("keys", stats.keys)?;
         figures.set_item("height", stats.height)?;

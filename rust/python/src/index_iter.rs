@@ -11,10 +11,13 @@ use std::ops::Bound as End;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use alex_index::Alex;
+use alex_index::image::Damage;
 use pyo3::prelude::*;
 
 use crate::bounds::Range;
+use crate::errors::OrRaise;
 use crate::index::{AlexIndex, Shared};
+use crate::index_file::Damaged;
 use crate::pairs;
 use crate::scan::{Yields, int};
 
@@ -63,6 +66,8 @@ struct Position {
     /// What of the range is still in the index only.
     rest: Option<Rest>,
     next_run_items: usize,
+    /// The file that the index was loaded from is damaged where the range goes on.
+    damage: Option<Damage>,
 }
 
 struct Rest {
@@ -81,6 +86,9 @@ impl Cursor {
     /// Replaces a run that is used up. False at the end.
     fn pull_run(&self, alex: &Alex) -> bool {
         let mut position = self.lock();
+        if position.damage.is_some() {
+            return false;
+        }
         if position.next < position.keys.len() {
             return true;
         }
@@ -109,6 +117,12 @@ impl Position {
         let wanted = items.min(rest.left);
         let had = self.keys.len();
         alex.scan_into(rest.start, rest.stop, rest.reverse, wanted, &mut self.keys, &mut self.payloads);
+        if let Some(damage) = alex.damage() {
+            self.keys.truncate(had);
+            self.payloads.truncate(had);
+            self.damage = Some(damage.clone());
+            return;
+        }
         let got = self.keys.len() - had;
         if let Some(&last) = self.keys.last()
             && got == wanted
@@ -153,6 +167,7 @@ impl IndexIterator {
             next: 0,
             rest,
             next_run_items: FIRST_RUN_ITEMS,
+            damage: None,
         })));
         index.with_cursors(py, |cursors| cursors.add(&cursor));
         Self { yields, index: Arc::clone(index.shared()), cursor }
@@ -182,8 +197,10 @@ impl IndexIterator {
                 }));
             }
             py.check_signals()?;
-            if !py.detach(|| self.cursor.pull_run(self.index.read().alex())) {
-                return Ok(None);
+            let pulled = py.detach(|| self.index.ask(|alex| self.cursor.pull_run(alex))).or_raise(py)?;
+            if !pulled {
+                let damage = self.cursor.lock().damage.clone();
+                return damage.map_or(Ok(None), |damage| Err(Damaged::of(&damage, None)).or_raise(py));
             }
         }
     }

@@ -18,6 +18,7 @@ mod care;
 mod columns;
 mod errors;
 mod index;
+mod index_file;
 mod index_iter;
 mod keys;
 mod pairs;

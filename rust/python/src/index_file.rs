@@ -1,0 +1,171 @@
+//! `AlexIndex.save` and `AlexIndex.load`: an index as one file, opened by mapping it.
+//!
+//! The bytes are those of alex-index's images; here are the file around them and the exceptions. A file
+//! is replaced as a whole, by a rename after its bytes are on the device.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::ops::Bound as End;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use alex_index::image::{Damage, Identity, ImageError, ImageMemory, ImageSink, ImageWriter};
+use alex_index::{Alex, Options};
+use alex_store::Error;
+use pyo3::prelude::*;
+
+use crate::errors::{OrRaise, corruption_error, format_error, to_exception};
+use crate::index::{AlexIndex, Indexed};
+
+/// Entries copied to the file at a time.
+const RUN_ITEMS: usize = 8192;
+
+/// Linux's EISDIR.
+const IS_A_DIRECTORY: i32 = 21;
+
+/// Damage in the file that an index was loaded from, met by a call.
+pub(crate) struct Damaged {
+    damage: Damage,
+    path: Option<PathBuf>,
+}
+
+impl Damaged {
+    #[cold]
+    pub(crate) fn of(damage: &Damage, path: Option<&Path>) -> Self {
+        Self { damage: damage.clone(), path: path.map(Path::to_owned) }
+    }
+}
+
+impl<T> OrRaise<T> for Result<T, Damaged> {
+    #[inline]
+    fn or_raise(self, py: Python<'_>) -> PyResult<T> {
+        self.map_err(|Damaged { damage, path }| {
+            let name =
+                path.as_deref().map_or_else(|| "the file".to_owned(), |path| path.display().to_string());
+            let message = format!("{name}, which this index was loaded from, is {damage}; load another copy");
+            corruption_error(py, message, path.as_deref(), &damage)
+        })
+    }
+}
+
+/// Why a file was not loaded or saved.
+enum Failure {
+    Io(&'static str, io::Error),
+    Image(ImageError),
+}
+
+fn raise(py: Python<'_>, path: &Path, failure: Failure) -> PyErr {
+    match failure {
+        Failure::Io(operation, source) => {
+            to_exception(py, &Error::Io { operation, path: path.to_owned(), source: Arc::new(source) })
+        }
+        Failure::Image(ImageError::Damaged(damage)) => {
+            corruption_error(py, format!("{} is {damage}", path.display()), Some(path), &damage)
+        }
+        Failure::Image(error) => {
+            let text = error.to_string();
+            let text = text.strip_prefix("the file ").unwrap_or(&text);
+            format_error(py, format!("{} {text}", path.display()))
+        }
+    }
+}
+
+struct Sink(File);
+
+impl ImageSink for Sink {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+}
+
+/// A name beside `path` that nobody else uses.
+fn unfinished(path: &Path) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}-{count}.unfinished", std::process::id()))
+}
+
+/// Writes the whole index and makes it durable.
+fn write(alex: &Alex, file: File) -> io::Result<()> {
+    let mut writer = ImageWriter::begin(alex, Sink(file), Identity::default());
+    let (mut keys, mut payloads) = (Vec::new(), Vec::new());
+    loop {
+        let after = writer.last_key().map_or(End::Unbounded, End::Excluded);
+        alex.scan_into(after, End::Unbounded, false, RUN_ITEMS, &mut keys, &mut payloads);
+        // What was met is reported by the caller; a damaged file must not get a whole copy.
+        if alex.damage().is_some() {
+            return Err(io::Error::other("the file that the index was loaded from is damaged"));
+        }
+        if keys.is_empty() {
+            break;
+        }
+        writer.push(&keys, &payloads)?;
+        keys.clear();
+        payloads.clear();
+    }
+    let (_, Sink(file)) = writer.finish(&[])?;
+    file.sync_all()
+}
+
+fn save(alex: &Alex, path: &Path) -> io::Result<()> {
+    let temporary = unfinished(path);
+    let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+    let replaced = write(alex, file).and_then(|()| fs::rename(&temporary, path));
+    if let Err(error) = replaced {
+        // Nobody refers to it; the failure that is told is the first one.
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder)?.sync_all()
+}
+
+fn load(path: &Path) -> Result<Alex, Failure> {
+    let open = |error| Failure::Io("open", error);
+    let file = File::open(path).map_err(open)?;
+    let metadata = file.metadata().map_err(open)?;
+    if metadata.is_dir() {
+        return Err(open(io::Error::from_raw_os_error(IS_A_DIRECTORY)));
+    }
+    let memory = ImageMemory::map(&file, metadata.len()).map_err(|error| Failure::Io("map", error))?;
+    let opened = Alex::open_image(memory, Options::default()).map_err(Failure::Image)?;
+    if opened.identity != Identity::default() {
+        let text = "belongs to a store; open that with alexpy.open()".to_owned();
+        return Err(Failure::Image(ImageError::Format(text)));
+    }
+    Ok(opened.index)
+}
+
+#[pymethods]
+impl AlexIndex {
+    /// Writes the index to the file `path`, to be opened by `load`; an existing file is replaced.
+    ///
+    /// The file is whole and on the device before it gets its name, so a crash leaves the old one or
+    /// the new one. It holds the index as it was at the call: changes wait until it is written. Raises
+    /// OSError; CorruptionError where the file that the index was loaded from is damaged. O(keys), about
+    /// 23 bytes a key, the GIL released.
+    ///
+    /// >>> x.put_many([1, 2, 3], [10, 20, 30])
+    /// 3
+    /// >>> x.save(path)
+    /// >>> AlexIndex.load(path)[2]
+    /// 20
+    #[allow(clippy::needless_pass_by_value)]
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let saved = py.detach(|| self.shared().ask(|alex| save(alex, &path))).or_raise(py)?;
+        saved.map_err(|error| raise(py, &path, Failure::Io("save", error)))
+    }
+
+    /// Takes the place of an empty index: the image at `path`.
+    fn _load(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let alex = py.detach(|| load(&path)).map_err(|failure| raise(py, &path, failure))?;
+        py.detach(|| self.shared().replace(Indexed::loaded(alex, path)));
+        Ok(())
+    }
+}
