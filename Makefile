@@ -10,6 +10,8 @@ SEEDS ?= 1000000
 KILLS ?= 1000
 # More arguments for pytest: make test PYTEST_ARGS='-k scan'
 PYTEST_ARGS ?=
+# More options for `alexpy compare`: make compare COMPARE_ARGS='--engine alexpy --engine sqlite'
+COMPARE_ARGS ?=
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -60,6 +62,21 @@ torture: .venv/built ## crash tests at length: make torture SEEDS=1000000 KILLS=
 	ALEXPY_SEEDS=$(SEEDS) cargo test --locked --package alex-store --tests
 	ALEXPY_KILLS=$(KILLS) $(BIN)/pytest tests/test_kill.py --timeout=0 -s
 
+.PHONY: compare
+compare: .venv/built .venv/compare .venv/demo ## measure beside every rival, at most 45 minutes; writes docs/performance.md
+	$(BIN)/alexpy compare --minutes 43 --output .compare/full $(COMPARE_ARGS)
+	cp .compare/full/compare.json benchmarks/results/$$(date +%F)-compare.json
+	$(BIN)/alexpy compare report benchmarks/results/$$(date +%F)-compare.json \
+	    --markdown docs/performance.md --plots docs/performance
+
+.PHONY: compare-quick
+compare-quick: .venv/built .venv/compare .venv/demo ## the same at a tenth of the size, in 5 minutes; into .compare/quick
+	$(BIN)/alexpy compare --quick --minutes 5 --output .compare/quick $(COMPARE_ARGS)
+
+.PHONY: scale
+scale: .venv/built .venv/compare ## 10M keys beside rivals: load, close, open, SIGKILL, reopen, compact; into .compare/scale
+	$(BIN)/alexpy compare --scale --repetitions 1 --output .compare/scale $(COMPARE_ARGS)
+
 .PHONY: wheel
 wheel: .venv/installed ## build a release wheel into dist/
 	$(BIN)/maturin build --release --locked --out dist
@@ -71,10 +88,13 @@ lock: .venv/installed ## pin the Python packages anew after a change in pyprojec
 	    --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-dev.txt
 	$(BIN)/uv pip compile --group demo --no-deps --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-demo.txt
+	$(BIN)/uv pip compile pyproject.toml --extra compare --constraint requirements-dev.txt --universal \
+	    --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	    --custom-compile-command 'make lock' --quiet --output-file requirements-compare.txt
 
 .PHONY: clean
 clean: ## remove everything that was built or downloaded
-	rm -rf target .venv .demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/alexpy/*.so
+	rm -rf target .venv .demo .compare dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/alexpy/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- parts of the above ---------------------------------------------------------------------------------
@@ -107,6 +127,11 @@ test-python: .venv/built
 .venv/demo: requirements-demo.txt .venv/installed
 	@echo 'installing the flights of requirements-demo.txt into .venv'
 	@$(PIP) install --require-hashes --no-deps --no-build-isolation -r requirements-demo.txt
+	@touch $@
+
+.venv/compare: requirements-compare.txt .venv/installed
+	@echo 'installing the rivals of requirements-compare.txt into .venv'
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements-compare.txt
 	@touch $@
 
 # A release build: pyproject.toml says so too, for those who call maturin themselves.

@@ -14,6 +14,7 @@ import click
 
 import alexpy
 
+from .compare import compare
 from .items import delete, get, put
 from .load import load
 from .options import BAD_INPUT, INTERRUPTED, PIPE_CLOSED, STORE_ERROR, Stopped
@@ -28,6 +29,7 @@ Exit codes:
   1    the key is not there (get, delete)
   2    bad usage or bad input: an option, a missing column, a bad row
   3    the store refused: not a store, locked, damaged, disk full, read error
+  4    an engine gave a wrong answer or failed (compare)
   130  interrupted (Ctrl-C)
   141  the reader of the output went away
 
@@ -44,7 +46,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (load, get, put, delete, scan, stats, verify):
+for _command in (load, get, put, delete, scan, stats, verify, compare):
     cli.add_command(_command)
 
 

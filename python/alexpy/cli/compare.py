@@ -1,0 +1,152 @@
+"""`alexpy compare`: alexpy beside its rivals, and pages made from what was found.
+
+What is measured is in alexpy.compare.
+
+Nothing of alexpy.compare is imported before one of these commands runs: the other commands must not pay for
+it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import output
+from .options import BAD_INPUT, Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from alexpy.compare.run import Run
+
+WRONG_ANSWER = 4
+
+_HELP = """Measure alexpy beside SQLite, LMDB, RocksDB, LevelDB and what Python has in memory.
+
+Every engine runs in a process of its own, at its best, under a durability promise that is named; every
+answer is checked. `pip install 'alexpy[compare]'` brings the rivals; those that are not there are left out
+and named.
+
+OUTPUT gets compare.json (every raw figure), compare.html (a page with everything in it), compare.md and
+plots.
+Exit code 4: an engine gave a wrong answer, or failed.
+"""
+
+
+@click.group(
+    "compare", invoke_without_command=True, short_help="Measure alexpy beside its rivals.", help=_HELP
+)
+@click.option("--quick", is_flag=True, help="A tenth of the sizes, in about 5 minutes.")
+@click.option("--scale", is_flag=True, help="Only the 10M-key cycle: load, close, open, SIGKILL, reopen.")
+@click.option(
+    "--keys", type=click.IntRange(min=1), help="Instead of a million; all other sizes go in proportion."
+)
+@click.option("--repetitions", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option(
+    "--minutes", type=float, default=45.0, show_default=True, help="No repetition begins after this."
+)
+@click.option("--suite", "suites", multiple=True, help="Only this suite; may be repeated.")
+@click.option("--engine", "engines", multiple=True, help="Only this engine; may be repeated.")
+@click.option(
+    "--folder", type=click.Path(file_okay=False, exists=True), help="Where data goes. [default: /tmp]"
+)
+@click.option(
+    "--output", "to", type=click.Path(file_okay=False), default="compare-results", show_default=True
+)
+@click.pass_context
+def compare(  # noqa: PLR0913 - an option each
+    ctx: click.Context,
+    *,
+    quick: bool,
+    scale: bool,
+    keys: int | None,
+    repetitions: int,
+    minutes: float,
+    suites: tuple[str, ...],
+    engines: tuple[str, ...],
+    folder: str | None,
+    to: str,
+) -> None:
+    """Run the command."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from dataclasses import replace  # noqa: PLC0415
+
+    from alexpy.compare.run import Plan, RunFailed, run  # noqa: PLC0415
+    from alexpy.compare.sizes import FULL, QUICK  # noqa: PLC0415
+    from alexpy.compare.suites import SCALE_ENGINES, SUITES  # noqa: PLC0415
+
+    unknown = [name for name in suites if name not in SUITES]
+    if unknown:
+        raise Stopped(f"there is no suite {unknown[0]!r}; there are {', '.join(SUITES)}", BAD_INPUT)
+    sizes = replace(FULL.scaled(keys) if keys else QUICK if quick else FULL, repetitions=repetitions)
+    chosen = suites or (("large",) if scale else tuple(SUITES))
+    plan = Plan.make(chosen, engines, {"large": SCALE_ENGINES} if scale else None)
+    if not any(plan.suites.values()):
+        raise Stopped(f"no engine of {', '.join(engines)} is in suite {', '.join(chosen)}", BAD_INPUT)
+    try:
+        found = run(
+            plan,
+            sizes,
+            command=shlex.join(["alexpy", *sys.argv[1:]]) if sys.argv[1:] else "alexpy compare",
+            minutes=minutes,
+            folder=Path(folder) if folder else None,
+            say=lambda line: click.echo(line, err=True),
+        )
+    except RunFailed as failed:
+        raise Stopped(str(failed), WRONG_ANSWER) from failed
+    _write(found, Path(to))
+
+
+@compare.command("report", short_help="Make the pages anew from raw figures.")
+@click.argument("raw", type=click.Path(dir_okay=False, exists=True))
+@click.option("--html", type=click.Path(dir_okay=False), help="The page to write.")
+@click.option("--markdown", type=click.Path(dir_okay=False), help="The Markdown file to write.")
+@click.option("--plots", type=click.Path(file_okay=False), help="Where the Markdown file's plots go.")
+def report(raw: str, html: str | None, markdown: str | None, plots: str | None) -> None:
+    """Make pages from RAW, the compare.json of a run."""
+    found = json.loads(Path(raw).read_text(encoding="utf-8"))
+    beside = Path(plots) if plots else Path(markdown or html or raw).parent
+    _pages(found, raw, Path(html) if html else None, Path(markdown) if markdown else None, beside)
+
+
+def _write(found: Run, to: Path) -> None:
+    to.mkdir(parents=True, exist_ok=True)
+    raw = to / "compare.json"
+    raw.write_text(found.as_json(), encoding="utf-8")
+    _pages(json.loads(found.as_json()), str(raw), to / "compare.html", to / "compare.md", to)
+    page = to / "compare.html"
+    output.write_text(f"{found.checked:,} answers checked in {found.minutes:.1f} minutes; {page}")
+
+
+def _pages(
+    found: Mapping[str, Any], raw: str, html: Path | None, markdown: Path | None, plots_to: Path
+) -> None:
+    from importlib.util import find_spec  # noqa: PLC0415
+
+    from alexpy.compare.page import page  # noqa: PLC0415
+    from alexpy.compare.text import markdown as as_markdown  # noqa: PLC0415
+
+    drawn: list[tuple[Path, str]] = []
+    if find_spec("matplotlib"):
+        from alexpy.compare.plots import plots  # noqa: PLC0415
+
+        drawn = plots(found, plots_to)
+    else:
+        click.echo("without plots: the package matplotlib is not installed", err=True)
+    if html is not None:
+        html.write_text(page(found, drawn, raw), encoding="utf-8")
+    if markdown is not None:
+        linked = [(_link(path, markdown), caption) for path, caption in drawn]
+        markdown.write_text(as_markdown(found, linked, raw), encoding="utf-8")
+
+
+def _link(path: Path, page: Path) -> str:
+    # `Path.relative_to` walks up only from Python 3.12 on.
+    return Path(os.path.relpath(path, page.parent)).as_posix()

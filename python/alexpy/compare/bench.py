@@ -1,0 +1,123 @@
+"""One worker's notebook: clocks, checks, memory and disk. Knows neither engines nor workloads.
+
+A figure is a dict: `seconds` and `count`, or `bytes`, or percentiles in nanoseconds, or `lacks` with a
+reason.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from .engine import Lacks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_T = TypeVar("_T")
+_CLOCK_READINGS = 10_000
+
+
+class WrongAnswer(Exception):  # noqa: N818 - it is the engine's answer that is wrong
+    """An engine answered something else than what went in; the figures of its run are void."""
+
+
+class Bench:
+    """Collects the figures of one engine in one process."""
+
+    def __init__(self) -> None:
+        self.figures: dict[str, dict[str, Any]] = {}
+        self.checked = 0
+        self.memory: dict[str, int] = {}
+        # A collection of garbage would fall into one engine's time or another's by chance.
+        gc.disable()
+
+    def timed(
+        self, cell: str, count: int, work: Callable[[], _T], right: Callable[[_T], bool] | None = None
+    ) -> None:
+        """Time `work` as `count` operations of `cell`; then check its answer, its clock stopped."""
+        gc.collect()
+        try:
+            began = time.perf_counter()
+            answer = work()
+            seconds = time.perf_counter() - began
+        except Lacks as reason:
+            self.lacks(cell, str(reason))
+            return
+        self.seconds(cell, seconds, count)
+        if right is not None:
+            self.check(cell, right=right(answer))
+
+    def seconds(self, cell: str, seconds: float, count: int) -> None:
+        """Note a time taken elsewhere."""
+        self.figures[cell] = {"seconds": seconds, "count": count}
+
+    def lacks(self, cell: str, reason: str) -> None:
+        """Note that the engine has no such call."""
+        self.figures[cell] = {"lacks": reason}
+
+    def bytes(self, cell: str, count: int) -> None:
+        """Note a size."""
+        self.figures[cell] = {"bytes": count}
+
+    def latencies(self, cell: str, nanoseconds: list[int]) -> None:
+        """Note percentiles of single calls, and what reading the clock itself takes."""
+        taken = np.array(nanoseconds)
+        p50, p99, p999 = np.percentile(taken, [50, 99, 99.9]).tolist()
+        self.figures[cell] = {
+            "p50": p50,
+            "p99": p99,
+            "p99.9": p999,
+            "max": int(taken.max()),
+            "count": len(nanoseconds),
+            "clock": _clock_nanoseconds(),
+        }
+
+    def check(self, what: str, *, right: bool) -> None:
+        """Count a right answer; a wrong one ends the run.
+
+        Raises:
+            WrongAnswer: it was wrong.
+
+        """
+        if not right:
+            raise WrongAnswer(what)
+        self.checked += 1
+
+    def begin_memory(self) -> None:
+        """Take the data of the workload out of what `end_memory` will report."""
+        gc.collect()
+        # Sets the high-water mark of the resident set to what is resident now (Linux).
+        Path("/proc/self/clear_refs").write_text("5")
+        status = _status()
+        self._resident, self._anonymous = status["VmRSS"], status["RssAnon"]
+
+    def end_memory(self) -> None:
+        """Note by how much memory grew: at its peak, mapped files included, and private memory alone."""
+        status = _status()
+        self.memory = {
+            "peak_rss_growth_bytes": status["VmHWM"] - self._resident,
+            "private_growth_bytes": status["RssAnon"] - self._anonymous,
+            "peak_rss_bytes": status["VmHWM"],
+        }
+
+
+def allocated(folder: Path) -> int:
+    """Return the bytes that the files of a folder take on disk: allocated blocks, whatever their length."""
+    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+
+
+def _status() -> dict[str, int]:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    pairs = (line.split() for line in lines if line.startswith(("VmRSS", "VmHWM", "RssAnon")))
+    return {pair[0].rstrip(":"): int(pair[1]) * 1024 for pair in pairs}
+
+
+def _clock_nanoseconds() -> float:
+    clock = time.perf_counter_ns
+    return statistics.median(-(clock() - clock()) for _ in range(_CLOCK_READINGS))

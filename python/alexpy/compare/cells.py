@@ -1,0 +1,132 @@
+"""The list of everything that is measured: what, under which promise, in which unit, against which target.
+
+The rows are those of the project's targets, in their order, then chosen workloads. A figure of a cell is
+seconds for `count` operations, or bytes, or percentiles of single calls; less is always better.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .promise import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .sizes import Sizes
+
+STORE, INDEX, WORK, CARE = "store", "index", "work", "care"
+GROUPS: Mapping[str, str] = {
+    STORE: "The store, from Python",
+    INDEX: "The index, from Python",
+    WORK: "Workloads",
+    CARE: "Single calls, care and larger sizes",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One row of the report."""
+
+    id: str
+    group: str
+    suite: str
+    title: str
+    """With the names of sizes in braces."""
+    unit: str
+    """s, ms, us or ns for one operation (s: for all), /s, MB, or p99 for single calls."""
+    mode: Mode = Mode.KILL
+    target: float | None = None
+    """In `unit`; holds at the sizes of `Sizes()` only."""
+    beside: str | None = None
+    """Where an engine lacks this, the cell whose figure a user of it would get instead."""
+
+    def name(self, sizes: Sizes) -> str:
+        """Return the title with the sizes in it."""
+        return self.title.format(s=sizes, many=sizes.commits // 3)
+
+
+_MEM, _POWER = Mode.MEMORY, Mode.POWER
+CELLS: tuple[Cell, ...] = (
+    Cell("load_batches", STORE, "table", "load {s.keys:,} x 100 B in batches of {s.batch:,}, flushed", "s",
+         target=0.35),
+    Cell("load_small", STORE, "small", "load {s.keys:,} x 8 B in one batch, flushed", "s", target=0.15),
+    Cell("put_each", STORE, "table", "{s.puts:,} single puts", "s", target=0.05),
+    Cell("get_each", STORE, "table", "{s.gets:,} random single gets, no key twice", "s", target=0.09),
+    Cell("get_many", STORE, "table", "{s.keys:,} random gets by the best batch call, to a list", "s",
+         target=0.12),
+    Cell("get_array", STORE, "table", "{s.keys:,} random gets by the best batch call, to one array", "s",
+         target=0.05),
+    Cell("scan_dropped", STORE, "table", "scan {s.keys:,} items, each dropped", "s", target=0.10),
+    Cell("scan_kept", STORE, "table", "scan {s.keys:,} items, kept in a list", "s", target=0.25),
+    Cell("scan_arrays", STORE, "table", "scan {s.keys:,} items in batches", "s", target=0.02,
+         beside="scan_dropped"),
+    Cell("ranges_items", STORE, "table", "{s.ranges:,} ranges of {s.range_keys}, item by item", "s",
+         target=0.13),
+    Cell("ranges_arrays", STORE, "table", "{s.ranges:,} ranges of {s.range_keys}, in batches", "s", target=0.05,
+         beside="ranges_items"),
+    Cell("delete_each", STORE, "table", "{s.deletes:,} single deletes", "s", target=0.04),
+    Cell("close", STORE, "table", "close, {s.keys:,} keys", "ms", target=60),
+    Cell("open", STORE, "table", "open after a clean close, and first get, {s.keys:,} keys", "ms", target=5),
+    Cell("disk", STORE, "table", "allocated on disk after close, {s.keys:,} x 100 B", "MB", target=180),
+    Cell("sync_single", STORE, "durable", "durable commits of one item", "/s", _POWER),
+    Cell("sync_hundred", STORE, "durable", "durable commits of 100 items", "/s", _POWER),
+    Cell("sync_4", STORE, "durable", "durable commits of one item, 4 threads", "/s", _POWER),
+    Cell("sync_16", STORE, "durable", "durable commits of one item, 16 threads", "/s", _POWER),
+    Cell("lookup", INDEX, "index", "lookup, uniform, {s.keys:,} keys", "ns", _MEM, 180),
+    Cell("lookup_large", INDEX, "index_large", "lookup, uniform, {s.large_keys:,} keys", "ns", _MEM, 250),
+    Cell("batch_lookup", INDEX, "index", "batch lookup, uniform, {s.keys:,} keys", "ns", _MEM, 25),
+    Cell("batch_lookup_large", INDEX, "index_large", "batch lookup, uniform, {s.large_keys:,} keys", "ns", _MEM,
+         40),
+    Cell("insert", INDEX, "index", "insert, random, {s.keys:,} keys", "ns", _MEM, 230),
+    Cell("insert_large", INDEX, "index_large", "insert, random, {s.large_keys:,} keys", "ns", _MEM, 320),
+    Cell("batch_insert", INDEX, "index", "batch insert of {s.batch:,} random keys into {s.keys:,}", "ns", _MEM,
+         80),
+    Cell("bulk_load", INDEX, "index", "bulk load of {s.keys:,} unsorted keys from arrays", "ns", _MEM, 60),
+    Cell("range", INDEX, "index", "a range of {s.range_keys} keys to arrays, {s.keys:,} keys", "ns", _MEM, 500),
+    Cell("range_large", INDEX, "index_large", "a range of {s.range_keys} keys to arrays, {s.large_keys:,} keys",
+         "ns", _MEM, 700),
+    Cell("ycsb_a", WORK, "mixes", "YCSB A: 50 % get, 50 % update, zipfian", "us"),
+    Cell("ycsb_b", WORK, "mixes", "YCSB B: 95 % get, 5 % update, zipfian", "us"),
+    Cell("ycsb_c", WORK, "mixes", "YCSB C: gets only, zipfian", "us"),
+    Cell("ycsb_d", WORK, "mixes", "YCSB D: 95 % get of the latest, 5 % insert", "us"),
+    Cell("ycsb_e", WORK, "mixes", "YCSB E: 95 % ranges of 1 to 100, 5 % insert, zipfian", "us"),
+    Cell("ycsb_f", WORK, "mixes", "YCSB F: 50 % get, 50 % read-modify-write, zipfian", "us"),
+    Cell("mix_80_20", WORK, "mixes", "80 % get, 20 % update, uniform", "us"),
+    Cell("mix_write", WORK, "mixes", "inserts only, uniform", "us"),
+    Cell("mix_delete", WORK, "mixes", "50 % delete, 25 % insert, 25 % get, uniform", "us"),
+    Cell("load_1k", WORK, "widths", "load {s.kib_values:,} x 1 KiB in batches, flushed", "s"),
+    Cell("get_1k", WORK, "widths", "{s.kib_values:,} random gets of 1 KiB, best batch call", "s"),
+    Cell("load_64k", WORK, "widths", "load {s.wide_values:,} x 64 KiB in batches, flushed", "s"),
+    Cell("get_64k", WORK, "widths", "{s.wide_values:,} random gets of 64 KiB, best batch call", "s"),
+    *(
+        cell
+        for kind, text in (
+            ("sequential", "sequential keys"),
+            ("lognormal", "lognormal keys"),
+            ("timestamps", "microsecond timestamps"),
+            ("clustered", "clustered cell ids"),
+            ("uuid", "UUID keys"),
+            ("flights", "real keys (flights of 2013)"),
+        )
+        for cell in (
+            Cell(f"load_{kind}", WORK, "kinds", f"load {{s.distribution_keys:,}} x 100 B, {text}, flushed", "s"),
+            Cell(f"get_{kind}", WORK, "kinds", f"{{s.distribution_keys:,}} gets, {text}, best batch call", "s"),
+        )
+    ),
+    Cell("latency_put", CARE, "latency", "one put", "p99"),
+    Cell("latency_get", CARE, "latency", "one get", "p99"),
+    Cell("latency_sync", CARE, "latency_sync", "one durable put", "p99", _POWER),
+    Cell("backup", CARE, "care", "backup of {s.care_keys:,} x 100 B", "ms"),
+    Cell("compact", CARE, "care", "compaction with half of {s.care_keys:,} keys deleted", "ms"),
+    Cell("compact_reads", CARE, "care", "batch gets after that compaction", "ns"),
+    Cell("compact_disk", CARE, "care", "allocated on disk after that compaction", "MB"),
+    Cell("load_large", CARE, "large", "load {s.large_keys:,} x 100 B in batches, flushed", "s", target=5),
+    Cell("close_large", CARE, "large", "close, {s.large_keys:,} keys", "ms", target=1000),
+    Cell("open_large", CARE, "large", "open after a clean close, and first get, {s.large_keys:,} keys", "ms",
+         target=10),
+    Cell("open_killed", CARE, "large", "open after SIGKILL, {s.large_keys:,} keys and {s.tail:,} since", "ms",
+         target=50),
+)  # fmt: skip
+BY_ID: Mapping[str, Cell] = {cell.id: cell for cell in CELLS}

@@ -1,0 +1,160 @@
+"""What an engine must be able to do to be measured: the two Protocols that every adapter carries out.
+
+Arguments are brought into an engine's own form by `single_keys`, `batch_keys` and `batch_items`, before any
+clock starts, for all engines alike; keys come back in that form too and are compared in it. What an engine
+cannot do raises `Lacks` with the reason, which the report prints as "n/a". Adapters know their engine and
+nothing of workloads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from .promise import Mode
+
+Keys: TypeAlias = NDArray[np.int64]
+Key: TypeAlias = Any
+"""One key in an engine's own form: an int, or bytes that sort as the ints do."""
+Item: TypeAlias = tuple[Key, bytes]
+
+_SIGN = np.uint64(1 << 63)
+KEY_BYTES = 8
+
+
+class Lacks(Exception):  # noqa: N818 - not an error: the engine was not made for it
+    """The engine has no such call; the message is the reason, as the report prints it."""
+
+
+class StoreEngine(Protocol):
+    """A store under test. Methods from `put_many` on are timed, whole."""
+
+    name: str
+    """As tables print it."""
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the package and of the library within it."""
+
+    def settings(self) -> dict[str, object]:
+        """Return every setting that is not the engine's default."""
+
+    def promise(self, mode: Mode) -> str:
+        """Say how the engine keeps the promise, caveats included; raise `Lacks` where it cannot."""
+
+    def open(self, path: Path, mode: Mode) -> None:
+        """Open the store in the directory `path`, made if need be."""
+
+    def close(self) -> None:
+        """Close it, leaving nothing to do on the next open."""
+
+    def single_keys(self, keys: Keys) -> list[Key]:
+        """Return keys for the calls that take one."""
+
+    def batch_keys(self, keys: Keys) -> Any:
+        """Return keys for the calls that take many."""
+
+    def batch_items(self, keys: Keys, values: list[bytes]) -> Any:
+        """Return one batch for `put_many`."""
+
+    def put_many(self, items: Any) -> None:
+        """Commit one batch, atomically."""
+
+    def put_each(self, keys: list[Key], values: list[bytes]) -> None:
+        """Commit each item by itself."""
+
+    def get_each(self, keys: list[Key]) -> list[bytes]:
+        """Get each key, which is there, by a call of its own."""
+
+    def get_many(self, keys: Any) -> Sequence[bytes]:
+        """Get many keys, which are there, by the best batch call, in their order."""
+
+    def get_array(self, keys: Any, width: int) -> NDArray[np.uint8]:
+        """Get values of one width in one array of shape (keys, width)."""
+
+    def scan(self) -> Iterator[Item]:
+        """Iterate over everything in key order."""
+
+    def scan_batches(self) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
+        """Iterate over everything in arrays: keys, and the bytes of their values end to end."""
+
+    def ranges(self, starts: list[Key], length: int) -> list[list[Item]]:
+        """Return the first `length` items from each start on."""
+
+    def range_batches(self, starts: list[Key], length: int) -> list[tuple[Keys, NDArray[np.uint8]]]:
+        """Return the same as arrays."""
+
+    def delete_each(self, keys: list[Key]) -> None:
+        """Delete each key by a commit of its own."""
+
+    def put(self, key: Key, value: bytes) -> None:
+        """Commit one item."""
+
+    def get(self, key: Key) -> bytes | None:
+        """Get one key, None where it is not there."""
+
+    def delete(self, key: Key) -> None:
+        """Delete one key that is there."""
+
+    def writer(self) -> Callable[[Key, bytes], None]:
+        """Return a `put` for one more thread."""
+
+    def flush(self) -> None:
+        """Return once everything committed survives a power cut."""
+
+    def compact(self) -> None:
+        """Give back the space of what was overwritten or deleted."""
+
+    def backup(self, path: Path) -> None:
+        """Copy the open store to `path`, which can then be opened as a store."""
+
+
+class IndexEngine(Protocol):
+    """An ordered or unordered mapping of int64 to int64 in memory."""
+
+    name: str
+
+    def versions(self) -> dict[str, str]:
+        """Return the version of the package."""
+
+    def load(self, keys: Keys, values: Keys) -> None:
+        """Hold these items, given in any order, and nothing else; the best way in."""
+
+    def insert_each(self, keys: list[int], values: list[int]) -> None:
+        """Insert each item by a call of its own, into an empty mapping."""
+
+    def insert_many(self, keys: Keys, values: Keys) -> None:
+        """Insert a batch into what is there."""
+
+    def get_each(self, keys: list[int]) -> list[int]:
+        """Get each key, which is there, by a call of its own."""
+
+    def get_many(self, keys: Keys) -> Sequence[int] | Keys:
+        """Get many keys, which are there, by the best batch call."""
+
+    def ranges(self, starts: list[int], stops: list[int]) -> Sequence[tuple[Any, Any]]:
+        """Return the keys and the values, in order, of each range start <= key < stop."""
+
+
+def ordered_bytes(keys: Keys) -> list[bytes]:
+    """Return keys as 8 bytes each that sort as the integers do: big-endian, the sign bit turned."""
+    return _split((keys.view(np.uint64) ^ _SIGN).astype(">u8").tobytes())
+
+
+def native_bytes(keys: Keys) -> list[bytes]:
+    """Return keys as unsigned machine words that compare as the integers do (LMDB's integer keys)."""
+    return _split((keys.view(np.uint64) ^ _SIGN).tobytes())
+
+
+def joined_rows(values: Sequence[bytes], width: int) -> NDArray[np.uint8]:
+    """Return values in one array: what remains to be done where no call fills one."""
+    return np.frombuffer(b"".join(values), np.uint8).reshape(-1, width)
+
+
+def _split(data: bytes) -> list[bytes]:
+    return [data[at : at + KEY_BYTES] for at in range(0, len(data), KEY_BYTES)]

@@ -1,0 +1,48 @@
+"""alexpy's `AlexIndex`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import alexpy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from alexpy.compare.engine import Keys
+
+
+class AlexpyIndex:
+    """The learned index alone."""
+
+    name = "alexpy"
+
+    def __init__(self) -> None:
+        self._index = alexpy.AlexIndex()
+
+    def versions(self) -> dict[str, str]:
+        info = alexpy.build_info()
+        return {"alexpy": info["version"], "profile": info["profile"], "simd": info["simd"]}
+
+    def load(self, keys: Keys, values: Keys) -> None:
+        self._index = alexpy.AlexIndex(keys, values)
+
+    def insert_each(self, keys: list[int], values: list[int]) -> None:
+        self._index = alexpy.AlexIndex()
+        put = self._index.put
+        for key, value in zip(keys, values, strict=True):
+            put(key, value)
+
+    def insert_many(self, keys: Keys, values: Keys) -> None:
+        self._index.put_many(keys, values)
+
+    def get_each(self, keys: list[int]) -> list[int]:
+        get = self._index.get
+        return [get(key) for key in keys]  # type: ignore[misc]
+
+    def get_many(self, keys: Keys) -> Keys:
+        return self._index.get_many(keys)
+
+    def ranges(self, starts: list[int], stops: list[int]) -> Sequence[tuple[Keys, Keys]]:
+        arrays = self._index.scan_arrays
+        return [arrays(start, stop) for start, stop in zip(starts, stops, strict=True)]

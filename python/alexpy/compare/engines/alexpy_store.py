@@ -1,0 +1,109 @@
+"""alexpy's own store, with its defaults: checksums verified on every read, background work on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import alexpy
+from alexpy.compare.engine import Lacks
+from alexpy.compare.promise import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from alexpy.compare.engine import Item, Keys
+
+_PROMISES = {
+    Mode.KILL: 'durability="interval": kill on return, power cut within 50 ms or after flush()',
+    Mode.POWER: 'durability="sync"',
+}
+
+
+class AlexpyStore:
+    """`alexpy.open`."""
+
+    name = "alexpy"
+
+    def versions(self) -> dict[str, str]:
+        info = alexpy.build_info()
+        return {"alexpy": info["version"], "profile": info["profile"], "simd": info["simd"]}
+
+    def settings(self) -> dict[str, object]:
+        return {}
+
+    def promise(self, mode: Mode) -> str:
+        return _PROMISES[mode]
+
+    def open(self, path: Path, mode: Mode) -> None:
+        self._store = alexpy.open(path, durability="sync" if mode is Mode.POWER else "interval")
+        # The native methods themselves, as a user's local names would be.
+        self.put = self._store.put
+        self.get = self._store.get
+        self.delete = self._store.delete
+
+    def close(self) -> None:
+        self._store.close()
+
+    def single_keys(self, keys: Keys) -> list[int]:
+        return keys.tolist()  # type: ignore[no-any-return]
+
+    def batch_keys(self, keys: Keys) -> Keys:
+        return keys
+
+    def batch_items(self, keys: Keys, values: list[bytes]) -> tuple[Keys, list[bytes]]:
+        return keys, values
+
+    def put_many(self, items: tuple[Keys, list[bytes]]) -> None:
+        self._store.put_many(*items)
+
+    def put_each(self, keys: list[int], values: list[bytes]) -> None:
+        put = self._store.put
+        for key, value in zip(keys, values, strict=True):
+            put(key, value)
+
+    def get_each(self, keys: list[int]) -> list[bytes]:
+        get = self._store.get
+        return [get(key) for key in keys]  # type: ignore[misc]
+
+    def get_many(self, keys: Keys) -> Sequence[bytes]:
+        return self._store.get_many(keys)  # type: ignore[return-value]
+
+    def get_array(self, keys: Keys, width: int) -> NDArray[np.uint8]:
+        return self._store.get_array(keys, np.uint8, width)
+
+    def scan(self) -> Iterator[Item]:
+        return self._store.scan()
+
+    def scan_batches(self) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
+        return ((batch.keys, batch.data) for batch in self._store.scan_batches())
+
+    def ranges(self, starts: list[int], length: int) -> list[list[Item]]:
+        scan = self._store.scan
+        return [list(scan(start, limit=length)) for start in starts]
+
+    def range_batches(self, starts: list[int], length: int) -> list[tuple[Keys, NDArray[np.uint8]]]:
+        scan_batches = self._store.scan_batches
+        found = [next(scan_batches(start, rows=length)) for start in starts]
+        return [(batch.keys, batch.data) for batch in found]
+
+    def delete_each(self, keys: list[int]) -> None:
+        delete = self._store.delete
+        for key in keys:
+            delete(key)
+
+    def writer(self) -> Callable[[Any, bytes], None]:
+        return self._store.put
+
+    def flush(self) -> None:
+        self._store.flush()
+
+    def compact(self) -> None:
+        raise Lacks("has no compaction yet")
+
+    def backup(self, path: Path) -> None:
+        raise Lacks("has no backup yet")

@@ -1,0 +1,152 @@
+"""LMDB by the package `lmdb`: integer keys, one transaction a batch, putmulti and getmulti."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import lmdb
+
+from alexpy.compare.engine import Lacks, joined_rows, native_bytes
+from alexpy.compare.promise import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from alexpy.compare.engine import Item, Keys
+
+# Address space, not memory: no data set here comes near it.
+_MAP_BYTES = 1 << 36
+_PROMISES = {
+    Mode.KILL: "sync=False: kill on return; a power cut before sync() may damage the whole file",
+    Mode.POWER: "sync=True, its default",
+}
+
+
+class Lmdb:
+    """One named database with MDB_INTEGERKEY; keys are machine words with the sign bit turned."""
+
+    name = "LMDB"
+
+    def versions(self) -> dict[str, str]:
+        return {"py-lmdb": lmdb.__version__, "lmdb": ".".join(map(str, lmdb.version()))}
+
+    def settings(self) -> dict[str, object]:
+        return {"map_size": _MAP_BYTES, "integerkey": True, "readahead": True, "writemap": False}
+
+    def promise(self, mode: Mode) -> str:
+        return _PROMISES[mode]
+
+    def open(self, path: Path, mode: Mode) -> None:
+        self._env = lmdb.open(str(path), map_size=_MAP_BYTES, max_dbs=1, sync=mode is Mode.POWER)
+        self._db = self._env.open_db(b"item", integerkey=True)
+        self._reading: Any = None
+
+    def close(self) -> None:
+        self._stop_reading()
+        self._env.sync(force=True)
+        self._env.close()
+
+    def _read(self) -> Any:
+        """Return the one open read transaction, begun anew after a write."""
+        if self._reading is None:
+            self._reading = self._env.begin(db=self._db)
+        return self._reading
+
+    def _stop_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.abort()
+            self._reading = None
+
+    def single_keys(self, keys: Keys) -> list[bytes]:
+        return native_bytes(keys)
+
+    def batch_keys(self, keys: Keys) -> list[bytes]:
+        return native_bytes(keys)
+
+    def batch_items(self, keys: Keys, values: list[bytes]) -> list[Item]:
+        return list(zip(native_bytes(keys), values, strict=True))
+
+    def put_many(self, items: list[Item]) -> None:
+        self._stop_reading()
+        with self._env.begin(write=True, db=self._db) as transaction:
+            transaction.cursor(self._db).putmulti(items)
+
+    def put_each(self, keys: list[bytes], values: list[bytes]) -> None:
+        self._stop_reading()
+        begin, db = self._env.begin, self._db
+        for key, value in zip(keys, values, strict=True):
+            with begin(write=True, db=db) as transaction:
+                transaction.put(key, value)
+
+    def get_each(self, keys: list[bytes]) -> list[bytes]:
+        get = self._read().get
+        return [get(key) for key in keys]
+
+    def get_many(self, keys: list[bytes]) -> Sequence[bytes]:
+        with self._env.begin(db=self._db) as transaction:
+            # Every key is there, so pairs come in the order asked.
+            return [value for _, value in transaction.cursor(self._db).getmulti(keys)]
+
+    def get_array(self, keys: list[bytes], width: int) -> NDArray[np.uint8]:
+        return joined_rows(self.get_many(keys), width)
+
+    def scan(self) -> Iterator[Item]:
+        return iter(self._read().cursor(self._db))
+
+    def scan_batches(self) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
+        raise Lacks("makes an object of every value")
+
+    def ranges(self, starts: list[bytes], length: int) -> list[list[Item]]:
+        cursor = self._read().cursor(self._db)
+        found = []
+        for start in starts:
+            cursor.set_range(start)
+            found.append(list(islice(cursor.iternext(), length)))
+        return found
+
+    def range_batches(self, starts: list[bytes], length: int) -> list[tuple[Keys, NDArray[np.uint8]]]:
+        raise Lacks("makes an object of every value")
+
+    def delete_each(self, keys: list[bytes]) -> None:
+        self._stop_reading()
+        begin, db = self._env.begin, self._db
+        for key in keys:
+            with begin(write=True, db=db) as transaction:
+                transaction.delete(key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self._stop_reading()
+        with self._env.begin(write=True, db=self._db) as transaction:
+            transaction.put(key, value)
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._read().get(key)  # type: ignore[no-any-return]
+
+    def delete(self, key: bytes) -> None:
+        self._stop_reading()
+        with self._env.begin(write=True, db=self._db) as transaction:
+            transaction.delete(key)
+
+    def writer(self) -> Callable[[Any, bytes], None]:
+        begin, db = self._env.begin, self._db
+
+        def put(key: bytes, value: bytes) -> None:
+            with begin(write=True, db=db) as transaction:
+                transaction.put(key, value)
+
+        return put
+
+    def flush(self) -> None:
+        self._env.sync(force=True)
+
+    def compact(self) -> None:
+        raise Lacks("reuses freed pages; only a copy is smaller")
+
+    def backup(self, path: Path) -> None:
+        path.mkdir()
+        self._env.copy(str(path))

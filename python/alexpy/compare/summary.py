@@ -1,0 +1,187 @@
+"""From raw figures to rows: medians, spread, ratios to the best rival under the same promise, targets held.
+
+A ratio says how many times better alexpy is (below 1: the rival wins). It is taken within one run only, and
+only between engines that made the same promise.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .cells import BY_ID, CELLS, INDEX
+from .engines import ON_DISK
+from .sizes import FULL, Sizes
+from .suites import RAW
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OURS = "alexpy"
+_PER_OPERATION = {"ms": 1e3, "us": 1e6, "ns": 1e9}
+# The durable rows are judged by ratios: (cell, what it is divided by, target, how it is said).
+_RATIO_TARGETS = {
+    "sync_single": ((RAW, "sync_single", 0.9, "raw disk"),),
+    "sync_hundred": ((RAW, "sync_hundred", 0.9, "raw disk"), ("rival", "sync_hundred", 1.7, "best rival")),
+    "sync_4": ((OURS, "sync_single", 1.7, "one thread"),),
+    "sync_16": ((OURS, "sync_single", 2.4, "one thread"),),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one engine got in one cell, in the cell's unit; or why it got nothing."""
+
+    engine: str
+    label: str
+    mode: str
+    median: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    repetitions: int = 0
+    lacks: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One cell with everyone's entries."""
+
+    id: str
+    name: str
+    unit: str
+    entries: Mapping[str, Entry]
+    rival: Entry | None
+    """The best of those that are compared: on disk under the same promise, or for the index in memory."""
+    instead: bool
+    """Whether the rival's figure is that of the cell `beside`, because it lacks this one."""
+    ratio: float | None
+    ratios: Mapping[str, float]
+    """Of every rival that is compared."""
+    target: str
+    held: bool | None
+
+    @property
+    def ours(self) -> Entry | None:
+        """Alexpy's entry, if it has a figure."""
+        entry = self.entries.get(OURS)
+        return entry if entry is not None and entry.lacks is None else None
+
+
+def more_is_better(unit: str) -> bool:
+    """Whether a unit counts work done and not its cost."""
+    return unit == "/s"
+
+
+def rows(run: Mapping[str, Any]) -> list[Row]:
+    """Return a row for each cell that was run, in the order of the list of cells."""
+    table = {cell: _entries(run, cell) for cell in run["cells"] if cell in BY_ID}
+    return [_row(run, cell.id, table) for cell in CELLS if cell.id in table]
+
+
+def value(unit: str, figure: Mapping[str, Any]) -> float:
+    """Return one raw figure in a cell's unit."""
+    if unit == "MB":
+        return float(figure["bytes"]) / 1e6
+    if unit == "p99":
+        return float(figure["p99"]) / 1e3
+    seconds, count = float(figure["seconds"]), int(figure["count"])
+    if unit == "/s":
+        return count / seconds
+    return seconds if unit == "s" else seconds / count * _PER_OPERATION[unit]
+
+
+def shown(unit: str, amount: float) -> str:
+    """Return an amount as tables print it, with three significant digits and its unit."""
+    if unit == "s" and amount < 0.1:  # noqa: PLR2004
+        unit, amount = "ms", amount * 1e3
+    suffix = {"p99": " us", "/s": " /s"}.get(unit, f" {unit}")
+    if amount >= 1000:  # noqa: PLR2004
+        return f"{amount:,.0f}{suffix}"
+    digits = 0 if amount >= 100 else 1 if amount >= 10 else 2 if amount >= 1 else 3  # noqa: PLR2004
+    return f"{amount:.{digits}f}{suffix}"
+
+
+def _entries(run: Mapping[str, Any], cell_id: str) -> dict[str, Entry]:
+    cell = BY_ID[cell_id]
+    kind = "index" if cell.group == INDEX else "store"
+    found = {}
+    for engine, entry in run["cells"][cell_id].items():
+        label = run["engines"].get(f"{kind}/{engine}", {}).get("label", engine)
+        figures = [value(cell.unit, figure) for figure in entry["figures"]]
+        if figures:
+            found[engine] = Entry(
+                engine,
+                label,
+                entry["mode"],
+                statistics.median(figures),
+                min(figures),
+                max(figures),
+                len(figures),
+            )
+        else:
+            found[engine] = Entry(engine, label, entry["mode"], lacks=entry.get("lacks", "not run"))
+    return found
+
+
+def _row(run: Mapping[str, Any], cell_id: str, table: Mapping[str, dict[str, Entry]]) -> Row:
+    cell = BY_ID[cell_id]
+    sizes = Sizes(**run["sizes"])
+    entries = table[cell_id]
+    ours = entries.get(OURS)
+    compared: dict[str, Entry] = {}
+    for engine, entry in entries.items():
+        if engine in {OURS, RAW} or (cell.group != INDEX and engine not in ON_DISK):
+            continue
+        usable = entry
+        if entry.lacks is not None and cell.beside:
+            usable = table.get(cell.beside, {}).get(engine, entry)
+        if usable.lacks is None and ours is not None and usable.mode == ours.mode:
+            compared[engine] = usable
+    ratios: dict[str, float] = {}
+    if ours is not None and ours.lacks is None:
+        for engine, entry in compared.items():
+            better = ours.median / entry.median if more_is_better(cell.unit) else entry.median / ours.median
+            ratios[engine] = better
+    best = min(ratios, key=lambda engine: ratios[engine], default=None)
+    rival = compared[best] if best else None
+    target, held = _target(cell_id, sizes, table, rival)
+    return Row(
+        cell_id,
+        cell.name(sizes),
+        cell.unit,
+        entries,
+        rival,
+        instead=best is not None and entries[best].lacks is not None,
+        ratio=ratios[best] if best else None,
+        ratios=ratios,
+        target=target,
+        held=held,
+    )
+
+
+def _target(
+    cell_id: str, sizes: Sizes, table: Mapping[str, dict[str, Entry]], rival: Entry | None
+) -> tuple[str, bool | None]:
+    cell = BY_ID[cell_id]
+    ours = table[cell_id].get(OURS)
+    if ours is None or ours.lacks is not None:
+        return "", None
+    if cell_id in _RATIO_TARGETS:
+        said, held = [], True
+        for engine, of_cell, least, name in _RATIO_TARGETS[cell_id]:
+            other = rival if engine == "rival" else table.get(of_cell, {}).get(engine)
+            if other is None or other.lacks is not None:
+                return "", None
+            got = ours.median / other.median
+            said.append(f"{got:.2f}x of {name}, at least {least}x")
+            held = held and got >= least
+        return "; ".join(said), held
+    if cell.target is None or not _full_size(sizes):
+        return "", None
+    return f"at most {shown(cell.unit, cell.target)}", ours.median <= cell.target
+
+
+def _full_size(sizes: Sizes) -> bool:
+    """Whether the sizes are those that the targets are stated for."""
+    return (sizes.keys, sizes.large_keys) == (FULL.keys, FULL.large_keys)

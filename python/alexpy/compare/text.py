@@ -1,0 +1,219 @@
+"""Markdown of one run: docs/performance.md, whole, from the raw JSON and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .cells import BY_ID, GROUPS, INDEX
+from .engines import INDEXES, STORES
+from .promise import Mode
+from .sizes import Sizes
+from .suites import RAW
+from .summary import OURS, Row, rows, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_UNIT_NOTES = "Times are for the whole row; us and ns are for one operation; /s is commits a second."
+
+
+def markdown(run: Mapping[str, Any], plots: Sequence[tuple[str, str]], raw: str) -> str:
+    """Return the page. `plots` are (path, caption); `raw` names the JSON file that it was made from."""
+    found = rows(run)
+    parts = [
+        "# Performance",
+        (
+            f"This page is made by `alexpy compare report` from the raw figures in `{raw}`; nothing in it was "
+            f"written by hand. The run: `{run['command']}`"
+        ),
+        caption(run),
+        # The captions stand in the pictures.
+        *(f"![{text}]({path})" for path, text in plots),
+        "## Where a rival wins",
+        losses(found),
+        "## Targets",
+        targets(found),
+    ]
+    for group, title in GROUPS.items():
+        chosen = [row for row in found if BY_ID[row.id].group == group]
+        if chosen:
+            parts += [
+                f"## {title}",
+                table(run, chosen, INDEX if group == INDEX else "store"),
+                missing(chosen),
+            ]
+    parts += ["## Single calls, whole distributions", latencies(run)]
+    parts += ["## Memory of the load", memory(run)]
+    parts += ["## How it was measured", method(run), "## Engines, versions, settings, promises", engines(run)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def caption(run: Mapping[str, Any]) -> str:
+    """Say in a paragraph where and how much."""
+    machine, sizes = run["machine"], run["sizes"]
+    build = machine["alexpy"]
+    return (
+        f"{machine['processor']}, {machine['cpus']} CPUs, {machine['memory_bytes'] / 2**30:.0f} GiB, "
+        f"{machine['system']}, {machine['file_system']}; Python {machine['python']}, NumPy {machine['numpy']}; "
+        f"alexpy {build['version']} ({build['profile']}, {build['simd']}), commit {machine['commit']}; "
+        f"{run['started'][:10]}, {run['minutes']:.0f} minutes, up to {sizes['repetitions']} repetitions, "
+        f"{run['checked']:,} checks of answers, all right."
+    )
+
+
+def losses(found: Iterable[Row]) -> str:
+    """List every row in which the best rival under the same promise is ahead."""
+    lost = [row for row in found if row.ratio is not None and row.ratio < 1 and row.rival and row.ours]
+    if not lost:
+        return "In no row of this run was a rival under the same promise ahead."
+    lines = ["| work | rival | it | alexpy | times behind |", "|---|---|--:|--:|--:|"]
+    lines.extend(
+        f"| {row.name} | {row.rival.label} | {shown(row.unit, row.rival.median)} | "
+        f"{shown(row.unit, row.ours.median)} | {1 / row.ratio:.1f}x |"
+        for row in sorted(lost, key=lambda row: row.ratio or 0)
+        if row.rival and row.ours and row.ratio
+    )
+    return "\n".join(lines)
+
+
+def targets(found: Iterable[Row]) -> str:
+    """Say of every row that has a target whether it was held."""
+    judged = [row for row in found if row.held is not None and row.ours]
+    if not judged:
+        return "The targets are stated for one and ten million keys; this run had others."
+    held = sum(1 for row in judged if row.held)
+    lines = [f"{held} of {len(judged)} held.", "", "| work | alexpy | target | |", "|---|--:|---|---|"]
+    for row in judged:
+        if row.ours:
+            verdict = "held" if row.held else "**missed**"
+            lines.append(f"| {row.name} | {shown(row.unit, row.ours.median)} | {row.target} | {verdict} |")
+    return "\n".join(lines)
+
+
+def table(run: Mapping[str, Any], found: Sequence[Row], kind: str) -> str:
+    """Return one table: rows down, engines across, the ratio to the best rival first."""
+    order = [*(INDEXES if kind == INDEX else STORES), RAW]
+    there = [engine for engine in order if any(engine in row.entries for row in found)]
+    labels = [run["engines"].get(f"{kind}/{engine}", {}).get("label", engine) for engine in there]
+    lines = [
+        f"| work | promise | times better than the best rival | {' | '.join(labels)} |",
+        f"|---|---|--:|{'--:|' * len(there)}",
+    ]
+    for row in found:
+        mode = row.ours.mode if row.ours else "-"
+        cells = " | ".join(_cell(row, engine) for engine in there)
+        lines.append(f"| {row.name} | {mode} | {ratio_text(row)} | {cells} |")
+    return "\n".join(lines)
+
+
+def ratio_text(row: Row) -> str:
+    """Return the ratio to the best rival, and which it is."""
+    if row.ratio is None or row.rival is None:
+        return "-"
+    instead = ", item by item" if row.instead else ""
+    return f"{row.ratio:.1f}x ({row.rival.label}{instead})"
+
+
+def missing(found: Iterable[Row]) -> str:
+    """Give the reason of each n/a, once for all rows that share it."""
+    reasons: dict[tuple[str, str], int] = {}
+    for row in found:
+        for entry in row.entries.values():
+            if entry.lacks is not None:
+                reasons[entry.label, entry.lacks] = reasons.get((entry.label, entry.lacks), 0) + 1
+    if not reasons:
+        return ""
+    return "n/a: " + "; ".join(f"{label} {reason}" for label, reason in reasons) + "."
+
+
+def latencies(run: Mapping[str, Any]) -> str:
+    """Return percentiles of single calls, from the repetition with the median P99."""
+    lines = ["| call | engine | P50 | P99 | P99.9 | longest |", "|---|---|--:|--:|--:|--:|"]
+    for cell in ("latency_get", "latency_put", "latency_sync"):
+        for engine, entry in run["cells"].get(cell, {}).items():
+            figure = middle(entry["figures"])
+            if figure is not None:
+                label = run["engines"][f"store/{engine}"]["label"]
+                parts = " | ".join(_microseconds(figure[name]) for name in ("p50", "p99", "p99.9", "max"))
+                lines.append(f"| {BY_ID[cell].title} ({entry['mode']}) | {label} | {parts} |")
+    if len(lines) == 2:  # noqa: PLR2004 - the head
+        return "Not run."
+    clock = next(
+        entry["figures"][0]["clock"]
+        for cell in ("latency_get", "latency_put", "latency_sync")
+        for entry in run["cells"].get(cell, {}).values()
+        if entry["figures"]
+    )
+    return "\n".join(lines) + f"\n\nReading the clock is in every one of them: {clock:.0f} ns."
+
+
+def middle(figures: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the figures of the repetition with the median P99."""
+    return sorted(figures, key=lambda figure: figure["p99"])[len(figures) // 2] if figures else None
+
+
+def memory(run: Mapping[str, Any]) -> str:
+    """Return how memory grew while the table's rows were loaded."""
+    lines = ["| engine | private memory | peak resident, mapped files included |", "|---|--:|--:|"]
+    for engine, measured in run["memory"].get("table", {}).items():
+        last = measured[-1]
+        label = run["engines"][f"store/{engine}"]["label"]
+        lines.append(
+            f"| {label} | {last['private_growth_bytes'] / 1e6:,.0f} MB | "
+            f"{last['peak_rss_growth_bytes'] / 1e6:,.0f} MB |"
+        )
+    return "\n".join(lines) if len(lines) > 2 else "Not run."  # noqa: PLR2004 - the head
+
+
+def method(run: Mapping[str, Any]) -> str:
+    """Say how figures came about, for one who doubts them."""
+    sizes = Sizes(**run["sizes"])
+    return f"""- Every engine runs in a process of its own, once a repetition; within a repetition the engines follow one
+  another, and who begins changes. Figures are medians of the repetitions that were run; the raw file has all.
+- Every answer is compared with what went in, after the clock has stopped; a wrong one ends the whole run.
+- All engines get the same keys and values, made from a seed. Values are random bytes, so compression gains nothing.
+  Arguments are brought into each engine's own form (integers, big-endian bytes, batches) before the clock
+  starts; results are left in it. Python's garbage collector is off while a clock runs.
+- Everything is warm: what was written is in the page cache when it is read. `sync` before each engine's turn
+  keeps one from paying for another's writes.
+- A row is compared only among engines that made the same promise in it: *kill* is "{Mode.KILL.text}", *power* is
+  "{Mode.POWER.text}". Engines in memory are shown for what Python itself costs and are not ranked with
+  stores.
+- Loads stop their clock after the flush that makes everything survive a power cut: {sizes.keys:,} keys in
+  batches of {sizes.batch:,}. {_UNIT_NOTES}
+- The raw disk is the same number of bytes written by `pwrite` and `fdatasync` into a file whose blocks were
+  reserved, in the same run.
+- Where an engine lacks a call the cell says n/a; where a user of it would then read item by item, the ratio is
+  taken from that and says so."""
+
+
+def engines(run: Mapping[str, Any]) -> str:
+    """List versions, settings that are not defaults, and how each promise is kept."""
+    lines = []
+    for key, about in run["engines"].items():
+        kind, _ = key.split("/")
+        versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+        settings = ", ".join(f"{name}={value}" for name, value in about["settings"].items())
+        promises = "; ".join(
+            f"*{mode}*: {text}" for mode, text in about["promises"].items() if mode != Mode.MEMORY
+        )
+        parts = [part for part in (versions, f"settings: {settings}" if settings else "", promises) if part]
+        lines.append(f"- **{about['label']}** ({kind}){': ' if parts else ''}{'. '.join(parts)}")
+    return "\n".join(lines)
+
+
+def _cell(row: Row, engine: str) -> str:
+    entry = row.entries.get(engine)
+    if entry is None:
+        return ""
+    if entry.lacks is not None:
+        return "n/a"
+    text = shown(row.unit, entry.median)
+    if entry.repetitions > 1 and entry.median:
+        spread = (entry.high - entry.low) / entry.median
+        text += f" ±{spread / 2:.0%}"
+    return f"**{text}**" if engine == OURS else text
+
+
+def _microseconds(nanoseconds: float) -> str:
+    return f"{nanoseconds / 1e3:,.2f} us" if nanoseconds < 1e5 else f"{nanoseconds / 1e3:,.0f} us"  # noqa: PLR2004

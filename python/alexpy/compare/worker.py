@@ -1,0 +1,81 @@
+"""The process that measures one engine in one suite: a line of JSON in, a line of JSON out.
+
+    echo '{"suite": "small", "engine": "sqlite", "sizes": {}, "folder": "."}' | python -m
+    alexpy.compare.worker
+
+A wrong answer ends it with exit code 1 and a line on standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from .bench import Bench, WrongAnswer
+from .engine import Lacks
+from .engines import ON_DISK, make_index, make_store
+from .promise import Mode
+from .sizes import Sizes
+from .suites import RAW, SUITES, durable, large
+
+
+def main() -> int:
+    """Do what the line says."""
+    spec = json.loads(sys.stdin.readline())
+    sizes = Sizes(**spec["sizes"])
+    if "writer" in spec:
+        large.run_writer(make_store(spec["engine"]), Mode(spec["mode"]), sizes, Path(spec["writer"]))
+        return 0
+    try:
+        answer = measure(spec["suite"], spec["engine"], sizes, Path(spec["folder"]))
+    except WrongAnswer as wrong:
+        sys.stderr.write(f"wrong answer of {spec['engine']} in suite {spec['suite']}: {wrong}\n")
+        return 1
+    sys.stdout.write(json.dumps(answer) + "\n")
+    return 0
+
+
+def measure(suite_name: str, name: str, sizes: Sizes, folder: Path) -> dict[str, Any]:
+    """Run one suite on one engine in this process; return its figures and how they were taken."""
+    suite = SUITES[suite_name]
+    bench = Bench()
+    about: dict[str, Any] = {"versions": {}, "settings": {}}
+    mode = suite.mode
+    if name == RAW:
+        durable.run_raw(bench, sizes, folder)
+        about |= {"label": "raw disk", "promise": "pwrite and fdatasync into a reserved file, no store"}
+    elif suite.kind == "index":
+        index = make_index(name)
+        about |= {"label": index.name, "versions": index.versions(), "promise": Mode.MEMORY.text}
+        _module(suite.module).run(bench, index, mode, sizes, folder)
+    else:
+        mode = mode if name in ON_DISK else Mode.MEMORY
+        store = make_store(name)
+        about |= {"label": store.name, "versions": store.versions(), "settings": store.settings()}
+        try:
+            about["promise"] = store.promise(mode)
+        except Lacks as reason:
+            about["promise"] = f"n/a: {reason}"
+            return {"figures": {}, "checked": 0, "memory": {}, "mode": mode, **about}
+        if suite_name == "large":
+            large.run(bench, store, mode, sizes, folder, name)
+        else:
+            _module(suite.module).run(bench, store, mode, sizes, folder)
+    return {
+        "figures": bench.figures,
+        "checked": bench.checked,
+        "memory": bench.memory,
+        "mode": mode,
+        **about,
+    }
+
+
+def _module(name: str) -> Any:
+    return import_module(f".suites.{name}", __package__)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

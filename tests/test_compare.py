@@ -1,0 +1,260 @@
+"""The comparison runs whole at small sizes, judges right, refuses wrong answers. No test judges a time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from alexpy.compare import keys as distributions
+from alexpy.compare.bench import Bench, WrongAnswer
+from alexpy.compare.cells import BY_ID, CELLS
+from alexpy.compare.engine import Lacks, native_bytes, ordered_bytes
+from alexpy.compare.engines import INDEXES, ON_DISK, STORES, make_index, make_store, missing_package
+from alexpy.compare.page import page
+from alexpy.compare.promise import Mode
+from alexpy.compare.run import Plan, Run, RunFailed, run
+from alexpy.compare.sizes import FULL, Sizes
+from alexpy.compare.suites import RAW, SUITES, durable, index, mixes, table
+from alexpy.compare.summary import rows
+from alexpy.compare.text import markdown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from command_line import CommandLine
+
+SMALL = replace(FULL.scaled(2000), repetitions=1)
+# What Python and the package itself bring; the rest is checked where it is installed.
+ALWAYS = ("alexpy", "sqlite", "dict", "searchsorted")
+
+
+@pytest.fixture(scope="module")
+def small_run() -> dict[str, Any]:
+    """One run of every suite with the engines that are always there, as its JSON file has it."""
+    found = run(Plan.make(tuple(SUITES), ALWAYS), SMALL, command="alexpy compare", minutes=1)
+    result: dict[str, Any] = json.loads(found.as_json())
+    return result
+
+
+def needs(kind: str, name: str) -> None:
+    package = missing_package(kind, name)
+    if package:
+        pytest.skip(f"the rival's package {package} is not installed")
+
+
+def test_every_cell_is_measured_or_says_why_not(small_run: dict[str, Any]) -> None:
+    for cell in CELLS:
+        entries = small_run["cells"][cell.id]
+        assert "alexpy" in entries, cell.id
+        for engine, entry in entries.items():
+            assert entry["figures"] or entry["lacks"], (cell.id, engine)
+
+
+def test_every_engine_checks_its_answers(small_run: dict[str, Any]) -> None:
+    assert small_run["checked"] > 100
+    assert {"store/alexpy", "store/sqlite", "store/raw", "index/searchsorted"} <= set(small_run["engines"])
+
+
+def test_the_list_of_cells_is_sound() -> None:
+    assert len(BY_ID) == len(CELLS)
+    assert sum(cell.group in {"work", "care"} for cell in CELLS) <= 60
+    for cell in CELLS:
+        assert cell.suite in SUITES
+        assert cell.beside is None or cell.beside in BY_ID
+        assert "{" not in cell.name(FULL)
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_every_store_answers_the_whole_table(name: str, tmp_path: Path) -> None:
+    needs("store", name)
+    bench = Bench()
+    mode = Mode.KILL if name in ON_DISK else Mode.MEMORY
+    table.run(bench, make_store(name), mode, SMALL, tmp_path)
+    assert set(bench.figures) == {cell.id for cell in CELLS if cell.suite == "table"}
+    assert bench.checked >= 5
+
+
+@pytest.mark.parametrize("name", INDEXES)
+def test_every_index_answers(name: str, tmp_path: Path) -> None:
+    needs("index", name)
+    bench = Bench()
+    index.run(bench, make_index(name), Mode.MEMORY, SMALL, tmp_path)
+    assert {cell.id for cell in CELLS if cell.suite == "index"} <= set(bench.figures)
+
+
+@pytest.mark.parametrize("name", ON_DISK)
+@pytest.mark.parametrize("suite", ["durable", "mixes", "care", "widths"])
+def test_every_store_on_disk_does_the_other_work(name: str, suite: str, tmp_path: Path) -> None:
+    needs("store", name)
+    bench = Bench()
+    module = import_module(f"alexpy.compare.suites.{suite}")
+    module.run(bench, make_store(name), SUITES[suite].mode, SMALL, tmp_path)
+    assert {cell.id for cell in CELLS if cell.suite == suite} <= set(bench.figures)
+    assert bench.checked
+
+
+def test_a_wrong_answer_voids_the_figures(tmp_path: Path) -> None:
+    store = make_store("dict")
+    honest = store.get_many
+    store.get_many = lambda keys: [*list(honest(keys))[:-1], b"wrong"]  # type: ignore[method-assign]
+    with pytest.raises(WrongAnswer, match="get_many"):
+        table.run(Bench(), store, Mode.MEMORY, SMALL, tmp_path)
+
+
+def test_a_lost_key_is_noticed_by_the_mixes(tmp_path: Path) -> None:
+    class Forgetful(type(make_store("sqlite"))):  # type: ignore[misc]
+        puts = 0
+
+        def put(self, key: int, value: bytes) -> None:
+            self.puts += 1
+            if self.puts % 10:
+                super().put(key, value)
+
+    with pytest.raises(WrongAnswer, match="ycsb"):
+        mixes.run(Bench(), Forgetful(), Mode.KILL, SMALL, tmp_path)
+
+
+def test_a_worker_that_fails_ends_the_run() -> None:
+    plan = Plan({"table": ("nobody",)}, {})
+    with pytest.raises(RunFailed, match="nobody in suite table"):
+        run(plan, SMALL, command="", minutes=1)
+
+
+def test_a_lack_is_noted_with_its_reason() -> None:
+    def lacking() -> None:
+        raise Lacks("has none")
+
+    bench = Bench()
+    bench.timed("scan_kept", 1, lacking)
+    assert bench.figures == {"scan_kept": {"lacks": "has none"}}
+
+
+def test_the_raw_disk_is_measured_beside(tmp_path: Path) -> None:
+    bench = Bench()
+    durable.run_raw(bench, SMALL, tmp_path)
+    for cell in ("sync_single", "sync_single_growing", "sync_hundred"):
+        assert bench.figures[cell]["seconds"] > 0
+
+
+@pytest.mark.parametrize("kind", distributions.KINDS)
+def test_keys_are_distinct_and_repeat_with_their_seed(kind: str) -> None:
+    if kind == "flights" and distributions.flights_missing():
+        pytest.skip(f"{distributions.flights_missing()}; `make demo` installs it")
+    drawn = distributions.draw(kind, 5000)
+    assert drawn.dtype == np.int64
+    assert len(np.unique(drawn)) == len(drawn) == 5000
+    assert (drawn == distributions.draw(kind, 5000)).all()
+    assert kind not in distributions.ASCENDING or (np.diff(drawn) > 0).all()
+
+
+def test_zipfian_prefers_few_keys() -> None:
+    drawn = distributions.zipfian(20_000, 1000)
+    counts = np.bincount(drawn, minlength=1000)
+    assert drawn.min() >= 0
+    assert drawn.max() < 1000
+    # Zipf with 0.99 over 1,000 items gives its first about 12 %.
+    assert 0.08 < counts.max() / len(drawn) < 0.18
+
+
+def test_byte_keys_sort_as_integers_do() -> None:
+    drawn = np.sort(distributions.draw("uniform", 1000))
+    assert ordered_bytes(drawn) == sorted(ordered_bytes(drawn))
+    words = [int.from_bytes(key, "little") for key in native_bytes(drawn)]
+    assert words == sorted(words)
+
+
+def made_up(seconds: dict[str, float], mode: str = "kill", cell: str = "put_each") -> dict[str, Any]:
+    """A run with one cell, and the seconds given for each engine."""
+    found = Run("alexpy compare", FULL, {}, "2026-11-22")
+    for engine, took in seconds.items():
+        found.engines[f"store/{engine}"] = {"label": engine, "versions": {}, "settings": {}, "promises": {}}
+        found.cells.setdefault(cell, {})[engine] = {
+            "mode": mode if engine != "dict" else "memory",
+            "figures": [{"seconds": took, "count": 100_000}],
+        }
+    result: dict[str, Any] = json.loads(found.as_json())
+    return result
+
+
+def test_the_ratio_is_to_the_best_rival_on_disk() -> None:
+    (row,) = rows(made_up({"alexpy": 0.1, "sqlite": 2.0, "lmdb": 0.5, "dict": 0.01, RAW: 0.001}))
+    assert row.rival is not None
+    assert (row.rival.engine, row.ratio) == ("lmdb", pytest.approx(5))
+    assert set(row.ratios) == {"sqlite", "lmdb"}
+    assert row.held is False
+
+
+def test_other_promises_are_not_compared() -> None:
+    result = made_up({"alexpy": 0.1, "sqlite": 0.05})
+    result["cells"]["put_each"]["sqlite"]["mode"] = "power"
+    (row,) = rows(result)
+    assert row.ratio is None
+
+
+def test_a_rival_that_wins_is_listed() -> None:
+    result = made_up({"alexpy": 0.4, "sqlite": 0.1}) | {"machine": MACHINE}
+    text = markdown(result, [], "x.json")
+    assert "4.0x" in text.split("## Targets")[0]
+    assert "**missed**" in text
+
+
+def test_work_done_counts_the_other_way_round() -> None:
+    result = made_up({"alexpy": 1.0, "sqlite": 3.0, RAW: 0.95}, "power", "sync_single")
+    (row,) = rows(result)
+    assert row.ratio == pytest.approx(3)
+    assert row.target.startswith("0.95x of raw disk")
+    assert row.held is True
+
+
+def test_targets_of_full_size_are_not_asked_of_a_smaller_run() -> None:
+    result = made_up({"alexpy": 9.0, "sqlite": 1.0})
+    result["sizes"]["keys"] = 1000
+    (row,) = rows(result)
+    assert row.held is None
+
+
+MACHINE = {
+    "processor": "a processor",
+    "cpus": 2,
+    "memory_bytes": 2**33,
+    "system": "Linux",
+    "file_system": "ext4",
+    "python": "3.11",
+    "numpy": "2",
+    "alexpy": {"version": "0.1.0", "profile": "release", "simd": "scalar"},
+    "commit": "0",
+}
+
+
+def test_the_pages_name_promise_machine_and_every_reason(small_run: dict[str, Any]) -> None:
+    text = markdown(small_run, [], "x.json")
+    for part in ("## Where a rival wins", "## Targets", "synchronous=NORMAL", "an object of every value"):
+        assert part in text
+    html = page(small_run, [], "x.json")
+    assert html.startswith("<!doctype html>")
+    assert 'src="http' not in html
+    assert html.count("<table>") == sum(line.startswith("|---") for line in text.splitlines())
+
+
+def test_the_command_writes_raw_figures_and_pages(run: CommandLine, tmp_path: Path) -> None:
+    ended = run(
+        "compare", "--keys", 2000, "--repetitions", 1, "--suite", "small", "--engine", "alexpy",
+        "--engine", "sqlite", "--output", tmp_path / "out",
+    )  # fmt: skip
+    assert ended.code == 0, ended
+    raw = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert Sizes(**raw["sizes"]).keys == 2000
+    assert set(raw["cells"]["load_small"]) == {"alexpy", "sqlite"}
+    assert "load 2,000 x 8 B" in (tmp_path / "out" / "compare.html").read_text()
+    again = run("compare", "report", tmp_path / "out" / "compare.json", "--markdown", tmp_path / "p.md")
+    assert again.code == 0, again
+    assert (tmp_path / "p.md").read_text().startswith("# Performance")
+
+
+def test_an_unknown_suite_is_refused(run: CommandLine) -> None:
+    run("compare", "--suite", "everything").fails(2, "there is no suite 'everything'", "table")
