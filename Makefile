@@ -8,6 +8,11 @@ PYTHON ?= python3
 # How much `make torture` does: simulated power cuts, and rounds of SIGKILL.
 SEEDS ?= 1000000
 KILLS ?= 1000
+# How long `make fuzz` draws cases for, in seconds, and from which case on (nothing: from the clock).
+SECONDS ?= 60
+SEED ?=
+# Millions of keys for each distribution of `make proof`.
+MILLIONS ?= 10
 # More arguments for pytest: make test PYTEST_ARGS='-k scan'
 PYTEST_ARGS ?=
 # More options for `alexpy compare`: make compare COMPARE_ARGS='--engine alexpy --engine sqlite'
@@ -76,6 +81,28 @@ compare-quick: .venv/built .venv/compare .venv/demo ## the same at a tenth of th
 .PHONY: scale
 scale: .venv/built .venv/compare ## 10M keys beside rivals: load, close, open, SIGKILL, reopen, compact; into .compare/scale
 	$(BIN)/alexpy compare --scale --repetitions 1 --output .compare/scale $(COMPARE_ARGS)
+
+.PHONY: fuzz
+fuzz: .venv/toolchain ## random operations on the index beside a BTreeMap: make fuzz SECONDS=60; SEED=n SECONDS=0 replays
+	ALEXPY_FUZZ_SECONDS=$(SECONDS) ALEXPY_FUZZ_SEED=$(SEED) \
+	    cargo test --locked --package alex-index --test fuzz -- --nocapture sequences
+
+.PHONY: attack
+attack: .venv/toolchain ## search for inputs that cost the index more than three B+trees: make attack SECONDS=60 SEED=n
+	ALEXPY_FUZZ_SECONDS=$(SECONDS) ALEXPY_FUZZ_SEED=$(SEED) \
+	    cargo test --locked --package alex-index --test fuzz -- --nocapture --ignored costs
+
+.PHONY: valgrind
+valgrind: .venv/toolchain ## the same operations under memcheck, which knows the scalar and the AVX2 backend
+	ALEXPY_FUZZ_SECONDS=$(SECONDS) ALEXPY_FUZZ_SEED=$(SEED) \
+	    cargo --config 'target."cfg(all())".runner=["valgrind", "--quiet", "--error-exitcode=99"]' \
+	    test --locked --package alex-index --lib --test fuzz -- --nocapture --test-threads=1 sequences search simd arena
+
+.PHONY: proof
+proof: .venv/toolchain ## 10 million keys of each distribution in four orders, and 100 million in bulk
+	@mkdir -p target
+	cargo run --release --locked --package alex-index --example ten_million -- $(MILLIONS) > target/proof.jsonl
+	@echo 'the same as JSON: target/proof.jsonl'
 
 .PHONY: wheel
 wheel: .venv/installed ## build a release wheel into dist/

@@ -123,7 +123,7 @@ impl Alex {
         let head = *self.arena.inner(parent).head;
         if let Some((boundary, cut)) = choose(&head, entries.keys, &run, target.trend) {
             self.split_sideways(target, entries, &run, boundary, cut);
-        } else if let Some(doublings) = self.useful_doublings(parent, entries.keys, target.trend) {
+        } else if let Some(doublings) = self.useful_doublings(target, entries.keys) {
             self.double(target, doublings);
         } else {
             self.split_down(target, entries, &run, &head, fill);
@@ -191,7 +191,8 @@ impl Alex {
     }
 
     /// How often the parent's entries must be doubled for a split of one slot to balance, if they may.
-    fn useful_doublings(&self, parent: u32, keys: &[i64], trend: Trend) -> Option<u32> {
+    fn useful_doublings(&self, target: &Target, keys: &[i64]) -> Option<u32> {
+        let (&(parent, _), above) = target.path.split_last()?;
         let node = self.arena.inner(parent);
         let limit = fanout_limit(node.head.children + 1);
         if node.children.len() * 2 > limit {
@@ -202,11 +203,11 @@ impl Alex {
         if node.children.iter().any(|&child| !NodeId(child).is_leaf()) {
             return None;
         }
+        let bounds = self.bounds(above);
         (1..=node.head.shift).take_while(|doublings| node.children.len() << doublings <= limit).find(
-            |doublings| {
-                let fanout = node.head.fanout << doublings;
-                let finer = InnerHeader { shift: node.head.shift - doublings, fanout, ..*node.head };
-                choose(&finer, keys, &(0..fanout as usize), trend).is_some()
+            |&doublings| {
+                let (finer, _) = node.head.doubled(doublings, bounds);
+                choose(&finer, keys, &(0..finer.fanout as usize), target.trend).is_some()
             },
         )
     }
@@ -214,16 +215,13 @@ impl Alex {
     /// Halves every slot of the leaf's parent `doublings` times.
     fn double(&mut self, target: &Target, doublings: u32) {
         let Some((&(parent, _), above)) = target.path.split_last() else { return };
+        let bounds = self.bounds(above);
         let node = self.arena.inner(parent);
-        let head = InnerHeader {
-            shift: node.head.shift - doublings,
-            fanout: node.head.fanout << doublings,
-            ..*node.head
-        };
+        let (head, dropped) = node.head.doubled(doublings, bounds);
         let times = 1 << doublings;
         count::touch(node.children);
-        let children: Vec<u32> =
-            node.children.iter().flat_map(|&child| std::iter::repeat_n(child, times)).collect();
+        let halves = node.children.iter().flat_map(|&child| std::iter::repeat_n(child, times));
+        let children: Vec<u32> = halves.skip(dropped).take(head.fanout as usize).collect();
         self.rewrite_inner(above, parent, head, &children);
     }
 

@@ -1,7 +1,7 @@
 //! Every invariant of the tree, walked node by node and slot by slot.
 //!
 //! Model nodes: shift below the parent's (which bounds the depth), runs and counts of children, a model
-//! node in exactly one slot. Leaves: ends, order, gap rule, bitmap, counts, limits, and each key routed
+//! node in exactly one slot, all keys beyond an end of the range in one leaf. Leaves: ends, order, gap rule, bitmap, counts, limits, and each key routed
 //! from the root to its own leaf. The list: the leaves of the tree, in order, both ways. The arena: no
 //! byte lost or counted twice. `O(slots + keys * height)`.
 
@@ -64,10 +64,27 @@ impl Alex {
             head.children
         );
         require!(place, runs.len() >= 2, "a single child");
+        self.check_outside(node)?;
         for run in runs {
             let child = NodeId(run[0]);
             require!(place, child.is_leaf() || run.len() == 1, "a model node in {} slots", run.len());
             self.check_node(child, head.shift, walk)?;
+        }
+        Ok(())
+    }
+
+    /// Keys beyond either end of a model node's range lie in one leaf of it each, whatever lies between:
+    /// widening the range moves that leaf's keys only.
+    fn check_outside(&self, node: NodeId) -> Result<(), CheckError> {
+        let head = self.arena.inner(node.id()).head;
+        let place = format!("model node {}", node.id());
+        if let Ok(beyond) = i64::try_from(head.nominal_last() + 1) {
+            let (near, far) = (self.leaf_below(node, beyond), self.leaf_below(node, i64::MAX));
+            require!(place, near == far, "keys from {beyond} on lie in leaves {near} to {far}");
+        }
+        if let Ok(before) = i64::try_from(head.nominal_first() - 1) {
+            let (near, far) = (self.leaf_below(node, before), self.leaf_below(node, i64::MIN));
+            require!(place, near == far, "keys up to {before} lie in leaves {far} to {near}");
         }
         Ok(())
     }

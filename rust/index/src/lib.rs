@@ -46,6 +46,7 @@ mod neighbours;
 mod node;
 mod options;
 mod place;
+mod rank;
 mod scan;
 mod search;
 pub mod simd;

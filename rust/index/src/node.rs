@@ -175,6 +175,20 @@ impl InnerHeader {
         if below < i64::MIN.into() { i64::MIN.into() } else { self.base.into() }
     }
 
+    /// This node with every slot halved `doublings` times, and how many of the new slots are dropped in
+    /// front. The first and the last slot may reach beyond the keys that the node stands for; of their
+    /// halves, those wholly beyond are dropped, in front and behind: they would tell keys apart that all
+    /// nodes above leave in one leaf.
+    pub(crate) fn doubled(&self, doublings: u32, bounds: (i128, i128)) -> (Self, usize) {
+        let finer = Self { shift: self.shift - doublings, fanout: self.fanout << doublings, ..*self };
+        let most = 1usize << doublings;
+        let before = (0..most - 1).take_while(|&slot| finer.slot_start(slot + 1) <= bounds.0).count();
+        let last = finer.fanout as usize - 1;
+        let behind = (0..most - 1).take_while(|&slot| finer.slot_start(last - slot) > bounds.1).count();
+        let base = finer.slot_start(before) as i64;
+        (Self { base, fanout: finer.fanout - (before + behind) as u32, ..finer }, before)
+    }
+
     /// The keys that slot `slot` stands for, of those in `bounds`.
     pub(crate) fn slot_bounds(&self, slot: usize, bounds: (i128, i128)) -> (i128, i128) {
         let first = if slot == 0 { self.nominal_first() } else { self.slot_start(slot) };
@@ -201,7 +215,24 @@ const _: () = {
 
 #[cfg(test)]
 mod tests {
-    use super::InnerHeader;
+    use super::{EVERYTHING, InnerHeader};
+
+    #[test]
+    fn halved_slots_outside_the_bounds_are_dropped() {
+        let node = InnerHeader { base: -100, fanout: 4, shift: 6, children: 2 };
+        let plain = |fanout, base, shift| InnerHeader { base, fanout, shift, children: 2 };
+        let is = |(found, dropped): (InnerHeader, usize), wanted: InnerHeader, expected| {
+            assert_eq!((found.base, found.fanout, found.shift), (wanted.base, wanted.fanout, wanted.shift));
+            assert_eq!(dropped, expected);
+        };
+        is(node.doubled(1, EVERYTHING), plain(8, -100, 5), 0);
+        // The last slot is 92..=155: of its eight halves, those from 108 on lie beyond 107.
+        is(node.doubled(3, (-100, 107)), plain(26, -100, 3), 0);
+        is(node.doubled(3, (-100, 108)), plain(27, -100, 3), 0);
+        // The first slot is -100..=-37: of its four halves, -84 ends the first.
+        is(node.doubled(2, (-84, 200)), plain(15, -84, 4), 1);
+        is(node.doubled(2, (-85, 200)), plain(16, -100, 4), 0);
+    }
 
     #[test]
     fn routing_is_monotone_over_the_whole_key_range() {

@@ -6,7 +6,7 @@
 
 use crate::arena::Leaf;
 use crate::bitmap;
-use crate::node::NodeId;
+use crate::node::{NIL, NodeId};
 use crate::tree::Alex;
 
 /// Classes of prediction errors: class 0 is no error, class `c` is errors of `c` binary digits.
@@ -34,6 +34,10 @@ pub struct LeafSurvey {
     pub first_slot: usize,
     /// See `first_slot`.
     pub last_slot: usize,
+    /// Where `first_key` and `last_key` are.
+    pub first_at: usize,
+    /// See `first_at`.
+    pub last_at: usize,
     /// Slots between prediction and key, on average; 0 where there is no model.
     pub mean_error: f64,
     /// The most slots between a prediction and its key.
@@ -67,6 +71,26 @@ impl Alex {
         survey
     }
 
+    /// The keys of the data node at place `at` in key order, each with its slot and the slot that the
+    /// model expects (its own, where there is no model). Empty where there is no such node.
+    pub fn leaf_slots(&self, at: usize) -> Vec<(i64, usize, usize)> {
+        let mut id = self.first_leaf;
+        for _ in 0..at {
+            if id == NIL {
+                break;
+            }
+            id = self.arena.leaf(id).head.next;
+        }
+        if id == NIL {
+            return Vec::new();
+        }
+        let leaf = self.arena.leaf(id);
+        let occupied = (0..leaf.keys.len()).filter(|&slot| bitmap::is_set(leaf.bits, slot));
+        let expected =
+            |slot: usize| if leaf.head.model.is_plain() { slot } else { leaf.guess(leaf.keys[slot]) };
+        occupied.map(|slot| (leaf.keys[slot], slot, expected(slot))).collect()
+    }
+
     fn survey_node(&self, node: NodeId, depth: usize, survey: &mut Survey) {
         if node.is_leaf() {
             let found = survey_leaf(&self.arena.leaf(node.id()), depth, &mut survey.errors);
@@ -94,6 +118,7 @@ fn survey_leaf(leaf: &Leaf<'_>, depth: usize, errors: &mut [usize; ERROR_CLASSES
     }
     // The slots at both ends are entries.
     (found.first_key, found.last_key) = (leaf.keys[begin], leaf.keys[end - 1]);
+    (found.first_at, found.last_at) = (begin, end - 1);
     if !found.plain {
         (found.first_slot, found.last_slot) = (leaf.guess(found.first_key), leaf.guess(found.last_key));
     }
@@ -152,6 +177,19 @@ mod tests {
             assert!(leaf.first_key <= leaf.longest_run_key && leaf.longest_run_key <= leaf.last_key);
             assert!(tree.contains(leaf.longest_run_key) && leaf.first_slot <= leaf.last_slot);
         }
+        let mut keys = 0;
+        for (at, leaf) in survey.leaves.iter().enumerate() {
+            let slots = tree.leaf_slots(at);
+            let ((key, slot, guess), last) = (slots[0], slots[slots.len() - 1]);
+            assert!(
+                (key, slot) == (leaf.first_key, leaf.first_at) && (leaf.plain || guess == leaf.first_slot)
+            );
+            assert_eq!((last.0, last.1), (leaf.last_key, leaf.last_at));
+            let worst = slots.iter().map(|&(_, slot, guess)| slot.abs_diff(guess)).max();
+            assert_eq!((slots.len(), worst), (leaf.keys, Some(leaf.max_error)));
+            keys += slots.len();
+        }
+        assert_eq!((keys, tree.leaf_slots(survey.leaves.len())), (tree.len(), Vec::new()));
         assert!(survey.leaves.is_sorted_by(|a, b| a.last_key < b.first_key));
     }
 }

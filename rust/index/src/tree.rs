@@ -140,7 +140,12 @@ impl Alex {
     /// The leaf that owns `key`.
     #[inline(always)]
     pub(crate) fn leaf_of(&self, key: i64) -> u32 {
-        let mut node = self.root;
+        self.leaf_below(self.root, key)
+    }
+
+    /// The leaf that owns `key` among those below `node`.
+    #[inline(always)]
+    pub(crate) fn leaf_below(&self, mut node: NodeId, key: i64) -> u32 {
         while !node.is_leaf() {
             let inner = self.arena.inner(node.id());
             let child = &inner.children[inner.head.route(key)];

@@ -3,6 +3,7 @@
 
 #[cfg(debug_assertions)]
 pub mod btree;
+pub mod sequence;
 #[cfg(debug_assertions)]
 pub mod trial;
 

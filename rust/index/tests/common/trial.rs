@@ -1,6 +1,8 @@
 //! A trial of the index beside a B+tree: the same operations on both, the answers compared, the work of
 //! both counted, and the bounds of every input judged phase by phase.
 
+use std::ops::Bound;
+
 use alex_index::count::{self, Work};
 use alex_index::{Alex, MAX_LEAF_SLOTS};
 
@@ -35,6 +37,7 @@ pub struct Trial {
     reference: BTree,
     phase: Phase,
     broken: Vec<String>,
+    quiet: bool,
 }
 
 impl Trial {
@@ -54,7 +57,23 @@ impl Trial {
 
     fn of(tree: Alex) -> Self {
         const { assert!(count::COUNTS, "a build without debug assertions does not count") };
-        Self { tree, reference: BTree::default(), phase: Phase::default(), broken: Vec::new() }
+        Self { tree, reference: BTree::default(), phase: Phase::default(), broken: Vec::new(), quiet: false }
+    }
+
+    /// Prints nothing but what is broken.
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
+    /// Operations of the phase so far.
+    pub fn operations(&self) -> u64 {
+        self.phase.operations
+    }
+
+    /// The keys at this moment, ascending.
+    pub fn keys(&self) -> Vec<i64> {
+        self.tree.range(Bound::Unbounded, Bound::Unbounded).map(|(key, _)| key).collect()
     }
 
     fn note(&mut self, index: Work, reference: Work) {
@@ -155,7 +174,9 @@ impl Trial {
             stats.leaves,
             stats.pointer_entries,
         );
-        eprintln!("{report}");
+        if !self.quiet {
+            eprintln!("{report}");
+        }
         let holds = ratio <= MAX_RATIO
             && phase.most_bytes_per_key <= MAX_BYTES_PER_KEY as f64
             && phase.worst.slots <= MAX_OPERATION_LEAVES * MAX_LEAF_SLOTS as u64

@@ -1,0 +1,105 @@
+//! Positions in key order: the key at a rank, and keys that cut the index into parts of equal counts.
+//!
+//! Knows the leaf list, its counts and bitmaps. `O(leaves)`, and `O(slots / 64)` in one leaf for each rank.
+
+use crate::tree::Alex;
+
+impl Alex {
+    /// The entry with exactly `rank` keys below it.
+    pub fn nth(&self, rank: usize) -> Option<(i64, u64)> {
+        let mut ranks = [rank].into_iter();
+        let mut found = None;
+        self.visit_ranks(&mut ranks, |key, payload| found = Some((key, payload)));
+        found
+    }
+
+    /// The keys that begin the second and each further of `parts` parts of the key order whose counts
+    /// differ by one at most: ascending, `parts - 1` of them. They repeat where there are fewer keys than
+    /// parts, and are 0 in an empty index.
+    pub fn boundaries(&self, parts: usize) -> Vec<i64> {
+        let len = self.len as u128;
+        let mut keys = Vec::with_capacity(parts.saturating_sub(1));
+        let mut ranks = (1..parts).map(|part| (part as u128 * len / parts as u128) as usize);
+        self.visit_ranks(&mut ranks, |key, _| keys.push(key));
+        keys.resize(parts.saturating_sub(1), 0);
+        keys
+    }
+
+    /// Visits the entries at ascending ranks, as far as there are entries.
+    fn visit_ranks(&self, ranks: &mut impl Iterator<Item = usize>, mut visit: impl FnMut(i64, u64)) {
+        if self.is_empty() {
+            return;
+        }
+        let (mut leaf, mut below) = (self.arena.leaf(self.first_leaf), 0);
+        for rank in ranks.take_while(|&rank| rank < self.len) {
+            // The counts of all leaves add up to `len`, so a leaf that holds the rank lies ahead.
+            while rank - below >= leaf.head.count as usize {
+                below += leaf.head.count as usize;
+                leaf = self.arena.leaf(leaf.head.next);
+            }
+            if let Some(slot) = select(leaf.bits, rank - below) {
+                visit(leaf.keys[slot], leaf.payloads[slot]);
+            }
+        }
+    }
+}
+
+/// The slot of the set bit with `rank` set bits below it.
+fn select(bits: &[u64], mut rank: usize) -> Option<usize> {
+    for (index, &word) in bits.iter().enumerate() {
+        let ones = word.count_ones() as usize;
+        if rank < ones {
+            let word = (0..rank).fold(word, |word, _| word & (word - 1));
+            return Some(index * 64 + word.trailing_zeros() as usize);
+        }
+        rank -= ones;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Bound::{Excluded, Unbounded};
+
+    use crate::tree::Alex;
+
+    #[test]
+    fn the_key_at_a_rank_has_that_many_keys_below_it() {
+        let mut tree = Alex::new();
+        assert_eq!((tree.nth(0), tree.boundaries(4)), (None, vec![0, 0, 0]));
+        for i in 0..50_000i64 {
+            tree.insert(i * i - 1_000_000, i as u64);
+        }
+        for key in (0..50_000i64).step_by(3) {
+            tree.remove(key * key - 1_000_000);
+        }
+        for rank in (0..tree.len()).step_by(997).chain([tree.len() - 1]) {
+            let (key, payload) = tree.nth(rank).unwrap_or_default();
+            assert_eq!(tree.count(Unbounded, Excluded(key)), rank);
+            assert_eq!(tree.get(key), Some(payload));
+        }
+        assert_eq!((tree.nth(tree.len()), tree.nth(usize::MAX)), (None, None));
+    }
+
+    #[test]
+    fn boundaries_cut_into_parts_that_differ_by_one_at_most() {
+        let mut tree = Alex::new();
+        for i in 0..10_007i64 {
+            tree.insert(i * 31 % 10_007 * 1_000, 0);
+        }
+        for parts in [1, 2, 3, 7, 64, 1_000, 10_007, 10_008, 25_000] {
+            let boundaries = tree.boundaries(parts);
+            assert_eq!(boundaries.len(), parts - 1);
+            assert!(boundaries.is_sorted());
+            let ranks: Vec<usize> = [0]
+                .into_iter()
+                .chain(boundaries.iter().map(|&key| tree.count(Unbounded, Excluded(key))))
+                .chain([tree.len()])
+                .collect();
+            let counts: Vec<usize> = ranks.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            let (least, most) = (counts.iter().min().copied(), counts.iter().max().copied());
+            assert!(most.unwrap_or(0) - least.unwrap_or(0) <= 1, "{parts}: {least:?} to {most:?}");
+        }
+        assert_eq!(tree.boundaries(0), Vec::<i64>::new());
+    }
+}
