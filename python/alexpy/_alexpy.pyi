@@ -444,6 +444,18 @@ class Store(MutableMapping[int, bytes]):
         """
     def _verify(self, progress: Callable[[int, int], object] | None) -> tuple[int, int, list[AlexError]]:
         """The figures of `verify` as (records, bytes, errors)."""
+    def split(self, n: SupportsIndex) -> list[tuple[int | None, int | None]]:
+        """`n` ranges (start, stop) that cover everything and whose counts differ by one at most.
+
+        For work in parallel: pass them to `scan`, `scan_batches` or `count`. The first start and the last
+        stop are None. With fewer keys than `n` some ranges are empty. Raises ValueError where `n` is not
+        from 1 to 2**24, TypeError where it is no int, ClosedError. No value is read. O(index nodes + n).
+
+        >>> s.put_many(range(10), [b""] * 10)
+        10
+        >>> s.split(3)
+        [(None, 3), (3, 6), (6, None)]
+        """
     def _stats(self) -> dict[str, Any]:
         """The figures of `stats` as a dict."""
     def close(self) -> None:
@@ -796,7 +808,7 @@ class AlexIndex(MutableMapping[int, int]):
         Both are one-dimensional integer arrays or buffers (native int64 is read without a copy), Arrow
         integer arrays, or iterables of ints, of the same length. The last duplicate of a key wins.
         Raises TypeError, OverflowError or ValueError for what is none of these; nothing is stored then.
-        O(keys), the GIL released.
+        O(keys), the GIL released. Ctrl-C is looked for after each million keys, which stay stored.
 
         >>> x.put_many(np.array([3, 1, 3]), [30, 10, 33])
         2
@@ -826,7 +838,7 @@ class AlexIndex(MutableMapping[int, int]):
     def delete_many(self, keys: _Ints) -> int:
         """Removes many keys; how many of them were there.
 
-        `keys` and errors as in `put_many`; duplicates count once. O(keys), the GIL released.
+        `keys`, errors and Ctrl-C as in `put_many`; duplicates count once. O(keys), the GIL released.
 
         >>> x.put_many([1, 2, 3], [10, 20, 30])
         3
@@ -1004,6 +1016,42 @@ class AlexIndex(MutableMapping[int, int]):
         >>> x.count(2), x.count()
         (2, 3)
         """
+    def floor_many(self, keys: _Ints) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """For many keys, the item at or below each: (keys, values, found).
+
+        Three arrays of the length of `keys`: int64, int64 and bool. Where the index holds nothing at or
+        below a key, `found` is False and the other two are 0. `keys` and errors as in `put_many`.
+        O(keys), the GIL released.
+
+        >>> x.put_many([10, 20], [1, 2])
+        2
+        >>> keys, values, found = x.floor_many([19, 9, 20])
+        >>> keys.tolist(), values.tolist(), found.tolist()
+        ([10, 0, 20], [1, 0, 2], [True, False, True])
+        """
+    def ceiling_many(self, keys: _Ints) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """For many keys, the item at or above each: (keys, values, found).
+
+        As `floor_many`.
+
+        >>> x.put_many([10, 20], [1, 2])
+        2
+        >>> keys, values, found = x.ceiling_many([11, 21])
+        >>> keys.tolist(), values.tolist(), found.tolist()
+        ([20, 0], [2, 0], [True, False])
+        """
+    def split(self, n: SupportsIndex) -> list[tuple[int | None, int | None]]:
+        """`n` ranges (start, stop) that cover everything and whose counts differ by one at most.
+
+        For work in parallel: pass them to `scan` or `scan_arrays`. The first start and the last stop are
+        None. With fewer keys than `n` some ranges are empty. Raises ValueError where `n` is not from 1 to
+        2**24, TypeError where it is no int. O(data nodes + n).
+
+        >>> x.put_many(range(10), range(10))
+        10
+        >>> x.split(3)
+        [(None, 3), (3, 6), (6, None)]
+        """
     @property
     def nbytes(self) -> int:
         """Bytes of memory that the index holds. O(1)."""
@@ -1016,6 +1064,10 @@ class AlexIndex(MutableMapping[int, int]):
         """
     def _stats(self) -> dict[str, Any]:
         """The figures of `stats` as a dict."""
+    def _survey(self) -> dict[str, NDArray[Any]]:
+        """The data nodes in key order, as a dict of arrays of one length."""
+    def _leaf(self, at: int) -> list[NDArray[np.int64]]:
+        """One data node, by its place in key order: (keys, slots, slots that the model expects)."""
 
 @final
 class IndexIterator:

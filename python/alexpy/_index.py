@@ -14,6 +14,7 @@ from . import _alexpy
 
 if TYPE_CHECKING:
     from _typeshed import SupportsKeysAndGetItem
+    from matplotlib.figure import Figure
 
 __all__ = ["AlexIndex", "IndexStats"]
 
@@ -36,10 +37,18 @@ class IndexStats:
     """Keys in the index."""
     height: int
     """Nodes on the longest path from the root to a data node, both counted."""
+    mean_depth: float
+    """Nodes on the way to a key, on average over the keys."""
     leaves: int
     """Data nodes."""
+    plain_leaves: int
+    """Data nodes that no model fits: they are searched by halving."""
+    largest_leaf: int
+    """Slots of the largest data node: the most that one insert can move."""
     inner_nodes: int
     """Model nodes."""
+    pointer_entries: int
+    """Child entries of all model nodes."""
     slots: int
     """Slots of all data nodes, gaps included."""
     fill: float
@@ -50,6 +59,49 @@ class IndexStats:
     """Mean distance, in slots, between where a model looks for a key and where it is."""
     max_error: int
     """The largest such distance, in slots."""
+    errors: tuple[int, ...]
+    """Keys by the binary digits of that distance: at 0, at 1, at 2 to 3, at 4 to 7 slots, and so on."""
+    simd: str
+    """The instruction set that searches data nodes."""
+
+    @property
+    def bytes_per_key(self) -> float:
+        """Bytes of memory for each key; 0 where there is none.
+
+        Example:
+            >>> x.put_many(range(1000), range(1000))
+            1000
+            >>> 16 < x.stats().bytes_per_key < 40
+            True
+
+        """
+        return self.bytes / self.keys if self.keys else 0.0
+
+    def __str__(self) -> str:
+        """Tell the figures in a few lines, for `print`."""
+        lines = [
+            f"AlexIndex of {self.keys:,} keys in {self.bytes:,} bytes: {self.bytes_per_key:.1f} a key",
+            f"  height {self.height}; a key is {self.mean_depth:.2f} nodes down on average",
+            f"  {_named(self.inner_nodes, 'model node')} with {_named(self.pointer_entries, 'child entry')}",
+            f"  {_named(self.leaves, 'data node')}, {self.plain_leaves:,} plain; search: {self.simd}",
+            f"  {_named(self.slots, 'slot')}, {self.fill:.1%} full, {self.largest_leaf:,} at most in a node",
+            f"  a key is {self.mean_error:.2f} slots from where its model says, {self.max_error:,} at most:",
+        ]
+        known = sum(self.errors)
+        most = max(self.errors, default=0)
+        last = max((place for place, keys in enumerate(self.errors) if keys), default=-1)
+        for place, keys in enumerate(self.errors[: last + 1]):
+            low, high = (1 << place) >> 1, (1 << place) - 1
+            name = "exact" if place == 0 else f"{low:,}" if low == high else f"{low:,}-{high:,}"
+            bar = "#" * round(40 * keys / most)
+            lines.append(f"  {name:>13} {keys / known:6.1%} {bar}".rstrip())
+        return "\n".join(lines)
+
+
+def _named(count: int, name: str) -> str:
+    if count == 1:
+        return f"1 {name}"
+    return f"{count:,} {name[:-1]}ies" if name.endswith("y") else f"{count:,} {name}s"
 
 
 class AlexIndex(_alexpy.AlexIndex):
@@ -181,14 +233,39 @@ class AlexIndex(_alexpy.AlexIndex):
         return _Items(self)
 
     def stats(self) -> IndexStats:
-        """Return the figures of this moment; O(nodes), and O(keys) for the model errors.
+        """Return the figures of this moment: `print` tells them in words. O(slots).
 
         Example:
             >>> x.stats().keys
             0
+            >>> x.put_many(range(0, 3000, 3), range(1000))
+            1000
+            >>> print(x.stats())  # doctest: +ELLIPSIS
+            AlexIndex of 1,000 keys in ...
 
         """
         return IndexStats(**self._stats())
+
+    def plot(self) -> Figure:
+        """Draw the key distribution, the models, and how far keys lie from their predictions.
+
+        Returns a `matplotlib.figure.Figure`: notebooks show it, `plot().savefig("index.png")` keeps it.
+        Four pictures: the keys against their ranks with every data node; one data node with its model
+        close up; the error and the fill of every data node; the distribution of the errors. O(slots).
+
+        Raises:
+            ImportError: matplotlib is not installed; `pip install alexpy[plot]` installs it.
+
+        Example:
+            >>> x.put_many(np.arange(1000) ** 2, np.arange(1000))
+            1000
+            >>> figure = x.plot()  # doctest: +SKIP
+            >>> figure.savefig("squares.png")  # doctest: +SKIP
+
+        """
+        from . import _plot  # noqa: PLC0415 - matplotlib is optional, and slow to import
+
+        return _plot.draw(self)
 
     def __eq__(self, other: object) -> bool:
         """Whether `other` is a mapping with the same items; O(keys)."""

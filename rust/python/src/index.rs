@@ -10,20 +10,16 @@ use alex_index::Alex;
 use numpy::PyArray1;
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
-use crate::errors::{OrRaise, alex_error};
+use crate::errors::OrRaise;
 use crate::index_file::Damaged;
 use crate::index_iter::{Cursors, IndexIterator};
-use crate::keys::{Many, Role, many, one, one_value};
+use crate::keys::{Role, many, one, one_value};
 use crate::scan::Yields;
 use crate::{bounds, values};
 
 /// Keys handled between two looks at pending signals, where the work can be split.
-const PIECE_KEYS: usize = 1 << 20;
-
-/// Room made for a range before its size is known.
-const FIRST_RANGE_KEYS: usize = 128;
+pub(crate) const PIECE_KEYS: usize = 1 << 20;
 
 /// Arrays up to this length are copied into memory of NumPy's own.
 const SMALL_ARRAY_ITEMS: usize = 1024;
@@ -108,7 +104,7 @@ impl AlexIndex {
 
     /// Reads at once, or detached if a writer is at work. For work of nanoseconds.
     #[inline]
-    fn read<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&Alex) -> T + Send) -> PyResult<T> {
+    pub(crate) fn read<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&Alex) -> T + Send) -> PyResult<T> {
         match self.shared.0.try_read() {
             Ok(indexed) => {
                 let found = call(&indexed.alex);
@@ -143,7 +139,11 @@ impl AlexIndex {
         py.detach(|| self.shared.change(call)).or_raise(py)
     }
 
-    fn ask_detached<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&Alex) -> T + Send) -> PyResult<T> {
+    pub(crate) fn ask_detached<T: Send>(
+        &self,
+        py: Python<'_>,
+        call: impl FnOnce(&Alex) -> T + Send,
+    ) -> PyResult<T> {
         py.detach(|| self.shared.ask(call)).or_raise(py)
     }
 
@@ -161,13 +161,13 @@ impl AlexIndex {
 
 type Entry = Option<(i64, u64)>;
 
-fn item(entry: Entry) -> Option<(i64, i64)> {
+pub(crate) fn item(entry: Entry) -> Option<(i64, i64)> {
     entry.map(|(key, payload)| (key, payload as i64))
 }
 
 /// The int64 values of a batch as payloads.
-fn payloads(values: &Many<'_>) -> Vec<u64> {
-    values.as_slice().iter().map(|&value| value as u64).collect()
+fn payloads(values: &[i64]) -> Vec<u64> {
+    values.iter().map(|&value| value as u64).collect()
 }
 
 /// How many different keys there are; O(n) where they ascend.
@@ -182,7 +182,7 @@ fn distinct(keys: &[i64]) -> usize {
 }
 
 /// A NumPy array of `items`: a large one takes over the memory, a small one is cheaper to copy.
-fn array<T: numpy::Element + Copy>(py: Python<'_>, items: Vec<T>) -> Bound<'_, PyArray1<T>> {
+pub(crate) fn array<T: numpy::Element + Copy>(py: Python<'_>, items: Vec<T>) -> Bound<'_, PyArray1<T>> {
     if items.len() <= SMALL_ARRAY_ITEMS {
         PyArray1::from_slice(py, &items)
     } else {
@@ -209,7 +209,7 @@ impl AlexIndex {
         let keys = keys.as_slice();
         let payloads = match values {
             None => (0..keys.len() as u64).collect(),
-            Some(values) => payloads(&many(values, Role::Value)?),
+            Some(values) => payloads(many(values, Role::Value)?.as_slice()),
         };
         values::check_count(keys.len(), payloads.len())?;
         let alex = py.detach(|| Alex::from_unsorted(keys, &payloads));
@@ -356,7 +356,7 @@ impl AlexIndex {
     /// Both are one-dimensional integer arrays or buffers (native int64 is read without a copy), Arrow
     /// integer arrays, or iterables of ints, of the same length. The last duplicate of a key wins.
     /// Raises TypeError, OverflowError or ValueError for what is none of these; nothing is stored then.
-    /// O(keys), the GIL released.
+    /// O(keys), the GIL released. Ctrl-C is looked for after each million keys, which stay stored.
     ///
     /// >>> x.put_many(np.array([3, 1, 3]), [30, 10, 33])
     /// 2
@@ -370,15 +370,18 @@ impl AlexIndex {
     ) -> PyResult<usize> {
         let keys = many(keys, Role::Key)?;
         let keys = keys.as_slice();
-        let payloads = payloads(&many(values, Role::Value)?);
-        values::check_count(keys.len(), payloads.len())?;
-        self.change_detached(py, |alex| {
-            let mut replaced = 0;
-            alex.insert_many(keys, &payloads, |_, _| replaced += 1);
-            replaced
-        })
+        let values = many(values, Role::Value)?;
+        let values = values.as_slice();
+        values::check_count(keys.len(), values.len())?;
+        let mut replaced = 0usize;
+        for (keys, values) in keys.chunks(PIECE_KEYS).zip(values.chunks(PIECE_KEYS)) {
+            py.check_signals()?;
+            self.change_detached(py, |alex| {
+                alex.insert_many(keys, &payloads(values), |_, _| replaced += 1);
+            })?;
+        }
         // A duplicate replaces what the batch itself has put.
-        .map(|replaced| if replaced == 0 { keys.len() } else { py.detach(|| distinct(keys)) })
+        Ok(if replaced == 0 { keys.len() } else { py.detach(|| distinct(keys)) })
     }
 
     /// The values of many keys as an int64 array of the same length.
@@ -435,7 +438,7 @@ impl AlexIndex {
 
     /// Removes many keys; how many of them were there.
     ///
-    /// `keys` and errors as in `put_many`; duplicates count once. O(keys), the GIL released.
+    /// `keys`, errors and Ctrl-C as in `put_many`; duplicates count once. O(keys), the GIL released.
     ///
     /// >>> x.put_many([1, 2, 3], [10, 20, 30])
     /// 3
@@ -444,7 +447,12 @@ impl AlexIndex {
     fn delete_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<usize> {
         let keys = many(keys, Role::Key)?;
         let keys = keys.as_slice();
-        self.change_detached(py, |alex| remove_many(alex, keys))
+        let mut removed = 0;
+        for keys in keys.chunks(PIECE_KEYS) {
+            py.check_signals()?;
+            removed += self.change_detached(py, |alex| remove_many(alex, keys))?;
+        }
+        Ok(removed)
     }
 
     /// Removes every key of `start <= key < stop`; how many there were.
@@ -472,84 +480,6 @@ impl AlexIndex {
             alex.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);
             remove_many(alex, &keys)
         })
-    }
-
-    // ---- order ----
-
-    /// The item with the smallest key, or None where the index is empty. O(1).
-    ///
-    /// Returns (key, value).
-    ///
-    /// >>> x.put_many([1, 2], [10, 20])
-    /// 2
-    /// >>> x.first()
-    /// (1, 10)
-    fn first(&self, py: Python<'_>) -> PyResult<Option<(i64, i64)>> {
-        self.read(py, Alex::first).map(item)
-    }
-
-    /// The item with the largest key, or None where the index is empty. O(1).
-    ///
-    /// Returns (key, value).
-    ///
-    /// >>> x.put_many([1, 2], [10, 20])
-    /// 2
-    /// >>> x.last()
-    /// (2, 20)
-    fn last(&self, py: Python<'_>) -> PyResult<Option<(i64, i64)>> {
-        self.read(py, Alex::last).map(item)
-    }
-
-    /// The item with the largest key at or below `key`, or None.
-    ///
-    /// Returns (key, value). Raises as `get`. O(1) in practice.
-    ///
-    /// >>> x.put_many([10, 20], [1, 2])
-    /// 2
-    /// >>> x.floor(19), x.floor(9)
-    /// ((10, 1), None)
-    fn floor(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
-        let key = one(key)?;
-        self.read(py, |alex| alex.floor(key)).map(item)
-    }
-
-    /// The item with the smallest key at or above `key`, or None.
-    ///
-    /// Returns (key, value). Raises as `get`. O(1) in practice.
-    ///
-    /// >>> x.put_many([10, 20], [1, 2])
-    /// 2
-    /// >>> x.ceiling(11), x.ceiling(21)
-    /// ((20, 2), None)
-    fn ceiling(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
-        let key = one(key)?;
-        self.read(py, |alex| alex.ceiling(key)).map(item)
-    }
-
-    /// The item with the largest key below `key`, or None.
-    ///
-    /// Returns (key, value). Raises as `get`. O(1) in practice.
-    ///
-    /// >>> x.put_many([10, 20], [1, 2])
-    /// 2
-    /// >>> x.lower(20), x.lower(10)
-    /// ((10, 1), None)
-    fn lower(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
-        let key = one(key)?;
-        self.read(py, |alex| alex.lower(key)).map(item)
-    }
-
-    /// The item with the smallest key above `key`, or None.
-    ///
-    /// Returns (key, value). Raises as `get`. O(1) in practice.
-    ///
-    /// >>> x.put_many([10, 20], [1, 2])
-    /// 2
-    /// >>> x.higher(10), x.higher(20)
-    /// ((20, 2), None)
-    fn higher(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
-        let key = one(key)?;
-        self.read(py, |alex| alex.higher(key)).map(item)
     }
 
     // ---- ranges ----
@@ -639,88 +569,6 @@ impl AlexIndex {
     ) -> PyResult<IndexIterator> {
         let range = bounds::range(start, stop, include_start, include_stop)?;
         Ok(IndexIterator::over(py, self, range, reverse, bounds::limit(limit)?, Yields::Values))
-    }
-
-    /// The keys and the values of `start <= key < stop` as two int64 arrays of the same length.
-    ///
-    /// Bounds and errors as in `scan`. O(keys), about a nanosecond each, the GIL released.
-    ///
-    /// >>> x.put_many([1, 2, 3], [10, 20, 30])
-    /// 3
-    /// >>> keys, values = x.scan_arrays(2)
-    /// >>> keys.tolist(), values.tolist()
-    /// ([2, 3], [20, 30])
-    #[pyo3(signature = (start=None, stop=None))]
-    #[allow(clippy::type_complexity)]
-    fn scan_arrays<'py>(
-        &self,
-        py: Python<'py>,
-        start: Option<&Bound<'py, PyAny>>,
-        stop: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>)> {
-        let mut keys = Vec::with_capacity(FIRST_RANGE_KEYS);
-        let mut payloads = Vec::with_capacity(FIRST_RANGE_KEYS);
-        if let Some((start, stop)) = bounds::range(start, stop, true, false)? {
-            self.ask_detached(py, |alex| {
-                alex.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);
-            })?;
-        }
-        // The same allocation: both types have one layout.
-        let values = payloads.into_iter().map(|payload| payload as i64).collect();
-        Ok((array(py, keys), array(py, values)))
-    }
-
-    /// How many keys there are of `start <= key < stop`.
-    ///
-    /// Bounds and errors as in `scan`.
-    ///
-    /// >>> x.put_many([1, 2, 3], [10, 20, 30])
-    /// 3
-    /// >>> x.count(2), x.count()
-    /// (2, 3)
-    #[pyo3(signature = (start=None, stop=None))]
-    fn count(
-        &self,
-        py: Python<'_>,
-        start: Option<&Bound<'_, PyAny>>,
-        stop: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<usize> {
-        let Some((start, stop)) = bounds::range(start, stop, true, false)? else { return Ok(0) };
-        self.ask_detached(py, |alex| alex.count(start, stop))
-    }
-
-    // ---- care ----
-
-    /// Bytes of memory that the index holds. O(1).
-    #[getter]
-    fn nbytes(&self, py: Python<'_>) -> PyResult<usize> {
-        self.read(py, Alex::nbytes)
-    }
-
-    /// Walks every invariant of the index; raises AlexError at the first that does not hold.
-    ///
-    /// For tests and bug reports: a failure is a bug of this library. O(keys), the GIL released.
-    ///
-    /// >>> x.check()
-    fn check(&self, py: Python<'_>) -> PyResult<()> {
-        let checked = self.ask_detached(py, Alex::check)?;
-        checked.map_err(|error| alex_error(py, error.to_string()))
-    }
-
-    /// The figures of `stats` as a dict.
-    fn _stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let stats = self.ask_detached(py, Alex::stats)?;
-        let figures = PyDict::new(py);
-        figures.set_item("keys", stats.keys)?;
-        figures.set_item("height", stats.height)?;
-        figures.set_item("leaves", stats.leaves)?;
-        figures.set_item("inner_nodes", stats.inner_nodes)?;
-        figures.set_item("slots", stats.slots)?;
-        figures.set_item("fill", stats.fill)?;
-        figures.set_item("bytes", stats.bytes)?;
-        figures.set_item("mean_error", stats.mean_error)?;
-        figures.set_item("max_error", stats.max_error)?;
-        Ok(figures)
     }
 }
 

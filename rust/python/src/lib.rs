@@ -20,6 +20,8 @@ mod errors;
 mod index;
 mod index_file;
 mod index_iter;
+mod index_order;
+mod index_shape;
 mod keys;
 mod pairs;
 mod progress;

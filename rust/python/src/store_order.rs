@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use crate::errors::detached;
 use crate::scan::{StoreIterator, Yields};
 use crate::store::{Item, Store, item};
-use crate::{bounds, keys};
+use crate::{bounds, index_order, keys};
 
 #[pymethods]
 impl Store {
@@ -189,5 +189,20 @@ impl Store {
             Some((start, stop)) => detached(py, || self.engine().count(start, stop)),
             None => self.check_open(py).map(|()| 0),
         }
+    }
+
+    /// `n` ranges (start, stop) that cover everything and whose counts differ by one at most.
+    ///
+    /// For work in parallel: pass them to `scan`, `scan_batches` or `count`. The first start and the last
+    /// stop are None. With fewer keys than `n` some ranges are empty. Raises ValueError where `n` is not
+    /// from 1 to 2**24, TypeError where it is no int, ClosedError. No value is read. O(index nodes + n).
+    ///
+    /// >>> s.put_many(range(10), [b""] * 10)
+    /// 10
+    /// >>> s.split(3)
+    /// [(None, 3), (3, 6), (6, None)]
+    fn split(&self, py: Python<'_>, n: &Bound<'_, PyAny>) -> PyResult<Vec<(Option<i64>, Option<i64>)>> {
+        let parts = index_order::parts(n)?;
+        Ok(index_order::ranges(&detached(py, || self.engine().boundaries(parts))?))
     }
 }

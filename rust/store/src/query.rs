@@ -176,6 +176,12 @@ impl Store {
         Ok(self.shared.read_state()?.index.count(start, stop) as u64)
     }
 
+    /// The keys that begin the second and each further of `parts` ranges of about equal counts, ascending,
+    /// `parts - 1` of them; they repeat where there are fewer keys than parts. O(leaves + parts).
+    pub fn boundaries(&self, parts: usize) -> Result<Vec<i64>> {
+        Ok(self.shared.read_state()?.index.boundaries(parts))
+    }
+
     /// How many keys there are. O(1).
     pub fn len(&self) -> Result<u64> {
         Ok(self.shared.read_state()?.index.len() as u64)

@@ -1,0 +1,239 @@
+//! `AlexIndex`, what has to do with the order of keys: neighbours, counts, and parts of equal counts.
+
+use numpy::PyArray1;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use alex_index::Alex;
+
+use crate::bounds;
+use crate::index::{AlexIndex, PIECE_KEYS, array, item};
+use crate::keys::{Role, many, one};
+
+/// Room made for a range before its size is known.
+const FIRST_RANGE_KEYS: usize = 128;
+
+/// The most parts that a split makes.
+const MOST_PARTS: usize = 1 << 24;
+
+type Range = (Option<i64>, Option<i64>);
+
+/// `parts` ranges that cover every key, from the keys between them.
+pub(crate) fn ranges(boundaries: &[i64]) -> Vec<Range> {
+    let starts = std::iter::once(None).chain(boundaries.iter().copied().map(Some));
+    let stops = boundaries.iter().copied().map(Some).chain([None]);
+    starts.zip(stops).collect()
+}
+
+/// A number of parts that can be made.
+pub(crate) fn parts(n: &Bound<'_, PyAny>) -> PyResult<usize> {
+    let wanted = bounds::limit(Some(n)).ok().flatten().and_then(|n| usize::try_from(n).ok());
+    match wanted {
+        Some(n @ 1..=MOST_PARTS) => Ok(n),
+        Some(_) => Err(PyValueError::new_err(format!("n must be from 1 to {MOST_PARTS}, not {n}"))),
+        None => {
+            // No int at all, or one that is out of every range.
+            n.extract::<i64>().map_err(|error| crate::keys::refuse_one(error, n, Role::Bound("n")))?;
+            Err(PyValueError::new_err(format!("n must be from 1 to {MOST_PARTS}, not {n}")))
+        }
+    }
+}
+
+/// Neighbours of many keys: keys, values and whether there is one.
+type Neighbours<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<bool>>);
+
+impl AlexIndex {
+    fn neighbours<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &Bound<'py, PyAny>,
+        neighbour: impl Fn(&Alex, i64) -> Option<(i64, u64)> + Sync,
+    ) -> PyResult<Neighbours<'py>> {
+        let keys = many(keys, Role::Key)?;
+        let keys = keys.as_slice();
+        let (mut near, mut values) = (vec![0; keys.len()], vec![0; keys.len()]);
+        let mut found = vec![false; keys.len()];
+        for (piece, keys) in keys.chunks(PIECE_KEYS).enumerate() {
+            py.check_signals()?;
+            let at = piece * PIECE_KEYS;
+            self.ask_detached(py, |alex| {
+                for (i, &key) in keys.iter().enumerate() {
+                    if let Some((key, payload)) = neighbour(alex, key) {
+                        (near[at + i], values[at + i], found[at + i]) = (key, payload as i64, true);
+                    }
+                }
+            })?;
+        }
+        Ok((array(py, near), array(py, values), array(py, found)))
+    }
+}
+
+#[pymethods]
+impl AlexIndex {
+    /// The item with the smallest key, or None where the index is empty. O(1).
+    ///
+    /// Returns (key, value).
+    ///
+    /// >>> x.put_many([1, 2], [10, 20])
+    /// 2
+    /// >>> x.first()
+    /// (1, 10)
+    fn first(&self, py: Python<'_>) -> PyResult<Option<(i64, i64)>> {
+        self.read(py, Alex::first).map(item)
+    }
+
+    /// The item with the largest key, or None where the index is empty. O(1).
+    ///
+    /// Returns (key, value).
+    ///
+    /// >>> x.put_many([1, 2], [10, 20])
+    /// 2
+    /// >>> x.last()
+    /// (2, 20)
+    fn last(&self, py: Python<'_>) -> PyResult<Option<(i64, i64)>> {
+        self.read(py, Alex::last).map(item)
+    }
+
+    /// The item with the largest key at or below `key`, or None.
+    ///
+    /// Returns (key, value). Raises as `get`. O(1) in practice.
+    ///
+    /// >>> x.put_many([10, 20], [1, 2])
+    /// 2
+    /// >>> x.floor(19), x.floor(9)
+    /// ((10, 1), None)
+    fn floor(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
+        let key = one(key)?;
+        self.read(py, |alex| alex.floor(key)).map(item)
+    }
+
+    /// The item with the smallest key at or above `key`, or None.
+    ///
+    /// Returns (key, value). Raises as `get`. O(1) in practice.
+    ///
+    /// >>> x.put_many([10, 20], [1, 2])
+    /// 2
+    /// >>> x.ceiling(11), x.ceiling(21)
+    /// ((20, 2), None)
+    fn ceiling(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
+        let key = one(key)?;
+        self.read(py, |alex| alex.ceiling(key)).map(item)
+    }
+
+    /// The item with the largest key below `key`, or None.
+    ///
+    /// Returns (key, value). Raises as `get`. O(1) in practice.
+    ///
+    /// >>> x.put_many([10, 20], [1, 2])
+    /// 2
+    /// >>> x.lower(20), x.lower(10)
+    /// ((10, 1), None)
+    fn lower(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
+        let key = one(key)?;
+        self.read(py, |alex| alex.lower(key)).map(item)
+    }
+
+    /// The item with the smallest key above `key`, or None.
+    ///
+    /// Returns (key, value). Raises as `get`. O(1) in practice.
+    ///
+    /// >>> x.put_many([10, 20], [1, 2])
+    /// 2
+    /// >>> x.higher(10), x.higher(20)
+    /// ((20, 2), None)
+    fn higher(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
+        let key = one(key)?;
+        self.read(py, |alex| alex.higher(key)).map(item)
+    }
+
+    /// For many keys, the item at or below each: (keys, values, found).
+    ///
+    /// Three arrays of the length of `keys`: int64, int64 and bool. Where the index holds nothing at or
+    /// below a key, `found` is False and the other two are 0. `keys` and errors as in `put_many`.
+    /// O(keys), the GIL released.
+    ///
+    /// >>> x.put_many([10, 20], [1, 2])
+    /// 2
+    /// >>> keys, values, found = x.floor_many([19, 9, 20])
+    /// >>> keys.tolist(), values.tolist(), found.tolist()
+    /// ([10, 0, 20], [1, 0, 2], [True, False, True])
+    fn floor_many<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> PyResult<Neighbours<'py>> {
+        self.neighbours(py, keys, Alex::floor)
+    }
+
+    /// For many keys, the item at or above each: (keys, values, found).
+    ///
+    /// As `floor_many`.
+    ///
+    /// >>> x.put_many([10, 20], [1, 2])
+    /// 2
+    /// >>> keys, values, found = x.ceiling_many([11, 21])
+    /// >>> keys.tolist(), values.tolist(), found.tolist()
+    /// ([20, 0], [2, 0], [True, False])
+    fn ceiling_many<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> PyResult<Neighbours<'py>> {
+        self.neighbours(py, keys, Alex::ceiling)
+    }
+
+    /// The keys and the values of `start <= key < stop` as two int64 arrays of the same length.
+    ///
+    /// Bounds and errors as in `scan`. O(keys), about a nanosecond each, the GIL released.
+    ///
+    /// >>> x.put_many([1, 2, 3], [10, 20, 30])
+    /// 3
+    /// >>> keys, values = x.scan_arrays(2)
+    /// >>> keys.tolist(), values.tolist()
+    /// ([2, 3], [20, 30])
+    #[pyo3(signature = (start=None, stop=None))]
+    #[allow(clippy::type_complexity)]
+    fn scan_arrays<'py>(
+        &self,
+        py: Python<'py>,
+        start: Option<&Bound<'py, PyAny>>,
+        stop: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>)> {
+        let mut keys = Vec::with_capacity(FIRST_RANGE_KEYS);
+        let mut payloads = Vec::with_capacity(FIRST_RANGE_KEYS);
+        if let Some((start, stop)) = bounds::range(start, stop, true, false)? {
+            self.ask_detached(py, |alex| {
+                alex.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);
+            })?;
+        }
+        // The same allocation: both types have one layout.
+        let values = payloads.into_iter().map(|payload| payload as i64).collect();
+        Ok((array(py, keys), array(py, values)))
+    }
+
+    /// How many keys there are of `start <= key < stop`.
+    ///
+    /// Bounds and errors as in `scan`.
+    ///
+    /// >>> x.put_many([1, 2, 3], [10, 20, 30])
+    /// 3
+    /// >>> x.count(2), x.count()
+    /// (2, 3)
+    #[pyo3(signature = (start=None, stop=None))]
+    fn count(
+        &self,
+        py: Python<'_>,
+        start: Option<&Bound<'_, PyAny>>,
+        stop: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<usize> {
+        let Some((start, stop)) = bounds::range(start, stop, true, false)? else { return Ok(0) };
+        self.ask_detached(py, |alex| alex.count(start, stop))
+    }
+
+    /// `n` ranges (start, stop) that cover everything and whose counts differ by one at most.
+    ///
+    /// For work in parallel: pass them to `scan` or `scan_arrays`. The first start and the last stop are
+    /// None. With fewer keys than `n` some ranges are empty. Raises ValueError where `n` is not from 1 to
+    /// 2**24, TypeError where it is no int. O(data nodes + n).
+    ///
+    /// >>> x.put_many(range(10), range(10))
+    /// 10
+    /// >>> x.split(3)
+    /// [(None, 3), (3, 6), (6, None)]
+    fn split(&self, py: Python<'_>, n: &Bound<'_, PyAny>) -> PyResult<Vec<Range>> {
+        let parts = parts(n)?;
+        Ok(ranges(&self.ask_detached(py, |alex| alex.boundaries(parts))?))
+    }
+}
