@@ -13,7 +13,7 @@ names what is public: no logic, and nothing that the command line alone needs.
 import warnings as _warnings
 
 from ._alexpy import ScanBatch, ValueBuffers, build_info
-from ._care import VerifyReport
+from ._care import RepairReport, VerifyReport, repair
 from ._index import AlexIndex
 from ._store import Stats, Store, WriteBatch, open  # noqa: A004 - `alexpy.open` is the public name
 from .config import Config
@@ -39,6 +39,7 @@ __all__ = [
     "LockedError",
     "PoisonedError",
     "ReadOnlyError",
+    "RepairReport",
     "ScanBatch",
     "Stats",
     "Store",
@@ -48,6 +49,7 @@ __all__ = [
     "__version__",
     "build_info",
     "open",
+    "repair",
 ]
 
 __version__: str = build_info()["version"]

@@ -27,6 +27,7 @@ __all__ = [
     "StoreIterator",
     "ValueBuffers",
     "WriteBatch",
+    "_repair",
     "_verify_files",
     "build_info",
 ]
@@ -61,6 +62,14 @@ def _verify_files(
     path: str | PathLike[str], progress: Callable[[int, int], object] | None
 ) -> tuple[int, int, list[AlexError]]:
     """As `Store._verify`, of the files of a store that cannot be opened."""
+
+def _repair(
+    path: str | PathLike[str],
+    dest: str | PathLike[str],
+    mode: str,
+    progress: Callable[[int, int], object] | None,
+) -> tuple[int, int, list[tuple[Path, int, int]]]:
+    """The figures of `alexpy.repair` as (kept, lost, damaged)."""
 
 @disjoint_base
 class Store(MutableMapping[int, bytes]):
@@ -441,6 +450,23 @@ class Store(MutableMapping[int, bytes]):
 
         >>> s[1] = b"one"
         >>> s.flush()
+        """
+    def backup(self, dest: str | PathLike[str], progress: Callable[[int, int], object] | None = None) -> None:
+        """Makes a store in the new directory `dest` that holds what this one holds now.
+
+        Reads and writes go on meanwhile. `dest` must not exist or be empty, and has its name only once all of
+        it is safe on the device. Finished files are hard links where the file system can, which costs no
+        space and shares the fate of the disk: copy `dest` elsewhere against its loss. `progress(done, total)`
+        is called every few mebibytes with bytes; what it raises stops the call. Raises ValueError where
+        `dest` is not empty or lies inside the store, OSError, ClosedError. O(bytes copied), the GIL released.
+
+        >>> import tempfile
+        >>> s[1] = b"one"
+        >>> copy = tempfile.mkdtemp()
+        >>> s.backup(copy)
+        >>> with alexpy.open(copy) as backup:
+        ...     backup[1]
+        b'one'
         """
     def _verify(self, progress: Callable[[int, int], object] | None) -> tuple[int, int, list[AlexError]]:
         """The figures of `verify` as (records, bytes, errors)."""

@@ -1,14 +1,20 @@
-"""What the calls that look after a store report: `VerifyReport`."""
+"""Care of stores: what `Store.verify` reports, and `repair` of a store that does not open."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from ._alexpy import _repair
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from .errors import AlexError
 
-__all__ = ["VerifyReport"]
+__all__ = ["RepairReport", "VerifyReport", "repair"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +40,55 @@ class VerifyReport:
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return not self.errors
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    """What `repair` kept of a store, and what it could not.
+
+    Example:
+        >>> RepairReport(kept=10, lost=0, damaged=()).kept
+        10
+
+    """
+
+    kept: int
+    """Keys in the new store."""
+    lost: int
+    """Records that are known to have been there and are not kept; not all of them held a current value."""
+    damaged: tuple[tuple[Path, int, int], ...]
+    """File, offset and length of each damaged place; length 0 is a whole file."""
+
+
+def repair(
+    path: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    *,
+    mode: Literal["point_in_time", "salvage"] = "point_in_time",
+    progress: Callable[[int, int], object] | None = None,
+) -> RepairReport:
+    """Bring what can be read of a damaged store into a new store in `dest`; `path` is only read.
+
+    With `mode="point_in_time"` the new store is what the old one was before the first damage. With "salvage"
+    it has every value that can be read, also behind damage and with both copies of the manifest gone; where
+    the damage hit the record of a deletion, that key comes back. `dest` must not exist or be empty, and has
+    its name only once it is whole. `progress(done, total)` is called every few mebibytes with bytes; what it
+    raises stops the call. O(bytes), with the keys in memory; the GIL is released.
+
+    Raises:
+        FileNotFoundError: there is no store.
+        LockedError: the store is open for writing.
+        FormatError: there is nothing to repair, or the store is of a newer format.
+        ValueError: `dest` is not empty or lies inside the store, or `mode` is unknown.
+        OSError: the device cannot read or write.
+
+    Example:
+        >>> import tempfile
+        >>> s[1] = b"one"
+        >>> s.close()
+        >>> alexpy.repair(s.path, tempfile.mkdtemp(), mode="salvage")
+        RepairReport(kept=1, lost=0, damaged=())
+
+    """
+    kept, lost, damaged = _repair(os.fsdecode(path), os.fsdecode(dest), mode, progress)
+    return RepairReport(kept, lost, tuple(damaged))

@@ -14,10 +14,12 @@ import click
 
 import alexpy
 
+from .backup import backup
 from .compare import compare
 from .items import delete, get, put
 from .load import load
 from .options import BAD_INPUT, INTERRUPTED, PIPE_CLOSED, STORE_ERROR, Stopped
+from .repair import repair
 from .rows import InputError
 from .scan import scan
 from .stats import stats
@@ -46,7 +48,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (load, get, put, delete, scan, stats, verify, compare):
+for _command in (load, get, put, delete, scan, stats, verify, repair, backup, compare):
     cli.add_command(_command)
 
 

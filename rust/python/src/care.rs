@@ -1,8 +1,9 @@
-//! Care of a store: `verify`.
+//! Care of a store: `verify`, `backup`, and `repair` of one that does not open.
 
 use std::path::PathBuf;
 
-use alex_store::{Store as Engine, VerifyReport};
+use alex_store::{RepairMode, Store as Engine, VerifyReport};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -25,6 +26,27 @@ impl Store {
         let report = with_progress(py, progress, |progress| self.engine().verify(progress))?;
         verified(py, &report)
     }
+
+    /// Makes a store in the new directory `dest` that holds what this one holds now.
+    ///
+    /// Reads and writes go on meanwhile. `dest` must not exist or be empty, and has its name only once all of
+    /// it is safe on the device. Finished files are hard links where the file system can, which costs no
+    /// space and shares the fate of the disk: copy `dest` elsewhere against its loss. `progress(done, total)`
+    /// is called every few mebibytes with bytes; what it raises stops the call. Raises ValueError where
+    /// `dest` is not empty or lies inside the store, OSError, ClosedError. O(bytes copied), the GIL released.
+    ///
+    /// >>> import tempfile
+    /// >>> s[1] = b"one"
+    /// >>> copy = tempfile.mkdtemp()
+    /// >>> s.backup(copy)
+    /// >>> with alexpy.open(copy) as backup:
+    /// ...     backup[1]
+    /// b'one'
+    #[pyo3(signature = (dest, progress=None))]
+    #[allow(clippy::needless_pass_by_value)]
+    fn backup(&self, py: Python<'_>, dest: PathBuf, progress: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        with_progress(py, progress, |progress| self.engine().backup(&dest, progress))
+    }
 }
 
 /// As `Store._verify`, of the files of a store that cannot be opened.
@@ -39,4 +61,31 @@ pub(crate) fn _verify_files<'py>(
 ) -> PyResult<Verified<'py>> {
     let report = with_progress(py, progress, |progress| Engine::verify_files(&path, progress))?;
     verified(py, &report)
+}
+
+/// Kept, lost, and path, offset and length of each damaged place.
+type Repaired = (u64, u64, Vec<(PathBuf, u64, u64)>);
+
+/// The figures of `alexpy.repair` as (kept, lost, damaged).
+#[pyfunction]
+#[pyo3(signature = (path, dest, mode, progress))]
+#[allow(clippy::needless_pass_by_value)]
+pub(crate) fn _repair(
+    py: Python<'_>,
+    path: PathBuf,
+    dest: PathBuf,
+    mode: &str,
+    progress: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Repaired> {
+    let mode = match mode {
+        "point_in_time" => RepairMode::PointInTime,
+        "salvage" => RepairMode::Salvage,
+        other => {
+            return Err(PyValueError::new_err(format!(
+                "mode must be one of \"point_in_time\", \"salvage\", not {other:?}"
+            )));
+        }
+    };
+    let report = with_progress(py, progress, |progress| Engine::repair(&path, &dest, mode, progress))?;
+    Ok((report.kept, report.lost, report.damaged))
 }

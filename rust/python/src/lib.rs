@@ -75,7 +75,7 @@ mod _alexpy {
     #[pymodule_export]
     use super::build_info;
     #[pymodule_export]
-    use super::care::_verify_files;
+    use super::care::{_repair, _verify_files};
     #[pymodule_export]
     use super::columns::{ArrowStream, BatchIterator, ScanBatch, ValueBuffers};
     #[pymodule_export]

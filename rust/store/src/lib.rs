@@ -5,6 +5,7 @@
 //! that touches files, `store` holds what all calls share, `commit` and `query` are the calls.
 
 mod background;
+mod backup;
 mod batch;
 mod catalog;
 mod chain;
@@ -15,13 +16,16 @@ mod error;
 mod header;
 mod log;
 mod manifest;
+mod new_dir;
 mod options;
 mod query;
 mod read;
 mod reader;
 mod record;
 mod recovery;
+mod repair;
 mod replay;
+mod salvage;
 mod scan;
 mod segment;
 mod spare;
@@ -39,7 +43,9 @@ pub use options::{
 };
 pub use query::Stats;
 pub use read::{Value, Values};
+pub use repair::RepairReport;
 pub use replay::OpenProgress;
+pub use salvage::RepairMode;
 pub use scan::{Scan, ScanRange, ScanRun};
 pub use store::Store;
 pub use verify::VerifyReport;

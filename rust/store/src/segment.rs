@@ -46,7 +46,6 @@ pub(crate) struct Segment {
     map: Option<Map>,
     copies: bool,
     /// Who needs the file under its name.
-    #[allow(dead_code, reason = "for backups")]
     pins: AtomicU32,
     /// Bytes of its records that the index points to.
     live_bytes: AtomicU64,
@@ -55,7 +54,6 @@ pub(crate) struct Segment {
 }
 
 /// Keeps a segment's file under its name for as long as this lives.
-#[allow(dead_code, reason = "for backups")]
 pub(crate) struct Pin(Arc<Segment>);
 
 #[allow(dead_code, reason = "for backups")]
@@ -177,7 +175,6 @@ impl Segment {
         self.seal
     }
 
-    #[allow(dead_code, reason = "for backups")]
     /// Keeps the file from being removed. An `Arc` alone keeps its bytes readable, not its name. The
     /// caller holds the catalog's lock, under which segments are freed, and so cannot come too late.
     pub(crate) fn pin(self: &Arc<Self>) -> Pin {
@@ -279,6 +276,12 @@ impl Segment {
                 Ok(Found::Read(bytes[start..start + len].to_vec()))
             }
         }
+    }
+
+    /// A copy of the value of the put of `key` that stands at `offset`, read with system calls and checked.
+    pub(crate) fn value_copy(&self, offset: u64, key: i64) -> Result<Vec<u8>> {
+        let bytes = self.read_record(offset)?;
+        Ok(self.checked(&bytes, offset, key, true)?.value.to_vec())
     }
 
     /// Bytes of the map, for a value that [`Segment::value`] found there.

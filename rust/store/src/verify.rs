@@ -80,7 +80,7 @@ impl Store {
     pub fn verify(&self, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<VerifyReport> {
         let shared = &self.shared;
         // The log as far as it is published now, and the index of the same moment.
-        let (manifest, mut scan) = {
+        let (manifest, mut scan, _pins) = {
             let catalog = shared.catalog.lock();
             let log = shared.log.lock();
             let scan = Scan::new(Arc::clone(shared), ALL)?;
@@ -88,7 +88,9 @@ impl Store {
             manifest.segments.clone_from(&log.entries);
             // It holds nothing yet, or it is the last of the log's entries.
             manifest.spare = None;
-            (manifest.up_to(log.end), scan)
+            // Compaction must not remove a file before it was looked at.
+            let pins: Vec<_> = shared.read_state()?.segments.iter().map(Segment::pin).collect();
+            (manifest.up_to(log.end), scan, pins)
         };
         let mut report = VerifyReport::default();
         let mut check = Check::new(&shared.disk, &manifest, progress);
@@ -129,7 +131,7 @@ pub(crate) fn verify_files_on(
 
 impl Manifest {
     /// What it says of the log up to `end`.
-    fn up_to(&self, end: LogEnd) -> Self {
+    pub(crate) fn up_to(&self, end: LogEnd) -> Self {
         let mut manifest = self.clone();
         if let Some(last) = manifest.segments.iter().position(|entry| entry.segment == end.segment) {
             manifest.segments.truncate(last + 1);
@@ -196,15 +198,20 @@ impl<'a> Check<'a> {
 
     /// Each segment by itself: its header, every record, and that the records reach to where the log counts.
     fn segments(&mut self, report: &mut VerifyReport) -> Result<()> {
-        let ends = self.manifest.segments.iter().map(|entry| entry.end.map_or(0, |end| end.offset));
+        let log = self.manifest.segments.iter().map(|entry| (entry.segment, entry.end));
+        let relocated = self.manifest.relocations.iter().map(|entry| {
+            let end = LogEnd { segment: entry.segment, offset: entry.end, last_seq: entry.last_seq };
+            (entry.segment, Some(end))
+        });
+        let all: Vec<_> = log.chain(relocated).collect();
         // Once for the bytes, once for the index.
-        self.bytes_total = 2 * ends.sum::<u64>();
-        for entry in &self.manifest.segments {
-            let opened = Segment::open(self.disk, entry.segment, Access::Read, ReadMode::Pread);
-            let opened = opened.map_err(|error| self.missing(entry.segment, error));
+        self.bytes_total = 2 * all.iter().map(|(_, end)| end.map_or(0, |end| end.offset)).sum::<u64>();
+        for (id, end) in all {
+            let opened = Segment::open(self.disk, id, Access::Read, ReadMode::Pread);
+            let opened = opened.map_err(|error| self.missing(id, error));
             let Some(segment) = report.note(opened)? else { continue };
             report.bytes += SEGMENT_HEADER_BYTES;
-            self.records(&segment, entry.end, report)?;
+            self.records(&segment, end, report)?;
         }
         Ok(())
     }

@@ -3,13 +3,16 @@
 //! not have. Knows nothing of what records mean. O(bytes), a checksum for each plausible place beside.
 
 use crate::error::Result;
-use crate::header::SEGMENT_HEADER_BYTES;
+use crate::header::{Origin, SEGMENT_HEADER_BYTES};
 use crate::reader::{Next, SegmentReader};
 use crate::record::{self, Bad, HEADER_BYTES, Record};
 use crate::segment::Segment;
 
 /// Bytes searched at a time.
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// Sequences that a search among relocated records believes in.
+const RELOCATED_SEQS: u64 = 1 << 44;
 
 /// What a walk meets.
 pub(crate) enum Met<'a> {
@@ -62,7 +65,11 @@ struct Search {
 
 /// Looks for the next record behind `from`, of a sequence above `after_seq`.
 fn search(segment: &Segment, from: u64, end: u64, after_seq: u64) -> Result<Search> {
-    let seqs = after_seq + 1..=segment.header.highest_possible_seq();
+    let seqs = match segment.header.origin {
+        Origin::Log | Origin::Recovery => after_seq + 1..=segment.header.highest_possible_seq(),
+        // Of relocated records hardly anything is known, and this much still sifts most other bytes out.
+        Origin::Relocation => 1..=RELOCATED_SEQS,
+    };
     let file_end = segment.len()?.min(end);
     let mut search = Search { record: None, written_end: from };
     let mut chunk = vec![0; CHUNK_BYTES + HEADER_BYTES as usize];

@@ -54,6 +54,28 @@ impl RealDisk {
     }
 }
 
+impl RealDisk {
+    /// As [`Disk::lock`], but writes nothing; `None` where there is no lock file, so no writer either.
+    pub(crate) fn lock_existing(&self) -> io::Result<Option<Lock>> {
+        let mut file = match File::open(self.path.join(LOCK_FILE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Lock::Taken(Box::new(NotInherited::new(file)?)))),
+            Err(Errno::WOULDBLOCK) => Ok(Some(Lock::Held(holder(&mut file)))),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The process id that whoever holds the lock wrote into its file.
+fn holder(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    let _ = file.read_to_string(&mut text);
+    text.trim().parse().ok()
+}
+
 impl Disk for RealDisk {
     fn path(&self) -> &Path {
         &self.path
@@ -104,11 +126,7 @@ impl Disk for RealDisk {
                 let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
                 Ok(Lock::Taken(Box::new(NotInherited::new(file)?)))
             }
-            Err(Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                let _ = file.read_to_string(&mut text);
-                Ok(Lock::Held(text.trim().parse().ok()))
-            }
+            Err(Errno::WOULDBLOCK) => Ok(Lock::Held(holder(&mut file))),
             Err(error) => Err(error.into()),
         }
     }
@@ -239,6 +257,10 @@ impl DiskFile for RealFile {
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
+        // A file that a backup shares is cut by nobody.
+        if self.file.metadata()?.nlink() > 1 {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the file has another name"));
+        }
         self.file.set_len(len)
     }
 

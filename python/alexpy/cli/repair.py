@@ -1,0 +1,44 @@
+"""`alexpy repair`: what can be read of a damaged store, in a new one."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import click
+
+import alexpy
+
+from . import output, text
+from .options import BAD_INPUT, Stopped, as_json, store_path
+from .progress import byte_progress
+
+
+@click.command("repair", short_help="Bring what can be read of a damaged store into a new one.")
+@store_path
+@click.argument("dest")
+@click.option(
+    "--mode",
+    type=click.Choice(["point_in_time", "salvage"]),
+    default="point_in_time",
+    show_default=True,
+    help="Keep what was there before the first damage, or every value that can be read.",
+)
+@as_json
+def repair(store: str, dest: str, mode: Literal["point_in_time", "salvage"], *, json: bool) -> None:
+    """Bring what can be read of STORE, which is not changed, into a new store in the directory DEST.
+
+    "salvage" also reads behind damage and without a manifest; where damage hit the record of a deletion, that
+    key comes back.
+    """
+    try:
+        with byte_progress("repairing", quiet=json) as progress:
+            report = alexpy.repair(store, dest, mode=mode, progress=progress)
+    except ValueError as error:
+        raise Stopped(str(error), BAD_INPUT) from error
+    places = [{"path": str(path), "offset": offset, "length": size} for path, offset, size in report.damaged]
+    if json:
+        output.write(text.json_line({"kept": report.kept, "lost": report.lost, "damaged": places}))
+        return
+    for place in places:
+        output.write_text(f"{place['path']} is damaged at offset {place['offset']}, {place['length']} bytes")
+    output.write_text(f"{report.kept:,} keys kept in {dest}, {report.lost:,} records lost")

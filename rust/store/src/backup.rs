@@ -1,0 +1,140 @@
+//! `backup`: a copy of an open store in a new directory, consistent at one sequence. Segments that are
+//! finished are shared by hard links, which costs no space; the rest is copied. Writes go on meanwhile.
+//! O(segments), and O(bytes) of what is copied.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::disk::{Access, Disk, DiskFile, RealDisk};
+use crate::error::{Error, Result};
+use crate::header::LogEnd;
+use crate::manifest::{Entry, Manifest};
+use crate::new_dir::NewDir;
+use crate::replay::OpenProgress;
+use crate::segment::Segment;
+use crate::store::Store;
+
+/// Bytes copied at a time.
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// A segment as it goes into a backup.
+struct Part {
+    segment: Arc<Segment>,
+    /// How many of its bytes count.
+    bytes: u64,
+    /// Nothing will be written into its file or cut from it any more, and all of it is on the device.
+    finished: bool,
+}
+
+impl Store {
+    /// Makes a store in the directory `dest`, which must not exist or be empty, that holds what this one
+    /// holds now. `dest` has its name only once it is whole and durable. Segments that are finished are hard
+    /// links where the file system can, so damage to such a file hits both; copy `dest` elsewhere against
+    /// that. `progress` as in [`Store::verify`].
+    pub fn backup(&self, dest: &Path, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<()> {
+        let shared = &self.shared;
+        let (mut manifest, parts, _pins) = {
+            let catalog = shared.catalog.lock();
+            let log = shared.log.lock();
+            let segments = Arc::clone(&shared.read_state()?.segments);
+            let mut listed = catalog.manifest.clone();
+            listed.segments.clone_from(&log.entries);
+            // Compaction must not remove a file before it was linked or copied.
+            let pins: Vec<_> = segments.iter().map(Segment::pin).collect();
+            let manifest = listed.of_backup(log.end, log.next_seq_bound());
+            let mut parts = Vec::new();
+            for (id, bytes, ended) in manifest.parts(&log.entries) {
+                let Some(segment) = segments.get(id) else { continue };
+                let unsynced = log.unsynced.iter().any(|unsynced| unsynced.id() == id);
+                parts.push(Part { segment: Arc::clone(segment), bytes, finished: ended && !unsynced });
+            }
+            (manifest, parts, pins)
+        };
+        let new_dir = NewDir::begin(dest, shared.disk.path())?;
+        let disk = RealDisk::new(new_dir.work()).map_err(|error| Error::io("open", new_dir.work(), error))?;
+        let bytes_total = parts.iter().map(|part| part.bytes).sum();
+        let mut bytes_done = 0;
+        for part in &parts {
+            let mut report = |done| progress(OpenProgress { bytes_done: bytes_done + done, bytes_total });
+            if !(part.finished && link(part, &disk)?) {
+                copy(part, &disk, &mut report)?;
+            }
+            bytes_done += part.bytes;
+            if !progress(OpenProgress { bytes_done, bytes_total }) {
+                return Err(Error::Interrupted);
+            }
+        }
+        disk.sync_dir().map_err(|error| Error::io("sync the directory of", disk.path(), error))?;
+        // Until now the directory is none that opens as a store.
+        manifest.write(&disk)?;
+        new_dir.finish()
+    }
+}
+
+impl Manifest {
+    /// What a backup's manifest says: the log up to `end`, closed in order.
+    fn of_backup(&self, end: LogEnd, next_seq: u64) -> Self {
+        let mut manifest = self.up_to(end);
+        manifest.generation = 0;
+        manifest.next_seq = manifest.next_seq.max(next_seq);
+        manifest.watermark = end.last_seq;
+        manifest.clean = true;
+        manifest.spare = None;
+        // An image is only an index that saves reading the log.
+        manifest.images.clear();
+        manifest
+    }
+
+    /// Of each segment: its id, its bytes, and whether it had ended according to `entries`.
+    fn parts(&self, entries: &[Entry]) -> Vec<(u32, u64, bool)> {
+        let log =
+            self.segments.iter().zip(entries).map(|(entry, now)| {
+                (entry.segment, entry.end.map_or(0, |end| end.offset), now.end.is_some())
+            });
+        let relocations = self.relocations.iter().map(|entry| (entry.segment, entry.end, true));
+        log.chain(relocations).collect()
+    }
+}
+
+/// Shares a finished file; false where that cannot be.
+fn link(part: &Part, disk: &RealDisk) -> Result<bool> {
+    // What was reserved behind its end may still be cut off.
+    if part.segment.len()? != part.bytes {
+        return Ok(false);
+    }
+    let name = Segment::name(part.segment.id());
+    let to = disk.path_of(&name);
+    // Another file system, one without links, links forbidden: in all cases a copy does.
+    if std::fs::hard_link(&part.segment.path, &to).is_err() {
+        return Ok(false);
+    }
+    let file = disk.open(&name, Access::Read).map_err(|error| Error::io("open", &to, error))?;
+    file.sync().map_err(|error| Error::io("sync", &to, error))?;
+    Ok(true)
+}
+
+fn copy(part: &Part, disk: &RealDisk, report: &mut dyn FnMut(u64) -> bool) -> Result<()> {
+    let name = Segment::name(part.segment.id());
+    let to = disk.path_of(&name);
+    let file: Arc<dyn DiskFile> = disk.create(&name, 0).map_err(|error| Error::io("create", &to, error))?;
+    let mut chunk = vec![0; CHUNK_BYTES.min(part.bytes as usize)];
+    let mut offset = 0;
+    while offset < part.bytes {
+        let want = chunk.len().min((part.bytes - offset) as usize);
+        let read = part.segment.read_at(offset, &mut chunk[..want])?;
+        if read < want {
+            return Err(Error::Corruption {
+                path: part.segment.path.clone(),
+                offset: offset + read as u64,
+                expected: format!("{} bytes", part.bytes),
+                found: "the end of the file".to_owned(),
+            });
+        }
+        file.write_at(offset, &chunk[..read]).map_err(|error| Error::io("write", &to, error))?;
+        offset += read as u64;
+        if !report(offset) {
+            return Err(Error::Interrupted);
+        }
+    }
+    file.sync().map_err(|error| Error::io("sync", &to, error))
+}

@@ -1,0 +1,101 @@
+//! `repair`: what can be read of a damaged store goes into a new one. The damaged store is not changed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::{Disk, Lock, RealDisk};
+use crate::error::{Error, Result};
+use crate::new_dir::NewDir;
+use crate::options::{Durability, Options};
+use crate::replay::OpenProgress;
+use crate::salvage::{RepairMode, Salvaged};
+use crate::store::Store;
+
+/// Values are written in commits of about this many bytes, and at most this many keys.
+const COMMIT_BYTES: usize = 4 << 20;
+const COMMIT_KEYS: usize = 1 << 14;
+
+/// What [`Store::repair`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RepairReport {
+    /// Keys in the new store.
+    pub kept: u64,
+    /// Records of the old store that are known to have been there and could not be kept.
+    pub lost: u64,
+    /// File, offset and length in bytes of each damaged place; a length of 0 stands for all of a file whose
+    /// length does not say what it held.
+    pub damaged: Vec<(PathBuf, u64, u64)>,
+}
+
+impl Store {
+    /// Brings what can be read of the store in `path` into a new store in `dest`, which must not exist or be
+    /// empty. `path` is only read, and must not be open for writing. With [`RepairMode::Salvage`] a key whose
+    /// deletion is among what was lost comes back.
+    ///
+    /// O(bytes), with the keys in memory. `progress` as in [`Store::verify`].
+    pub fn repair(
+        path: &Path,
+        dest: &Path,
+        mode: RepairMode,
+        progress: &mut dyn FnMut(OpenProgress) -> bool,
+    ) -> Result<RepairReport> {
+        match std::fs::metadata(path) {
+            Ok(found) if !found.is_dir() => return Err(Error::NotADirectory { path: path.to_owned() }),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::NotFound { path: path.to_owned() });
+            }
+            Err(error) => return Err(Error::io("open", path, error)),
+        }
+        let source = RealDisk::new(path).map_err(|error| Error::io("open", path, error))?;
+        // Held to the end: nobody writes meanwhile.
+        let _lock = match source.lock_existing().map_err(|error| Error::io("lock", path, error))? {
+            Some(Lock::Held(pid)) => return Err(Error::Locked { path: path.to_owned(), pid }),
+            Some(Lock::Taken(lock)) => Some(lock),
+            None => None,
+        };
+        let source: Arc<dyn Disk> = Arc::new(source);
+        // Looked at before anything is made.
+        let salvaged = Salvaged::read(&source, mode, progress)?;
+        let new_dir = NewDir::begin(dest, path)?;
+        let disk = RealDisk::new(new_dir.work()).map_err(|error| Error::io("open", new_dir.work(), error))?;
+        let options = Options { durability: Durability::Os, background: false, ..Options::default() };
+        let report = write(&salvaged, Arc::new(disk), new_dir.work(), &options)?;
+        new_dir.finish()?;
+        Ok(report)
+    }
+
+    /// As [`Store::repair`], from any disk to any disk. For tests.
+    #[doc(hidden)]
+    pub fn repair_on(
+        source: &Arc<dyn Disk>,
+        dest: Arc<dyn Disk>,
+        mode: RepairMode,
+        options: &Options,
+    ) -> Result<RepairReport> {
+        write(&Salvaged::read(source, mode, &mut |_| true)?, dest, Path::new("repaired"), options)
+    }
+}
+
+/// Writes what was found into a new store, durable when this returns.
+fn write(salvaged: &Salvaged, dest: Arc<dyn Disk>, path: &Path, options: &Options) -> Result<RepairReport> {
+    let store = Store::open_on(dest, path, options, &mut |_| true)?;
+    let (mut keys, mut values, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let mut kept = 0;
+    for item in salvaged.items() {
+        let (key, value) = item?;
+        bytes += value.len();
+        keys.push(key);
+        values.push(value);
+        if bytes >= COMMIT_BYTES || keys.len() == COMMIT_KEYS {
+            kept += store.put_many(&keys, &values[..], false)?;
+            keys.clear();
+            values.clear();
+            bytes = 0;
+        }
+    }
+    kept += store.put_many(&keys, &values[..], false)?;
+    store.close()?;
+    Ok(RepairReport { kept, lost: salvaged.lost, damaged: salvaged.damaged.clone() })
+}

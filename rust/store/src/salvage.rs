@@ -1,0 +1,430 @@
+//! What can still be read of a damaged store: its segments, with or without a manifest, and the newest
+//! record of every key in them. Only reads. Knows nothing of where the records go. O(bytes), with the keys in
+//! memory.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::disk::{Access, Disk};
+use crate::error::{Error, Result};
+use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
+use crate::manifest::{Found, Manifest};
+use crate::options::ReadMode;
+use crate::record::{Kind, Record};
+use crate::replay::OpenProgress;
+use crate::segment::{Location, Segment};
+use crate::walk::{Met, walk};
+
+/// Bytes between two calls of the progress callback.
+const PROGRESS_BYTES: u64 = 8 << 20;
+
+/// How much of a damaged store is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RepairMode {
+    /// Everything before the first damage, as if the store had ended there.
+    PointInTime,
+    /// Every record that can be read, also those behind damage.
+    Salvage,
+}
+
+/// A piece of the log.
+struct Piece {
+    /// Its file; `None` where its header cannot be read.
+    segment: Option<Arc<Segment>>,
+    path: PathBuf,
+    /// Where it ends, if anything says so.
+    end: Option<LogEnd>,
+    /// Copies of records of any sequence, made by compaction; not part of the log.
+    relocated: bool,
+}
+
+/// What was found.
+#[derive(Default)]
+pub(crate) struct Salvaged {
+    /// The newest record of each key: its sequence and, unless it is a tombstone, its place.
+    newest: BTreeMap<i64, (u64, Option<Location>)>,
+    ranges: Vec<(u64, i64, i64)>,
+    segments: BTreeMap<u32, Arc<Segment>>,
+    /// Records that are known to have been there and are not kept.
+    pub(crate) lost: u64,
+    /// File, offset and length.
+    pub(crate) damaged: Vec<(PathBuf, u64, u64)>,
+}
+
+impl Salvaged {
+    /// Reads everything there is.
+    pub(crate) fn read(
+        disk: &Arc<dyn Disk>,
+        mode: RepairMode,
+        progress: &mut dyn FnMut(OpenProgress) -> bool,
+    ) -> Result<Self> {
+        let mut found = Self::default();
+        let pieces = pieces(disk, &mut found)?;
+        let mut bytes_total = 0;
+        for piece in &pieces {
+            bytes_total += match (&piece.segment, piece.end) {
+                (_, Some(end)) => end.offset,
+                (Some(segment), None) => segment.len()?,
+                (None, None) => 0,
+            };
+        }
+        let mut bytes_done = 0;
+        let mut reading = Reading { mode, stopped: false, last_seq: 0, reached: 0 };
+        for piece in &pieces {
+            let mut report = |at| progress(OpenProgress { bytes_done: bytes_done + at, bytes_total });
+            bytes_done += reading.piece(piece, &mut found, &mut report)?;
+        }
+        found.apply_ranges();
+        Ok(found)
+    }
+
+    /// The keys that are left and their values, in the order of the keys.
+    pub(crate) fn items(&self) -> impl Iterator<Item = Result<(i64, Vec<u8>)>> {
+        self.newest.iter().filter_map(|(&key, &(_, place))| {
+            let place = place?;
+            let segment = self.segments.get(&place.segment())?;
+            Some(segment.value_copy(place.offset(), key).map(|value| (key, value)))
+        })
+    }
+
+    fn apply(&mut self, seq: u64, change: Change) {
+        match change {
+            Change::Point(key, place) => {
+                let newest = self.newest.entry(key).or_insert((seq, place));
+                if newest.0 <= seq {
+                    *newest = (seq, place);
+                }
+            }
+            Change::Range(first, last) => self.ranges.push((seq, first, last)),
+        }
+    }
+
+    /// Range tombstones remove what is older than they, in whatever order they were read.
+    fn apply_ranges(&mut self) {
+        for &(seq, first, last) in &self.ranges {
+            if first > last {
+                continue;
+            }
+            for (_, newest) in self.newest.range_mut(first..=last) {
+                if newest.0 < seq {
+                    *newest = (seq, None);
+                }
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Change {
+    /// A key's newest record, `None` for a tombstone.
+    Point(i64, Option<Location>),
+    Range(i64, i64),
+}
+
+fn change(record: &Record<'_>, place: Location) -> Option<Change> {
+    match record.kind {
+        Kind::Put | Kind::BatchPut => Some(Change::Point(record.key, Some(place))),
+        Kind::Tombstone | Kind::BatchTombstone => Some(Change::Point(record.key, None)),
+        Kind::RangeTombstone | Kind::BatchRangeTombstone => {
+            Some(Change::Range(record.key, record.last_key()?))
+        }
+        Kind::BatchBegin | Kind::BatchCommit | Kind::Mark | Kind::Footer => None,
+    }
+}
+
+/// One pass over the pieces of the log, in their order.
+struct Reading {
+    mode: RepairMode,
+    /// Point in time: the first damage was met, nothing behind it counts.
+    stopped: bool,
+    /// The last sequence met, in the order of the log.
+    last_seq: u64,
+    /// The last sequence that counts.
+    reached: u64,
+}
+
+impl Reading {
+    /// Reads one piece; how many bytes it has.
+    fn piece(
+        &mut self,
+        piece: &Piece,
+        found: &mut Salvaged,
+        report: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<u64> {
+        let known = piece.end.unwrap_or_default();
+        let Some(segment) = &piece.segment else {
+            self.damage(found, &piece.path, 0, known.offset);
+            found.lost += known.last_seq.saturating_sub(self.last_seq);
+            self.last_seq = self.last_seq.max(known.last_seq);
+            return Ok(known.offset);
+        };
+        found.segments.insert(segment.id(), Arc::clone(segment));
+        if !piece.relocated {
+            self.last_seq = self.last_seq.max(segment.header.base_seq.saturating_sub(1));
+        }
+        let mut waiting = Vec::new();
+        let (mut end, mut next_report) = (SEGMENT_HEADER_BYTES, PROGRESS_BYTES);
+        walk(segment, piece.end.map(|end| end.offset), &mut |met| {
+            match met {
+                Met::Damage { offset, len, .. } => {
+                    self.damage(found, &segment.path, offset, len);
+                    end = offset + len;
+                }
+                Met::Record(offset, record) => {
+                    end = offset + record.size();
+                    let place = Location::new(segment.id(), offset);
+                    if piece.relocated {
+                        self.relocated(found, &record, place, known.last_seq);
+                    } else {
+                        self.record(found, &record, place, &mut waiting);
+                    }
+                }
+            }
+            if end >= next_report {
+                next_report = end + PROGRESS_BYTES;
+                if !report(end) {
+                    return Err(Error::Interrupted);
+                }
+            }
+            Ok(true)
+        })?;
+        if !piece.relocated && known.last_seq > self.last_seq {
+            // Damage at the very end. What lies before it was whole: a batch there had its commit.
+            found.lost += known.last_seq - self.last_seq;
+            if !self.stopped {
+                self.accept(found, &mut waiting);
+            }
+            self.last_seq = known.last_seq;
+        }
+        Ok(end)
+    }
+
+    /// Takes in a record of the log. Records of a batch wait for proof that it was committed: one that was
+    /// not is the last thing in its segment, so whatever follows it, first of all its commit, is proof.
+    fn record(
+        &mut self,
+        found: &mut Salvaged,
+        record: &Record<'_>,
+        place: Location,
+        waiting: &mut Vec<(u64, Change)>,
+    ) {
+        let missing = record.seq.saturating_sub(self.last_seq + 1);
+        if missing > 0 {
+            // Inside a segment only damage hides a sequence.
+            found.lost += missing;
+            self.stopped |= self.mode == RepairMode::PointInTime;
+        }
+        self.last_seq = record.seq;
+        let change = change(record, place);
+        if self.stopped {
+            found.lost += std::mem::take(waiting).len() as u64 + u64::from(change.is_some());
+            return;
+        }
+        let in_batch =
+            matches!(record.kind, Kind::BatchPut | Kind::BatchTombstone | Kind::BatchRangeTombstone);
+        if !in_batch {
+            self.accept(found, waiting);
+            if record.kind != Kind::BatchBegin {
+                self.reached = record.seq;
+            }
+        }
+        match change {
+            Some(change) if in_batch => waiting.push((record.seq, change)),
+            Some(change) => found.apply(record.seq, change),
+            None => {}
+        }
+    }
+
+    fn accept(&mut self, found: &mut Salvaged, waiting: &mut Vec<(u64, Change)>) {
+        for (seq, change) in waiting.drain(..) {
+            self.reached = self.reached.max(seq);
+            found.apply(seq, change);
+        }
+    }
+
+    /// Takes in a copy of a record, whose sequence says where in the log it counts.
+    fn relocated(&self, found: &mut Salvaged, record: &Record<'_>, place: Location, last_seq: u64) {
+        let beyond = record.seq > last_seq && last_seq > 0;
+        let dropped = self.mode == RepairMode::PointInTime && self.stopped && record.seq > self.reached;
+        if let (Some(change), false) = (change(record, place), beyond || dropped) {
+            found.apply(record.seq, change);
+        }
+    }
+
+    fn damage(&mut self, found: &mut Salvaged, path: &std::path::Path, offset: u64, len: u64) {
+        self.stopped |= self.mode == RepairMode::PointInTime;
+        found.damaged.push((path.to_owned(), offset, len));
+    }
+}
+
+/// The pieces of the log in order: as the manifest lists them, or where no copy of it can be read, as the
+/// headers of the segments link them.
+fn pieces(disk: &Arc<dyn Disk>, found: &mut Salvaged) -> Result<Vec<Piece>> {
+    match Manifest::read(&**disk) {
+        Ok(Found::Manifest(manifest, _)) => listed(disk, &manifest),
+        Ok(Found::Nothing) => linked(disk),
+        Err(Error::Corruption { path, .. }) => {
+            found.damaged.push((path, 0, 0));
+            linked(disk)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a segment; `None` where its file is missing or its header damaged.
+fn open(disk: &Arc<dyn Disk>, id: u32) -> Result<Option<Arc<Segment>>> {
+    match Segment::open(disk, id, Access::Read, ReadMode::Pread) {
+        Ok(segment) => {
+            // A store may have more segments than a process may have descriptors.
+            segment.release_at_any_cost();
+            Ok(Some(Arc::new(segment)))
+        }
+        Err(Error::Corruption { .. }) => Ok(None),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a segment's file was made and nothing was written into it yet.
+fn is_unbegun(disk: &Arc<dyn Disk>, id: u32) -> Result<bool> {
+    let name = Segment::name(id);
+    let wrap = |error| Error::io("read", &disk.path_of(&name), error);
+    let file = match disk.open(&name, Access::Read) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+        opened => opened.map_err(wrap)?,
+    };
+    let (mut chunk, mut offset) = (vec![0; 1 << 20], 0);
+    loop {
+        let read = file.read_at(offset, &mut chunk).map_err(wrap)?;
+        if chunk[..read].iter().any(|&byte| byte != 0) {
+            return Ok(false);
+        }
+        if read < chunk.len() {
+            return Ok(true);
+        }
+        offset += read as u64;
+    }
+}
+
+fn listed(disk: &Arc<dyn Disk>, manifest: &Manifest) -> Result<Vec<Piece>> {
+    let ours = |id| -> Result<Option<Arc<Segment>>> {
+        Ok(open(disk, id)?.filter(|segment| segment.header.store_id == manifest.store_id))
+    };
+    let mut pieces: Vec<Piece> = Vec::new();
+    for entry in &manifest.segments {
+        let path = disk.path_of(&Segment::name(entry.segment));
+        pieces.push(Piece { segment: ours(entry.segment)?, path, end: entry.end, relocated: false });
+    }
+    // The log may have gone on since the manifest was written.
+    if let Some(spare) = manifest.spare
+        && !is_unbegun(disk, spare.segment)?
+    {
+        let segment = ours(spare.segment)?;
+        if let (Some(segment), Some(before)) = (&segment, pieces.last_mut()) {
+            before.end = Some(segment.header.predecessor);
+        }
+        let path = disk.path_of(&Segment::name(spare.segment));
+        pieces.push(Piece { segment, path, end: None, relocated: false });
+    }
+    for entry in &manifest.relocations {
+        let path = disk.path_of(&Segment::name(entry.segment));
+        let end = LogEnd { segment: entry.segment, offset: entry.end, last_seq: entry.last_seq };
+        pieces.push(Piece { segment: ours(entry.segment)?, path, end: Some(end), relocated: true });
+    }
+    Ok(pieces)
+}
+
+/// Follows the headers back from the newest segment. Where one cannot be read, the next older one goes on.
+fn linked(disk: &Arc<dyn Disk>) -> Result<Vec<Piece>> {
+    let names = disk.list().map_err(|error| Error::io("list", disk.path(), error))?;
+    let mut ids: Vec<u32> = names.iter().filter_map(|name| Segment::id_of(name)).collect();
+    ids.sort_unstable();
+    let mut opened = Vec::new();
+    for &id in &ids {
+        let segment = open(disk, id)?;
+        if segment.is_some() || !is_unbegun(disk, id)? {
+            opened.push((id, segment));
+        }
+    }
+    // Files of another store may have been copied in: the majority is right.
+    let mut stores: BTreeMap<[u8; 16], usize> = BTreeMap::new();
+    for (_, segment) in &opened {
+        if let Some(segment) = segment {
+            *stores.entry(segment.header.store_id).or_default() += 1;
+        }
+    }
+    let Some((&store_id, _)) = stores.iter().max_by_key(|&(_, count)| *count) else {
+        return Err(Error::Format {
+            path: disk.path().to_owned(),
+            problem: "holds no segment whose header can be read, and no manifest; there is nothing to repair"
+                .to_owned(),
+        });
+    };
+    opened.retain(|(_, segment)| segment.as_ref().is_none_or(|segment| segment.header.store_id == store_id));
+    let relocation = |segment: &Option<Arc<Segment>>| {
+        segment.as_ref().is_some_and(|segment| segment.header.origin == Origin::Relocation)
+    };
+    let relocated: Vec<_> = opened.extract_if(.., |(_, segment)| relocation(segment)).collect();
+    drop_unlisted_recovery(&mut opened)?;
+    let piece = |id, segment, end, relocated| {
+        let path = disk.path_of(&Segment::name(id));
+        Piece { segment, path, end, relocated }
+    };
+    let mut pieces: Vec<Piece> = Vec::new();
+    // What the segment behind says of the one before it.
+    let mut before: Option<LogEnd> = None;
+    for (id, segment) in opened.into_iter().rev() {
+        // Between a segment and the one that it follows lies nothing that counts.
+        if before.is_some_and(|before| id > before.segment) {
+            continue;
+        }
+        let end = before.filter(|before| before.segment == id);
+        before = segment.as_ref().map(|segment| segment.header.predecessor);
+        pieces.push(piece(id, segment, end, false));
+    }
+    pieces.reverse();
+    pieces.extend(relocated.into_iter().map(|(id, segment)| piece(id, segment, None, true)));
+    Ok(pieces)
+}
+
+/// Recovery writes the end of the log again and lists that only once all of it is durable. Cut off before,
+/// it leaves segments at the end that repeat a part of the log and end it too early: they are told by
+/// holding nothing that the log before them does not hold at the same place.
+fn drop_unlisted_recovery(opened: &mut Vec<(u32, Option<Arc<Segment>>)>) -> Result<()> {
+    let recovery = |entry: &(u32, Option<Arc<Segment>>)| {
+        entry.1.as_ref().is_none_or(|segment| segment.header.origin == Origin::Recovery)
+    };
+    let first = opened.iter().rposition(|entry| !recovery(entry)).map_or(0, |last| last + 1);
+    // An earlier recovery may stand right before the last one.
+    for from in first..opened.len() {
+        if repeats(opened, from)? {
+            opened.truncate(from);
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Whether the segments from `from` on only repeat what stands behind the place that the first of them
+/// follows.
+fn repeats(opened: &[(u32, Option<Arc<Segment>>)], from: usize) -> Result<bool> {
+    let Some(first) = &opened[from].1 else { return Ok(false) };
+    let proven = first.header.predecessor;
+    let (mut old, mut again) = (Vec::new(), Vec::new());
+    for (at, (id, segment)) in opened.iter().enumerate() {
+        let Some(segment) = segment.as_ref().filter(|_| *id >= proven.segment) else { continue };
+        let records = if at < from { &mut old } else { &mut again };
+        let start = if *id == proven.segment { proven.offset } else { 0 };
+        walk(segment, None, &mut |met| {
+            if let Met::Record(offset, record) = met
+                && offset >= start
+                && change(&record, Location::new(*id, offset)).is_some()
+            {
+                records.push((record.kind, record.key, crc32c::crc32c(record.value)));
+            }
+            Ok(true)
+        })?;
+    }
+    Ok(old.starts_with(&again))
+}
