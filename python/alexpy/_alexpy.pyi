@@ -215,6 +215,23 @@ class Store(MutableMapping[int, bytes]):
         >>> list(s.items())
         [(1, b'b'), (3, b'c')]
         """
+    def bulk_load(
+        self, keys: _Ints, values: _Values, *, progress: Callable[[int, int], object] | None = None
+    ) -> int:
+        """Stores `values[i]` under `keys[i]` for every i, sorted by key; how many distinct keys.
+
+        The fastest way in for much data, and the best laid out: values are written in the order of their
+        keys, whatever order they come in, so that later ranges are read in one go. One atomic commit, also on
+        a store that holds something. `keys`, `values` and what is raised as in `put_many`; one call takes at
+        most 32 GiB of records. `progress(done, total)` is told bytes before the work, once the keys are
+        sorted, and at the end; what it raises before the end leaves the store as it was.
+        O(n log n + bytes), the GIL released.
+
+        >>> s.bulk_load([3, 1, 3], [b"a", b"b", b"c"])
+        2
+        >>> list(s.items())
+        [(1, b'b'), (3, b'c')]
+        """
     @overload
     def get_many(self, keys: _Ints) -> list[bytes | None]:
         """The values of many keys as a list of bytes, with `default` for those that are not there.

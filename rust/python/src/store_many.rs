@@ -11,6 +11,7 @@ use pyo3::types::{PyBytes, PyList};
 
 use crate::batch::WriteBatch;
 use crate::errors::{detached, to_exception};
+use crate::progress::with_progress;
 use crate::scan::PREFETCH_AHEAD;
 use crate::store::Store;
 use crate::{bounds, buffers, keys, values};
@@ -49,6 +50,35 @@ impl Store {
         let source = values.source();
         values::check_count(keys.len(), source.len())?;
         detached(py, || self.engine().put_many(&keys, &source, sync))
+    }
+
+    /// Stores `values[i]` under `keys[i]` for every i, sorted by key; how many distinct keys.
+    ///
+    /// The fastest way in for much data, and the best laid out: values are written in the order of their
+    /// keys, whatever order they come in, so that later ranges are read in one go. One atomic commit, also on
+    /// a store that holds something. `keys`, `values` and what is raised as in `put_many`; one call takes at
+    /// most 32 GiB of records. `progress(done, total)` is told bytes before the work, once the keys are
+    /// sorted, and at the end; what it raises before the end leaves the store as it was.
+    /// O(n log n + bytes), the GIL released.
+    ///
+    /// >>> s.bulk_load([3, 1, 3], [b"a", b"b", b"c"])
+    /// 2
+    /// >>> list(s.items())
+    /// [(1, b'b'), (3, b'c')]
+    #[pyo3(signature = (keys, values, *, progress=None))]
+    fn bulk_load(
+        &self,
+        py: Python<'_>,
+        keys: &Bound<'_, PyAny>,
+        values: &Bound<'_, PyAny>,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u64> {
+        // Copied for the reason that `put_many` has.
+        let keys = keys::many(keys, keys::Role::Key)?.as_slice().to_vec();
+        let values = values::many(values, keys.len())?;
+        let source = values.source();
+        values::check_count(keys.len(), source.len())?;
+        with_progress(py, progress, |progress| self.engine().bulk_load(&keys, &source, progress))
     }
 
     /// The values of many keys as a list of bytes, with `default` for those that are not there.

@@ -7,6 +7,7 @@
 mod background;
 mod backup;
 mod batch;
+mod bulk_load;
 mod catalog;
 mod chain;
 mod columns;

@@ -33,6 +33,13 @@ impl State {
 
     /// Points many keys at their newest records, in order; adds what this replaces to `dead`.
     pub(crate) fn put_many(&mut self, keys: &[i64], locations: &[u64], dead: &mut Vec<Location>) {
+        if self.index.is_empty()
+            && let Ok(index) = Alex::from_sorted(keys, locations)
+        {
+            // One pass over keys that ascend; refused at once where they do not.
+            self.index = index;
+            return;
+        }
         self.index.insert_many(keys, locations, |_, old| dead.push(Location(old)));
     }
 
