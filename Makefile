@@ -5,8 +5,10 @@
 
 # Which Python makes .venv.
 PYTHON ?= python3
-# How much `make torture` does: simulated power cuts, and rounds of SIGKILL.
+# How much `make torture` does: simulated power cuts; which bits of each byte are flipped ("every", or "one" at
+# random); rounds of SIGKILL.
 SEEDS ?= 1000000
+BITS ?= every
 KILLS ?= 1000
 # How long `make fuzz` draws cases for, in seconds, and from which case on (nothing: from the clock).
 SECONDS ?= 60
@@ -63,8 +65,8 @@ fmt: .venv/installed ## format all Rust and Python files
 	$(BIN)/ruff format
 
 .PHONY: torture
-torture: .venv/built ## crash tests at length: make torture SEEDS=1000000 KILLS=1000
-	ALEXPY_SEEDS=$(SEEDS) cargo test --locked --package alex-store --tests
+torture: .venv/built ## crash tests at length: make torture SEEDS=1000000 BITS=every KILLS=1000
+	ALEXPY_SEEDS=$(SEEDS) ALEXPY_BITS=$(BITS) cargo test --locked --package alex-store --tests
 	ALEXPY_KILLS=$(KILLS) $(BIN)/pytest tests/test_kill.py --timeout=0 -s
 
 .PHONY: compare
@@ -103,6 +105,11 @@ proof: .venv/toolchain ## 10 million keys of each distribution in four orders, a
 	@mkdir -p target
 	cargo run --release --locked --package alex-index --example ten_million -- $(MILLIONS) > target/proof.jsonl
 	@echo 'the same as JSON: target/proof.jsonl'
+
+.PHONY: fuzz-store
+fuzz-store: .venv/toolchain ## mutated files of every kind under the store's readers: make fuzz-store SECONDS=60 SEED=n
+	ALEXPY_FUZZ_SECONDS=$(SECONDS) ALEXPY_FUZZ_SEED=$(SEED) \
+	    cargo test --locked --package alex-store --test fuzz_readers -- --nocapture
 
 .PHONY: wheel
 wheel: .venv/installed ## build a release wheel into dist/

@@ -291,7 +291,12 @@ impl Shared {
         shape: Shape,
         placed: impl FnMut(Location),
     ) -> Result<()> {
-        log.append(ops, shape, self.durable_seq.load(Ordering::Acquire), placed)
+        let appended = log.append(ops, shape, self.durable_seq.load(Ordering::Acquire), placed);
+        if let Err(Error::Io { operation: "write", .. }) = &appended {
+            // A commit that was refused must stay absent; if that cannot be made sure, nobody knows.
+            log.withdraw().map_err(|error| self.poison(error))?;
+        }
+        appended
     }
 
     /// Tells everyone how far the log goes now.

@@ -265,6 +265,15 @@ impl Log {
         Ok(())
     }
 
+    /// Cuts off what a failed write may have left behind the log's end, durably: what is missing of a record
+    /// may have been zeros, so it could be found whole after a crash, as a commit that was refused.
+    pub(crate) fn withdraw(&self) -> Result<()> {
+        match self.unsynced.last() {
+            Some(segment) if segment.id() == self.end.segment => segment.cut(self.end.offset),
+            _ => Ok(()),
+        }
+    }
+
     /// Appends records as they stand, with new sequences, for recovery; the caller made room.
     pub(crate) fn append_again(&mut self, kind: Kind, key: i64, value: &[u8]) -> Result<Location> {
         let Some(active) = self.active.clone() else {

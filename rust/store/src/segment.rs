@@ -215,6 +215,12 @@ impl Segment {
         }
     }
 
+    /// Cuts the file to `len` bytes, durably.
+    pub(crate) fn cut(&self, len: u64) -> Result<()> {
+        self.with_file("cut", |file| file.truncate(len))?;
+        self.sync()
+    }
+
     pub(crate) fn sync(&self) -> Result<()> {
         self.with_file("sync", |file| file.sync())
     }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use alex_store::disk::sim::{Loss, Rng, SimDisk};
+use alex_store::disk::sim::{Loss, SimDisk};
 use alex_store::{Error, Options, Recovery};
 use common::{Content, content, open};
 
@@ -29,40 +29,6 @@ fn closed_store() -> (SimDisk, Content) {
         store.close().expect("closes");
     }
     (disk, expected)
-}
-
-fn files(disk: &SimDisk) -> Vec<String> {
-    use alex_store::disk::Disk as _;
-    disk.list().expect("power is on")
-}
-
-#[test]
-fn one_flipped_bit_of_every_byte_is_an_error_or_changes_nothing() {
-    let (disk, expected) = closed_store();
-    let mut rng = Rng::new(7);
-    let mut refused = 0;
-    let mut total = 0;
-    for name in files(&disk).into_iter().filter(|name| name != "LOCK") {
-        let mut len = 0;
-        disk.copy().corrupt(&name, |bytes| len = bytes.len());
-        assert!(len > 0, "{name} holds something");
-        for at in 0..len {
-            let bit = 1 << rng.below(8);
-            // A copy of the disk, so that each flip is alone.
-            let copy = disk.copy();
-            copy.corrupt(&name, |bytes| bytes[at] ^= bit);
-            total += 1;
-            for read_only in [true, false] {
-                let options = Options { read_only, background: false, ..Options::default() };
-                match open(&copy, &options) {
-                    Ok(store) => assert_eq!(content(&store), expected, "{name}, byte {at}, bit {bit}"),
-                    Err(Error::Corruption { .. } | Error::Format { .. }) => refused += 1,
-                    Err(other) => panic!("{name}, byte {at}, bit {bit}: {other}"),
-                }
-            }
-        }
-    }
-    assert!(refused > total, "damaged segments are refused ({refused} refusals of {total} flips)");
 }
 
 #[test]
@@ -166,4 +132,94 @@ fn damage_below_a_watermark_that_only_the_log_names_is_refused_after_a_kill() {
     };
     assert!(matches!(damaged(b"two"), Err(Error::Corruption { .. })), "the device had confirmed it");
     assert_eq!(damaged(b"three").expect("it was never flushed"), [1, 2], "as after a power cut");
+}
+
+/// The file of a store that is closed, as it is now.
+fn bytes_of(disk: &SimDisk, name: &str) -> Vec<u8> {
+    let mut found = Vec::new();
+    disk.copy().corrupt(name, |bytes| found.clone_from(bytes));
+    found
+}
+
+#[test]
+fn a_stale_segment_a_longer_one_and_records_copied_elsewhere_are_detected_by_name() {
+    // What the store was before its last life, put back file by file.
+    let disk = SimDisk::new(1);
+    let options = Options { segment_bytes: 1 << 14, background: false, ..Options::default() };
+    let live = |disk: &SimDisk, byte: u8| {
+        let store = open(disk, &options).expect("opens");
+        for key in 0..20 {
+            store.put(key, &[byte; 100]).expect("writes");
+        }
+        store.close().expect("closes");
+        content(&open(disk, &Options { read_only: true, ..options.clone() }).expect("opens"))
+    };
+    live(&disk, 1);
+    let old = disk.copy();
+    let expected = live(&disk, 2);
+    let refusal = |change: &dyn Fn(&SimDisk)| -> String {
+        let mut texts = Vec::new();
+        for read_only in [true, false] {
+            let copy = disk.copy();
+            change(&copy);
+            match open(&copy, &Options { read_only, ..options.clone() }) {
+                Ok(store) => {
+                    assert_eq!(content(&store), expected, "a fallback gives the right answer");
+                    texts.push("opened".to_owned());
+                }
+                Err(error @ Error::Corruption { .. }) => texts.push(error.to_string()),
+                Err(other) => panic!("{other}"),
+            }
+        }
+        texts.dedup();
+        assert_eq!(texts.len(), 1, "reading and writing judge alike: {texts:?}");
+        texts.remove(0)
+    };
+    // A manifest copy of the past is outvoted by the newer one, both of them refuse the present's files or
+    // show the past as a whole; a segment of the past in its own place is whole and the same.
+    let put_back = |name: &'static str| {
+        let before = bytes_of(&old, name);
+        move |disk: &SimDisk| disk.corrupt(name, |bytes| bytes.clone_from(&before))
+    };
+    for name in ["MANIFEST-A", "MANIFEST-B", "seg-00000001.log"] {
+        assert_eq!(refusal(&put_back(name)), "opened", "{name}");
+    }
+    // A segment in the place of another, with or without its name inside.
+    let first = bytes_of(&disk, "seg-00000001.log");
+    let second = disk.list_segments().into_iter().find(|name| name != "seg-00000001.log").expect("two lives");
+    let text = refusal(&|disk| disk.corrupt(&second, |bytes| bytes.clone_from(&first)));
+    assert!(text.contains(&second), "{text}");
+    // Cut by a record, by a byte, and to nothing.
+    for cut in [8, 128, 2000] {
+        let text = refusal(&|disk| disk.corrupt(&second, |bytes| bytes.truncate(bytes.len() - cut)));
+        assert!(text.contains(&second), "{text}");
+    }
+    let text = refusal(&|disk| disk.corrupt(&second, Vec::clear));
+    assert!(text.contains(&second), "{text}");
+    // What stands behind the end does not count, whatever it is.
+    for more in [vec![0; 5000], vec![0xFF; 5000], first[192..].to_vec()] {
+        assert_eq!(refusal(&|disk| disk.corrupt(&second, |bytes| bytes.extend(&more))), "opened");
+    }
+    // A record in the place of another of its size: of the same segment, and of another one.
+    for source in [bytes_of(&disk, &second), first] {
+        let text = refusal(&|disk| {
+            disk.corrupt(&second, |bytes| {
+                bytes[192 + 128 * 3..192 + 128 * 4].copy_from_slice(&source[192..320]);
+            });
+        });
+        assert!(text.contains(&second) && text.contains("offset"), "{text}");
+    }
+}
+
+trait ListSegments {
+    fn list_segments(&self) -> Vec<String>;
+}
+
+impl ListSegments for SimDisk {
+    fn list_segments(&self) -> Vec<String> {
+        use alex_store::disk::Disk as _;
+        let mut names = self.list().expect("the power is on");
+        names.retain(|name| name.starts_with("seg-"));
+        names
+    }
 }

@@ -1,4 +1,5 @@
-//! Fault matrix rows 1, 2, 3, 5 and 6: the power goes, or a sync fails, at any step of a random workload.
+//! Fault matrix rows 1, 2, 3, 5, 6 and 7: the power goes, a sync fails, or a write does, at any step of a
+//! random workload.
 
 mod common;
 
@@ -99,6 +100,17 @@ fn full_disk_refuses_one_commit_and_the_store_goes_on() {
         run_seed(seed, |rng| Plan {
             faults: (0..=rng.below(4)).map(|_| (1 + rng.below(80), Fault::Full)).collect(),
             losses: vec![Loss::Random, Loss::Everything, Loss::ProcessOnly],
+        });
+    });
+}
+
+#[test]
+fn a_write_that_fails_half_way_leaves_its_commit_absent_also_after_a_crash() {
+    for_seeds("a_write_that_fails_half_way", 10, |seed| {
+        run_seed(seed, |rng| {
+            let mut faults: Vec<_> = (0..=rng.below(4)).map(|_| (1 + rng.below(80), Fault::Write)).collect();
+            faults.extend((0..rng.below(3)).map(|_| (1 + rng.below(80), Fault::Full)));
+            Plan { faults, losses: vec![Loss::Random, Loss::Everything, Loss::ProcessOnly] }
         });
     });
 }

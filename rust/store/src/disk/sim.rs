@@ -14,6 +14,9 @@ use parking_lot::Mutex;
 
 use super::{Access, Disk, DiskFile, Lock, Map};
 
+/// What a device that cannot write says.
+const EIO: i32 = 5;
+
 /// Unreserved files may grow to this size; the maps of a file stay where they are.
 const GROWTH_BYTES: u64 = 64 << 10;
 
@@ -76,6 +79,8 @@ pub enum Fault {
     Sync(SyncFailure),
     /// A reservation, or a write by system call, finds the disk full, the write with a part written.
     Full,
+    /// A write by system call fails with a part written, or all of it.
+    Write,
 }
 
 /// Shared by all handles of a simulated disk.
@@ -189,7 +194,7 @@ impl World {
     }
 
     fn write(&mut self, id: usize, offset: u64, bytes: &[u8], system_call: bool) -> io::Result<()> {
-        let fault = self.step(if system_call { fills } else { never })?;
+        let fault = self.step(if system_call { writes } else { never })?;
         let mut count = bytes.len();
         let mut outcome = Ok(());
         match fault {
@@ -200,6 +205,10 @@ impl World {
             Some(Fault::Full) => {
                 count = self.rng.below(bytes.len() as u64 + 1) as usize;
                 outcome = Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
+            Some(Fault::Write) => {
+                count = self.rng.below(bytes.len() as u64 + 1) as usize;
+                outcome = Err(io::Error::from_raw_os_error(EIO));
             }
             _ => {}
         }
@@ -285,6 +294,10 @@ impl World {
 
 fn never(_: Fault) -> bool {
     false
+}
+
+fn writes(fault: Fault) -> bool {
+    matches!(fault, Fault::Full | Fault::Write)
 }
 
 fn fills(fault: Fault) -> bool {

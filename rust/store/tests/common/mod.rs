@@ -105,14 +105,12 @@ pub fn content(store: &Store) -> Content {
 pub struct Model {
     commits: Vec<Content>,
     durable: usize,
-    /// A commit whose write failed half way: until the next commit is on the disk it may be found.
-    uncertain: Option<Content>,
     pub log: Vec<String>,
 }
 
 impl Model {
     pub fn new() -> Self {
-        Self { commits: vec![Content::new()], durable: 0, uncertain: None, log: Vec::new() }
+        Self { commits: vec![Content::new()], durable: 0, log: Vec::new() }
     }
 
     pub fn now(&self) -> &Content {
@@ -120,9 +118,6 @@ impl Model {
     }
 
     pub fn commit(&mut self, next: Content, durable: bool) {
-        if &next != self.now() && durable {
-            self.uncertain = None;
-        }
         self.commits.push(next);
         if durable {
             self.all_durable();
@@ -144,7 +139,7 @@ impl Model {
     /// Judges what was found, and goes on from there.
     pub fn judge(&mut self, found: &Content, what: &str) {
         let allowed = &self.commits[self.durable..];
-        if !allowed.contains(found) && self.uncertain.as_ref() != Some(found) {
+        if !allowed.contains(found) {
             let older = self.commits[..self.durable].iter().position(|commit| commit == found);
             panic!(
                 "{what}: the store is no allowed prefix\nfound {}\nof {} commits, durable {}, matches older {older:?}\nnewest {}\nhistory:\n{}",
@@ -157,7 +152,6 @@ impl Model {
         }
         self.commits = vec![found.clone()];
         self.durable = 0;
-        self.uncertain = None;
     }
 
     pub fn note(&mut self, line: String) {
@@ -277,13 +271,11 @@ pub fn step(store: &Store, model: &mut Model, rng: &mut Rng, options: &Options, 
             model.commit(next, synced);
             true
         }
-        Err(Error::Io { source, operation, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {
-            // Absent from the running store, which goes on. Of a write that failed half way enough may
-            // be on the disk to be found again if nothing more is written.
-            assert_eq!(&content(store), model.now(), "a commit refused for a full disk changes nothing");
-            if operation == "write" {
-                model.uncertain = Some(next);
-            }
+        Err(Error::Io { source, operation: "reserve" | "create" | "write", .. })
+            if source.kind() == std::io::ErrorKind::StorageFull || source.raw_os_error() == Some(5) =>
+        {
+            // Absent from the running store, which goes on, and after every crash that follows.
+            assert_eq!(&content(store), model.now(), "a commit refused by the disk changes nothing");
             true
         }
         Err(error) => {
