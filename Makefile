@@ -56,7 +56,8 @@ lint: .venv/built ## formatters, clippy, ruff, mypy and stubtest, changing nothi
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest alexpy --allowlist tools/stubtest_allowlist.txt
+	$(BIN)/python -m mypy.stubtest alexpy --mypy-config-file pyproject.toml \
+	    --allowlist tools/stubtest_allowlist.txt
 
 .PHONY: fmt
 fmt: .venv/installed ## format all Rust and Python files
