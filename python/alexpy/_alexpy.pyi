@@ -220,8 +220,8 @@ class Store(MutableMapping[int, bytes]):
     ) -> int:
         """Stores `values[i]` under `keys[i]` for every i, sorted by key; how many distinct keys.
 
-        The fastest way in for much data, and the best laid out: values are written in the order of their
-        keys, whatever order they come in, so that later ranges are read in one go. One atomic commit, also on
+        Values are written in the order of their keys, whatever order they come in, so that later ranges are
+        read in one go; the sorting makes it slower than `put_many` at writing. One atomic commit, also on
         a store that holds something. `keys`, `values` and what is raised as in `put_many`; one call takes at
         most 32 GiB of records. `progress(done, total)` is told bytes before the work, once the keys are
         sorted, and at the end; what it raises before the end leaves the store as it was.
