@@ -112,6 +112,12 @@ fuzz-store: .venv/toolchain ## mutated files of every kind under the store's rea
 	ALEXPY_FUZZ_SECONDS=$(SECONDS) ALEXPY_FUZZ_SEED=$(SEED) \
 	    cargo test --locked --package alex-store --test fuzz_readers -- --nocapture
 
+.PHONY: decide
+decide: .venv/built .venv/compare ## what the roadmap's gates decide here; writes docs/decision.md
+	$(BIN)/alexpy compare decide --output .compare/decide
+	cp .compare/decide/decide.json benchmarks/results/$$(date +%F)-decide.json
+	sed 's|`decide.json`|`benchmarks/results/'$$(date +%F)'-decide.json`|' .compare/decide/decision.md > docs/decision.md
+
 .PHONY: wheel
 wheel: .venv/installed ## build a release wheel into dist/
 	$(BIN)/maturin build --release --locked --out dist

@@ -13,13 +13,14 @@ import pytest
 from alexpy.compare import keys as distributions
 from alexpy.compare.bench import Bench, WrongAnswer
 from alexpy.compare.cells import BY_ID, CELLS
+from alexpy.compare.decide import Decision, decide
 from alexpy.compare.engine import Lacks, native_bytes, ordered_bytes
 from alexpy.compare.engines import INDEXES, ON_DISK, STORES, make_index, make_store, missing_package
 from alexpy.compare.page import page
 from alexpy.compare.promise import Mode
 from alexpy.compare.run import Plan, Run, RunFailed, run
 from alexpy.compare.sizes import FULL, Sizes
-from alexpy.compare.suites import RAW, SUITES, durable, index, mixes, table
+from alexpy.compare.suites import COMPARED, RAW, SUITES, durable, index, mixes, table
 from alexpy.compare.summary import rows
 from alexpy.compare.text import markdown
 
@@ -36,7 +37,7 @@ ALWAYS = ("alexpy", "sqlite", "dict", "searchsorted")
 @pytest.fixture(scope="module")
 def small_run() -> dict[str, Any]:
     """One run of every suite with the engines that are always there, as its JSON file has it."""
-    found = run(Plan.make(tuple(SUITES), ALWAYS), SMALL, command="alexpy compare", minutes=1)
+    found = run(Plan.make(COMPARED, ALWAYS), SMALL, command="alexpy compare", minutes=1)
     result: dict[str, Any] = json.loads(found.as_json())
     return result
 
@@ -258,3 +259,57 @@ def test_the_command_writes_raw_figures_and_pages(run: CommandLine, tmp_path: Pa
 
 def test_an_unknown_suite_is_refused(run: CommandLine) -> None:
     run("compare", "--suite", "everything").fails(2, "there is no suite 'everything'", "table")
+
+
+def decided(sqlite: float, first: float, second: float) -> Decision:
+    found = made_up({"alexpy": second, "sqlite": sqlite, "rocksstore": first}, cell="decide_write")
+    found["cells"]["lookup"] = {
+        "alexpy": {"mode": "memory", "figures": [{"seconds": 0.2, "count": 1_000_000}]}
+    }
+    return decide(found)
+
+
+def test_the_gates_of_the_roadmap_decide() -> None:
+    ship = decided(sqlite=4.0, first=0.9, second=0.8)
+    assert [gate.passed for gate in ship.gates] == [True, True, True, False, True]
+    assert "could ship as it is" in ship.verdict
+    assert "not shown" in ship.verdict
+    build = decided(sqlite=2.4, first=1.1, second=0.15)
+    assert [gate.passed for gate in build.gates] == [True, False, False, True, True]
+    assert "build own storage" in build.verdict
+    assert "16.0 times SQLite" in build.verdict
+    assert "tuning RocksDB does not do" in decided(sqlite=1.0, first=1.1, second=0.5).verdict
+
+
+def test_a_decision_without_its_engines_is_refused() -> None:
+    with pytest.raises(LookupError, match="rocksstore"):
+        decide(made_up({"alexpy": 1.0, "sqlite": 2.0}, cell="decide_write"))
+
+
+def test_the_decision_is_printed_from_a_real_run(run: CommandLine, tmp_path: Path) -> None:
+    ended = run("compare", "decide", "--keys", 2000, "--repetitions", 1, "--output", tmp_path)
+    assert ended.code == 0, ended
+    assert ended.out.startswith(b"# Phase 1 or phase 2")
+    assert (tmp_path / "decision.md").read_bytes() == ended.out.rstrip(b"\n") + b"\n"
+    assert {"sqlite", "rocksstore", "rocksstore-untuned", "alexpy"} <= set(
+        json.loads((tmp_path / "decide.json").read_text())["cells"]["decide_write"]
+    )
+
+
+def test_the_parts_of_a_profile_add_up_to_the_whole(run: CommandLine, tmp_path: Path) -> None:
+    ended = run(
+        "bench", "profile", "--keys", 3000, "--repetitions", 1, "--json", "--output", tmp_path / "p.json"
+    )
+    assert ended.code == 0, ended
+    found = json.loads((tmp_path / "p.json").read_text())["breakdowns"]
+    assert len(found) == 8
+    for one in found:
+        assert one["overhead"] + sum(one["parts"].values()) == pytest.approx(one["whole"])
+    assert set(found[0]["parts"]) == {"storage", "index"}
+    assert set(found[4]["parts"]) == {"index", "log copy", "checksum", "flush", "conversion"}
+
+
+def test_a_profile_for_people_names_every_part(run: CommandLine) -> None:
+    ended = run("bench", "profile", "--keys", 2000, "--repetitions", 1).succeeds()
+    for part in (b"storage", b"index", b"log copy", b"checksum", b"flush", b"conversion", b"overhead"):
+        assert part in ended.out

@@ -15,6 +15,7 @@ import click
 import alexpy
 
 from .backup import backup
+from .bench import bench
 from .compare import compare
 from .items import delete, get, put
 from .load import load
@@ -48,7 +49,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (load, get, put, delete, scan, stats, verify, repair, backup, compare):
+for _command in (load, get, put, delete, scan, stats, verify, repair, backup, bench, compare):
     cli.add_command(_command)
 
 

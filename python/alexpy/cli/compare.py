@@ -80,13 +80,13 @@ def compare(  # noqa: PLR0913 - an option each
 
     from alexpy.compare.run import Plan, RunFailed, run  # noqa: PLC0415
     from alexpy.compare.sizes import FULL, QUICK  # noqa: PLC0415
-    from alexpy.compare.suites import SCALE_ENGINES, SUITES  # noqa: PLC0415
+    from alexpy.compare.suites import COMPARED, SCALE_ENGINES, SUITES  # noqa: PLC0415
 
     unknown = [name for name in suites if name not in SUITES]
     if unknown:
         raise Stopped(f"there is no suite {unknown[0]!r}; there are {', '.join(SUITES)}", BAD_INPUT)
     sizes = replace(FULL.scaled(keys) if keys else QUICK if quick else FULL, repetitions=repetitions)
-    chosen = suites or (("large",) if scale else tuple(SUITES))
+    chosen = suites or (("large",) if scale else COMPARED)
     plan = Plan.make(chosen, engines, {"large": SCALE_ENGINES} if scale else None)
     if not any(plan.suites.values()):
         raise Stopped(f"no engine of {', '.join(engines)} is in suite {', '.join(chosen)}", BAD_INPUT)
@@ -114,6 +114,47 @@ def report(raw: str, html: str | None, markdown: str | None, plots: str | None) 
     found = json.loads(Path(raw).read_text(encoding="utf-8"))
     beside = Path(plots) if plots else Path(markdown or html or raw).parent
     _pages(found, raw, Path(html) if html else None, Path(markdown) if markdown else None, beside)
+
+
+@compare.command("decide", short_help="What the roadmap's gates decide on this machine.")
+@click.option("--keys", type=click.IntRange(min=1), default=1_000_000, show_default=True)
+@click.option("--repetitions", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option(
+    "--folder", type=click.Path(file_okay=False, exists=True), help="Where data goes. [default: /tmp]"
+)
+@click.option(
+    "--output", "to", type=click.Path(file_okay=False), help="Also write decide.json and decision.md there."
+)
+def decide(keys: int, repetitions: int, folder: str | None, to: str | None) -> None:
+    """Measure phase 1 (ALEX over a tuned RocksDB) and phase 2 (own storage) beside SQLite, and judge."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    from alexpy.compare import decide as judge  # noqa: PLC0415
+    from alexpy.compare.run import Plan, RunFailed, run  # noqa: PLC0415
+    from alexpy.compare.sizes import FULL  # noqa: PLC0415
+
+    plan = Plan.make(tuple(judge.PLAN), (), judge.PLAN)
+    if plan.missing:
+        raise Stopped("; ".join(f"{name}: {reason}" for name, reason in plan.missing.items()), BAD_INPUT)
+    sizes = replace(FULL.scaled(keys), repetitions=repetitions)
+    try:
+        found = run(
+            plan,
+            sizes,
+            command=shlex.join(["alexpy", *sys.argv[1:]]),
+            minutes=60.0,
+            folder=Path(folder) if folder else None,
+            say=lambda line: click.echo(line, err=True),
+        )
+    except RunFailed as failed:
+        raise Stopped(str(failed), WRONG_ANSWER) from failed
+    raw = "decide.json"
+    page = judge.report(json.loads(found.as_json()), raw)
+    output.write_text(page)
+    if to is not None:
+        Path(to).mkdir(parents=True, exist_ok=True)
+        (Path(to) / raw).write_text(found.as_json(), encoding="utf-8")
+        (Path(to) / "decision.md").write_text(page, encoding="utf-8")
 
 
 def _write(found: Run, to: Path) -> None:

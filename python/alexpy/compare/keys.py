@@ -58,7 +58,8 @@ def zipfian(count: int, items: int, seed: int = SEED, exponent: float = 0.99) ->
     shares = np.cumsum(weights)
     ranks = np.searchsorted(shares, generator.random(count) * shares[-1])
     scrambled: Keys = generator.permutation(items).astype(np.int64)
-    return scrambled[np.minimum(ranks, items - 1)]
+    chosen: Keys = scrambled[np.minimum(ranks, items - 1)]
+    return chosen
 
 
 def flights_missing() -> str | None:

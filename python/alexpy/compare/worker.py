@@ -16,7 +16,7 @@ from typing import Any
 
 from .bench import Bench, WrongAnswer
 from .engine import Lacks
-from .engines import ON_DISK, make_index, make_store
+from .engines import IN_MEMORY, make_index, make_store
 from .promise import Mode
 from .sizes import Sizes
 from .suites import RAW, SUITES, durable, large
@@ -52,7 +52,7 @@ def measure(suite_name: str, name: str, sizes: Sizes, folder: Path) -> dict[str,
         about |= {"label": index.name, "versions": index.versions(), "promise": Mode.MEMORY.text}
         _module(suite.module).run(bench, index, mode, sizes, folder)
     else:
-        mode = mode if name in ON_DISK else Mode.MEMORY
+        mode = Mode.MEMORY if name in IN_MEMORY else mode
         store = make_store(name)
         about |= {"label": store.name, "versions": store.versions(), "settings": store.settings()}
         try:

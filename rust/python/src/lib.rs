@@ -23,6 +23,7 @@ mod index_iter;
 mod index_order;
 mod index_shape;
 mod keys;
+mod measure;
 mod pairs;
 mod progress;
 mod scan;
@@ -82,6 +83,8 @@ mod _alexpy {
     use super::index::AlexIndex;
     #[pymodule_export]
     use super::index_iter::IndexIterator;
+    #[pymodule_export]
+    use super::measure::checksum_records;
     #[pymodule_export]
     use super::scan::StoreIterator;
     #[pymodule_export]

@@ -17,6 +17,7 @@ mod error;
 mod header;
 mod log;
 mod manifest;
+mod measure;
 mod new_dir;
 mod options;
 mod query;
@@ -38,6 +39,7 @@ mod walk;
 pub use batch::{Batch, ValueSource};
 pub use columns::{ItemColumns, ValueColumn};
 pub use error::{Error, Result};
+pub use measure::checksum_records;
 pub use options::{
     DEFAULT_SEGMENT_BYTES, Durability, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Options, ReadMode, Recovery,
     WriteMode,

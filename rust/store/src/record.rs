@@ -113,7 +113,7 @@ impl Seal {
     }
 
     #[inline]
-    fn checksum(self, offset: u64, covered: &[u8]) -> u32 {
+    pub(crate) fn checksum(self, offset: u64, covered: &[u8]) -> u32 {
         let place = ((offset >> 3) as u32).wrapping_mul(PLACE_FACTOR);
         crc32c::crc32c_append(self.0 ^ place, covered)
     }

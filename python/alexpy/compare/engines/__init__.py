@@ -17,6 +17,8 @@ _STORES = {
     "rocksdict": ("rocks_default", "RocksDefault", "rocksdict"),
     "rocksdict-tuned": ("rocks_tuned", "RocksTuned", "rocksdict"),
     "leveldb": ("level", "LevelDb", "plyvel"),
+    "rocksstore": ("rocks_store", "PhaseOne", "rocksdict"),
+    "rocksstore-untuned": ("rocks_store", "PhaseOneAsItWas", "rocksdict"),
     "dict": ("dict_store", "DictStore", "alexpy"),
     "sorteddict": ("sorted_dict_store", "SortedDictStore", "sortedcontainers"),
     "lobtree": ("lobtree_store", "LOBTreeStore", "BTrees"),
@@ -28,9 +30,12 @@ _INDEXES = {
     "llbtree": ("llbtree_index", "LLBTreeIndex", "BTrees"),
     "searchsorted": ("searchsorted_index", "SearchsortedIndex", "numpy"),
 }
-STORES = tuple(_STORES)
-INDEXES = tuple(_INDEXES)
 ON_DISK = ("alexpy", "sqlite", "lmdb", "rocksdict", "rocksdict-tuned", "leveldb")
+IN_MEMORY = ("dict", "sorteddict", "lobtree")
+STORES = (*ON_DISK, *IN_MEMORY)
+# Ours, of the roadmap's first phase; they take part in its decision only.
+PHASE_ONE = ("rocksstore", "rocksstore-untuned")
+INDEXES = tuple(_INDEXES)
 RIVALS_EXTRA = "pip install 'alexpy[compare]'"
 
 

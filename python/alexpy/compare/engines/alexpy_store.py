@@ -106,4 +106,4 @@ class AlexpyStore:
         raise Lacks("has no compaction yet")
 
     def backup(self, path: Path) -> None:
-        raise Lacks("has no backup yet")
+        self._store.backup(path)
