@@ -19,6 +19,8 @@ MILLIONS ?= 10
 PYTEST_ARGS ?=
 # More options for `alexpy compare`: make compare COMPARE_ARGS='--engine alexpy --engine sqlite'
 COMPARE_ARGS ?=
+# How many commits `make asv` goes back.
+COMMITS ?= 10
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -118,6 +120,12 @@ decide: .venv/built .venv/compare ## what the roadmap's gates decide here; write
 	cp .compare/decide/decide.json benchmarks/results/$$(date +%F)-decide.json
 	sed 's|`decide.json`|`benchmarks/results/'$$(date +%F)'-decide.json`|' .compare/decide/decision.md > docs/decision.md
 
+.PHONY: asv
+asv: .venv/compare ## the history of our own speed: the last COMMITS commits, built and measured; into .asv/html
+	$(BIN)/asv machine --yes
+	$(BIN)/asv run --quick --show-stderr --skip-existing 'HEAD~$(COMMITS)..HEAD'
+	$(BIN)/asv publish
+
 .PHONY: wheel
 wheel: .venv/installed ## build a release wheel into dist/
 	$(BIN)/maturin build --release --locked --out dist
@@ -129,13 +137,13 @@ lock: .venv/installed ## pin the Python packages anew after a change in pyprojec
 	    --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-dev.txt
 	$(BIN)/uv pip compile --group demo --no-deps --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-demo.txt
-	$(BIN)/uv pip compile pyproject.toml --extra compare --constraint requirements-dev.txt --universal \
+	$(BIN)/uv pip compile pyproject.toml --extra compare --group asv --constraint requirements-dev.txt --universal \
 	    --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	    --custom-compile-command 'make lock' --quiet --output-file requirements-compare.txt
 
 .PHONY: clean
 clean: ## remove everything that was built or downloaded
-	rm -rf target .venv .demo .compare dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/alexpy/*.so
+	rm -rf target .venv .demo .compare .asv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/alexpy/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- parts of the above ---------------------------------------------------------------------------------
