@@ -222,6 +222,7 @@ def test_targets_of_full_size_are_not_asked_of_a_smaller_run() -> None:
 MACHINE = {
     "processor": "a processor",
     "cpus": 2,
+    "load_average": 0.0,
     "memory_bytes": 2**33,
     "system": "Linux",
     "file_system": "ext4",

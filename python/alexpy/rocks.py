@@ -339,8 +339,16 @@ class RocksStore:
         """Store many items in one atomic batch, the last duplicate winning; how many distinct keys."""
         numbers = _many(keys)
         items = _values(values, len(numbers))
-        self._commit(dict(zip(numbers.tolist(), items, strict=True)), sync=sync)
-        return len(np.unique(numbers))
+        batch = WriteBatch(raw_mode=True)
+        # The last duplicate wins on both sides: RocksDB carries a batch out in its order.
+        for raw, value in zip(_raw_many(numbers), items, strict=True):
+            batch[raw] = value
+        lengths = np.fromiter(map(len, items), np.int64, len(items))
+        with self._lock:
+            self._check_open()
+            with _errors(self._path):
+                self._db.write(batch, self._options(sync=sync))
+            return self._index.put_many(numbers, lengths)
 
     def update(self, other: Any = (), /, *, sync: bool = False) -> None:
         """Store every item of a mapping or of an iterable of pairs, in one atomic batch."""

@@ -102,9 +102,8 @@ def report(run: Mapping[str, Any], raw: str) -> str:
         f"""The work is the origin's: {sizes.keys:,} random keys with values of 8 bytes in one batch, the clock stopped when
 all of it survives a power cut. The origin's engine, ALEX over RocksDB before any tuning, took 1,612 ms for it
 on another machine, twice as fast as SQLite there, and a search of its index took 2,257 ns. Phase 1 is that
-design with this project's index and a tuned RocksDB (`alexpy.rocks`), phase 2 is this project's own storage.
-All keep the
-same promise: a returned commit survives a kill, and a power cut once flushed. Every answer was checked.""",
+design with this project's index and a tuned RocksDB (`alexpy.rocks`), phase 2 is this project's own storage. All
+keep the same promise: a returned commit survives a kill, and a power cut once flushed. Every answer was checked.""",
     ]
     return "\n\n".join(lines) + "\n"
 

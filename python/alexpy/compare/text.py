@@ -57,7 +57,8 @@ def caption(run: Mapping[str, Any]) -> str:
         f"{machine['system']}, {machine['file_system']}; Python {machine['python']}, NumPy {machine['numpy']}; "
         f"alexpy {build['version']} ({build['profile']}, {build['simd']}), commit {machine['commit']}; "
         f"{run['started'][:10]}, {run['minutes']:.0f} minutes, up to {sizes['repetitions']} repetitions, "
-        f"{run['checked']:,} checks of answers, all right."
+        f"{run['checked']:,} checks of answers, all right. Load average before the start: "
+        f"{machine['load_average']:.1f}, which on a quiet machine is near 0."
     )
 
 
