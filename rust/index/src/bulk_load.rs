@@ -345,13 +345,16 @@ impl Alex {
     }
 }
 
-/// The slot boundary inside `slots` that halves the keys best, and the entries below it.
+/// The slot boundary inside `slots` that halves the keys best, and the entries below it: some, not all. `None`
+/// if all keys share one slot.
 pub(crate) fn balance(head: &InnerHeader, keys: &[i64], slots: &Range<usize>) -> Option<(usize, usize)> {
     let middle = head.route(*keys.get(keys.len() / 2)?);
     [middle, middle + 1]
         .into_iter()
         .filter(|boundary| (slots.start + 1..slots.end).contains(boundary))
         .map(|boundary| (boundary, keys.partition_point(|&key| head.route(key) < boundary)))
+        // A cut at an end is none: taken for one, it would hide that the other boundary has a key beyond it.
+        .filter(|&(_, cut)| cut > 0 && cut < keys.len())
         .min_by_key(|&(_, cut)| cut.abs_diff(keys.len() / 2))
 }
 
@@ -368,4 +371,19 @@ pub(crate) fn prefix(keys: &[i64], holds: impl Fn(i64) -> bool) -> usize {
 /// Fill of leaves that a trend has left behind.
 pub(crate) fn settled_fill(trend: Trend) -> f64 {
     if trend == Trend::Anywhere { SPLIT_FILL } else { PACKED_FILL }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::balance;
+    use crate::node::InnerHeader;
+
+    #[test]
+    fn a_cut_has_keys_on_both_sides() {
+        // Fourteen keys of slot 1 and one of slot 2: a cut before them all halves as badly as the one between.
+        let head = InnerHeader { base: 0, fanout: 4, shift: 4, children: 4 };
+        let keys: Vec<i64> = (16..30).chain([40]).collect();
+        assert_eq!(balance(&head, &keys, &(0..4)), Some((2, 14)));
+        assert_eq!(balance(&head, &keys[..14], &(0..4)), None);
+    }
 }
