@@ -7,10 +7,10 @@
 
 use std::ops::Range;
 
-use crate::bulk_load::{Chain, Entries, Plan, SPLIT_FILL, balance, settled_fill};
+use crate::bulk_load::{Chain, Draft, Entries, Plan, SPLIT_FILL, balance, settled_fill};
 use crate::count;
 use crate::node::{EVERYTHING, InnerHeader, NIL, NodeId, Trend};
-use crate::place::{ACCEPTABLE_STEPS, PACKED_FILL, slots_for};
+use crate::place::{PACKED_FILL, slots_for};
 use crate::tree::Alex;
 
 /// Entries that a model node may have for each of its children, and in any case.
@@ -57,15 +57,37 @@ impl Alex {
             return;
         }
         let target = self.target(key);
+        self.version += 1;
+        self.with_entries(target.leaf, |tree, entries| {
+            if !tree.expand(&target, entries) && !tree.extend(&target, entries) {
+                tree.split(&target, entries);
+            }
+        });
+    }
+
+    /// `make_room` for many: never by rebuilding the leaf as it is.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn divide(&mut self, key: i64) {
+        if self.damage().is_some() {
+            return;
+        }
+        let target = self.target(key);
+        self.version += 1;
+        self.with_entries(target.leaf, |tree, entries| {
+            if !tree.extend(&target, entries) {
+                tree.split(&target, entries);
+            }
+        });
+    }
+
+    /// Calls `work` with a copy of a leaf's entries.
+    pub(crate) fn with_entries(&mut self, leaf: u32, work: impl FnOnce(&mut Self, Entries<'_>)) {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.keys.clear();
         scratch.payloads.clear();
-        self.arena.leaf(target.leaf).copy_out(&mut scratch.keys, &mut scratch.payloads);
-        self.version += 1;
-        let entries = Entries { keys: &scratch.keys, payloads: &scratch.payloads };
-        if !self.expand(&target, entries) && !self.extend(&target, entries) {
-            self.split(&target, entries);
-        }
+        self.copy_out(leaf, &mut scratch.keys, &mut scratch.payloads);
+        work(self, Entries { keys: &scratch.keys, payloads: &scratch.payloads });
         self.scratch = scratch;
     }
 
@@ -77,12 +99,12 @@ impl Alex {
         debug_assert!(false, "making room for {key} gets nowhere");
         let target = self.target(key);
         let (mut keys, mut payloads) = (Vec::new(), Vec::new());
-        self.arena.leaf(target.leaf).copy_out(&mut keys, &mut payloads);
+        self.copy_out(target.leaf, &mut keys, &mut payloads);
         self.version += 1;
         let mut chain = Chain::new();
         let entries = Entries { keys: &keys, payloads: &payloads };
         let capacity = slots_for(entries.len(), SPLIT_FILL);
-        let (leaf, _) = self.new_leaf(&mut chain, entries, capacity, Trend::Anywhere);
+        let leaf = self.new_leaf(&mut chain, entries, capacity, Trend::Anywhere);
         self.replace(&target, &chain, &[NodeId::leaf(leaf)]);
     }
 
@@ -101,18 +123,15 @@ impl Alex {
             return false;
         }
         let mut chain = Chain::new();
-        let (leaf, steps) = self.new_leaf(&mut chain, entries, capacity.min(self.max_slots), target.trend);
-        if steps > ACCEPTABLE_STEPS && count >= self.min_split() {
-            self.drop_leaf(&mut chain);
-            return false;
-        }
+        let capacity = capacity.min(self.max_slots);
+        let Some(leaf) = self.fitting_leaf(&mut chain, entries, capacity, target.trend) else { return false };
         self.replace(target, &chain, &[NodeId::leaf(leaf)]);
         true
     }
 
     /// Splits the leaf one way or another.
     fn split(&mut self, target: &Target, entries: Entries<'_>) {
-        let fill = settled_fill(target.trend);
+        let fill = settled_fill(entries.keys, target.trend);
         let Some(&(parent, slot)) = target.path.last() else {
             let mut chain = Chain::new();
             let root = self.new_node(&mut chain, entries, Plan::whole(fill));
@@ -130,8 +149,8 @@ impl Alex {
         }
     }
 
-    /// Two leaves, `run` cut at `boundary`. On a trend the side left behind is packed and the side that
-    /// grows starts with room.
+    /// `run` cut at `boundary`. On a trend the side left behind is settled, in as many leaves as suit it, and
+    /// the side that grows starts with room.
     fn split_sideways(
         &mut self,
         target: &Target,
@@ -140,22 +159,28 @@ impl Alex {
         boundary: usize,
         cut: usize,
     ) {
+        let Some((&(parent, _), above)) = target.path.split_last() else { return };
         let (left, right) = (entries.part(0..cut), entries.part(cut..entries.len()));
-        let fill = settled_fill(target.trend);
-        // Room for as many again: a trend may end here, and what it leaves empty must be paid for.
-        let room = entries.len().min(self.max_slots / 2);
-        let growing = |part: Entries<'_>| slots_for(part.len(), PACKED_FILL).max(room.next_multiple_of(64));
-        let settled = |part: Entries<'_>| slots_for(part.len(), fill).min(self.max_slots);
-        let sizes = match target.trend {
-            Trend::Anywhere => [(settled(left), Trend::Anywhere), (settled(right), Trend::Anywhere)],
-            Trend::Ascending => [(settled(left), Trend::Anywhere), (growing(right), Trend::Ascending)],
-            Trend::Descending => [(growing(left), Trend::Descending), (settled(right), Trend::Anywhere)],
-        };
+        let head = *self.arena.inner(parent).head;
+        let plan = |fill| Plan { bounds: self.bounds(above), below: 64, fill };
+        let settled = if target.trend == Trend::Descending { right } else { left };
+        let plan = plan(settled_fill(settled.keys, target.trend));
+        let mut draft = Draft { head, plan, pieces: Vec::new() };
         let mut chain = Chain::new();
-        let (left, _) = self.new_leaf(&mut chain, left, sizes[0].0, sizes[0].1);
-        let (right, _) = self.new_leaf(&mut chain, right, sizes[1].0, sizes[1].1);
-        let pieces: Vec<NodeId> =
-            run.clone().map(|slot| NodeId::leaf(if slot < boundary { left } else { right })).collect();
+        let sides =
+            [(left, run.start..boundary, Trend::Descending), (right, boundary..run.end, Trend::Ascending)];
+        for (part, slots, growth) in sides {
+            if target.trend == growth {
+                // Room for as many again: a trend may end here, and what it leaves empty must be paid for.
+                let room = entries.len().min(self.max_slots / 2).next_multiple_of(64);
+                let capacity = slots_for(part.len(), PACKED_FILL).max(room).min(self.max_slots);
+                let leaf = self.new_leaf(&mut chain, part, capacity, growth);
+                draft.pieces.push((slots.start, NodeId::leaf(leaf)));
+            } else {
+                self.emit(&mut chain, part, &mut draft, slots);
+            }
+        }
+        let pieces: Vec<NodeId> = draft.children_of(run.clone()).into_iter().map(NodeId).collect();
         self.replace(target, &chain, &pieces);
     }
 
@@ -175,7 +200,7 @@ impl Alex {
         let mut pieces = Vec::with_capacity(run.len());
         if run.start < slot {
             let part = entries.part(0..low);
-            let leaf = self.new_leaf(&mut chain, part, slots_for(low, SPLIT_FILL), Trend::Anywhere).0;
+            let leaf = self.new_leaf(&mut chain, part, slots_for(low, SPLIT_FILL), Trend::Anywhere);
             pieces.resize(slot - run.start, NodeId::leaf(leaf));
         }
         let above = &target.path[..target.path.len().saturating_sub(1)];
@@ -184,7 +209,7 @@ impl Alex {
         pieces.push(self.new_node(&mut chain, entries.part(low..high), plan));
         if slot + 1 < run.end {
             let part = entries.part(high..entries.len());
-            let leaf = self.new_leaf(&mut chain, part, slots_for(part.len(), SPLIT_FILL), Trend::Anywhere).0;
+            let leaf = self.new_leaf(&mut chain, part, slots_for(part.len(), SPLIT_FILL), Trend::Anywhere);
             pieces.resize(run.len(), NodeId::leaf(leaf));
         }
         self.replace(target, &chain, &pieces);

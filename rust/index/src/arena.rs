@@ -42,6 +42,18 @@ pub(crate) struct Leaf<'a> {
     pub(crate) payloads: &'a [u64],
 }
 
+impl Leaf<'_> {
+    /// Keys and payloads of the slots of bitmap word `index`.
+    #[inline(always)]
+    pub(crate) fn word(&self, index: usize) -> (&[i64; 64], &[u64; 64]) {
+        let (keys, payloads) = (&self.keys[index * 64..], &self.payloads[index * 64..]);
+        let (Some(keys), Some(payloads)) = (keys.first_chunk(), payloads.first_chunk()) else {
+            unreachable!("a leaf has 64 slots for each word of its bitmap");
+        };
+        (keys, payloads)
+    }
+}
+
 /// Exclusive view of a data node.
 pub(crate) struct LeafMut<'a> {
     pub(crate) head: &'a mut LeafHeader,
@@ -103,7 +115,8 @@ unsafe impl Send for Arena {}
 unsafe impl Sync for Arena {}
 
 pub(crate) const fn bitmap_bytes(capacity: usize) -> usize {
-    (capacity / 8).next_multiple_of(UNIT)
+    // `next_multiple_of` compiles to a division's remainder and a branch.
+    (capacity / 8 + UNIT - 1) & !(UNIT - 1)
 }
 
 pub(crate) const fn leaf_bytes(capacity: usize) -> usize {

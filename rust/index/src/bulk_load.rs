@@ -14,14 +14,19 @@ use std::ops::Range;
 use crate::count;
 use crate::error::Unsorted;
 use crate::node::{EVERYTHING, InnerHeader, NIL, NodeId, Trend};
-use crate::place::{ACCEPTABLE_STEPS, PACKED_FILL, place, slots_for};
+use crate::place::{ACCEPTABLE_STEPS, Layout, PACKED_FILL, slots_for};
 use crate::simd::Level;
+use crate::sort::{Pair, sort_pairs, unzip_last};
 use crate::tree::Alex;
 
 /// Entries per slot after a bulk load.
 pub(crate) const LOAD_FILL: f64 = 0.7;
 /// Entries per slot after an expansion or a split: room for 40 % more before the next one.
 pub(crate) const SPLIT_FILL: f64 = 0.6;
+/// Entries per slot of keys that are nearly as even as a counter.
+const TIGHT_FILL: f64 = 0.8;
+/// Search work that is as good as none: one entry in twenty lies in the line after its own.
+const EASY_STEPS: f64 = 0.05;
 /// Slots that a model node gets for each leaf it expects (rounded up to a power of two in all).
 const SLOTS_PER_LEAF: usize = 8;
 /// Smallest and largest fan-out of a new model node, as powers of two.
@@ -90,11 +95,15 @@ pub(crate) struct Draft {
 impl Draft {
     /// The entries of the finished node.
     pub(crate) fn children(&self) -> Vec<u32> {
-        let fanout = self.head.fanout as usize;
-        let mut children = Vec::with_capacity(fanout);
-        let ends = self.pieces.iter().skip(1).map(|&(slot, _)| slot).chain([fanout]);
+        self.children_of(0..self.head.fanout as usize)
+    }
+
+    /// The entries of these slots, which the pieces cover.
+    pub(crate) fn children_of(&self, slots: Range<usize>) -> Vec<u32> {
+        let mut children = Vec::with_capacity(slots.len());
+        let ends = self.pieces.iter().skip(1).map(|&(slot, _)| slot).chain([slots.end]);
         for (&(_, piece), end) in self.pieces.iter().zip(ends) {
-            children.resize(end, piece.0);
+            children.resize(end - slots.start, piece.0);
         }
         children
     }
@@ -123,17 +132,10 @@ impl Alex {
     pub fn from_unsorted(keys: &[i64], payloads: &[u64]) -> Self {
         assert_eq!(keys.len(), payloads.len(), "one payload for each key");
         let mut tree = Self::new();
-        let mut pairs: Vec<(i64, u64)> = keys.iter().copied().zip(payloads.iter().copied()).collect();
-        pairs.sort_by_key(|&(key, _)| key);
-        // Of equal neighbours the later one survives: its payload moves into the one that is kept.
-        pairs.dedup_by(|later, kept| {
-            let same = later.0 == kept.0;
-            if same {
-                kept.1 = later.1;
-            }
-            same
-        });
-        let (keys, payloads): (Vec<i64>, Vec<u64>) = pairs.into_iter().unzip();
+        let mut pairs: Vec<Pair> = keys.iter().copied().zip(payloads.iter().copied()).collect();
+        sort_pairs(&mut pairs, &mut Vec::new());
+        let (keys, payloads) = unzip_last(&pairs);
+        drop(pairs);
         tree.reload(&keys, &payloads);
         tree
     }
@@ -141,8 +143,11 @@ impl Alex {
     /// Replaces the contents, keeping backend and leaf size. Keys strictly ascending.
     pub(crate) fn reload(&mut self, keys: &[i64], payloads: &[u64]) {
         let (level, max_slots): (Level, usize) = (self.level, self.max_slots);
-        if !self.is_empty() {
+        // An emptied tree may still have model nodes.
+        if !(self.is_empty() && self.root.is_leaf()) {
+            let version = self.version;
             *self = Self::empty(level, max_slots);
+            self.version = version;
         }
         let old = self.root.id();
         self.load(keys, payloads);
@@ -169,18 +174,64 @@ impl Alex {
         (self.max_slots / 32).max(16)
     }
 
-    /// Builds a leaf at the end of `chain`; returns it and its search work (see `place`).
+    /// Builds a leaf at the end of `chain`.
     pub(crate) fn new_leaf(
         &mut self,
         chain: &mut Chain,
         entries: Entries<'_>,
         capacity: usize,
         trend: Trend,
+    ) -> u32 {
+        self.measured_leaf(chain, entries, capacity, trend).0
+    }
+
+    /// `new_leaf`; returns its search work, too (see `place`).
+    pub(crate) fn measured_leaf(
+        &mut self,
+        chain: &mut Chain,
+        entries: Entries<'_>,
+        capacity: usize,
+        trend: Trend,
     ) -> (u32, f64) {
+        let layout = Layout::of(entries.keys, capacity, trend);
+        self.lay_out(chain, entries, capacity, layout)
+    }
+
+    /// Builds a leaf at the end of `chain`, unless its entries should rather be split. Most of what should
+    /// is told from a sample, before an entry is moved.
+    pub(crate) fn fitting_leaf(
+        &mut self,
+        chain: &mut Chain,
+        entries: Entries<'_>,
+        capacity: usize,
+        trend: Trend,
+    ) -> Option<u32> {
+        let layout = Layout::of(entries.keys, capacity, trend);
+        let splits = entries.len() >= self.min_split();
+        if splits && layout.steps > ACCEPTABLE_STEPS {
+            return None;
+        }
+        let (leaf, steps) = self.lay_out(chain, entries, capacity, layout);
+        // What the sample missed may be half as bad again.
+        if splits && steps > ACCEPTABLE_STEPS * 1.5 {
+            self.drop_leaf(chain);
+            return None;
+        }
+        Some(leaf)
+    }
+
+    fn lay_out(
+        &mut self,
+        chain: &mut Chain,
+        entries: Entries<'_>,
+        capacity: usize,
+        layout: Layout,
+    ) -> (u32, f64) {
+        let level = self.level;
         let id = self.arena.allocate_leaf(capacity);
         let mut leaf = self.arena.leaf_mut(id);
         (leaf.head.prev, leaf.head.next) = (chain.last, NIL);
-        let steps = place(&mut leaf, entries.keys, entries.payloads, trend);
+        let steps = layout.place(level, &mut leaf, entries.keys, entries.payloads);
         if chain.last == NIL {
             chain.first = id;
         } else {
@@ -205,12 +256,10 @@ impl Alex {
     /// A leaf where one will do, else a model node with its children.
     pub(crate) fn leaf_or_node(&mut self, chain: &mut Chain, entries: Entries<'_>, plan: Plan) -> NodeId {
         if entries.len() <= self.most_entries(plan.fill) {
-            let (leaf, steps) =
-                self.new_leaf(chain, entries, slots_for(entries.len(), plan.fill), Trend::Anywhere);
-            if steps <= ACCEPTABLE_STEPS || entries.len() < self.min_split() {
+            let capacity = slots_for(entries.len(), plan.fill);
+            if let Some(leaf) = self.fitting_leaf(chain, entries, capacity, Trend::Anywhere) {
                 return NodeId::leaf(leaf);
             }
-            self.drop_leaf(chain);
         }
         self.new_node(chain, entries, plan)
     }
@@ -222,7 +271,7 @@ impl Alex {
         let (first, last) = self.clip(entries.keys, plan);
         if first >= last || plan.below == 0 {
             let capacity = slots_for(entries.len(), plan.fill);
-            return NodeId::leaf(self.new_leaf(chain, entries, capacity, Trend::Anywhere).0);
+            return NodeId::leaf(self.new_leaf(chain, entries, capacity, Trend::Anywhere));
         }
         let range = last.wrapping_sub(first) as u64;
         let wanted = (entries.len().div_ceil(target) * SLOTS_PER_LEAF).next_power_of_two().ilog2();
@@ -285,12 +334,13 @@ impl Alex {
             return;
         }
         let fill = draft.plan.fill;
-        let (leaf, steps) = self.new_leaf(chain, entries, slots_for(count, fill), Trend::Anywhere);
-        if steps <= ACCEPTABLE_STEPS || count < self.min_split() {
+        let capacity = slots_for(count, fill);
+        if capacity <= self.max_slots
+            && let Some(leaf) = self.fitting_leaf(chain, entries, capacity, Trend::Anywhere)
+        {
             draft.pieces.push((slots.start, NodeId::leaf(leaf)));
             return;
         }
-        self.drop_leaf(chain);
         let head = draft.head;
         if let Some((boundary, cut)) = balance(&head, entries.keys, &slots)
             && cut > 0
@@ -368,9 +418,15 @@ pub(crate) fn prefix(keys: &[i64], holds: impl Fn(i64) -> bool) -> usize {
     low + keys[low..keys.len().min(bound)].partition_point(|&key| holds(key))
 }
 
-/// Fill of leaves that a trend has left behind.
-pub(crate) fn settled_fill(trend: Trend) -> f64 {
-    if trend == Trend::Anywhere { SPLIT_FILL } else { PACKED_FILL }
+/// Fill of leaves that a trend has left behind: hardly anything comes into them any more, so that they may
+/// be as full as a bulk load's, and fuller where their keys are even enough to be found as easily.
+pub(crate) fn settled_fill(keys: &[i64], trend: Trend) -> f64 {
+    let easy =
+        |&fill: &f64| Layout::of(keys, slots_for(keys.len(), fill), Trend::Anywhere).steps <= EASY_STEPS;
+    match trend {
+        Trend::Anywhere => SPLIT_FILL,
+        _ => [PACKED_FILL, TIGHT_FILL].into_iter().find(easy).unwrap_or(LOAD_FILL),
+    }
 }
 
 #[cfg(test)]

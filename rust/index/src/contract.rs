@@ -9,7 +9,7 @@ use crate::adapt::Target;
 use crate::bulk_load::{Chain, Entries, SPLIT_FILL};
 use crate::count;
 use crate::node::{LeafHeader, NIL, NodeId, Trend};
-use crate::place::{ACCEPTABLE_STEPS, slots_for};
+use crate::place::slots_for;
 use crate::tree::Alex;
 
 /// The most entries of a merged leaf, as a share of the largest leaf's slots.
@@ -32,15 +32,11 @@ impl Alex {
         let leaf = self.arena.leaf(target.leaf);
         let capacity = slots_for(leaf.head.count as usize, SPLIT_FILL);
         if capacity < leaf.keys.len() {
-            let mut scratch = std::mem::take(&mut self.scratch);
-            scratch.keys.clear();
-            scratch.payloads.clear();
-            self.arena.leaf(target.leaf).copy_out(&mut scratch.keys, &mut scratch.payloads);
-            let entries = Entries { keys: &scratch.keys, payloads: &scratch.payloads };
-            let mut chain = Chain::new();
-            let (leaf, _) = self.new_leaf(&mut chain, entries, capacity, Trend::Anywhere);
-            self.replace(&target, &chain, &[NodeId::leaf(leaf)]);
-            self.scratch = scratch;
+            self.with_entries(target.leaf, |tree, entries| {
+                let mut chain = Chain::new();
+                let leaf = tree.new_leaf(&mut chain, entries, capacity, Trend::Anywhere);
+                tree.replace(&target, &chain, &[NodeId::leaf(leaf)]);
+            });
         } else {
             // Nothing helped: half of the entries must go, or all of them once, before it is tried again.
             let head = self.arena.leaf_head_mut(target.leaf);
@@ -75,23 +71,20 @@ impl Alex {
         scratch.keys.clear();
         scratch.payloads.clear();
         for leaf in pair {
-            self.arena.leaf(leaf).copy_out(&mut scratch.keys, &mut scratch.payloads);
+            self.copy_out(leaf, &mut scratch.keys, &mut scratch.payloads);
         }
         let entries = Entries { keys: &scratch.keys, payloads: &scratch.payloads };
         let mut chain = Chain::new();
         let capacity = slots_for(entries.len(), SPLIT_FILL);
-        let (merged, steps) = self.new_leaf(&mut chain, entries, capacity, Trend::Anywhere);
-        let good = steps <= ACCEPTABLE_STEPS || entries.len() < self.min_split();
-        if good {
+        let merged = self.fitting_leaf(&mut chain, entries, capacity, Trend::Anywhere);
+        if let Some(merged) = merged {
             self.forget(parent, run, other, target.leaf);
             let slots = self.slots_of(parent, other);
             self.arena.inner_mut(parent).children[slots].fill(NodeId::leaf(merged).0);
             self.splice(other, &chain);
-        } else {
-            self.drop_leaf(&mut chain);
         }
         self.scratch = scratch;
-        good
+        merged.is_some()
     }
 
     /// Gives a leaf's slots to a neighbour and frees the leaf, whose entries are none or elsewhere.

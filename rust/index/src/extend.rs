@@ -181,8 +181,8 @@ impl Alex {
         let (left, right) = (entries.part(0..cut), entries.part(cut..entries.len()));
         let mut chain = Chain::new();
         let sizes = [left, right].map(|part| slots_for(part.len(), SPLIT_FILL).min(self.max_slots));
-        let (left, _) = self.new_leaf(&mut chain, left, sizes[0], Trend::Anywhere);
-        let (right, _) = self.new_leaf(&mut chain, right, sizes[1], Trend::Anywhere);
+        let left = self.new_leaf(&mut chain, left, sizes[0], Trend::Anywhere);
+        let right = self.new_leaf(&mut chain, right, sizes[1], Trend::Anywhere);
         let (inside, outside) = if side == Side::Right { (left, right) } else { (right, left) };
         self.replace(target, &chain, &[NodeId::leaf(inside)]);
         outside

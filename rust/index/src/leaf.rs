@@ -10,7 +10,7 @@ use crate::arena::{Leaf, LeafMut};
 use crate::bitmap;
 use crate::count;
 use crate::node::LeafHeader;
-use crate::search::{self, Kernel};
+use crate::search::{self, BLOCK, Kernel, WINDOW};
 
 /// A gap run longer than this is not rewritten by one insert or removal.
 const REWRITE: usize = 64;
@@ -26,11 +26,36 @@ pub(crate) enum Insertion {
     NoRoom,
 }
 
+/// What the predicted line of a leaf says about a key.
+#[derive(Clone, Copy)]
+pub(crate) enum Near {
+    /// Its entry is in this slot.
+    Entry(usize),
+    /// There is no entry.
+    Absent,
+    /// None or all of the line's keys, counted from its first slot, are at most the key.
+    Beyond(usize, usize),
+    /// The leaf is plain: nothing.
+    Unknown,
+}
+
 /// What a removal did.
 pub(crate) struct Removal {
     pub(crate) payload: u64,
     /// The leaf has just become sparse enough to contract or merge.
     pub(crate) sparse: bool,
+}
+
+/// Moves the lanes from `at` to the gap on its right, of one line, by one, and puts `item` in front.
+/// Branch-free: a selection for each lane.
+#[inline(always)]
+fn open_lane<T: Copy>(line: &mut [T; WINDOW], at: usize, gap: usize, item: T) {
+    let old = *line;
+    for lane in 0..WINDOW {
+        let moved = if lane > 0 { old[lane - 1] } else { old[0] };
+        let shifted = if lane > at && lane <= gap { moved } else { old[lane] };
+        line[lane] = if lane == at { item } else { shifted };
+    }
 }
 
 impl Leaf<'_> {
@@ -77,18 +102,62 @@ impl Leaf<'_> {
     /// `find`, the guess known.
     #[inline(always)]
     pub(crate) fn find_from<K: Kernel>(&self, key: i64, guess: usize) -> Option<usize> {
-        let slot = self.upper_bound_from::<K>(key, guess).wrapping_sub(1);
-        let found = (self.keys.get(slot) == Some(&key) && self.is_entry(slot)).then_some(slot);
+        let near = self.look::<K>(key, guess);
+        let found = self.conclude::<K>(key, near);
         if let Some(slot) = found {
             count::touch_one(&self.payloads[slot]);
         }
         found
     }
 
-    /// Whether the last slot of an equal run is an entry: not before the first, not a ghost.
+    /// What the predicted line says about a key; asks for the next line where that is not all.
+    #[inline(always)]
+    pub(crate) fn look<K: Kernel>(&self, key: i64, guess: usize) -> Near {
+        if self.head.model.is_plain() {
+            return Near::Unknown;
+        }
+        let (start, count) = search::in_line::<K>(self.keys, guess, key);
+        // As in `upper_bound`: strictly inside the line the answer is certain.
+        if count.wrapping_sub(1) < WINDOW - 1 {
+            let slot = start + count - 1;
+            let found = self.keys[slot] == key && self.is_entry(slot);
+            return if found { Near::Entry(slot) } else { Near::Absent };
+        }
+        let last = start + WINDOW - 1;
+        if count == WINDOW && self.keys[last] == key && bitmap::is_set(self.bits, last) {
+            // The last of a full line: its bit says so without a look at the next line.
+            return Near::Entry(last);
+        }
+        self.prefetch(if count == 0 { start.wrapping_sub(WINDOW) } else { start + WINDOW });
+        Near::Beyond(start, count)
+    }
+
+    /// The slot of the entry, given what `look` found.
+    #[inline(always)]
+    pub(crate) fn conclude<K: Kernel>(&self, key: i64, near: Near) -> Option<usize> {
+        let above = match near {
+            Near::Entry(slot) => return Some(slot),
+            Near::Absent => return None,
+            Near::Beyond(start, count) => search::beyond::<K>(self.keys, start, count, key),
+            Near::Unknown => {
+                search::between::<K>(self.keys, self.head.begin as usize, self.head.end as usize, key)
+            }
+        };
+        self.find_far(above, key)
+    }
+
+    /// `find`, the upper bound known.
+    #[inline(always)]
+    fn find_far(&self, above: usize, key: i64) -> Option<usize> {
+        let slot = above.min(self.head.end as usize).wrapping_sub(1);
+        (self.keys.get(slot) == Some(&key) && self.is_entry(slot)).then_some(slot)
+    }
+
+    /// Whether the last slot of an equal run is an entry: not outside the first and last, not a ghost.
     #[inline(always)]
     fn is_entry(&self, slot: usize) -> bool {
-        slot >= self.head.begin as usize && (self.head.ghosts == 0 || bitmap::is_set(self.bits, slot))
+        let (begin, end) = (self.head.begin as usize, self.head.end as usize);
+        slot.wrapping_sub(begin) < end - begin && (self.head.ghosts == 0 || bitmap::is_set(self.bits, slot))
     }
 
     /// Asks for the lines that a search from `guess` will read, and the payload's.
@@ -98,22 +167,10 @@ impl Leaf<'_> {
         search::prefetch_slot(self.payloads, guess);
     }
 
-    /// Appends all entries.
-    pub(crate) fn copy_out(&self, keys: &mut Vec<i64>, payloads: &mut Vec<u64>) {
-        count::touch(self.bits);
-        count::moved(self.head.count as usize);
-        keys.reserve(self.head.count as usize);
-        payloads.reserve(self.head.count as usize);
-        for (index, &bits) in self.bits.iter().enumerate() {
-            let from = index * 64;
-            let mut word = bits;
-            while word != 0 {
-                let slot = from + word.trailing_zeros() as usize;
-                keys.push(self.keys[slot]);
-                payloads.push(self.payloads[slot]);
-                word &= word - 1;
-            }
-        }
+    /// The largest key.
+    pub(crate) fn last_key(&self) -> Option<i64> {
+        // The slot below `end` is occupied, unless there is no entry.
+        (self.head.count > 0).then(|| self.keys[self.head.end as usize - 1])
     }
 }
 
@@ -126,7 +183,73 @@ impl LeafMut<'_> {
     /// Inserts, or replaces the payload.
     #[inline(always)]
     pub(crate) fn insert<K: Kernel>(&mut self, key: i64, payload: u64) -> Insertion {
-        let above = self.view().upper_bound::<K>(key);
+        if self.head.tail_inserts > self.head.inserts / 2
+            && self.view().last_key().is_some_and(|last| last < key)
+            && self.has_room()
+        {
+            // A trend goes on: nothing to search for.
+            self.head.inserts = self.head.inserts.saturating_add(1);
+            return self.append(key, payload);
+        }
+        let guess = self.view().guess(key);
+        search::prefetch_slot(self.payloads, guess);
+        if !self.head.model.is_plain() && self.head.ghosts == 0 {
+            let (start, count) = search::in_line::<K>(self.keys, guess, key);
+            // Strictly inside the line the place is certain; the line lies between the first entry and the last.
+            if count.wrapping_sub(1) < WINDOW - 1
+                && start >= self.head.begin as usize
+                && start + WINDOW <= self.head.end as usize
+            {
+                return self.insert_in_line(start, count, key, payload);
+            }
+        }
+        self.insert_anywhere::<K>(key, guess, payload)
+    }
+
+    /// `at` of the eight slots from `start` hold keys at most `key`: not none, not all. The slots lie
+    /// between the first entry and the last, and the leaf has no ghosts.
+    #[inline(always)]
+    fn insert_in_line(&mut self, start: usize, at: usize, key: i64, payload: u64) -> Insertion {
+        let above = start + at;
+        if self.keys[above - 1] == key {
+            // The last of an equal run is the entry.
+            count::touch_one(&self.payloads[above - 1]);
+            return Insertion::Replaced(std::mem::replace(&mut self.payloads[above - 1], payload));
+        }
+        if !self.has_room() {
+            return Insertion::NoRoom;
+        }
+        count::touch_one(&self.bits[start / BLOCK]);
+        let gaps = !(self.bits[start / BLOCK] >> (start % BLOCK)) as u32 & (0xFF << at) & 0xFF;
+        if gaps == 0 {
+            self.head.inserts = self.head.inserts.saturating_add(1);
+            return self.shift(above, key, payload);
+        }
+        let gap = gaps.trailing_zeros() as usize;
+        let (Some(keys), Some(payloads)) =
+            (self.keys[start..].first_chunk_mut(), self.payloads[start..].first_chunk_mut())
+        else {
+            unreachable!("a line lies inside the leaf");
+        };
+        count::touch_one(payloads);
+        count::moved(gap - at);
+        open_lane(keys, at, gap, key);
+        open_lane(payloads, at, gap, payload);
+        bitmap::set(self.bits, start + gap);
+        self.head.inserts = self.head.inserts.saturating_add(1);
+        self.head.count += 1;
+        Insertion::Added
+    }
+
+    #[inline(always)]
+    fn has_room(&self) -> bool {
+        self.head.count < u32::from(self.head.grow_at) && u32::from(self.head.debt) < self.head.capacity
+    }
+
+    /// `insert` wherever the key belongs.
+    #[inline(always)]
+    fn insert_anywhere<K: Kernel>(&mut self, key: i64, guess: usize, payload: u64) -> Insertion {
+        let above = self.view().upper_bound_from::<K>(key, guess);
         let (begin, end) = (self.head.begin as usize, self.head.end as usize);
         if above > begin && self.keys[above - 1] == key {
             let slot = above - 1;
@@ -136,8 +259,7 @@ impl LeafMut<'_> {
             }
             return self.occupy(slot, key, payload);
         }
-        if self.head.count >= u32::from(self.head.grow_at) || u32::from(self.head.debt) >= self.head.capacity
-        {
+        if !self.has_room() {
             return Insertion::NoRoom;
         }
         self.head.inserts = self.head.inserts.saturating_add(1);

@@ -15,7 +15,9 @@ pub(crate) struct Model {
     slope: u64,
 }
 
+/// Keys that a line is fitted to, and those that choose between two lines.
 const SAMPLES: usize = 256;
+const JUDGED: usize = 64;
 
 /// A line from key to rank: `rank = slope * (key - origin) + intercept`.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +50,13 @@ impl Model {
         ((u128::from(scaled) * u128::from(self.slope)) >> 96) as usize
     }
 
+    /// For finding where predictions cross a slot.
+    pub(crate) fn boundaries(&self) -> Boundaries {
+        // slot = delta * 2^shift * slope / 2^96
+        let shift = self.span.leading_zeros() as i32;
+        Boundaries { deltas_per_slot: 2f64.powi(96 - shift) / self.slope as f64 }
+    }
+
     /// Scales a line of ranks to slots, `slots_per_key` apart and `offset` slots from the left, for a
     /// leaf of `capacity` slots. A line that predicts nothing gives a plain leaf.
     pub(crate) fn from_line(line: Line, slots_per_key: f64, offset: f64, capacity: usize) -> Self {
@@ -66,6 +75,29 @@ impl Model {
         let span = ((capacity as f64 / slope) as u64).max(1);
         let scale = 2f64.powi(96 - span.leading_zeros() as i32);
         Self { base, span, slope: ((slope * scale) as u64).max(1) }
+    }
+}
+
+/// The inverse of a model's prediction.
+pub(crate) struct Boundaries {
+    deltas_per_slot: f64,
+}
+
+impl Boundaries {
+    /// The largest key predicted below `slot`, which is above zero. Exact while keys lie within 2^50 of
+    /// the base; beyond, off by so little that it hardly ever meets a key, and placement may be off.
+    #[inline(always)]
+    pub(crate) fn last_below(&self, model: &Model, slot: usize) -> i64 {
+        let delta = (slot as f64 * self.deltas_per_slot) as u64;
+        let guess = model.base.saturating_add_unsigned(delta);
+        let (below, above) = (guess.saturating_sub(1), guess.saturating_add(1));
+        if model.predict(guess) >= slot {
+            if model.predict(below) >= slot { below.saturating_sub(1) } else { below }
+        } else if model.predict(above) >= slot {
+            guess
+        } else {
+            above
+        }
     }
 }
 
@@ -88,7 +120,7 @@ impl Line {
         };
         let count = (to - from).min(SAMPLES);
         let (mut sum_x, mut sum_y, mut squares, mut products) = (0.0, 0.0, 0.0, 0.0);
-        for rank in sample_ranks(from, to) {
+        for rank in sample_ranks(from, to, SAMPLES) {
             count::touch_one(&keys[rank]);
             let (x, y) = (keys[rank].wrapping_sub(origin) as u64 as f64, rank as f64);
             sum_x += x;
@@ -102,23 +134,26 @@ impl Line {
         Self { origin, slope, intercept: (sum_y - slope * sum_x) / weight }
     }
 
-    /// Mean log2 distance between rank and line, over a sample.
+    /// Log2 distances between rank and line, summed over a sample.
     fn error(&self, keys: &[i64]) -> f64 {
         let last = (keys.len() - 1) as f64;
         let mut sum = 0.0;
-        for rank in sample_ranks(0, keys.len()) {
+        for rank in sample_ranks(0, keys.len(), JUDGED) {
+            let key = keys[rank];
             count::touch_one(&keys[rank]);
-            let distance = i128::from(keys[rank]) - i128::from(self.origin);
-            let guess = (self.slope * distance as f64 + self.intercept).clamp(0.0, last);
-            sum += (1.0 + (guess - rank as f64).abs()).log2();
+            let distance = key.abs_diff(self.origin) as f64;
+            let signed = if key < self.origin { -distance } else { distance };
+            let guess = (self.slope * signed + self.intercept).clamp(0.0, last);
+            // The bits of a float above one are its logarithm, straight between powers of two.
+            sum += (1.0 + (guess - rank as f64).abs()).to_bits() as f64;
         }
         sum
     }
 }
 
-/// Up to `SAMPLES` ranks of `from..to`, evenly spaced, first and last included.
-fn sample_ranks(from: usize, to: usize) -> impl Iterator<Item = usize> {
-    let (length, count) = (to - from, (to - from).min(SAMPLES));
+/// Up to `most` ranks of `from..to`, evenly spaced, first and last included.
+fn sample_ranks(from: usize, to: usize, most: usize) -> impl Iterator<Item = usize> {
+    let (length, count) = (to - from, (to - from).min(most));
     (0..count).map(move |i| from + i * (length - 1) / (count.max(2) - 1))
 }
 

@@ -56,7 +56,7 @@ impl Alex {
         dispatch(self.level, Locate { tree: self, key, after: false })
     }
 
-    fn entry_after(&self, from: Position) -> Option<(i64, u64)> {
+    pub(crate) fn entry_after(&self, from: Position) -> Option<(i64, u64)> {
         let Position { leaf: mut id, mut slot } = from;
         while id != NIL {
             let leaf = self.arena.leaf(id);
@@ -68,7 +68,7 @@ impl Alex {
         None
     }
 
-    fn entry_before(&self, to: Position) -> Option<(i64, u64)> {
+    pub(crate) fn entry_before(&self, to: Position) -> Option<(i64, u64)> {
         let (mut id, mut slot) = (to.leaf, Some(to.slot));
         while id != NIL {
             let leaf = self.arena.leaf(id);

@@ -1,6 +1,6 @@
 //! Building a data node: choose a model, put every entry at its predicted slot or the next free one.
 //!
-//! Knows entries and one leaf, no tree. One pass over the slots: `O(capacity)`. Entries go to the start of
+//! Knows entries and one leaf, no tree. One pass over the lines: `O(capacity)`. Entries go to the start of
 //! the predicted cache line, eight slots, and its gaps to its end: a search compares that one line and
 //! sees a larger key behind the wanted one, so it is done, and the payload lies in the line with the same
 //! number, asked for at the same time. At a fill of 0.7 one entry in ten overflows its line.
@@ -9,7 +9,8 @@ use crate::arena::LeafMut;
 use crate::count;
 use crate::model::{Line, Model};
 use crate::node::{LeafHeader, Trend};
-use crate::search::{WINDOW, line_of};
+use crate::search::{Kernel, WINDOW};
+use crate::simd::{Level, Operation, dispatch};
 
 /// Fill above which an insert asks for room.
 const GROW_FILL: f64 = 0.85;
@@ -32,30 +33,79 @@ pub(crate) fn slots_for(count: usize, fill: f64) -> usize {
     wanted.next_multiple_of(grain)
 }
 
-/// Fills a fresh leaf with ascending entries, fewer than its slots. `trend` leaves the room at one end.
-/// Returns the mean search work in doublings beyond the first window.
-pub(crate) fn place(leaf: &mut LeafMut<'_>, keys: &[i64], payloads: &[u64], trend: Trend) -> f64 {
-    let capacity = leaf.keys.len();
-    assert!(keys.len() < capacity && keys.len() == payloads.len(), "a leaf is built with room to spare");
-    let line = Line::fit(keys);
-    let packed = keys.len() as f64 / PACKED_FILL;
-    let (pitch, offset) = match trend {
-        Trend::Anywhere => (capacity as f64 / keys.len().max(1) as f64, 0.0),
-        _ if packed >= capacity as f64 => (capacity as f64 / keys.len() as f64, 0.0),
-        Trend::Ascending => (1.0 / PACKED_FILL, 0.0),
-        Trend::Descending => (1.0 / PACKED_FILL, capacity as f64 - packed),
-    };
-    let model = Model::from_line(line, pitch, offset, capacity);
-    write_header(leaf.head, model, keys.len(), trend);
-    let steps =
-        if model.is_plain() { f64::MAX } else { put(leaf, keys, payloads, |key, _| model.predict(key)) };
-    // A gallop costs its doublings twice (out and back); halving the whole leaf costs its logarithm.
-    if steps * 2.0 <= f64::from((capacity / WINDOW).ilog2()) {
-        return steps;
+/// How entries are going to lie in a leaf: decided from a sample, before any is moved.
+pub(crate) struct Layout {
+    model: Model,
+    trend: Trend,
+    /// Slots for each entry, and from the left end to the first.
+    pitch: f64,
+    offset: f64,
+    /// The expected result of `place`.
+    pub(crate) steps: f64,
+}
+
+impl Layout {
+    /// For ascending keys in a leaf of `capacity` slots; `trend` leaves the room at one end. Reads a few
+    /// hundred keys.
+    pub(crate) fn of(keys: &[i64], capacity: usize, trend: Trend) -> Self {
+        let packed = keys.len() as f64 / PACKED_FILL;
+        let (pitch, offset) = match trend {
+            Trend::Anywhere => (capacity as f64 / keys.len().max(1) as f64, 0.0),
+            _ if packed >= capacity as f64 => (capacity as f64 / keys.len() as f64, 0.0),
+            Trend::Ascending => (1.0 / PACKED_FILL, 0.0),
+            Trend::Descending => (1.0 / PACKED_FILL, capacity as f64 - packed),
+        };
+        let model = Model::from_line(Line::fit(keys), pitch, offset, capacity);
+        let steps = if model.is_plain() { f64::MAX } else { expected_steps(&model, keys, capacity) };
+        Self { model, trend, pitch, offset, steps }
     }
-    leaf.head.model = Model::PLAIN;
-    put(leaf, keys, payloads, |_, rank| (rank as f64 * pitch + offset) as usize);
-    steps.min(f64::from((capacity / WINDOW).ilog2()) / 2.0)
+
+    /// Fills a fresh leaf with the entries, fewer than its slots, that this layout was made for. Returns
+    /// the mean search work in doublings beyond the first line.
+    pub(crate) fn place(
+        mut self,
+        level: Level,
+        leaf: &mut LeafMut<'_>,
+        keys: &[i64],
+        payloads: &[u64],
+    ) -> f64 {
+        let capacity = leaf.keys.len();
+        assert!(keys.len() < capacity && keys.len() == payloads.len(), "a leaf is built with room to spare");
+        // A gallop costs its doublings twice (out and back); halving the whole leaf costs its logarithm.
+        let most = f64::from((capacity / WINDOW).ilog2()) / 2.0;
+        let mut steps = self.steps;
+        if steps <= most * 2.0 {
+            write_header(leaf.head, self.model, keys.len(), self.trend);
+            steps = dispatch(level, Put { layout: &self, leaf, keys, payloads });
+        }
+        if steps > most {
+            self.model = Model::PLAIN;
+            write_header(leaf.head, self.model, keys.len(), self.trend);
+            dispatch(level, Put { layout: &self, leaf, keys, payloads });
+        }
+        steps.min(most)
+    }
+}
+
+/// What `Put` would return, from a sample: an entry lies at its prediction, or as far behind it as the
+/// entries before it push it.
+fn expected_steps(model: &Model, keys: &[i64], capacity: usize) -> f64 {
+    let (mut slot, mut rank, mut steps, mut samples) = (0, 0, 0u32, 0u32);
+    for at in (0..keys.len()).step_by((keys.len() / 64).max(1)) {
+        count::touch_one(&keys[at]);
+        let guess = model.predict(keys[at]).min(capacity - 1);
+        slot = guess.max(slot + (at - rank)).min(capacity - (keys.len() - at));
+        rank = at;
+        steps += line_distance(slot, guess);
+        samples += 1;
+    }
+    f64::from(steps) / f64::from(samples.max(1))
+}
+
+/// Doublings from the line of one slot to that of another.
+#[inline(always)]
+fn line_distance(slot: usize, guess: usize) -> u32 {
+    usize::BITS - (slot / WINDOW).abs_diff(guess / WINDOW).leading_zeros()
 }
 
 fn write_header(head: &mut LeafHeader, model: Model, count: usize, trend: Trend) {
@@ -78,45 +128,98 @@ fn write_header(head: &mut LeafHeader, model: Model, count: usize, trend: Trend)
     };
 }
 
-/// Puts entry `i` at the start of the line of `predict(i)`, at the next free slot, or as early as the rest of them needs.
+struct Put<'a, 'l> {
+    layout: &'a Layout,
+    leaf: &'a mut LeafMut<'l>,
+    keys: &'a [i64],
+    payloads: &'a [u64],
+}
+
+impl Operation for Put<'_, '_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self) -> f64 {
+        let Layout { model, pitch, offset, .. } = *self.layout;
+        let keys = self.keys;
+        if model.is_plain() {
+            // Evenly: how many entries belong before the end of the line, less those placed.
+            let before = |line: usize| (((line + 1) * WINDOW) as f64 - offset) / pitch;
+            let share =
+                |line: usize, at: usize, _: &[i64; WINDOW]| (before(line) as usize).saturating_sub(at);
+            return put(self.leaf, keys, self.payloads, share, |_| 0);
+        }
+        let boundary = model.boundaries();
+        let share = |line: usize, _: usize, next: &[i64; WINDOW]| {
+            K::count_at_most(next, boundary.last_below(&model, (line + 1) * WINDOW))
+        };
+        put(self.leaf, keys, self.payloads, share, |key| model.predict(key))
+    }
+}
+
+/// Fills the leaf line by line: as many entries as `share` says (of line, entries placed, and the next
+/// eight keys), at most eight, and as many as must if the rest is to fit. Returns what `place` does.
 #[inline(always)]
-fn put(leaf: &mut LeafMut<'_>, keys: &[i64], payloads: &[u64], predict: impl Fn(i64, usize) -> usize) -> f64 {
-    let capacity = leaf.keys.len();
-    count::moved(capacity);
+fn put(
+    leaf: &mut LeafMut<'_>,
+    keys: &[i64],
+    payloads: &[u64],
+    share: impl Fn(usize, usize, &[i64; WINDOW]) -> usize,
+    predict: impl Fn(i64) -> usize,
+) -> f64 {
+    let lines = leaf.keys.len() / WINDOW;
+    count::moved(leaf.keys.len());
     count::touch(leaf.bits);
     leaf.bits.fill(0);
-    let (mut next, mut steps) = (0usize, 0u64);
-    let spare = capacity - keys.len();
-    for (rank, (&key, &payload)) in keys.iter().zip(payloads).enumerate() {
-        let guess = line_of(predict(key, rank).min(capacity - 1));
-        // Entry `rank` must leave a slot for each one after it: its last slot is `spare + rank`.
-        let slot = guess.max(next).min(spare + rank);
-        let gap_key = if rank == 0 { i64::MIN } else { key };
-        for gap in &mut leaf.keys[next..slot] {
-            *gap = gap_key;
+    let (slots, _) = leaf.keys.as_chunks_mut::<WINDOW>();
+    let (payload_slots, _) = leaf.payloads.as_chunks_mut::<WINDOW>();
+    let (mut at, mut steps) = (0, 0u64);
+    let (mut begin, mut end) = (None, 0);
+    for (line, (slots, payload_slots)) in slots.iter_mut().zip(payload_slots).enumerate() {
+        let left = keys.len() - at;
+        if left == 0 {
+            slots.fill(i64::MAX);
+            continue;
         }
-        leaf.keys[slot] = key;
-        leaf.payloads[slot] = payload;
-        leaf.bits[slot / 64] |= 1 << (slot % 64);
-        if rank == 0 {
-            leaf.head.begin = slot as u32;
+        let must = left.saturating_sub((lines - line - 1) * WINDOW);
+        let mut next = [i64::MAX; WINDOW];
+        let mut next_payloads = [0; WINDOW];
+        if let (Some(keys), Some(payloads)) = (keys[at..].first_chunk(), payloads[at..].first_chunk()) {
+            (next, next_payloads) = (*keys, *payloads);
+        } else {
+            next[..left].copy_from_slice(&keys[at..]);
+            next_payloads[..left].copy_from_slice(&payloads[at..]);
         }
-        next = slot + 1;
-        steps += u64::from(usize::BITS - (slot.abs_diff(guess) >> 3).leading_zeros());
+        let count = share(line, at, &next).max(must).min(left).min(WINDOW);
+        if count == 0 {
+            // A gap holds the next entry's key, before the first entry the least one.
+            slots.fill(if at == 0 { i64::MIN } else { next[0] });
+            continue;
+        }
+        let following = keys.get(at + count).copied().unwrap_or(i64::MAX);
+        for lane in 0..WINDOW {
+            slots[lane] = if lane < count { next[lane] } else { following };
+        }
+        *payload_slots = next_payloads;
+        leaf.bits[line / 8] |= (0xFF >> (WINDOW - count)) << (line % 8 * 8);
+        begin.get_or_insert(line * WINDOW);
+        end = line * WINDOW + count;
+        // Both ends of the line tell of the entries between them.
+        let first = line_distance(line * WINDOW, predict(next[0]).min(lines * WINDOW - 1));
+        let last = line_distance(line * WINDOW, predict(next[count - 1]).min(lines * WINDOW - 1));
+        steps += u64::from(first + last) * count as u64;
+        at += count;
     }
-    if keys.is_empty() {
-        leaf.head.begin = 0;
-    }
-    leaf.head.end = next as u32;
-    leaf.keys[next..].fill(i64::MAX);
-    steps as f64 / keys.len().max(1) as f64
+    (leaf.head.begin, leaf.head.end) = (begin.unwrap_or(0) as u32, end as u32);
+    steps as f64 / 2.0 / keys.len().max(1) as f64
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{place, slots_for};
+    use super::{Layout, slots_for};
     use crate::arena::Arena;
     use crate::node::Trend;
+    use crate::simd::Level;
 
     #[test]
     fn uniform_keys_lie_within_a_window_of_their_prediction() {
@@ -132,10 +235,12 @@ mod tests {
         let payloads = vec![0; keys.len()];
         let mut arena = Arena::default();
         let id = arena.allocate_leaf(slots_for(keys.len(), 0.7));
-        let steps = place(&mut arena.leaf_mut(id), &keys, &payloads, Trend::Anywhere);
+        let layout = Layout::of(&keys, arena.leaf(id).keys.len(), Trend::Anywhere);
+        assert!(layout.steps < 0.3, "{}", layout.steps);
+        let steps = layout.place(Level::active(), &mut arena.leaf_mut(id), &keys, &payloads);
         assert!(steps < 0.3, "{steps}");
-        let (mut out_keys, mut out_payloads) = (Vec::new(), Vec::new());
-        arena.leaf(id).copy_out(&mut out_keys, &mut out_payloads);
-        assert_eq!(out_keys, keys);
+        let leaf = arena.leaf(id);
+        let occupied = (0..leaf.keys.len()).filter(|&slot| crate::bitmap::is_set(leaf.bits, slot));
+        assert!(occupied.map(|slot| leaf.keys[slot]).eq(keys));
     }
 }

@@ -7,10 +7,14 @@ use std::ops::Bound;
 
 use crate::arena::Leaf;
 use crate::bitmap;
+use crate::count;
 use crate::node::NIL;
-use crate::search::{Kernel, Run, prefetch};
+use crate::search::{BLOCK, Kernel, Output, WINDOW, prefetch};
 use crate::simd::{Operation, dispatch};
 use crate::tree::Alex;
+
+/// Entries of a scan that are asked for before it begins.
+const EXPECTED: usize = 128;
 
 impl Alex {
     /// Appends up to `limit` entries of a range to `keys` and `payloads`, ascending, or descending from
@@ -24,10 +28,13 @@ impl Alex {
         keys: &mut Vec<i64>,
         payloads: &mut Vec<u64>,
     ) {
-        dispatch(
-            self.level,
-            Scan { tree: self, start, stop, reverse, limit, out: Output { keys, payloads } },
-        );
+        let (out, run) = (Output { keys, payloads }, (Vec::new(), Vec::new()));
+        dispatch(self.level, Scan { tree: self, start, stop, reverse, limit, out, run });
+    }
+
+    /// Appends all entries of a leaf.
+    pub(crate) fn copy_out(&self, leaf: u32, keys: &mut Vec<i64>, payloads: &mut Vec<u64>) {
+        dispatch(self.level, CopyOut { leaf: self.arena.leaf(leaf), out: Output { keys, payloads } });
     }
 
     /// The number of keys in a range.
@@ -50,9 +57,24 @@ impl Alex {
     }
 }
 
-struct Output<'a> {
-    keys: &'a mut Vec<i64>,
-    payloads: &'a mut Vec<u64>,
+struct CopyOut<'a> {
+    leaf: Leaf<'a>,
+    out: Output<'a>,
+}
+
+impl Operation for CopyOut<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<K: Kernel>(mut self) {
+        count::touch(self.leaf.bits);
+        count::moved(self.leaf.head.count as usize);
+        self.out.reserve(self.leaf.head.count as usize);
+        for (index, &mask) in self.leaf.bits.iter().enumerate() {
+            let (keys, payloads) = self.leaf.word(index);
+            self.out.extend::<K>(mask, keys, payloads, BLOCK);
+        }
+    }
 }
 
 struct Scan<'a> {
@@ -62,6 +84,8 @@ struct Scan<'a> {
     reverse: bool,
     limit: usize,
     out: Output<'a>,
+    /// One word's entries, for a scan in reverse.
+    run: (Vec<i64>, Vec<u64>),
 }
 
 impl Operation for Scan<'_> {
@@ -69,9 +93,11 @@ impl Operation for Scan<'_> {
 
     #[inline(always)]
     fn run<K: Kernel>(mut self) {
+        if let (Bound::Included(key) | Bound::Excluded(key), false) = (self.start, self.reverse) {
+            self.expect(key);
+        }
         let Some((from, to)) = self.tree.span(self.start, self.stop) else { return };
         let (mut id, last) = if self.reverse { (to.leaf, from.leaf) } else { (from.leaf, to.leaf) };
-        let mut run = Run { keys: [0; 72], payloads: [0; 72] };
         while self.limit > 0 {
             let leaf = self.tree.arena.leaf(id);
             let low = if id == from.leaf { from.slot } else { leaf.head.begin as usize };
@@ -80,7 +106,7 @@ impl Operation for Scan<'_> {
             if id != last && next != NIL {
                 prefetch(self.tree.arena.address(next));
             }
-            self.leaf::<K>(&leaf, low, high, &mut run);
+            self.leaf::<K>(&leaf, low, high);
             // The list ends early only where an image is damaged.
             if id == last || next == NIL {
                 return;
@@ -91,23 +117,44 @@ impl Operation for Scan<'_> {
 }
 
 impl Scan<'_> {
+    /// Asks for the lines that a short scan from `key` will read, all at once: they would come one after
+    /// another otherwise, before the processor sees a stream in them.
+    #[inline(always)]
+    fn expect(&self, key: i64) {
+        let leaf = self.tree.arena.leaf(self.tree.leaf_of(key));
+        let guess = leaf.guess(key);
+        let slots = (self.limit.min(EXPECTED) * leaf.keys.len() / (leaf.head.count as usize).max(1))
+            .min(4 * EXPECTED);
+        for slot in (guess..leaf.keys.len().min(guess + slots)).step_by(WINDOW) {
+            leaf.prefetch(slot);
+        }
+    }
+
     /// Copies the entries in slots `low..high`, as far as the limit allows.
     #[inline(always)]
-    fn leaf<K: Kernel>(&mut self, leaf: &Leaf<'_>, low: usize, high: usize, run: &mut Run) {
+    fn leaf<K: Kernel>(&mut self, leaf: &Leaf<'_>, low: usize, high: usize) {
         if low >= high {
             return;
         }
-        let (first, last) = (low / 64, (high - 1) / 64);
+        self.out.reserve(self.limit.min(leaf.head.count as usize));
+        let (first, last) = (low / BLOCK, (high - 1) / BLOCK);
         for step in 0..=last - first {
             let index = if self.reverse { last - step } else { first + step };
             let mut mask = leaf.bits[index];
             if index == first {
-                mask &= !0 << (low % 64);
+                mask &= !0 << (low % BLOCK);
             }
             if index == last {
-                mask &= !0 >> (63 - (high - 1) % 64);
+                mask &= !0 >> (BLOCK - 1 - (high - 1) % BLOCK);
             }
-            self.word::<K>(leaf, index, mask, run);
+            if self.reverse {
+                self.word_reversed::<K>(leaf, index, mask);
+            } else {
+                let count = (mask.count_ones() as usize).min(self.limit);
+                let (slots, payloads) = leaf.word(index);
+                self.out.extend::<K>(mask, slots, payloads, count);
+                self.limit -= count;
+            }
             if self.limit == 0 {
                 return;
             }
@@ -115,20 +162,15 @@ impl Scan<'_> {
     }
 
     #[inline(always)]
-    fn word<K: Kernel>(&mut self, leaf: &Leaf<'_>, index: usize, mask: u64, run: &mut Run) {
-        let (keys, payloads) = (&leaf.keys[index * 64..][..64], &leaf.payloads[index * 64..][..64]);
-        // Both slices have 64 elements: a word of the bitmap.
-        let keys: &[i64; 64] = keys.try_into().expect("64 slots to a word");
-        let payloads: &[u64; 64] = payloads.try_into().expect("64 slots to a word");
-        let found = K::compress(mask, keys, payloads, run);
-        let count = found.min(self.limit);
-        self.limit -= count;
-        if self.reverse {
-            self.out.keys.extend(run.keys[found - count..found].iter().rev());
-            self.out.payloads.extend(run.payloads[found - count..found].iter().rev());
-        } else {
-            self.out.keys.extend_from_slice(&run.keys[..count]);
-            self.out.payloads.extend_from_slice(&run.payloads[..count]);
-        }
+    fn word_reversed<K: Kernel>(&mut self, leaf: &Leaf<'_>, index: usize, mask: u64) {
+        let (keys, payloads) = &mut self.run;
+        keys.clear();
+        payloads.clear();
+        let (slots, their_payloads) = leaf.word(index);
+        Output { keys, payloads }.extend::<K>(mask, slots, their_payloads, BLOCK);
+        let from = keys.len() - keys.len().min(self.limit);
+        self.out.keys.extend(keys[from..].iter().rev());
+        self.out.payloads.extend(payloads[from..].iter().rev());
+        self.limit -= keys.len() - from;
     }
 }

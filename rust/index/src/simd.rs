@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::search::{Kernel, Scalar};
 
+pub use crate::searcher::{Searcher, Shape};
+
 /// An instruction set that searches inside a data node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Backend {

@@ -9,6 +9,7 @@ use crate::count;
 use crate::leaf::Insertion;
 use crate::node::{NIL, NodeId};
 use crate::options::{MAX_LEAF_SLOTS, Options};
+use crate::runs::Batch;
 use crate::search::Kernel;
 use crate::simd::{Backend, BackendError, Level, Operation, dispatch};
 
@@ -33,11 +34,16 @@ pub struct Alex {
     pub(crate) scratch: Scratch,
 }
 
-/// The entries of a leaf under reconstruction, kept to reuse their memory.
+/// Memory kept from one structural change to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
+    /// The entries of a leaf under reconstruction.
     pub(crate) keys: Vec<i64>,
     pub(crate) payloads: Vec<u64>,
+    /// What a leaf is about to hold instead.
+    pub(crate) merged: (Vec<i64>, Vec<u64>),
+    /// The keys of the batch that is going in.
+    pub(crate) batch: Batch,
 }
 
 impl Default for Alex {

@@ -64,6 +64,8 @@ fn apply(tree: &mut Alex, oracle: &mut BTreeMap<i64, u64>, pool: &[i64], steps: 
                 let payloads: Vec<u64> = (0..length as u64).map(|i| payload << 20 | i).collect();
                 let mut replaced = Vec::new();
                 tree.insert_many(&keys, &payloads, |i, old| replaced.push((i, old)));
+                assert!(replaced.is_sorted_by_key(|&(i, _)| (keys[i], i)));
+                replaced.sort_unstable();
                 let pairs = keys.iter().zip(&payloads).enumerate();
                 let expected: Vec<(usize, u64)> =
                     pairs.filter_map(|(i, (&k, &p))| oracle.insert(k, p).map(|old| (i, old))).collect();
@@ -77,6 +79,8 @@ fn apply(tree: &mut Alex, oracle: &mut BTreeMap<i64, u64>, pool: &[i64], steps: 
                 let keys = run(at, length);
                 let mut removed = Vec::new();
                 tree.remove_many(&keys, |i, old| removed.push((i, old)));
+                assert!(removed.is_sorted_by_key(|&(i, _)| keys[i]));
+                removed.sort_unstable();
                 let expected: Vec<(usize, u64)> = keys
                     .iter()
                     .enumerate()
@@ -98,6 +102,16 @@ fn apply(tree: &mut Alex, oracle: &mut BTreeMap<i64, u64>, pool: &[i64], steps: 
                 let mut found = Vec::new();
                 tree.get_many(&keys, |i, payload| found.push((i, payload)));
                 assert!(found.into_iter().eq(keys.iter().map(|k| oracle.get(k).copied()).enumerate()));
+                let pair = |entry: Option<(&i64, &u64)>| entry.map(|(&k, &v)| (k, v));
+                let (mut floors, mut ceilings, mut there) = (Vec::new(), Vec::new(), Vec::new());
+                tree.floor_many(&keys, |i, entry| floors.push((i, entry)));
+                tree.ceiling_many(&keys, |i, entry| ceilings.push((i, entry)));
+                tree.contains_many(&keys, |i, found| there.push((i, found)));
+                for (i, k) in keys.iter().enumerate() {
+                    assert_eq!(floors[i], (i, pair(oracle.range(..=k).next_back())));
+                    assert_eq!(ceilings[i], (i, pair(oracle.range(k..).next())));
+                    assert_eq!(there[i], (i, oracle.contains_key(k)));
+                }
                 probe = Some(key(at));
             }
             Step::Range(a, b, kind, limit) => {

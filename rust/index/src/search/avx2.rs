@@ -8,7 +8,7 @@ use std::arch::x86_64::{
     _mm256_permutevar8x32_epi32, _mm256_set1_epi64x, _mm256_storeu_si256,
 };
 
-use super::{Kernel, Run, WINDOW};
+use super::{BLOCK, Kernel, Room, WINDOW};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx2;
@@ -34,23 +34,31 @@ const fn front() -> [[i32; 8]; 16] {
     table
 }
 
-impl Kernel for Avx2 {
+// SAFETY: `compress` writes each element below the count that it returns.
+unsafe impl Kernel for Avx2 {
     #[inline(always)]
     fn count_at_most(window: &[i64; WINDOW], target: i64) -> usize {
         let place = window.as_ptr().cast::<__m256i>();
         // SAFETY: the processor has AVX2 (this kernel runs only below `simd::dispatch`), and the two
-        // unaligned loads read the eight keys of `window`.
+        // unaligned loads read the eight keys of `window`. No closures: they would be compiled without AVX2.
         unsafe {
             let wanted = _mm256_set1_epi64x(target);
-            let greater = |i: usize| _mm256_cmpgt_epi64(_mm256_loadu_si256(place.add(i)), wanted);
-            let mask = |i: usize| _mm256_movemask_pd(_mm256_castsi256_pd(greater(i))) as u32;
-            let above = mask(0) | mask(1) << 4;
+            let low = _mm256_cmpgt_epi64(_mm256_loadu_si256(place), wanted);
+            let high = _mm256_cmpgt_epi64(_mm256_loadu_si256(place.add(1)), wanted);
+            let (low, high) = (_mm256_castsi256_pd(low), _mm256_castsi256_pd(high));
+            let above = _mm256_movemask_pd(low) as u32 | (_mm256_movemask_pd(high) as u32) << 4;
             WINDOW - above.count_ones() as usize
         }
     }
 
     #[inline(always)]
-    fn compress(mask: u64, keys: &[i64; 64], payloads: &[u64; 64], run: &mut Run) -> usize {
+    fn compress(
+        mask: u64,
+        keys: &[i64; BLOCK],
+        payloads: &[u64; BLOCK],
+        key_room: &mut Room<i64>,
+        payload_room: &mut Room<u64>,
+    ) -> usize {
         let mut count = 0;
         for group in 0..16 {
             let lanes = (mask >> (group * 4) & 15) as usize;
@@ -61,11 +69,11 @@ impl Kernel for Avx2 {
                 let four_keys = _mm256_loadu_si256(keys.as_ptr().add(group * 4).cast());
                 let four_payloads = _mm256_loadu_si256(payloads.as_ptr().add(group * 4).cast());
                 _mm256_storeu_si256(
-                    run.keys.as_mut_ptr().add(count).cast(),
+                    key_room.as_mut_ptr().add(count).cast(),
                     _mm256_permutevar8x32_epi32(four_keys, order),
                 );
                 _mm256_storeu_si256(
-                    run.payloads.as_mut_ptr().add(count).cast(),
+                    payload_room.as_mut_ptr().add(count).cast(),
                     _mm256_permutevar8x32_epi32(four_payloads, order),
                 );
             }

@@ -6,12 +6,13 @@ use std::arch::x86_64::{
     _mm512_storeu_si512,
 };
 
-use super::{Kernel, Run, WINDOW};
+use super::{BLOCK, Kernel, Room, WINDOW};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx512;
 
-impl Kernel for Avx512 {
+// SAFETY: `compress` writes each element below the count that it returns.
+unsafe impl Kernel for Avx512 {
     #[inline(always)]
     fn count_at_most(window: &[i64; WINDOW], target: i64) -> usize {
         // SAFETY: the processor has AVX-512 F (this kernel runs only below `simd::dispatch`), and the
@@ -24,7 +25,13 @@ impl Kernel for Avx512 {
     }
 
     #[inline(always)]
-    fn compress(mask: u64, keys: &[i64; 64], payloads: &[u64; 64], run: &mut Run) -> usize {
+    fn compress(
+        mask: u64,
+        keys: &[i64; BLOCK],
+        payloads: &[u64; BLOCK],
+        key_room: &mut Room<i64>,
+        payload_room: &mut Room<u64>,
+    ) -> usize {
         let mut count = 0;
         for group in 0..8 {
             let lanes = (mask >> (group * 8)) as u8;
@@ -34,11 +41,11 @@ impl Kernel for Avx512 {
                 let eight_keys = _mm512_loadu_si512(keys.as_ptr().add(group * 8).cast());
                 let eight_payloads = _mm512_loadu_si512(payloads.as_ptr().add(group * 8).cast());
                 _mm512_storeu_si512(
-                    run.keys.as_mut_ptr().add(count).cast(),
+                    key_room.as_mut_ptr().add(count).cast(),
                     _mm512_maskz_compress_epi64(lanes, eight_keys),
                 );
                 _mm512_storeu_si512(
-                    run.payloads.as_mut_ptr().add(count).cast(),
+                    payload_room.as_mut_ptr().add(count).cast(),
                     _mm512_maskz_compress_epi64(lanes, eight_payloads),
                 );
             }

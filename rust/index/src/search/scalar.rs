@@ -1,11 +1,14 @@
 //! The portable kernel: what the others must equal.
+// `Kernel` is an unsafe trait.
+#![allow(unsafe_code)]
 
-use super::{Kernel, Run, WINDOW};
+use super::{BLOCK, Kernel, Room, WINDOW};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scalar;
 
-impl Kernel for Scalar {
+// SAFETY: `compress` writes each element below the count that it returns.
+unsafe impl Kernel for Scalar {
     #[inline(always)]
     fn count_at_most(window: &[i64; WINDOW], target: i64) -> usize {
         // Halvings by arithmetic: no branch to mispredict, four loads instead of eight.
@@ -17,13 +20,28 @@ impl Kernel for Scalar {
     }
 
     #[inline(always)]
-    fn compress(mask: u64, keys: &[i64; 64], payloads: &[u64; 64], run: &mut Run) -> usize {
+    fn count_in_block(block: &[i64; BLOCK], target: i64) -> usize {
+        let mut low = 0;
+        for half in [32, 16, 8, 4, 2, 1] {
+            low += usize::from(block[low + half - 1] <= target) * half;
+        }
+        low + usize::from(block[low] <= target)
+    }
+
+    #[inline(always)]
+    fn compress(
+        mask: u64,
+        keys: &[i64; BLOCK],
+        payloads: &[u64; BLOCK],
+        key_room: &mut Room<i64>,
+        payload_room: &mut Room<u64>,
+    ) -> usize {
         let mut count = 0;
         let mut rest = mask;
         while rest != 0 {
             let slot = rest.trailing_zeros() as usize;
-            run.keys[count] = keys[slot];
-            run.payloads[count] = payloads[slot];
+            key_room[count].write(keys[slot]);
+            payload_room[count].write(payloads[slot]);
             count += 1;
             rest &= rest - 1;
         }

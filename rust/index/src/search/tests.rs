@@ -4,7 +4,7 @@
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::{Kernel, Run, WINDOW, between, upper_bound};
+use super::{BLOCK, Kernel, Output, WINDOW, between, upper_bound};
 use crate::simd::{Backend, Level, Operation, dispatch};
 
 struct Count<'a>(&'a [i64; WINDOW], i64);
@@ -13,6 +13,15 @@ impl Operation for Count<'_> {
     #[inline(always)]
     fn run<K: Kernel>(self) -> usize {
         K::count_at_most(self.0, self.1)
+    }
+}
+
+struct CountBlock<'a>(&'a [i64; BLOCK], i64);
+impl Operation for CountBlock<'_> {
+    type Output = usize;
+    #[inline(always)]
+    fn run<K: Kernel>(self) -> usize {
+        K::count_in_block(self.0, self.1)
     }
 }
 
@@ -25,14 +34,15 @@ impl Operation for Bound<'_> {
     }
 }
 
-struct Compress<'a>(u64, &'a [i64; 64], &'a [u64; 64]);
+struct Compress<'a>(u64, &'a [i64; 64], &'a [u64; 64], usize);
 impl Operation for Compress<'_> {
     type Output = (Vec<i64>, Vec<u64>);
     #[inline(always)]
     fn run<K: Kernel>(self) -> Self::Output {
-        let mut run = Run { keys: [0; 72], payloads: [0; 72] };
-        let count = K::compress(self.0, self.1, self.2, &mut run);
-        (run.keys[..count].to_vec(), run.payloads[..count].to_vec())
+        let (mut keys, mut payloads) = (vec![7], vec![8]);
+        let mut output = Output { keys: &mut keys, payloads: &mut payloads };
+        output.extend::<K>(self.0, self.1, self.2, self.3);
+        (keys, payloads)
     }
 }
 
@@ -83,6 +93,21 @@ macro_rules! kernel_properties {
             }
 
             #[test]
+            fn a_block_counts_every_key_at_most_the_target() {
+                let Some(level) = level() else { return };
+                let mut random = SmallRng::seed_from_u64(5);
+                for _ in 0..500 {
+                    let keys = slots(&mut random, 96);
+                    let start = random.random_range(0..=32);
+                    let block: &[i64; BLOCK] = keys[start..][..BLOCK].try_into().unwrap();
+                    let targets = block.iter().flat_map(|&k| [k.saturating_sub(1), k, k.saturating_add(1)]);
+                    for target in targets.chain([i64::MIN, -1, 0, i64::MAX]) {
+                        assert_eq!(dispatch(level, CountBlock(block, target)), counted(block, target));
+                    }
+                }
+            }
+
+            #[test]
             fn upper_bound_is_right_from_every_guess_at_every_length() {
                 let Some(level) = level() else { return };
                 let mut random = SmallRng::seed_from_u64(2);
@@ -114,8 +139,10 @@ macro_rules! kernel_properties {
                     let keys: [i64; 64] = std::array::from_fn(|i| i as i64 - 32);
                     let payloads: [u64; 64] = std::array::from_fn(|i| i as u64 * 3);
                     let marked = (0..64).filter(|&i| mask >> i & 1 == 1);
-                    let wanted = marked.map(|i: usize| (keys[i], payloads[i])).unzip();
-                    assert_eq!(dispatch(level, Compress(mask, &keys, &payloads)), wanted);
+                    let limit = random.random_range(0..=70);
+                    let entries = marked.map(|i: usize| (keys[i], payloads[i])).take(limit);
+                    let wanted = [(7, 8)].into_iter().chain(entries).unzip();
+                    assert_eq!(dispatch(level, Compress(mask, &keys, &payloads, limit)), wanted);
                 }
             }
         }

@@ -137,6 +137,8 @@ impl Pair {
         if many {
             let mut replaced = Vec::new();
             self.tree.insert_many(keys, &payloads, |i, old| replaced.push((i, old)));
+            assert!(replaced.is_sorted_by_key(|&(i, _)| (keys[i], i)), "calls come in order of keys");
+            replaced.sort_unstable();
             let mut expected = Vec::new();
             for (i, (&key, &payload)) in keys.iter().zip(&payloads).enumerate() {
                 expected.extend(self.oracle.insert(key, payload).map(|old| (i, old)));
@@ -153,6 +155,8 @@ impl Pair {
         if many {
             let mut removed = Vec::new();
             self.tree.remove_many(keys, |i, old| removed.push((i, old)));
+            assert!(removed.is_sorted_by_key(|&(i, _)| keys[i]), "calls come in order of keys");
+            removed.sort_unstable();
             let mut expected = Vec::new();
             for (i, key) in keys.iter().enumerate() {
                 expected.extend(self.oracle.remove(key).map(|old| (i, old)));

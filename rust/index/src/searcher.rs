@@ -1,0 +1,107 @@
+//! The search of a data node by itself, for measuring it and for sorted arrays of one's own.
+//!
+//! Knows kernels and window shapes, no tree. One dispatch a search, as in the index.
+
+use crate::search::{self, Kernel};
+use crate::simd::{Backend, BackendError, Level, Operation, dispatch};
+
+/// Slots compared first, around the guess. The index uses [`Shape::Line`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// The guess's cache line: 8 slots.
+    Line,
+    /// Two lines: 16 slots.
+    Pair,
+    /// Eight lines: 64 slots.
+    Block,
+}
+
+impl Shape {
+    /// Every shape, smallest first.
+    pub const ALL: [Self; 3] = [Self::Line, Self::Pair, Self::Block];
+
+    /// How many slots are compared.
+    pub fn slots(self) -> usize {
+        match self {
+            Self::Line => 8,
+            Self::Pair => 16,
+            Self::Block => 64,
+        }
+    }
+}
+
+/// Searches sorted slots with one backend.
+#[derive(Clone, Copy, Debug)]
+pub struct Searcher(Level);
+
+impl Searcher {
+    /// A searcher with a backend that this processor has.
+    pub fn new(backend: Backend) -> Result<Self, BackendError> {
+        Level::of(backend).map(Self)
+    }
+
+    /// Its backend.
+    pub fn backend(&self) -> Backend {
+        self.0.backend()
+    }
+
+    /// How many of the ascending `keys`, 64 at least, are at most `target`, searched from `guess`, any slot:
+    /// the shape's window, then galloping. `O(log error)`.
+    ///
+    /// ```
+    /// use alex_index::simd::{Backend, Searcher, Shape};
+    /// let keys: Vec<i64> = (0..100).collect();
+    /// let searcher = Searcher::new(Backend::Scalar)?;
+    /// assert_eq!(searcher.upper_bound(Shape::Line, &keys, 50, 41), 42);
+    /// # Ok::<(), alex_index::simd::BackendError>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If there are fewer than 64 keys.
+    #[inline]
+    pub fn upper_bound(&self, shape: Shape, keys: &[i64], guess: usize, target: i64) -> usize {
+        dispatch(self.0, Search { shape, keys, guess, target })
+    }
+}
+
+struct Search<'a> {
+    shape: Shape,
+    keys: &'a [i64],
+    guess: usize,
+    target: i64,
+}
+
+impl Operation for Search<'_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self) -> usize {
+        match self.shape {
+            Shape::Line => search::upper_bound::<K>(self.keys, self.guess, self.target),
+            Shape::Pair => search::upper_bound_in::<K, 2>(self.keys, self.guess, self.target),
+            Shape::Block => search::upper_bound_in::<K, 8>(self.keys, self.guess, self.target),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Searcher, Shape};
+    use crate::simd::available;
+
+    #[test]
+    fn every_shape_answers_from_every_guess() {
+        let keys: Vec<i64> = (0..512).map(|i| i / 3 * 10).collect();
+        for backend in available() {
+            let Ok(searcher) = Searcher::new(backend) else { continue };
+            for target in (-1..1_720).step_by(7) {
+                let right = keys.iter().filter(|&&key| key <= target).count();
+                for guess in (0..600).step_by(5) {
+                    for shape in Shape::ALL {
+                        assert_eq!(searcher.upper_bound(shape, &keys, guess, target), right);
+                    }
+                }
+            }
+        }
+    }
+}

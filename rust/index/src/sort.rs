@@ -1,0 +1,145 @@
+//! Sorting pairs of key and payload by key, stably: the way into the tree for keys in no order.
+//!
+//! Least-significant-digit radix sort over the highest bits in which keys differ, as many as make groups
+//! of equal digits small; then each group in the same way, small ones by comparison. Random keys take two
+//! or three passes whatever their width, dense keys as many as their range has bytes. `O(n)`; the memory
+//! of a second copy. Knows nothing of trees.
+
+/// A key and what belongs to it: its payload, or its place in a batch.
+pub(crate) type Pair = (i64, u64);
+
+/// Bits of a digit: 2^8 write streams stay within the first-level cache and its page table entries.
+const DIGIT: u32 = 8;
+/// Fewer pairs than this are sorted by comparison.
+const SMALL: usize = 256;
+
+/// Sorts pairs by key; equal keys keep their order. `spare` is memory to work in.
+pub(crate) fn sort_pairs(pairs: &mut [Pair], spare: &mut Vec<Pair>) {
+    if !pairs.is_sorted_by_key(|pair| pair.0) {
+        spare.resize(spare.len().max(pairs.len()), (0, 0));
+        sort(pairs, spare);
+    }
+}
+
+/// Depth: a crowd of equal digits is at least 2^16 times narrower than what it came from.
+fn sort(pairs: &mut [Pair], spare: &mut [Pair]) {
+    if pairs.len() < SMALL {
+        pairs.sort_by_key(|pair| pair.0);
+        return;
+    }
+    let (low, high) =
+        pairs.iter().fold((i64::MAX, i64::MIN), |(low, high), &(key, _)| (low.min(key), high.max(key)));
+    let width = 64 - high.abs_diff(low).leading_zeros();
+    // Digits enough for groups of one, on average, if the keys are spread evenly.
+    let wanted = (usize::BITS - pairs.len().leading_zeros()).div_ceil(DIGIT) * DIGIT;
+    let first = width.saturating_sub(wanted);
+    let (mut from, mut to) = (&mut *pairs, &mut spare[..]);
+    let mut swapped = false;
+    let mut shift = first;
+    while shift < width {
+        if pass(from, &mut to[..from.len()], low, shift) {
+            let length = from.len();
+            (from, to) = (&mut to[..length], from);
+            swapped = !swapped;
+        }
+        shift += DIGIT;
+    }
+    if swapped {
+        to.copy_from_slice(from);
+    }
+    if first > 0 {
+        finish(pairs, spare, |key| key.abs_diff(low) >> first);
+    }
+}
+
+/// One stable pass over the digit at `shift`; false if all pairs share it and nothing moved.
+fn pass(from: &[Pair], to: &mut [Pair], low: i64, shift: u32) -> bool {
+    let digit = |key: i64| (key.wrapping_sub(low) as u64 >> shift) as usize % (1 << DIGIT);
+    let mut places = [0usize; 1 << DIGIT];
+    for &(key, _) in from {
+        places[digit(key)] += 1;
+    }
+    if places.contains(&from.len()) {
+        return false;
+    }
+    let mut next = 0;
+    for place in &mut places {
+        next += std::mem::replace(place, next);
+    }
+    for &pair in from {
+        let place = &mut places[digit(pair.0)];
+        to[*place] = pair;
+        *place += 1;
+    }
+    true
+}
+
+/// Sorts each run of pairs with equal digits.
+fn finish(pairs: &mut [Pair], spare: &mut [Pair], digits: impl Fn(i64) -> u64) {
+    let mut from = 0;
+    while from < pairs.len() {
+        let group = digits(pairs[from].0);
+        let mut to = from + 1;
+        let mut sorted = true;
+        while to < pairs.len() && digits(pairs[to].0) == group {
+            sorted &= pairs[to - 1].0 <= pairs[to].0;
+            to += 1;
+        }
+        if !sorted {
+            sort(&mut pairs[from..to], spare);
+        }
+        from = to;
+    }
+}
+
+/// Splits sorted pairs into keys and payloads; of equal keys the last counts.
+pub(crate) fn unzip_last(pairs: &[Pair]) -> (Vec<i64>, Vec<u64>) {
+    let (mut keys, mut payloads) = (Vec::with_capacity(pairs.len()), Vec::with_capacity(pairs.len()));
+    for (i, &(key, payload)) in pairs.iter().enumerate() {
+        if pairs.get(i + 1).is_none_or(|next| next.0 != key) {
+            keys.push(key);
+            payloads.push(payload);
+        }
+    }
+    (keys, payloads)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::{Pair, sort_pairs, unzip_last};
+
+    #[test]
+    fn pairs_sort_as_a_stable_sort_sorts_them() {
+        let mut random = SmallRng::seed_from_u64(6);
+        let mut spare = Vec::new();
+        for count in [0, 1, 2, 255, 256, 257, 3_000, 70_000] {
+            for shift in [0, 1, 20, 40, 56, 63] {
+                for crowd in [0, 3] {
+                    let mut pairs: Vec<Pair> = (0..count)
+                        .map(|i| {
+                            let key = random.random::<i64>() >> shift;
+                            // A crowd of neighbours in one place, and far keys beside them.
+                            (if i % 4 < crowd { key & 0xFFF } else { key }, i)
+                        })
+                        .collect();
+                    if count > 2 {
+                        (pairs[0].0, pairs[1].0) = (i64::MAX, i64::MIN);
+                    }
+                    let mut wanted = pairs.clone();
+                    wanted.sort_by_key(|pair| pair.0);
+                    sort_pairs(&mut pairs, &mut spare);
+                    assert!(pairs == wanted, "{count} pairs, shift {shift}, crowd {crowd}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_is_kept() {
+        let (keys, payloads) = unzip_last(&[(1, 5), (1, 6), (2, 7), (3, 8), (3, 9)]);
+        assert_eq!((keys, payloads), (vec![1, 2, 3], vec![6, 7, 9]));
+    }
+}
