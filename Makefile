@@ -15,6 +15,10 @@ SECONDS ?= 60
 SEED ?=
 # Millions of keys for each distribution of `make proof`.
 MILLIONS ?= 10
+# What `make bench-quick` measures: sizes, distributions, and a pattern of rows.
+BENCH_MILLIONS ?= 1
+BENCH_KINDS ?= uniform,clustered
+BENCH ?= .
 # More arguments for pytest: make test PYTEST_ARGS='-k scan'
 PYTEST_ARGS ?=
 # More options for `alexpy compare`: make compare COMPARE_ARGS='--engine alexpy --engine sqlite'
@@ -125,6 +129,20 @@ asv: .venv/compare ## the history of our own speed: the last COMMITS commits, bu
 	$(BIN)/asv machine --yes
 	$(BIN)/asv run --quick --show-stderr --skip-existing 'HEAD~$(COMMITS)..HEAD'
 	$(BIN)/asv publish
+
+.PHONY: bench
+bench: .venv/installed ## measure the index, an hour: benchmarks/results, docs/index-performance.md and its plot
+	rm -rf target/criterion
+	ALEX_BENCH_FACTS=$(CURDIR)/target/index-facts.json cargo bench --locked --package alex-index
+	$(BIN)/python benchmarks/index_report.py --criterion target/criterion --facts target/index-facts.json \
+	    --results benchmarks/results/index.json --document docs/index-performance.md --plot docs/simd-search.png
+
+.PHONY: bench-quick
+bench-quick: .venv/toolchain ## the same at 1M keys, printed, for tuning: make bench-quick BENCH_KINDS=uniform BENCH=get
+	rm -rf target/criterion-quick
+	CRITERION_HOME=$(CURDIR)/target/criterion-quick ALEX_BENCH_MILLIONS=$(BENCH_MILLIONS) ALEX_BENCH_KINDS=$(BENCH_KINDS) \
+	    cargo bench --locked --package alex-index --bench index -- '$(BENCH)'
+	$(BIN)/python benchmarks/index_report.py --criterion target/criterion-quick --command '$@'
 
 .PHONY: wheel
 wheel: .venv/installed ## build a release wheel into dist/

@@ -1,0 +1,87 @@
+//! The keys that every benchmark of the index runs on. Not every benchmark uses all of it.
+#![allow(dead_code, unreachable_pub)]
+
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+
+/// The distributions of the report, in its order.
+pub const DISTRIBUTIONS: [&str; 5] = ["uniform", "sequential", "lognormal", "timestamps", "clustered"];
+
+/// Distinct keys in ascending order, the same in an order without pattern, and the payloads of both:
+/// each key's own bits, so that every answer can be checked without another array.
+pub struct Data {
+    pub sorted: Vec<i64>,
+    pub sorted_payloads: Vec<u64>,
+    pub shuffled: Vec<i64>,
+    pub shuffled_payloads: Vec<u64>,
+}
+
+impl Data {
+    /// `count` keys of a distribution.
+    ///
+    /// # Panics
+    /// If the distribution is unknown.
+    pub fn draw(kind: &str, count: usize) -> Self {
+        let mut random = SmallRng::seed_from_u64(9);
+        let mut sorted = Vec::new();
+        let mut asked = count;
+        while sorted.len() < count {
+            // A few keys repeat, so a few more are drawn.
+            asked += asked / 50 + 16;
+            sorted = draw(kind, asked, &mut random);
+            sorted.sort_unstable();
+            sorted.dedup();
+        }
+        while sorted.len() > count {
+            // Random ones go, not the largest: the shape stays.
+            let excess = sorted.len() - count;
+            if matches!(kind, "sequential" | "timestamps") {
+                sorted.truncate(count);
+                break;
+            }
+            let step = sorted.len() / excess;
+            let mut i = 0;
+            let mut gone = 0;
+            sorted.retain(|_| {
+                i += 1;
+                let keep = gone == excess || i % step != 0;
+                gone += usize::from(!keep);
+                keep
+            });
+        }
+        let mut shuffled = sorted.clone();
+        shuffled.shuffle(&mut random);
+        let payloads = |keys: &[i64]| keys.iter().map(|&key| key as u64).collect();
+        Self { sorted_payloads: payloads(&sorted), shuffled_payloads: payloads(&shuffled), sorted, shuffled }
+    }
+}
+
+fn draw(kind: &str, count: usize, random: &mut SmallRng) -> Vec<i64> {
+    let mut now = 1_700_000_000_000_000i64;
+    match kind {
+        "uniform" => (0..count).map(|_| random.random()).collect(),
+        "sequential" => (0..count as i64).collect(),
+        "lognormal" => (0..count).map(|_| ((normal(random) * 2.0).exp() * 1e9) as i64).collect(),
+        // Microseconds, a thousand apart on average, at random.
+        "timestamps" => (0..count)
+            .map(|_| {
+                now += 1 + (-random.random_range(f64::MIN_POSITIVE..1.0).ln() * 1_000.0) as i64;
+                now
+            })
+            .collect(),
+        // Cell ids: about 500 keys in each of many places that nothing else tells of.
+        "clustered" => {
+            let centres: Vec<i64> = (0..count / 500).map(|_| random.random::<i64>() >> 2).collect();
+            (0..count)
+                .map(|_| centres[random.random_range(0..centres.len())] + random.random_range(0..4_096))
+                .collect()
+        }
+        _ => panic!("unknown distribution {kind}"),
+    }
+}
+
+fn normal(random: &mut SmallRng) -> f64 {
+    let (u, v): (f64, f64) = (random.random_range(f64::MIN_POSITIVE..1.0), random.random());
+    (-2.0 * u.ln()).sqrt() * (v * std::f64::consts::TAU).cos()
+}

@@ -1,0 +1,235 @@
+//! Every row of "The index" in the performance report, checked as it runs: `make bench`.
+//!
+//! A benchmark is `distribution-millions/row`. Each sample does the whole of the row's work on fresh or
+//! unchanged data, and every answer is compared inside the clock; times are for each key. The trees are
+//! made when a row first needs them. `ALEX_BENCH_MILLIONS` (default `1,10`) and `ALEX_BENCH_KINDS` choose
+//! what runs; `ALEX_BENCH_FACTS` names a file for what is counted rather than timed.
+#![allow(missing_docs, unsafe_code, clippy::print_stdout, clippy::unwrap_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod facts;
+mod memory;
+
+use std::cell::LazyCell;
+use std::hint::black_box;
+use std::ops::Bound;
+use std::time::{Duration, Instant};
+
+use alex_index::Alex;
+use common::{DISTRIBUTIONS, Data};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
+
+const ALL: (Bound<i64>, Bound<i64>) = (Bound::Unbounded, Bound::Unbounded);
+/// Keys of one call in the rows that write batches.
+const BATCH: usize = 10_000;
+
+type Group<'a> = BenchmarkGroup<'a, WallTime>;
+
+/// One sample of `work`; what it returns is dropped outside the clock.
+fn timed<T>(work: impl FnOnce() -> T) -> Duration {
+    let start = Instant::now();
+    let made = black_box(work());
+    let time = start.elapsed();
+    drop(made);
+    time
+}
+
+/// A row: `work` does all of its `count` operations once.
+fn row<T>(group: &mut Group<'_>, name: &str, count: usize, mut work: impl FnMut() -> T) {
+    group.throughput(Throughput::Elements(count as u64));
+    group.bench_function(name, |bencher| {
+        bencher.iter_custom(|rounds| (0..rounds).map(|_| timed(&mut work)).sum());
+    });
+}
+
+/// A row that changes a tree: `prepare` makes it outside the clock.
+fn changing<S, T>(
+    group: &mut Group<'_>,
+    name: &str,
+    count: usize,
+    mut prepare: impl FnMut() -> S,
+    mut work: impl FnMut(&mut S) -> T,
+) {
+    group.throughput(Throughput::Elements(count as u64));
+    group.bench_function(name, |bencher| {
+        bencher.iter_custom(|rounds| {
+            let mut total = Duration::ZERO;
+            for _ in 0..rounds {
+                let mut state = prepare();
+                total += timed(|| work(&mut state));
+            }
+            total
+        });
+    });
+}
+
+fn loaded(data: &Data) -> Alex {
+    Alex::from_sorted(&data.sorted, &data.sorted_payloads).unwrap()
+}
+
+fn inserted(keys: &[i64]) -> Alex {
+    let mut tree = Alex::new();
+    for &key in keys {
+        assert_eq!(tree.insert(key, key as u64), None);
+    }
+    assert_eq!(tree.len(), keys.len());
+    tree
+}
+
+fn get_all(tree: &Alex, keys: &[i64]) {
+    assert!(keys.iter().all(|&key| tree.get(black_box(key)) == Some(key as u64)));
+}
+
+/// Each key waits for the answer before it: the difference, always zero, is added to it.
+fn get_chained(tree: &Alex, keys: &[i64]) {
+    let mut wrong = 0;
+    for &key in keys {
+        let key = key ^ wrong;
+        wrong = tree.get(key).map_or(1, |payload| payload as i64 ^ key);
+    }
+    assert_eq!(wrong, 0);
+}
+
+fn get_many(tree: &Alex, keys: &[i64]) {
+    let mut right = 0;
+    tree.get_many(keys, |i, payload| right += usize::from(payload == Some(keys[i] as u64)));
+    assert_eq!(right, keys.len());
+}
+
+fn reads(group: &mut Group<'_>, count: usize, data: &LazyCell<Data, impl FnOnce() -> Data>) {
+    let tree = LazyCell::new(|| loaded(data));
+    let after = LazyCell::new(|| inserted(&data.sorted));
+    let steady = LazyCell::new(|| inserted(&data.shuffled));
+    row(group, "get", count, || get_all(&tree, &data.shuffled));
+    row(group, "get_chained", count / 4, || get_chained(&tree, &data.shuffled[..count / 4]));
+    row(group, "get_many", count, || get_many(&tree, &data.shuffled));
+    row(group, "get_after_sorted_inserts", count, || get_all(&after, &data.shuffled));
+    row(group, "get_many_after_sorted_inserts", count, || get_many(&after, &data.shuffled));
+    row(group, "get_after_random_inserts", count, || get_all(&steady, &data.shuffled));
+    row(group, "get_many_after_random_inserts", count, || get_many(&steady, &data.shuffled));
+    row(group, "contains_many", count, || {
+        let mut found = 0;
+        tree.contains_many(&data.shuffled, |_, there| found += usize::from(there));
+        assert_eq!(found, count);
+    });
+    let (mut keys, mut payloads) = (Vec::new(), Vec::new());
+    row(group, "scan", count, || {
+        // As a program reads that does something with each run: the buffers stay in the cache.
+        let (mut from, mut sum, mut seen) = (Bound::Unbounded, 0u64, 0);
+        loop {
+            keys.clear();
+            payloads.clear();
+            tree.scan_into(from, Bound::Unbounded, false, 4_096, &mut keys, &mut payloads);
+            let Some(&last) = keys.last() else { break };
+            sum = sum.wrapping_add(last as u64);
+            seen += payloads.len();
+            from = Bound::Excluded(last);
+        }
+        assert_eq!(seen, count);
+        sum
+    });
+    row(group, "scan_to_arrays", count, || {
+        keys.clear();
+        payloads.clear();
+        tree.scan_into(ALL.0, ALL.1, false, usize::MAX, &mut keys, &mut payloads);
+        assert_eq!(
+            (keys.len(), keys[count / 2], payloads[count - 1]),
+            (count, data.sorted[count / 2], data.sorted_payloads[count - 1])
+        );
+    });
+    if keys.len() == count {
+        assert!(keys == data.sorted && payloads == data.sorted_payloads);
+    }
+    let ranges = 10_000;
+    row(group, "range_100", ranges * 100, || {
+        let mut yielded = 0;
+        for &key in &data.shuffled[..ranges] {
+            keys.clear();
+            payloads.clear();
+            tree.scan_into(Bound::Included(key), Bound::Unbounded, false, 100, &mut keys, &mut payloads);
+            assert!(keys[0] == key && payloads[0] == key as u64);
+            yielded += keys.len();
+        }
+        assert!(yielded > ranges * 99);
+    });
+}
+
+fn writes(group: &mut Group<'_>, count: usize, data: &LazyCell<Data, impl FnOnce() -> Data>) {
+    row(group, "load_sorted", count, || loaded(data));
+    row(group, "load_unsorted", count, || {
+        let tree = Alex::from_unsorted(&data.shuffled, &data.shuffled_payloads);
+        assert_eq!(tree.len(), count);
+        tree
+    });
+    row(group, "insert", count, || inserted(&data.shuffled));
+    row(group, "append", count, || inserted(&data.sorted));
+    row(group, "insert_many", count, || {
+        let mut tree = Alex::new();
+        for (keys, payloads) in data.shuffled.chunks(BATCH).zip(data.shuffled_payloads.chunks(BATCH)) {
+            tree.insert_many(keys, payloads, |_, _| panic!("no key was there"));
+        }
+        assert_eq!(tree.len(), count);
+        tree
+    });
+    row(group, "append_many", count, || {
+        let mut tree = Alex::new();
+        for (keys, payloads) in data.sorted.chunks(BATCH).zip(data.sorted_payloads.chunks(BATCH)) {
+            tree.insert_many(keys, payloads, |_, _| panic!("no key was there"));
+        }
+        assert_eq!(tree.len(), count);
+        tree
+    });
+    let half = count / 2;
+    let tree = || loaded(data);
+    changing(group, "remove", half, tree, |tree| {
+        assert!(data.shuffled[..half].iter().all(|&key| tree.remove(key) == Some(key as u64)));
+    });
+    changing(group, "remove_many", half, tree, |tree| {
+        let mut right = 0;
+        for keys in data.shuffled[..half].chunks(BATCH) {
+            tree.remove_many(keys, |i, payload| right += usize::from(payload == keys[i] as u64));
+        }
+        assert_eq!(right, half);
+    });
+}
+
+fn list(name: &str, default: &str) -> Vec<String> {
+    let text = std::env::var(name).unwrap_or_else(|_| default.to_owned());
+    text.split(',').map(str::to_owned).collect()
+}
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(1))
+        .measurement_time(Duration::from_millis(500))
+        .without_plots()
+        .configure_from_args();
+    if let Ok(name) = std::env::var("ALEXPY_SIMD") {
+        alex_index::simd::select_by_name(&name).unwrap();
+    }
+    let mut group = criterion.benchmark_group("memory");
+    group.sampling_mode(SamplingMode::Flat);
+    memory::rows(&mut group);
+    group.finish();
+    let kinds = list("ALEX_BENCH_KINDS", &DISTRIBUTIONS.join(","));
+    for millions in list("ALEX_BENCH_MILLIONS", "1,10") {
+        let count = millions.parse::<usize>().unwrap() * 1_000_000;
+        for kind in &kinds {
+            let data = LazyCell::new(|| Data::draw(kind, count));
+            let mut group = criterion.benchmark_group(format!("{kind}-{millions}M"));
+            group.sampling_mode(SamplingMode::Flat);
+            writes(&mut group, count, &data);
+            reads(&mut group, count, &data);
+            group.finish();
+        }
+    }
+    criterion.final_summary();
+    if let Ok(path) = std::env::var("ALEX_BENCH_FACTS") {
+        let counts = list("ALEX_BENCH_MILLIONS", "1,10");
+        let facts = facts::count(&kinds, counts.iter().map(|text| text.parse().unwrap()));
+        std::fs::write(path, facts).unwrap();
+    }
+}
