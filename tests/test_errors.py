@@ -232,6 +232,8 @@ def test_the_native_class_checks_its_options_too(store_path: Path) -> None:
         "read_mode": "mmap",
         "verify_reads": True,
         "background": False,
+        "compact_dead_ratio": 0.3,
+        "compact_bytes_per_second": 1 << 26,
         "recovery": "strict",
     }
     with pytest.raises(

@@ -97,6 +97,8 @@ class Store(MutableMapping[int, bytes]):
         read_mode: str,
         verify_reads: bool,
         background: bool,
+        compact_dead_ratio: float,
+        compact_bytes_per_second: int,
         recovery: str,
     ) -> Self: ...
     def __getitem__(self, key: SupportsIndex, /) -> bytes: ...
@@ -507,6 +509,8 @@ class Store(MutableMapping[int, bytes]):
         >>> s.split(3)
         [(None, 3), (3, 6), (6, None)]
         """
+    def _compact(self, progress: Callable[[int, int], object] | None) -> tuple[int, int, int]:
+        """The figures of `compact` as (freed segments, freed bytes, moved bytes)."""
     def _stats(self) -> dict[str, Any]:
         """The figures of `stats` as a dict."""
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Care of stores: what `Store.verify` reports, and `repair` of a store that does not open."""
+"""Care of stores: what `verify` and `compact` report, and `repair` of a store that does not open."""
 
 from __future__ import annotations
 
@@ -14,7 +14,25 @@ if TYPE_CHECKING:
 
     from .errors import AlexError
 
-__all__ = ["RepairReport", "VerifyReport", "repair"]
+__all__ = ["CompactReport", "RepairReport", "VerifyReport", "repair"]
+
+
+@dataclass(frozen=True, slots=True)
+class CompactReport:
+    """What `Store.compact` has done.
+
+    Example:
+        >>> s.compact()
+        CompactReport(freed_segments=0, freed_bytes=0, moved_bytes=0)
+
+    """
+
+    freed_segments: int
+    """Files that were removed."""
+    freed_bytes: int
+    """Bytes of the records in them, moved ones included."""
+    moved_bytes: int
+    """Bytes of live records that were copied together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import numpy as np
 
 from . import _alexpy
 from ._alexpy import WriteBatch
-from ._care import VerifyReport
+from ._care import CompactReport, VerifyReport
 from .config import Config
 
 if TYPE_CHECKING:
@@ -70,6 +70,14 @@ class Stats:
     """Seconds that the last device flush took; None before the first."""
     dropped_bytes: int
     """Bytes of unfinished or unflushed commits that opening dropped."""
+    freed_segments: int
+    """Files that compaction has removed since the store was opened."""
+    freed_bytes: int
+    """Bytes of the records in them."""
+    moved_bytes: int
+    """Bytes of live records that compaction has copied since the store was opened."""
+    damaged_segments: int
+    """Files that compaction leaves alone because a record in them is damaged; `verify` names it."""
     write_mode: str
     """How commits reach the log: "mmap" or "pwrite"."""
 
@@ -246,6 +254,29 @@ class Store(_alexpy.Store):
         records, size, errors = self._verify(progress)
         return VerifyReport(records, size, tuple(errors))
 
+    def compact(self, progress: Callable[[int, int], object] | None = None) -> CompactReport:
+        """Copy live values together and give the disk space of overwritten and deleted ones back.
+
+        A background thread does so by itself once more than `compact_dead_ratio` of the store is dead; this
+        call leaves less, at once, and without a limit on its speed. Reads and writes go on meanwhile. Space
+        that an open iterator, value or view still shows is given back when it is released.
+        `progress(done, total)` is called between two pieces of work with bytes; what it raises stops the
+        call, and what was done stays done. O(bytes of the files it rewrites); the GIL is released.
+
+        Raises:
+            ClosedError, ReadOnlyError, PoisonedError: the store takes no writes.
+            OSError: the device cannot read or write, or is full; nothing is lost.
+
+        Example:
+            >>> s.put_many([1, 2], [b"one", b"two"])
+            2
+            >>> del s[1]
+            >>> s.compact().moved_bytes
+            32
+
+        """
+        return CompactReport(*self._compact(progress))
+
     def __eq__(self, other: object) -> bool:
         """Whether `other` is a mapping with the same items; streams both, O(bytes)."""
         if self is other:
@@ -386,6 +417,8 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
         read_mode=chosen.read_mode,
         verify_reads=chosen.verify_reads,
         background=chosen.background,
+        compact_dead_ratio=chosen.compact_dead_ratio,
+        compact_bytes_per_second=chosen.compact_bytes_per_second,
         recovery=chosen.recovery,
     )
 

@@ -88,11 +88,13 @@ class Config:
     verify_reads: bool = True
     """Check the checksum of every value read."""
     compact_dead_ratio: float = 0.30
-    """Compaction starts when more than this share of the bytes is dead. No compaction exists yet."""
+    """Compaction starts in the background when more than this share of the bytes in full files is dead, and
+    goes on until it is half of that."""
     compact_bytes_per_second: int = 64 << 20
-    """Most bytes per second that compaction moves. No compaction exists yet."""
+    """Most bytes per second that compaction reads and writes in the background."""
     background: bool = True
-    """Run the background thread that flushes on time and prepares files ahead of need."""
+    """Run the background threads that flush on time, make files ahead of need and compact. Without them a
+    timed flush falls to the first write that is due, and `compact()` is yours to call."""
     checkpoint_tail_bytes: int = 64 << 20
     """Bytes of log after which a checkpoint is due. No checkpoint exists yet."""
     recovery: Recovery = "strict"

@@ -16,6 +16,7 @@ import alexpy
 
 from .backup import backup
 from .bench import bench
+from .compact import compact
 from .compare import compare
 from .items import delete, get, put
 from .load import load
@@ -49,7 +50,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (load, get, put, delete, scan, stats, verify, repair, backup, bench, compare):
+for _command in (load, get, put, delete, scan, stats, verify, compact, repair, backup, bench, compare):
     cli.add_command(_command)
 
 

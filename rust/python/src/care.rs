@@ -1,4 +1,4 @@
-//! Care of a store: `verify`, `backup`, and `repair` of one that does not open.
+//! Care of a store: `verify`, `compact`, `backup`, and `repair` of one that does not open.
 
 use std::path::PathBuf;
 
@@ -46,6 +46,12 @@ impl Store {
     #[allow(clippy::needless_pass_by_value)]
     fn backup(&self, py: Python<'_>, dest: PathBuf, progress: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         with_progress(py, progress, |progress| self.engine().backup(&dest, progress))
+    }
+
+    /// The figures of `compact` as (freed segments, freed bytes, moved bytes).
+    fn _compact(&self, py: Python<'_>, progress: Option<&Bound<'_, PyAny>>) -> PyResult<(u64, u64, u64)> {
+        let report = with_progress(py, progress, |progress| self.engine().compact(progress))?;
+        Ok((report.freed_segments, report.freed_bytes, report.moved_bytes))
     }
 }
 

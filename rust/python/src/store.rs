@@ -74,7 +74,8 @@ fn choice<T: Copy>(option: &str, word: &str, choices: &[(&str, T)]) -> PyResult<
 impl Store {
     #[new]
     #[pyo3(signature = (path, config, *, read_only, create, durability, sync_interval_ms, segment_bytes,
-                        write_mode, read_mode, verify_reads, background, recovery))]
+                        write_mode, read_mode, verify_reads, background, compact_dead_ratio,
+                        compact_bytes_per_second, recovery))]
     // PyO3 makes the path, and gives it away.
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools, clippy::needless_pass_by_value)]
     fn new(
@@ -90,6 +91,8 @@ impl Store {
         read_mode: &str,
         verify_reads: bool,
         background: bool,
+        compact_dead_ratio: f64,
+        compact_bytes_per_second: u64,
         recovery: &str,
     ) -> PyResult<Self> {
         let options = Options {
@@ -114,6 +117,8 @@ impl Store {
             )?,
             verify_reads,
             background,
+            compact_dead_ratio,
+            compact_bytes_per_second,
             recovery: choice(
                 "recovery",
                 recovery,
@@ -367,6 +372,10 @@ impl Store {
         figures.set_item("durable_seq", stats.durable_seq)?;
         figures.set_item("last_sync_seconds", stats.last_sync_seconds)?;
         figures.set_item("dropped_bytes", stats.dropped_bytes)?;
+        figures.set_item("freed_segments", stats.compaction.freed_segments)?;
+        figures.set_item("freed_bytes", stats.compaction.freed_bytes)?;
+        figures.set_item("moved_bytes", stats.compaction.moved_bytes)?;
+        figures.set_item("damaged_segments", stats.damaged_segments)?;
         figures.set_item("write_mode", stats.write_mode)?;
         Ok(figures)
     }

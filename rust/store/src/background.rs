@@ -32,7 +32,6 @@ impl Bell {
         self.0.1.notify_all();
     }
 
-    #[allow(dead_code, reason = "for tasks that take long")]
     /// Whether the worker is to end: long tasks ask between two steps.
     pub(crate) fn stopping(&self) -> bool {
         self.0.0.lock().stop

@@ -23,14 +23,16 @@ pub(crate) struct Catalog {
     pub(crate) manifest: Manifest,
     /// A segment that was made, while the manifest that should list it could not be written.
     unlisted: Option<Spare>,
+    /// Segments that a manifest listed which may or may not be on the disk: their files stay until one
+    /// that is there for certain lists them no longer.
+    uncertain: Vec<u32>,
 }
 
 impl Catalog {
     pub(crate) fn new(manifest: Manifest) -> Self {
-        Self { manifest, unlisted: None }
+        Self { manifest, unlisted: None, uncertain: Vec::new() }
     }
 
-    #[allow(dead_code, reason = "for segments outside the log")]
     /// An id for a new segment. Ids are never used twice, not even those of files that were given up.
     pub(crate) fn next_segment(&mut self, shared: &Shared) -> Result<u32> {
         next_segment(&mut self.manifest, &*shared.disk)
@@ -129,11 +131,20 @@ impl Shared {
         let written = next.write(&*self.disk);
         // Whatever became of them, a generation is not used for two contents.
         catalog.manifest.generation = next.generation;
-        written.map_err(|error| self.after(Failure::of(error)))?;
+        if let Err(error) = written {
+            let new: Vec<u32> = next.files().filter(|&id| !catalog.manifest.lists(id)).collect();
+            catalog.uncertain.extend(new);
+            return Err(self.after(Failure::of(error)));
+        }
         let before = std::mem::replace(&mut catalog.manifest, next);
-        for id in before.files().filter(|&id| !catalog.manifest.lists(id)) {
-            // Should this fail, it costs space until the next opening removes the orphan.
-            let _ = self.disk.remove(&Segment::name(id));
+        let kept = catalog.unlisted.as_ref().map(|spare| spare.listed.segment);
+        for id in before.files().chain(std::mem::take(&mut catalog.uncertain)) {
+            if Some(id) == kept {
+                catalog.uncertain.push(id);
+            } else if !catalog.manifest.lists(id) {
+                // Should this fail, it costs space until the next opening removes the orphan.
+                let _ = self.disk.remove(&Segment::name(id));
+            }
         }
         Ok(())
     }

@@ -187,7 +187,8 @@ impl Chain {
         Ok(beyond)
     }
 
-    /// The place right behind the record with sequence `seq`, which was accepted.
+    /// The place right behind the record with sequence `seq`, which was accepted or is in a segment that
+    /// was freed since.
     pub(crate) fn end_of(&self, seq: u64) -> Result<LogEnd> {
         let holder = self.segments.iter().rposition(|segment| segment.header.base_seq <= seq);
         let (Some(at), true) = (holder, seq > 0) else {
@@ -195,6 +196,12 @@ impl Chain {
             return Ok(self.segments.first().map_or(LogEnd::default(), |first| first.header.predecessor));
         };
         let segment = &self.segments[at];
+        if let Some(after) = self.segments.get(at + 1)
+            && self.known_end(at).is_some_and(|end| end.last_seq < seq)
+        {
+            // It was in a segment between the two.
+            return Ok(after.header.predecessor);
+        }
         let mut end = LogEnd { segment: segment.id(), offset: SEGMENT_HEADER_BYTES, last_seq: seq };
         // Sequences have no gaps inside a segment, so counting records is enough.
         let mut reader = SegmentReader::new(segment, end.offset, u64::MAX);
@@ -211,7 +218,8 @@ impl Chain {
     pub(crate) fn between(&self, from: LogEnd, to: LogEnd) -> Vec<(Arc<Segment>, u64, u64)> {
         let position = |id| self.segments.iter().position(|segment| segment.id() == id);
         let Some(last) = position(to.segment) else { return Vec::new() };
-        let first = position(from.segment).unwrap_or(0);
+        // That segment, or if it was freed the one after it; ids rise along the log.
+        let first = self.segments.partition_point(|segment| segment.id() < from.segment);
         (first..=last)
             .map(|at| {
                 let start =
@@ -228,9 +236,10 @@ impl Chain {
 
     /// Manifest entries for the log up to `end`.
     pub(crate) fn entries_up_to(&self, end: LogEnd) -> Vec<Entry> {
-        let last = self.entries.iter().position(|entry| entry.segment == end.segment);
-        let mut entries = last.map_or_else(Vec::new, |last| self.entries[..=last].to_vec());
-        if let Some(last) = entries.last_mut() {
+        // Ids rise along the log.
+        let mut entries = self.entries.clone();
+        entries.retain(|entry| entry.segment <= end.segment);
+        if let Some(last) = entries.last_mut().filter(|last| last.segment == end.segment) {
             last.end = Some(end);
         }
         entries

@@ -149,9 +149,10 @@ impl Store {
             segments.count_dead(&dead);
             self.shared.published(&mut log)
         };
-        // A replaced record of this very commit was a duplicate among `keys`.
-        let first = locations.first().copied().unwrap_or_default();
-        let replaced_here = dead.iter().filter(|dead| dead.0 >= first).count();
+        // A replaced record of this very commit, which lies in one segment, was a duplicate among `keys`.
+        let here =
+            locations.first().copied().unwrap_or_default()..=locations.last().copied().unwrap_or_default();
+        let replaced_here = dead.iter().filter(|dead| here.contains(&dead.0)).count();
         self.shared.settle(seq, sync)?;
         Ok((keys.len() - replaced_here) as u64)
     }
@@ -334,6 +335,7 @@ impl Shared {
         drop(state);
         if let Some(active) = &log.active {
             active.count_live(live);
+            active.count_tombstone(shape.bytes - live);
         }
         segments.count_dead(&dead);
         Ok(self.published(log))
@@ -381,8 +383,10 @@ impl Shared {
         if let Some((old, segments)) = dead {
             segments.count_dead(&[old]);
         }
-        if let (Op::Put(..), Some(active)) = (op, &log.active) {
-            active.count_live(shape.bytes);
+        match (op, &log.active) {
+            (Op::Put(..), Some(active)) => active.count_live(shape.bytes),
+            (Op::Delete(_) | Op::DeleteRange(..), Some(active)) => active.count_tombstone(shape.bytes),
+            (_, None) => {}
         }
         self.published(&mut log);
         Some(Ok(()))

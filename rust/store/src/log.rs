@@ -288,6 +288,12 @@ impl Log {
         self.scratch = scratch;
         written?;
         active.count_appended(bytes);
+        if matches!(
+            kind,
+            Kind::Tombstone | Kind::RangeTombstone | Kind::BatchTombstone | Kind::BatchRangeTombstone
+        ) {
+            active.count_tombstone(bytes);
+        }
         self.end = LogEnd { segment: active.id(), offset: offset + bytes, last_seq: self.next_seq };
         self.next_seq += 1;
         Ok(Location::new(active.id(), offset))

@@ -63,8 +63,14 @@ pub struct Options {
     pub read_mode: ReadMode,
     /// Check a record's checksum each time it is read.
     pub verify_reads: bool,
-    /// Run the background thread; without it a timed flush happens in the first write that is due.
+    /// Run the background threads; without them a timed flush happens in the first write that is due,
+    /// and compaction only where it is asked for.
     pub background: bool,
+    /// Compaction starts when more than this share of the bytes of ended segments is dead, and goes on
+    /// until it is half of that.
+    pub compact_dead_ratio: f64,
+    /// Most bytes a second that the background thread reads and writes for compaction.
+    pub compact_bytes_per_second: u64,
     /// See [`Recovery`].
     pub recovery: Recovery,
 }
@@ -88,6 +94,8 @@ impl Default for Options {
             read_mode: ReadMode::Mmap,
             verify_reads: true,
             background: true,
+            compact_dead_ratio: 0.30,
+            compact_bytes_per_second: 64 << 20,
             recovery: Recovery::Strict,
         }
     }
@@ -101,6 +109,16 @@ impl Options {
                 "segment_bytes must be between {MIN_SEGMENT_BYTES} and {MAX_SEGMENT_BYTES}, not {}",
                 self.segment_bytes
             )));
+        }
+        // Written so that NaN fails it.
+        if !(self.compact_dead_ratio > 0.0 && self.compact_dead_ratio < 1.0) {
+            return Err(Error::Invalid(format!(
+                "compact_dead_ratio must be between 0 and 1, not {}",
+                self.compact_dead_ratio
+            )));
+        }
+        if self.compact_bytes_per_second == 0 {
+            return Err(Error::Invalid("compact_bytes_per_second must be at least 1".to_owned()));
         }
         if self.sync_interval.is_zero() {
             return Err(Error::Invalid(

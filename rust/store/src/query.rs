@@ -4,6 +4,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::compaction::CompactReport;
 use crate::error::{Error, Result};
 use crate::options::ReadMode;
 use crate::read::{self, Value, Values};
@@ -39,6 +40,10 @@ pub struct Stats {
     pub last_sync_seconds: Option<f64>,
     /// Bytes that opening found behind the accepted end of the log and dropped.
     pub dropped_bytes: u64,
+    /// What compaction has done since the store was opened.
+    pub compaction: CompactReport,
+    /// Segments that compaction leaves alone because a record in them is damaged.
+    pub damaged_segments: u64,
     /// How bytes reach the log: "mmap" or "pwrite".
     pub write_mode: &'static str,
 }
@@ -206,13 +211,18 @@ impl Store {
         };
         let (mut live_bytes, mut total_bytes, mut disk_bytes, mut count) = (0, 0, 0, 0);
         for segment in segments.iter() {
-            let (live, total) = segment.counts();
-            live_bytes += live;
-            total_bytes += total;
+            let counts = segment.counts();
+            live_bytes += counts.live;
+            total_bytes += counts.total;
             disk_bytes += segment.allocated()?;
             count += 1;
         }
         let shared = &self.shared;
+        let write_mode = {
+            let log = shared.log.lock();
+            disk_bytes += log.spare.as_ref().map_or(0, crate::spare::Spare::allocated);
+            if log.copies { "mmap" } else { "pwrite" }
+        };
         let nanos = shared.last_sync_nanos.load(Ordering::Relaxed);
         Ok(Stats {
             keys,
@@ -227,7 +237,9 @@ impl Store {
             durable_seq: shared.durable_seq.load(Ordering::Acquire),
             last_sync_seconds: (nanos > 0).then(|| nanos as f64 / 1e9),
             dropped_bytes: shared.dropped_bytes,
-            write_mode: if shared.log.lock().copies { "mmap" } else { "pwrite" },
+            compaction: shared.totals.report(),
+            damaged_segments: shared.totals.damaged_segments(),
+            write_mode,
         })
     }
 }

@@ -1,5 +1,7 @@
-//! Replay: reads the log in order, accepts the longest valid prefix and builds the index from it.
-//! Knows nothing of what happens to the rest. O(log bytes), in bounded memory but for open batches.
+//! Replay: reads the log in order, accepts the longest valid prefix and builds the index from it. What
+//! compaction copied is brought back to its place in the order of sequences, so that index and deletions
+//! come out as they once were, whatever order the files are read in. Knows nothing of what happens to the
+//! rest. O(log bytes), in bounded memory but for open batches and 32 bytes for each relocated record.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,10 +9,10 @@ use std::sync::Arc;
 use crate::chain::Chain;
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, SEGMENT_HEADER_BYTES};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Relocation};
 use crate::reader::{Next, SegmentReader};
 use crate::record::{BatchBegin, Kind, Record};
-use crate::segment::{Location, Segments};
+use crate::segment::{Location, Segment, Segments};
 use crate::state::State;
 
 /// Progress of a replay, in bytes of log.
@@ -58,7 +60,7 @@ struct OpenBatch {
     begin_offset: u64,
     end_offset: u64,
     records: u64,
-    ops: Vec<Change>,
+    ops: Vec<(u64, Change)>,
 }
 
 /// One change of the index, as replayed.
@@ -84,6 +86,39 @@ impl Change {
     }
 }
 
+/// A record that compaction copied, waiting for its place among those of the log.
+#[derive(Clone, Copy)]
+struct Relocated {
+    seq: u64,
+    key: i64,
+    /// Where it is; of a range tombstone the last key.
+    place: u64,
+    /// Size in units of 8 bytes; 0 for a tombstone, `u32::MAX` for a range tombstone.
+    size: u32,
+}
+
+const TOMBSTONE: u32 = 0;
+const RANGE_TOMBSTONE: u32 = u32::MAX;
+
+impl Relocated {
+    fn of(record: &Record<'_>, location: Location) -> Option<Self> {
+        let (place, size) = match Change::of(record, location)? {
+            Change::Put { size, .. } => (location.0, (size / 8) as u32),
+            Change::Delete { .. } => (location.0, TOMBSTONE),
+            Change::DeleteRange { last, .. } => (last as u64, RANGE_TOMBSTONE),
+        };
+        Some(Self { seq: record.seq, key: record.key, place, size })
+    }
+
+    fn change(self) -> Change {
+        match self.size {
+            TOMBSTONE => Change::Delete { key: self.key },
+            RANGE_TOMBSTONE => Change::DeleteRange { first: self.key, last: self.place as i64 },
+            size => Change::Put { key: self.key, location: Location(self.place), size: u64::from(size) * 8 },
+        }
+    }
+}
+
 /// Reads the log in order and builds the index.
 pub(crate) struct Replay<'c> {
     chain: &'c Chain,
@@ -93,6 +128,11 @@ pub(crate) struct Replay<'c> {
     /// The highest that anything accepted names.
     pub(crate) watermark: u64,
     pub(crate) stop: Option<Stop>,
+    /// By sequence.
+    relocated: Vec<Relocated>,
+    /// How many of them have been applied.
+    merged: usize,
+    committed_seq: u64,
     keys: Vec<i64>,
     locations: Vec<u64>,
     dead: Vec<Location>,
@@ -101,7 +141,8 @@ pub(crate) struct Replay<'c> {
 impl<'c> Replay<'c> {
     pub(crate) fn new(chain: &'c Chain, manifest: &Manifest) -> Self {
         let mut segments = Segments::default();
-        for segment in &chain.segments {
+        let relocations = chain.relocations.iter().map(|(segment, _)| segment);
+        for segment in chain.segments.iter().chain(relocations) {
             segments.insert(Arc::clone(segment));
         }
         Self {
@@ -110,6 +151,9 @@ impl<'c> Replay<'c> {
             reached: LogEnd::default(),
             watermark: manifest.watermark,
             stop: None,
+            relocated: Vec::new(),
+            merged: 0,
+            committed_seq: manifest.committed_seq,
             keys: Vec::with_capacity(RUN),
             locations: Vec::with_capacity(RUN),
             dead: Vec::new(),
@@ -125,7 +169,16 @@ impl<'c> Replay<'c> {
                 None => segment.header.capacity,
             };
         }
+        bytes_total += self.chain.relocations.iter().map(|(_, listed)| listed.end).sum::<u64>();
         let mut bytes_done = 0;
+        for (segment, listed) in &self.chain.relocations {
+            self.read_relocated(segment, *listed)?;
+            bytes_done += listed.end;
+            if !progress(OpenProgress { bytes_done, bytes_total }) {
+                return Err(Error::Interrupted);
+            }
+        }
+        self.relocated.sort_unstable_by_key(|record| record.seq);
         for at in 0..self.chain.segments.len() {
             let mut report =
                 |offset: u64| progress(OpenProgress { bytes_done: bytes_done + offset, bytes_total });
@@ -136,7 +189,55 @@ impl<'c> Replay<'c> {
             }
             bytes_done += self.reached.offset;
         }
+        // Records above the end of the log are newer than something that was dropped.
+        self.merge_below(self.reached.last_seq + 1);
+        self.publish();
         Ok(())
+    }
+
+    /// Reads what compaction wrote into one segment, all of which the device has confirmed.
+    fn read_relocated(&mut self, segment: &Arc<Segment>, listed: Relocation) -> Result<()> {
+        let damaged = |offset, expected: &str, found: String| Error::Corruption {
+            path: segment.path.clone(),
+            offset,
+            expected: expected.to_owned(),
+            found,
+        };
+        let mut reader = SegmentReader::new(segment, SEGMENT_HEADER_BYTES, listed.end);
+        loop {
+            let (offset, record) = match reader.next()? {
+                Next::Record(offset, record) => (offset, record),
+                Next::End(offset, _) if offset == listed.end => break,
+                Next::End(offset, bad) => return Err(segment.damaged(offset, bad)),
+            };
+            match Relocated::of(&record, Location::new(segment.id(), offset)) {
+                None if record.kind == Kind::Footer => {}
+                None => {
+                    let found = format!("{:?}", record.kind);
+                    return Err(damaged(offset, "a relocated record", found));
+                }
+                Some(_) if record.seq > listed.last_seq => {}
+                Some(_) if record.seq > self.committed_seq => {
+                    let expected = format!("a sequence up to {}, known to be committed", self.committed_seq);
+                    return Err(damaged(offset, &expected, record.seq.to_string()));
+                }
+                Some(relocated) => {
+                    segment.count_if_tombstone(&record);
+                    self.relocated.push(relocated);
+                }
+            }
+        }
+        segment.count_appended(listed.end - SEGMENT_HEADER_BYTES);
+        Ok(())
+    }
+
+    /// Applies the relocated records that come before sequence `seq`. One that the log still has, too,
+    /// comes right after it, so that the index ends at the copy.
+    fn merge_below(&mut self, seq: u64) {
+        while let Some(&record) = self.relocated.get(self.merged).filter(|record| record.seq < seq) {
+            self.merged += 1;
+            self.apply_now(record.change());
+        }
     }
 
     /// Replays one segment up to its known end, or as far as its records are valid.
@@ -164,6 +265,7 @@ impl<'c> Replay<'c> {
                 break (offset, format!("sequence {} where {expected_seq} comes next", record.seq));
             }
             let end = offset + record.size();
+            segment.count_if_tombstone(&record);
             if let Err(found) = self.accept(&mut batch, &record, offset, end, segment.id()) {
                 break (offset, found);
             }
@@ -204,9 +306,10 @@ impl<'c> Replay<'c> {
         segment: u32,
     ) -> Result<(), String> {
         let change = Change::of(record, Location::new(segment, offset));
+        let seq = record.seq;
         match (record.kind, batch.as_mut()) {
             (Kind::Put | Kind::Tombstone | Kind::RangeTombstone, None) => {
-                self.apply(change.ok_or("a range tombstone without its last key")?);
+                self.apply(seq, change.ok_or("a range tombstone without its last key")?);
             }
             (Kind::Mark | Kind::Footer, None) => {
                 let named = record.number().ok_or("a mark without its watermark")?;
@@ -222,7 +325,7 @@ impl<'c> Replay<'c> {
                 });
             }
             (Kind::BatchPut | Kind::BatchTombstone | Kind::BatchRangeTombstone, Some(open)) => {
-                open.ops.push(change.ok_or("a range tombstone without its last key")?);
+                open.ops.push((seq, change.ok_or("a range tombstone without its last key")?));
             }
             (Kind::BatchCommit, Some(open)) => {
                 let whole = record.number() == Some(open.records)
@@ -231,8 +334,8 @@ impl<'c> Replay<'c> {
                 if !whole {
                     return Err(format!("the end of another batch than began at {}", open.begin_offset));
                 }
-                for change in std::mem::take(&mut open.ops) {
-                    self.apply(change);
+                for (seq, change) in std::mem::take(&mut open.ops) {
+                    self.apply(seq, change);
                 }
                 *batch = None;
             }
@@ -244,7 +347,12 @@ impl<'c> Replay<'c> {
         Ok(())
     }
 
-    fn apply(&mut self, change: Change) {
+    fn apply(&mut self, seq: u64, change: Change) {
+        self.merge_below(seq);
+        self.apply_now(change);
+    }
+
+    fn apply_now(&mut self, change: Change) {
         match change {
             Change::Put { key, location, size } => {
                 self.keys.push(key);

@@ -51,6 +51,8 @@ pub(crate) struct Segment {
     live_bytes: AtomicU64,
     /// Bytes of all its records.
     total_bytes: AtomicU64,
+    /// Bytes of its tombstones of both kinds, which the index never points to.
+    tombstone_bytes: AtomicU64,
 }
 
 /// Keeps a segment's file under its name for as long as this lives.
@@ -67,6 +69,17 @@ impl Drop for Pin {
     fn drop(&mut self) {
         self.0.pins.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+/// How the bytes of a segment's records count; for choosing what to compact, and for people who look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Of records that the index points to.
+    pub(crate) live: u64,
+    /// Of all records.
+    pub(crate) total: u64,
+    /// Of tombstones.
+    pub(crate) tombstones: u64,
 }
 
 /// A value read from a segment.
@@ -164,6 +177,7 @@ impl Segment {
             pins: AtomicU32::new(0),
             live_bytes: AtomicU64::new(0),
             total_bytes: AtomicU64::new(0),
+            tombstone_bytes: AtomicU64::new(0),
         }
     }
 
@@ -182,7 +196,6 @@ impl Segment {
         Pin(Arc::clone(self))
     }
 
-    #[allow(dead_code, reason = "for freeing")]
     pub(crate) fn is_pinned(&self) -> bool {
         self.pins.load(Ordering::Acquire) > 0
     }
@@ -290,6 +303,14 @@ impl Segment {
         Ok(self.checked(&bytes, offset, key, true)?.value.to_vec())
     }
 
+    /// Calls `take` with the checked value of the put of `key` that stands at `offset`.
+    pub(crate) fn with_value<T>(&self, offset: u64, key: i64, take: impl FnOnce(&[u8]) -> T) -> Result<T> {
+        Ok(match self.value(offset, key, true)? {
+            Found::Mapped { start, len } => take(self.mapped(start, len)),
+            Found::Read(bytes) => take(&bytes),
+        })
+    }
+
     /// Bytes of the map, for a value that [`Segment::value`] found there.
     #[inline]
     pub(crate) fn mapped(&self, start: u64, len: u32) -> &[u8] {
@@ -382,9 +403,36 @@ impl Segment {
         self.live_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Live bytes and all bytes of its records.
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        (self.live_bytes.load(Ordering::Relaxed), self.total_bytes.load(Ordering::Relaxed))
+    /// Counts a tombstone that was appended.
+    pub(crate) fn count_tombstone(&self, bytes: u64) {
+        self.tombstone_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts a record that was found if it is a tombstone of any kind.
+    pub(crate) fn count_if_tombstone(&self, record: &Record<'_>) {
+        use record::Kind::{BatchRangeTombstone, BatchTombstone, RangeTombstone, Tombstone};
+        if matches!(record.kind, Tombstone | RangeTombstone | BatchTombstone | BatchRangeTombstone) {
+            self.count_tombstone(record.size());
+        }
+    }
+
+    /// How its bytes count.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            live: self.live_bytes.load(Ordering::Relaxed),
+            total: self.total_bytes.load(Ordering::Relaxed),
+            tombstones: self.tombstone_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Makes sure that the bytes can be read after the file was removed, by whoever holds the segment.
+    pub(crate) fn outlive_its_name(&self) -> Result<()> {
+        let mut held = self.file.write();
+        if self.map.is_none() && held.is_none() {
+            let opened = self.disk.open(&Self::name(self.id()), Access::Read);
+            *held = Some(opened.map_err(|error| Error::io("open", &self.path, error))?);
+        }
+        Ok(())
     }
 }
 
@@ -419,7 +467,6 @@ impl Segments {
         self.by_id[at] = Some(segment);
     }
 
-    #[allow(dead_code, reason = "for freeing")]
     /// Forgets a segment that nothing points into. O(segments).
     pub(crate) fn remove(&mut self, id: u32) -> Option<Arc<Segment>> {
         let at = id.checked_sub(self.first_id)? as usize;

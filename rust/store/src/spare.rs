@@ -94,6 +94,12 @@ impl Spare {
         }
     }
 
+    /// Bytes allocated on the disk.
+    pub(crate) fn allocated(&self) -> u64 {
+        // Only for people who look: what was reserved, where the system does not say.
+        self.file.allocated().unwrap_or(self.listed.capacity)
+    }
+
     /// Writes the header, after which records may follow. Nothing of it is durable yet.
     pub(crate) fn begin(self, disk: &Arc<dyn Disk>, header: SegmentHeader) -> Result<Segment> {
         debug_assert_eq!(

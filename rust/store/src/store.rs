@@ -1,5 +1,5 @@
-//! The handle users hold, and what all handles and threads of a store share. Lock order: `catalog`, then
-//! `flushing`, then `log`, then `state`; the state lock is never held across a system call, the log's not
+//! The handle users hold, and what all handles and threads of a store share. Lock order: `compaction`,
+//! `catalog`, `flushing`, `log`, `state`; the state lock is never held across a system call, the log's not
 //! across a sync.
 
 use std::fmt;
@@ -13,6 +13,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::background::{Bell, Worker};
 use crate::catalog::{Catalog, give_back};
+use crate::compaction::{Compaction, Totals};
 use crate::disk::{self, Disk, Lock, RealDisk};
 use crate::error::{Error, Result};
 use crate::log::{Failure, Log, random_id};
@@ -27,6 +28,9 @@ const READER_ATTEMPTS: usize = 5;
 
 /// The flushing thread looks at least this often whether a segment has ended.
 const LONGEST_NAP: Duration = Duration::from_millis(50);
+
+/// The compacting thread looks this often how much is dead.
+const COMPACTOR_NAP: Duration = Duration::from_millis(500);
 
 /// The preparing thread is rung for; this is for what it missed.
 const PREPARER_NAP: Duration = Duration::from_secs(3600);
@@ -81,6 +85,13 @@ pub(crate) struct Shared {
     closed: AtomicBool,
     fork_generation: u64,
     pub(crate) dropped_bytes: u64,
+    /// One compaction at a time; comes before all other locks.
+    pub(crate) compaction: Mutex<Compaction>,
+    pub(crate) totals: Totals,
+    /// How many wait for the compaction that runs.
+    pub(crate) hurry: AtomicU64,
+    /// Tells the compacting thread to end.
+    pub(crate) compactor: Bell,
     /// Rung when the log's next segment should be made.
     pub(crate) preparer: Bell,
     workers: Mutex<Vec<Worker>>,
@@ -227,6 +238,10 @@ impl Store {
             closed: AtomicBool::new(false),
             fork_generation: disk::fork_generation(),
             dropped_bytes,
+            compaction: Mutex::default(),
+            totals: Totals::default(),
+            hurry: AtomicU64::new(0),
+            compactor: Bell::default(),
             preparer: Bell::default(),
             workers: Mutex::new(Vec::new()),
             lock: Mutex::new(lock),
@@ -262,7 +277,7 @@ impl Store {
     pub fn tend(&self) -> Result<()> {
         self.shared.check_writable()?;
         self.shared.prepare();
-        Ok(())
+        self.shared.compact_if_due()
     }
 
     /// Returns when everything written before the call is safe on the device.
@@ -321,7 +336,7 @@ impl Shared {
         Ok(())
     }
 
-    fn check_usable(&self) -> Result<()> {
+    pub(crate) fn check_usable(&self) -> Result<()> {
         self.check_forked()?;
         if self.closed.load(Ordering::Acquire) { Err(self.closed_error()) } else { Ok(()) }
     }
@@ -428,7 +443,8 @@ impl Shared {
             let nap = self.options.sync_interval.min(LONGEST_NAP);
             start("alexpy-flush", Bell::default(), nap, Self::background_flush)?;
         }
-        start("alexpy-prepare", self.preparer.clone(), PREPARER_NAP, Self::prepare)
+        start("alexpy-prepare", self.preparer.clone(), PREPARER_NAP, Self::prepare)?;
+        start("alexpy-compact", self.compactor.clone(), COMPACTOR_NAP, Self::compact_in_background)
     }
 
     fn stop_workers(&self) {
@@ -454,6 +470,8 @@ impl Shared {
         self.check_forked()?;
         // First of all the threads, which take the same locks.
         self.stop_workers();
+        self.hurry.fetch_add(1, Ordering::AcqRel);
+        let compaction = self.compaction.lock();
         let mut catalog = self.catalog.lock();
         let flushing = self.flushing.lock();
         let mut log = self.log.lock();
@@ -469,6 +487,7 @@ impl Shared {
         drop(log);
         drop(flushing);
         drop(catalog);
+        drop(compaction);
         let open_state = {
             let mut state = self.state.write();
             std::mem::replace(&mut *state, State { closed: true, ..State::default() })

@@ -189,6 +189,18 @@ fn value(rng: &mut Rng) -> Vec<u8> {
     bytes
 }
 
+/// Work that changes no content, but where things are.
+fn background_work(store: &Store, rng: &mut Rng) -> (&'static str, bool, Result<(), Error>) {
+    match rng.below(3) {
+        0 => ("tend", false, store.tend()),
+        1 => ("compact", true, store.compact(&mut |_| true).map(|_| ())),
+        _ => {
+            let chosen = rng.next_u64();
+            ("compact_some", true, store.compact_some(&|id| chosen >> (id % 64) & 1 == 1))
+        }
+    }
+}
+
 /// One random call. `Ok(false)`: the store can take no more calls (power off or poisoned).
 pub fn step(store: &Store, model: &mut Model, rng: &mut Rng, options: &Options, disk: &SimDisk) -> bool {
     let durable = options.durability == Durability::Sync;
@@ -258,7 +270,7 @@ pub fn step(store: &Store, model: &mut Model, rng: &mut Rng, options: &Options, 
                 .map(|count| assert_eq!(count, expected, "delete_range counts"));
             ("delete_range", durable && expected > 0, outcome)
         }
-        17 => ("tend", false, store.tend()),
+        17 => background_work(store, rng),
         _ => ("flush", true, store.flush()),
     };
     model.note(format!(

@@ -1,0 +1,733 @@
+//! Compaction: brings live records together in new segments and gives back the disk space of old ones.
+//!
+//! It works in units: the deadest few segments are read and checked, what the index still points to is
+//! copied in key order into one relocation segment, which is synced and listed before the index moves, key
+//! by key, only where nobody changed it meanwhile; then `freeing` takes over. Knows nothing of how records
+//! are laid out. O(bytes of the segments it reads).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::MutexGuard;
+
+use crate::error::{Error, Result};
+use crate::header::SEGMENT_HEADER_BYTES;
+use crate::log::Failure;
+use crate::manifest::Relocation;
+use crate::reader::{Next, SegmentReader};
+use crate::record::{Kind, MARK_BYTES, Record};
+use crate::relocation::{Plan, RelocationWriter};
+use crate::replay::OpenProgress;
+use crate::segment::{Counts, Location, Segment};
+use crate::store::{Shared, Store};
+use crate::tombstones::{PACED_BYTES, Tombstone, mark_needed};
+
+/// Keys looked up, or moved, under one hold of a lock: some tens of microseconds.
+const STEP_KEYS: usize = 256;
+/// The most segments that one unit takes: emptied ones cost no copying, but each manifest entry a little.
+const UNIT_SEGMENTS: usize = 64;
+/// The most bytes that one unit reads, if that is more than a segment's: so often is progress reported.
+const UNIT_BYTES: u64 = 256 << 20;
+/// The foreground leaves segments alone of which less than this share would come free.
+const WORTH_IT: f64 = 0.01;
+/// After a failure the background thread waits so long before it tries again.
+const BACK_OFF: Duration = Duration::from_secs(10);
+
+/// What a compaction has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CompactReport {
+    /// Segments whose files were removed.
+    pub freed_segments: u64,
+    /// Bytes of their records.
+    pub freed_bytes: u64,
+    /// Bytes of records that were copied.
+    pub moved_bytes: u64,
+}
+
+/// What compaction has done since the store was opened.
+#[derive(Default)]
+pub(crate) struct Totals {
+    freed_segments: AtomicU64,
+    freed_bytes: AtomicU64,
+    moved_bytes: AtomicU64,
+    /// Segments that are kept because a record in them is damaged.
+    damaged_segments: AtomicU64,
+}
+
+impl Totals {
+    pub(crate) fn report(&self) -> CompactReport {
+        CompactReport {
+            freed_segments: self.freed_segments.load(Ordering::Relaxed),
+            freed_bytes: self.freed_bytes.load(Ordering::Relaxed),
+            moved_bytes: self.moved_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn damaged_segments(&self) -> u64 {
+        self.damaged_segments.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn freed(&self, bytes: u64) {
+        self.freed_segments.fetch_add(1, Ordering::Relaxed);
+        self.freed_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// What goes on from one unit to the next. Its lock lets one compaction work at a time and comes before
+/// all others.
+#[derive(Default)]
+pub(crate) struct Compaction {
+    /// Dead bytes that the last round had to leave.
+    settled: u64,
+    /// Segments that hold a damaged record, and what was found there; they are kept.
+    damaged: BTreeMap<u32, String>,
+    /// Units whose segments nothing points into, until they may go.
+    pub(crate) emptied: Vec<Emptied>,
+    not_before: Option<Instant>,
+}
+
+/// The segments of one unit, from which everything that is needed was moved elsewhere. They go together
+/// or not at all: a tombstone in one may have been dropped because its puts are in another.
+pub(crate) struct Emptied {
+    pub(crate) segments: Vec<Arc<Segment>>,
+    /// The last sequence there was when a pass over their records found none that the index points to.
+    pub(crate) seq: u64,
+}
+
+impl Emptied {
+    pub(crate) fn holds(&self, id: u32) -> bool {
+        self.segments.iter().any(|segment| segment.id() == id)
+    }
+}
+
+/// What became of the copying of a unit.
+enum Copied {
+    /// There was nothing to copy.
+    Nothing,
+    /// The id of the segment that the copies are in.
+    Into(u32),
+    /// A record that was whole a moment ago is not: its segment is kept.
+    Damaged,
+}
+
+/// How far a caller's units have come.
+struct Round {
+    phase: Phase,
+    goal: Goal,
+    /// Segments that this phase has written or looked at: nothing more is to be had from them.
+    tried: Vec<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Segments with overwritten or deleted values.
+    Values,
+    /// Segments with tombstones, which may have nothing left to hide.
+    Tombstones,
+}
+
+/// How far to go.
+#[derive(Clone, Copy)]
+struct Goal {
+    /// Stop once no more than this share of the bytes is dead.
+    dead_ratio: f64,
+}
+
+/// A segment that takes no more records and is on the device.
+struct Input {
+    segment: Arc<Segment>,
+    counts: Counts,
+    end: u64,
+    /// Records above this sequence do not count.
+    last_seq: u64,
+}
+
+impl Input {
+    /// Bytes of records that neither the index nor anybody's deletion needs.
+    fn dead(&self) -> u64 {
+        let kept = self.counts.live + self.counts.tombstones + MARK_BYTES;
+        self.counts.total.saturating_sub(kept)
+    }
+
+    fn gain(&self, phase: Phase) -> f64 {
+        let gain = match phase {
+            Phase::Tombstones if self.counts.tombstones > 0 => self.dead() + self.counts.tombstones,
+            Phase::Tombstones => 0,
+            Phase::Values => self.dead(),
+        };
+        gain as f64 / self.counts.total.max(1) as f64
+    }
+}
+
+/// A record that the index pointed to when it was looked at.
+struct Live {
+    key: i64,
+    seq: u64,
+    from: Location,
+    bytes: u64,
+}
+
+/// What a unit found in its inputs.
+#[derive(Default)]
+struct Gathered {
+    live: Vec<Live>,
+    tombstones: Vec<Tombstone>,
+}
+
+/// Where a key's record is copied to.
+struct Move {
+    key: i64,
+    from: Location,
+    to: Location,
+    bytes: u64,
+}
+
+/// Called with the bytes that were handled since; may sleep, and ends the unit by an error.
+type Pace<'a> = dyn FnMut(u64) -> Result<()> + 'a;
+
+impl Store {
+    /// Copies live records together and gives the disk space of all others back, as far as scans, values
+    /// and backups that are open do not hold it. `progress` is called between two pieces of work, with no
+    /// lock held; once it returns false, the call ends with [`Error::Interrupted`], and what was done until
+    /// then stays done.
+    ///
+    /// O(bytes of the store) at most; writes and reads go on meanwhile.
+    pub fn compact(&self, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<CompactReport> {
+        self.shared.compact(progress)
+    }
+
+    /// Ends the segment that is written and compacts those of the ended ones whose ids are `chosen`, however
+    /// little there is to be had from them. For tests that try every order.
+    #[doc(hidden)]
+    pub fn compact_some(&self, chosen: &dyn Fn(u32) -> bool) -> Result<()> {
+        let mut compaction = self.shared.compaction.lock();
+        self.shared.end_segment()?;
+        let mut inputs = self.shared.inputs(&compaction);
+        inputs.retain(|input| chosen(input.segment.id()));
+        self.shared.empty(&mut compaction, inputs, &mut |_| self.shared.check_writable()).map(|_| ())
+    }
+
+    /// Lets the log go on in a new segment. For tests that need to know where.
+    #[doc(hidden)]
+    pub fn end_segment(&self) -> Result<()> {
+        self.shared.end_segment()
+    }
+}
+
+impl Shared {
+    fn compact(&self, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<CompactReport> {
+        self.check_writable()?;
+        let before = self.totals.report();
+        let bytes_total: u64 = {
+            let compaction = self.hurried();
+            self.end_worthwhile_segment()?;
+            self.inputs(&compaction).iter().map(|input| input.counts.total).sum()
+        };
+        let mut bytes_done = 0;
+        let mut round = Round::new(Goal { dead_ratio: 0.0 });
+        while let Some(bytes) = {
+            let mut compaction = self.hurried();
+            self.unit(&mut compaction, &mut round, &mut |_| self.check_writable())?
+        } {
+            bytes_done = bytes_total.min(bytes_done + bytes);
+            if !progress(OpenProgress { bytes_done, bytes_total }) {
+                return Err(Error::Interrupted);
+            }
+        }
+        let now = self.totals.report();
+        Ok(CompactReport {
+            freed_segments: now.freed_segments - before.freed_segments,
+            freed_bytes: now.freed_bytes - before.freed_bytes,
+            moved_bytes: now.moved_bytes - before.moved_bytes,
+        })
+    }
+
+    /// The right to compact; a thread that has it and paces itself no longer does.
+    fn hurried(&self) -> MutexGuard<'_, Compaction> {
+        self.hurry.fetch_add(1, Ordering::AcqRel);
+        let compaction = self.compaction.lock();
+        self.hurry.fetch_sub(1, Ordering::AcqRel);
+        compaction
+    }
+
+    /// Lets the log go on in a new segment if the active one holds dead records, and makes all of the old
+    /// ones durable: only those can be compacted.
+    fn end_worthwhile_segment(&self) -> Result<()> {
+        let worthwhile = self.log.lock().active.as_ref().is_some_and(|active| {
+            let counts = active.counts();
+            counts.total - counts.live > (counts.total as f64 * WORTH_IT) as u64
+        });
+        if worthwhile {
+            return self.end_segment();
+        }
+        let last = self.log.lock().end.last_seq;
+        self.flush_up_to(last)
+    }
+
+    fn end_segment(&self) -> Result<()> {
+        self.prepare_spare(0)?;
+        let last_seq = {
+            let mut log = self.log.lock();
+            // Unless somebody was faster.
+            if log.active.is_some() && log.spare_has_room(0) {
+                self.roll(&mut log)?;
+            }
+            log.end.last_seq
+        };
+        self.flush_up_to(last_seq)
+    }
+
+    /// One round of the background thread: works until too little is dead, or until it is told to end.
+    pub(crate) fn compact_in_background(&self) {
+        let Some(mut compaction) = self.compaction.try_lock() else { return };
+        if compaction.not_before.is_some_and(|at| Instant::now() < at) || self.check_writable().is_err() {
+            return;
+        }
+        let mut ready_at = Instant::now();
+        let mut pace = |bytes: u64| {
+            ready_at += Duration::from_secs_f64(bytes as f64 / self.options.compact_bytes_per_second as f64);
+            self.wait_until(ready_at)
+        };
+        if self.compact_to_goal(&mut compaction, &mut pace).is_err() {
+            // What matters is remembered by whoever noticed it: a failed sync poisons. All else, a full
+            // disk before all, is tried again.
+            compaction.not_before = Some(Instant::now() + BACK_OFF);
+        }
+    }
+
+    /// What the background does, in the foreground and at once.
+    pub(crate) fn compact_if_due(&self) -> Result<()> {
+        self.compact_to_goal(&mut self.compaction.lock(), &mut |_| self.check_writable())
+    }
+
+    fn compact_to_goal(&self, compaction: &mut Compaction, pace: &mut Pace<'_>) -> Result<()> {
+        self.free_emptied(compaction)?;
+        let (dead, total) = dead_of(&self.inputs(compaction));
+        compaction.settled = compaction.settled.min(dead);
+        let due = dead as f64 > total as f64 * self.options.compact_dead_ratio;
+        // What the last round could not free does not start the next one.
+        if !due || dead < compaction.settled + total / 20 {
+            return Ok(());
+        }
+        let mut round = Round::new(Goal { dead_ratio: self.options.compact_dead_ratio / 2.0 });
+        while self.unit(compaction, &mut round, pace)?.is_some() {}
+        compaction.settled = dead_of(&self.inputs(compaction)).0;
+        Ok(())
+    }
+
+    /// Sleeps in pieces, unless somebody waits for what this thread holds.
+    fn wait_until(&self, at: Instant) -> Result<()> {
+        loop {
+            self.check_writable()?;
+            if self.compactor.stopping() {
+                return Err(Error::Interrupted);
+            }
+            let left = at.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.hurry.load(Ordering::Acquire) > 0 {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(Duration::from_millis(5)));
+        }
+    }
+
+    /// Every segment that could be compacted: ended, durable, not damaged, not waiting to be freed.
+    fn inputs(&self, compaction: &Compaction) -> Vec<Input> {
+        let relocations = self.catalog.lock().manifest.relocations.clone();
+        let entries = self.log.lock().entries.clone();
+        let durable = self.durable_seq.load(Ordering::Acquire);
+        let segments = Arc::clone(&self.state.read().segments);
+        // The last segment of the log stays, since it says where the log ends.
+        let ended = entries.split_last().map_or(&[][..], |(_, ended)| ended);
+        let log = ended.iter().filter_map(|entry| entry.end).filter(|end| end.last_seq <= durable);
+        log.map(|end| (end.segment, end.offset, u64::MAX))
+            .chain(relocations.iter().map(|it: &Relocation| (it.segment, it.end, it.last_seq)))
+            .filter(|(id, ..)| !compaction.damaged.contains_key(id))
+            .filter(|(id, ..)| !compaction.emptied.iter().any(|emptied| emptied.holds(*id)))
+            .filter_map(|(id, end, last_seq)| {
+                let segment = Arc::clone(segments.get(id)?);
+                Some(Input { counts: segment.counts(), segment, end, last_seq })
+            })
+            .collect()
+    }
+
+    /// One unit of work: the bytes of the segments that it read, or `None` once there is none left.
+    fn unit(
+        &self,
+        compaction: &mut Compaction,
+        round: &mut Round,
+        pace: &mut Pace<'_>,
+    ) -> Result<Option<u64>> {
+        self.free_emptied(compaction)?;
+        let mut chosen = self.choose(compaction, round);
+        if chosen.is_empty() && round.phase == Phase::Values {
+            *round = Round { phase: Phase::Tombstones, ..Round::new(round.goal) };
+            chosen = self.choose(compaction, round);
+        }
+        if chosen.is_empty() {
+            return Ok(None);
+        }
+        let bytes = chosen.iter().map(|input| input.counts.total).sum();
+        round.tried.extend(chosen.iter().map(|input| input.segment.id()));
+        round.tried.extend(self.empty(compaction, chosen, pace)?);
+        Ok(Some(bytes))
+    }
+
+    /// Moves what is needed out of the chosen segments, and frees them if nobody else needs them. The
+    /// segment that it is in now.
+    fn empty(
+        &self,
+        compaction: &mut Compaction,
+        chosen: Vec<Input>,
+        pace: &mut Pace<'_>,
+    ) -> Result<Option<u32>> {
+        let (inputs, mut gathered) = self.gather(compaction, chosen, pace)?;
+        self.mark_needed_tombstones(compaction, &inputs, &mut gathered.tombstones, pace)?;
+        let written = match self.relocate(compaction, &mut gathered, pace)? {
+            Copied::Nothing => None,
+            Copied::Into(id) => Some(id),
+            Copied::Damaged => return Ok(None),
+        };
+        for input in &inputs {
+            if !self.nothing_points_into(input, pace)? {
+                debug_assert!(false, "every record that the index pointed to was copied");
+                return Ok(written);
+            }
+        }
+        // Read with the commit lock held: a commit that the pass saw in the index is in the log.
+        let seq = self.log.lock().end.last_seq;
+        let segments = inputs.into_iter().map(|input| input.segment).collect();
+        compaction.emptied.push(Emptied { segments, seq });
+        self.free_emptied(compaction)?;
+        Ok(written)
+    }
+
+    /// The deadest segments, as many as one relocation segment can hold what is left of.
+    fn choose(&self, compaction: &Compaction, round: &Round) -> Vec<Input> {
+        let mut inputs = self.inputs(compaction);
+        let (mut dead, mut total) = dead_of(&inputs);
+        let phase = round.phase;
+        inputs.retain(|input| {
+            let new = !round.tried.contains(&input.segment.id()) && !input.segment.is_pinned();
+            new && input.gain(phase) > WORTH_IT
+        });
+        inputs.sort_by(|a, b| b.gain(phase).total_cmp(&a.gain(phase)));
+        let (mut chosen, mut kept, mut read) = (Vec::new(), 0, 0);
+        for input in inputs {
+            let Counts { live, total: bytes, tombstones } = input.counts;
+            kept += live + tombstones;
+            read += bytes;
+            let much = read > UNIT_BYTES.max(self.options.segment_bytes);
+            let full = kept > self.options.segment_bytes || !RelocationWriter::fits(kept) || much;
+            let done = dead as f64 <= total as f64 * round.goal.dead_ratio;
+            if done || full && !chosen.is_empty() || chosen.len() == UNIT_SEGMENTS {
+                break;
+            }
+            dead = dead.saturating_sub(bytes - live.min(bytes));
+            total -= bytes - live.min(bytes);
+            chosen.push(input);
+        }
+        chosen
+    }
+
+    /// Reads and checks every record of the chosen segments. One that holds a bad record is left out and
+    /// kept as it is: whatever it still can give, it gives to whoever reads it.
+    fn gather(
+        &self,
+        compaction: &mut Compaction,
+        chosen: Vec<Input>,
+        pace: &mut Pace<'_>,
+    ) -> Result<(Vec<Input>, Gathered)> {
+        let mut gathered = Gathered::default();
+        let mut inputs = Vec::new();
+        for input in chosen {
+            let (live, tombstones) = (gathered.live.len(), gathered.tombstones.len());
+            match self.gather_one(&input, &mut gathered, pace) {
+                Ok(()) => inputs.push(input),
+                Err(error) if is_damage(&error) => {
+                    gathered.live.truncate(live);
+                    gathered.tombstones.truncate(tombstones);
+                    self.keep_damaged(compaction, &input.segment, &error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((inputs, gathered))
+    }
+
+    fn keep_damaged(&self, compaction: &mut Compaction, segment: &Segment, error: &Error) {
+        compaction.damaged.insert(segment.id(), error.to_string());
+        self.totals.damaged_segments.store(compaction.damaged.len() as u64, Ordering::Relaxed);
+    }
+
+    fn gather_one(&self, input: &Input, gathered: &mut Gathered, pace: &mut Pace<'_>) -> Result<()> {
+        let mut step = Vec::with_capacity(STEP_KEYS);
+        each_record(input, pace, |offset, record| {
+            match record.kind {
+                Kind::Put | Kind::BatchPut => step.push(Live {
+                    key: record.key,
+                    seq: record.seq,
+                    from: Location::new(input.segment.id(), offset),
+                    bytes: record.size(),
+                }),
+                Kind::Tombstone | Kind::BatchTombstone => gathered.tombstones.push(Tombstone {
+                    first: record.key,
+                    last: record.key,
+                    seq: record.seq,
+                    single: true,
+                    needed: false,
+                }),
+                Kind::RangeTombstone | Kind::BatchRangeTombstone => {
+                    if let Some(last) = record.last_key() {
+                        let (first, seq) = (record.key, record.seq);
+                        gathered.tombstones.push(Tombstone {
+                            first,
+                            last,
+                            seq,
+                            single: false,
+                            needed: false,
+                        });
+                    }
+                }
+                Kind::BatchBegin | Kind::BatchCommit | Kind::Mark | Kind::Footer => {}
+            }
+            if step.len() == STEP_KEYS {
+                self.keep_live(&mut step, &mut gathered.live)?;
+            }
+            Ok(())
+        })?;
+        self.keep_live(&mut step, &mut gathered.live)
+    }
+
+    /// Keeps those of `step` that the index points to.
+    fn keep_live(&self, step: &mut Vec<Live>, live: &mut Vec<Live>) -> Result<()> {
+        let keys: Vec<i64> = step.iter().map(|it| it.key).collect();
+        let mut points_here = vec![false; keys.len()];
+        self.read_state()?.index.get_many(&keys, |i, found| points_here[i] = found == Some(step[i].from.0));
+        live.extend(step.drain(..).zip(points_here).filter_map(|(it, here)| here.then_some(it)));
+        Ok(())
+    }
+
+    /// Marks the tombstones under which a segment that stays holds an older put.
+    fn mark_needed_tombstones(
+        &self,
+        compaction: &mut Compaction,
+        inputs: &[Input],
+        tombstones: &mut [Tombstone],
+        pace: &mut Pace<'_>,
+    ) -> Result<()> {
+        if tombstones.is_empty() {
+            return Ok(());
+        }
+        // Every segment there is, with how far it counts; what is written later is newer.
+        let relocations = self.catalog.lock().manifest.relocations.clone();
+        let entries = self.log.lock().entries.clone();
+        let segments = Arc::clone(&self.read_state()?.segments);
+        let ends = entries
+            .iter()
+            .filter_map(|entry| entry.end)
+            .map(|end| (end.segment, end.offset))
+            .chain(relocations.iter().map(|it| (it.segment, it.end)));
+        for (id, end) in ends {
+            if inputs.iter().any(|input| input.segment.id() == id) {
+                continue;
+            }
+            let Some(segment) = segments.get(id) else { continue };
+            if let Some(error) = mark_needed(tombstones, segment, end, pace)? {
+                self.keep_damaged(compaction, segment, &error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies what is needed into a segment of its own and moves the index there.
+    fn relocate(
+        &self,
+        compaction: &mut Compaction,
+        gathered: &mut Gathered,
+        pace: &mut Pace<'_>,
+    ) -> Result<Copied> {
+        let Gathered { live, tombstones } = gathered;
+        tombstones.retain(|tombstone| tombstone.needed);
+        if live.is_empty() && tombstones.is_empty() {
+            return Ok(Copied::Nothing);
+        }
+        // In the order of keys, so that scans read along.
+        live.sort_unstable_by_key(|it| it.key);
+        let (id, store_id) = {
+            let mut catalog = self.catalog.lock();
+            (catalog.next_segment(self)?, catalog.manifest.store_id)
+        };
+        let bytes = live.iter().map(|it| it.bytes).chain(tombstones.iter().map(Tombstone::bytes)).sum();
+        let seqs = live.iter().map(|it| it.seq).chain(tombstones.iter().map(|it| it.seq));
+        let plan = Plan {
+            id,
+            store_id,
+            bytes,
+            first_seq: seqs.min().unwrap_or(0),
+            watermark: self.durable_seq.load(Ordering::Acquire),
+        };
+        let give_up = || {
+            // Nothing refers to it; should this fail too, the next opening removes it as an orphan.
+            let _ = self.disk.remove(&Segment::name(id));
+        };
+        let begun = RelocationWriter::begin(&self.disk, &plan, &self.options);
+        let copied = begun.and_then(|mut writer| {
+            let copied = self.copy(&mut writer, live, tombstones, pace)?;
+            Ok(match copied {
+                Ok(moves) => Ok((moves, writer.seal()?)),
+                Err(damage) => Err(damage),
+            })
+        });
+        let (moves, (segment, listed)) = match copied {
+            Ok(Ok(copied)) => copied,
+            Ok(Err((damaged, error))) => {
+                give_up();
+                self.keep_damaged(compaction, &damaged, &error);
+                return Ok(Copied::Damaged);
+            }
+            Err(error) => {
+                give_up();
+                return Err(self.after(Failure::of(error)));
+            }
+        };
+        self.publish_relocation(&segment, listed)?;
+        self.move_index(&segment, &moves)?;
+        self.totals.moved_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(Copied::Into(id))
+    }
+
+    /// Writes the records, each checked once more as it is read; or the segment of one that is damaged.
+    #[allow(clippy::type_complexity, reason = "made and taken apart in one place")]
+    fn copy(
+        &self,
+        writer: &mut RelocationWriter,
+        live: &[Live],
+        tombstones: &[Tombstone],
+        pace: &mut Pace<'_>,
+    ) -> Result<Result<Vec<Move>, (Arc<Segment>, Error)>> {
+        let segments = Arc::clone(&self.read_state()?.segments);
+        let mut moves = Vec::with_capacity(live.len());
+        let mut unpaced = 0;
+        for &Live { key, seq, from, bytes } in live {
+            let source = segments.at(from)?;
+            let to = match source
+                .with_value(from.offset(), key, |value| writer.push(Kind::Put, seq, key, value))
+            {
+                Err(error) if is_damage(&error) => return Ok(Err((Arc::clone(source), error))),
+                read => read??,
+            };
+            moves.push(Move { key, from, to, bytes });
+            unpaced += bytes;
+            if unpaced >= PACED_BYTES {
+                pace(std::mem::take(&mut unpaced))?;
+            }
+        }
+        for it in tombstones {
+            if it.single {
+                writer.push(Kind::Tombstone, it.seq, it.first, &[])?;
+            } else {
+                writer.push(Kind::RangeTombstone, it.seq, it.first, &it.last.to_le_bytes())?;
+            }
+        }
+        pace(unpaced)?;
+        Ok(Ok(moves))
+    }
+
+    /// Lists a sealed relocation segment in both copies of the manifest, then lets readers find it.
+    fn publish_relocation(&self, segment: &Arc<Segment>, listed: Relocation) -> Result<()> {
+        let mut catalog = self.catalog.lock();
+        let durable = self.durable_seq.load(Ordering::Acquire);
+        debug_assert!(listed.last_seq <= durable, "only what is durable is relocated");
+        self.update_manifest(&mut catalog, |next| {
+            // Its records stand without the markers of their batches, all of which are on the device.
+            next.committed_seq = next.committed_seq.max(durable);
+            next.relocations.push(listed);
+        })?;
+        Arc::make_mut(&mut self.write_state()?.segments).insert(Arc::clone(segment));
+        Ok(())
+    }
+
+    /// Points the index at the copies, a few keys at a time, each only where nobody changed it.
+    fn move_index(&self, segment: &Arc<Segment>, moves: &[Move]) -> Result<()> {
+        for step in moves.chunks(STEP_KEYS) {
+            // With the commit lock, so that commits and checkpoints see counts that fit the index.
+            let _log = self.log.lock();
+            let mut state = self.write_state()?;
+            let segments = Arc::clone(&state.segments);
+            for &Move { key, from, to, bytes } in step {
+                if state.index.replace_if(key, from.0, to.0) {
+                    segment.count_live(bytes);
+                    if let Some(from) = segments.get(from.segment()) {
+                        from.count_dead(bytes);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A pass over a segment's records, never its counters: whether the index points to none of them. It
+    /// never will again, since nothing is ever pointed at an old record anew.
+    fn nothing_points_into(&self, input: &Input, pace: &mut Pace<'_>) -> Result<bool> {
+        let mut step = Vec::with_capacity(STEP_KEYS);
+        let mut live = Vec::new();
+        each_record(input, pace, |offset, record| {
+            if matches!(record.kind, Kind::Put | Kind::BatchPut) {
+                let from = Location::new(input.segment.id(), offset);
+                step.push(Live { key: record.key, seq: record.seq, from, bytes: 0 });
+            }
+            if step.len() == STEP_KEYS { self.keep_live(&mut step, &mut live) } else { Ok(()) }
+        })?;
+        self.keep_live(&mut step, &mut live)?;
+        Ok(live.is_empty())
+    }
+}
+
+impl Round {
+    fn new(goal: Goal) -> Self {
+        Self { phase: Phase::Values, goal, tried: Vec::new() }
+    }
+}
+
+/// Bytes that the index does not point to, and all bytes.
+fn dead_of(inputs: &[Input]) -> (u64, u64) {
+    let total: u64 = inputs.iter().map(|input| input.counts.total).sum();
+    let live: u64 = inputs.iter().map(|input| input.counts.live).sum();
+    (total.saturating_sub(live), total)
+}
+
+/// Whether bytes are not what was written, or cannot be read any more: not for the next attempt to mend.
+fn is_damage(error: &Error) -> bool {
+    match error {
+        Error::Corruption { .. } => true,
+        Error::Io { source, operation: "read", .. } => source.raw_os_error() == Some(libc::EIO),
+        _ => false,
+    }
+}
+
+/// Hands every record of a segment that counts to `each`, checked. A bad one is an error.
+fn each_record(
+    input: &Input,
+    pace: &mut Pace<'_>,
+    mut each: impl FnMut(u64, &Record<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut reader = SegmentReader::new(&input.segment, SEGMENT_HEADER_BYTES, input.end);
+    let mut paced = SEGMENT_HEADER_BYTES;
+    loop {
+        match reader.next()? {
+            Next::Record(_, record) if record.seq > input.last_seq => {}
+            Next::Record(offset, record) => {
+                each(offset, &record)?;
+                if offset - paced >= PACED_BYTES {
+                    pace(offset - paced)?;
+                    paced = offset;
+                }
+            }
+            Next::End(offset, _) if offset == input.end => break,
+            Next::End(offset, bad) => return Err(input.segment.damaged(offset, bad)),
+        }
+    }
+    pace(input.end - paced)
+}

@@ -1,0 +1,121 @@
+//! Freeing: the disk space of segments that nothing needs goes back, by the rules that keep deleted keys
+//! deleted and the newest value the newest, whatever is cut off when. Knows nothing of why a segment is
+//! empty. O(segments).
+
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
+
+use crate::catalog::Catalog;
+use crate::compaction::{Compaction, Emptied};
+use crate::error::Result;
+use crate::segment::Segment;
+use crate::store::Shared;
+
+impl Shared {
+    /// Removes the emptied segments that may go: (a) a pass over their records found none that the index
+    /// points to, and (b) every tombstone in them was droppable or carried on, else they were not here;
+    /// (c) all that there was after that pass is on the device, so that nothing older than it is needed
+    /// again; (d) the manifest omits them, durably in both copies, before the files go; (e) nobody who
+    /// needs the files is left: no image of the index, no backup.
+    pub(crate) fn free_emptied(&self, compaction: &mut Compaction) -> Result<()> {
+        let Some(newest) = compaction.emptied.iter().map(|emptied| emptied.seq).max() else {
+            return Ok(());
+        };
+        self.flush_up_to(newest)?;
+        let mut catalog = self.catalog.lock();
+        let (free, kept): (Vec<Emptied>, Vec<Emptied>) = {
+            let log = self.log.lock();
+            let may_go = |emptied: &Emptied| {
+                !emptied.segments.iter().any(|segment| segment.is_pinned()) && !images_need(&log, emptied)
+            };
+            std::mem::take(&mut compaction.emptied).into_iter().partition(may_go)
+        };
+        compaction.emptied = kept;
+        let freed: Vec<Arc<Segment>> = free.iter().flat_map(|it| it.segments.iter().cloned()).collect();
+        let outcome = self.free(&mut catalog, &freed);
+        if outcome.is_err() {
+            compaction.emptied.extend(free);
+        }
+        outcome
+    }
+
+    fn free(&self, catalog: &mut MutexGuard<'_, Catalog>, freed: &[Arc<Segment>]) -> Result<()> {
+        if freed.is_empty() {
+            return Ok(());
+        }
+        let free: Vec<u32> = freed.iter().map(|segment| segment.id()).collect();
+        for segment in freed {
+            // Scans and values that are open read on.
+            segment.outlive_its_name()?;
+        }
+        self.update_manifest(catalog, |next| {
+            next.relocations.retain(|listed| !free.contains(&listed.segment));
+            omit(&mut next.segments, &free);
+        })?;
+        omit(&mut self.log.lock().entries, &free);
+        let mut state = self.write_state()?;
+        let segments = Arc::make_mut(&mut state.segments);
+        for id in &free {
+            segments.remove(*id);
+        }
+        drop(state);
+        for segment in freed {
+            self.totals.freed(segment.counts().total);
+        }
+        Ok(())
+    }
+}
+
+/// Whether an image that is kept or being written, or the replay after it, reads the segment.
+fn images_need(_log: &crate::log::Log, _emptied: &Emptied) -> bool {
+    // There are no images yet.
+    false
+}
+
+/// Takes segments out of the log's list. What follows them no longer follows what the list says.
+fn omit(entries: &mut Vec<crate::manifest::Entry>, free: &[u32]) {
+    let mut after_gap = false;
+    entries.retain_mut(|entry| {
+        let freed = free.contains(&entry.segment);
+        if freed {
+            after_gap = true;
+        } else {
+            entry.after_gap |= std::mem::take(&mut after_gap);
+        }
+        !freed
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::options::Options;
+    use crate::store::Store;
+
+    #[test]
+    fn a_pinned_segment_keeps_its_file_and_the_others_of_its_unit_until_it_is_let_go() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let options = Options { background: false, segment_bytes: 8192, ..Options::default() };
+        let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
+        for round in 0..4 {
+            for key in 0..100 {
+                store.put(key, &[round; 40]).expect("writes");
+            }
+        }
+        store.end_segment().expect("ends");
+        let there =
+            |id: u32| std::fs::exists(dir.path().join(crate::segment::Segment::name(id))).expect("reads");
+        let pin = {
+            let _catalog = store.shared.catalog.lock();
+            store.shared.state.read().segments.get(1).expect("there").pin()
+        };
+        store.compact_some(&|id| id <= 2).expect("copies");
+        assert!(there(1) && there(2), "one is pinned, and both go together");
+        store.compact(&mut |_| true).expect("frees the others");
+        assert!(!there(3) && there(pin.segment().id()));
+        drop(pin);
+        store.compact(&mut |_| true).expect("frees it");
+        assert!(!there(1) && !there(2));
+        assert!(store.verify(&mut |_| true).expect("reads").is_ok());
+    }
+}

@@ -1,0 +1,108 @@
+//! A segment of relocated records on its way to the disk: records with the sequences they always had,
+//! outside the log. Knows how to write one; knows nothing of why, or of the index. O(bytes).
+
+use std::sync::Arc;
+
+use crate::disk::Disk;
+use crate::error::Result;
+use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::log::random_u64;
+use crate::manifest::{self, Relocation};
+use crate::options::{MAX_SEGMENT_BYTES, Options};
+use crate::record::{self, Kind, MARK_BYTES};
+use crate::segment::{Location, Segment};
+use crate::spare::Spare;
+
+/// Bytes gathered for one write.
+const SCRATCH_BYTES: usize = 256 << 10;
+const PAGE_BYTES: u64 = 4096;
+
+/// A relocation segment that takes records.
+pub(crate) struct RelocationWriter {
+    segment: Segment,
+    scratch: Vec<u8>,
+    written: u64,
+    last_seq: u64,
+    watermark: u64,
+}
+
+/// What the new segment is to hold.
+pub(crate) struct Plan {
+    pub(crate) id: u32,
+    pub(crate) store_id: [u8; 16],
+    /// Bytes of all its records.
+    pub(crate) bytes: u64,
+    /// The lowest sequence among them.
+    pub(crate) first_seq: u64,
+    pub(crate) watermark: u64,
+}
+
+impl RelocationWriter {
+    /// Whether records of so many bytes fit one segment.
+    pub(crate) fn fits(bytes: u64) -> bool {
+        bytes.saturating_add(SEGMENT_HEADER_BYTES + MARK_BYTES + PAGE_BYTES) <= MAX_SEGMENT_BYTES
+    }
+
+    /// Makes the file, durable under its name, and writes its header.
+    pub(crate) fn begin(disk: &Arc<dyn Disk>, plan: &Plan, options: &Options) -> Result<Self> {
+        let needed = SEGMENT_HEADER_BYTES + plan.bytes + MARK_BYTES;
+        let listed = manifest::Spare {
+            segment: plan.id,
+            capacity: needed.next_multiple_of(PAGE_BYTES),
+            salt: random_u64(disk.path())?,
+        };
+        let header = SegmentHeader {
+            store_id: plan.store_id,
+            id: listed.segment,
+            origin: Origin::Relocation,
+            salt: listed.salt,
+            base_seq: plan.first_seq,
+            capacity: listed.capacity,
+            watermark: plan.watermark,
+            predecessor: LogEnd::default(),
+            boot_id: disk.boot_id(),
+        };
+        let segment = Spare::reserve(disk, listed, false, options)?.begin(disk, header)?;
+        Ok(Self {
+            segment,
+            scratch: Vec::new(),
+            written: SEGMENT_HEADER_BYTES,
+            last_seq: 0,
+            watermark: plan.watermark,
+        })
+    }
+
+    /// Appends one record; where it is.
+    pub(crate) fn push(&mut self, kind: Kind, seq: u64, key: i64, value: &[u8]) -> Result<Location> {
+        let offset = self.written + self.scratch.len() as u64;
+        record::encode(&mut self.scratch, self.segment.seal(), offset, kind, seq, key, value);
+        if !matches!(kind, Kind::Footer) {
+            self.last_seq = self.last_seq.max(seq);
+        }
+        if matches!(kind, Kind::Tombstone | Kind::RangeTombstone) {
+            self.segment.count_tombstone(record::size_of_record(value.len() as u64));
+        }
+        if self.scratch.len() >= SCRATCH_BYTES {
+            self.flush()?;
+        }
+        Ok(Location::new(self.segment.id(), offset))
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.segment.write(self.written, &self.scratch)?;
+        self.written += self.scratch.len() as u64;
+        self.scratch.clear();
+        Ok(())
+    }
+
+    /// Seals the segment: all of it is on the device when this returns, and never changes again.
+    pub(crate) fn seal(mut self) -> Result<(Arc<Segment>, Relocation)> {
+        self.push(Kind::Footer, 0, 0, &self.watermark.to_le_bytes())?;
+        self.flush()?;
+        self.segment.sync()?;
+        self.segment.count_appended(self.written - SEGMENT_HEADER_BYTES);
+        self.segment.release();
+        let listed = Relocation { segment: self.segment.id(), end: self.written, last_seq: self.last_seq };
+        Ok((Arc::new(self.segment), listed))
+    }
+}

@@ -1,0 +1,114 @@
+//! Which tombstones are still needed: those under which some other segment holds an older put that would
+//! come back without them. Knows how to read segments; knows nothing of freeing. O(records of the segments
+//! looked at), sorted one segment at a time.
+
+use crate::error::{Error, Result};
+use crate::header::SEGMENT_HEADER_BYTES;
+use crate::reader::{Next, SegmentReader};
+use crate::record::{Kind, size_of_record};
+use crate::segment::Segment;
+
+/// A tombstone of one key or of a range, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tombstone {
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    pub(crate) seq: u64,
+    /// One key's, which may have had it as its only record.
+    pub(crate) single: bool,
+    pub(crate) needed: bool,
+}
+
+impl Tombstone {
+    /// Bytes of its record.
+    pub(crate) fn bytes(&self) -> u64 {
+        size_of_record(if self.single { 0 } else { 8 })
+    }
+}
+
+/// How many puts share one minimum in a range query.
+const BLOCK: usize = 256;
+
+/// Marks the tombstones that cover an older put in `segment`, up to its `end`. Liveness plays no part: a
+/// put that lost, or that was copied and not freed yet, would come back all the same. Where the segment
+/// cannot be read to its end, what was found there; then all are needed, for all that is known.
+pub(crate) fn mark_needed(
+    tombstones: &mut [Tombstone],
+    segment: &Segment,
+    end: u64,
+    pace: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<Option<Error>> {
+    let open = tombstones.iter().filter(|tombstone| !tombstone.needed);
+    let newest = open.clone().map(|tombstone| tombstone.seq).max().unwrap_or(0);
+    let first = open.clone().map(|tombstone| tombstone.first).min().unwrap_or(i64::MAX);
+    let last = open.map(|tombstone| tombstone.last).max().unwrap_or(i64::MIN);
+    if newest <= segment.header.base_seq {
+        // Neither a segment of the log nor one of relocated records holds anything below its first.
+        return Ok(None);
+    }
+    let mut puts: Vec<(i64, u64)> = Vec::new();
+    let mut reader = SegmentReader::new(segment, SEGMENT_HEADER_BYTES, end);
+    let mut paced = SEGMENT_HEADER_BYTES;
+    loop {
+        match reader.next()? {
+            Next::Record(offset, record) => {
+                let put = matches!(record.kind, Kind::Put | Kind::BatchPut);
+                if put && record.seq < newest && (first..=last).contains(&record.key) {
+                    puts.push((record.key, record.seq));
+                }
+                if offset - paced >= PACED_BYTES {
+                    pace(offset - paced)?;
+                    paced = offset;
+                }
+            }
+            Next::End(offset, _) if offset >= end => break,
+            Next::End(offset, bad) => {
+                for tombstone in tombstones {
+                    tombstone.needed = true;
+                }
+                return Ok(Some(segment.damaged(offset, bad)));
+            }
+        }
+    }
+    pace(end.saturating_sub(paced))?;
+    puts.sort_unstable();
+    let minima: Vec<u64> = puts.chunks(BLOCK).map(oldest).collect();
+    for tombstone in tombstones.iter_mut().filter(|tombstone| !tombstone.needed) {
+        let from = puts.partition_point(|put| put.0 < tombstone.first);
+        let to = from + puts[from..].partition_point(|put| put.0 <= tombstone.last);
+        tombstone.needed = oldest_between(&puts, &minima, from, to) < tombstone.seq;
+    }
+    Ok(None)
+}
+
+/// Bytes read between two calls of `pace`.
+pub(crate) const PACED_BYTES: u64 = 1 << 20;
+
+fn oldest(puts: &[(i64, u64)]) -> u64 {
+    puts.iter().map(|put| put.1).min().unwrap_or(u64::MAX)
+}
+
+fn oldest_between(puts: &[(i64, u64)], minima: &[u64], from: usize, to: usize) -> u64 {
+    let (first, last) = (from.div_ceil(BLOCK), to / BLOCK);
+    if first >= last {
+        return oldest(&puts[from..to]);
+    }
+    let between = minima[first..last].iter().copied().min().unwrap_or(u64::MAX);
+    between.min(oldest(&puts[from..first * BLOCK])).min(oldest(&puts[last * BLOCK..to]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_put_of_any_range_is_found() {
+        let puts: Vec<(i64, u64)> = (0..2000).map(|i| (i, (i * 7919 % 2003) as u64)).collect();
+        let minima: Vec<u64> = puts.chunks(BLOCK).map(oldest).collect();
+        for from in (0..2000).step_by(61) {
+            for to in (from..=2000).step_by(37) {
+                assert_eq!(oldest_between(&puts, &minima, from, to), oldest(&puts[from..to]), "{from}..{to}");
+            }
+        }
+    }
+}
