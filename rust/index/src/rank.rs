@@ -2,6 +2,7 @@
 //!
 //! Knows the leaf list, its counts and bitmaps. `O(leaves)`, and `O(slots / 64)` in one leaf for each rank.
 
+use crate::node::NIL;
 use crate::tree::Alex;
 
 impl Alex {
@@ -35,6 +36,10 @@ impl Alex {
             // The counts of all leaves add up to `len`, so a leaf that holds the rank lies ahead.
             while rank - below >= leaf.head.count as usize {
                 below += leaf.head.count as usize;
+                if leaf.head.next == NIL {
+                    // An image is damaged there; nothing that is returned counts (`Alex::damage`).
+                    return;
+                }
                 leaf = self.arena.leaf(leaf.head.next);
             }
             if let Some(slot) = select(leaf.bits, rank - below) {

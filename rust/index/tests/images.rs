@@ -273,9 +273,12 @@ fn ask_everything(mut index: Alex, oracle: &BTreeMap<i64, u64>, random: &mut Sma
         index.scan_into(low, high, reverse, usize::MAX, &mut scanned, &mut payloads);
     }
     let ends = (index.first(), index.last());
+    let boundaries = index.boundaries(9);
     if whole(&index) {
         assert_eq!((count, scanned.len()), (expected.len(), 2 * expected.len()));
         assert_eq!(forward, expected);
+        let at = |part: usize| keys[part * keys.len() / 9];
+        assert!(boundaries.into_iter().eq((1..9).map(at)));
         assert!(backward.iter().eq(expected.iter().rev()));
         let pair = |entry: Option<(&i64, &u64)>| entry.map(|(&k, &v)| (k, v));
         assert_eq!(ends, (pair(oracle.first_key_value()), pair(oracle.last_key_value())));
