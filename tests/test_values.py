@@ -106,18 +106,18 @@ def test_what_is_no_value_is_refused_in_every_call_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("values", "error", "message"),
     [
-        ([b"", "text"], TypeError, r"values\[1\] is a str"),
-        ([b"", None], TypeError, r"values\[1\] is a NoneType"),
-        (iter([3, b""]), TypeError, r"values\[0\] is a int"),
-        ([b"", np.arange(4)[::2]], BufferError, r"values\[1\] is not C-contiguous"),
-        (np.array([b"", 1.5], dtype=object), TypeError, r"values\[1\] is a float"),
+        (lambda: [b"", "text"], TypeError, r"values\[1\] is a str"),
+        (lambda: [b"", None], TypeError, r"values\[1\] is a NoneType"),
+        (lambda: iter([3, b""]), TypeError, r"values\[0\] is a int"),
+        (lambda: [b"", np.arange(4)[::2]], BufferError, r"values\[1\] is not C-contiguous"),
+        (lambda: np.array([b"", 1.5], dtype=object), TypeError, r"values\[1\] is a float"),
     ],
 )
 def test_a_refused_value_of_many_is_named_by_its_position(
-    empty: alexpy.Store, values: Any, error: type[Exception], message: str
+    empty: alexpy.Store, values: Callable[[], Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        empty.put_many([1, 2], values)
+        empty.put_many([1, 2], values())
     assert len(empty) == 0
 
 
