@@ -174,9 +174,8 @@ def search_table(medians: dict[str, float]) -> tuple[list[str], dict[str, dict[i
     kernels = sorted(curves, key=lambda name: (name.partition("-")[0], int(name.partition("-")[2] or 0)))
     lines = [f"| ns a search, by error in slots | {' | '.join(map(str, errors))} |"]
     lines.append(f"|---|{'---:|' * len(errors)}")
-    lines += [
-        f"| {kernel} | {' | '.join(figure(curves[kernel][error]) for error in errors)} |" for kernel in kernels
-    ]
+    cells = {kernel: [figure(curves[kernel][error]) for error in errors] for kernel in kernels}
+    lines += [f"| {kernel} | {' | '.join(row)} |" for kernel, row in cells.items()]
     best = "avx512-8" if "avx512-8" in curves else "avx2-8"
     if best in curves:
         gains = [f"{curves['scalar-8'][error] / curves[best][error]:.2f}" for error in errors]
