@@ -63,7 +63,7 @@ store[-1] = b"usable again once space is there"
 written[-1] = store[-1]
 store.flush()
 assert dict(store) == written
-print(len(written))
+print(len(written), flush=True)
 os._exit(7)
 """
 

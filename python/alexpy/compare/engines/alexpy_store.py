@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import alexpy
-from alexpy.compare.engine import Lacks
 from alexpy.compare.promise import Mode
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ class AlexpyStore:
         self._store.flush()
 
     def compact(self) -> None:
-        raise Lacks("has no compaction yet")
+        self._store.compact()
 
     def backup(self, path: Path) -> None:
         self._store.backup(path)
