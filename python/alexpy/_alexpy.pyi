@@ -248,7 +248,8 @@ class Store(MutableMapping[int, bytes]):
 
         `keys` as in `put_many`; the list has their order and their duplicates. Raises TypeError,
         OverflowError or ValueError for what are no keys, CorruptionError where a stored value is
-        damaged. O(keys); lookups are interleaved and the GIL is released meanwhile.
+        damaged. O(keys); lookups are interleaved and the GIL is released meanwhile. From 16,384 keys on a
+        second thread reads ahead.
 
         >>> s.put_many([1, 2], [b"one", b"two"])
         2

@@ -17,7 +17,7 @@ use pyo3::types::{PyCapsule, PyTuple};
 use crate::arrow::{self, ArrowArray};
 use crate::errors::detached;
 use crate::store::Store;
-use crate::store_many::PIECE_KEYS;
+use crate::threads::PIECE_KEYS;
 use crate::{bounds, keys};
 
 /// Rows of each array of an Arrow stream, and of a batch where the caller does not say.

@@ -30,6 +30,7 @@ mod scan;
 mod store;
 mod store_many;
 mod store_order;
+mod threads;
 mod values;
 
 use alex_index::simd::{self, Backend};

@@ -1,0 +1,153 @@
+"""Reads of many thousand keys in one call, which more than one thread works on: answers, errors, Ctrl-C."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import alexpy
+
+# A piece is 4,096 keys, and from four pieces on a second thread helps.
+SHARED = 16_384
+COUNT = 60_000
+
+
+def value(key: int) -> bytes:
+    return key.to_bytes(8, "little") * 2
+
+
+def threads() -> int:
+    """Count the threads of this process, also those that Python did not start."""
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+@pytest.fixture
+def filled(store: alexpy.Store) -> alexpy.Store:
+    """Hold the even keys below 120,000."""
+    keys = np.arange(0, 2 * COUNT, 2)
+    store.put_many(keys, np.stack([keys, keys], axis=1))
+    return store
+
+
+@pytest.mark.parametrize("count", [SHARED - 1, SHARED, SHARED + 1, 5 * 4096, 59_999])
+def test_large_batches_answer_like_single_gets(filled: alexpy.Store, count: int) -> None:
+    asked = np.random.default_rng(count).integers(-10, 2 * COUNT + 10, count)
+    expected = [filled.get(key) for key in asked.tolist()]
+    assert filled.get_many(asked) == expected
+    there = np.array([one is not None for one in expected])
+    rows = filled.get_array(asked, np.int64, (2,), fill=-7)
+    assert (rows[there] == np.stack([asked[there]] * 2, axis=1)).all()
+    assert (rows[~there] == -7).all()
+
+
+def test_one_processor_is_enough(filled: alexpy.Store) -> None:
+    program = """
+import os, sys
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import numpy as np, alexpy
+with alexpy.open(sys.argv[1], read_only=True) as store:
+    keys = np.random.default_rng(1).permutation(np.arange(0, 120_000, 2))
+    assert store.get_many(keys) == [int(key).to_bytes(8, "little") * 2 for key in keys]
+    assert (store.get_array(keys, np.int64, 2)[:, 1] == keys).all()
+"""
+    path = filled.path
+    filled.close()
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program, str(path)], check=True)
+
+
+def test_the_first_missing_key_is_named_wherever_it_is_found(filled: alexpy.Store) -> None:
+    asked = np.arange(0, 2 * COUNT, 2)
+    asked[[21_000, 40_000, 59_999]] = [1, 3, 5]
+    for _ in range(20):
+        with pytest.raises(KeyError, match=r"^1$"):
+            filled.get_array(asked, np.int64, 2)
+    assert filled.get_array(np.zeros(0, np.int64), np.int64, 2).shape == (0, 2)
+    filled.put_many(np.arange(0, 2 * COUNT, 2), [b""] * COUNT)
+    with pytest.raises(KeyError, match=r"^1$"):
+        filled.get_array(asked, np.uint8, 0)
+
+
+def test_damage_ends_a_large_batch_and_leaves_no_thread(store_path: Path) -> None:
+    keys = np.arange(COUNT)
+    with alexpy.open(store_path) as store:
+        store.put_many(keys, [b"value %08d" % key for key in range(COUNT)])
+    segment = store_path / "seg-00000001.log"
+    with alexpy.open(store_path) as store:
+        at = segment.read_bytes().index(b"value 00030000")
+        with segment.open("r+b") as file:
+            file.seek(at)
+            file.write(b"V")
+        store.get(1)
+        before = threads()
+        for read in (
+            lambda: store.get_many(keys),
+            lambda: store.get_array(keys, np.uint8, 14),
+        ):
+            with pytest.raises(alexpy.CorruptionError, match="seg-00000001"):
+                read()
+            # The system may list a thread for a moment after its end.
+            deadline = time.monotonic() + 10
+            while threads() > before and time.monotonic() < deadline:
+                time.sleep(0.001)
+            assert threads() == before
+        assert store.get_many(keys[:20_000])[-1] == b"value 00019999"
+
+
+@pytest.mark.parametrize("call", ["store.get_many(keys)", "store.get_array(keys, np.uint8, 4)"])
+def test_a_large_batch_hears_ctrl_c(store_path: Path, call: str) -> None:
+    with alexpy.open(store_path) as store:
+        store.put_many(range(100_000), [b"some"] * 100_000)
+    program = f"""
+import signal, sys, time
+import numpy as np, alexpy
+store = alexpy.open(sys.argv[1])
+keys = np.random.default_rng(1).integers(0, 100_000, 20_000_000)
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+try:
+    {call}
+except KeyboardInterrupt:
+    assert len(store) == 100_000
+    print("heard")
+"""
+    output = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, str(store_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert output.stdout == "heard\n"
+
+
+def test_large_batches_of_several_threads_and_a_writer_agree(filled: alexpy.Store) -> None:
+    asked = np.random.default_rng(3).permutation(np.arange(0, 2 * COUNT, 2))
+    wrong: list[str] = []
+    done = threading.Event()
+
+    def read() -> None:
+        for _ in range(5):
+            answers = filled.get_many(asked)
+            if any(answer != value(key) for key, answer in zip(asked.tolist(), answers, strict=True)):
+                wrong.append("list")
+            if not (filled.get_array(asked, np.int64, 2)[:, 0] == asked).all():
+                wrong.append("array")
+
+    def write() -> None:
+        while not done.is_set():
+            filled.put_many(asked[:5000], np.stack([asked[:5000]] * 2, axis=1))
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    writer = threading.Thread(target=write)
+    for thread in [*readers, writer]:
+        thread.start()
+    for thread in readers:
+        thread.join()
+    done.set()
+    writer.join()
+    assert wrong == []
