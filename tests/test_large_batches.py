@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -44,6 +45,24 @@ def test_large_batches_answer_like_single_gets(filled: alexpy.Store, count: int)
     rows = filled.get_array(asked, np.int64, (2,), fill=-7)
     assert (rows[there] == np.stack([asked[there]] * 2, axis=1)).all()
     assert (rows[~there] == -7).all()
+    got = filled.get_buffers(asked)
+    assert got.found.tolist() == there.tolist()
+    assert got.data.tobytes() == b"".join(one for one in expected if one is not None)
+    assert np.diff(got.offsets).tolist() == [16 if one else 0 for one in there]
+    assert filled.contains_many(asked).tolist() == there.tolist()
+
+
+@pytest.mark.parametrize("rows", [SHARED - 1, SHARED, 20_001, 65_536])
+def test_large_scan_batches_hold_every_item_in_order(store: alexpy.Store, rows: int) -> None:
+    lengths = np.random.default_rng(rows).integers(0, 40, COUNT)
+    items = [(key, bytes(length)) for key, length in enumerate(lengths.tolist())]
+    store.put_many([key for key, _ in reversed(items)], [value for _, value in reversed(items)])
+    found = []
+    for batch in store.scan_batches(rows=rows):
+        spans = itertools.pairwise(batch.offsets.tolist())
+        data = batch.data.tobytes()
+        found += [(key, data[a:b]) for key, (a, b) in zip(batch.keys.tolist(), spans, strict=True)]
+    assert found == items
 
 
 def test_one_processor_is_enough(filled: alexpy.Store) -> None:
@@ -88,6 +107,8 @@ def test_damage_ends_a_large_batch_and_leaves_no_thread(store_path: Path) -> Non
         for read in (
             lambda: store.get_many(keys),
             lambda: store.get_array(keys, np.uint8, 14),
+            lambda: store.get_buffers(keys),
+            lambda: next(store.scan_batches()),
         ):
             with pytest.raises(alexpy.CorruptionError, match="seg-00000001"):
                 read()

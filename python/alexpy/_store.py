@@ -162,7 +162,7 @@ class Store(_alexpy.Store):
         The fastest way to read: no object is made for a value. `keys` as in `put_many`; each value is the raw
         memory of one row, an element or an array of `shape` of the native `dtype` given. The rows have the
         order and the duplicates of `keys`. A key that is not there raises KeyError, or gives a row of `fill`.
-        O(keys + bytes), the GIL released; from 16,384 keys on with up to four threads.
+        O(keys + bytes), the GIL released; large batches are read by up to four threads.
 
         Raises:
             KeyError: a key is not there and no `fill` was given.

@@ -17,7 +17,7 @@ use pyo3::types::{PyCapsule, PyTuple};
 use crate::arrow::{self, ArrowArray};
 use crate::errors::detached;
 use crate::store::Store;
-use crate::threads::PIECE_KEYS;
+use crate::store_many::LARGE_PIECE_KEYS;
 use crate::{bounds, keys};
 
 /// Rows of each array of an Arrow stream, and of a batch where the caller does not say.
@@ -303,7 +303,7 @@ impl Store {
         self.check_open(py)?;
         let mut column = ValueColumn::with_capacity(keys.len());
         let mut found = Vec::with_capacity(keys.len());
-        for piece in keys.chunks(PIECE_KEYS) {
+        for piece in keys.chunks(LARGE_PIECE_KEYS) {
             py.check_signals()?;
             detached(py, || self.engine().get_column(piece, &mut column, &mut found))?;
         }

@@ -26,11 +26,12 @@ mod keys;
 mod measure;
 mod pairs;
 mod progress;
+mod read_ahead;
 mod scan;
 mod store;
 mod store_many;
 mod store_order;
-mod threads;
+
 mod values;
 
 use alex_index::simd::{self, Backend};

@@ -19,6 +19,8 @@ use crate::{buffers, pairs};
 /// Items of the first run, and of the longest.
 const FIRST_RUN_ITEMS: usize = 16;
 const LAST_RUN_ITEMS: usize = 4096;
+/// A limit up to this is read in the first run: whoever gives one mostly takes all of it.
+const WHOLE_LIMIT_ITEMS: u64 = 256;
 /// How many times as long each further run is.
 const RUN_GROWTH: usize = 4;
 
@@ -99,11 +101,15 @@ impl StoreIterator {
     ) -> PyResult<Self> {
         let engine = store.get().engine();
         let range = bounds::scan_range(range, reverse, limit);
+        let first_run_items = match limit {
+            Some(limit) if limit <= WHOLE_LIMIT_ITEMS => WHOLE_LIMIT_ITEMS as usize,
+            _ => FIRST_RUN_ITEMS,
+        };
         let state = detached(store.py(), || {
             let mut scan = engine.scan(range)?;
-            Ok(match pull(&mut scan, yields, FIRST_RUN_ITEMS) {
+            Ok(match pull(&mut scan, yields, first_run_items) {
                 Ok(run) => {
-                    let next_run_items = FIRST_RUN_ITEMS * RUN_GROWTH;
+                    let next_run_items = first_run_items * RUN_GROWTH;
                     let ended = run.keys.is_empty();
                     let source =
                         if ended { Source::Finished } else { Source::Ready { scan, next_run_items } };

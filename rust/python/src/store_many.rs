@@ -12,10 +12,14 @@ use pyo3::types::{PyBytes, PyList};
 use crate::batch::WriteBatch;
 use crate::errors::{detached, to_exception};
 use crate::progress::with_progress;
+use crate::read_ahead::{PIECE_KEYS, read_ahead};
 use crate::scan::PREFETCH_AHEAD;
 use crate::store::Store;
-use crate::threads::{PIECE_KEYS, read_ahead, read_rows};
 use crate::{bounds, buffers, keys, values};
+
+/// Keys read between two looks at pending signals where no object is made of the values: enough for the
+/// engine to share among threads.
+pub(crate) const LARGE_PIECE_KEYS: usize = 1 << 18;
 
 #[pymethods]
 impl Store {
@@ -142,10 +146,14 @@ impl Store {
             if let Some(fill) = fill.filter(|fill| !fill.is_empty()) {
                 rows.chunks_exact_mut(fill.len()).for_each(|row| row.copy_from_slice(fill));
             }
-            let read = |piece: &[i64], rows: &mut [u8]| self.engine().get_rows(piece, width, rows);
-            let missing = read_rows(py, keys, width, rows, read)?;
-            if let (Some(missing), None) = (missing, fill) {
-                return Err(PyKeyError::new_err(keys[missing]));
+            for (number, piece) in keys.chunks(LARGE_PIECE_KEYS).enumerate() {
+                py.check_signals()?;
+                let from = number * LARGE_PIECE_KEYS * width;
+                let rows = &mut rows[from..from + piece.len() * width];
+                let missing = detached(py, || self.engine().get_rows(piece, width, rows))?;
+                if let (Some(missing), None) = (missing, fill) {
+                    return Err(PyKeyError::new_err(piece[missing]));
+                }
             }
         }
         Ok((array, keys.len()))

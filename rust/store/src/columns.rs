@@ -1,15 +1,14 @@
 //! Many values as columns: their bytes one after another, and where each begins. That is the layout of
-//! Arrow's `LargeBinary`, so nothing is converted on the way out. Knows nothing of Python or Arrow. Each value
-//! is read once and copied once: O(bytes).
+//! Arrow's `LargeBinary`, so nothing is converted on the way out. Knows nothing of Python or Arrow. Several
+//! threads read a large batch, each into a column of its own, which are then joined: O(bytes).
 
 use crate::error::Result;
+use crate::parallel;
+use crate::query::PIECE_KEYS;
 use crate::read;
-use crate::scan::Scan;
+use crate::scan::{Run, Scan};
 use crate::segment::Location;
 use crate::store::Store;
-
-/// Entries taken from the index at a time: what a scan copies under the read lock stays short.
-const RUN: usize = 4096;
 
 /// Values of any lengths; value `i` is `data[offsets[i]..offsets[i + 1]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +57,13 @@ impl ValueColumn {
         self.data.get(start as usize..end as usize)
     }
 
+    /// Appends the values of another column. O(its bytes).
+    fn append(&mut self, other: &Self) {
+        let from = self.data.len() as i64;
+        self.data.extend_from_slice(&other.data);
+        self.offsets.extend(other.offsets[1..].iter().map(|&end| from + end));
+    }
+
     #[inline]
     fn push(&mut self, value: &[u8]) {
         self.data.extend_from_slice(value);
@@ -78,38 +84,66 @@ impl Store {
     /// Appends the values of many keys, in their order, to `values`, and to `found` whether each was there; a
     /// key that is not there gets an empty value. O(keys * log n + bytes), with the cache misses overlapped.
     pub fn get_column(&self, keys: &[i64], values: &mut ValueColumn, found: &mut Vec<bool>) -> Result<()> {
-        let mut locations = Vec::new();
-        let segments = self.locate(keys, &mut locations)?;
-        read::for_each(&segments, keys, &locations, self.shared.options.verify_reads, |_, value| {
-            found.push(value.is_some());
-            values.push(value.map_or(&[], |(value, _)| value));
-            Ok(())
-        })
+        let parts = keys.chunks(parallel::part_len(keys.len()));
+        let read = parallel::map(parts, |keys| {
+            let mut column = ValueColumn::with_capacity(keys.len());
+            let mut found = Vec::with_capacity(keys.len());
+            let mut locations = Vec::new();
+            for keys in keys.chunks(PIECE_KEYS) {
+                locations.clear();
+                let segments = self.locate(keys, &mut locations)?;
+                let verify = self.shared.options.verify_reads;
+                read::for_each(&segments, keys, &locations, verify, |_, value| {
+                    found.push(value.is_some());
+                    column.push(value.map_or(&[], |(value, _)| value));
+                    Ok(())
+                })?;
+            }
+            Ok((column, found))
+        });
+        for part in read {
+            let (column, there) = part?;
+            values.append(&column);
+            found.extend_from_slice(&there);
+        }
+        Ok(())
     }
 }
 
 impl Scan {
     /// Up to `rows` further items; fewer are the end. O(log n + items + bytes).
     pub fn next_columns(&mut self, rows: usize) -> Result<ItemColumns> {
-        let mut columns = ItemColumns::default();
-        while columns.keys.len() < rows {
-            let wanted = RUN.min(rows - columns.keys.len());
+        let (mut keys, mut runs) = (Vec::new(), Vec::new());
+        while keys.len() < rows {
+            let wanted = PIECE_KEYS.min(rows - keys.len());
             let run = self.take(wanted)?;
-            let locations: Vec<_> = run.locations.iter().map(|&raw| Some(Location(raw))).collect();
-            let verify = self.shared.options.verify_reads;
-            read::for_each(&run.segments, &run.keys, &locations, verify, |_, value| {
-                columns.values.push(value.map_or(&[], |(value, _)| value));
-                Ok(())
-            })?;
-            if columns.keys.is_empty() {
-                columns.keys = run.keys;
-            } else {
-                columns.keys.extend_from_slice(&run.keys);
-            }
-            if locations.len() < wanted {
+            keys.extend_from_slice(&run.keys);
+            let taken = run.keys.len();
+            runs.push(run);
+            if taken < wanted {
                 break;
             }
         }
-        Ok(columns)
+        let runs_each = parallel::part_len(keys.len()).div_ceil(PIECE_KEYS);
+        let read = parallel::map(runs.chunks(runs_each), |runs| self.values_of(runs));
+        let mut read = read.into_iter();
+        let mut values = read.next().transpose()?.unwrap_or_default();
+        for part in read {
+            values.append(&part?);
+        }
+        Ok(ItemColumns { keys, values })
+    }
+
+    fn values_of(&self, runs: &[Run]) -> Result<ValueColumn> {
+        let mut values = ValueColumn::with_capacity(runs.iter().map(|run| run.keys.len()).sum());
+        for run in runs {
+            let locations: Vec<_> = run.locations.iter().map(|&raw| Some(Location(raw))).collect();
+            let verify = self.shared.options.verify_reads;
+            read::for_each(&run.segments, &run.keys, &locations, verify, |_, value| {
+                values.push(value.map_or(&[], |(value, _)| value));
+                Ok(())
+            })?;
+        }
+        Ok(values)
     }
 }

@@ -22,6 +22,7 @@ mod manifest;
 mod measure;
 mod new_dir;
 mod options;
+mod parallel;
 mod query;
 mod read;
 mod reader;

@@ -7,11 +7,16 @@ use std::sync::atomic::Ordering;
 use crate::compaction::CompactReport;
 use crate::error::{Error, Result};
 use crate::options::ReadMode;
+use crate::parallel;
 use crate::read::{self, Value, Values};
 use crate::scan::{Scan, ScanRange};
 use crate::segment::{Location, Segment, Segments};
 use crate::state::State;
 use crate::store::{Shared, Store};
+
+/// Keys looked up at a time by large batches: what is found stays in the nearest caches until it is read, and
+/// the read lock is held shortly.
+pub(crate) const PIECE_KEYS: usize = 1 << 12;
 
 /// Counters of an open store.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,31 +129,53 @@ impl Store {
     /// The values of many keys, all `width` bytes long, one after another in `rows`. A key that is not
     /// there leaves its row as it is; the place of the first such key. O(keys * log n + bytes).
     ///
-    /// A value of another length is [`Error::Invalid`](crate::Error::Invalid) and names its key.
+    /// A value of another length is [`Error::Invalid`](crate::Error::Invalid) and names its key. A large batch
+    /// is read by several threads.
     ///
     /// # Panics
     /// If `rows` does not hold `keys.len()` rows.
-    pub fn get_rows(&self, keys: &[i64], width: usize, rows: &mut [u8]) -> Result<Option<usize>> {
+    pub fn get_rows(&self, keys: &[i64], width: usize, mut rows: &mut [u8]) -> Result<Option<usize>> {
         assert_eq!(Some(rows.len()), keys.len().checked_mul(width), "one row for each key");
-        let mut locations = Vec::new();
-        let segments = self.locate(keys, &mut locations)?;
+        let part_len = parallel::part_len(keys.len());
+        let parts = keys.chunks(part_len).map(|keys| {
+            let (own, rest) = std::mem::take(&mut rows).split_at_mut(keys.len() * width);
+            rows = rest;
+            (keys, own)
+        });
         let mut missing = None;
-        read::for_each(&segments, keys, &locations, self.shared.options.verify_reads, |i, found| {
-            match found {
-                Some((value, _)) if value.len() == width => {
-                    rows[i * width..(i + 1) * width].copy_from_slice(value);
+        let read = parallel::map(parts, |(keys, rows)| self.get_rows_of_part(keys, width, rows));
+        for (number, found) in read.into_iter().enumerate() {
+            missing = missing.or(found?.map(|at| number * part_len + at));
+        }
+        Ok(missing)
+    }
+
+    fn get_rows_of_part(&self, keys: &[i64], width: usize, mut rows: &mut [u8]) -> Result<Option<usize>> {
+        let mut missing = None;
+        let mut locations = Vec::new();
+        for (start, keys) in (0..).step_by(PIECE_KEYS).zip(keys.chunks(PIECE_KEYS)) {
+            let (own, rest) = std::mem::take(&mut rows).split_at_mut(keys.len() * width);
+            rows = rest;
+            locations.clear();
+            let segments = self.locate(keys, &mut locations)?;
+            let verify = self.shared.options.verify_reads;
+            read::for_each(&segments, keys, &locations, verify, |i, found| {
+                match found {
+                    Some((value, _)) if value.len() == width => {
+                        own[i * width..(i + 1) * width].copy_from_slice(value);
+                    }
+                    Some((value, _)) => {
+                        return Err(Error::Invalid(format!(
+                            "the value of key {} has {} bytes, and each row takes {width}",
+                            keys[i],
+                            value.len()
+                        )));
+                    }
+                    None => missing = missing.or(Some(start + i)),
                 }
-                Some((value, _)) => {
-                    return Err(Error::Invalid(format!(
-                        "the value of key {} has {} bytes, and each row takes {width}",
-                        keys[i],
-                        value.len()
-                    )));
-                }
-                None => missing = missing.or(Some(i)),
-            }
-            Ok(())
-        })?;
+                Ok(())
+            })?;
+        }
         Ok(missing)
     }
 
@@ -248,7 +275,10 @@ impl Store {
 #[inline]
 fn find(state: &State, key: i64) -> Result<Option<(Arc<Segment>, u64)>> {
     let Some(location) = state.index.get(key).map(Location) else { return Ok(None) };
-    Ok(Some((Arc::clone(state.segments.at(location)?), location.offset())))
+    let segment = state.segments.at(location)?;
+    // The header would say only later that there are further lines to fetch.
+    segment.prefetch(location.offset());
+    Ok(Some((Arc::clone(segment), location.offset())))
 }
 
 impl Shared {

@@ -1,0 +1,68 @@
+//! Large batch reads on several threads. Knows nothing of what they read.
+//!
+//! Reading records of random keys is waiting for memory, which each processor does by itself. Threads live as
+//! long as the call that started them. Why it pays: docs/dev/014-large-batches-use-two-threads.md.
+
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+
+/// Items below which a further thread does not pay for its start, some 50 us.
+const PART_ITEMS: usize = 1 << 12;
+
+/// More would wait for the same memory.
+const MAX_THREADS: usize = 4;
+
+/// How many items each thread gets, the caller's among them, of so many.
+pub(crate) fn part_len(items: usize) -> usize {
+    static CPUS: OnceLock<usize> = OnceLock::new();
+    let cpus = *CPUS.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get));
+    items.div_ceil(cpus.min(MAX_THREADS)).max(PART_ITEMS)
+}
+
+/// What `work` makes of each of `parts`, in their order: the first on the caller's thread, each further one on
+/// one of its own, or on the caller's too where the system gives no thread.
+pub(crate) fn map<I: Send, T: Send>(parts: impl Iterator<Item = I>, work: impl Fn(I) -> T + Sync) -> Vec<T> {
+    let slots: Vec<_> = parts.map(|part| Mutex::new(Some(part))).collect();
+    let run = |slot: &Mutex<Option<I>>| {
+        let part = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        part.map(&work)
+    };
+    let run = &run;
+    thread::scope(|scope| {
+        let start = |slot| thread::Builder::new().spawn_scoped(scope, move || run(slot)).ok();
+        let started: Vec<_> = slots.iter().skip(1).map(start).collect();
+        let first = slots.first().and_then(run);
+        let others = slots.iter().skip(1).zip(started).map(|(slot, started)| match started {
+            Some(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            None => run(slot),
+        });
+        [first].into_iter().chain(others).flatten().collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PART_ITEMS, map, part_len};
+
+    #[test]
+    fn results_have_the_order_of_the_parts() {
+        assert_eq!(map(0..7, |i| i * 10), [0, 10, 20, 30, 40, 50, 60]);
+        assert_eq!(map(0..1, |i| i), [0]);
+        assert_eq!(map(0..0, |i| i), [] as [i32; 0]);
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller() {
+        let outcome = std::panic::catch_unwind(|| map(0..3, |i| assert_ne!(i, 2)));
+        assert!(outcome.is_err());
+    }
+
+    #[test]
+    fn small_batches_stay_whole() {
+        assert_eq!(part_len(0), PART_ITEMS);
+        assert_eq!(part_len(PART_ITEMS), PART_ITEMS);
+        assert!(part_len(1 << 30) >= 1 << 28);
+    }
+}
