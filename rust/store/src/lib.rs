@@ -4,6 +4,7 @@
 //! where each key's newest record is. Each file of this crate holds one concept; `disk` is the only one
 //! that touches files, `store` holds what all calls share, `commit` and `query` are the calls.
 
+mod ahead;
 mod background;
 mod backup;
 mod batch;

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::ahead::Ahead;
 use crate::batch::Op;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
@@ -72,6 +73,8 @@ pub(crate) struct Log {
     /// Whether segments are written by copying into a map.
     pub(crate) copies: bool,
     scratch: Vec<u8>,
+    /// Hears how far the active segment is written.
+    pub(crate) ahead: Arc<Ahead>,
 }
 
 /// A failure whose outcome on the device is unknown poisons the store; all others change nothing.
@@ -113,6 +116,7 @@ impl Log {
             to_trim: Vec::new(),
             copies,
             scratch: Vec::new(),
+            ahead: Arc::default(),
         }
     }
 
@@ -191,6 +195,7 @@ impl Log {
         self.active = Some(Arc::clone(&segment));
         self.end = LogEnd { segment: header.id, offset: SEGMENT_HEADER_BYTES, last_seq: self.end.last_seq };
         self.marked = durable_seq;
+        self.ahead.rolled();
         // A first segment may never fill; one that follows another is likely to.
         self.ring_at = if before == 0 { header.capacity / 4 } else { 0 };
         Ok(segment)
@@ -239,8 +244,10 @@ impl Log {
         };
         let start = self.end;
         let mark = (durable_seq > self.marked).then_some(durable_seq);
+        let ahead = Arc::clone(&self.ahead);
         let mut writer = Writer {
             segment: &active,
+            ahead: &ahead,
             scratch: std::mem::take(&mut self.scratch),
             written: start.offset,
             seq: self.next_seq,
@@ -322,7 +329,8 @@ impl Drop for Unfinished<'_> {
 
 /// Encodes the records of one commit and puts them into the segment piece by piece.
 struct Writer<'s> {
-    segment: &'s Segment,
+    segment: &'s Arc<Segment>,
+    ahead: &'s Ahead,
     scratch: Vec<u8>,
     /// Everything below this offset is in the segment, the scratch comes next.
     written: u64,
@@ -385,6 +393,7 @@ impl Writer<'_> {
         self.segment.write(self.written, &self.scratch)?;
         self.written += self.scratch.len() as u64;
         self.scratch.clear();
+        self.ahead.wrote(self.segment, self.written);
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::ahead::Ahead;
 use crate::background::{Bell, Worker};
 use crate::catalog::{Catalog, give_back};
 use crate::compaction::{Compaction, Totals};
@@ -94,6 +95,8 @@ pub(crate) struct Shared {
     pub(crate) compactor: Bell,
     /// Rung when the log's next segment should be made.
     pub(crate) preparer: Bell,
+    /// Prepares pages for the writer.
+    ahead: Arc<Ahead>,
     workers: Mutex<Vec<Worker>>,
     /// The writer's lock on the directory.
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
@@ -228,6 +231,7 @@ impl Store {
             flushing: Mutex::new(()),
             last_seq: AtomicU64::new(log.end.last_seq),
             durable_seq: AtomicU64::new(durable_seq),
+            ahead: Arc::clone(&log.ahead),
             log: Mutex::new(log),
             state: RwLock::new(state),
             last_sync_nanos: AtomicU64::new(0),
@@ -386,6 +390,7 @@ impl Shared {
         let (ended, active, last_seq) = {
             let log = self.log.lock();
             self.ended_unsynced.store(false, Ordering::Relaxed);
+            self.ahead.flushed(log.end.offset);
             (log.unsynced.clone(), log.active.clone(), log.end.last_seq)
         };
         // Oldest first, and the watermark rises only when all of them are safe: a newer segment on the
@@ -443,6 +448,7 @@ impl Shared {
             let nap = self.options.sync_interval.min(LONGEST_NAP);
             start("alexpy-flush", Bell::default(), nap, Self::background_flush)?;
         }
+        start("alexpy-ahead", self.ahead.bell.clone(), PREPARER_NAP, |shared| shared.ahead.prepare())?;
         start("alexpy-prepare", self.preparer.clone(), PREPARER_NAP, Self::prepare)?;
         start("alexpy-compact", self.compactor.clone(), COMPACTOR_NAP, Self::compact_in_background)
     }

@@ -244,6 +244,16 @@ impl DiskFile for RealFile {
         }
     }
 
+    fn prepare(&self, offset: u64, len: u64) -> io::Result<()> {
+        let guard = self.writable.read();
+        match guard.as_ref() {
+            Some(WritableMap { map, fork_generation }) if *fork_generation == fork::generation() => {
+                map.advise_range(Advice::PopulateWrite, usize_len(offset)?, usize_len(len)?)
+            }
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no writable map")),
+        }
+    }
+
     fn unmap_writing(&self) {
         *self.writable.write() = None;
     }

@@ -98,6 +98,10 @@ pub trait DiskFile: Send + Sync {
     /// Copies `bytes` into the writable map; the only function that stores into one.
     fn copy_into(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
+    /// Brings the pages of a part of the writable map into memory, ready to be copied into. A hint: it
+    /// changes no byte, and where it fails a copy works as before.
+    fn prepare(&self, offset: u64, len: u64) -> io::Result<()>;
+
     /// Gives the writable map back.
     fn unmap_writing(&self);
 

@@ -636,6 +636,10 @@ impl DiskFile for SimFile {
         self.world.lock().write(self.id, offset, bytes, false)
     }
 
+    fn prepare(&self, _offset: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     fn unmap_writing(&self) {}
 
     fn map(&self, len: u64) -> io::Result<Map> {

@@ -136,6 +136,10 @@ impl DiskFile for HookFile {
         self.inner.copy_into(offset, bytes)
     }
 
+    fn prepare(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.inner.prepare(offset, len)
+    }
+
     fn unmap_writing(&self) {
         self.inner.unmap_writing();
     }
