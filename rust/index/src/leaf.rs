@@ -33,8 +33,8 @@ pub(crate) enum Near {
     Entry(usize),
     /// There is no entry.
     Absent,
-    /// None or all of the line's keys, counted from its first slot, are at most the key.
-    Beyond(usize, usize),
+    /// None or all of the keys of the line that begins here are at most the key.
+    Beyond(usize),
     /// The leaf is plain: nothing.
     Unknown,
 }
@@ -129,7 +129,7 @@ impl Leaf<'_> {
             return Near::Entry(last);
         }
         self.prefetch(if count == 0 { start.wrapping_sub(WINDOW) } else { start + WINDOW });
-        Near::Beyond(start, count)
+        Near::Beyond(start)
     }
 
     /// The slot of the entry, given what `look` found.
@@ -138,7 +138,7 @@ impl Leaf<'_> {
         let above = match near {
             Near::Entry(slot) => return Some(slot),
             Near::Absent => return None,
-            Near::Beyond(start, count) => search::beyond::<K>(self.keys, start, count, key),
+            Near::Beyond(start) => search::beyond::<K>(self.keys, start, key),
             Near::Unknown => {
                 search::between::<K>(self.keys, self.head.begin as usize, self.head.end as usize, key)
             }

@@ -1,6 +1,6 @@
 //! The search of a data node by itself, for measuring it and for sorted arrays of one's own.
 //!
-//! Knows kernels and window shapes, no tree. One dispatch a search, as in the index.
+//! Knows kernels and window shapes, no tree. One dispatch a call.
 
 use crate::search::{self, Kernel};
 use crate::simd::{Backend, BackendError, Level, Operation, dispatch};
@@ -62,6 +62,62 @@ impl Searcher {
     pub fn upper_bound(&self, shape: Shape, keys: &[i64], guess: usize, target: i64) -> usize {
         dispatch(self.0, Search { shape, keys, guess, target })
     }
+
+    /// `upper_bound` for many targets, each with its guess: calls `visit` with the place of each and its
+    /// answer, in order.
+    ///
+    /// ```
+    /// use alex_index::simd::{Backend, Searcher, Shape};
+    /// let keys: Vec<i64> = (0..100).collect();
+    /// let mut found = Vec::new();
+    /// Searcher::new(Backend::Scalar)?
+    ///     .upper_bounds(Shape::Line, &keys, &[(41, 50), (7, 0)], |place, answer| found.push((place, answer)));
+    /// assert_eq!(found, [(0, 42), (1, 8)]);
+    /// # Ok::<(), alex_index::simd::BackendError>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If there are fewer than 64 keys.
+    pub fn upper_bounds(
+        &self,
+        shape: Shape,
+        keys: &[i64],
+        queries: &[(i64, usize)],
+        visit: impl FnMut(usize, usize),
+    ) {
+        dispatch(self.0, Searches { shape, keys, queries, visit });
+    }
+}
+
+/// Many searches.
+struct Searches<'a, V> {
+    shape: Shape,
+    keys: &'a [i64],
+    queries: &'a [(i64, usize)],
+    visit: V,
+}
+
+impl<V: FnMut(usize, usize)> Operation for Searches<'_, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<K: Kernel>(mut self) {
+        // A loop for each shape: the choice is not part of a search.
+        match self.shape {
+            Shape::Line => self.each(search::upper_bound::<K>),
+            Shape::Pair => self.each(search::upper_bound_in::<K, 2>),
+            Shape::Block => self.each(search::upper_bound_in::<K, 8>),
+        }
+    }
+}
+
+impl<V: FnMut(usize, usize)> Searches<'_, V> {
+    #[inline(always)]
+    fn each(&mut self, search: impl Fn(&[i64], usize, i64) -> usize) {
+        for (i, &(target, guess)) in self.queries.iter().enumerate() {
+            (self.visit)(i, search(self.keys, guess, target));
+        }
+    }
 }
 
 struct Search<'a> {
@@ -96,10 +152,17 @@ mod tests {
             let Ok(searcher) = Searcher::new(backend) else { continue };
             for target in (-1..1_720).step_by(7) {
                 let right = keys.iter().filter(|&&key| key <= target).count();
-                for guess in (0..600).step_by(5) {
-                    for shape in Shape::ALL {
+                let queries: Vec<(i64, usize)> = (0..600).step_by(5).map(|guess| (target, guess)).collect();
+                for shape in Shape::ALL {
+                    for &(target, guess) in &queries {
                         assert_eq!(searcher.upper_bound(shape, &keys, guess, target), right);
                     }
+                    let mut answers = 0;
+                    searcher.upper_bounds(shape, &keys, &queries, |place, answer| {
+                        assert_eq!((place, answer), (answers, right));
+                        answers += 1;
+                    });
+                    assert_eq!(answers, queries.len());
                 }
             }
         }

@@ -4,11 +4,12 @@
 #![allow(clippy::cast_ptr_alignment)]
 
 use std::arch::x86_64::{
-    __m256i, _mm256_castsi256_pd, _mm256_cmpgt_epi64, _mm256_loadu_si256, _mm256_movemask_pd,
-    _mm256_permutevar8x32_epi32, _mm256_set1_epi64x, _mm256_storeu_si256,
+    __m256i, _mm256_castsi256_pd, _mm256_cmpgt_epi64, _mm256_loadu_si256, _mm256_movemask_epi8,
+    _mm256_movemask_pd, _mm256_packs_epi16, _mm256_packs_epi32, _mm256_permutevar8x32_epi32,
+    _mm256_set1_epi64x, _mm256_storeu_si256,
 };
 
-use super::{BLOCK, Kernel, Room, WINDOW};
+use super::{BLOCK, Kernel, PAIR, Room, WINDOW};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx2;
@@ -48,6 +49,26 @@ unsafe impl Kernel for Avx2 {
             let (low, high) = (_mm256_castsi256_pd(low), _mm256_castsi256_pd(high));
             let above = _mm256_movemask_pd(low) as u32 | (_mm256_movemask_pd(high) as u32) << 4;
             WINDOW - above.count_ones() as usize
+        }
+    }
+
+    #[inline(always)]
+    fn count_in_pair(pair: &[i64; PAIR], target: i64) -> usize {
+        let place = pair.as_ptr().cast::<__m256i>();
+        // SAFETY: AVX2 as above; the four unaligned loads read the sixteen keys of `pair`.
+        unsafe {
+            let wanted = _mm256_set1_epi64x(target);
+            // All bits of a lane, or none: packed twice, two bytes are left of it. Their order does not matter.
+            let first = _mm256_packs_epi32(
+                _mm256_cmpgt_epi64(_mm256_loadu_si256(place), wanted),
+                _mm256_cmpgt_epi64(_mm256_loadu_si256(place.add(1)), wanted),
+            );
+            let second = _mm256_packs_epi32(
+                _mm256_cmpgt_epi64(_mm256_loadu_si256(place.add(2)), wanted),
+                _mm256_cmpgt_epi64(_mm256_loadu_si256(place.add(3)), wanted),
+            );
+            let above = _mm256_movemask_epi8(_mm256_packs_epi16(first, second)).count_ones();
+            PAIR - above as usize / 2
         }
     }
 

@@ -2,11 +2,11 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    _mm512_cmple_epi64_mask, _mm512_loadu_si512, _mm512_maskz_compress_epi64, _mm512_set1_epi64,
-    _mm512_storeu_si512,
+    _mm512_cmple_epi64_mask, _mm512_kunpackb, _mm512_loadu_si512, _mm512_maskz_compress_epi64,
+    _mm512_set1_epi64, _mm512_storeu_si512,
 };
 
-use super::{BLOCK, Kernel, Room, WINDOW};
+use super::{BLOCK, Kernel, PAIR, Room, WINDOW};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx512;
@@ -21,6 +21,18 @@ unsafe impl Kernel for Avx512 {
             let wanted = _mm512_set1_epi64(target);
             let below = _mm512_cmple_epi64_mask(_mm512_loadu_si512(window.as_ptr().cast()), wanted);
             below.count_ones() as usize
+        }
+    }
+
+    #[inline(always)]
+    fn count_in_pair(pair: &[i64; PAIR], target: i64) -> usize {
+        let place = pair.as_ptr();
+        // SAFETY: AVX-512 F as above; the two unaligned loads read the sixteen keys of `pair`.
+        unsafe {
+            let wanted = _mm512_set1_epi64(target);
+            let low = _mm512_cmple_epi64_mask(_mm512_loadu_si512(place.cast()), wanted);
+            let high = _mm512_cmple_epi64_mask(_mm512_loadu_si512(place.add(WINDOW).cast()), wanted);
+            _mm512_kunpackb(high.into(), low.into()).count_ones() as usize
         }
     }
 

@@ -1,9 +1,13 @@
 //! Upper-bound search in a sorted slot array, from a guess.
 //!
-//! The cache line of the guess, eight slots, is compared branch-free, then its neighbour; outside them the
-//! search gallops by 64, 128, 256 slots, halves, and ends by counting one block of 64, branch-free again:
-//! `O(log error)` always, never a scan. Placement (`place.rs`) fills predicted lines from their left end, so
-//! that nine of ten searches end in the first line. Knows slices of keys, nothing of nodes. The kernels differ in the window and in `compress` only.
+//! The cache line of the guess, eight slots, is compared branch-free, then the next one; then four keys, 16 slots
+//! apart, say which quarter of the next 64 slots to count; outside them the search gallops by 256, 1,024, 4,096
+//! slots and quarters without branches: `O(log error)` always, never a scan. Placement (`place.rs`) fills predicted
+//! lines from their left end, so that nine of ten searches end in the first line. Knows slices of keys, nothing
+//! of nodes. The kernels differ in how they count 8 and 16 slots and in `compress` only.
+//!
+//! Which side of the line the key is on is a matter of arithmetic up to the gallop: a branch on it would be
+//! guessed wrong every other time, which costs as much as the search.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -23,13 +27,22 @@ pub(crate) use output::{Output, Room};
 pub(crate) use prefetch::{prefetch, prefetch_slot};
 pub(crate) use scalar::Scalar;
 
+use std::hint::select_unpredictable;
+
 use crate::count;
 
 /// Slots compared at once: one cache line.
 pub(crate) const WINDOW: usize = 8;
 
-/// Slots of the last comparison of a longer search: a bitmap word's, and the fewest that a leaf has.
+/// Slots of the last comparison of a longer search.
+pub(crate) const PAIR: usize = 2 * WINDOW;
+
+/// Slots beside the line that are searched before galloping: a bitmap word's, and the fewest that a leaf has.
 pub(crate) const BLOCK: usize = 64;
+
+/// The first gallop, in slots; each is so many times as long as the one before.
+const GALLOP: usize = 4 * BLOCK;
+const STRETCH: usize = 4;
 
 /// What differs between instruction sets. `Scalar` is the specification.
 ///
@@ -40,19 +53,8 @@ pub(crate) unsafe trait Kernel {
     /// How many keys of an ascending window are at most `target`.
     fn count_at_most(window: &[i64; WINDOW], target: i64) -> usize;
 
-    /// How many keys of an ascending block are at most `target`.
-    #[inline(always)]
-    fn count_in_block(block: &[i64; BLOCK], target: i64) -> usize {
-        // The first keys of the lines say which line to count. No closure: what it calls would be compiled
-        // without the kernel's instruction set.
-        let (lines, _) = block.as_chunks::<WINDOW>();
-        let mut begun = 0;
-        for line in lines {
-            begun += usize::from(line[0] <= target);
-        }
-        let last = begun.saturating_sub(1);
-        last * WINDOW + Self::count_at_most(&lines[last], target)
-    }
+    /// How many keys of an ascending pair of windows are at most `target`.
+    fn count_in_pair(pair: &[i64; PAIR], target: i64) -> usize;
 
     /// Copies the slots whose bit is set to the front of the two rooms, in order, and returns how many.
     fn compress(
@@ -79,11 +81,11 @@ fn window(keys: &[i64], start: usize) -> &[i64; WINDOW] {
 }
 
 #[inline(always)]
-fn block(keys: &[i64], start: usize) -> &[i64; BLOCK] {
-    // As above, less a block.
-    let (block, _) = keys[start..].split_first_chunk().expect("start is at most the length less a block");
-    count::touch(block);
-    block
+fn pair(keys: &[i64], start: usize) -> &[i64; PAIR] {
+    // As above, less a pair.
+    let (pair, _) = keys[start..].split_first_chunk().expect("start is at most the length less a pair");
+    count::touch(pair);
+    pair
 }
 
 /// The start of the cache line of a guess, which is a slot of a leaf (whole lines), and how many of its keys
@@ -102,10 +104,10 @@ pub(crate) fn upper_bound<K: Kernel>(keys: &[i64], guess: usize, target: i64) ->
     let start = line_of(guess).min(keys.len() - WINDOW);
     let count = K::count_at_most(window(keys, start), target);
     // Strictly inside the window the answer is certain; at its edges neighbours may belong to it.
-    if count.wrapping_sub(1) < WINDOW - 1 { start + count } else { beyond::<K>(keys, start, count, target) }
+    if count.wrapping_sub(1) < WINDOW - 1 { start + count } else { beyond::<K>(keys, start, target) }
 }
 
-/// `upper_bound`, comparing more lines at first.
+/// `upper_bound`, comparing `LINES` lines at first, then galloping.
 #[inline(always)]
 pub(crate) fn upper_bound_in<K: Kernel, const LINES: usize>(
     keys: &[i64],
@@ -119,76 +121,103 @@ pub(crate) fn upper_bound_in<K: Kernel, const LINES: usize>(
         count += K::count_at_most(window(keys, start + line * WINDOW), target);
     }
     if count.wrapping_sub(1) < slots - 1 {
-        start + count
-    } else if count == 0 {
-        below::<K>(keys, start, target)
-    } else {
-        above::<K>(keys, start + slots, target)
+        return start + count;
     }
-}
-
-/// `upper_bound` when `count` of the window at `start` are at most `target`: none or all. The next line on
-/// that side, the next block, then gallops. The side is a matter of arithmetic up to there: a branch on it
-/// would be guessed wrong every other time.
-#[inline(always)]
-pub(crate) fn beyond<K: Kernel>(keys: &[i64], start: usize, count: usize, target: i64) -> usize {
     let right = count != 0;
-    let line = if right { (start + WINDOW).min(keys.len() - WINDOW) } else { start.saturating_sub(WINDOW) };
-    let count = K::count_at_most(window(keys, line), target);
-    if count != if right { WINDOW } else { 0 } {
-        return line + count;
-    }
-    let from = if right { (line + WINDOW).min(keys.len() - BLOCK) } else { line.saturating_sub(BLOCK) };
-    let count = K::count_in_block(block(keys, from), target);
-    if count != if right { BLOCK } else { 0 } {
-        return from + count;
-    }
-    if right { above::<K>(keys, from + BLOCK, target) } else { below::<K>(keys, from, target) }
+    gallop::<K>(keys, if right { start + slots } else { start }, right, target)
 }
 
-/// The answer is at most `high`: blocks twice as far each time.
+/// `upper_bound` when none or all of the window at `start` are at most `target`. The next line on the right, the
+/// quarters of the next 64 slots on the side of the key, then gallops.
 #[inline(always)]
-fn below<K: Kernel>(keys: &[i64], mut high: usize, target: i64) -> usize {
-    let mut step = 2 * BLOCK;
-    loop {
-        // Keys from `high` on are above the target, so that a block may reach past it.
-        let from = high.saturating_sub(step);
-        count::touch_one(&keys[from]);
-        if from == 0 || keys[from] <= target {
-            return between::<K>(keys, from, high, target);
+pub(crate) fn beyond<K: Kernel>(keys: &[i64], start: usize, target: i64) -> usize {
+    let right = keys[start] <= target;
+    // An entry that found its line full lies in the next one: where that is usual, it is read before it is
+    // known that it must be, because nothing but a guessed branch depends on it.
+    let next = (start + WINDOW).min(keys.len() - WINDOW);
+    let last = &keys[next + WINDOW - 1];
+    count::touch_one(last);
+    // One branch, not two.
+    #[allow(clippy::needless_bitwise_bool)]
+    let found = right & (*last > target);
+    if found {
+        return next + K::count_at_most(window(keys, next), target);
+    }
+    let from =
+        select_unpredictable(right, (start + WINDOW).min(keys.len() - BLOCK), start.saturating_sub(BLOCK));
+    // As in `window`, less a block.
+    let (block, _): (&[i64; BLOCK], _) =
+        keys[from..].split_first_chunk().expect("from is at most the length less a block");
+    // The far keys of the quarters. So many are on the near side: all, or the block holds the place.
+    let probe = usize::from(right) * (PAIR - 1);
+    let mut passed = 0;
+    for quarter in 0..BLOCK / PAIR {
+        let key = &block[probe + quarter * PAIR];
+        count::touch_one(key);
+        passed += usize::from(*key <= target);
+    }
+    if passed == if right { BLOCK / PAIR } else { 0 } {
+        let edge = select_unpredictable(right, from + BLOCK, from);
+        return gallop::<K>(keys, edge, right, target);
+    }
+    let quarter = (passed + usize::from(right) - 1) * PAIR;
+    from + quarter + K::count_in_pair(pair(block, quarter), target)
+}
+
+/// The answer is at least `edge` (right) or at most `edge`: ever longer steps, then quarters.
+#[inline(always)]
+fn gallop<K: Kernel>(keys: &[i64], mut edge: usize, right: bool, target: i64) -> usize {
+    let mut room = select_unpredictable(right, keys.len() - edge, edge);
+    let mut step = GALLOP;
+    while step < room {
+        let at = select_unpredictable(right, edge + step - 1, edge.wrapping_sub(step));
+        count::touch_one(&keys[at]);
+        if (keys[at] <= target) != right {
+            break;
         }
-        high = from;
-        step *= 2;
+        edge = select_unpredictable(right, edge + step, at);
+        room -= step;
+        step *= STRETCH;
     }
+    let step = step.min(room);
+    let low = if right { edge } else { edge - step };
+    quarters::<K>(keys, low, step, target)
 }
 
-/// The answer is at least `low`: mirrors `below`.
+/// `upper_bound` when the answer is known to lie in `low..=high`, and no guess is near it. Halvings by branches:
+/// a processor that guesses right every other time reads ahead, where it would wait for each key.
 #[inline(always)]
-fn above<K: Kernel>(keys: &[i64], mut low: usize, target: i64) -> usize {
-    let mut step = 2 * BLOCK;
-    loop {
-        let to = (low + step).min(keys.len());
-        count::touch_one(&keys[to - 1]);
-        if to == keys.len() || keys[to - 1] > target {
-            return between::<K>(keys, low, to, target);
-        }
-        low = to;
-        step *= 2;
-    }
-}
-
-/// `upper_bound` when the answer is known to lie in `low..=high`.
-#[inline(always)]
-pub(crate) fn between<K: Kernel>(keys: &[i64], mut low: usize, mut high: usize, target: i64) -> usize {
-    while high - low > BLOCK {
-        let middle = low.midpoint(high);
-        count::touch_one(&keys[middle]);
-        if keys[middle] <= target {
-            low = middle + 1;
+pub(crate) fn between<K: Kernel>(keys: &[i64], mut low: usize, high: usize, target: i64) -> usize {
+    let mut slots = high - low;
+    while slots > BLOCK {
+        let half = slots / 2;
+        let below = &keys[low + half - 1];
+        count::touch_one(below);
+        if *below <= target {
+            low += half;
+            slots -= half;
         } else {
-            high = middle;
+            slots = half;
         }
     }
-    let start = low.min(keys.len() - BLOCK);
-    start + K::count_in_block(block(keys, start), target)
+    quarters::<K>(keys, low, slots, target)
+}
+
+/// `upper_bound` when the answer is known to lie in `low..=low + slots`, without branches: quarters, not halves,
+/// because three reads at a time do not wait for each other.
+#[inline(always)]
+fn quarters<K: Kernel>(keys: &[i64], mut low: usize, mut slots: usize, target: i64) -> usize {
+    while slots > PAIR {
+        let quarter = slots / 4;
+        let mut passed = 0;
+        for place in 1..4 {
+            let key = &keys[low + place * quarter - 1];
+            count::touch_one(key);
+            passed += usize::from(*key <= target);
+        }
+        low += passed * quarter;
+        slots -= 3 * quarter;
+    }
+    let start = low.min(keys.len() - PAIR);
+    start + K::count_in_pair(pair(keys, start), target)
 }

@@ -2,7 +2,7 @@
 // `Kernel` is an unsafe trait.
 #![allow(unsafe_code)]
 
-use super::{BLOCK, Kernel, Room, WINDOW};
+use super::{BLOCK, Kernel, PAIR, Room, WINDOW};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scalar;
@@ -20,12 +20,12 @@ unsafe impl Kernel for Scalar {
     }
 
     #[inline(always)]
-    fn count_in_block(block: &[i64; BLOCK], target: i64) -> usize {
+    fn count_in_pair(pair: &[i64; PAIR], target: i64) -> usize {
         let mut low = 0;
-        for half in [32, 16, 8, 4, 2, 1] {
-            low += usize::from(block[low + half - 1] <= target) * half;
+        for half in [8, 4, 2, 1] {
+            low += usize::from(pair[low + half - 1] <= target) * half;
         }
-        low + usize::from(block[low] <= target)
+        low + usize::from(pair[low] <= target)
     }
 
     #[inline(always)]
