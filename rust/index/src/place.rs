@@ -5,6 +5,8 @@
 //! sees a larger key behind the wanted one, so it is done, and the payload lies in the line with the same
 //! number, asked for at the same time. At a fill of 0.7 one entry in ten overflows its line.
 
+use std::ops::Range;
+
 use crate::arena::LeafMut;
 use crate::count;
 use crate::model::{Line, Model};
@@ -56,8 +58,34 @@ impl Layout {
             Trend::Descending => (1.0 / PACKED_FILL, capacity as f64 - packed),
         };
         let model = Model::from_line(Line::fit(keys), pitch, offset, capacity);
-        let steps = if model.is_plain() { f64::MAX } else { expected_steps(&model, keys, capacity) };
-        Self { model, trend, pitch, offset, steps }
+        let mut layout = Self { model, trend, pitch, offset, steps: f64::MAX };
+        if !model.is_plain() {
+            layout.steps = layout.expected_steps(keys, capacity);
+        }
+        layout
+    }
+
+    /// The slots that so many entries are to fill. Those that predict beyond stay inside: a few far keys
+    /// would use up the end that is left for a trend, and have the leaf built anew every few inserts.
+    fn span(&self, entries: usize) -> Range<usize> {
+        self.offset as usize..(self.offset + entries as f64 * self.pitch).ceil() as usize
+    }
+
+    /// What `Put` would return, from a sample: an entry lies at its prediction, or as far behind it as the
+    /// entries before it push it.
+    fn expected_steps(&self, keys: &[i64], capacity: usize) -> f64 {
+        let span = self.span(keys.len());
+        let (mut slot, mut rank, mut steps, mut samples) = (0, 0, 0u32, 0u32);
+        for at in (0..keys.len()).step_by((keys.len() / 64).max(1)) {
+            count::touch_one(&keys[at]);
+            let guess = self.model.predict(keys[at]).min(capacity - 1);
+            let wanted = guess.clamp(span.start, span.end);
+            slot = wanted.max(slot + (at - rank)).min(capacity - (keys.len() - at));
+            rank = at;
+            steps += line_distance(slot, guess);
+            samples += 1;
+        }
+        f64::from(steps) / f64::from(samples.max(1))
     }
 
     /// Fills a fresh leaf with the entries, fewer than its slots, that this layout was made for. Returns
@@ -85,21 +113,6 @@ impl Layout {
         }
         steps.min(most)
     }
-}
-
-/// What `Put` would return, from a sample: an entry lies at its prediction, or as far behind it as the
-/// entries before it push it.
-fn expected_steps(model: &Model, keys: &[i64], capacity: usize) -> f64 {
-    let (mut slot, mut rank, mut steps, mut samples) = (0, 0, 0u32, 0u32);
-    for at in (0..keys.len()).step_by((keys.len() / 64).max(1)) {
-        count::touch_one(&keys[at]);
-        let guess = model.predict(keys[at]).min(capacity - 1);
-        slot = guess.max(slot + (at - rank)).min(capacity - (keys.len() - at));
-        rank = at;
-        steps += line_distance(slot, guess);
-        samples += 1;
-    }
-    f64::from(steps) / f64::from(samples.max(1))
 }
 
 /// Doublings from the line of one slot to that of another.
@@ -150,8 +163,15 @@ impl Operation for Put<'_, '_> {
             return put(self.leaf, keys, self.payloads, share, |_| 0);
         }
         let boundary = model.boundaries();
+        let span = self.layout.span(keys.len());
         let share = |line: usize, _: usize, next: &[i64; WINDOW]| {
-            K::count_at_most(next, boundary.last_below(&model, (line + 1) * WINDOW))
+            if (line + 1) * WINDOW <= span.start {
+                0
+            } else if line * WINDOW >= span.end {
+                WINDOW
+            } else {
+                K::count_at_most(next, boundary.last_below(&model, (line + 1) * WINDOW))
+            }
         };
         put(self.leaf, keys, self.payloads, share, |key| model.predict(key))
     }
