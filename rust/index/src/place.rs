@@ -31,7 +31,7 @@ pub(crate) const ACCEPTABLE_STEPS: f64 = 1.5;
 /// fit the next ones.
 pub(crate) fn slots_for(count: usize, fill: f64) -> usize {
     let wanted = ((count as f64 / fill) as usize + 1).max(64);
-    let grain = (wanted.next_power_of_two() / 32).max(64);
+    let grain = (wanted.next_power_of_two() / 64).max(64);
     wanted.next_multiple_of(grain)
 }
 
