@@ -39,6 +39,7 @@ mod spare;
 mod state;
 mod store;
 mod tombstones;
+mod turn;
 mod verify;
 mod walk;
 

@@ -23,6 +23,7 @@ use crate::options::{Durability, Options};
 use crate::recovery::{self, Recovered};
 use crate::replay::OpenProgress;
 use crate::state::State;
+use crate::turn::FlushTurn;
 
 /// How often a read-only opening starts again when a writer changed the files under it.
 const READER_ATTEMPTS: usize = 5;
@@ -70,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) catalog: Mutex<Catalog>,
     /// Held by whoever flushes: concurrent flushes wait here and find their work done.
     pub(crate) flushing: Mutex<()>,
+    /// Taken before `flushing` by those who want a flush.
+    turn: FlushTurn,
     /// The commit lock.
     pub(crate) log: Mutex<Log>,
     pub(crate) state: RwLock<State>,
@@ -228,6 +231,7 @@ impl Store {
             path: path.to_owned(),
             options: options.clone(),
             catalog: Mutex::new(Catalog::new(manifest)),
+            turn: FlushTurn::default(),
             flushing: Mutex::new(()),
             last_seq: AtomicU64::new(log.end.last_seq),
             durable_seq: AtomicU64::new(durable_seq),
@@ -381,8 +385,10 @@ impl Shared {
         if self.durable_seq.load(Ordering::Acquire) >= seq {
             return Ok(());
         }
+        let durable = || self.durable_seq.load(Ordering::Acquire) >= seq;
+        let Some(_turn) = self.turn.take(durable) else { return Ok(()) };
         let _one_at_a_time = self.flushing.lock();
-        if self.durable_seq.load(Ordering::Acquire) >= seq {
+        if durable() {
             return Ok(());
         }
         self.check_unpoisoned()?;
