@@ -136,7 +136,10 @@ impl Store {
         let mut dead = Vec::new();
         let seq = {
             let mut log = self.shared.ready_log(shape)?;
-            let ops = keys.iter().enumerate().map(|(i, &key)| Op::Put(key, values.get(i)));
+            let ops = keys.iter().enumerate().map(|(i, &key)| {
+                values.prefetch(i);
+                Op::Put(key, values.get(i))
+            });
             self.shared.append(&mut log, ops, shape, |location| locations.push(location.0))?;
             let mut state = self.shared.write_state()?;
             state.before_change();

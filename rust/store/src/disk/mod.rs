@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub(crate) use file::RealDisk;
 pub(crate) use fork::generation as fork_generation;
 pub use map::Map;
+pub(crate) use map::prefetch;
 
 /// What opening a file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
