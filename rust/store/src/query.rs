@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 
 use crate::compaction::CompactReport;
 use crate::error::{Error, Result};
-use crate::index::Damaged;
 use crate::options::ReadMode;
 use crate::parallel;
 use crate::read::{self, Value, Values};
@@ -57,7 +56,7 @@ pub struct Stats {
 impl Store {
     /// The value of a key. O(log n + bytes).
     pub fn get(&self, key: i64) -> Result<Option<Value>> {
-        self.shared.mending(|| self.shared.value_of(key))
+        self.shared.value_of(key)
     }
 
     /// As [`Store::get`], or `None` where that would wait for a lock or a system call.
@@ -70,9 +69,6 @@ impl Store {
             Ok(state) => find(&state, key),
             Err(error) => return Some(Err(error)),
         };
-        if matches!(found, Err(Error::ImageDamaged)) {
-            return None;
-        }
         Some(found.and_then(|found| {
             found.map(|(segment, offset)| self.shared.read(&segment, offset, key)).transpose()
         }))
@@ -80,45 +76,42 @@ impl Store {
 
     /// Whether a key is there. O(log n).
     pub fn contains(&self, key: i64) -> Result<bool> {
-        self.shared.mending(|| self.shared.contains(key))
+        self.shared.contains(key)
     }
 
     /// As [`Store::contains`], or `None` where that would wait for a lock.
     pub fn try_contains(&self, key: i64) -> Option<Result<bool>> {
-        match self.shared.try_read_state()? {
-            Ok(state) => state.index.contains(key).ok().map(Ok),
-            Err(error) => Some(Err(error)),
-        }
+        Some(self.shared.try_read_state()?.map(|state| state.index.contains(key)))
     }
 
     /// The item with the lowest key.
     pub fn first(&self) -> Result<Option<(i64, Value)>> {
-        self.shared.mending(|| self.shared.item(|state| state.index.first()))
+        self.shared.item(|state| state.index.first())
     }
 
     /// The item with the highest key.
     pub fn last(&self) -> Result<Option<(i64, Value)>> {
-        self.shared.mending(|| self.shared.item(|state| state.index.last()))
+        self.shared.item(|state| state.index.last())
     }
 
     /// The item with the highest key that is at most `key`.
     pub fn floor(&self, key: i64) -> Result<Option<(i64, Value)>> {
-        self.shared.mending(|| self.shared.item(|state| state.index.floor(key)))
+        self.shared.item(|state| state.index.floor(key))
     }
 
     /// The item with the lowest key that is at least `key`.
     pub fn ceiling(&self, key: i64) -> Result<Option<(i64, Value)>> {
-        self.shared.mending(|| self.shared.item(|state| state.index.ceiling(key)))
+        self.shared.item(|state| state.index.ceiling(key))
     }
 
     /// The item with the highest key below `key`.
     pub fn lower(&self, key: i64) -> Result<Option<(i64, Value)>> {
-        self.shared.mending(|| self.shared.item(|state| state.index.lower(key)))
+        self.shared.item(|state| state.index.lower(key))
     }
 
     /// The item with the lowest key above `key`.
     pub fn higher(&self, key: i64) -> Result<Option<(i64, Value)>> {
-        self.shared.mending(|| self.shared.item(|state| state.index.higher(key)))
+        self.shared.item(|state| state.index.higher(key))
     }
 
     /// The values of many keys, in their order. O(keys * log n), with the cache misses overlapped.
@@ -193,21 +186,16 @@ impl Store {
         locations: &mut Vec<Option<Location>>,
     ) -> Result<Arc<Segments>> {
         locations.reserve(keys.len());
-        let had = locations.len();
-        self.shared.mending(|| {
-            locations.truncate(had);
-            let state = self.shared.read_state()?;
-            state.index.get_many(keys, |_, found| locations.push(found.map(Location)))?;
-            Ok(Arc::clone(&state.segments))
-        })
+        let state = self.shared.read_state()?;
+        state.index.get_many(keys, |_, found| locations.push(found.map(Location)));
+        Ok(Arc::clone(&state.segments))
     }
 
     /// Which of many keys are there; `found` must be as long as `keys`.
     pub fn contains_many(&self, keys: &[i64], found: &mut [bool]) -> Result<()> {
-        self.shared.mending(|| {
-            let state = self.shared.read_state()?;
-            Ok(state.index.get_many(keys, |i, there| found[i] = there.is_some())?)
-        })
+        let state = self.shared.read_state()?;
+        state.index.get_many(keys, |i, there| found[i] = there.is_some());
+        Ok(())
     }
 
     /// The items of a range, as they are now, whatever is written while they are read. O(1).
@@ -217,13 +205,13 @@ impl Store {
 
     /// How many keys are in a range. O(log n + leaves of the range).
     pub fn count(&self, start: Bound<i64>, stop: Bound<i64>) -> Result<u64> {
-        self.shared.mending(|| Ok(self.shared.read_state()?.index.count(start, stop)? as u64))
+        Ok(self.shared.read_state()?.index.count(start, stop) as u64)
     }
 
     /// The keys that begin the second and each further of `parts` ranges of about equal counts, ascending,
     /// `parts - 1` of them; they repeat where there are fewer keys than parts. O(leaves + parts).
     pub fn boundaries(&self, parts: usize) -> Result<Vec<i64>> {
-        self.shared.mending(|| Ok(self.shared.read_state()?.index.boundaries(parts)?))
+        Ok(self.shared.read_state()?.index.boundaries(parts))
     }
 
     /// How many keys there are. O(1).
@@ -241,12 +229,12 @@ impl Store {
         Ok(self.len()? == 0)
     }
 
-    /// What the store holds and does. O(segments + model nodes of the index).
+    /// What the store holds and does. O(segments + leaves).
     pub fn stats(&self) -> Result<Stats> {
         let (segments, keys, index_bytes, index_height) = {
             let state = self.shared.read_state()?;
             let index = &state.index;
-            (Arc::clone(&state.segments), index.len() as u64, index.nbytes() as u64, index.height())
+            (Arc::clone(&state.segments), index.len() as u64, index.nbytes() as u64, index.stats().height)
         };
         let (mut live_bytes, mut total_bytes, mut disk_bytes, mut count) = (0, 0, 0, 0);
         for segment in segments.iter() {
@@ -257,10 +245,10 @@ impl Store {
             count += 1;
         }
         let shared = &self.shared;
-        let (tail_bytes, copies) = {
+        let write_mode = {
             let log = shared.log.lock();
             disk_bytes += log.spare.as_ref().map_or(0, crate::spare::Spare::allocated);
-            (log.images.tail_bytes, log.copies)
+            if log.copies { "mmap" } else { "pwrite" }
         };
         let nanos = shared.last_sync_nanos.load(Ordering::Relaxed);
         Ok(Stats {
@@ -269,7 +257,7 @@ impl Store {
             dead_bytes: total_bytes.saturating_sub(live_bytes),
             disk_bytes,
             segments: count,
-            tail_bytes,
+            tail_bytes: total_bytes,
             index_bytes,
             index_height: index_height as u32,
             last_seq: shared.last_seq.load(Ordering::Acquire),
@@ -278,7 +266,7 @@ impl Store {
             dropped_bytes: shared.dropped_bytes,
             compaction: shared.totals.report(),
             damaged_segments: shared.totals.damaged_segments(),
-            write_mode: if copies { "mmap" } else { "pwrite" },
+            write_mode,
         })
     }
 }
@@ -286,7 +274,7 @@ impl Store {
 /// Where the record of a key is.
 #[inline]
 fn find(state: &State, key: i64) -> Result<Option<(Arc<Segment>, u64)>> {
-    let Some(location) = state.index.get(key)?.map(Location) else { return Ok(None) };
+    let Some(location) = state.index.get(key).map(Location) else { return Ok(None) };
     let segment = state.segments.at(location)?;
     // The header would say only later that there are further lines to fetch.
     segment.prefetch(location.offset());
@@ -307,17 +295,17 @@ impl Shared {
 
     /// Whether a key is there.
     pub(crate) fn contains(&self, key: i64) -> Result<bool> {
-        Ok(self.read_state()?.index.contains(key)?)
+        Ok(self.read_state()?.index.contains(key))
     }
 
     /// The item that `find` finds.
     pub(crate) fn item(
         &self,
-        find: impl FnOnce(&State) -> Result<Option<(i64, u64)>, Damaged>,
+        find: impl FnOnce(&State) -> Option<(i64, u64)>,
     ) -> Result<Option<(i64, Value)>> {
         let (key, segment, offset) = {
             let state = self.read_state()?;
-            let Some((key, location)) = find(&state)? else { return Ok(None) };
+            let Some((key, location)) = find(&state) else { return Ok(None) };
             let location = Location(location);
             (key, Arc::clone(state.segments.at(location)?), location.offset())
         };

@@ -137,10 +137,8 @@ pub(crate) fn beyond<K: Kernel>(keys: &[i64], start: usize, target: i64) -> usiz
     let next = (start + WINDOW).min(keys.len() - WINDOW);
     let last = &keys[next + WINDOW - 1];
     count::touch_one(last);
-    // One branch, not two.
-    #[allow(clippy::needless_bitwise_bool)]
-    let found = right & (*last > target);
-    if found {
+    // The key is between the two: written so that it is one branch, where `&` is compiled to two.
+    if (*last <= target) != right {
         return next + K::count_at_most(window(keys, next), target);
     }
     let from =
@@ -166,21 +164,23 @@ pub(crate) fn beyond<K: Kernel>(keys: &[i64], start: usize, target: i64) -> usiz
 
 /// The answer is at least `edge` (right) or at most `edge`: ever longer steps, then quarters.
 #[inline(always)]
-fn gallop<K: Kernel>(keys: &[i64], mut edge: usize, right: bool, target: i64) -> usize {
-    let mut room = select_unpredictable(right, keys.len() - edge, edge);
-    let mut step = GALLOP;
-    while step < room {
-        let at = select_unpredictable(right, edge + step - 1, edge.wrapping_sub(step));
-        count::touch_one(&keys[at]);
-        if (keys[at] <= target) != right {
+fn gallop<K: Kernel>(keys: &[i64], edge: usize, right: bool, target: i64) -> usize {
+    let room = select_unpredictable(right, keys.len() - edge, edge);
+    // The key that so many slots end or begin with, seen from the edge: `edge + slots - 1` or `edge - slots`.
+    let sign = select_unpredictable(right, 0, usize::MAX);
+    let base = select_unpredictable(right, edge.wrapping_sub(1), edge.wrapping_add(1));
+    let (mut walked, mut step) = (0, GALLOP);
+    while walked + step < room {
+        let key = &keys[base.wrapping_add((walked + step) ^ sign)];
+        count::touch_one(key);
+        if (*key <= target) != right {
             break;
         }
-        edge = select_unpredictable(right, edge + step, at);
-        room -= step;
+        walked += step;
         step *= STRETCH;
     }
-    let step = step.min(room);
-    let low = if right { edge } else { edge - step };
+    let step = step.min(room - walked);
+    let low = select_unpredictable(right, edge + walked, edge.wrapping_sub(walked + step));
     quarters::<K>(keys, low, step, target)
 }
 

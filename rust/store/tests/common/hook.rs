@@ -16,7 +16,6 @@ pub enum Call<'a> {
     Sync(&'a str),
     /// The sync has been made.
     Synced(&'a str),
-    Remove(&'a str),
 }
 
 type Hook = Box<dyn FnMut(&Call<'_>) -> io::Result<()> + Send>;
@@ -89,7 +88,6 @@ impl Disk for HookDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.ask(&Call::Remove(name))?;
         self.inner.remove(name)
     }
 
