@@ -154,36 +154,43 @@ def shapes_tables(facts: dict) -> list[str]:
             )
     if histograms:
         shares = list(next(iter(histograms.values())))
-        lines += ["", f"| one insert, ns, percentile | {' | '.join(shares)} |"]
+        lines += [
+            "",
+            f"| one insert, ns, percentile | {' | '.join(f'{float(share):.6g}' for share in shares)} |",
+        ]
         lines.append(f"|---|{'---:|' * len(shares)}")
         for group, times in histograms.items():
             lines.append(f"| {group} | {' | '.join(str(times[share]) for share in shares)} |")
     return lines
 
 
-def search_table(medians: dict[str, float]) -> tuple[list[str], dict[str, dict[int, float]]]:
+def search_table(medians: dict[str, float]) -> tuple[list[str], dict[str, dict[str, float]]]:
     """Search time by error, and the curves of the plot."""
-    curves: dict[str, dict[int, float]] = {}
+    curves: dict[str, dict[str, float]] = {}
     for name, value in medians.items():
         if name.startswith("simd_search/"):
             _, kernel, error = name.split("/")
-            curves.setdefault(kernel, {})[int(error)] = value
+            curves.setdefault(kernel, {})[error] = value
     if not curves:
         return [], {}
-    errors = sorted(next(iter(curves.values())))
+    # Single errors first, then ranges of them.
+    errors = sorted(
+        next(iter(curves.values())), key=lambda error: (not error.isdigit(), int(error.split("-")[0]))
+    )
     kernels = sorted(curves, key=lambda name: (name.partition("-")[0], int(name.partition("-")[2] or 0)))
     lines = [f"| ns a search, by error in slots | {' | '.join(map(str, errors))} |"]
     lines.append(f"|---|{'---:|' * len(errors)}")
     cells = {kernel: [figure(curves[kernel][error]) for error in errors] for kernel in kernels}
     lines += [f"| {kernel} | {' | '.join(row)} |" for kernel, row in cells.items()]
     best = "avx512-8" if "avx512-8" in curves else "avx2-8"
-    if best in curves:
-        gains = [f"{curves['scalar-8'][error] / curves[best][error]:.2f}" for error in errors]
-        lines.append(f"| scalar-8 / {best} | {' | '.join(gains)} |")
+    for other in ("scalar-8", "exponential"):
+        if best in curves and other in curves:
+            gains = [f"{curves[other][error] / curves[best][error]:.2f}" for error in errors]
+            lines.append(f"| {other} / {best} | {' | '.join(gains)} |")
     return lines, curves
 
 
-def plot(curves: dict[str, dict[int, float]], path: Path) -> None:
+def plot(curves: dict[str, dict[str, float]], path: Path) -> None:
     """Search time against error, one curve a kernel and shape."""
     import matplotlib as mpl  # noqa: PLC0415  # only the full report draws
 
@@ -195,10 +202,10 @@ def plot(curves: dict[str, dict[int, float]], path: Path) -> None:
     colours = {"scalar": "tab:gray", "avx2": "tab:blue", "avx512": "tab:red", "exponential": "tab:green"}
     for name in sorted(curves):
         kernel, _, shape = name.partition("-")
-        errors = sorted(curves[name])
+        errors = sorted(int(error) for error in curves[name] if error.isdigit())
         axes.plot(
             errors,
-            [curves[name][error] for error in errors],
+            [curves[name][str(error)] for error in errors],
             styles[shape],
             color=colours[kernel],
             label=f"{kernel}, first window {shape} slots" if shape else "plain exponential search",
@@ -230,7 +237,7 @@ def main() -> None:
     """Writes the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--criterion", type=Path, required=True)
-    parser.add_argument("--facts", type=Path)
+    parser.add_argument("--facts", type=Path, nargs="+", default=[], help="what was counted, in parts")
     parser.add_argument("--results", type=Path, help="the JSON file to write")
     parser.add_argument("--document", type=Path, help="whose tables are replaced; else they are printed")
     parser.add_argument("--plot", type=Path)
@@ -239,7 +246,9 @@ def main() -> None:
     taken = samples(arguments.criterion)
     if not taken:
         sys.exit(f"no criterion samples in {arguments.criterion}")
-    facts = json.loads(arguments.facts.read_text()) if arguments.facts and arguments.facts.exists() else {}
+    facts = {}
+    for path in arguments.facts:
+        facts |= json.loads(path.read_text())
     medians = {name: statistics.median(values) for name, values in taken.items()}
     about = machine()
     if arguments.results:
