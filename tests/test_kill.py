@@ -113,6 +113,8 @@ def test_a_killed_writer_loses_nothing_it_had_returned_from(
                     "write_mode": write_mode,
                     "sync_interval_ms": chance.choice((1, 5, 50)),
                     "segment_bytes": chance.choice((16 << 10, 64 << 10, 1 << 20)),
+                    # Checkpoints all the time, now and then, and hardly ever.
+                    "checkpoint_tail_bytes": chance.choice((1 << 10, 32 << 10, 64 << 20)),
                 }
                 in_opening = chance.random() < 0.15
                 seconds = chance.uniform(0, 0.004) if in_opening else min(chance.expovariate(50), 0.1)

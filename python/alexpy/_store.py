@@ -420,6 +420,7 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
         compact_dead_ratio=chosen.compact_dead_ratio,
         compact_bytes_per_second=chosen.compact_bytes_per_second,
         recovery=chosen.recovery,
+        checkpoint_tail_bytes=chosen.checkpoint_tail_bytes,
     )
 
 

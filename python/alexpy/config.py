@@ -96,7 +96,7 @@ class Config:
     """Run the background threads that flush on time, make files ahead of need and compact. Without them a
     timed flush falls to the first write that is due, and `compact()` is yours to call."""
     checkpoint_tail_bytes: int = 64 << 20
-    """Bytes of log after which a checkpoint is due. No checkpoint exists yet."""
+    """Bytes of log after which a checkpoint is due, or half the bytes of the last image if that is more."""
     recovery: Recovery = "strict"
     """What opening does about acknowledged data that is damaged: "strict" refuses and names the place,
     "point_in_time" opens with everything before it."""

@@ -16,6 +16,7 @@ import alexpy
 
 from .backup import backup
 from .bench import bench
+from .checkpoint import checkpoint
 from .compact import compact
 from .compare import compare
 from .items import delete, get, put
@@ -50,7 +51,21 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (load, get, put, delete, scan, stats, verify, compact, repair, backup, bench, compare):
+for _command in (
+    load,
+    get,
+    put,
+    delete,
+    scan,
+    stats,
+    verify,
+    checkpoint,
+    compact,
+    repair,
+    backup,
+    bench,
+    compare,
+):
     cli.add_command(_command)
 
 

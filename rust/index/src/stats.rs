@@ -36,6 +36,20 @@ pub struct Stats {
 }
 
 impl Alex {
+    /// Nodes on the longest path: 1 for a tree that is one data node. Reads the model nodes only.
+    pub fn height(&self) -> usize {
+        let mut height = 1;
+        let mut nodes = vec![(self.root, 1)];
+        while let Some((node, depth)) = nodes.pop() {
+            height = height.max(depth);
+            if !node.is_leaf() {
+                let children = self.arena.inner(node.id()).children.chunk_by(|a, b| a == b);
+                nodes.extend(children.map(|run| (NodeId(run[0]), depth + 1)));
+            }
+        }
+        height
+    }
+
     /// Figures about the shape of the tree; reads all of it.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats { keys: self.len, bytes: self.nbytes(), ..Stats::default() };

@@ -75,7 +75,7 @@ impl Store {
     #[new]
     #[pyo3(signature = (path, config, *, read_only, create, durability, sync_interval_ms, segment_bytes,
                         write_mode, read_mode, verify_reads, background, compact_dead_ratio,
-                        compact_bytes_per_second, recovery))]
+                        compact_bytes_per_second, recovery, checkpoint_tail_bytes))]
     // PyO3 makes the path, and gives it away.
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools, clippy::needless_pass_by_value)]
     fn new(
@@ -94,6 +94,7 @@ impl Store {
         compact_dead_ratio: f64,
         compact_bytes_per_second: u64,
         recovery: &str,
+        checkpoint_tail_bytes: u64,
     ) -> PyResult<Self> {
         let options = Options {
             read_only,
@@ -124,6 +125,7 @@ impl Store {
                 recovery,
                 &[("strict", Recovery::Strict), ("point_in_time", Recovery::PointInTime)],
             )?,
+            checkpoint_tail_bytes,
         };
         // Recovery may replay gigabytes: a pending Ctrl-C stops it.
         let mut signal = None;

@@ -25,6 +25,11 @@ pub trait ValueSource: Sync {
 
     /// The i-th value, for i below `len`.
     fn get(&self, i: usize) -> &[u8];
+
+    /// Hears that the values from the i-th on are about to be copied, in order.
+    fn prefetch(&self, i: usize) {
+        let _ = i;
+    }
 }
 
 impl<T: AsRef<[u8]> + Sync> ValueSource for [T] {

@@ -9,6 +9,7 @@ use parking_lot::MutexGuard;
 
 use crate::disk::Disk;
 use crate::error::{Error, Result};
+use crate::image;
 use crate::log::{Failure, Log, random_u64};
 use crate::manifest::{self, Manifest};
 use crate::options::Options;
@@ -36,6 +37,15 @@ impl Catalog {
     /// An id for a new segment. Ids are never used twice, not even those of files that were given up.
     pub(crate) fn next_segment(&mut self, shared: &Shared) -> Result<u32> {
         next_segment(&mut self.manifest, &*shared.disk)
+    }
+}
+
+impl Catalog {
+    /// An id for a new image.
+    pub(crate) fn next_image(&mut self) -> u32 {
+        let id = self.manifest.next_image;
+        self.manifest.next_image = id.saturating_add(1);
+        id
     }
 }
 
@@ -112,6 +122,7 @@ impl Shared {
             segment.sync().map_err(|error| self.poison(error))?;
         }
         change(&mut next);
+        self.without_damaged(&mut next);
         next.next_seq = next.next_seq.max(next_seq + next.spare.map_or(0, |spare| spare.most_records()));
         let written = self.write_manifest(catalog, next);
         if written.is_ok() {
@@ -146,7 +157,17 @@ impl Shared {
                 let _ = self.disk.remove(&Segment::name(id));
             }
         }
+        for image in before.images.iter().filter(|image| !catalog.manifest.lists_image(image.id)) {
+            // As above.
+            let _ = self.disk.remove(&image::name(image.id));
+        }
         Ok(())
+    }
+
+    /// Takes images that were found damaged off the list.
+    pub(crate) fn without_damaged(&self, next: &mut Manifest) {
+        let damaged = self.damaged_images.lock();
+        next.images.retain(|image| !damaged.contains(&image.id));
     }
 
     /// Makes sure that the log can go on with a record of `room` bytes: in the active segment, or in a

@@ -188,8 +188,8 @@ impl Chain {
     }
 
     /// The place right behind the record with sequence `seq`, which was accepted or is in a segment that
-    /// was freed since.
-    pub(crate) fn end_of(&self, seq: u64) -> Result<LogEnd> {
+    /// was freed since. `milestones` are known places to look from.
+    pub(crate) fn end_of(&self, seq: u64, milestones: &[LogEnd]) -> Result<LogEnd> {
         let holder = self.segments.iter().rposition(|segment| segment.header.base_seq <= seq);
         let (Some(at), true) = (holder, seq > 0) else {
             // Before the first segment there is nothing, or one that was freed.
@@ -203,9 +203,17 @@ impl Chain {
             return Ok(after.header.predecessor);
         }
         let mut end = LogEnd { segment: segment.id(), offset: SEGMENT_HEADER_BYTES, last_seq: seq };
+        let mut next_seq = segment.header.base_seq;
+        let known = |known: &&LogEnd| {
+            let inside = known.segment == end.segment && known.offset > end.offset;
+            inside && known.last_seq <= seq
+        };
+        if let Some(known) = milestones.iter().rfind(known) {
+            (end.offset, next_seq) = (known.offset, known.last_seq + 1);
+        }
         // Sequences have no gaps inside a segment, so counting records is enough.
         let mut reader = SegmentReader::new(segment, end.offset, u64::MAX);
-        for _ in segment.header.base_seq..=seq {
+        for _ in next_seq..=seq {
             match reader.next()? {
                 Next::Record(offset, record) => end.offset = offset + record.size(),
                 Next::End(..) => break,

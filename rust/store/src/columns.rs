@@ -85,7 +85,7 @@ impl Store {
     /// key that is not there gets an empty value. O(keys * log n + bytes), with the cache misses overlapped.
     pub fn get_column(&self, keys: &[i64], values: &mut ValueColumn, found: &mut Vec<bool>) -> Result<()> {
         let parts = keys.chunks(parallel::part_len(keys.len()));
-        let read = parallel::map(parts, |keys| {
+        let read = parallel::map(parts, |keys| -> Result<(ValueColumn, Vec<bool>)> {
             let mut column = ValueColumn::with_capacity(keys.len());
             let mut found = Vec::with_capacity(keys.len());
             let mut locations = Vec::new();

@@ -2,6 +2,7 @@
 //! the commit lock, so that there is one order; the flush that some calls wait for comes after the lock
 //! is released. A call that fails before that changed nothing.
 
+use std::collections::HashSet;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,12 +11,14 @@ use parking_lot::MutexGuard;
 
 use crate::batch::{Batch, Op, ValueSource, check_value};
 use crate::error::{Error, Result};
+use crate::header::LogEnd;
 use crate::header::Origin;
+use crate::index::Damaged;
 use crate::log::{Failure, Log, Shape, op_bytes};
 use crate::options::Durability;
 use crate::read::Value;
 use crate::record::size_of_record;
-use crate::segment::Location;
+use crate::segment::{Location, Segments};
 use crate::state::State;
 use crate::store::{Shared, Store};
 
@@ -56,7 +59,7 @@ impl Store {
             return Some(Err(error));
         }
         let there = match self.shared.try_read_state()? {
-            Ok(state) => state.index.contains(key),
+            Ok(state) => state.index.contains(key).ok()?,
             Err(error) => return Some(Err(error)),
         };
         if !there {
@@ -134,25 +137,34 @@ impl Store {
         let shape = Shape { records: keys.len() as u64, bytes };
         let mut locations = Vec::with_capacity(keys.len());
         let mut dead = Vec::new();
+        let mut rebuilt = false;
         let seq = {
             let mut log = self.shared.ready_log(shape)?;
-            let ops = keys.iter().enumerate().map(|(i, &key)| Op::Put(key, values.get(i)));
-            self.shared.append(&mut log, ops, shape, |location| locations.push(location.0))?;
-            let mut state = self.shared.write_state()?;
-            state.before_change();
-            state.put_many(keys, &locations, &mut dead);
-            let segments = Arc::clone(&state.segments);
-            drop(state);
-            if let Some(active) = &log.active {
-                active.count_live(bytes);
+            let ops = keys.iter().enumerate().map(|(i, &key)| {
+                values.prefetch(i);
+                Op::Put(key, values.get(i))
+            });
+            let before = self.shared.append(&mut log, ops, shape, |location| locations.push(location.0))?;
+            let absorbed =
+                self.shared.absorb(&mut log, before, |state| state.put_many(keys, &locations, &mut dead))?;
+            if let Some(((), segments)) = absorbed {
+                if let Some(active) = &log.active {
+                    active.count_live(bytes);
+                }
+                segments.count_dead(&dead);
+            } else {
+                rebuilt = true;
             }
-            segments.count_dead(&dead);
             self.shared.published(&mut log)
         };
         // A replaced record of this very commit, which lies in one segment, was a duplicate among `keys`.
         let here =
             locations.first().copied().unwrap_or_default()..=locations.last().copied().unwrap_or_default();
-        let replaced_here = dead.iter().filter(|dead| here.contains(&dead.0)).count();
+        let replaced_here = if rebuilt {
+            keys.len() - keys.iter().collect::<HashSet<_>>().len()
+        } else {
+            dead.iter().filter(|dead| here.contains(&dead.0)).count()
+        };
         self.shared.settle(seq, sync)?;
         Ok((keys.len() - replaced_here) as u64)
     }
@@ -164,14 +176,18 @@ impl Store {
         keys.dedup();
         let most = keys.len() as u64;
         let most = Shape { records: most, bytes: most * size_of_record(0) };
-        let mut log =
-            if keys.is_empty() { self.shared.log_if_writable()? } else { self.shared.ready_log(most)? };
         let mut there = Vec::new();
-        self.shared.read_state()?.index.get_many(&keys, |i, found| {
-            if found.is_some() {
-                there.push(keys[i]);
-            }
-        });
+        let mut log = self.shared.mending(|| {
+            let log =
+                if keys.is_empty() { self.shared.log_if_writable()? } else { self.shared.ready_log(most)? };
+            there.clear();
+            self.shared.read_state()?.index.get_many(&keys, |i, found| {
+                if found.is_some() {
+                    there.push(keys[i]);
+                }
+            })?;
+            Ok(log)
+        })?;
         if there.is_empty() {
             return Ok(0);
         }
@@ -200,7 +216,7 @@ impl Store {
         self.change(Op::DeleteRange(0, 0), |shared| {
             let (Some(first), Some(last)) = (first, last) else { return Ok(None) };
             let range = (Bound::Included(first), Bound::Included(last));
-            count = shared.read_state()?.index.count(range.0, range.1) as u64;
+            count = shared.read_state()?.index.count(range.0, range.1)? as u64;
             Ok((count > 0).then_some(Op::DeleteRange(first, last)))
         })?;
         Ok(count)
@@ -230,11 +246,14 @@ impl Store {
     fn change<'a>(
         &self,
         largest: Op<'_>,
-        decide: impl FnOnce(&Shared) -> Result<Option<Op<'a>>>,
+        mut decide: impl FnMut(&Shared) -> Result<Option<Op<'a>>>,
     ) -> Result<Option<()>> {
         let seq = {
-            let mut log = self.shared.ready_log(Shape::of(largest))?;
-            let Some(op) = decide(&self.shared)? else { return Ok(None) };
+            let (mut log, op) = self.shared.mending(|| {
+                let log = self.shared.ready_log(Shape::of(largest))?;
+                Ok((log, decide(&self.shared)?))
+            })?;
+            let Some(op) = op else { return Ok(None) };
             debug_assert!(op_bytes(op) <= op_bytes(largest), "room was made for what is written");
             self.shared.commit_one(&mut log, op)?;
             log.end.last_seq
@@ -291,13 +310,40 @@ impl Shared {
         ops: impl Iterator<Item = Op<'a>>,
         shape: Shape,
         placed: impl FnMut(Location),
-    ) -> Result<()> {
+    ) -> Result<LogEnd> {
+        let before = log.end;
         let appended = log.append(ops, shape, self.durable_seq.load(Ordering::Acquire), placed);
         if let Err(Error::Io { operation: "write", .. }) = &appended {
             // A commit that was refused must stay absent; if that cannot be made sure, nobody knows.
             log.withdraw().map_err(|error| self.poison(error))?;
         }
-        appended
+        appended.map(|()| before)
+    }
+
+    /// Brings a commit, which the log took in behind `before`, into the index. `None` where the index had to
+    /// be built anew: from the log, so that the commit is in it, and in all counts.
+    fn absorb<T>(
+        &self,
+        log: &mut Log,
+        before: LogEnd,
+        change: impl FnOnce(&mut State) -> Result<T, Damaged>,
+    ) -> Result<Option<(T, Arc<Segments>)>> {
+        let mut state = self.write_state()?;
+        while state.before_change().is_err() {
+            // An open scan has yet to read the index as it was before this commit.
+            drop(state);
+            self.rebuild(log, before)?;
+            state = self.write_state()?;
+        }
+        let changed = change(&mut state);
+        let segments = Arc::clone(&state.segments);
+        drop(state);
+        if let Ok(changed) = changed {
+            return Ok(Some((changed, segments)));
+        }
+        let end = log.end;
+        self.rebuild(log, end)?;
+        Ok(None)
     }
 
     /// Tells everyone how far the log goes now.
@@ -306,6 +352,9 @@ impl Shared {
         self.last_seq.store(log.end.last_seq, Ordering::Release);
         if log.wants_spare() {
             self.preparer.ring();
+        }
+        if log.images.wants_checkpoint() {
+            self.checkpointer.ring();
         }
         log.end.last_seq
     }
@@ -323,21 +372,22 @@ impl Shared {
         shape: Shape,
     ) -> Result<u64> {
         let mut locations = Vec::with_capacity(shape.records as usize);
-        self.append(log, ops.clone(), shape, |location| locations.push(location))?;
+        let before = self.append(log, ops.clone(), shape, |location| locations.push(location))?;
         let mut dead = Vec::new();
-        let mut state = self.write_state()?;
-        state.before_change();
-        let mut live = 0;
-        for (op, &location) in ops.zip(&locations) {
-            live += apply(&mut state, op, location, &mut dead);
+        let absorbed = self.absorb(log, before, |state| {
+            let mut live = 0;
+            for (op, &location) in ops.zip(&locations) {
+                live += apply(state, op, location, &mut dead)?;
+            }
+            Ok(live)
+        })?;
+        if let Some((live, segments)) = absorbed {
+            if let Some(active) = &log.active {
+                active.count_live(live);
+                active.count_tombstone(shape.bytes - live);
+            }
+            segments.count_dead(&dead);
         }
-        let segments = Arc::clone(&state.segments);
-        drop(state);
-        if let Some(active) = &log.active {
-            active.count_live(live);
-            active.count_tombstone(shape.bytes - live);
-        }
-        segments.count_dead(&dead);
         Ok(self.published(log))
     }
 
@@ -360,23 +410,25 @@ impl Shared {
         }
         // Taken before the log changes: from there on there is no turning back.
         let mut state = self.state.try_write()?;
+        state.before_change().ok()?;
         let mut placed = Location(0);
         if let Err(error) = self.append(&mut log, std::iter::once(op), shape, |location| placed = location) {
             return Some(Err(error));
         }
         let old = match op {
-            Op::Put(key, _) => {
-                state.before_change();
-                state.put(key, placed)
-            }
-            Op::Delete(key) => {
-                state.before_change();
-                state.delete(key)
-            }
+            Op::Put(key, _) => state.put(key, placed),
+            Op::Delete(key) => state.delete(key),
             Op::DeleteRange(..) => {
                 debug_assert!(false, "a range is never deleted in passing");
-                None
+                Ok(None)
             }
+        };
+        let Ok(old) = old else {
+            drop(state);
+            let end = log.end;
+            let rebuilt = self.rebuild(&mut log, end);
+            self.published(&mut log);
+            return Some(rebuilt);
         };
         let dead = old.map(|old| (old, Arc::clone(&state.segments)));
         drop(state);
@@ -395,29 +447,36 @@ impl Shared {
     /// Waits for what the caller was promised.
     fn settle(&self, seq: u64, sync: bool) -> Result<()> {
         if sync || self.options.durability == Durability::Sync {
-            return self.flush_up_to(seq);
-        }
-        if self.flush_due() {
+            self.flush_up_to(seq)?;
+        } else if self.flush_due() {
             self.background_flush();
+        }
+        if !self.options.background {
+            self.checkpoint_if_due();
         }
         Ok(())
     }
 }
 
 /// Brings one committed operation into the index; the bytes that it made live.
-fn apply(state: &mut State, op: Op<'_>, location: Location, dead: &mut Vec<Location>) -> u64 {
+fn apply(
+    state: &mut State,
+    op: Op<'_>,
+    location: Location,
+    dead: &mut Vec<Location>,
+) -> Result<u64, Damaged> {
     match op {
         Op::Put(key, _) => {
-            dead.extend(state.put(key, location));
-            op_bytes(op)
+            dead.extend(state.put(key, location)?);
+            Ok(op_bytes(op))
         }
         Op::Delete(key) => {
-            dead.extend(state.delete(key));
-            0
+            dead.extend(state.delete(key)?);
+            Ok(0)
         }
         Op::DeleteRange(first, last) => {
-            state.delete_range(first, last, dead);
-            0
+            state.delete_range(first, last, dead)?;
+            Ok(0)
         }
     }
 }

@@ -94,11 +94,19 @@ pub(crate) struct Emptied {
     pub(crate) segments: Vec<Arc<Segment>>,
     /// The last sequence there was when a pass over their records found none that the index points to.
     pub(crate) seq: u64,
+    /// Which images had been begun then.
+    pub(crate) tick: u64,
+    /// How often the index had been built anew when the pass began.
+    pub(crate) rebuilds: u64,
 }
 
 impl Emptied {
     pub(crate) fn holds(&self, id: u32) -> bool {
         self.segments.iter().any(|segment| segment.id() == id)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.counts().total).sum()
     }
 }
 
@@ -206,7 +214,8 @@ impl Store {
         self.shared.end_segment()?;
         let mut inputs = self.shared.inputs(&compaction);
         inputs.retain(|input| chosen(input.segment.id()));
-        self.shared.empty(&mut compaction, inputs, &mut |_| self.shared.check_writable()).map(|_| ())
+        self.shared.empty(&mut compaction, inputs, &mut |_| self.shared.check_writable())?;
+        self.shared.free_emptied(&mut compaction)
     }
 
     /// Lets the log go on in a new segment. For tests that need to know where.
@@ -236,6 +245,7 @@ impl Shared {
                 return Err(Error::Interrupted);
             }
         }
+        self.free_in_spite_of_images(&mut self.hurried())?;
         let now = self.totals.report();
         Ok(CompactReport {
             freed_segments: now.freed_segments - before.freed_segments,
@@ -313,6 +323,7 @@ impl Shared {
         }
         let mut round = Round::new(Goal { dead_ratio: self.options.compact_dead_ratio / 2.0 });
         while self.unit(compaction, &mut round, pace)?.is_some() {}
+        self.free_in_spite_of_images(compaction)?;
         compaction.settled = dead_of(&self.inputs(compaction)).0;
         Ok(())
     }
@@ -360,6 +371,9 @@ impl Shared {
         pace: &mut Pace<'_>,
     ) -> Result<Option<u64>> {
         self.free_emptied(compaction)?;
+        if compaction.emptied.iter().map(Emptied::bytes).sum::<u64>() > self.most_emptied_bytes() {
+            self.free_in_spite_of_images(compaction)?;
+        }
         let mut chosen = self.choose(compaction, round);
         if chosen.is_empty() && round.phase == Phase::Values {
             *round = Round { phase: Phase::Tombstones, ..Round::new(round.goal) };
@@ -389,16 +403,21 @@ impl Shared {
             Copied::Into(id) => Some(id),
             Copied::Damaged => return Ok(None),
         };
+        let rebuilds = self.log.lock().images.rebuilds;
         for input in &inputs {
             if !self.nothing_points_into(input, pace)? {
-                debug_assert!(false, "every record that the index pointed to was copied");
+                // An index that was built anew may point to where things were before they were moved.
+                debug_assert!(self.log.lock().images.rebuilds > 0, "every record in use was copied");
                 return Ok(written);
             }
         }
-        // Read with the commit lock held: a commit that the pass saw in the index is in the log.
-        let seq = self.log.lock().end.last_seq;
         let segments = inputs.into_iter().map(|input| input.segment).collect();
-        compaction.emptied.push(Emptied { segments, seq });
+        let (seq, tick) = {
+            // A commit that the pass saw in the index is in the log.
+            let log = self.log.lock();
+            (log.end.last_seq, log.images.tick())
+        };
+        compaction.emptied.push(Emptied { segments, seq, tick, rebuilds });
         self.free_emptied(compaction)?;
         Ok(written)
     }
@@ -504,7 +523,10 @@ impl Shared {
     fn keep_live(&self, step: &mut Vec<Live>, live: &mut Vec<Live>) -> Result<()> {
         let keys: Vec<i64> = step.iter().map(|it| it.key).collect();
         let mut points_here = vec![false; keys.len()];
-        self.read_state()?.index.get_many(&keys, |i, found| points_here[i] = found == Some(step[i].from.0));
+        self.mending(|| {
+            let state = self.read_state()?;
+            Ok(state.index.get_many(&keys, |i, found| points_here[i] = found == Some(step[i].from.0))?)
+        })?;
         live.extend(step.drain(..).zip(points_here).filter_map(|(it, here)| here.then_some(it)));
         Ok(())
     }
@@ -651,13 +673,20 @@ impl Shared {
 
     /// Points the index at the copies, a few keys at a time, each only where nobody changed it.
     fn move_index(&self, segment: &Arc<Segment>, moves: &[Move]) -> Result<()> {
+        // The log says nothing of it, so no image may be half before it and half behind.
+        let _no_image = self.maintenance.lock();
+        // Where an image turned out to be damaged the index was built anew, as it was before the first move.
+        self.mending(|| self.move_all(segment, moves))
+    }
+
+    fn move_all(&self, segment: &Arc<Segment>, moves: &[Move]) -> Result<()> {
         for step in moves.chunks(STEP_KEYS) {
             // With the commit lock, so that commits and checkpoints see counts that fit the index.
             let _log = self.log.lock();
             let mut state = self.write_state()?;
             let segments = Arc::clone(&state.segments);
             for &Move { key, from, to, bytes } in step {
-                if state.index.replace_if(key, from.0, to.0) {
+                if state.index.replace_if(key, from.0, to.0)? {
                     segment.count_live(bytes);
                     if let Some(from) = segments.get(from.segment()) {
                         from.count_dead(bytes);

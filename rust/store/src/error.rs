@@ -86,6 +86,11 @@ pub enum Error {
         /// The store's directory.
         path: PathBuf,
     },
+    /// The image that the index was opened from is damaged where a call needed it. The engine builds the
+    /// index anew and makes the call again, so that this leaves no call.
+    #[doc(hidden)]
+    #[error("an image of the index is damaged; open the store again")]
+    ImageDamaged,
     /// An argument that can never be accepted. Nothing was changed.
     #[error("{0}")]
     Invalid(String),

@@ -12,12 +12,15 @@ use crate::error::Result;
 use crate::segment::Segment;
 use crate::store::Shared;
 
+/// See `most_emptied_bytes`.
+const LEAST_EMPTIED_BYTES: u64 = 256 << 20;
+
 impl Shared {
     /// Removes the emptied segments that may go: (a) a pass over their records found none that the index
     /// points to, and (b) every tombstone in them was droppable or carried on, else they were not here;
     /// (c) all that there was after that pass is on the device, so that nothing older than it is needed
     /// again; (d) the manifest omits them, durably in both copies, before the files go; (e) nobody who
-    /// needs the files is left: no image of the index, no backup.
+    /// needs the files is left: no image of the index, nor the replay over it, no backup.
     pub(crate) fn free_emptied(&self, compaction: &mut Compaction) -> Result<()> {
         let Some(newest) = compaction.emptied.iter().map(|emptied| emptied.seq).max() else {
             return Ok(());
@@ -25,19 +28,42 @@ impl Shared {
         self.flush_up_to(newest)?;
         let mut catalog = self.catalog.lock();
         let (free, kept): (Vec<Emptied>, Vec<Emptied>) = {
-            let log = self.log.lock();
+            let mut log = self.log.lock();
+            // An index that was built from an older image since may point into them again.
+            compaction.emptied.retain(|emptied| emptied.rebuilds == log.images.rebuilds);
             let may_go = |emptied: &Emptied| {
-                !emptied.segments.iter().any(|segment| segment.is_pinned()) && !images_need(&log, emptied)
+                let pinned = emptied.segments.iter().any(|segment| segment.is_pinned());
+                !pinned && !log.images.need(emptied)
             };
-            std::mem::take(&mut compaction.emptied).into_iter().partition(may_go)
+            let parts: (Vec<_>, _) = std::mem::take(&mut compaction.emptied).into_iter().partition(may_go);
+            let segments = parts.0.iter().flat_map(|emptied| &emptied.segments);
+            log.freeing = segments.map(|segment| segment.id()).collect();
+            parts
         };
         compaction.emptied = kept;
         let freed: Vec<Arc<Segment>> = free.iter().flat_map(|it| it.segments.iter().cloned()).collect();
         let outcome = self.free(&mut catalog, &freed);
+        self.log.lock().freeing.clear();
         if outcome.is_err() {
             compaction.emptied.extend(free);
         }
         outcome
+    }
+
+    /// As `free_emptied`, and where images are all that needs the segments, they are given up for a new one.
+    pub(crate) fn free_in_spite_of_images(&self, compaction: &mut Compaction) -> Result<()> {
+        self.free_emptied(compaction)?;
+        if self.log.lock().images.that_need(&compaction.emptied).is_empty() {
+            return Ok(());
+        }
+        self.replace_images(&compaction.emptied)?;
+        self.free_emptied(compaction)
+    }
+
+    /// Emptied segments may take so much space until a new image is written for their sake: an image is then
+    /// small beside what comes free.
+    pub(crate) fn most_emptied_bytes(&self) -> u64 {
+        LEAST_EMPTIED_BYTES.max(2 * self.log.lock().images.newest_bytes())
     }
 
     fn free(&self, catalog: &mut MutexGuard<'_, Catalog>, freed: &[Arc<Segment>]) -> Result<()> {
@@ -53,13 +79,15 @@ impl Shared {
             next.relocations.retain(|listed| !free.contains(&listed.segment));
             omit(&mut next.segments, &free);
         })?;
-        omit(&mut self.log.lock().entries, &free);
+        let mut log = self.log.lock();
+        omit(&mut log.entries, &free);
         let mut state = self.write_state()?;
         let segments = Arc::make_mut(&mut state.segments);
         for id in &free {
             segments.remove(*id);
         }
         drop(state);
+        drop(log);
         for segment in freed {
             self.totals.freed(segment.counts().total);
         }
@@ -67,14 +95,8 @@ impl Shared {
     }
 }
 
-/// Whether an image that is kept or being written, or the replay after it, reads the segment.
-fn images_need(_log: &crate::log::Log, _emptied: &Emptied) -> bool {
-    // There are no images yet.
-    false
-}
-
 /// Takes segments out of the log's list. What follows them no longer follows what the list says.
-fn omit(entries: &mut Vec<crate::manifest::Entry>, free: &[u32]) {
+pub(crate) fn omit(entries: &mut Vec<crate::manifest::Entry>, free: &[u32]) {
     let mut after_gap = false;
     entries.retain_mut(|entry| {
         let freed = free.contains(&entry.segment);

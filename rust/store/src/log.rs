@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::ahead::Ahead;
 use crate::batch::Op;
+use crate::checkpoint::Images;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -72,6 +73,10 @@ pub(crate) struct Log {
     pub(crate) to_trim: Vec<(Arc<dyn DiskFile>, u64)>,
     /// Whether segments are written by copying into a map.
     pub(crate) copies: bool,
+    /// What must be known of images: how much of the log came after them, and which are kept.
+    pub(crate) images: Images,
+    /// Segments that nothing needs, while the manifest is told so and their files are removed.
+    pub(crate) freeing: Vec<u32>,
     scratch: Vec<u8>,
     /// Hears how far the active segment is written.
     pub(crate) ahead: Arc<Ahead>,
@@ -115,6 +120,8 @@ impl Log {
             ring_at: u64::MAX,
             to_trim: Vec::new(),
             copies,
+            images: Images::default(),
+            freeing: Vec::new(),
             scratch: Vec::new(),
             ahead: Arc::default(),
         }
@@ -266,6 +273,7 @@ impl Log {
             self.scratch = scratch;
         }
         active.count_appended(end - start.offset);
+        self.images.tail_bytes += end - start.offset;
         self.end = LogEnd { segment: active.id(), offset: end, last_seq: next_seq - 1 };
         self.active = Some(active);
         self.marked = self.marked.max(durable_seq);

@@ -176,6 +176,11 @@ impl Manifest {
         self.entries().any(|entry| entry.segment.get() == segment)
     }
 
+    /// Whether the image is one that opening may begin from.
+    pub(crate) fn lists_image(&self, id: u32) -> bool {
+        self.images.iter().any(|image| image.id == id)
+    }
+
     /// The ids of all segments.
     pub(crate) fn files(&self) -> impl Iterator<Item = u32> {
         self.entries().map(|entry| entry.segment.get())

@@ -73,6 +73,9 @@ pub struct Options {
     pub compact_bytes_per_second: u64,
     /// See [`Recovery`].
     pub recovery: Recovery,
+    /// A checkpoint is due once so many bytes of log, and half the bytes of the last image, came after the
+    /// last one.
+    pub checkpoint_tail_bytes: u64,
 }
 
 /// The smallest segment that may be asked for, in bytes.
@@ -97,6 +100,7 @@ impl Default for Options {
             compact_dead_ratio: 0.30,
             compact_bytes_per_second: 64 << 20,
             recovery: Recovery::Strict,
+            checkpoint_tail_bytes: 64 << 20,
         }
     }
 }
@@ -119,6 +123,9 @@ impl Options {
         }
         if self.compact_bytes_per_second == 0 {
             return Err(Error::Invalid("compact_bytes_per_second must be at least 1".to_owned()));
+        }
+        if self.checkpoint_tail_bytes == 0 {
+            return Err(Error::Invalid("checkpoint_tail_bytes must be at least 1, not 0".to_owned()));
         }
         if self.sync_interval.is_zero() {
             return Err(Error::Invalid(

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::compaction::CompactReport;
 use crate::error::{Error, Result};
+use crate::index::Damaged;
 use crate::options::ReadMode;
 use crate::parallel;
 use crate::read::{self, Value, Values};
@@ -56,7 +57,7 @@ pub struct Stats {
 impl Store {
     /// The value of a key. O(log n + bytes).
     pub fn get(&self, key: i64) -> Result<Option<Value>> {
-        self.shared.value_of(key)
+        self.shared.mending(|| self.shared.value_of(key))
     }
 
     /// As [`Store::get`], or `None` where that would wait for a lock or a system call.
@@ -69,6 +70,9 @@ impl Store {
             Ok(state) => find(&state, key),
             Err(error) => return Some(Err(error)),
         };
+        if matches!(found, Err(Error::ImageDamaged)) {
+            return None;
+        }
         Some(found.and_then(|found| {
             found.map(|(segment, offset)| self.shared.read(&segment, offset, key)).transpose()
         }))
@@ -76,42 +80,45 @@ impl Store {
 
     /// Whether a key is there. O(log n).
     pub fn contains(&self, key: i64) -> Result<bool> {
-        self.shared.contains(key)
+        self.shared.mending(|| self.shared.contains(key))
     }
 
     /// As [`Store::contains`], or `None` where that would wait for a lock.
     pub fn try_contains(&self, key: i64) -> Option<Result<bool>> {
-        Some(self.shared.try_read_state()?.map(|state| state.index.contains(key)))
+        match self.shared.try_read_state()? {
+            Ok(state) => state.index.contains(key).ok().map(Ok),
+            Err(error) => Some(Err(error)),
+        }
     }
 
     /// The item with the lowest key.
     pub fn first(&self) -> Result<Option<(i64, Value)>> {
-        self.shared.item(|state| state.index.first())
+        self.shared.mending(|| self.shared.item(|state| state.index.first()))
     }
 
     /// The item with the highest key.
     pub fn last(&self) -> Result<Option<(i64, Value)>> {
-        self.shared.item(|state| state.index.last())
+        self.shared.mending(|| self.shared.item(|state| state.index.last()))
     }
 
     /// The item with the highest key that is at most `key`.
     pub fn floor(&self, key: i64) -> Result<Option<(i64, Value)>> {
-        self.shared.item(|state| state.index.floor(key))
+        self.shared.mending(|| self.shared.item(|state| state.index.floor(key)))
     }
 
     /// The item with the lowest key that is at least `key`.
     pub fn ceiling(&self, key: i64) -> Result<Option<(i64, Value)>> {
-        self.shared.item(|state| state.index.ceiling(key))
+        self.shared.mending(|| self.shared.item(|state| state.index.ceiling(key)))
     }
 
     /// The item with the highest key below `key`.
     pub fn lower(&self, key: i64) -> Result<Option<(i64, Value)>> {
-        self.shared.item(|state| state.index.lower(key))
+        self.shared.mending(|| self.shared.item(|state| state.index.lower(key)))
     }
 
     /// The item with the lowest key above `key`.
     pub fn higher(&self, key: i64) -> Result<Option<(i64, Value)>> {
-        self.shared.item(|state| state.index.higher(key))
+        self.shared.mending(|| self.shared.item(|state| state.index.higher(key)))
     }
 
     /// The values of many keys, in their order. O(keys * log n), with the cache misses overlapped.
@@ -186,16 +193,21 @@ impl Store {
         locations: &mut Vec<Option<Location>>,
     ) -> Result<Arc<Segments>> {
         locations.reserve(keys.len());
-        let state = self.shared.read_state()?;
-        state.index.get_many(keys, |_, found| locations.push(found.map(Location)));
-        Ok(Arc::clone(&state.segments))
+        let had = locations.len();
+        self.shared.mending(|| {
+            locations.truncate(had);
+            let state = self.shared.read_state()?;
+            state.index.get_many(keys, |_, found| locations.push(found.map(Location)))?;
+            Ok(Arc::clone(&state.segments))
+        })
     }
 
     /// Which of many keys are there; `found` must be as long as `keys`.
     pub fn contains_many(&self, keys: &[i64], found: &mut [bool]) -> Result<()> {
-        let state = self.shared.read_state()?;
-        state.index.get_many(keys, |i, there| found[i] = there.is_some());
-        Ok(())
+        self.shared.mending(|| {
+            let state = self.shared.read_state()?;
+            Ok(state.index.get_many(keys, |i, there| found[i] = there.is_some())?)
+        })
     }
 
     /// The items of a range, as they are now, whatever is written while they are read. O(1).
@@ -205,13 +217,13 @@ impl Store {
 
     /// How many keys are in a range. O(log n + leaves of the range).
     pub fn count(&self, start: Bound<i64>, stop: Bound<i64>) -> Result<u64> {
-        Ok(self.shared.read_state()?.index.count(start, stop) as u64)
+        self.shared.mending(|| Ok(self.shared.read_state()?.index.count(start, stop)? as u64))
     }
 
     /// The keys that begin the second and each further of `parts` ranges of about equal counts, ascending,
     /// `parts - 1` of them; they repeat where there are fewer keys than parts. O(leaves + parts).
     pub fn boundaries(&self, parts: usize) -> Result<Vec<i64>> {
-        Ok(self.shared.read_state()?.index.boundaries(parts))
+        self.shared.mending(|| Ok(self.shared.read_state()?.index.boundaries(parts)?))
     }
 
     /// How many keys there are. O(1).
@@ -229,12 +241,12 @@ impl Store {
         Ok(self.len()? == 0)
     }
 
-    /// What the store holds and does. O(segments + leaves).
+    /// What the store holds and does. O(segments + model nodes of the index).
     pub fn stats(&self) -> Result<Stats> {
         let (segments, keys, index_bytes, index_height) = {
             let state = self.shared.read_state()?;
             let index = &state.index;
-            (Arc::clone(&state.segments), index.len() as u64, index.nbytes() as u64, index.stats().height)
+            (Arc::clone(&state.segments), index.len() as u64, index.nbytes() as u64, index.height())
         };
         let (mut live_bytes, mut total_bytes, mut disk_bytes, mut count) = (0, 0, 0, 0);
         for segment in segments.iter() {
@@ -245,10 +257,10 @@ impl Store {
             count += 1;
         }
         let shared = &self.shared;
-        let write_mode = {
+        let (tail_bytes, copies) = {
             let log = shared.log.lock();
             disk_bytes += log.spare.as_ref().map_or(0, crate::spare::Spare::allocated);
-            if log.copies { "mmap" } else { "pwrite" }
+            (log.images.tail_bytes, log.copies)
         };
         let nanos = shared.last_sync_nanos.load(Ordering::Relaxed);
         Ok(Stats {
@@ -257,7 +269,7 @@ impl Store {
             dead_bytes: total_bytes.saturating_sub(live_bytes),
             disk_bytes,
             segments: count,
-            tail_bytes: total_bytes,
+            tail_bytes,
             index_bytes,
             index_height: index_height as u32,
             last_seq: shared.last_seq.load(Ordering::Acquire),
@@ -266,7 +278,7 @@ impl Store {
             dropped_bytes: shared.dropped_bytes,
             compaction: shared.totals.report(),
             damaged_segments: shared.totals.damaged_segments(),
-            write_mode,
+            write_mode: if copies { "mmap" } else { "pwrite" },
         })
     }
 }
@@ -274,7 +286,7 @@ impl Store {
 /// Where the record of a key is.
 #[inline]
 fn find(state: &State, key: i64) -> Result<Option<(Arc<Segment>, u64)>> {
-    let Some(location) = state.index.get(key).map(Location) else { return Ok(None) };
+    let Some(location) = state.index.get(key)?.map(Location) else { return Ok(None) };
     let segment = state.segments.at(location)?;
     // The header would say only later that there are further lines to fetch.
     segment.prefetch(location.offset());
@@ -295,17 +307,17 @@ impl Shared {
 
     /// Whether a key is there.
     pub(crate) fn contains(&self, key: i64) -> Result<bool> {
-        Ok(self.read_state()?.index.contains(key))
+        Ok(self.read_state()?.index.contains(key)?)
     }
 
     /// The item that `find` finds.
     pub(crate) fn item(
         &self,
-        find: impl FnOnce(&State) -> Option<(i64, u64)>,
+        find: impl FnOnce(&State) -> Result<Option<(i64, u64)>, Damaged>,
     ) -> Result<Option<(i64, Value)>> {
         let (key, segment, offset) = {
             let state = self.read_state()?;
-            let Some((key, location)) = find(&state) else { return Ok(None) };
+            let Some((key, location)) = find(&state)? else { return Ok(None) };
             let location = Location(location);
             (key, Arc::clone(state.segments.at(location)?), location.offset())
         };

@@ -7,15 +7,17 @@ use std::sync::Arc;
 
 use crate::catalog::{LogFacts, give_back, reserve_spare};
 use crate::chain::Chain;
+use crate::checkpoint::Images;
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, Origin};
+use crate::image;
 use crate::log::Log;
 use crate::manifest::{self, Manifest};
 use crate::options::{Durability, Options, ReadMode, Recovery, WriteMode};
 use crate::reader::{Next, SegmentReader};
 use crate::record::Kind;
-use crate::replay::{OpenProgress, Replay};
+use crate::replay::{OpenProgress, Replay, Stop};
 use crate::segment::{Location, Segment, Segments};
 use crate::state::State;
 
@@ -28,6 +30,70 @@ pub(crate) struct Recovered {
     pub(crate) durable_seq: u64,
     /// Bytes that were found behind the accepted end and dropped.
     pub(crate) dropped_bytes: u64,
+}
+
+/// What the index, or what is left of it, was built from.
+pub(crate) struct Based {
+    pub(crate) state: State,
+    /// The end of what is accepted.
+    pub(crate) reached: LogEnd,
+    /// The highest that anything accepted names.
+    pub(crate) watermark: u64,
+    pub(crate) stop: Option<Stop>,
+    /// Bytes of log behind the image.
+    pub(crate) tail_bytes: u64,
+    /// Images that are damaged, missing, or of another log than there is.
+    pub(crate) bad_images: Vec<u32>,
+    milestones: Vec<LogEnd>,
+}
+
+/// Builds the index: from the newest image that is whole and what the log holds behind it, else from the
+/// whole log.
+pub(crate) fn base(
+    disk: &Arc<dyn Disk>,
+    chain: &Chain,
+    manifest: &Manifest,
+    options: &Options,
+    progress: &mut dyn FnMut(OpenProgress) -> bool,
+) -> Result<Based> {
+    let mut bad_images = Vec::new();
+    for entry in &manifest.images {
+        match image::open(disk, manifest.store_id, entry, options) {
+            Ok(image) => {
+                if let Some(mut replay) = Replay::over(chain, manifest, image) {
+                    replay.run(progress)?;
+                    if replay.is_sound() {
+                        return Ok(based(replay, chain, Some(entry.position), bad_images));
+                    }
+                }
+            }
+            // What the log holds is as good; only what may help next time is worth an error.
+            Err(Error::Io { source, .. }) if !says_damage(&source) => {
+                let operation = "read";
+                return Err(Error::Io { operation, path: disk.path_of(&image::name(entry.id)), source });
+            }
+            Err(Error::Io { .. } | Error::Corruption { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        bad_images.push(entry.id);
+    }
+    let mut replay = Replay::new(chain, manifest);
+    replay.run(progress)?;
+    Ok(based(replay, chain, None, bad_images))
+}
+
+/// Whether a failed read says that a file is gone or its device is bad, rather than that the machine lacks
+/// something now.
+fn says_damage(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotFound, UnexpectedEof};
+    matches!(error.kind(), NotFound | UnexpectedEof) || error.raw_os_error() == Some(libc::EIO)
+}
+
+fn based(replay: Replay<'_>, chain: &Chain, begin: Option<LogEnd>, bad_images: Vec<u32>) -> Based {
+    let Replay { state, reached, watermark, stop, milestones, .. } = replay;
+    let tail_bytes =
+        chain.between(begin.unwrap_or_default(), reached).iter().map(|(_, from, to)| to - from).sum();
+    Based { state, reached, watermark, stop, tail_bytes, bad_images, milestones }
 }
 
 /// Brings the store back. With `read_only` nothing is written and what was not proven is shown as is.
@@ -43,11 +109,26 @@ pub(crate) fn recover(
     confirmed: &mut u64,
     progress: &mut dyn FnMut(OpenProgress) -> bool,
 ) -> Result<Recovered> {
+    let without_images = Manifest { images: Vec::new(), ..manifest.clone() };
+    match recover_from(disk, manifest, copies_agree, options, confirmed, progress) {
+        // Met by what comes after replay; the whole log is left.
+        Err(Error::ImageDamaged) => recover_from(disk, without_images, false, options, confirmed, progress),
+        outcome => outcome,
+    }
+}
+
+fn recover_from(
+    disk: &Arc<dyn Disk>,
+    manifest: Manifest,
+    copies_agree: bool,
+    options: &Options,
+    confirmed: &mut u64,
+    progress: &mut dyn FnMut(OpenProgress) -> bool,
+) -> Result<Recovered> {
     let names = disk.list().map_err(|error| Error::io("list", disk.path(), error))?;
     let chain = Chain::find(disk, &manifest, &names, options)?;
-    let mut replay = Replay::new(&chain, &manifest);
-    replay.run(progress)?;
-    let Replay { mut state, reached, watermark, stop, .. } = replay;
+    let Based { mut state, reached, watermark, stop, tail_bytes, bad_images, milestones } =
+        base(disk, &chain, &manifest, options, progress)?;
 
     let mut dropped_bytes = 0;
     if let Some(stop) = &stop {
@@ -76,8 +157,12 @@ pub(crate) fn recover(
     };
     let clean = manifest.clean && !chain.cut && stop.is_none() && watermark >= reached.last_seq;
     let next_seq = chain.next_seq.max(reached.last_seq + 1);
-    let mut manifest = Manifest { next_segment: chain.next_segment, next_seq, ..manifest };
+    let ids = names.iter().filter_map(|name| image::id_of(name));
+    let next_image = ids.map(|id| id.saturating_add(1)).fold(manifest.next_image, u32::max);
+    let mut manifest = Manifest { next_segment: chain.next_segment, next_seq, next_image, ..manifest };
     let mut log = Log::new(manifest.store_id, chain.entries_up_to(reached), reached, next_seq, copies);
+    let least_bytes = options.checkpoint_tail_bytes;
+    log.images = Images::new(&manifest.images, tail_bytes, least_bytes);
 
     if options.read_only {
         let durable_seq = watermark.min(reached.last_seq);
@@ -85,13 +170,16 @@ pub(crate) fn recover(
     }
     // Of what a crash interrupted. First of all, so that a full disk finds their space.
     remove_orphans(disk, &names, &manifest)?;
+    manifest.images.retain(|image| !bad_images.contains(&image.id));
+    log.images = Images::new(&manifest.images, tail_bytes, least_bytes);
     if clean {
-        if !copies_agree {
+        if !copies_agree || !bad_images.is_empty() {
             manifest.write(&**disk)?;
+            remove_orphans(disk, &names, &manifest)?;
         }
         return Ok(Recovered { state, log, manifest, durable_seq: reached.last_seq, dropped_bytes });
     }
-    let proven = chain.end_of(watermark.min(reached.last_seq))?;
+    let proven = chain.end_of(watermark.min(reached.last_seq), &milestones)?;
     prove(disk, options, &chain, proven, reached, &mut state, &mut log, &mut manifest)?;
     // Of which every record was written again.
     remove_orphans(disk, &names, &manifest)?;
@@ -145,7 +233,7 @@ fn prove(
             let new = log.append_again(record.kind, record.key, record.value)?;
             let old_location = Location::new(old.id(), offset);
             if matches!(record.kind, Kind::Put | Kind::BatchPut)
-                && state.index.replace_if(record.key, old_location.0, new.0)
+                && state.index.replace_if(record.key, old_location.0, new.0)?
             {
                 old.count_dead(record.size());
                 if let Some(active) = &log.active {
@@ -188,7 +276,8 @@ fn remove_orphans(disk: &Arc<dyn Disk>, names: &[String], manifest: &Manifest) -
     };
     let mut removed = false;
     for name in names {
-        let orphan = Segment::id_of(name).is_some_and(|id| !manifest.lists(id) && ours(id));
+        let orphan = Segment::id_of(name).is_some_and(|id| !manifest.lists(id) && ours(id))
+            || image::id_of(name).is_some_and(|id| !manifest.lists_image(id));
         if orphan || manifest::UNFINISHED.contains(&name.as_str()) {
             match disk.remove(name) {
                 // The manifest's own writing may have been faster.

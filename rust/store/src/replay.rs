@@ -9,10 +9,12 @@ use std::sync::Arc;
 use crate::chain::Chain;
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, SEGMENT_HEADER_BYTES};
+use crate::image::{Attachment, Count, Image};
+use crate::index::Damaged;
 use crate::manifest::{Manifest, Relocation};
 use crate::reader::{Next, SegmentReader};
 use crate::record::{BatchBegin, Kind, Record};
-use crate::segment::{Location, Segment, Segments};
+use crate::segment::{Counts, Location, Segment, Segments};
 use crate::state::State;
 
 /// Progress of a replay, in bytes of log.
@@ -28,6 +30,8 @@ pub struct OpenProgress {
 const RUN: usize = 4096;
 /// Bytes between two calls of the progress callback.
 const PROGRESS_BYTES: u64 = 8 << 20;
+/// Bytes between two places that can be found again without reading from the start of their segment.
+const MILESTONE_BYTES: u64 = 1 << 20;
 
 /// Where and why replay could not go on.
 pub(crate) struct Stop {
@@ -133,6 +137,12 @@ pub(crate) struct Replay<'c> {
     /// How many of them have been applied.
     merged: usize,
     committed_seq: u64,
+    /// Where it begins: the place in the chain, and the end of the log there.
+    from: Option<(usize, LogEnd)>,
+    /// Of an image: what to count, once replay has come to where that was counted. Until then nothing is.
+    uncounted: Option<Attachment>,
+    /// Ends of the log on the way, about a mebibyte apart.
+    pub(crate) milestones: Vec<LogEnd>,
     keys: Vec<i64>,
     locations: Vec<u64>,
     dead: Vec<Location>,
@@ -143,6 +153,7 @@ impl<'c> Replay<'c> {
         let mut segments = Segments::default();
         let relocations = chain.relocations.iter().map(|(segment, _)| segment);
         for segment in chain.segments.iter().chain(relocations) {
+            segment.take_counts(Counts::default());
             segments.insert(Arc::clone(segment));
         }
         Self {
@@ -154,40 +165,80 @@ impl<'c> Replay<'c> {
             relocated: Vec::new(),
             merged: 0,
             committed_seq: manifest.committed_seq,
+            from: None,
+            uncounted: None,
+            milestones: Vec::new(),
             keys: Vec::with_capacity(RUN),
             locations: Vec::with_capacity(RUN),
             dead: Vec::new(),
         }
     }
 
-    /// Replays the whole chain, or up to the first place without a valid record.
+    /// Goes on from an image; `None` if the chain does not hold the place where it begins.
+    pub(crate) fn over(chain: &'c Chain, manifest: &Manifest, image: Image) -> Option<Self> {
+        let begin = image.attachment.begin;
+        let first = chain.segments.iter().position(|segment| segment.id() == begin.segment)?;
+        if begin.offset < SEGMENT_HEADER_BYTES
+            || chain.known_end(first).is_some_and(|end| end.offset < begin.offset)
+        {
+            return None;
+        }
+        let mut replay = Self::new(chain, manifest);
+        for (segment, relocation) in &chain.relocations {
+            segment.count_appended(relocation.end.saturating_sub(SEGMENT_HEADER_BYTES));
+        }
+        for (at, segment) in chain.segments.iter().enumerate().take(first) {
+            let end = chain.known_end(at)?.offset;
+            segment.count_appended(end.saturating_sub(SEGMENT_HEADER_BYTES));
+            replay.watermark = replay.watermark.max(segment.header.watermark);
+        }
+        replay.state.index = image.index;
+        replay.from = Some((first, begin));
+        replay.uncounted = Some(image.attachment);
+        Some(replay)
+    }
+
+    /// Whether the image, if it began from one, was whole as far as it was used, and the log too as far as
+    /// that refers to it.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.uncounted.is_none() && !self.state.index.is_damaged()
+    }
+
+    /// Replays the chain, or up to the first place without a valid record.
     pub(crate) fn run(&mut self, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<()> {
+        let (first, skipped) = self.from.map_or((0, 0), |(first, begin)| (first, begin.offset));
         let mut bytes_total = 0;
-        for (at, segment) in self.chain.segments.iter().enumerate() {
+        for (at, segment) in self.chain.segments.iter().enumerate().skip(first) {
             bytes_total += match self.chain.known_end(at) {
                 Some(end) => end.offset,
                 None => segment.header.capacity,
             };
         }
-        bytes_total += self.chain.relocations.iter().map(|(_, listed)| listed.end).sum::<u64>();
-        let mut bytes_done = 0;
-        for (segment, listed) in &self.chain.relocations {
-            self.read_relocated(segment, *listed)?;
-            bytes_done += listed.end;
-            if !progress(OpenProgress { bytes_done, bytes_total }) {
-                return Err(Error::Interrupted);
+        bytes_total = bytes_total.saturating_sub(skipped);
+        // Of the first segment only what follows counts.
+        let mut bytes_done = 0u64.wrapping_sub(skipped);
+        if self.from.is_none() {
+            // An image knows of the relocated records whatever it needs.
+            bytes_total += self.chain.relocations.iter().map(|(_, listed)| listed.end).sum::<u64>();
+            for (segment, listed) in &self.chain.relocations {
+                self.read_relocated(segment, *listed)?;
+                bytes_done += listed.end;
+                if !progress(OpenProgress { bytes_done, bytes_total }) {
+                    return Err(Error::Interrupted);
+                }
             }
+            self.relocated.sort_unstable_by_key(|record| record.seq);
         }
-        self.relocated.sort_unstable_by_key(|record| record.seq);
-        for at in 0..self.chain.segments.len() {
-            let mut report =
-                |offset: u64| progress(OpenProgress { bytes_done: bytes_done + offset, bytes_total });
+        for at in first..self.chain.segments.len() {
+            let mut report = |offset: u64| {
+                progress(OpenProgress { bytes_done: bytes_done.wrapping_add(offset), bytes_total })
+            };
             self.segment(at, &mut report)?;
             self.publish();
             if self.stop.is_some() {
                 break;
             }
-            bytes_done += self.reached.offset;
+            bytes_done = bytes_done.wrapping_add(self.reached.offset);
         }
         // Records above the end of the log are newer than something that was dropped.
         self.merge_below(self.reached.last_seq + 1);
@@ -245,17 +296,28 @@ impl<'c> Replay<'c> {
         let segment = Arc::clone(&self.chain.segments[at]);
         let known_end = self.chain.known_end(at);
         self.watermark = self.watermark.max(segment.header.watermark);
-        self.reached = LogEnd {
-            segment: segment.id(),
-            offset: SEGMENT_HEADER_BYTES,
-            // What lies between a segment and the one before it was freed.
-            last_seq: self.reached.last_seq.max(segment.header.predecessor.last_seq),
-        };
-        let limit = known_end.map_or(u64::MAX, |end| end.offset);
-        let mut reader = SegmentReader::new(&segment, SEGMENT_HEADER_BYTES, limit);
         let mut expected_seq = segment.header.base_seq;
+        self.reached = match self.from {
+            Some((first, begin)) if first == at => {
+                if begin.offset > SEGMENT_HEADER_BYTES {
+                    expected_seq = begin.last_seq + 1;
+                }
+                begin
+            }
+            _ => LogEnd {
+                segment: segment.id(),
+                offset: SEGMENT_HEADER_BYTES,
+                // What lies between a segment and the one before it was freed.
+                last_seq: self.reached.last_seq.max(segment.header.predecessor.last_seq),
+            },
+        };
+        self.count_from_here();
+        let limit = known_end.map_or(u64::MAX, |end| end.offset);
+        let mut reader = SegmentReader::new(&segment, self.reached.offset, limit);
         let mut batch: Option<OpenBatch> = None;
-        let mut next_report = PROGRESS_BYTES;
+        let mut next_report = self.reached.offset + PROGRESS_BYTES;
+        let mut next_milestone = self.reached.offset + MILESTONE_BYTES;
+        self.milestones.push(self.reached);
         let (bad_offset, found) = loop {
             let (offset, record) = match reader.next()? {
                 Next::Record(offset, record) => (offset, record),
@@ -272,6 +334,11 @@ impl<'c> Replay<'c> {
             expected_seq += 1;
             if batch.is_none() {
                 self.reached = LogEnd { offset: end, last_seq: record.seq, ..self.reached };
+                self.count_from_here();
+                if end >= next_milestone {
+                    next_milestone = end + MILESTONE_BYTES;
+                    self.milestones.push(self.reached);
+                }
             }
             if end >= next_report {
                 next_report = end + PROGRESS_BYTES;
@@ -357,7 +424,9 @@ impl<'c> Replay<'c> {
             Change::Put { key, location, size } => {
                 self.keys.push(key);
                 self.locations.push(location.0);
-                if let Some(segment) = self.state.segments.get(location.segment()) {
+                if self.uncounted.is_none()
+                    && let Some(segment) = self.state.segments.get(location.segment())
+                {
                     segment.count_live(size);
                 }
                 if self.keys.len() == RUN {
@@ -366,21 +435,46 @@ impl<'c> Replay<'c> {
             }
             Change::Delete { key } => {
                 self.publish();
-                self.dead.extend(self.state.delete(key));
+                self.dead.extend(self.state.delete(key).ok().flatten());
             }
             Change::DeleteRange { first, last } => {
                 self.publish();
-                self.state.delete_range(first, last, &mut self.dead);
+                let _: Result<(), Damaged> = self.state.delete_range(first, last, &mut self.dead);
             }
         }
     }
 
-    /// Brings the collected puts into the index.
+    /// Brings the collected puts into the index. Damage is looked for once, at the end (`is_sound`).
     fn publish(&mut self) {
-        self.state.put_many(&self.keys, &self.locations, &mut self.dead);
+        let _: Result<(), Damaged> = self.state.put_many(&self.keys, &self.locations, &mut self.dead);
         self.keys.clear();
         self.locations.clear();
-        self.state.segments.count_dead(&self.dead);
+        if self.uncounted.is_none() {
+            self.state.segments.count_dead(&self.dead);
+        }
         self.dead.clear();
+    }
+
+    /// At the place where an image's counts were taken: from here on everything counts. Up to here the image
+    /// held any mixture of old and new entries, which says nothing about what replaced what.
+    #[inline]
+    fn count_from_here(&mut self) {
+        let here = |attachment: &mut Attachment| {
+            let until = attachment.until;
+            (until.segment, until.offset) == (self.reached.segment, self.reached.offset)
+        };
+        if self.uncounted.is_some()
+            && let Some(attachment) = self.uncounted.take_if(here)
+        {
+            self.uncounted = Some(attachment);
+            self.publish();
+            if let Some(attachment) = self.uncounted.take() {
+                for Count { segment, live, tombstones } in attachment.counts {
+                    if let Some(segment) = self.state.segments.get(segment) {
+                        segment.take_counts(Counts { live, total: segment.counts().total, tombstones });
+                    }
+                }
+            }
+        }
     }
 }

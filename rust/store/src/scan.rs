@@ -5,10 +5,10 @@
 use std::ops::Bound;
 use std::sync::{Arc, Weak};
 
-use alex_index::Alex;
 use parking_lot::Mutex;
 
 use crate::error::Result;
+use crate::index::{Damaged, Index};
 use crate::read::Values;
 use crate::segment::{Location, Segments};
 use crate::store::Shared;
@@ -42,19 +42,20 @@ struct Frozen {
 
 impl Rest {
     /// Copies what is left, before the index changes. O(items left).
-    fn freeze(&mut self, index: &Alex, segments: &Arc<Segments>) {
+    fn freeze(&mut self, index: &Index, segments: &Arc<Segments>) -> Result<(), Damaged> {
         if self.frozen.is_some() {
-            return;
+            return Ok(());
         }
         let (mut keys, mut locations) = (Vec::new(), Vec::new());
         let ScanRange { start, stop, reverse, .. } = self.range;
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-        index.scan_into(start, stop, reverse, left, &mut keys, &mut locations);
+        index.scan_into(start, stop, reverse, left, &mut keys, &mut locations)?;
         self.frozen = Some(Frozen { keys, locations, next: 0, segments: Arc::clone(segments) });
+        Ok(())
     }
 
     /// Takes up to `max` items.
-    fn take(&mut self, index: &Alex, segments: &Arc<Segments>, max: usize) -> Run {
+    fn take(&mut self, index: &Index, segments: &Arc<Segments>, max: usize) -> Result<Run, Damaged> {
         let max = usize::try_from(self.left).unwrap_or(usize::MAX).min(max);
         let run = match &mut self.frozen {
             Some(frozen) => {
@@ -69,7 +70,7 @@ impl Rest {
             None => {
                 let mut run = Run { keys: Vec::new(), locations: Vec::new(), segments: Arc::clone(segments) };
                 let ScanRange { start, stop, reverse, .. } = self.range;
-                index.scan_into(start, stop, reverse, max, &mut run.keys, &mut run.locations);
+                index.scan_into(start, stop, reverse, max, &mut run.keys, &mut run.locations)?;
                 if let Some(&last) = run.keys.last() {
                     let after = Bound::Excluded(last);
                     if reverse { self.range.stop = after } else { self.range.start = after }
@@ -78,7 +79,7 @@ impl Rest {
             }
         };
         self.left -= run.keys.len() as u64;
-        run
+        Ok(run)
     }
 }
 
@@ -108,14 +109,17 @@ impl OpenScans {
         self.0.push(Arc::downgrade(rest));
     }
 
-    /// Lets every open scan copy what it has not read yet. O(1) when none is open.
+    /// Lets every open scan copy what it has not read yet. O(1) when none is open. With damage nothing may
+    /// change until they could.
     #[inline]
-    pub(crate) fn before_change(&mut self, index: &Alex, segments: &Arc<Segments>) {
-        for scan in self.0.drain(..) {
+    pub(crate) fn before_change(&mut self, index: &Index, segments: &Arc<Segments>) -> Result<(), Damaged> {
+        for scan in &self.0 {
             if let Some(scan) = scan.upgrade() {
-                scan.lock().freeze(index, segments);
+                scan.lock().freeze(index, segments)?;
             }
         }
+        self.0.clear();
+        Ok(())
     }
 }
 
@@ -164,22 +168,28 @@ impl Scan {
 
     /// As [`Scan::take`], and what lookups of those keys find, where nothing changed since the scan was made.
     pub(crate) fn take_looked_up(&mut self, max: usize) -> Result<(Run, Option<Vec<Option<u64>>>)> {
-        let state = self.shared.read_state()?;
-        let mut rest = self.rest.lock();
-        let run = rest.take(&state.index, &state.segments, max);
-        let found = rest.frozen.is_none().then(|| {
-            let mut found = Vec::with_capacity(run.keys.len());
-            state.index.get_many(&run.keys, |_, location| found.push(location));
-            found
-        });
-        drop(rest);
-        Ok((run, found))
+        let shared = Arc::clone(&self.shared);
+        shared.mending(|| {
+            let state = self.shared.read_state()?;
+            let mut rest = self.rest.lock();
+            let run = rest.take(&state.index, &state.segments, max)?;
+            let mut found = None;
+            if rest.frozen.is_none() {
+                let looked_up = found.insert(Vec::with_capacity(run.keys.len()));
+                // The leaves of these keys were just read, so damage is not met here.
+                state.index.get_many(&run.keys, |_, location| looked_up.push(location))?;
+            }
+            drop(rest);
+            Ok((run, found))
+        })
     }
 
     /// Up to `max` further entries; an empty run is the end.
     pub(crate) fn take(&mut self, max: usize) -> Result<Run> {
-        let state = self.shared.read_state()?;
-        let run = self.rest.lock().take(&state.index, &state.segments, max);
-        Ok(run)
+        self.shared.mending(|| {
+            let state = self.shared.read_state()?;
+            let run = self.rest.lock().take(&state.index, &state.segments, max)?;
+            Ok(run)
+        })
     }
 }

@@ -439,6 +439,13 @@ impl Segment {
         }
         Ok(())
     }
+
+    /// Replaces what was counted.
+    pub(crate) fn take_counts(&self, counts: Counts) {
+        self.live_bytes.store(counts.live, Ordering::Relaxed);
+        self.total_bytes.store(counts.total, Ordering::Relaxed);
+        self.tombstone_bytes.store(counts.tombstones, Ordering::Relaxed);
+    }
 }
 
 /// The open segments by id; shared by everyone who still reads from them.

@@ -6,59 +6,71 @@ use std::sync::Arc;
 
 use alex_index::Alex;
 
+use crate::index::{Damaged, Index};
 use crate::scan::OpenScans;
 use crate::segment::{Location, Segments};
 
 /// The published state of an open store.
 #[derive(Default)]
 pub(crate) struct State {
-    pub(crate) index: Alex,
+    pub(crate) index: Index,
     pub(crate) segments: Arc<Segments>,
     pub(crate) scans: OpenScans,
     pub(crate) closed: bool,
 }
 
 impl State {
-    /// Must be called before the first change of a commit.
+    /// Must be called, and succeed, before the first change of a commit.
     #[inline]
-    pub(crate) fn before_change(&mut self) {
-        self.scans.before_change(&self.index, &self.segments);
+    pub(crate) fn before_change(&mut self) -> Result<(), Damaged> {
+        self.scans.before_change(&self.index, &self.segments)
     }
 
     /// Points a key at its newest record; the location of the record that this replaces.
     #[inline]
-    pub(crate) fn put(&mut self, key: i64, location: Location) -> Option<Location> {
-        self.index.insert(key, location.0).map(Location)
+    pub(crate) fn put(&mut self, key: i64, location: Location) -> Result<Option<Location>, Damaged> {
+        Ok(self.index.insert(key, location.0)?.map(Location))
     }
 
     /// Points many keys at their newest records, in order; adds what this replaces to `dead`.
-    pub(crate) fn put_many(&mut self, keys: &[i64], locations: &[u64], dead: &mut Vec<Location>) {
-        if self.index.is_empty()
+    pub(crate) fn put_many(
+        &mut self,
+        keys: &[i64],
+        locations: &[u64],
+        dead: &mut Vec<Location>,
+    ) -> Result<(), Damaged> {
+        if self.index.is_empty()?
             && let Ok(index) = Alex::from_sorted(keys, locations)
         {
             // One pass over keys that ascend; refused at once where they do not.
-            self.index = index;
-            return;
+            self.index.replaced(index);
+            return Ok(());
         }
-        self.index.insert_many(keys, locations, |_, old| dead.push(Location(old)));
+        self.index.insert_many(keys, locations, |_, old| dead.push(Location(old)))
     }
 
     /// Forgets a key; the location of its record.
-    pub(crate) fn delete(&mut self, key: i64) -> Option<Location> {
-        self.index.remove(key).map(Location)
+    pub(crate) fn delete(&mut self, key: i64) -> Result<Option<Location>, Damaged> {
+        Ok(self.index.remove(key)?.map(Location))
     }
 
     /// Forgets every key from `first` to `last`; adds their records to `dead`. O(keys in the range).
-    pub(crate) fn delete_range(&mut self, first: i64, last: i64, dead: &mut Vec<Location>) {
+    pub(crate) fn delete_range(
+        &mut self,
+        first: i64,
+        last: i64,
+        dead: &mut Vec<Location>,
+    ) -> Result<(), Damaged> {
         let (mut keys, mut locations) = (Vec::new(), Vec::new());
         let (start, stop) = (Bound::Included(first), Bound::Included(last));
-        self.index.scan_into(start, stop, false, usize::MAX, &mut keys, &mut locations);
+        self.index.scan_into(start, stop, false, usize::MAX, &mut keys, &mut locations)?;
         if keys.len() == self.index.len() {
-            self.index.clear();
+            self.index.clear()?;
         } else {
-            self.index.remove_many(&keys, |_, _| {});
+            self.index.remove_many(&keys, |_, _| {})?;
         }
         dead.extend(locations.into_iter().map(Location));
+        Ok(())
     }
 }
 

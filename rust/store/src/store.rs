@@ -1,5 +1,5 @@
 //! The handle users hold, and what all handles and threads of a store share. Lock order: `compaction`,
-//! `catalog`, `flushing`, `log`, `state`; the state lock is never held across a system call, the log's not
+//! `maintenance`, `catalog`, `flushing`, `log`, `state`; the state lock is never held across a system call, the log's not
 //! across a sync.
 
 use std::fmt;
@@ -14,6 +14,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::ahead::Ahead;
 use crate::background::{Bell, Worker};
 use crate::catalog::{Catalog, give_back};
+use crate::checkpoint::GENERATIONS;
 use crate::compaction::{Compaction, Totals};
 use crate::disk::{self, Disk, Lock, RealDisk};
 use crate::error::{Error, Result};
@@ -67,6 +68,9 @@ pub(crate) struct Shared {
     /// The path as the user gave it, for messages.
     pub(crate) path: PathBuf,
     pub(crate) options: Options,
+    /// Held while an image is written, from its begin to its publication, and while relocated records take
+    /// the place of others: neither happens within the other.
+    pub(crate) maintenance: Mutex<()>,
     /// What the manifest says; held while it is changed.
     pub(crate) catalog: Mutex<Catalog>,
     /// Held by whoever flushes: concurrent flushes wait here and find their work done.
@@ -89,6 +93,11 @@ pub(crate) struct Shared {
     closed: AtomicBool,
     fork_generation: u64,
     pub(crate) dropped_bytes: u64,
+    pub(crate) store_id: [u8; 16],
+    /// Images that were found damaged, until the manifest lists them no longer and for good.
+    pub(crate) damaged_images: Mutex<Vec<u32>>,
+    /// Rung when a checkpoint is due.
+    pub(crate) checkpointer: Bell,
     /// One compaction at a time; comes before all other locks.
     pub(crate) compaction: Mutex<Compaction>,
     pub(crate) totals: Totals,
@@ -109,7 +118,8 @@ impl Store {
     /// Opens the store in the directory `path`, making it where the options allow. `progress` is called
     /// every few mebibytes of log; once it returns false, opening stops with [`Error::Interrupted`].
     ///
-    /// O(bytes of log): the index is rebuilt from the segments.
+    /// O(bytes of log since the last checkpoint); without one, or if both images are damaged, O(bytes of log):
+    /// the index is then built from the segments.
     pub fn open(
         path: &Path,
         options: &Options,
@@ -230,6 +240,8 @@ impl Store {
             disk,
             path: path.to_owned(),
             options: options.clone(),
+            maintenance: Mutex::new(()),
+            store_id: manifest.store_id,
             catalog: Mutex::new(Catalog::new(manifest)),
             turn: FlushTurn::default(),
             flushing: Mutex::new(()),
@@ -246,6 +258,8 @@ impl Store {
             closed: AtomicBool::new(false),
             fork_generation: disk::fork_generation(),
             dropped_bytes,
+            damaged_images: Mutex::new(Vec::new()),
+            checkpointer: Bell::default(),
             compaction: Mutex::default(),
             totals: Totals::default(),
             hurry: AtomicU64::new(0),
@@ -285,6 +299,7 @@ impl Store {
     pub fn tend(&self) -> Result<()> {
         self.shared.check_writable()?;
         self.shared.prepare();
+        self.shared.checkpoint_if_due();
         self.shared.compact_if_due()
     }
 
@@ -331,7 +346,7 @@ impl Shared {
         if state.closed { Err(self.closed_error()) } else { Ok(state) }
     }
 
-    fn closed_error(&self) -> Error {
+    pub(crate) fn closed_error(&self) -> Error {
         Error::Closed { path: self.path.clone() }
     }
 
@@ -456,6 +471,7 @@ impl Shared {
         }
         start("alexpy-ahead", self.ahead.bell.clone(), PREPARER_NAP, |shared| shared.ahead.prepare())?;
         start("alexpy-prepare", self.preparer.clone(), PREPARER_NAP, Self::prepare)?;
+        start("alexpy-image", self.checkpointer.clone(), PREPARER_NAP, Self::checkpoint_if_due)?;
         start("alexpy-compact", self.compactor.clone(), COMPACTOR_NAP, Self::compact_in_background)
     }
 
@@ -484,6 +500,7 @@ impl Shared {
         self.stop_workers();
         self.hurry.fetch_add(1, Ordering::AcqRel);
         let compaction = self.compaction.lock();
+        let maintenance = self.maintenance.lock();
         let mut catalog = self.catalog.lock();
         let flushing = self.flushing.lock();
         let mut log = self.log.lock();
@@ -499,6 +516,7 @@ impl Shared {
         drop(log);
         drop(flushing);
         drop(catalog);
+        drop(maintenance);
         drop(compaction);
         let open_state = {
             let mut state = self.state.write();
@@ -526,7 +544,13 @@ impl Shared {
         }
         self.durable_seq.store(log.end.last_seq, Ordering::Release);
         self.last_seq.store(log.end.last_seq, Ordering::Release);
-        let next = Manifest {
+        let image = catalog.next_image();
+        let written = self.image_at_close(log, image);
+        let mut images = catalog.manifest.images.clone();
+        images.splice(0..0, written);
+        images.truncate(GENERATIONS);
+        let mut next = Manifest {
+            images,
             segments: log.entries.clone(),
             spare: None,
             next_seq: catalog.manifest.next_seq.max(log.next_seq),
@@ -534,6 +558,7 @@ impl Shared {
             clean: true,
             ..catalog.manifest.clone()
         };
+        self.without_damaged(&mut next);
         self.write_manifest(catalog, next)?;
         give_back(std::mem::take(&mut log.to_trim));
         Ok(())

@@ -2,6 +2,7 @@
 //! again from the log and compares the two. Changes nothing; writers and readers go on meanwhile. O(bytes on
 //! disk), and the memory of a second index.
 
+use std::io::ErrorKind::NotFound;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use crate::chain::Chain;
 use crate::disk::{Access, Disk, RealDisk};
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, SEGMENT_HEADER_BYTES};
+use crate::image;
 use crate::manifest::{self, Manifest, NAMES};
 use crate::options::{Options, ReadMode, Recovery};
 use crate::replay::{OpenProgress, Replay};
@@ -96,6 +98,7 @@ impl Store {
         let mut check = Check::new(&shared.disk, &manifest, progress);
         check.manifests(&mut report, !shared.options.read_only)?;
         check.segments(&mut report)?;
+        check.images(&mut report)?;
         if report.is_ok() {
             check.index(&mut report, &mut scan)?;
         }
@@ -122,6 +125,7 @@ pub(crate) fn verify_files_on(
             let mut check = Check::new(disk, &manifest, progress);
             check.manifests(&mut report, true)?;
             check.segments(&mut report)?;
+            check.images(&mut report)?;
         }
         Some(manifest::Found::Nothing) => return Err(Error::NotFound { path: disk.path().to_owned() }),
         None => {}
@@ -216,6 +220,34 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
+    /// Each image by itself. Opening can do without them, and somebody should know why it takes long.
+    fn images(&self, report: &mut VerifyReport) -> Result<()> {
+        for entry in &self.manifest.images {
+            let checked = image::check(&**self.disk, entry);
+            let gone = matches!(&checked, Err(Error::Io { source, .. }) if source.kind() == NotFound);
+            let listed = |manifest: &Manifest| manifest.lists_image(entry.id);
+            if gone
+                && !matches!(Manifest::read(&**self.disk)?, manifest::Found::Manifest(now, _) if listed(&now))
+            {
+                // A checkpoint replaced it meanwhile.
+                continue;
+            }
+            let checked = checked.map_err(|error| match error {
+                Error::Io { path, .. } if gone => Error::Corruption {
+                    path,
+                    offset: 0,
+                    expected: "an image that the manifest lists".to_owned(),
+                    found: "no such file".to_owned(),
+                },
+                error => error,
+            });
+            if report.note(checked)?.is_some() {
+                report.bytes += entry.bytes;
+            }
+        }
+        Ok(())
+    }
+
     fn records(&mut self, segment: &Segment, end: Option<LogEnd>, report: &mut VerifyReport) -> Result<()> {
         let begun = self.bytes_done;
         let mut next_report = PROGRESS_BYTES;
@@ -297,7 +329,7 @@ fn compare(report: &mut VerifyReport, log: &State, scan: &mut Scan, path: &Path)
         let (run, looked_up) = scan.take_looked_up(RUN)?;
         let (mut keys, mut locations) = (Vec::new(), Vec::new());
         let wanted = if run.keys.is_empty() { 1 } else { run.keys.len() };
-        log.index.scan_into(after, Bound::Unbounded, false, wanted, &mut keys, &mut locations);
+        log.index.scan_into(after, Bound::Unbounded, false, wanted, &mut keys, &mut locations)?;
         for (i, &key) in run.keys.iter().enumerate() {
             let in_log = keys.get(i).copied().zip(locations.get(i).copied());
             let agrees = match in_log {
@@ -383,29 +415,29 @@ mod tests {
         let (_dir, store) = store();
         assert_eq!(found(&store), "");
         let change = |change: &dyn Fn(&mut State)| change(&mut store.shared.state.write());
-        let place = store.shared.state.read().index.get(7).expect("there");
+        let place = store.shared.state.read().index.get(7).expect("whole").expect("there");
         for key in [0, 5000, 9_999] {
-            let old = store.shared.state.read().index.get(key).expect("there");
+            let old = store.shared.state.read().index.get(key).expect("whole").expect("there");
             change(&|state| {
-                state.index.remove(key);
+                state.index.remove(key).expect("whole");
             });
             assert!(found(&store).contains(&format!("key {key}")), "{}", found(&store));
             change(&|state| {
-                state.index.insert(key, place);
+                state.index.insert(key, place).expect("whole");
             });
             assert!(found(&store).contains(&format!("key {key}")), "{}", found(&store));
             change(&|state| {
-                state.index.insert(key, old);
+                state.index.insert(key, old).expect("whole");
             });
             assert_eq!(found(&store), "");
         }
         for key in [-1, 10_000] {
             change(&|state| {
-                state.index.insert(key, place);
+                state.index.insert(key, place).expect("whole");
             });
             assert!(found(&store).contains(&format!("key {key}")), "{}", found(&store));
             change(&|state| {
-                state.index.remove(key);
+                state.index.remove(key).expect("whole");
             });
         }
         assert_eq!(found(&store), "");

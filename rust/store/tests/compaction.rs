@@ -105,6 +105,7 @@ fn readers_racing_compaction_see_what_a_model_says() {
     let options = Options {
         segment_bytes: 64 << 10,
         compact_dead_ratio: 0.05,
+        checkpoint_tail_bytes: 100 << 10,
         compact_bytes_per_second: 1 << 40,
         ..Options::default()
     };

@@ -127,7 +127,7 @@ fn one_fixed_workload_survives_a_cut_at_every_single_step() {
         let mut model = Model::new();
         if let Ok(store) = open(&disk, &options) {
             let mut alive = true;
-            for _ in 0..60 {
+            for _ in 0..40 {
                 alive = alive && step(&store, &mut model, &mut rng, &options, &disk);
             }
             if alive && store.close().is_ok() {

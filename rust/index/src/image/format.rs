@@ -53,7 +53,10 @@ pub enum ImageError {
     /// It is not what was written.
     #[error("the image is {0}")]
     Damaged(Damage),
-    /// It is no image, or one that this version does not read; the text says what it is.
+    /// It does not begin as an image does.
+    #[error("the file is not an image of an ALEX index")]
+    Foreign,
+    /// It is an image that this version does not read; the text says why.
     #[error("the file {0}")]
     Format(String),
 }
@@ -135,7 +138,7 @@ impl Header {
     pub(crate) fn decode(bytes: &[u8], file_bytes: u64) -> Result<Self, ImageError> {
         let short = || damage(0, "the header of an image", format!("{} bytes", bytes.len()));
         if bytes.get(..MAGIC.len()).ok_or_else(short)? != MAGIC {
-            return Err(ImageError::Format("is not an image of an ALEX index".to_owned()));
+            return Err(ImageError::Foreign);
         }
         let header_bytes = u32_at(bytes, 40).ok_or_else(short)? as usize;
         let sealed = header_bytes.checked_sub(4).filter(|_| header_bytes <= MAX_HEADER_BYTES);

@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use alex_index::image::ImageMemory;
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use parking_lot::RwLock;
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statfs};
@@ -264,6 +265,10 @@ impl DiskFile for RealFile {
         // SAFETY: the mapping is `len` bytes from `start` and lives as long as its owner. Published
         // bytes lie below the file's final length, under which no file of a store is ever cut.
         Ok(unsafe { Map::new(start, len, Arc::new(raw)) })
+    }
+
+    fn map_private(&self, len: u64) -> io::Result<ImageMemory> {
+        ImageMemory::map(&self.file, len)
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {

@@ -12,9 +12,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use alex_index::image::ImageMemory;
 pub(crate) use file::RealDisk;
 pub(crate) use fork::generation as fork_generation;
 pub use map::Map;
+pub(crate) use map::prefetch;
 
 /// What opening a file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +109,15 @@ pub trait DiskFile: Send + Sync {
 
     /// A read-only map of the first `len` bytes, coherent with every kind of write.
     fn map(&self, len: u64) -> io::Result<Map>;
+
+    /// The first `len` bytes as private memory: changes of it never reach the file. Read, unless the
+    /// implementation maps it.
+    fn map_private(&self, len: u64) -> io::Result<ImageMemory> {
+        ImageMemory::read(len, |bytes| {
+            let read = self.read_at(0, bytes)?;
+            if read < bytes.len() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+        })
+    }
 
     /// Cuts the file to `len` bytes.
     fn truncate(&self, len: u64) -> io::Result<()>;

@@ -17,8 +17,8 @@ use super::{Access, Disk, DiskFile, Lock, Map};
 /// What a device that cannot write says.
 const EIO: i32 = 5;
 
-/// Unreserved files may grow to this size; the maps of a file stay where they are.
-const GROWTH_BYTES: u64 = 64 << 10;
+/// Unreserved files begin with pages for so many bytes. More follow while nobody has mapped the file.
+const GROWTH_BYTES: u64 = 16 << 10;
 
 /// `SplitMix64` (Steele, Lea and Flood 2014): small, seedable, good enough to choose faults.
 #[derive(Debug, Clone)]
@@ -138,8 +138,12 @@ unsafe impl Sync for Pages {}
 
 impl Pages {
     fn new(content: &[u8], capacity: u64) -> Arc<Self> {
-        let zeros = std::iter::repeat_n(0, (capacity as usize).saturating_sub(content.len()));
-        Arc::new(Self(content.iter().copied().chain(zeros).map(UnsafeCell::new).collect()))
+        // Zeros that are never touched cost nothing.
+        let mut bytes = vec![0; content.len().max(capacity as usize)].into_boxed_slice();
+        bytes[..content.len()].copy_from_slice(content);
+        let cells = Box::into_raw(bytes) as *mut [UnsafeCell<u8>];
+        // SAFETY: the box was just given up, and a cell has the layout of what is in it.
+        Arc::new(Self(unsafe { Box::from_raw(cells) }))
     }
 
     fn start(&self) -> *mut u8 {
@@ -213,6 +217,12 @@ impl World {
             _ => {}
         }
         let inode = &mut self.files[id];
+        let end = offset as usize + count;
+        if end > inode.cache.capacity() && Arc::strong_count(&inode.cache) == 1 {
+            let mut content = vec![0; inode.cache.capacity()];
+            inode.cache.read(0, &mut content);
+            inode.cache = Pages::new(&content, end.next_power_of_two() as u64);
+        }
         inode.cache.write(offset, &bytes[..count]);
         // On the way to the device even a write that was cut may be there whole: the rest of the copy
         // simply never reached memory, so only `count` bytes can.
@@ -412,9 +422,21 @@ impl SimDisk {
                 }
             }
         }
+        let is_known = |id: usize| names.values().chain(old.durable_names.values()).any(|&known| known == id);
+        let known: Vec<bool> = (0..old.files.len()).map(is_known).collect();
         let mut files = Vec::new();
-        for id in 0..old.files.len() {
-            let inode = if loss == Loss::ProcessOnly {
+        for (id, known) in known.into_iter().enumerate() {
+            let inode = if !known {
+                // Removed for good: nobody can open it again.
+                Inode {
+                    cache: Pages::new(&[], 0),
+                    len: 0,
+                    durable: Vec::new(),
+                    durable_len: 0,
+                    changes: Vec::new(),
+                    reserved: false,
+                }
+            } else if loss == Loss::ProcessOnly {
                 let inode = &old.files[id];
                 let mut content = vec![0; inode.len as usize];
                 inode.cache.read(0, &mut content);

@@ -16,6 +16,7 @@ pub enum Call<'a> {
     Sync(&'a str),
     /// The sync has been made.
     Synced(&'a str),
+    Remove(&'a str),
 }
 
 type Hook = Box<dyn FnMut(&Call<'_>) -> io::Result<()> + Send>;
@@ -88,6 +89,7 @@ impl Disk for HookDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.ask(&Call::Remove(name))?;
         self.inner.remove(name)
     }
 

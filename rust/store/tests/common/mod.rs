@@ -58,6 +58,7 @@ pub fn options(rng: &mut Rng) -> Options {
         // No clock decides anything: flushes are part of the workload.
         background: false,
         sync_interval: Duration::from_secs(3600),
+        checkpoint_tail_bytes: [1, 500, 3000, 64 << 20][rng.below(4) as usize],
         ..Options::default()
     }
 }
@@ -97,6 +98,8 @@ pub fn content(store: &Store) -> Content {
         let value = store.get(*key).expect("open").expect("scanned");
         assert_eq!(*value, content[key][..], "get of {key}");
     }
+    let live: usize = content.values().map(|value| 24 + value.len().next_multiple_of(8)).sum();
+    assert_eq!(store.stats().expect("open").live_bytes, live as u64, "live bytes are exact");
     content
 }
 
@@ -201,6 +204,10 @@ fn background_work(store: &Store, rng: &mut Rng) -> (&'static str, bool, Result<
     }
 }
 
+fn bulk_load(store: &Store, keys: &[i64], values: &[Vec<u8>]) -> Result<u64, Error> {
+    store.bulk_load(keys, values, &mut |_| true)
+}
+
 /// One random call. `Ok(false)`: the store can take no more calls (power off or poisoned).
 pub fn step(store: &Store, model: &mut Model, rng: &mut Rng, options: &Options, disk: &SimDisk) -> bool {
     let durable = options.durability == Durability::Sync;
@@ -228,10 +235,14 @@ pub fn step(store: &Store, model: &mut Model, rng: &mut Rng, options: &Options, 
             let mut distinct = keys.clone();
             distinct.sort_unstable();
             distinct.dedup();
-            let sync = rng.one_in(3);
-            let put = store.put_many(&keys, &values[..], sync);
+            let (sync, bulk) = (rng.one_in(3), rng.one_in(3));
+            let put = if bulk {
+                bulk_load(store, &keys, &values)
+            } else {
+                store.put_many(&keys, &values[..], sync)
+            };
             let outcome = put.map(|count| assert_eq!(count, distinct.len() as u64, "put_many counts keys"));
-            ("put_many", count > 0 && (durable || sync), outcome)
+            ("put_many", count > 0 && (durable || sync && !bulk), outcome)
         }
         13 => {
             let keys: Vec<i64> = (0..rng.below(6)).map(|_| key(rng)).collect();
@@ -271,6 +282,7 @@ pub fn step(store: &Store, model: &mut Model, rng: &mut Rng, options: &Options, 
             ("delete_range", durable && expected > 0, outcome)
         }
         17 => background_work(store, rng),
+        18 => ("checkpoint", true, store.checkpoint()),
         _ => ("flush", true, store.flush()),
     };
     model.note(format!(

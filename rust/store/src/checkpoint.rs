@@ -1,0 +1,393 @@
+//! Writing an image of the index while writers go on, and making the manifest name it.
+//!
+//! Entries are copied in runs under the read lock, so a change waits for microseconds and each key is in the
+//! image as it was at some moment between `begin` and `until`, two commit boundaries of the log. Replay of
+//! every record from `begin` on mends that: at `until` the index is what it was then, and so are the counts,
+//! which were taken there. Before the manifest names an image the log is durable past `until`, so an image
+//! refers to nothing that recovery could drop. Two images are kept. O(keys), in memory of a few leaves.
+
+use std::io;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use alex_index::image::{Identity, ImageSink, ImageWriter};
+
+use parking_lot::MutexGuard;
+
+use crate::compaction::Emptied;
+use crate::disk::DiskFile;
+use crate::error::{Error, Result};
+use crate::header::LogEnd;
+use crate::image::{self, Attachment, Count};
+use crate::log::Log;
+use crate::manifest::ImageEntry;
+use crate::segment::{Counts, Segment, Segments};
+use crate::store::{Shared, Store};
+
+/// Entries copied under one lock: about ten microseconds.
+const RUN: usize = 8192;
+/// Images that are kept.
+pub(crate) const GENERATIONS: usize = 2;
+/// Closing writes an image where at least so many bytes would have to be replayed.
+const LEAST_BYTES_AT_CLOSE: u64 = 4 << 20;
+
+/// What the log knows of images; behind the commit lock.
+#[derive(Default)]
+pub(crate) struct Images {
+    /// Bytes of log since the newest image was begun.
+    pub(crate) tail_bytes: u64,
+    /// A checkpoint is due when the tail is so long.
+    pub(crate) due_at: u64,
+    /// Bytes of the newest image.
+    newest_bytes: u64,
+    /// Rises with every checkpoint that begins.
+    tick: u64,
+    /// Rises whenever the index was built anew, maybe from an older image.
+    pub(crate) rebuilds: u64,
+    /// The kept images, and the one being written: when it was begun, and where.
+    kept: Vec<Kept>,
+}
+
+#[derive(Clone, Copy)]
+struct Kept {
+    id: u32,
+    /// 0 for one that was there when the store was opened.
+    tick: u64,
+    position: LogEnd,
+    /// Both copies of the manifest name it.
+    published: bool,
+}
+
+impl Images {
+    pub(crate) fn new(listed: &[ImageEntry], tail_bytes: u64, least_bytes: u64) -> Self {
+        let newest_bytes = listed.first().map_or(0, |image| image.bytes);
+        let kept = listed.iter().map(|image| Kept {
+            id: image.id,
+            tick: 0,
+            position: image.position,
+            published: true,
+        });
+        Self {
+            tail_bytes,
+            due_at: Self::bound(least_bytes, newest_bytes),
+            newest_bytes,
+            tick: 1,
+            rebuilds: 0,
+            kept: kept.collect(),
+        }
+    }
+
+    /// The tail is bounded so that checkpoints write at most two bytes for a byte of log.
+    fn bound(least_bytes: u64, image_bytes: u64) -> u64 {
+        least_bytes.max(image_bytes / 2)
+    }
+
+    /// Whether it is time for a checkpoint; true once.
+    #[inline]
+    pub(crate) fn wants_checkpoint(&mut self) -> bool {
+        let wants = self.tail_bytes >= self.due_at;
+        if wants {
+            self.due_at = u64::MAX;
+        }
+        wants
+    }
+
+    fn is_due(&self) -> bool {
+        self.tail_bytes >= self.due_at || self.due_at == u64::MAX
+    }
+
+    fn begin(&mut self, id: u32, position: LogEnd) {
+        self.tick += 1;
+        self.kept.push(Kept { id, tick: self.tick, position, published: false });
+    }
+
+    /// The image with this id came to nothing: no manifest on the disk names it. Tries again when the tail
+    /// has grown by a quarter.
+    fn abandon(&mut self, id: u32, least_bytes: u64) {
+        self.kept.retain(|kept| kept.id != id);
+        self.put_off(least_bytes);
+    }
+
+    fn put_off(&mut self, least_bytes: u64) {
+        self.due_at = self.tail_bytes + (Self::bound(least_bytes, self.newest_bytes) / 4).max(1);
+    }
+
+    /// Both copies of the manifest list these and no others.
+    fn listed(&mut self, listed: &[ImageEntry]) {
+        self.kept.retain(|kept| listed.iter().any(|image| image.id == kept.id));
+        self.kept.iter_mut().for_each(|kept| kept.published = true);
+        self.newest_bytes = listed.first().map_or(0, |image| image.bytes);
+    }
+
+    fn published(&mut self, listed: &[ImageEntry], tail_before: u64, least_bytes: u64) {
+        self.listed(listed);
+        self.tail_bytes = self.tail_bytes.saturating_sub(tail_before);
+        self.due_at = Self::bound(least_bytes, self.newest_bytes);
+    }
+
+    /// After damage: the index was built from what is left.
+    pub(crate) fn rebuilt_without(&mut self, damaged: &[u32], tail_bytes: u64) {
+        self.kept.retain(|kept| !damaged.contains(&kept.id));
+        self.rebuilds += 1;
+        self.tail_bytes = tail_bytes;
+        self.due_at = 0;
+    }
+
+    /// To be taken at the end of a pass that found nothing in the index that points into a segment.
+    pub(crate) fn tick(&self) -> u64 {
+        self.tick
+    }
+
+    pub(crate) fn newest_bytes(&self) -> u64 {
+        self.newest_bytes
+    }
+
+    /// Whether an image that is kept, or being written, may still point into emptied segments, or replay over
+    /// it reads them.
+    ///
+    /// One that was begun after the pass that found nothing pointing there holds no such entry, and begins
+    /// behind them in the log, of which they were not the last. So no tombstone goes before every image was
+    /// begun after it: those in the log stay until then, and copies of them are written later still.
+    pub(crate) fn need(&self, emptied: &Emptied) -> bool {
+        self.kept.iter().any(|image| image.needs(emptied))
+    }
+
+    /// The images that need any of the segments.
+    pub(crate) fn that_need(&self, emptied: &[Emptied]) -> Vec<u32> {
+        let needs = |image: &&Kept| emptied.iter().any(|emptied| image.needs(emptied));
+        self.kept.iter().filter(needs).map(|image| image.id).collect()
+    }
+
+    /// Whether closing should write an image: the tail costs the next opening more than that is worth.
+    fn worth_at_close(&self, least_bytes: u64) -> bool {
+        let worth = LEAST_BYTES_AT_CLOSE.max(self.newest_bytes / 16);
+        self.tail_bytes >= worth.min(Self::bound(least_bytes, self.newest_bytes))
+    }
+}
+
+impl Kept {
+    fn needs(&self, emptied: &Emptied) -> bool {
+        self.tick <= emptied.tick
+    }
+}
+
+struct Sink(Arc<dyn DiskFile>);
+
+impl ImageSink for Sink {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_at(offset, bytes)
+    }
+}
+
+impl Store {
+    /// Writes an image of the index now, from which the next opening starts. Writers and readers go on.
+    ///
+    /// O(keys). Where nothing was written since the last image, nothing happens.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.shared.checkpoint()
+    }
+}
+
+impl Shared {
+    /// As [`Store::checkpoint`].
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        let maintenance = self.maintenance.lock();
+        self.check_writable()?;
+        {
+            let mut log = self.log.lock();
+            let end = log.end;
+            let there = |kept: &Kept| kept.published && kept.position == end;
+            if end.segment == 0 || log.images.kept.iter().any(there) {
+                log.images.put_off(self.options.checkpoint_tail_bytes);
+                return Ok(());
+            }
+        }
+        self.new_image(&maintenance, &[])
+    }
+
+    /// Sees to it that no image needs the emptied segments any more: gives up those that do, for a new one
+    /// where that leaves none. A full disk must not keep segments from coming free, so there it leaves none.
+    pub(crate) fn replace_images(&self, emptied: &[Emptied]) -> Result<()> {
+        let maintenance = self.maintenance.lock();
+        self.check_writable()?;
+        let (give_up, left) = {
+            let log = self.log.lock();
+            let give_up = log.images.that_need(emptied);
+            let left = log.images.kept.iter().any(|kept| kept.published && !give_up.contains(&kept.id));
+            (give_up, left)
+        };
+        if !left {
+            match self.new_image(&maintenance, &give_up) {
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {}
+                outcome => return outcome,
+            }
+        }
+        let mut catalog = self.catalog.lock();
+        self.update_manifest(&mut catalog, |next| next.images.retain(|image| !give_up.contains(&image.id)))?;
+        self.log.lock().images.listed(&catalog.manifest.images);
+        Ok(())
+    }
+
+    /// Writes an image and has the manifest name it, no longer those to `give_up`.
+    fn new_image(&self, _maintenance: &MutexGuard<'_, ()>, give_up: &[u32]) -> Result<()> {
+        let id = self.catalog.lock().next_image();
+        let least_bytes = self.options.checkpoint_tail_bytes;
+        let (begin, tail_before) = {
+            let mut log = self.log.lock();
+            let end = log.end;
+            log.images.begin(id, end);
+            (end, log.images.tail_bytes)
+        };
+        let written = self.mending(|| self.write_image(id, begin)).inspect_err(|_| {
+            // No manifest names it; should this fail too, the next opening removes it as an orphan.
+            let _ = self.disk.remove(&image::name(id));
+            self.log.lock().images.abandon(id, least_bytes);
+        })?;
+        let mut catalog = self.catalog.lock();
+        // Should this fail, a copy of the manifest may name the image all the same: it counts as kept.
+        self.update_manifest(&mut catalog, |next| {
+            next.images.retain(|image| !give_up.contains(&image.id));
+            next.images.insert(0, written);
+            next.images.truncate(GENERATIONS);
+            next.next_image = next.next_image.max(id + 1);
+        })
+        .inspect_err(|_| self.log.lock().images.put_off(least_bytes))?;
+        self.log.lock().images.published(&catalog.manifest.images, tail_before, least_bytes);
+        Ok(())
+    }
+
+    /// One round of the thread that writes images.
+    pub(crate) fn checkpoint_if_due(&self) {
+        let due = || self.log.lock().images.is_due() && self.check_writable().is_ok();
+        // More than is due may have come meanwhile. A failure that matters is remembered; a full disk is met
+        // again by the next write.
+        while due() && !self.checkpointer.stopping() && self.checkpoint().is_ok() {}
+    }
+
+    /// Writes the file of an image begun at `begin`, durable under its name, and makes the log durable past
+    /// everything it refers to.
+    fn write_image(&self, id: u32, begin: LogEnd) -> Result<ImageEntry> {
+        let mut file = ImageFile::create(self, id)?;
+        let mut writer = {
+            let state = self.read_state()?;
+            ImageWriter::begin(state.index.alex(), file.sink(), file.identity)
+        };
+        let (mut keys, mut locations) = (Vec::new(), Vec::new());
+        loop {
+            if self.checkpointer.stopping() {
+                return Err(self.closed_error());
+            }
+            let after = writer.last_key().map_or(Bound::Unbounded, Bound::Excluded);
+            keys.clear();
+            locations.clear();
+            self.read_state()?.index.scan_into(
+                after,
+                Bound::Unbounded,
+                false,
+                RUN,
+                &mut keys,
+                &mut locations,
+            )?;
+            if keys.is_empty() {
+                break;
+            }
+            writer.push(&keys, &locations).map_err(|error| file.failed("write", error))?;
+        }
+        let (until, counts) = {
+            let log = self.log.lock();
+            (log.end, self.read_state()?.segments.counted())
+        };
+        let entry = file.finish(writer, &Attachment { begin, until, counts })?;
+        self.flush_up_to(until.last_seq)?;
+        debug_assert!(self.durable_seq.load(Ordering::Acquire) >= until.last_seq);
+        Ok(entry)
+    }
+
+    /// What closing writes: an image of the index as it stays, if that is worth it. The log is sealed and
+    /// synced. A failure costs the next opening time and nothing else.
+    pub(crate) fn image_at_close(&self, log: &Log, id: u32) -> Option<ImageEntry> {
+        if !log.images.worth_at_close(self.options.checkpoint_tail_bytes) {
+            return None;
+        }
+        let write = || -> Result<ImageEntry> {
+            let mut file = ImageFile::create(self, id)?;
+            let state = self.read_state()?;
+            let mut writer = ImageWriter::begin(state.index.alex(), file.sink(), file.identity);
+            let (mut keys, mut locations) = (Vec::new(), Vec::new());
+            loop {
+                let after = writer.last_key().map_or(Bound::Unbounded, Bound::Excluded);
+                keys.clear();
+                locations.clear();
+                let index = &state.index;
+                index.scan_into(after, Bound::Unbounded, false, RUN, &mut keys, &mut locations)?;
+                if keys.is_empty() {
+                    break;
+                }
+                writer.push(&keys, &locations).map_err(|error| file.failed("write", error))?;
+            }
+            let counts = state.segments.counted();
+            file.finish(writer, &Attachment { begin: log.end, until: log.end, counts })
+        };
+        write()
+            .inspect_err(|_| {
+                // As in `checkpoint`.
+                let _ = self.disk.remove(&image::name(id));
+            })
+            .ok()
+    }
+}
+
+/// The file of an image being written.
+struct ImageFile<'s> {
+    shared: &'s Shared,
+    id: u32,
+    identity: Identity,
+    file: Arc<dyn DiskFile>,
+}
+
+impl<'s> ImageFile<'s> {
+    fn create(shared: &'s Shared, id: u32) -> Result<Self> {
+        let name = image::name(id);
+        let path = shared.disk.path_of(&name);
+        match shared.disk.remove(&name) {
+            // Of an attempt that met damage in the image that the index came from.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", &path, error));
+            }
+            _ => {}
+        }
+        let file = shared.disk.create(&name, 0).map_err(|error| Error::io("create", &path, error))?;
+        let store = shared.store_id;
+        Ok(Self { shared, id, identity: Identity { store, file: id.into() }, file })
+    }
+
+    fn sink(&mut self) -> Sink {
+        Sink(Arc::clone(&self.file))
+    }
+
+    fn failed(&self, operation: &'static str, error: io::Error) -> Error {
+        Error::io(operation, &self.shared.disk.path_of(&image::name(self.id)), error)
+    }
+
+    /// Writes what is left, durable with its name.
+    fn finish(self, writer: ImageWriter<Sink>, attachment: &Attachment) -> Result<ImageEntry> {
+        let (written, _) =
+            writer.finish(&attachment.encode()).map_err(|error| self.failed("write", error))?;
+        self.file.sync().map_err(|error| self.failed("sync", error))?;
+        let disk = &self.shared.disk;
+        disk.sync_dir().map_err(|error| Error::io("sync the directory of", disk.path(), error))?;
+        Ok(ImageEntry { id: self.id, position: attachment.begin, bytes: written.bytes, keys: written.keys })
+    }
+}
+
+impl Segments {
+    /// How the bytes of each segment count; taken under the commit lock.
+    fn counted(&self) -> Vec<Count> {
+        let count = |segment: &Arc<Segment>| {
+            let Counts { live, tombstones, .. } = segment.counts();
+            Count { segment: segment.id(), live, tombstones }
+        };
+        self.iter().map(count).collect()
+    }
+}
