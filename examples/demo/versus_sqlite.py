@@ -331,7 +331,7 @@ def as_table(result: Result) -> str:
             "size on disk after close",
             f"{sqlite_mb:.0f} MB",
             f"{ours_mb:.0f} MB",
-            f"{sqlite_mb / ours_mb:.1f}x less",
+            f"{sqlite_mb / ours_mb:.1f}x less" if ours_mb <= sqlite_mb else f"{ours_mb / sqlite_mb:.1f}x more",
             "",
         ]
     )
