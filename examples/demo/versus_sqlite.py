@@ -326,12 +326,13 @@ def as_table(result: Result) -> str:
         goal = "" if target is None else f"{target}x {'met' if ratio >= target else 'MISSED'}"
         rows.append([label, f"{sqlite:.2f} s", f"{ours:.3f} s", f"{ratio:.1f}x", goal])
     sqlite_mb, ours_mb = (result.disk_bytes[name] / 1e6 for name in ("SQLite", "alexpy"))
+    less = ours_mb <= sqlite_mb
     rows.append(
         [
             "size on disk after close",
             f"{sqlite_mb:.0f} MB",
             f"{ours_mb:.0f} MB",
-            f"{sqlite_mb / ours_mb:.1f}x less" if ours_mb <= sqlite_mb else f"{ours_mb / sqlite_mb:.1f}x more",
+            f"{sqlite_mb / ours_mb:.1f}x less" if less else f"{ours_mb / sqlite_mb:.1f}x more",
             "",
         ]
     )

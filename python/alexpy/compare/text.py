@@ -175,6 +175,9 @@ def method(run: Mapping[str, Any]) -> str:
 - All engines get the same keys and values, made from a seed. Values are random bytes, so compression gains nothing.
   Arguments are brought into each engine's own form (integers, big-endian bytes, batches) before the clock
   starts; results are left in it. Python's garbage collector is off while a clock runs.
+- Every engine is called from one thread, but for the rows that name threads. alexpy reads batches of many thousand
+  keys with up to four threads of its own, where there are as many processors; RocksDB and LevelDB flush and compact
+  on theirs.
 - Everything is warm: what was written is in the page cache when it is read. `sync` before each engine's turn
   keeps one from paying for another's writes.
 - A row is compared only among engines that made the same promise in it: *kill* is "{Mode.KILL.text}", *power* is
