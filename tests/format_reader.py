@@ -1,0 +1,125 @@
+"""A second reader of stores of format 1, written from docs/format.md alone; slow, and without an index.
+
+It shares nothing with the engine, so that what it reads is what the document says. For the frozen stores of
+test_format.py only: it expects a whole store, checks every checksum it meets and refuses anything else.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SEGMENT_HEADER, RECORD_HEADER = 192, 24
+PUT, TOMBSTONE, RANGE, BEGIN, COMMIT, BATCH_PUT, BATCH_TOMBSTONE, BATCH_RANGE, MARK, FOOTER = range(1, 11)
+RELOCATION = 2
+ENDED, RELOCATED, NEXT = 1, 2, 4
+
+
+def _table() -> list[int]:
+    table = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)  # noqa: PLW2901 - the usual way to write it
+        table.append(byte)
+    return table
+
+
+TABLE = _table()
+
+
+def crc32c(data: bytes, seed: int = 0) -> int:
+    crc = seed ^ 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ TABLE[(crc ^ byte) & 255]
+    return crc ^ 0xFFFFFFFF
+
+
+@dataclass
+class Found:
+    """What the files of a store hold."""
+
+    items: dict[int, bytes] = field(default_factory=dict)
+    kinds: Counter[int] = field(default_factory=Counter)
+    origins: Counter[int] = field(default_factory=Counter)
+    images: int = 0
+    clean: bool = False
+    durable: int = 0
+    last: int = 0
+
+
+def _begins(data: bytes, magic: bytes) -> bytes:
+    """Check what every file begins with, and return the store's id."""
+    found, version, least, features, store = struct.unpack_from("<8sHHI16s", data)
+    assert (found, version, least, features) == (magic, 1, 1, 0)
+    return bytes(store)
+
+
+def read(path: Path) -> Found:
+    found = Found()
+    copies = [(path / f"MANIFEST-{letter}").read_bytes() for letter in "AB"]
+    assert copies[0] == copies[1], "both copies hold the same content"
+    data = copies[0]
+    store = _begins(data, b"ALEXMAN\0")
+    assert crc32c(data[:-4]) == struct.unpack_from("<I", data, len(data) - 4)[0]
+    found.durable, _, clean, count, found.images, _ = struct.unpack_from("<QQIIII", data, 80)
+    found.clean = clean == 1
+    entries = [struct.unpack_from("<IIQQ", data, 112 + 24 * i) for i in range(count)]
+    assert len(data) == 112 + 24 * count + 40 * found.images + 4
+    changes: list[tuple[int, int, int, bytes]] = []
+    for segment, flags, length, last in entries:
+        if not flags & NEXT:
+            known = length if flags & (ENDED | RELOCATED) else None
+            changes += _segment(path / f"seg-{segment:08x}.log", store, known, last, found)
+    # A record counts at its sequence's place, wherever it stands.
+    for _, kind, key, value in sorted(changes, key=lambda change: change[0]):
+        if kind in {PUT, BATCH_PUT}:
+            found.items[key] = value
+        elif kind in {TOMBSTONE, BATCH_TOMBSTONE}:
+            found.items.pop(key, None)
+        else:
+            (last_key,) = struct.unpack("<q", value)
+            for covered in [it for it in found.items if key <= it <= last_key]:
+                del found.items[covered]
+    return found
+
+
+def _segment(
+    file: Path, store: bytes, length: int | None, last: int, found: Found
+) -> Iterator[tuple[int, int, int, bytes]]:
+    data = file.read_bytes()
+    assert _begins(data, b"ALEXSEG\0") == store
+    assert crc32c(data[:188]) == struct.unpack_from("<I", data, 188)[0]
+    (origin,) = struct.unpack_from("<I", data, 64)
+    found.origins[origin] += 1
+    seed = crc32c(data[72:80])
+    at, waiting, committed = SEGMENT_HEADER, [], True
+    while at < (len(data) if length is None else length) and any(data[at : at + RECORD_HEADER]):
+        crc, size, kind_and_seq, key = struct.unpack_from("<IIQq", data, at)
+        kind, seq = kind_and_seq & 255, kind_and_seq >> 8
+        end = at + RECORD_HEADER + (size + 7 & ~7)
+        mixed = seed ^ at // 8 * 0x9E3779B1 & 0xFFFFFFFF
+        assert crc32c(data[at + 4 : end], mixed) == crc, f"{file.name} at {at}"
+        value = data[at + RECORD_HEADER : at + RECORD_HEADER + size]
+        found.kinds[kind] += 1
+        found.last = max(found.last, seq)
+        if kind == BEGIN:
+            committed, begun = False, at
+            count, room = struct.unpack("<QQ", value)
+        elif kind == COMMIT:
+            assert (len(waiting), end - begun) == (count, room)
+            assert struct.unpack("<Q", value) == (count,)
+            yield from waiting
+            waiting, committed = [], True
+        elif kind in {BATCH_PUT, BATCH_TOMBSTONE, BATCH_RANGE}:
+            waiting.append((seq, kind, key, value))
+        elif kind in {PUT, TOMBSTONE, RANGE}:
+            yield seq, kind, key, value
+        at = end
+    assert committed
+    assert length is None or (at == length and (origin == RELOCATION or found.last >= last))
