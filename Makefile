@@ -133,8 +133,9 @@ asv: .venv/compare ## the history of our own speed: the last COMMITS commits, bu
 .PHONY: bench
 bench: .venv/installed ## measure the index, an hour: benchmarks/results, docs/index-performance.md and its plot
 	rm -rf target/criterion
-	ALEX_BENCH_FACTS=$(CURDIR)/target/index-facts.json cargo bench --locked --package alex-index
-	$(BIN)/python benchmarks/index_report.py --criterion target/criterion --facts target/index-facts.json \
+	ALEX_BENCH_FACTS=$(CURDIR)/target/index-facts.json ALEX_BENCH_DUELS=$(CURDIR)/target/index-duels.json \
+	    cargo bench --locked --package alex-index
+	$(BIN)/python benchmarks/index_report.py --criterion target/criterion --facts target/index-facts.json target/index-duels.json \
 	    --results benchmarks/results/index.json --document docs/index-performance.md --plot docs/simd-search.png
 
 .PHONY: bench-quick

@@ -164,7 +164,9 @@ def shapes_tables(facts: dict) -> list[str]:
     return lines
 
 
-def search_table(medians: dict[str, float]) -> tuple[list[str], dict[str, dict[str, float]]]:
+def search_table(
+    medians: dict[str, float], duels: dict[str, dict[str, float]]
+) -> tuple[list[str], dict[str, dict[str, float]]]:
     """Search time by error, and the curves of the plot."""
     curves: dict[str, dict[str, float]] = {}
     for name, value in medians.items():
@@ -173,20 +175,27 @@ def search_table(medians: dict[str, float]) -> tuple[list[str], dict[str, dict[s
             curves.setdefault(kernel, {})[error] = value
     if not curves:
         return [], {}
-    # Single errors first, then ranges of them.
+    # Single errors first, then ranges of them. Not every row has every error.
     errors = sorted(
-        next(iter(curves.values())), key=lambda error: (not error.isdigit(), int(error.split("-")[0]))
+        {error for curve in curves.values() for error in curve},
+        key=lambda error: (not error.isdigit(), int(error.split("-")[0])),
     )
     kernels = sorted(curves, key=lambda name: (name.partition("-")[0], int(name.partition("-")[2] or 0)))
     lines = [f"| ns a search, by error in slots | {' | '.join(map(str, errors))} |"]
     lines.append(f"|---|{'---:|' * len(errors)}")
-    cells = {kernel: [figure(curves[kernel][error]) for error in errors] for kernel in kernels}
-    lines += [f"| {kernel} | {' | '.join(row)} |" for kernel, row in cells.items()]
-    best = "avx512-8" if "avx512-8" in curves else "avx2-8"
-    for other in ("scalar-8", "exponential"):
-        if best in curves and other in curves:
-            gains = [f"{curves[other][error] / curves[best][error]:.2f}" for error in errors]
-            lines.append(f"| {other} / {best} | {' | '.join(gains)} |")
+
+    def line(what: str, values: dict[str, float]) -> str:
+        return f"| {what} | {' | '.join(figure(values[e]) if e in values else '' for e in errors)} |"
+
+    lines += [line(kernel, curves[kernel]) for kernel in kernels]
+    for best in ("avx512-8", "avx2-8", "avx512-128", "avx2-128"):
+        shape = best.partition("-")[2]
+        if best in duels:
+            lines.append(line(f"scalar-{shape} / {best}, in turn", duels[best]))
+        for other in (f"plain loop-{shape}", "exponential"):
+            if best in curves and other in curves:
+                gains = {e: curves[other][e] / curves[best][e] for e in errors if e in curves[other]}
+                lines.append(line(f"{other} / {best}", gains))
     return lines, curves
 
 
@@ -198,10 +207,12 @@ def plot(curves: dict[str, dict[str, float]], path: Path) -> None:
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
     figure_, axes = plt.subplots(figsize=(9, 5.5))
-    styles = {"8": "-", "16": "--", "64": ":", "": "-."}
+    styles = {"8": "-", "16": "--", "64": ":", "128": (0, (5, 1)), "": "-."}
     colours = {"scalar": "tab:gray", "avx2": "tab:blue", "avx512": "tab:red", "exponential": "tab:green"}
     for name in sorted(curves):
         kernel, _, shape = name.partition("-")
+        if kernel not in colours:
+            continue
         errors = sorted(int(error) for error in curves[name] if error.isdigit())
         axes.plot(
             errors,
@@ -249,11 +260,12 @@ def main() -> None:
     facts = {}
     for path in arguments.facts:
         facts |= json.loads(path.read_text())
+    duels = facts.pop("duels", {})
     medians = {name: statistics.median(values) for name, values in taken.items()}
     about = machine()
     if arguments.results:
         report = {"command": arguments.command, "machine": about, "unit": "ns"}
-        report |= {"samples": taken, "counted": facts}
+        report |= {"samples": taken, "counted": facts, "scalar beside SIMD, in turn": duels}
         arguments.results.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
     count = min(len(values) for values in taken.values())
     place = f"{about['cpus']} CPUs, {about['cpu']}, Linux {about['kernel']}"
@@ -264,7 +276,7 @@ def main() -> None:
         if any(name.split("/")[0].endswith(f"-{size}") for name in medians):
             times += ["", *times_table(medians, size)]
     times += ["", *ratios_table(medians)]
-    search, curves = search_table(medians)
+    search, curves = search_table(medians, duels)
     tables = {"times": times, "shapes": shapes_tables(facts) if facts else [], "search": search}
     for mark, lines in tables.items():
         if lines and arguments.document:

@@ -104,6 +104,7 @@ static BLANK: (LeafHeader, [i64; 64], [u64; 64]) = (
         tail_inserts: 0,
         head_inserts: 0,
         ghosts: 0,
+        coarse: 0,
     },
     [i64::MAX; 64],
     [0; 64],

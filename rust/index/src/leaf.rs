@@ -79,7 +79,19 @@ impl Leaf<'_> {
         if self.head.model.is_plain() {
             return search::between::<K>(self.keys, self.head.begin as usize, end, key).min(end);
         }
-        search::upper_bound::<K>(self.keys, guess, key).min(end)
+        let (start, count) = search::in_line::<K>(self.keys, guess, key);
+        let above =
+            if count.wrapping_sub(1) < WINDOW - 1 { start + count } else { self.beyond::<K>(start, key) };
+        above.min(end)
+    }
+
+    /// The upper bound, given that none or all of the keys of the line at `start` are at most the key.
+    #[inline(always)]
+    fn beyond<K: Kernel>(&self, start: usize, key: i64) -> usize {
+        if self.head.coarse != 0 {
+            return search::around::<K>(self.keys, start, key);
+        }
+        search::beyond::<K>(self.keys, start, key)
     }
 
     /// Slots whose key is below `key`, as far as the last entry.
@@ -138,7 +150,7 @@ impl Leaf<'_> {
         let above = match near {
             Near::Entry(slot) => return Some(slot),
             Near::Absent => return None,
-            Near::Beyond(start) => search::beyond::<K>(self.keys, start, key),
+            Near::Beyond(start) => self.beyond::<K>(start, key),
             Near::Unknown => {
                 search::between::<K>(self.keys, self.head.begin as usize, self.head.end as usize, key)
             }

@@ -65,7 +65,9 @@ pub(crate) struct LeafHeader {
     pub(crate) tail_inserts: u16,
     pub(crate) head_inserts: u16,
     /// Not zero if a gap may hold the key of a removed entry: then a match is looked up in the bitmap.
-    pub(crate) ghosts: u32,
+    pub(crate) ghosts: u16,
+    /// Not zero if the model errs by more than a line as a rule: searches look around the line at once.
+    pub(crate) coarse: u16,
 }
 
 /// Where the inserts of a leaf have gone since it was built.
@@ -93,7 +95,8 @@ impl LeafHeader {
     /// The header as it lies in an image: as in memory, little-endian.
     pub(crate) fn encode(&self) -> [u8; 64] {
         let Self { model, capacity, count, begin, end, prev, next, .. } = *self;
-        let Self { grow_at, shrink_at, debt, inserts, tail_inserts, head_inserts, ghosts, .. } = *self;
+        let Self { grow_at, shrink_at, debt, inserts, tail_inserts, head_inserts, ghosts, coarse, .. } =
+            *self;
         let mut bytes = [0; 64];
         let mut at = 0;
         let mut put = |part: &[u8]| {
@@ -106,10 +109,9 @@ impl LeafHeader {
         for word in [capacity, count, begin, end, prev, next] {
             put(&word.to_le_bytes());
         }
-        for word in [grow_at, shrink_at, debt, inserts, tail_inserts, head_inserts] {
+        for word in [grow_at, shrink_at, debt, inserts, tail_inserts, head_inserts, ghosts, coarse] {
             put(&word.to_le_bytes());
         }
-        put(&ghosts.to_le_bytes());
         bytes
     }
 

@@ -27,6 +27,9 @@ pub(crate) const PACKED_FILL: f64 = 0.95;
 /// split rather than kept.
 pub(crate) const ACCEPTABLE_STEPS: f64 = 1.5;
 
+/// Search work from which on the next line is not where an entry that is not in its own line lies.
+const COARSE_STEPS: f64 = 1.0;
+
 /// The slots for `count` entries at `fill`: whole words, and few distinct sizes, so that freed leaves
 /// fit the next ones.
 pub(crate) fn slots_for(count: usize, fill: f64) -> usize {
@@ -111,6 +114,7 @@ impl Layout {
             write_header(leaf.head, self.model, keys.len(), self.trend);
             dispatch(level, Put { layout: &self, leaf, keys, payloads });
         }
+        leaf.head.coarse = u16::from(steps >= COARSE_STEPS);
         steps.min(most)
     }
 }

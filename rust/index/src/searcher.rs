@@ -5,11 +5,13 @@
 use crate::search::{self, Kernel};
 use crate::simd::{Backend, BackendError, Level, Operation, dispatch};
 
-/// Slots compared first, around the guess. The index uses [`Shape::Line`].
+/// Slots compared first, around the guess. The index uses the first two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// The guess's cache line: 8 slots.
+    /// The guess's cache line, 8 slots, then the next: for data nodes whose model fits.
     Line,
+    /// The guess's cache line, then the 128 slots around it: for data nodes whose model errs by more than a line.
+    Around,
     /// Two lines: 16 slots.
     Pair,
     /// Eight lines: 64 slots.
@@ -17,13 +19,14 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// Every shape, smallest first.
-    pub const ALL: [Self; 3] = [Self::Line, Self::Pair, Self::Block];
+    /// Every shape.
+    pub const ALL: [Self; 4] = [Self::Line, Self::Around, Self::Pair, Self::Block];
 
-    /// How many slots are compared.
+    /// How many slots are compared first, or looked at around the line.
     pub fn slots(self) -> usize {
         match self {
             Self::Line => 8,
+            Self::Around => 128,
             Self::Pair => 16,
             Self::Block => 64,
         }
@@ -104,7 +107,8 @@ impl<V: FnMut(usize, usize)> Operation for Searches<'_, V> {
     fn run<K: Kernel>(mut self) {
         // A loop for each shape: the choice is not part of a search.
         match self.shape {
-            Shape::Line => self.each(search::upper_bound::<K>),
+            Shape::Line => self.each(search::upper_bound::<K, false>),
+            Shape::Around => self.each(search::upper_bound::<K, true>),
             Shape::Pair => self.each(search::upper_bound_in::<K, 2>),
             Shape::Block => self.each(search::upper_bound_in::<K, 8>),
         }
@@ -133,7 +137,8 @@ impl Operation for Search<'_> {
     #[inline(always)]
     fn run<K: Kernel>(self) -> usize {
         match self.shape {
-            Shape::Line => search::upper_bound::<K>(self.keys, self.guess, self.target),
+            Shape::Line => search::upper_bound::<K, false>(self.keys, self.guess, self.target),
+            Shape::Around => search::upper_bound::<K, true>(self.keys, self.guess, self.target),
             Shape::Pair => search::upper_bound_in::<K, 2>(self.keys, self.guess, self.target),
             Shape::Block => search::upper_bound_in::<K, 8>(self.keys, self.guess, self.target),
         }

@@ -18,7 +18,7 @@ pub enum Backend {
     Scalar,
     /// 256-bit vectors, with BMI and POPCNT.
     Avx2,
-    /// 512-bit vectors (AVX-512 F and VL), with BMI and POPCNT.
+    /// 512-bit vectors (AVX-512 F, BW and VL), with BMI and POPCNT.
     Avx512,
 }
 
@@ -58,7 +58,10 @@ impl Backend {
             Self::Scalar => true,
             Self::Avx2 => avx2(),
             Self::Avx512 => {
-                avx2() && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl")
+                avx2()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
             }
         }
     }
@@ -166,7 +169,7 @@ unsafe fn enter_avx2<O: Operation>(operation: O) -> O::Output {
 /// # Safety
 /// The processor must have the features named below.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512vl,avx2,bmi1,bmi2,lzcnt,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,lzcnt,popcnt")]
 unsafe fn enter_avx512<O: Operation>(operation: O) -> O::Output {
     operation.run::<crate::search::Avx512>()
 }

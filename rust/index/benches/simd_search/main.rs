@@ -6,6 +6,10 @@
 //! learns how often a loop goes round, which favours exponential search: `8-45` draws errors from all of that
 //! range, as a node does whose model fits badly. Instruction sets are dispatched once for all searches, as the
 //! index does once for an operation. Every answer is checked.
+//!
+//! What SIMD is compared with: `scalar`, the backend of a machine without AVX2, the same algorithm with windows
+//! counted by halving without branches; and `plain loop`, the same windows counted by a loop over their keys. Their ratios
+//! are taken apart, both sides in turn: `ALEX_BENCH_DUELS` names a file for them.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -18,7 +22,9 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 const SLOTS: usize = 1 << 14;
-const SEARCHES: usize = 1 << 17;
+const SEARCHES: usize = 1 << 16;
+/// Times that both sides of a ratio are measured.
+const DUELS: usize = 41;
 const ERRORS: [usize; 19] =
     [0, 1, 2, 4, 6, 8, 12, 16, 24, 32, 45, 64, 128, 256, 512, 1_024, 2_048, 3_072, 4_096];
 const MIXED: RangeInclusive<usize> = 8..=45;
@@ -27,11 +33,12 @@ const MIXED: RangeInclusive<usize> = 8..=45;
 struct Queries {
     asked: Vec<(i64, usize)>,
     answers: Vec<usize>,
+    largest: usize,
 }
 
 fn queries(keys: &[i64], errors: RangeInclusive<usize>) -> Queries {
     let mut random = SmallRng::seed_from_u64(*errors.start() as u64);
-    let mut queries = Queries { asked: Vec::new(), answers: Vec::new() };
+    let mut queries = Queries { asked: Vec::new(), answers: Vec::new(), largest: *errors.end() };
     while queries.asked.len() < SEARCHES {
         let slot = random.random_range(0..SLOTS);
         let error = random.random_range(errors.clone());
@@ -72,6 +79,65 @@ fn exponential(keys: &[i64], guess: usize, target: i64) -> usize {
     low + keys[low..high].partition_point(|&key| key <= target)
 }
 
+/// How many keys are at most the target, by a plain loop over all of them.
+fn counted(keys: &[i64], target: i64) -> usize {
+    let mut count = 0;
+    for &key in keys {
+        count += usize::from(key <= target);
+    }
+    count
+}
+
+/// The windows of `Shape::Around`, counted by plain loops: errors of at most 56 slots.
+fn plain_loop(keys: &[i64], guess: usize, target: i64) -> usize {
+    let start = guess & !7;
+    let count = counted(&keys[start..start + 8], target);
+    if count.wrapping_sub(1) < 7 {
+        return start + count;
+    }
+    let from = start.saturating_sub(56).min(keys.len() - 128);
+    let passed = (1..4).filter(|quad| keys[from + quad * 32] <= target).count();
+    from + passed * 32 + counted(&keys[from + passed * 32..][..32], target)
+}
+
+/// Searches of one backend, all answers right.
+fn run(searcher: Searcher, shape: Shape, keys: &[i64], queries: &Queries) {
+    let mut right = 0;
+    searcher.upper_bounds(shape, keys, &queries.asked, |i, answer| {
+        right += usize::from(answer == queries.answers[i]);
+    });
+    assert_eq!(right, SEARCHES, "a search went wrong");
+}
+
+/// How many times as long as with SIMD the scalar backend takes: both in turn, and the median of the ratios, so that
+/// a machine whose speed changes changes both. As JSON, by SIMD backend, shape and error.
+fn duels(keys: &[i64], sets: &[(String, Queries)], searchers: &[Searcher]) -> String {
+    let Some((scalar, vectors)) = searchers.split_first() else { return String::new() };
+    let time = |searcher: Searcher, shape: Shape, queries: &Queries| {
+        let start = Instant::now();
+        run(searcher, shape, keys, black_box(queries));
+        start.elapsed().as_secs_f64()
+    };
+    let mut rows = Vec::new();
+    for &searcher in vectors {
+        for shape in [Shape::Line, Shape::Around] {
+            let cells: Vec<String> = sets
+                .iter()
+                .map(|(name, queries)| {
+                    let mut ratios: Vec<f64> = (0..DUELS)
+                        .map(|_| time(*scalar, shape, queries) / time(searcher, shape, queries))
+                        .collect();
+                    ratios.sort_by(f64::total_cmp);
+                    format!("\"{name}\": {:.3}", ratios[DUELS / 2])
+                })
+                .collect();
+            let name = format!("{}-{}", searcher.backend().name(), shape.slots());
+            rows.push(format!("\"{name}\": {{{}}}", cells.join(", ")));
+        }
+    }
+    format!("{{\"duels\": {{{}}}}}\n", rows.join(",\n"))
+}
+
 fn main() {
     let mut criterion = Criterion::default()
         .sample_size(20)
@@ -84,39 +150,47 @@ fn main() {
     keys.sort_unstable();
     let searchers: Vec<Searcher> =
         available().into_iter().map(|backend| Searcher::new(backend).unwrap()).collect();
+    let narrow = ERRORS.map(|error| (error.to_string(), error - error / 4..=error + error / 4));
+    let mixed = (format!("{}-{}", MIXED.start(), MIXED.end()), MIXED);
+    let sets: Vec<(String, Queries)> =
+        narrow.into_iter().chain([mixed]).map(|(name, errors)| (name, queries(&keys, errors))).collect();
     let mut group = criterion.benchmark_group("simd_search");
     group.sampling_mode(SamplingMode::Flat);
     group.throughput(Throughput::Elements(SEARCHES as u64));
-    let narrow = ERRORS.map(|error| (error.to_string(), error - error / 4..=error + error / 4));
-    for (name, errors) in narrow.into_iter().chain([(format!("{}-{}", MIXED.start(), MIXED.end()), MIXED)]) {
-        let queries = queries(&keys, errors);
-        let mut row = |kernel: String, search: &dyn Fn(&Queries) -> usize| {
+    for (name, queries) in &sets {
+        let mut row = |kernel: String, search: &dyn Fn(&Queries)| {
             group.bench_function(format!("{kernel}/{name}"), |bencher| {
                 bencher.iter_custom(|rounds| {
                     let start = Instant::now();
                     for _ in 0..rounds {
-                        assert_eq!(search(black_box(&queries)), SEARCHES, "a search went wrong");
+                        search(black_box(queries));
                     }
                     start.elapsed()
                 });
             });
         };
-        row("exponential".to_owned(), &|queries| {
-            let asked = queries.asked.iter().zip(&queries.answers);
-            asked.map(|(&(key, guess), &answer)| usize::from(exponential(&keys, guess, key) == answer)).sum()
-        });
-        for searcher in &searchers {
+        let mut by = |kernel: &str, search: fn(&[i64], usize, i64) -> usize| {
+            row(kernel.to_owned(), &|queries| {
+                let asked = queries.asked.iter().zip(&queries.answers);
+                let right =
+                    asked.filter(|&(&(key, guess), &answer)| search(&keys, guess, key) == answer).count();
+                assert_eq!(right, SEARCHES, "a search went wrong");
+            });
+        };
+        by("exponential", exponential);
+        if queries.largest <= 56 {
+            by("plain loop-128", plain_loop);
+        }
+        for &searcher in &searchers {
             for shape in Shape::ALL {
-                row(format!("{}-{}", searcher.backend().name(), shape.slots()), &|queries| {
-                    let mut right = 0;
-                    searcher.upper_bounds(shape, &keys, &queries.asked, |i, answer| {
-                        right += usize::from(answer == queries.answers[i]);
-                    });
-                    right
-                });
+                let kernel = format!("{}-{}", searcher.backend().name(), shape.slots());
+                row(kernel, &|queries| run(searcher, shape, &keys, queries));
             }
         }
     }
     group.finish();
     criterion.final_summary();
+    if let Ok(path) = std::env::var("ALEX_BENCH_DUELS") {
+        std::fs::write(path, duels(&keys, &sets, &searchers)).unwrap();
+    }
 }

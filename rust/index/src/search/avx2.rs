@@ -9,7 +9,7 @@ use std::arch::x86_64::{
     _mm256_set1_epi64x, _mm256_storeu_si256,
 };
 
-use super::{BLOCK, Kernel, PAIR, Room, WINDOW};
+use super::{BLOCK, Kernel, PAIR, QUAD, Room, WINDOW};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx2;
@@ -69,6 +69,26 @@ unsafe impl Kernel for Avx2 {
             );
             let above = _mm256_movemask_epi8(_mm256_packs_epi16(first, second)).count_ones();
             PAIR - above as usize / 2
+        }
+    }
+
+    #[inline(always)]
+    fn count_in_quad(quad: &[i64; QUAD], target: i64) -> usize {
+        let place = quad.as_ptr().cast::<__m256i>();
+        // SAFETY: AVX2 as above; the eight unaligned loads read the 32 keys of `quad`. A macro, not a closure, as above.
+        unsafe {
+            let wanted = _mm256_set1_epi64x(target);
+            macro_rules! above {
+                ($at:expr) => {
+                    _mm256_packs_epi32(
+                        _mm256_cmpgt_epi64(_mm256_loadu_si256(place.add($at)), wanted),
+                        _mm256_cmpgt_epi64(_mm256_loadu_si256(place.add($at + 1)), wanted),
+                    )
+                };
+            }
+            let low = _mm256_packs_epi16(above!(0), above!(2));
+            let high = _mm256_packs_epi16(above!(4), above!(6));
+            QUAD - _mm256_movemask_epi8(_mm256_packs_epi16(low, high)).count_ones() as usize
         }
     }
 

@@ -2,11 +2,11 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    _mm512_cmple_epi64_mask, _mm512_kunpackb, _mm512_loadu_si512, _mm512_maskz_compress_epi64,
-    _mm512_set1_epi64, _mm512_storeu_si512,
+    _mm512_cmple_epi64_mask, _mm512_kunpackb, _mm512_kunpackw, _mm512_loadu_si512,
+    _mm512_maskz_compress_epi64, _mm512_set1_epi64, _mm512_storeu_si512,
 };
 
-use super::{BLOCK, Kernel, PAIR, Room, WINDOW};
+use super::{BLOCK, Kernel, PAIR, QUAD, Room, WINDOW};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx512;
@@ -33,6 +33,24 @@ unsafe impl Kernel for Avx512 {
             let low = _mm512_cmple_epi64_mask(_mm512_loadu_si512(place.cast()), wanted);
             let high = _mm512_cmple_epi64_mask(_mm512_loadu_si512(place.add(WINDOW).cast()), wanted);
             _mm512_kunpackb(high.into(), low.into()).count_ones() as usize
+        }
+    }
+
+    #[inline(always)]
+    fn count_in_quad(quad: &[i64; QUAD], target: i64) -> usize {
+        let place = quad.as_ptr();
+        // SAFETY: AVX-512 F and BW as above; the four unaligned loads read the 32 keys of `quad`.
+        unsafe {
+            let wanted = _mm512_set1_epi64(target);
+            macro_rules! below {
+                ($line:expr) => {
+                    _mm512_cmple_epi64_mask(_mm512_loadu_si512(place.add($line * WINDOW).cast()), wanted)
+                        .into()
+                };
+            }
+            let low = _mm512_kunpackb(below!(1), below!(0));
+            let high = _mm512_kunpackb(below!(3), below!(2));
+            _mm512_kunpackw(high.into(), low.into()).count_ones() as usize
         }
     }
 

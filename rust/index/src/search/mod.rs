@@ -1,13 +1,14 @@
 //! Upper-bound search in a sorted slot array, from a guess.
 //!
-//! The cache line of the guess, eight slots, is compared branch-free, then the next one; then four keys, 16 slots
-//! apart, say which quarter of the next 64 slots to count; outside them the search gallops by 256, 1,024, 4,096
-//! slots and quarters without branches: `O(log error)` always, never a scan. Placement (`place.rs`) fills predicted
-//! lines from their left end, so that nine of ten searches end in the first line. Knows slices of keys, nothing
-//! of nodes. The kernels differ in how they count 8 and 16 slots and in `compress` only.
+//! The cache line of the guess, eight slots, is compared branch-free, then (where the model fits well) the next
+//! one; then three keys, 32 slots apart, say which quarter of the 128 slots around the line to count; outside them
+//! the search gallops by 256, 1,024, 4,096 slots and quarters without branches: `O(log error)` always, never a
+//! scan. Placement (`place.rs`) fills predicted lines from their left end, so that nine of ten searches end in the
+//! first line. Knows slices of keys, nothing of nodes. The kernels differ in how they count 8, 16 and 32 slots and
+//! in `compress` only.
 //!
-//! Which side of the line the key is on is a matter of arithmetic up to the gallop: a branch on it would be
-//! guessed wrong every other time, which costs as much as the search.
+//! Which side of the line the key is on does not matter up to the gallop, and is a matter of arithmetic there: a
+//! branch on it would be guessed wrong every other time, and what depends on it would wait for the line.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -34,11 +35,17 @@ use crate::count;
 /// Slots compared at once: one cache line.
 pub(crate) const WINDOW: usize = 8;
 
-/// Slots of the last comparison of a longer search.
+/// Slots of the last comparison of a gallop.
 pub(crate) const PAIR: usize = 2 * WINDOW;
 
-/// Slots beside the line that are searched before galloping: a bitmap word's, and the fewest that a leaf has.
+/// Slots of the last comparison of a search around the line.
+pub(crate) const QUAD: usize = 4 * WINDOW;
+
+/// Slots of a bitmap word, and the fewest that a leaf has.
 pub(crate) const BLOCK: usize = 64;
+
+/// Slots around the line that are searched before galloping.
+const AROUND: usize = 4 * QUAD;
 
 /// The first gallop, in slots; each is so many times as long as the one before.
 const GALLOP: usize = 4 * BLOCK;
@@ -55,6 +62,9 @@ pub(crate) unsafe trait Kernel {
 
     /// How many keys of an ascending pair of windows are at most `target`.
     fn count_in_pair(pair: &[i64; PAIR], target: i64) -> usize;
+
+    /// How many keys of four ascending windows are at most `target`.
+    fn count_in_quad(quad: &[i64; QUAD], target: i64) -> usize;
 
     /// Copies the slots whose bit is set to the front of the two rooms, in order, and returns how many.
     fn compress(
@@ -98,13 +108,20 @@ pub(crate) fn in_line<K: Kernel>(keys: &[i64], guess: usize, target: i64) -> (us
     (line_of(guess), K::count_at_most(line, target))
 }
 
-/// How many keys of ascending `keys` are at most `target`. At least 64 keys; any guess.
+/// How many keys of ascending `keys` are at most `target`. At least 64 keys; any guess. `COARSE` where the guess
+/// may well be off by more than a line.
 #[inline(always)]
-pub(crate) fn upper_bound<K: Kernel>(keys: &[i64], guess: usize, target: i64) -> usize {
+pub(crate) fn upper_bound<K: Kernel, const COARSE: bool>(keys: &[i64], guess: usize, target: i64) -> usize {
     let start = line_of(guess).min(keys.len() - WINDOW);
     let count = K::count_at_most(window(keys, start), target);
     // Strictly inside the window the answer is certain; at its edges neighbours may belong to it.
-    if count.wrapping_sub(1) < WINDOW - 1 { start + count } else { beyond::<K>(keys, start, target) }
+    if count.wrapping_sub(1) < WINDOW - 1 {
+        start + count
+    } else if COARSE {
+        around::<K>(keys, start, target)
+    } else {
+        beyond::<K>(keys, start, target)
+    }
 }
 
 /// `upper_bound`, comparing `LINES` lines at first, then galloping.
@@ -127,39 +144,47 @@ pub(crate) fn upper_bound_in<K: Kernel, const LINES: usize>(
     gallop::<K>(keys, if right { start + slots } else { start }, right, target)
 }
 
-/// `upper_bound` when none or all of the window at `start` are at most `target`. The next line on the right, the
-/// quarters of the next 64 slots on the side of the key, then gallops.
+/// `upper_bound` when none or all of the window at `start` are at most `target`: the next line on the right, where
+/// an entry lies that found its line full, then `around`.
 #[inline(always)]
 pub(crate) fn beyond<K: Kernel>(keys: &[i64], start: usize, target: i64) -> usize {
-    let right = keys[start] <= target;
-    // An entry that found its line full lies in the next one: where that is usual, it is read before it is
-    // known that it must be, because nothing but a guessed branch depends on it.
+    // Where the next line usually is it, it is read before it is known that it must be, because nothing but a
+    // guessed branch depends on it.
     let next = (start + WINDOW).min(keys.len() - WINDOW);
     let last = &keys[next + WINDOW - 1];
     count::touch_one(last);
     // The key is between the two: written so that it is one branch, where `&` is compiled to two.
-    if (*last <= target) != right {
+    if (*last <= target) != (keys[start] <= target) {
         return next + K::count_at_most(window(keys, next), target);
     }
-    let from =
-        select_unpredictable(right, (start + WINDOW).min(keys.len() - BLOCK), start.saturating_sub(BLOCK));
-    // As in `window`, less a block.
-    let (block, _): (&[i64; BLOCK], _) =
-        keys[from..].split_first_chunk().expect("from is at most the length less a block");
-    // The far keys of the quarters. So many are on the near side: all, or the block holds the place.
-    let probe = usize::from(right) * (PAIR - 1);
+    around::<K>(keys, start, target)
+}
+
+/// `beyond` where models err by more than a line: the 128 slots around the window, then gallops. Nothing waits for
+/// the window: which side the key is on does not matter.
+#[inline(always)]
+pub(crate) fn around<K: Kernel>(keys: &[i64], start: usize, target: i64) -> usize {
+    if keys.len() < AROUND {
+        return quarters::<K>(keys, 0, keys.len(), target);
+    }
+    let from = start.saturating_sub((AROUND - WINDOW) / 2 / WINDOW * WINDOW).min(keys.len() - AROUND);
+    // `from` is at most the length less the slots around.
+    let (slots, _): (&[i64; AROUND], _) = keys[from..].split_first_chunk().expect("from leaves room");
+    count::touch_one(&slots[0]);
+    count::touch_one(&slots[AROUND - 1]);
+    if slots[0] > target || slots[AROUND - 1] <= target {
+        let right = keys[start] <= target;
+        return gallop::<K>(keys, select_unpredictable(right, from + AROUND, from), right, target);
+    }
     let mut passed = 0;
-    for quarter in 0..BLOCK / PAIR {
-        let key = &block[probe + quarter * PAIR];
+    for quad in 1..AROUND / QUAD {
+        let key = &slots[quad * QUAD];
         count::touch_one(key);
         passed += usize::from(*key <= target);
     }
-    if passed == if right { BLOCK / PAIR } else { 0 } {
-        let edge = select_unpredictable(right, from + BLOCK, from);
-        return gallop::<K>(keys, edge, right, target);
-    }
-    let quarter = (passed + usize::from(right) - 1) * PAIR;
-    from + quarter + K::count_in_pair(pair(block, quarter), target)
+    let (quads, _) = slots.as_chunks::<QUAD>();
+    count::touch(&quads[passed]);
+    from + passed * QUAD + K::count_in_quad(&quads[passed], target)
 }
 
 /// The answer is at least `edge` (right) or at most `edge`: ever longer steps, then quarters.

@@ -2,7 +2,7 @@
 // `Kernel` is an unsafe trait.
 #![allow(unsafe_code)]
 
-use super::{BLOCK, Kernel, PAIR, Room, WINDOW};
+use super::{BLOCK, Kernel, PAIR, QUAD, Room, WINDOW};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scalar;
@@ -26,6 +26,15 @@ unsafe impl Kernel for Scalar {
             low += usize::from(pair[low + half - 1] <= target) * half;
         }
         low + usize::from(pair[low] <= target)
+    }
+
+    #[inline(always)]
+    fn count_in_quad(quad: &[i64; QUAD], target: i64) -> usize {
+        let mut low = 0;
+        for half in [16, 8, 4, 2, 1] {
+            low += usize::from(quad[low + half - 1] <= target) * half;
+        }
+        low + usize::from(quad[low] <= target)
     }
 
     #[inline(always)]
