@@ -10,7 +10,7 @@ use crate::arena::{Leaf, LeafMut};
 use crate::bitmap;
 use crate::count;
 use crate::node::LeafHeader;
-use crate::search::{self, BLOCK, Kernel, WINDOW};
+use crate::search::{self, BLOCK, Kernel, PAIR, WINDOW};
 
 /// A gap run longer than this is not rewritten by one insert or removal.
 const REWRITE: usize = 64;
@@ -46,15 +46,49 @@ pub(crate) struct Removal {
     pub(crate) sparse: bool,
 }
 
-/// Moves the lanes from `at` to the gap on its right, of one line, by one, and puts `item` in front.
-/// Branch-free: a selection for each lane.
+/// Moves the lanes from `at` to the gap on its right by one, and puts `item` in front. Branch-free: a selection
+/// for each lane.
 #[inline(always)]
-fn open_lane<T: Copy>(line: &mut [T; WINDOW], at: usize, gap: usize, item: T) {
-    let old = *line;
-    for lane in 0..WINDOW {
+fn open_lane<T: Copy, const LANES: usize>(lanes: &mut [T; LANES], at: usize, gap: usize, item: T) {
+    let old = *lanes;
+    for lane in 0..LANES {
         let moved = if lane > 0 { old[lane - 1] } else { old[0] };
         let shifted = if lane > at && lane <= gap { moved } else { old[lane] };
-        line[lane] = if lane == at { item } else { shifted };
+        lanes[lane] = if lane == at { item } else { shifted };
+    }
+}
+
+/// Moves the lanes behind the gap in lane 0, up to `at`, by one to the left, and puts `item` into lane `at`.
+#[inline(always)]
+fn close_lane<T: Copy, const LANES: usize>(lanes: &mut [T; LANES], at: usize, item: T) {
+    let old = *lanes;
+    for lane in 0..LANES {
+        let shifted = if lane < at { old[(lane + 1) % LANES] } else { old[lane] };
+        lanes[lane] = if lane == at { item } else { shifted };
+    }
+}
+
+/// Moves the slots from `at` to the gap on its right by one, and puts `item` in front.
+#[inline(always)]
+fn open_slots<T: Copy>(slots: &mut [T], at: usize, gap: usize, item: T) {
+    match slots[at..].first_chunk_mut() {
+        Some(lanes) if gap - at < PAIR => open_lane::<T, PAIR>(lanes, 0, gap - at, item),
+        _ => {
+            slots.copy_within(at..gap, at + 1);
+            slots[at] = item;
+        }
+    }
+}
+
+/// Moves the slots behind a gap, up to `at`, by one to the left, and puts `item` into slot `at`.
+#[inline(always)]
+fn close_slots<T: Copy>(slots: &mut [T], gap: usize, at: usize, item: T) {
+    match slots[gap..].first_chunk_mut() {
+        Some(lanes) if at - gap < PAIR => close_lane::<T, PAIR>(lanes, at - gap, item),
+        _ => {
+            slots.copy_within(gap + 1..=at, gap);
+            slots[at] = item;
+        }
     }
 }
 
@@ -172,6 +206,17 @@ impl Leaf<'_> {
         slot.wrapping_sub(begin) < end - begin && (self.head.ghosts == 0 || bitmap::is_set(self.bits, slot))
     }
 
+    /// Asks for the line beside the predicted one, where an insert of this key will need it.
+    #[inline(always)]
+    pub(crate) fn expect<K: Kernel>(&self, key: i64) {
+        let (start, count) = search::in_line::<K>(self.keys, self.guess(key), key);
+        if count == 0 {
+            search::prefetch_slot(self.keys, start.wrapping_sub(1));
+        } else if count == WINDOW {
+            self.prefetch(start + WINDOW);
+        }
+    }
+
     /// Asks for the lines that a search from `guess` will read, and the payload's.
     #[inline(always)]
     pub(crate) fn prefetch(&self, guess: usize) {
@@ -206,11 +251,18 @@ impl LeafMut<'_> {
         let guess = self.view().guess(key);
         search::prefetch_slot(self.payloads, guess);
         if !self.head.model.is_plain() && self.head.ghosts == 0 {
-            let (start, count) = search::in_line::<K>(self.keys, guess, key);
-            // Strictly inside the line the place is certain; the line lies between the first entry and the last.
-            if count.wrapping_sub(1) < WINDOW - 1
-                && start >= self.head.begin as usize
-                && start + WINDOW <= self.head.end as usize
+            let (begin, end) = (self.head.begin as usize, self.head.end as usize);
+            let (mut start, mut count) = search::in_line::<K>(self.keys, guess, key);
+            if count == WINDOW && start + 2 * WINDOW <= end {
+                // The line is full of smaller keys: an entry that finds that goes into the next one.
+                (start, count) = search::in_line::<K>(self.keys, start + WINDOW, key);
+            }
+            // Below the last key of the line and above the one before it the place is certain; the line lies
+            // between the first entry and the last.
+            if count < WINDOW
+                && start >= begin
+                && start + WINDOW <= end
+                && (count > 0 || (start > begin && self.keys[start - 1] <= key))
             {
                 return self.insert_in_line(start, count, key, payload);
             }
@@ -218,8 +270,8 @@ impl LeafMut<'_> {
         self.insert_anywhere::<K>(key, guess, payload)
     }
 
-    /// `at` of the eight slots from `start` hold keys at most `key`: not none, not all. The slots lie
-    /// between the first entry and the last, and the leaf has no ghosts.
+    /// `at` of the eight slots from `start` hold keys at most `key`, not all; if none, the slot before does. The
+    /// slots lie between the first entry and the last, and the leaf has no ghosts.
     #[inline(always)]
     fn insert_in_line(&mut self, start: usize, at: usize, key: i64, payload: u64) -> Insertion {
         let above = start + at;
@@ -245,8 +297,8 @@ impl LeafMut<'_> {
         };
         count::touch_one(payloads);
         count::moved(gap - at);
-        open_lane(keys, at, gap, key);
-        open_lane(payloads, at, gap, payload);
+        open_lane::<_, WINDOW>(keys, at, gap, key);
+        open_lane::<_, WINDOW>(payloads, at, gap, payload);
         bitmap::set(self.bits, start + gap);
         self.head.inserts = self.head.inserts.saturating_add(1);
         self.head.count += 1;
@@ -381,8 +433,8 @@ impl LeafMut<'_> {
             // `grow_at` is below the capacity, so one of the two gaps exists.
             let gap = right.expect("a leaf below grow_at has a gap");
             moved = gap - above;
-            self.keys.copy_within(above..gap, above + 1);
-            self.payloads.copy_within(above..gap, above + 1);
+            open_slots(self.keys, above, gap, key);
+            open_slots(self.payloads, above, gap, payload);
             bitmap::set(self.bits, gap);
             self.head.end = self.head.end.max(gap as u32 + 1);
             above
@@ -390,15 +442,18 @@ impl LeafMut<'_> {
             // As above: `left` is the nearer, so it exists.
             let gap = left.expect("a leaf below grow_at has a gap");
             moved = above - gap;
-            self.keys.copy_within(gap + 1..above, gap);
-            self.payloads.copy_within(gap + 1..above, gap);
+            close_slots(self.keys, gap, above - 1, key);
+            close_slots(self.payloads, gap, above - 1, payload);
             bitmap::set(self.bits, gap);
             self.head.begin = self.head.begin.min(gap as u32);
             above - 1
         };
         count::moved(moved);
         self.head.debt = self.head.debt.saturating_add(moved.saturating_sub(REWRITE) as u16);
-        self.occupy(slot, key, payload)
+        count::touch_one(&self.keys[slot]);
+        count::touch_one(&self.payloads[slot]);
+        self.head.count += 1;
+        Insertion::Added
     }
 
     /// Removes the entry with this key.

@@ -25,6 +25,8 @@ const MERGE_SHARE: usize = 4;
 const MERGE_LEAST: usize = 32;
 /// Keys asked for ahead.
 const GROUP: usize = 8;
+/// Below so many entries a tree is in the last cache, and looking ahead costs more than it saves (1M keys: 10 %).
+const LOOK_FROM: usize = 1 << 21;
 /// Attempts to make room before keys go in one by one, whatever the leaf looks like.
 const MAX_ROUNDS: usize = 64;
 /// Sorting memory kept from one batch to the next, in pairs.
@@ -82,16 +84,27 @@ impl Alex {
 
     /// Routes a group of keys and asks for the lines that a change of each will read and write.
     #[inline(always)]
-    fn approach(&self, group: &[Pair], leaves: &mut [u32; GROUP]) {
-        for (leaf, &(key, _)) in leaves.iter_mut().zip(group) {
+    fn approach(&self, group: &[Pair], payloads: &[u64], leaves: &mut [u32; GROUP]) {
+        for (leaf, &(key, place)) in leaves.iter_mut().zip(group) {
             *leaf = self.leaf_of(key);
             prefetch(self.arena.address(*leaf));
+            // The batch's own, in no order.
+            prefetch_slot(payloads, place as usize);
         }
         for (&leaf, &(key, _)) in leaves.iter().zip(group) {
             let leaf = self.arena.leaf(leaf);
             let guess = leaf.guess(key);
             leaf.prefetch(guess);
             prefetch_slot(leaf.bits, guess / 64);
+        }
+    }
+
+    /// Looks at the lines that were asked for, and asks for the neighbours that the changes will need, too.
+    #[inline(always)]
+    fn look_ahead<K: Kernel>(&self, group: &[Pair], leaves: &[u32; GROUP]) {
+        for (&leaf, &(key, _)) in leaves.iter().zip(group) {
+            let leaf = self.arena.leaf(leaf);
+            leaf.expect::<K>(key);
         }
     }
 
@@ -270,8 +283,12 @@ impl<V: FnMut(usize, u64)> Operation for InsertRuns<'_, V> {
         let (mut at, mut rounds) = (0, 0);
         // The run that begins here is known to be short up to there.
         let mut short_until = 0;
-        let mut leaves = [[0; GROUP]; 2];
-        let mut routed = (usize::MAX, tree.version);
+        // Three groups are on their way: asked for, looked at, and going in. The leaves are right for this
+        // place and version.
+        let mut leaves = [[0; GROUP]; 3];
+        let mut ready = (usize::MAX, tree.version);
+        let group = |at: usize| pairs.get(at..).map_or(&[][..], |rest| &rest[..rest.len().min(GROUP)]);
+        let place = |at: usize| at / GROUP % 3;
         while at < pairs.len() {
             if at >= short_until {
                 let run = tree.long_run(&pairs[at..]);
@@ -284,24 +301,25 @@ impl<V: FnMut(usize, u64)> Operation for InsertRuns<'_, V> {
                 rounds = 0;
                 short_until = at + MERGE_LEAST;
             }
-            let group = &pairs[at..pairs.len().min(at + GROUP)];
-            if routed != (at, tree.version) {
-                tree.approach(group, &mut leaves[at / GROUP % 2]);
+            let (next, last) = (at + GROUP, at + 2 * GROUP);
+            if ready != (at, tree.version) {
+                tree.approach(group(at), self.payloads, &mut leaves[place(at)]);
+                tree.approach(group(next), self.payloads, &mut leaves[place(next)]);
             }
-            let version = tree.version;
-            let next = at + group.len();
-            // The next group's lines arrive while this one goes in.
-            tree.approach(&pairs[next..pairs.len().min(next + GROUP)], &mut leaves[(at / GROUP + 1) % 2]);
-            routed = (next, version);
-            for (&(key, place), &leaf) in group.iter().zip(&leaves[at / GROUP % 2]) {
-                let payload = self.payloads[place as usize];
-                let previous = if tree.version == version {
+            tree.approach(group(last), self.payloads, &mut leaves[place(last)]);
+            if tree.len >= LOOK_FROM {
+                tree.look_ahead::<K>(group(next), &leaves[place(next)]);
+            }
+            ready = (next, tree.version);
+            for (&(key, from), &leaf) in group(at).iter().zip(&leaves[place(at)]) {
+                let payload = self.payloads[from as usize];
+                let previous = if tree.version == ready.1 {
                     tree.insert_in::<K>(leaf, key, payload)
                 } else {
                     tree.insert_with::<K>(key, payload)
                 };
                 if let Some(previous) = previous {
-                    (self.replaced)(place as usize, previous);
+                    (self.replaced)(from as usize, previous);
                 }
             }
             at = next;
@@ -334,7 +352,7 @@ impl<V: FnMut(usize, u64)> Operation for RemoveRuns<'_, V> {
                 short_until = at + MERGE_LEAST;
             }
             let group = &pairs[at..pairs.len().min(at + GROUP)];
-            tree.approach(group, &mut leaves);
+            tree.approach(group, &[], &mut leaves);
             for &(key, place) in group {
                 if let Some(payload) = tree.remove_with::<K>(key) {
                     (self.removed)(place as usize, payload);
