@@ -15,6 +15,8 @@ use crate::tree::Alex;
 
 /// Entries of a scan that are asked for before it begins.
 const EXPECTED: usize = 128;
+/// Words of a leaf that are asked for ahead of the one that is copied.
+const AHEAD: usize = 3;
 
 impl Alex {
     /// Appends up to `limit` entries of a range to `keys` and `payloads`, ascending, or descending from
@@ -146,6 +148,12 @@ impl Scan<'_> {
             }
             if index == last {
                 mask &= !0 >> (BLOCK - 1 - (high - 1) % BLOCK);
+            }
+            let ahead = if self.reverse { index.wrapping_sub(AHEAD) } else { index + AHEAD };
+            if ahead < leaf.bits.len() && self.limit > AHEAD * BLOCK {
+                for line in (0..BLOCK).step_by(WINDOW) {
+                    leaf.prefetch(ahead * BLOCK + line);
+                }
             }
             if self.reverse {
                 self.word_reversed::<K>(leaf, index, mask);
