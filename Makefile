@@ -56,6 +56,7 @@ test: test-rust test-python ## build, then every test, Rust and Python
 lint: .venv/built ## formatters, clippy, ruff, mypy and stubtest, changing nothing
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --package alex-store --features lock-times --all-targets --locked -- -D warnings
 	@if command -v cargo-deny >/dev/null 2>&1; then echo 'cargo deny check bans licenses sources'; \
 	    cargo deny --locked check bans licenses sources; \
 	else echo 'cargo-deny is not installed: licences of the crates not checked'; fi

@@ -7,13 +7,12 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use parking_lot::MutexGuard;
-
 use crate::batch::{Batch, Op, ValueSource, check_value};
 use crate::error::{Error, Result};
 use crate::header::LogEnd;
 use crate::header::Origin;
 use crate::index::Damaged;
+use crate::lock::CommitGuard;
 use crate::log::{Failure, Log, Shape, op_bytes};
 use crate::options::Durability;
 use crate::read::Value;
@@ -270,7 +269,7 @@ impl Shape {
 }
 
 impl Shared {
-    fn log_if_writable(&self) -> Result<MutexGuard<'_, Log>> {
+    fn log_if_writable(&self) -> Result<CommitGuard<'_, Log>> {
         let log = self.log.lock();
         self.check_writable()?;
         Ok(log)
@@ -278,7 +277,7 @@ impl Shared {
 
     /// The commit lock, with room for a commit of this shape. What the disk takes long for happens before
     /// the lock is taken, mostly on the background thread.
-    fn ready_log(&self, shape: Shape) -> Result<MutexGuard<'_, Log>> {
+    fn ready_log(&self, shape: Shape) -> Result<CommitGuard<'_, Log>> {
         loop {
             let mut log = self.log_if_writable()?;
             if log.fits(shape) {
@@ -399,7 +398,7 @@ impl Shared {
 
     /// A commit that only copies a few bytes into memory, or `None`.
     #[inline]
-    fn try_commit_locked(&self, mut log: MutexGuard<'_, Log>, op: Op<'_>) -> Option<Result<()>> {
+    fn try_commit_locked(&self, mut log: CommitGuard<'_, Log>, op: Op<'_>) -> Option<Result<()>> {
         if let Err(error) = self.check_writable() {
             return Some(Err(error));
         }

@@ -21,6 +21,7 @@ mod freeing;
 mod header;
 mod image;
 mod index;
+mod lock;
 mod log;
 mod manifest;
 mod measure;
@@ -51,6 +52,9 @@ pub use batch::{Batch, ValueSource};
 pub use columns::{ItemColumns, ValueColumn};
 pub use compaction::CompactReport;
 pub use error::{Error, Result};
+#[cfg(feature = "lock-times")]
+#[doc(hidden)]
+pub use lock::{Histogram, LockTimes, Places, lock_times};
 pub use measure::checksum_records;
 pub use options::{
     DEFAULT_SEGMENT_BYTES, Durability, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Options, ReadMode, Recovery,

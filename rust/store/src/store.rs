@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::ahead::Ahead;
 use crate::background::{Bell, Worker};
@@ -18,6 +18,7 @@ use crate::checkpoint::GENERATIONS;
 use crate::compaction::{Compaction, Totals};
 use crate::disk::{self, Disk, Lock, RealDisk};
 use crate::error::{Error, Result};
+use crate::lock::{CommitLock, StateLock, StateReadGuard, StateWriteGuard};
 use crate::log::{Failure, Log, random_id};
 use crate::manifest::Manifest;
 use crate::options::{Durability, Options};
@@ -78,8 +79,8 @@ pub(crate) struct Shared {
     /// Taken before `flushing` by those who want a flush.
     turn: FlushTurn,
     /// The commit lock.
-    pub(crate) log: Mutex<Log>,
-    pub(crate) state: RwLock<State>,
+    pub(crate) log: CommitLock<Log>,
+    pub(crate) state: StateLock<State>,
     pub(crate) last_seq: AtomicU64,
     pub(crate) durable_seq: AtomicU64,
     /// Nanoseconds that the last flush took, 0 before the first.
@@ -248,8 +249,8 @@ impl Store {
             last_seq: AtomicU64::new(log.end.last_seq),
             durable_seq: AtomicU64::new(durable_seq),
             ahead: Arc::clone(&log.ahead),
-            log: Mutex::new(log),
-            state: RwLock::new(state),
+            log: CommitLock::new(log),
+            state: StateLock::new(state),
             last_sync_nanos: AtomicU64::new(0),
             last_flush_micros: AtomicU64::new(0),
             opened: Instant::now(),
@@ -323,7 +324,8 @@ impl fmt::Debug for Store {
 impl Shared {
     /// The published state, for reading. Never waits for a disk.
     #[inline]
-    pub(crate) fn read_state(&self) -> Result<RwLockReadGuard<'_, State>> {
+    #[track_caller]
+    pub(crate) fn read_state(&self) -> Result<StateReadGuard<'_, State>> {
         self.check_forked()?;
         let state = self.state.read();
         if state.closed { Err(self.closed_error()) } else { Ok(state) }
@@ -331,7 +333,8 @@ impl Shared {
 
     /// As [`Shared::read_state`], or `None` instead of waiting.
     #[inline]
-    pub(crate) fn try_read_state(&self) -> Option<Result<RwLockReadGuard<'_, State>>> {
+    #[track_caller]
+    pub(crate) fn try_read_state(&self) -> Option<Result<StateReadGuard<'_, State>>> {
         if let Err(error) = self.check_forked() {
             return Some(Err(error));
         }
@@ -340,7 +343,8 @@ impl Shared {
     }
 
     /// The published state, for changing.
-    pub(crate) fn write_state(&self) -> Result<RwLockWriteGuard<'_, State>> {
+    #[track_caller]
+    pub(crate) fn write_state(&self) -> Result<StateWriteGuard<'_, State>> {
         self.check_forked()?;
         let state = self.state.write();
         if state.closed { Err(self.closed_error()) } else { Ok(state) }

@@ -1,0 +1,166 @@
+//! How long a put waits inside the store's locks, and who holds them how long, while the store is quiet, while
+//! it compacts, while it writes images, and during both. One thread puts, one gets and checks what it gets.
+//! Prints JSON, times in nanoseconds; `benchmarks/latency.py` runs it: `cargo run --release -p alex-store
+//! --features lock-times --example lock_times -- [keys] [seconds for each phase]`.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use alex_store::{Histogram, Options, Store, lock_times};
+
+/// Between two puts, so that compaction keeps pace.
+const PAUSE: Duration = Duration::from_micros(5);
+const VALUE_BYTES: usize = 100;
+
+/// What goes on beside the two threads.
+const PHASES: [(&str, bool, bool); 4] = [
+    ("quiet", false, false),
+    ("compaction", true, false),
+    ("checkpoints", false, true),
+    ("both", true, true),
+];
+
+/// Spread over all keys, a different one for each number.
+fn key(number: u64) -> i64 {
+    number.wrapping_mul(0x9E37_79B9_7F4A_7C15) as i64
+}
+
+fn value(number: u64, version: u64) -> [u8; VALUE_BYTES] {
+    let mut value = [7; VALUE_BYTES];
+    value[..8].copy_from_slice(&number.to_le_bytes());
+    value[8..16].copy_from_slice(&version.to_le_bytes());
+    value
+}
+
+fn random(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+/// For each key the version that was put, and the one that is being put.
+struct Versions(Vec<(AtomicU64, AtomicU64)>);
+
+impl Versions {
+    fn put(&self, store: &Store, number: u64, version: u64) -> u64 {
+        let (done, begun) = &self.0[number as usize];
+        begun.store(version, Ordering::SeqCst);
+        let value = value(number, version);
+        let since = Instant::now();
+        store.put(key(number), &value).unwrap();
+        let nanos = since.elapsed().as_nanos() as u64;
+        done.store(version, Ordering::SeqCst);
+        nanos
+    }
+
+    fn get(&self, store: &Store, number: u64) -> u64 {
+        let (done, begun) = &self.0[number as usize];
+        let least = done.load(Ordering::SeqCst);
+        let since = Instant::now();
+        let found = store.get(key(number)).unwrap().unwrap();
+        let nanos = since.elapsed().as_nanos() as u64;
+        let version = u64::from_le_bytes(found[8..16].try_into().unwrap());
+        assert_eq!(*found, value(number, version), "the value of another key");
+        assert!((least..=begun.load(Ordering::SeqCst)).contains(&version), "an old value");
+        nanos
+    }
+}
+
+fn percentiles(nanos: &Histogram) -> String {
+    format!(
+        r#"{{"count": {}, "p50": {}, "p99": {}, "p99.9": {}, "max": {}}}"#,
+        nanos.count(),
+        nanos.at(0.5),
+        nanos.at(0.99),
+        nanos.at(0.999),
+        nanos.at(1.0)
+    )
+}
+
+fn phase(keys: u64, seconds: f64, (name, compaction, checkpoints): (&str, bool, bool)) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        segment_bytes: 8 << 20,
+        compact_dead_ratio: if compaction { 0.05 } else { 0.999 },
+        checkpoint_tail_bytes: 1 << 40,
+        ..Options::default()
+    };
+    let store = Store::open(folder.path(), &options, &mut |_| true).unwrap();
+    let versions = Versions((0..keys).map(|_| (AtomicU64::new(1), AtomicU64::new(1))).collect());
+    for first in (0..keys).step_by(10_000) {
+        let numbers = first..keys.min(first + 10_000);
+        let values: Vec<_> = numbers.clone().map(|number| value(number, 1)).collect();
+        store.put_many(&numbers.map(key).collect::<Vec<_>>(), &values[..], false).unwrap();
+    }
+    store.flush().unwrap();
+    drop(lock_times());
+    let stop = AtomicBool::new(false);
+    let mut images = 0;
+    let (puts, gets) = std::thread::scope(|scope| {
+        let puts = scope.spawn(|| {
+            let (mut state, mut version, mut nanos) = (1, 1, Histogram::default());
+            while !stop.load(Ordering::Relaxed) {
+                version += 1;
+                nanos.add(versions.put(&store, random(&mut state) % keys, version));
+                let pause = Instant::now();
+                while pause.elapsed() < PAUSE {
+                    std::hint::spin_loop();
+                }
+            }
+            nanos
+        });
+        let gets = scope.spawn(|| {
+            let (mut state, mut nanos) = (2, Histogram::default());
+            while !stop.load(Ordering::Relaxed) {
+                nanos.add(versions.get(&store, random(&mut state) % keys));
+            }
+            nanos
+        });
+        let end = Instant::now() + Duration::from_secs_f64(seconds);
+        while Instant::now() < end {
+            if checkpoints {
+                store.checkpoint().unwrap();
+                images += 1;
+            } else {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        (puts.join().unwrap(), gets.join().unwrap())
+    });
+    let freed = store.stats().unwrap().compaction.freed_segments;
+    assert_eq!(freed > 0, compaction, "{name}: {freed} segments were freed");
+    // Its threads end and hand over what they did; a call of close would add what it does with nobody beside.
+    drop(store);
+    let places: Vec<String> = lock_times()
+        .into_iter()
+        .map(|((file, line, lock), times)| {
+            format!(
+                r#"    {{"lock": "{lock}", "taken in": "{file}:{line}", "held": {}, "held longest by the clock": {}, "waited": {}}}"#,
+                percentiles(&times.held),
+                times.longest_by_the_clock,
+                percentiles(&times.waited)
+            )
+        })
+        .collect();
+    format!(
+        "  \"{name}\": {{\n   \"images\": {images}, \"freed segments\": {freed},\n   \"get\": {},\n   \"put\": {},\n   \
+         \"places\": [\n{}\n   ]\n  }}",
+        percentiles(&gets),
+        percentiles(&puts),
+        places.join(",\n")
+    )
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let keys = arguments.get(1).map_or(1_000_000, |text| text.parse().unwrap());
+    let seconds = arguments.get(2).map_or(4.0, |text| text.parse().unwrap());
+    let phases: Vec<String> = PHASES.iter().map(|&it| phase(keys, seconds, it)).collect();
+    println!(
+        "{{\n \"keys\": {keys}, \"seconds\": {seconds},\n \"phases\": {{\n{}\n }}\n}}",
+        phases.join(",\n")
+    );
+}
