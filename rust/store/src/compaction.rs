@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use parking_lot::MutexGuard;
 
 use crate::error::{Error, Result};
-use crate::header::SEGMENT_HEADER_BYTES;
+use crate::header::{Origin, SEGMENT_HEADER_BYTES};
 use crate::log::Failure;
 use crate::manifest::Relocation;
 use crate::reader::{Next, SegmentReader};
@@ -124,6 +124,8 @@ enum Copied {
 struct Round {
     phase: Phase,
     goal: Goal,
+    /// Of the log only what had ended when the round began: a writer that goes on must not make it endless.
+    newest: u32,
     /// Segments that this phase has written or looked at: nothing more is to be had from them.
     tried: Vec<u32>,
 }
@@ -229,13 +231,16 @@ impl Shared {
     fn compact(&self, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<CompactReport> {
         self.check_writable()?;
         let before = self.totals.report();
-        let bytes_total: u64 = {
+        let inputs = {
             let compaction = self.hurried();
             self.end_worthwhile_segment()?;
-            self.inputs(&compaction).iter().map(|input| input.counts.total).sum()
+            self.inputs(&compaction)
         };
+        let bytes_total: u64 = inputs.iter().map(|input| input.counts.total).sum();
+        let newest = inputs.iter().map(|input| input.segment.id()).max().unwrap_or(0);
+        drop(inputs);
         let mut bytes_done = 0;
-        let mut round = Round::new(Goal { dead_ratio: 0.0 });
+        let mut round = Round { newest, ..Round::new(Goal { dead_ratio: 0.0 }) };
         while let Some(bytes) = {
             let mut compaction = self.hurried();
             self.unit(&mut compaction, &mut round, &mut |_| self.check_writable())?
@@ -376,7 +381,7 @@ impl Shared {
         }
         let mut chosen = self.choose(compaction, round);
         if chosen.is_empty() && round.phase == Phase::Values {
-            *round = Round { phase: Phase::Tombstones, ..Round::new(round.goal) };
+            *round = Round { phase: Phase::Tombstones, tried: Vec::new(), ..*round };
             chosen = self.choose(compaction, round);
         }
         if chosen.is_empty() {
@@ -428,8 +433,9 @@ impl Shared {
         let (mut dead, mut total) = dead_of(&inputs);
         let phase = round.phase;
         inputs.retain(|input| {
-            let new = !round.tried.contains(&input.segment.id()) && !input.segment.is_pinned();
-            new && input.gain(phase) > WORTH_IT
+            let (id, relocated) = (input.segment.id(), input.segment.header.origin == Origin::Relocation);
+            let new = !round.tried.contains(&id) && (relocated || id <= round.newest);
+            new && !input.segment.is_pinned() && input.gain(phase) > WORTH_IT
         });
         inputs.sort_by(|a, b| b.gain(phase).total_cmp(&a.gain(phase)));
         let (mut chosen, mut kept, mut read) = (Vec::new(), 0, 0);
@@ -716,7 +722,7 @@ impl Shared {
 
 impl Round {
     fn new(goal: Goal) -> Self {
-        Self { phase: Phase::Values, goal, tried: Vec::new() }
+        Self { phase: Phase::Values, goal, newest: u32::MAX, tried: Vec::new() }
     }
 }
 

@@ -235,6 +235,22 @@ fn deleted_files(dir: &std::path::Path) -> usize {
 }
 
 #[test]
+fn a_compaction_ends_although_its_caller_goes_on_overwriting() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, &quiet()).expect("opens");
+    overwrite(&store, 400, 5);
+    let mut calls = 0;
+    let report = store.compact(&mut |_| {
+        calls += 1;
+        // Several segments, nearly all dead when the next call comes.
+        overwrite(&store, 400, 2);
+        calls < 200
+    });
+    assert!(report.expect("ends by itself").freed_segments > 5);
+    assert_eq!(content(&store), (0..400).map(|key| (key, vec![2; 40])).collect());
+}
+
+#[test]
 fn a_damaged_record_keeps_its_segment_and_is_reported_and_the_rest_is_compacted() {
     let sim = SimDisk::new(1);
     let store = open(&sim, &quiet()).expect("opens");
