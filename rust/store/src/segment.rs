@@ -269,9 +269,12 @@ impl Segment {
         self.with_file("read", |file| file.read_at(offset, buffer))
     }
 
-    /// Bytes allocated on the disk.
+    /// Bytes allocated on the disk under the segment's name: none once compaction has removed it.
     pub(crate) fn allocated(&self) -> Result<u64> {
-        self.with_file("read", |file| file.allocated())
+        match self.with_file("read", |file| file.allocated()) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(0),
+            allocated => allocated,
+        }
     }
 
     /// Bytes of the file, whether they count or not.

@@ -251,6 +251,23 @@ fn a_compaction_ends_although_its_caller_goes_on_overwriting() {
 }
 
 #[test]
+fn counters_can_be_asked_for_while_files_go() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let options = Options { segment_bytes: 1 << 14, background: false, ..Options::default() };
+    let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
+    overwrite(&store, 400, 5);
+    store.flush().expect("flushes");
+    // A handle that knows of files which then go, as a call does that looks at them one after another.
+    let reader =
+        Store::open(dir.path(), &Options { read_only: true, ..options }, &mut |_| true).expect("opens");
+    let before = reader.stats().expect("counts");
+    assert!(store.compact(&mut |_| true).expect("compacts").freed_segments > 3);
+    let after = reader.stats().expect("counts all the same");
+    assert!(after.disk_bytes < before.disk_bytes, "what is gone takes no room");
+    assert_eq!((after.keys, after.live_bytes), (before.keys, before.live_bytes));
+}
+
+#[test]
 fn a_damaged_record_keeps_its_segment_and_is_reported_and_the_rest_is_compacted() {
     let sim = SimDisk::new(1);
     let store = open(&sim, &quiet()).expect("opens");
