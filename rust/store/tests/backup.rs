@@ -109,6 +109,84 @@ fn a_backup_beside_a_busy_writer_is_a_prefix_of_its_commits() {
 }
 
 #[test]
+fn a_backup_beside_compaction_and_checkpoints_is_of_one_moment() {
+    const KEYS: i64 = 200;
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let options = Options { segment_bytes: 1 << 14, background: true, ..options() };
+    let store = open(&dir.path().join("store"), &options);
+    let (done, written) = (AtomicBool::new(false), AtomicI64::new(0));
+    let going = || !done.load(Ordering::Relaxed);
+    let images = |path: &Path| -> Vec<_> {
+        let names = std::fs::read_dir(path).expect("lists").map(|entry| entry.expect("lists").file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("img-")).collect()
+    };
+    std::thread::scope(|scope| {
+        // Commit n puts n under two keys that the next 199 leave alone, and every third takes them away.
+        scope.spawn(|| {
+            for number in 1.. {
+                if !going() {
+                    return;
+                }
+                let (keys, value) =
+                    ([number % KEYS + 1, -(number % KEYS) - 1], number.to_le_bytes().repeat(9));
+                if number % 3 == 0 {
+                    store.delete_many(&keys).expect("deletes");
+                }
+                if number % 3 != 0 {
+                    store.put_many(&keys, &[&value[..]; 2][..], false).expect("writes");
+                }
+                written.store(number, Ordering::Release);
+            }
+        });
+        scope.spawn(|| {
+            while going() {
+                store.compact(&mut |_| true).expect("compacts");
+            }
+        });
+        scope.spawn(|| {
+            while going() {
+                store.checkpoint().expect("writes an image");
+            }
+        });
+        let mut freed = 0;
+        for round in 0..6 {
+            // Not before both have been at work since the last one.
+            let before = images(&dir.path().join("store"));
+            while store.stats().expect("open").compaction.freed_segments == freed
+                || images(&dir.path().join("store")) == before
+            {
+                std::thread::yield_now();
+            }
+            freed = store.stats().expect("open").compaction.freed_segments;
+            let floor = written.load(Ordering::Acquire);
+            let copy = dir.path().join(format!("copy{round}"));
+            store.backup(&copy, &mut quiet).expect("backs up");
+            let opened = open(&copy, &Options { background: false, ..options.clone() });
+            let found = content(&opened);
+            let newest =
+                found.values().map(|value| i64::from_le_bytes(value[..8].try_into().expect("8 bytes")));
+            let newest = newest.max().expect("has keys");
+            // The commit after the newest put may have been a delete.
+            let model = |last: i64| -> BTreeMap<i64, Vec<u8>> {
+                let numbers = (last - KEYS + 1).max(1)..=last;
+                let puts = numbers.filter(|number| number % 3 != 0).flat_map(|number| {
+                    let value = number.to_le_bytes().repeat(9);
+                    [(number % KEYS + 1, value.clone()), (-(number % KEYS) - 1, value)]
+                });
+                puts.collect()
+            };
+            assert!(
+                [newest, newest + 1].iter().any(|&last| last >= floor && found == model(last)),
+                "{newest}"
+            );
+            assert!(opened.verify(&mut quiet).expect("reads").is_ok());
+            opened.close().expect("closes");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
 fn a_backup_can_be_made_by_a_reader_and_of_an_empty_store() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let store = open(&dir.path().join("store"), &options());

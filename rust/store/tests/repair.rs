@@ -29,6 +29,24 @@ fn repaired(disk: &SimDisk, mode: RepairMode) -> Result<(Content, RepairReport),
 
 /// The content after each commit.
 fn history() -> (SimDisk, Vec<Content>) {
+    history_with(&|_| ())
+}
+
+/// As [`history`], with two images in the end, and most of the log in copies that compaction made.
+fn compacted_history() -> (SimDisk, Vec<Content>) {
+    let (disk, states) = history_with(&|store| {
+        assert!(store.compact(&mut |_| true).expect("compacts").freed_segments > 0);
+        store.checkpoint().expect("writes an image");
+        // What it was before.
+        store.put(0, &[]).expect("writes");
+        store.checkpoint().expect("writes an image");
+    });
+    assert_eq!(files(&disk).iter().filter(|name| name.starts_with("img-")).count(), 2);
+    (disk, states)
+}
+
+/// `care` is called near the end of each life, with a few commits to come.
+fn history_with(care: &dyn Fn(&Store)) -> (SimDisk, Vec<Content>) {
     let disk = SimDisk::new(1);
     let mut states = vec![Content::new()];
     let mut commit = |change: &dyn Fn(&mut Content)| {
@@ -50,6 +68,7 @@ fn history() -> (SimDisk, Vec<Content>) {
         let values = [[life; 33], [7; 33], [9; 33]];
         store.put_many(&keys, &values[..], false).expect("writes");
         commit(&|content| content.extend(keys.into_iter().zip(values.map(Vec::from))));
+        care(&store);
         store.delete(3).expect("deletes");
         commit(&|content| drop(content.remove(&3)));
         store.delete_range(Bound::Included(9), Bound::Included(12)).expect("deletes");
@@ -132,6 +151,69 @@ fn one_flipped_bit_anywhere_costs_at_most_what_it_hit() {
             }
         }
     }
+}
+
+#[test]
+fn images_whole_damaged_or_gone_change_nothing_of_what_is_saved() {
+    let (disk, states) = compacted_history();
+    let whole = states.last().expect("begun");
+    let images: Vec<String> = files(&disk).into_iter().filter(|name| name.starts_with("img-")).collect();
+    for change in 0..4 {
+        let copy = disk.copy();
+        for image in &images {
+            match change {
+                0 => {}
+                1 => copy.corrupt(image, |bytes| bytes[4096..].fill(0x55)),
+                2 => copy.corrupt(image, |bytes| bytes.truncate(100)),
+                _ => copy.remove(image).expect("removes"),
+            }
+        }
+        for manifests in [true, false] {
+            if !manifests {
+                copy.remove("MANIFEST-A").expect("removes");
+                copy.remove("MANIFEST-B").expect("removes");
+            }
+            for mode in MODES {
+                let (found, report) = repaired(&copy, mode).expect("repairs");
+                assert_eq!(&found, whole, "{mode:?}, change {change}, manifests {manifests}");
+                assert_eq!((report.lost, report.damaged.len()), (0, 0), "{mode:?}, change {change}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_a_compacted_store_with_images_costs_one_record_at_most() {
+    let (disk, states) = compacted_history();
+    let whole = states.last().expect("begun");
+    let mut rng = Rng::new(4);
+    let (mut struck, mut beyond) = (0, 0);
+    for name in files(&disk).into_iter().filter(|name| name.starts_with("seg-")) {
+        for at in (192..len(&disk, &name)).step_by(3) {
+            let copy = disk.copy();
+            let bit = 1 << rng.below(8);
+            copy.corrupt(&name, |bytes| bytes[at] ^= bit);
+            let place = format!("{name}, byte {at}, bit {bit}");
+            let (found, report) = repaired(&copy, RepairMode::Salvage).expect("repairs");
+            if report.damaged.is_empty() {
+                // Behind the end that the manifest names nothing counts.
+                assert_eq!((&found, report.lost), (whole, 0), "{place}");
+                beyond += 1;
+                continue;
+            }
+            struck += 1;
+            assert_eq!(report.damaged.len(), 1, "{place}: {report:?}");
+            assert!(report.damaged[0].0.ends_with(&name), "{place}");
+            let differ = whole.iter().filter(|&(key, value)| found.get(key) != Some(value)).count();
+            let back = found.keys().filter(|key| !whole.contains_key(key)).count();
+            assert!(differ + back <= 2, "{place}: {differ} keys differ, {back} came back");
+            for (key, value) in &found {
+                let ever = states.iter().any(|state| state.get(key) == Some(value));
+                assert!(ever, "{place}: key {key} has a value that it never had");
+            }
+        }
+    }
+    assert!(struck > 1000 && beyond < struck / 2, "{struck} flips in records, {beyond} behind them");
 }
 
 #[test]
