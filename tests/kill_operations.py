@@ -21,6 +21,8 @@ class Job:
     first: int
     style: Style
     options: dict[str, object]
+    beside: bool = False
+    """Compact and write images all the time, and report each time that something came of it."""
 
 
 def changes(seed: int, number: int, style: Style) -> list[Change]:

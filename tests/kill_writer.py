@@ -1,8 +1,9 @@
 """The program that test_kill kills: forks one writer for each job it reads from standard input.
 
 A fork is much cheaper than a new Python with NumPy. The writer reports over the pipe of standard output: its
-process id, then the store being open, then the number of each operation after the call on the store returned.
-The parent, which never opens a store, reports how the writer ended.
+process id, then the store being open, then the number of each operation after the call on the store returned,
+and in between what threads beside it did: "compact" for freed segments, "checkpoint" for an image. The
+parent, which never opens a store, reports how the writer ended.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import traceback
 
 import numpy as np
@@ -41,11 +43,26 @@ def write(job: Job) -> None:
     """Carry out operations until killed."""
     store = alexpy.open(job.path, **job.options)
     say("open")
+    if job.beside:
+        for work in (compact, checkpoint):
+            threading.Thread(target=work, args=(store,), daemon=True).start()
     number = job.first
     while True:
         apply(store, changes(job.seed, number, job.style), number)
         say(str(number))
         number += 1
+
+
+def compact(store: alexpy.Store) -> None:
+    while True:
+        if store.compact().freed_segments:
+            say("compact")
+
+
+def checkpoint(store: alexpy.Store) -> None:
+    while True:
+        store.checkpoint()
+        say("checkpoint")
 
 
 def apply(store: alexpy.Store, todo: list[Change], number: int) -> None:

@@ -5,8 +5,10 @@ compares all of it with a model: it must be the first n commits exactly, n being
 after it (the kill can fall between the commit and the report). Rounds of one case share a store, so that what
 a kill left behind is recovered, written over and killed again; some kills fall into that recovery.
 
-ALEXPY_KILLS sets the number of rounds (200), ALEXPY_KILL_SEED repeats the operations of a failure; the
-moments of the kills are the machine's.
+Other rounds compact and write images all the time, and are killed in the middle of that.
+
+ALEXPY_KILLS sets the number of rounds (200, and an eighth of that of the others), ALEXPY_KILL_SEED repeats
+the operations of a failure; the moments of the kills are the machine's.
 """
 
 from __future__ import annotations
@@ -60,8 +62,11 @@ class Writers:
     ) -> None:
         self._process.__exit__(kind, error, trace)
 
-    def run_and_kill(self, job: Job, seconds: float, *, in_opening: bool) -> int:
-        """Let a writer work for a while, kill it, and return the last operation it reported."""
+    def run_and_kill(self, job: Job, seconds: float, *, in_opening: bool, beside: int = 0) -> int:
+        """Let a writer work for a while, kill it, and return the last operation it reported.
+
+        The while begins once it was opened, and once each kind of work beside it was done so often.
+        """
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -70,13 +75,21 @@ class Writers:
         pid = int(stdout.readline().removeprefix("pid "))
         if not in_opening:
             assert stdout.readline() == "open\n"
-        time.sleep(seconds)
-        os.kill(pid, signal.SIGKILL)
-        last = job.first - 1
-        while not (line := stdout.readline()).startswith("ended "):
+        done = dict.fromkeys(("compact\n", "checkpoint\n"), 0)
+        last, killed = job.first - 1, False
+        while True:
+            if not killed and min(done.values()) >= beside:
+                time.sleep(seconds)
+                os.kill(pid, signal.SIGKILL)
+                killed = True
+            line = stdout.readline()
+            if line.startswith("ended "):
+                break
             assert line, "the process that forks writers ended"
             assert not line.startswith("failed"), line
-            if line != "open\n":
+            if line in done:
+                done[line] += 1
+            elif line != "open\n":
                 number = int(line)
                 assert number == last + 1
                 last = number
@@ -123,6 +136,42 @@ def test_a_killed_writer_loses_nothing_it_had_returned_from(
                 where = f"ALEXPY_KILL_SEED={SEED}, round {round_number} ({job})"
                 done = check(path, model, job, last, where)
                 commits += last + 1 - job.first
+    print(f"{durability} {write_mode} {style}: {rounds} kills, {commits:,} reported commits, none lost")
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize(
+    ("durability", "write_mode", "style"),
+    [("sync", "mmap", "batch"), ("interval", "mmap", "single"), ("os", "pwrite", "batch")],
+)
+def test_a_writer_killed_amid_compaction_and_checkpoints_loses_nothing_it_had_returned_from(
+    tmp_path: Path, durability: str, write_mode: str, style: Style
+) -> None:
+    rounds = max(ROUNDS // 25, 2)
+    seed = SEED * 100 + 50 + ("sync", "interval", "os").index(durability)
+    chance = random.Random(seed)
+    model: dict[int, bytes] = {}
+    done, commits = 0, 0
+    path = tmp_path / "store"
+    with Writers() as writers:
+        for round_number in range(rounds):
+            options = {
+                "durability": durability,
+                "write_mode": write_mode,
+                "sync_interval_ms": 5,
+                "segment_bytes": chance.choice((8 << 10, 32 << 10, 128 << 10)),
+            }
+            job = Job(str(path), seed, done, style, options, beside=True)
+            last = writers.run_and_kill(job, chance.uniform(0, 0.03), in_opening=False, beside=1)
+            where = f"ALEXPY_KILL_SEED={SEED}, round {round_number} ({job})"
+            commits += last + 1 - done
+            done = check(path, model, job, last, where)
+            with alexpy.open(path, read_only=True) as store:
+                assert store.verify().ok, where
+    numbers = [int(file.stem[4:], 16) for file in path.glob("img-*.idx")]
+    assert max(numbers) >= rounds, "many images were written"
+    numbers = [int(file.stem[4:], 16) for file in path.glob("seg-*.log")]
+    assert len(numbers) < max(numbers) / 2, "many segments were freed"
     print(f"{durability} {write_mode} {style}: {rounds} kills, {commits:,} reported commits, none lost")
 
 
