@@ -1,13 +1,20 @@
 /* System calls that fail, fall short, come late or tell a false time, under the built extension.
  *
  * Compiled by tests/test_faults.py and put before libc with LD_PRELOAD; armed from Python with ctypes. Only calls on
- * files whose path holds the armed text are touched. Counts every such call, so that a test can see a retry. */
+ * files whose path holds the armed text are touched. Counts every such call, so that a test can see a retry.
+ *
+ * fallocate is called without libc, so the kernel is asked to refuse it: for all files, and for good. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,6 +45,21 @@ void fault_arm(int call, int fault, long countdown, const char *path) {
 
 long fault_calls(int call) { return armed[call].calls; }
 int fault_blocked(int call) { return armed[call].blocked; }
+
+/* From now on fallocate fails with `error` in every thread of this process; 0 or why that cannot be. */
+int fault_refuse_fallocate(int error) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fallocate, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return errno;
+    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0 ? 0 : errno;
+}
+
 void fault_shift_clock(long seconds) { clock_shift = seconds; }
 
 static enum fault strikes(int call, int fd) {

@@ -6,6 +6,7 @@ test runs its store in a process of its own, which then dies without closing it.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -70,7 +71,74 @@ def run(shim: Path, path: Path, body: str) -> None:
         timeout=60,
         env=environment,
     )
+    if done.returncode == 8:
+        pytest.skip(f"the kernel does not refuse fallocate for us: {done.stdout.strip()}")
     assert done.returncode == 7, done.stderr
+
+
+_REFUSE = """
+def refuse_fallocate(error):
+    failed = shim.fault_refuse_fallocate(error)
+    if failed:
+        print(os.strerror(failed), flush=True)
+        os._exit(8)
+"""
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
+@pytest.mark.parametrize("write_mode", ["mmap", "pwrite", "auto"])
+def test_a_segment_that_cannot_be_reserved_is_an_error_and_no_write_is_half_there(
+    shim: Path, store_path: Path, write_mode: str, number: int
+) -> None:
+    body = f"""
+store = alexpy.open(path, write_mode="{write_mode}", segment_bytes=1 << 16)
+store[0] = b"before"
+refuse_fallocate({number})
+written = {{0: b"before"}}
+refused = 0
+for key in range(1, 10_000):
+    batch = {{key: b"%d" % key * 100, -key: b"%d" % key}}
+    try:
+        store.update(batch)
+    except OSError as error:
+        assert error.errno == {number}, error
+        refused += 1
+        assert dict(store) == written, "the refused batch is absent"
+        if refused == 3:
+            break
+    else:
+        assert refused == 0, "it goes on failing"
+        written.update(batch)
+assert refused == 3 and 100 < len(written) < 2000, (refused, len(written))
+store.flush()
+assert dict(store) == written and store.verify().ok, "reads and flushes go on"
+with open(path + ".count", "w") as file:
+    file.write(str(len(written)))
+"""
+    run(shim, store_path, _REFUSE + body)
+    count = int(store_path.with_suffix(".count").read_text())
+    with alexpy.open(store_path, create=False) as store:
+        assert len(store) == count
+        assert store[count // 2] == b"%d" % (count // 2) * 100
+        store[count] = b"usable again"
+        assert store.verify().ok
+
+
+def test_a_file_system_that_cannot_reserve_is_written_with_system_calls(shim: Path, store_path: Path) -> None:
+    body = """
+refuse_fallocate(95)
+error = raises(OSError, alexpy.open(path + "-mmap", write_mode="mmap").put, 1, b"one")
+assert "cannot reserve blocks" in str(error), error
+store = alexpy.open(path, segment_bytes=1 << 16)
+for key in range(3000):
+    store[key] = b"%d" % key * 20
+store.flush()
+assert store.stats().write_mode == "pwrite", store.stats()
+assert len(store) == 3000
+"""
+    run(shim, store_path, _REFUSE + body)
+    with alexpy.open(store_path, create=False) as store:
+        assert dict(store) == {key: b"%d" % key * 20 for key in range(3000)}
 
 
 @pytest.mark.parametrize("write_mode", ["mmap", "pwrite"])

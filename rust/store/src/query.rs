@@ -260,7 +260,8 @@ impl Store {
         let (tail_bytes, copies) = {
             let log = shared.log.lock();
             disk_bytes += log.spare.as_ref().map_or(0, crate::spare::Spare::allocated);
-            (log.images.tail_bytes, log.copies)
+            // A segment whose blocks could not be reserved is not mapped, whatever was chosen.
+            (log.images.tail_bytes, log.active.as_ref().map_or(log.copies, |active| active.copies()))
         };
         let nanos = shared.last_sync_nanos.load(Ordering::Relaxed);
         Ok(Stats {
