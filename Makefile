@@ -132,7 +132,7 @@ asv: .venv/compare ## the history of our own speed: the last COMMITS commits, bu
 	$(BIN)/asv publish
 
 .PHONY: bench
-bench: .venv/installed ## measure the index, an hour: benchmarks/results, docs/index-performance.md and its plot
+bench: .venv/installed ## measure the index, 20 minutes: benchmarks/results, docs/index-performance.md and its plot
 	rm -rf target/criterion
 	ALEX_BENCH_FACTS=$(CURDIR)/target/index-facts.json ALEX_BENCH_DUELS=$(CURDIR)/target/index-duels.json \
 	    cargo bench --locked --package alex-index
