@@ -208,16 +208,20 @@ def plot(curves: dict[str, dict[str, float]], path: Path) -> None:
 
     figure_, axes = plt.subplots(figsize=(9, 5.5))
     styles = {"8": "-", "16": "--", "64": ":", "128": (0, (5, 1)), "": "-."}
-    colours = {"scalar": "tab:gray", "avx2": "tab:blue", "avx512": "tab:red", "exponential": "tab:green"}
+    colours = {
+        "plain loop": "tab:olive",
+        "scalar": "tab:gray",
+        "avx2": "tab:blue",
+        "avx512": "tab:red",
+        "exponential": "tab:green",
+    }
     for name in sorted(curves):
         kernel, _, shape = name.partition("-")
-        if kernel not in colours:
-            continue
         errors = sorted(int(error) for error in curves[name] if error.isdigit())
         axes.plot(
             errors,
             [curves[name][str(error)] for error in errors],
-            styles[shape],
+            linestyle=styles[shape],
             color=colours[kernel],
             label=f"{kernel}, first window {shape} slots" if shape else "plain exponential search",
             marker=".",
