@@ -64,7 +64,9 @@ impl Chain {
                 .and_then(|segment| chain.check_link(&segment, entry.after_gap).map(|()| segment))
             {
                 Ok(segment) => {
-                    release(&segment, at + manifest.relocations.len() + HELD_OPEN < listed);
+                    if entry.end.is_some() {
+                        release(&segment, at + manifest.relocations.len() + HELD_OPEN < listed);
+                    }
                     chain.push(segment, *entry);
                 }
                 Err(Error::Corruption { .. }) if options.recovery == Recovery::PointInTime => {

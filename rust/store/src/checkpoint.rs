@@ -294,6 +294,7 @@ impl Shared {
             }
             writer.push(&keys, &locations).map_err(|error| file.failed("write", error))?;
         }
+        self.count_replaced();
         let (until, counts) = {
             let log = self.log.lock();
             (log.end, self.read_state()?.segments.counted())
@@ -326,7 +327,9 @@ impl Shared {
                 }
                 writer.push(&keys, &locations).map_err(|error| file.failed("write", error))?;
             }
-            let counts = state.segments.counted();
+            drop(state);
+            self.count_replaced();
+            let counts = self.read_state()?.segments.counted();
             file.finish(writer, &Attachment { begin: log.end, until: log.end, counts })
         };
         write()

@@ -408,7 +408,7 @@ impl Shared {
             return None;
         }
         // Taken before the log changes: from there on there is no turning back.
-        let mut state = self.state.try_write()?;
+        let mut state = self.state.try_write().filter(|state| state.index.is_whole())?;
         state.before_change().ok()?;
         let mut placed = Location(0);
         if let Err(error) = self.append(&mut log, std::iter::once(op), shape, |location| placed = location) {

@@ -353,6 +353,7 @@ impl Shared {
         let relocations = self.catalog.lock().manifest.relocations.clone();
         let entries = self.log.lock().entries.clone();
         let durable = self.durable_seq.load(Ordering::Acquire);
+        self.count_replaced();
         let segments = Arc::clone(&self.state.read().segments);
         // The last segment of the log stays, since it says where the log ends.
         let ended = entries.split_last().map_or(&[][..], |(_, ended)| ended);

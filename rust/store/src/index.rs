@@ -1,12 +1,16 @@
 //! The index of a store: keys to locations, opened from an image or built by replay. Gives no answer that
 //! came from a damaged image: every call that meets damage says [`Damaged`] instead, and from then on every
-//! call does. Knows nothing of locks; `rebuild.rs` is what helps. Costs are those of `Alex`.
+//! call does. What replay found behind an image may be kept apart from it (`tail.rs`); until both are one,
+//! only what looks up keys may be called. Knows nothing of locks; `rebuild.rs` is what helps against damage,
+//! `whole.rs` makes one of two parts. Costs are those of `Alex`.
 
 use std::ops::Bound;
 
 use alex_index::Alex;
 
 use crate::error::Error;
+use crate::segment::Location;
+use crate::tail::{self, Tail};
 
 /// The image is damaged where a call needed it: the index must be rebuilt, and the call made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,11 +28,35 @@ pub(crate) struct Index {
     alex: Alex,
     /// The image that it was opened from.
     image: Option<u32>,
+    /// Newer than all else.
+    tail: Option<Box<Tail>>,
 }
 
 impl Index {
     pub(crate) fn from_image(alex: Alex, image: u32) -> Self {
-        Self { alex, image: Some(image) }
+        Self { alex, image: Some(image), tail: None }
+    }
+
+    /// Keeps what comes from here on apart, so that it touches nothing of the image; for replay.
+    pub(crate) fn keep_apart(&mut self) {
+        self.tail = Some(Box::default());
+    }
+
+    /// Whether nothing is kept apart.
+    #[inline]
+    pub(crate) fn is_whole(&self) -> bool {
+        self.tail.is_none()
+    }
+
+    /// Brings the next `limit` keys that are kept apart to the others; adds the records that this replaces to
+    /// `dead`. Looking up keys gives the same answers before and after. O(limit * log n).
+    pub(crate) fn join(&mut self, limit: usize, dead: &mut Vec<Location>) {
+        if let Some(tail) = &mut self.tail
+            && (!tail.join(&mut self.alex, limit, dead) || self.alex.damage().is_some())
+        {
+            // Nothing is left, or with damage nothing counts: the log has it all.
+            self.tail = None;
+        }
     }
 
     pub(crate) fn image(&self) -> Option<u32> {
@@ -53,15 +81,16 @@ impl Index {
 
     /// An index that is being built from the log alone.
     pub(crate) fn replaced(&mut self, alex: Alex) {
-        *self = Self { alex, image: None };
+        *self = Self { alex, image: None, tail: None };
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.alex.len()
+    pub(crate) fn len(&self) -> Result<usize, Damaged> {
+        debug_assert!(self.is_whole(), "what the parts have in common is not known");
+        self.vouch(self.alex.len())
     }
 
     pub(crate) fn is_empty(&self) -> Result<bool, Damaged> {
-        self.vouch(self.alex.is_empty())
+        self.vouch(self.is_whole() && self.alex.is_empty())
     }
 
     pub(crate) fn nbytes(&self) -> usize {
@@ -74,20 +103,31 @@ impl Index {
 
     #[inline]
     pub(crate) fn get(&self, key: i64) -> Result<Option<u64>, Damaged> {
-        self.vouch(self.alex.get(key))
+        match self.tail.as_ref().and_then(|tail| tail.change(key)) {
+            Some(newer) => Ok(tail::there(newer)),
+            None => self.vouch(self.alex.get(key)),
+        }
     }
 
     #[inline]
     pub(crate) fn contains(&self, key: i64) -> Result<bool, Damaged> {
-        self.vouch(self.alex.contains(key))
+        match self.tail.as_ref().and_then(|tail| tail.change(key)) {
+            Some(newer) => Ok(tail::there(newer).is_some()),
+            None => self.vouch(self.alex.contains(key)),
+        }
     }
 
     pub(crate) fn get_many(
         &self,
         keys: &[i64],
-        visit: impl FnMut(usize, Option<u64>),
+        mut visit: impl FnMut(usize, Option<u64>),
     ) -> Result<(), Damaged> {
-        self.alex.get_many(keys, visit);
+        match &self.tail {
+            None => self.alex.get_many(keys, visit),
+            Some(tail) => self.alex.get_many(keys, |i, found| {
+                visit(i, tail.change(keys[i]).map_or(found, tail::there));
+            }),
+        }
         self.vouch(())
     }
 
@@ -154,12 +194,18 @@ impl Index {
         locations: &[u64],
         replaced: impl FnMut(usize, u64),
     ) -> Result<(), Damaged> {
-        self.alex.insert_many(keys, locations, replaced);
+        match &mut self.tail {
+            None => self.alex.insert_many(keys, locations, replaced),
+            Some(tail) => tail.insert_many(keys, locations, replaced),
+        }
         self.vouch(())
     }
 
     pub(crate) fn remove(&mut self, key: i64) -> Result<Option<u64>, Damaged> {
-        let old = self.alex.remove(key);
+        let old = match &mut self.tail {
+            None => self.alex.remove(key),
+            Some(tail) => tail.remove(key),
+        };
         self.vouch(old)
     }
 
@@ -173,7 +219,10 @@ impl Index {
     }
 
     pub(crate) fn replace_if(&mut self, key: i64, expected: u64, new: u64) -> Result<bool, Damaged> {
-        let replaced = self.alex.replace_if(key, expected, new);
+        let replaced = match &mut self.tail {
+            Some(tail) if tail.change(key).is_some() => tail.replace_if(key, expected, new),
+            _ => self.alex.replace_if(key, expected, new),
+        };
         self.vouch(replaced)
     }
 

@@ -43,10 +43,12 @@ mod segment;
 mod spare;
 mod state;
 mod store;
+mod tail;
 mod tombstones;
 mod turn;
 mod verify;
 mod walk;
+mod whole;
 
 pub use batch::{Batch, ValueSource};
 pub use columns::{ItemColumns, ValueColumn};

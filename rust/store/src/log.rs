@@ -289,19 +289,15 @@ impl Log {
         }
     }
 
-    /// Appends records as they stand, with new sequences, for recovery; the caller made room.
+    /// Appends a record as it stands, with a new sequence, for recovery; the caller made room, and calls
+    /// [`Log::write_again`] before anything else.
     pub(crate) fn append_again(&mut self, kind: Kind, key: i64, value: &[u8]) -> Result<Location> {
-        let Some(active) = self.active.clone() else {
+        let Some(active) = &self.active else {
             return Err(Error::Invalid("no segment is open for writing".to_owned()));
         };
-        let offset = self.end.offset;
-        let mut scratch = std::mem::take(&mut self.scratch);
-        record::encode(&mut scratch, active.seal(), offset, kind, self.next_seq, key, value);
-        let written = active.write(offset, &scratch);
-        let bytes = scratch.len() as u64;
-        scratch.clear();
-        self.scratch = scratch;
-        written?;
+        let (offset, gathered) = (self.end.offset, self.scratch.len());
+        record::encode(&mut self.scratch, active.seal(), offset, kind, self.next_seq, key, value);
+        let bytes = (self.scratch.len() - gathered) as u64;
         active.count_appended(bytes);
         if matches!(
             kind,
@@ -309,9 +305,22 @@ impl Log {
         ) {
             active.count_tombstone(bytes);
         }
+        let location = Location::new(active.id(), offset);
         self.end = LogEnd { segment: active.id(), offset: offset + bytes, last_seq: self.next_seq };
         self.next_seq += 1;
-        Ok(Location::new(active.id(), offset))
+        if self.scratch.len() >= SCRATCH_BYTES {
+            self.write_again()?;
+        }
+        Ok(location)
+    }
+
+    /// Writes what [`Log::append_again`] gathered.
+    pub(crate) fn write_again(&mut self) -> Result<()> {
+        if let Some(active) = &self.active {
+            active.write(self.end.offset - self.scratch.len() as u64, &self.scratch)?;
+        }
+        self.scratch.clear();
+        Ok(())
     }
 }
 

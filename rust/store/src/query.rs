@@ -66,7 +66,7 @@ impl Store {
         if self.shared.options.read_mode == ReadMode::Pread {
             return None;
         }
-        let found = match self.shared.try_read_state()? {
+        let found = match self.shared.try_read_parts()? {
             Ok(state) => find(&state, key),
             Err(error) => return Some(Err(error)),
         };
@@ -85,7 +85,7 @@ impl Store {
 
     /// As [`Store::contains`], or `None` where that would wait for a lock.
     pub fn try_contains(&self, key: i64) -> Option<Result<bool>> {
-        match self.shared.try_read_state()? {
+        match self.shared.try_read_parts()? {
             Ok(state) => state.index.contains(key).ok().map(Ok),
             Err(error) => Some(Err(error)),
         }
@@ -196,7 +196,7 @@ impl Store {
         let had = locations.len();
         self.shared.mending(|| {
             locations.truncate(had);
-            let state = self.shared.read_state()?;
+            let state = self.shared.read_parts()?;
             state.index.get_many(keys, |_, found| locations.push(found.map(Location)))?;
             Ok(Arc::clone(&state.segments))
         })
@@ -205,7 +205,7 @@ impl Store {
     /// Which of many keys are there; `found` must be as long as `keys`.
     pub fn contains_many(&self, keys: &[i64], found: &mut [bool]) -> Result<()> {
         self.shared.mending(|| {
-            let state = self.shared.read_state()?;
+            let state = self.shared.read_parts()?;
             Ok(state.index.get_many(keys, |i, there| found[i] = there.is_some())?)
         })
     }
@@ -228,12 +228,15 @@ impl Store {
 
     /// How many keys there are. O(1).
     pub fn len(&self) -> Result<u64> {
-        Ok(self.shared.read_state()?.index.len() as u64)
+        self.shared.mending(|| Ok(self.shared.read_state()?.index.len()? as u64))
     }
 
     /// As [`Store::len`], or `None` where that would wait for a lock.
     pub fn try_len(&self) -> Option<Result<u64>> {
-        Some(self.shared.try_read_state()?.map(|state| state.index.len() as u64))
+        match self.shared.try_read_state()? {
+            Ok(state) => state.index.len().ok().map(|len| Ok(len as u64)),
+            Err(error) => Some(Err(error)),
+        }
     }
 
     /// Whether there are no keys.
@@ -243,11 +246,13 @@ impl Store {
 
     /// What the store holds and does. O(segments + model nodes of the index).
     pub fn stats(&self) -> Result<Stats> {
-        let (segments, keys, index_bytes, index_height) = {
+        let (segments, keys, index_bytes, index_height) = self.shared.mending(|| {
             let state = self.shared.read_state()?;
             let index = &state.index;
-            (Arc::clone(&state.segments), index.len() as u64, index.nbytes() as u64, index.height())
-        };
+            let keys = index.len()? as u64;
+            Ok((Arc::clone(&state.segments), keys, index.nbytes() as u64, index.height()))
+        })?;
+        self.shared.count_replaced();
         let (mut live_bytes, mut total_bytes, mut disk_bytes, mut count) = (0, 0, 0, 0);
         for segment in segments.iter() {
             let counts = segment.counts();
@@ -302,13 +307,13 @@ impl Shared {
 
     /// The value of a key.
     pub(crate) fn value_of(&self, key: i64) -> Result<Option<Value>> {
-        let found = find(&*self.read_state()?, key)?;
+        let found = find(&*self.read_parts()?, key)?;
         found.map(|(segment, offset)| self.read(&segment, offset, key)).transpose()
     }
 
     /// Whether a key is there.
     pub(crate) fn contains(&self, key: i64) -> Result<bool> {
-        Ok(self.read_state()?.index.contains(key)?)
+        Ok(self.read_parts()?.index.contains(key)?)
     }
 
     /// The item that `find` finds.

@@ -94,14 +94,17 @@ pub(crate) struct Beyond {
 pub(crate) fn watermark_beyond(segment: &Segment, from: u64, after_seq: u64) -> Result<Beyond> {
     let mut beyond = Beyond { watermark: 0, bytes: 0 };
     let mut chunk = vec![0; CHUNK_BYTES + MARK_BYTES as usize];
-    let mut start = from;
-    loop {
-        let read = segment.read_at(start, &mut chunk)?;
-        let piece = &chunk[..read];
-        if let Some(last) = last_nonzero(piece) {
+    // All known before the first is read, which may make neighbours of it count as data.
+    for piece in segment.data_from(from)? {
+        // No mark begins in zeros, and all begin at multiples of 8.
+        for start in (piece.start & !7..piece.end).step_by(CHUNK_BYTES) {
+            // The last bytes of a mark may be zeros beyond the piece.
+            let want = (piece.end - start + MARK_BYTES).min(chunk.len() as u64) as usize;
+            let read = segment.read_at(start, &mut chunk[..want])?;
+            let Some(last) = last_nonzero(&chunk[..read]) else { continue };
             beyond.bytes = beyond.bytes.max(start - from + last as u64 + 1);
             for at in (0..=last.min(CHUNK_BYTES - 8)).step_by(8) {
-                let Some(candidate) = piece.get(at..at + MARK_BYTES as usize) else { break };
+                let Some(candidate) = chunk[..read].get(at..at + MARK_BYTES as usize) else { break };
                 let marks = candidate[8] == Kind::Mark as u8 || candidate[8] == Kind::Footer as u8;
                 if !marks || candidate[4..8] != [8, 0, 0, 0] {
                     continue;
@@ -115,11 +118,8 @@ pub(crate) fn watermark_beyond(segment: &Segment, from: u64, after_seq: u64) -> 
                 }
             }
         }
-        if read < chunk.len() {
-            return Ok(beyond);
-        }
-        start += CHUNK_BYTES as u64;
     }
+    Ok(beyond)
 }
 
 /// The last byte that is not zero; fast over pages of zeros, of which reserved segments mostly consist.

@@ -48,6 +48,8 @@ impl Shared {
         let recovery::Based { state: fresh, tail_bytes, bad_images, .. } = rebuilt;
         self.damaged_images.lock().extend(bad_images);
         let mut state = self.write_state()?;
+        // Nor counts what was still to be counted.
+        self.uncounted.lock().clear();
         for segment in state.segments.iter() {
             let counted = fresh.segments.get(segment.id());
             segment.take_counts(counted.map_or(Counts::default(), |counted| counted.counts()));
@@ -83,7 +85,12 @@ impl Shared {
         let manifest = Manifest { segments, relocations, images, spare: None, ..listed };
         let options = Options { read_only: true, recovery: Recovery::Strict, ..self.options.clone() };
         let chain = Chain::find(disk, &manifest, &[], &options)?;
-        let based = recovery::base(disk, &chain, &manifest, &options, &mut |_| true)?;
+        let mut based = recovery::base(disk, &chain, &manifest, &options, &mut |_| true)?;
+        let mut dead = Vec::new();
+        while !based.state.index.is_whole() {
+            based.state.index.join(usize::MAX, &mut dead);
+        }
+        based.state.segments.count_dead(&dead);
         if let Some(stop) = &based.stop {
             return Err(stop.refusal(based.reached.last_seq, end.last_seq));
         }

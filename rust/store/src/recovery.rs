@@ -129,7 +129,6 @@ fn recover_from(
     let chain = Chain::find(disk, &manifest, &names, options)?;
     let Based { mut state, reached, watermark, stop, tail_bytes, bad_images, milestones } =
         base(disk, &chain, &manifest, options, progress)?;
-
     let mut dropped_bytes = 0;
     if let Some(stop) = &stop {
         let beyond = chain.watermark_beyond(stop.at, stop.offset, reached.last_seq)?;
@@ -228,6 +227,7 @@ fn prove(
                 _ => 0,
             };
             if !log.has_room(room) {
+                log.write_again()?;
                 begin(log, room)?;
             }
             let new = log.append_again(record.kind, record.key, record.value)?;
@@ -242,6 +242,7 @@ fn prove(
             }
         }
     }
+    log.write_again()?;
     state.segments = Arc::new(segments);
     for segment in log.unsynced.drain(..).chain(log.active.clone()) {
         segment.sync()?;

@@ -27,7 +27,7 @@ pub struct OpenProgress {
 }
 
 /// Puts are published to the index in runs of this many.
-const RUN: usize = 4096;
+const RUN: usize = 1 << 17;
 /// Bytes between two calls of the progress callback.
 const PROGRESS_BYTES: u64 = 8 << 20;
 /// Bytes between two places that can be found again without reading from the start of their segment.
@@ -312,6 +312,9 @@ impl<'c> Replay<'c> {
             },
         };
         self.count_from_here();
+        if known_end.is_none() {
+            segment.read_nothing_ahead()?;
+        }
         let limit = known_end.map_or(u64::MAX, |end| end.offset);
         let mut reader = SegmentReader::new(&segment, self.reached.offset, limit);
         let mut batch: Option<OpenBatch> = None;
@@ -439,6 +442,9 @@ impl<'c> Replay<'c> {
             }
             Change::DeleteRange { first, last } => {
                 self.publish();
+                while !self.state.index.is_whole() {
+                    self.state.index.join(usize::MAX, &mut self.dead);
+                }
                 let _: Result<(), Damaged> = self.state.delete_range(first, last, &mut self.dead);
             }
         }
@@ -474,6 +480,7 @@ impl<'c> Replay<'c> {
                         segment.take_counts(Counts { live, total: segment.counts().total, tombstones });
                     }
                 }
+                self.state.index.keep_apart();
             }
         }
     }

@@ -2,6 +2,7 @@
 //! write itself at an offset; knows nothing of commits, recovery or the index.
 
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -267,6 +268,26 @@ impl Segment {
     /// Fills `buffer` from `offset`; returns how much there was.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         self.with_file("read", |file| file.read_at(offset, buffer))
+    }
+
+    /// The pieces from `offset` on that may hold anything but zeros.
+    pub(crate) fn data_from(&self, mut offset: u64) -> Result<Vec<Range<u64>>> {
+        self.with_file("read", |file| {
+            let mut pieces = Vec::new();
+            while let Some(piece) = file.next_data(offset)? {
+                offset = piece.end;
+                pieces.push(piece);
+            }
+            Ok(pieces)
+        })
+    }
+
+    /// As [`DiskFile::read_nothing_ahead`].
+    pub(crate) fn read_nothing_ahead(&self) -> Result<()> {
+        self.with_file("read", |file| {
+            file.read_nothing_ahead();
+            Ok(())
+        })
     }
 
     /// Bytes allocated on the disk under the segment's name: none once compaction has removed it.

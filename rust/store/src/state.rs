@@ -64,7 +64,7 @@ impl State {
         let (mut keys, mut locations) = (Vec::new(), Vec::new());
         let (start, stop) = (Bound::Included(first), Bound::Included(last));
         self.index.scan_into(start, stop, false, usize::MAX, &mut keys, &mut locations)?;
-        if keys.len() == self.index.len() {
+        if keys.len() == self.index.len()? {
             self.index.clear()?;
         } else {
             self.index.remove_many(&keys, |_, _| {})?;

@@ -24,6 +24,7 @@ use crate::manifest::Manifest;
 use crate::options::{Durability, Options};
 use crate::recovery::{self, Recovered};
 use crate::replay::OpenProgress;
+use crate::segment::Location;
 use crate::state::State;
 use crate::turn::FlushTurn;
 
@@ -95,6 +96,8 @@ pub(crate) struct Shared {
     fork_generation: u64,
     pub(crate) dropped_bytes: u64,
     pub(crate) store_id: [u8; 16],
+    /// Records that were replaced but not counted yet (`whole.rs`); taken after the state's lock.
+    pub(crate) uncounted: Mutex<Vec<Location>>,
     /// Images that were found damaged, until the manifest lists them no longer and for good.
     pub(crate) damaged_images: Mutex<Vec<u32>>,
     /// Rung when a checkpoint is due.
@@ -259,6 +262,7 @@ impl Store {
             closed: AtomicBool::new(false),
             fork_generation: disk::fork_generation(),
             dropped_bytes,
+            uncounted: Mutex::default(),
             damaged_images: Mutex::new(Vec::new()),
             checkpointer: Bell::default(),
             compaction: Mutex::default(),
@@ -322,10 +326,24 @@ impl fmt::Debug for Store {
 }
 
 impl Shared {
-    /// The published state, for reading. Never waits for a disk.
+    /// The published state, for reading, with a whole index. Never waits for a disk.
     #[inline]
     #[track_caller]
     pub(crate) fn read_state(&self) -> Result<StateReadGuard<'_, State>> {
+        loop {
+            let state = self.read_parts()?;
+            if state.index.is_whole() {
+                return Ok(state);
+            }
+            drop(state);
+            self.make_whole(|| true);
+        }
+    }
+
+    /// As [`Shared::read_state`], for who only looks up keys.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn read_parts(&self) -> Result<StateReadGuard<'_, State>> {
         self.check_forked()?;
         let state = self.state.read();
         if state.closed { Err(self.closed_error()) } else { Ok(state) }
@@ -335,6 +353,13 @@ impl Shared {
     #[inline]
     #[track_caller]
     pub(crate) fn try_read_state(&self) -> Option<Result<StateReadGuard<'_, State>>> {
+        self.try_read_parts().filter(|state| state.as_ref().map_or(true, |state| state.index.is_whole()))
+    }
+
+    /// As [`Shared::read_parts`], or `None` instead of waiting.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn try_read_parts(&self) -> Option<Result<StateReadGuard<'_, State>>> {
         if let Err(error) = self.check_forked() {
             return Some(Err(error));
         }
@@ -342,11 +367,14 @@ impl Shared {
         Some(if state.closed { Err(self.closed_error()) } else { Ok(state) })
     }
 
-    /// The published state, for changing.
+    /// The published state, for changing, with a whole index.
     #[track_caller]
     pub(crate) fn write_state(&self) -> Result<StateWriteGuard<'_, State>> {
         self.check_forked()?;
-        let state = self.state.write();
+        let mut state = self.state.write();
+        while !state.index.is_whole() {
+            self.join(&mut state, usize::MAX);
+        }
         if state.closed { Err(self.closed_error()) } else { Ok(state) }
     }
 
@@ -475,7 +503,11 @@ impl Shared {
         }
         start("alexpy-ahead", self.ahead.bell.clone(), PREPARER_NAP, |shared| shared.ahead.prepare())?;
         start("alexpy-prepare", self.preparer.clone(), PREPARER_NAP, Self::prepare)?;
-        start("alexpy-image", self.checkpointer.clone(), PREPARER_NAP, Self::checkpoint_if_due)?;
+        start("alexpy-image", self.checkpointer.clone(), PREPARER_NAP, |shared| {
+            shared.make_whole_in_background();
+            shared.checkpoint_if_due();
+        })?;
+        self.checkpointer.ring();
         start("alexpy-compact", self.compactor.clone(), COMPACTOR_NAP, Self::compact_in_background)
     }
 

@@ -5,6 +5,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::mem::ManuallyDrop;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use alex_index::image::ImageMemory;
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use parking_lot::RwLock;
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statfs};
+use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom, fadvise, fallocate, flock, seek, statfs};
 use rustix::io::Errno;
 
 use super::fork::{self, NotInherited};
@@ -21,11 +22,13 @@ use super::{Access, Disk, DiskFile, Lock, Map};
 const LOCK_FILE: &str = "LOCK";
 const EXT4_MAGIC: i64 = 0xEF53;
 const TMPFS_MAGIC: i64 = 0x0102_1994;
+const XFS_MAGIC: i64 = 0x5846_5342;
 
 /// A directory of the operating system.
 pub(crate) struct RealDisk {
     path: PathBuf,
     maps_safely: bool,
+    tells_data: bool,
 }
 
 impl RealDisk {
@@ -34,7 +37,9 @@ impl RealDisk {
         let path = path.canonicalize()?;
         // ext2, ext3 and ext4 share a magic number; all reserve blocks before a map may be dirtied.
         let kind = statfs(&path)?.f_type;
-        Ok(Self { path, maps_safely: kind == EXT4_MAGIC || kind == TMPFS_MAGIC })
+        let maps_safely = kind == EXT4_MAGIC || kind == TMPFS_MAGIC;
+        // Those known to count pages that only the cache holds as data.
+        Ok(Self { path, maps_safely, tells_data: maps_safely || kind == XFS_MAGIC })
     }
 
     /// Makes the directory, with the parents it lacks, and makes every new name durable.
@@ -98,12 +103,13 @@ impl Disk for RealDisk {
                 return Err(error);
             }
         };
-        Ok(Arc::new(RealFile { file, reserved, writable: RwLock::new(None) }))
+        Ok(Arc::new(RealFile { file, reserved, tells_data: self.tells_data, writable: RwLock::new(None) }))
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(access == Access::Write).open(self.path.join(name))?;
-        Ok(Arc::new(RealFile { file, reserved: false, writable: RwLock::new(None) }))
+        let tells_data = self.tells_data;
+        Ok(Arc::new(RealFile { file, reserved: false, tells_data, writable: RwLock::new(None) }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -163,6 +169,8 @@ fn reserve(file: &File, bytes: u64) -> io::Result<bool> {
 struct RealFile {
     file: File,
     reserved: bool,
+    /// Whether [`DiskFile::next_data`] can ask the file system.
+    tells_data: bool,
     writable: RwLock<Option<WritableMap>>,
 }
 
@@ -203,6 +211,25 @@ impl DiskFile for RealFile {
             }
         }
         Ok(done)
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        let len = self.len()?;
+        if !self.tells_data {
+            return Ok((offset < len).then_some(offset..len));
+        }
+        // The position that this moves is used by nobody.
+        let piece = seek(&self.file, SeekFrom::Data(offset))
+            .and_then(|data| Ok(data..seek(&self.file, SeekFrom::Hole(data))?));
+        match piece {
+            Ok(piece) => Ok(Some(piece)),
+            Err(Errno::NXIO) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn read_nothing_ahead(&self) {
+        let _ = fadvise(&self.file, 0, None, rustix::fs::Advice::Random);
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

@@ -9,6 +9,7 @@ mod map;
 pub mod sim;
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -89,6 +90,13 @@ pub trait DiskFile: Send + Sync {
 
     /// Fills `buffer` from `offset`; returns how much there was before the end of the file.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// The next piece of the file, from `offset` on, that may hold anything but zeros; `None` if there is
+    /// none. Reserved space need not be read. What was read from it counts as data from then on.
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>>;
+
+    /// Says that reads come to where nothing was written: what is read ahead would only be zeros. A hint.
+    fn read_nothing_ahead(&self) {}
 
     /// Writes all of `bytes` with system calls. After an error any part may have been written.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;

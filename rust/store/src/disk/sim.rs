@@ -7,6 +7,7 @@
 use std::cell::UnsafeCell;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -642,6 +643,23 @@ impl DiskFile for SimFile {
         let count = inode.len.saturating_sub(offset).min(buffer.len() as u64) as usize;
         inode.cache.read(offset, &mut buffer[..count]);
         Ok(count)
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        let (mut block, mut at, mut data) = ([0; 512], offset, None);
+        loop {
+            let read = self.read_at(at, &mut block)?;
+            let zeros = block[..read].iter().all(|&byte| byte == 0);
+            match data {
+                None if !zeros => data = Some(at),
+                Some(start) if zeros => return Ok(Some(start..at)),
+                _ => {}
+            }
+            at += read as u64;
+            if read < block.len() {
+                return Ok(data.map(|start| start..at));
+            }
+        }
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! A disk that lets a test look at, act beside, or fail single calls of another disk.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -122,6 +123,10 @@ impl DiskFile for HookFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         self.disk.ask(&Call::Read(&self.name))?;
         self.inner.read_at(offset, buffer)
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        self.inner.next_data(offset)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

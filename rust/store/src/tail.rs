@@ -1,0 +1,81 @@
+//! What replay found behind an image, apart from it. To bring a hundred thousand random keys into an image of
+//! ten million copies and checks all of it, some 100 ms; opening does not wait for that, as long as keys are
+//! only looked up. Knows nothing of records or locks; docs/dev/019-the-tail-is-joined-late.md says what it
+//! gave. Costs are those of a small `Alex`.
+
+use std::ops::Bound;
+
+use alex_index::Alex;
+
+use crate::segment::Location;
+
+/// In place of a location, of a key that was deleted: no record begins inside the header of a segment.
+const GONE: u64 = 0;
+
+/// The newest change of each key.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    changes: Alex,
+    /// Keys up to here are in the index, too.
+    joined: Option<i64>,
+}
+
+impl Tail {
+    /// What became of a key, for [`there`]; `None` where nothing did.
+    #[inline]
+    pub(crate) fn change(&self, key: i64) -> Option<u64> {
+        self.changes.get(key)
+    }
+
+    /// Points keys at their newest records, in order; calls `replaced` as `Alex::insert_many` does, as far as
+    /// that is known here.
+    pub(crate) fn insert_many(
+        &mut self,
+        keys: &[i64],
+        locations: &[u64],
+        mut replaced: impl FnMut(usize, u64),
+    ) {
+        self.changes.insert_many(keys, locations, |i, old| {
+            if let Some(old) = there(old) {
+                replaced(i, old);
+            }
+        });
+    }
+
+    /// Forgets a key; its location, if that is known here.
+    pub(crate) fn remove(&mut self, key: i64) -> Option<u64> {
+        self.changes.insert(key, GONE).and_then(there)
+    }
+
+    pub(crate) fn replace_if(&mut self, key: i64, expected: u64, new: u64) -> bool {
+        self.changes.replace_if(key, expected, new)
+    }
+
+    /// Brings the next `limit` keys into the index; adds what that replaces to `dead`. False once nothing is
+    /// left.
+    pub(crate) fn join(&mut self, index: &mut Alex, limit: usize, dead: &mut Vec<Location>) -> bool {
+        let (mut keys, mut locations) = (Vec::new(), Vec::new());
+        let after = self.joined.map_or(Bound::Unbounded, Bound::Excluded);
+        self.changes.scan_into(after, Bound::Unbounded, false, limit, &mut keys, &mut locations);
+        self.joined = keys.last().copied().or(self.joined);
+        let more = keys.len() == limit;
+        let (mut gone, mut at) = (Vec::new(), 0);
+        keys.retain(|&key| {
+            let kept = there(locations[at]).is_some();
+            at += 1;
+            if !kept {
+                gone.push(key);
+            }
+            kept
+        });
+        locations.retain(|&location| there(location).is_some());
+        index.insert_many(&keys, &locations, |_, old| dead.push(Location(old)));
+        index.remove_many(&gone, |_, old| dead.push(Location(old)));
+        more
+    }
+}
+
+/// The location that a change gave a key, unless it was deleted.
+pub(crate) fn there(location: u64) -> Option<u64> {
+    (location != GONE).then_some(location)
+}

@@ -1,0 +1,45 @@
+//! Making one index of an image and what came behind it (`tail.rs`): at the first call that needs more than
+//! looking up keys, or by a thread of the store soon after opening. Knows who waits; knows nothing of how.
+
+use std::sync::Arc;
+
+use crate::state::State;
+use crate::store::Shared;
+
+/// Keys joined under one write lock: less than a millisecond.
+const STEP_KEYS: usize = 256;
+
+impl Shared {
+    /// Joins the parts of the index, if there are two, while `go_on` says so. Readers get in between.
+    pub(crate) fn make_whole(&self, go_on: impl Fn() -> bool) {
+        while go_on() {
+            let mut state = self.state.write();
+            self.join(&mut state, STEP_KEYS);
+            if state.index.is_whole() {
+                break;
+            }
+        }
+    }
+
+    /// Joins up to so many keys; the caller holds the write lock.
+    pub(crate) fn join(&self, state: &mut State, keys: usize) {
+        let mut dead = Vec::new();
+        state.index.join(keys, &mut dead);
+        self.uncounted.lock().extend(dead);
+    }
+
+    /// Counts the records that joining replaced; for those who look at counts. Reads a header of each.
+    pub(crate) fn count_replaced(&self) {
+        let segments = Arc::clone(&self.state.read().segments);
+        // Held to the end, so that whoever comes meanwhile waits until the counts are right.
+        let mut uncounted = self.uncounted.lock();
+        segments.count_dead(&uncounted);
+        *uncounted = Vec::new();
+    }
+
+    /// What the thread that writes images does first of all.
+    pub(crate) fn make_whole_in_background(&self) {
+        self.make_whole(|| !self.checkpointer.stopping());
+        self.count_replaced();
+    }
+}
