@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+import alexpy
 from alexpy.compare import keys as distributions
 from alexpy.compare.bench import Bench, WrongAnswer
 from alexpy.compare.cells import BY_ID, CELLS
@@ -20,7 +21,7 @@ from alexpy.compare.page import page
 from alexpy.compare.promise import Mode
 from alexpy.compare.run import Plan, Run, RunFailed, run
 from alexpy.compare.sizes import FULL, Sizes
-from alexpy.compare.suites import COMPARED, RAW, SUITES, durable, index, mixes, table
+from alexpy.compare.suites import COMPARED, RAW, SUITES, durable, index, large, mixes, readers, table
 from alexpy.compare.summary import rows
 from alexpy.compare.text import markdown
 
@@ -314,3 +315,33 @@ def test_a_profile_for_people_names_every_part(run: CommandLine) -> None:
     ended = run("bench", "profile", "--keys", 2000, "--repetitions", 1).succeeds()
     for part in (b"storage", b"index", b"log copy", b"checksum", b"flush", b"conversion", b"overhead"):
         assert part in ended.out
+
+
+def against_itself(load: float, parts: float) -> dict[str, Any]:
+    result = made_up({"alexpy": load}, cell="own_load")
+    result["cells"] |= made_up({"alexpy": parts}, cell="own_parts")["cells"]
+    return result
+
+
+def test_a_cost_is_judged_by_the_row_it_is_held_against() -> None:
+    held, _ = rows(against_itself(1.2, 1.0))
+    assert held.target == "1.20x of its parts, at most 1.25x"
+    assert held.held is True
+    missed, _ = rows(against_itself(1.3, 1.0))
+    assert missed.held is False
+    alone, *_ = rows(made_up({"alexpy": 1.2}, cell="own_load"))
+    assert alone.held is None
+
+
+def test_readers_together_share_the_image_of_the_index(tmp_path: Path) -> None:
+    sizes = replace(SMALL, large_keys=400_000)
+    keys = distributions.draw("uniform", sizes.large_keys + sizes.tail)
+    with alexpy.open(tmp_path / "store") as store:
+        store.put_many(keys, large.rows_of(keys))
+    bench = Bench()
+    readers.run(bench, sizes, tmp_path / "store")
+    one, together = (bench.figures[cell]["bytes"] for cell in ("readers_one", "readers_all"))
+    image = sum(file.stat().st_size for file in (tmp_path / "store").glob("*.idx"))
+    # All of the image is mapped in each, and what each has for itself is small change beside sixteen images.
+    assert one > image * 0.9
+    assert together < image * readers.PROCESSES / 2

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     from .sizes import Sizes
 
-STORE, INDEX, WORK, CARE = "store", "index", "work", "care"
+STORE, OWN, INDEX, WORK, CARE = "store", "own", "index", "work", "care"
 GROUPS: Mapping[str, str] = {
     STORE: "The store, from Python",
+    OWN: "The store against itself",
     INDEX: "The index, from Python",
     WORK: "Workloads",
     CARE: "Single calls, care and larger sizes",
@@ -74,6 +75,18 @@ CELLS: tuple[Cell, ...] = (
     Cell("sync_hundred", STORE, "durable", "durable commits of 100 items", "/s", _POWER),
     Cell("sync_4", STORE, "durable", "durable commits of one item, 4 threads", "/s", _POWER),
     Cell("sync_16", STORE, "durable", "durable commits of one item, 16 threads", "/s", _POWER),
+    Cell("own_load", OWN, "own", "load {s.keys:,} x 100 B from arrays in batches of {s.batch:,}, flushed", "s"),
+    Cell("own_parts", OWN, "own", "the parts of that load, each by itself, added up", "s"),
+    Cell("own_copy", OWN, "own", "part: the same bytes copied into a mapped, reserved file", "s"),
+    Cell("own_flush", OWN, "own", "part: the flush of that file", "s"),
+    Cell("own_index", OWN, "own", "part: the same keys put into an index", "s"),
+    Cell("own_checksums", OWN, "own", "checksums of {s.keys:,} records of 128 B", "s"),
+    Cell("own_verified", OWN, "own", "{s.keys:,} random gets in one call, to a list, verified", "s"),
+    Cell("own_unverified", OWN, "own", "the same with `verify_reads=False`", "s"),
+    Cell("readers_one", OWN, "large",
+         "index memory of one read-only process, {s.large_keys:,} keys, after a checkpoint", "MB"),
+    Cell("readers_all", OWN, "large",
+         "index memory of sixteen read-only processes, {s.large_keys:,} keys, after a checkpoint", "MB"),
     Cell("lookup", INDEX, "index", "lookup, uniform, {s.keys:,} keys", "ns", _MEM, 180),
     Cell("lookup_large", INDEX, "index_large", "lookup, uniform, {s.large_keys:,} keys", "ns", _MEM, 250),
     Cell("batch_lookup", INDEX, "index", "batch lookup, uniform, {s.keys:,} keys", "ns", _MEM, 25),
@@ -119,6 +132,7 @@ CELLS: tuple[Cell, ...] = (
     Cell("latency_get", CARE, "latency", "one get", "p99"),
     Cell("latency_sync", CARE, "latency_sync", "one durable put", "p99", _POWER),
     Cell("backup", CARE, "care", "backup of {s.care_keys:,} x 100 B", "ms"),
+    Cell("care_reads", CARE, "care", "batch gets with half of {s.care_keys:,} keys deleted", "ns"),
     Cell("compact", CARE, "care", "compaction with half of {s.care_keys:,} keys deleted", "ms"),
     Cell("compact_reads", CARE, "care", "batch gets after that compaction", "ns"),
     Cell("compact_disk", CARE, "care", "allocated on disk after that compaction", "MB"),

@@ -12,9 +12,9 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .engines import OURS
 from .sizes import FULL, Sizes
 from .suites import SUITES
-from .summary import OURS
 from .text import caption
 
 if TYPE_CHECKING:

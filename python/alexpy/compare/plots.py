@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from .cells import BY_ID, CARE, GROUPS, INDEX, STORE, WORK
+from .engines import OURS
 from .promise import Mode
-from .summary import OURS, Row, rows
+from .summary import Row, rows
 from .text import middle
 
 if TYPE_CHECKING:

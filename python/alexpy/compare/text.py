@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .cells import BY_ID, GROUPS, INDEX
-from .engines import INDEXES, STORES
+from .engines import INDEXES, OURS, STORES
 from .promise import Mode
 from .sizes import Sizes
 from .suites import RAW
-from .summary import OURS, Row, rows, shown
+from .summary import Row, rows, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

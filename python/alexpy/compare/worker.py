@@ -16,16 +16,19 @@ from typing import Any
 
 from .bench import Bench, WrongAnswer
 from .engine import Lacks
-from .engines import IN_MEMORY, make_index, make_store
+from .engines import IN_MEMORY, OURS, make_index, make_store
 from .promise import Mode
 from .sizes import Sizes
-from .suites import RAW, SUITES, durable, large
+from .suites import RAW, SUITES, durable, large, readers
 
 
 def main() -> int:
     """Do what the line says."""
     spec = json.loads(sys.stdin.readline())
     sizes = Sizes(**spec["sizes"])
+    if "reader" in spec:
+        readers.run_reader(Path(spec["reader"]), Path(spec["keys"]))
+        return 0
     if "writer" in spec:
         large.run_writer(make_store(spec["engine"]), Mode(spec["mode"]), sizes, Path(spec["writer"]))
         return 0
@@ -62,6 +65,8 @@ def measure(suite_name: str, name: str, sizes: Sizes, folder: Path) -> dict[str,
             return {"figures": {}, "checked": 0, "memory": {}, "mode": mode, **about}
         if suite_name == "large":
             large.run(bench, store, mode, sizes, folder, name)
+            if name == OURS:
+                readers.run(bench, sizes, folder / "store")
         else:
             _module(suite.module).run(bench, store, mode, sizes, folder)
     return {

@@ -31,6 +31,7 @@ _INDEXES = {
     "searchsorted": ("searchsorted_index", "SearchsortedIndex", "numpy"),
 }
 ON_DISK = ("alexpy", "sqlite", "lmdb", "rocksdict", "rocksdict-tuned", "leveldb")
+OURS = "alexpy"
 IN_MEMORY = ("dict", "sorteddict", "lobtree")
 STORES = (*ON_DISK, *IN_MEMORY)
 # Ours, of the roadmap's first phase; they take part in its decision only.

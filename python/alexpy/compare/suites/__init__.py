@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from alexpy.compare.engines import INDEXES, ON_DISK, PHASE_ONE, STORES
+from alexpy.compare.engines import INDEXES, ON_DISK, OURS, PHASE_ONE, STORES
 from alexpy.compare.promise import Mode
 
 
@@ -34,6 +34,7 @@ SUITES = {
     # Ten times larger: those whose load takes seconds, not minutes. SortedDict takes 40 s, SQLite minutes.
     "index_large": Suite("index_large", "index", Mode.MEMORY, ("alexpy", "dict", "llbtree", "searchsorted")),
     "large": Suite("large", "store", Mode.KILL, ("alexpy",)),
+    "own": Suite("own", "store", Mode.KILL, (OURS,)),
     # The roadmap's gates; for `alexpy compare decide`.
     "decide": Suite("decide", "store", Mode.KILL, ("sqlite", "rocksdict-tuned", *PHASE_ONE, "alexpy")),
 }

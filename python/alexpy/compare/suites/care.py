@@ -35,6 +35,7 @@ def run(bench: Bench, engine: StoreEngine, mode: Mode, sizes: Sizes, folder: Pat
     engine.delete_each(engine.single_keys(data.keys[gone]))
     keys, expected = data.picked(left)
     many = engine.batch_keys(keys)
+    bench.timed("care_reads", len(keys), lambda: engine.get_many(many), lambda got: list(got) == expected)
     bench.timed("compact", 1, engine.compact)
     if "lacks" in bench.figures["compact"]:
         for cell in ("compact_reads", "compact_disk"):

@@ -21,6 +21,8 @@ from alexpy.compare.keys import SEED, draw
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from alexpy.compare.bench import Bench
     from alexpy.compare.engine import Keys, StoreEngine
     from alexpy.compare.promise import Mode
@@ -53,9 +55,13 @@ def run(bench: Bench, engine: StoreEngine, mode: Mode, sizes: Sizes, folder: Pat
 
 def value_of(keys: Keys) -> list[bytes]:
     """Return the values of keys, made from them: ten million need not be kept to be checked."""
-    rows = np.repeat(keys, WIDTH // 8 + 1).view(np.uint8).reshape(len(keys), -1)[:, :WIDTH]
-    data = rows.tobytes()
+    data = rows_of(keys).tobytes()
     return [data[at : at + WIDTH] for at in range(0, len(data), WIDTH)]
+
+
+def rows_of(keys: Keys) -> NDArray[np.uint8]:
+    """Return the same values as rows."""
+    return np.repeat(keys, WIDTH // 8 + 1).view(np.uint8).reshape(len(keys), -1)[:, :WIDTH]
 
 
 def run_writer(engine: StoreEngine, mode: Mode, sizes: Sizes, path: Path) -> None:
