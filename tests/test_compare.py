@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import zlib
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -11,17 +15,30 @@ import numpy as np
 import pytest
 
 import alexpy
+from alexpy.compare import group as group_module
 from alexpy.compare import keys as distributions
 from alexpy.compare.bench import Bench, WrongAnswer
 from alexpy.compare.cells import BY_ID, CELLS
 from alexpy.compare.decide import Decision, decide
 from alexpy.compare.engine import Lacks, native_bytes, ordered_bytes
 from alexpy.compare.engines import INDEXES, ON_DISK, STORES, make_index, make_store, missing_package
+from alexpy.compare.group import limited
 from alexpy.compare.page import page
 from alexpy.compare.promise import Mode
 from alexpy.compare.run import Plan, Run, RunFailed, run
 from alexpy.compare.sizes import FULL, Sizes
-from alexpy.compare.suites import COMPARED, RAW, SUITES, durable, index, large, mixes, readers, table
+from alexpy.compare.suites import (
+    COMPARED,
+    RAW,
+    SUITES,
+    durable,
+    index,
+    large,
+    mixes,
+    readers,
+    squeezed,
+    table,
+)
 from alexpy.compare.summary import rows
 from alexpy.compare.text import markdown
 
@@ -337,7 +354,7 @@ def test_readers_together_share_the_image_of_the_index(tmp_path: Path) -> None:
     sizes = replace(SMALL, large_keys=400_000)
     keys = distributions.draw("uniform", sizes.large_keys + sizes.tail)
     with alexpy.open(tmp_path / "store") as store:
-        store.put_many(keys, large.rows_of(keys))
+        store.put_many(keys, distributions.rows_of(keys, large.WIDTH))
     bench = Bench()
     readers.run(bench, sizes, tmp_path / "store")
     one, together = (bench.figures[cell]["bytes"] for cell in ("readers_one", "readers_all"))
@@ -345,3 +362,50 @@ def test_readers_together_share_the_image_of_the_index(tmp_path: Path) -> None:
     # All of the image is mapped in each, and what each has for itself is small change beside sixteen images.
     assert one > image * 0.9
     assert together < image * readers.PROCESSES / 2
+
+
+def test_values_made_from_keys_do_not_compress() -> None:
+    rows_made = distributions.rows_of(np.arange(10_000, dtype=np.int64), 100)
+    assert rows_made.shape == (10_000, 100)
+    assert len(zlib.compress(rows_made.tobytes())) > rows_made.size * 0.99
+    assert distributions.split(rows_made)[7] == distributions.rows_of(np.array([7]), 100).tobytes()
+
+
+def test_a_process_in_a_group_cannot_take_more_than_its_memory() -> None:
+    code = "import sys; from pathlib import Path; from alexpy.compare import group"
+    code += "; group.enter(Path(sys.argv[1]))"
+    try:
+        with limited(64 << 20) as group:
+            for megabytes, ends in ((8, 0), (128, -signal.SIGKILL)):
+                work = f"{code}; print(len(bytearray(b'x') * ({megabytes} << 20)))"
+                done = subprocess.run([sys.executable, "-c", work, group], capture_output=True, check=False)
+                assert done.returncode == ends, done.stderr
+    except Lacks as reason:
+        pytest.skip(str(reason))
+    assert not group.exists()
+
+
+@pytest.mark.parametrize("name", SUITES["squeezed"].engines)
+def test_values_larger_than_memory_are_read_back_right(name: str, tmp_path: Path) -> None:
+    needs("store", name)
+    bench = Bench()
+    sizes = replace(SMALL, squeezed_values=100_000, squeezed_gets=300, batch=10_000)
+    squeezed.run(bench, make_store(name), Mode.KILL, sizes, tmp_path, name)
+    figure = bench.figures["squeezed_get"]
+    if "lacks" in figure:
+        pytest.skip(figure["lacks"])
+    assert bench.checked == 1
+    assert figure["count"] > 0
+    # Four fifths of what is asked for cannot have been in memory.
+    assert bench.figures["squeezed_read"]["bytes"] > 300 * squeezed.WIDTH / 2
+
+
+def test_without_control_groups_the_reason_is_the_row(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(group_module, "_parent", lambda: ("cgroup2", tmp_path / "not" / "there"))
+    bench = Bench()
+    sizes = replace(SMALL, squeezed_values=100_000)
+    squeezed.run(bench, make_store("sqlite"), Mode.KILL, sizes, tmp_path, "sqlite")
+    for cell in squeezed.CELLS:
+        assert "no control group can be made" in bench.figures[cell]["lacks"]

@@ -19,6 +19,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
     from .engine import Keys
 
 SEED = 20130704
@@ -30,6 +32,8 @@ _FIRST_MICROSECOND = 1_700_000_000_000_000
 _CLUSTER_KEYS = 500
 _CLUSTER_SPAN = 4096
 _ROW_BITS = 20
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_SPLITMIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 _FLIGHT_TIME = ("year", "month", "day", "hour", "minute")
 
 
@@ -48,6 +52,25 @@ def draw(kind: str, count: int, seed: int = SEED) -> Keys:
 def values_of(count: int, width: int, seed: int = SEED) -> list[bytes]:
     """Return `count` random, so incompressible, values of `width` bytes."""
     data = np.random.default_rng([seed, width]).bytes(count * width)
+    return [data[at : at + width] for at in range(0, len(data), width)]
+
+
+def rows_of(keys: Keys, width: int) -> NDArray[np.uint8]:
+    """Return values made from keys alone, as incompressible as random ones, in rows of `width` bytes.
+
+    So many values need not be kept to be checked. Each word is SplitMix64's mix of the key and its place.
+    """
+    words = keys.view(np.uint64)[:, None] + np.arange(1, width // 8 + 2, dtype=np.uint64) * _GOLDEN
+    for shift, factor in _SPLITMIX:
+        words ^= words >> np.uint64(shift)
+        words *= np.uint64(factor)
+    words ^= words >> np.uint64(31)
+    return words.view(np.uint8)[:, :width]
+
+
+def split(rows: NDArray[np.uint8]) -> list[bytes]:
+    """Return each row as bytes."""
+    data, width = rows.tobytes(), rows.shape[1]
     return [data[at : at + width] for at in range(0, len(data), width)]
 
 

@@ -20,6 +20,7 @@ def machine(folder: Path) -> dict[str, object]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.release()}",
         "file_system": _file_system(folder),
+        "read_ahead_kib": _read_ahead(folder),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "load_average": os.getloadavg()[0],
@@ -45,6 +46,13 @@ def _file_system(folder: Path) -> str:
     above = [str(folder.resolve()), *map(str, folder.resolve().parents)]
     found = [(len(mount[1]), mount[2]) for mount in mounts if mount[1] in above]
     return max(found)[1] if found else "unknown"
+
+
+def _read_ahead(folder: Path) -> int | None:
+    """Return how many KiB the disk of `folder` reads ahead, None where there is no such disk."""
+    device = folder.stat().st_dev
+    queue = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/queue/read_ahead_kb")
+    return int(queue.read_text(encoding="ascii")) if queue.exists() else None
 
 
 def _commit() -> str:

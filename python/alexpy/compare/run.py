@@ -114,6 +114,8 @@ def run(
         took: dict[str, float] = {}
         for repetition in range(sizes.repetitions):
             for suite, engines in plan.suites.items():
+                if repetition and SUITES[suite].once:
+                    continue
                 so_far = time.monotonic() - began
                 if repetition and so_far + took[suite] > minutes * 60:
                     say(f"repetition {repetition + 1} of {suite}: left out, {minutes:g} minutes are spent")

@@ -35,6 +35,9 @@ class Sizes:
     """Values of 64 KiB."""
     latencies: int = 100_000
     care_keys: int = 200_000
+    squeezed_values: int = 500_000
+    """Values of 1 KiB, four times as many bytes as there is memory to read them with."""
+    squeezed_gets: int = 20_000
 
     def scaled(self, keys: int) -> Sizes:
         """Return every count in proportion to `keys` instead of a million, repetitions and ranges aside."""

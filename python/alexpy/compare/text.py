@@ -112,7 +112,8 @@ def ratio_text(row: Row) -> str:
     if row.ratio is None or row.rival is None:
         return "-"
     instead = ", item by item" if row.instead else ""
-    return f"{row.ratio:.1f}x ({row.rival.label}{instead})"
+    digits = 1 if row.ratio >= 0.1 else 3  # noqa: PLR2004
+    return f"{row.ratio:.{digits}f}x ({row.rival.label}{instead})"
 
 
 def missing(found: Iterable[Row]) -> str:
@@ -178,7 +179,10 @@ def method(run: Mapping[str, Any]) -> str:
 - Every engine is called from one thread, but for the rows that name threads. alexpy reads batches of many thousand
   keys with up to four threads of its own, where there are as many processors; RocksDB and LevelDB flush and compact
   on theirs.
-- Everything is warm: what was written is in the page cache when it is read. `sync` before each engine's turn
+- Everything is warm: what was written is in the page cache when it is read, but for the rows that name a
+  quarter of the memory: there the page cache is dropped and a control group limits it, once a run. Engines keep their settings
+  there; those that map their files (alexpy, LMDB, SQLite with `mmap_size`) have the disk's read-ahead read for
+  each page they miss ({run["machine"].get("read_ahead_kib") or "unknown"} KiB here). `sync` before each engine's turn
   keeps one from paying for another's writes.
 - A row is compared only among engines that made the same promise in it: *kill* is "{Mode.KILL.text}", *power* is
   "{Mode.POWER.text}". Engines in memory are shown for what Python itself costs and are not ranked with

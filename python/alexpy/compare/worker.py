@@ -19,13 +19,17 @@ from .engine import Lacks
 from .engines import IN_MEMORY, OURS, make_index, make_store
 from .promise import Mode
 from .sizes import Sizes
-from .suites import RAW, SUITES, durable, large, readers
+from .suites import RAW, SUITES, durable, large, readers, squeezed
 
 
 def main() -> int:
     """Do what the line says."""
     spec = json.loads(sys.stdin.readline())
     sizes = Sizes(**spec["sizes"])
+    if "squeezed" in spec:
+        paths = (Path(spec[name]) for name in ("squeezed", "asked", "group"))
+        squeezed.run_reader(make_store(spec["engine"]), Mode(spec["mode"]), *paths)
+        return 0
     if "reader" in spec:
         readers.run_reader(Path(spec["reader"]), Path(spec["keys"]))
         return 0
@@ -67,6 +71,8 @@ def measure(suite_name: str, name: str, sizes: Sizes, folder: Path) -> dict[str,
             large.run(bench, store, mode, sizes, folder, name)
             if name == OURS:
                 readers.run(bench, sizes, folder / "store")
+        elif suite_name == "squeezed":
+            squeezed.run(bench, store, mode, sizes, folder, name)
         else:
             _module(suite.module).run(bench, store, mode, sizes, folder)
     return {

@@ -16,6 +16,8 @@ class Suite:
     kind: str
     mode: Mode
     engines: tuple[str, ...]
+    once: bool = False
+    """Whether later repetitions leave it out, because it takes long."""
 
 
 RAW = "raw"
@@ -35,6 +37,7 @@ SUITES = {
     "index_large": Suite("index_large", "index", Mode.MEMORY, ("alexpy", "dict", "llbtree", "searchsorted")),
     "large": Suite("large", "store", Mode.KILL, ("alexpy",)),
     "own": Suite("own", "store", Mode.KILL, (OURS,)),
+    "squeezed": Suite("squeezed", "store", Mode.KILL, ("alexpy", "sqlite", "lmdb", "rocksdict"), once=True),
     # The roadmap's gates; for `alexpy compare decide`.
     "decide": Suite("decide", "store", Mode.KILL, ("sqlite", "rocksdict-tuned", *PHASE_ONE, "alexpy")),
 }

@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alexpy.compare.bench import allocated
-from alexpy.compare.keys import SEED, draw
+from alexpy.compare.keys import SEED, draw, rows_of, split
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from alexpy.compare.bench import Bench
     from alexpy.compare.engine import Keys, StoreEngine
@@ -55,13 +53,7 @@ def run(bench: Bench, engine: StoreEngine, mode: Mode, sizes: Sizes, folder: Pat
 
 def value_of(keys: Keys) -> list[bytes]:
     """Return the values of keys, made from them: ten million need not be kept to be checked."""
-    data = rows_of(keys).tobytes()
-    return [data[at : at + WIDTH] for at in range(0, len(data), WIDTH)]
-
-
-def rows_of(keys: Keys) -> NDArray[np.uint8]:
-    """Return the same values as rows."""
-    return np.repeat(keys, WIDTH // 8 + 1).view(np.uint8).reshape(len(keys), -1)[:, :WIDTH]
+    return split(rows_of(keys, WIDTH))
 
 
 def run_writer(engine: StoreEngine, mode: Mode, sizes: Sizes, path: Path) -> None:
