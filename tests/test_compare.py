@@ -17,6 +17,7 @@ import pytest
 import alexpy
 from alexpy.compare import group as group_module
 from alexpy.compare import keys as distributions
+from alexpy.compare import run as run_module
 from alexpy.compare.bench import Bench, WrongAnswer
 from alexpy.compare.cells import BY_ID, CELLS
 from alexpy.compare.decide import Decision, decide
@@ -33,6 +34,7 @@ from alexpy.compare.suites import (
     SUITES,
     durable,
     index,
+    index_huge,
     large,
     mixes,
     readers,
@@ -409,3 +411,33 @@ def test_without_control_groups_the_reason_is_the_row(
     squeezed.run(bench, make_store("sqlite"), Mode.KILL, sizes, tmp_path, "sqlite")
     for cell in squeezed.CELLS:
         assert "no control group can be made" in bench.figures[cell]["lacks"]
+
+
+def test_ascending_keys_are_distinct_and_spread_over_all_of_them() -> None:
+    made = index_huge.ascending(50_000)
+    assert (np.diff(made) > 0).all()
+    shares = np.histogram(made.astype(float), 8, (-(2.0**63), 2.0**63))[0] / len(made)
+    assert shares[:7].min() > 0.12
+
+
+def test_too_little_memory_is_the_reason_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(index_huge, "available", lambda: 3 * 2**30)
+    bench = Bench()
+    index_huge.run(bench, make_index("searchsorted"), Mode.MEMORY, FULL, tmp_path)
+    for cell in index_huge.CELLS:
+        assert "3.0 GiB" in bench.figures[cell]["lacks"]
+
+
+def test_what_takes_long_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = []
+    answer = {"label": "", "versions": {}, "settings": {}, "promise": "", "mode": "memory"}
+    answer |= {"figures": {}, "checked": 0, "memory": {}}
+
+    def work(suite: str, *_: object) -> dict[str, Any]:
+        done.append(suite)
+        return answer
+
+    monkeypatch.setattr(run_module, "_work", work)
+    plan = Plan({"index": ("alexpy",), "index_huge": ("alexpy",)}, {})
+    run(plan, replace(SMALL, repetitions=2), command="", minutes=10)
+    assert done == ["index", "index_huge", "index"]

@@ -36,7 +36,7 @@ class Cell:
     title: str
     """With the names of sizes in braces."""
     unit: str
-    """s, ms, us or ns for one operation (s: for all), /s, MB, or p99 for single calls."""
+    """s, ms, us or ns for one operation (s: for all), /s, MB, B for one key, or p99 for single calls."""
     mode: Mode = Mode.KILL
     target: float | None = None
     """In `unit`; holds at the sizes of `Sizes()` only."""
@@ -100,6 +100,11 @@ CELLS: tuple[Cell, ...] = (
     Cell("range", INDEX, "index", "a range of {s.range_keys} keys to arrays, {s.keys:,} keys", "ns", _MEM, 500),
     Cell("range_large", INDEX, "index_large", "a range of {s.range_keys} keys to arrays, {s.large_keys:,} keys",
          "ns", _MEM, 700),
+    Cell("sorted_load_huge", INDEX, "index_huge", "bulk load of {s.huge_keys:,} sorted keys from arrays", "ns",
+         _MEM),
+    Cell("batch_lookup_huge", INDEX, "index_huge",
+         "batch lookup of {s.keys:,} keys, uniform, {s.huge_keys:,} keys", "ns", _MEM),
+    Cell("key_bytes_huge", INDEX, "index_huge", "memory per key after a bulk load of {s.huge_keys:,}", "B", _MEM),
     Cell("ycsb_a", WORK, "mixes", "YCSB A: 50 % get, 50 % update, zipfian", "us"),
     Cell("ycsb_b", WORK, "mixes", "YCSB B: 95 % get, 5 % update, zipfian", "us"),
     Cell("ycsb_c", WORK, "mixes", "YCSB C: gets only, zipfian", "us"),

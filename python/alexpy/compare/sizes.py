@@ -24,6 +24,8 @@ class Sizes:
     commits: int = 3_000
     """Durable commits of one item; a third as many of a hundred."""
     large_keys: int = 10_000_000
+    huge_keys: int = 100_000_000
+    """Of the index only."""
     tail: int = 100_000
     """Records that a killed writer had added to the large store since it was opened."""
     mix_records: int = 100_000

@@ -90,6 +90,8 @@ def value(unit: str, figure: Mapping[str, Any]) -> float:
     """Return one raw figure in a cell's unit."""
     if unit == "MB":
         return float(figure["bytes"]) / 1e6
+    if unit == "B":
+        return float(figure["bytes"]) / int(figure["count"])
     if unit == "p99":
         return float(figure["p99"]) / 1e3
     seconds, count = float(figure["seconds"]), int(figure["count"])

@@ -35,6 +35,7 @@ SUITES = {
     "care": Suite("care", "store", Mode.KILL, ON_DISK),
     # Ten times larger: those whose load takes seconds, not minutes. SortedDict takes 40 s, SQLite minutes.
     "index_large": Suite("index_large", "index", Mode.MEMORY, ("alexpy", "dict", "llbtree", "searchsorted")),
+    "index_huge": Suite("index_huge", "index", Mode.MEMORY, ("alexpy", "searchsorted"), once=True),
     "large": Suite("large", "store", Mode.KILL, ("alexpy",)),
     "own": Suite("own", "store", Mode.KILL, (OURS,)),
     "squeezed": Suite("squeezed", "store", Mode.KILL, ("alexpy", "sqlite", "lmdb", "rocksdict"), once=True),
