@@ -81,6 +81,9 @@ impl Totals {
 pub(crate) struct Compaction {
     /// Dead bytes that the last round had to leave.
     settled: u64,
+    /// Those of them that it could have freed, had nobody held a segment: the records of one that a backup
+    /// reads, and tombstones that hide nothing but puts in segments that are held.
+    held: u64,
     /// Segments that hold a damaged record, and what was found there; they are kept.
     damaged: BTreeMap<u32, String>,
     /// Units whose segments nothing points into, until they may go.
@@ -128,6 +131,8 @@ struct Round {
     newest: u32,
     /// Segments that this phase has written or looked at: nothing more is to be had from them.
     tried: Vec<u32>,
+    /// The most dead bytes that were left alone because a backup reads their segments.
+    pinned: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -318,17 +323,25 @@ impl Shared {
     }
 
     fn compact_to_goal(&self, compaction: &mut Compaction, pace: &mut Pace<'_>) -> Result<()> {
-        self.free_emptied(compaction)?;
-        let (dead, total) = dead_of(&self.inputs(compaction));
+        // Also what a round left that was interrupted. An image is written for it at most once.
+        self.free_in_spite_of_images(compaction)?;
+        let inputs = self.inputs(compaction);
+        let (dead, total) = dead_of(&inputs);
         compaction.settled = compaction.settled.min(dead);
+        if compaction.emptied.is_empty() && !inputs.iter().any(|input| input.segment.is_pinned()) {
+            // Each dead put can hold a tombstone back once: it is in no segment that comes after.
+            compaction.settled = compaction.settled.saturating_sub(std::mem::take(&mut compaction.held));
+        }
         let due = dead as f64 > total as f64 * self.options.compact_dead_ratio;
         // What the last round could not free does not start the next one.
         if !due || dead < compaction.settled + total / 20 {
             return Ok(());
         }
+        compaction.held = 0;
         let mut round = Round::new(Goal { dead_ratio: self.options.compact_dead_ratio / 2.0 });
         while self.unit(compaction, &mut round, pace)?.is_some() {}
         self.free_in_spite_of_images(compaction)?;
+        compaction.held += round.pinned;
         compaction.settled = dead_of(&self.inputs(compaction)).0;
         Ok(())
     }
@@ -384,6 +397,10 @@ impl Shared {
         if chosen.is_empty() && round.phase == Phase::Values {
             *round = Round { phase: Phase::Tombstones, tried: Vec::new(), ..*round };
             chosen = self.choose(compaction, round);
+            if !chosen.is_empty() {
+                // Else every put that was emptied out of them before would keep its tombstone.
+                self.free_in_spite_of_images(compaction)?;
+            }
         }
         if chosen.is_empty() {
             return Ok(None);
@@ -429,10 +446,13 @@ impl Shared {
     }
 
     /// The deadest segments, as many as one relocation segment can hold what is left of.
-    fn choose(&self, compaction: &Compaction, round: &Round) -> Vec<Input> {
+    fn choose(&self, compaction: &Compaction, round: &mut Round) -> Vec<Input> {
         let mut inputs = self.inputs(compaction);
         let (mut dead, mut total) = dead_of(&inputs);
         let phase = round.phase;
+        let pinned = inputs.iter().filter(|input| input.segment.is_pinned());
+        let pinned = pinned.map(|input| input.counts.total.saturating_sub(input.counts.live)).sum();
+        round.pinned = round.pinned.max(pinned);
         inputs.retain(|input| {
             let (id, relocated) = (input.segment.id(), input.segment.header.origin == Origin::Relocation);
             let new = !round.tried.contains(&id) && (relocated || id <= round.newest);
@@ -538,7 +558,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Marks the tombstones under which a segment that stays holds an older put.
+    /// Marks the tombstones under which a segment that stays holds an older put, and counts those that only
+    /// segments need which go as soon as nobody holds them.
     fn mark_needed_tombstones(
         &self,
         compaction: &mut Compaction,
@@ -553,20 +574,27 @@ impl Shared {
         let relocations = self.catalog.lock().manifest.relocations.clone();
         let entries = self.log.lock().entries.clone();
         let segments = Arc::clone(&self.read_state()?.segments);
-        let ends = entries
+        let others = entries
             .iter()
             .filter_map(|entry| entry.end)
             .map(|end| (end.segment, end.offset))
-            .chain(relocations.iter().map(|it| (it.segment, it.end)));
-        for (id, end) in ends {
-            if inputs.iter().any(|input| input.segment.id() == id) {
-                continue;
+            .chain(relocations.iter().map(|it| (it.segment, it.end)))
+            .filter(|(id, _)| !inputs.iter().any(|input| input.segment.id() == *id))
+            .filter_map(|(id, end)| Some((segments.get(id)?, end)));
+        let is_held = |segment: &Segment| {
+            segment.is_pinned() || compaction.emptied.iter().any(|emptied| emptied.holds(segment.id()))
+        };
+        let (held, stay): (Vec<_>, Vec<_>) = others.partition(|(segment, _)| is_held(segment));
+        let mut mark = |compaction: &mut Compaction, among: &[(&Arc<Segment>, u64)]| -> Result<u64> {
+            for (segment, end) in among {
+                if let Some(error) = mark_needed(tombstones, segment, *end, pace)? {
+                    self.keep_damaged(compaction, segment, &error);
+                }
             }
-            let Some(segment) = segments.get(id) else { continue };
-            if let Some(error) = mark_needed(tombstones, segment, end, pace)? {
-                self.keep_damaged(compaction, segment, &error);
-            }
-        }
+            Ok(tombstones.iter().filter(|tombstone| tombstone.needed).map(Tombstone::bytes).sum())
+        };
+        let needed = mark(compaction, &stay)?;
+        compaction.held += mark(compaction, &held)? - needed;
         Ok(())
     }
 
@@ -723,7 +751,7 @@ impl Shared {
 
 impl Round {
     fn new(goal: Goal) -> Self {
-        Self { phase: Phase::Values, goal, newest: u32::MAX, tried: Vec::new() }
+        Self { phase: Phase::Values, goal, newest: u32::MAX, tried: Vec::new(), pinned: 0 }
     }
 }
 

@@ -385,3 +385,102 @@ fn a_store_overfilled_four_times_and_deleted_to_a_tenth_comes_down_by_itself() {
     assert!((0..kept.len()).all(|i| found.get(i) == Some(&[3; 100][..])));
     assert_eq!(again.len().expect("open"), kept.len() as u64);
 }
+
+/// A store overfilled four times and emptied to a tenth, with an image from before the deletions, of which
+/// nobody but `tend` takes care from here on; and the keys that are left.
+fn overfilled_and_deleted(dir: &std::path::Path) -> (Store, Vec<i64>) {
+    let options = Options {
+        segment_bytes: OVERFILLED_SEGMENT_BYTES,
+        durability: Durability::Os,
+        background: false,
+        ..Options::default()
+    };
+    let store = Store::open(dir, &options, &mut |_| true).expect("opens");
+    let keys: Vec<i64> = (0..20_000).map(|i: i64| i.wrapping_mul(0x5DEE_CE66_D1CE_5EED)).collect();
+    for round in 0..4_u8 {
+        let values = vec![[round; 100]; 1000];
+        for keys in keys.chunks(1000) {
+            store.put_many(keys, &values[..], false).expect("writes");
+        }
+    }
+    store.checkpoint().expect("writes an image");
+    let (gone, kept): (Vec<i64>, Vec<i64>) = keys.iter().partition(|&&key| key.rem_euclid(10) != 0);
+    for keys in gone.chunks(1000) {
+        store.delete_many(keys).expect("deletes");
+    }
+    store.flush().expect("flushes");
+    (store, kept)
+}
+
+const OVERFILLED_SEGMENT_BYTES: u64 = 256 << 10;
+
+/// Row 18 of the fault matrix, and what is left is what should be, also to whoever opens the store anew.
+fn has_come_down(store: Store, dir: &std::path::Path, kept: &[i64]) {
+    let stats = store.stats().expect("open");
+    let allowed = stats.live_bytes * 14 / 10 + 2 * OVERFILLED_SEGMENT_BYTES;
+    assert!(stats.disk_bytes <= allowed, "{} bytes of files, {allowed} allowed: {stats:?}", stats.disk_bytes);
+    drop(store);
+    let again = Store::open(dir, &quiet(), &mut |_| true).expect("opens");
+    let found = again.get_many(kept).expect("reads");
+    assert!((0..kept.len()).all(|i| found.get(i) == Some(&[3; 100][..])));
+    assert_eq!(again.len().expect("open"), kept.len() as u64);
+}
+
+#[test]
+fn tombstones_go_with_the_puts_that_only_an_image_kept_and_then_nothing_moves_any_more() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (store, kept) = overfilled_and_deleted(dir.path());
+    for _ in 0..4 {
+        store.tend().expect("compacts");
+    }
+    let settled = store.stats().expect("open");
+    for _ in 0..10 {
+        store.tend().expect("compacts");
+    }
+    let stats = store.stats().expect("open");
+    assert_eq!(stats.compaction, settled.compaction, "there is nothing to be had, and nobody tries");
+    assert_eq!(stats.disk_bytes, settled.disk_bytes);
+    has_come_down(store, dir.path(), &kept);
+}
+
+#[test]
+fn what_an_interrupted_compaction_emptied_comes_free_without_another_one() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (store, kept) = overfilled_and_deleted(dir.path());
+    let mut units = 0;
+    let outcome = store.compact(&mut |_| {
+        units += 1;
+        units < 3
+    });
+    assert!(matches!(outcome, Err(Error::Interrupted)), "{outcome:?}");
+    for _ in 0..4 {
+        store.tend().expect("compacts");
+    }
+    has_come_down(store, dir.path(), &kept);
+}
+
+#[test]
+fn what_a_backup_held_comes_free_after_it_although_nothing_new_dies() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (store, kept) = overfilled_and_deleted(dir.path());
+    let copy = tempfile::tempdir().expect("temporary directory");
+    let (mut calls, full) = (0, store.stats().expect("open"));
+    store
+        .backup(&copy.path().join("copy"), &mut |_| {
+            calls += 1;
+            if calls == 1 {
+                for _ in 0..4 {
+                    store.tend().expect("compacts");
+                }
+                let stats = store.stats().expect("open");
+                assert_eq!(stats.compaction, full.compaction, "the backup reads all segments");
+            }
+            true
+        })
+        .expect("copies");
+    assert!(calls > 0);
+    for _ in 0..4 {
+        store.tend().expect("compacts");
+    }
+    has_come_down(store, dir.path(), &kept);
+}
