@@ -23,8 +23,6 @@ use crate::tree::Alex;
 pub(crate) const LOAD_FILL: f64 = 0.7;
 /// Entries per slot after an expansion or a split: room for 40 % more before the next one.
 pub(crate) const SPLIT_FILL: f64 = 0.6;
-/// Entries per slot of keys that are nearly as even as a counter.
-const TIGHT_FILL: f64 = 0.8;
 /// Search work that is as good as none: one entry in twenty lies in the line after its own.
 const EASY_STEPS: f64 = 0.05;
 /// Slots that a model node gets for each leaf it expects (rounded up to a power of two in all).
@@ -418,14 +416,14 @@ pub(crate) fn prefix(keys: &[i64], holds: impl Fn(i64) -> bool) -> usize {
     low + keys[low..keys.len().min(bound)].partition_point(|&key| holds(key))
 }
 
-/// Fill of leaves that a trend has left behind: hardly anything comes into them any more, so that they may
-/// be as full as a bulk load's, and fuller where their keys are even enough to be found as easily.
+/// Fill of leaves that a trend has left behind: hardly anything comes into them any more, so that they are as
+/// full as a bulk load's, and packed where a counter's keys are found as easily for it.
 pub(crate) fn settled_fill(keys: &[i64], trend: Trend) -> f64 {
     let easy =
         |&fill: &f64| Layout::of(keys, slots_for(keys.len(), fill), Trend::Anywhere).steps <= EASY_STEPS;
     match trend {
         Trend::Anywhere => SPLIT_FILL,
-        _ => [PACKED_FILL, TIGHT_FILL].into_iter().find(easy).unwrap_or(LOAD_FILL),
+        _ => Some(PACKED_FILL).filter(easy).unwrap_or(LOAD_FILL),
     }
 }
 
