@@ -17,6 +17,7 @@ use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom, fadvise, fallocate, f
 use rustix::io::Errno;
 
 use super::fork::{self, NotInherited};
+use super::memory;
 use super::{Access, Disk, DiskFile, Lock, Map};
 
 const LOCK_FILE: &str = "LOCK";
@@ -29,6 +30,8 @@ pub(crate) struct RealDisk {
     path: PathBuf,
     maps_safely: bool,
     tells_data: bool,
+    /// Its files are larger than what memory can hold of them.
+    crowded: bool,
 }
 
 impl RealDisk {
@@ -39,7 +42,19 @@ impl RealDisk {
         let kind = statfs(&path)?.f_type;
         let maps_safely = kind == EXT4_MAGIC || kind == TMPFS_MAGIC;
         // Those known to count pages that only the cache holds as data.
-        Ok(Self { path, maps_safely, tells_data: maps_safely || kind == XFS_MAGIC })
+        let mut bytes = 0;
+        for entry in fs::read_dir(&path)? {
+            // One that is removed meanwhile takes nothing.
+            bytes += entry?.metadata().map_or(0, |found| found.len());
+        }
+        // Half, since there are others who want memory.
+        let crowded = bytes > memory::limit() / 2;
+        Ok(Self { path, maps_safely, tells_data: maps_safely || kind == XFS_MAGIC, crowded })
+    }
+
+    fn file(&self, file: File, reserved: bool) -> Arc<dyn DiskFile> {
+        let (tells_data, crowded) = (self.tells_data, self.crowded);
+        Arc::new(RealFile { file, reserved, tells_data, crowded, writable: RwLock::new(None) })
     }
 
     /// Makes the directory, with the parents it lacks, and makes every new name durable.
@@ -103,13 +118,12 @@ impl Disk for RealDisk {
                 return Err(error);
             }
         };
-        Ok(Arc::new(RealFile { file, reserved, tells_data: self.tells_data, writable: RwLock::new(None) }))
+        Ok(self.file(file, reserved))
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(access == Access::Write).open(self.path.join(name))?;
-        let tells_data = self.tells_data;
-        Ok(Arc::new(RealFile { file, reserved: false, tells_data, writable: RwLock::new(None) }))
+        Ok(self.file(file, false))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -171,6 +185,8 @@ struct RealFile {
     reserved: bool,
     /// Whether [`DiskFile::next_data`] can ask the file system.
     tells_data: bool,
+    /// Whether maps are read page by page, not ahead.
+    crowded: bool,
     writable: RwLock<Option<WritableMap>>,
 }
 
@@ -288,6 +304,10 @@ impl DiskFile for RealFile {
 
     fn map(&self, len: u64) -> io::Result<Map> {
         let raw = MmapOptions::new().len(usize_len(len)?).map_raw_read_only(&self.file)?;
+        if self.crowded {
+            // Megabytes read ahead of one value would each time throw out others.
+            let _ = raw.advise(Advice::Random);
+        }
         let (start, len) = (raw.as_ptr(), raw.len());
         // SAFETY: the mapping is `len` bytes from `start` and lives as long as its owner. Published
         // bytes lie below the file's final length, under which no file of a store is ever cut.

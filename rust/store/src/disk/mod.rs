@@ -5,6 +5,7 @@
 mod file;
 mod fork;
 mod map;
+mod memory;
 #[cfg(feature = "simulation")]
 pub mod sim;
 

@@ -1,0 +1,67 @@
+//! How much memory this process may have: what decides whether reading ahead of a mapped file helps or throws
+//! out what is needed. Knows Linux' files about it; where they say nothing, the machine's memory counts.
+
+use std::fs;
+use std::path::Path;
+
+/// Bytes of memory that this process may use, with its page cache: the least of the machine's and of the limits
+/// of its control groups.
+pub(super) fn limit() -> u64 {
+    let info = rustix::system::sysinfo();
+    let machine = (info.totalram as u64).saturating_mul(info.mem_unit.into());
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    least_limit(Path::new("/sys/fs/cgroup"), &groups).map_or(machine, |limit| limit.min(machine))
+}
+
+/// The least limit of the groups that `/proc/self/cgroup` names, and of those above them, under `root`.
+fn least_limit(root: &Path, groups: &str) -> Option<u64> {
+    let mut least: Option<u64> = None;
+    for line in groups.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
+        let (hierarchy, file) = match controllers {
+            "" => (root.to_owned(), "memory.max"),
+            v1 if v1.split(',').any(|controller| controller == "memory") => {
+                (root.join("memory"), "memory.limit_in_bytes")
+            }
+            _ => continue,
+        };
+        let group = hierarchy.join(path.trim_start_matches('/'));
+        for above in group.ancestors().take_while(|above| above.starts_with(&hierarchy)) {
+            // "max", or nothing at all, is no limit.
+            let limit = fs::read_to_string(above.join(file)).ok().and_then(|text| text.trim().parse().ok());
+            least = [least, limit].into_iter().flatten().min();
+        }
+    }
+    least
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{least_limit, limit};
+
+    #[test]
+    fn the_least_limit_of_a_group_and_those_above_it_counts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        fs::create_dir_all(root.join("a/b")).expect("a group");
+        fs::create_dir_all(root.join("memory/c")).expect("a group");
+        let say = |file: &str, limit: &str| fs::write(root.join(file), limit).expect("a file");
+        say("a/b/memory.max", "max\n");
+        assert_eq!(least_limit(root, "0::/a/b\n"), None);
+        say("a/memory.max", "5000\n");
+        assert_eq!(least_limit(root, "0::/a/b\n"), Some(5000));
+        say("a/b/memory.max", "700\n");
+        assert_eq!(least_limit(root, "0::/a/b\n"), Some(700));
+        say("memory/c/memory.limit_in_bytes", "600\n");
+        assert_eq!(least_limit(root, "3:cpu:/c\n4:memory:/c\n0::/a/b\n"), Some(600));
+        assert_eq!(least_limit(root, "0::/nowhere\nrubbish\n"), None);
+    }
+
+    #[test]
+    fn this_process_has_some_memory() {
+        assert!(limit() > 1 << 20);
+    }
+}
