@@ -8,7 +8,7 @@ nothing of workloads.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +112,14 @@ class StoreEngine(Protocol):
 
     def backup(self, path: Path) -> None:
         """Copy the open store to `path`, which can then be opened as a store."""
+
+
+@runtime_checkable
+class LittleMemory(Protocol):
+    """A store with other settings where its files are larger than memory."""
+
+    def expect_little_memory(self) -> None:
+        """Choose them, before `open`."""
 
 
 class IndexEngine(Protocol):

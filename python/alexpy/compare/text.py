@@ -180,10 +180,10 @@ def method(run: Mapping[str, Any]) -> str:
   keys with up to four threads of its own, where there are as many processors; RocksDB and LevelDB flush and compact
   on theirs.
 - Everything is warm: what was written is in the page cache when it is read, but for the rows that name a
-  quarter of the memory: there the page cache is dropped and a control group limits it, once a run. Engines keep their settings
-  there; those that map their files (alexpy, LMDB, SQLite with `mmap_size`) have the disk's read-ahead read for
-  each page they miss ({run["machine"].get("read_ahead_kib") or "unknown"} KiB here). `sync` before each engine's turn
-  keeps one from paying for another's writes.
+  quarter of the memory: there the page cache is dropped and a control group limits it, once a run. LMDB and SQLite get
+  other settings there, as listed, so that nothing is read ahead of a page that they miss in a map; alexpy sees by
+  itself that it is larger than memory (the disk reads {run["machine"].get("read_ahead_kib") or "unknown"} KiB ahead
+  here). `sync` before each engine's turn keeps one from paying for another's writes.
 - A row is compared only among engines that made the same promise in it: *kill* is "{Mode.KILL.text}", *power* is
   "{Mode.POWER.text}". Engines in memory are shown for what Python itself costs and are not ranked with
   stores.

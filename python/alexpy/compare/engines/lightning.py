@@ -36,13 +36,23 @@ class Lmdb:
         return {"py-lmdb": lmdb.__version__, "lmdb": ".".join(map(str, lmdb.version()))}
 
     def settings(self) -> dict[str, object]:
-        return {"map_size": _MAP_BYTES, "integerkey": True, "readahead": True, "writemap": False}
+        readahead = "on; off where values are larger than memory"
+        return {"map_size": _MAP_BYTES, "integerkey": True, "readahead": readahead, "writemap": False}
 
     def promise(self, mode: Mode) -> str:
         return _PROMISES[mode]
 
+    def __init__(self) -> None:
+        self._readahead = True
+
+    def expect_little_memory(self) -> None:
+        self._readahead = False
+
     def open(self, path: Path, mode: Mode) -> None:
-        self._env = lmdb.open(str(path), map_size=_MAP_BYTES, max_dbs=1, sync=mode is Mode.POWER)
+        durable = mode is Mode.POWER
+        self._env = lmdb.open(
+            str(path), map_size=_MAP_BYTES, max_dbs=1, sync=durable, readahead=self._readahead
+        )
         self._db = self._env.open_db(b"item", integerkey=True)
         self._reading: Any = None
 

@@ -31,6 +31,8 @@ _PRAGMAS = {
     "wal_autocheckpoint": 100_000,
     "temp_store": "MEMORY",
 }
+# Where its file is larger than memory: no map, whose faults read ahead, and a cache that fits.
+_LITTLE_MEMORY = {"mmap_size": 0, "cache_size": -32768}
 _FILE = "store.sqlite"
 _RANGE = "SELECT key, value FROM item WHERE key >= ? ORDER BY key LIMIT"
 _PUT = "INSERT OR REPLACE INTO item VALUES (?, ?)"
@@ -51,10 +53,22 @@ class SQLite:
         return {"sqlite": sqlite3.sqlite_version}
 
     def settings(self) -> dict[str, object]:
-        return {**_PRAGMAS, "in_list": _IN_LIST, "statements": "prepared and cached; executemany for batches"}
+        little = {f"{name}, values larger than memory": value for name, value in _LITTLE_MEMORY.items()}
+        return {
+            **_PRAGMAS,
+            **little,
+            "in_list": _IN_LIST,
+            "statements": "prepared and cached; executemany for batches",
+        }
 
     def promise(self, mode: Mode) -> str:
         return _PROMISES[mode]
+
+    def __init__(self) -> None:
+        self._pragmas = _PRAGMAS
+
+    def expect_little_memory(self) -> None:
+        self._pragmas = _PRAGMAS | _LITTLE_MEMORY
 
     def open(self, path: Path, mode: Mode) -> None:
         path.mkdir(exist_ok=True)
@@ -68,7 +82,7 @@ class SQLite:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, timeout=60, check_same_thread=False)
-        for name, value in _PRAGMAS.items():
+        for name, value in self._pragmas.items():
             connection.execute(f"PRAGMA {name}={value}")
         connection.execute(f"PRAGMA synchronous={'FULL' if self._mode is Mode.POWER else 'NORMAL'}")
         return connection

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alexpy.compare.engine import Lacks
+from alexpy.compare.engine import Lacks, LittleMemory
 from alexpy.compare.group import enter, limited
 from alexpy.compare.keys import SEED, draw, rows_of, split
 
@@ -94,6 +94,8 @@ def run_reader(engine: StoreEngine, mode: Mode, path: Path, asked: Path, group: 
     keys = np.load(asked)
     enter(group)
     before, seconds, right, count = _read_bytes(), 0.0, 0, 0
+    if isinstance(engine, LittleMemory):
+        engine.expect_little_memory()
     engine.open(path, mode)
     for at in range(0, len(keys), _AT_ONCE):
         part = keys[at : at + _AT_ONCE]
