@@ -126,10 +126,11 @@ decide: .venv/built .venv/compare ## what the roadmap's gates decide here; write
 	sed 's|`decide.json`|`benchmarks/results/'$$(date +%F)'-decide.json`|' .compare/decide/decision.md > docs/decision.md
 
 .PHONY: asv
-asv: .venv/compare ## the history of our own speed: the last COMMITS commits, built and measured; into .asv/html
+asv: .venv/compare .venv/asv-page ## the history of our own speed: the last COMMITS commits, built and measured; into .asv/html
 	$(BIN)/asv machine --yes
 	$(BIN)/asv run --quick --show-stderr --skip-existing 'HEAD~$(COMMITS)..HEAD'
 	$(BIN)/asv publish
+	$(BIN)/python tools/asv_page/offline.py .asv/html
 
 .PHONY: bench
 bench: .venv/installed ## measure the index, 20 minutes: benchmarks/results, docs/index-performance.md and its plot
@@ -157,6 +158,8 @@ lock: .venv/installed ## pin the Python packages anew after a change in pyprojec
 	    --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-dev.txt
 	$(BIN)/uv pip compile --group demo --no-deps --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-demo.txt
+	$(BIN)/uv pip compile --group asv-page --no-deps --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-asv-page.txt
 	$(BIN)/uv pip compile pyproject.toml --extra compare --group asv --constraint requirements-dev.txt --universal \
 	    --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	    --custom-compile-command 'make lock' --quiet --output-file requirements-compare.txt
@@ -201,6 +204,11 @@ test-python: .venv/built
 .venv/compare: requirements-compare.txt .venv/installed
 	@echo 'installing the rivals of requirements-compare.txt into .venv'
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements-compare.txt
+	@touch $@
+
+.venv/asv-page: requirements-asv-page.txt .venv/installed
+	@echo 'installing the scripts of requirements-asv-page.txt into .venv'
+	@$(PIP) install --require-hashes --no-deps --no-build-isolation -r requirements-asv-page.txt
 	@touch $@
 
 # A release build: pyproject.toml says so too, for those who call maturin themselves.
