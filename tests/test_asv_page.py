@@ -12,8 +12,8 @@ from asv_page import offline
 if TYPE_CHECKING:
     from pathlib import Path
 
-# What asv 0.6.6 writes, as far as it loads something, with other names of hosts and short hashes; and a link to
-# its own home, which is there for a click only.
+# What asv 0.6.6 writes, as far as it loads something, with other hosts and short hashes; and a link to its
+# own home, which is there for a click only.
 PUBLISHED = """<!doctype html>
 <html>
   <head>
