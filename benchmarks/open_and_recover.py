@@ -105,29 +105,29 @@ def open_once(path: Path, key: int, value: bytes) -> tuple[float, float, int, in
     return opened, got, count, tail
 
 
+def linked(store: Path, copy: Path) -> Path:
+    """A copy that shares what is never written again."""
+    subprocess.run(["cp", "--archive", "--link", str(store), str(copy)], check=True)
+    for name in ("MANIFEST-A", "MANIFEST-B", "LOCK"):
+        (copy / name).unlink()
+        shutil.copy2(store / name, copy / name)
+    return copy
+
+
 def recover(folder: Path, store: Path, count: int, records: int, rounds: int) -> dict[str, Any]:
-    """Open copies of a store whose writer was killed after so many records."""
-    killed = folder / "killed"
-    subprocess.run(["cp", "--archive", "--reflink=auto", str(store), str(killed)], check=True)
-    done = subprocess.run(
-        [sys.executable, "-c", _TAIL, str(killed), "1", str(records)], check=False, capture_output=True
-    )
-    require(done.returncode == -signal.SIGKILL, done.stderr.decode())
+    """Kill a writer after so many records and open, each time anew: what is cached differs later."""
     key = records * 9_223_372_036 + 1
     value = key.to_bytes(8, "little") * 13
     took, replayed = [], 0
     for number in range(rounds):
-        copy = folder / "copy"
-        # Shares what recovery leaves alone: it only reads old segments and writes new ones.
-        subprocess.run(["cp", "--archive", "--link", str(killed), str(copy)], check=True)
-        for name in ("MANIFEST-A", "MANIFEST-B", "LOCK"):
-            (copy / name).unlink()
-            shutil.copy2(killed / name, copy / name)
-        _, got, found, replayed = open_once(copy, key, value[:VALUE_BYTES])
+        killed = linked(store, folder / "killed")
+        writer = [sys.executable, "-c", _TAIL, str(killed), "1", str(records)]
+        done = subprocess.run(writer, check=False, capture_output=True)
+        require(done.returncode == -signal.SIGKILL, done.stderr.decode())
+        _, got, found, replayed = open_once(killed, key, value[:VALUE_BYTES])
         require(found == count + records, f"round {number}: {found} keys")
         took.append(got * 1000)
-        shutil.rmtree(copy)
-    shutil.rmtree(killed)
+        shutil.rmtree(killed)
     target = 20 + 300 * records / 1_000_000
     return {"ms": took, "median ms": statistics.median(took), "target ms": target, "tail bytes": replayed}
 

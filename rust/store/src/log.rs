@@ -317,7 +317,7 @@ impl Log {
     /// Writes what [`Log::append_again`] gathered.
     pub(crate) fn write_again(&mut self) -> Result<()> {
         if let Some(active) = &self.active {
-            active.write(self.end.offset - self.scratch.len() as u64, &self.scratch)?;
+            active.write_through(self.end.offset - self.scratch.len() as u64, &self.scratch)?;
         }
         self.scratch.clear();
         Ok(())
