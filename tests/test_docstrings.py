@@ -36,6 +36,7 @@ def _public() -> Iterator[tuple[str, Any]]:
     for returned in (_alexpy.ArrowArray, _alexpy.ArrowStream, _alexpy.BatchIterator):
         yield returned.__name__, returned
     yield "IndexIterator", _alexpy.IndexIterator
+    yield "alexpy._convert.Row", _convert.Row
     for module in (_convert, _store):
         for name, member in vars(module).items():
             if (
@@ -70,7 +71,7 @@ def test_every_public_name_has_a_docstring_with_an_example_that_runs(
     assert summary.endswith("."), f"{name}: the first line is a sentence: {summary!r}"
     names = {"s": store, "x": alexpy.AlexIndex(), "np": np, "alexpy": alexpy}
     names |= vars(alexpy) | vars(errors) | {"integers": _convert.integers, "values": _convert.values}
-    names |= {"raw": _convert.raw, "path": tmp_path / "index"}
+    names |= {"raw": _convert.raw, "Row": _convert.Row, "path": tmp_path / "index"}
     test = doctest.DocTestParser().get_doctest(doc, names, name, None, None)
     is_property = inspect.isgetsetdescriptor(PUBLIC[name])
     assert test.examples or is_property, f"{name} has no example"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
 _INT64_MAX = 2**63 - 1
 
@@ -108,6 +108,36 @@ def raw(value: Any) -> bytes | None:
     if not value.flags.c_contiguous:
         raise BufferError("the value is not C-contiguous; store a copy, as numpy.ascontiguousarray makes it")
     return value.tobytes()
+
+
+class Row:
+    r"""The memory of one value that is read into an array: a `shape` of `dtype`, and what a missing key gets.
+
+    Raises:
+        TypeError: `dtype` holds Python objects.
+
+    Example:
+        >>> row = Row(np.int16, (2,), 7)
+        >>> row.nbytes, row.filled
+        (4, b'\x07\x00\x07\x00')
+        >>> row.array(np.frombuffer(b"abcd" * 3, np.uint8), 3).shape
+        (3, 2)
+
+    """
+
+    def __init__(self, dtype: DTypeLike, shape: tuple[int, ...] | int, fill: Any) -> None:
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        if self.dtype.hasobject:
+            raise TypeError(f"dtype {self.dtype} holds Python objects; values are plain memory")
+        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.nbytes = np.empty(self.shape, self.dtype).nbytes
+        self.filled = None if fill is None else np.full(self.shape, fill, self.dtype).tobytes()
+
+    def array(self, memory: NDArray[np.uint8], count: int) -> NDArray[Any]:
+        """Return `count` rows that lie one after another in `memory`, without a copy."""
+        if self.nbytes == 0:
+            return np.empty((count, *self.shape), self.dtype)
+        return memory.view(self.dtype).reshape((count, *self.shape))
 
 
 def _array(items: Any, name: str) -> NDArray[Any] | None:

@@ -6,11 +6,12 @@ As in `_store`, calls that reach the index are native methods; here is the rest 
 from __future__ import annotations
 
 import os  # noqa: TC003 - named in a signature that help() shows
-from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MutableMapping, ValuesView
+from collections.abc import ItemsView, Iterable, KeysView, Mapping, MutableMapping, ValuesView
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 from . import _alexpy
+from ._mapping import Items, Keys, Values, columns
 
 if TYPE_CHECKING:
     from _typeshed import SupportsKeysAndGetItem
@@ -192,12 +193,7 @@ class AlexIndex(_alexpy.AlexIndex):
         if isinstance(other, AlexIndex):
             self.put_many(*other.scan_arrays())
             return
-        keys: list[int] = []
-        values: list[int] = []
-        for key, value in _pairs(other):
-            keys.append(key)
-            values.append(value)
-        self.put_many(keys, values)
+        self.put_many(*columns(other))
 
     def keys(self) -> KeysView[int]:
         """Return a view of the keys, ascending; O(1).
@@ -208,7 +204,7 @@ class AlexIndex(_alexpy.AlexIndex):
             [1, 2]
 
         """
-        return _Keys(self)
+        return Keys(self)
 
     def values(self) -> ValuesView[int]:
         """Return a view of the values, in the order of their keys; O(1).
@@ -219,7 +215,7 @@ class AlexIndex(_alexpy.AlexIndex):
             [10, 20]
 
         """
-        return _Values(self)
+        return Values(self)
 
     def items(self) -> ItemsView[int, int]:
         """Return a view of the (key, value) pairs, in key order; O(1).
@@ -230,7 +226,7 @@ class AlexIndex(_alexpy.AlexIndex):
             [(1, 10), (2, 20)]
 
         """
-        return _Items(self)
+        return Items(self)
 
     def stats(self) -> IndexStats:
         """Return the figures of this moment: `print` tells them in words. O(slots).
@@ -293,44 +289,3 @@ class AlexIndex(_alexpy.AlexIndex):
 
 # An ABC as a real base would give the native class a metaclass; for type checkers the stub names it as one.
 MutableMapping.register(AlexIndex)
-
-
-class _Keys(KeysView[int]):
-    _mapping: AlexIndex
-
-    def __iter__(self) -> Iterator[int]:
-        return self._mapping.scan_keys()
-
-    def __reversed__(self) -> Iterator[int]:
-        return self._mapping.scan_keys(reverse=True)
-
-
-class _Values(ValuesView[int]):
-    _mapping: AlexIndex
-
-    def __contains__(self, value: object) -> bool:
-        return any(value == stored for stored in self._mapping.scan_values())
-
-    def __iter__(self) -> Iterator[int]:
-        return self._mapping.scan_values()
-
-    def __reversed__(self) -> Iterator[int]:
-        return self._mapping.scan_values(reverse=True)
-
-
-class _Items(ItemsView[int, int]):
-    _mapping: AlexIndex
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return self._mapping.scan()
-
-    def __reversed__(self) -> Iterator[tuple[int, int]]:
-        return self._mapping.scan(reverse=True)
-
-
-def _pairs(other: Any) -> Iterable[tuple[int, int]]:
-    if isinstance(other, Mapping):
-        return other.items()
-    if hasattr(other, "keys"):
-        return ((key, other[key]) for key in other.keys())  # noqa: SIM118 - the protocol of dict.update
-    return other  # type: ignore[no-any-return]

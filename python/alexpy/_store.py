@@ -7,24 +7,22 @@ the parts that Python code expects of a mapping, and `open`. No engine logic.
 from __future__ import annotations
 
 import os
-import sys
-import warnings
-from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MutableMapping, ValuesView
+from collections.abc import ItemsView, Iterable, KeysView, Mapping, MutableMapping, ValuesView
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from . import _alexpy
 from ._alexpy import WriteBatch
 from ._care import CompactReport, VerifyReport
+from ._convert import Row
+from ._mapping import Closing, Items, Keys, Values, columns
 from .config import Config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
+    import numpy as np
     from _typeshed import SupportsKeysAndGetItem
     from numpy.typing import DTypeLike
     from typing_extensions import Buffer
@@ -82,7 +80,7 @@ class Stats:
     """How commits reach the log: "mmap" or "pwrite"."""
 
 
-class Store(_alexpy.Store):
+class Store(_alexpy.Store, Closing):
     """A durable mapping of int64 keys to bytes, ordered by key, in a directory; `alexpy.open` makes them.
 
     A `MutableMapping[int, bytes]`: what a dict does, this does, and every write survives a kill of the
@@ -147,11 +145,7 @@ class Store(_alexpy.Store):
             2
 
         """
-        keys: list[int] = []
-        values: list[Buffer] = []
-        for key, value in _pairs(other):
-            keys.append(key)
-            values.append(value)
+        keys, values = columns(other)
         self.put_many(keys, values, sync=sync)
 
     def get_array(
@@ -176,16 +170,9 @@ class Store(_alexpy.Store):
             [[2.5, 3.5], [0.5, 1.5], [0.0, 0.0]]
 
         """
-        row_dtype = np.dtype(dtype)
-        if row_dtype.hasobject:
-            raise TypeError(f"dtype {row_dtype} holds Python objects; values are plain memory")
-        row_shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        row = np.empty(row_shape, row_dtype)
-        filled = None if fill is None else np.full(row_shape, fill, row_dtype).tobytes()
-        rows, count = self._get_rows(keys, row.nbytes, filled)
-        if row.nbytes == 0:
-            return np.empty((count, *row_shape), row_dtype)
-        return rows.view(row_dtype).reshape((count, *row_shape))
+        row = Row(dtype, shape, fill)
+        rows, count = self._get_rows(keys, row.nbytes, row.filled)
+        return row.array(rows, count)
 
     def keys(self) -> KeysView[int]:
         """Return a view of the keys, ascending; O(1).
@@ -196,7 +183,7 @@ class Store(_alexpy.Store):
             ([1, 2], True)
 
         """
-        return _Keys(self)
+        return Keys(self)
 
     def values(self) -> ValuesView[bytes]:
         """Return a view of the values, in the order of their keys; O(1).
@@ -207,7 +194,7 @@ class Store(_alexpy.Store):
             [b'one', b'two']
 
         """
-        return _Values(self)
+        return Values(self)
 
     def items(self) -> ItemsView[int, bytes]:
         """Return a view of the (key, value) pairs, in key order; O(1).
@@ -218,7 +205,7 @@ class Store(_alexpy.Store):
             [(1, b'one'), (2, b'two')]
 
         """
-        return _Items(self)
+        return Items(self)
 
     def stats(self) -> Stats:
         """Return the figures of this moment; O(segments).
@@ -291,36 +278,6 @@ class Store(_alexpy.Store):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __enter__(self) -> Self:
-        """Return the store."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None:
-        """Close the store; what was committed stays, also when the block raised."""
-        self.close()
-
-    def __del__(self) -> None:
-        """Close a store that was forgotten, and say so."""
-        if self.closed or sys.is_finalizing():
-            # An exit without close() is as good as a kill: every returned write is safe.
-            return
-        try:
-            warnings.warn(
-                f"store {os.fspath(self.path)!r} was not closed; use `with` or close()",
-                ResourceWarning,
-                stacklevel=2,
-                source=self,
-            )
-        finally:
-            # Also where warnings are errors: the lock must not outlive the store.
-            self.close()
-
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle a read-only store as its path and options: it is opened again where it is unpickled."""
         if not self.read_only:
@@ -338,39 +295,6 @@ class Store(_alexpy.Store):
 
 # An ABC as a real base would give the native class a metaclass; for type checkers the stub names it as one.
 MutableMapping.register(Store)
-
-
-class _Keys(KeysView[int]):
-    _mapping: Store
-
-    def __iter__(self) -> Iterator[int]:
-        return self._mapping.scan_keys()
-
-    def __reversed__(self) -> Iterator[int]:
-        return self._mapping.scan_keys(reverse=True)
-
-
-class _Values(ValuesView[bytes]):
-    _mapping: Store
-
-    def __contains__(self, value: object) -> bool:
-        return any(value == stored for stored in self._mapping.scan_values())
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._mapping.scan_values()
-
-    def __reversed__(self) -> Iterator[bytes]:
-        return self._mapping.scan_values(reverse=True)
-
-
-class _Items(ItemsView[int, bytes]):
-    _mapping: Store
-
-    def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        return self._mapping.scan()
-
-    def __reversed__(self) -> Iterator[tuple[int, bytes]]:
-        return self._mapping.scan(reverse=True)
 
 
 def open(  # noqa: A001 - `alexpy.open` is the public name
@@ -426,11 +350,3 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
 
 def _reopen(path: str, config: Config) -> Store:
     return open(path, read_only=True, config=config)
-
-
-def _pairs(other: Any) -> Iterable[tuple[int, Buffer]]:
-    if isinstance(other, Mapping):
-        return other.items()
-    if hasattr(other, "keys"):
-        return ((key, other[key]) for key in other.keys())  # noqa: SIM118 - the protocol of dict.update
-    return other  # type: ignore[no-any-return]

@@ -1,0 +1,132 @@
+"""What every mapping of this package has alike: its views, its `update` and its end as a `with` block.
+
+Shared by `Store`, `AlexIndex` and `rocks.RocksStore`, which bring the calls that it stands on: `scan`,
+`scan_keys` and `scan_values` for the views; `closed`, `path` and `close` for the end. Knows nothing of what
+is behind them. O(1) beyond those calls.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+_V = TypeVar("_V")
+_V_co = TypeVar("_V_co", covariant=True)
+
+
+class _Ordered(Protocol[_V_co]):
+    def scan(self, *, reverse: bool = False) -> Iterator[tuple[int, _V_co]]: ...
+    def scan_keys(self, *, reverse: bool = False) -> Iterator[int]: ...
+    def scan_values(self, *, reverse: bool = False) -> Iterator[_V_co]: ...
+
+
+class _Closable(Protocol):
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def path(self) -> Path: ...
+    def close(self) -> None: ...
+
+
+class Keys(KeysView[int]):
+    """The keys, ascending; `in` and `len` ask the mapping."""
+
+    _mapping: _Ordered[Any]
+
+    def __iter__(self) -> Iterator[int]:
+        """Iterate over the keys as they are now."""
+        return self._mapping.scan_keys()
+
+    def __reversed__(self) -> Iterator[int]:
+        """Iterate over the keys, descending."""
+        return self._mapping.scan_keys(reverse=True)
+
+
+class Values(ValuesView[_V]):
+    """The values, in the order of their keys."""
+
+    _mapping: _Ordered[_V]
+
+    def __contains__(self, value: object) -> bool:
+        """Whether some key has this value; O(bytes)."""
+        return any(value == stored for stored in self._mapping.scan_values())
+
+    def __iter__(self) -> Iterator[_V]:
+        """Iterate over the values as they are now."""
+        return self._mapping.scan_values()
+
+    def __reversed__(self) -> Iterator[_V]:
+        """Iterate over the values, from the highest key down."""
+        return self._mapping.scan_values(reverse=True)
+
+
+class Items(ItemsView[int, _V]):
+    """The (key, value) pairs, in key order; `in` and `len` ask the mapping."""
+
+    _mapping: _Ordered[_V]
+
+    def __iter__(self) -> Iterator[tuple[int, _V]]:
+        """Iterate over the pairs as they are now."""
+        return self._mapping.scan()
+
+    def __reversed__(self) -> Iterator[tuple[int, _V]]:
+        """Iterate over the pairs, from the highest key down."""
+        return self._mapping.scan(reverse=True)
+
+
+def columns(other: Any) -> tuple[list[Any], list[Any]]:
+    """Return the keys and the values of what `dict.update` takes: a mapping, or an iterable of pairs."""
+    if isinstance(other, Mapping):
+        pairs: Iterable[tuple[Any, Any]] = other.items()
+    elif hasattr(other, "keys"):
+        pairs = ((key, other[key]) for key in other.keys())  # noqa: SIM118 - the protocol of dict.update
+    else:
+        pairs = other
+    keys, values = [], []
+    for key, value in pairs:
+        keys.append(key)
+        values.append(value)
+    return keys, values
+
+
+class Closing:
+    """A store's end: closed with its `with` block, or, forgotten, with a ResourceWarning."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Self:
+        """Return the store."""
+        return self
+
+    def __exit__(
+        self: _Closable,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        """Close the store; what was committed stays, also when the block raised."""
+        self.close()
+
+    def __del__(self: _Closable) -> None:
+        """Close a store that was forgotten, and say so."""
+        if self.closed or sys.is_finalizing():
+            # An exit without close() is as good as a kill: every returned write is safe.
+            return
+        try:
+            warnings.warn(
+                f"store {os.fspath(self.path)!r} was not closed; use `with` or close()",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+        finally:
+            # Also where warnings are errors: the lock must not outlive the store.
+            self.close()

@@ -1,0 +1,56 @@
+"""Iterators of a `RocksStore`: they end with it, and pair keys with RocksDB's values. O(1) an item."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from alexpy.errors import CorruptionError
+
+from ._convert import from_raw, to_raw
+
+if TYPE_CHECKING:
+    from ._reads import RocksReads
+
+
+class Scan(Iterator[Any]):
+    """Passes items on while the store is open."""
+
+    __slots__ = ("__weakref__", "_items", "_lock", "_store")
+
+    def __init__(self, store: RocksReads, items: Iterator[Any]) -> None:
+        self._store = store
+        self._items = items
+        # Generators refuse two threads at once.
+        self._lock = threading.Lock()
+        store._scans.add(self)  # noqa: SLF001 - its own store
+
+    def __next__(self) -> Any:
+        with self._lock:
+            self._store._check_open()  # noqa: SLF001 - its own store
+            return next(self._items)
+
+    def end(self) -> None:
+        """Let go of RocksDB, which cannot close while an iterator lives."""
+        with self._lock:
+            self._items = iter(())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("an iterator of a store cannot be pickled")
+
+
+def paired(
+    first: int, rest: Iterator[int], items: Iterator[tuple[bytes, bytes]]
+) -> Iterator[tuple[int, bytes]]:
+    """Yield each key of the index with its value; both sides go the same way from the same key."""
+    key: int | None = first
+    for raw, value in items:
+        if key is None:
+            return
+        if raw != to_raw(key):
+            raise CorruptionError(f"the index names key {key} where RocksDB has {from_raw(raw)[0]}")
+        yield key, value
+        key = next(rest, None)
+    if key is not None:
+        raise CorruptionError(f"the index names key {key}, which RocksDB does not have")
