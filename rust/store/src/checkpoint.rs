@@ -268,6 +268,7 @@ impl Shared {
     /// Writes the file of an image begun at `begin`, durable under its name, and makes the log durable past
     /// everything it refers to.
     fn write_image(&self, id: u32, begin: LogEnd) -> Result<ImageEntry> {
+        let rebuilds = self.log.lock().images.rebuilds;
         let mut file = ImageFile::create(self, id)?;
         let mut writer = {
             let state = self.read_state()?;
@@ -297,6 +298,11 @@ impl Shared {
         self.count_replaced();
         let (until, counts) = {
             let log = self.log.lock();
+            if log.images.rebuilds != rebuilds {
+                // An index that was built anew may point to where things were before they were moved: what
+                // was read of both is not what either counts. Made again.
+                return Err(Error::ImageDamaged);
+            }
             (log.end, self.read_state()?.segments.counted())
         };
         let entry = file.finish(writer, &Attachment { begin, until, counts })?;

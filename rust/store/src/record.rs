@@ -134,6 +134,12 @@ impl Record<'_> {
         size_of_record(self.value.len() as u64)
     }
 
+    /// Whether it is a tombstone of any kind.
+    pub(crate) fn is_tombstone(&self) -> bool {
+        use Kind::{BatchRangeTombstone, BatchTombstone, RangeTombstone, Tombstone};
+        matches!(self.kind, Tombstone | RangeTombstone | BatchTombstone | BatchRangeTombstone)
+    }
+
     /// The value of a mark, a footer or a batch's end.
     pub(crate) fn number(&self) -> Option<u64> {
         Some(u64::from_le_bytes(self.value.try_into().ok()?))

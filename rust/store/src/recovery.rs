@@ -219,6 +219,7 @@ fn prove(
     for (old, from, to) in tail {
         let mut reader = SegmentReader::new(&old, from, to);
         while let Next::Record(offset, record) = reader.next()? {
+            old.count_cut(&record);
             let room = match (record.kind, record.batch()) {
                 (Kind::Mark | Kind::Footer, _) => continue,
                 // A batch stays in one segment.

@@ -449,19 +449,26 @@ impl Segment {
 
     /// Counts a record that was found if it is a tombstone of any kind.
     pub(crate) fn count_if_tombstone(&self, record: &Record<'_>) {
-        use record::Kind::{BatchRangeTombstone, BatchTombstone, RangeTombstone, Tombstone};
-        if matches!(record.kind, Tombstone | RangeTombstone | BatchTombstone | BatchRangeTombstone) {
+        if record.is_tombstone() {
             self.count_tombstone(record.size());
+        }
+    }
+
+    /// Counts a record no more that was written again elsewhere, whatever the index points to.
+    pub(crate) fn count_cut(&self, record: &Record<'_>) {
+        self.total_bytes.fetch_sub(record.size(), Ordering::Relaxed);
+        if record.is_tombstone() {
+            self.tombstone_bytes.fetch_sub(record.size(), Ordering::Relaxed);
         }
     }
 
     /// How its bytes count.
     pub(crate) fn counts(&self) -> Counts {
-        Counts {
-            live: self.live_bytes.load(Ordering::Relaxed),
-            total: self.total_bytes.load(Ordering::Relaxed),
-            tombstones: self.tombstone_bytes.load(Ordering::Relaxed),
-        }
+        let total = self.total_bytes.load(Ordering::Relaxed);
+        // A record that was replaced counted for what its header said, which nobody had checked: where that is
+        // damaged, less than nothing may be left.
+        let live = self.live_bytes.load(Ordering::Relaxed).cast_signed().max(0).cast_unsigned();
+        Counts { live: live.min(total), total, tombstones: self.tombstone_bytes.load(Ordering::Relaxed) }
     }
 
     /// Makes sure that the bytes can be read after the file was removed, by whoever holds the segment.
