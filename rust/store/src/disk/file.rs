@@ -342,3 +342,76 @@ impl DiskFile for RealFile {
 fn usize_len(len: u64) -> io::Result<usize> {
     usize::try_from(len).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "larger than memory"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::RealDisk;
+    use crate::disk::sim::Rng;
+    use crate::disk::{Access, Disk, DiskFile};
+
+    const LEN: u64 = 1 << 20;
+
+    /// Whether each byte that is not zero, from `offset` on, lies in a piece; and the bytes of the pieces.
+    fn pieces_hold_all(file: &dyn DiskFile, offset: u64, seed: u64) -> u64 {
+        let (mut pieces, mut at, mut told) = (Vec::new(), offset, 0);
+        while let Some(piece) = file.next_data(at).expect("asks") {
+            assert!(piece.start >= at && piece.end > piece.start, "seed {seed}: {piece:?} from {at}");
+            at = piece.end;
+            told += piece.end - piece.start;
+            pieces.push(piece);
+        }
+        let mut bytes = vec![0; file.len().expect("asks") as usize];
+        file.read_at(0, &mut bytes).expect("reads");
+        for (at, _) in bytes.iter().enumerate().skip(offset as usize).filter(|(_, byte)| **byte != 0) {
+            let there = pieces.iter().any(|piece| piece.contains(&(at as u64)));
+            assert!(there, "seed {seed}: byte {at} is in none of {pieces:?}");
+        }
+        told
+    }
+
+    #[test]
+    fn no_byte_that_was_written_in_any_way_lies_between_the_pieces_of_data() {
+        for folder in ["/dev/shm", "/tmp", "."].map(Path::new).into_iter().filter(|path| path.is_dir()) {
+            let Ok(folder) = tempfile::tempdir_in(folder) else { continue };
+            let disk = RealDisk::new(folder.path()).expect("a directory");
+            for seed in 0..40 {
+                let mut rng = Rng::new(seed);
+                let name = format!("file-{seed}");
+                let reserved = if rng.one_in(4) { 0 } else { LEN };
+                let file = disk.create(&name, reserved).expect("creates");
+                let mapped = reserved > 0 && file.map_for_writing(LEN).is_ok();
+                for _ in 0..rng.below(12) {
+                    let (offset, len) = (rng.below(LEN - 9000), 1 + rng.below(9000) as usize);
+                    let bytes = vec![rng.next_u64() as u8 | 1; len];
+                    match rng.below(6) {
+                        0 => file.sync().expect("syncs"),
+                        1 if mapped => file.prepare(offset & !4095, 8192).expect("prepares"),
+                        2..=4 if mapped => file.copy_into(offset, &bytes).expect("copies"),
+                        _ => file.write_at(offset, &bytes).expect("writes"),
+                    }
+                }
+                let from = rng.below(LEN / 2);
+                pieces_hold_all(&*file, from, seed);
+                // Another descriptor, after the map is gone, and what is behind a cut is gone, too.
+                file.unmap_writing();
+                let again = disk.open(&name, Access::Write).expect("opens");
+                pieces_hold_all(&*again, from, seed);
+                again.truncate(LEN / 3).expect("cuts");
+                pieces_hold_all(&*again, 0, seed);
+                assert_eq!(again.next_data(LEN / 3).expect("asks"), None, "seed {seed}: behind the end");
+            }
+        }
+    }
+
+    #[test]
+    fn space_that_was_reserved_and_never_written_is_not_told_as_data() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = RealDisk::new(folder.path()).expect("a directory");
+        let file = disk.create("file", LEN).expect("creates");
+        file.write_at(LEN / 2, b"data").expect("writes");
+        let told = pieces_hold_all(&*file, 0, 0);
+        assert!(told < LEN / 4 || !disk.tells_data, "{told} bytes told");
+    }
+}
