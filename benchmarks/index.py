@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -21,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sortedcontainers import SortedDict
 
-import alexpy
 from alexpy import AlexIndex
+from result import require, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,12 +71,6 @@ def clock(figures: Figures, work: str, name: str, operations: int, call: Callabl
     result = call()
     figures.setdefault(work, {}).setdefault(name, []).append((time.perf_counter_ns() - start) / operations)
     return result
-
-
-def require(holds: Any, what: str) -> None:
-    """End the benchmark where an answer is wrong."""
-    if not holds:
-        sys.exit(f"WRONG ANSWER: {what}")
 
 
 def put_each(target: Any, keys: list[int]) -> None:
@@ -211,18 +202,12 @@ def main() -> None:
     print("\n".join(report(figures, arguments.keys)))
     if arguments.json:
         result = {
-            "benchmark": "benchmarks/index.py",
             "keys": arguments.keys,
             "distribution": arguments.distribution,
             "rounds": arguments.rounds,
-            "build": alexpy.build_info(),
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "cpus": os.cpu_count(),
-            "machine": platform.machine(),
             "ns_per_operation": figures,
         }
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+        write(arguments.json, result)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,8 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
-import platform
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -26,6 +23,7 @@ from typing import Any
 import numpy as np
 
 import alexpy
+from result import require, write
 
 VALUE_BYTES = 100
 # The same work beside what the store does by itself: compaction, checkpoints.
@@ -41,12 +39,6 @@ MOST_HELD_MS = 5.0
 SHARES = (50, 99, 99.9, 100)
 
 Samples = dict[str, dict[str, list[np.ndarray[Any, Any]]]]
-
-
-def require(holds: Any, what: str) -> None:
-    """End the benchmark where an answer is wrong."""
-    if not holds:
-        sys.exit(f"WRONG ANSWER: {what}")
 
 
 def value(key: int, version: int) -> bytes:
@@ -205,8 +197,6 @@ def main() -> None:
             else []
         )
         result = {
-            "benchmark": "benchmarks/latency.py",
-            "command": " ".join(["python", "benchmarks/latency.py", *sys.argv[1:]]),
             "targets": {
                 "p99.9 of a get to quiet, at most": MOST_RATIO,
                 "found": max(calls["get"]["p99.9_to_quiet"] for calls in found.values()),
@@ -215,14 +205,10 @@ def main() -> None:
             },
             "keys": arguments.keys,
             "durability": "interval",
-            "build": alexpy.build_info(),
-            "python": platform.python_version(),
-            "cpus": os.cpu_count(),
-            "machine": platform.machine(),
             "phases": found,
             "locks": locks,
         }
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+        write(arguments.json, result)
 
 
 if __name__ == "__main__":

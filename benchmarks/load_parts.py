@@ -14,19 +14,17 @@ import argparse
 import json
 import mmap
 import os
-import platform
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import alexpy
+from result import require, write
 
 VALUE_BYTES = 100
 RECORD_BYTES = 128
@@ -42,12 +40,6 @@ TARGETS = {
     "single commits / raw": ">= 0.9",
     "commits of 100 / raw": ">= 0.9",
 }
-
-
-def require(holds: Any, what: str) -> None:
-    """End the benchmark where an answer is wrong."""
-    if not holds:
-        sys.exit(f"WRONG ANSWER: {what}")
 
 
 def load(folder: Path, count: int, seed: int) -> float:
@@ -179,20 +171,14 @@ def main() -> None:
     print("\n".join(f"{name:<28}{value:>12.3f}  {TARGETS.get(name, '')}" for name, value in found.items()))
     if arguments.json:
         result = {
-            "benchmark": "benchmarks/load_parts.py",
-            "command": " ".join(["python", "benchmarks/load_parts.py", *sys.argv[1:]]),
             "units": "seconds; commits and writes a second",
             "targets": TARGETS,
             "medians of ratios": found,
             "medians": medians,
             "rounds": rounds,
             "keys": arguments.keys,
-            "build": alexpy.build_info(),
-            "python": platform.python_version(),
-            "cpus": os.cpu_count(),
-            "machine": platform.machine(),
         }
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+        write(arguments.json, result, arguments.folder)
 
 
 if __name__ == "__main__":

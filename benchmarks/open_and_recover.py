@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import signal
 import statistics
@@ -23,6 +21,7 @@ from typing import Any
 import numpy as np
 
 import alexpy
+from result import require, write
 
 VALUE_BYTES = 100
 RECORD_BYTES = 128
@@ -59,12 +58,6 @@ for at in range(first, first + count, 10_000):
     store.put_many(keys, np.tile(keys[:, None].view(np.uint8), (1, 13))[:, :100].copy())
 os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-def require(holds: Any, what: str) -> None:
-    """End the benchmark where an answer is wrong."""
-    if not holds:
-        sys.exit(f"WRONG ANSWER: {what}")
 
 
 def keys_of(count: int) -> np.ndarray[Any, Any]:
@@ -193,17 +186,11 @@ def main() -> None:
     print(json.dumps(found, indent=1))
     if arguments.json:
         result = {
-            "benchmark": "benchmarks/open_and_recover.py",
-            "command": " ".join(["python", "benchmarks/open_and_recover.py", *sys.argv[1:]]),
             "targets": TARGETS,
             "keys": arguments.keys,
             "found": found,
-            "build": alexpy.build_info(),
-            "python": platform.python_version(),
-            "cpus": os.cpu_count(),
-            "machine": platform.machine(),
         }
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+        write(arguments.json, result, arguments.folder)
 
 
 if __name__ == "__main__":
