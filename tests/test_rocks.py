@@ -238,6 +238,87 @@ def test_a_forgotten_store_warns_and_gives_up_its_lock(store_path: Path) -> None
     RocksStore(store_path).close()
 
 
+READS = {
+    "get": lambda store: store.get(1),
+    "get_many": lambda store: store.get_many([1, 2]),
+    "first": lambda store: store.first(),
+    "higher": lambda store: store.higher(1),
+    "scan": lambda store: list(store.scan()),
+    "reverse scan": lambda store: list(store.scan(reverse=True)),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
+def test_damage_under_an_open_store_is_a_corruption_error(store_path: Path, read: Any) -> None:
+    rows = np.random.default_rng(7).integers(0, 256, (20_000, 500), np.uint8)
+    with RocksStore(store_path, config=RocksConfig(block_cache_mb=1)) as store:
+        store.put_many(range(len(rows)), rows)
+        store.compact()
+    with RocksStore(store_path, config=RocksConfig(block_cache_mb=1)) as store:
+        for file in store_path.glob("*.sst"):
+            data = bytearray(file.read_bytes())
+            # All but the ends, which RocksDB keeps in memory.
+            data[1000 : len(data) - 1_000_000] = bytes(len(data) - 1_001_000)
+            with file.open("r+b") as opened:
+                opened.write(data)
+        with pytest.raises(alexpy.CorruptionError):
+            read(store)
+
+
+@pytest.mark.parametrize("first_byte", [0, 5_000_000])
+def test_damage_is_refused_at_opening_and_no_key_is_left_out(store_path: Path, first_byte: int) -> None:
+    rows = np.random.default_rng(7).integers(0, 256, (20_000, 500), np.uint8)
+    with RocksStore(store_path) as store:
+        store.put_many(range(len(rows)), rows)
+        store.compact()
+    (file,) = store_path.glob("*.sst")
+    whole = file.read_bytes()
+    data = bytearray(whole)
+    data[first_byte : first_byte + 1000] = bytes(1000)
+    file.write_bytes(data)
+    with pytest.raises(alexpy.CorruptionError, match="block checksum mismatch"):
+        RocksStore(store_path)
+    # It let go of its lock.
+    file.write_bytes(whole)
+    with RocksStore(store_path) as store:
+        assert len(store) == len(rows)
+
+
+@pytest.mark.parametrize(
+    "write", ["store.put(key, value)", "store.delete(key)", "store.put_many([key], [value])"]
+)
+def test_a_write_that_the_system_refuses_is_an_os_error_and_the_index_is_as_before(
+    store_path: Path, write: str
+) -> None:
+    program = f"""
+import resource, signal, sys
+from alexpy.rocks import RocksStore
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+store = RocksStore(sys.argv[1])
+store.put_many(range(1_000_000), [b""] * 1_000_000)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+value = bytes(1000)
+for key in range(1_000_000):
+    before = len(store), store.count(0, key + 1)
+    try:
+        {write}
+    except OSError as error:
+        assert "RocksDB" in str(error), error
+        assert (len(store), store.count(0, key + 1)) == before
+        break
+else:
+    raise SystemExit("nothing was refused")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(store_path)],
+        check=False,
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("compression", ["none", "lz4"])
 @pytest.mark.parametrize("durability", ["sync", "os"])
 def test_every_configuration_keeps_the_items(store_path: Path, compression: Any, durability: Any) -> None:

@@ -158,8 +158,9 @@ class RocksReads:
             first = next(keys, None)
             if first is None:
                 return Scan(self, iter(()))
-            values = self._db.snapshot().items(backwards=reverse, from_key=to_raw(first))
-        return Scan(self, paired(first, keys, values))
+            with rocksdb_errors(self._path):
+                values = self._db.snapshot().items(backwards=reverse, from_key=to_raw(first))
+        return Scan(self, paired(self._path, first, keys, values))
 
     def scan_keys(self, start: int | None = None, stop: int | None = None, **options: Any) -> Iterator[int]:
         """Iterate over the keys of a range; the index alone holds them. Options as in `scan`."""
@@ -282,4 +283,5 @@ class RocksReads:
             found = neighbour(*arguments)
             if found is None:
                 return None
-            return found[0], self._db[to_raw(found[0])]
+            with rocksdb_errors(self._path):
+                return found[0], self._db[to_raw(found[0])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 from alexpy.errors import CorruptionError
 
 from ._convert import from_raw, to_raw
+from ._errors import rocksdb_errors
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ._reads import RocksReads
 
 
@@ -41,16 +45,21 @@ class Scan(Iterator[Any]):
 
 
 def paired(
-    first: int, rest: Iterator[int], items: Iterator[tuple[bytes, bytes]]
+    path: Path, first: int, rest: Iterator[int], items: Iterator[tuple[bytes, bytes]]
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield each key of the index with its value; both sides go the same way from the same key."""
+    """Yield each key of the index with its value; both sides go the same way from the same key.
+
+    rocksdict ends an iteration at a block that it cannot read and says nothing: the keys left over tell.
+    """
+    store = f"store {os.fspath(path)!r} is damaged: the index, made when it was opened, has key"
     key: int | None = first
-    for raw, value in items:
-        if key is None:
-            return
-        if raw != to_raw(key):
-            raise CorruptionError(f"the index names key {key} where RocksDB has {from_raw(raw)[0]}")
-        yield key, value
-        key = next(rest, None)
+    with rocksdb_errors(path):
+        for raw, value in items:
+            if key is None:
+                return
+            if raw != to_raw(key):
+                raise CorruptionError(f"{store} {key} where RocksDB has {from_raw(raw)[0]}", os.fspath(path))
+            yield key, value
+            key = next(rest, None)
     if key is not None:
-        raise CorruptionError(f"the index names key {key}, which RocksDB does not have")
+        raise CorruptionError(f"{store} {key}, which RocksDB does not give", os.fspath(path))

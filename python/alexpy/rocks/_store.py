@@ -99,8 +99,12 @@ class RocksStore(RocksReads, Closing):
         self._writing = WriteOptions()
         self._writing.sync = self._config.durability == "sync"
         self._db.set_write_options(self._writing)
-        with rocksdb_errors(self._path):
-            self._index = self._rebuilt()
+        try:
+            with rocksdb_errors(self._path):
+                self._index = self._rebuilt()
+        except BaseException:
+            self.close()
+            raise
 
     def _rebuilt(self) -> AlexIndex:
         """Read every key, and the length of its value, in key order."""
@@ -108,6 +112,15 @@ class RocksStore(RocksReads, Closing):
         for key, value in self._db.items():
             keys += key
             lengths.append(len(value))
+        # `items` ends without a word at a block that cannot be read. Where it ended, status() raises then.
+        end = self._db.iter()
+        if keys:
+            end.seek(bytes(keys[-8:]))
+            if end.valid():
+                end.next()
+        else:
+            end.seek_to_first()
+        end.status()
         return AlexIndex(from_raw(bytes(keys)), np.array(lengths, np.int64))
 
     # One key
@@ -127,7 +140,8 @@ class RocksStore(RocksReads, Closing):
         data = one_value(value, "value")
         with self._lock:
             self._check_open()
-            self._db.put(to_raw(number), data)
+            with rocksdb_errors(self._path):
+                self._db.put(to_raw(number), data)
             self._index.put(number, len(data))
 
     def delete(self, key: int) -> bool:
@@ -137,7 +151,8 @@ class RocksStore(RocksReads, Closing):
             self._check_open()
             if number not in self._index:
                 return False
-            self._db.delete(to_raw(number))
+            with rocksdb_errors(self._path):
+                self._db.delete(to_raw(number))
             return self._index.delete(number)
 
     @overload
@@ -289,7 +304,8 @@ class RocksStore(RocksReads, Closing):
             self._closed = True
             for scan in list(self._scans):
                 scan.end()
-            self._db.close()
+            with rocksdb_errors(self._path):
+                self._db.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Refuse to be pickled: RocksDB gives the files to one process."""
