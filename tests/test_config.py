@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
-from typing import TYPE_CHECKING, Any
+import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +14,10 @@ import pytest
 import alexpy
 from alexpy import Config
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 NAMES = [field.name for field in dataclasses.fields(Config)]
+# The variables by which `make` tells the tests how much to do.
+ALEXPY_TESTS = set(re.findall(r"ALEXPY_\w+(?==)", (Path(__file__).parents[1] / "Makefile").read_text()))
+ALEXPY_TESTS |= {"ALEXPY_SEED", "ALEXPY_KILL_SEED"}
 
 
 def test_defaults_are_those_of_the_documentation() -> None:
@@ -169,8 +171,7 @@ def test_environment_sets_every_field() -> None:
 def test_environment_ignores_the_backend_the_counts_of_tests_and_other_programs() -> None:
     others = {
         "ALEXPY_SIMD": "scalar",
-        "ALEXPY_SEEDS": "10",
-        "ALEXPY_KILLS": "10",
+        **dict.fromkeys(ALEXPY_TESTS, "10"),
         "PATH": "/bin",
         "ALEX": "1",
     }

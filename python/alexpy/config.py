@@ -24,7 +24,16 @@ _ENV_PREFIX = "ALEXPY_"
 # Variables with the prefix that are not fields: the SIMD backend belongs to the process, and the others say
 # how much the project's own tests do.
 _ENV_NOT_FIELDS = frozenset(
-    {"ALEXPY_SIMD", "ALEXPY_SEED", "ALEXPY_SEEDS", "ALEXPY_KILLS", "ALEXPY_KILL_SEED"}
+    {
+        "ALEXPY_SIMD",
+        "ALEXPY_BITS",
+        "ALEXPY_FUZZ_SECONDS",
+        "ALEXPY_FUZZ_SEED",
+        "ALEXPY_KILLS",
+        "ALEXPY_KILL_SEED",
+        "ALEXPY_SEED",
+        "ALEXPY_SEEDS",
+    }
 )
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {

@@ -144,7 +144,9 @@ def _of_alexpy(work: Work, folder: Path) -> Iterator[tuple[str, float, dict[str,
     )
     with alexpy.open(folder / "objects") as store:
         store.get_buffers(work.asked)
-        buffers = _seconds(lambda: store.get_buffers(work.asked))
+        answers: list[Any] = []
+        buffers = _seconds(lambda: answers.append(store.get_buffers(work.asked)))
+        _right(answers[0].data.tobytes() == b"".join(work.expected))
     yield (
         "reads",
         verified,
@@ -197,7 +199,11 @@ def _index_inserts(work: Work) -> float:
 
 def _index_reads(work: Work) -> float:
     index = alexpy.AlexIndex(work.keys)
-    return _seconds(lambda: index.get_many(work.asked))
+    answers: list[Any] = []
+    took = _seconds(lambda: answers.append(index.get_many(work.asked)))
+    # Without values, a key's value is its position.
+    _right(np.array_equal(work.keys[answers[0]], work.asked))
+    return took
 
 
 def _record_bytes(work: Work) -> int:
@@ -260,11 +266,14 @@ def _of_rocksdb(work: Work, folder: Path) -> Iterator[tuple[str, float, dict[str
             db.write(batch)
         db.flush_wal(sync=True)
 
+    found: list[bytes] = []
+
     def storage_reads() -> None:
         for at in range(0, len(asked), 4096):
-            db.get(asked[at : at + 4096])
+            found.extend(db.get(asked[at : at + 4096]))
 
     storage_written, storage_read = _seconds(storage_writes), _seconds(storage_reads)
+    _right(found == work.expected)
     db.close()
     yield "inserts", written, {"storage": storage_written, "index": _index_inserts(work)}
     yield "reads", read, {"storage": storage_read, "index": looked_up}

@@ -55,7 +55,7 @@ class Run:
     """By suite and engine: growth of memory in each repetition."""
 
     def as_json(self) -> str:
-        """Return what `read` reads."""
+        """Return the text of a `compare.json`, from which pages can be made anew."""
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
