@@ -282,8 +282,9 @@ def test_an_unknown_suite_is_refused(run: CommandLine) -> None:
     run("compare", "--suite", "everything").fails(2, "there is no suite 'everything'", "table")
 
 
-def decided(sqlite: float, first: float, second: float) -> Decision:
+def decided(sqlite: float, first: float, second: float, keys: int = FULL.keys) -> Decision:
     found = made_up({"alexpy": second, "sqlite": sqlite, "rocksstore": first}, cell="decide_write")
+    found["sizes"]["keys"] = keys
     found["cells"]["lookup"] = {
         "alexpy": {"mode": "memory", "figures": [{"seconds": 0.2, "count": 1_000_000}]}
     }
@@ -300,6 +301,15 @@ def test_the_gates_of_the_roadmap_decide() -> None:
     assert "build own storage" in build.verdict
     assert "16.0 times SQLite" in build.verdict
     assert "tuning RocksDB does not do" in decided(sqlite=1.0, first=1.1, second=0.5).verdict
+
+
+def test_a_smaller_run_names_the_share_of_the_gates_that_it_is_held_to() -> None:
+    million = decided(sqlite=4.0, first=0.9, second=0.5).gates
+    assert million[1].question == "phase 1 writes a million keys in under 1,000 ms"
+    assert million[3].question == "phase 2 writes a million keys in under 600 ms"
+    small = decided(sqlite=0.4, first=0.021, second=0.011, keys=20_000).gates
+    assert (small[1].question, small[1].passed) == ("phase 1 writes 20,000 keys in under 20 ms", False)
+    assert (small[3].question, small[3].passed) == ("phase 2 writes 20,000 keys in under 12 ms", True)
 
 
 def test_a_decision_without_its_engines_is_refused() -> None:

@@ -55,7 +55,11 @@ def decide(run: Mapping[str, Any]) -> Decision:
     """
     write = {engine: _median(run, "decide_write", engine) for engine in ("sqlite", "rocksstore", "alexpy")}
     search = _median(run, "lookup", "alexpy") / _count(run, "lookup", "alexpy") * 1e9
-    share = Sizes(**run["sizes"]).keys / FULL.keys
+    keys = Sizes(**run["sizes"]).keys
+    share = keys / FULL.keys
+    # The gates are of a million; a smaller run is held to its share of them.
+    amount = "a million" if share == 1 else f"{keys:,}"
+    phase_1, phase_2 = PHASE_1_SECONDS * share, PHASE_2_SECONDS * share
     first, second = (write["sqlite"] / write[engine] for engine in ("rocksstore", "alexpy"))
     gates = (
         Gate(
@@ -64,15 +68,15 @@ def decide(run: Mapping[str, Any]) -> Decision:
             search < SEARCH_NANOSECONDS,
         ),
         Gate(
-            "phase 1 writes a million keys in under 1,000 ms",
+            f"phase 1 writes {amount} keys in under {phase_1 * 1e3:,.0f} ms",
             f"{write['rocksstore'] * 1e3:,.0f} ms",
-            write["rocksstore"] < PHASE_1_SECONDS * share,
+            write["rocksstore"] < phase_1,
         ),
         Gate(f"phase 1 is {SHIP:g} times SQLite or more, enough to ship it", f"{first:.1f}x", first >= SHIP),
         Gate(
-            "phase 2 writes a million keys in under 600 ms",
+            f"phase 2 writes {amount} keys in under {phase_2 * 1e3:,.0f} ms",
             f"{write['alexpy'] * 1e3:,.0f} ms",
-            write["alexpy"] < PHASE_2_SECONDS * share,
+            write["alexpy"] < phase_2,
         ),
         Gate(f"phase 2 is {GOAL:g} times SQLite or more, the goal", f"{second:.1f}x", second >= GOAL),
     )
