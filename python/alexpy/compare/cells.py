@@ -1,7 +1,7 @@
 """The list of everything that is measured: what, under which promise, in which unit, against which target.
 
 The rows are those of the project's targets, in their order, then chosen workloads. A figure of a cell is
-seconds for `count` operations, or bytes, or percentiles of single calls; less is always better.
+seconds for `count` operations, or bytes, or percentiles of single calls; less is better, but for `/s`.
 """
 
 from __future__ import annotations
