@@ -272,6 +272,7 @@ impl Log {
         if scratch.capacity() <= 4 * SCRATCH_BYTES {
             self.scratch = scratch;
         }
+        active.show_up_to(end);
         active.count_appended(end - start.offset);
         self.images.tail_bytes += end - start.offset;
         self.end = LogEnd { segment: active.id(), offset: end, last_seq: next_seq - 1 };
@@ -318,6 +319,7 @@ impl Log {
     pub(crate) fn write_again(&mut self) -> Result<()> {
         if let Some(active) = &self.active {
             active.write_through(self.end.offset - self.scratch.len() as u64, &self.scratch)?;
+            active.show_up_to(self.end.offset);
         }
         self.scratch.clear();
         Ok(())

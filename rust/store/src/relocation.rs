@@ -100,6 +100,7 @@ impl RelocationWriter {
         self.push(Kind::Footer, 0, 0, &self.watermark.to_le_bytes())?;
         self.flush()?;
         self.segment.sync()?;
+        self.segment.show_up_to(self.written);
         self.segment.count_appended(self.written - SEGMENT_HEADER_BYTES);
         self.segment.release();
         let listed = Relocation { segment: self.segment.id(), end: self.written, last_seq: self.last_seq };

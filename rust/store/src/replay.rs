@@ -189,6 +189,7 @@ impl<'c> Replay<'c> {
         }
         for (at, segment) in chain.segments.iter().enumerate().take(first) {
             let end = chain.known_end(at)?.offset;
+            segment.show_up_to(end);
             segment.count_appended(end.saturating_sub(SEGMENT_HEADER_BYTES));
             replay.watermark = replay.watermark.max(segment.header.watermark);
         }
@@ -350,6 +351,7 @@ impl<'c> Replay<'c> {
                 }
             }
         };
+        segment.show_up_to(self.reached.offset);
         segment.count_appended(self.reached.offset - SEGMENT_HEADER_BYTES);
         let whole = known_end.is_some_and(|end| end == self.reached);
         if !whole {

@@ -45,6 +45,8 @@ pub(crate) struct Segment {
     seal: Seal,
     /// `None` with [`ReadMode::Pread`].
     map: Option<Map>,
+    /// Where what may be read through the map ends: below it nothing is written again and nothing cut off.
+    shown_end: AtomicU64,
     copies: bool,
     /// Who needs the file under its name.
     pins: AtomicU32,
@@ -173,6 +175,7 @@ impl Segment {
             header,
             disk: Arc::clone(disk),
             file: RwLock::new(Some(file)),
+            shown_end: AtomicU64::new(map.as_ref().map_or(0, Map::len)),
             map,
             copies,
             pins: AtomicU32::new(0),
@@ -188,6 +191,19 @@ impl Segment {
 
     pub(crate) fn seal(&self) -> Seal {
         self.seal
+    }
+
+    /// Lets the map be read up to `end`, and not behind it: there the file may be cut, or written by others.
+    #[inline]
+    pub(crate) fn show_up_to(&self, end: u64) {
+        self.shown_end.store(end, Ordering::Relaxed);
+    }
+
+    /// What the map shows from `offset` on; nothing where that is too far.
+    #[inline]
+    fn shown<'m>(&self, map: &'m Map, offset: u64) -> &'m [u8] {
+        let len = self.shown_end.load(Ordering::Relaxed).saturating_sub(offset);
+        map.bytes(offset, len as usize).unwrap_or_default()
     }
 
     /// Keeps the file from being removed. An `Arc` alone keeps its bytes readable, not its name. The
@@ -319,10 +335,10 @@ impl Segment {
         match &self.map {
             Some(map) => {
                 let start = offset + record::HEADER_BYTES;
-                match record::value_len_of(map.bytes_from(offset), self.seal, offset, key, verify) {
+                match record::value_len_of(self.shown(map, offset), self.seal, offset, key, verify) {
                     Some(len) => Ok(Found::Mapped { start, len }),
                     None => {
-                        let value = self.checked(map.bytes_from(offset), offset, key, verify)?.value;
+                        let value = self.checked(self.shown(map, offset), offset, key, verify)?.value;
                         Ok(Found::Mapped { start, len: value.len() as u32 })
                     }
                 }
@@ -409,7 +425,7 @@ impl Segment {
     pub(crate) fn record_size(&self, offset: u64) -> Result<u64> {
         let mut header = [0; record::HEADER_BYTES as usize];
         let size = match &self.map {
-            Some(map) => record::peek_size(map.bytes(offset, header.len()).unwrap_or_default()),
+            Some(map) => record::peek_size(self.shown(map, offset)),
             None => {
                 let read = self.read_at(offset, &mut header)?;
                 record::peek_size(&header[..read])

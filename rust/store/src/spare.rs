@@ -108,6 +108,7 @@ impl Spare {
         );
         let segment = Segment::over(disk, header, self.file, self.map, self.copies);
         segment.write(0, &header.encode())?;
+        segment.show_up_to(SEGMENT_HEADER_BYTES);
         Ok(segment)
     }
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use alex_store::disk::sim::{Loss, SimDisk};
-use alex_store::{Error, Options, Recovery};
+use alex_store::{Error, Options, Recovery, Store};
 use common::{Content, content, open};
 
 /// A small store, cleanly closed, of several segments and every kind of record.
@@ -221,5 +221,62 @@ impl ListSegments for SimDisk {
         let mut names = self.list().expect("the power is on");
         names.retain(|name| name.starts_with("seg-"));
         names
+    }
+}
+
+/// Changes the length of the value, in the file that holds it and under its map; the length of the file.
+fn lengthen(folder: &std::path::Path, value: &[u8]) -> u64 {
+    use std::os::unix::fs::FileExt;
+    for entry in std::fs::read_dir(folder).expect("lists") {
+        let path = entry.expect("lists").path();
+        let bytes = std::fs::read(&path).expect("reads");
+        if let Some(at) = bytes.windows(value.len()).position(|piece| piece == value) {
+            let file = std::fs::OpenOptions::new().write(true).open(&path).expect("opens");
+            let len = (1 << 20) + value.len() as u32;
+            file.write_all_at(&len.to_le_bytes(), at as u64 - 20).expect("writes");
+            return bytes.len() as u64;
+        }
+    }
+    panic!("no file holds the value");
+}
+
+#[test]
+fn a_length_that_leads_behind_the_end_of_a_file_that_was_cut_under_its_map_is_damage_and_no_signal() {
+    for verify_reads in [true, false] {
+        let options = Options {
+            background: false,
+            sync_interval: std::time::Duration::from_secs(3600),
+            segment_bytes: 8 << 20,
+            verify_reads,
+            ..Options::default()
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || Store::open(folder.path(), &options, &mut |_| true).expect("opens");
+        let refused = |store: &Store, key: i64| match store.get(key) {
+            Err(Error::Corruption { .. }) => {}
+            other => panic!("key {key}: {other:?}"),
+        };
+        let store = open();
+        store.put(1, b"of a segment that recovery cuts").expect("no fault");
+        store.flush().expect("no fault");
+        for _ in 0..2 {
+            store.put(2, b"never flushed, so written again").expect("no fault");
+        }
+        drop(store);
+        let store = open();
+        assert!(lengthen(folder.path(), b"of a segment that recovery cuts") < 1 << 20, "it was cut");
+        refused(&store, 1);
+        store.put(3, b"of a segment that has ended").expect("no fault");
+        store.end_segment().expect("no fault");
+        store.put(4, b"of the one after it").expect("no fault");
+        // Ended segments are cut with the next change of the manifest.
+        store.end_segment().expect("no fault");
+        store.put(5, b"of the active one").expect("no fault");
+        assert!(lengthen(folder.path(), b"of a segment that has ended") < 1 << 20, "it was cut");
+        refused(&store, 3);
+        lengthen(folder.path(), b"of the active one");
+        refused(&store, 5);
+        assert_eq!(store.get(2).expect("whole").as_deref(), Some(&b"never flushed, so written again"[..]));
+        assert_eq!(store.get(4).expect("whole").as_deref(), Some(&b"of the one after it"[..]));
     }
 }

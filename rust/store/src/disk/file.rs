@@ -282,8 +282,9 @@ impl DiskFile for RealFile {
                 if end <= map.len() as u64 && *fork_generation == fork::generation() =>
             {
                 // SAFETY: the range was checked to lie in the map, which lives while `guard` does. The
-                // caller holds the commit lock and writes only above the published end of the log, so
-                // no reader and no other writer touches these bytes. The file is reserved (checked
+                // caller holds the commit lock, or is recovery, alone with the log, and writes only above
+                // the published end of the log, so no reader (`Segment::shown`) and no other writer
+                // touches these bytes. The file is reserved (checked
                 // in `map_for_writing`) and never shortened while mapped for writing.
                 unsafe {
                     let to = map.as_mut_ptr().add(offset as usize);

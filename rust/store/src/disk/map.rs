@@ -8,7 +8,8 @@ use std::sync::Arc;
 /// A read-only window on a file, valid for as long as it lives, also after the file was removed.
 ///
 /// Bytes that were published (committed to the index, or below an accepted end of a log) are never
-/// written again, which is what makes handing out plain slices of them sound.
+/// written again or cut off, which is what makes handing out plain slices of them sound. Behind them the file
+/// may be written or cut: `Segment::shown` asks for nothing there, whatever the length in a record says.
 #[derive(Clone)]
 pub struct Map {
     start: *const u8,
@@ -30,6 +31,11 @@ impl Map {
         Self { start, len, _owner: owner }
     }
 
+    /// Its length in bytes; the file may be shorter by now.
+    pub(crate) fn len(&self) -> u64 {
+        self.len as u64
+    }
+
     /// The bytes at `offset`, or `None` where the window ends before `offset + len`.
     #[inline]
     pub fn bytes(&self, offset: u64, len: usize) -> Option<&[u8]> {
@@ -41,12 +47,6 @@ impl Map {
         // SAFETY: `end <= self.len` was checked just above, `new` promises that window, and callers
         // ask only for published bytes, which nobody writes (see the type's documentation).
         Some(unsafe { std::slice::from_raw_parts(self.start.add(from), len) })
-    }
-
-    /// The bytes from `offset` to the window's end; none where that lies behind it.
-    #[inline]
-    pub fn bytes_from(&self, offset: u64) -> &[u8] {
-        self.bytes(offset, self.len.saturating_sub(offset as usize)).unwrap_or_default()
     }
 
     /// Asks the processor to fetch the cache line at `offset`; a hint, never an access.
