@@ -47,6 +47,7 @@ impl Shared {
             .map_err(|error| if self.options.read_only { error } else { self.poison(error) })?;
         let recovery::Based { state: fresh, tail_bytes, bad_images, .. } = rebuilt;
         self.damaged_images.lock().extend(bad_images);
+        let _counting = self.counting.lock();
         let mut state = self.write_state()?;
         // Nor counts what was still to be counted.
         self.uncounted.lock().clear();

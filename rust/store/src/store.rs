@@ -1,6 +1,6 @@
 //! The handle users hold, and what all handles and threads of a store share. Lock order: `compaction`,
-//! `maintenance`, `catalog`, `flushing`, `log`, `state`; the state lock is never held across a system call, the log's not
-//! across a sync.
+//! `maintenance`, `catalog`, `flushing`, `log`, `counting`, `state`; the state lock is never held across a system
+//! call, the log's not across a sync.
 
 use std::fmt;
 use std::io;
@@ -98,6 +98,8 @@ pub(crate) struct Shared {
     pub(crate) store_id: [u8; 16],
     /// Records that were replaced but not counted yet (`whole.rs`); taken after the state's lock.
     pub(crate) uncounted: Mutex<Vec<Location>>,
+    /// Held while they are counted, and while counts are replaced; taken before the state's lock.
+    pub(crate) counting: Mutex<()>,
     /// Images that were found damaged, until the manifest lists them no longer and for good.
     pub(crate) damaged_images: Mutex<Vec<u32>>,
     /// Rung when a checkpoint is due.
@@ -263,6 +265,7 @@ impl Store {
             fork_generation: disk::fork_generation(),
             dropped_bytes,
             uncounted: Mutex::default(),
+            counting: Mutex::default(),
             damaged_images: Mutex::new(Vec::new()),
             checkpointer: Bell::default(),
             compaction: Mutex::default(),

@@ -30,11 +30,12 @@ impl Shared {
 
     /// Counts the records that joining replaced; for those who look at counts. Reads a header of each.
     pub(crate) fn count_replaced(&self) {
+        // Held to the end, so that whoever comes meanwhile waits until the counts are right. Those who join
+        // hold the state's lock and must not wait for records that are read.
+        let _counting = self.counting.lock();
         let segments = Arc::clone(&self.state.read().segments);
-        // Held to the end, so that whoever comes meanwhile waits until the counts are right.
-        let mut uncounted = self.uncounted.lock();
+        let uncounted = std::mem::take(&mut *self.uncounted.lock());
         segments.count_dead(&uncounted);
-        *uncounted = Vec::new();
     }
 
     /// What the thread that writes images does first of all.

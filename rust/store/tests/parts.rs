@@ -4,10 +4,15 @@
 mod common;
 
 use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
 
 use alex_store::disk::Disk;
 use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk};
 use alex_store::{Batch, Options, ReadMode, Scan, ScanRange, Store, Value, WriteMode};
+use common::hook::{Call, HookDisk, quiet};
 use common::{Content, content, for_seeds, open};
 
 /// Some blocks of an image.
@@ -18,7 +23,7 @@ const ALL: ScanRange =
 fn options(rng: &mut Rng) -> Options {
     Options {
         background: false,
-        sync_interval: std::time::Duration::from_secs(3600),
+        sync_interval: Duration::from_secs(3600),
         segment_bytes: [16 << 10, 64 << 10, 256 << 10][rng.below(3) as usize],
         checkpoint_tail_bytes: [20_000, 1 << 30][rng.below(2) as usize],
         read_mode: [ReadMode::Mmap, ReadMode::Pread][rng.below(2) as usize],
@@ -501,12 +506,12 @@ fn threads_that_come_while_the_parts_are_joined_or_found_damaged_each_find_their
         let path = folder.path().join("store");
         let options = Options {
             segment_bytes: 1 << 20,
-            sync_interval: std::time::Duration::from_millis(5),
+            sync_interval: Duration::from_millis(5),
             checkpoint_tail_bytes: [100_000, 1 << 30][rng.below(2) as usize],
             read_mode: [ReadMode::Mmap, ReadMode::Pread][rng.below(2) as usize],
             ..Options::default()
         };
-        let quiet = Options { background: false, checkpoint_tail_bytes: 1 << 30, ..options.clone() };
+        let alone = Options { background: false, checkpoint_tail_bytes: 1 << 30, ..options.clone() };
         let mut owned: Vec<Content> = vec![Content::new(); THREADS as usize];
         let put = |store: &Store, keys: Vec<i64>, owned: &mut Vec<Content>, rng: &mut Rng| {
             let values: Vec<Vec<u8>> = keys.iter().map(|_| value(rng)).collect();
@@ -516,12 +521,12 @@ fn threads_that_come_while_the_parts_are_joined_or_found_damaged_each_find_their
             }
         };
         let open = |options: &Options| Store::open(&path, options, &mut |_| true).expect("opens");
-        let store = open(&quiet);
+        let store = open(&alone);
         put(&store, (0..KEYS as i64 * 4 * THREADS).collect(), &mut owned, &mut rng);
         store.checkpoint().expect("no fault");
         drop(store);
         for life in 0..3 {
-            let store = open(&quiet);
+            let store = open(&alone);
             for _ in 0..10 {
                 let keys = (0..2000).map(|_| rng.below(KEYS * 4 * THREADS as u64) as i64).collect();
                 put(&store, keys, &mut owned, &mut rng);
@@ -556,4 +561,55 @@ fn threads_that_come_while_the_parts_are_joined_or_found_damaged_each_find_their
             }
         }
     }
+}
+
+#[test]
+fn who_looks_up_a_key_does_not_wait_for_records_that_are_counted_while_the_parts_are_joined() {
+    let disk = SimDisk::new(1);
+    let options = Options { segment_bytes: 64 << 20, read_mode: ReadMode::Pread, ..quiet() };
+    let store = open(&disk, &options).expect("opens");
+    let keys: Vec<i64> = (0..600_000).collect();
+    let values = vec![[1_u8; 8]; keys.len()];
+    store.put_many(&keys, &values[..], true).expect("no fault");
+    store.checkpoint().expect("no fault");
+    store.put_many(&keys, &values[..], true).expect("no fault");
+    drop(store);
+    let hooked = HookDisk::new(&disk.restart(Loss::ProcessOnly));
+    let store = hooked.open_store(&options).expect("opens");
+    let (counting, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (begun, done) = (Arc::clone(&counting), Arc::clone(&answered));
+    hooked.hook(move |call| {
+        if matches!(call, Call::Read(name) if name.starts_with("seg-")) && !begun.swap(true, SeqCst) {
+            // The header of a record that was replaced, on a disk that takes its time.
+            let until = Instant::now() + Duration::from_secs(2);
+            while !done.load(SeqCst) && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok(())
+    });
+    // What it makes on the way is made now.
+    store.tend().expect("no fault");
+    let longest = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !counting.load(SeqCst) {
+                store.tend().expect("no fault");
+            }
+        });
+        scope.spawn(|| assert_eq!(store.len().expect("open"), 600_000));
+        while !counting.load(SeqCst) {
+            std::thread::yield_now();
+        }
+        let mut longest = Duration::ZERO;
+        for key in 0..20 {
+            let since = Instant::now();
+            assert!(store.contains(key).expect("open"));
+            longest = longest.max(since.elapsed());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        answered.store(true, SeqCst);
+        longest
+    });
+    assert!(longest < Duration::from_secs(1), "a lookup waited for {longest:?}");
+    assert_eq!(store.stats().expect("open").live_bytes, 600_000 * 32);
 }
