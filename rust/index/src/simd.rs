@@ -1,7 +1,7 @@
 //! Which instruction set searches data nodes: found once, chosen once, dispatched once per operation.
 //!
 //! Knows the processor and the names, nothing of trees. An operation is a value with a body generic
-//! over a [`Kernel`]; `dispatch` enters it through a function compiled for the chosen instruction
+//! over a `Kernel`; `dispatch` enters it through a function compiled for the chosen instruction
 //! set, so that everything inlined below uses it.
 #![allow(unsafe_code)]
 

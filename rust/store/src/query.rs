@@ -136,7 +136,7 @@ impl Store {
     /// The values of many keys, all `width` bytes long, one after another in `rows`. A key that is not
     /// there leaves its row as it is; the place of the first such key. O(keys * log n + bytes).
     ///
-    /// A value of another length is [`Error::Invalid`](crate::Error::Invalid) and names its key. A large batch
+    /// A value of another length is [`Error::Invalid`] and names its key. A large batch
     /// is read by several threads.
     ///
     /// # Panics
