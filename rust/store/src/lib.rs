@@ -16,6 +16,7 @@ mod columns;
 mod commit;
 mod compaction;
 pub mod disk;
+mod emptying;
 mod error;
 mod freeing;
 mod header;

@@ -1,0 +1,396 @@
+//! One unit of compaction: what is needed of a few segments is copied, in key order, into one relocation segment,
+//! which is synced and listed before the index moves, key by key, only where nobody changed it meanwhile; then
+//! nothing points into them any more. Knows nothing of why these segments, nor of when they are removed. O(bytes of
+//! the segments).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::compaction::{Compaction, Emptied, Input, Pace};
+use crate::error::{Error, Result};
+use crate::header::SEGMENT_HEADER_BYTES;
+use crate::log::Failure;
+use crate::manifest::Relocation;
+use crate::reader::{Next, SegmentReader};
+use crate::record::{Kind, Record};
+use crate::relocation::{Plan, RelocationWriter};
+use crate::segment::{Location, Segment};
+use crate::store::Shared;
+use crate::tombstones::{PACED_BYTES, Tombstone, mark_needed};
+
+/// Keys looked up, or moved, under one hold of a lock: some tens of microseconds.
+const STEP_KEYS: usize = 256;
+
+/// What became of the copying of a unit.
+enum Copied {
+    /// There was nothing to copy.
+    Nothing,
+    /// The id of the segment that the copies are in.
+    Into(u32),
+    /// A record that was whole a moment ago is not: its segment is kept.
+    Damaged,
+}
+
+/// A record that the index pointed to when it was looked at.
+struct Live {
+    key: i64,
+    seq: u64,
+    from: Location,
+    bytes: u64,
+}
+
+/// What a unit found in its inputs.
+#[derive(Default)]
+struct Gathered {
+    live: Vec<Live>,
+    tombstones: Vec<Tombstone>,
+}
+
+/// Where a key's record is copied to.
+struct Move {
+    key: i64,
+    from: Location,
+    to: Location,
+    bytes: u64,
+}
+
+impl Shared {
+    /// Moves what is needed out of the chosen segments, and frees them if nobody else needs them. The
+    /// segment that it is in now.
+    pub(crate) fn empty(
+        &self,
+        compaction: &mut Compaction,
+        chosen: Vec<Input>,
+        pace: &mut Pace<'_>,
+    ) -> Result<Option<u32>> {
+        let (inputs, mut gathered) = self.gather(compaction, chosen, pace)?;
+        self.mark_needed_tombstones(compaction, &inputs, &mut gathered.tombstones, pace)?;
+        let written = match self.relocate(compaction, &mut gathered, pace)? {
+            Copied::Nothing => None,
+            Copied::Into(id) => Some(id),
+            Copied::Damaged => return Ok(None),
+        };
+        let rebuilds = self.log.lock().images.rebuilds;
+        for input in &inputs {
+            if !self.nothing_points_into(input, pace)? {
+                // An index that was built anew may point to where things were before they were moved.
+                debug_assert!(self.log.lock().images.rebuilds > 0, "every record in use was copied");
+                return Ok(written);
+            }
+        }
+        let segments = inputs.into_iter().map(|input| input.segment).collect();
+        let (seq, tick) = {
+            // A commit that the pass saw in the index is in the log.
+            let log = self.log.lock();
+            (log.end.last_seq, log.images.tick())
+        };
+        compaction.emptied.push(Emptied { segments, seq, tick, rebuilds });
+        self.free_emptied(compaction)?;
+        Ok(written)
+    }
+
+    /// Reads and checks every record of the chosen segments. One that holds a bad record is left out and
+    /// kept as it is: whatever it still can give, it gives to whoever reads it.
+    fn gather(
+        &self,
+        compaction: &mut Compaction,
+        chosen: Vec<Input>,
+        pace: &mut Pace<'_>,
+    ) -> Result<(Vec<Input>, Gathered)> {
+        let mut gathered = Gathered::default();
+        let mut inputs = Vec::new();
+        for input in chosen {
+            let (live, tombstones) = (gathered.live.len(), gathered.tombstones.len());
+            match self.gather_one(&input, &mut gathered, pace) {
+                Ok(()) => inputs.push(input),
+                Err(error) if is_damage(&error) => {
+                    gathered.live.truncate(live);
+                    gathered.tombstones.truncate(tombstones);
+                    self.keep_damaged(compaction, &input.segment, &error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((inputs, gathered))
+    }
+
+    fn keep_damaged(&self, compaction: &mut Compaction, segment: &Segment, error: &Error) {
+        compaction.damaged.insert(segment.id(), error.to_string());
+        self.totals.damaged_segments.store(compaction.damaged.len() as u64, Ordering::Relaxed);
+    }
+
+    fn gather_one(&self, input: &Input, gathered: &mut Gathered, pace: &mut Pace<'_>) -> Result<()> {
+        let mut step = Vec::with_capacity(STEP_KEYS);
+        each_record(input, pace, |offset, record| {
+            match record.kind {
+                Kind::Put | Kind::BatchPut => step.push(Live {
+                    key: record.key,
+                    seq: record.seq,
+                    from: Location::new(input.segment.id(), offset),
+                    bytes: record.size(),
+                }),
+                Kind::Tombstone | Kind::BatchTombstone => gathered.tombstones.push(Tombstone {
+                    first: record.key,
+                    last: record.key,
+                    seq: record.seq,
+                    single: true,
+                    needed: false,
+                }),
+                Kind::RangeTombstone | Kind::BatchRangeTombstone => {
+                    if let Some(last) = record.last_key() {
+                        let (first, seq) = (record.key, record.seq);
+                        gathered.tombstones.push(Tombstone {
+                            first,
+                            last,
+                            seq,
+                            single: false,
+                            needed: false,
+                        });
+                    }
+                }
+                Kind::BatchBegin | Kind::BatchCommit | Kind::Mark | Kind::Footer => {}
+            }
+            if step.len() == STEP_KEYS {
+                self.keep_live(&mut step, &mut gathered.live)?;
+            }
+            Ok(())
+        })?;
+        self.keep_live(&mut step, &mut gathered.live)
+    }
+
+    /// Keeps those of `step` that the index points to.
+    fn keep_live(&self, step: &mut Vec<Live>, live: &mut Vec<Live>) -> Result<()> {
+        let keys: Vec<i64> = step.iter().map(|it| it.key).collect();
+        let mut points_here = vec![false; keys.len()];
+        self.mending(|| {
+            let state = self.read_state()?;
+            Ok(state.index.get_many(&keys, |i, found| points_here[i] = found == Some(step[i].from.0))?)
+        })?;
+        live.extend(step.drain(..).zip(points_here).filter_map(|(it, here)| here.then_some(it)));
+        Ok(())
+    }
+
+    /// Marks the tombstones under which a segment that stays holds an older put, and counts those that only
+    /// segments need which go as soon as nobody holds them.
+    fn mark_needed_tombstones(
+        &self,
+        compaction: &mut Compaction,
+        inputs: &[Input],
+        tombstones: &mut [Tombstone],
+        pace: &mut Pace<'_>,
+    ) -> Result<()> {
+        if tombstones.is_empty() {
+            return Ok(());
+        }
+        // Every segment there is, with how far it counts; what is written later is newer.
+        let relocations = self.catalog.lock().manifest.relocations.clone();
+        let entries = self.log.lock().entries.clone();
+        let segments = Arc::clone(&self.read_state()?.segments);
+        let others = entries
+            .iter()
+            .filter_map(|entry| entry.end)
+            .map(|end| (end.segment, end.offset))
+            .chain(relocations.iter().map(|it| (it.segment, it.end)))
+            .filter(|(id, _)| !inputs.iter().any(|input| input.segment.id() == *id))
+            .filter_map(|(id, end)| Some((segments.get(id)?, end)));
+        let is_held = |segment: &Segment| {
+            segment.is_pinned() || compaction.emptied.iter().any(|emptied| emptied.holds(segment.id()))
+        };
+        let (held, stay): (Vec<_>, Vec<_>) = others.partition(|(segment, _)| is_held(segment));
+        let mut mark = |compaction: &mut Compaction, among: &[(&Arc<Segment>, u64)]| -> Result<u64> {
+            for (segment, end) in among {
+                if let Some(error) = mark_needed(tombstones, segment, *end, pace)? {
+                    self.keep_damaged(compaction, segment, &error);
+                }
+            }
+            Ok(tombstones.iter().filter(|tombstone| tombstone.needed).map(Tombstone::bytes).sum())
+        };
+        let needed = mark(compaction, &stay)?;
+        compaction.held += mark(compaction, &held)? - needed;
+        Ok(())
+    }
+
+    /// Copies what is needed into a segment of its own and moves the index there.
+    fn relocate(
+        &self,
+        compaction: &mut Compaction,
+        gathered: &mut Gathered,
+        pace: &mut Pace<'_>,
+    ) -> Result<Copied> {
+        let Gathered { live, tombstones } = gathered;
+        tombstones.retain(|tombstone| tombstone.needed);
+        if live.is_empty() && tombstones.is_empty() {
+            return Ok(Copied::Nothing);
+        }
+        // In the order of keys, so that scans read along.
+        live.sort_unstable_by_key(|it| it.key);
+        let (id, store_id) = {
+            let mut catalog = self.catalog.lock();
+            (catalog.next_segment(self)?, catalog.manifest.store_id)
+        };
+        let bytes = live.iter().map(|it| it.bytes).chain(tombstones.iter().map(Tombstone::bytes)).sum();
+        let seqs = live.iter().map(|it| it.seq).chain(tombstones.iter().map(|it| it.seq));
+        let plan = Plan {
+            id,
+            store_id,
+            bytes,
+            first_seq: seqs.min().unwrap_or(0),
+            watermark: self.durable_seq.load(Ordering::Acquire),
+        };
+        let give_up = || {
+            // Nothing refers to it; should this fail too, the next opening removes it as an orphan.
+            let _ = self.disk.remove(&Segment::name(id));
+        };
+        let begun = RelocationWriter::begin(&self.disk, &plan, &self.options);
+        let copied = begun.and_then(|mut writer| {
+            let copied = self.copy(&mut writer, live, tombstones, pace)?;
+            Ok(match copied {
+                Ok(moves) => Ok((moves, writer.seal()?)),
+                Err(damage) => Err(damage),
+            })
+        });
+        let (moves, (segment, listed)) = match copied {
+            Ok(Ok(copied)) => copied,
+            Ok(Err((damaged, error))) => {
+                give_up();
+                self.keep_damaged(compaction, &damaged, &error);
+                return Ok(Copied::Damaged);
+            }
+            Err(error) => {
+                give_up();
+                return Err(self.after(Failure::of(error)));
+            }
+        };
+        self.publish_relocation(&segment, listed)?;
+        self.move_index(&segment, &moves)?;
+        self.totals.moved_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(Copied::Into(id))
+    }
+
+    /// Writes the records, each checked once more as it is read; or the segment of one that is damaged.
+    #[allow(clippy::type_complexity, reason = "made and taken apart in one place")]
+    fn copy(
+        &self,
+        writer: &mut RelocationWriter,
+        live: &[Live],
+        tombstones: &[Tombstone],
+        pace: &mut Pace<'_>,
+    ) -> Result<Result<Vec<Move>, (Arc<Segment>, Error)>> {
+        let segments = Arc::clone(&self.read_state()?.segments);
+        let mut moves = Vec::with_capacity(live.len());
+        let mut unpaced = 0;
+        for &Live { key, seq, from, bytes } in live {
+            let source = segments.at(from)?;
+            let to = match source
+                .with_value(from.offset(), key, |value| writer.push(Kind::Put, seq, key, value))
+            {
+                Err(error) if is_damage(&error) => return Ok(Err((Arc::clone(source), error))),
+                read => read??,
+            };
+            moves.push(Move { key, from, to, bytes });
+            unpaced += bytes;
+            if unpaced >= PACED_BYTES {
+                pace(std::mem::take(&mut unpaced))?;
+            }
+        }
+        for it in tombstones {
+            if it.single {
+                writer.push(Kind::Tombstone, it.seq, it.first, &[])?;
+            } else {
+                writer.push(Kind::RangeTombstone, it.seq, it.first, &it.last.to_le_bytes())?;
+            }
+        }
+        pace(unpaced)?;
+        Ok(Ok(moves))
+    }
+
+    /// Lists a sealed relocation segment in both copies of the manifest, then lets readers find it.
+    fn publish_relocation(&self, segment: &Arc<Segment>, listed: Relocation) -> Result<()> {
+        let mut catalog = self.catalog.lock();
+        let durable = self.durable_seq.load(Ordering::Acquire);
+        debug_assert!(listed.last_seq <= durable, "only what is durable is relocated");
+        self.update_manifest(&mut catalog, |next| {
+            // Its records stand without the markers of their batches, all of which are on the device.
+            next.committed_seq = next.committed_seq.max(durable);
+            next.relocations.push(listed);
+        })?;
+        Arc::make_mut(&mut self.write_state()?.segments).insert(Arc::clone(segment));
+        Ok(())
+    }
+
+    /// Points the index at the copies, a few keys at a time, each only where nobody changed it.
+    fn move_index(&self, segment: &Arc<Segment>, moves: &[Move]) -> Result<()> {
+        // The log says nothing of it, so no image may be half before it and half behind.
+        let _no_image = self.maintenance.lock();
+        // Where an image turned out to be damaged the index was built anew, as it was before the first move.
+        self.mending(|| self.move_all(segment, moves))
+    }
+
+    fn move_all(&self, segment: &Arc<Segment>, moves: &[Move]) -> Result<()> {
+        for step in moves.chunks(STEP_KEYS) {
+            // With the commit lock, so that commits and checkpoints see counts that fit the index.
+            let _log = self.log.lock();
+            let mut state = self.write_state()?;
+            let segments = Arc::clone(&state.segments);
+            for &Move { key, from, to, bytes } in step {
+                if state.index.replace_if(key, from.0, to.0)? {
+                    segment.count_live(bytes);
+                    if let Some(from) = segments.get(from.segment()) {
+                        from.count_dead(bytes);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A pass over a segment's records, never its counters: whether the index points to none of them. It
+    /// never will again, since nothing is ever pointed at an old record anew.
+    fn nothing_points_into(&self, input: &Input, pace: &mut Pace<'_>) -> Result<bool> {
+        let mut step = Vec::with_capacity(STEP_KEYS);
+        let mut live = Vec::new();
+        each_record(input, pace, |offset, record| {
+            if matches!(record.kind, Kind::Put | Kind::BatchPut) {
+                let from = Location::new(input.segment.id(), offset);
+                step.push(Live { key: record.key, seq: record.seq, from, bytes: 0 });
+            }
+            if step.len() == STEP_KEYS { self.keep_live(&mut step, &mut live) } else { Ok(()) }
+        })?;
+        self.keep_live(&mut step, &mut live)?;
+        Ok(live.is_empty())
+    }
+}
+
+/// Whether bytes are not what was written, or cannot be read any more: not for the next attempt to mend.
+fn is_damage(error: &Error) -> bool {
+    match error {
+        Error::Corruption { .. } => true,
+        Error::Io { source, operation: "read", .. } => source.raw_os_error() == Some(libc::EIO),
+        _ => false,
+    }
+}
+
+/// Hands every record of a segment that counts to `each`, checked. A bad one is an error.
+fn each_record(
+    input: &Input,
+    pace: &mut Pace<'_>,
+    mut each: impl FnMut(u64, &Record<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut reader = SegmentReader::new(&input.segment, SEGMENT_HEADER_BYTES, input.end);
+    let mut paced = SEGMENT_HEADER_BYTES;
+    loop {
+        match reader.next()? {
+            Next::Record(_, record) if record.seq > input.last_seq => {}
+            Next::Record(offset, record) => {
+                each(offset, &record)?;
+                if offset - paced >= PACED_BYTES {
+                    pace(offset - paced)?;
+                    paced = offset;
+                }
+            }
+            Next::End(offset, _) if offset == input.end => break,
+            Next::End(offset, bad) => return Err(input.segment.damaged(offset, bad)),
+        }
+    }
+    pace(input.end - paced)
+}
