@@ -23,6 +23,9 @@ use crate::tree::Alex;
 pub(crate) const LOAD_FILL: f64 = 0.7;
 /// Entries per slot after an expansion or a split: room for 40 % more before the next one.
 pub(crate) const SPLIT_FILL: f64 = 0.6;
+/// Entries per slot of leaves that a trend has left behind. A little more than after a load: what is removed
+/// from them leaves gaps, which no insert comes to fill.
+const SETTLED_FILL: f64 = 0.72;
 /// Search work that is as good as none: one entry in twenty lies in the line after its own.
 const EASY_STEPS: f64 = 0.05;
 /// Slots that a model node gets for each leaf it expects (rounded up to a power of two in all).
@@ -416,14 +419,14 @@ pub(crate) fn prefix(keys: &[i64], holds: impl Fn(i64) -> bool) -> usize {
     low + keys[low..keys.len().min(bound)].partition_point(|&key| holds(key))
 }
 
-/// Fill of leaves that a trend has left behind: hardly anything comes into them any more, so that they are as
-/// full as a bulk load's, and packed where a counter's keys are found as easily for it.
+/// Fill of leaves that a trend has left behind: hardly anything comes into them any more, so that they are
+/// about as full as a bulk load's, and packed where a counter's keys are found as easily for it.
 pub(crate) fn settled_fill(keys: &[i64], trend: Trend) -> f64 {
     let easy =
         |&fill: &f64| Layout::of(keys, slots_for(keys.len(), fill), Trend::Anywhere).steps <= EASY_STEPS;
     match trend {
         Trend::Anywhere => SPLIT_FILL,
-        _ => Some(PACKED_FILL).filter(easy).unwrap_or(LOAD_FILL),
+        _ => Some(PACKED_FILL).filter(easy).unwrap_or(SETTLED_FILL),
     }
 }
 
