@@ -9,10 +9,11 @@ by each reader for itself, and random keys touch most pages.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,10 +60,12 @@ def run_reader(path: Path, keys: Path) -> None:
             got = store.get_array(part, np.uint8, large.WIDTH)
             right += int((got == rows_of(part, large.WIDTH)).all(axis=1).sum())
             del got
+        del asked, part
+        # What was freed here and the C library kept for later is not the store's.
+        _trim()
         # Every process waits here until the last has read.
         _say({"right": right})
         sys.stdin.readline()
-        del asked, part
         _say({"right": right, "bytes": _held(path) - before})
         sys.stdin.readline()
 
@@ -103,6 +106,12 @@ def _ask(children: list[subprocess.Popen[str]], line: str) -> list[dict[str, Any
     if not all(said):
         raise RuntimeError("a reading process ended before it had answered")
     return [json.loads(answer) for answer in said]
+
+
+def _trim() -> None:
+    """Give freed memory back to the system, where the C library can."""
+    with suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _held(path: Path) -> int:
