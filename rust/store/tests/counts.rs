@@ -6,52 +6,19 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use alex_store::disk::Disk;
+use alex_store::Options;
 use alex_store::disk::sim::{Loss, SimDisk};
-use alex_store::{Options, Store};
 use common::hook::{Call, HookDisk, quiet};
+use common::two_images::{files, moved_between_two_images, put_all, two_segments};
 use common::{Content, content, open};
 
 const MANY: i64 = 150_000;
 
-fn files(disk: &SimDisk, prefix: &str) -> Vec<String> {
-    let mut names = disk.list().expect("the power is on");
-    names.retain(|name| name.starts_with(prefix));
-    names.sort();
-    names
-}
-
-fn put_all(store: &Store, model: &mut Content, keys: impl Iterator<Item = i64>, mark: u8) {
-    let keys: Vec<i64> = keys.collect();
-    let values: Vec<Vec<u8>> = keys.iter().map(|key| vec![mark; (key % 20) as usize]).collect();
-    store.put_many(&keys, &values[..], false).expect("no fault");
-    model.extend(keys.into_iter().zip(values));
-}
-
 #[test]
 fn an_image_written_while_the_index_is_built_anew_counts_what_it_points_to() {
-    let disk = SimDisk::new(1);
-    let options = Options { segment_bytes: 4 << 20, ..quiet() };
-    let store = open(&disk, &options).expect("opens");
-    let mut model = Content::new();
-    put_all(&store, &mut model, 0..MANY / 2, 1);
-    store.end_segment().expect("no fault");
-    put_all(&store, &mut model, MANY / 2..MANY, 2);
-    store.end_segment().expect("no fault");
-    store.checkpoint().expect("no fault");
-    store.compact_some(&|id| id == 1).expect("no fault");
-    put_all(&store, &mut model, 0..1, 3);
-    store.checkpoint().expect("no fault");
-    store.flush().expect("no fault");
-    drop(store);
-    let disk = disk.restart(Loss::Everything);
-    let images = files(&disk, "img-");
-    assert_eq!(images.len(), 2);
-    disk.corrupt(&images[1], |bytes| {
-        // Of neither the first leaf nor the last one.
-        let at = bytes.len() - 700_000;
-        bytes[at] ^= 1;
-    });
+    let options = two_segments();
+    // In neither the first leaf nor the last one.
+    let (disk, mut model) = moved_between_two_images(MANY, 700_000);
     let hooked = HookDisk::new(&disk);
     let store = hooked.open_store(&options).expect("opens");
     put_all(&store, &mut model, 0..1, 4);

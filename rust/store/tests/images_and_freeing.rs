@@ -9,28 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use alex_store::disk::Disk;
 use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk};
 use alex_store::{Options, Store};
 use common::hook::{Call, HookDisk, quiet};
+use common::two_images::{files, moved_between_two_images, put_all};
 use common::{Content, content, for_seeds, open};
 
 /// An image has several data nodes when it holds so many keys.
 const MANY: i64 = 60_000;
-
-fn files(disk: &SimDisk, prefix: &str) -> Vec<String> {
-    let mut names = disk.list().expect("the power is on");
-    names.retain(|name| name.starts_with(prefix));
-    names.sort();
-    names
-}
-
-fn put_all(store: &Store, model: &mut Content, keys: impl Iterator<Item = i64>, mark: u8) {
-    let keys: Vec<i64> = keys.collect();
-    let values: Vec<Vec<u8>> = keys.iter().map(|key| vec![mark; (key % 20) as usize]).collect();
-    store.put_many(&keys, &values[..], false).expect("no fault");
-    model.extend(keys.into_iter().zip(values));
-}
 
 /// A change of any kind; the small set of keys lets each meet what others wrote.
 fn change(store: &Store, rng: &mut Rng, model: &mut Content) {
@@ -241,37 +227,9 @@ fn a_disk_too_full_for_a_new_image_loses_the_images_and_gives_the_space_back() {
     assert_eq!(content(&store), model);
 }
 
-/// A store opened from the newer of two images, of which the block with the highest keys is damaged and not
-/// looked at yet. The older image was begun before all of segment 1 was moved away.
-fn moved_between_two_images() -> (SimDisk, Content) {
-    let disk = SimDisk::new(1);
-    let options = Options { segment_bytes: 4 << 20, ..quiet() };
-    let store = open(&disk, &options).expect("opens");
-    let mut model = Content::new();
-    put_all(&store, &mut model, 0..MANY / 2, 1);
-    store.end_segment().expect("no fault");
-    put_all(&store, &mut model, MANY / 2..MANY, 2);
-    store.end_segment().expect("no fault");
-    store.checkpoint().expect("no fault");
-    store.compact_some(&|id| id == 1).expect("no fault");
-    put_all(&store, &mut model, 0..1, 3);
-    store.checkpoint().expect("no fault");
-    store.flush().expect("no fault");
-    drop(store);
-    let disk = disk.restart(Loss::Everything);
-    let images = files(&disk, "img-");
-    assert_eq!(images.len(), 2);
-    // Data nodes lie in the order of their keys, model nodes and what comes behind are small.
-    disk.corrupt(&images[1], |bytes| {
-        let at = bytes.len() - 40_000;
-        bytes[at] ^= 1;
-    });
-    (disk, model)
-}
-
 #[test]
 fn what_was_emptied_before_an_image_turned_out_damaged_is_not_freed_by_that() {
-    let (disk, mut model) = moved_between_two_images();
+    let (disk, mut model) = moved_between_two_images(MANY, 40_000);
     let store = open(&disk, &quiet()).expect("opens");
     // All of it was moved to a copy, says the newer image.
     store.compact_some(&|id| id == 1).expect("no fault");
@@ -292,7 +250,7 @@ fn what_was_emptied_before_an_image_turned_out_damaged_is_not_freed_by_that() {
 
 #[test]
 fn an_index_built_anew_while_segments_are_freed_does_without_them() {
-    let (disk, mut model) = moved_between_two_images();
+    let (disk, mut model) = moved_between_two_images(MANY, 40_000);
     let hooked = HookDisk::new(&disk);
     let store = hooked.open_store(&quiet()).expect("opens");
     put_all(&store, &mut model, 0..2000, 3);

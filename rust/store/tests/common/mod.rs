@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 pub mod hook;
+pub mod two_images;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
