@@ -300,10 +300,7 @@ impl Log {
         record::encode(&mut self.scratch, active.seal(), offset, kind, self.next_seq, key, value);
         let bytes = (self.scratch.len() - gathered) as u64;
         active.count_appended(bytes);
-        if matches!(
-            kind,
-            Kind::Tombstone | Kind::RangeTombstone | Kind::BatchTombstone | Kind::BatchRangeTombstone
-        ) {
+        if kind.is_tombstone() {
             active.count_tombstone(bytes);
         }
         let location = Location::new(active.id(), offset);

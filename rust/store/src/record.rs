@@ -54,6 +54,14 @@ impl Kind {
         })
     }
 
+    /// Whether it deletes: a tombstone of one key or of many, in a batch or not.
+    pub(crate) fn is_tombstone(self) -> bool {
+        matches!(
+            self,
+            Self::Tombstone | Self::RangeTombstone | Self::BatchTombstone | Self::BatchRangeTombstone
+        )
+    }
+
     /// The kind to use inside a batch.
     pub(crate) fn in_batch(self) -> Self {
         match self {
@@ -132,12 +140,6 @@ impl Record<'_> {
     /// Bytes it takes in the segment.
     pub(crate) fn size(&self) -> u64 {
         size_of_record(self.value.len() as u64)
-    }
-
-    /// Whether it is a tombstone of any kind.
-    pub(crate) fn is_tombstone(&self) -> bool {
-        use Kind::{BatchRangeTombstone, BatchTombstone, RangeTombstone, Tombstone};
-        matches!(self.kind, Tombstone | RangeTombstone | BatchTombstone | BatchRangeTombstone)
     }
 
     /// The value of a mark, a footer or a batch's end.

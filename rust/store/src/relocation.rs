@@ -79,7 +79,7 @@ impl RelocationWriter {
         if !matches!(kind, Kind::Footer) {
             self.last_seq = self.last_seq.max(seq);
         }
-        if matches!(kind, Kind::Tombstone | Kind::RangeTombstone) {
+        if kind.is_tombstone() {
             self.segment.count_tombstone(record::size_of_record(value.len() as u64));
         }
         if self.scratch.len() >= SCRATCH_BYTES {

@@ -465,7 +465,7 @@ impl Segment {
 
     /// Counts a record that was found if it is a tombstone of any kind.
     pub(crate) fn count_if_tombstone(&self, record: &Record<'_>) {
-        if record.is_tombstone() {
+        if record.kind.is_tombstone() {
             self.count_tombstone(record.size());
         }
     }
@@ -473,7 +473,7 @@ impl Segment {
     /// Counts a record no more that was written again elsewhere, whatever the index points to.
     pub(crate) fn count_cut(&self, record: &Record<'_>) {
         self.total_bytes.fetch_sub(record.size(), Ordering::Relaxed);
-        if record.is_tombstone() {
+        if record.kind.is_tombstone() {
             self.tombstone_bytes.fetch_sub(record.size(), Ordering::Relaxed);
         }
     }
