@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from alexpy.compare.engine import Lacks, joined_rows
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
     from alexpy.compare.engine import Item, Keys
 
 
-class MemoryStore:
+class MemoryStore(ABC):
     """Over any mapping; a subclass makes it and adds what its order allows."""
 
     name: str
 
+    @abstractmethod
     def make(self) -> Any:
         """Return an empty mapping."""
-        raise NotImplementedError
 
     def versions(self) -> dict[str, str]:
         return {}
@@ -41,7 +42,7 @@ class MemoryStore:
         self.get = self._items.get
         self.delete = self._items.__delitem__
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - memory has nothing to close
         pass
 
     def single_keys(self, keys: Keys) -> list[int]:
@@ -77,8 +78,8 @@ class MemoryStore:
     def scan_batches(self) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
         raise Lacks("holds objects, no arrays")
 
-    def ranges(self, starts: list[int], length: int) -> list[list[Item]]:
-        raise NotImplementedError
+    @abstractmethod
+    def ranges(self, starts: list[int], length: int) -> list[list[Item]]: ...
 
     def range_batches(self, starts: list[int], length: int) -> list[tuple[Keys, NDArray[np.uint8]]]:
         raise Lacks("holds objects, no arrays")
@@ -91,7 +92,7 @@ class MemoryStore:
     def writer(self) -> Callable[[Any, bytes], None]:
         return self.put  # type: ignore[no-any-return]
 
-    def flush(self) -> None:
+    def flush(self) -> None:  # noqa: B027 - nor to flush
         pass
 
     def compact(self) -> None:
