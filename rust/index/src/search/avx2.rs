@@ -4,8 +4,8 @@
 #![allow(clippy::cast_ptr_alignment)]
 
 use std::arch::x86_64::{
-    __m256i, _mm256_castsi256_pd, _mm256_cmpgt_epi64, _mm256_loadu_si256, _mm256_movemask_epi8,
-    _mm256_movemask_pd, _mm256_packs_epi16, _mm256_packs_epi32, _mm256_permutevar8x32_epi32,
+    __m256i, _mm256_castsi256_ps, _mm256_cmpgt_epi64, _mm256_loadu_si256, _mm256_movemask_epi8,
+    _mm256_movemask_ps, _mm256_packs_epi16, _mm256_packs_epi32, _mm256_permutevar8x32_epi32,
     _mm256_set1_epi64x, _mm256_storeu_si256,
 };
 
@@ -46,10 +46,23 @@ unsafe impl Kernel for Avx2 {
             let wanted = _mm256_set1_epi64x(target);
             let low = _mm256_cmpgt_epi64(_mm256_loadu_si256(place), wanted);
             let high = _mm256_cmpgt_epi64(_mm256_loadu_si256(place.add(1)), wanted);
-            let (low, high) = (_mm256_castsi256_pd(low), _mm256_castsi256_pd(high));
-            let above = _mm256_movemask_pd(low) as u32 | (_mm256_movemask_pd(high) as u32) << 4;
+            let above = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_packs_epi32(low, high)));
             WINDOW - above.count_ones() as usize
         }
+    }
+
+    #[inline(always)]
+    fn count_inside(window: &[i64; WINDOW], target: i64) -> Option<usize> {
+        let place = window.as_ptr().cast::<__m256i>();
+        // SAFETY: the features and the eight keys as in `count_at_most`.
+        let above = unsafe {
+            let wanted = _mm256_set1_epi64x(target);
+            let low = _mm256_cmpgt_epi64(_mm256_loadu_si256(place), wanted);
+            let high = _mm256_cmpgt_epi64(_mm256_loadu_si256(place.add(1)), wanted);
+            _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_packs_epi32(low, high))) as u8
+        };
+        // None or all: adding one leaves no bit but the lowest.
+        (above.wrapping_add(1) & !1 != 0).then_some(WINDOW - above.count_ones() as usize)
     }
 
     #[inline(always)]

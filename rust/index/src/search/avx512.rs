@@ -25,6 +25,17 @@ unsafe impl Kernel for Avx512 {
     }
 
     #[inline(always)]
+    fn count_inside(window: &[i64; WINDOW], target: i64) -> Option<usize> {
+        // SAFETY: the features and the eight keys as in `count_at_most`.
+        let below = unsafe {
+            let wanted = _mm512_set1_epi64(target);
+            _mm512_cmple_epi64_mask(_mm512_loadu_si512(window.as_ptr().cast()), wanted)
+        };
+        // None or all: adding one leaves no bit but the lowest.
+        (below.wrapping_add(1) & !1 != 0).then_some(below.count_ones() as usize)
+    }
+
+    #[inline(always)]
     fn count_in_pair(pair: &[i64; PAIR], target: i64) -> usize {
         let place = pair.as_ptr();
         // SAFETY: AVX-512 F as above; the two unaligned loads read the sixteen keys of `pair`.

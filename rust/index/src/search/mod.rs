@@ -60,6 +60,13 @@ pub(crate) unsafe trait Kernel {
     /// How many keys of an ascending window are at most `target`.
     fn count_at_most(window: &[i64; WINDOW], target: i64) -> usize;
 
+    /// `count_at_most`, unless none or all of them are.
+    #[inline(always)]
+    fn count_inside(window: &[i64; WINDOW], target: i64) -> Option<usize> {
+        let count = Self::count_at_most(window, target);
+        (count.wrapping_sub(1) < WINDOW - 1).then_some(count)
+    }
+
     /// How many keys of an ascending pair of windows are at most `target`.
     fn count_in_pair(pair: &[i64; PAIR], target: i64) -> usize;
 
@@ -112,10 +119,13 @@ pub(crate) fn in_line<K: Kernel>(keys: &[i64], guess: usize, target: i64) -> (us
 /// may well be off by more than a line.
 #[inline(always)]
 pub(crate) fn upper_bound<K: Kernel, const COARSE: bool>(keys: &[i64], guess: usize, target: i64) -> usize {
-    let start = line_of(guess).min(keys.len() - WINDOW);
-    let count = K::count_at_most(window(keys, start), target);
-    // Strictly inside the window the answer is certain; at its edges neighbours may belong to it.
-    if count.wrapping_sub(1) < WINDOW - 1 {
+    // Once, so that the compiler need not ask again for each line.
+    assert!(keys.len() >= BLOCK, "a leaf has at least 64 slots");
+    let (lines, _) = keys.as_chunks::<WINDOW>();
+    let line = (guess / WINDOW).min(lines.len() - 1);
+    let start = line * WINDOW;
+    count::touch(&lines[line]);
+    if let Some(count) = K::count_inside(&lines[line], target) {
         start + count
     } else if COARSE {
         around::<K>(keys, start, target)
@@ -164,27 +174,30 @@ pub(crate) fn beyond<K: Kernel>(keys: &[i64], start: usize, target: i64) -> usiz
 /// the window: which side the key is on does not matter.
 #[inline(always)]
 pub(crate) fn around<K: Kernel>(keys: &[i64], start: usize, target: i64) -> usize {
-    if keys.len() < AROUND {
+    let Some(last) = keys.len().checked_sub(AROUND) else {
         return quarters::<K>(keys, 0, keys.len(), target);
-    }
-    let from = start.saturating_sub((AROUND - WINDOW) / 2 / WINDOW * WINDOW).min(keys.len() - AROUND);
+    };
+    // The middle one of the three keys is then the first of the line, which has been read.
+    let from = start.saturating_sub(AROUND / 2).min(last);
     // `from` is at most the length less the slots around.
     let (slots, _): (&[i64; AROUND], _) = keys[from..].split_first_chunk().expect("from leaves room");
     count::touch_one(&slots[0]);
     count::touch_one(&slots[AROUND - 1]);
     if slots[0] > target || slots[AROUND - 1] <= target {
-        let right = keys[start] <= target;
+        let right = slots[0] <= target;
         return gallop::<K>(keys, select_unpredictable(right, from + AROUND, from), right, target);
     }
-    let mut passed = 0;
+    // Moves of the place itself: 11 instructions, where a sum of comparisons takes 14.
+    let mut low = 0;
     for quad in 1..AROUND / QUAD {
         let key = &slots[quad * QUAD];
         count::touch_one(key);
-        passed += usize::from(*key <= target);
+        low = select_unpredictable(*key <= target, quad * QUAD, low);
     }
-    let (quads, _) = slots.as_chunks::<QUAD>();
-    count::touch(&quads[passed]);
-    from + passed * QUAD + K::count_in_quad(&quads[passed], target)
+    // `low` is at most the slots around less a quad.
+    let (quad, _): (&[i64; QUAD], _) = slots[low..].split_first_chunk().expect("low leaves room");
+    count::touch(quad);
+    from + low + K::count_in_quad(quad, target)
 }
 
 /// The answer is at least `edge` (right) or at most `edge`: ever longer steps, then quarters.

@@ -16,6 +16,15 @@ impl Operation for Count<'_> {
     }
 }
 
+struct CountInside<'a>(&'a [i64; WINDOW], i64);
+impl Operation for CountInside<'_> {
+    type Output = Option<usize>;
+    #[inline(always)]
+    fn run<K: Kernel>(self) -> Option<usize> {
+        K::count_inside(self.0, self.1)
+    }
+}
+
 struct CountPair<'a>(&'a [i64; PAIR], i64);
 impl Operation for CountPair<'_> {
     type Output = usize;
@@ -101,7 +110,10 @@ macro_rules! kernel_properties {
                     let window: &[i64; WINDOW] = keys[start..][..WINDOW].try_into().unwrap();
                     let targets = window.iter().flat_map(|&k| [k.saturating_sub(1), k, k.saturating_add(1)]);
                     for target in targets.chain([i64::MIN, -1, 0, i64::MAX]) {
-                        assert_eq!(dispatch(level, Count(window, target)), counted(window, target));
+                        let right = counted(window, target);
+                        assert_eq!(dispatch(level, Count(window, target)), right);
+                        let inside = (1..WINDOW).contains(&right).then_some(right);
+                        assert_eq!(dispatch(level, CountInside(window, target)), inside);
                     }
                 }
             }
