@@ -244,9 +244,10 @@ class Store(_alexpy.Store, Closing):
     def compact(self, progress: Callable[[int, int], object] | None = None) -> CompactReport:
         """Copy live values together and give the disk space of overwritten and deleted ones back.
 
-        A background thread does so by itself once more than `compact_dead_ratio` of the store is dead; this
-        call leaves less, at once, and without a limit on its speed. Reads and writes go on meanwhile. Space
-        that an open iterator, value or view still shows is given back when it is released.
+        A background thread does so by itself once more than `compact_dead_ratio` of the store is dead, a little
+        less while nothing is written; this call leaves less, at once, and without a limit on its speed. Reads
+        and writes go on meanwhile. Space that an open iterator, value or view still shows is given back when
+        it is released.
         `progress(done, total)` is called between two pieces of work with bytes; what it raises stops the
         call, and what was done stays done. O(bytes of the files it rewrites); the GIL is released.
 

@@ -66,8 +66,8 @@ pub struct Options {
     /// Run the background threads; without them a timed flush happens in the first write that is due,
     /// and compaction only where it is asked for.
     pub background: bool,
-    /// Compaction starts when more than this share of the bytes of ended segments is dead, and goes on
-    /// until it is half of that.
+    /// Compaction starts when more than this share of the bytes of ended segments is dead (a little less
+    /// while nothing is written), and goes on until it is half of that.
     pub compact_dead_ratio: f64,
     /// Most bytes a second that the background thread reads and writes for compaction.
     pub compact_bytes_per_second: u64,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use alex_store::disk::Disk;
 use alex_store::disk::sim::{Loss, SimDisk};
-use alex_store::{Durability, Error, Options, ReadMode, ScanRange, Store};
+use alex_store::{CompactReport, Durability, Error, Options, ReadMode, ScanRange, Store};
 use common::hook::{Call, HookDisk, quiet};
 use common::{content, open};
 
@@ -445,6 +445,35 @@ fn tombstones_go_with_the_puts_that_only_an_image_kept_and_then_nothing_moves_an
     assert_eq!(stats.compaction, settled.compaction, "there is nothing to be had, and nobody tries");
     assert_eq!(stats.disk_bytes, settled.disk_bytes);
     has_come_down(store, dir.path(), &kept);
+}
+
+#[test]
+fn a_store_at_rest_does_not_stay_just_below_the_dead_share_that_starts_a_round() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let options = Options { segment_bytes: OVERFILLED_SEGMENT_BYTES, background: false, ..Options::default() };
+    let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
+    let keys: Vec<i64> = (0..10_000).collect();
+    // 4,000 of 14,000 records are dead: 28.6 %, where 30 % begin a round; 1.4 times the live bytes.
+    for part in [&keys[..], &keys[..4000]] {
+        for keys in part.chunks(1000) {
+            store.put_many(keys, &vec![[7; 100]; 1000][..], false).expect("writes");
+        }
+    }
+    store.end_segment().expect("ends");
+    for key in 0..3 {
+        store.put(20_000 + key, b"more").expect("writes");
+        store.flush().expect("flushes");
+        store.tend().expect("looks");
+        let stats = store.stats().expect("open");
+        assert_eq!(stats.compaction, CompactReport::default(), "not while writes come");
+    }
+    store.tend().expect("compacts");
+    let stats = store.stats().expect("open");
+    assert!(stats.compaction.freed_segments > 0, "{stats:?}");
+    assert!(stats.disk_bytes <= stats.live_bytes * 14 / 10 + 2 * options.segment_bytes, "{stats:?}");
+    assert!(keys.iter().all(|&key| *store.get(key).expect("reads").expect("there") == [7; 100]));
+    store.tend().expect("looks");
+    assert_eq!(store.stats().expect("open").compaction, stats.compaction, "and that was all");
 }
 
 #[test]
