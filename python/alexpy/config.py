@@ -91,7 +91,8 @@ class Config:
     segment_bytes: int = 64 << 20
     """Bytes of disk reserved for one file of the log."""
     write_mode: WriteMode = "auto"
-    """"mmap" copies into a mapped file, "pwrite" makes a system call, "auto" maps where that is safe."""
+    """"mmap" copies commits below 8 KiB into a mapped file, "pwrite" makes a system call for each, "auto" maps
+    where that is safe."""
     read_mode: ReadMode = "mmap"
     """"mmap" is fastest, but a device read error ends the process (SIGBUS); "pread" raises OSError."""
     verify_reads: bool = True

@@ -46,8 +46,9 @@ impl Ahead {
         self.tell_at.store(STEP_BYTES, Ordering::Relaxed);
     }
 
-    /// Everything in the active segment below `end` is about to be flushed.
-    pub(crate) fn flushed(&self, end: u64) {
+    /// Everything in the active segment below `end` needs no pages: it is about to be flushed, or went in by
+    /// system call.
+    pub(crate) fn passed(&self, end: u64) {
         self.tell_at.fetch_max(end.saturating_add(STEP_BYTES), Ordering::Relaxed);
     }
 
@@ -135,7 +136,7 @@ mod tests {
         let segment = segment(&disk, true);
         let ahead = Ahead::default();
         for end in (0..4 * STEP_BYTES).step_by(4096) {
-            ahead.flushed(end);
+            ahead.passed(end);
             ahead.wrote(&segment, end + 4096);
             ahead.prepare();
         }

@@ -129,7 +129,9 @@ impl Log {
 
     /// Whether a commit of this shape would only copy into memory.
     pub(crate) fn fits_without_waiting(&self, shape: Shape) -> bool {
-        self.fits(shape) && self.active.as_ref().is_some_and(|active| active.copies())
+        let copies =
+            |active: &Arc<Segment>| active.copies_piece(shape.bytes_in_log() as usize + MARK_BYTES as usize);
+        self.fits(shape) && self.active.as_ref().is_some_and(copies)
     }
 
     /// Whether a commit of this shape fits the active segment.
@@ -408,8 +410,12 @@ impl Writer<'_> {
     fn flush(&mut self) -> Result<()> {
         self.segment.write(self.written, &self.scratch)?;
         self.written += self.scratch.len() as u64;
+        if self.segment.copies_piece(self.scratch.len()) {
+            self.ahead.wrote(self.segment, self.written);
+        } else {
+            self.ahead.passed(self.written);
+        }
         self.scratch.clear();
-        self.ahead.wrote(self.segment, self.written);
         Ok(())
     }
 }

@@ -47,7 +47,8 @@ pub(crate) struct Segment {
     map: Option<Map>,
     /// Where what may be read through the map ends: below it nothing is written again and nothing cut off.
     shown_end: AtomicU64,
-    copies: bool,
+    /// Pieces of fewer bytes are copied into the writable map; 0 where there is none.
+    copies_below: usize,
     /// Who needs the file under its name.
     pins: AtomicU32,
     /// Bytes of its records that the index points to.
@@ -177,7 +178,7 @@ impl Segment {
             file: RwLock::new(Some(file)),
             shown_end: AtomicU64::new(map.as_ref().map_or(0, Map::len)),
             map,
-            copies,
+            copies_below: if copies { disk.copies_below() } else { 0 },
             pins: AtomicU32::new(0),
             live_bytes: AtomicU64::new(0),
             total_bytes: AtomicU64::new(0),
@@ -217,9 +218,14 @@ impl Segment {
         self.pins.load(Ordering::Acquire) > 0
     }
 
-    /// Whether bytes go in by copying, which takes no system call.
+    /// Whether it is mapped for writing.
     pub(crate) fn copies(&self) -> bool {
-        self.copies
+        self.copies_below > 0
+    }
+
+    /// Whether so many bytes go in by copying, which takes no system call.
+    pub(crate) fn copies_piece(&self, bytes: usize) -> bool {
+        bytes < self.copies_below
     }
 
     /// Calls the file, which is opened for this one call if its descriptor was given back.
@@ -238,7 +244,7 @@ impl Segment {
 
     /// Puts bytes at an offset that is above everything published.
     pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        if self.copies {
+        if self.copies_piece(bytes.len()) {
             self.with_file("copy into", |file| file.copy_into(offset, bytes))
         } else {
             self.with_file("write", |file| file.write_at(offset, bytes))

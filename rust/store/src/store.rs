@@ -446,7 +446,7 @@ impl Shared {
         let (ended, active, last_seq) = {
             let log = self.log.lock();
             self.ended_unsynced.store(false, Ordering::Relaxed);
-            self.ahead.flushed(log.end.offset);
+            self.ahead.passed(log.end.offset);
             (log.unsynced.clone(), log.active.clone(), log.end.last_seq)
         };
         // Oldest first, and the watermark rises only when all of them are safe: a newer segment on the

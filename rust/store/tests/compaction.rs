@@ -450,7 +450,8 @@ fn tombstones_go_with_the_puts_that_only_an_image_kept_and_then_nothing_moves_an
 #[test]
 fn a_store_at_rest_does_not_stay_just_below_the_dead_share_that_starts_a_round() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let options = Options { segment_bytes: OVERFILLED_SEGMENT_BYTES, background: false, ..Options::default() };
+    let options =
+        Options { segment_bytes: OVERFILLED_SEGMENT_BYTES, background: false, ..Options::default() };
     let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
     let keys: Vec<i64> = (0..10_000).collect();
     // 4,000 of 14,000 records are dead: 28.6 %, where 30 % begin a round; 1.4 times the live bytes.

@@ -21,6 +21,11 @@ use super::fork::{self, NotInherited};
 use super::memory;
 use super::{Access, Disk, DiskFile, Lock, Map};
 
+/// A page that was stored into through a map costs a fault, and at the next flush an interrupt of every processor
+/// that this process runs on, which then may no longer store there: some microseconds a page on a virtual machine.
+/// A system call has neither. `docs/dev/022-large-pieces-go-by-system-call.md` has the figures.
+const COPIES_BELOW: usize = 8 << 10;
+
 const LOCK_FILE: &str = "LOCK";
 const EXT4_MAGIC: i64 = 0xEF53;
 const TMPFS_MAGIC: i64 = 0x0102_1994;
@@ -155,6 +160,10 @@ impl Disk for RealDisk {
 
     fn maps_safely(&self) -> bool {
         self.maps_safely
+    }
+
+    fn copies_below(&self) -> usize {
+        COPIES_BELOW
     }
 
     fn boot_id(&self) -> [u8; 16] {

@@ -59,6 +59,9 @@ pub trait Disk: Send + Sync {
     /// Whether a store into the map of a reserved file was shown never to fault here.
     fn maps_safely(&self) -> bool;
 
+    /// Pieces of fewer bytes go into a map faster by copying, all others by system call.
+    fn copies_below(&self) -> usize;
+
     /// Names this boot of the machine, zeros where the system does not tell. Kept for diagnosis only.
     fn boot_id(&self) -> [u8; 16];
 

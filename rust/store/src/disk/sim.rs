@@ -607,6 +607,11 @@ impl Disk for SimDisk {
         true
     }
 
+    fn copies_below(&self) -> usize {
+        // So that small workloads write in both ways, in turn.
+        160
+    }
+
     fn boot_id(&self) -> [u8; 16] {
         [0; 16]
     }

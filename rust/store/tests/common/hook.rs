@@ -106,6 +106,11 @@ impl Disk for HookDisk {
         self.inner.maps_safely()
     }
 
+    fn copies_below(&self) -> usize {
+        // As on a real disk: what the log writes under its lock is copied, so hooks may call the store.
+        8 << 10
+    }
+
     fn boot_id(&self) -> [u8; 16] {
         self.inner.boot_id()
     }
