@@ -2,7 +2,7 @@
 //! window that is compared first, and for plain exponential search. `make bench` plots it.
 //!
 //! One node of 2^14 slots, in the second-level cache; random keys, searched for from a guess that is off by
-//! the error, a quarter of it more or less, to either side. With so narrow a range of errors branch prediction
+//! the error, or up to a quarter of it more, to either side. With so narrow a range of errors branch prediction
 //! learns how often a loop goes round, which favours exponential search: `8-45` draws errors from all of that
 //! range, as a node does whose model fits badly. Instruction sets are dispatched once for all searches, as the
 //! index does once for an operation. Every answer is checked.
@@ -155,7 +155,7 @@ fn main() {
     let keys = &room[first..][..SLOTS];
     let searchers: Vec<Searcher> =
         available().into_iter().map(|backend| Searcher::new(backend).unwrap()).collect();
-    let narrow = ERRORS.map(|error| (error.to_string(), error - error / 4..=error + error / 4));
+    let narrow = ERRORS.map(|error| (error.to_string(), error..=error + error / 4));
     let mixed = (format!("{}-{}", MIXED.start(), MIXED.end()), MIXED);
     let sets: Vec<(String, Queries)> =
         narrow.into_iter().chain([mixed]).map(|(name, errors)| (name, queries(keys, errors))).collect();
