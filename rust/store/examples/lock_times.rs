@@ -1,9 +1,11 @@
 //! How long a put waits inside the store's locks, and who holds them how long, while the store is quiet, while
 //! it compacts, while it writes images, and during both. One thread puts, one gets and checks what it gets.
 //! Prints JSON, times in nanoseconds; `benchmarks/latency.py` runs it: `cargo run --release -p alex-store
-//! --features lock-times --example lock_times -- [keys] [seconds for each phase]`.
+//! --features lock-times --example lock_times -- [keys] [seconds for each phase] [the name of one phase]`.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -66,6 +68,33 @@ impl Versions {
         assert!((least..=begun.load(Ordering::SeqCst)).contains(&version), "an old value");
         nanos
     }
+}
+
+/// The longest pauses, in nanoseconds, of two threads that do nothing but look at the clock; what the system
+/// says that it let others run instead is left out. A hold of a lock this long may be the machine's host's.
+fn pauses(seconds: f64) -> [u64; 2] {
+    let delayed = |account: &File| {
+        let mut text = [0; 64];
+        let read = account.read_at(&mut text, 0).unwrap();
+        let text = str::from_utf8(&text[..read]).unwrap();
+        text.split(' ').nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let spin = || {
+        let account = File::open("/proc/thread-self/schedstat").unwrap();
+        let (begun, mut longest) = (Instant::now(), 0);
+        let (mut last, mut before) = (begun, delayed(&account));
+        while begun.elapsed().as_secs_f64() < seconds {
+            let pause = last.elapsed().as_nanos() as u64;
+            if pause > 100_000 {
+                let now = delayed(&account);
+                longest = longest.max(pause.saturating_sub(now - before));
+                before = now;
+            }
+            last = Instant::now();
+        }
+        longest
+    };
+    std::thread::scope(|scope| [scope.spawn(spin), scope.spawn(spin)].map(|thread| thread.join().unwrap()))
 }
 
 fn percentiles(nanos: &Histogram) -> String {
@@ -158,9 +187,12 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let keys = arguments.get(1).map_or(1_000_000, |text| text.parse().unwrap());
     let seconds = arguments.get(2).map_or(4.0, |text| text.parse().unwrap());
-    let phases: Vec<String> = PHASES.iter().map(|&it| phase(keys, seconds, it)).collect();
+    let only = |name: &str| arguments.get(3).is_none_or(|only| only == name);
+    let phases: Vec<String> =
+        PHASES.iter().filter(|it| only(it.0)).map(|&it| phase(keys, seconds, it)).collect();
+    let pauses = pauses(seconds);
     println!(
-        "{{\n \"keys\": {keys}, \"seconds\": {seconds},\n \"phases\": {{\n{}\n }}\n}}",
+        "{{\n \"keys\": {keys}, \"seconds\": {seconds}, \"longest pauses without a store\": {pauses:?},\n \"phases\": {{\n{}\n }}\n}}",
         phases.join(",\n")
     );
 }
