@@ -278,6 +278,9 @@ impl DiskFile for RealFile {
         let map = MmapOptions::new().len(usize_len(len)?).map_raw(&self.file)?;
         // A child that wrote here would write into its parent's log.
         map.advise(Advice::DontFork)?;
+        // Else the first touch of a page reads ahead around it, which in a reserved file is to fill megabytes with
+        // zeros, for up to 20 ms under the commit lock. A hint: where it fails, that happens.
+        let _ = map.advise(Advice::Random);
         *self.writable.write() =
             Some(WritableMap { map: ManuallyDrop::new(map), fork_generation: fork::generation() });
         Ok(())
