@@ -21,6 +21,10 @@ use crate::segment::{Location, Segments};
 use crate::state::State;
 use crate::store::{Shared, Store};
 
+/// With `sync`, the device begins with commits of so many bytes before the flush is asked for. Not with smaller
+/// ones: threads that share a flush would each write the same page.
+const BEGUN_EARLY_BYTES: u64 = 8 << 10;
+
 /// The longest value that is copied while the caller keeps other threads of its interpreter waiting.
 const QUICK_VALUE_BYTES: usize = 4096;
 
@@ -316,7 +320,15 @@ impl Shared {
             // A commit that was refused must stay absent; if that cannot be made sure, nobody knows.
             log.withdraw().map_err(|error| self.poison(error))?;
         }
-        appended.map(|()| before)
+        appended?;
+        if self.options.durability == Durability::Sync
+            && shape.bytes >= BEGUN_EARLY_BYTES
+            && let Some(active) = &log.active
+        {
+            // While the index learns of the commit.
+            active.begin_sync(before.offset, log.end.offset - before.offset)?;
+        }
+        Ok(before)
     }
 
     /// Brings a commit, which the log took in behind `before`, into the index. `None` where the index had to

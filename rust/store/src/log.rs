@@ -22,6 +22,14 @@ use zerocopy::little_endian::U64;
 
 /// Records are encoded here before they go to the segment, which keeps both ways of writing alike.
 const SCRATCH_BYTES: usize = 256 << 10;
+/// With `sync`, zeros are written so far ahead of the log's end: at first, and at most.
+const LEAST_FILL_BYTES: u64 = 64 << 10;
+const MOST_FILL_BYTES: u64 = 1 << 20;
+/// Of the file system.
+const BLOCK_BYTES: u64 = 4096;
+/// What they are written from.
+static ZEROS: [u8; MOST_FILL_BYTES as usize] = [0; MOST_FILL_BYTES as usize];
+
 /// What a commit needs of the log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
@@ -73,6 +81,10 @@ pub(crate) struct Log {
     pub(crate) to_trim: Vec<(Arc<dyn DiskFile>, u64)>,
     /// Whether segments are written by copying into a map.
     pub(crate) copies: bool,
+    /// Whether zeros are written ahead of the end (`fill_ahead`).
+    pub(crate) fills: bool,
+    /// Up to here the active segment was written, if only with zeros; its blocks beyond are reserved only.
+    filled: u64,
     /// What must be known of images: how much of the log came after them, and which are kept.
     pub(crate) images: Images,
     /// Segments that nothing needs, while the manifest is told so and their files are removed.
@@ -120,6 +132,8 @@ impl Log {
             ring_at: u64::MAX,
             to_trim: Vec::new(),
             copies,
+            fills: false,
+            filled: 0,
             images: Images::default(),
             freeing: Vec::new(),
             scratch: Vec::new(),
@@ -204,6 +218,7 @@ impl Log {
         self.active = Some(Arc::clone(&segment));
         self.end = LogEnd { segment: header.id, offset: SEGMENT_HEADER_BYTES, last_seq: self.end.last_seq };
         self.marked = durable_seq;
+        self.filled = SEGMENT_HEADER_BYTES;
         self.ahead.rolled();
         // A first segment may never fill; one that follows another is likely to.
         self.ring_at = if before == 0 { header.capacity / 4 } else { 0 };
@@ -251,6 +266,9 @@ impl Log {
             debug_assert!(false, "room is made before an append");
             return Err(Error::Invalid("no segment is open for writing".to_owned()));
         };
+        if self.fills {
+            self.fill_ahead(&active, shape);
+        }
         let start = self.end;
         let mark = (durable_seq > self.marked).then_some(durable_seq);
         let ahead = Arc::clone(&self.ahead);
@@ -281,6 +299,25 @@ impl Log {
         self.active = Some(active);
         self.marked = self.marked.max(durable_seq);
         Ok(())
+    }
+
+    /// Writes zeros behind the next commit, where the segment's blocks are only reserved: commits are then written
+    /// over blocks that hold data, and the file system need not note at each flush, durably, that reserved ones do
+    /// now (docs/dev/023). All of it lies above the end of the log and of that commit; the caller holds the commit
+    /// lock.
+    fn fill_ahead(&mut self, active: &Segment, shape: Shape) {
+        let begin = (self.end.offset + MARK_BYTES + shape.bytes_in_log()).next_multiple_of(BLOCK_BYTES);
+        if begin <= self.filled || shape.bytes >= MOST_FILL_BYTES {
+            return;
+        }
+        // As much as was written before, so that a store of a few commits costs little.
+        let len = self.end.offset.clamp(LEAST_FILL_BYTES, MOST_FILL_BYTES);
+        let len = len.min(active.header.capacity.saturating_sub(begin));
+        if len > 0 {
+            // Only zeros over zeros: should the device fail, the commit's own write says so.
+            let _ = active.write(begin, &ZEROS[..len as usize]);
+        }
+        self.filled = begin + len;
     }
 
     /// Cuts off what a failed write may have left behind the log's end, durably: what is missing of a record

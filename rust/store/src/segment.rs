@@ -254,9 +254,14 @@ impl Segment {
     /// As [`Segment::write`], for much that is written at once and flushed soon: by system call, faster
     /// than copying into pages that nothing prepared, and the device begins at once.
     pub(crate) fn write_through(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.with_file("write", |file| file.write_at(offset, bytes))?;
+        self.begin_sync(offset, bytes.len() as u64)
+    }
+
+    /// Lets the device begin with bytes that will be synced soon.
+    pub(crate) fn begin_sync(&self, offset: u64, len: u64) -> Result<()> {
         self.with_file("write", |file| {
-            file.write_at(offset, bytes)?;
-            file.begin_sync(offset, bytes.len() as u64);
+            file.begin_sync(offset, len);
             Ok(())
         })
     }

@@ -1,0 +1,79 @@
+//! With `sync`, zeros are written ahead of the log's end. They must never meet a byte of a commit.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use alex_store::disk::sim::{Loss, Rng, SimDisk};
+use alex_store::{Durability, Options};
+use common::hook::{Call, HookDisk, quiet};
+use common::{content, open};
+
+/// Where the records of each segment end, and how many bytes of zeros were written behind them.
+#[derive(Default)]
+struct Seen {
+    ends: BTreeMap<String, u64>,
+    zeros: u64,
+}
+
+/// Random commits with values of one to 2,000 bytes that are nowhere zero; what was seen of their writes.
+fn write(durability: Durability, seed: u64) -> Seen {
+    let sim = SimDisk::new(seed);
+    let disk = HookDisk::new(&sim);
+    let options = Options { durability, segment_bytes: 256 << 10, ..quiet() };
+    let store = disk.open_store(&options).expect("opens");
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let record = Arc::clone(&seen);
+    disk.hook(move |call| {
+        if let Call::Write(name, offset, bytes) = call
+            && name.starts_with("seg")
+        {
+            let mut seen = record.lock().expect("no panic before");
+            let seen = &mut *seen;
+            let end = seen.ends.entry((*name).to_owned()).or_default();
+            assert!(offset >= end, "seed {seed}: {name} is written at {offset} again, below {end}");
+            if bytes.iter().all(|&byte| byte == 0) {
+                seen.zeros += bytes.len() as u64;
+            } else {
+                *end = offset + bytes.len() as u64;
+            }
+        }
+        Ok(())
+    });
+    let mut rng = Rng::new(seed);
+    let mut expected = BTreeMap::new();
+    for _ in 0..200 {
+        let keys: Vec<i64> = (0..1 + rng.below(40)).map(|_| rng.below(500) as i64 + 1).collect();
+        let value = vec![7; 1 + rng.below(2000) as usize];
+        if keys.len() == 1 {
+            store.put(keys[0], &value).expect("writes");
+        } else {
+            store.put_many(&keys, &vec![value.as_slice(); keys.len()][..], false).expect("writes");
+        }
+        expected.extend(keys.into_iter().map(|key| (key, value.clone())));
+    }
+    disk.unhook();
+    assert_eq!(content(&store), expected, "seed {seed}");
+    if durability == Durability::Sync {
+        let again = open(&sim.restart(Loss::Everything), &options).expect("opens");
+        assert_eq!(content(&again), expected, "seed {seed}: every commit was flushed");
+    }
+    let seen = std::mem::take(&mut *seen.lock().expect("no panic before"));
+    seen
+}
+
+#[test]
+fn zeros_ahead_of_the_log_lie_behind_every_commit_and_none_is_written_over() {
+    for seed in 0..20 {
+        let seen = write(Durability::Sync, seed);
+        assert!(seen.ends.len() > 3, "the log went on in further segments");
+        assert!(seen.zeros > 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn only_stores_that_flush_each_commit_write_zeros_ahead() {
+    assert_eq!(write(Durability::Interval, 1).zeros, 0);
+    assert_eq!(write(Durability::Os, 2).zeros, 0);
+}
