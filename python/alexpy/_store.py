@@ -244,7 +244,7 @@ class Store(_alexpy.Store, Closing):
     def compact(self, progress: Callable[[int, int], object] | None = None) -> CompactReport:
         """Copy live values together and give the disk space of overwritten and deleted ones back.
 
-        A background thread does so by itself once more than `compact_dead_ratio` of the store is dead, a little
+        A background thread does so by itself once more than `compact_dead_ratio` of the store is dead, a bit
         less while nothing is written; this call leaves less, at once, and without a limit on its speed. Reads
         and writes go on meanwhile. Space that an open iterator, value or view still shows is given back when
         it is released.

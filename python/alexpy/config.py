@@ -91,8 +91,7 @@ class Config:
     segment_bytes: int = 64 << 20
     """Bytes of disk reserved for one file of the log."""
     write_mode: WriteMode = "auto"
-    """"mmap" copies commits below 8 KiB into a mapped file, "pwrite" makes a system call for each, "auto" maps
-    where that is safe."""
+    """"mmap" copies commits below 8 KiB into a mapped file, "pwrite" calls for each, "auto" chooses."""
     read_mode: ReadMode = "mmap"
     """"mmap" is fastest, but a device read error ends the process (SIGBUS); "pread" raises OSError."""
     verify_reads: bool = True

@@ -12,29 +12,29 @@ use common::{content, open};
 
 /// Where the records of each segment end, and how many bytes of zeros were written behind them.
 #[derive(Default)]
-struct Seen {
+struct Written {
     ends: BTreeMap<String, u64>,
     zeros: u64,
 }
 
-/// Random commits with values of one to 2,000 bytes that are nowhere zero; what was seen of their writes.
-fn write(durability: Durability, seed: u64) -> Seen {
+/// Random commits with values of one to 2,000 bytes that are nowhere zero; what they wrote.
+fn write(durability: Durability, seed: u64) -> Written {
     let sim = SimDisk::new(seed);
     let disk = HookDisk::new(&sim);
     let options = Options { durability, segment_bytes: 256 << 10, ..quiet() };
     let store = disk.open_store(&options).expect("opens");
-    let seen = Arc::new(Mutex::new(Seen::default()));
-    let record = Arc::clone(&seen);
+    let written = Arc::new(Mutex::new(Written::default()));
+    let record = Arc::clone(&written);
     disk.hook(move |call| {
         if let Call::Write(name, offset, bytes) = call
             && name.starts_with("seg")
         {
-            let mut seen = record.lock().expect("no panic before");
-            let seen = &mut *seen;
-            let end = seen.ends.entry((*name).to_owned()).or_default();
+            let mut record = record.lock().expect("no panic before");
+            let Written { ends, zeros } = &mut *record;
+            let end = ends.entry((*name).to_owned()).or_default();
             assert!(offset >= end, "seed {seed}: {name} is written at {offset} again, below {end}");
             if bytes.iter().all(|&byte| byte == 0) {
-                seen.zeros += bytes.len() as u64;
+                *zeros += bytes.len() as u64;
             } else {
                 *end = offset + bytes.len() as u64;
             }
@@ -44,7 +44,7 @@ fn write(durability: Durability, seed: u64) -> Seen {
     let mut rng = Rng::new(seed);
     let mut expected = BTreeMap::new();
     for _ in 0..200 {
-        let keys: Vec<i64> = (0..1 + rng.below(40)).map(|_| rng.below(500) as i64 + 1).collect();
+        let keys: Vec<i64> = (0..=rng.below(40)).map(|_| rng.below(500) as i64 + 1).collect();
         let value = vec![7; 1 + rng.below(2000) as usize];
         if keys.len() == 1 {
             store.put(keys[0], &value).expect("writes");
@@ -59,16 +59,15 @@ fn write(durability: Durability, seed: u64) -> Seen {
         let again = open(&sim.restart(Loss::Everything), &options).expect("opens");
         assert_eq!(content(&again), expected, "seed {seed}: every commit was flushed");
     }
-    let seen = std::mem::take(&mut *seen.lock().expect("no panic before"));
-    seen
+    std::mem::take(&mut *written.lock().expect("no panic before"))
 }
 
 #[test]
 fn zeros_ahead_of_the_log_lie_behind_every_commit_and_none_is_written_over() {
     for seed in 0..20 {
-        let seen = write(Durability::Sync, seed);
-        assert!(seen.ends.len() > 3, "the log went on in further segments");
-        assert!(seen.zeros > 0, "seed {seed}");
+        let written = write(Durability::Sync, seed);
+        assert!(written.ends.len() > 3, "the log went on in further segments");
+        assert!(written.zeros > 0, "seed {seed}");
     }
 }
 
