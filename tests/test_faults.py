@@ -202,13 +202,17 @@ assert len(store) == key - 1
 
 
 @pytest.mark.parametrize("fault", ["FAIL", "TEAR"])
+@pytest.mark.parametrize(
+    ("write_mode", "batches", "single"),
+    [("pwrite", (1, 3, 2000), 500), pytest.param("mmap", (20, 40, 2000), 10_000, id="mmap-large-pieces")],
+)
 def test_a_write_that_fails_half_way_leaves_the_batch_absent_also_after_a_crash(
-    shim: Path, store_path: Path, fault: str
+    shim: Path, store_path: Path, fault: str, write_mode: str, batches: tuple[int, ...], single: int
 ) -> None:
     body = f"""
-store = alexpy.open(path, write_mode="pwrite")
+store = alexpy.open(path, write_mode="{write_mode}")
 store.update({{key: b"before" for key in range(10)}})
-for at, batch in enumerate((1, 3, 2000)):
+for at, batch in enumerate({batches}):
     arm(WRITE, {fault})
     # Values of zeros: what is missing of them looks like space that was never written.
     error = raises(OSError, store.put_many, range(100, 100 + batch), [bytes(500)] * batch)
@@ -217,7 +221,7 @@ for at, batch in enumerate((1, 3, 2000)):
     store[10 + at] = b"before"
     if at == 2:
         arm(WRITE, {fault})
-        raises(OSError, store.put, 500, bytes(500))
+        raises(OSError, store.put, 500, bytes({single}))
 assert len(store) == 13
 """
     run(shim, store_path, body)

@@ -316,7 +316,7 @@ impl Shared {
     ) -> Result<LogEnd> {
         let before = log.end;
         let appended = log.append(ops, shape, self.durable_seq.load(Ordering::Acquire), placed);
-        if let Err(Error::Io { operation: "write", .. }) = &appended {
+        if let Err(Error::Io { operation: "write" | "copy into", .. }) = &appended {
             // A commit that was refused must stay absent; if that cannot be made sure, nobody knows.
             log.withdraw().map_err(|error| self.poison(error))?;
         }
@@ -326,7 +326,7 @@ impl Shared {
             && let Some(active) = &log.active
         {
             // While the index learns of the commit.
-            active.begin_sync(before.offset, log.end.offset - before.offset)?;
+            active.begin_sync(before.offset, log.end.offset - before.offset);
         }
         Ok(before)
     }

@@ -304,17 +304,18 @@ impl Log {
     /// Writes zeros behind the next commit, where the segment's blocks are only reserved: commits are then written
     /// over blocks that hold data, and the file system need not note at each flush, durably, that reserved ones do
     /// now (docs/dev/023). All of it lies above the end of the log and of that commit; the caller holds the commit
-    /// lock.
+    /// lock. Small commits mostly go into a block that they have begun; large ones would pay for twice the bytes.
     fn fill_ahead(&mut self, active: &Segment, shape: Shape) {
         let begin = (self.end.offset + MARK_BYTES + shape.bytes_in_log()).next_multiple_of(BLOCK_BYTES);
-        if begin <= self.filled || shape.bytes >= MOST_FILL_BYTES {
+        let worthwhile = (BLOCK_BYTES..MOST_FILL_BYTES).contains(&shape.bytes);
+        if begin <= self.filled || !worthwhile || !active.is_reserved() {
             return;
         }
         // As much as was written before, so that a store of a few commits costs little.
         let len = self.end.offset.clamp(LEAST_FILL_BYTES, MOST_FILL_BYTES);
         let len = len.min(active.header.capacity.saturating_sub(begin));
         if len > 0 {
-            // Only zeros over zeros: should the device fail, the commit's own write says so.
+            // Only zeros over zeros: should this fail, the commit's own write or flush says so.
             let _ = active.write(begin, &ZEROS[..len as usize]);
         }
         self.filled = begin + len;

@@ -160,8 +160,9 @@ fn recover_from(
     let next_image = ids.map(|id| id.saturating_add(1)).fold(manifest.next_image, u32::max);
     let mut manifest = Manifest { next_segment: chain.next_segment, next_seq, next_image, ..manifest };
     let mut log = Log::new(manifest.store_id, chain.entries_up_to(reached), reached, next_seq, copies);
-    // Only where what was written once is written over in place: elsewhere that takes space nobody reserved.
-    log.fills = options.durability == Durability::Sync && disk.maps_safely();
+    // Only where what was written once is written over in place: elsewhere that takes space nobody reserved. And
+    // not where commits are copied into a map: one stored into pages that came in by the megabyte makes all dirty.
+    log.fills = options.durability == Durability::Sync && disk.maps_safely() && !copies;
     let least_bytes = options.checkpoint_tail_bytes;
     log.images = Images::new(&manifest.images, tail_bytes, least_bytes);
 

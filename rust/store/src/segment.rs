@@ -223,6 +223,11 @@ impl Segment {
         self.copies_below > 0
     }
 
+    /// Whether blocks of the disk are reserved for all of it, as far as this handle made the file.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.file.read().as_ref().is_some_and(|file| file.is_reserved())
+    }
+
     /// Whether so many bytes go in by copying, which takes no system call.
     pub(crate) fn copies_piece(&self, bytes: usize) -> bool {
         bytes < self.copies_below
@@ -255,15 +260,15 @@ impl Segment {
     /// than copying into pages that nothing prepared, and the device begins at once.
     pub(crate) fn write_through(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.with_file("write", |file| file.write_at(offset, bytes))?;
-        self.begin_sync(offset, bytes.len() as u64)
+        self.begin_sync(offset, bytes.len() as u64);
+        Ok(())
     }
 
-    /// Lets the device begin with bytes that will be synced soon.
-    pub(crate) fn begin_sync(&self, offset: u64, len: u64) -> Result<()> {
-        self.with_file("write", |file| {
+    /// Lets the device begin with bytes that will be synced soon. A hint: the sync finds out what failed.
+    pub(crate) fn begin_sync(&self, offset: u64, len: u64) {
+        if let Some(file) = &*self.file.read() {
             file.begin_sync(offset, len);
-            Ok(())
-        })
+        }
     }
 
     /// Makes copying into a part of the segment that comes next faster.

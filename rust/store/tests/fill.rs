@@ -5,10 +5,10 @@ mod common;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use alex_store::disk::sim::{Loss, Rng, SimDisk};
+use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk};
 use alex_store::{Durability, Options};
 use common::hook::{Call, HookDisk, quiet};
-use common::{content, open};
+use common::{content, for_seeds, open, open_with_power};
 
 /// Where the records of each segment end, and how many bytes of zeros were written behind them.
 #[derive(Default)]
@@ -75,4 +75,38 @@ fn zeros_ahead_of_the_log_lie_behind_every_commit_and_none_is_written_over() {
 fn only_stores_that_flush_each_commit_write_zeros_ahead() {
     assert_eq!(write(Durability::Interval, 1).zeros, 0);
     assert_eq!(write(Durability::Os, 2).zeros, 0);
+}
+
+#[test]
+fn power_cuts_amid_zeros_and_commits_lose_no_returned_commit() {
+    for_seeds("power_cuts_amid_zeros_and_commits", 3, |seed| {
+        let mut rng = Rng::new(seed);
+        let mut disk = SimDisk::new(seed);
+        let options =
+            Options { durability: Durability::Sync, segment_bytes: 128 << 10, background: false, ..quiet() };
+        let mut durable = BTreeMap::new();
+        for _ in 0..3 {
+            disk.plan(1 + rng.below(60), Fault::Cut);
+            let mut maybe = durable.clone();
+            if let Some(store) = open_with_power(&disk, &options) {
+                assert_eq!(content(&store), durable, "seed {seed}");
+                for _ in 0..20 {
+                    let keys: Vec<i64> = (0..=rng.below(30)).map(|_| rng.below(200) as i64).collect();
+                    let value = vec![7; 1 + rng.below(800) as usize];
+                    maybe = durable.clone();
+                    maybe.extend(keys.iter().map(|&key| (key, value.clone())));
+                    if store.put_many(&keys, &vec![value.as_slice(); keys.len()][..], false).is_err() {
+                        break;
+                    }
+                    durable.clone_from(&maybe);
+                }
+            }
+            disk = disk.restart(if rng.one_in(4) { Loss::Everything } else { Loss::Random });
+            let store = open(&disk, &options).expect("opens");
+            let found = content(&store);
+            assert!(found == durable || found == maybe, "seed {seed}: a prefix with every returned commit");
+            durable = found;
+            store.close().expect("closes");
+        }
+    });
 }

@@ -221,6 +221,10 @@ impl DiskFile for RealFile {
         Ok(self.file.metadata()?.len())
     }
 
+    fn is_reserved(&self) -> bool {
+        self.reserved
+    }
+
     fn allocated(&self) -> io::Result<u64> {
         // st_blocks counts units of 512 bytes on every file system.
         Ok(self.file.metadata()?.blocks() * 512)

@@ -89,6 +89,11 @@ pub trait DiskFile: Send + Sync {
         Ok(self.len()? == 0)
     }
 
+    /// Whether [`Disk::create`] could reserve blocks for it.
+    fn is_reserved(&self) -> bool {
+        true
+    }
+
     /// Bytes allocated on the device.
     fn allocated(&self) -> io::Result<u64>;
 
