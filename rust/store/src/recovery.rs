@@ -170,12 +170,17 @@ fn recover_from(
         let durable_seq = watermark.min(reached.last_seq);
         return Ok(Recovered { state, log, manifest, durable_seq, dropped_bytes });
     }
+    if !copies_agree {
+        // The newer copy may have its name in memory only, if its writer was killed there: a power cut could bring
+        // back the older one, and what is removed by the newer would be missed.
+        manifest.write(&**disk)?;
+    }
     // Of what a crash interrupted. First of all, so that a full disk finds their space.
     remove_orphans(disk, &names, &manifest)?;
     manifest.images.retain(|image| !bad_images.contains(&image.id));
     log.images = Images::new(&manifest.images, tail_bytes, least_bytes);
     if clean {
-        if !copies_agree || !bad_images.is_empty() {
+        if !bad_images.is_empty() {
             manifest.write(&**disk)?;
             remove_orphans(disk, &names, &manifest)?;
         }
