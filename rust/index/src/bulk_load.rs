@@ -126,12 +126,14 @@ impl Alex {
         Ok(tree)
     }
 
-    /// An index of keys in any order; of equal keys the last one counts.
+    /// An index of keys in any order; of equal keys the last one counts. Keys that ascend are not copied.
     ///
     /// # Panics
     /// If the two slices differ in length.
     pub fn from_unsorted(keys: &[i64], payloads: &[u64]) -> Self {
-        assert_eq!(keys.len(), payloads.len(), "one payload for each key");
+        if let Ok(tree) = Self::from_sorted(keys, payloads) {
+            return tree;
+        }
         let mut tree = Self::new();
         let mut pairs: Vec<Pair> = keys.iter().copied().zip(payloads.iter().copied()).collect();
         sort_pairs(&mut pairs, &mut Vec::new());

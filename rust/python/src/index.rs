@@ -165,9 +165,9 @@ pub(crate) fn item(entry: Entry) -> Option<(i64, i64)> {
     entry.map(|(key, payload)| (key, payload as i64))
 }
 
-/// The int64 values of a batch as payloads.
-fn payloads(values: &[i64]) -> Vec<u64> {
-    values.iter().map(|&value| value as u64).collect()
+/// The int64 values of a batch as payloads: the same bits.
+fn payloads(values: &[i64]) -> &[u64] {
+    zerocopy::transmute_ref!(values)
 }
 
 /// How many different keys there are; O(n) where they ascend.
@@ -207,12 +207,13 @@ impl AlexIndex {
         };
         let keys = many(keys, Role::Key)?;
         let keys = keys.as_slice();
-        let payloads = match values {
-            None => (0..keys.len() as u64).collect(),
-            Some(values) => payloads(many(values, Role::Value)?.as_slice()),
-        };
-        values::check_count(keys.len(), payloads.len())?;
-        let alex = py.detach(|| Alex::from_unsorted(keys, &payloads));
+        let values = values.map(|values| many(values, Role::Value)).transpose()?;
+        let values = values.as_ref().map(|values| payloads(values.as_slice()));
+        values::check_count(keys.len(), values.map_or(keys.len(), <[u64]>::len))?;
+        let alex = py.detach(|| match values {
+            Some(values) => Alex::from_unsorted(keys, values),
+            None => Alex::from_unsorted(keys, &(0..keys.len() as u64).collect::<Vec<_>>()),
+        });
         Ok(Self { shared: Arc::new(Shared(RwLock::new(Indexed { alex, ..Indexed::default() }))) })
     }
 
@@ -377,7 +378,7 @@ impl AlexIndex {
         for (keys, values) in keys.chunks(PIECE_KEYS).zip(values.chunks(PIECE_KEYS)) {
             py.check_signals()?;
             self.change_detached(py, |alex| {
-                alex.insert_many(keys, &payloads(values), |_, _| replaced += 1);
+                alex.insert_many(keys, payloads(values), |_, _| replaced += 1);
             })?;
         }
         // A duplicate replaces what the batch itself has put.
