@@ -77,7 +77,9 @@ fmt: .venv/installed ## format all Rust and Python files
 
 .PHONY: torture
 torture: .venv/built ## crash tests at length: make torture SEEDS=1000000 BITS=every KILLS=1000
-	$(KEEP_MEMORY) ALEXPY_SEEDS=$(SEEDS) ALEXPY_BITS=$(BITS) cargo test --locked --package alex-store --tests
+	$(KEEP_MEMORY) ALEXPY_SEEDS=$(SEEDS) ALEXPY_BITS=$(BITS) \
+	    $(if $(shell cargo nextest --version 2>/dev/null),cargo nextest run --profile torture,cargo test) \
+	    --locked --package alex-store --tests
 	ALEXPY_KILLS=$(KILLS) $(BIN)/pytest tests/test_kill.py --timeout=0 -s
 
 .PHONY: compare
