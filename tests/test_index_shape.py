@@ -132,6 +132,44 @@ def test_batch_neighbours_take_what_other_batch_calls_take() -> None:
         index.ceiling_many([2**63])
 
 
+# ---- many ranges ----
+
+
+@given(
+    st.dictionaries(int64s | st.integers(-50, 50), int64s), st.lists(st.tuples(st.integers(-60, 60), int64s))
+)
+def test_many_ranges_are_those_of_a_sorted_dict(items: dict[int, int], ranges: list[tuple[int, int]]) -> None:
+    index = AlexIndex(list(items), list(items.values()))
+    model = SortedDict(items)
+    starts, stops = [start for start, _ in ranges], [stop for _, stop in ranges]
+    keys, values, offsets = index.scan_many(starts, stops)
+    assert keys.dtype == values.dtype == offsets.dtype == np.int64
+    assert offsets.tolist()[:1] == [0]
+    assert offsets.tolist()[-1:] == [len(keys)] == [len(values)]
+    for at, (start, stop) in enumerate(ranges):
+        found = slice(offsets[at], offsets[at + 1])
+        expected = list(model.irange(start, stop, inclusive=(True, False))) if start < stop else []
+        assert keys[found].tolist() == expected
+        assert values[found].tolist() == [items[key] for key in expected]
+
+
+def test_many_ranges_take_what_other_batch_calls_take() -> None:
+    index = AlexIndex(range(0, 100_000, 10))
+    keys, values, offsets = index.scan_many(np.array([20, 0], np.uint16), iter([50, 100_000]))
+    assert keys[:4].tolist() == [20, 30, 40, 0]
+    assert values[:4].tolist() == [2, 3, 4, 0]
+    assert offsets.tolist() == [0, 3, 10_003]
+    keys[0] = 99  # its own memory
+    assert 99 not in index
+    assert [array.tolist() for array in index.scan_many([], [])] == [[], [], [0]]
+    with pytest.raises(ValueError, match="2 starts and 1 stops"):
+        index.scan_many([1, 2], [3])
+    with pytest.raises(TypeError, match="stops"):
+        index.scan_many([1], np.array([1.0]))
+    with pytest.raises(OverflowError):
+        index.scan_many([2**63], [1])
+
+
 # ---- long calls ----
 
 
@@ -151,12 +189,15 @@ def interrupt_soon() -> Any:
 MANY = 24_000_000
 
 
-@pytest.mark.parametrize("call", ["put_many", "delete_many", "get_many", "contains_many", "floor_many"])
+@pytest.mark.parametrize(
+    "call", ["put_many", "delete_many", "get_many", "contains_many", "floor_many", "scan_many"]
+)
 def test_ctrl_c_ends_a_long_call_and_leaves_a_whole_index(call: str, interrupt_soon: Any) -> None:
     # Spread over the key range, so that each key costs its cache misses and the call lasts for seconds.
     keys = np.arange(MANY, dtype=np.int64) * 0x5851_F42D_4C95_7F2D
     index = AlexIndex(keys[: MANY // 8])
-    arguments = {"put_many": (keys, keys), "get_many": (keys, 0)}.get(call, (keys,))
+    two = {"put_many": (keys, keys), "get_many": (keys, 0), "scan_many": (keys, keys + 1)}
+    arguments = two.get(call, (keys,))
     start = time.perf_counter()
     interrupt_soon()
     with pytest.raises(KeyboardInterrupt):

@@ -1077,6 +1077,24 @@ class AlexIndex(MutableMapping[int, int]):
         >>> keys.tolist(), values.tolist()
         ([2, 3], [20, 30])
         """
+    def scan_many(
+        self, starts: _Ints, stops: _Ints
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The items of many ranges, one range after the other: (keys, values, offsets).
+
+        Range i is `starts[i] <= key < stops[i]`; its items are those from `offsets[i]` to `offsets[i + 1]`
+        of the two int64 arrays. `starts` and `stops` are as the keys of `put_many`, of the same length;
+        ranges may overlap and come in any order. Raises TypeError, OverflowError or ValueError for what is
+        none of these. O(ranges + keys): what the next range reads is fetched meanwhile, so that short ranges
+        take half of a call of `scan_arrays` each. The GIL is released; Ctrl-C is looked for after each 4,096
+        ranges.
+
+        >>> x.put_many([1, 2, 3, 4], [10, 20, 30, 40])
+        4
+        >>> keys, values, offsets = x.scan_many([3, 1], [9, 3])
+        >>> keys.tolist(), values.tolist(), offsets.tolist()
+        ([3, 4, 1, 2], [30, 40, 10, 20], [0, 2, 4])
+        """
     def count(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> int:
         """How many keys there are of `start <= key < stop`.
 

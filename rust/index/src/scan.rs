@@ -34,6 +34,41 @@ impl Alex {
         dispatch(self.level, Scan { tree: self, start, stop, reverse, limit, out, run });
     }
 
+    /// Appends the entries of every range `starts[i] <= key < stops[i]`, one range after the other, and calls
+    /// `ended` with the length of `keys` after each. What the next ranges will read is asked for ahead.
+    ///
+    /// # Panics
+    /// If the two slices differ in length.
+    pub fn scan_many(
+        &self,
+        starts: &[i64],
+        stops: &[i64],
+        keys: &mut Vec<i64>,
+        payloads: &mut Vec<u64>,
+        ended: impl FnMut(usize),
+    ) {
+        assert_eq!(starts.len(), stops.len(), "one stop for each start");
+        dispatch(self.level, ScanMany { tree: self, starts, stops, keys, payloads, ended });
+    }
+
+    /// Asks for the lines that a short scan from `start` will read, all at once: they would come one after
+    /// another otherwise, before the processor sees a stream in them.
+    #[inline(always)]
+    fn expect(&self, start: i64, stop: Bound<i64>, limit: usize) {
+        let leaf = self.arena.leaf(self.leaf_of(start));
+        let first = leaf.guess(start);
+        let mut slots =
+            (limit.min(EXPECTED) * leaf.keys.len() / (leaf.head.count as usize).max(1)).min(4 * EXPECTED);
+        if let Bound::Included(stop) | Bound::Excluded(stop) = stop
+            && let last @ 1.. = leaf.guess(stop).saturating_sub(first)
+        {
+            slots = slots.min(last + 2 * WINDOW);
+        }
+        for slot in (first..leaf.keys.len().min(first + slots)).step_by(WINDOW) {
+            leaf.prefetch(slot);
+        }
+    }
+
     /// Appends all entries of a leaf.
     pub(crate) fn copy_out(&self, leaf: u32, keys: &mut Vec<i64>, payloads: &mut Vec<u64>) {
         dispatch(self.level, CopyOut { leaf: self.arena.leaf(leaf), out: Output { keys, payloads } });
@@ -94,10 +129,48 @@ impl Operation for Scan<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<K: Kernel>(mut self) {
+    fn run<K: Kernel>(self) {
         if let (Bound::Included(key) | Bound::Excluded(key), false) = (self.start, self.reverse) {
-            self.expect(key);
+            self.tree.expect(key, self.stop, self.limit);
         }
+        self.copy::<K>();
+    }
+}
+
+struct ScanMany<'a, E> {
+    tree: &'a Alex,
+    starts: &'a [i64],
+    stops: &'a [i64],
+    keys: &'a mut Vec<i64>,
+    payloads: &'a mut Vec<u64>,
+    ended: E,
+}
+
+impl<E: FnMut(usize)> Operation for ScanMany<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<K: Kernel>(mut self) {
+        let (tree, starts, stops) = (self.tree, self.starts, self.stops);
+        for (i, (&start, &stop)) in starts.iter().zip(stops).enumerate() {
+            if let Some(&start) = starts.get(i + 2) {
+                prefetch(tree.arena.address(tree.leaf_of(start)));
+            }
+            if let (Some(&start), Some(&stop)) = (starts.get(i + 1), stops.get(i + 1)) {
+                tree.expect(start, Bound::Excluded(stop), usize::MAX);
+            }
+            let out = Output { keys: self.keys, payloads: self.payloads };
+            let (start, stop, run) =
+                (Bound::Included(start), Bound::Excluded(stop), (Vec::new(), Vec::new()));
+            Scan { tree, start, stop, reverse: false, limit: usize::MAX, out, run }.copy::<K>();
+            (self.ended)(self.keys.len());
+        }
+    }
+}
+
+impl Scan<'_> {
+    #[inline(always)]
+    fn copy<K: Kernel>(mut self) {
         let Some((from, to)) = self.tree.span(self.start, self.stop) else { return };
         let (mut id, last) = if self.reverse { (to.leaf, from.leaf) } else { (from.leaf, to.leaf) };
         while self.limit > 0 {
@@ -114,21 +187,6 @@ impl Operation for Scan<'_> {
                 return;
             }
             id = next;
-        }
-    }
-}
-
-impl Scan<'_> {
-    /// Asks for the lines that a short scan from `key` will read, all at once: they would come one after
-    /// another otherwise, before the processor sees a stream in them.
-    #[inline(always)]
-    fn expect(&self, key: i64) {
-        let leaf = self.tree.arena.leaf(self.tree.leaf_of(key));
-        let guess = leaf.guess(key);
-        let slots = (self.limit.min(EXPECTED) * leaf.keys.len() / (leaf.head.count as usize).max(1))
-            .min(4 * EXPECTED);
-        for slot in (guess..leaf.keys.len().min(guess + slots)).step_by(WINDOW) {
-            leaf.prefetch(slot);
         }
     }
 

@@ -13,6 +13,9 @@ use crate::keys::{Role, many, one};
 /// Room made for a range before its size is known.
 const FIRST_RANGE_KEYS: usize = 128;
 
+/// Ranges that are read between two looks for Ctrl-C.
+const PIECE_RANGES: usize = 4_096;
+
 /// The most parts that a split makes.
 const MOST_PARTS: usize = 1 << 24;
 
@@ -201,6 +204,49 @@ impl AlexIndex {
         // The same allocation: both types have one layout.
         let values = payloads.into_iter().map(|payload| payload as i64).collect();
         Ok((array(py, keys), array(py, values)))
+    }
+
+    /// The items of many ranges, one range after the other: (keys, values, offsets).
+    ///
+    /// Range i is `starts[i] <= key < stops[i]`; its items are those from `offsets[i]` to `offsets[i + 1]`
+    /// of the two int64 arrays. `starts` and `stops` are as the keys of `put_many`, of the same length;
+    /// ranges may overlap and come in any order. Raises TypeError, OverflowError or ValueError for what is
+    /// none of these. O(ranges + keys): what the next range reads is fetched meanwhile, so that short ranges
+    /// take half of a call of `scan_arrays` each. The GIL is released; Ctrl-C is looked for after each 4,096
+    /// ranges.
+    ///
+    /// >>> x.put_many([1, 2, 3, 4], [10, 20, 30, 40])
+    /// 4
+    /// >>> keys, values, offsets = x.scan_many([3, 1], [9, 3])
+    /// >>> keys.tolist(), values.tolist(), offsets.tolist()
+    /// ([3, 4, 1, 2], [30, 40, 10, 20], [0, 2, 4])
+    #[allow(clippy::type_complexity)]
+    fn scan_many<'py>(
+        &self,
+        py: Python<'py>,
+        starts: &Bound<'py, PyAny>,
+        stops: &Bound<'py, PyAny>,
+    ) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>)> {
+        let starts = many(starts, Role::Bound("starts"))?;
+        let starts = starts.as_slice();
+        let stops = many(stops, Role::Bound("stops"))?;
+        let stops = stops.as_slice();
+        if starts.len() != stops.len() {
+            let (starts, stops) = (starts.len(), stops.len());
+            return Err(PyValueError::new_err(format!("there are {starts} starts and {stops} stops")));
+        }
+        let (mut keys, mut payloads) = (Vec::new(), Vec::new());
+        let mut offsets = Vec::with_capacity(starts.len() + 1);
+        offsets.push(0);
+        for (starts, stops) in starts.chunks(PIECE_RANGES).zip(stops.chunks(PIECE_RANGES)) {
+            py.check_signals()?;
+            self.ask_detached(py, |alex| {
+                alex.scan_many(starts, stops, &mut keys, &mut payloads, |end| offsets.push(end as i64));
+            })?;
+        }
+        // The same allocation: both types have one layout.
+        let values = payloads.into_iter().map(|payload| payload as i64).collect();
+        Ok((array(py, keys), array(py, values), array(py, offsets)))
     }
 
     /// How many keys there are of `start <= key < stop`.

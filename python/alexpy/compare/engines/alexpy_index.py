@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import alexpy
@@ -44,5 +45,6 @@ class AlexpyIndex:
         return self._index.get_many(keys)
 
     def ranges(self, starts: list[int], stops: list[int]) -> Sequence[tuple[Keys, Keys]]:
-        arrays = self._index.scan_arrays
-        return [arrays(start, stop) for start, stop in zip(starts, stops, strict=True)]
+        keys, values, offsets = self._index.scan_many(starts, stops)
+        ends = offsets.tolist()
+        return [(keys[begin:end], values[begin:end]) for begin, end in pairwise(ends)]

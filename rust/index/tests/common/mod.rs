@@ -133,6 +133,20 @@ pub fn assert_equal(tree: &Alex, oracle: &BTreeMap<i64, u64>, probes: &[i64]) {
             assert_eq!(tree.higher(key), pair(oracle.range(above).next()), "higher {key}");
         }
     }
+    assert_ranges(tree, oracle, probes);
+}
+
+/// Many ranges in one call: from each probe to the one after it, some of them empty or the wrong way round.
+fn assert_ranges(tree: &Alex, oracle: &BTreeMap<i64, u64>, probes: &[i64]) {
+    let stops: Vec<i64> = probes.iter().cycle().skip(1).take(probes.len()).copied().collect();
+    let (mut keys, mut payloads, mut ends) = (vec![7], vec![7], vec![1]);
+    tree.scan_many(probes, &stops, &mut keys, &mut payloads, |end| ends.push(end));
+    assert_eq!((ends.len(), keys[0], payloads[0]), (probes.len() + 1, 7, 7), "one end each, nothing lost");
+    for (range, (&start, &stop)) in ends.windows(2).zip(probes.iter().zip(&stops)) {
+        let found = keys[range[0]..range[1]].iter().zip(&payloads[range[0]..range[1]]);
+        assert!(found.eq(oracle.range(start..stop.max(start))), "range {start}..{stop}");
+    }
+    assert_eq!((ends.last(), keys.len()), (Some(&keys.len()), payloads.len()));
 }
 
 /// Scans, iterators and counts of one range, against the oracle.
