@@ -119,6 +119,14 @@ proof: .venv/toolchain ## 10 million keys of each distribution in four orders, a
 	cargo run --release --locked --package alex-index --example ten_million -- $(MILLIONS) > target/proof.jsonl
 	@echo 'the same as JSON: target/proof.jsonl'
 
+.PHONY: prices
+prices: .venv/installed ## fit the index's cost model to this machine: counts and times of the same work, 3 minutes
+	@mkdir -p target
+	for millions in 1 10; do cargo run --locked --package alex-index --example prices -- $$millions; done > target/prices-counted.jsonl
+	for millions in 1 10; do cargo run --release --locked --package alex-index --example prices -- $$millions; done > target/prices-timed.jsonl
+	$(BIN)/python benchmarks/index_prices.py target/prices-counted.jsonl target/prices-timed.jsonl \
+	    --json benchmarks/results/$$(date +%F)-index-prices.json
+
 .PHONY: fuzz-store
 fuzz-store: .venv/toolchain ## mutated files of every kind under the store's readers: make fuzz-store SECONDS=60 SEED=n
 	ALEXPY_FUZZ_SECONDS=$(SECONDS) ALEXPY_FUZZ_SEED=$(SEED) \

@@ -29,8 +29,9 @@ const LOOKUPS: usize = 200_000;
 const RUN: usize = 200;
 const RUNS: usize = 500;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 enum Do {
+    #[default]
     Get,
     Insert,
     Remove,
@@ -47,6 +48,7 @@ impl Do {
 }
 
 /// One phase: its time in each round, or what it counted.
+#[derive(Default)]
 struct Phase {
     name: String,
     action: Do,
@@ -55,8 +57,9 @@ struct Phase {
     /// Of the operations that moved a few slots at most, and of those that built leaves anew.
     plain: Work,
     structural: Work,
-    /// Bytes a key of the tree that is left.
+    /// Bytes of the tree that is left, and of each of its keys.
     bytes: f64,
+    bytes_a_key: f64,
 }
 
 /// The phases of one distribution, made in the same order in every round.
@@ -70,10 +73,8 @@ impl Phases {
     /// Does `action` with every key; the answers are as expected or the program ends.
     fn run(&mut self, name: &str, action: Do, tree: &mut Alex, keys: &[i64]) {
         if self.at == self.made.len() {
-            let (plain, structural) = (Work::default(), Work::default());
-            let (operations, nanoseconds) = (keys.len(), Vec::new());
-            let name = name.to_owned();
-            self.made.push(Phase { name, action, operations, nanoseconds, plain, structural, bytes: 0.0 });
+            let (name, operations) = (name.to_owned(), keys.len());
+            self.made.push(Phase { name, action, operations, ..Phase::default() });
         }
         let phase = &mut self.made[self.at];
         self.at += 1;
@@ -90,7 +91,8 @@ impl Phases {
             }
         }
         phase.nanoseconds.push(start.elapsed().as_secs_f64() * 1e9 / keys.len() as f64);
-        phase.bytes = tree.nbytes() as f64 / tree.len() as f64;
+        phase.bytes = tree.nbytes() as f64;
+        phase.bytes_a_key = phase.bytes / tree.len() as f64;
     }
 
     fn print(mut self, kind: &str, keys: usize) {
@@ -100,12 +102,13 @@ impl Phases {
             let found = if COUNTS {
                 format!(
                     "\"lines\": {:.4}, \"shifted\": {:.4}, \"structural_lines\": {:.4}, \"built\": {:.4}, \
-                     \"bytes\": {:.2}",
+                     \"megabytes\": {:.1}, \"bytes_a_key\": {:.2}",
                     each(phase.plain.lines),
                     each(phase.plain.slots),
                     each(phase.structural.lines),
                     each(phase.structural.slots),
-                    phase.bytes,
+                    phase.bytes / 1e6,
+                    phase.bytes_a_key,
                 )
             } else {
                 format!(
