@@ -38,6 +38,13 @@ impl Alex {
         dispatch(self.level, NearMany { tree: self, keys, after: false, visit });
     }
 
+    /// Asks for the cache lines that a look-up, an insert or a removal of `key` is about to touch. O(height).
+    #[inline]
+    pub fn prefetch(&self, key: i64) {
+        let leaf = self.arena.leaf(self.leaf_of(key));
+        leaf.prefetch(leaf.guess(key));
+    }
+
     /// Routes a group of keys and asks for the headers of their leaves.
     #[inline(always)]
     fn route(&self, keys: &[i64], leaves: &mut [u32; GROUP]) {

@@ -46,7 +46,7 @@ impl Store {
         if value.len() > QUICK_VALUE_BYTES {
             return None;
         }
-        self.shared.try_commit_one(Op::Put(key, value))
+        self.shared.try_commit_one(Op::Put(key, value)).map(|done| done.map(|_| ()))
     }
 
     /// Removes a key; whether it was there. O(log n).
@@ -57,18 +57,7 @@ impl Store {
 
     /// As [`Store::delete`], or `None` where that would wait.
     pub fn try_delete(&self, key: i64) -> Option<Result<bool>> {
-        let log = self.shared.log.try_lock()?;
-        if let Err(error) = self.shared.check_writable() {
-            return Some(Err(error));
-        }
-        let there = match self.shared.try_read_state()? {
-            Ok(state) => state.index.contains(key).ok()?,
-            Err(error) => return Some(Err(error)),
-        };
-        if !there {
-            return Some(Ok(false));
-        }
-        self.shared.try_commit_locked(log, Op::Delete(key)).map(|done| done.map(|()| true))
+        self.shared.try_commit_one(Op::Delete(key))
     }
 
     /// Removes a key and returns its value, in one commit.
@@ -402,15 +391,10 @@ impl Shared {
         Ok(self.published(log))
     }
 
+    /// A commit that only copies a few bytes into memory, or `None`; false if there was nothing to delete.
     #[inline]
-    fn try_commit_one(&self, op: Op<'_>) -> Option<Result<()>> {
-        let log = self.log.try_lock()?;
-        self.try_commit_locked(log, op)
-    }
-
-    /// A commit that only copies a few bytes into memory, or `None`.
-    #[inline]
-    fn try_commit_locked(&self, mut log: CommitGuard<'_, Log>, op: Op<'_>) -> Option<Result<()>> {
+    fn try_commit_one(&self, op: Op<'_>) -> Option<Result<bool>> {
+        let mut log = self.log.try_lock()?;
         if let Err(error) = self.check_writable() {
             return Some(Err(error));
         }
@@ -421,38 +405,45 @@ impl Shared {
         }
         // Taken before the log changes: from there on there is no turning back.
         let mut state = self.state.try_write().filter(|state| state.index.is_whole())?;
+        // What the index and the counts will touch comes while the log is written.
+        let key = match op {
+            Op::Put(key, _) => {
+                state.index.prefetch(key);
+                key
+            }
+            Op::Delete(key) => {
+                let Some(record) = state.index.get(key).ok()? else { return Some(Ok(false)) };
+                state.segments.prefetch(Location(record));
+                key
+            }
+            Op::DeleteRange(..) => return None,
+        };
         state.before_change().ok()?;
         let mut placed = Location(0);
         if let Err(error) = self.append(&mut log, std::iter::once(op), shape, |location| placed = location) {
             return Some(Err(error));
         }
-        let old = match op {
-            Op::Put(key, _) => state.put(key, placed),
-            Op::Delete(key) => state.delete(key),
-            Op::DeleteRange(..) => {
-                debug_assert!(false, "a range is never deleted in passing");
-                Ok(None)
-            }
-        };
+        let puts = matches!(op, Op::Put(..));
+        let old = if puts { state.put(key, placed) } else { state.delete(key) };
         let Ok(old) = old else {
             drop(state);
             let end = log.end;
             let rebuilt = self.rebuild(&mut log, end);
             self.published(&mut log);
-            return Some(rebuilt);
+            return Some(rebuilt.map(|()| true));
         };
         let dead = old.map(|old| (old, Arc::clone(&state.segments)));
         drop(state);
         if let Some((old, segments)) = dead {
             segments.count_dead(&[old]);
         }
-        match (op, &log.active) {
-            (Op::Put(..), Some(active)) => active.count_live(shape.bytes),
-            (Op::Delete(_) | Op::DeleteRange(..), Some(active)) => active.count_tombstone(shape.bytes),
-            (_, None) => {}
+        match &log.active {
+            Some(active) if puts => active.count_live(shape.bytes),
+            Some(active) => active.count_tombstone(shape.bytes),
+            None => {}
         }
         self.published(&mut log);
-        Some(Ok(()))
+        Some(Ok(true))
     }
 
     /// Waits for what the caller was promised.

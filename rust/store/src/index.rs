@@ -109,6 +109,12 @@ impl Index {
         }
     }
 
+    /// Hints that this key is about to be changed.
+    #[inline]
+    pub(crate) fn prefetch(&self, key: i64) {
+        self.alex.prefetch(key);
+    }
+
     #[inline]
     pub(crate) fn contains(&self, key: i64) -> Result<bool, Damaged> {
         match self.tail.as_ref().and_then(|tail| tail.change(key)) {

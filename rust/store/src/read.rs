@@ -131,17 +131,10 @@ pub(crate) fn for_each(
     verify: bool,
     mut each: impl FnMut(usize, Option<(&[u8], Option<(u32, u64)>)>) -> Result<()>,
 ) -> Result<()> {
-    let prefetch = |location: Option<Location>| {
-        if let Some(location) = location
-            && let Some(segment) = segments.get(location.segment())
-        {
-            segment.prefetch(location.offset());
-        }
-    };
-    locations.iter().take(PREFETCH_AHEAD).for_each(|&location| prefetch(location));
+    locations.iter().take(PREFETCH_AHEAD).flatten().for_each(|&location| segments.prefetch(location));
     for (i, (&key, &location)) in keys.iter().zip(locations).enumerate() {
-        if let Some(&ahead) = locations.get(i + PREFETCH_AHEAD) {
-            prefetch(ahead);
+        if let Some(&Some(ahead)) = locations.get(i + PREFETCH_AHEAD) {
+            segments.prefetch(ahead);
         }
         let Some(location) = location else {
             each(i, None)?;

@@ -566,6 +566,14 @@ impl Segments {
         self.by_id.iter().flatten()
     }
 
+    /// Hints that the record at a location is about to be read.
+    #[inline]
+    pub(crate) fn prefetch(&self, location: Location) {
+        if let Some(segment) = self.get(location.segment()) {
+            segment.prefetch(location.offset());
+        }
+    }
+
     /// The record at a location that the index holds.
     #[inline]
     pub(crate) fn at(&self, location: Location) -> Result<&Arc<Segment>> {

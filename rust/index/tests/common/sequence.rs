@@ -146,6 +146,7 @@ impl Pair {
             assert_eq!(replaced, expected);
         } else {
             for (&key, &payload) in keys.iter().zip(&payloads) {
+                self.tree.prefetch(key);
                 assert_eq!(self.tree.insert(key, payload), self.oracle.insert(key, payload), "insert {key}");
             }
         }
