@@ -83,11 +83,11 @@ class StoreEngine(Protocol):
     def scan_batches(self) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
         """Iterate over everything in arrays: keys, and the bytes of their values end to end."""
 
-    def ranges(self, starts: list[Key], length: int) -> list[list[Item]]:
-        """Return the first `length` items from each start on."""
+    def ranges(self, starts: list[Key], length: int) -> Iterator[list[Item]]:
+        """Iterate over the first `length` items from each start on."""
 
-    def range_batches(self, starts: list[Key], length: int) -> list[tuple[Keys, NDArray[np.uint8]]]:
-        """Return the same as arrays."""
+    def range_batches(self, starts: list[Key], length: int) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
+        """Iterate over the same as arrays."""
 
     def delete_each(self, keys: list[Key]) -> None:
         """Delete each key by a commit of its own."""

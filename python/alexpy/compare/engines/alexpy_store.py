@@ -81,14 +81,14 @@ class AlexpyStore:
     def scan_batches(self) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
         return ((batch.keys, batch.data) for batch in self._store.scan_batches())
 
-    def ranges(self, starts: list[int], length: int) -> list[list[Item]]:
+    def ranges(self, starts: list[int], length: int) -> Iterator[list[Item]]:
         scan = self._store.scan
-        return [list(scan(start, limit=length)) for start in starts]
+        return (list(scan(start, limit=length)) for start in starts)
 
-    def range_batches(self, starts: list[int], length: int) -> list[tuple[Keys, NDArray[np.uint8]]]:
+    def range_batches(self, starts: list[int], length: int) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
         scan_batches = self._store.scan_batches
-        found = [next(scan_batches(start, rows=length)) for start in starts]
-        return [(batch.keys, batch.data) for batch in found]
+        found = (next(scan_batches(start, rows=length)) for start in starts)
+        return ((batch.keys, batch.data) for batch in found)
 
     def delete_each(self, keys: list[int]) -> None:
         delete = self._store.delete

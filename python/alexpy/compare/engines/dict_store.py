@@ -25,5 +25,5 @@ class DictStore(MemoryStore):
     def scan(self) -> Iterator[Item]:
         raise Lacks("has no order")
 
-    def ranges(self, starts: list[int], length: int) -> list[list[Item]]:
+    def ranges(self, starts: list[int], length: int) -> Iterator[list[Item]]:
         raise Lacks("has no order")

@@ -90,11 +90,11 @@ class LevelDb:
     def scan_batches(self) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
         raise Lacks("makes an object of every value")
 
-    def ranges(self, starts: list[bytes], length: int) -> list[list[Item]]:
+    def ranges(self, starts: list[bytes], length: int) -> Iterator[list[Item]]:
         iterator = self._db.iterator
-        return [list(islice(iterator(start=start), length)) for start in starts]
+        return (list(islice(iterator(start=start), length)) for start in starts)
 
-    def range_batches(self, starts: list[bytes], length: int) -> list[tuple[Keys, NDArray[np.uint8]]]:
+    def range_batches(self, starts: list[bytes], length: int) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
         raise Lacks("makes an object of every value")
 
     def delete_each(self, keys: list[bytes]) -> None:

@@ -111,15 +111,13 @@ class Lmdb:
     def scan_batches(self) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
         raise Lacks("makes an object of every value")
 
-    def ranges(self, starts: list[bytes], length: int) -> list[list[Item]]:
+    def ranges(self, starts: list[bytes], length: int) -> Iterator[list[Item]]:
         cursor = self._read().cursor(self._db)
-        found = []
         for start in starts:
             cursor.set_range(start)
-            found.append(list(islice(cursor.iternext(), length)))
-        return found
+            yield list(islice(cursor.iternext(), length))
 
-    def range_batches(self, starts: list[bytes], length: int) -> list[tuple[Keys, NDArray[np.uint8]]]:
+    def range_batches(self, starts: list[bytes], length: int) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
         raise Lacks("makes an object of every value")
 
     def delete_each(self, keys: list[bytes]) -> None:

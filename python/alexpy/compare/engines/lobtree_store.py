@@ -11,6 +11,8 @@ from BTrees.LOBTree import LOBTree
 from .memory_store import MemoryStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from alexpy.compare.engine import Item
 
 
@@ -25,6 +27,6 @@ class LOBTreeStore(MemoryStore):
     def versions(self) -> dict[str, str]:
         return {"BTrees": version("BTrees")}
 
-    def ranges(self, starts: list[int], length: int) -> list[list[Item]]:
+    def ranges(self, starts: list[int], length: int) -> Iterator[list[Item]]:
         items = self._items.iteritems
-        return [list(islice(items(start), length)) for start in starts]
+        return (list(islice(items(start), length)) for start in starts)

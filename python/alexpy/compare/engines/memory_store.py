@@ -79,9 +79,9 @@ class MemoryStore(ABC):
         raise Lacks("holds objects, no arrays")
 
     @abstractmethod
-    def ranges(self, starts: list[int], length: int) -> list[list[Item]]: ...
+    def ranges(self, starts: list[int], length: int) -> Iterator[list[Item]]: ...
 
-    def range_batches(self, starts: list[int], length: int) -> list[tuple[Keys, NDArray[np.uint8]]]:
+    def range_batches(self, starts: list[int], length: int) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
         raise Lacks("holds objects, no arrays")
 
     def delete_each(self, keys: list[int]) -> None:

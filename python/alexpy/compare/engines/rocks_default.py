@@ -96,11 +96,11 @@ class RocksDefault:
     def scan_batches(self) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
         raise Lacks("makes an object of every value")
 
-    def ranges(self, starts: list[bytes], length: int) -> list[list[Item]]:
+    def ranges(self, starts: list[bytes], length: int) -> Iterator[list[Item]]:
         items = self._db.items
-        return [list(islice(items(from_key=start), length)) for start in starts]
+        return (list(islice(items(from_key=start), length)) for start in starts)
 
-    def range_batches(self, starts: list[bytes], length: int) -> list[tuple[Keys, NDArray[np.uint8]]]:
+    def range_batches(self, starts: list[bytes], length: int) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
         raise Lacks("makes an object of every value")
 
     def delete_each(self, keys: list[bytes]) -> None:

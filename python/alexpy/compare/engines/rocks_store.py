@@ -52,7 +52,7 @@ class PhaseOne(AlexpyStore):
     def scan_batches(self) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
         raise Lacks("makes an object of every value")
 
-    def range_batches(self, starts: list[int], length: int) -> list[tuple[Keys, NDArray[np.uint8]]]:
+    def range_batches(self, starts: list[int], length: int) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
         raise Lacks("makes an object of every value")
 
 

@@ -11,6 +11,8 @@ from sortedcontainers import SortedDict
 from .memory_store import MemoryStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from alexpy.compare.engine import Item
 
 
@@ -25,6 +27,6 @@ class SortedDictStore(MemoryStore):
     def versions(self) -> dict[str, str]:
         return {"sortedcontainers": version("sortedcontainers")}
 
-    def ranges(self, starts: list[int], length: int) -> list[list[Item]]:
+    def ranges(self, starts: list[int], length: int) -> Iterator[list[Item]]:
         items = self._items
-        return [[(key, items[key]) for key in islice(items.irange(start), length)] for start in starts]
+        return ([(key, items[key]) for key in islice(items.irange(start), length)] for start in starts)

@@ -137,12 +137,12 @@ class SQLite:
     def scan_batches(self) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
         raise Lacks("makes an object of every value")
 
-    def ranges(self, starts: list[int], length: int) -> list[list[Item]]:
+    def ranges(self, starts: list[int], length: int) -> Iterator[list[Item]]:
         execute = self._connection.execute
         query = f"{_RANGE} {length:d}"
-        return [execute(query, (start,)).fetchall() for start in starts]
+        return (execute(query, (start,)).fetchall() for start in starts)
 
-    def range_batches(self, starts: list[int], length: int) -> list[tuple[Keys, NDArray[np.uint8]]]:
+    def range_batches(self, starts: list[int], length: int) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
         raise Lacks("makes an object of every value")
 
     def delete_each(self, keys: list[int]) -> None:

@@ -81,7 +81,7 @@ def carry_out(engine: StoreEngine, todo: list[tuple[int, Any, Any]]) -> list[Any
         elif kind in {UPDATE, INSERT}:
             put(key, more)
         elif kind == RANGE:
-            found = ranges([key], more)[0]
+            found = next(ranges([key], more))
             answers.append((len(found), found[-1][0]))
         elif kind == MODIFY:
             answers.append(get(key))

@@ -109,10 +109,18 @@ def _ranges(bench: Bench, engine: StoreEngine, data: Data, sizes: Sizes) -> None
     keys = engine.single_keys(in_order)
     values = data.sorted_values()
     length = sizes.range_keys
+    in_ranges = int(np.minimum(length, len(keys) - first).sum())
+    # The clock sees each range counted and dropped; the same calls are checked where their answers are kept.
     bench.timed(
         "ranges_items",
         sizes.ranges,
-        lambda: engine.ranges(starts, length),
+        lambda: sum(len(items) for items in engine.ranges(starts, length)),
+        lambda items: items == in_ranges,
+    )
+    bench.timed(
+        "ranges_kept",
+        sizes.ranges,
+        lambda: list(engine.ranges(starts, length)),
         lambda found: all(
             list(map(tuple, items))
             == list(zip(keys[at : at + length], values[at : at + length], strict=True))
@@ -122,13 +130,19 @@ def _ranges(bench: Bench, engine: StoreEngine, data: Data, sizes: Sizes) -> None
     bench.timed(
         "ranges_arrays",
         sizes.ranges,
-        lambda: engine.range_batches(starts, length),
-        lambda found: all(
-            got.tolist() == in_order[at : at + length].tolist()
-            and rows.tobytes() == b"".join(values[at : at + length])
-            for at, (got, rows) in zip(first.tolist(), found, strict=True)
-        ),
+        lambda: sum(len(keys) for keys, _ in engine.range_batches(starts, length)),
+        lambda rows: rows == in_ranges,
     )
+    if "lacks" not in bench.figures["ranges_arrays"]:
+        found = engine.range_batches(starts, length)
+        bench.check(
+            "ranges_arrays",
+            right=all(
+                got.tolist() == in_order[at : at + length].tolist()
+                and rows.tobytes() == b"".join(values[at : at + length])
+                for at, (got, rows) in zip(first.tolist(), found, strict=True)
+            ),
+        )
 
 
 def _reopen(bench: Bench, engine: StoreEngine, data: Data, mode: Mode, path: Path) -> None:
