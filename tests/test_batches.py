@@ -334,8 +334,59 @@ def test_get_array_names_the_key_whose_value_has_another_length(store: alexpy.St
         store.get_array([1], object)
 
 
+def test_get_array_fills_an_array_that_is_there_already(store: alexpy.Store) -> None:
+    rows = np.arange(12, dtype=np.float32).reshape(3, 4)
+    store.put_many([10, 20, 30], rows)
+    out = np.empty((2, 4), np.float32)
+    assert store.get_array([30, 10], np.float32, 4, out=out) is out
+    assert out.tolist() == rows[[2, 0]].tolist()
+    store.get_array([20, 5], np.float32, (4,), fill=-1, out=out)
+    assert out.tolist() == [rows[1].tolist(), [-1] * 4]
+    big = np.zeros((5, 4), np.float32)
+    store.get_array(iter([20]), np.float32, 4, out=big[2:3])
+    assert big.tolist() == [[0] * 4, [0] * 4, rows[1].tolist(), [0] * 4, [0] * 4]
+    nothing = np.empty((0, 4), np.float32)
+    assert store.get_array([], np.float32, 4, out=nothing) is nothing
+    with pytest.raises(KeyError, match="7"):
+        store.get_array([30, 7], np.float32, 4, out=out)
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "message"),
+    [
+        ([[0.0] * 4] * 2, TypeError, "out must be an array of float32, not list"),
+        (np.zeros((2, 4)), TypeError, "an array of float64"),
+        (np.zeros((2, 4), ">f4"), TypeError, "an array of >f4"),
+        (np.zeros(8, np.float32), ValueError, r"the shape \(keys, 4\), not \(8,\)"),
+        (np.zeros((), np.float32), ValueError, r"not \(\)"),
+        (np.zeros((3, 4), np.float32), ValueError, "out has 3 rows, and there are 2 keys"),
+        (np.zeros((1, 4), np.float32), ValueError, "out has 1 rows, and there are 2 keys"),
+        (np.zeros((4, 2), np.float32).T, ValueError, "C-contiguous"),
+        (np.frombuffer(bytes(32), np.float32).reshape(2, 4), ValueError, "writable"),
+    ],
+)
+def test_get_array_refuses_an_array_that_does_not_fit(
+    store: alexpy.Store, out: Any, error: type[Exception], message: str
+) -> None:
+    store.put_many([1, 2], np.ones((2, 4), np.float32))
+    with pytest.raises(error, match=message):
+        store.get_array([1, 2], np.float32, 4, out=out)
+    assert not np.any(out)
+
+
+def test_get_array_does_not_write_over_the_keys_it_reads(store: alexpy.Store) -> None:
+    keys = np.array([1, 2])
+    store.put_many(keys, np.array([7, 8]))
+    with pytest.raises(ValueError, match="shares memory with keys"):
+        store.get_array(keys, np.int64, out=keys)
+    assert keys.tolist() == [1, 2]
+
+
 def test_get_array_reads_empty_values_as_rows_without_bytes(store: alexpy.Store) -> None:
     store.put_many([1, 2], [b"", b""])
     assert store.get_array([1, 2, 1], np.int64, (0,)).shape == (3, 0)
+    store.get_array([1, 2], np.int64, (0,), out=np.empty((2, 0), np.int64))
+    with pytest.raises(ValueError, match="3 rows, and there are 2 keys"):
+        store.get_array([1, 2], np.int64, (0,), out=np.empty((3, 0), np.int64))
     with pytest.raises(KeyError, match="3"):
         store.get_array([3], np.int64, (0,))

@@ -172,3 +172,34 @@ def test_large_batches_of_several_threads_and_a_writer_agree(filled: alexpy.Stor
     done.set()
     writer.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize("count", [1, 17, 200, 5000])
+def test_long_values_among_short_ones_come_whole_and_in_order(store: alexpy.Store, count: int) -> None:
+    # Long ones are read a MiB at a time, by a second thread if there are more.
+    draw = np.random.default_rng(count)
+    lengths = draw.choice(
+        [0, 100, 512, 513, 9_000, 70_000, 1_100_000], count, p=[0.2] * 4 + [0.15, 0.04, 0.01]
+    )
+    values = [draw.bytes(length) for length in lengths.tolist()]
+    store.put_many(draw.permutation(count) * 2, values)
+    held = {key: store.get(key) for key in range(0, 2 * count, 2)}
+    asked = draw.integers(-3, 2 * count + 3, count).tolist()
+    assert store.get_many(asked) == [held.get(key) for key in asked]
+    assert list(store.items()) == list(held.items())
+    assert list(store.scan(reverse=True)) == list(reversed(held.items()))
+    assert list(store.values()) == list(held.values())
+
+
+@pytest.mark.parametrize("count", [1, 63, 129, 301])
+def test_long_rows_are_shared_among_threads(store: alexpy.Store, count: int) -> None:
+    rows = np.random.default_rng(count).integers(0, 256, (count, 1 << 16), np.uint8)
+    keys = np.random.default_rng(1).permutation(count)
+    store.put_many(keys, rows)
+    assert (store.get_array(keys, np.uint8, 1 << 16) == rows).all()
+    asked = np.append(keys, -1)
+    filled = store.get_array(asked, np.uint8, 1 << 16, fill=9)
+    assert (filled[:-1] == rows).all()
+    assert (filled[-1] == 9).all()
+    with pytest.raises(KeyError, match=r"^-1$"):
+        store.get_array(asked, np.uint8, 1 << 16)

@@ -160,10 +160,13 @@ class Store(MutableMapping[int, bytes]):
         """
     def _take(self, key: SupportsIndex) -> bytes | None:
         """Removes `key` and returns its value, or None where it was not there."""
-    def _get_rows(self, keys: _Ints, width: int, fill: bytes | None) -> tuple[NDArray[np.uint8], int]:
+    def _get_rows(
+        self, keys: _Ints, width: int, fill: bytes | None, out: tuple[int, NDArray[np.uint8]] | None
+    ) -> tuple[NDArray[np.uint8], int]:
         """The part of `get_array` that reads: the values of `keys`, each `width` bytes, one after another.
 
-        A key that is not there gets the bytes of `fill`, or raises KeyError.
+        A key that is not there gets the bytes of `fill`, or raises KeyError. `out`, where it is not None, is
+        what to read into: how many rows it has, and their memory.
         """
     def popitem(self, last: bool = True) -> tuple[int, bytes]:
         """Removes the last item, or with `last=False` the first, and returns it.
@@ -249,8 +252,8 @@ class Store(MutableMapping[int, bytes]):
 
         `keys` as in `put_many`; the list has their order and their duplicates. Raises TypeError,
         OverflowError or ValueError for what are no keys, CorruptionError where a stored value is
-        damaged. O(keys); lookups are interleaved and the GIL is released meanwhile. From 16,384 keys on a
-        second thread reads ahead.
+        damaged. O(keys); lookups are interleaved and the GIL is released meanwhile. From 16,384 keys on, or
+        ten MiB of long values, a second thread reads ahead.
 
         >>> s.put_many([1, 2], [b"one", b"two"])
         2

@@ -133,6 +133,24 @@ class Row:
         self.nbytes = np.empty(self.shape, self.dtype).nbytes
         self.filled = None if fill is None else np.full(self.shape, fill, self.dtype).tobytes()
 
+    def memory(self, out: Any) -> NDArray[np.uint8]:
+        """Return the memory of `out`, an array of such rows that is to be written.
+
+        Raises:
+            TypeError: it is no array of this dtype.
+            ValueError: it has other rows, is not C-contiguous, or may not be written.
+
+        """
+        if not isinstance(out, np.ndarray) or out.dtype != self.dtype:
+            found = f"an array of {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
+            raise TypeError(f"out must be an array of {self.dtype}, not {found}")
+        if out.ndim == 0 or out.shape[1:] != self.shape:
+            wanted = ", ".join(["keys", *map(str, self.shape)])
+            raise ValueError(f"out must have the shape ({wanted}), not {out.shape}")
+        if not (out.flags.c_contiguous and out.flags.writeable):
+            raise ValueError("out must be C-contiguous and writable")
+        return out.reshape(-1).view(np.uint8) if out.nbytes else np.empty(0, np.uint8)
+
     def array(self, memory: NDArray[np.uint8], count: int) -> NDArray[Any]:
         """Return `count` rows that lie one after another in `memory`, without a copy."""
         if self.nbytes == 0:

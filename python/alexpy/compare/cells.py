@@ -84,6 +84,8 @@ CELLS: tuple[Cell, ...] = (
     Cell("own_checksums", OWN, "own", "checksums of {s.keys:,} records of 128 B", "s"),
     Cell("own_verified", OWN, "own", "{s.keys:,} random gets in one call, to a list, verified", "s"),
     Cell("own_unverified", OWN, "own", "the same with `verify_reads=False`", "s"),
+    Cell("own_array", OWN, "own", "{s.keys:,} random gets in one call, to a new array", "s"),
+    Cell("own_into", OWN, "own", "the same into an array that is there already", "s"),
     Cell("readers_one", OWN, "large",
          "index memory of one read-only process, {s.large_keys:,} keys, after a checkpoint", "MB"),
     Cell("readers_all", OWN, "large",

@@ -107,11 +107,20 @@ class RocksReads:
         return [default if value is None else value for value in answers]
 
     def get_array(
-        self, keys: Any, dtype: DTypeLike, shape: tuple[int, ...] | int = (), *, fill: Any = None
+        self,
+        keys: Any,
+        dtype: DTypeLike,
+        shape: tuple[int, ...] | int = (),
+        *,
+        fill: Any = None,
+        out: NDArray[Any] | None = None,
     ) -> NDArray[Any]:
         """Return values of one length in one array, as `Store.get_array` does."""
         row = Row(dtype, shape, fill)
+        memory = None if out is None else row.memory(out)
         numbers = many_keys(keys)
+        if out is not None and len(out) != len(numbers):
+            raise ValueError(f"out has {len(out)} rows, and there are {len(numbers)} keys")
         values = self.get_many(numbers)
         for at, value in enumerate(values):
             if value is None:
@@ -123,7 +132,11 @@ class RocksReads:
                     f"the value of key {numbers[at]} has {len(value)} bytes, and a row of {row.dtype} and "
                     f"shape {row.shape} has {row.nbytes}"
                 )
-        return row.array(np.frombuffer(bytearray(b"".join(values)), np.uint8), len(values))
+        rows = np.frombuffer(bytearray(b"".join(values)), np.uint8)
+        if out is None or memory is None:
+            return row.array(rows, len(values))
+        memory[:] = rows
+        return out
 
     def contains_many(self, keys: Any) -> NDArray[np.bool_]:
         """Return which of many keys are there; the index alone says so."""

@@ -7,7 +7,7 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use alex_store::{Error, Scan, ScanRun, Values};
+use alex_store::{Error, NEAR_BYTES, Scan, ScanRun, Values};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
 
@@ -21,7 +21,7 @@ const FIRST_RUN_ITEMS: usize = 16;
 const LAST_RUN_ITEMS: usize = 4096;
 /// A limit up to this is read in the first run: whoever gives one mostly takes all of it.
 const WHOLE_LIMIT_ITEMS: u64 = 256;
-/// How many times as long each further run is.
+/// How many times as long each further run is, unless its values would not stay near until they are copied.
 const RUN_GROWTH: usize = 4;
 
 /// How many values ahead of the one being copied are asked for: the engine checked them, but a run is larger
@@ -81,6 +81,13 @@ struct Run {
 
 impl Run {
     const EMPTY: Self = Self { keys: Vec::new(), values: None };
+
+    /// How long the run after this one should be, for which `items` were asked.
+    fn next_items(&self, items: usize) -> usize {
+        let long_bytes = self.values.as_ref().map_or(0, Values::long_bytes);
+        let near = (self.keys.len() * NEAR_BYTES).checked_div(long_bytes).unwrap_or(LAST_RUN_ITEMS);
+        (items * RUN_GROWTH).min(near).clamp(1, LAST_RUN_ITEMS)
+    }
 }
 
 /// One item, made of objects that the garbage collector does not track.
@@ -109,7 +116,7 @@ impl StoreIterator {
             let mut scan = engine.scan(range)?;
             Ok(match pull(&mut scan, yields, first_run_items) {
                 Ok(run) => {
-                    let next_run_items = first_run_items * RUN_GROWTH;
+                    let next_run_items = run.next_items(first_run_items);
                     let ended = run.keys.is_empty();
                     let source =
                         if ended { Source::Finished } else { Source::Ready { scan, next_run_items } };
@@ -175,7 +182,7 @@ impl StoreIterator {
         done.run = pull(&mut scan, self.yields, items)?;
         let more = !done.run.keys.is_empty();
         if more {
-            done.source = Source::Ready { scan, next_run_items: (items * RUN_GROWTH).min(LAST_RUN_ITEMS) };
+            done.source = Source::Ready { scan, next_run_items: done.run.next_items(items) };
         }
         Ok(more)
     }

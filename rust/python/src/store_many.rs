@@ -4,8 +4,8 @@
 //! Ctrl-C is heard between two.
 
 use alex_store::{Error, ValueSource, Values};
-use numpy::{PyArray1, PyArrayMethods};
-use pyo3::exceptions::{PyKeyError, PyMemoryError, PyTypeError};
+use numpy::{PyArray1, PyArrayMethods, PyUntypedArrayMethods};
+use pyo3::exceptions::{PyKeyError, PyMemoryError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
@@ -17,9 +17,10 @@ use crate::scan::PREFETCH_AHEAD;
 use crate::store::Store;
 use crate::{bounds, buffers, keys, values};
 
-/// Keys read between two looks at pending signals where no object is made of the values: enough for the
-/// engine to share among threads.
+/// Keys, and bytes of rows, read between two looks at pending signals where no object is made of the values:
+/// enough for the engine to share among threads.
 pub(crate) const LARGE_PIECE_KEYS: usize = 1 << 18;
+const LARGE_PIECE_BYTES: usize = 1 << 28;
 
 #[pymethods]
 impl Store {
@@ -86,8 +87,8 @@ impl Store {
     ///
     /// `keys` as in `put_many`; the list has their order and their duplicates. Raises TypeError,
     /// OverflowError or ValueError for what are no keys, CorruptionError where a stored value is
-    /// damaged. O(keys); lookups are interleaved and the GIL is released meanwhile. From 16,384 keys on a
-    /// second thread reads ahead.
+    /// damaged. O(keys); lookups are interleaved and the GIL is released meanwhile. From 16,384 keys on, or
+    /// ten MiB of long values, a second thread reads ahead.
     ///
     /// >>> s.put_many([1, 2], [b"one", b"two"])
     /// 2
@@ -107,7 +108,7 @@ impl Store {
         let default = default.unwrap_or_else(|| py.None().into_bound(py));
         let list = PyList::new(py, [default])?.as_sequence().repeat(keys.len())?.cast_into::<PyList>()?;
         let made = list.clone().unbind();
-        let read = |piece: &[i64], values: &mut Values| self.engine().get_many_into(piece, values);
+        let read = |piece: &[i64], values: &mut Values| self.engine().get_some_into(piece, values);
         read_ahead(py, keys, read, |py, start, values| {
             let list = made.bind(py);
             for i in 0..values.len() {
@@ -125,30 +126,44 @@ impl Store {
 
     /// The part of `get_array` that reads: the values of `keys`, each `width` bytes, one after another.
     ///
-    /// A key that is not there gets the bytes of `fill`, or raises KeyError.
+    /// A key that is not there gets the bytes of `fill`, or raises KeyError. `out`, where it is not None, is
+    /// what to read into: how many rows it has, and their memory.
     fn _get_rows<'py>(
         &self,
         py: Python<'py>,
         keys: &Bound<'py, PyAny>,
         width: usize,
         fill: Option<&[u8]>,
+        out: Option<(usize, Bound<'py, PyArray1<u8>>)>,
     ) -> PyResult<(Bound<'py, PyArray1<u8>>, usize)> {
         let keys = keys::many(keys, keys::Role::Key)?;
         let keys = keys.as_slice();
         self.check_open(py)?;
         let bytes = keys.len().checked_mul(width).filter(|&bytes| isize::try_from(bytes).is_ok());
         let bytes = bytes.ok_or_else(|| PyMemoryError::new_err("more bytes than memory can have"))?;
-        // NumPy's own allocation asks for huge pages, which saves a page fault for every 4 KiB.
-        let array = PyArray1::zeros(py, bytes, false);
+        let array = match out {
+            // NumPy's own allocation asks for huge pages, which saves a page fault for every 4 KiB.
+            None => PyArray1::zeros(py, bytes, false),
+            Some((rows, out)) if rows == keys.len() && out.len() == bytes => out,
+            Some((rows, _)) => {
+                let count = keys.len();
+                return Err(PyValueError::new_err(format!(
+                    "out has {rows} rows, and there are {count} keys"
+                )));
+            }
+        };
         {
-            let mut rows = array.try_readwrite()?;
+            let mut rows = array.try_readwrite().map_err(|_| {
+                PyValueError::new_err("out shares memory with keys, or another call is using it")
+            })?;
             let rows = rows.as_slice_mut()?;
             if let Some(fill) = fill.filter(|fill| !fill.is_empty()) {
                 rows.chunks_exact_mut(fill.len()).for_each(|row| row.copy_from_slice(fill));
             }
-            for (number, piece) in keys.chunks(LARGE_PIECE_KEYS).enumerate() {
+            let piece_keys = LARGE_PIECE_KEYS.min(LARGE_PIECE_BYTES / width.max(1)).max(1);
+            for (number, piece) in keys.chunks(piece_keys).enumerate() {
                 py.check_signals()?;
-                let from = number * LARGE_PIECE_KEYS * width;
+                let from = number * piece_keys * width;
                 let rows = &mut rows[from..from + piece.len() * width];
                 let missing = detached(py, || self.engine().get_rows(piece, width, rows))?;
                 if let (Some(missing), None) = (missing, fill) {

@@ -2,6 +2,8 @@
 //! Arrow's `LargeBinary`, so nothing is converted on the way out. Knows nothing of Python or Arrow. Several
 //! threads read a large batch, each into a column of its own, which are then joined: O(bytes).
 
+use std::ops::ControlFlow;
+
 use crate::error::Result;
 use crate::parallel;
 use crate::query::PIECE_KEYS;
@@ -84,7 +86,7 @@ impl Store {
     /// Appends the values of many keys, in their order, to `values`, and to `found` whether each was there; a
     /// key that is not there gets an empty value. O(keys * log n + bytes), with the cache misses overlapped.
     pub fn get_column(&self, keys: &[i64], values: &mut ValueColumn, found: &mut Vec<bool>) -> Result<()> {
-        let parts = keys.chunks(parallel::part_len(keys.len()));
+        let parts = keys.chunks(parallel::part_len(keys.len(), 0));
         let read = parallel::map(parts, |keys| -> Result<(ValueColumn, Vec<bool>)> {
             let mut column = ValueColumn::with_capacity(keys.len());
             let mut found = Vec::with_capacity(keys.len());
@@ -96,7 +98,7 @@ impl Store {
                 read::for_each(&segments, keys, &locations, verify, |_, value| {
                     found.push(value.is_some());
                     column.push(value.map_or(&[], |(value, _)| value));
-                    Ok(())
+                    Ok(ControlFlow::Continue(()))
                 })?;
             }
             Ok((column, found))
@@ -124,7 +126,7 @@ impl Scan {
                 break;
             }
         }
-        let runs_each = parallel::part_len(keys.len()).div_ceil(PIECE_KEYS);
+        let runs_each = parallel::part_len(keys.len(), 0).div_ceil(PIECE_KEYS);
         let read = parallel::map(runs.chunks(runs_each), |runs| self.values_of(runs));
         let mut read = read.into_iter();
         let mut values = read.next().transpose()?.unwrap_or_default();
@@ -141,7 +143,7 @@ impl Scan {
             let verify = self.shared.options.verify_reads;
             read::for_each(&run.segments, &run.keys, &locations, verify, |_, value| {
                 values.push(value.map_or(&[], |(value, _)| value));
-                Ok(())
+                Ok(ControlFlow::Continue(()))
             })?;
         }
         Ok(values)

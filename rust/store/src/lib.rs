@@ -64,7 +64,7 @@ pub use options::{
     WriteMode,
 };
 pub use query::Stats;
-pub use read::{Value, Values};
+pub use read::{NEAR_BYTES, Value, Values};
 pub use repair::RepairReport;
 pub use replay::OpenProgress;
 pub use salvage::RepairMode;

@@ -8,17 +8,20 @@ use std::panic::resume_unwind;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
-/// Items below which a further thread does not pay for its start, some 50 us.
+/// Items, and bytes of long ones, below which a further thread does not pay: it starts in some 50 us, and the first
+/// of a process in a millisecond.
 const PART_ITEMS: usize = 1 << 12;
+const PART_BYTES: usize = 1 << 22;
 
 /// More would wait for the same memory.
 const MAX_THREADS: usize = 4;
 
-/// How many items each thread gets, the caller's among them, of so many.
-pub(crate) fn part_len(items: usize) -> usize {
+/// How many items each thread gets, the caller's among them, of so many, each of `item_bytes` or more.
+pub(crate) fn part_len(items: usize, item_bytes: usize) -> usize {
     static CPUS: OnceLock<usize> = OnceLock::new();
     let cpus = *CPUS.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get));
-    items.div_ceil(cpus.min(MAX_THREADS)).max(PART_ITEMS)
+    let least = PART_ITEMS.min(PART_BYTES / item_bytes.max(1)).max(1);
+    items.div_ceil(cpus.min(MAX_THREADS)).max(least)
 }
 
 /// What `work` makes of each of `parts`, in their order: the first on the caller's thread, each further one on
@@ -61,8 +64,10 @@ mod tests {
 
     #[test]
     fn small_batches_stay_whole() {
-        assert_eq!(part_len(0), PART_ITEMS);
-        assert_eq!(part_len(PART_ITEMS), PART_ITEMS);
-        assert!(part_len(1 << 30) >= 1 << 28);
+        assert_eq!(part_len(0, 0), PART_ITEMS);
+        assert_eq!(part_len(PART_ITEMS, 100), PART_ITEMS);
+        assert!(part_len(1 << 30, 100) >= 1 << 28);
+        assert_eq!(part_len(0, 1 << 16), 64);
+        assert_eq!(part_len(1, usize::MAX), 1);
     }
 }

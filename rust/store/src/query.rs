@@ -1,6 +1,6 @@
 //! Reading: the index says where, the segment has the bytes. Locks are held for the index part only.
 
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -130,7 +130,13 @@ impl Store {
 
     /// As [`Store::get_many`], into the memory of values that were read before.
     pub fn get_many_into(&self, keys: &[i64], values: &mut Values) -> Result<()> {
-        values.read(keys, self.shared.options.verify_reads, |locations| self.locate(keys, locations))
+        values.read(keys, true, self.shared.options.verify_reads, |locations| self.locate(keys, locations))
+    }
+
+    /// As [`Store::get_many_into`], but of long values only so many as stay in the caches until they are copied,
+    /// one at least; `values.len()` says how many of the keys, from the first on, were read.
+    pub fn get_some_into(&self, keys: &[i64], values: &mut Values) -> Result<()> {
+        values.read(keys, false, self.shared.options.verify_reads, |locations| self.locate(keys, locations))
     }
 
     /// The values of many keys, all `width` bytes long, one after another in `rows`. A key that is not
@@ -143,7 +149,7 @@ impl Store {
     /// If `rows` does not hold `keys.len()` rows.
     pub fn get_rows(&self, keys: &[i64], width: usize, mut rows: &mut [u8]) -> Result<Option<usize>> {
         assert_eq!(Some(rows.len()), keys.len().checked_mul(width), "one row for each key");
-        let part_len = parallel::part_len(keys.len());
+        let part_len = parallel::part_len(keys.len(), width);
         let parts = keys.chunks(part_len).map(|keys| {
             let (own, rest) = std::mem::take(&mut rows).split_at_mut(keys.len() * width);
             rows = rest;
@@ -180,7 +186,7 @@ impl Store {
                     }
                     None => missing = missing.or(Some(start + i)),
                 }
-                Ok(())
+                Ok(ControlFlow::Continue(()))
             })?;
         }
         Ok(missing)

@@ -1,7 +1,7 @@
 //! Values on their way out: one, or many at once, with what they point into kept alive. Knows nothing
 //! of the index or of locks. Reading one value is O(its length).
 
-use std::ops::Deref;
+use std::ops::{ControlFlow, Deref};
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -12,6 +12,9 @@ const PREFETCH_AHEAD: usize = 16;
 
 /// Values up to this length are copied in passing by a batch read.
 const COPIED_BYTES: usize = 512;
+
+/// Longer values are only checked; so many bytes of them are still near when the caller copies them.
+pub const NEAR_BYTES: usize = 1 << 20;
 
 /// One value; stays valid after it was overwritten or deleted and after the store was closed.
 #[derive(Clone)]
@@ -58,6 +61,7 @@ pub struct Values {
     locations: Vec<Option<Location>>,
     slots: Vec<Slot>,
     copied: Vec<u8>,
+    long_bytes: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -68,10 +72,12 @@ enum Slot {
 }
 
 impl Values {
-    /// Reads the values of `keys` that `locate` finds places for, in place of what was read before.
+    /// Reads the values of `keys` that `locate` finds places for, in place of what was read before. Where not
+    /// `all` of them are wanted at once, ends before it has come to more long values than stay near.
     pub(crate) fn read(
         &mut self,
         keys: &[i64],
+        all: bool,
         verify: bool,
         locate: impl FnOnce(&mut Vec<Option<Location>>) -> Result<Arc<Segments>>,
     ) -> Result<()> {
@@ -79,17 +85,18 @@ impl Values {
         self.copied.clear();
         self.locations.clear();
         self.segments = locate(&mut self.locations)?;
-        let Self { segments, locations, slots, copied } = self;
+        self.long_bytes = 0;
+        let Self { segments, locations, slots, copied, long_bytes } = self;
         slots.reserve(keys.len());
         for_each(segments, keys, locations, verify, |_, found| {
             let Some((value, place)) = found else {
                 slots.push(Slot::Missing);
-                return Ok(());
+                return Ok(ControlFlow::Continue(()));
             };
+            let long = value.len() > COPIED_BYTES;
+            *long_bytes += if long { value.len() } else { 0 };
             slots.push(match place {
-                Some((segment, start)) if value.len() > COPIED_BYTES => {
-                    Slot::Mapped { segment, len: value.len() as u32, start }
-                }
+                Some((segment, start)) if long => Slot::Mapped { segment, len: value.len() as u32, start },
                 // Its lines are at hand now, and may not be when the caller comes for them.
                 _ => {
                     let start = copied.len();
@@ -97,18 +104,24 @@ impl Values {
                     Slot::Copied { start, len: value.len() }
                 }
             });
-            Ok(())
+            let enough = !all && *long_bytes >= NEAR_BYTES;
+            Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })
     }
 
-    /// How many keys were asked for.
+    /// How many keys were read.
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Whether no keys were asked for.
+    /// Whether none were.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    /// How many bytes the long values among them come to.
+    pub fn long_bytes(&self) -> usize {
+        self.long_bytes
     }
 
     /// The value of the i-th key, `None` where it is not in the store.
@@ -123,29 +136,33 @@ impl Values {
 }
 
 /// Reads the values at `locations` in their order, asking for records ahead of time, and hands each to
-/// `each`: its number, and where there is one the value and its place in a mapped segment.
+/// `each`, until that has enough: its number, and where there is one the value and its place in a mapped
+/// segment.
 pub(crate) fn for_each(
     segments: &Segments,
     keys: &[i64],
     locations: &[Option<Location>],
     verify: bool,
-    mut each: impl FnMut(usize, Option<(&[u8], Option<(u32, u64)>)>) -> Result<()>,
+    mut each: impl FnMut(usize, Option<(&[u8], Option<(u32, u64)>)>) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     locations.iter().take(PREFETCH_AHEAD).flatten().for_each(|&location| segments.prefetch(location));
     for (i, (&key, &location)) in keys.iter().zip(locations).enumerate() {
         if let Some(&Some(ahead)) = locations.get(i + PREFETCH_AHEAD) {
             segments.prefetch(ahead);
         }
-        let Some(location) = location else {
-            each(i, None)?;
-            continue;
-        };
-        let segment = segments.at(location)?;
-        match segment.value(location.offset(), key, verify)? {
-            Found::Mapped { start, len } => {
-                each(i, Some((segment.mapped(start, len), Some((location.segment(), start)))))?;
+        let went_on = if let Some(location) = location {
+            let segment = segments.at(location)?;
+            match segment.value(location.offset(), key, verify)? {
+                Found::Mapped { start, len } => {
+                    each(i, Some((segment.mapped(start, len), Some((location.segment(), start)))))?
+                }
+                Found::Read(bytes) => each(i, Some((&bytes, None)))?,
             }
-            Found::Read(bytes) => each(i, Some((&bytes, None)))?,
+        } else {
+            each(i, None)?
+        };
+        if went_on.is_break() {
+            break;
         }
     }
     Ok(())

@@ -154,7 +154,7 @@ impl Scan {
     pub fn next_run(&mut self, max: usize) -> Result<ScanRun> {
         let run = self.take(max)?;
         let mut values = Values::default();
-        values.read(&run.keys, self.shared.options.verify_reads, |locations| {
+        values.read(&run.keys, true, self.shared.options.verify_reads, |locations| {
             locations.extend(run.locations.iter().map(|&raw| Some(Location(raw))));
             Ok(run.segments)
         })?;

@@ -1,6 +1,6 @@
 //! Values and batches larger than a segment, on a real disk in every mode.
 
-use alex_store::{Batch, Durability, Options, ReadMode, Store, WriteMode};
+use alex_store::{Batch, Durability, NEAR_BYTES, Options, ReadMode, Store, Values, WriteMode};
 
 #[test]
 fn values_and_batches_larger_than_a_segment_come_back_after_reopening() {
@@ -34,6 +34,34 @@ fn values_and_batches_larger_than_a_segment_come_back_after_reopening() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_read_of_some_keys_ends_once_it_has_a_mebibyte_of_long_values() {
+    for read_mode in [ReadMode::Mmap, ReadMode::Pread] {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let options = Options { read_mode, ..Options::default() };
+        let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
+        let value = |key: i64| vec![key as u8; if key % 3 == 0 { 100 } else { 100_000 }];
+        let keys: Vec<i64> = (0..60).collect();
+        for &key in &keys {
+            store.put(key, &value(key)).expect("writes");
+        }
+        let mut values = Values::default();
+        let (mut from, mut reads) = (0, 0);
+        while from < keys.len() {
+            store.get_some_into(&keys[from..], &mut values).expect("reads");
+            assert!(!values.is_empty() && values.long_bytes() < NEAR_BYTES + 100_000);
+            for i in 0..values.len() {
+                assert_eq!(values.get(i), Some(&value(keys[from + i])[..]), "key {}", keys[from + i]);
+            }
+            from += values.len();
+            reads += 1;
+        }
+        assert_eq!((from, reads), (60, 4), "40 long values, eleven at a time");
+        store.get_many_into(&keys, &mut values).expect("reads");
+        assert_eq!((values.len(), values.long_bytes()), (60, 4_000_000));
     }
 }
 

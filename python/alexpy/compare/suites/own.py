@@ -1,4 +1,4 @@
-"""alexpy against itself: a load beside its parts, and what verifying every read costs.
+"""alexpy against itself: a load beside its parts, what verifying every read costs, and what new memory costs.
 
 Everything in turn, several times over in one process, the order turned each time; figures are medians. The
 parts: as many bytes as the load writes copied into a mapped file whose blocks were reserved, the flush of
@@ -65,7 +65,7 @@ def run(bench: Bench, engine: StoreEngine, mode: Mode, sizes: Sizes, folder: Pat
         note("own_checksums", _checksums(len(keys)))
 
     _in_turn(whole, parts)
-    _verified_reads(bench, folder / "store", keys, values, note)
+    _reads(bench, folder / "store", keys, values, note)
     for cell, seconds in taken.items():
         bench.seconds(cell, statistics.median(seconds), len(keys))
 
@@ -132,7 +132,7 @@ def _checksums(count: int) -> float:
     return time.perf_counter() - began
 
 
-def _verified_reads(
+def _reads(
     bench: Bench, path: Path, keys: Keys, values: NDArray[np.uint8], note: Callable[[str, float], None]
 ) -> None:
     shuffled = np.random.default_rng(SEED + 1).permutation(len(keys))
@@ -153,3 +153,16 @@ def _verified_reads(
             return work
 
         _in_turn(read("own_verified", careful), read("own_unverified", trusting))
+
+        rows, there = values[shuffled], np.ones((len(keys), WIDTH), np.uint8)
+
+        def read_rows(cell: str, out: NDArray[np.uint8] | None) -> Callable[[], None]:
+            def work() -> None:
+                began = time.perf_counter()
+                answer = careful.get_array(asked, np.uint8, WIDTH, out=out)
+                note(cell, time.perf_counter() - began)
+                bench.check(cell, right=bool((answer == rows).all()))
+
+            return work
+
+        _in_turn(read_rows("own_array", None), read_rows("own_into", there))
