@@ -334,7 +334,7 @@ def test_get_array_names_the_key_whose_value_has_another_length(store: alexpy.St
         store.get_array([1], object)
 
 
-def test_get_array_fills_an_array_that_is_there_already(store: alexpy.Store) -> None:
+def test_get_array_fills_an_array_that_is_there_already(store: alexpy.Store, tmp_path: Path) -> None:
     rows = np.arange(12, dtype=np.float32).reshape(3, 4)
     store.put_many([10, 20, 30], rows)
     out = np.empty((2, 4), np.float32)
@@ -345,6 +345,10 @@ def test_get_array_fills_an_array_that_is_there_already(store: alexpy.Store) -> 
     big = np.zeros((5, 4), np.float32)
     store.get_array(iter([20]), np.float32, 4, out=big[2:3])
     assert big.tolist() == [[0] * 4, [0] * 4, rows[1].tolist(), [0] * 4, [0] * 4]
+    mapped = np.memmap(tmp_path / "rows", np.float32, "w+", shape=(2, 4))
+    assert store.get_array([30, 10], np.float32, 4, out=mapped) is mapped
+    mapped.flush()
+    assert (tmp_path / "rows").read_bytes() == rows[[2, 0]].tobytes()
     nothing = np.empty((0, 4), np.float32)
     assert store.get_array([], np.float32, 4, out=nothing) is nothing
     with pytest.raises(KeyError, match="7"):
@@ -357,6 +361,7 @@ def test_get_array_fills_an_array_that_is_there_already(store: alexpy.Store) -> 
         ([[0.0] * 4] * 2, TypeError, "out must be an array of float32, not list"),
         (np.zeros((2, 4)), TypeError, "an array of float64"),
         (np.zeros((2, 4), ">f4"), TypeError, "an array of >f4"),
+        (np.ma.zeros((2, 4), np.float32), TypeError, "not MaskedArray"),
         (np.zeros(8, np.float32), ValueError, r"the shape \(keys, 4\), not \(8,\)"),
         (np.zeros((), np.float32), ValueError, r"not \(\)"),
         (np.zeros((3, 4), np.float32), ValueError, "out has 3 rows, and there are 2 keys"),

@@ -141,15 +141,15 @@ class Row:
             ValueError: it has other rows, is not C-contiguous, or may not be written.
 
         """
-        if not isinstance(out, np.ndarray) or out.dtype != self.dtype:
-            found = f"an array of {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
+        if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray) or out.dtype != self.dtype:
+            found = f"an array of {out.dtype}" if type(out) is np.ndarray else type(out).__name__
             raise TypeError(f"out must be an array of {self.dtype}, not {found}")
         if out.ndim == 0 or out.shape[1:] != self.shape:
             wanted = ", ".join(["keys", *map(str, self.shape)])
             raise ValueError(f"out must have the shape ({wanted}), not {out.shape}")
         if not (out.flags.c_contiguous and out.flags.writeable):
             raise ValueError("out must be C-contiguous and writable")
-        return out.reshape(-1).view(np.uint8) if out.nbytes else np.empty(0, np.uint8)
+        return np.asarray(out).reshape(-1).view(np.uint8) if out.nbytes else np.empty(0, np.uint8)
 
     def array(self, memory: NDArray[np.uint8], count: int) -> NDArray[Any]:
         """Return `count` rows that lie one after another in `memory`, without a copy."""
