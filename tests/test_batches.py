@@ -385,6 +385,11 @@ def test_get_array_does_not_write_over_the_keys_it_reads(store: alexpy.Store) ->
     with pytest.raises(ValueError, match="shares memory with keys"):
         store.get_array(keys, np.int64, out=keys)
     assert keys.tolist() == [1, 2]
+    memory = bytearray(keys.tobytes())
+    keys, out = np.frombuffer(memory, np.int64), np.frombuffer(memory, np.int64)
+    with pytest.raises(ValueError, match="shares memory with keys"):
+        store.get_array(keys, np.int64, fill=0, out=out)
+    assert keys.tolist() == [1, 2]
 
 
 def test_get_array_reads_empty_values_as_rows_without_bytes(store: alexpy.Store) -> None:

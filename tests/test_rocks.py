@@ -30,6 +30,7 @@ from test_batches import (  # noqa: F401 - run here, with the fixtures below
     test_contains_many_is_a_bool_array,
     test_delete_many_counts_the_keys_that_were_there,
     test_delete_range_is_half_open_and_needs_a_bound,
+    test_get_array_does_not_write_over_the_keys_it_reads,
     test_get_array_fills_an_array_that_is_there_already,
     test_get_array_names_a_missing_key_unless_fill_is_given,
     test_get_array_names_the_key_whose_value_has_another_length,

@@ -141,9 +141,10 @@ class Row:
             ValueError: it has other rows, is not C-contiguous, or may not be written.
 
         """
-        if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray) or out.dtype != self.dtype:
-            found = f"an array of {out.dtype}" if type(out) is np.ndarray else type(out).__name__
-            raise TypeError(f"out must be an array of {self.dtype}, not {found}")
+        if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+            raise TypeError(f"out must be an array of {self.dtype}, not {type(out).__name__}")
+        if out.dtype != self.dtype:
+            raise TypeError(f"out must be an array of {self.dtype}, not an array of {out.dtype}")
         if out.ndim == 0 or out.shape[1:] != self.shape:
             wanted = ", ".join(["keys", *map(str, self.shape)])
             raise ValueError(f"out must have the shape ({wanted}), not {out.shape}")

@@ -187,7 +187,7 @@ class Store(_alexpy.Store, Closing):
         if out is None:
             return row.array(*self._get_rows(keys, row.nbytes, row.filled, None))
         memory = row.memory(out)
-        self._get_rows(keys, row.nbytes, row.filled, (len(out), memory))
+        self._get_rows(keys, row.nbytes, row.filled, (out.shape[0], memory))
         return out
 
     def keys(self) -> KeysView[int]:

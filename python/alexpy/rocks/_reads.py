@@ -119,6 +119,8 @@ class RocksReads:
         row = Row(dtype, shape, fill)
         memory = None if out is None else row.memory(out)
         numbers = many_keys(keys)
+        if memory is not None and np.may_share_memory(numbers, memory):
+            raise ValueError("out shares memory with keys")
         if out is not None and len(out) != len(numbers):
             raise ValueError(f"out has {len(out)} rows, and there are {len(numbers)} keys")
         values = self.get_many(numbers)

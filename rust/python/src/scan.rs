@@ -1,6 +1,6 @@
 //! Iteration over a store: one native iterator that pulls runs of items without the GIL.
 //!
-//! The first run is short, so that taking one item of a huge range is cheap; each further run is four
+//! The first run is short, so that taking one item of a huge range is cheap; each further run is up to four
 //! times as long, so that a full scan pays the switch once in thousands of items. Items are made one
 //! at a time from the run. The engine guarantees that what comes is the store as it was when the
 //! iterator was made.

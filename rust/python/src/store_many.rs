@@ -153,10 +153,14 @@ impl Store {
             }
         };
         {
-            let mut rows = array.try_readwrite().map_err(|_| {
-                PyValueError::new_err("out shares memory with keys, or another call is using it")
-            })?;
+            let in_use = || PyValueError::new_err("out shares memory with keys, or another call is using it");
+            let mut rows = array.try_readwrite().map_err(|_| in_use())?;
             let rows = rows.as_slice_mut()?;
+            // Two arrays over one buffer of someone else's do not know of each other.
+            let (read, written) = (keys.as_ptr_range(), rows.as_ptr_range());
+            if read.start.addr() < written.end.addr() && written.start.addr() < read.end.addr() {
+                return Err(in_use());
+            }
             if let Some(fill) = fill.filter(|fill| !fill.is_empty()) {
                 rows.chunks_exact_mut(fill.len()).for_each(|row| row.copy_from_slice(fill));
             }

@@ -398,6 +398,18 @@ impl Shared {
         if let Err(error) = self.check_writable() {
             return Some(Err(error));
         }
+        // What the index and the counts will touch comes while the log is written.
+        if let Op::Delete(key) = op {
+            let state = match self.try_read_state()? {
+                Ok(state) => state,
+                Err(error) => return Some(Err(error)),
+            };
+            match state.index.get(key).ok()? {
+                Some(record) => state.segments.prefetch(Location(record)),
+                // Needs no room in the log.
+                None => return Some(Ok(false)),
+            }
+        }
         let shape = Shape::of(op);
         if self.options.durability == Durability::Sync || !log.fits_without_waiting(shape) || self.flush_due()
         {
@@ -405,17 +417,12 @@ impl Shared {
         }
         // Taken before the log changes: from there on there is no turning back.
         let mut state = self.state.try_write().filter(|state| state.index.is_whole())?;
-        // What the index and the counts will touch comes while the log is written.
         let key = match op {
             Op::Put(key, _) => {
                 state.index.prefetch(key);
                 key
             }
-            Op::Delete(key) => {
-                let Some(record) = state.index.get(key).ok()? else { return Some(Ok(false)) };
-                state.segments.prefetch(Location(record));
-                key
-            }
+            Op::Delete(key) => key,
             Op::DeleteRange(..) => return None,
         };
         state.before_change().ok()?;

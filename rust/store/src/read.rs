@@ -73,7 +73,7 @@ enum Slot {
 
 impl Values {
     /// Reads the values of `keys` that `locate` finds places for, in place of what was read before. Where not
-    /// `all` of them are wanted at once, ends before it has come to more long values than stay near.
+    /// `all` of them are wanted at once, ends when it has come to as many long values as stay near.
     pub(crate) fn read(
         &mut self,
         keys: &[i64],

@@ -158,6 +158,7 @@ def _reads(
 
         def read_rows(cell: str, out: NDArray[np.uint8] | None) -> Callable[[], None]:
             def work() -> None:
+                there.fill(0)
                 began = time.perf_counter()
                 answer = careful.get_array(asked, np.uint8, WIDTH, out=out)
                 note(cell, time.perf_counter() - began)
