@@ -51,6 +51,11 @@ impl Store {
 
     /// Removes a key; whether it was there. O(log n).
     pub fn delete(&self, key: i64) -> Result<bool> {
+        self.shared.check_writable()?;
+        // What is not there needs no room in the log.
+        if !self.contains(key)? {
+            return Ok(false);
+        }
         let delete = Op::Delete(key);
         Ok(self.change(delete, |shared| Ok(shared.contains(key)?.then_some(delete)))?.is_some())
     }
@@ -398,15 +403,14 @@ impl Shared {
         if let Err(error) = self.check_writable() {
             return Some(Err(error));
         }
-        // What the index and the counts will touch comes while the log is written.
         if let Op::Delete(key) = op {
             let state = match self.try_read_state()? {
                 Ok(state) => state,
                 Err(error) => return Some(Err(error)),
             };
             match state.index.get(key).ok()? {
+                // Counted as dead in the end; it comes while the log is written.
                 Some(record) => state.segments.prefetch(Location(record)),
-                // Needs no room in the log.
                 None => return Some(Ok(false)),
             }
         }
@@ -419,6 +423,7 @@ impl Shared {
         let mut state = self.state.try_write().filter(|state| state.index.is_whole())?;
         let key = match op {
             Op::Put(key, _) => {
+                // As above.
                 state.index.prefetch(key);
                 key
             }
