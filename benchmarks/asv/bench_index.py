@@ -9,6 +9,7 @@ import alexpy
 from .data import BATCH, COUNT, KINDS, SEED, api, keys_of, right
 
 _SINGLES = 50_000
+_RANGE = 100
 
 
 class Index:
@@ -31,8 +32,11 @@ class Index:
             self.singles = self.asked[:_SINGLES].tolist()
             self.plain = self.keys[:_SINGLES].tolist()
             right(bool((self.index.get_many(self.asked) == self.order).all()))
-            self.starts = np.sort(self.keys)[: -(BATCH // 10) : 200].tolist()
-            self.index.scan_arrays(0, 1)
+            ascending = np.sort(self.keys)
+            self.starts = ascending[:-_RANGE:200].tolist()
+            self.stops = ascending[_RANGE::200].tolist()
+            found, _ = self.index.scan_arrays(self.starts[1], self.stops[1])
+            right(bool((found == ascending[200 : 200 + _RANGE]).all()))
 
     def time_bulk_load_200k(self, kind: str) -> None:
         """Unsorted arrays."""
@@ -66,8 +70,8 @@ class Index:
             index.put_many(self.keys[at : at + BATCH], self.positions[at : at + BATCH])
 
     def time_ranges_to_arrays(self, kind: str) -> None:
-        """About a thousand ranges."""
+        """A thousand ranges of 100 keys, a call each, each answer dropped."""
         del kind
         arrays = self.index.scan_arrays
-        for start in self.starts:
-            arrays(start, start + 1_000_000)
+        for start, stop in zip(self.starts, self.stops, strict=True):
+            arrays(start, stop)
