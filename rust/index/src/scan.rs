@@ -196,7 +196,7 @@ impl Scan<'_> {
         if low >= high {
             return;
         }
-        self.out.reserve(self.limit.min(leaf.head.count as usize));
+        self.out.reserve(self.limit.min(leaf.head.count as usize).min(high - low));
         let (first, last) = (low / BLOCK, (high - 1) / BLOCK);
         for step in 0..=last - first {
             let index = if self.reverse { last - step } else { first + step };

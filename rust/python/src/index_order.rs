@@ -10,9 +10,6 @@ use crate::bounds;
 use crate::index::{AlexIndex, PIECE_KEYS, array, item};
 use crate::keys::{Role, many, one};
 
-/// Room made for a range before its size is known.
-const FIRST_RANGE_KEYS: usize = 128;
-
 /// Ranges that are read between two looks for Ctrl-C.
 const PIECE_RANGES: usize = 4_096;
 
@@ -194,8 +191,7 @@ impl AlexIndex {
         start: Option<&Bound<'py, PyAny>>,
         stop: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>)> {
-        let mut keys = Vec::with_capacity(FIRST_RANGE_KEYS);
-        let mut payloads = Vec::with_capacity(FIRST_RANGE_KEYS);
+        let (mut keys, mut payloads) = (Vec::new(), Vec::new());
         if let Some((start, stop)) = bounds::range(start, stop, true, false)? {
             self.ask_detached(py, |alex| {
                 alex.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);

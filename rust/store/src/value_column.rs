@@ -1,0 +1,237 @@
+//! Many values as one column: their bytes one after another, and where each begins. That is the layout of
+//! Arrow's `LargeBinary`, so nothing is converted on the way out. Knows nothing of stores.
+//!
+//! Several threads may fill a column at once: where all values are as long as was guessed, each thread writes
+//! where its values stay, and nothing is copied or allocated twice.
+#![allow(unsafe_code)]
+
+use std::mem::{MaybeUninit, take};
+
+use crate::error::Result;
+use crate::parallel;
+
+/// No more memory than this is asked for on a guess; what nobody writes to is never given.
+const MOST_GUESSED_BYTES: usize = 1 << 30;
+
+/// Values of any lengths; value `i` is `data[offsets[i]..offsets[i + 1]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValueColumn {
+    data: Vec<u8>,
+    offsets: Vec<i64>,
+}
+
+impl Default for ValueColumn {
+    fn default() -> Self {
+        Self { data: Vec::new(), offsets: vec![0] }
+    }
+}
+
+impl ValueColumn {
+    /// An empty column with room for `rows` values.
+    pub fn with_capacity(rows: usize) -> Self {
+        let mut offsets = Vec::with_capacity(rows.saturating_add(1));
+        offsets.push(0);
+        Self { data: Vec::new(), offsets }
+    }
+
+    /// The bytes of all values.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// Where each value begins, and where the last one ends: never empty, ascending from 0.
+    pub fn offsets(&self) -> &[i64] {
+        &self.offsets
+    }
+
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The i-th value.
+    pub fn get(&self, i: usize) -> Option<&[u8]> {
+        let (start, end) = (*self.offsets.get(i)?, *self.offsets.get(i + 1)?);
+        self.data.get(start as usize..end as usize)
+    }
+
+    /// Appends what `read` pushes for each of `parts`, in their order; what it returned for each. Each part says
+    /// how many values it has, and is read on a thread of its own. `width` is how long most values are likely to
+    /// be, 0 where nobody knows. After an error the column is as it was. O(bytes).
+    pub(crate) fn append_parts<I: Send, T: Send>(
+        &mut self,
+        width: usize,
+        parts: Vec<(usize, I)>,
+        read: impl Fn(I, &mut Part<'_>) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
+        let rows: usize = parts.iter().map(|(rows, _)| rows).sum();
+        let guessed = rows.checked_mul(width).filter(|&bytes| bytes <= MOST_GUESSED_BYTES).unwrap_or(0);
+        let width = if self.data.try_reserve(guessed).is_ok() && guessed > 0 { width } else { 0 };
+        let mut end = self.data.len() as i64;
+        let mut room = self.data.spare_capacity_mut();
+        let mut starts = Vec::with_capacity(parts.len());
+        let mut start = 0;
+        let parts = parts.into_iter().map(|(rows, input)| {
+            let (own, rest) = take(&mut room).split_at_mut(rows * width);
+            room = rest;
+            starts.push(start);
+            start += own.len();
+            (input, Part { room: own, filled: 0, more: Vec::new(), ends: Vec::with_capacity(rows) })
+        });
+        let read = |(input, mut part)| read(input, &mut part).map(|outcome| (part, outcome));
+        let (parts, outcomes): (Vec<_>, Vec<_>) =
+            parallel::map(parts, read).into_iter().collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        self.offsets.reserve(rows);
+        for part in &parts {
+            self.offsets.extend(part.ends.iter().map(|&own| end + own));
+            end += part.len() as i64;
+        }
+        if parts.iter().all(|part| part.more.is_empty()) {
+            let filled: Vec<_> =
+                starts.into_iter().zip(parts).map(|(at, part)| at..at + part.filled).collect();
+            self.close_up(filled);
+        } else {
+            let bytes: Vec<_> = parts.into_iter().map(Part::into_bytes).collect();
+            for bytes in bytes {
+                self.data.extend_from_slice(&bytes);
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Takes over what parts wrote behind the data, at `filled` from its end.
+    fn close_up(&mut self, filled: Vec<std::ops::Range<usize>>) {
+        let room = self.data.spare_capacity_mut();
+        let mut end = 0;
+        for own in filled {
+            let len = own.len();
+            if own.start != end {
+                room.copy_within(own, end);
+            }
+            end += len;
+        }
+        let end = self.data.len() + end;
+        // SAFETY: the ranges are those of a part's room which it has written, and they lie within the capacity, in
+        // ascending order; each was moved to where the one before ends, so all bytes up to `end` are initialised.
+        unsafe { self.data.set_len(end) };
+    }
+}
+
+/// The values that one thread appends.
+pub(crate) struct Part<'c> {
+    /// Where values stay, as far as they fit.
+    room: &'c mut [MaybeUninit<u8>],
+    /// So many bytes of it are written.
+    filled: usize,
+    /// The first value that did not fit and all after it.
+    more: Vec<u8>,
+    /// Where each value ends, from the part's first on.
+    ends: Vec<i64>,
+}
+
+impl Part<'_> {
+    #[inline]
+    pub(crate) fn push(&mut self, value: &[u8]) {
+        let end = self.filled + value.len();
+        match self.room.get_mut(self.filled..end) {
+            Some(room) if self.more.is_empty() => {
+                // SAFETY: both are `value.len()` long; the room is memory that only this part has. Any bytes are
+                // valid where bytes may be uninitialised.
+                unsafe {
+                    room.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(value.as_ptr(), value.len())
+                };
+                self.filled = end;
+            }
+            _ => self.more.extend_from_slice(value),
+        }
+        self.ends.push(self.len() as i64);
+    }
+
+    fn len(&self) -> usize {
+        self.filled + self.more.len()
+    }
+
+    /// All its bytes, in memory that is not the column's.
+    fn into_bytes(self) -> Vec<u8> {
+        if self.filled == 0 {
+            return self.more;
+        }
+        let filled = &self.room[..self.filled];
+        // SAFETY: `push` has written so many bytes, one value after another.
+        let filled = unsafe { std::slice::from_raw_parts(filled.as_ptr().cast::<u8>(), filled.len()) };
+        [filled, &self.more].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST_GUESSED_BYTES, ValueColumn};
+    use crate::error::Error;
+
+    /// Appends `parts` of values to a column, with a guess; checks it against the values one by one.
+    fn check(width: usize, calls: &[&[&[&[u8]]]]) {
+        let mut column = ValueColumn::default();
+        let mut expected: Vec<&[u8]> = Vec::new();
+        for &parts in calls {
+            let inputs = parts.iter().map(|&values| (values.len(), values)).collect();
+            let outcomes = column.append_parts(width, inputs, |values, part| {
+                for value in values {
+                    part.push(value);
+                }
+                Ok(values.len())
+            });
+            assert_eq!(outcomes.expect("no error"), parts.iter().map(|part| part.len()).collect::<Vec<_>>());
+            expected.extend(parts.iter().copied().flatten());
+            assert_eq!(column.len(), expected.len());
+            for (i, value) in expected.iter().enumerate() {
+                assert_eq!(column.get(i), Some(*value), "value {i}, guessed {width}, {calls:?}");
+            }
+            assert_eq!(column.data(), expected.concat());
+        }
+    }
+
+    #[test]
+    fn values_are_one_after_another_whatever_was_guessed() {
+        let equal: &[&[&[u8]]] = &[&[b"aaa", b"bbb"], &[b"ccc"], &[b"ddd", b"eee"]];
+        let missing: &[&[&[u8]]] = &[&[b"", b"bbb"], &[b""], &[b"ddd", b""], &[b"fff"]];
+        let shorter: &[&[&[u8]]] = &[&[b"a", b"bb"], &[b"ccc"], &[b"d", b"e"]];
+        let longer: &[&[&[u8]]] = &[&[b"aaa"], &[b"bbb", b"cccccccc", b"d"], &[b"eee", b"f"]];
+        let first_longer: &[&[&[u8]]] = &[&[b"aaaaaaaaaaaaaaaaaaaaaaa", b""], &[b"bbb"], &[b"", b"ccc"]];
+        let empty: &[&[&[u8]]] = &[&[], &[b"", b""], &[]];
+        let cases = [equal, missing, shorter, longer, first_longer, empty];
+        for width in [0, 1, 2, 3, 4, 100, MOST_GUESSED_BYTES, usize::MAX] {
+            for first in cases {
+                check(width, &[first]);
+                for second in cases {
+                    check(width, &[first, second, first]);
+                }
+            }
+        }
+        check(3, &[&[]]);
+    }
+
+    #[test]
+    fn an_error_leaves_the_column_as_it_was() {
+        let mut column = ValueColumn::default();
+        let filled = column.append_parts(2, vec![(2, [&b"aa"[..], b"bb"])], |values, part| {
+            part.push(values[0]);
+            part.push(values[1]);
+            Ok(())
+        });
+        filled.expect("no error");
+        let before = column.clone();
+        for width in [0, 1, 2] {
+            let failed = column.append_parts(width, vec![(1, true), (1, false)], |good, part| {
+                part.push(b"cc");
+                if good { Ok(()) } else { Err(Error::Invalid("no".to_owned())) }
+            });
+            assert!(matches!(failed, Err(Error::Invalid(_))));
+            assert_eq!(column, before);
+        }
+    }
+}
