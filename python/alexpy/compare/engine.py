@@ -145,8 +145,8 @@ class IndexEngine(Protocol):
     def get_many(self, keys: Keys) -> Sequence[int] | Keys:
         """Get many keys, which are there, by the best batch call."""
 
-    def ranges(self, starts: list[int], stops: list[int]) -> Sequence[tuple[Any, Any]]:
-        """Return the keys and the values, in order, of each range start <= key < stop."""
+    def ranges(self, starts: list[int], stops: list[int]) -> Iterator[tuple[Any, Any]]:
+        """Yield the keys and the values, in order, of each range start <= key < stop."""
 
 
 def ordered_bytes(keys: Keys) -> list[bytes]:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import alexpy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from alexpy.compare.engine import Keys
+
+# Ranges asked for in one call: few enough that their answers stay in the caches until they are used.
+_RANGES = 256
 
 
 class AlexpyIndex:
@@ -44,7 +47,9 @@ class AlexpyIndex:
     def get_many(self, keys: Keys) -> Keys:
         return self._index.get_many(keys)
 
-    def ranges(self, starts: list[int], stops: list[int]) -> Sequence[tuple[Keys, Keys]]:
-        keys, values, offsets = self._index.scan_many(starts, stops)
-        ends = offsets.tolist()
-        return [(keys[begin:end], values[begin:end]) for begin, end in pairwise(ends)]
+    def ranges(self, starts: list[int], stops: list[int]) -> Iterator[tuple[Keys, Keys]]:
+        for at in range(0, len(starts), _RANGES):
+            some = slice(at, at + _RANGES)
+            keys, values, offsets = self._index.scan_many(starts[some], stops[some])
+            for begin, end in pairwise(offsets.tolist()):
+                yield keys[begin:end], values[begin:end]

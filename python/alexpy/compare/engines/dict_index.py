@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from alexpy.compare.engine import Lacks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from alexpy.compare.engine import Keys
 
@@ -41,5 +41,5 @@ class DictIndex:
     def get_many(self, keys: Keys) -> list[int]:
         return list(map(self._items.__getitem__, keys.tolist()))
 
-    def ranges(self, starts: list[int], stops: list[int]) -> Sequence[tuple[Any, Any]]:
+    def ranges(self, starts: list[int], stops: list[int]) -> Iterator[tuple[Any, Any]]:
         raise Lacks("has no order")

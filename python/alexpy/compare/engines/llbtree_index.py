@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from BTrees.LLBTree import LLBTree
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from alexpy.compare.engine import Keys
 
@@ -45,12 +45,8 @@ class LLBTreeIndex:
     def get_many(self, keys: Keys) -> list[int]:
         return list(map(self._items.__getitem__, keys.tolist()))
 
-    def ranges(self, starts: list[int], stops: list[int]) -> Sequence[tuple[Any, Any]]:
+    def ranges(self, starts: list[int], stops: list[int]) -> Iterator[tuple[Any, Any]]:
         items = self._items
-        return [
-            (
-                list(items.keys(start, stop, excludemax=True)),
-                list(items.values(start, stop, excludemax=True)),
-            )
-            for start, stop in zip(starts, stops, strict=True)
-        ]
+        for start, stop in zip(starts, stops, strict=True):
+            keys = list(items.keys(start, stop, excludemax=True))
+            yield keys, list(items.values(start, stop, excludemax=True))

@@ -9,7 +9,7 @@ import numpy as np
 from alexpy.compare.engine import Lacks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from alexpy.compare.engine import Keys
 
@@ -42,9 +42,8 @@ class SearchsortedIndex:
     def get_many(self, keys: Keys) -> Keys:
         return self._values[np.searchsorted(self._keys, keys)]
 
-    def ranges(self, starts: list[int], stops: list[int]) -> Sequence[tuple[Any, Any]]:
+    def ranges(self, starts: list[int], stops: list[int]) -> Iterator[tuple[Any, Any]]:
         first = np.searchsorted(self._keys, np.array(starts, np.int64)).tolist()
         last = np.searchsorted(self._keys, np.array(stops, np.int64)).tolist()
-        return [
-            (self._keys[begin:end], self._values[begin:end]) for begin, end in zip(first, last, strict=True)
-        ]
+        for begin, end in zip(first, last, strict=True):
+            yield self._keys[begin:end], self._values[begin:end]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sortedcontainers import SortedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from alexpy.compare.engine import Keys
 
@@ -43,9 +43,8 @@ class SortedDictIndex:
     def get_many(self, keys: Keys) -> list[int]:
         return list(map(self._items.__getitem__, keys.tolist()))
 
-    def ranges(self, starts: list[int], stops: list[int]) -> Sequence[tuple[Any, Any]]:
-        items, found = self._items, []
+    def ranges(self, starts: list[int], stops: list[int]) -> Iterator[tuple[Any, Any]]:
+        items = self._items
         for start, stop in zip(starts, stops, strict=True):
             keys = list(items.irange(start, stop, inclusive=(True, False)))
-            found.append((keys, [items[key] for key in keys]))
-        return found
+            yield keys, [items[key] for key in keys]
