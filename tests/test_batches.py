@@ -334,6 +334,11 @@ def test_get_array_names_the_key_whose_value_has_another_length(store: alexpy.St
         store.get_array([1], object)
 
 
+def test_get_array_of_more_than_there_is_memory_for_raises_memory_error(store: alexpy.Store) -> None:
+    with pytest.raises(MemoryError, match=r"^there is no memory for 2251799812636672 bytes$"):
+        store.get_array(np.zeros(1 << 20, np.int64), "V2147483647")
+
+
 def test_get_array_fills_an_array_that_is_there_already(store: alexpy.Store, tmp_path: Path) -> None:
     rows = np.arange(12, dtype=np.float32).reshape(3, 4)
     store.put_many([10, 20, 30], rows)

@@ -3,11 +3,12 @@
 //! The only file of this crate with unsafe code; what it offers is safe.
 #![allow(unsafe_code)]
 
+use std::alloc::{self, Layout};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 
 use alex_store::Value;
-use pyo3::exceptions::{PyBufferError, PyTypeError};
+use pyo3::exceptions::{PyBufferError, PyMemoryError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
@@ -68,6 +69,21 @@ pub(crate) fn prefetch(value: &[u8]) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = value;
+}
+
+/// So many zeros, which cost nothing before they are touched.
+pub(crate) fn zeros(bytes: usize) -> PyResult<Vec<u8>> {
+    let refused = || PyMemoryError::new_err(format!("there is no memory for {bytes} bytes"));
+    let layout = Layout::array::<u8>(bytes).map_err(|_| refused())?;
+    if bytes == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the layout has a size; the pointer is the global allocator's for just this layout, all of it is
+    // initialised, and nobody else has it.
+    unsafe {
+        let memory = alloc::alloc_zeroed(layout);
+        if memory.is_null() { Err(refused()) } else { Ok(Vec::from_raw_parts(memory, bytes, bytes)) }
+    }
 }
 
 /// A buffer that an object exports, given back when dropped. Made and dropped while attached.

@@ -5,7 +5,7 @@
 
 use alex_store::{Error, ValueSource, Values};
 use numpy::{PyArray1, PyArrayMethods, PyUntypedArrayMethods};
-use pyo3::exceptions::{PyKeyError, PyMemoryError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
@@ -139,11 +139,11 @@ impl Store {
         let keys = keys::many(keys, keys::Role::Key)?;
         let keys = keys.as_slice();
         self.check_open(py)?;
-        let bytes = keys.len().checked_mul(width).filter(|&bytes| isize::try_from(bytes).is_ok());
-        let bytes = bytes.ok_or_else(|| PyMemoryError::new_err("more bytes than memory can have"))?;
+        let bytes = keys.len().saturating_mul(width);
         let array = match out {
-            // NumPy's own allocation asks for huge pages, which saves a page fault for every 4 KiB.
-            None => PyArray1::zeros(py, bytes, false),
+            // Not by NumPy, which asks for large pages: where the kernel must move other memory to make them, a
+            // first read takes three times as long (docs/dev/017).
+            None => PyArray1::from_vec(py, buffers::zeros(bytes)?),
             Some((rows, out)) if rows == keys.len() && out.len() == bytes => out,
             Some((rows, _)) => {
                 let count = keys.len();
