@@ -203,3 +203,32 @@ def test_long_rows_are_shared_among_threads(store: alexpy.Store, count: int) -> 
     assert (filled[-1] == 9).all()
     with pytest.raises(KeyError, match=r"^-1$"):
         store.get_array(asked, np.uint8, 1 << 16)
+
+
+@pytest.mark.parametrize(
+    "odd", [{}, {5: b""}, {39_990: b"longer than all"}, {5: bytes(50), 39_990: b"1"}, {0: bytes(1 << 20)}]
+)
+def test_columns_of_values_of_one_length_but_some(store: alexpy.Store, odd: dict[int, bytes]) -> None:
+    # Each thread writes where its values stay if all are as long as the first ones.
+    held = {key: key.to_bytes(4, "little") for key in range(40_000)} | odd
+    store.put_many(list(held), list(held.values()))
+    whole = b"".join(held.values())
+    lengths = [len(value) for value in held.values()]
+    got = store.get_buffers(np.arange(-3, 40_003))
+    assert got.data.tobytes() == whole
+    assert np.diff(got.offsets).tolist() == [0, 0, 0, *lengths, 0, 0, 0]
+    batches = list(store.scan_batches(rows=39_000))
+    assert b"".join(batch.data.tobytes() for batch in batches) == whole
+    assert [length for batch in batches for length in np.diff(batch.offsets).tolist()] == lengths
+
+
+@pytest.mark.parametrize("count", [1, 65, 301, 6000])
+def test_columns_of_long_values_are_shared_among_threads(store: alexpy.Store, count: int) -> None:
+    rows = np.random.default_rng(count).integers(0, 256, (count, 1 << 14), np.uint8)
+    keys = np.random.default_rng(1).permutation(count)
+    store.put_many(keys, rows)
+    got = store.get_buffers(np.append(keys, -1))
+    assert got.data.tobytes() == rows.tobytes()
+    assert got.found.tolist() == [True] * count + [False]
+    data = b"".join(batch.data.tobytes() for batch in store.scan_batches())
+    assert data == rows[np.argsort(keys)].tobytes()

@@ -1,6 +1,5 @@
-//! Many values as columns: their bytes one after another, and where each begins. That is the layout of
-//! Arrow's `LargeBinary`, so nothing is converted on the way out. Knows nothing of Python or Arrow. Several
-//! threads read a large batch, each into a column of its own, which are then joined: O(bytes).
+//! Reading into columns: the values of many keys, and the items of a scan. Several threads read a large batch.
+//! Knows nothing of Python or Arrow.
 
 use std::ops::ControlFlow;
 
@@ -8,70 +7,17 @@ use crate::error::Result;
 use crate::parallel;
 use crate::query::PIECE_KEYS;
 use crate::read;
-use crate::scan::{Run, Scan};
-use crate::segment::Location;
-use crate::store::Store;
+use crate::scan::Scan;
+use crate::segment::{Location, Segments};
+use crate::store::{Shared, Store};
+use crate::value_column::{Part, ValueColumn};
 
-/// Values of any lengths; value `i` is `data[offsets[i]..offsets[i + 1]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ValueColumn {
-    data: Vec<u8>,
-    offsets: Vec<i64>,
-}
-
-impl Default for ValueColumn {
-    fn default() -> Self {
-        Self { data: Vec::new(), offsets: vec![0] }
-    }
-}
-
-impl ValueColumn {
-    /// An empty column with room for `rows` values.
-    pub fn with_capacity(rows: usize) -> Self {
-        let mut offsets = Vec::with_capacity(rows.saturating_add(1));
-        offsets.push(0);
-        Self { data: Vec::new(), offsets }
-    }
-
-    /// The bytes of all values.
-    pub fn data(&self) -> &[u8] {
-        &self.data
-    }
-
-    /// Where each value begins, and where the last one ends: never empty, ascending from 0.
-    pub fn offsets(&self) -> &[i64] {
-        &self.offsets
-    }
-
-    /// How many values there are.
-    pub fn len(&self) -> usize {
-        self.offsets.len() - 1
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The i-th value.
-    pub fn get(&self, i: usize) -> Option<&[u8]> {
-        let (start, end) = (*self.offsets.get(i)?, *self.offsets.get(i + 1)?);
-        self.data.get(start as usize..end as usize)
-    }
-
-    /// Appends the values of another column. O(its bytes).
-    fn append(&mut self, other: &Self) {
-        let from = self.data.len() as i64;
-        self.data.extend_from_slice(&other.data);
-        self.offsets.extend(other.offsets[1..].iter().map(|&end| from + end));
-    }
-
-    #[inline]
-    fn push(&mut self, value: &[u8]) {
-        self.data.extend_from_slice(value);
-        self.offsets.push(self.data.len() as i64);
-    }
-}
+/// Room for so many rows at most is made before they are there.
+const LIKELY_ROWS: usize = 1 << 16;
+/// Rows from which on it pays to look at a value first, to guess how long all are.
+const GUESSED_ROWS: usize = 16;
+/// Bytes from which on it pays to look at more of them.
+const MUCH_BYTES: usize = 1 << 16;
 
 /// Some items of a scan, as columns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,28 +32,24 @@ impl Store {
     /// Appends the values of many keys, in their order, to `values`, and to `found` whether each was there; a
     /// key that is not there gets an empty value. O(keys * log n + bytes), with the cache misses overlapped.
     pub fn get_column(&self, keys: &[i64], values: &mut ValueColumn, found: &mut Vec<bool>) -> Result<()> {
-        let parts = keys.chunks(parallel::part_len(keys.len(), 0));
-        let read = parallel::map(parts, |keys| -> Result<(ValueColumn, Vec<bool>)> {
-            let mut column = ValueColumn::with_capacity(keys.len());
+        let width = likely_width(keys.len(), |row| {
+            let mut locations = Vec::with_capacity(1);
+            let segments = self.locate(&keys[row..=row], &mut locations).ok()?;
+            length(&segments, keys[row], locations[0]?)
+        });
+        let parts = keys.chunks(parallel::part_len(keys.len(), width)).map(|keys| (keys.len(), keys));
+        let read = values.append_parts(width, parts.collect(), |keys, part| {
             let mut found = Vec::with_capacity(keys.len());
             let mut locations = Vec::new();
             for keys in keys.chunks(PIECE_KEYS) {
                 locations.clear();
                 let segments = self.locate(keys, &mut locations)?;
-                let verify = self.shared.options.verify_reads;
-                read::for_each(&segments, keys, &locations, verify, |_, value| {
-                    found.push(value.is_some());
-                    column.push(value.map_or(&[], |(value, _)| value));
-                    Ok(ControlFlow::Continue(()))
-                })?;
+                found.extend(locations.iter().map(Option::is_some));
+                self.shared.push_values(&segments, keys, &locations, |location| location, part)?;
             }
-            Ok((column, found))
-        });
-        for part in read {
-            let (column, there) = part?;
-            values.append(&column);
-            found.extend_from_slice(&there);
-        }
+            Ok(found)
+        })?;
+        found.extend(read.into_iter().flatten());
         Ok(())
     }
 }
@@ -115,37 +57,74 @@ impl Store {
 impl Scan {
     /// Up to `rows` further items; fewer are the end. O(log n + items + bytes).
     pub fn next_columns(&mut self, rows: usize) -> Result<ItemColumns> {
-        let (mut keys, mut runs) = (Vec::new(), Vec::new());
+        let (mut keys, mut locations, mut runs) = (Vec::new(), Vec::new(), Vec::new());
         while keys.len() < rows {
-            let wanted = PIECE_KEYS.min(rows - keys.len());
-            let run = self.take(wanted)?;
-            keys.extend_from_slice(&run.keys);
-            let taken = run.keys.len();
-            runs.push(run);
-            if taken < wanted {
+            let (wanted, had) = (PIECE_KEYS.min(rows - keys.len()), keys.len());
+            runs.push(self.take_into(wanted, &mut keys, &mut locations)?);
+            if keys.len() - had < wanted {
                 break;
             }
+            // The first run was a whole one: more are likely.
+            let more = (rows - keys.len()).min(LIKELY_ROWS);
+            keys.reserve(more);
+            locations.reserve(more);
         }
-        let runs_each = parallel::part_len(keys.len(), 0).div_ceil(PIECE_KEYS);
-        let read = parallel::map(runs.chunks(runs_each), |runs| self.values_of(runs));
-        let mut read = read.into_iter();
-        let mut values = read.next().transpose()?.unwrap_or_default();
-        for part in read {
-            values.append(&part?);
-        }
+        let at = |row: usize| (&runs[row / PIECE_KEYS], keys[row], Location(locations[row]));
+        let width = likely_width(keys.len(), |row| {
+            let (segments, key, location) = at(row);
+            length(segments, key, location)
+        });
+        // A piece is of one run.
+        let part_len = parallel::part_len(keys.len(), width);
+        let piece_len = part_len.min(PIECE_KEYS);
+        let runs = keys.chunks(PIECE_KEYS).zip(locations.chunks(PIECE_KEYS)).zip(&runs);
+        let pieces = runs.flat_map(|((keys, locations), segments)| {
+            let pieces = keys.chunks(piece_len).zip(locations.chunks(piece_len));
+            pieces.map(move |(keys, locations)| (keys, locations, segments))
+        });
+        let pieces: Vec<_> = pieces.collect();
+        let parts = pieces.chunks(part_len.div_ceil(piece_len));
+        let parts = parts.map(|part| (part.iter().map(|(keys, ..)| keys.len()).sum(), part)).collect();
+        let mut values = ValueColumn::with_capacity(keys.len());
+        values.append_parts(width, parts, |pieces, part| {
+            pieces.iter().try_for_each(|(keys, locations, segments)| {
+                self.shared.push_values(segments, keys, locations, |raw| Some(Location(raw)), part)
+            })
+        })?;
         Ok(ItemColumns { keys, values })
     }
+}
 
-    fn values_of(&self, runs: &[Run]) -> Result<ValueColumn> {
-        let mut values = ValueColumn::with_capacity(runs.iter().map(|run| run.keys.len()).sum());
-        for run in runs {
-            let locations: Vec<_> = run.locations.iter().map(|&raw| Some(Location(raw))).collect();
-            let verify = self.shared.options.verify_reads;
-            read::for_each(&run.segments, &run.keys, &locations, verify, |_, value| {
-                values.push(value.map_or(&[], |(value, _)| value));
-                Ok(ControlFlow::Continue(()))
-            })?;
-        }
-        Ok(values)
+impl Shared {
+    /// Pushes the values at `locations`, which `place` makes of what is known of each; an empty one for nowhere.
+    fn push_values<L: Copy>(
+        &self,
+        segments: &Segments,
+        keys: &[i64],
+        locations: &[L],
+        place: impl Fn(L) -> Option<Location>,
+        part: &mut Part<'_>,
+    ) -> Result<()> {
+        read::for_each(segments, keys, locations, place, self.options.verify_reads, |_, value| {
+            part.push(value.map_or(&[], |(value, _)| value));
+            Ok(ControlFlow::Continue(()))
+        })
     }
+}
+
+/// How long the value of a key is; `None` where it cannot be read, which the read itself will report.
+fn length(segments: &Segments, key: i64, location: Location) -> Option<usize> {
+    segments.at(location).ok()?.value_len(location.offset(), key).ok()
+}
+
+/// The length of all of so many values, guessed from the first, or from three of them where they would take much
+/// memory; 0 where those differ, and for a few values.
+fn likely_width(rows: usize, length: impl Fn(usize) -> Option<usize>) -> usize {
+    if rows < GUESSED_ROWS {
+        return 0;
+    }
+    let mut lengths = [0, rows / 2, rows - 1].into_iter().filter_map(length);
+    let first = lengths.next().unwrap_or_default();
+    let little = first.saturating_mul(rows) < MUCH_BYTES;
+    if little || lengths.all(|length| length == first) { first } else { 0 }
 }

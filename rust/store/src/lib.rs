@@ -47,12 +47,13 @@ mod store;
 mod tail;
 mod tombstones;
 mod turn;
+mod value_column;
 mod verify;
 mod walk;
 mod whole;
 
 pub use batch::{Batch, ValueSource};
-pub use columns::{ItemColumns, ValueColumn};
+pub use columns::ItemColumns;
 pub use compaction::CompactReport;
 pub use error::{Error, Result};
 #[cfg(feature = "lock-times")]
@@ -70,4 +71,5 @@ pub use replay::OpenProgress;
 pub use salvage::RepairMode;
 pub use scan::{Scan, ScanRange, ScanRun};
 pub use store::Store;
+pub use value_column::ValueColumn;
 pub use verify::VerifyReport;

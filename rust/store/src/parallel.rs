@@ -26,8 +26,14 @@ pub(crate) fn part_len(items: usize, item_bytes: usize) -> usize {
 
 /// What `work` makes of each of `parts`, in their order: the first on the caller's thread, each further one on
 /// one of its own, or on the caller's too where the system gives no thread.
-pub(crate) fn map<I: Send, T: Send>(parts: impl Iterator<Item = I>, work: impl Fn(I) -> T + Sync) -> Vec<T> {
-    let slots: Vec<_> = parts.map(|part| Mutex::new(Some(part))).collect();
+pub(crate) fn map<I: Send, T: Send>(
+    mut parts: impl Iterator<Item = I>,
+    work: impl Fn(I) -> T + Sync,
+) -> Vec<T> {
+    let first = parts.next();
+    let Some(second) = parts.next() else { return first.map(work).into_iter().collect() };
+    let slots: Vec<_> =
+        first.into_iter().chain([second]).chain(parts).map(|part| Mutex::new(Some(part))).collect();
     let run = |slot: &Mutex<Option<I>>| {
         let part = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         part.map(&work)

@@ -54,32 +54,37 @@ impl Rest {
         Ok(())
     }
 
-    /// Takes up to `max` items.
-    fn take(&mut self, index: &Index, segments: &Arc<Segments>, max: usize) -> Result<Run, Damaged> {
+    /// Appends up to `max` items to `keys` and `locations`; the segments that they are in.
+    fn take(
+        &mut self,
+        index: &Index,
+        segments: &Arc<Segments>,
+        max: usize,
+        keys: &mut Vec<i64>,
+        locations: &mut Vec<u64>,
+    ) -> Result<Arc<Segments>, Damaged> {
         let max = usize::try_from(self.left).unwrap_or(usize::MAX).min(max);
-        let run = match &mut self.frozen {
+        let had = keys.len();
+        let segments = match &mut self.frozen {
             Some(frozen) => {
                 let taken = frozen.next..(frozen.next + max).min(frozen.keys.len());
                 frozen.next = taken.end;
-                Run {
-                    keys: frozen.keys[taken.clone()].to_vec(),
-                    locations: frozen.locations[taken].to_vec(),
-                    segments: Arc::clone(&frozen.segments),
-                }
+                keys.extend_from_slice(&frozen.keys[taken.clone()]);
+                locations.extend_from_slice(&frozen.locations[taken]);
+                &frozen.segments
             }
             None => {
-                let mut run = Run { keys: Vec::new(), locations: Vec::new(), segments: Arc::clone(segments) };
                 let ScanRange { start, stop, reverse, .. } = self.range;
-                index.scan_into(start, stop, reverse, max, &mut run.keys, &mut run.locations)?;
-                if let Some(&last) = run.keys.last() {
+                index.scan_into(start, stop, reverse, max, keys, locations)?;
+                if let Some(&last) = keys[had..].last() {
                     let after = Bound::Excluded(last);
                     if reverse { self.range.stop = after } else { self.range.start = after }
                 }
-                run
+                segments
             }
         };
-        self.left -= run.keys.len() as u64;
-        Ok(run)
+        self.left -= (keys.len() - had) as u64;
+        Ok(Arc::clone(segments))
     }
 }
 
@@ -172,7 +177,9 @@ impl Scan {
         shared.mending(|| {
             let state = self.shared.read_state()?;
             let mut rest = self.rest.lock();
-            let run = rest.take(&state.index, &state.segments, max)?;
+            let (mut keys, mut locations) = (Vec::new(), Vec::new());
+            let segments = rest.take(&state.index, &state.segments, max, &mut keys, &mut locations)?;
+            let run = Run { keys, locations, segments };
             let mut found = None;
             if rest.frozen.is_none() {
                 let looked_up = found.insert(Vec::with_capacity(run.keys.len()));
@@ -186,10 +193,24 @@ impl Scan {
 
     /// Up to `max` further entries; an empty run is the end.
     pub(crate) fn take(&mut self, max: usize) -> Result<Run> {
+        let (mut keys, mut locations) = (Vec::new(), Vec::new());
+        let segments = self.take_into(max, &mut keys, &mut locations)?;
+        Ok(Run { keys, locations, segments })
+    }
+
+    /// As [`Scan::take`], appended to what the caller has; the segments that those records are in.
+    pub(crate) fn take_into(
+        &mut self,
+        max: usize,
+        keys: &mut Vec<i64>,
+        locations: &mut Vec<u64>,
+    ) -> Result<Arc<Segments>> {
+        let had = keys.len();
         self.shared.mending(|| {
+            keys.truncate(had);
+            locations.truncate(had);
             let state = self.shared.read_state()?;
-            let run = self.rest.lock().take(&state.index, &state.segments, max)?;
-            Ok(run)
+            Ok(self.rest.lock().take(&state.index, &state.segments, max, keys, locations)?)
         })
     }
 }

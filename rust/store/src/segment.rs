@@ -368,6 +368,14 @@ impl Segment {
         }
     }
 
+    /// How long the value of the put of `key` is that stands at `offset`; its checksum is not looked at.
+    pub(crate) fn value_len(&self, offset: u64, key: i64) -> Result<usize> {
+        Ok(match self.value(offset, key, false)? {
+            Found::Mapped { len, .. } => len as usize,
+            Found::Read(bytes) => bytes.len(),
+        })
+    }
+
     /// A copy of the value of the put of `key` that stands at `offset`, read with system calls and checked.
     pub(crate) fn value_copy(&self, offset: u64, key: i64) -> Result<Vec<u8>> {
         let bytes = self.read_record(offset)?;

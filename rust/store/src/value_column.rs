@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::mem::{MaybeUninit, take};
+use std::ops::Range;
 
 use crate::error::Result;
 use crate::parallel;
@@ -74,30 +75,35 @@ impl ValueColumn {
         let width = if self.data.try_reserve(guessed).is_ok() && guessed > 0 { width } else { 0 };
         let mut end = self.data.len() as i64;
         let mut room = self.data.spare_capacity_mut();
-        let mut starts = Vec::with_capacity(parts.len());
         let mut start = 0;
         let parts = parts.into_iter().map(|(rows, input)| {
             let (own, rest) = take(&mut room).split_at_mut(rows * width);
             room = rest;
-            starts.push(start);
-            start += own.len();
-            (input, Part { room: own, filled: 0, more: Vec::new(), ends: Vec::with_capacity(rows) })
+            let part = Part { start, room: own, filled: 0, more: Vec::new(), ends: Vec::with_capacity(rows) };
+            start += rows * width;
+            (input, part)
         });
-        let read = |(input, mut part)| read(input, &mut part).map(|outcome| (part, outcome));
-        let (parts, outcomes): (Vec<_>, Vec<_>) =
-            parallel::map(parts, read).into_iter().collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        let read = parallel::map(parts, |(input, mut part)| read(input, &mut part).map(|got| (part, got)));
+        let read = read.into_iter().collect::<Result<Vec<_>>>()?;
         self.offsets.reserve(rows);
-        for part in &parts {
+        for (part, _) in &read {
             self.offsets.extend(part.ends.iter().map(|&own| end + own));
             end += part.len() as i64;
         }
-        if parts.iter().all(|part| part.more.is_empty()) {
-            let filled: Vec<_> =
-                starts.into_iter().zip(parts).map(|(at, part)| at..at + part.filled).collect();
+        let mut outcomes = Vec::with_capacity(read.len());
+        if read.iter().all(|(part, _)| part.more.is_empty()) {
+            let filled = read.into_iter().map(|(part, outcome)| {
+                outcomes.push(outcome);
+                part.start..part.start + part.filled
+            });
+            let filled = filled.collect();
             self.close_up(filled);
         } else {
-            let bytes: Vec<_> = parts.into_iter().map(Part::into_bytes).collect();
-            for bytes in bytes {
+            let bytes = read.into_iter().map(|(part, outcome)| {
+                outcomes.push(outcome);
+                part.into_bytes()
+            });
+            for bytes in bytes.collect::<Vec<_>>() {
                 self.data.extend_from_slice(&bytes);
             }
         }
@@ -105,7 +111,7 @@ impl ValueColumn {
     }
 
     /// Takes over what parts wrote behind the data, at `filled` from its end.
-    fn close_up(&mut self, filled: Vec<std::ops::Range<usize>>) {
+    fn close_up(&mut self, filled: Vec<Range<usize>>) {
         let room = self.data.spare_capacity_mut();
         let mut end = 0;
         for own in filled {
@@ -124,6 +130,8 @@ impl ValueColumn {
 
 /// The values that one thread appends.
 pub(crate) struct Part<'c> {
+    /// Where `room` begins, counted from the end of the column's data.
+    start: usize,
     /// Where values stay, as far as they fit.
     room: &'c mut [MaybeUninit<u8>],
     /// So many bytes of it are written.
@@ -143,7 +151,7 @@ impl Part<'_> {
                 // SAFETY: both are `value.len()` long; the room is memory that only this part has. Any bytes are
                 // valid where bytes may be uninitialised.
                 unsafe {
-                    room.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(value.as_ptr(), value.len())
+                    room.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(value.as_ptr(), value.len());
                 };
                 self.filled = end;
             }
