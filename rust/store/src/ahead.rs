@@ -50,6 +50,8 @@ impl Ahead {
     /// system call.
     pub(crate) fn passed(&self, end: u64) {
         self.tell_at.fetch_max(end.saturating_add(STEP_BYTES), Ordering::Relaxed);
+        // A flush takes what was prepared out of the map again.
+        self.tail.lock().prepared = 0;
     }
 
     /// The writer has written everything below `end`. O(1), and mostly one comparison.

@@ -10,9 +10,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use alex_index::image::ImageMemory;
-use memmap2::{Advice, MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 use parking_lot::RwLock;
 use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom, fadvise, fallocate, flock, seek, statfs};
 use rustix::io::Errno;
@@ -21,10 +22,12 @@ use super::fork::{self, NotInherited};
 use super::memory;
 use super::{Access, Disk, DiskFile, Lock, Map};
 
-/// A page that was stored into through a map costs a fault, and at the next flush an interrupt of every processor
-/// that this process runs on, which then may no longer store there: some microseconds a page on a virtual machine.
-/// A system call has neither. `docs/dev/022-large-pieces-go-by-system-call.md` has the figures.
+/// A page that was stored into through a map costs a fault, again after each flush: some microseconds a page on a
+/// virtual machine. A system call has none. `docs/dev/022-large-pieces-go-by-system-call.md` has the figures.
 const COPIES_BELOW: usize = 8 << 10;
+
+/// So much is stored into a map before its pages are taken out of it for a flush (`WritableMap::let_go`).
+const LET_GO_BYTES: u64 = 64 << 10;
 
 const LOCK_FILE: &str = "LOCK";
 const EXT4_MAGIC: i64 = 0xEF53;
@@ -205,6 +208,28 @@ struct RealFile {
 struct WritableMap {
     map: ManuallyDrop<MmapRaw>,
     fork_generation: u64,
+    /// Bytes of pages that were stored into since [`WritableMap::let_go`], about.
+    touched: AtomicU64,
+}
+
+impl WritableMap {
+    fn touch(&self, bytes: u64) {
+        // The caller holds the commit lock, or prepares pages beside it; a count that is lost costs a system call.
+        self.touched.store(self.touched.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
+    }
+
+    /// Takes pages that were stored into out of the map, if they are many. Before the kernel writes a page that is
+    /// still there, it tells each processor that may have it as writable, by an interrupt a page; like this it is
+    /// one for all of them. What the pages hold stays in the file; the next store brings its page back.
+    fn let_go(&self) {
+        if self.fork_generation == fork::generation()
+            && self.touched.swap(0, Ordering::Relaxed) >= LET_GO_BYTES
+        {
+            // SAFETY: the map is a shared one of a file, so its memory is the file's, and the same bytes are there
+            // again at the next access. A hint: where it fails, pages are told of one by one.
+            let _ = unsafe { self.map.unchecked_advise(UncheckedAdvice::DontNeed) };
+        }
+    }
 }
 
 impl Drop for WritableMap {
@@ -285,8 +310,11 @@ impl DiskFile for RealFile {
         // Else the first touch of a page reads ahead around it, which in a reserved file is to fill megabytes with
         // zeros, for up to 20 ms under the commit lock. A hint: where it fails, that happens.
         let _ = map.advise(Advice::Random);
-        *self.writable.write() =
-            Some(WritableMap { map: ManuallyDrop::new(map), fork_generation: fork::generation() });
+        *self.writable.write() = Some(WritableMap {
+            map: ManuallyDrop::new(map),
+            fork_generation: fork::generation(),
+            touched: AtomicU64::new(0),
+        });
         Ok(())
     }
 
@@ -294,7 +322,7 @@ impl DiskFile for RealFile {
         let guard = self.writable.read();
         let end = offset.checked_add(bytes.len() as u64);
         match (guard.as_ref(), end) {
-            (Some(WritableMap { map, fork_generation }), Some(end))
+            (Some(writable @ WritableMap { map, fork_generation, .. }), Some(end))
                 if end <= map.len() as u64 && *fork_generation == fork::generation() =>
             {
                 // SAFETY: the range was checked to lie in the map, which lives while `guard` does. The
@@ -306,6 +334,7 @@ impl DiskFile for RealFile {
                     let to = map.as_mut_ptr().add(offset as usize);
                     std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
                 }
+                writable.touch(bytes.len() as u64);
                 Ok(())
             }
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "outside the writable map")),
@@ -315,7 +344,10 @@ impl DiskFile for RealFile {
     fn prepare(&self, offset: u64, len: u64) -> io::Result<()> {
         let guard = self.writable.read();
         match guard.as_ref() {
-            Some(WritableMap { map, fork_generation }) if *fork_generation == fork::generation() => {
+            Some(writable @ WritableMap { map, fork_generation, .. })
+                if *fork_generation == fork::generation() =>
+            {
+                writable.touch(len);
                 map.advise_range(Advice::PopulateWrite, usize_len(offset)?, usize_len(len)?)
             }
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no writable map")),
@@ -351,6 +383,9 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        if let Some(writable) = self.writable.read().as_ref() {
+            writable.let_go();
+        }
         // Also flushes pages dirtied through a shared map, and the length where that changed.
         self.file.sync_data()
     }
@@ -364,7 +399,7 @@ fn usize_len(len: u64) -> io::Result<usize> {
 mod tests {
     use std::path::Path;
 
-    use super::RealDisk;
+    use super::{LET_GO_BYTES, RealDisk};
     use crate::disk::sim::Rng;
     use crate::disk::{Access, Disk, DiskFile};
 
@@ -420,6 +455,42 @@ mod tests {
                 assert_eq!(again.next_data(LEN / 3).expect("asks"), None, "seed {seed}: behind the end");
             }
         }
+    }
+
+    /// Kilobytes of this process's writable maps of a file that are in memory.
+    fn resident(name: &str) -> u64 {
+        let maps = std::fs::read_to_string("/proc/self/smaps").expect("Linux");
+        let mut lines = maps.lines().skip_while(|line| !(line.ends_with(name) && line.contains(" rw-s ")));
+        let rss = lines.find_map(|line| line.strip_prefix("Rss:")).expect("a map");
+        rss.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    #[test]
+    fn a_flush_takes_many_pages_out_of_the_map_and_nothing_out_of_the_file() {
+        let folder = tempfile::tempdir_in(".").expect("a folder");
+        let disk = RealDisk::new(folder.path()).expect("a directory");
+        let file = disk.create("let-go", LEN).expect("creates");
+        if file.map_for_writing(LEN).is_err() {
+            return;
+        }
+        let mut expected = vec![0; LEN as usize];
+        let mut rng = Rng::new(1);
+        for round in 1..5_u8 {
+            for _ in 0..40 {
+                let offset = rng.below(LEN - 9000);
+                file.copy_into(offset, &[round; 5000]).expect("copies");
+                expected[offset as usize..][..5000].fill(round);
+            }
+            assert!(resident("let-go") >= LET_GO_BYTES >> 10);
+            file.sync().expect("syncs");
+            assert_eq!(resident("let-go"), 0);
+            let mut found = vec![1; LEN as usize];
+            file.read_at(0, &mut found).expect("reads");
+            assert!(found == expected, "round {round}");
+        }
+        file.copy_into(0, b"little").expect("copies");
+        file.sync().expect("syncs");
+        assert!(resident("let-go") > 0, "a small commit keeps its page");
     }
 
     #[test]
