@@ -232,3 +232,28 @@ def test_columns_of_long_values_are_shared_among_threads(store: alexpy.Store, co
     assert got.found.tolist() == [True] * count + [False]
     data = b"".join(batch.data.tobytes() for batch in store.scan_batches())
     assert data == rows[np.argsort(keys)].tobytes()
+
+
+@pytest.mark.parametrize("argument", ["keys", "values"])
+def test_an_array_that_another_call_fills_is_refused_by_name(filled: alexpy.Store, argument: str) -> None:
+    asked = np.repeat(np.arange(0, 2 * COUNT, 2), 20)
+    out = np.zeros(2 * len(asked), np.int64)
+    refused: list[str] = []
+
+    def use() -> None:
+        some = out[:100] if argument == "keys" else out[:200].reshape(100, 2)
+        while filling.is_alive() and not refused:
+            try:
+                filled.put_many(*((some, out[:100]) if argument == "keys" else (range(100), some)))
+            except ValueError as error:
+                refused.append(str(error))
+
+    for _ in range(100):
+        filling = threading.Thread(target=lambda: filled.get_array(asked, np.int64, 2, out=out.reshape(-1, 2)))
+        filling.start()
+        use()
+        filling.join()
+        if refused:
+            break
+    (message,) = refused
+    assert message.startswith(f"{argument} share memory with an array that another call is filling")

@@ -163,7 +163,7 @@ class Store(_alexpy.Store, Closing):
         memory of one row, an element or an array of `shape` of the native `dtype` given. The rows have the
         order and the duplicates of `keys`. A key that is not there raises KeyError, or gives a row of `fill`.
         `out`, an array of just that dtype and shape, is filled and returned in place of a new one: in a loop
-        that saves getting fresh memory from the operating system, which takes longer than the reading. After
+        that saves getting fresh memory from the operating system, which can take as long as the reading. After
         an error some of its rows are written. O(keys + bytes), the GIL released; large batches are read by up
         to four threads.
 
@@ -172,6 +172,7 @@ class Store(_alexpy.Store, Closing):
             ValueError: a value has another length than a row; names the key. Or `out` has another shape, is
                 not C-contiguous, may not be written, or shares memory with `keys`.
             TypeError: `dtype` holds Python objects, `keys` are no keys, or `out` is no array of `dtype`.
+            MemoryError: there is no memory for so many rows.
 
         Example:
             >>> s.put_many([1, 2], np.array([[0.5, 1.5], [2.5, 3.5]]))

@@ -82,7 +82,10 @@ pub(crate) fn zeros(bytes: usize) -> PyResult<Vec<u8>> {
     // initialised, and nobody else has it.
     unsafe {
         let memory = alloc::alloc_zeroed(layout);
-        if memory.is_null() { Err(refused()) } else { Ok(Vec::from_raw_parts(memory, bytes, bytes)) }
+        if memory.is_null() {
+            return Err(refused());
+        }
+        Ok(Box::from_raw(ptr::slice_from_raw_parts_mut(memory, bytes)).into_vec())
     }
 }
 

@@ -4,8 +4,8 @@
 //! read here, element by element. Every other array (widths, byte orders, strides, Arrow) is brought
 //! to int64 by `alexpy._convert`. The same code reads the int64 values of `AlexIndex`.
 
-use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
-use pyo3::exceptions::{PyOverflowError, PyTypeError};
+use numpy::{Element, PyArray1, PyArrayMethods, PyReadonlyArray1};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
 
@@ -149,9 +149,24 @@ pub(crate) fn many<'py>(object: &Bound<'py, PyAny>, role: Role) -> PyResult<Many
         let expected = iterator.size_hint().0;
         return collect(iterator, expected, role);
     }
-    borrow(converted.cast::<PyArray1<i64>>()?)
-        .map(Many::Borrowed)
-        .ok_or_else(|| PyTypeError::new_err("alexpy._convert gave an array that is not contiguous int64"))
+    let array = converted.cast::<PyArray1<i64>>()?;
+    let borrowed = readonly(array, role.many())?;
+    if borrowed.as_slice().is_err() {
+        return Err(PyTypeError::new_err("alexpy._convert gave an array that is not contiguous int64"));
+    }
+    Ok(Many::Borrowed(borrowed))
+}
+
+/// An array that nobody writes while it is read; `name` is how the argument is called.
+pub(crate) fn readonly<'py, T: Element>(
+    array: &Bound<'py, PyArray1<T>>,
+    name: &str,
+) -> PyResult<PyReadonlyArray1<'py, T>> {
+    array.try_readonly().map_err(|_| {
+        PyValueError::new_err(format!(
+            "{name} share memory with an array that another call is filling (get_array with out); wait for it, or pass a copy"
+        ))
+    })
 }
 
 /// The array without a copy, where its memory is contiguous, aligned and not being written by

@@ -7,7 +7,7 @@
 use std::ops::Deref;
 
 use alex_store::ValueSource;
-use numpy::PyReadonlyArray1;
+use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -15,6 +15,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use crate::buffers;
+use crate::keys::readonly;
 
 /// Items converted between two looks at pending signals.
 pub(crate) const SIGNAL_CHECK_ITEMS: usize = 1 << 16;
@@ -129,14 +130,16 @@ pub(crate) fn many<'py>(values: &Bound<'py, PyAny>, count: usize) -> PyResult<Ma
     if let Ok(list) = flat.cast::<PyList>() {
         return collect(list.iter().map(Ok), list.len());
     }
-    if let Ok((data, width, count)) = flat.extract::<(PyReadonlyArray1<'py, u8>, usize, usize)>() {
+    if let Ok((data, width, count)) = flat.extract::<(Bound<'py, PyArray1<u8>>, usize, usize)>() {
+        let data = readonly(&data, "values")?;
         check_length(width, "each row of values")?;
         if data.as_slice().is_ok_and(|data| Some(data.len()) == width.checked_mul(count)) {
             return Ok(Many::Rows { data, width, count });
         }
     } else if let Ok((data, offsets)) =
-        flat.extract::<(PyReadonlyArray1<'py, u8>, PyReadonlyArray1<'py, i64>)>()
+        flat.extract::<(Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<i64>>)>()
     {
+        let (data, offsets) = (readonly(&data, "values")?, readonly(&offsets, "values")?);
         check_spans(&data, &offsets)?;
         return Ok(Many::Spans { data, offsets });
     }

@@ -47,11 +47,11 @@ impl Ahead {
     }
 
     /// Everything in the active segment below `end` needs no pages: it is about to be flushed, or went in by
-    /// system call.
+    /// system call. A round of the thread ends.
     pub(crate) fn passed(&self, end: u64) {
         self.tell_at.fetch_max(end.saturating_add(STEP_BYTES), Ordering::Relaxed);
-        // A flush takes what was prepared out of the map again.
-        self.tail.lock().prepared = 0;
+        // What was prepared may be taken out of the map by that flush; the next writer that is fast says where it is.
+        *self.tail.lock() = Tail::default();
     }
 
     /// The writer has written everything below `end`. O(1), and mostly one comparison.
@@ -150,6 +150,9 @@ mod tests {
         ahead.wrote(&segment, written);
         ahead.prepare();
         assert_eq!(ahead.tail.lock().prepared, CAPACITY.min(written + WINDOW_BYTES));
+        ahead.passed(written);
+        ahead.prepare();
+        assert_eq!(ahead.tail.lock().prepared, 0, "from a place that the writer has left");
     }
 
     #[test]

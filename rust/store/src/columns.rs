@@ -74,9 +74,10 @@ impl Scan {
             let (segments, key, location) = at(row);
             length(segments, key, location)
         });
-        // A piece is of one run.
         let part_len = parallel::part_len(keys.len(), width);
-        let piece_len = part_len.min(PIECE_KEYS);
+        // A piece is of one run. Whole runs give pieces of one length, a power of two as their own is, of which a part
+        // has eight or more.
+        let piece_len = PIECE_KEYS.min(1 << (part_len / 8).max(1).ilog2());
         let runs = keys.chunks(PIECE_KEYS).zip(locations.chunks(PIECE_KEYS)).zip(&runs);
         let pieces = runs.flat_map(|((keys, locations), segments)| {
             let pieces = keys.chunks(piece_len).zip(locations.chunks(piece_len));
@@ -112,9 +113,10 @@ impl Shared {
     }
 }
 
-/// How long the value of a key is; `None` where it cannot be read, which the read itself will report.
+/// How long the value of a key is; `None` where only a read could tell, or what is there cannot be read, which the
+/// read itself will report.
 fn length(segments: &Segments, key: i64, location: Location) -> Option<usize> {
-    segments.at(location).ok()?.value_len(location.offset(), key).ok()
+    segments.at(location).ok()?.mapped_len(location.offset(), key)
 }
 
 /// The length of all of so many values, guessed from the first, or from three of them where they would take much

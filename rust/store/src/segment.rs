@@ -368,12 +368,14 @@ impl Segment {
         }
     }
 
-    /// How long the value of the put of `key` is that stands at `offset`; its checksum is not looked at.
-    pub(crate) fn value_len(&self, offset: u64, key: i64) -> Result<usize> {
-        Ok(match self.value(offset, key, false)? {
-            Found::Mapped { len, .. } => len as usize,
-            Found::Read(bytes) => bytes.len(),
-        })
+    /// How long the value of the put of `key` is that stands at `offset`, where a map can tell; its checksum is not
+    /// looked at.
+    pub(crate) fn mapped_len(&self, offset: u64, key: i64) -> Option<usize> {
+        self.map.as_ref()?;
+        match self.value(offset, key, false) {
+            Ok(Found::Mapped { len, .. }) => Some(len as usize),
+            _ => None,
+        }
     }
 
     /// A copy of the value of the put of `key` that stands at `offset`, read with system calls and checked.

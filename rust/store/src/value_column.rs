@@ -104,8 +104,16 @@ impl ValueColumn {
                 part.into_bytes()
             });
             for bytes in bytes.collect::<Vec<_>>() {
-                self.data.extend_from_slice(&bytes);
+                if self.data.is_empty() {
+                    self.data = bytes;
+                } else {
+                    self.data.extend_from_slice(&bytes);
+                }
             }
+        }
+        if self.data.capacity() / 4 > self.data.len() {
+            // The guess was far too long.
+            self.data.shrink_to_fit();
         }
         Ok(outcomes)
     }

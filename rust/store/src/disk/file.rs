@@ -214,7 +214,8 @@ struct WritableMap {
 
 impl WritableMap {
     fn touch(&self, bytes: u64) {
-        // The caller holds the commit lock, or prepares pages beside it; a count that is lost costs a system call.
+        // Added up without care for who else does: a count that is lost costs the interrupts, a reset that is lost a
+        // system call.
         self.touched.store(self.touched.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
     }
 
@@ -225,8 +226,9 @@ impl WritableMap {
         if self.fork_generation == fork::generation()
             && self.touched.swap(0, Ordering::Relaxed) >= LET_GO_BYTES
         {
-            // SAFETY: the map is a shared one of a file, so its memory is the file's, and the same bytes are there
-            // again at the next access. A hint: where it fails, pages are told of one by one.
+            // SAFETY: the map is that of this process (checked just above; a child may have other memory there), and
+            // a shared one of a file, so its memory is the file's, and the same bytes are there again at the next
+            // access. A hint: where it fails, pages are told of one by one.
             let _ = unsafe { self.map.unchecked_advise(UncheckedAdvice::DontNeed) };
         }
     }
@@ -491,6 +493,34 @@ mod tests {
         file.copy_into(0, b"little").expect("copies");
         file.sync().expect("syncs");
         assert!(resident("let-go") > 0, "a small commit keeps its page");
+    }
+
+    #[test]
+    fn flushes_beside_a_writer_lose_nothing() {
+        let folder = tempfile::tempdir_in(".").expect("a folder");
+        let disk = RealDisk::new(folder.path()).expect("a directory");
+        let file = disk.create("file", LEN).expect("creates");
+        if file.map_for_writing(LEN).is_err() {
+            return;
+        }
+        let last = 20_u8;
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for round in 1..=last {
+                    for offset in (0..LEN).step_by(1000) {
+                        let len = 1000.min(LEN - offset) as usize;
+                        file.copy_into(offset, &[round; 1000][..len]).expect("copies");
+                    }
+                }
+            });
+            while !writer.is_finished() {
+                file.prepare(LEN / 2, LEN / 4).expect("prepares");
+                file.sync().expect("syncs");
+            }
+        });
+        let mut found = vec![0; LEN as usize];
+        file.read_at(0, &mut found).expect("reads");
+        assert!(found.iter().all(|&byte| byte == last));
     }
 
     #[test]
