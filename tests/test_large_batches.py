@@ -238,6 +238,7 @@ def test_columns_of_long_values_are_shared_among_threads(store: alexpy.Store, co
 def test_an_array_that_another_call_fills_is_refused_by_name(filled: alexpy.Store, argument: str) -> None:
     asked = np.repeat(np.arange(0, 2 * COUNT, 2), 20)
     out = np.zeros(2 * len(asked), np.int64)
+    rows = out.reshape(-1, 2)
     refused: list[str] = []
 
     def use() -> None:
@@ -249,7 +250,7 @@ def test_an_array_that_another_call_fills_is_refused_by_name(filled: alexpy.Stor
                 refused.append(str(error))
 
     for _ in range(100):
-        filling = threading.Thread(target=lambda: filled.get_array(asked, np.int64, 2, out=out.reshape(-1, 2)))
+        filling = threading.Thread(target=lambda: filled.get_array(asked, np.int64, 2, out=rows))
         filling.start()
         use()
         filling.join()

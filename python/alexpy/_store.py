@@ -163,9 +163,9 @@ class Store(_alexpy.Store, Closing):
         memory of one row, an element or an array of `shape` of the native `dtype` given. The rows have the
         order and the duplicates of `keys`. A key that is not there raises KeyError, or gives a row of `fill`.
         `out`, an array of just that dtype and shape, is filled and returned in place of a new one: in a loop
-        that saves getting fresh memory from the operating system, which can take as long as the reading. After
-        an error some of its rows are written. O(keys + bytes), the GIL released; large batches are read by up
-        to four threads.
+        that saves getting fresh memory from the operating system, which can take as long as the reading.
+        After an error some of its rows are written. O(keys + bytes), the GIL released; large batches are read
+        by up to four threads.
 
         Raises:
             KeyError: a key is not there and no `fill` was given.
