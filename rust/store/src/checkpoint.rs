@@ -25,8 +25,8 @@ use crate::manifest::ImageEntry;
 use crate::segment::{Counts, Segment, Segments};
 use crate::store::{Shared, Store};
 
-/// Entries copied under one lock: about ten microseconds.
-const RUN: usize = 8192;
+/// Entries copied under one lock: two microseconds, which is what a put beside a checkpoint may wait for.
+const RUN: usize = 1024;
 /// Images that are kept.
 pub(crate) const GENERATIONS: usize = 2;
 /// Closing writes an image where at least so many bytes would have to be replayed.
