@@ -1,6 +1,6 @@
 //! Raw memory across the boundary: values exported without a copy, foreign buffers read into bytes.
 //!
-//! The only file of this crate with unsafe code; what it offers is safe.
+//! The unsafe code is in here and in `arrow`, `columns` and `pairs`; what they offer is safe.
 #![allow(unsafe_code)]
 
 use std::alloc::{self, Layout};

@@ -172,29 +172,22 @@ impl Store {
             locations.clear();
             let segments = self.locate(keys, &mut locations)?;
             let verify = self.shared.options.verify_reads;
-            read::for_each(
-                &segments,
-                keys,
-                &locations,
-                |location| location,
-                verify,
-                |i, found| {
-                    match found {
-                        Some((value, _)) if value.len() == width => {
-                            own[i * width..(i + 1) * width].copy_from_slice(value);
-                        }
-                        Some((value, _)) => {
-                            return Err(Error::Invalid(format!(
-                                "the value of key {} has {} bytes, and each row takes {width}",
-                                keys[i],
-                                value.len()
-                            )));
-                        }
-                        None => missing = missing.or(Some(start + i)),
+            read::for_each(&segments, keys, &locations, verify, |i, found| {
+                match found {
+                    Some((value, _)) if value.len() == width => {
+                        own[i * width..(i + 1) * width].copy_from_slice(value);
                     }
-                    Ok(ControlFlow::Continue(()))
-                },
-            )?;
+                    Some((value, _)) => {
+                        return Err(Error::Invalid(format!(
+                            "the value of key {} has {} bytes, and each row takes {width}",
+                            keys[i],
+                            value.len()
+                        )));
+                    }
+                    None => missing = missing.or(Some(start + i)),
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
         }
         Ok(missing)
     }

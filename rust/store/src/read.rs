@@ -88,34 +88,25 @@ impl Values {
         self.long_bytes = 0;
         let Self { segments, locations, slots, copied, long_bytes } = self;
         slots.reserve(keys.len());
-        for_each(
-            segments,
-            keys,
-            locations,
-            |location| location,
-            verify,
-            |_, found| {
-                let Some((value, place)) = found else {
-                    slots.push(Slot::Missing);
-                    return Ok(ControlFlow::Continue(()));
-                };
-                let long = value.len() > COPIED_BYTES;
-                *long_bytes += if long { value.len() } else { 0 };
-                slots.push(match place {
-                    Some((segment, start)) if long => {
-                        Slot::Mapped { segment, len: value.len() as u32, start }
-                    }
-                    // Its lines are at hand now, and may not be when the caller comes for them.
-                    _ => {
-                        let start = copied.len();
-                        copied.extend_from_slice(value);
-                        Slot::Copied { start, len: value.len() }
-                    }
-                });
-                let enough = !all && *long_bytes >= NEAR_BYTES;
-                Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-            },
-        )
+        for_each(segments, keys, locations, verify, |_, found| {
+            let Some((value, place)) = found else {
+                slots.push(Slot::Missing);
+                return Ok(ControlFlow::Continue(()));
+            };
+            let long = value.len() > COPIED_BYTES;
+            *long_bytes += if long { value.len() } else { 0 };
+            slots.push(match place {
+                Some((segment, start)) if long => Slot::Mapped { segment, len: value.len() as u32, start },
+                // Its lines are at hand now, and may not be when the caller comes for them.
+                _ => {
+                    let start = copied.len();
+                    copied.extend_from_slice(value);
+                    Slot::Copied { start, len: value.len() }
+                }
+            });
+            let enough = !all && *long_bytes >= NEAR_BYTES;
+            Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })
     }
 
     /// How many keys were read.
@@ -144,27 +135,22 @@ impl Values {
     }
 }
 
-/// Reads the values at `locations`, which `place` makes of what is known of each, in their order, asking for
-/// records ahead of time, and hands each to `each`, until that has enough: its number, and where there is one the
-/// value and its place in a mapped segment.
-pub(crate) fn for_each<L: Copy>(
+/// Reads the values at `locations` in their order, asking for records ahead of time, and hands each to
+/// `each`, until that has enough: its number, and where there is one the value and its place in a mapped
+/// segment.
+pub(crate) fn for_each(
     segments: &Segments,
     keys: &[i64],
-    locations: &[L],
-    place: impl Fn(L) -> Option<Location>,
+    locations: &[Option<Location>],
     verify: bool,
     mut each: impl FnMut(usize, Option<(&[u8], Option<(u32, u64)>)>) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    for ahead in locations.iter().take(PREFETCH_AHEAD).filter_map(|&ahead| place(ahead)) {
-        segments.prefetch(ahead);
-    }
+    locations.iter().take(PREFETCH_AHEAD).flatten().for_each(|&location| segments.prefetch(location));
     for (i, (&key, &location)) in keys.iter().zip(locations).enumerate() {
-        if let Some(&ahead) = locations.get(i + PREFETCH_AHEAD)
-            && let Some(ahead) = place(ahead)
-        {
+        if let Some(&Some(ahead)) = locations.get(i + PREFETCH_AHEAD) {
             segments.prefetch(ahead);
         }
-        let went_on = if let Some(location) = place(location) {
+        let went_on = if let Some(location) = location {
             let segment = segments.at(location)?;
             match segment.value(location.offset(), key, verify)? {
                 Found::Mapped { start, len } => {
