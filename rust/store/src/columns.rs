@@ -45,7 +45,7 @@ impl Store {
                 locations.clear();
                 let segments = self.locate(keys, &mut locations)?;
                 found.extend(locations.iter().map(Option::is_some));
-                self.shared.push_values(&segments, keys, &locations, |location| location, part)?;
+                self.shared.push_values(&segments, keys, &locations, part)?;
             }
             Ok(found)
         })?;
@@ -69,11 +69,10 @@ impl Scan {
             keys.reserve(more);
             locations.reserve(more);
         }
-        let at = |row: usize| (&runs[row / PIECE_KEYS], keys[row], Location(locations[row]));
-        let width = likely_width(keys.len(), |row| {
-            let (segments, key, location) = at(row);
-            length(segments, key, location)
-        });
+        // The same allocation: both types have one layout.
+        let locations: Vec<_> = locations.into_iter().map(Location).collect();
+        let width =
+            likely_width(keys.len(), |row| length(&runs[row / PIECE_KEYS], keys[row], locations[row]));
         let part_len = parallel::part_len(keys.len(), width);
         // A piece is of one run. Whole runs give pieces of one length, a power of two as their own is, of which a part
         // has eight or more.
@@ -89,7 +88,7 @@ impl Scan {
         let mut values = ValueColumn::with_capacity(keys.len());
         values.append_parts(width, parts, |pieces, part| {
             pieces.iter().try_for_each(|(keys, locations, segments)| {
-                self.shared.push_values(segments, keys, locations, |raw| Some(Location(raw)), part)
+                self.shared.push_values(segments, keys, locations, part)
             })
         })?;
         Ok(ItemColumns { keys, values })
@@ -97,16 +96,15 @@ impl Scan {
 }
 
 impl Shared {
-    /// Pushes the values at `locations`, which `place` makes of what is known of each; an empty one for nowhere.
-    fn push_values<L: Copy>(
+    /// Pushes the values of `keys`, which are at `locations`; an empty one where that is nowhere.
+    fn push_values<L: Copy + Into<Option<Location>>>(
         &self,
         segments: &Segments,
         keys: &[i64],
         locations: &[L],
-        place: impl Fn(L) -> Option<Location>,
         part: &mut Part<'_>,
     ) -> Result<()> {
-        read::for_each(segments, keys, locations, place, self.options.verify_reads, |_, value| {
+        read::for_each(segments, keys, locations, self.options.verify_reads, |_, value| {
             part.push(value.map_or(&[], |(value, _)| value));
             Ok(ControlFlow::Continue(()))
         })

@@ -138,19 +138,23 @@ impl Values {
 /// Reads the values at `locations` in their order, asking for records ahead of time, and hands each to
 /// `each`, until that has enough: its number, and where there is one the value and its place in a mapped
 /// segment.
-pub(crate) fn for_each(
+pub(crate) fn for_each<L: Copy + Into<Option<Location>>>(
     segments: &Segments,
     keys: &[i64],
-    locations: &[Option<Location>],
+    locations: &[L],
     verify: bool,
     mut each: impl FnMut(usize, Option<(&[u8], Option<(u32, u64)>)>) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    locations.iter().take(PREFETCH_AHEAD).flatten().for_each(|&location| segments.prefetch(location));
+    for ahead in locations.iter().take(PREFETCH_AHEAD).filter_map(|&ahead| ahead.into()) {
+        segments.prefetch(ahead);
+    }
     for (i, (&key, &location)) in keys.iter().zip(locations).enumerate() {
-        if let Some(&Some(ahead)) = locations.get(i + PREFETCH_AHEAD) {
+        if let Some(&ahead) = locations.get(i + PREFETCH_AHEAD)
+            && let Some(ahead) = ahead.into()
+        {
             segments.prefetch(ahead);
         }
-        let went_on = if let Some(location) = location {
+        let went_on = if let Some(location) = location.into() {
             let segment = segments.at(location)?;
             match segment.value(location.offset(), key, verify)? {
                 Found::Mapped { start, len } => {
