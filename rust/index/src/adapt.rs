@@ -10,7 +10,7 @@ use std::ops::Range;
 use crate::bulk_load::{Chain, Draft, Entries, Plan, SPLIT_FILL, balance, settled_fill};
 use crate::count;
 use crate::node::{EVERYTHING, InnerHeader, NIL, NodeId, Trend};
-use crate::place::{PACKED_FILL, slots_for};
+use crate::place::{PACKED_FILL, slots_for, slots_within};
 use crate::tree::Alex;
 
 /// Entries that a model node may have for each of its children, and in any case.
@@ -173,7 +173,8 @@ impl Alex {
             if target.trend == growth {
                 // Room for as many again: a trend may end here, and what it leaves empty must be paid for.
                 let room = entries.len().min(self.max_slots / 2).next_multiple_of(64);
-                let capacity = slots_for(part.len(), PACKED_FILL).max(room).min(self.max_slots);
+                let capacity =
+                    slots_within(part.len(), PACKED_FILL, self.max_slots).max(room.min(self.max_slots));
                 let leaf = self.new_leaf(&mut chain, part, capacity, growth);
                 draft.pieces.push((slots.start, NodeId::leaf(leaf)));
             } else {
@@ -200,7 +201,12 @@ impl Alex {
         let mut pieces = Vec::with_capacity(run.len());
         if run.start < slot {
             let part = entries.part(0..low);
-            let leaf = self.new_leaf(&mut chain, part, slots_for(low, SPLIT_FILL), Trend::Anywhere);
+            let leaf = self.new_leaf(
+                &mut chain,
+                part,
+                slots_within(low, SPLIT_FILL, self.max_slots),
+                Trend::Anywhere,
+            );
             pieces.resize(slot - run.start, NodeId::leaf(leaf));
         }
         let above = &target.path[..target.path.len().saturating_sub(1)];
@@ -209,7 +215,8 @@ impl Alex {
         pieces.push(self.new_node(&mut chain, entries.part(low..high), plan));
         if slot + 1 < run.end {
             let part = entries.part(high..entries.len());
-            let leaf = self.new_leaf(&mut chain, part, slots_for(part.len(), SPLIT_FILL), Trend::Anywhere);
+            let capacity = slots_within(part.len(), SPLIT_FILL, self.max_slots);
+            let leaf = self.new_leaf(&mut chain, part, capacity, Trend::Anywhere);
             pieces.resize(run.len(), NodeId::leaf(leaf));
         }
         self.replace(target, &chain, &pieces);

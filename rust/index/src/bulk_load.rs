@@ -14,7 +14,7 @@ use std::ops::Range;
 use crate::count;
 use crate::error::Unsorted;
 use crate::node::{EVERYTHING, InnerHeader, NIL, NodeId, Trend};
-use crate::place::{ACCEPTABLE_STEPS, Layout, PACKED_FILL, slots_for};
+use crate::place::{ACCEPTABLE_STEPS, Layout, PACKED_FILL, slots_for, slots_within};
 use crate::simd::Level;
 use crate::sort::{Pair, sort_pairs, unzip_last};
 use crate::tree::Alex;
@@ -273,7 +273,9 @@ impl Alex {
         let target = (most * 3 / 4).min(entries.len() / 2 + 1);
         let (first, last) = self.clip(entries.keys, plan);
         if first >= last || plan.below == 0 {
-            let capacity = slots_for(entries.len(), plan.fill);
+            // All but one of the keys at most lie outside what the node may tell apart: no model node helps them. They
+            // come from one leaf, or are the few that `clip` leaves out, so they fit one.
+            let capacity = slots_within(entries.len(), plan.fill, self.max_slots);
             return NodeId::leaf(self.new_leaf(chain, entries, capacity, Trend::Anywhere));
         }
         let range = last.wrapping_sub(first) as u64;

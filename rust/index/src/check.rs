@@ -97,6 +97,7 @@ impl Alex {
         walk.leaves.push(id);
         walk.bytes += node_bytes(capacity, 0);
         require!(place, capacity > 0 && capacity.is_multiple_of(64), "capacity {capacity}");
+        require!(place, capacity <= self.max_slots, "{capacity} slots, at most {}", self.max_slots);
         require!(place, begin <= end && end <= capacity, "ends {begin}..{end} of {capacity}");
         let set = bitmap::count(leaf.bits, 0, capacity);
         require!(place, set == count, "{set} slots occupied, count is {count}");

@@ -18,7 +18,7 @@ use crate::adapt::{Target, fanout_limit};
 use crate::bulk_load::{Chain, Entries, SPLIT_FILL};
 use crate::count;
 use crate::node::{EVERYTHING, InnerHeader, NodeId, Trend};
-use crate::place::slots_for;
+use crate::place::slots_within;
 use crate::tree::Alex;
 
 /// One in this many keys outside the range asks for an extension.
@@ -180,7 +180,7 @@ impl Alex {
         let cut = entries.keys.partition_point(|&key| i128::from(key) < edge);
         let (left, right) = (entries.part(0..cut), entries.part(cut..entries.len()));
         let mut chain = Chain::new();
-        let sizes = [left, right].map(|part| slots_for(part.len(), SPLIT_FILL).min(self.max_slots));
+        let sizes = [left, right].map(|part| slots_within(part.len(), SPLIT_FILL, self.max_slots));
         let left = self.new_leaf(&mut chain, left, sizes[0], Trend::Anywhere);
         let right = self.new_leaf(&mut chain, right, sizes[1], Trend::Anywhere);
         let (inside, outside) = if side == Side::Right { (left, right) } else { (right, left) };

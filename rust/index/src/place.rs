@@ -38,6 +38,12 @@ pub(crate) fn slots_for(count: usize, fill: f64) -> usize {
     wanted.next_multiple_of(grain)
 }
 
+/// The slots for `count` entries at `fill`, at most `most` of them, but always enough for the entries and a gap to
+/// insert into: a crowded leaf is searched and split like any other, one that its entries do not fit is none.
+pub(crate) fn slots_within(count: usize, fill: f64, most: usize) -> usize {
+    slots_for(count, fill).min(most).max((count + 2).next_multiple_of(64))
+}
+
 /// How entries are going to lie in a leaf: decided from a sample, before any is moved.
 pub(crate) struct Layout {
     model: Model,

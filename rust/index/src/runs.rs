@@ -12,7 +12,7 @@ use crate::adapt::Target;
 use crate::bulk_load::{Chain, Entries, SPLIT_FILL};
 use crate::leaf::Insertion;
 use crate::node::{NodeId, Trend};
-use crate::place::{ACCEPTABLE_STEPS, PACKED_FILL, slots_for};
+use crate::place::{ACCEPTABLE_STEPS, PACKED_FILL, slots_for, slots_within};
 use crate::search::{Kernel, prefetch, prefetch_slot};
 use crate::simd::{Operation, dispatch};
 use crate::sort::{Pair, sort_pairs};
@@ -212,7 +212,8 @@ impl Alex {
         let entries = Entries { keys: &merged.0, payloads: &merged.1 };
         if entries.len() < count {
             self.len -= count - entries.len();
-            self.rebuild(&target, entries, slots_for(entries.len(), SPLIT_FILL), Trend::Anywhere);
+            let capacity = slots_within(entries.len(), SPLIT_FILL, self.max_slots);
+            self.rebuild(&target, entries, capacity, Trend::Anywhere);
             self.scratch.merged = merged;
             // It may now be small enough to join a neighbour.
             self.contract(key);

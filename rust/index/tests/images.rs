@@ -18,16 +18,19 @@ use rand::{Rng, SeedableRng};
 const IDENTITY: Identity = Identity { store: [5; 16], file: 77 };
 const EVERYTHING: (Bound<i64>, Bound<i64>) = (Bound::Unbounded, Bound::Unbounded);
 
-/// Streams what `index` holds, `run` entries at a time, `between` runs whatever happens then.
+/// Streams what `index` holds of the keys that it held at the beginning, `run` entries at a time, `between` runs
+/// whatever happens then.
 fn write_while(index: &mut Alex, run: usize, mut between: impl FnMut(&mut Alex, Option<i64>)) -> Vec<u8> {
     let mut writer = ImageWriter::begin(index, Vec::new(), IDENTITY);
+    let held = oracle_of(index);
+    let mut after = Bound::Unbounded;
     loop {
-        let after = writer.last_key().map_or(Bound::Unbounded, Bound::Excluded);
         let (mut keys, mut payloads) = (Vec::new(), Vec::new());
         index.scan_into(after, Bound::Unbounded, false, run, &mut keys, &mut payloads);
-        if keys.is_empty() {
-            break;
-        }
+        let Some(&last) = keys.last() else { break };
+        after = Bound::Excluded(last);
+        let entries = keys.into_iter().zip(payloads).filter(|(key, _)| held.contains_key(key));
+        let (keys, payloads): (Vec<i64>, Vec<u64>) = entries.unzip();
         writer.push(&keys, &payloads).unwrap();
         between(index, writer.last_key());
     }

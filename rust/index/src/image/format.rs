@@ -8,6 +8,7 @@
 use std::io;
 
 use crate::arena::{BLOCK_SHIFT, UNIT};
+use crate::options::MAX_LEAF_SLOTS;
 
 /// Bytes of the header: a page, so that the nodes behind it can be mapped.
 pub(crate) const HEADER_BYTES: usize = 4096;
@@ -102,6 +103,11 @@ impl Header {
 
     pub(crate) fn attachment_at(&self) -> usize {
         self.table_at() + padded(self.blocks() * 4)
+    }
+
+    /// The most slots of a data node, as [`Options`](crate::Options) allow.
+    pub(crate) fn max_leaf_slots(&self) -> usize {
+        (self.max_slots as usize).clamp(128, MAX_LEAF_SLOTS).next_multiple_of(64)
     }
 
     /// Bytes of the file.

@@ -10,7 +10,7 @@ use super::memory::ImageMemory;
 use super::verify::Image;
 use crate::arena::{Arena, CHUNK_UNITS, UNIT, inner_bytes, leaf_bytes, units_of};
 use crate::node::NodeId;
-use crate::options::{MAX_LEAF_SLOTS, Options};
+use crate::options::Options;
 use crate::simd::{BackendError, Level};
 use crate::tree::{Alex, Scratch};
 
@@ -71,7 +71,7 @@ impl Alex {
             len: usize::try_from(header.keys).unwrap_or(usize::MAX),
             version: 0,
             level,
-            max_slots: (header.max_slots as usize).clamp(128, MAX_LEAF_SLOTS).next_multiple_of(64),
+            max_slots: header.max_leaf_slots(),
             scratch: Scratch::default(),
         };
         Ok(Opened { index, identity: header.identity, attachment })

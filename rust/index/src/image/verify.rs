@@ -118,7 +118,7 @@ impl Image {
             Some(leaf) if units_of(leaf_bytes(leaf.keys.len())) > limit - id => {
                 Err("one that ends before the next")
             }
-            Some(leaf) => check_form(&leaf, prev, next),
+            Some(leaf) => check_form(&leaf, self.header.max_leaf_slots(), prev, next),
             None => Err("one inside its chunk"),
         }
         .map_err(|expected| damage(place, format!("a data node: {expected}"), "another"))
@@ -126,11 +126,12 @@ impl Image {
 }
 
 /// What the code that works on a leaf relies on.
-fn check_form(leaf: &Leaf<'_>, prev: u32, next: u32) -> Result<(), &'static str> {
+fn check_form(leaf: &Leaf<'_>, max_slots: usize, prev: u32, next: u32) -> Result<(), &'static str> {
     let (head, capacity) = (leaf.head, leaf.keys.len());
     let (begin, end, count) = (head.begin as usize, head.end as usize, head.count as usize);
     let require = |holds: bool, what: &'static str| if holds { Ok(()) } else { Err(what) };
     require(capacity > 0 && capacity.is_multiple_of(64), "of whole words")?;
+    require(capacity <= max_slots, "no larger than the image's largest")?;
     require(begin <= end && end <= capacity, "with ends in order")?;
     require(count <= usize::from(head.grow_at), "with no more keys than its limit")?;
     require(usize::from(head.grow_at) < capacity, "with a gap at its limit")?;

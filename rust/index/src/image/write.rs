@@ -4,8 +4,10 @@
 //! (`skeleton.rs`); the data nodes are packed and modelled afresh, by the code that bulk-loads a tree: a
 //! run of slots is gathered until it fills a leaf. In memory are the entries of one run, the leaf before
 //! (whose link to the next is not known yet) and the model nodes, which come last, children first. The
-//! tree may change between two pushes; each push is what it holds then. Knows nothing of files: bytes
-//! go to an [`ImageSink`], first the nodes, in order, the header at last. O(entries).
+//! tree may change between two pushes, but only keys that it held at the beginning may be pushed: those fit
+//! its model nodes. Keys that came later may lie beyond the ranges of those, any number of them in one slot,
+//! where the tree itself has extended a range since. Knows nothing of files: bytes go to an [`ImageSink`],
+//! first the nodes, in order, the header at last. O(entries).
 
 use std::io;
 
@@ -100,7 +102,9 @@ impl<S: ImageSink> ImageWriter<S> {
         self.last_key
     }
 
-    /// Adds the next entries, ascending and above all before.
+    /// Adds the next entries, ascending and above all before, of keys that the index held when the image was
+    /// begun. Not all of those need come, and their payloads may have changed. Keys that came later are an
+    /// error where more of them lie beyond the range of a model node than a data node takes.
     ///
     /// # Panics
     /// If the two slices differ in length.
@@ -278,7 +282,7 @@ impl<S: ImageSink> Output<S> {
     /// Takes a subtree out of the workshop: its leaves are written, its model nodes kept.
     fn take(&mut self, workshop: &mut Alex, node: NodeId) -> io::Result<NodeId> {
         if node.is_leaf() {
-            let id = self.leaf(&workshop.arena.leaf(node.id()))?;
+            let id = self.leaf(&workshop.arena.leaf(node.id()), workshop.max_slots)?;
             workshop.arena.free_leaf(node.id());
             return Ok(NodeId::leaf(id));
         }
@@ -312,7 +316,12 @@ impl<S: ImageSink> Output<S> {
         Ok(id)
     }
 
-    fn leaf(&mut self, leaf: &Leaf<'_>) -> io::Result<u32> {
+    fn leaf(&mut self, leaf: &Leaf<'_>, max_slots: usize) -> io::Result<u32> {
+        if leaf.keys.len() > max_slots {
+            // Opening would refuse it: the code that changes trees relies on the size of data nodes.
+            let reason = "more keys lie beyond the range of a model node than a data node takes";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
         let id = self.allot(leaf_bytes(leaf.keys.len()))?;
         self.release_waiting(id, id)?;
         let mut head = *leaf.head;
