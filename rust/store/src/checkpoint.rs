@@ -1,10 +1,13 @@
 //! Writing an image of the index while writers go on, and making the manifest name it.
 //!
-//! Entries are copied in runs under the read lock, so a change waits for microseconds and each key is in the
-//! image as it was at some moment between `begin` and `until`, two commit boundaries of the log. Replay of
-//! every record from `begin` on mends that: at `until` the index is what it was then, and so are the counts,
-//! which were taken there. Before the manifest names an image the log is durable past `until`, so an image
-//! refers to nothing that recovery could drop. Two images are kept. O(keys), in memory of a few leaves.
+//! Entries are copied in runs under the read lock, so a change waits for microseconds. Those that the log got
+//! after `begin`, a commit boundary, are left out: the model nodes of the image are those of the index as it was
+//! when the image was begun, and later keys need not fit them; nor must a writer that goes on at the end of the
+//! keys keep the image from ever getting there. So each key is in the image as it was at `begin`, or is not there
+//! if it has changed since. Replay of every record from `begin` on mends that: at `until`, the commit boundary
+//! where the last entry was read, the index is what it was then, and so are the counts, which were taken there.
+//! Before the manifest names an image the log is durable past `until`, so an image refers to nothing that
+//! recovery could drop. Two images are kept. O(keys), in memory of a few leaves.
 
 use std::io;
 use std::ops::Bound;
@@ -18,11 +21,12 @@ use parking_lot::MutexGuard;
 use crate::compaction::Emptied;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
-use crate::header::LogEnd;
+use crate::header::{LogEnd, Origin};
 use crate::image::{self, Attachment, Count};
 use crate::log::Log;
 use crate::manifest::ImageEntry;
-use crate::segment::{Counts, Segment, Segments};
+use crate::segment::{Counts, Location, Segment, Segments};
+use crate::state::State;
 use crate::store::{Shared, Store};
 
 /// Entries copied under one lock: two microseconds, which is what a put beside a checkpoint may wait for.
@@ -270,30 +274,18 @@ impl Shared {
     fn write_image(&self, id: u32, begin: LogEnd) -> Result<ImageEntry> {
         let rebuilds = self.log.lock().images.rebuilds;
         let mut file = ImageFile::create(self, id)?;
-        let mut writer = {
+        let (mut stream, mut writer) = {
             let state = self.read_state()?;
-            ImageWriter::begin(state.index.alex(), file.sink(), file.identity)
+            (Stream::of(&state, begin)?, ImageWriter::begin(state.index.alex(), file.sink(), file.identity))
         };
-        let (mut keys, mut locations) = (Vec::new(), Vec::new());
         loop {
             if self.checkpointer.stopping() {
                 return Err(self.closed_error());
             }
-            let after = writer.last_key().map_or(Bound::Unbounded, Bound::Excluded);
-            keys.clear();
-            locations.clear();
-            self.read_state()?.index.scan_into(
-                after,
-                Bound::Unbounded,
-                false,
-                RUN,
-                &mut keys,
-                &mut locations,
-            )?;
-            if keys.is_empty() {
+            if !stream.next_run(&*self.read_state()?)? {
                 break;
             }
-            writer.push(&keys, &locations).map_err(|error| file.failed("write", error))?;
+            writer.push(&stream.keys, &stream.locations).map_err(|error| file.failed("write", error))?;
         }
         self.count_replaced();
         let (until, counts) = {
@@ -321,17 +313,9 @@ impl Shared {
             let mut file = ImageFile::create(self, id)?;
             let state = self.read_state()?;
             let mut writer = ImageWriter::begin(state.index.alex(), file.sink(), file.identity);
-            let (mut keys, mut locations) = (Vec::new(), Vec::new());
-            loop {
-                let after = writer.last_key().map_or(Bound::Unbounded, Bound::Excluded);
-                keys.clear();
-                locations.clear();
-                let index = &state.index;
-                index.scan_into(after, Bound::Unbounded, false, RUN, &mut keys, &mut locations)?;
-                if keys.is_empty() {
-                    break;
-                }
-                writer.push(&keys, &locations).map_err(|error| file.failed("write", error))?;
+            let mut stream = Stream::of(&state, log.end)?;
+            while stream.next_run(&state)? {
+                writer.push(&stream.keys, &stream.locations).map_err(|error| file.failed("write", error))?;
             }
             drop(state);
             self.count_replaced();
@@ -344,6 +328,63 @@ impl Shared {
                 let _ = self.disk.remove(&image::name(id));
             })
             .ok()
+    }
+}
+
+/// The entries of an image, run by run: those of the index that the log got before `begin`.
+struct Stream {
+    begin: LogEnd,
+    /// Segments of relocated records whose ids are above that of `begin`'s segment: what they hold is older.
+    relocated: Vec<u32>,
+    after: Bound<i64>,
+    /// The highest key at first: what comes behind it is new.
+    last: i64,
+    keys: Vec<i64>,
+    locations: Vec<u64>,
+}
+
+impl Stream {
+    /// Of the index as it is when the image's model nodes are taken, at or after `begin`. While the image is written no
+    /// entry moves to another place: the caller holds the lock of `maintenance`.
+    fn of(state: &State, begin: LogEnd) -> Result<Self> {
+        let relocated = |segment: &&Arc<Segment>| {
+            segment.id() > begin.segment && segment.header.origin == Origin::Relocation
+        };
+        Ok(Self {
+            begin,
+            relocated: state.segments.iter().filter(relocated).map(|segment| segment.id()).collect(),
+            after: Bound::Unbounded,
+            last: state.index.last()?.map_or(i64::MIN, |(key, _)| key),
+            keys: Vec::with_capacity(RUN),
+            locations: Vec::with_capacity(RUN),
+        })
+    }
+
+    /// Reads the next run, which may be empty; false once there is none. O(log n + run).
+    fn next_run(&mut self, state: &State) -> Result<bool> {
+        let Self { begin, relocated, after, last, keys, locations } = self;
+        keys.clear();
+        locations.clear();
+        state.index.scan_into(*after, Bound::Included(*last), false, RUN, keys, locations)?;
+        let Some(&reached) = keys.last() else { return Ok(false) };
+        *after = Bound::Excluded(reached);
+        let is_old = |location: u64| {
+            let location = Location(location);
+            (location.segment(), location.offset()) < (begin.segment, begin.offset)
+                || location.segment() > begin.segment && relocated.binary_search(&location.segment()).is_ok()
+        };
+        if !locations.iter().all(|&location| is_old(location)) {
+            let mut kept = 0;
+            for at in 0..keys.len() {
+                if is_old(locations[at]) {
+                    (keys[kept], locations[kept]) = (keys[at], locations[at]);
+                    kept += 1;
+                }
+            }
+            keys.truncate(kept);
+            locations.truncate(kept);
+        }
+        Ok(true)
     }
 }
 

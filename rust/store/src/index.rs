@@ -1,10 +1,12 @@
 //! The index of a store: keys to locations, opened from an image or built by replay. Gives no answer that
 //! came from a damaged image: every call that meets damage says [`Damaged`] instead, and from then on every
-//! call does. What replay found behind an image may be kept apart from it (`tail.rs`); until both are one,
-//! only what looks up keys may be called. Knows nothing of locks; `rebuild.rs` is what helps against damage,
-//! `whole.rs` makes one of two parts. Costs are those of `Alex`.
+//! call does. A change that panics in an index from an image counts as damage too: the image may be what is
+//! wrong, and the log has everything. What replay found behind an image may be kept apart from it (`tail.rs`);
+//! until both are one, only what looks up keys may be called. Knows nothing of locks; `rebuild.rs` is what helps
+//! against damage, `whole.rs` makes one of two parts. Costs are those of `Alex`.
 
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use alex_index::Alex;
 
@@ -51,12 +53,29 @@ impl Index {
     /// Brings the next `limit` keys that are kept apart to the others; adds the records that this replaces to
     /// `dead`. Looking up keys gives the same answers before and after. O(limit * log n).
     pub(crate) fn join(&mut self, limit: usize, dead: &mut Vec<Location>) {
-        if let Some(tail) = &mut self.tail
-            && (!tail.join(&mut self.alex, limit, dead) || self.alex.damage().is_some())
-        {
-            // Nothing is left, or with damage nothing counts: the log has it all.
-            self.tail = None;
+        let Some(mut tail) = self.tail.take() else { return };
+        if self.change(|alex| tail.join(alex, limit, dead)) == Ok(true) {
+            // More is left. With damage nothing counts, the log has it all.
+            self.tail = Some(tail);
         }
+    }
+
+    /// Makes a change of the tree.
+    #[inline]
+    fn change<T>(&mut self, change: impl FnOnce(&mut Alex) -> T) -> Result<T, Damaged> {
+        let changed = if self.image.is_none() {
+            change(&mut self.alex)
+        } else {
+            // The tree may be half changed afterwards: it is never read again.
+            match catch_unwind(AssertUnwindSafe(|| change(&mut self.alex))) {
+                Ok(changed) => changed,
+                Err(_) => {
+                    self.alex.distrust("one whose change panicked");
+                    return Err(Damaged);
+                }
+            }
+        };
+        self.vouch(changed)
     }
 
     pub(crate) fn image(&self) -> Option<u32> {
@@ -190,8 +209,7 @@ impl Index {
 
     #[inline]
     pub(crate) fn insert(&mut self, key: i64, location: u64) -> Result<Option<u64>, Damaged> {
-        let old = self.alex.insert(key, location);
-        self.vouch(old)
+        self.change(|alex| alex.insert(key, location))
     }
 
     pub(crate) fn insert_many(
@@ -200,19 +218,19 @@ impl Index {
         locations: &[u64],
         replaced: impl FnMut(usize, u64),
     ) -> Result<(), Damaged> {
-        match &mut self.tail {
-            None => self.alex.insert_many(keys, locations, replaced),
-            Some(tail) => tail.insert_many(keys, locations, replaced),
+        if let Some(tail) = &mut self.tail {
+            tail.insert_many(keys, locations, replaced);
+            return self.vouch(());
         }
-        self.vouch(())
+        self.change(|alex| alex.insert_many(keys, locations, replaced))
     }
 
     pub(crate) fn remove(&mut self, key: i64) -> Result<Option<u64>, Damaged> {
-        let old = match &mut self.tail {
-            None => self.alex.remove(key),
-            Some(tail) => tail.remove(key),
-        };
-        self.vouch(old)
+        if let Some(tail) = &mut self.tail {
+            let old = tail.remove(key);
+            return self.vouch(old);
+        }
+        self.change(|alex| alex.remove(key))
     }
 
     pub(crate) fn remove_many(
@@ -220,16 +238,15 @@ impl Index {
         keys: &[i64],
         removed: impl FnMut(usize, u64),
     ) -> Result<(), Damaged> {
-        self.alex.remove_many(keys, removed);
-        self.vouch(())
+        self.change(|alex| alex.remove_many(keys, removed))
     }
 
     pub(crate) fn replace_if(&mut self, key: i64, expected: u64, new: u64) -> Result<bool, Damaged> {
-        let replaced = match &mut self.tail {
-            Some(tail) if tail.change(key).is_some() => tail.replace_if(key, expected, new),
-            _ => self.alex.replace_if(key, expected, new),
-        };
-        self.vouch(replaced)
+        if let Some(tail) = self.tail.as_mut().filter(|tail| tail.change(key).is_some()) {
+            let replaced = tail.replace_if(key, expected, new);
+            return self.vouch(replaced);
+        }
+        self.change(|alex| alex.replace_if(key, expected, new))
     }
 
     /// Forgets everything, the image too; not a way out of damage.
@@ -237,5 +254,41 @@ impl Index {
         self.vouch(())?;
         self.replaced(Alex::new());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alex_index::image::{Identity, ImageMemory, ImageWriter};
+    use alex_index::{Alex, Options};
+
+    use super::{Damaged, Index};
+
+    fn from_image() -> Index {
+        let built = Alex::from_sorted(&[1, 2, 3], &[10, 20, 30]).expect("ascending");
+        let mut writer = ImageWriter::begin(&built, Vec::new(), Identity::default());
+        writer.push(&[1, 2, 3], &[10, 20, 30]).expect("memory");
+        let bytes = writer.finish(&[]).expect("memory").1;
+        let read = |memory: &mut [u8]| {
+            memory.copy_from_slice(&bytes);
+            Ok(())
+        };
+        let memory = ImageMemory::read(bytes.len() as u64, read).expect("memory");
+        let opened = Alex::open_image(memory, Options::default()).expect("an image");
+        Index::from_image(opened.index, 1)
+    }
+
+    #[test]
+    fn a_change_that_panics_in_an_index_from_an_image_is_damage_and_no_answer_follows() {
+        let mut index = from_image();
+        assert_eq!(index.get(2), Ok(Some(20)));
+        assert_eq!(index.insert(2, 21), Ok(Some(20)));
+        let broken = index.insert_many(&[2, 3], &[22, 32], |_, _| panic!("as a broken tree would"));
+        assert_eq!(broken, Err(Damaged));
+        assert_eq!(
+            (index.get(2), index.first(), index.insert(9, 9)),
+            (Err(Damaged), Err(Damaged), Err(Damaged))
+        );
+        assert!(index.is_damaged());
     }
 }
