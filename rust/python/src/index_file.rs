@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use alex_index::image::{Damage, Identity, ImageError, ImageMemory, ImageSink, ImageWriter};
 use alex_index::{Alex, Options};
-use alex_store::Error;
+use alex_store::{Error, Operation};
 use pyo3::prelude::*;
 
 use crate::errors::{OrRaise, corruption_error, format_error, to_exception};
@@ -52,7 +52,7 @@ impl<T> OrRaise<T> for Result<T, Damaged> {
 
 /// Why a file was not loaded or saved.
 enum Failure {
-    Io(&'static str, io::Error),
+    Io(Operation, io::Error),
     Image(ImageError),
 }
 
@@ -127,13 +127,14 @@ fn save(alex: &Alex, path: &Path) -> io::Result<()> {
 }
 
 fn load(path: &Path) -> Result<Alex, Failure> {
-    let open = |error| Failure::Io("open", error);
+    let open = |error| Failure::Io(Operation::Open, error);
     let file = File::open(path).map_err(open)?;
     let metadata = file.metadata().map_err(open)?;
     if metadata.is_dir() {
         return Err(open(io::Error::from_raw_os_error(IS_A_DIRECTORY)));
     }
-    let memory = ImageMemory::map(&file, metadata.len()).map_err(|error| Failure::Io("map", error))?;
+    let memory =
+        ImageMemory::map(&file, metadata.len()).map_err(|error| Failure::Io(Operation::Map, error))?;
     let opened = Alex::open_image(memory, Options::default()).map_err(Failure::Image)?;
     if opened.identity != Identity::default() {
         let text = "belongs to a store; open that with alexpy.open()".to_owned();
@@ -159,7 +160,7 @@ impl AlexIndex {
     #[allow(clippy::needless_pass_by_value)]
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         let saved = py.detach(|| self.shared().ask(|alex| save(alex, &path))).or_raise(py)?;
-        saved.map_err(|error| raise(py, &path, Failure::Io("save", error)))
+        saved.map_err(|error| raise(py, &path, Failure::Io(Operation::Save, error)))
     }
 
     /// Takes the place of an empty index: the image at `path`.

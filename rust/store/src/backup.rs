@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::header::LogEnd;
 use crate::manifest::{Entry, Manifest};
 use crate::new_dir::NewDir;
+use crate::operation::Operation;
 use crate::replay::OpenProgress;
 use crate::segment::Segment;
 use crate::store::Store;
@@ -51,7 +52,8 @@ impl Store {
             (manifest, parts, pins)
         };
         let new_dir = NewDir::begin(dest, shared.disk.path())?;
-        let disk = RealDisk::new(new_dir.work()).map_err(|error| Error::io("open", new_dir.work(), error))?;
+        let disk = RealDisk::new(new_dir.work())
+            .map_err(|error| Error::io(Operation::Open, new_dir.work(), error))?;
         let bytes_total = parts.iter().map(|part| part.bytes).sum();
         let mut bytes_done = 0;
         for part in &parts {
@@ -64,7 +66,7 @@ impl Store {
                 return Err(Error::Interrupted);
             }
         }
-        disk.sync_dir().map_err(|error| Error::io("sync the directory of", disk.path(), error))?;
+        disk.sync_dir().map_err(|error| Error::io(Operation::SyncDirectory, disk.path(), error))?;
         // Until now the directory is none that opens as a store.
         manifest.write(&disk)?;
         new_dir.finish()
@@ -108,15 +110,16 @@ fn link(part: &Part, disk: &RealDisk) -> Result<bool> {
     if std::fs::hard_link(&part.segment.path, &to).is_err() {
         return Ok(false);
     }
-    let file = disk.open(&name, Access::Read).map_err(|error| Error::io("open", &to, error))?;
-    file.sync().map_err(|error| Error::io("sync", &to, error))?;
+    let file = disk.open(&name, Access::Read).map_err(|error| Error::io(Operation::Open, &to, error))?;
+    file.sync().map_err(|error| Error::io(Operation::Sync, &to, error))?;
     Ok(true)
 }
 
 fn copy(part: &Part, disk: &RealDisk, report: &mut dyn FnMut(u64) -> bool) -> Result<()> {
     let name = Segment::name(part.segment.id());
     let to = disk.path_of(&name);
-    let file: Arc<dyn DiskFile> = disk.create(&name, 0).map_err(|error| Error::io("create", &to, error))?;
+    let file: Arc<dyn DiskFile> =
+        disk.create(&name, 0).map_err(|error| Error::io(Operation::Create, &to, error))?;
     let mut chunk = vec![0; CHUNK_BYTES.min(part.bytes as usize)];
     let mut offset = 0;
     while offset < part.bytes {
@@ -130,11 +133,11 @@ fn copy(part: &Part, disk: &RealDisk, report: &mut dyn FnMut(u64) -> bool) -> Re
                 found: "the end of the file".to_owned(),
             });
         }
-        file.write_at(offset, &chunk[..read]).map_err(|error| Error::io("write", &to, error))?;
+        file.write_at(offset, &chunk[..read]).map_err(|error| Error::io(Operation::Write, &to, error))?;
         offset += read as u64;
         if !report(offset) {
             return Err(Error::Interrupted);
         }
     }
-    file.sync().map_err(|error| Error::io("sync", &to, error))
+    file.sync().map_err(|error| Error::io(Operation::Sync, &to, error))
 }

@@ -25,6 +25,7 @@ use crate::header::{LogEnd, Origin};
 use crate::image::{self, Attachment, Count};
 use crate::log::Log;
 use crate::manifest::ImageEntry;
+use crate::operation::Operation;
 use crate::segment::{Counts, Location, Segment, Segments};
 use crate::state::State;
 use crate::store::{Shared, Store};
@@ -285,7 +286,9 @@ impl Shared {
             if !stream.next_run(&*self.read_state()?)? {
                 break;
             }
-            writer.push(&stream.keys, &stream.locations).map_err(|error| file.failed("write", error))?;
+            writer
+                .push(&stream.keys, &stream.locations)
+                .map_err(|error| file.failed(Operation::Write, error))?;
         }
         self.count_replaced();
         let (until, counts) = {
@@ -315,7 +318,9 @@ impl Shared {
             let mut writer = ImageWriter::begin(state.index.alex(), file.sink(), file.identity);
             let mut stream = Stream::of(&state, log.end)?;
             while stream.next_run(&state)? {
-                writer.push(&stream.keys, &stream.locations).map_err(|error| file.failed("write", error))?;
+                writer
+                    .push(&stream.keys, &stream.locations)
+                    .map_err(|error| file.failed(Operation::Write, error))?;
             }
             drop(state);
             self.count_replaced();
@@ -403,11 +408,12 @@ impl<'s> ImageFile<'s> {
         match shared.disk.remove(&name) {
             // Of an attempt that met damage in the image that the index came from.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", &path, error));
+                return Err(Error::io(Operation::Remove, &path, error));
             }
             _ => {}
         }
-        let file = shared.disk.create(&name, 0).map_err(|error| Error::io("create", &path, error))?;
+        let file =
+            shared.disk.create(&name, 0).map_err(|error| Error::io(Operation::Create, &path, error))?;
         let store = shared.store_id;
         Ok(Self { shared, id, identity: Identity { store, file: id.into() }, file })
     }
@@ -416,17 +422,17 @@ impl<'s> ImageFile<'s> {
         Sink(Arc::clone(&self.file))
     }
 
-    fn failed(&self, operation: &'static str, error: io::Error) -> Error {
+    fn failed(&self, operation: Operation, error: io::Error) -> Error {
         Error::io(operation, &self.shared.disk.path_of(&image::name(self.id)), error)
     }
 
     /// Writes what is left, durable with its name.
     fn finish(self, writer: ImageWriter<Sink>, attachment: &Attachment) -> Result<ImageEntry> {
         let (written, _) =
-            writer.finish(&attachment.encode()).map_err(|error| self.failed("write", error))?;
-        self.file.sync().map_err(|error| self.failed("sync", error))?;
+            writer.finish(&attachment.encode()).map_err(|error| self.failed(Operation::Write, error))?;
+        self.file.sync().map_err(|error| self.failed(Operation::Sync, error))?;
         let disk = &self.shared.disk;
-        disk.sync_dir().map_err(|error| Error::io("sync the directory of", disk.path(), error))?;
+        disk.sync_dir().map_err(|error| Error::io(Operation::SyncDirectory, disk.path(), error))?;
         Ok(ImageEntry { id: self.id, position: attachment.begin, bytes: written.bytes, keys: written.keys })
     }
 }

@@ -14,6 +14,7 @@ use crate::header::Origin;
 use crate::index::Damaged;
 use crate::lock::CommitGuard;
 use crate::log::{Failure, Log, Shape, op_bytes};
+use crate::operation::Operation;
 use crate::options::Durability;
 use crate::read::Value;
 use crate::record::size_of_record;
@@ -310,7 +311,7 @@ impl Shared {
     ) -> Result<LogEnd> {
         let before = log.end;
         let appended = log.append(ops, shape, self.durable_seq.load(Ordering::Acquire), placed);
-        if let Err(Error::Io { operation: "write" | "copy into", .. }) = &appended {
+        if let Err(Error::Io { operation: Operation::Write | Operation::CopyInto, .. }) = &appended {
             // A commit that was refused must stay absent; if that cannot be made sure, nobody knows.
             log.withdraw().map_err(|error| self.poison(error))?;
         }

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::header::SEGMENT_HEADER_BYTES;
 use crate::log::Failure;
 use crate::manifest::Relocation;
+use crate::operation::Operation;
 use crate::reader::{Next, SegmentReader};
 use crate::record::{Kind, Record};
 use crate::relocation::{Plan, RelocationWriter};
@@ -365,7 +366,9 @@ impl Shared {
 fn is_damage(error: &Error) -> bool {
     match error {
         Error::Corruption { .. } => true,
-        Error::Io { source, operation: "read", .. } => source.raw_os_error() == Some(libc::EIO),
+        Error::Io { source, operation: Operation::Read | Operation::Open, .. } => {
+            source.raw_os_error() == Some(libc::EIO)
+        }
         _ => false,
     }
 }

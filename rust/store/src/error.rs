@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::operation::Operation;
+
 /// Every way a call on a store can fail.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -12,8 +14,8 @@ pub enum Error {
     /// The operating system refused an operation on a file of the store.
     #[error("cannot {operation} {}: {source}", .path.display())]
     Io {
-        /// The operation, as a verb: "read", "reserve", "sync" ...
-        operation: &'static str,
+        /// What was asked of it.
+        operation: Operation,
         /// The file or directory.
         path: PathBuf,
         /// What the operating system said.
@@ -103,7 +105,7 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
+    pub(crate) fn io(operation: Operation, path: &Path, source: io::Error) -> Self {
         Self::Io { operation, path: path.to_owned(), source: Arc::new(source) }
     }
 }

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::header::LogEnd;
 use crate::index::Index;
 use crate::manifest::ImageEntry;
+use crate::operation::Operation;
 use crate::options::{Options, ReadMode};
 
 /// An image's file name.
@@ -156,15 +157,16 @@ pub(crate) fn open(
         expected,
         found,
     };
-    let file = disk.open(&name(entry.id), Access::Read).map_err(|error| Error::io("open", &path, error))?;
-    let len = file.len().map_err(|error| Error::io("read", &path, error))?;
+    let file =
+        disk.open(&name(entry.id), Access::Read).map_err(|error| Error::io(Operation::Open, &path, error))?;
+    let len = file.len().map_err(|error| Error::io(Operation::Read, &path, error))?;
     if len != entry.bytes {
         return Err(damaged(len, format!("a file of {} bytes", entry.bytes), format!("{len} bytes")));
     }
     let memory = match options.read_mode {
-        ReadMode::Mmap => file.map_private(len).map_err(|error| Error::io("map", &path, error))?,
+        ReadMode::Mmap => file.map_private(len).map_err(|error| Error::io(Operation::Map, &path, error))?,
         ReadMode::Pread => ImageMemory::read(len, |bytes| file.read_at(0, bytes).map(drop))
-            .map_err(|error| Error::io("read", &path, error))?,
+            .map_err(|error| Error::io(Operation::Read, &path, error))?,
     };
     let opened = Alex::open_image(memory, IndexOptions::default()).map_err(|error| match error {
         ImageError::Damaged(damage) => damaged(damage.offset, damage.expected, damage.found),
@@ -188,7 +190,7 @@ pub(crate) fn open(
 /// Reads every byte of an image's file and checks all its checksums.
 pub(crate) fn check(disk: &dyn Disk, entry: &ImageEntry) -> Result<()> {
     let path = disk.path_of(&name(entry.id));
-    let wrap = |error| Error::io("read", &path, error);
+    let wrap = |error| Error::io(Operation::Read, &path, error);
     let file = disk.open(&name(entry.id), Access::Read).map_err(wrap)?;
     let len = file.len().map_err(wrap)?;
     let checked = check_file(len, |offset, bytes| {

@@ -27,6 +27,7 @@ mod log;
 mod manifest;
 mod measure;
 mod new_dir;
+mod operation;
 mod options;
 mod parallel;
 mod query;
@@ -60,6 +61,7 @@ pub use error::{Error, Result};
 #[doc(hidden)]
 pub use lock::{Histogram, LockTimes, Places, lock_times};
 pub use measure::checksum_records;
+pub use operation::Operation;
 pub use options::{
     DEFAULT_SEGMENT_BYTES, Durability, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Options, ReadMode, Recovery,
     WriteMode,

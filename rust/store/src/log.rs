@@ -13,6 +13,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::manifest::Entry;
+use crate::operation::Operation;
 use crate::record::{self, BATCH_BYTES, BatchBegin, Kind, MARK_BYTES, size_of_record};
 use crate::segment::{Location, Segment};
 use crate::spare::Spare;
@@ -103,10 +104,7 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn of(error: Error) -> Self {
         match &error {
-            Error::Io { operation: "create" | "write" | "copy into" | "reserve" | "map", .. } => {
-                Self::Clean(error)
-            }
-            Error::Io { .. } => Self::Poisons(error),
+            Error::Io { operation, .. } if operation.leaves_doubt() => Self::Poisons(error),
             _ => Self::Clean(error),
         }
     }
@@ -460,12 +458,12 @@ impl Writer<'_> {
 
 /// A random number from the operating system.
 pub(crate) fn random_u64(path: &Path) -> Result<u64> {
-    getrandom::u64().map_err(|error| Error::io("get random bytes for", path, error.into()))
+    getrandom::u64().map_err(|error| Error::io(Operation::GetRandom, path, error.into()))
 }
 
 /// A new store's id.
 pub(crate) fn random_id(path: &Path) -> Result<[u8; 16]> {
     let mut id = [0; 16];
-    getrandom::fill(&mut id).map_err(|error| Error::io("get random bytes for", path, error.into()))?;
+    getrandom::fill(&mut id).map_err(|error| Error::io(Operation::GetRandom, path, error.into()))?;
     Ok(id)
 }

@@ -10,6 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::header::{FileHeader, LogEnd};
+use crate::operation::Operation;
 
 const MAGIC: [u8; 8] = *b"ALEXMAN\0";
 /// The two copies.
@@ -224,17 +225,17 @@ impl Manifest {
     /// One copy; `None` where there is no such file.
     pub(crate) fn read_copy(disk: &dyn Disk, name: &str) -> Result<Option<Self>> {
         let path = disk.path_of(name);
-        let wrap = |operation: &'static str| {
+        let wrap = |operation: Operation| {
             let path = path.clone();
             move |error: io::Error| Error::io(operation, &path, error)
         };
         let file = match disk.open(name, Access::Read) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(wrap("open"))?,
+            opened => opened.map_err(wrap(Operation::Open))?,
         };
-        let len = file.len().map_err(wrap("read"))?.min(MAX_BYTES);
+        let len = file.len().map_err(wrap(Operation::Read))?.min(MAX_BYTES);
         let mut bytes = vec![0; len as usize];
-        let read = file.read_at(0, &mut bytes).map_err(wrap("read"))?;
+        let read = file.read_at(0, &mut bytes).map_err(wrap(Operation::Read))?;
         bytes.truncate(read);
         Self::decode(&bytes, &path).map(Some)
     }
@@ -245,19 +246,21 @@ impl Manifest {
         let bytes = self.encode();
         for (name, unfinished) in NAMES.into_iter().zip(UNFINISHED) {
             let path = disk.path_of(name);
-            let wrap = |operation: &'static str| {
+            let wrap = |operation: Operation| {
                 let path = path.clone();
                 move |error: io::Error| Error::io(operation, &path, error)
             };
             match disk.remove(unfinished) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(wrap("remove")(error)),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(wrap(Operation::Remove)(error));
+                }
                 _ => {}
             }
-            let file = disk.create(unfinished, 0).map_err(wrap("create"))?;
-            file.write_at(0, &bytes).map_err(wrap("write"))?;
-            file.sync().map_err(wrap("sync"))?;
-            disk.rename(unfinished, name).map_err(wrap("rename"))?;
-            disk.sync_dir().map_err(wrap("sync the directory of"))?;
+            let file = disk.create(unfinished, 0).map_err(wrap(Operation::Create))?;
+            file.write_at(0, &bytes).map_err(wrap(Operation::Write))?;
+            file.sync().map_err(wrap(Operation::Sync))?;
+            disk.rename(unfinished, name).map_err(wrap(Operation::Rename))?;
+            disk.sync_dir().map_err(wrap(Operation::SyncDirectory))?;
         }
         Ok(())
     }

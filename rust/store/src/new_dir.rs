@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::RealDisk;
 use crate::error::{Error, Result};
+use crate::operation::Operation;
 
 /// What is added to the name of a directory that is not finished.
 const UNFINISHED: &str = ".unfinished";
@@ -34,9 +35,9 @@ impl NewDir {
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                 return Err(Error::NotADirectory { path: dest.to_owned() });
             }
-            Err(error) => return Err(Error::io("open", dest, error)),
+            Err(error) => return Err(Error::io(Operation::Open, dest, error)),
         }
-        let dest = std::path::absolute(dest).map_err(|error| Error::io("find", dest, error))?;
+        let dest = std::path::absolute(dest).map_err(|error| Error::io(Operation::Find, dest, error))?;
         let inside = source.canonicalize().is_ok_and(|source| {
             let known = dest.ancestors().find_map(|above| above.canonicalize().ok());
             known.is_some_and(|known| known.starts_with(source))
@@ -53,7 +54,7 @@ impl NewDir {
                 work.display()
             )));
         }
-        RealDisk::make_dir(&work).map_err(|error| Error::io("create", &work, error))?;
+        RealDisk::make_dir(&work).map_err(|error| Error::io(Operation::Create, &work, error))?;
         Ok(Self { dest, work, finished: false })
     }
 
@@ -64,11 +65,12 @@ impl NewDir {
 
     /// Gives it its name. Everything in it must be durable, the names of its files included.
     pub(crate) fn finish(mut self) -> Result<()> {
-        fs::rename(&self.work, &self.dest).map_err(|error| Error::io("rename", &self.work, error))?;
+        fs::rename(&self.work, &self.dest)
+            .map_err(|error| Error::io(Operation::Rename, &self.work, error))?;
         self.finished = true;
         if let Some(parent) = self.dest.parent() {
             let synced = fs::File::open(parent).and_then(|parent| parent.sync_all());
-            synced.map_err(|error| Error::io("sync the directory of", &self.dest, error))?;
+            synced.map_err(|error| Error::io(Operation::SyncDirectory, &self.dest, error))?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::header::{LogEnd, Origin};
 use crate::image;
 use crate::log::Log;
 use crate::manifest::{self, Manifest};
+use crate::operation::Operation;
 use crate::options::{Durability, Options, ReadMode, Recovery, WriteMode};
 use crate::reader::{Next, SegmentReader};
 use crate::record::Kind;
@@ -69,7 +70,7 @@ pub(crate) fn base(
             }
             // What the log holds is as good; only what may help next time is worth an error.
             Err(Error::Io { source, .. }) if !says_damage(&source) => {
-                let operation = "read";
+                let operation = Operation::Read;
                 return Err(Error::Io { operation, path: disk.path_of(&image::name(entry.id)), source });
             }
             Err(Error::Io { .. } | Error::Corruption { .. }) => {}
@@ -125,7 +126,7 @@ fn recover_from(
     confirmed: &mut u64,
     progress: &mut dyn FnMut(OpenProgress) -> bool,
 ) -> Result<Recovered> {
-    let names = disk.list().map_err(|error| Error::io("list", disk.path(), error))?;
+    let names = disk.list().map_err(|error| Error::io(Operation::List, disk.path(), error))?;
     let chain = Chain::find(disk, &manifest, &names, options)?;
     let Based { mut state, reached, watermark, stop, tail_bytes, bad_images, milestones } =
         base(disk, &chain, &manifest, options, progress)?;
@@ -292,13 +293,15 @@ fn remove_orphans(disk: &Arc<dyn Disk>, names: &[String], manifest: &Manifest) -
             match disk.remove(name) {
                 // The manifest's own writing may have been faster.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                outcome => outcome.map_err(|error| Error::io("remove", &disk.path_of(name), error))?,
+                outcome => {
+                    outcome.map_err(|error| Error::io(Operation::Remove, &disk.path_of(name), error))?
+                }
             }
             removed = true;
         }
     }
     if removed {
-        disk.sync_dir().map_err(|error| Error::io("sync the directory of", disk.path(), error))?;
+        disk.sync_dir().map_err(|error| Error::io(Operation::SyncDirectory, disk.path(), error))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::disk::{Disk, Lock, RealDisk};
 use crate::error::{Error, Result};
 use crate::new_dir::NewDir;
+use crate::operation::Operation;
 use crate::options::{Durability, Options};
 use crate::replay::OpenProgress;
 use crate::salvage::{RepairMode, Salvaged};
@@ -46,11 +47,11 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::NotFound { path: path.to_owned() });
             }
-            Err(error) => return Err(Error::io("open", path, error)),
+            Err(error) => return Err(Error::io(Operation::Open, path, error)),
         }
-        let source = RealDisk::new(path).map_err(|error| Error::io("open", path, error))?;
+        let source = RealDisk::new(path).map_err(|error| Error::io(Operation::Open, path, error))?;
         // Held to the end: nobody writes meanwhile.
-        let _lock = match source.lock_existing().map_err(|error| Error::io("lock", path, error))? {
+        let _lock = match source.lock_existing().map_err(|error| Error::io(Operation::Lock, path, error))? {
             Some(Lock::Held(pid)) => return Err(Error::Locked { path: path.to_owned(), pid }),
             Some(Lock::Taken(lock)) => Some(lock),
             None => None,
@@ -59,7 +60,8 @@ impl Store {
         // Looked at before anything is made.
         let salvaged = Salvaged::read(&source, mode, progress)?;
         let new_dir = NewDir::begin(dest, path)?;
-        let disk = RealDisk::new(new_dir.work()).map_err(|error| Error::io("open", new_dir.work(), error))?;
+        let disk = RealDisk::new(new_dir.work())
+            .map_err(|error| Error::io(Operation::Open, new_dir.work(), error))?;
         let options = Options { durability: Durability::Os, background: false, ..Options::default() };
         let report = write(&salvaged, Arc::new(disk), new_dir.work(), &options)?;
         new_dir.finish()?;

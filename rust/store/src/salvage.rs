@@ -10,6 +10,7 @@ use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
 use crate::manifest::{Found, Manifest};
+use crate::operation::Operation;
 use crate::options::ReadMode;
 use crate::record::{Kind, Record};
 use crate::replay::OpenProgress;
@@ -289,7 +290,7 @@ fn open(disk: &Arc<dyn Disk>, id: u32) -> Result<Option<Arc<Segment>>> {
 /// Whether a segment's file was made and nothing was written into it yet.
 fn is_unbegun(disk: &Arc<dyn Disk>, id: u32) -> Result<bool> {
     let name = Segment::name(id);
-    let wrap = |error| Error::io("read", &disk.path_of(&name), error);
+    let wrap = |error| Error::io(Operation::Read, &disk.path_of(&name), error);
     let file = match disk.open(&name, Access::Read) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
         opened => opened.map_err(wrap)?,
@@ -337,7 +338,7 @@ fn listed(disk: &Arc<dyn Disk>, manifest: &Manifest) -> Result<Vec<Piece>> {
 
 /// Follows the headers back from the newest segment. Where one cannot be read, the next older one goes on.
 fn linked(disk: &Arc<dyn Disk>) -> Result<Vec<Piece>> {
-    let names = disk.list().map_err(|error| Error::io("list", disk.path(), error))?;
+    let names = disk.list().map_err(|error| Error::io(Operation::List, disk.path(), error))?;
     let mut ids: Vec<u32> = names.iter().filter_map(|name| Segment::id_of(name)).collect();
     ids.sort_unstable();
     let mut opened = Vec::new();

@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 use crate::disk::{Access, Disk, DiskFile, Map};
 use crate::error::{Error, Result};
 use crate::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::operation::Operation;
 use crate::options::ReadMode;
 use crate::record::{self, Bad, Record, Seal};
 
@@ -116,9 +117,9 @@ impl Segment {
     pub(crate) fn open(disk: &Arc<dyn Disk>, id: u32, access: Access, read_mode: ReadMode) -> Result<Self> {
         let name = Self::name(id);
         let path = disk.path_of(&name);
-        let file = disk.open(&name, access).map_err(|error| Error::io("open", &path, error))?;
+        let file = disk.open(&name, access).map_err(|error| Error::io(Operation::Open, &path, error))?;
         let mut bytes = [0; SEGMENT_HEADER_BYTES as usize];
-        let read = file.read_at(0, &mut bytes).map_err(|error| Error::io("read", &path, error))?;
+        let read = file.read_at(0, &mut bytes).map_err(|error| Error::io(Operation::Read, &path, error))?;
         let header = SegmentHeader::decode(&bytes[..read], &path)?;
         if header.id != id {
             return Err(Error::Corruption {
@@ -128,9 +129,9 @@ impl Segment {
                 found: format!("segment {}", header.id),
             });
         }
-        let len = file.len().map_err(|error| Error::io("read", &path, error))?;
+        let len = file.len().map_err(|error| Error::io(Operation::Read, &path, error))?;
         let map = match read_mode {
-            ReadMode::Mmap => Some(file.map(len).map_err(|error| Error::io("map", &path, error))?),
+            ReadMode::Mmap => Some(file.map(len).map_err(|error| Error::io(Operation::Map, &path, error))?),
             ReadMode::Pread => None,
         };
         Ok(Self::over(disk, header, file, map, false))
@@ -146,9 +147,9 @@ impl Segment {
     ) -> Result<(Self, bool)> {
         let name = Self::name(unbegun.id);
         let path = disk.path_of(&name);
-        let file = disk.open(&name, access).map_err(|error| Error::io("open", &path, error))?;
+        let file = disk.open(&name, access).map_err(|error| Error::io(Operation::Open, &path, error))?;
         let mut bytes = [0; SEGMENT_HEADER_BYTES as usize];
-        let read = file.read_at(0, &mut bytes).map_err(|error| Error::io("read", &path, error))?;
+        let read = file.read_at(0, &mut bytes).map_err(|error| Error::io(Operation::Read, &path, error))?;
         match SegmentHeader::decode(&bytes[..read], &path) {
             Err(Error::Corruption { .. }) => Ok((Self::over(disk, unbegun, file, None, false), false)),
             Err(error) => Err(error),
@@ -236,13 +237,16 @@ impl Segment {
     /// Calls the file, which is opened for this one call if its descriptor was given back.
     fn with_file<T>(
         &self,
-        operation: &'static str,
+        operation: Operation,
         call: impl FnOnce(&dyn DiskFile) -> io::Result<T>,
     ) -> Result<T> {
         let held = self.file.read();
         let outcome = match &*held {
             Some(file) => call(&**file),
-            None => self.disk.open(&Self::name(self.id()), Access::Read).and_then(|file| call(&*file)),
+            None => {
+                let opened = self.disk.open(&Self::name(self.id()), Access::Read);
+                call(&*opened.map_err(|error| Error::io(Operation::Open, &self.path, error))?)
+            }
         };
         outcome.map_err(|error| Error::io(operation, &self.path, error))
     }
@@ -250,16 +254,16 @@ impl Segment {
     /// Puts bytes at an offset that is above everything published.
     pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         if self.copies_piece(bytes.len()) {
-            self.with_file("copy into", |file| file.copy_into(offset, bytes))
+            self.with_file(Operation::CopyInto, |file| file.copy_into(offset, bytes))
         } else {
-            self.with_file("write", |file| file.write_at(offset, bytes))
+            self.with_file(Operation::Write, |file| file.write_at(offset, bytes))
         }
     }
 
     /// As [`Segment::write`], for much that is written at once and flushed soon: by system call, faster
     /// than copying into pages that nothing prepared, and the device begins at once.
     pub(crate) fn write_through(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        self.with_file("write", |file| file.write_at(offset, bytes))?;
+        self.with_file(Operation::Write, |file| file.write_at(offset, bytes))?;
         self.begin_sync(offset, bytes.len() as u64);
         Ok(())
     }
@@ -273,17 +277,17 @@ impl Segment {
 
     /// Makes copying into a part of the segment that comes next faster.
     pub(crate) fn prepare(&self, offset: u64, len: u64) -> Result<()> {
-        self.with_file("prepare", |file| file.prepare(offset, len))
+        self.with_file(Operation::Prepare, |file| file.prepare(offset, len))
     }
 
     /// Cuts the file to `len` bytes, durably.
     pub(crate) fn cut(&self, len: u64) -> Result<()> {
-        self.with_file("cut", |file| file.truncate(len))?;
+        self.with_file(Operation::Cut, |file| file.truncate(len))?;
         self.sync()
     }
 
     pub(crate) fn sync(&self) -> Result<()> {
-        self.with_file("sync", |file| file.sync())
+        self.with_file(Operation::Sync, |file| file.sync())
     }
 
     /// Takes no more bytes; the file, to be cut to its end.
@@ -309,12 +313,12 @@ impl Segment {
 
     /// Fills `buffer` from `offset`; returns how much there was.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
-        self.with_file("read", |file| file.read_at(offset, buffer))
+        self.with_file(Operation::Read, |file| file.read_at(offset, buffer))
     }
 
     /// The pieces from `offset` on that may hold anything but zeros.
     pub(crate) fn data_from(&self, mut offset: u64) -> Result<Vec<Range<u64>>> {
-        self.with_file("read", |file| {
+        self.with_file(Operation::Read, |file| {
             let mut pieces = Vec::new();
             while let Some(piece) = file.next_data(offset)? {
                 offset = piece.end;
@@ -326,7 +330,7 @@ impl Segment {
 
     /// As [`DiskFile::read_nothing_ahead`].
     pub(crate) fn read_nothing_ahead(&self) -> Result<()> {
-        self.with_file("read", |file| {
+        self.with_file(Operation::Read, |file| {
             file.read_nothing_ahead();
             Ok(())
         })
@@ -334,7 +338,7 @@ impl Segment {
 
     /// Bytes allocated on the disk under the segment's name: none once compaction has removed it.
     pub(crate) fn allocated(&self) -> Result<u64> {
-        match self.with_file("read", |file| file.allocated()) {
+        match self.with_file(Operation::Read, |file| file.allocated()) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(0),
             allocated => allocated,
         }
@@ -342,7 +346,7 @@ impl Segment {
 
     /// Bytes of the file, whether they count or not.
     pub(crate) fn len(&self) -> Result<u64> {
-        self.with_file("read", |file| file.len())
+        self.with_file(Operation::Read, |file| file.len())
     }
 
     /// Reads the value of the put of `key` that stands at `offset`.
@@ -518,7 +522,7 @@ impl Segment {
         let mut held = self.file.write();
         if self.map.is_none() && held.is_none() {
             let opened = self.disk.open(&Self::name(self.id()), Access::Read);
-            *held = Some(opened.map_err(|error| Error::io("open", &self.path, error))?);
+            *held = Some(opened.map_err(|error| Error::io(Operation::Open, &self.path, error))?);
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use crate::disk::{Disk, DiskFile, Map};
 use crate::error::{Error, Result};
 use crate::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::manifest;
+use crate::operation::Operation;
 use crate::options::{MAX_SEGMENT_BYTES, Options, ReadMode, WriteMode};
 use crate::record::MARK_BYTES;
 use crate::segment::Segment;
@@ -59,11 +60,11 @@ impl Spare {
     ) -> Result<Self> {
         let name = Segment::name(listed.segment);
         let path = disk.path_of(&name);
-        let wrap = |operation: &'static str| {
+        let wrap = |operation: Operation| {
             let path = path.clone();
             move |error: io::Error| Error::io(operation, &path, error)
         };
-        let file = disk.create(&name, listed.capacity).map_err(wrap("reserve"))?;
+        let file = disk.create(&name, listed.capacity).map_err(wrap(Operation::Reserve))?;
         let prepare = || {
             let copies = copies
                 && match file.map_for_writing(listed.capacity) {
@@ -74,14 +75,14 @@ impl Spare {
                     {
                         false
                     }
-                    outcome => outcome.map(|()| true).map_err(wrap("map"))?,
+                    outcome => outcome.map(|()| true).map_err(wrap(Operation::Map))?,
                 };
             let map = match options.read_mode {
-                ReadMode::Mmap => Some(file.map(listed.capacity).map_err(wrap("map"))?),
+                ReadMode::Mmap => Some(file.map(listed.capacity).map_err(wrap(Operation::Map))?),
                 ReadMode::Pread => None,
             };
-            file.sync().map_err(wrap("sync"))?;
-            disk.sync_dir().map_err(wrap("sync the directory of"))?;
+            file.sync().map_err(wrap(Operation::Sync))?;
+            disk.sync_dir().map_err(wrap(Operation::SyncDirectory))?;
             Ok((map, copies))
         };
         match prepare() {

@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::lock::{CommitLock, StateLock, StateReadGuard, StateWriteGuard};
 use crate::log::{Failure, Log, random_id};
 use crate::manifest::Manifest;
+use crate::operation::Operation;
 use crate::options::{Durability, Options};
 use crate::recovery::{self, Recovered};
 use crate::replay::OpenProgress;
@@ -139,14 +140,14 @@ impl Store {
                 if options.read_only || !options.create {
                     return Err(Error::NotFound { path: path.to_owned() });
                 }
-                RealDisk::make_dir(path).map_err(|error| Error::io("create", path, error))?;
+                RealDisk::make_dir(path).map_err(|error| Error::io(Operation::Create, path, error))?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                 return Err(Error::NotADirectory { path: path.to_owned() });
             }
-            Err(error) => return Err(Error::io("open", path, error)),
+            Err(error) => return Err(Error::io(Operation::Open, path, error)),
         }
-        let disk = RealDisk::new(path).map_err(|error| Error::io("open", path, error))?;
+        let disk = RealDisk::new(path).map_err(|error| Error::io(Operation::Open, path, error))?;
         Self::open_on(Arc::new(disk), path, options, progress)
     }
 
@@ -175,7 +176,7 @@ impl Store {
         let mut confirmed = 0;
         loop {
             let Some((manifest, agree)) = recovery::read_manifest(&**disk)? else {
-                let names = disk.list().map_err(|error| Error::io("list", path, error))?;
+                let names = disk.list().map_err(|error| Error::io(Operation::List, path, error))?;
                 recovery::refuse_foreign(path, &names)?;
                 return Err(Error::NotFound { path: path.to_owned() });
             };
@@ -208,13 +209,13 @@ impl Store {
     ) -> Result<Self> {
         // Looked at before the lock, whose file would be the first thing written into the directory.
         if recovery::read_manifest(&*disk)?.is_none() {
-            let names = disk.list().map_err(|error| Error::io("list", path, error))?;
+            let names = disk.list().map_err(|error| Error::io(Operation::List, path, error))?;
             recovery::refuse_foreign(path, &names)?;
             if !options.create {
                 return Err(Error::NotFound { path: path.to_owned() });
             }
         }
-        let lock = match disk.lock().map_err(|error| Error::io("lock", path, error))? {
+        let lock = match disk.lock().map_err(|error| Error::io(Operation::Lock, path, error))? {
             Lock::Taken(lock) => lock,
             Lock::Held(pid) => return Err(Error::Locked { path: path.to_owned(), pid }),
         };
@@ -229,7 +230,7 @@ impl Store {
         let recovered = recovery::recover(&disk, manifest, agree, options, &mut 0, progress)?;
         let store = Self::assemble(disk, path, options, recovered, Some(lock));
         if options.background {
-            store.shared.start_workers().map_err(|error| Error::io("start the threads of", path, error))?;
+            store.shared.start_workers().map_err(|error| Error::io(Operation::StartThreads, path, error))?;
         }
         Ok(store)
     }

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::header::{LogEnd, SEGMENT_HEADER_BYTES};
 use crate::image;
 use crate::manifest::{self, Manifest, NAMES};
+use crate::operation::Operation;
 use crate::options::{Options, ReadMode, Recovery};
 use crate::replay::{OpenProgress, Replay};
 use crate::scan::{Scan, ScanRange};
@@ -108,7 +109,7 @@ impl Store {
     /// As [`Store::verify`], of a closed store in the directory `path` that cannot be opened: only the files,
     /// each by itself. Takes no lock and writes nothing.
     pub fn verify_files(path: &Path, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<VerifyReport> {
-        let disk = RealDisk::new(path).map_err(|error| Error::io("open", path, error))?;
+        let disk = RealDisk::new(path).map_err(|error| Error::io(Operation::Open, path, error))?;
         verify_files_on(&(Arc::new(disk) as Arc<dyn Disk>), progress)
     }
 }

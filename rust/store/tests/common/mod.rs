@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use alex_store::disk::Disk;
 use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk, SyncFailure};
-use alex_store::{Batch, Durability, Error, Options, ReadMode, ScanRange, Store, WriteMode};
+use alex_store::{Batch, Durability, Error, Operation, Options, ReadMode, ScanRange, Store, WriteMode};
 
 /// The content of a store.
 pub type Content = BTreeMap<i64, Vec<u8>>;
@@ -296,9 +296,11 @@ pub fn step(store: &Store, model: &mut Model, rng: &mut Rng, options: &Options, 
             model.commit(next, synced);
             true
         }
-        Err(Error::Io { source, operation: "reserve" | "create" | "write", .. })
-            if source.kind() == std::io::ErrorKind::StorageFull || source.raw_os_error() == Some(5) =>
-        {
+        Err(Error::Io {
+            source,
+            operation: Operation::Reserve | Operation::Create | Operation::Write,
+            ..
+        }) if source.kind() == std::io::ErrorKind::StorageFull || source.raw_os_error() == Some(5) => {
             // Absent from the running store, which goes on, and after every crash that follows.
             assert_eq!(&content(store), model.now(), "a commit refused by the disk changes nothing");
             true
