@@ -78,6 +78,10 @@ class Stats:
     """Files that compaction leaves alone because a record in them is damaged; `verify` names it."""
     write_mode: str
     """How commits reach the log: "mmap" or "pwrite"."""
+    slowed_seconds: float
+    """Seconds that commits have waited, in all, for a checkpoint or for compaction that could not keep up."""
+    slowed_by: str | None
+    """What commits wait for now, if they do: "checkpoint" or "compaction"."""
 
 
 class Store(_alexpy.Store, Closing):

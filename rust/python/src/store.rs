@@ -379,6 +379,8 @@ impl Store {
         figures.set_item("moved_bytes", stats.compaction.moved_bytes)?;
         figures.set_item("damaged_segments", stats.damaged_segments)?;
         figures.set_item("write_mode", stats.write_mode)?;
+        figures.set_item("slowed_seconds", stats.slowed_seconds)?;
+        figures.set_item("slowed_by", stats.slowed_by)?;
         Ok(figures)
     }
 

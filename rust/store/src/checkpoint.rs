@@ -21,6 +21,7 @@ use parking_lot::MutexGuard;
 use crate::compaction::Emptied;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
+use crate::flow::Limit;
 use crate::header::{LogEnd, Origin};
 use crate::image::{self, Attachment, Count};
 use crate::log::Log;
@@ -34,6 +35,8 @@ use crate::store::{Shared, Store};
 const RUN: usize = 1024;
 /// Images that are kept.
 pub(crate) const GENERATIONS: usize = 2;
+/// The tail may always grow to this much before commits wait for a checkpoint, however often those are wanted.
+const LEAST_STOP_BYTES: u64 = 16 << 20;
 /// Closing writes an image where at least so many bytes would have to be replayed.
 const LEAST_BYTES_AT_CLOSE: u64 = 4 << 20;
 
@@ -43,7 +46,11 @@ pub(crate) struct Images {
     /// Bytes of log since the newest image was begun.
     pub(crate) tail_bytes: u64,
     /// A checkpoint is due when the tail is so long.
-    pub(crate) due_at: u64,
+    due_at: u64,
+    /// Commits wait for one when the tail is so long.
+    stop_at: u64,
+    /// How much the log grew while the last image was written.
+    grew: u64,
     /// Bytes of the newest image.
     newest_bytes: u64,
     /// Rises with every checkpoint that begins.
@@ -73,19 +80,42 @@ impl Images {
             position: image.position,
             published: true,
         });
-        Self {
+        let bound = Self::bound(least_bytes, newest_bytes);
+        let mut images = Self {
             tail_bytes,
-            due_at: Self::bound(least_bytes, newest_bytes),
+            due_at: 0,
+            stop_at: 0,
+            grew: bound / 4,
             newest_bytes,
             tick: 1,
             rebuilds: 0,
             kept: kept.collect(),
-        }
+        };
+        images.schedule(least_bytes);
+        // A tail that is too long already must not keep the first commit waiting.
+        images.stop_at = images.stop_at.max(tail_bytes + bound / 2);
+        images
     }
 
-    /// The tail is bounded so that checkpoints write at most two bytes for a byte of log.
+    /// The tail is bounded so that checkpoints write at most some two bytes for a byte of log.
     fn bound(least_bytes: u64, image_bytes: u64) -> u64 {
         least_bytes.max(image_bytes / 2)
+    }
+
+    /// The next checkpoint begins so early that it ends, as the last one did, before the tail is as long as it may be.
+    fn schedule(&mut self, least_bytes: u64) {
+        let bound = Self::bound(least_bytes, self.newest_bytes);
+        self.due_at = bound - (self.grew.saturating_mul(5) / 4).min(bound / 2);
+        self.stop_at = bound.max(LEAST_STOP_BYTES);
+    }
+
+    /// How far the log may grow that has come to `written`.
+    pub(crate) fn limit(&self, written: u64) -> Limit {
+        let slow = self.stop_at - self.stop_at / 4;
+        Limit {
+            slow_from: (written - self.tail_bytes).saturating_add(slow),
+            stop_at: (written - self.tail_bytes).saturating_add(self.stop_at),
+        }
     }
 
     /// Whether it is time for a checkpoint; true once.
@@ -115,7 +145,10 @@ impl Images {
     }
 
     fn put_off(&mut self, least_bytes: u64) {
-        self.due_at = self.tail_bytes + (Self::bound(least_bytes, self.newest_bytes) / 4).max(1);
+        let bound = Self::bound(least_bytes, self.newest_bytes);
+        self.due_at = self.tail_bytes.saturating_add((bound / 4).max(1));
+        // Whatever kept it from being written, commits do not wait for that.
+        self.stop_at = self.due_at.saturating_add(bound.max(LEAST_STOP_BYTES));
     }
 
     /// Both copies of the manifest list these and no others.
@@ -128,7 +161,8 @@ impl Images {
     fn published(&mut self, listed: &[ImageEntry], tail_before: u64, least_bytes: u64) {
         self.listed(listed);
         self.tail_bytes = self.tail_bytes.saturating_sub(tail_before);
-        self.due_at = Self::bound(least_bytes, self.newest_bytes);
+        self.grew = self.tail_bytes;
+        self.schedule(least_bytes);
     }
 
     /// After damage: the index was built from what is left.
@@ -137,6 +171,7 @@ impl Images {
         self.rebuilds += 1;
         self.tail_bytes = tail_bytes;
         self.due_at = 0;
+        self.stop_at = self.stop_at.max(tail_bytes.saturating_add(LEAST_STOP_BYTES));
     }
 
     /// To be taken at the end of a pass that found nothing in the index that points into a segment.
@@ -205,6 +240,7 @@ impl Shared {
             let there = |kept: &Kept| kept.published && kept.position == end;
             if end.segment == 0 || log.images.kept.iter().any(there) {
                 log.images.put_off(self.options.checkpoint_tail_bytes);
+                log.bound_tail();
                 return Ok(());
             }
         }
@@ -247,7 +283,9 @@ impl Shared {
         let written = self.mending(|| self.write_image(id, begin)).inspect_err(|_| {
             // No manifest names it; should this fail too, the next opening removes it as an orphan.
             let _ = self.disk.remove(&image::name(id));
-            self.log.lock().images.abandon(id, least_bytes);
+            let mut log = self.log.lock();
+            log.images.abandon(id, least_bytes);
+            log.bound_tail();
         })?;
         let mut catalog = self.catalog.lock();
         // Should this fail, a copy of the manifest may name the image all the same: it counts as kept.
@@ -257,8 +295,14 @@ impl Shared {
             next.images.truncate(GENERATIONS);
             next.next_image = next.next_image.max(id + 1);
         })
-        .inspect_err(|_| self.log.lock().images.put_off(least_bytes))?;
-        self.log.lock().images.published(&catalog.manifest.images, tail_before, least_bytes);
+        .inspect_err(|_| {
+            let mut log = self.log.lock();
+            log.images.put_off(least_bytes);
+            log.bound_tail();
+        })?;
+        let mut log = self.log.lock();
+        log.images.published(&catalog.manifest.images, tail_before, least_bytes);
+        log.bound_tail();
         Ok(())
     }
 

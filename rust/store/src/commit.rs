@@ -26,6 +26,9 @@ use crate::store::{Shared, Store};
 /// ones: threads that share a flush would each write the same page.
 const BEGUN_EARLY_BYTES: u64 = 8 << 10;
 
+/// The compacting thread looks how much is dead each time so much was written.
+const LOOK_BYTES: u64 = 8 << 20;
+
 /// The longest value that is copied while the caller keeps other threads of its interpreter waiting.
 const QUICK_VALUE_BYTES: usize = 4096;
 
@@ -277,12 +280,21 @@ impl Shared {
     /// The commit lock, with room for a commit of this shape. What the disk takes long for happens before
     /// the lock is taken, mostly on the background thread.
     fn ready_log(&self, shape: Shape) -> Result<CommitGuard<'_, Log>> {
+        let room = shape.bytes_in_log();
+        let mut may_wait = true;
         loop {
             let mut log = self.log_if_writable()?;
+            if may_wait
+                && !log.flow.is_free()
+                && let Some(wait) = self.wait_for_followers(&mut log, room)?
+            {
+                drop(log);
+                may_wait = self.let_follow(wait);
+                continue;
+            }
             if log.fits(shape) {
                 return Ok(log);
             }
-            let room = shape.bytes_in_log();
             if log.spare_has_room(room) {
                 self.roll(&mut log)?;
                 return Ok(log);
@@ -361,6 +373,10 @@ impl Shared {
         }
         if log.images.wants_checkpoint() {
             self.checkpointer.ring();
+        }
+        if log.flow.written() >= log.look_at {
+            log.look_at = log.flow.written() + LOOK_BYTES;
+            self.compactor.ring();
         }
         log.end.last_seq
     }

@@ -30,6 +30,8 @@ const WORTH_IT: f64 = 0.01;
 /// enough to begin: a store at rest would stay just below the limit for good, at 1.43 times its live bytes by
 /// default, where 1.4 are promised (promises.md, row 18).
 const AT_REST: f64 = 0.9;
+/// Compaction for the room of writers ends at this share of the allowed dead bytes (`space.rs`).
+const ROOM: f64 = 0.35;
 /// After a failure the background thread waits so long before it tries again.
 const BACK_OFF: Duration = Duration::from_secs(10);
 
@@ -123,6 +125,8 @@ struct Round {
     tried: Vec<u32>,
     /// The most dead bytes that were left alone because a backup reads their segments.
     pinned: u64,
+    /// It ended because there was nothing more to be had, not because it had come to its goal.
+    nothing_left: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -134,10 +138,14 @@ enum Phase {
 }
 
 /// How far to go.
-#[derive(Clone, Copy)]
-struct Goal {
-    /// Stop once no more than this share of the bytes is dead.
-    dead_ratio: f64,
+#[derive(Clone, Copy, PartialEq)]
+enum Goal {
+    /// Until no more than this share of the bytes is dead.
+    DeadRatio(f64),
+    /// Until writers have room again: only what is cheapest to free.
+    Room,
+    /// What costs no copying.
+    WhollyDead,
 }
 
 /// A segment that takes no more records and is on the device.
@@ -154,6 +162,11 @@ impl Input {
     fn dead(&self) -> u64 {
         let kept = self.counts.live + self.counts.tombstones + MARK_BYTES;
         self.counts.total.saturating_sub(kept)
+    }
+
+    /// Whether nothing in it is in use, tombstones that may still be needed apart.
+    fn is_wholly_dead(&self) -> bool {
+        self.counts.live == 0 && self.dead() * 2 > self.counts.total && !self.segment.is_pinned()
     }
 
     fn gain(&self, phase: Phase) -> f64 {
@@ -212,7 +225,7 @@ impl Shared {
         let newest = inputs.iter().map(|input| input.segment.id()).max().unwrap_or(0);
         drop(inputs);
         let mut bytes_done = 0;
-        let mut round = Round { newest, ..Round::new(Goal { dead_ratio: 0.0 }) };
+        let mut round = Round { newest, ..Round::new(Goal::DeadRatio(0.0)) };
         while let Some(bytes) = {
             let mut compaction = self.hurried();
             self.unit(&mut compaction, &mut round, &mut |_| self.check_writable())?
@@ -269,18 +282,29 @@ impl Shared {
     /// One round of the background thread: works until too little is dead, or until it is told to end.
     pub(crate) fn compact_in_background(&self) {
         let Some(mut compaction) = self.compaction.try_lock() else { return };
-        if compaction.not_before.is_some_and(|at| Instant::now() < at) || self.check_writable().is_err() {
+        if self.check_writable().is_err() {
+            return;
+        }
+        if compaction.not_before.is_some_and(|at| Instant::now() < at) {
+            self.give_grace();
             return;
         }
         let mut ready_at = Instant::now();
         let mut pace = |bytes: u64| {
-            ready_at += Duration::from_secs_f64(bytes as f64 / self.options.compact_bytes_per_second as f64);
+            if self.space()?.is_tight() {
+                // The rate is the writer's now: the sooner space comes free, the less it has to wait.
+                ready_at = Instant::now();
+            } else {
+                ready_at +=
+                    Duration::from_secs_f64(bytes as f64 / self.options.compact_bytes_per_second as f64);
+            }
             self.wait_until(ready_at)
         };
         if self.compact_to_goal(&mut compaction, &mut pace).is_err() {
             // What matters is remembered by whoever noticed it: a failed sync poisons. All else, a full
             // disk before all, is tried again.
             compaction.not_before = Some(Instant::now() + BACK_OFF);
+            self.give_grace();
         }
     }
 
@@ -290,8 +314,9 @@ impl Shared {
     }
 
     fn compact_to_goal(&self, compaction: &mut Compaction, pace: &mut Pace<'_>) -> Result<()> {
-        // Also what a round left that was interrupted. An image is written for it at most once.
-        self.free_in_spite_of_images(compaction)?;
+        let tight = self.space()?.is_tight();
+        // Also what a round left that was interrupted.
+        self.free_for_space(compaction)?;
         let inputs = self.inputs(compaction);
         let (dead, total) = dead_of(&inputs);
         compaction.settled = compaction.settled.min(dead);
@@ -305,17 +330,52 @@ impl Shared {
         // Of all bytes, told as a share of the live ones.
         let allowed = (total - dead) as f64 * ratio / (1.0 - ratio);
         let due = dead as f64 > if at_rest { allowed * AT_REST } else { allowed };
+        let goal = if tight {
+            Goal::Room
+        } else if due {
+            Goal::DeadRatio(ratio / 2.0)
+        } else if inputs.iter().any(Input::is_wholly_dead) {
+            Goal::WhollyDead
+        } else {
+            // Where nothing is written any more, nothing but this gives back what was emptied.
+            return if at_rest { self.free_in_spite_of_images(compaction) } else { Ok(()) };
+        };
         // What the last round could not free does not start the next one.
-        if !due || dead < compaction.settled + total / 20 {
+        if goal != Goal::WhollyDead && dead < compaction.settled + total / 20 {
+            if tight {
+                self.give_grace();
+            }
             return Ok(());
         }
+        let freed = self.totals.report().freed_bytes;
         compaction.held = 0;
-        let mut round = Round::new(Goal { dead_ratio: self.options.compact_dead_ratio / 2.0 });
+        let mut round = Round::new(goal);
         while self.unit(compaction, &mut round, pace)?.is_some() {}
-        self.free_in_spite_of_images(compaction)?;
-        compaction.held += round.pinned;
-        compaction.settled = dead_of(&self.inputs(compaction)).0;
-        Ok(())
+        if goal == Goal::Room {
+            self.free_for_space(compaction)?;
+        } else if goal != Goal::WhollyDead {
+            self.free_in_spite_of_images(compaction)?;
+        }
+        if round.nothing_left {
+            compaction.held += round.pinned;
+            compaction.settled = dead_of(&self.inputs(compaction)).0;
+        }
+        if tight && self.totals.report().freed_bytes == freed {
+            self.give_grace();
+        }
+        // Writers that wait need not wait until somebody looks again.
+        self.space().map(drop)
+    }
+
+    /// Frees what was emptied, at the price of an image where it is worth that.
+    fn free_for_space(&self, compaction: &mut Compaction) -> Result<()> {
+        self.free_emptied(compaction)?;
+        let waiting = compaction.emptied.iter().map(Emptied::bytes).sum::<u64>();
+        if waiting > 0 && waiting > self.most_emptied_bytes()? {
+            self.free_in_spite_of_images(compaction)
+        } else {
+            Ok(())
+        }
     }
 
     /// Sleeps in pieces, unless somebody waits for what this thread holds.
@@ -361,12 +421,12 @@ impl Shared {
         round: &mut Round,
         pace: &mut Pace<'_>,
     ) -> Result<Option<u64>> {
-        self.free_emptied(compaction)?;
-        if compaction.emptied.iter().map(Emptied::bytes).sum::<u64>() > self.most_emptied_bytes() {
-            self.free_in_spite_of_images(compaction)?;
+        self.free_for_space(compaction)?;
+        if round.goal == Goal::Room && self.space()?.pressure() < ROOM {
+            return Ok(None);
         }
         let mut chosen = self.choose(compaction, round);
-        if chosen.is_empty() && round.phase == Phase::Values {
+        if chosen.is_empty() && round.phase == Phase::Values && round.goal != Goal::WhollyDead {
             *round = Round { phase: Phase::Tombstones, tried: Vec::new(), ..*round };
             chosen = self.choose(compaction, round);
             if !chosen.is_empty() {
@@ -375,6 +435,7 @@ impl Shared {
             }
         }
         if chosen.is_empty() {
+            round.nothing_left = round.goal != Goal::WhollyDead;
             return Ok(None);
         }
         let bytes = chosen.iter().map(|input| input.counts.total).sum();
@@ -394,7 +455,8 @@ impl Shared {
         inputs.retain(|input| {
             let (id, relocated) = (input.segment.id(), input.segment.header.origin == Origin::Relocation);
             let new = !round.tried.contains(&id) && (relocated || id <= round.newest);
-            new && !input.segment.is_pinned() && input.gain(phase) > WORTH_IT
+            let fits_goal = round.goal != Goal::WhollyDead || input.is_wholly_dead();
+            new && fits_goal && !input.segment.is_pinned() && input.gain(phase) > WORTH_IT
         });
         inputs.sort_by(|a, b| b.gain(phase).total_cmp(&a.gain(phase)));
         let (mut chosen, mut kept, mut read) = (Vec::new(), 0, 0);
@@ -404,7 +466,10 @@ impl Shared {
             read += bytes;
             let much = read > UNIT_BYTES.max(self.options.segment_bytes);
             let full = kept > self.options.segment_bytes || !RelocationWriter::fits(kept) || much;
-            let done = dead as f64 <= total as f64 * round.goal.dead_ratio;
+            let done = match round.goal {
+                Goal::DeadRatio(ratio) => dead as f64 <= total as f64 * ratio,
+                Goal::Room | Goal::WhollyDead => false,
+            };
             if done || full && !chosen.is_empty() || chosen.len() == UNIT_SEGMENTS {
                 break;
             }
@@ -418,7 +483,14 @@ impl Shared {
 
 impl Round {
     fn new(goal: Goal) -> Self {
-        Self { phase: Phase::Values, goal, newest: u32::MAX, tried: Vec::new(), pinned: 0 }
+        Self {
+            phase: Phase::Values,
+            goal,
+            newest: u32::MAX,
+            tried: Vec::new(),
+            pinned: 0,
+            nothing_left: false,
+        }
     }
 }
 

@@ -33,6 +33,7 @@ enum Copied {
 }
 
 /// A record that the index pointed to when it was looked at.
+#[derive(Clone, Copy)]
 struct Live {
     key: i64,
     seq: u64,
@@ -64,6 +65,7 @@ impl Shared {
         chosen: Vec<Input>,
         pace: &mut Pace<'_>,
     ) -> Result<Option<u32>> {
+        let rebuilds = self.log.lock().images.rebuilds;
         let (inputs, mut gathered) = self.gather(compaction, chosen, pace)?;
         self.mark_needed_tombstones(compaction, &inputs, &mut gathered.tombstones, pace)?;
         let written = match self.relocate(compaction, &mut gathered, pace)? {
@@ -71,13 +73,10 @@ impl Shared {
             Copied::Into(id) => Some(id),
             Copied::Damaged => return Ok(None),
         };
-        let rebuilds = self.log.lock().images.rebuilds;
-        for input in &inputs {
-            if !self.nothing_points_into(input, pace)? {
-                // An index that was built anew may point to where things were before they were moved.
-                debug_assert!(self.log.lock().images.rebuilds > 0, "every record in use was copied");
-                return Ok(written);
-            }
+        if self.anything_points_to(&gathered.live, pace)? {
+            // An index that was built anew may point to where things were before they were moved.
+            debug_assert!(self.log.lock().images.rebuilds > 0, "every record in use was copied");
+            return Ok(written);
         }
         let segments = inputs.into_iter().map(|input| input.segment).collect();
         let (seq, tick) = {
@@ -345,20 +344,17 @@ impl Shared {
         Ok(())
     }
 
-    /// A pass over a segment's records, never its counters: whether the index points to none of them. It
-    /// never will again, since nothing is ever pointed at an old record anew.
-    fn nothing_points_into(&self, input: &Input, pace: &mut Pace<'_>) -> Result<bool> {
-        let mut step = Vec::with_capacity(STEP_KEYS);
-        let mut live = Vec::new();
-        each_record(input, pace, |offset, record| {
-            if matches!(record.kind, Kind::Put | Kind::BatchPut) {
-                let from = Location::new(input.segment.id(), offset);
-                step.push(Live { key: record.key, seq: record.seq, from, bytes: 0 });
-            }
-            if step.len() == STEP_KEYS { self.keep_live(&mut step, &mut live) } else { Ok(()) }
-        })?;
-        self.keep_live(&mut step, &mut live)?;
-        Ok(live.is_empty())
+    /// Whether the index points to any of these. With the records that were found not to be in use when they were
+    /// read, they are all of their segments: a pass over the records, never the counters. A record that the index
+    /// does not point to it never will again, since nothing is ever pointed at an old record anew.
+    fn anything_points_to(&self, records: &[Live], pace: &mut Pace<'_>) -> Result<bool> {
+        let (mut step, mut live) = (Vec::with_capacity(STEP_KEYS), Vec::new());
+        for some in records.chunks(STEP_KEYS) {
+            step.extend_from_slice(some);
+            self.keep_live(&mut step, &mut live)?;
+            pace(0)?;
+        }
+        Ok(!live.is_empty())
     }
 }
 

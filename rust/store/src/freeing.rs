@@ -14,6 +14,8 @@ use crate::store::Shared;
 
 /// See `most_emptied_bytes`.
 const LEAST_EMPTIED_BYTES: u64 = 256 << 20;
+/// The same where writers may soon have to wait for space.
+const LEAST_WHEN_TIGHT: u64 = 16 << 20;
 
 impl Shared {
     /// Removes the emptied segments that may go: (a) a pass over their records found none that the index
@@ -61,9 +63,12 @@ impl Shared {
     }
 
     /// Emptied segments may take so much space until a new image is written for their sake: an image is then
-    /// small beside what comes free.
-    pub(crate) fn most_emptied_bytes(&self) -> u64 {
-        LEAST_EMPTIED_BYTES.max(2 * self.log.lock().images.newest_bytes())
+    /// small beside what comes free, or writers need it soon.
+    pub(crate) fn most_emptied_bytes(&self) -> Result<u64> {
+        let mut log = self.log.lock();
+        let image = log.images.newest_bytes();
+        let tight = self.look_at_space(&mut log)?.is_tight();
+        Ok(if tight { LEAST_WHEN_TIGHT.max(image / 2) } else { LEAST_EMPTIED_BYTES.max(2 * image) })
     }
 
     fn free(&self, catalog: &mut MutexGuard<'_, Catalog>, freed: &[Arc<Segment>]) -> Result<()> {

@@ -11,6 +11,7 @@ use crate::batch::Op;
 use crate::checkpoint::Images;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
+use crate::flow::{Flow, Follower};
 use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::manifest::Entry;
 use crate::operation::Operation;
@@ -88,6 +89,10 @@ pub(crate) struct Log {
     filled: u64,
     /// What must be known of images: how much of the log came after them, and which are kept.
     pub(crate) images: Images,
+    /// How far the writer is, and how far it may go.
+    pub(crate) flow: Flow,
+    /// Once so much was written, the compacting thread looks again how much is dead.
+    pub(crate) look_at: u64,
     /// Segments that nothing needs, while the manifest is told so and their files are removed.
     pub(crate) freeing: Vec<u32>,
     scratch: Vec<u8>,
@@ -133,17 +138,19 @@ impl Log {
             fills: false,
             filled: 0,
             images: Images::default(),
+            flow: Flow::default(),
+            look_at: 0,
             freeing: Vec::new(),
             scratch: Vec::new(),
             ahead: Arc::default(),
         }
     }
 
-    /// Whether a commit of this shape would only copy into memory.
+    /// Whether a commit of this shape would only copy into memory, and need not wait for those who follow.
     pub(crate) fn fits_without_waiting(&self, shape: Shape) -> bool {
         let copies =
             |active: &Arc<Segment>| active.copies_piece(shape.bytes_in_log() as usize + MARK_BYTES as usize);
-        self.fits(shape) && self.active.as_ref().is_some_and(copies)
+        self.fits(shape) && self.flow.is_free() && self.active.as_ref().is_some_and(copies)
     }
 
     /// Whether a commit of this shape fits the active segment.
@@ -158,6 +165,12 @@ impl Log {
             let needed = (MARK_BYTES + MARK_BYTES).saturating_add(bytes);
             self.end.offset.saturating_add(needed) <= active.header.capacity
         })
+    }
+
+    /// Tells commits how far they may run ahead of the next checkpoint.
+    pub(crate) fn bound_tail(&mut self) {
+        let limit = self.images.limit(self.flow.written());
+        self.flow.limit(Follower::Checkpoint, limit);
     }
 
     /// Whether it is time to make the next segment; true once.
@@ -293,6 +306,7 @@ impl Log {
         active.show_up_to(end);
         active.count_appended(end - start.offset);
         self.images.tail_bytes += end - start.offset;
+        self.flow.wrote(end - start.offset);
         self.end = LogEnd { segment: active.id(), offset: end, last_seq: next_seq - 1 };
         self.active = Some(active);
         self.marked = self.marked.max(durable_seq);

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::compaction::CompactReport;
 use crate::error::{Error, Result};
+use crate::flow::Follower;
 use crate::index::Damaged;
 use crate::options::ReadMode;
 use crate::parallel;
@@ -52,6 +53,10 @@ pub struct Stats {
     pub damaged_segments: u64,
     /// How bytes reach the log: "mmap" or "pwrite".
     pub write_mode: &'static str,
+    /// How long commits have waited, in all, for a checkpoint or for compaction that could not keep up.
+    pub slowed_seconds: f64,
+    /// What commits wait for now, if they do: "checkpoint" or "compaction".
+    pub slowed_by: Option<&'static str>,
 }
 
 impl Store {
@@ -268,11 +273,12 @@ impl Store {
             count += 1;
         }
         let shared = &self.shared;
-        let (tail_bytes, copies) = {
+        let (tail_bytes, copies, behind) = {
             let log = shared.log.lock();
             disk_bytes += log.spare.as_ref().map_or(0, crate::spare::Spare::allocated);
             // A segment whose blocks could not be reserved is not mapped, whatever was chosen.
-            (log.images.tail_bytes, log.active.as_ref().map_or(log.copies, |active| active.copies()))
+            let copies = log.active.as_ref().map_or(log.copies, |active| active.copies());
+            (log.images.tail_bytes, copies, log.flow.behind())
         };
         let nanos = shared.last_sync_nanos.load(Ordering::Relaxed);
         Ok(Stats {
@@ -291,6 +297,8 @@ impl Store {
             compaction: shared.totals.report(),
             damaged_segments: shared.totals.damaged_segments(),
             write_mode: if copies { "mmap" } else { "pwrite" },
+            slowed_seconds: shared.waits.waited().as_secs_f64(),
+            slowed_by: behind.map(Follower::name),
         })
     }
 }

@@ -62,6 +62,7 @@ impl Shared {
         state.index = fresh.index;
         drop(state);
         log.images.rebuilt_without(&self.damaged_images.lock(), tail_bytes);
+        log.bound_tail();
         self.checkpointer.ring();
         Ok(())
     }

@@ -4,8 +4,8 @@
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 
@@ -15,6 +15,7 @@ use crate::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::operation::Operation;
 use crate::options::ReadMode;
 use crate::record::{self, Bad, Record, Seal};
+use crate::tombstones::Extent;
 
 /// Where the index says a record is: segment in the high half, offset in units of 8 bytes in the low.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub(crate) struct Segment {
     shown_end: AtomicU64,
     /// Pieces of fewer bytes are copied into the writable map; 0 where there is none.
     copies_below: usize,
+    /// What its puts lie between, once somebody has read all of them after it ended; none where it has none.
+    pub(crate) put_extent: OnceLock<Option<Extent>>,
     /// Who needs the file under its name.
     pins: AtomicU32,
     /// Bytes of its records that the index points to.
@@ -180,6 +183,7 @@ impl Segment {
             shown_end: AtomicU64::new(map.as_ref().map_or(0, Map::len)),
             map,
             copies_below: if copies { disk.copies_below() } else { 0 },
+            put_extent: OnceLock::new(),
             pins: AtomicU32::new(0),
             live_bytes: AtomicU64::new(0),
             total_bytes: AtomicU64::new(0),

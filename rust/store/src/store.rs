@@ -18,6 +18,7 @@ use crate::checkpoint::GENERATIONS;
 use crate::compaction::{Compaction, Totals};
 use crate::disk::{self, Disk, Lock, RealDisk};
 use crate::error::{Error, Result};
+use crate::flow::Waits;
 use crate::lock::{CommitLock, StateLock, StateReadGuard, StateWriteGuard};
 use crate::log::{Failure, Log, random_id};
 use crate::manifest::Manifest;
@@ -114,6 +115,10 @@ pub(crate) struct Shared {
     pub(crate) compactor: Bell,
     /// Rung when the log's next segment should be made.
     pub(crate) preparer: Bell,
+    /// The log may grow to here whatever is dead (`space.rs`).
+    pub(crate) space_grace: AtomicU64,
+    /// How long commits have waited for the threads that follow them.
+    pub(crate) waits: Waits,
     /// Prepares pages for the writer.
     ahead: Arc<Ahead>,
     workers: Mutex<Vec<Worker>>,
@@ -274,6 +279,8 @@ impl Store {
             hurry: AtomicU64::new(0),
             compactor: Bell::default(),
             preparer: Bell::default(),
+            space_grace: AtomicU64::new(0),
+            waits: Waits::default(),
             workers: Mutex::new(Vec::new()),
             lock: Mutex::new(lock),
         };
@@ -496,6 +503,11 @@ impl Shared {
 
     /// Starts the threads that flush on time and make segments ahead of need.
     fn start_workers(self: &Arc<Self>) -> io::Result<()> {
+        {
+            let mut log = self.log.lock();
+            log.flow.follow(true);
+            log.bound_tail();
+        }
         let mut workers = self.workers.lock();
         let mut start = |name, bell, nap, task| -> io::Result<()> {
             workers.push(Worker::start(name, Arc::downgrade(self), bell, nap, task)?);
@@ -520,6 +532,8 @@ impl Shared {
         workers.iter().for_each(Worker::stop);
         // Each waits for its thread.
         drop(workers);
+        // Commits that wait for them go on.
+        self.log.lock().flow.follow(false);
     }
 
     /// One round of the thread that makes segments ahead of need.

@@ -1,6 +1,6 @@
 //! Which tombstones are still needed: those under which some other segment holds an older put that would
 //! come back without them. Knows how to read segments; knows nothing of freeing. O(records of the segments
-//! looked at), sorted one segment at a time.
+//! looked at), sorted one segment at a time; O(tombstones) for segments whose extent, once it is known, says enough.
 
 use crate::error::{Error, Result};
 use crate::header::SEGMENT_HEADER_BYTES;
@@ -26,6 +26,30 @@ impl Tombstone {
     }
 }
 
+/// What the puts of a segment that takes no more records lie between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    first: i64,
+    last: i64,
+    /// The lowest sequence.
+    oldest: u64,
+}
+
+impl Extent {
+    fn with(extent: Option<Self>, key: i64, seq: u64) -> Self {
+        let Self { first, last, oldest } = extent.unwrap_or(Self { first: key, last: key, oldest: seq });
+        Self { first: first.min(key), last: last.max(key), oldest: oldest.min(seq) }
+    }
+
+    /// Whether a tombstone covers an older put of these, where that can be told.
+    fn needs(self, tombstone: &Tombstone) -> Option<bool> {
+        if tombstone.seq <= self.oldest || tombstone.last < self.first || self.last < tombstone.first {
+            return Some(false);
+        }
+        (tombstone.first <= self.first && self.last <= tombstone.last).then_some(true)
+    }
+}
+
 /// How many puts share one minimum in a range query.
 const BLOCK: usize = 256;
 
@@ -38,6 +62,18 @@ pub(crate) fn mark_needed(
     end: u64,
     pace: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<Option<Error>> {
+    if let Some(&extent) = segment.put_extent.get() {
+        let mut undecided = false;
+        for tombstone in tombstones.iter_mut().filter(|tombstone| !tombstone.needed) {
+            match extent.map_or(Some(false), |extent| extent.needs(tombstone)) {
+                Some(needed) => tombstone.needed = needed,
+                None => undecided = true,
+            }
+        }
+        if !undecided {
+            return Ok(None);
+        }
+    }
     let open = tombstones.iter().filter(|tombstone| !tombstone.needed);
     let newest = open.clone().map(|tombstone| tombstone.seq).max().unwrap_or(0);
     let first = open.clone().map(|tombstone| tombstone.first).min().unwrap_or(i64::MAX);
@@ -47,12 +83,16 @@ pub(crate) fn mark_needed(
         return Ok(None);
     }
     let mut puts: Vec<(i64, u64)> = Vec::new();
+    let mut extent = None;
     let mut reader = SegmentReader::new(segment, SEGMENT_HEADER_BYTES, end);
     let mut paced = SEGMENT_HEADER_BYTES;
     loop {
         match reader.next()? {
             Next::Record(offset, record) => {
                 let put = matches!(record.kind, Kind::Put | Kind::BatchPut);
+                if put {
+                    extent = Some(Extent::with(extent, record.key, record.seq));
+                }
                 if put && record.seq < newest && (first..=last).contains(&record.key) {
                     puts.push((record.key, record.seq));
                 }
@@ -71,6 +111,7 @@ pub(crate) fn mark_needed(
         }
     }
     pace(end.saturating_sub(paced))?;
+    let _ = segment.put_extent.set(extent);
     puts.sort_unstable();
     let minima: Vec<u64> = puts.chunks(BLOCK).map(oldest).collect();
     for tombstone in tombstones.iter_mut().filter(|tombstone| !tombstone.needed) {
@@ -100,6 +141,23 @@ fn oldest_between(puts: &[(i64, u64)], minima: &[u64], from: usize, to: usize) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_extent_tells_of_a_tombstone_only_what_its_puts_would() {
+        let puts = [(10, 7), (20, 5), (30, 9)];
+        let extent = puts.iter().fold(None, |extent, &(key, seq)| Some(Extent::with(extent, key, seq)));
+        let extent = extent.expect("there are puts");
+        for first in 0..40 {
+            for last in first..40 {
+                for seq in 1..12 {
+                    let tombstone = Tombstone { first, last, seq, single: false, needed: false };
+                    let truth = puts.iter().any(|put| put.0 >= first && put.0 <= last && put.1 < seq);
+                    let told = extent.needs(&tombstone);
+                    assert!(told.is_none_or(|told| told == truth), "{tombstone:?}: {told:?}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn the_oldest_put_of_any_range_is_found() {

@@ -1,0 +1,231 @@
+//! How far a writer may run ahead of the threads that follow it: the checkpoint, so that an opening never has more
+//! than a bounded piece of log to replay, and compaction, so that a bounded share of the disk is dead.
+//!
+//! Both say how many bytes the log may grow to: from one place on commits are slowed, the more the nearer they come
+//! to another, which they do not pass. A follower that cannot get anywhere lets the writer go on. Knows nothing of
+//! what the followers do. Asking is O(1), behind the commit lock.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::log::Log;
+use crate::store::Shared;
+
+/// Half way between the two places a byte costs so many nanoseconds: a writer of 250 MB/s is then half as fast.
+const NANOS_PER_BYTE: f64 = 4.0;
+/// Waits are added up to at least this, since a sleep takes some 60 us more than it was asked for.
+const LEAST_NAP: Duration = Duration::from_millis(1);
+/// One commit waits no longer than this for the bytes of others.
+const LONGEST_NAP: Duration = Duration::from_millis(100);
+
+/// Who a writer may run ahead of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Follower {
+    Checkpoint,
+    Compaction,
+}
+
+impl Follower {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Checkpoint => "checkpoint",
+            Self::Compaction => "compaction",
+        }
+    }
+}
+
+/// The count of bytes begins here, so that a limit can lie before the beginning.
+const BEGIN: u64 = 1 << 62;
+
+/// In bytes of log since the store was opened, from [`BEGIN`] on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit {
+    pub(crate) slow_from: u64,
+    pub(crate) stop_at: u64,
+}
+
+impl Limit {
+    pub(crate) const NONE: Self = Self { slow_from: u64::MAX, stop_at: u64::MAX };
+}
+
+/// The writer's side: how far it is, and how far it may go. Behind the commit lock.
+pub(crate) struct Flow {
+    written: u64,
+    checkpoint: Limit,
+    compaction: Limit,
+    /// The lower of the two places from which on commits are slowed.
+    free_below: u64,
+    /// Somebody follows.
+    followed: bool,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self {
+            written: BEGIN,
+            checkpoint: Limit::NONE,
+            compaction: Limit::NONE,
+            free_below: u64::MAX,
+            followed: false,
+        }
+    }
+}
+
+/// What a commit has to do before it may begin.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Wait {
+    For(Duration),
+    UntilThereIsRoom,
+}
+
+impl Flow {
+    /// Bytes of log since the store was opened, from a beginning that is above any number of bytes.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    #[inline]
+    pub(crate) fn wrote(&mut self, bytes: u64) {
+        self.written += bytes;
+    }
+
+    /// Whether anybody follows from now on: where nobody does, commits never wait.
+    pub(crate) fn follow(&mut self, followed: bool) {
+        *self = Self { written: self.written, followed, ..Self::default() };
+    }
+
+    pub(crate) fn limit(&mut self, follower: Follower, limit: Limit) {
+        if !self.followed {
+            return;
+        }
+        match follower {
+            Follower::Checkpoint => self.checkpoint = limit,
+            Follower::Compaction => self.compaction = limit,
+        }
+        self.free_below = self.checkpoint.slow_from.min(self.compaction.slow_from);
+    }
+
+    /// Whether commits need not wait.
+    #[inline]
+    pub(crate) fn is_free(&self) -> bool {
+        self.written < self.free_below
+    }
+
+    /// Whom commits wait for, if they do.
+    pub(crate) fn behind(&self) -> Option<Follower> {
+        if self.is_free() {
+            return None;
+        }
+        let slower = self.share(self.checkpoint) >= self.share(self.compaction);
+        Some(if slower { Follower::Checkpoint } else { Follower::Compaction })
+    }
+
+    /// How much lies behind over how much lies before; infinite where nothing does.
+    fn share(&self, limit: Limit) -> f64 {
+        let before = limit.stop_at.saturating_sub(self.written);
+        if before == 0 {
+            return f64::INFINITY;
+        }
+        self.written.saturating_sub(limit.slow_from) as f64 / before as f64
+    }
+
+    /// What a commit of so many bytes waits for.
+    pub(crate) fn wait(&self, bytes: u64) -> Option<Wait> {
+        if self.is_free() {
+            return None;
+        }
+        let share = self.share(self.checkpoint).max(self.share(self.compaction));
+        if share.is_infinite() {
+            return Some(Wait::UntilThereIsRoom);
+        }
+        Some(Wait::For(Duration::from_nanos((share * NANOS_PER_BYTE * bytes as f64) as u64)))
+    }
+}
+
+/// How long commits have waited.
+#[derive(Default)]
+pub(crate) struct Waits {
+    /// Nanoseconds of waits too short to sleep for.
+    owed: AtomicU64,
+    waited: AtomicU64,
+}
+
+impl Waits {
+    pub(crate) fn waited(&self) -> Duration {
+        Duration::from_nanos(self.waited.load(Ordering::Relaxed))
+    }
+
+    /// Waits, or owes it. No lock is held.
+    fn wait(&self, wait: Wait) {
+        let nap = match wait {
+            Wait::UntilThereIsRoom => LEAST_NAP,
+            Wait::For(time) => {
+                let owed = self.owed.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+                let nap = Duration::from_nanos(owed).saturating_add(time);
+                if nap < LEAST_NAP {
+                    return;
+                }
+                self.owed.store(0, Ordering::Relaxed);
+                nap.min(LONGEST_NAP)
+            }
+        };
+        thread::sleep(nap);
+        self.waited.fetch_add(nap.as_nanos() as u64, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    /// What a commit of so many bytes has to wait for, now that it is not free to begin at once.
+    pub(crate) fn wait_for_followers(&self, log: &mut Log, bytes: u64) -> Result<Option<Wait>> {
+        if log.flow.behind() == Some(Follower::Compaction) {
+            // What was put since somebody looked last is live, and allows for more.
+            self.look_at_space(log)?;
+        }
+        Ok(log.flow.wait(bytes))
+    }
+
+    /// Makes a commit wait; whether it has to ask again. No lock is held.
+    pub(crate) fn let_follow(&self, wait: Wait) -> bool {
+        self.waits.wait(wait);
+        wait == Wait::UntilThereIsRoom
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Flow, Follower, Limit, Wait};
+
+    #[test]
+    fn commits_are_slowed_the_more_the_nearer_they_come_and_do_not_pass() {
+        let mut flow = Flow::default();
+        flow.limit(Follower::Compaction, Limit { slow_from: 0, stop_at: 0 });
+        assert_eq!(flow.wait(10), None, "nobody follows");
+        flow.follow(true);
+        let from = flow.written();
+        flow.wrote(500);
+        assert_eq!((flow.wait(10), flow.behind()), (None, None));
+        flow.limit(Follower::Compaction, Limit { slow_from: from + 1000, stop_at: from + 2000 });
+        flow.limit(Follower::Checkpoint, Limit { slow_from: from + 5000, stop_at: from + 6000 });
+        assert_eq!((flow.wait(10), flow.behind()), (None, None));
+        let mut before = Duration::ZERO;
+        for _ in 0..14 {
+            flow.wrote(100);
+            if flow.written() > from + 1000 {
+                let Some(Wait::For(time)) = flow.wait(1 << 20) else { panic!("{:?}", flow.wait(1 << 20)) };
+                assert!(time > before, "{time:?} after {before:?}");
+                before = time;
+                assert_eq!(flow.behind(), Some(Follower::Compaction));
+            }
+        }
+        flow.wrote(100);
+        assert_eq!(flow.wait(1), Some(Wait::UntilThereIsRoom));
+        flow.limit(Follower::Compaction, Limit::NONE);
+        assert_eq!(flow.wait(1), None);
+        flow.wrote(10_000);
+        assert_eq!((flow.wait(1), flow.behind()), (Some(Wait::UntilThereIsRoom), Some(Follower::Checkpoint)));
+    }
+}

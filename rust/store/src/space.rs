@@ -1,0 +1,117 @@
+//! How much of the disk is dead beside what is live, and what follows from it: when compaction no longer paces itself,
+//! and how far the log may grow before it has caught up. Knows nothing of how space comes free. O(segments).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::error::Result;
+use crate::flow::{Follower, Limit};
+use crate::log::Log;
+use crate::store::Shared;
+
+/// Records may take so many bytes for each live one. 2.5 and four segments are promised (docs/safety.md): two of those
+/// are the reserved ends of the active segment and the next, a third is what compaction copies into; of the last
+/// an eighth, and a little for each live byte, are for what is not counted as records, and for what a commit adds
+/// before anybody looks again.
+const MOST_FOR_A_LIVE_BYTE: f64 = 2.3;
+/// Where segments are smaller, as much is allowed as if they had this size: else each few commits of a small store
+/// would wait for a flush.
+const LEAST_SEGMENT_BYTES: u64 = 16 << 20;
+/// From this share of the allowed dead bytes on compaction works as fast as it can, and from the next on commits are
+/// slowed.
+const HURRY: f64 = 0.5;
+const SLOW: f64 = 0.75;
+
+/// Bytes of records.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Space {
+    live: u64,
+    total: u64,
+    /// As many as there may be.
+    allowed: u64,
+}
+
+impl Space {
+    fn new(live: u64, total: u64, segment_bytes: u64) -> Self {
+        let segment = segment_bytes.max(LEAST_SEGMENT_BYTES);
+        let allowed = (live as f64 * MOST_FOR_A_LIVE_BYTE) as u64 + segment * 15 / 8 - segment.min(live);
+        Self { live, total, allowed }
+    }
+
+    /// 0 where nothing is dead, 1 where as much is as may be.
+    pub(crate) fn pressure(&self) -> f64 {
+        let dead = self.total.saturating_sub(self.live);
+        dead as f64 / (self.allowed - self.live) as f64
+    }
+
+    /// Whether compaction must not pace itself.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.pressure() >= HURRY
+    }
+
+    /// How far the log may grow that has come to `written`.
+    fn limit(&self, written: u64) -> Limit {
+        let slow = self.live + ((self.allowed - self.live) as f64 * SLOW) as u64;
+        Limit { slow_from: written + slow - self.total, stop_at: written + self.allowed - self.total }
+    }
+}
+
+impl Shared {
+    /// Looks how much is dead, and tells writers how far they may go. With the commit lock.
+    pub(crate) fn look_at_space(&self, log: &mut Log) -> Result<Space> {
+        self.count_replaced();
+        let segments = Arc::clone(&self.read_state()?.segments);
+        let (mut live, mut total) = (0, 0);
+        for segment in segments.iter() {
+            let counts = segment.counts();
+            live += counts.live;
+            total += counts.total;
+        }
+        let space = Space::new(live, total, self.options.segment_bytes);
+        let mut limit = space.limit(log.flow.written());
+        let grace = self.space_grace.load(Ordering::Relaxed);
+        limit.slow_from = limit.slow_from.max(grace);
+        limit.stop_at = limit.stop_at.max(grace);
+        log.flow.limit(Follower::Compaction, limit);
+        Ok(space)
+    }
+
+    /// As [`Shared::look_at_space`], by whoever does not hold the commit lock.
+    pub(crate) fn space(&self) -> Result<Space> {
+        self.look_at_space(&mut self.log.lock())
+    }
+
+    /// Compaction gets nowhere now: what is dead is held by a backup, cannot be read, or the disk is full. Writers may
+    /// go on for a segment until it has tried again.
+    pub(crate) fn give_grace(&self) {
+        let written = self.log.lock().flow.written();
+        let segment = self.options.segment_bytes.max(LEAST_SEGMENT_BYTES);
+        self.space_grace.store(written + segment, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Space;
+
+    const SEGMENT: u64 = 64 << 20;
+
+    #[test]
+    fn what_may_be_dead_keeps_to_two_and_a_half_live_bytes_and_four_segments_with_the_reserved_ends() {
+        for live in [0, 1, 1 << 20, SEGMENT, 500 << 20, 1 << 40] {
+            let space = Space::new(live, live, SEGMENT);
+            assert!(space.pressure() == 0.0 && !space.is_tight());
+            // Two segments' ends are reserved, and a relocation holds up to a segment more.
+            let most = space.allowed + 2 * SEGMENT + SEGMENT.min(live);
+            assert!(most <= live * 5 / 2 + 4 * SEGMENT, "{live}");
+            let full = Space::new(live, space.allowed, SEGMENT);
+            let written = 1 << 62;
+            assert!(
+                full.is_tight()
+                    && full.limit(written).stop_at == written
+                    && full.limit(written).slow_from < written
+            );
+            assert_eq!(space.limit(written).stop_at, written + space.allowed - live);
+        }
+    }
+}
