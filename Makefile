@@ -80,7 +80,7 @@ torture: .venv/built ## crash tests at length: make torture SEEDS=1000000 BITS=e
 	$(KEEP_MEMORY) ALEXPY_SEEDS=$(SEEDS) ALEXPY_BITS=$(BITS) \
 	    $(if $(shell cargo nextest --version 2>/dev/null),cargo nextest run --profile torture,cargo test) \
 	    --locked --package alex-store --tests
-	ALEXPY_KILLS=$(KILLS) $(BIN)/pytest tests/test_kill.py --timeout=0 -s
+	ALEXPY_KILLS=$(KILLS) $(BIN)/pytest tests/test_kill.py tests/test_kill_orders.py --timeout=0 -s
 
 .PHONY: compare
 compare: .venv/built .venv/compare .venv/demo ## measure beside every rival, at most 45 minutes; writes docs/performance.md

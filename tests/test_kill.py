@@ -19,20 +19,19 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
 
 import alexpy
 from command_line import command
 from kill_operations import Job, Style, changes
+from writers import Writers
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from pathlib import Path
 
 ROUNDS = int(os.environ.get("ALEXPY_KILLS", "200"))
 SEED = int(os.environ.get("ALEXPY_KILL_SEED", "0")) or random.SystemRandom().getrandbits(32)
@@ -42,59 +41,32 @@ CASES = list(
 ROUNDS_A_STORE = 8
 
 
-class Writers:
-    """The process that forks writers; one at a time."""
+def run_and_kill(writers: Writers, job: Job, seconds: float, *, in_opening: bool, beside: int = 0) -> int:
+    """Let a writer work for a while, kill it, and return the last operation it reported.
 
-    def __enter__(self) -> Self:
-        # A thread pool of NumPy's must not be there to be forked.
-        environ = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("kill_writer.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environ,
-            text=True,
-        )
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.__exit__(kind, error, trace)
-
-    def run_and_kill(self, job: Job, seconds: float, *, in_opening: bool, beside: int = 0) -> int:
-        """Let a writer work for a while, kill it, and return the last operation it reported.
-
-        The while begins once it was opened, and once each kind of work beside it was done so often.
-        """
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        stdin.write(json.dumps(asdict(job)) + "\n")
-        stdin.flush()
-        pid = int(stdout.readline().removeprefix("pid "))
-        if not in_opening:
-            assert stdout.readline() == "open\n"
-        done = dict.fromkeys(("compact\n", "checkpoint\n"), 0)
-        last, killed = job.first - 1, False
-        while True:
-            if not killed and min(done.values()) >= beside:
-                time.sleep(seconds)
-                os.kill(pid, signal.SIGKILL)
-                killed = True
-            line = stdout.readline()
-            if line.startswith("ended "):
-                break
-            assert line, "the process that forks writers ended"
-            assert not line.startswith("failed"), line
-            if line in done:
-                done[line] += 1
-            elif line != "open\n":
-                number = int(line)
-                assert number == last + 1
-                last = number
-        assert line == f"ended {-signal.SIGKILL}\n"
-        return last
+    The while begins once it was opened, and once each kind of work beside it was done so often.
+    """
+    pid = writers.start(json.dumps(asdict(job)))
+    if not in_opening:
+        assert writers.line() == "open\n"
+    done = dict.fromkeys(("compact\n", "checkpoint\n"), 0)
+    last, killed = job.first - 1, False
+    while True:
+        if not killed and min(done.values()) >= beside:
+            time.sleep(seconds)
+            os.kill(pid, signal.SIGKILL)
+            killed = True
+        line = writers.line()
+        if line.startswith("ended "):
+            break
+        if line in done:
+            done[line] += 1
+        elif line != "open\n":
+            number = int(line)
+            assert number == last + 1
+            last = number
+    assert line == f"ended {-signal.SIGKILL}\n"
+    return last
 
 
 def apply(model: dict[int, bytes], seed: int, number: int, style: Style) -> None:
@@ -115,7 +87,7 @@ def test_a_killed_writer_loses_nothing_it_had_returned_from(
     seed = SEED * 100 + case
     chance = random.Random(seed)
     commits = 0
-    with Writers() as writers:
+    with Writers("kill_writer.py") as writers:
         for first_round in range(0, rounds, ROUNDS_A_STORE):
             path = tmp_path / f"store-{first_round}"
             model: dict[int, bytes] = {}
@@ -132,7 +104,7 @@ def test_a_killed_writer_loses_nothing_it_had_returned_from(
                 in_opening = chance.random() < 0.15
                 seconds = chance.uniform(0, 0.004) if in_opening else min(chance.expovariate(50), 0.1)
                 job = Job(str(path), seed, done, style, options)
-                last = writers.run_and_kill(job, seconds, in_opening=in_opening)
+                last = run_and_kill(writers, job, seconds, in_opening=in_opening)
                 where = f"ALEXPY_KILL_SEED={SEED}, round {round_number} ({job})"
                 done = check(path, model, job, last, where)
                 commits += last + 1 - job.first
@@ -153,7 +125,7 @@ def test_a_writer_killed_amid_compaction_and_checkpoints_loses_nothing_it_had_re
     model: dict[int, bytes] = {}
     done, commits = 0, 0
     path = tmp_path / "store"
-    with Writers() as writers:
+    with Writers("kill_writer.py") as writers:
         for round_number in range(rounds):
             options = {
                 "durability": durability,
@@ -162,7 +134,7 @@ def test_a_writer_killed_amid_compaction_and_checkpoints_loses_nothing_it_had_re
                 "segment_bytes": chance.choice((8 << 10, 32 << 10, 128 << 10)),
             }
             job = Job(str(path), seed, done, style, options, beside=True)
-            last = writers.run_and_kill(job, chance.uniform(0, 0.03), in_opening=False, beside=1)
+            last = run_and_kill(writers, job, chance.uniform(0, 0.03), in_opening=False, beside=1)
             where = f"ALEXPY_KILL_SEED={SEED}, round {round_number} ({job})"
             commits += last + 1 - done
             done = check(path, model, job, last, where)

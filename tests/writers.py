@@ -1,0 +1,51 @@
+"""The process that forks writers for the tests that kill them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class Writers:
+    """Runs a program that forks a writer for each line it is sent, and passes on what they say."""
+
+    def __init__(self, program: str) -> None:
+        self._program = Path(__file__).with_name(program)
+
+    def __enter__(self) -> Self:
+        # A thread pool of NumPy's must not be there to be forked.
+        environ = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+        self._process = subprocess.Popen(
+            [sys.executable, str(self._program)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environ,
+            text=True,
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.__exit__(kind, error, trace)
+
+    def start(self, job: str) -> int:
+        """Have a writer forked; its process id."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(job + "\n")
+        self._process.stdin.flush()
+        return int(self.line().removeprefix("pid "))
+
+    def line(self) -> str:
+        """What the writer says next, with the end of its line."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "the process that forks writers ended"
+        assert not line.startswith("failed"), line
+        return line
