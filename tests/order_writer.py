@@ -1,8 +1,8 @@
 """The program that test_kill_orders kills: forks one writer for each job it reads from standard input.
 
 A writer opens what the kill before it left, holds all of it against a model, and goes on from there, while a
-thread beside it writes one image of the index after another. It reports its process id, the operation it goes on
-with, and the number of each operation after its call returned; the parent reports how the writer ended.
+thread beside it writes one image of the index after another. It reports its process id, the operation it goes
+on with, and the number of each operation after its call returned; the parent reports how the writer ended.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every order in which keys come and every way they go, by a live writer with images beside it that is killed.
+"""Every order in which keys come and every way they go, by a writer with images beside it that is killed.
 
 The commonest stores are queues, logs and time series: keys ascend, and go at the front. A writer goes on with
 what the kill before it left, after it has held all of it against a model.
