@@ -82,6 +82,10 @@ torture: .venv/built ## crash tests at length: make torture SEEDS=1000000 BITS=e
 	    --locked --package alex-store --tests
 	ALEXPY_KILLS=$(KILLS) $(BIN)/pytest tests/test_kill.py tests/test_kill_orders.py --timeout=0 -s
 
+.PHONY: program
+program: .venv/built ## random programs of public calls with reopenings and kills: make program SECONDS=3600
+	ALEXPY_PROGRAM_SECONDS=$(SECONDS) $(BIN)/pytest tests/test_program.py --timeout=0 -s -k as_long_as_asked
+
 .PHONY: compare
 compare: .venv/built .venv/compare .venv/demo ## measure beside every rival, at most 45 minutes; writes docs/performance.md
 	$(BIN)/alexpy compare --minutes 43 --output .compare/full $(COMPARE_ARGS)

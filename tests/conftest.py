@@ -24,7 +24,12 @@ settings.load_profile("alexpy")
 def _no_configuration_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the fields of Config out of the environment; the backend and the tests' own counts stay."""
     for name in list(os.environ):
-        if name.startswith("ALEXPY_") and name not in {"ALEXPY_SIMD", "ALEXPY_KILLS", "ALEXPY_KILL_SEED"}:
+        if name.startswith("ALEXPY_") and name not in {
+            "ALEXPY_SIMD",
+            "ALEXPY_KILLS",
+            "ALEXPY_KILL_SEED",
+            "ALEXPY_PROGRAM_SECONDS",
+        }:
             monkeypatch.delenv(name)
 
 
