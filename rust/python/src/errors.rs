@@ -19,6 +19,7 @@ mod errno {
     pub(super) const ENOENT: i32 = 2;
     pub(super) const EIO: i32 = 5;
     pub(super) const ENOTDIR: i32 = 20;
+    pub(super) const ESTALE: i32 = 116;
 }
 
 /// A class of `alexpy.errors`, imported when the first such error is raised.
@@ -111,6 +112,20 @@ pub(crate) fn to_exception(py: Python<'_>, error: &Error) -> PyErr {
         Error::NotFound { path } => os_error(
             errno::ENOENT,
             "there is no store here; open with create=True and without read_only to make one".to_owned(),
+            path,
+        ),
+        Error::NoParent { path } => os_error(
+            errno::ENOENT,
+            "the directory that it should be in does not exist; make that first, or open with parents=True"
+                .to_owned(),
+            path,
+        ),
+        Error::Moved { path } => os_error(
+            errno::ESTALE,
+            "this is no longer what the store was opened with: it was removed, renamed or replaced; nothing that \
+             is there now was changed, and what was committed is where the store's own directory is; close this \
+             handle and open the store there"
+                .to_owned(),
             path,
         ),
         Error::NotADirectory { path } => {

@@ -73,7 +73,7 @@ fn choice<T: Copy>(option: &str, word: &str, choices: &[(&str, T)]) -> PyResult<
 #[pymethods]
 impl Store {
     #[new]
-    #[pyo3(signature = (path, config, *, read_only, create, durability, sync_interval_ms, segment_bytes,
+    #[pyo3(signature = (path, config, *, read_only, create, parents, durability, sync_interval_ms, segment_bytes,
                         write_mode, read_mode, verify_reads, background, compact_dead_ratio,
                         compact_bytes_per_second, recovery, checkpoint_tail_bytes))]
     // PyO3 makes the path, and gives it away.
@@ -84,6 +84,7 @@ impl Store {
         config: Py<PyAny>,
         read_only: bool,
         create: bool,
+        parents: bool,
         durability: &str,
         sync_interval_ms: u64,
         segment_bytes: u64,
@@ -99,6 +100,7 @@ impl Store {
         let options = Options {
             read_only,
             create,
+            parents,
             durability: choice(
                 "durability",
                 durability,

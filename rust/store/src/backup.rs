@@ -52,13 +52,12 @@ impl Store {
             (manifest, parts, pins)
         };
         let new_dir = NewDir::begin(dest, shared.disk.path())?;
-        let disk = RealDisk::new(new_dir.work())
-            .map_err(|error| Error::io(Operation::Open, new_dir.work(), error))?;
+        let disk = new_dir.disk()?;
         let bytes_total = parts.iter().map(|part| part.bytes).sum();
         let mut bytes_done = 0;
         for part in &parts {
             let mut report = |done| progress(OpenProgress { bytes_done: bytes_done + done, bytes_total });
-            if !(part.finished && link(part, &disk)?) {
+            if !(part.finished && link(part, &*shared.disk, &disk)?) {
                 copy(part, &disk, &mut report)?;
             }
             bytes_done += part.bytes;
@@ -99,7 +98,7 @@ impl Manifest {
 }
 
 /// Shares a finished file; false where that cannot be.
-fn link(part: &Part, disk: &RealDisk) -> Result<bool> {
+fn link(part: &Part, source: &dyn Disk, disk: &RealDisk) -> Result<bool> {
     // What was reserved behind its end may still be cut off.
     if part.segment.len()? != part.bytes {
         return Ok(false);
@@ -107,7 +106,7 @@ fn link(part: &Part, disk: &RealDisk) -> Result<bool> {
     let name = Segment::name(part.segment.id());
     let to = disk.path_of(&name);
     // Another file system, one without links, links forbidden: in all cases a copy does.
-    if std::fs::hard_link(&part.segment.path, &to).is_err() {
+    if disk.link_from(source, &name).is_err() {
         return Ok(false);
     }
     let file = disk.open(&name, Access::Read).map_err(|error| Error::io(Operation::Open, &to, error))?;

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::disk::Refusal;
 use crate::operation::Operation;
 
 /// Every way a call on a store can fail.
@@ -48,6 +49,19 @@ pub enum Error {
         path: PathBuf,
         /// The process that holds the lock, where it is known.
         pid: Option<u32>,
+    },
+    /// The store's directory or its lock file was removed, renamed or replaced while the handle was open. What is
+    /// there now is not touched.
+    #[error("{} is no longer what this store was opened with: it was removed, renamed or replaced; nothing that is there now was changed, and what was committed is where the store's own directory is; close this handle and open the store there", .path.display())]
+    Moved {
+        /// The directory or the lock file.
+        path: PathBuf,
+    },
+    /// The directory that a new one should be made in does not exist.
+    #[error("cannot create {}: the directory that it should be in does not exist; make that first, or open with parents=True", .path.display())]
+    NoParent {
+        /// The path given.
+        path: PathBuf,
     },
     /// There is no store at the path, and creating one was not asked for.
     #[error("there is no store at {}; open with create=True and without read_only to make one", .path.display())]
@@ -105,11 +119,33 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// Whether it says that a device is bad rather than that the machine lacks something now.
+    pub(crate) fn says_damage(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.raw_os_error() == Some(libc::EIO)
+            || source.kind() == io::ErrorKind::UnexpectedEof)
+    }
+
     pub(crate) fn io(operation: Operation, path: &Path, source: io::Error) -> Self {
-        Self::Io { operation, path: path.to_owned(), source: Arc::new(source) }
+        let path = path.to_owned();
+        match source.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
+            None => Self::Io { operation, path, source: Arc::new(source) },
+            Some(Refusal::Moved(what)) => Self::Moved { path: what.clone() },
+            Some(refusal) => Self::Format {
+                path,
+                problem: format!(
+                    "{refusal}; put the store's own file back, or move this one away (nothing was changed)"
+                ),
+            },
+        }
     }
 }
 
 fn pid_text(pid: Option<u32>) -> String {
-    pid.map_or_else(String::new, |pid| format!(" by process {pid}"))
+    match pid {
+        Some(pid) if pid == std::process::id() => {
+            format!(" by process {pid}, which is this very process")
+        }
+        Some(pid) => format!(" by process {pid}"),
+        None => String::new(),
+    }
 }

@@ -1,14 +1,19 @@
 //! A directory that comes into being whole: made under another name beside its own, and renamed once
-//! everything in it is durable. A crash in between leaves only the other name.
+//! everything in it is durable. A crash in between leaves only the other name. It is used by whom the store that
+//! it comes from is: the same modes, of the directory and of files.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::renameat;
 
 use crate::disk::RealDisk;
 use crate::error::{Error, Result};
 use crate::operation::Operation;
+use crate::store::check_path;
 
 /// What is added to the name of a directory that is not finished.
 const UNFINISHED: &str = ".unfinished";
@@ -17,19 +22,27 @@ const UNFINISHED: &str = ".unfinished";
 pub(crate) struct NewDir {
     dest: PathBuf,
     work: PathBuf,
+    /// Held, so that the end needs no descriptor that could be missing then.
+    parent: File,
+    /// None where there is no file to tell.
+    file_mode: Option<u32>,
     finished: bool,
 }
 
 impl NewDir {
     /// Begins the directory `dest`, which must not exist or be empty, for the store in `source`.
     pub(crate) fn begin(dest: &Path, source: &Path) -> Result<Self> {
+        check_path(dest)?;
         let refuse =
             |problem: &str| Err(Error::Invalid(format!("{} {problem}; nothing was written", dest.display())));
+        let mut mode = None;
         match fs::read_dir(dest) {
             Ok(mut entries) => {
                 if entries.next().is_some() {
                     return refuse("is not empty: choose a new directory");
                 }
+                // Whoever made it chose who may look into it.
+                mode = fs::metadata(dest).map(|found| found.permissions().mode()).ok();
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
@@ -37,13 +50,23 @@ impl NewDir {
             }
             Err(error) => return Err(Error::io(Operation::Open, dest, error)),
         }
+        // Only made absolute: what `..` behind a symbolic link means is the system's to say.
         let dest = std::path::absolute(dest).map_err(|error| Error::io(Operation::Find, dest, error))?;
         let inside = source.canonicalize().is_ok_and(|source| {
             let known = dest.ancestors().find_map(|above| above.canonicalize().ok());
             known.is_some_and(|known| known.starts_with(source))
         });
-        let (false, Some(name)) = (inside, dest.file_name()) else {
+        if inside {
             return refuse("lies inside the store itself");
+        }
+        let (Some(parent), Some(name)) = (dest.parent(), dest.file_name()) else {
+            return refuse("does not end in a name for a new directory");
+        };
+        let parent = match File::open(parent) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::NoParent { path: dest });
+            }
+            opened => opened.map_err(|error| Error::io(Operation::Open, parent, error))?,
         };
         let mut unfinished = OsString::from(name);
         unfinished.push(UNFINISHED);
@@ -54,8 +77,17 @@ impl NewDir {
                 work.display()
             )));
         }
-        RealDisk::make_dir(&work).map_err(|error| Error::io(Operation::Create, &work, error))?;
-        Ok(Self { dest, work, finished: false })
+        let wrap = |operation, path: &Path| {
+            let path = path.to_owned();
+            move |error| Error::io(operation, &path, error)
+        };
+        let (of_source, file_mode) = modes(source).map_err(wrap(Operation::Read, source))?;
+        // At first for nobody else: what it is for in the end is said before anything is in it.
+        DirBuilder::new().mode(0o700).create(&work).map_err(wrap(Operation::Create, &work))?;
+        let new = Self { dest, work, parent, file_mode, finished: false };
+        let mode = Permissions::from_mode(mode.unwrap_or(of_source) & 0o7777);
+        fs::set_permissions(&new.work, mode).map_err(wrap(Operation::Create, &new.work))?;
+        Ok(new)
     }
 
     /// Where its files go for now.
@@ -63,17 +95,37 @@ impl NewDir {
         &self.work
     }
 
+    /// For making them.
+    pub(crate) fn disk(&self) -> Result<RealDisk> {
+        let disk = match self.file_mode {
+            Some(mode) => RealDisk::with_file_mode(&self.work, mode),
+            None => RealDisk::new(&self.work),
+        };
+        disk.map_err(|error| Error::io(Operation::Open, &self.work, error))
+    }
+
     /// Gives it its name. Everything in it must be durable, the names of its files included.
     pub(crate) fn finish(mut self) -> Result<()> {
-        fs::rename(&self.work, &self.dest)
-            .map_err(|error| Error::io(Operation::Rename, &self.work, error))?;
+        let names = self.work.file_name().zip(self.dest.file_name());
+        let renamed = names.map_or(Ok(()), |(from, to)| renameat(&self.parent, from, &self.parent, to));
+        renamed.map_err(|errno| Error::io(Operation::Rename, &self.work, errno.into()))?;
         self.finished = true;
-        if let Some(parent) = self.dest.parent() {
-            let synced = fs::File::open(parent).and_then(|parent| parent.sync_all());
-            synced.map_err(|error| Error::io(Operation::SyncDirectory, &self.dest, error))?;
-        }
-        Ok(())
+        self.parent.sync_all().map_err(|error| Error::io(Operation::SyncDirectory, &self.dest, error))
     }
+}
+
+/// Of the directory of a store; and of its files what all of them allow.
+fn modes(store: &Path) -> io::Result<(u32, Option<u32>)> {
+    let mut files = None;
+    for entry in fs::read_dir(store)? {
+        // One that is removed meanwhile says nothing.
+        if let Ok(found) = entry?.metadata()
+            && found.is_file()
+        {
+            files = Some(files.unwrap_or(0o666) & found.permissions().mode());
+        }
+    }
+    Ok((fs::metadata(store)?.permissions().mode(), files))
 }
 
 impl Drop for NewDir {

@@ -51,6 +51,8 @@ pub struct Options {
     pub read_only: bool,
     /// Make a store where there is none.
     pub create: bool,
+    /// Make the directories above it as well.
+    pub parents: bool,
     /// See [`Durability`].
     pub durability: Durability,
     /// Time between timed flushes, for [`Durability::Interval`].
@@ -90,6 +92,7 @@ impl Default for Options {
         Self {
             read_only: false,
             create: true,
+            parents: false,
             durability: Durability::Interval,
             sync_interval: Duration::from_millis(50),
             segment_bytes: DEFAULT_SEGMENT_BYTES,

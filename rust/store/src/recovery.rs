@@ -22,6 +22,9 @@ use crate::replay::{OpenProgress, Replay, Stop};
 use crate::segment::{Location, Segment, Segments};
 use crate::state::State;
 
+/// A directory is looked at so often, at most, until what is read of it and what it lists agree.
+const LOOKS: usize = 100;
+
 /// A store brought back.
 pub(crate) struct Recovered {
     pub(crate) state: State,
@@ -294,7 +297,7 @@ fn remove_orphans(disk: &Arc<dyn Disk>, names: &[String], manifest: &Manifest) -
                 // The manifest's own writing may have been faster.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 outcome => {
-                    outcome.map_err(|error| Error::io(Operation::Remove, &disk.path_of(name), error))?
+                    outcome.map_err(|error| Error::io(Operation::Remove, &disk.path_of(name), error))?;
                 }
             }
             removed = true;
@@ -314,8 +317,29 @@ pub(crate) fn read_manifest(disk: &dyn Disk) -> Result<Option<(Manifest, bool)>>
     }
 }
 
+/// As [`read_manifest`], of a directory that may as well be empty, and of which others may be making a store just
+/// now. One that holds other people's files is refused.
+pub(crate) fn find_manifest(disk: &dyn Disk, path: &Path) -> Result<Option<(Manifest, bool)>> {
+    for _ in 0..LOOKS {
+        if let Some(found) = read_manifest(disk)? {
+            return Ok(Some(found));
+        }
+        let names = disk.list().map_err(|error| Error::io(Operation::List, path, error))?;
+        // Made between the two looks.
+        let made = names.iter().any(|name| manifest::NAMES.contains(&name.as_str()));
+        if !made {
+            refuse_foreign(path, &names)?;
+            return Ok(None);
+        }
+    }
+    Err(Error::Format {
+        path: path.to_owned(),
+        problem: "holds a manifest that cannot be found under its name".to_owned(),
+    })
+}
+
 /// Refuses a directory that holds other people's files.
-pub(crate) fn refuse_foreign(path: &Path, names: &[String]) -> Result<()> {
+fn refuse_foreign(path: &Path, names: &[String]) -> Result<()> {
     // What a crash leaves of a store that was being made counts as empty.
     let ours = |name: &String| name == "LOCK" || manifest::UNFINISHED.contains(&name.as_str());
     if names.iter().all(ours) {

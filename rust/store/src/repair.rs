@@ -10,7 +10,7 @@ use crate::operation::Operation;
 use crate::options::{Durability, Options};
 use crate::replay::OpenProgress;
 use crate::salvage::{RepairMode, Salvaged};
-use crate::store::Store;
+use crate::store::{Store, check_path};
 
 /// Values are written in commits of about this many bytes, and at most this many keys.
 const COMMIT_BYTES: usize = 4 << 20;
@@ -41,6 +41,8 @@ impl Store {
         mode: RepairMode,
         progress: &mut dyn FnMut(OpenProgress) -> bool,
     ) -> Result<RepairReport> {
+        check_path(path)?;
+        check_path(dest)?;
         match std::fs::metadata(path) {
             Ok(found) if !found.is_dir() => return Err(Error::NotADirectory { path: path.to_owned() }),
             Ok(_) => {}
@@ -52,16 +54,14 @@ impl Store {
         let source = RealDisk::new(path).map_err(|error| Error::io(Operation::Open, path, error))?;
         // Held to the end: nobody writes meanwhile.
         let _lock = match source.lock_existing().map_err(|error| Error::io(Operation::Lock, path, error))? {
-            Some(Lock::Held(pid)) => return Err(Error::Locked { path: path.to_owned(), pid }),
-            Some(Lock::Taken(lock)) => Some(lock),
-            None => None,
+            Lock::Held(pid) => return Err(Error::Locked { path: path.to_owned(), pid }),
+            Lock::Taken(lock) => lock,
         };
         let source: Arc<dyn Disk> = Arc::new(source);
         // Looked at before anything is made.
         let salvaged = Salvaged::read(&source, mode, progress)?;
         let new_dir = NewDir::begin(dest, path)?;
-        let disk = RealDisk::new(new_dir.work())
-            .map_err(|error| Error::io(Operation::Open, new_dir.work(), error))?;
+        let disk = new_dir.disk()?;
         let options = Options { durability: Durability::Os, background: false, ..Options::default() };
         let report = write(&salvaged, Arc::new(disk), new_dir.work(), &options)?;
         new_dir.finish()?;

@@ -138,6 +138,7 @@ impl Store {
         progress: &mut dyn FnMut(OpenProgress) -> bool,
     ) -> Result<Self> {
         options.validate()?;
+        check_path(path)?;
         match std::fs::metadata(path) {
             Ok(found) if !found.is_dir() => return Err(Error::NotADirectory { path: path.to_owned() }),
             Ok(_) => {}
@@ -145,7 +146,10 @@ impl Store {
                 if options.read_only || !options.create {
                     return Err(Error::NotFound { path: path.to_owned() });
                 }
-                RealDisk::make_dir(path).map_err(|error| Error::io(Operation::Create, path, error))?;
+                RealDisk::make_dir(path, options.parents).map_err(|error| match error.kind() {
+                    io::ErrorKind::NotFound => Error::NoParent { path: path.to_owned() },
+                    _ => Error::io(Operation::Create, path, error),
+                })?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                 return Err(Error::NotADirectory { path: path.to_owned() });
@@ -180,9 +184,7 @@ impl Store {
         let mut attempt = 1;
         let mut confirmed = 0;
         loop {
-            let Some((manifest, agree)) = recovery::read_manifest(&**disk)? else {
-                let names = disk.list().map_err(|error| Error::io(Operation::List, path, error))?;
-                recovery::refuse_foreign(path, &names)?;
+            let Some((manifest, agree)) = recovery::find_manifest(&**disk, path)? else {
                 return Err(Error::NotFound { path: path.to_owned() });
             };
             let (generation, clean) = (manifest.generation, manifest.clean);
@@ -213,18 +215,15 @@ impl Store {
         progress: &mut dyn FnMut(OpenProgress) -> bool,
     ) -> Result<Self> {
         // Looked at before the lock, whose file would be the first thing written into the directory.
-        if recovery::read_manifest(&*disk)?.is_none() {
-            let names = disk.list().map_err(|error| Error::io(Operation::List, path, error))?;
-            recovery::refuse_foreign(path, &names)?;
-            if !options.create {
-                return Err(Error::NotFound { path: path.to_owned() });
-            }
+        if recovery::find_manifest(&*disk, path)?.is_none() && !options.create {
+            return Err(Error::NotFound { path: path.to_owned() });
         }
         let lock = match disk.lock().map_err(|error| Error::io(Operation::Lock, path, error))? {
             Lock::Taken(lock) => lock,
             Lock::Held(pid) => return Err(Error::Locked { path: path.to_owned(), pid }),
         };
-        let (manifest, agree) = match recovery::read_manifest(&*disk)? {
+        // Again, since now nobody else changes what is found.
+        let (manifest, agree) = match recovery::find_manifest(&*disk, path)? {
             Some(found) => found,
             None => {
                 let mut manifest = Manifest::new(random_id(path)?);
@@ -328,6 +327,23 @@ impl Store {
         let last = self.shared.last_seq.load(Ordering::Acquire);
         self.shared.flush_up_to(last)
     }
+}
+
+/// Refuses what can be no path.
+pub(crate) fn check_path(path: &Path) -> Result<()> {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    if bytes.is_empty() {
+        return Err(Error::Invalid(
+            "the path of a store is empty; \".\" is the current directory".to_owned(),
+        ));
+    }
+    if bytes.contains(&0) {
+        return Err(Error::Invalid(format!(
+            "the path {} holds a NUL character, which no path can",
+            path.display()
+        )));
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Store {

@@ -20,7 +20,7 @@ use crate::replay::{OpenProgress, Replay};
 use crate::scan::{Scan, ScanRange};
 use crate::segment::{Location, Segment, Segments};
 use crate::state::State;
-use crate::store::Store;
+use crate::store::{Store, check_path};
 use crate::walk::{Met, walk};
 
 /// More damage than this is counted as damage, but not listed.
@@ -109,6 +109,7 @@ impl Store {
     /// As [`Store::verify`], of a closed store in the directory `path` that cannot be opened: only the files,
     /// each by itself. Takes no lock and writes nothing.
     pub fn verify_files(path: &Path, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<VerifyReport> {
+        check_path(path)?;
         let disk = RealDisk::new(path).map_err(|error| Error::io(Operation::Open, path, error))?;
         verify_files_on(&(Arc::new(disk) as Arc<dyn Disk>), progress)
     }

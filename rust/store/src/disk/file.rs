@@ -2,22 +2,23 @@
 //! map are the one unsafe act here. Knows nothing of records.
 #![allow(unsafe_code)]
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, File};
+use std::io;
 use std::mem::ManuallyDrop;
 use std::ops::Range;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use alex_index::image::ImageMemory;
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 use parking_lot::RwLock;
-use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom, fadvise, fallocate, flock, seek, statfs};
+use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom, fadvise, fallocate, flock, seek};
 use rustix::io::Errno;
 
+use super::directory::{Directory, Identity};
 use super::fork::{self, NotInherited};
 use super::memory;
 use super::{Access, Disk, DiskFile, Lock, Map};
@@ -29,14 +30,13 @@ const COPIES_BELOW: usize = 8 << 10;
 /// So much is stored into a map before its pages are taken out of it for a flush (`WritableMap::let_go`).
 const LET_GO_BYTES: u64 = 64 << 10;
 
-const LOCK_FILE: &str = "LOCK";
 const EXT4_MAGIC: i64 = 0xEF53;
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 const XFS_MAGIC: i64 = 0x5846_5342;
 
 /// A directory of the operating system.
 pub(crate) struct RealDisk {
-    path: PathBuf,
+    directory: Directory,
     maps_safely: bool,
     tells_data: bool,
     /// Its files are larger than what memory can hold of them.
@@ -44,21 +44,25 @@ pub(crate) struct RealDisk {
 }
 
 impl RealDisk {
-    /// Takes an existing directory.
+    /// Takes an existing directory, and holds it whatever becomes of its path.
     pub(crate) fn new(path: &Path) -> io::Result<Self> {
-        let path = path.canonicalize()?;
+        Self::over(Directory::open(path)?)
+    }
+
+    /// As [`RealDisk::new`]; new files get just this mode.
+    pub(crate) fn with_file_mode(path: &Path, mode: u32) -> io::Result<Self> {
+        Self::over(Directory::open(path)?.with_file_mode(mode))
+    }
+
+    fn over(directory: Directory) -> io::Result<Self> {
         // ext2, ext3 and ext4 share a magic number; all reserve blocks before a map may be dirtied.
-        let kind = statfs(&path)?.f_type;
+        let kind = directory.file_system()?;
         let maps_safely = kind == EXT4_MAGIC || kind == TMPFS_MAGIC;
-        // Those known to count pages that only the cache holds as data.
-        let mut bytes = 0;
-        for entry in fs::read_dir(&path)? {
-            // One that is removed meanwhile takes nothing.
-            bytes += entry?.metadata().map_or(0, |found| found.len());
-        }
         // Half, since there are others who want memory.
-        let crowded = bytes > memory::limit() / 2;
-        Ok(Self { path, maps_safely, tells_data: maps_safely || kind == XFS_MAGIC, crowded })
+        let crowded = directory.bytes()? > memory::limit() / 2;
+        // Those known to count pages that only the cache holds as data.
+        let tells_data = maps_safely || kind == XFS_MAGIC;
+        Ok(Self { directory, maps_safely, tells_data, crowded })
     }
 
     fn file(&self, file: File, reserved: bool) -> Arc<dyn DiskFile> {
@@ -66,15 +70,15 @@ impl RealDisk {
         Arc::new(RealFile { file, reserved, tells_data, crowded, writable: RwLock::new(None) })
     }
 
-    /// Makes the directory, with the parents it lacks, and makes every new name durable.
-    pub(crate) fn make_dir(path: &Path) -> io::Result<()> {
+    /// Makes the directory and its name durable; with `parents` also those that it lacks.
+    pub(crate) fn make_dir(path: &Path, parents: bool) -> io::Result<()> {
         let parent = match path.parent() {
             Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
             Some(parent) => parent,
             None => return Ok(()),
         };
-        if !parent.exists() {
-            Self::make_dir(parent)?;
+        if parents && !parent.exists() {
+            Self::make_dir(parent, parents)?;
         }
         match fs::create_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -82,48 +86,73 @@ impl RealDisk {
         }
         File::open(parent)?.sync_all()
     }
-}
 
-impl RealDisk {
-    /// As [`Disk::lock`], but writes nothing; `None` where there is no lock file, so no writer either.
-    pub(crate) fn lock_existing(&self) -> io::Result<Option<Lock>> {
-        let mut file = match File::open(self.path.join(LOCK_FILE)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened?,
+    /// Gives a finished file of another directory a name in this one; `Unsupported` where that is no directory.
+    pub(crate) fn link_from(&self, source: &dyn Disk, name: &str) -> io::Result<()> {
+        let source = source.descriptor().ok_or(io::ErrorKind::Unsupported)?;
+        self.directory.link_from(source, name)
+    }
+
+    /// As [`Disk::lock`], but writes nothing, and also where there is no lock file.
+    pub(crate) fn lock_existing(&self) -> io::Result<Lock> {
+        self.lock_with(false)
+    }
+
+    /// Locks the directory itself, so that a lock file that is removed lets nobody else in; then the lock file,
+    /// which is what versions before this one lock.
+    fn lock_with(&self, make: bool) -> io::Result<Lock> {
+        let identity = self.directory.identity();
+        let held = || Ok(Lock::Held(self.holder(identity)));
+        let directory = self.directory.again()?;
+        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            // Some network file systems lock no directories; there the lock file has to do.
+            Ok(()) | Err(Errno::BADF | Errno::INVAL | Errno::OPNOTSUPP) => {}
+            Err(Errno::WOULDBLOCK) => return held(),
+            Err(error) => return Err(error.into()),
+        }
+        let directory = NotInherited::new(directory, identity)?;
+        let Some(file) = self.directory.open_lock_file(make)? else {
+            return Ok(Lock::Taken(Box::new(directory)));
         };
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Lock::Taken(Box::new(NotInherited::new(file)?)))),
-            Err(Errno::WOULDBLOCK) => Ok(Some(Lock::Held(holder(&mut file)))),
-            Err(error) => Err(error.into()),
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return held(),
+            Err(error) => return Err(error.into()),
         }
+        if make {
+            // Only a courtesy to the next one who asks; the lock is the flock itself.
+            let text = std::process::id().to_string();
+            let _ = file.write_all_at(text.as_bytes(), 0).and_then(|()| file.set_len(text.len() as u64));
+            self.directory.hold(&file)?;
+        }
+        // Dropped in this order: whoever finds the directory free finds the file free as well.
+        Ok(Lock::Taken(Box::new((NotInherited::new(file, identity)?, directory))))
     }
-}
 
-/// The process id that whoever holds the lock wrote into its file.
-fn holder(file: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    let _ = file.read_to_string(&mut text);
-    text.trim().parse().ok()
+    /// The process that holds the lock, as far as it is known: another may have the number of this one, where
+    /// containers share a directory.
+    fn holder(&self, identity: Identity) -> Option<u32> {
+        let own = std::process::id();
+        if fork::holds(identity) { Some(own) } else { self.directory.holder().filter(|&pid| pid != own) }
+    }
 }
 
 impl Disk for RealDisk {
     fn path(&self) -> &Path {
-        &self.path
+        self.directory.path()
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        // A name that is no UTF-8 is none of ours, but it is there: a directory with one is not empty.
-        fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+        self.directory.list()
     }
 
     fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
-        let path = self.path.join(name);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        let file = self.directory.create_file(name)?;
         let reserved = match reserve(&file, bytes) {
             Ok(reserved) => reserved,
             Err(error) => {
                 // Nothing refers to it yet; should removing fail too, opening clears it as an orphan.
-                let _ = fs::remove_file(&path);
+                let _ = self.directory.remove(name);
                 return Err(error);
             }
         };
@@ -131,34 +160,27 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(access == Access::Write).open(self.path.join(name))?;
-        Ok(self.file(file, false))
+        Ok(self.file(self.directory.open_file(name, access)?, false))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.path.join(from), self.path.join(to))
+        self.directory.rename(from, to)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.path.join(name))
+        self.directory.remove(name)
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        self.directory.sync()
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.directory.as_fd())
     }
 
     fn lock(&self) -> io::Result<Lock> {
-        let path = self.path.join(LOCK_FILE);
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {
-                // Only a courtesy to the next one who asks; the lock is the flock itself.
-                let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
-                Ok(Lock::Taken(Box::new(NotInherited::new(file)?)))
-            }
-            Err(Errno::WOULDBLOCK) => Ok(Lock::Held(holder(&mut file))),
-            Err(error) => Err(error.into()),
-        }
+        self.lock_with(true)
     }
 
     fn maps_safely(&self) -> bool {

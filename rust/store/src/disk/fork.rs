@@ -12,8 +12,10 @@ use std::sync::{Once, OnceLock};
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 
+use super::directory::Identity;
+
 static GENERATION: AtomicU64 = AtomicU64::new(0);
-static LOCKED: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
+static LOCKED: Mutex<Vec<Held>> = Mutex::new(Vec::new());
 static NOWHERE: OnceLock<File> = OnceLock::new();
 static INSTALL: Once = Once::new();
 
@@ -23,11 +25,25 @@ pub(crate) fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
 }
 
+/// A descriptor that holds a lock on a store's directory or in it.
+struct Held {
+    descriptor: RawFd,
+    directory: Identity,
+    /// Of the process that took the lock.
+    generation: u64,
+}
+
+/// Whether this very process holds a lock on the directory.
+pub(super) fn holds(directory: Identity) -> bool {
+    let now = generation();
+    LOCKED.lock().iter().any(|held| held.directory == directory && held.generation == now)
+}
+
 /// A lock file's descriptor, released in every child that is forked while it is held.
 pub(super) struct NotInherited(File);
 
 impl NotInherited {
-    pub(super) fn new(file: File) -> io::Result<Self> {
+    pub(super) fn new(file: File, directory: Identity) -> io::Result<Self> {
         if NOWHERE.get().is_none() {
             // Opened now: a child of a threaded program may call little more than dup2.
             let _ = NOWHERE.set(File::open("/dev/null")?);
@@ -36,7 +52,7 @@ impl NotInherited {
             // SAFETY: the handlers are plain functions for the life of the program.
             unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
         });
-        LOCKED.lock().push(file.as_raw_fd());
+        LOCKED.lock().push(Held { descriptor: file.as_raw_fd(), directory, generation: generation() });
         Ok(Self(file))
     }
 }
@@ -47,7 +63,7 @@ impl Drop for NotInherited {
         // child the descriptor leads nowhere, and so does this.
         let _ = flock(&self.0, FlockOperation::Unlock);
         let descriptor = self.0.as_raw_fd();
-        LOCKED.lock().retain(|&other| other != descriptor);
+        LOCKED.lock().retain(|other| other.descriptor != descriptor);
     }
 }
 
@@ -66,7 +82,7 @@ extern "C" fn in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
     if let Some(nowhere) = NOWHERE.get() {
         // SAFETY: the list is locked, by `before`, and this is the child's only thread.
-        for &descriptor in unsafe { &*LOCKED.data_ptr() } {
+        for &Held { descriptor, .. } in unsafe { &*LOCKED.data_ptr() } {
             // The number stays ours, so that the child's own drop closes nothing of anybody else's.
             // SAFETY: dup3 between two open descriptors is async-signal-safe and touches no memory.
             unsafe { libc::dup3(nowhere.as_raw_fd(), descriptor, libc::O_CLOEXEC) };

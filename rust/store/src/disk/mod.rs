@@ -2,6 +2,7 @@
 //! implementation. Nothing above this folder opens, maps or syncs anything itself, so that a test can
 //! cut the power between any two steps. Knows nothing of records, segments or manifests.
 
+mod directory;
 mod file;
 mod fork;
 mod map;
@@ -11,10 +12,12 @@ pub mod sim;
 
 use std::io;
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use alex_index::image::ImageMemory;
+pub(crate) use directory::Refusal;
 pub(crate) use file::RealDisk;
 pub(crate) use fork::generation as fork_generation;
 pub use map::Map;
@@ -52,6 +55,11 @@ pub trait Disk: Send + Sync {
 
     /// Makes every earlier create, rename and remove durable.
     fn sync_dir(&self) -> io::Result<()>;
+
+    /// The directory's own descriptor, where it has one: for links from it.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 
     /// Takes the writer's lock, held until the guard is dropped; or tells who has it.
     fn lock(&self) -> io::Result<Lock>;

@@ -296,11 +296,7 @@ pub fn step(store: &Store, model: &mut Model, rng: &mut Rng, options: &Options, 
             model.commit(next, synced);
             true
         }
-        Err(Error::Io {
-            source,
-            operation: Operation::Reserve | Operation::Create | Operation::Write,
-            ..
-        }) if source.kind() == std::io::ErrorKind::StorageFull || source.raw_os_error() == Some(5) => {
+        Err(error) if refuses_only_the_call(&error) => {
             // Absent from the running store, which goes on, and after every crash that follows.
             assert_eq!(&content(store), model.now(), "a commit refused by the disk changes nothing");
             true
@@ -314,6 +310,13 @@ pub fn step(store: &Store, model: &mut Model, rng: &mut Rng, options: &Options, 
             false
         }
     }
+}
+
+/// Whether a disk that is full or cannot write refused this one call.
+fn refuses_only_the_call(error: &Error) -> bool {
+    use Operation::{Create, Reserve, Write};
+    let Error::Io { source, operation: Reserve | Create | Write, .. } = error else { return false };
+    source.kind() == std::io::ErrorKind::StorageFull || source.raw_os_error() == Some(5)
 }
 
 /// What a seed does between two looks at the disk.

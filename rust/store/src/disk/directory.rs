@@ -1,0 +1,298 @@
+//! The directory of a store as what it is, not as what it is called: one descriptor, held from opening on. Every
+//! file is looked up in it and nowhere else, whatever its path means by then; only plain files are opened, without
+//! waiting for anything; and before a name in it changes, what the path and the lock file are is compared with what
+//! is held. Knows nothing of what the files hold. Each call is a few system calls.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+
+use super::Access;
+
+/// Standard input, output and error: what a program believes these to be goes to whatever file has their numbers.
+const STANDARD: i32 = 2;
+
+const LOCK_FILE: &str = "LOCK";
+/// No lock file of ours is longer: a process id is a number of seven digits.
+const LOCK_BYTES: usize = 32;
+
+/// Which file or directory something is, whatever it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    fn of(found: &Stat) -> Self {
+        Self { device: found.st_dev, inode: found.st_ino }
+    }
+}
+
+/// Why something is not touched although the operating system would allow it; inside an [`io::Error`].
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// A name of the store belongs to this, not to a file.
+    NoFile(&'static str),
+    /// A lock file that holds something else.
+    ForeignLock,
+    /// What is at this path is not what was opened: it was removed, renamed or replaced.
+    Moved(PathBuf),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoFile(what) => write!(f, "is {what}, where a store has a file"),
+            Self::ForeignLock => f.write_str("holds something that is no lock of a store"),
+            Self::Moved(path) => write!(f, "{} was removed, renamed or replaced", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+fn refused(refusal: Refusal) -> io::Error {
+    io::Error::other(refusal)
+}
+
+/// See the module.
+pub(super) struct Directory {
+    file: OwnedFd,
+    /// With no symbolic link in it.
+    path: PathBuf,
+    identity: Identity,
+    /// The lock file, while it is held.
+    lock_file: Mutex<Option<Identity>>,
+    /// What new files may be used for and by whom, where the directory does not say it.
+    file_mode: Option<Mode>,
+}
+
+impl Directory {
+    /// Takes an existing directory.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let file = above_standard(fs::openat(CWD, path, flags, Mode::empty())?)?;
+        let identity = Identity::of(&fs::fstat(&file)?);
+        let path = path.canonicalize()?;
+        Ok(Self { file, path, identity, lock_file: Mutex::new(None), file_mode: None })
+    }
+
+    /// New files get just this mode.
+    pub(super) fn with_file_mode(self, mode: u32) -> Self {
+        Self { file_mode: Some(Mode::from_raw_mode(mode | 0o600)), ..self }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// The names in it, in no particular order.
+    pub(super) fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.file)? {
+            // A name that is no UTF-8 is none of ours, but it is there: a directory with one is not empty.
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if name != "." && name != ".." {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Bytes of all its files. One that is removed meanwhile takes nothing.
+    pub(super) fn bytes(&self) -> io::Result<u64> {
+        let mut bytes = 0;
+        for entry in Dir::read_from(&self.file)? {
+            let name = entry?;
+            let found = fs::statat(&self.file, name.file_name(), AtFlags::SYMLINK_NOFOLLOW);
+            bytes += found.map_or(0, |found| found.st_size.try_into().unwrap_or(0));
+        }
+        Ok(bytes)
+    }
+
+    /// The kind of its file system, by the number that Linux gives it.
+    pub(super) fn file_system(&self) -> io::Result<i64> {
+        Ok(fs::fstatfs(&self.file)?.f_type)
+    }
+
+    /// Opens a plain file; waits for nobody, and follows no link out of the directory.
+    pub(super) fn open_file(&self, name: &str, access: Access) -> io::Result<File> {
+        let access = if access == Access::Write { OFlags::RDWR } else { OFlags::RDONLY };
+        plain_file(fs::openat(&self.file, name, access | GUARDED, Mode::empty()))
+    }
+
+    /// Makes a new file.
+    pub(super) fn create_file(&self, name: &str) -> io::Result<File> {
+        let directory = self.check()?;
+        let (mode, forced) = self.modes(&directory);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | GUARDED;
+        let created = fs::openat(&self.file, name, flags, mode)?;
+        let finished = above_standard(created).and_then(|file| {
+            permit(&file, forced)?;
+            Ok(File::from(file))
+        });
+        if finished.is_err() {
+            // Nothing refers to it yet; should this fail too, opening clears it as an orphan.
+            let _ = self.remove(name);
+        }
+        finished
+    }
+
+    /// What a new file asks for, of which the system takes what the process's umask forbids; and what it gets all
+    /// the same. Nobody may read or write it whom the directory does not let do so; a directory that a group shares
+    /// (its set-group-id bit says so) shares its files with the group.
+    fn modes(&self, directory: &Stat) -> (Mode, Mode) {
+        if let Some(mode) = self.file_mode {
+            return (mode & (Mode::RUSR | Mode::WUSR), mode);
+        }
+        let of_directory = Mode::from_raw_mode(directory.st_mode);
+        let wanted = Mode::RUSR
+            | Mode::WUSR
+            | of_directory & (Mode::RGRP | Mode::WGRP)
+            | of_directory & (Mode::ROTH | Mode::WOTH);
+        let shared = of_directory.contains(Mode::SGID);
+        (wanted, if shared { wanted & (Mode::RGRP | Mode::WGRP) } else { Mode::empty() })
+    }
+
+    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.check()?;
+        Ok(fs::renameat(&self.file, from, &self.file, to)?)
+    }
+
+    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+        self.check()?;
+        Ok(fs::unlinkat(&self.file, name, AtFlags::empty())?)
+    }
+
+    /// Gives a file of another directory a name in this one.
+    pub(super) fn link_from(&self, source: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+        self.check()?;
+        Ok(fs::linkat(source, name, &self.file, name, AtFlags::empty())?)
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        Ok(rustix::io::retry_on_intr(|| fs::fsync(&self.file))?)
+    }
+
+    /// Another descriptor of the directory, for a lock of its own.
+    pub(super) fn again(&self) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let file = fs::openat(&self.file, ".", flags, Mode::empty())?;
+        Ok(File::from(above_standard(file)?))
+    }
+
+    /// Opens the lock file; `None` where there is none and none is to be made. One that is not ours is left alone.
+    pub(super) fn open_lock_file(&self, make: bool) -> io::Result<Option<File>> {
+        let opened = if make {
+            let directory = self.check()?;
+            let (mode, forced) = self.modes(&directory);
+            let flags = OFlags::RDWR | OFlags::CREATE | GUARDED;
+            let there = fs::statat(&self.file, LOCK_FILE, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+            let file = plain_file(fs::openat(&self.file, LOCK_FILE, flags, mode))?;
+            if !there {
+                permit(&file, forced)?;
+            }
+            Some(file)
+        } else {
+            match self.open_file(LOCK_FILE, Access::Read) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                opened => Some(opened?),
+            }
+        };
+        if let Some(file) = &opened {
+            lock_text(file)?;
+        }
+        Ok(opened)
+    }
+
+    /// From now on the lock file is compared as well.
+    pub(super) fn hold(&self, lock_file: &File) -> io::Result<()> {
+        *self.lock_file.lock() = Some(Identity::of(&fs::fstat(lock_file)?));
+        self.check().map(|_| ())
+    }
+
+    /// The process id that whoever holds the lock wrote into its file.
+    pub(super) fn holder(&self) -> Option<u32> {
+        let file = self.open_file(LOCK_FILE, Access::Read).ok()?;
+        lock_text(&file).ok()?.trim().parse().ok()
+    }
+
+    /// Refuses once the path or the lock file in the directory is not what was opened and locked: whatever is there
+    /// now is not ours to change, and whoever finds no lock file may make another. What is known of the directory.
+    fn check(&self) -> io::Result<Stat> {
+        let moved = |path: PathBuf| refused(Refusal::Moved(path));
+        let there = match fs::statat(CWD, &self.path, AtFlags::empty()) {
+            Ok(found) if Identity::of(&found) == self.identity => found,
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(moved(self.path.clone())),
+            Err(errno) => return Err(errno.into()),
+        };
+        let Some(held) = *self.lock_file.lock() else { return Ok(there) };
+        match fs::statat(&self.file, LOCK_FILE, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) if Identity::of(&found) == held => Ok(there),
+            Ok(_) | Err(Errno::NOENT) => Err(moved(self.path.join(LOCK_FILE))),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// What was opened, if it is a plain file.
+fn plain_file(opened: Result<OwnedFd, Errno>) -> io::Result<File> {
+    let file = opened.map_err(|errno| match errno {
+        Errno::LOOP => refused(Refusal::NoFile("a symbolic link")),
+        Errno::ISDIR => refused(Refusal::NoFile("a directory")),
+        Errno::NXIO => refused(Refusal::NoFile("a socket or a device")),
+        errno => errno.into(),
+    })?;
+    let file = above_standard(file)?;
+    match FileType::from_raw_mode(fs::fstat(&file)?.st_mode) {
+        FileType::RegularFile => Ok(File::from(file)),
+        FileType::Directory => Err(refused(Refusal::NoFile("a directory"))),
+        FileType::Fifo => Err(refused(Refusal::NoFile("a pipe"))),
+        _ => Err(refused(Refusal::NoFile("a socket or a device"))),
+    }
+}
+
+/// What a lock file says; refused where it is none of ours.
+fn lock_text(file: &File) -> io::Result<String> {
+    let mut bytes = [0; LOCK_BYTES + 1];
+    let read = std::os::unix::fs::FileExt::read_at(file, &mut bytes, 0)?;
+    // A power cut may leave zeros of what was written.
+    let ours = |&byte: &u8| byte.is_ascii_digit() || byte.is_ascii_whitespace() || byte == 0;
+    if read > LOCK_BYTES || !bytes[..read].iter().all(ours) {
+        return Err(refused(Refusal::ForeignLock));
+    }
+    Ok(String::from_utf8_lossy(&bytes[..read]).into_owned())
+}
+
+/// No store file is one of these, which other code of the process may write into without knowing.
+const GUARDED: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
+fn above_standard(file: OwnedFd) -> io::Result<OwnedFd> {
+    if file.as_raw_fd() > STANDARD { Ok(file) } else { Ok(fcntl_dupfd_cloexec(&file, STANDARD + 1)?) }
+}
+
+/// Gives a file the rights that it lacks.
+fn permit(file: impl AsFd, forced: Mode) -> io::Result<()> {
+    let has = Mode::from_raw_mode(fs::fstat(&file)?.st_mode);
+    if !has.contains(forced) {
+        fs::fchmod(&file, has | forced)?;
+    }
+    Ok(())
+}
