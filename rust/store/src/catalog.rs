@@ -65,22 +65,34 @@ fn used_up(disk: &dyn Disk) -> Error {
     ))
 }
 
-/// Makes a file for the log to go on in, with room for `room` bytes of records.
+/// Where a disk is too full for a whole segment, one of these sizes has to do for what frees space.
+const SMALL_BYTES: [u64; 2] = [64 << 10, 8 << 10];
+
+/// Makes a file for the log to go on in, with room for `room` bytes of records; a small one if it `frees` space.
 pub(crate) fn reserve_spare(
     disk: &Arc<dyn Disk>,
     options: &Options,
     manifest: &mut Manifest,
     log: &LogFacts,
     room: u64,
+    frees: bool,
 ) -> Result<Spare> {
-    let capacity = Spare::capacity_for(room, options)?;
-    if log.next_seq_bound + capacity / record::HEADER_BYTES > MAX_SEQ {
-        return Err(used_up(&**disk));
+    let whole = Spare::capacity_for(room, options)?;
+    let fits = |bytes: &u64| frees && *bytes < whole && Spare::needed(room) <= *bytes;
+    let mut smaller = SMALL_BYTES.into_iter().filter(fits);
+    let mut capacity = whole;
+    loop {
+        if log.next_seq_bound + capacity / record::HEADER_BYTES > MAX_SEQ {
+            return Err(used_up(&**disk));
+        }
+        let salt = random_u64(disk.path())?;
+        let segment = next_segment(manifest, &**disk)?;
+        let listed = manifest::Spare { segment, capacity, salt };
+        match Spare::reserve(disk, listed, log.copies, options) {
+            Err(error) if error.says_full() => capacity = smaller.next().ok_or(error)?,
+            outcome => return outcome,
+        }
     }
-    let salt = random_u64(disk.path())?;
-    let segment = next_segment(manifest, &**disk)?;
-    let listed = manifest::Spare { segment, capacity, salt };
-    Spare::reserve(disk, listed, log.copies, options)
 }
 
 /// What must be known of the log to prepare its next segment.
@@ -172,7 +184,8 @@ impl Shared {
 
     /// Makes sure that the log can go on with a record of `room` bytes: in the active segment, or in a
     /// spare one that the manifest lists. O(1) system calls and syncs; takes the commit lock briefly.
-    pub(crate) fn prepare_spare(&self, room: u64) -> Result<()> {
+    /// Where the disk is too full for a whole one, a commit that `frees` space gets a small one.
+    pub(crate) fn prepare_spare(&self, room: u64, frees: bool) -> Result<()> {
         let mut catalog = self.catalog.lock();
         self.check_writable()?;
         let facts = {
@@ -187,8 +200,9 @@ impl Shared {
         let spare = match catalog.unlisted.take() {
             Some(spare) if spare.has_room(room) => spare,
             outgrown => {
-                let made = reserve_spare(&self.disk, &self.options, &mut catalog.manifest, &facts, room)
-                    .map_err(|error| self.after(Failure::of(error)))?;
+                let made =
+                    reserve_spare(&self.disk, &self.options, &mut catalog.manifest, &facts, room, frees)
+                        .map_err(|error| self.after(Failure::of(error)))?;
                 if let Some(outgrown) = outgrown {
                     // As in `write_manifest`.
                     let _ = self.disk.remove(&Segment::name(outgrown.listed.segment));

@@ -1,18 +1,25 @@
 //! The segments of the log as the manifest and their headers link them, checked to follow each other.
 //! Knows where each begins and ends; knows nothing of what their records do.
 
+use std::io;
 use std::sync::Arc;
+
+use rustix::process::{Resource, getrlimit};
 
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::manifest::{Entry, Manifest, Relocation};
-use crate::options::{Options, Recovery};
+use crate::manifest::{self, Entry, Manifest, Relocation};
+use crate::options::{Options, ReadMode, Recovery};
 use crate::reader::{Beyond, Next, SegmentReader, watermark_beyond};
 use crate::segment::Segment;
 
-/// Descriptors that a chain holds open for `read_mode="pread"`; older segments are opened for each read.
-const HELD_OPEN: usize = 256;
+/// For `read_mode="pread"` a chain holds one in so many of the descriptors that the process may have, and at most
+/// so many; where there are too few for that it holds none. Other segments are opened for each read.
+const HELD_SHARE: u64 = 4;
+const HELD_OPEN: u64 = 256;
+/// Descriptors that must be left for the rest of opening, and for a first write.
+const LEFT_FREE: usize = 8;
 
 /// The segments of the log in order, checked to follow each other, and what stands beside them.
 pub(crate) struct Chain {
@@ -24,6 +31,8 @@ pub(crate) struct Chain {
     /// The next segment, without a whole header: nothing in it counts, but a watermark in it would tell
     /// that it once did.
     unbegun: Option<Segment>,
+    /// The process has few descriptors left.
+    scarce: bool,
     /// The chain was cut before a damaged segment, as `recovery="point_in_time"` allows.
     pub(crate) cut: bool,
     /// No segment file holds a sequence as high as this.
@@ -46,26 +55,32 @@ impl Chain {
             entries: Vec::with_capacity(manifest.segments.len() + 1),
             relocations: Vec::with_capacity(manifest.relocations.len()),
             unbegun: None,
+            scarce: false,
             cut: false,
             next_seq: manifest.next_seq,
             next_segment: manifest.next_segment,
         };
         let listed = manifest.segments.len() + manifest.relocations.len();
+        let held = held_open();
+        let released = |chain: &Self, left: usize, segment: &Segment| {
+            release(segment, chain.scarce || left > held);
+        };
         for (at, relocation) in manifest.relocations.iter().enumerate() {
-            let segment = Self::open_segment(disk, manifest, relocation.segment, options)?;
+            let segment = chain.open_segment(disk, manifest, relocation.segment, options)?;
             if segment.header.origin != Origin::Relocation {
                 return Err(damaged(&segment, "a segment of relocated records", "one of the log"));
             }
-            release(&segment, at + HELD_OPEN < listed);
+            released(&chain, listed - at, &segment);
             chain.relocations.push((Arc::new(segment), *relocation));
         }
         for (at, entry) in manifest.segments.iter().enumerate() {
-            match Self::open_segment(disk, manifest, entry.segment, options)
+            match chain
+                .open_segment(disk, manifest, entry.segment, options)
                 .and_then(|segment| chain.check_link(&segment, entry.after_gap).map(|()| segment))
             {
                 Ok(segment) => {
                     if entry.end.is_some() {
-                        release(&segment, at + manifest.relocations.len() + HELD_OPEN < listed);
+                        released(&chain, manifest.segments.len() - at, &segment);
                     }
                     chain.push(segment, *entry);
                 }
@@ -82,11 +97,18 @@ impl Chain {
         for id in names.iter().filter_map(|name| Segment::id_of(name)) {
             // Also those whose header is damaged or never became durable.
             chain.next_segment = chain.next_segment.max(id.saturating_add(1));
-            if !manifest.lists(id)
-                && let Ok(orphan) = Segment::open(disk, id, Access::Read, options.read_mode)
-            {
-                chain.next_seq = chain.next_seq.max(orphan.header.highest_possible_seq() + 1);
+            if manifest.lists(id) {
+                continue;
             }
+            match Segment::open(disk, id, Access::Read, options.read_mode) {
+                Ok(orphan) => chain.next_seq = chain.next_seq.max(orphan.header.highest_possible_seq() + 1),
+                // Whose sequences must not be used again, so it is not passed over.
+                Err(error) if error.says_no_descriptor() => return Err(error),
+                Err(_) => {}
+            }
+        }
+        if options.read_mode == ReadMode::Pread && !chain.scarce {
+            chain.leave_some(disk);
         }
         Ok(chain)
     }
@@ -136,16 +158,39 @@ impl Chain {
         self.entries.push(entry);
     }
 
+    /// Holds no descriptors where there would be none for what comes next.
+    fn leave_some(&self, disk: &Arc<dyn Disk>) {
+        let opened: Vec<_> = (0..LEFT_FREE).map(|_| disk.open(manifest::NAMES[0], Access::Read)).collect();
+        let none = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+        if opened.iter().any(|opened| opened.as_ref().is_err_and(none)) {
+            self.let_go();
+        }
+    }
+
+    /// Gives back the descriptors of all segments that have ended.
+    fn let_go(&self) {
+        let ended = self.segments.iter().zip(&self.entries).filter(|(_, entry)| entry.end.is_some());
+        let relocated = self.relocations.iter().map(|(segment, _)| segment);
+        ended.map(|(segment, _)| segment).chain(relocated).for_each(|it| it.release_at_any_cost());
+    }
+
     /// Opens a segment that must belong to this store.
     fn open_segment(
+        &mut self,
         disk: &Arc<dyn Disk>,
         manifest: &Manifest,
         id: u32,
         options: &Options,
     ) -> Result<Segment> {
         let access = if options.read_only { Access::Read } else { Access::Write };
-        let segment = Segment::open(disk, id, access, options.read_mode)
-            .map_err(|error| missing(&**disk, id, error))?;
+        let mut opened = Segment::open(disk, id, access, options.read_mode);
+        if opened.as_ref().is_err_and(Error::says_no_descriptor) {
+            // What was opened so far can do without, if it must.
+            self.scarce = true;
+            self.let_go();
+            opened = Segment::open(disk, id, access, options.read_mode);
+        }
+        let segment = opened.map_err(|error| missing(&**disk, id, error))?;
         check_store(&segment, manifest)?;
         Ok(segment)
     }
@@ -254,6 +299,11 @@ impl Chain {
         }
         entries
     }
+}
+
+fn held_open() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    (limit / HELD_SHARE).min(HELD_OPEN) as usize
 }
 
 fn release(segment: &Segment, at_any_cost: bool) {

@@ -260,7 +260,7 @@ impl Shared {
         };
         if !left {
             match self.new_image(&maintenance, &give_up) {
-                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {}
+                Err(error) if error.says_full() => {}
                 outcome => return outcome,
             }
         }

@@ -105,7 +105,8 @@ impl Store {
     pub fn compare_and_set(&self, key: i64, expected: Option<&[u8]>, new: Option<&[u8]>) -> Result<bool> {
         new.map_or(Ok(()), check_value)?;
         let mut equal = false;
-        self.change(Op::Put(key, new.unwrap_or_default()), |shared| {
+        let largest = new.map_or(Op::Delete(key), |new| Op::Put(key, new));
+        self.change(largest, |shared| {
             let current = shared.value_of(key)?;
             equal = current.as_deref() == expected;
             Ok(match (equal, new, &current) {
@@ -135,7 +136,7 @@ impl Store {
         if keys.is_empty() {
             return self.shared.log_if_writable().map(|_| 0);
         }
-        let shape = Shape { records: keys.len() as u64, bytes };
+        let shape = Shape { records: keys.len() as u64, bytes, frees: false };
         let mut locations = Vec::with_capacity(keys.len());
         let mut dead = Vec::new();
         let mut rebuilt = false;
@@ -176,7 +177,7 @@ impl Store {
         keys.sort_unstable();
         keys.dedup();
         let most = keys.len() as u64;
-        let most = Shape { records: most, bytes: most * size_of_record(0) };
+        let most = Shape { records: most, bytes: most * size_of_record(0), frees: true };
         let mut there = Vec::new();
         let mut log = self.shared.mending(|| {
             let log =
@@ -194,7 +195,7 @@ impl Store {
         }
         let count = there.len() as u64;
         let ops = there.into_iter().map(Op::Delete);
-        let shape = Shape { records: count, bytes: count * size_of_record(0) };
+        let shape = Shape { records: count, bytes: count * size_of_record(0), frees: true };
         let seq = self.shared.commit_ops(&mut log, ops, shape)?;
         drop(log);
         self.shared.settle(seq, false)?;
@@ -231,7 +232,11 @@ impl Store {
     /// Commits everything in `batch`, or nothing. With `sync` it is on the device when this returns.
     pub fn commit(&self, batch: &Batch, sync: bool) -> Result<()> {
         let ops = (0..batch.len()).map(|i| batch.op(i));
-        let shape = Shape { records: batch.len() as u64, bytes: ops.clone().map(op_bytes).sum() };
+        let shape = Shape {
+            records: batch.len() as u64,
+            bytes: ops.clone().map(op_bytes).sum(),
+            frees: !ops.clone().any(|op| matches!(op, Op::Put(..))),
+        };
         if batch.is_empty() {
             return self.shared.log_if_writable().map(|_| ());
         }
@@ -266,7 +271,7 @@ impl Store {
 
 impl Shape {
     fn of(op: Op<'_>) -> Self {
-        Self { records: 1, bytes: op_bytes(op) }
+        Self { records: 1, bytes: op_bytes(op), frees: !matches!(op, Op::Put(..)) }
     }
 }
 
@@ -300,7 +305,7 @@ impl Shared {
                 return Ok(log);
             }
             drop(log);
-            self.prepare_spare(room)?;
+            self.prepare_spare(room, shape.frees)?;
         }
     }
 

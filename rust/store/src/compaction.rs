@@ -267,7 +267,7 @@ impl Shared {
     }
 
     fn end_segment(&self) -> Result<()> {
-        self.prepare_spare(0)?;
+        self.prepare_spare(0, true)?;
         let last_seq = {
             let mut log = self.log.lock();
             // Unless somebody was faster.

@@ -125,6 +125,19 @@ impl Error {
             || source.kind() == io::ErrorKind::UnexpectedEof)
     }
 
+    /// Whether it says that there is no room for a file of that size: on the disk, or by a limit.
+    pub(crate) fn says_full(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        matches!(source.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG))
+            || source.kind() == io::ErrorKind::StorageFull
+    }
+
+    /// Whether it says that this process, or the machine, has no descriptor left.
+    pub(crate) fn says_no_descriptor(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+    }
+
     pub(crate) fn io(operation: Operation, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {

@@ -29,6 +29,9 @@ const LEAST_FILL_BYTES: u64 = 64 << 10;
 const MOST_FILL_BYTES: u64 = 1 << 20;
 /// Of the file system.
 const BLOCK_BYTES: u64 = 4096;
+/// In segments of so many bytes so many are kept for tombstones.
+const KEPT_FROM_BYTES: u64 = 64 << 10;
+const KEPT_BYTES: u64 = 2 << 10;
 /// What they are written from.
 static ZEROS: [u8; MOST_FILL_BYTES as usize] = [0; MOST_FILL_BYTES as usize];
 
@@ -38,6 +41,8 @@ pub(crate) struct Shape {
     pub(crate) records: u64,
     /// Bytes of those records.
     pub(crate) bytes: u64,
+    /// They are tombstones only, which a full disk must still take: nothing else makes it less full.
+    pub(crate) frees: bool,
 }
 
 impl Shape {
@@ -85,6 +90,8 @@ pub(crate) struct Log {
     pub(crate) copies: bool,
     /// Whether zeros are written ahead of the end (`fill_ahead`).
     pub(crate) fills: bool,
+    /// Bytes at the end of the active segment that only tombstones may use.
+    kept_bytes: u64,
     /// Up to here the active segment was written, if only with zeros; its blocks beyond are reserved only.
     filled: u64,
     /// What must be known of images: how much of the log came after them, and which are kept.
@@ -136,6 +143,7 @@ impl Log {
             to_trim: Vec::new(),
             copies,
             fills: false,
+            kept_bytes: 0,
             filled: 0,
             images: Images::default(),
             flow: Flow::default(),
@@ -155,7 +163,8 @@ impl Log {
 
     /// Whether a commit of this shape fits the active segment.
     pub(crate) fn fits(&self, shape: Shape) -> bool {
-        self.has_room(shape.bytes_in_log())
+        let kept = if shape.frees { 0 } else { self.kept_bytes };
+        self.has_room(shape.bytes_in_log().saturating_add(kept))
     }
 
     /// Whether records of so many bytes fit the active segment.
@@ -230,6 +239,7 @@ impl Log {
         self.end = LogEnd { segment: header.id, offset: SEGMENT_HEADER_BYTES, last_seq: self.end.last_seq };
         self.marked = durable_seq;
         self.filled = SEGMENT_HEADER_BYTES;
+        self.kept_bytes = if header.capacity < KEPT_FROM_BYTES { 0 } else { KEPT_BYTES };
         self.ahead.rolled();
         // A first segment may never fill; one that follows another is likely to.
         self.ring_at = if before == 0 { header.capacity / 4 } else { 0 };

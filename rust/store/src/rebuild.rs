@@ -34,17 +34,27 @@ impl Shared {
             return Ok(());
         }
         let end = log.end;
-        self.rebuild(&mut log, end)
+        match self.try_rebuild(&mut log, end) {
+            Err(error @ Error::Io { .. }) if !error.says_damage() => Err(error),
+            Err(error) if !self.options.read_only => Err(self.poison(error)),
+            outcome => outcome,
+        }
     }
 
     /// Replaces the damaged index by that of the log up to `end`, a commit boundary at or before the log's
-    /// end. The caller holds no lock on the state. Should it fail, the store takes no more writes.
+    /// end. The caller holds no lock on the state. Should it fail, the store takes no more writes, since the log
+    /// may hold a commit that the index will never learn of.
     pub(crate) fn rebuild(&self, log: &mut Log, end: LogEnd) -> Result<()> {
+        self.try_rebuild(log, end)
+            .map_err(|error| if self.options.read_only { error } else { self.poison(error) })
+    }
+
+    /// As [`Shared::rebuild`], for who has changed nothing: should it fail, the next call that needs the index
+    /// tries it again.
+    fn try_rebuild(&self, log: &mut Log, end: LogEnd) -> Result<()> {
         let damaged = self.read_state()?.index.image();
         self.damaged_images.lock().extend(damaged);
-        let rebuilt = self
-            .rebuilt(log, end)
-            .map_err(|error| if self.options.read_only { error } else { self.poison(error) })?;
+        let rebuilt = self.rebuilt(log, end)?;
         let recovery::Based { state: fresh, tail_bytes, bad_images, .. } = rebuilt;
         self.damaged_images.lock().extend(bad_images);
         let _counting = self.counting.lock();

@@ -223,7 +223,7 @@ fn prove(
         segments.insert(Arc::clone(kept));
     }
     let mut begin = |log: &mut Log, room: u64| -> Result<()> {
-        log.spare = Some(reserve_spare(disk, options, manifest, &LogFacts::of(log), room)?);
+        log.spare = Some(reserve_spare(disk, options, manifest, &LogFacts::of(log), room, true)?);
         segments.insert(log.roll(disk, proven.last_seq, Origin::Recovery)?);
         Ok(())
     };

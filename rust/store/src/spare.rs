@@ -40,7 +40,8 @@ impl Spare {
             })
     }
 
-    fn needed(room: u64) -> u64 {
+    /// Bytes of the least segment for `room` bytes of records.
+    pub(crate) fn needed(room: u64) -> u64 {
         // A mark before the records, a footer after them.
         (SEGMENT_HEADER_BYTES + MARK_BYTES + MARK_BYTES).saturating_add(room)
     }

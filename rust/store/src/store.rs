@@ -560,7 +560,7 @@ impl Shared {
         };
         if wanted {
             // A failure that matters is remembered, or met again by the write that needs the segment.
-            let _ = self.prepare_spare(0);
+            let _ = self.prepare_spare(0, false);
         }
     }
 

@@ -14,6 +14,10 @@ pub enum Call<'a> {
     Read(&'a str),
     Write(&'a str, u64, &'a [u8]),
     MapForWriting,
+    Open(&'a str),
+    /// A new file of so many bytes.
+    Create(&'a str, u64),
+    Map(&'a str),
     Sync(&'a str),
     /// The sync has been made.
     Synced(&'a str),
@@ -78,10 +82,12 @@ impl Disk for HookDisk {
     }
 
     fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
+        self.ask(&Call::Create(name, bytes))?;
         Ok(self.file(name, self.inner.create(name, bytes)?))
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
+        self.ask(&Call::Open(name))?;
         Ok(self.file(name, self.inner.open(name, access)?))
     }
 
@@ -157,6 +163,7 @@ impl DiskFile for HookFile {
     }
 
     fn map(&self, len: u64) -> io::Result<Map> {
+        self.disk.ask(&Call::Map(&self.name))?;
         self.inner.map(len)
     }
 
