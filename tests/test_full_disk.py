@@ -88,6 +88,46 @@ def test_a_full_disk_is_an_error_and_the_store_goes_on_once_there_is_space(
         assert store.verify().ok
 
 
+# As above. What is deleted comes free although nothing else gave any space back.
+_EMPTY = """
+import errno, os, sys, alexpy
+store = alexpy.open(sys.argv[1] + "/store", write_mode=sys.argv[2], segment_bytes=1 << 18)
+key = 0
+while True:
+    try:
+        store[key] = b"%06d" % key * 100
+    except OSError as error:
+        assert error.errno == errno.ENOSPC, error
+        break
+    key += 1
+assert key > 1000, key
+for gone in range(100):
+    del store[gone]
+assert store.delete_many(list(range(100, 200))) == 100
+assert store.delete_range(200, key - 10) == key - 210
+store.compact()
+store[-1] = b"usable again"
+assert len(store) == 11
+store.close()
+os._exit(7)
+"""
+
+
+@pytest.mark.parametrize("mode", ["mmap", "pwrite"])
+def test_a_full_disk_still_takes_deletes_and_is_emptied_by_them(small_disk: Path, mode: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _EMPTY, small_disk, mode],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 7, (done.returncode, done.stderr)
+    with alexpy.open(small_disk / "store", create=False, segment_bytes=1 << 18) as store:
+        assert len(store) == 11
+        assert store.verify().ok
+
+
 def test_a_store_is_not_made_on_a_full_disk(small_disk: Path) -> None:
     with (small_disk / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:

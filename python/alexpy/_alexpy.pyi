@@ -90,6 +90,7 @@ class Store(MutableMapping[int, bytes]):
         *,
         read_only: bool,
         create: bool,
+        parents: bool,
         durability: str,
         sync_interval_ms: int,
         segment_bytes: int,

@@ -17,6 +17,7 @@ from ._alexpy import WriteBatch
 from ._care import CompactReport, VerifyReport
 from ._convert import Row
 from ._mapping import Closing, Items, Keys, Values, columns
+from ._path import absolute
 from .config import Config
 
 if TYPE_CHECKING:
@@ -324,22 +325,26 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
     *,
     read_only: bool = False,
     create: bool = True,
+    parents: bool = False,
     config: Config | None = None,
     **options: Any,
 ) -> Store:
     """Open the store in the directory `path`, and make one where there is none.
 
+    With `parents=True` the directories above it are made as well, as `Path.mkdir` does.
     `options` are fields of `Config` by name and override those of `config`. One handle at a time may be open
     for writing, in all processes; any number with `read_only=True`, which takes no lock. Opening replays the
     end of the log: O(tail). Ctrl-C stops it.
 
     Raises:
         LockedError: another handle has the store open for writing.
-        FileNotFoundError: there is no store, and `read_only` or `create=False` forbids making one.
+        FileNotFoundError: there is no store, and `read_only` or `create=False` forbids making one; or the
+            directory that it should be made in does not exist, and `parents` was not asked for.
         NotADirectoryError: `path` is a file.
-        FormatError: the directory is not empty and no store, or of a newer format; nothing was touched.
+        FormatError: the directory is not empty and no store, or of a newer format, or a file of the store
+            is a symbolic link or no file at all; nothing was touched.
         CorruptionError: data that was safe on the device is damaged.
-        ValueError: an option is unknown or its value impossible.
+        ValueError: an option is unknown or its value impossible, or the path is empty or holds a NUL.
 
     Example:
         >>> import tempfile
@@ -351,11 +356,11 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
     """
     chosen = (Config() if config is None else config).with_options(options)
     return Store(
-        # Absolute, so that chdir() changes nothing; not resolved, so that messages show the path given.
-        os.path.abspath(os.fsdecode(path)),  # noqa: PTH100
+        absolute(path),
         chosen,
         read_only=read_only,
         create=create,
+        parents=parents,
         durability=chosen.durability,
         sync_interval_ms=chosen.sync_interval_ms,
         segment_bytes=chosen.segment_bytes,

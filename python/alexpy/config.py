@@ -31,6 +31,7 @@ _ENV_NOT_FIELDS = frozenset(
         "ALEXPY_FUZZ_SEED",
         "ALEXPY_KILLS",
         "ALEXPY_KILL_SEED",
+        "ALEXPY_LIMIT_SEEDS",
         "ALEXPY_SEED",
         "ALEXPY_SEEDS",
     }

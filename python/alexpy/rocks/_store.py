@@ -20,6 +20,7 @@ from rocksdict import Checkpoint, Rdict, WriteBatch, WriteOptions
 
 from alexpy._index import AlexIndex
 from alexpy._mapping import Closing, columns
+from alexpy._path import absolute
 from alexpy.errors import FormatError
 
 from ._batch import RocksBatch
@@ -88,7 +89,7 @@ class RocksStore(RocksReads, Closing):
         config: RocksConfig | None = None,
     ) -> None:
         self._closed = True
-        self._path = Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100 - not resolved, as `alexpy.open`
+        self._path = Path(absolute(path))
         self._config = config or RocksConfig()
         _check_directory(self._path, create=create)
         self._lock = threading.RLock()

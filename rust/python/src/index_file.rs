@@ -6,6 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::Bound as End;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -110,10 +111,17 @@ fn write(alex: &Alex, file: File) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Never one of those that programs take for standard output and error.
+fn above_standard(file: File) -> io::Result<File> {
+    // A clone is always above them.
+    if file.as_raw_fd() > 2 { Ok(file) } else { file.try_clone() }
+}
+
 fn save(alex: &Alex, path: &Path) -> io::Result<()> {
     let temporary = unfinished(path);
     let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-    let replaced = write(alex, file).and_then(|()| fs::rename(&temporary, path));
+    let replaced =
+        above_standard(file).and_then(|file| write(alex, file)).and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = replaced {
         // Nobody refers to it; the failure that is told is the first one.
         let _ = fs::remove_file(&temporary);

@@ -119,10 +119,12 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Whether it says that a device is bad rather than that the machine lacks something now.
-    pub(crate) fn says_damage(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.raw_os_error() == Some(libc::EIO)
-            || source.kind() == io::ErrorKind::UnexpectedEof)
+    /// Whether it says that this process lacks something now, or may not, rather than that a device is bad.
+    pub(crate) fn says_not_now(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        let says = source.raw_os_error();
+        self.says_no_descriptor()
+            || matches!(says, Some(libc::ENOMEM | libc::EAGAIN | libc::EACCES | libc::EPERM))
     }
 
     /// Whether it says that there is no room for a file of that size: on the disk, or by a limit.

@@ -209,10 +209,14 @@ impl Manifest {
         for name in NAMES {
             match Self::read_copy(disk, name) {
                 Ok(copy) => copies.extend(copy),
-                Err(error @ Error::Corruption { .. }) => damaged = Some(error),
-                Err(error) if error.says_damage() => damaged = Some(error),
-                // A newer format is refused even if the other copy could be read; and where a copy may be whole and
-                // the machine lacks something now, the other one may be older.
+                Err(error)
+                    if !error.says_not_now()
+                        && matches!(error, Error::Corruption { .. } | Error::Io { .. }) =>
+                {
+                    damaged = Some(error);
+                }
+                // A newer format is refused even if the other copy could be read; and where this one may be whole,
+                // the other one may be older.
                 Err(error) => return Err(error),
             }
         }

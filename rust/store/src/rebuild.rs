@@ -35,7 +35,7 @@ impl Shared {
         }
         let end = log.end;
         match self.try_rebuild(&mut log, end) {
-            Err(error @ Error::Io { .. }) if !error.says_damage() => Err(error),
+            Err(error) if error.says_not_now() => Err(error),
             Err(error) if !self.options.read_only => Err(self.poison(error)),
             outcome => outcome,
         }

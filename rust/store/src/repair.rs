@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Disk, Lock, RealDisk};
+use crate::disk::{Disk, LOCK_FILE, Lock, RealDisk};
 use crate::error::{Error, Result};
 use crate::new_dir::NewDir;
 use crate::operation::Operation;
@@ -53,7 +53,10 @@ impl Store {
         }
         let source = RealDisk::new(path).map_err(|error| Error::io(Operation::Open, path, error))?;
         // Held to the end: nobody writes meanwhile.
-        let _lock = match source.lock_existing().map_err(|error| Error::io(Operation::Lock, path, error))? {
+        let _lock = match source
+            .lock_existing()
+            .map_err(|error| Error::io(Operation::Lock, &path.join(LOCK_FILE), error))?
+        {
             Lock::Held(pid) => return Err(Error::Locked { path: path.to_owned(), pid }),
             Lock::Taken(lock) => lock,
         };

@@ -16,7 +16,7 @@ use crate::background::{Bell, Worker};
 use crate::catalog::{Catalog, give_back};
 use crate::checkpoint::GENERATIONS;
 use crate::compaction::{Compaction, Totals};
-use crate::disk::{self, Disk, Lock, RealDisk};
+use crate::disk::{self, Disk, LOCK_FILE, Lock, RealDisk};
 use crate::error::{Error, Result};
 use crate::flow::Waits;
 use crate::lock::{CommitLock, StateLock, StateReadGuard, StateWriteGuard};
@@ -218,10 +218,11 @@ impl Store {
         if recovery::find_manifest(&*disk, path)?.is_none() && !options.create {
             return Err(Error::NotFound { path: path.to_owned() });
         }
-        let lock = match disk.lock().map_err(|error| Error::io(Operation::Lock, path, error))? {
-            Lock::Taken(lock) => lock,
-            Lock::Held(pid) => return Err(Error::Locked { path: path.to_owned(), pid }),
-        };
+        let lock =
+            match disk.lock().map_err(|error| Error::io(Operation::Lock, &path.join(LOCK_FILE), error))? {
+                Lock::Taken(lock) => lock,
+                Lock::Held(pid) => return Err(Error::Locked { path: path.to_owned(), pid }),
+            };
         // Again, since now nobody else changes what is found.
         let (manifest, agree) = match recovery::find_manifest(&*disk, path)? {
             Some(found) => found,

@@ -113,8 +113,7 @@ fn whatever_is_no_file_in_place_of_a_store_file_is_refused_by_name_and_left_alon
                 let options = Options { read_only, read_mode, ..small() };
                 match open(&path, &options) {
                     Err(Error::Format { path, .. }) => {
-                        // Of the lock only the directory is known where it is looked at.
-                        assert!(lock || path.ends_with(name), "{name:?} {odd:?}: {}", path.display());
+                        assert!(path.ends_with(name), "{name:?} {odd:?}: {}", path.display());
                     }
                     Ok(_) if lock && read_only => {}
                     other => panic!("{name:?} {odd:?}: {other:?}"),

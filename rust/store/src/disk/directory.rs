@@ -18,7 +18,8 @@ use super::Access;
 /// Standard input, output and error: what a program believes these to be goes to whatever file has their numbers.
 const STANDARD: i32 = 2;
 
-const LOCK_FILE: &str = "LOCK";
+/// What the writer locks beside the directory.
+pub(crate) const LOCK_FILE: &str = "LOCK";
 /// No lock file of ours is longer: a process id is a number of seven digits.
 const LOCK_BYTES: usize = 32;
 

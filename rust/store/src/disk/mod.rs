@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use alex_index::image::ImageMemory;
-pub(crate) use directory::Refusal;
+pub(crate) use directory::{LOCK_FILE, Refusal};
 pub(crate) use file::RealDisk;
 pub(crate) use fork::generation as fork_generation;
 pub use map::Map;
