@@ -11,11 +11,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
-
-import alexpy
 
 SEEDS = int(os.environ.get("ALEXPY_LIMIT_SEEDS", "4"))
 
@@ -177,12 +176,18 @@ def test_a_limit_that_is_reached_costs_the_call_and_nothing_else(tmp_path: Path,
     if kind == "threads":
         if os.getuid() != 0:
             pytest.skip("a limit of threads counts all of a user's, so it needs a user without any")
-        for above in (tmp_path, *tmp_path.parents):
-            if above.stat().st_mode & 0o005 != 0o005 and above.owner() == "root":
-                above.chmod(above.stat().st_mode | 0o005)
-        tmp_path.chmod(0o777)
+        with tempfile.TemporaryDirectory() as open_to_all:
+            if any(above.stat().st_mode & 0o001 == 0 for above in Path(open_to_all).parents):
+                pytest.skip("another user does not get to the temporary directory")
+            Path(open_to_all).chmod(0o777)
+            _run(Path(open_to_all), kind, seed)
+    else:
+        _run(tmp_path, kind, seed)
+
+
+def _run(folder: Path, kind: str, seed: int) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM, kind, str(seed), os.fspath(tmp_path / "store")],
+        [sys.executable, "-c", _PROGRAM, kind, str(seed), os.fspath(folder / "store")],
         capture_output=True,
         text=True,
         check=False,
