@@ -93,7 +93,7 @@ def test_what_can_be_no_path_is_a_value_error(store: alexpy.Store, path: str, ca
     }
     if call == "dest":
         store.close()
-    with pytest.raises(ValueError, match="empty|NUL"):
+    with pytest.raises(ValueError, match=r"empty|NUL"):
         calls[call]()
 
 
@@ -159,7 +159,8 @@ os._exit(7)
 def test_no_store_file_takes_the_place_of_standard_input_or_output(
     store_path: Path, closed_from: int, read_mode: str
 ) -> None:
-    command = [sys.executable, "-c", _WITHOUT_STANDARD_FILES, os.fspath(store_path), str(closed_from), read_mode]
+    arguments = [os.fspath(store_path), str(closed_from), read_mode]
+    command = [sys.executable, "-c", _WITHOUT_STANDARD_FILES, *arguments]
     assert subprocess.run(command, check=False, timeout=60).returncode == 7
 
 

@@ -1,9 +1,9 @@
 """Resource limits reached at any call; fault matrix row 24, from Python.
 
-A generator, not examples: a random program of public calls runs in a process of its own, under a limit that is set
-at a random moment. Whatever is refused must be an OSError that names the limit and change nothing; once the limit is
-lifted the store must hold what every call that returned said, and work. ALEXPY_LIMIT_SEEDS sets how many programs
-run for each limit; a failure names the seed.
+A generator, not examples: a random program of public calls runs in a process of its own, under a limit that is
+set at a random moment. Whatever is refused must be an OSError that names the limit and change nothing; once the
+limit is lifted the store must hold what every call that returned said, and work. ALEXPY_LIMIT_SEEDS sets how
+many programs run for each limit; a failure names the seed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
+import alexpy
 
 SEEDS = int(os.environ.get("ALEXPY_LIMIT_SEEDS", "4"))
 
@@ -54,7 +56,8 @@ def impose():
     elif kind == "file size":
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         limits[resource.RLIMIT_FSIZE] = (soft, hard)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (chance.choice([0, 100, 5000, 40_000, 70_000, 300_000]), hard))
+        most = chance.choice([0, 100, 5000, 40_000, 70_000, 300_000])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
     else:
         soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
         limits[resource.RLIMIT_NPROC] = (soft, hard)
@@ -172,7 +175,9 @@ os._exit(7)
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize("kind", ["descriptors", "file size", "threads"])
-def test_a_limit_that_is_reached_costs_the_call_and_nothing_else(tmp_path: Path, kind: str, seed: int) -> None:
+def test_a_limit_that_is_reached_costs_the_call_and_nothing_else(
+    tmp_path: Path, kind: str, seed: int
+) -> None:
     if kind == "threads":
         if os.getuid() != 0:
             pytest.skip("a limit of threads counts all of a user's, so it needs a user without any")

@@ -2,8 +2,8 @@
 
 A program is a list of calls that hypothesis draws and shrinks. It runs in forked processes, one for each life
 of the store: a life ends by a close or by SIGKILL, in the middle of a call or between two, and in the next
-everything is compared. Keys ascend, descend and repeat, come near others and far from them, and go by range at
-the front; segments are small or of the default size.
+everything is compared. Keys ascend, descend and repeat, come near others and far from them, and go by range
+at the front; segments are small or of the default size.
 
 ALEXPY_PROGRAM_SECONDS makes it go on for so long with programs that were never tried (`make program`).
 """

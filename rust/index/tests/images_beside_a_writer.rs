@@ -255,7 +255,7 @@ fn counters_that_grow_inside_the_key_space_survive_images() {
             let mut coming = keys.chunks(100);
             while let Some(batch) = coming.next() {
                 pair.put(batch, true);
-                if coming.len() % 60 == 0 {
+                if coming.len().is_multiple_of(60) {
                     let mut left = 80;
                     pair.index = pair.turn_over(500, |pair| {
                         left -= 1;

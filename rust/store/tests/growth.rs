@@ -122,17 +122,13 @@ fn run(name: &str, work: Work, time: Duration) {
     let stats = store.stats().expect("open");
     drop(store);
     // As a kill leaves it.
-    let (begun, mut replayed) = (Instant::now(), 0);
+    let mut replayed = 0;
     let again = Store::open(&path, &Options { background: false, ..options }, &mut |progress| {
         replayed = progress.bytes_total;
         true
     });
     let again = again.expect("opens");
-    let (opened, len) = (begun.elapsed(), again.len().expect("open"));
-    eprintln!(
-        "{name}: {segments:.2} segments beyond 2.5 live bytes, tail {} MiB, opened in {opened:?}; {stats:?}",
-        tail >> 20
-    );
+    let len = again.len().expect("open");
     assert!(segments <= 4.0, "{name}: {segments} segments beyond 2.5 live bytes, {stats:?}");
     let bound = TAIL_BYTES + 2 * LARGEST_COMMIT;
     assert!(tail <= bound && replayed <= bound + SEGMENT_BYTES, "{name}: {tail}, {replayed} replayed");
@@ -182,9 +178,9 @@ fn a_writer_that_outruns_compaction_is_slowed_and_told() {
     let options =
         Options { segment_bytes: SEGMENT_BYTES, checkpoint_tail_bytes: TAIL_BYTES, ..Options::default() };
     let store = Store::open(&folder.path().join("store"), &options, &mut |_| true).expect("opens");
-    assert_eq!(store.stats().expect("open").slowed_seconds, 0.0);
+    assert!(store.stats().expect("open").slowed_seconds < 1e-9);
     let (mut rng, begun, mut told) = (Rng::new(2), Instant::now(), None);
-    while told.is_none() || store.stats().expect("open").slowed_seconds == 0.0 {
+    while told.is_none() || store.stats().expect("open").slowed_seconds < 1e-9 {
         overwritten(&store, 0, &mut rng);
         told = told.or(store.stats().expect("open").slowed_by);
         assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", store.stats());

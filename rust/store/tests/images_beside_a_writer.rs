@@ -76,7 +76,7 @@ struct Life {
 
 impl Life {
     fn write(&mut self, coming: Coming, going: Going, rng: &mut Rng) {
-        let keys: Vec<i64> = (0..1 + rng.below(200))
+        let keys: Vec<i64> = (0..=rng.below(200))
             .map(|_| {
                 self.next += 1;
                 key(coming, self.next, rng)
