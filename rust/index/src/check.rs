@@ -8,7 +8,7 @@
 use crate::arena::{Leaf, node_bytes};
 use crate::bitmap;
 use crate::error::CheckError;
-use crate::node::{NIL, NodeId};
+use crate::node::{EVERYTHING, NIL, NodeId};
 use crate::tree::Alex;
 
 /// What the walk has seen.
@@ -55,6 +55,8 @@ impl Alex {
         walk.bytes += node_bytes(0, inner.children.len());
         require!(place, head.fanout >= 2, "fan-out {}", head.fanout);
         require!(place, head.shift < below, "shift {} is not below {below}", head.shift);
+        let last = head.slot_start(inner.children.len() - 1);
+        require!(place, last <= EVERYTHING.1, "its last slot begins at {last}");
         let runs: Vec<&[u32]> = inner.children.chunk_by(|a, b| a == b).collect();
         require!(
             place,

@@ -41,11 +41,14 @@ impl Catalog {
 }
 
 impl Catalog {
-    /// An id for a new image.
-    pub(crate) fn next_image(&mut self) -> u32 {
+    /// An id for a new image, as [`Catalog::next_segment`].
+    pub(crate) fn next_image(&mut self, shared: &Shared) -> Result<u32> {
         let id = self.manifest.next_image;
-        self.manifest.next_image = id.saturating_add(1);
-        id
+        if id == u32::MAX {
+            return Err(used_up(&*shared.disk));
+        }
+        self.manifest.next_image = id + 1;
+        Ok(id)
     }
 }
 
@@ -60,7 +63,7 @@ fn next_segment(manifest: &mut Manifest, disk: &dyn Disk) -> Result<u32> {
 
 fn used_up(disk: &dyn Disk) -> Error {
     Error::Invalid(format!(
-        "the store at {} has used up its segment ids or sequences; copy it into a new one",
+        "the store at {} has used up its ids or sequences; copy it into a new one with alexpy.repair()",
         disk.path().display()
     ))
 }

@@ -272,7 +272,7 @@ impl Shared {
 
     /// Writes an image and has the manifest name it, no longer those to `give_up`.
     fn new_image(&self, _maintenance: &MutexGuard<'_, ()>, give_up: &[u32]) -> Result<()> {
-        let id = self.catalog.lock().next_image();
+        let id = self.catalog.lock().next_image(self)?;
         let least_bytes = self.options.checkpoint_tail_bytes;
         let (begin, tail_before) = {
             let mut log = self.log.lock();

@@ -7,6 +7,8 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::error::{Error, Result};
+use crate::options::MAX_SEGMENT_BYTES;
+use crate::record::MAX_SEQ;
 
 /// The format this version writes.
 pub(crate) const FORMAT_VERSION: u16 = 1;
@@ -210,6 +212,16 @@ impl SegmentHeader {
         let id = |id: U64| {
             u32::try_from(id.get()).map_err(|_| damaged("a segment id of 32 bits", id.get().to_string()))
         };
+        // What counts on from here must not overflow, nor reach beyond what a location can name.
+        let sequences = [raw.base_seq, raw.watermark, raw.predecessor_last_seq];
+        if let Some(seq) = sequences.iter().find(|seq| seq.get() > MAX_SEQ) {
+            return Err(damaged("sequences of 56 bits", seq.get().to_string()));
+        }
+        if let Some(bytes) =
+            [raw.capacity, raw.predecessor_end].iter().find(|bytes| bytes.get() > MAX_SEGMENT_BYTES)
+        {
+            return Err(damaged("lengths of at most 32 GiB", bytes.get().to_string()));
+        }
         Ok(Self {
             store_id: raw.file.store_id,
             id: id(raw.file.file_id)?,

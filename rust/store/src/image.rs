@@ -170,7 +170,9 @@ pub(crate) fn open(
     };
     let opened = Alex::open_image(memory, IndexOptions::default()).map_err(|error| match error {
         ImageError::Damaged(damage) => damaged(damage.offset, damage.expected, damage.found),
-        ImageError::Foreign => damaged(0, "an image".to_owned(), "something else".to_owned()),
+        ImageError::Foreign | ImageError::TooShort(_) => {
+            damaged(0, "an image".to_owned(), "something else".to_owned())
+        }
         other => Error::Format { path: path.clone(), problem: other.to_string() },
     })?;
     let identity = Identity { store: store_id, file: entry.id.into() };
@@ -211,7 +213,7 @@ pub(crate) fn check(disk: &dyn Disk, entry: &ImageEntry) -> Result<()> {
             expected: damage.expected,
             found: damage.found,
         }),
-        Err(ImageError::Foreign) => Err(Error::Corruption {
+        Err(ImageError::Foreign | ImageError::TooShort(_)) => Err(Error::Corruption {
             path,
             offset: 0,
             expected: "an image".to_owned(),

@@ -9,8 +9,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
-use crate::header::{FileHeader, LogEnd};
+use crate::header::{FileHeader, LogEnd, SEGMENT_HEADER_BYTES};
 use crate::operation::Operation;
+use crate::options::MAX_SEGMENT_BYTES;
+use crate::record::MAX_SEQ;
 
 const MAGIC: [u8; 8] = *b"ALEXMAN\0";
 /// The two copies.
@@ -19,6 +21,8 @@ pub(crate) const NAMES: [&str; 2] = ["MANIFEST-A", "MANIFEST-B"];
 pub(crate) const UNFINISHED: [&str; 2] = ["MANIFEST-A.new", "MANIFEST-B.new"];
 /// A manifest of more segments than can ever be is damage, and must not make a reader allocate.
 const MAX_BYTES: u64 = 1 << 30;
+/// Above every sequence that a manifest names: the next one may lie a segment's records above the last there can be.
+const MAX_NAMED_SEQ: u64 = MAX_SEQ + MAX_SEGMENT_BYTES;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
@@ -374,13 +378,52 @@ impl Manifest {
             images,
             next_image: raw.next_image.get(),
         };
+        manifest.check_numbers().map_err(|(at, expected, found)| damaged(at, expected, found.to_string()))?;
         for (i, entry) in entries.iter().enumerate() {
-            manifest.take(*entry).map_err(|flags| {
-                let offset = size_of::<RawManifest>() + i * size_of::<RawEntry>() + 4;
-                damaged(offset, "known flags of a segment", format!("{flags:#x}"))
-            })?;
+            let at = size_of::<RawManifest>() + i * size_of::<RawEntry>();
+            entry
+                .check()
+                .map_err(|(field, expected, found)| damaged(at + field, expected, found.to_string()))?;
+            if let Some(last) = manifest.segments.last()
+                && entry.is_log()
+                && entry.segment.get() <= last.segment
+            {
+                let expected = format!("a segment of the log behind segment {}", last.segment);
+                return Err(damaged(at, &expected, format!("segment {}", entry.segment.get())));
+            }
+            manifest
+                .take(*entry)
+                .map_err(|flags| damaged(at + 4, "known flags of a segment", format!("{flags:#x}")))?;
         }
+        manifest
+            .check_ids()
+            .map_err(|id| damaged(112, "each segment listed once", format!("segment {id} listed twice")))?;
         Ok(manifest)
+    }
+
+    /// Refuses figures that no store can have, so that counting on from them is safe: their place, what would
+    /// be right, and the figure.
+    fn check_numbers(&self) -> Result<(), (usize, &'static str, u64)> {
+        let sequences = [(72, self.next_seq), (80, self.watermark), (88, self.committed_seq)];
+        for (at, found) in sequences {
+            if found > MAX_NAMED_SEQ {
+                return Err((at, "a sequence of 56 bits", found));
+            }
+        }
+        match self.images.iter().find(|image| image.position.last_seq > MAX_SEQ) {
+            Some(image) => Err((104, "images whose sequences have 56 bits", image.position.last_seq)),
+            None => Ok(()),
+        }
+    }
+
+    /// The id of a segment that is listed twice, if there is one. O(segments * log segments).
+    fn check_ids(&self) -> Result<(), u32> {
+        let mut ids: Vec<u32> = self.files().collect();
+        ids.sort_unstable();
+        match ids.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(pair[0]),
+            None => Ok(()),
+        }
     }
 
     /// Takes one entry in, or returns the flags that no segment has.
@@ -411,6 +454,25 @@ impl RawEntry {
             end: U64::new(end),
             last_seq: U64::new(last_seq),
         }
+    }
+
+    /// Whether it is one of the log.
+    fn is_log(&self) -> bool {
+        matches!(self.flags.get() & !AFTER_GAP, 0 | ENDED)
+    }
+
+    /// As [`Manifest::check_numbers`], the place counted from the entry's start.
+    fn check(&self) -> Result<(), (usize, &'static str, u64)> {
+        let (end, last_seq) = (self.end.get(), self.last_seq.get());
+        let sized = self.flags.get() & (ENDED | SPARE) != 0;
+        if sized && !(SEGMENT_HEADER_BYTES..=MAX_SEGMENT_BYTES).contains(&end) {
+            return Err((8, "the length of a segment", end));
+        }
+        // Of a spare it is a salt.
+        if self.flags.get() & ENDED != 0 && last_seq > MAX_SEQ {
+            return Err((16, "a sequence of 56 bits", last_seq));
+        }
+        Ok(())
     }
 }
 

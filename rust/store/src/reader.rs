@@ -3,11 +3,15 @@
 //! end and not a signal. O(bytes read).
 
 use crate::error::Result;
+use crate::options::MAX_SEGMENT_BYTES;
 use crate::record::{self, Bad, HEADER_BYTES, Kind, MARK_BYTES, Record};
 use crate::segment::Segment;
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// Records of so many bytes are looked at before memory is taken for them, where a file has holes.
+const SPARSE_FROM: u64 = 16 << 20;
 
 /// What comes next in a segment.
 pub(crate) enum Next<'a> {
@@ -30,6 +34,8 @@ pub(crate) struct SegmentReader<'s> {
 
 impl<'s> SegmentReader<'s> {
     pub(crate) fn new(segment: &'s Segment, offset: u64, limit: u64) -> Self {
+        // A location reaches no farther, whatever a forged file holds there.
+        let limit = limit.min(MAX_SEGMENT_BYTES);
         Self { segment, offset, limit, chunk: Vec::new(), chunk_start: offset }
     }
 
@@ -72,12 +78,39 @@ impl<'s> SegmentReader<'s> {
         if self.offset.saturating_add(size) > len {
             return Ok(false);
         }
+        if size > SPARSE_FROM && !self.is_there(size)? {
+            return Ok(false);
+        }
         let want = CHUNK_BYTES.max(size as usize).min((len - self.offset) as usize);
         self.chunk.resize(want, 0);
         self.chunk_start = self.offset;
         let read = self.segment.read_at(self.offset, &mut self.chunk)?;
         self.chunk.truncate(read);
         Ok(read as u64 >= size)
+    }
+}
+
+impl SegmentReader<'_> {
+    /// Whether a long record may be read into memory: its bytes are on the disk, or, where the file has holes that
+    /// make it longer than that, its checksum is right. A length that is wrong must not allocate holes.
+    fn is_there(&self, size: u64) -> Result<bool> {
+        if self.segment.allocated()? >= size {
+            return Ok(true);
+        }
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let (mut at, mut seal) = (self.offset, None);
+        let end = self.offset + size;
+        while at < end {
+            let want = chunk.len().min((end - at) as usize);
+            let read = self.segment.read_at(at, &mut chunk[..want])?;
+            if read < want {
+                return Ok(false);
+            }
+            let sealed = seal.get_or_insert_with(|| record::Unsealed::new(self.segment.seal(), at, &chunk));
+            sealed.add(&chunk[if at == self.offset { 4 } else { 0 }..want]);
+            at += want as u64;
+        }
+        Ok(seal.is_some_and(|sealed| sealed.is_right()))
     }
 }
 

@@ -127,6 +127,29 @@ impl Seal {
     }
 }
 
+/// The checksum of a record, piece by piece.
+pub(crate) struct Unsealed {
+    stored: u32,
+    computed: u32,
+}
+
+impl Unsealed {
+    /// Of the record at `offset` that begins with `header`.
+    pub(crate) fn new(seal: Seal, offset: u64, header: &[u8]) -> Self {
+        let stored = RawHeader::read_from_prefix(header).map_or(0, |(raw, _)| raw.crc.get());
+        Self { stored, computed: seal.checksum(offset, &[]) }
+    }
+
+    /// Goes on with the next bytes that it covers: all behind its first four.
+    pub(crate) fn add(&mut self, covered: &[u8]) {
+        self.computed = crc32c::crc32c_append(self.computed, covered);
+    }
+
+    pub(crate) fn is_right(&self) -> bool {
+        self.computed == self.stored
+    }
+}
+
 /// A record as found in a segment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Record<'a> {

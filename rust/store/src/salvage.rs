@@ -296,16 +296,21 @@ fn is_unbegun(disk: &Arc<dyn Disk>, id: u32) -> Result<bool> {
         opened => opened.map_err(wrap)?,
     };
     let (mut chunk, mut offset) = (vec![0; 1 << 20], 0);
-    loop {
-        let read = file.read_at(offset, &mut chunk).map_err(wrap)?;
-        if chunk[..read].iter().any(|&byte| byte != 0) {
-            return Ok(false);
+    while let Some(piece) = file.next_data(offset).map_err(wrap)? {
+        offset = piece.start;
+        while offset < piece.end {
+            let read = file.read_at(offset, &mut chunk).map_err(wrap)?;
+            if chunk[..read].iter().any(|&byte| byte != 0) {
+                return Ok(false);
+            }
+            if read < chunk.len() {
+                return Ok(true);
+            }
+            offset += read as u64;
         }
-        if read < chunk.len() {
-            return Ok(true);
-        }
-        offset += read as u64;
+        offset = offset.max(piece.end);
     }
+    Ok(true)
 }
 
 fn listed(disk: &Arc<dyn Disk>, manifest: &Manifest) -> Result<Vec<Piece>> {

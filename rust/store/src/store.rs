@@ -615,8 +615,8 @@ impl Shared {
         }
         self.durable_seq.store(log.end.last_seq, Ordering::Release);
         self.last_seq.store(log.end.last_seq, Ordering::Release);
-        let image = catalog.next_image();
-        let written = self.image_at_close(log, image);
+        let image = catalog.next_image(self).ok();
+        let written = image.and_then(|image| self.image_at_close(log, image));
         let mut images = catalog.manifest.images.clone();
         images.splice(0..0, written);
         images.truncate(GENERATIONS);

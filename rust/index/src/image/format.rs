@@ -8,6 +8,7 @@
 use std::io;
 
 use crate::arena::{BLOCK_SHIFT, UNIT};
+use crate::node::NodeId;
 use crate::options::MAX_LEAF_SLOTS;
 
 /// Bytes of the header: a page, so that the nodes behind it can be mapped.
@@ -57,6 +58,9 @@ pub enum ImageError {
     /// It does not begin as an image does.
     #[error("the file is not an image of an ALEX index")]
     Foreign,
+    /// It has fewer bytes than the header of an image.
+    #[error("the file is too short to be an image of an ALEX index: {0} bytes, of {HEADER_BYTES} at least")]
+    TooShort(u64),
     /// It is an image that this version does not read; the text says why.
     #[error("the file {0}")]
     Format(String),
@@ -142,9 +146,12 @@ impl Header {
 
     /// Reads and checks the header of a file of `file_bytes` that begins with `bytes`.
     pub(crate) fn decode(bytes: &[u8], file_bytes: u64) -> Result<Self, ImageError> {
-        let short = || damage(0, "the header of an image", format!("{} bytes", bytes.len()));
+        let short = || ImageError::TooShort(file_bytes);
         if bytes.get(..MAGIC.len()).ok_or_else(short)? != MAGIC {
             return Err(ImageError::Foreign);
+        }
+        if bytes.len() < HEADER_BYTES {
+            return Err(short());
         }
         let header_bytes = u32_at(bytes, 40).ok_or_else(short)? as usize;
         let sealed = header_bytes.checked_sub(4).filter(|_| header_bytes <= MAX_HEADER_BYTES);
@@ -199,6 +206,8 @@ impl Header {
         let data = self.data_bytes;
         require(data <= file_bytes && data.is_multiple_of(UNIT as u64), 72, "node bytes in the file", data)?;
         let units = data / UNIT as u64;
+        require(units < u64::from(NodeId::LEAF), 72, "nodes of less than 128 GiB", data)?;
+        require(self.keys <= data / 16, 64, "no more keys than slots could be there", self.keys)?;
         require(self.live_units <= units, 80, "no more units than there are", self.live_units)?;
         let inner_start = u64::from(self.inner_start);
         require((1..=units).contains(&inner_start), 88, "model nodes behind data nodes", inner_start)?;

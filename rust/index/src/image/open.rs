@@ -3,13 +3,16 @@
 //! Model nodes are few and every lookup passes them, so they are verified at once, and with them the
 //! directory of data nodes that later verification goes by. They stand behind the data nodes in
 //! post-order, children first, which is checked as they are walked: no node is reached twice, so the walk
-//! ends whatever the bytes say. O(blocks + model nodes).
+//! ends whatever the bytes say; on the way each data node learns which keys are sent to it. O(blocks + model
+//! nodes).
+
+use std::ops::{Range, RangeInclusive};
 
 use super::format::{Damage, HEADER_BYTES, Header, Identity, ImageError, check_crc, damage, table_of};
 use super::memory::ImageMemory;
-use super::verify::Image;
+use super::verify::{Image, NO_KEYS, Named};
 use crate::arena::{Arena, CHUNK_UNITS, UNIT, inner_bytes, leaf_bytes, units_of};
-use crate::node::NodeId;
+use crate::node::{EVERYTHING, InnerHeader, NodeId};
 use crate::options::Options;
 use crate::simd::{BackendError, Level};
 use crate::tree::{Alex, Scratch};
@@ -54,14 +57,15 @@ impl Alex {
             image.compare(header.inner_start, units)?;
         }
         let mut arena = Arena::over(image);
-        let mut walk = Walk { header: &header, units, next_inner: header.inner_start, leaves: Vec::new() };
-        walk.node(&arena, NodeId(header.root), 64)?;
-        let leaves = walk.leaves;
-        if (leaves.first(), leaves.last()) != (Some(&header.first_leaf), Some(&header.last_leaf)) {
+        let mut walk = Walk::new(&header, units);
+        walk.node(&arena, NodeId(header.root), 64, i64::MIN..=i64::MAX)?;
+        let Walk { leaves, inner_units, .. } = walk;
+        let ends = (leaves.first().map(|leaf| leaf.id), leaves.last().map(|leaf| leaf.id));
+        if ends != (Some(header.first_leaf), Some(header.last_leaf)) {
             return Err(damage(96, "the first and last data node", "others").into());
         }
         if let Some(image) = arena.image_mut() {
-            image.leaves = leaves;
+            image.name(leaves, inner_units);
         }
         let index = Self {
             arena,
@@ -109,11 +113,24 @@ struct Walk<'h> {
     units: u32,
     /// The next model node ends no earlier.
     next_inner: u32,
-    leaves: Vec<u32>,
+    leaves: Vec<Named>,
+    /// Units of the model nodes.
+    inner_units: u64,
 }
 
-impl Walk<'_> {
-    fn node(&mut self, arena: &Arena, node: NodeId, below: u32) -> Result<(), Damage> {
+impl<'h> Walk<'h> {
+    fn new(header: &'h Header, units: u32) -> Self {
+        Self { header, units, next_inner: header.inner_start, leaves: Vec::new(), inner_units: 0 }
+    }
+
+    /// Takes in the subtree of a node that gets `keys`, and no others.
+    fn node(
+        &mut self,
+        arena: &Arena,
+        node: NodeId,
+        below: u32,
+        keys: RangeInclusive<i64>,
+    ) -> Result<(), Damage> {
         let id = node.id();
         let at = HEADER_BYTES + id as usize * UNIT;
         let require = |holds: bool, expected: &str| {
@@ -121,32 +138,70 @@ impl Walk<'_> {
         };
         if node.is_leaf() {
             let smallest = units_of(leaf_bytes(64));
-            require(self.leaves.last().is_none_or(|&last| last + smallest <= id), "data nodes in order")?;
+            require(self.leaves.last().is_none_or(|last| last.id + smallest <= id), "data nodes in order")?;
             require(
                 id.saturating_add(smallest) <= self.header.inner_start,
                 "a data node before the model nodes",
             )?;
             require(id % CHUNK_UNITS + smallest <= CHUNK_UNITS, "a data node in one chunk")?;
-            self.leaves.push(id);
+            self.leaves.push(Named { id, keys });
             return Ok(());
         }
         require((self.header.inner_start..self.units).contains(&id), "a model node behind the data nodes")?;
         let inner = arena.inner_unless_too_long(id);
         let inner = inner.ok_or_else(|| damage(at, "a model node in one chunk", "a longer one"))?;
+        let head = *inner.head;
         let end = id.saturating_add(units_of(inner_bytes(inner.children.len())));
         require(end <= self.units, "a model node in the image")?;
         require(inner.children.len() >= 2, "a model node of several children")?;
-        require(inner.head.shift < below, "a model node narrower than its parent")?;
-        let mut runs = 0;
+        require(head.shift < below, "a model node narrower than its parent")?;
+        require(
+            head.slot_start(inner.children.len() - 1) <= EVERYTHING.1,
+            "a model node whose last slot begins at a key",
+        )?;
+        let (mut runs, mut slot) = (0, 0);
         for run in inner.children.chunk_by(|a, b| a == b) {
             let child = NodeId(run[0]);
             require(child.is_leaf() || run.len() == 1, "a model node in one slot")?;
-            self.node(arena, child, inner.head.shift)?;
+            let next = slot + run.len();
+            self.node(arena, child, head.shift, routed(&head, slot..next, &keys))?;
+            slot = next;
             runs += 1;
         }
-        require(runs >= 2 && runs == inner.head.children, "as many children as its header says")?;
+        require(runs >= 2 && runs == head.children, "as many children as its header says")?;
+        // Where its range grows, the keys of one leaf move.
+        let together = |near: i128, far: i64| {
+            i64::try_from(near)
+                .map_or(true, |near| leaf_below(arena, node, near) == leaf_below(arena, node, far))
+        };
+        require(
+            together(head.nominal_last() + 1, i64::MAX) && together(head.nominal_first() - 1, i64::MIN),
+            "a model node that keeps all keys beyond an end in one leaf",
+        )?;
         require(id >= self.next_inner, "model nodes in order")?;
         self.next_inner = end;
+        self.inner_units += u64::from(end - id);
         Ok(())
     }
+}
+
+/// The keys, of those that a node gets, that it sends to some of its slots.
+fn routed(head: &InnerHeader, slots: Range<usize>, keys: &RangeInclusive<i64>) -> RangeInclusive<i64> {
+    // The first slot has all below, the last one all above.
+    let low = if slots.start == 0 { EVERYTHING.0 } else { head.slot_start(slots.start) };
+    let high = if slots.end == head.fanout as usize { EVERYTHING.1 } else { head.slot_start(slots.end) - 1 };
+    let (low, high) = (low.max((*keys.start()).into()), high.min((*keys.end()).into()));
+    match (i64::try_from(low), i64::try_from(high)) {
+        (Ok(low), Ok(high)) if low <= high => low..=high,
+        _ => NO_KEYS,
+    }
+}
+
+/// The leaf that a key ends in below a node whose subtree was walked.
+fn leaf_below(arena: &Arena, mut node: NodeId, key: i64) -> u32 {
+    while !node.is_leaf() {
+        let inner = arena.inner(node.id());
+        node = NodeId(inner.children[inner.head.route(key)]);
+    }
+    node.id()
 }
