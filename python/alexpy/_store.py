@@ -77,6 +77,8 @@ class Stats:
     """Bytes of live records that compaction has copied since the store was opened."""
     damaged_segments: int
     """Files that compaction leaves alone because a record in them is damaged; `verify` names it."""
+    background_failure: str | None
+    """What a thread of the store died of, a defect of alexpy to report; None as a rule."""
     write_mode: str
     """How commits reach the log: "mmap" or "pwrite"."""
     slowed_seconds: float

@@ -68,6 +68,17 @@ fn choose_simd() -> PyResult<()> {
         .map_err(|error| PyRuntimeError::new_err(format!("ALEXPY_SIMD={wanted}: {error}")))
 }
 
+/// A panic that the engine catches is told by its errors and by `stats()`, not by text on stderr. The hook belongs to
+/// this module alone, which has its own copy of Rust's standard library.
+fn tell_no_caught_panics() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !alex_store::panic_is_caught() {
+            told(panic);
+        }
+    }));
+}
+
 /// Native half of alexpy; import `alexpy` instead.
 #[pymodule]
 mod _alexpy {
@@ -94,6 +105,7 @@ mod _alexpy {
 
     #[pymodule_init]
     fn init() -> pyo3::PyResult<()> {
+        super::tell_no_caught_panics();
         super::choose_simd()
     }
 }

@@ -380,6 +380,7 @@ impl Store {
         figures.set_item("freed_bytes", stats.compaction.freed_bytes)?;
         figures.set_item("moved_bytes", stats.compaction.moved_bytes)?;
         figures.set_item("damaged_segments", stats.damaged_segments)?;
+        figures.set_item("background_failure", stats.background_failure)?;
         figures.set_item("write_mode", stats.write_mode)?;
         figures.set_item("slowed_seconds", stats.slowed_seconds)?;
         figures.set_item("slowed_by", stats.slowed_by)?;

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
 
+use crate::background::InOnePiece;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::image;
@@ -154,6 +155,7 @@ impl Shared {
         catalog: &mut MutexGuard<'_, Catalog>,
         mut next: Manifest,
     ) -> Result<()> {
+        let _whole = InOnePiece::begin(self, "a change of the manifest");
         let written = next.write(&*self.disk);
         // Whatever became of them, a generation is not used for two contents.
         catalog.manifest.generation = next.generation;

@@ -18,6 +18,7 @@ use alex_index::image::{Identity, ImageSink, ImageWriter};
 
 use parking_lot::MutexGuard;
 
+use crate::background::{Harm, catching};
 use crate::compaction::Emptied;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
@@ -280,7 +281,13 @@ impl Shared {
             log.images.begin(id, end);
             (end, log.images.tail_bytes)
         };
-        let written = self.mending(|| self.write_image(id, begin)).inspect_err(|_| {
+        let write = || self.mending(|| self.write_image(id, begin));
+        let written = catching("the writing of an image", write).unwrap_or_else(|panicked| {
+            // Nothing refers to what was written: it is made anew when it is due again.
+            self.panicked(panicked.clone(), Harm::None);
+            Err(panicked)
+        });
+        let written = written.inspect_err(|_| {
             // No manifest names it; should this fail too, the next opening removes it as an orphan.
             let _ = self.disk.remove(&image::name(id));
             let mut log = self.log.lock();
@@ -371,7 +378,8 @@ impl Shared {
             let counts = self.read_state()?.segments.counted();
             file.finish(writer, &Attachment { begin: log.end, until: log.end, counts })
         };
-        write()
+        catching("the writing of an image", write)
+            .and_then(|written| written)
             .inspect_err(|_| {
                 // As in `checkpoint`.
                 let _ = self.disk.remove(&image::name(id));

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::background::InOnePiece;
 use crate::compaction::{Compaction, Emptied, Input, Pace};
 use crate::error::{Error, Result};
 use crate::header::SEGMENT_HEADER_BYTES;
@@ -327,6 +328,7 @@ impl Shared {
     }
 
     fn move_all(&self, segment: &Arc<Segment>, moves: &[Move]) -> Result<()> {
+        let _whole = InOnePiece::begin(self, "moving records");
         for step in moves.chunks(STEP_KEYS) {
             // With the commit lock, so that commits and checkpoints see counts that fit the index.
             let _log = self.log.lock();

@@ -87,9 +87,9 @@ pub enum Error {
         /// The store's directory.
         path: PathBuf,
     },
-    /// A flush failed earlier: what the device holds is unknown, so no write is accepted until the
-    /// store is opened again.
-    #[error("{} takes no more writes because an earlier flush failed ({cause}); reads go on, reopen the store to write again", .path.display())]
+    /// A flush failed earlier, or a background thread in the middle of a change: what the device holds is unknown,
+    /// so no write is accepted until the store is opened again.
+    #[error("{} takes no more writes because {} ({cause}); reads go on, reopen the store to write again", .path.display(), poison_text(.cause))]
     Poisoned {
         /// The store's directory.
         path: PathBuf,
@@ -107,6 +107,14 @@ pub enum Error {
     #[doc(hidden)]
     #[error("an image of the index is damaged; open the store again")]
     ImageDamaged,
+    /// Work beside the callers ended in a panic, a defect of this library. Calls go on.
+    #[error("{what} panicked: {message}; that is a defect of alexpy, please report it")]
+    Panicked {
+        /// The thread or the work.
+        what: &'static str,
+        /// What the panic said.
+        message: String,
+    },
     /// An argument that can never be accepted. Nothing was changed.
     #[error("{0}")]
     Invalid(String),
@@ -162,5 +170,12 @@ fn pid_text(pid: Option<u32>) -> String {
         }
         Some(pid) => format!(" by process {pid}"),
         None => String::new(),
+    }
+}
+
+fn poison_text(cause: &Error) -> &'static str {
+    match cause {
+        Error::Panicked { .. } => "a background thread failed in the middle of a change",
+        _ => "an earlier flush failed",
     }
 }

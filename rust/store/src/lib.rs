@@ -55,6 +55,8 @@ mod verify;
 mod walk;
 mod whole;
 
+#[doc(hidden)]
+pub use background::panic_is_caught;
 pub use batch::{Batch, ValueSource};
 pub use columns::ItemColumns;
 pub use compaction::CompactReport;

@@ -51,6 +51,8 @@ pub struct Stats {
     pub compaction: CompactReport,
     /// Segments that compaction leaves alone because a record in them is damaged.
     pub damaged_segments: u64,
+    /// The first panic, a defect of this library, of a thread that works beside the callers.
+    pub background_failure: Option<String>,
     /// How bytes reach the log: "mmap" or "pwrite".
     pub write_mode: &'static str,
     /// How long commits have waited, in all, for a checkpoint or for compaction that could not keep up.
@@ -296,6 +298,7 @@ impl Store {
             dropped_bytes: shared.dropped_bytes,
             compaction: shared.totals.report(),
             damaged_segments: shared.totals.damaged_segments(),
+            background_failure: shared.background_failure.lock().clone(),
             write_mode: if copies { "mmap" } else { "pwrite" },
             slowed_seconds: shared.waits.waited().as_secs_f64(),
             slowed_by: behind.map(Follower::name),

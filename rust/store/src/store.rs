@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::ahead::Ahead;
-use crate::background::{Bell, Worker};
+use crate::background::{Bell, Harm, InOnePiece, Task, Worker, catching};
 use crate::catalog::{Catalog, give_back};
 use crate::checkpoint::GENERATIONS;
 use crate::compaction::{Compaction, Totals};
@@ -94,6 +94,8 @@ pub(crate) struct Shared {
     /// A segment was ended since the last flush.
     pub(crate) ended_unsynced: AtomicBool,
     poisoned: OnceLock<Error>,
+    /// The first panic of a thread that works beside the callers.
+    pub(crate) background_failure: Mutex<Option<String>>,
     closed: AtomicBool,
     fork_generation: u64,
     pub(crate) dropped_bytes: u64,
@@ -267,6 +269,7 @@ impl Store {
             opened: Instant::now(),
             ended_unsynced: AtomicBool::new(false),
             poisoned: OnceLock::new(),
+            background_failure: Mutex::default(),
             closed: AtomicBool::new(false),
             fork_generation: disk::fork_generation(),
             dropped_bytes,
@@ -467,6 +470,7 @@ impl Shared {
             return Ok(());
         }
         self.check_unpoisoned()?;
+        let _whole = InOnePiece::begin(self, "a flush");
         let begun = Instant::now();
         let (ended, active, last_seq) = {
             let log = self.log.lock();
@@ -526,22 +530,26 @@ impl Shared {
             log.bound_tail();
         }
         let mut workers = self.workers.lock();
-        let mut start = |name, bell, nap, task| -> io::Result<()> {
-            workers.push(Worker::start(name, Arc::downgrade(self), bell, nap, task)?);
+        let mut start = |task: Task, bell, nap| -> io::Result<()> {
+            workers.push(Worker::start(task, Arc::downgrade(self), bell, nap)?);
             Ok(())
         };
+        let poisons = |name, run| Task { name, run, harm: Harm::Poisons };
         if self.options.durability != Durability::Sync {
             let nap = self.options.sync_interval.min(LONGEST_NAP);
-            start("alexpy-flush", Bell::default(), nap, Self::background_flush)?;
+            start(poisons("alexpy-flush", Self::background_flush), Bell::default(), nap)?;
         }
-        start("alexpy-ahead", self.ahead.bell.clone(), PREPARER_NAP, |shared| shared.ahead.prepare())?;
-        start("alexpy-prepare", self.preparer.clone(), PREPARER_NAP, Self::prepare)?;
-        start("alexpy-image", self.checkpointer.clone(), PREPARER_NAP, |shared| {
+        let ahead = Task { name: "alexpy-ahead", run: |shared| shared.ahead.prepare(), harm: Harm::None };
+        start(ahead, self.ahead.bell.clone(), PREPARER_NAP)?;
+        start(poisons("alexpy-prepare", Self::prepare), self.preparer.clone(), PREPARER_NAP)?;
+        let image = |shared: &Self| {
             shared.make_whole_in_background();
             shared.checkpoint_if_due();
-        })?;
+        };
+        start(poisons("alexpy-image", image), self.checkpointer.clone(), PREPARER_NAP)?;
         self.checkpointer.ring();
-        start("alexpy-compact", self.compactor.clone(), COMPACTOR_NAP, Self::compact_in_background)
+        let compact = poisons("alexpy-compact", Self::compact_in_background);
+        start(compact, self.compactor.clone(), COMPACTOR_NAP)
     }
 
     fn stop_workers(&self) {
@@ -579,7 +587,9 @@ impl Shared {
             return Ok(());
         }
         // A flush that waited for this one must not take the log for empty.
-        let outcome = self.seal(&mut catalog, &mut log).map_err(|error| self.poison(error));
+        let outcome = catching("closing", || self.seal(&mut catalog, &mut log))
+            .and_then(|sealed| sealed)
+            .map_err(|error| self.poison(error));
         log.active = None;
         log.spare = None;
         log.unsynced.clear();
