@@ -31,6 +31,7 @@ mod new_dir;
 mod operation;
 mod options;
 mod parallel;
+mod prefix;
 mod query;
 mod read;
 mod reader;

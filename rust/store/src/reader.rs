@@ -61,6 +61,20 @@ impl<'s> SegmentReader<'s> {
         }
     }
 
+    /// Where the next record is looked for.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Goes on at an offset ahead; what is at hand stays at hand.
+    pub(crate) fn go_to(&mut self, offset: u64) {
+        self.offset = offset;
+        if offset > self.chunk_start + self.chunk.len() as u64 {
+            self.chunk.clear();
+            self.chunk_start = offset;
+        }
+    }
+
     fn at(&self) -> usize {
         (self.offset - self.chunk_start) as usize
     }

@@ -136,8 +136,7 @@ pub(crate) struct Unsealed {
 impl Unsealed {
     /// Of the record at `offset` that begins with `header`.
     pub(crate) fn new(seal: Seal, offset: u64, header: &[u8]) -> Self {
-        let stored = RawHeader::read_from_prefix(header).map_or(0, |(raw, _)| raw.crc.get());
-        Self { stored, computed: seal.checksum(offset, &[]) }
+        Self { stored: peek_checksum(header), computed: seal.checksum(offset, &[]) }
     }
 
     /// Goes on with the next bytes that it covers: all behind its first four.
@@ -243,6 +242,11 @@ pub(crate) fn peek_size(header: &[u8]) -> Result<u64, Bad> {
         return Err(Bad::Kind(kind));
     }
     Ok(size_of_record(u64::from(raw.value_len.get())))
+}
+
+/// The checksum that the first 24 bytes of a record name; no check at all.
+pub(crate) fn peek_checksum(header: &[u8]) -> u32 {
+    RawHeader::read_from_prefix(header).map_or(0, |(raw, _)| raw.crc.get())
 }
 
 /// The sequence that the first 24 bytes of a record name; no check at all.

@@ -2,7 +2,7 @@
 //! record of every key in them. Only reads. Knows nothing of where the records go. O(bytes), with the keys in
 //! memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -101,16 +101,24 @@ impl Salvaged {
         }
     }
 
-    /// Range tombstones remove what is older than they, in whatever order they were read.
+    /// Range tombstones remove what is older than they, in whatever order they were read: one sweep over keys and
+    /// ranges. O((keys + ranges) log ranges).
     fn apply_ranges(&mut self) {
-        for &(seq, first, last) in &self.ranges {
-            if first > last {
-                continue;
+        self.ranges.sort_unstable_by_key(|&(_, first, _)| first);
+        let mut coming = self.ranges.iter().peekable();
+        // Those that have begun, the newest at the top; one that has ended goes once it is there.
+        let mut begun: BinaryHeap<(u64, i64)> = BinaryHeap::new();
+        for (&key, newest) in &mut self.newest {
+            while let Some(&(seq, _, last)) = coming.next_if(|&&(_, first, _)| first <= key) {
+                begun.push((seq, last));
             }
-            for (_, newest) in self.newest.range_mut(first..=last) {
-                if newest.0 < seq {
-                    *newest = (seq, None);
-                }
+            while begun.peek().is_some_and(|&(_, last)| last < key) {
+                begun.pop();
+            }
+            if let Some(&(seq, _)) = begun.peek()
+                && newest.0 < seq
+            {
+                *newest = (seq, None);
             }
         }
     }
@@ -161,6 +169,21 @@ impl Reading {
             return Ok(known.offset);
         };
         found.segments.insert(segment.id(), Arc::clone(segment));
+        // One segment at a time keeps its descriptor, else each read would open the file.
+        segment.outlive_its_name()?;
+        let read = self.read(segment, piece, found, report);
+        segment.release_at_any_cost();
+        read
+    }
+
+    fn read(
+        &mut self,
+        segment: &Arc<Segment>,
+        piece: &Piece,
+        found: &mut Salvaged,
+        report: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<u64> {
+        let known = piece.end.unwrap_or_default();
         if !piece.relocated {
             self.last_seq = self.last_seq.max(segment.header.base_seq.saturating_sub(1));
         }
@@ -433,4 +456,40 @@ fn repeats(opened: &[(u32, Option<Arc<Segment>>)], from: usize) -> Result<bool> 
         })?;
     }
     Ok(old.starts_with(&again))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::sim::Rng;
+
+    #[test]
+    fn a_sweep_over_the_ranges_removes_what_each_by_itself_would() {
+        for seed in 0..500 {
+            let mut rng = Rng::new(seed);
+            let mut found = Salvaged::default();
+            for _ in 0..rng.below(60) {
+                let (key, seq) = (rng.below(30) as i64, rng.below(200));
+                found.apply(seq, Change::Point(key, Some(Location::new(1, seq * 8))));
+            }
+            for _ in 0..rng.below(20) {
+                let (first, last) = (rng.below(32) as i64 - 1, rng.below(32) as i64 - 1);
+                let last = if rng.one_in(8) { i64::MAX } else { last };
+                found.apply(rng.below(200), Change::Range(first, last));
+            }
+            let mut right = found.newest.clone();
+            for &(seq, first, last) in &found.ranges {
+                for (_, newest) in right.iter_mut().filter(|(key, _)| (first..=last).contains(*key)) {
+                    if newest.0 < seq {
+                        *newest = (seq, None);
+                    }
+                }
+            }
+            found.apply_ranges();
+            let places = |it: &BTreeMap<i64, (u64, Option<Location>)>| -> Vec<_> {
+                it.iter().map(|(&key, &(_, place))| (key, place)).collect()
+            };
+            assert_eq!(places(&found.newest), places(&right), "seed {seed}");
+        }
+    }
 }

@@ -336,6 +336,11 @@ impl Segment {
         })
     }
 
+    /// As [`DiskFile::next_data`].
+    pub(crate) fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>> {
+        self.with_file("read", |file| file.next_data(offset))
+    }
+
     /// As [`DiskFile::read_nothing_ahead`].
     pub(crate) fn read_nothing_ahead(&self) -> Result<()> {
         self.with_file(Operation::Read, |file| {

@@ -50,8 +50,8 @@ impl Extent {
     }
 }
 
-/// How many puts share one minimum in a range query.
-const BLOCK: usize = 256;
+/// How many puts share one minimum of the first level.
+const BLOCK: usize = 64;
 
 /// Marks the tombstones that cover an older put in `segment`, up to its `end`. Liveness plays no part: a
 /// put that lost, or that was copied and not freed yet, would come back all the same. Where the segment
@@ -113,11 +113,11 @@ pub(crate) fn mark_needed(
     pace(end.saturating_sub(paced))?;
     let _ = segment.put_extent.set(extent);
     puts.sort_unstable();
-    let minima: Vec<u64> = puts.chunks(BLOCK).map(oldest).collect();
+    let oldest = Oldest::of(&puts);
     for tombstone in tombstones.iter_mut().filter(|tombstone| !tombstone.needed) {
         let from = puts.partition_point(|put| put.0 < tombstone.first);
         let to = from + puts[from..].partition_point(|put| put.0 <= tombstone.last);
-        tombstone.needed = oldest_between(&puts, &minima, from, to) < tombstone.seq;
+        tombstone.needed = oldest.between(from, to) < tombstone.seq;
     }
     Ok(None)
 }
@@ -129,13 +129,45 @@ fn oldest(puts: &[(i64, u64)]) -> u64 {
     puts.iter().map(|put| put.1).min().unwrap_or(u64::MAX)
 }
 
-fn oldest_between(puts: &[(i64, u64)], minima: &[u64], from: usize, to: usize) -> u64 {
-    let (first, last) = (from.div_ceil(BLOCK), to / BLOCK);
-    if first >= last {
-        return oldest(&puts[from..to]);
+/// The oldest put of any range, in O(log puts): minima of blocks, and of pairs of those, and so on.
+struct Oldest<'p> {
+    puts: &'p [(i64, u64)],
+    /// A heap: the minima of blocks in its second half, each before them that of the two below it.
+    minima: Vec<u64>,
+}
+
+impl<'p> Oldest<'p> {
+    fn of(puts: &'p [(i64, u64)]) -> Self {
+        let blocks = puts.len().div_ceil(BLOCK);
+        let mut minima = vec![u64::MAX; blocks];
+        minima.extend(puts.chunks(BLOCK).map(oldest));
+        for at in (1..blocks).rev() {
+            minima[at] = minima[2 * at].min(minima[2 * at + 1]);
+        }
+        Self { puts, minima }
     }
-    let between = minima[first..last].iter().copied().min().unwrap_or(u64::MAX);
-    between.min(oldest(&puts[from..first * BLOCK])).min(oldest(&puts[last * BLOCK..to]))
+
+    fn between(&self, from: usize, to: usize) -> u64 {
+        let (first, last) = (from.div_ceil(BLOCK), to / BLOCK);
+        if first >= last {
+            return oldest(&self.puts[from..to]);
+        }
+        let blocks = self.minima.len() / 2;
+        let (mut low, mut high) = (first + blocks, last + blocks);
+        let mut found = oldest(&self.puts[from..first * BLOCK]).min(oldest(&self.puts[last * BLOCK..to]));
+        while low < high {
+            if low % 2 == 1 {
+                found = found.min(self.minima[low]);
+                low += 1;
+            }
+            if high % 2 == 1 {
+                high -= 1;
+                found = found.min(self.minima[high]);
+            }
+            (low, high) = (low / 2, high / 2);
+        }
+        found
+    }
 }
 
 #[cfg(test)]
@@ -161,11 +193,14 @@ mod tests {
 
     #[test]
     fn the_oldest_put_of_any_range_is_found() {
-        let puts: Vec<(i64, u64)> = (0..2000).map(|i| (i, (i * 7919 % 2003) as u64)).collect();
-        let minima: Vec<u64> = puts.chunks(BLOCK).map(oldest).collect();
-        for from in (0..2000).step_by(61) {
-            for to in (from..=2000).step_by(37) {
-                assert_eq!(oldest_between(&puts, &minima, from, to), oldest(&puts[from..to]), "{from}..{to}");
+        for count in [0, 1, 63, 64, 65, 500, 2000] {
+            let puts: Vec<(i64, u64)> = (0..count).map(|i| (i, (i * 7919 % 2003) as u64)).collect();
+            let found = Oldest::of(&puts);
+            let count = puts.len();
+            for from in (0..count).step_by(61) {
+                for to in (from..=count).step_by(37).chain([count]) {
+                    assert_eq!(found.between(from, to), oldest(&puts[from..to]), "{from}..{to} of {count}");
+                }
             }
         }
     }

@@ -1,15 +1,20 @@
 //! Reads a segment record by record and goes on behind damage: the next record is found by alignment, by the
 //! range of sequences that the header allows and by the salted checksum, which bytes of any other origin do
-//! not have. Knows nothing of what records mean. O(bytes), a checksum for each plausible place beside.
+//! not have. Knows nothing of what records mean. O(bytes), whatever is damaged and whatever the damaged bytes look
+//! like: a plausible place costs a short look (`prefix.rs`), not the reading of all that its length names.
 
 use crate::error::Result;
 use crate::header::{Origin, SEGMENT_HEADER_BYTES};
+use crate::options::MAX_SEGMENT_BYTES;
+use crate::prefix::Prefixes;
 use crate::reader::{Next, SegmentReader};
 use crate::record::{self, Bad, HEADER_BYTES, Record};
 use crate::segment::Segment;
 
 /// Bytes searched at a time.
 const CHUNK_BYTES: usize = 1 << 20;
+/// Records of at most so many bytes are checked by reading them.
+const SHORT_BYTES: u64 = 1 << 10;
 
 /// Sequences that a search among relocated records believes in.
 const RELOCATED_SEQS: u64 = 1 << 44;
@@ -32,84 +37,153 @@ pub(crate) fn walk(
     let end = limit.unwrap_or(u64::MAX);
     let mut reader = SegmentReader::new(segment, SEGMENT_HEADER_BYTES, end);
     let mut last_seq = segment.header.base_seq.saturating_sub(1);
+    let mut search: Option<Search<'_>> = None;
     loop {
-        let (offset, why) = match reader.next()? {
-            Next::Record(offset, record) => {
-                last_seq = last_seq.max(record.seq);
-                if !visit(Met::Record(offset, record))? {
-                    return Ok(());
+        let at = reader.offset();
+        // Behind damage no length is believed before its checksum: it may name all the rest, again and again.
+        let doubted = match &mut search {
+            Some(search) => search.doubt(at)?,
+            None => None,
+        };
+        let (offset, why) = match doubted {
+            Some(why) => (at, why),
+            None => match reader.next()? {
+                Next::Record(offset, record) => {
+                    last_seq = last_seq.max(record.seq);
+                    if !visit(Met::Record(offset, record))? {
+                        return Ok(());
+                    }
+                    continue;
                 }
-                continue;
-            }
-            Next::End(offset, why) => (offset, why),
+                Next::End(offset, why) => (offset, why),
+            },
         };
         if offset >= end {
             return Ok(());
         }
-        let found = search(segment, offset, end, last_seq)?;
+        let search = match &mut search {
+            Some(search) => search,
+            none => none.insert(Search::new(segment, end)?),
+        };
+        let found = search.next_record(offset, last_seq)?;
         let resume = found.record.or(limit).unwrap_or(found.written_end);
         if resume > offset && !visit(Met::Damage { offset, len: resume - offset, why })? {
             return Ok(());
         }
         let Some(next) = found.record else { return Ok(()) };
-        reader = SegmentReader::new(segment, next, end);
+        reader.go_to(next);
     }
 }
 
-struct Search {
+struct Found {
     /// Where the next valid record begins.
     record: Option<u64>,
     /// Behind the last byte that is not zero, at most where the search ended.
     written_end: u64,
 }
 
-/// Looks for the next record behind `from`, of a sequence above `after_seq`.
-fn search(segment: &Segment, from: u64, end: u64, after_seq: u64) -> Result<Search> {
-    let seqs = match segment.header.origin {
-        Origin::Log | Origin::Recovery => after_seq + 1..=segment.header.highest_possible_seq(),
-        // Of relocated records hardly anything is known, and this much still sifts most other bytes out.
-        Origin::Relocation => 1..=RELOCATED_SEQS,
-    };
-    let file_end = segment.len()?.min(end);
-    let mut search = Search { record: None, written_end: from };
-    let mut chunk = vec![0; CHUNK_BYTES + HEADER_BYTES as usize];
-    let mut start = from;
-    while start < file_end {
-        let read = segment.read_at(start, &mut chunk)?;
-        let piece = &chunk[..read.min((file_end - start) as usize)];
-        if let Some(last) = piece.iter().rposition(|&byte| byte != 0) {
-            for at in (0..=last.min(CHUNK_BYTES - 8)).step_by(8) {
-                let offset = start + at as u64;
-                let Some(header) = piece.get(at..at + HEADER_BYTES as usize) else { break };
-                if offset > from && is_record(segment, header, offset, file_end, &seqs)? {
-                    search.record = Some(offset);
-                    return Ok(search);
-                }
-            }
-            search.written_end = start + last as u64 + 1;
-        }
-        if read < chunk.len() {
-            break;
-        }
-        start += CHUNK_BYTES as u64;
-    }
-    Ok(search)
+/// Looks for records behind damage; what it read serves the next search.
+struct Search<'s> {
+    segment: &'s Segment,
+    end: u64,
+    prefixes: Prefixes<'s>,
+    chunk: Vec<u8>,
+    chunk_start: u64,
 }
 
-/// Whether a whole record with one of `seqs` stands at `offset`, where `header` was read.
-fn is_record(
-    segment: &Segment,
-    header: &[u8],
-    offset: u64,
-    end: u64,
-    seqs: &std::ops::RangeInclusive<u64>,
-) -> Result<bool> {
-    // The cheap checks first: hardly any other bytes pass them, so few checksums are computed.
-    let Ok(size) = record::peek_size(header) else { return Ok(false) };
-    if !seqs.contains(&record::peek_seq(header)) || size > end - offset {
-        return Ok(false);
+impl<'s> Search<'s> {
+    fn new(segment: &'s Segment, end: u64) -> Result<Self> {
+        let end = segment.len()?.min(end).min(MAX_SEGMENT_BYTES);
+        Ok(Self { segment, end, prefixes: Prefixes::new(segment), chunk: Vec::new(), chunk_start: 0 })
     }
-    let mut bytes = vec![0; size as usize];
-    let read = segment.read_at(offset, &mut bytes)?;
-    Ok(record::parse(&bytes[..read], segment.seal(), offset, true).is_ok())
+
+    /// The bytes at hand from `offset` on: those of a header at least, unless the file ends before.
+    fn bytes_at(&mut self, offset: u64) -> Result<&[u8]> {
+        let want = (self.end.saturating_sub(offset)).min(HEADER_BYTES);
+        let there = self.chunk_start..=self.chunk_start + self.chunk.len() as u64;
+        if !(there.contains(&offset) && there.contains(&(offset + want))) {
+            let room = (self.end.saturating_sub(offset) as usize).min(CHUNK_BYTES);
+            self.chunk.resize(room, 0);
+            self.chunk_start = offset;
+            let read = self.segment.read_at(offset, &mut self.chunk)?;
+            self.chunk.truncate(read);
+        }
+        Ok(&self.chunk[(offset - self.chunk_start) as usize..])
+    }
+
+    /// Why no valid record stands at `offset`, where that takes a look at its checksum to say.
+    fn doubt(&mut self, offset: u64) -> Result<Option<Bad>> {
+        let Ok(size) = record::peek_size(self.bytes_at(offset)?) else { return Ok(None) };
+        if size <= SHORT_BYTES || size > self.end.saturating_sub(offset) {
+            return Ok(None);
+        }
+        self.check_long(offset, size)
+    }
+
+    /// Why the long record at `offset` is none.
+    fn check_long(&mut self, offset: u64, size: u64) -> Result<Option<Bad>> {
+        let stored = record::peek_checksum(self.bytes_at(offset)?);
+        let seed = self.segment.seal().checksum(offset, &[]);
+        let computed = self.prefixes.checksum(seed, offset + 4, offset + size)?;
+        Ok(match computed {
+            Some(computed) if computed == stored => None,
+            Some(computed) => Some(Bad::Checksum(stored, computed)),
+            None => Some(Bad::Short(size)),
+        })
+    }
+
+    /// Looks for the next record behind `from`, of a sequence above `after_seq`. Space that holds nothing is not
+    /// read.
+    fn next_record(&mut self, from: u64, after_seq: u64) -> Result<Found> {
+        let seqs = match self.segment.header.origin {
+            Origin::Log | Origin::Recovery => after_seq + 1..=self.segment.header.highest_possible_seq(),
+            // Of relocated records hardly anything is known, and this much still sifts most other bytes out.
+            Origin::Relocation => 1..=RELOCATED_SEQS,
+        };
+        let mut found = Found { record: None, written_end: from };
+        let mut offset = from;
+        while let Some(piece) = self.segment.next_data(offset)?.filter(|piece| piece.start < self.end) {
+            // All records begin at multiples of 8, and none in zeros.
+            offset = offset.max(piece.start & !7);
+            let piece_end = piece.end.min(self.end);
+            while offset < piece_end {
+                let (begun, len) = (offset, self.bytes_at(offset)?.len());
+                // A header that is not all at hand is looked at with the next bytes.
+                let places = len.saturating_sub(HEADER_BYTES as usize - 1);
+                for at in (0..places).step_by(8) {
+                    let place = begun + at as u64;
+                    if place > from && self.is_record(place, &seqs)? {
+                        found.record = Some(place);
+                        return Ok(found);
+                    }
+                }
+                // Only where that came to nothing: so each byte is looked at once.
+                let last = self.bytes_at(begun)?.iter().rposition(|&byte| byte != 0);
+                found.written_end = last.map_or(0, |last| begun + last as u64 + 1).max(found.written_end);
+                offset = (begun + places as u64).next_multiple_of(8).max(begun + 8);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether a whole record with one of `seqs` stands at `offset`.
+    fn is_record(&mut self, offset: u64, seqs: &std::ops::RangeInclusive<u64>) -> Result<bool> {
+        let end = self.end;
+        let seal = self.segment.seal();
+        let bytes = self.bytes_at(offset)?;
+        // The cheap checks first: hardly any other bytes pass them, so few checksums are computed.
+        let Ok(size) = record::peek_size(bytes) else { return Ok(false) };
+        if !seqs.contains(&record::peek_seq(bytes)) || size > end - offset {
+            return Ok(false);
+        }
+        if size > SHORT_BYTES {
+            return Ok(self.check_long(offset, size)?.is_none());
+        }
+        if let Some(record) = bytes.get(..size as usize) {
+            return Ok(record::parse(record, seal, offset, true).is_ok());
+        }
+        let mut bytes = vec![0; size as usize];
+        let read = self.segment.read_at(offset, &mut bytes)?;
+        Ok(record::parse(&bytes[..read], seal, offset, true).is_ok())
+    }
 }

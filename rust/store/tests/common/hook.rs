@@ -12,6 +12,8 @@ use alex_store::{Error, Options, Store};
 /// A call that is about to be made.
 pub enum Call<'a> {
     Read(&'a str),
+    /// So many bytes have been read.
+    ReadBytes(&'a str, u64),
     Write(&'a str, u64, &'a [u8]),
     MapForWriting,
     Open(&'a str),
@@ -133,7 +135,9 @@ impl DiskFile for HookFile {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         self.disk.ask(&Call::Read(&self.name))?;
-        self.inner.read_at(offset, buffer)
+        let read = self.inner.read_at(offset, buffer)?;
+        self.disk.ask(&Call::ReadBytes(&self.name, read as u64))?;
+        Ok(read)
     }
 
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
