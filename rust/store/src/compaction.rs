@@ -18,6 +18,7 @@ use crate::record::MARK_BYTES;
 use crate::relocation::RelocationWriter;
 use crate::replay::OpenProgress;
 use crate::segment::{Counts, Segment};
+use crate::small::Merge;
 use crate::store::{Shared, Store};
 
 /// The most segments that one unit takes: emptied ones cost no copying, but each manifest entry a little.
@@ -158,6 +159,11 @@ pub(crate) struct Input {
 }
 
 impl Input {
+    /// Bytes of its records.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.counts.total
+    }
+
     /// Bytes of records that neither the index nor anybody's deletion needs.
     fn dead(&self) -> u64 {
         let kept = self.counts.live + self.counts.tombstones + MARK_BYTES;
@@ -235,7 +241,11 @@ impl Shared {
                 return Err(Error::Interrupted);
             }
         }
-        self.free_in_spite_of_images(&mut self.hurried())?;
+        {
+            let mut compaction = self.hurried();
+            self.merge_small(&mut compaction, Merge::All, &mut |_| self.check_writable())?;
+            self.free_in_spite_of_images(&mut compaction)?;
+        }
         let now = self.totals.report();
         Ok(CompactReport {
             freed_segments: now.freed_segments - before.freed_segments,
@@ -317,6 +327,7 @@ impl Shared {
         let tight = self.space()?.is_tight();
         // Also what a round left that was interrupted.
         self.free_for_space(compaction)?;
+        self.merge_small(compaction, Merge::Enough, pace)?;
         let inputs = self.inputs(compaction);
         let (dead, total) = dead_of(&inputs);
         compaction.settled = compaction.settled.min(dead);
@@ -394,7 +405,7 @@ impl Shared {
     }
 
     /// Every segment that could be compacted: ended, durable, not damaged, not waiting to be freed.
-    fn inputs(&self, compaction: &Compaction) -> Vec<Input> {
+    pub(crate) fn inputs(&self, compaction: &Compaction) -> Vec<Input> {
         let relocations = self.catalog.lock().manifest.relocations.clone();
         let entries = self.log.lock().entries.clone();
         let durable = self.durable_seq.load(Ordering::Acquire);

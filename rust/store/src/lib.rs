@@ -44,6 +44,7 @@ mod replay;
 mod salvage;
 mod scan;
 mod segment;
+mod small;
 mod space;
 mod spare;
 mod state;

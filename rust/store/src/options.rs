@@ -78,6 +78,9 @@ pub struct Options {
     /// A checkpoint is due once so many bytes of log, and half the bytes of the last image, came after the
     /// last one.
     pub checkpoint_tail_bytes: u64,
+    /// So many small segments of about one size are merged. Other than the default only in tests.
+    #[doc(hidden)]
+    pub merge_small_from: usize,
 }
 
 /// The smallest segment that may be asked for, in bytes.
@@ -104,6 +107,7 @@ impl Default for Options {
             compact_bytes_per_second: 64 << 20,
             recovery: Recovery::Strict,
             checkpoint_tail_bytes: 64 << 20,
+            merge_small_from: 8,
         }
     }
 }

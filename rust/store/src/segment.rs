@@ -338,7 +338,7 @@ impl Segment {
 
     /// As [`DiskFile::next_data`].
     pub(crate) fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>> {
-        self.with_file("read", |file| file.next_data(offset))
+        self.with_file(Operation::Read, |file| file.next_data(offset))
     }
 
     /// As [`DiskFile::read_nothing_ahead`].

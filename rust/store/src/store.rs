@@ -236,6 +236,7 @@ impl Store {
         };
         let recovered = recovery::recover(&disk, manifest, agree, options, &mut 0, progress)?;
         let store = Self::assemble(disk, path, options, recovered, Some(lock));
+        store.shared.merge_at_open()?;
         if options.background {
             store.shared.start_workers().map_err(|error| Error::io(Operation::StartThreads, path, error))?;
         }

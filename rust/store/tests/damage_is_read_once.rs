@@ -110,5 +110,9 @@ fn a_store_of_many_range_deletes_is_repaired() {
     let begun = std::time::Instant::now();
     let report = Store::repair_on(&source, Arc::new(SimDisk::new(9)), RepairMode::Salvage, &options);
     assert_eq!(report.expect("repairs").kept, 10);
-    assert!(begun.elapsed().as_secs() < 5, "{:?}: a walk over every key for each range takes longer", begun.elapsed());
+    assert!(
+        begun.elapsed().as_secs() < 5,
+        "{:?}: a walk over every key for each range takes longer",
+        begun.elapsed()
+    );
 }

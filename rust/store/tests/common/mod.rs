@@ -60,6 +60,7 @@ pub fn options(rng: &mut Rng) -> Options {
         background: false,
         sync_interval: Duration::from_secs(3600),
         checkpoint_tail_bytes: [1, 500, 3000, 64 << 20][rng.below(4) as usize],
+        merge_small_from: [2, 2, 3, 8][rng.below(4) as usize],
         ..Options::default()
     }
 }
