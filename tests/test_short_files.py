@@ -39,7 +39,7 @@ def test_a_short_manifest_is_damage_and_its_other_copy_opens_the_store(tmp_path:
 
 def test_an_image_of_ten_bytes_costs_time_and_no_data(tmp_path: Path) -> None:
     with alexpy.open(tmp_path / "store", checkpoint_tail_bytes=1) as store:
-        store.update({key: b"value" for key in range(1000)})
+        store.update(dict.fromkeys(range(1000), b"value"))
     images = list((tmp_path / "store").glob("img-*.idx"))
     assert images
     for image in images:

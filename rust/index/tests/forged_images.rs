@@ -4,7 +4,7 @@
 //!
 //! Seeded and bounded by time: `ALEXPY_FUZZ_SECONDS` (default 2) from the seed `ALEXPY_FUZZ_SEED` on;
 //! `ALEXPY_SEED` replays one.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;
 
@@ -356,7 +356,10 @@ fn no_forged_image_leads_to_a_panic_a_loop_or_a_count_below_none() {
             Ok(None) => refused += 1,
             Ok(Some(false)) => damaged += 1,
             Ok(Some(true)) => good += 1,
-            Err(_) => panic!("seed {seed}; replay it with ALEXPY_SEED={seed}"),
+            Err(panic) => {
+                eprintln!("seed {seed}; replay it with ALEXPY_SEED={seed}");
+                std::panic::resume_unwind(panic)
+            }
         }
         assert!(begun.elapsed() < Duration::from_secs(20), "a hang; replay it with ALEXPY_SEED={seed}");
         seed += 1;

@@ -128,6 +128,7 @@ impl Store {
                 &[("strict", Recovery::Strict), ("point_in_time", Recovery::PointInTime)],
             )?,
             checkpoint_tail_bytes,
+            ..Options::default()
         };
         // Recovery may replay gigabytes: a pending Ctrl-C stops it.
         let mut signal = None;

@@ -631,7 +631,7 @@ impl Segments {
     /// Makes a table of ids that lie close together by now: twice as close as those that no longer fit one.
     fn bring_together(&mut self) {
         let (Some(&(first, _)), Some(&(last, _))) = (self.apart.first(), self.apart.last()) else { return };
-        if (last - first) as usize > (PLACES_FREE + PLACES_EACH * self.count) / 2 {
+        if (last - first) as usize > usize::midpoint(PLACES_FREE, PLACES_EACH * self.count) {
             return;
         }
         let apart = std::mem::take(&mut self.apart);

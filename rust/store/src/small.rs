@@ -85,7 +85,7 @@ impl Shared {
         inputs.sort_by_key(Input::bytes);
         let least = if which == Merge::All { 2 } else { options.merge_small_from };
         let mut classes: Vec<Vec<Input>> = Vec::new();
-        let (mut last, mut bytes) = (None, 0);
+        let (mut gathered, mut bytes) = (None, 0);
         for input in inputs {
             let class = if which == Merge::All { 0 } else { class(input.bytes(), options) };
             if which == Merge::Lowest && class > 0 {
@@ -93,7 +93,7 @@ impl Shared {
             }
             let full = |inputs: &Vec<Input>| inputs.len() == MOST_SEGMENTS;
             bytes += input.bytes();
-            if last == Some(class)
+            if gathered == Some(class)
                 && RelocationWriter::fits(bytes)
                 && bytes <= options.segment_bytes
                 && let Some(inputs) = classes.last_mut().filter(|inputs| !full(inputs))
@@ -103,7 +103,7 @@ impl Shared {
                 bytes = input.bytes();
                 classes.push(vec![input]);
             }
-            last = Some(class);
+            gathered = Some(class);
         }
         classes.into_iter().find(|inputs| inputs.len() >= least).unwrap_or_default()
     }

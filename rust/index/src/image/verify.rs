@@ -222,6 +222,7 @@ impl Image {
 }
 
 /// A range of no key: `start` is above `end`.
+#[allow(clippy::reversed_empty_ranges, reason = "no key is the point")]
 pub(super) const NO_KEYS: RangeInclusive<i64> = i64::MAX..=i64::MIN;
 
 /// What the code that works on a leaf relies on. The model and the counters of its adaptation may be anything:
