@@ -359,7 +359,7 @@ impl Shared {
             return Ok(());
         }
         let freed = self.totals.report().freed_bytes;
-        compaction.held = 0;
+        let held_before = std::mem::take(&mut compaction.held);
         let mut round = Round::new(goal);
         while self.unit(compaction, &mut round, pace)?.is_some() {}
         if goal == Goal::Room {
@@ -370,6 +370,9 @@ impl Shared {
         if round.nothing_left {
             compaction.held += round.pinned;
             compaction.settled = dead_of(&self.inputs(compaction)).0;
+        } else {
+            // What an earlier round had to leave, and may have once nobody holds it, is still so.
+            compaction.held += held_before;
         }
         if tight && self.totals.report().freed_bytes == freed {
             self.give_grace();

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use alex_index::image::ImageMemory;
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 use parking_lot::RwLock;
-use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom, fadvise, fallocate, flock, seek};
+use rustix::fs::{FallocateFlags, SeekFrom, fadvise, fallocate, seek};
 use rustix::io::Errno;
 
 use super::directory::{Directory, Identity};
@@ -103,30 +103,23 @@ impl RealDisk {
     fn lock_with(&self, make: bool) -> io::Result<Lock> {
         let identity = self.directory.identity();
         let held = || Ok(Lock::Held(self.holder(identity)));
-        let directory = self.directory.again()?;
-        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            // Some network file systems lock no directories; there the lock file has to do.
-            Ok(()) | Err(Errno::BADF | Errno::INVAL | Errno::OPNOTSUPP) => {}
-            Err(Errno::WOULDBLOCK) => return held(),
-            Err(error) => return Err(error.into()),
-        }
-        let directory = NotInherited::new(directory, identity)?;
+        // Some network file systems lock no directories; there the lock file has to do.
+        let Some(directory) = NotInherited::lock(self.directory.again()?, identity, false)? else {
+            return held();
+        };
         let Some(file) = self.directory.open_lock_file(make)? else {
             return Ok(Lock::Taken(Box::new(directory)));
         };
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return held(),
-            Err(error) => return Err(error.into()),
-        }
+        let Some(file) = NotInherited::lock(file, identity, true)? else { return held() };
         if make {
             // Only a courtesy to the next one who asks; the lock is the flock itself.
             let text = std::process::id().to_string();
-            let _ = file.write_all_at(text.as_bytes(), 0).and_then(|()| file.set_len(text.len() as u64));
-            self.directory.hold(&file)?;
+            let written = file.file().write_all_at(text.as_bytes(), 0);
+            let _ = written.and_then(|()| file.file().set_len(text.len() as u64));
+            self.directory.hold(file.file())?;
         }
         // Dropped in this order: whoever finds the directory free finds the file free as well.
-        Ok(Lock::Taken(Box::new((NotInherited::new(file, identity)?, directory))))
+        Ok(Lock::Taken(Box::new((file, directory))))
     }
 
     /// The process that holds the lock, as far as it is known: another may have the number of this one, where

@@ -11,6 +11,7 @@ use std::sync::{Once, OnceLock};
 
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::directory::Identity;
 
@@ -43,7 +44,10 @@ pub(super) fn holds(directory: Identity) -> bool {
 pub(super) struct NotInherited(File);
 
 impl NotInherited {
-    pub(super) fn new(file: File, directory: Identity) -> io::Result<Self> {
+    /// Locks the file and takes note of it in one step, so that a thread that finds it locked by another of this
+    /// process is told so. `None` where somebody has the lock; where the system has no lock for such a file, that is
+    /// an error only if the lock is `needed`.
+    pub(super) fn lock(file: File, directory: Identity, needed: bool) -> io::Result<Option<Self>> {
         if NOWHERE.get().is_none() {
             // Opened now: a child of a threaded program may call little more than dup2.
             let _ = NOWHERE.set(File::open("/dev/null")?);
@@ -52,8 +56,21 @@ impl NotInherited {
             // SAFETY: the handlers are plain functions for the life of the program.
             unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
         });
-        LOCKED.lock().push(Held { descriptor: file.as_raw_fd(), directory, generation: generation() });
-        Ok(Self(file))
+        let mut locked = LOCKED.lock();
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            Err(Errno::BADF | Errno::INVAL | Errno::OPNOTSUPP) if !needed => {}
+            Err(error) => return Err(error.into()),
+        }
+        locked.push(Held { descriptor: file.as_raw_fd(), directory, generation: generation() });
+        Ok(Some(Self(file)))
+    }
+}
+
+impl NotInherited {
+    pub(super) fn file(&self) -> &File {
+        &self.0
     }
 }
 
