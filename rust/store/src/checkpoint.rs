@@ -240,7 +240,8 @@ impl Shared {
             let end = log.end;
             let there = |kept: &Kept| kept.published && kept.position == end;
             if end.segment == 0 || log.images.kept.iter().any(there) {
-                log.images.put_off(self.options.checkpoint_tail_bytes);
+                // There is nothing behind that image.
+                log.images.schedule(self.options.checkpoint_tail_bytes);
                 log.bound_tail();
                 return Ok(());
             }

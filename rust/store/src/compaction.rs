@@ -33,6 +33,9 @@ const WORTH_IT: f64 = 0.01;
 const AT_REST: f64 = 0.9;
 /// Compaction for the room of writers ends at this share of the allowed dead bytes (`space.rs`).
 const ROOM: f64 = 0.35;
+/// After so many rounds in a row that freed nothing, writers that wait for space may go on (`space.rs`).
+const FRUITLESS: u32 = 3;
+const BETWEEN_ROUNDS: Duration = Duration::from_millis(5);
 /// After a failure the background thread waits so long before it tries again.
 const BACK_OFF: Duration = Duration::from_secs(10);
 
@@ -310,12 +313,25 @@ impl Shared {
             }
             self.wait_until(ready_at)
         };
-        if self.compact_to_goal(&mut compaction, &mut pace).is_err() {
-            // What matters is remembered by whoever noticed it: a failed sync poisons. All else, a full
-            // disk before all, is tried again.
-            compaction.not_before = Some(Instant::now() + BACK_OFF);
-            self.give_grace();
+        let mut fruitless = 0;
+        while fruitless < FRUITLESS {
+            let freed = self.totals.report().freed_bytes;
+            if self.compact_to_goal(&mut compaction, &mut pace).is_err() {
+                // What matters is remembered by whoever noticed it: a failed sync poisons. All else, a full
+                // disk before all, is tried again.
+                compaction.not_before = Some(Instant::now() + BACK_OFF);
+                break;
+            }
+            // While writers wait nobody rings.
+            if !self.space().is_ok_and(|space| space.is_slow()) {
+                return;
+            }
+            fruitless = if self.totals.report().freed_bytes > freed { 0 } else { fruitless + 1 };
+            if self.wait_until(Instant::now() + BETWEEN_ROUNDS).is_err() {
+                return;
+            }
         }
+        self.give_grace();
     }
 
     /// What the background does, in the foreground and at once.
@@ -325,6 +341,10 @@ impl Shared {
 
     fn compact_to_goal(&self, compaction: &mut Compaction, pace: &mut Pace<'_>) -> Result<()> {
         let tight = self.space()?.is_tight();
+        if tight {
+            // Only what is on the device can be compacted, and what has ended last is what is wanted most.
+            self.flush_up_to(self.last_seq.load(Ordering::Acquire))?;
+        }
         // Also what a round left that was interrupted.
         self.free_for_space(compaction)?;
         self.merge_small(compaction, Merge::Enough, pace)?;
@@ -353,12 +373,8 @@ impl Shared {
         };
         // What the last round could not free does not start the next one.
         if goal != Goal::WhollyDead && dead < compaction.settled + total / 20 {
-            if tight {
-                self.give_grace();
-            }
             return Ok(());
         }
-        let freed = self.totals.report().freed_bytes;
         let held_before = std::mem::take(&mut compaction.held);
         let mut round = Round::new(goal);
         while self.unit(compaction, &mut round, pace)?.is_some() {}
@@ -373,9 +389,6 @@ impl Shared {
         } else {
             // What an earlier round had to leave, and may have once nobody holds it, is still so.
             compaction.held += held_before;
-        }
-        if tight && self.totals.report().freed_bytes == freed {
-            self.give_grace();
         }
         // Writers that wait need not wait until somebody looks again.
         self.space().map(drop)

@@ -11,7 +11,7 @@ use crate::store::Shared;
 
 /// Records may take so many bytes for each live one. 2.5 and four segments are promised (docs/safety.md): two of those
 /// are the reserved ends of the active segment and the next, a third is what compaction copies into; of the last
-/// an eighth, and a little for each live byte, are for what is not counted as records, and for what a commit adds
+/// a quarter, and a little for each live byte, are for what is not counted as records, and for what a commit adds
 /// before anybody looks again.
 const MOST_FOR_A_LIVE_BYTE: f64 = 2.3;
 /// Where segments are smaller, as much is allowed as if they had this size: else each few commits of a small store
@@ -34,7 +34,7 @@ pub(crate) struct Space {
 impl Space {
     fn new(live: u64, total: u64, segment_bytes: u64) -> Self {
         let segment = segment_bytes.max(LEAST_SEGMENT_BYTES);
-        let allowed = (live as f64 * MOST_FOR_A_LIVE_BYTE) as u64 + segment * 15 / 8 - segment.min(live);
+        let allowed = (live as f64 * MOST_FOR_A_LIVE_BYTE) as u64 + segment * 7 / 4 - segment.min(live);
         Self { live, total, allowed }
     }
 
@@ -47,6 +47,11 @@ impl Space {
     /// Whether compaction must not pace itself.
     pub(crate) fn is_tight(&self) -> bool {
         self.pressure() >= HURRY
+    }
+
+    /// Whether commits are slowed.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.pressure() >= SLOW
     }
 
     /// How far the log may grow that has come to `written`.
