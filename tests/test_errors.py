@@ -225,6 +225,7 @@ def test_the_native_class_checks_its_options_too(store_path: Path) -> None:
     options: dict[str, Any] = {
         "read_only": False,
         "create": True,
+        "parents": False,
         "durability": "sometimes",
         "sync_interval_ms": 50,
         "segment_bytes": 1 << 20,

@@ -224,7 +224,8 @@ def test_a_file_cut_or_extended_anywhere_is_refused(saved: Path, tmp_path: Path)
         len(whole) - 1,
     ]:
         path.write_bytes(whole[:length])
-        with pytest.raises(CorruptionError):
+        # What is shorter than a header is no index at all.
+        with pytest.raises(FormatError if length < PAGE else CorruptionError):
             AlexIndex.load(path)
     path.write_bytes(whole + b"\0")
     with pytest.raises(CorruptionError, match="expected a file of"):

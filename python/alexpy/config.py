@@ -31,7 +31,10 @@ _ENV_NOT_FIELDS = frozenset(
         "ALEXPY_FUZZ_SEED",
         "ALEXPY_KILLS",
         "ALEXPY_KILL_SEED",
+        "ALEXPY_GROWTH_SECONDS",
+        "ALEXPY_IMAGE_SEEDS",
         "ALEXPY_LIMIT_SEEDS",
+        "ALEXPY_PROGRAM_SECONDS",
         "ALEXPY_SEED",
         "ALEXPY_SEEDS",
     }

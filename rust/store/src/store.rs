@@ -606,6 +606,7 @@ impl Shared {
         };
         drop(open_state);
         *self.lock.lock() = None;
+        self.disk.let_go();
         outcome
     }
 

@@ -176,6 +176,10 @@ impl Disk for RealDisk {
         self.lock_with(true)
     }
 
+    fn let_go(&self) {
+        self.directory.let_go();
+    }
+
     fn maps_safely(&self) -> bool {
         self.maps_safely
     }

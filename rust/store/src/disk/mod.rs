@@ -64,6 +64,9 @@ pub trait Disk: Send + Sync {
     /// Takes the writer's lock, held until the guard is dropped; or tells who has it.
     fn lock(&self) -> io::Result<Lock>;
 
+    /// Gives back what is held of the directory itself: it will not be asked for anything more.
+    fn let_go(&self) {}
+
     /// Whether a store into the map of a reserved file was shown never to fault here.
     fn maps_safely(&self) -> bool;
 
