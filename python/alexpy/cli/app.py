@@ -84,7 +84,8 @@ def main(args: list[str] | None = None) -> NoReturn:
     code = 0
     try:
         code = _run(sys.argv[1:] if args is None else args)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         code = PIPE_CLOSED
     except OSError as error:
@@ -123,6 +124,8 @@ def _run(args: list[str]) -> int:  # noqa: PLR0911 - one return a kind of end
 
 def _forget_output() -> None:
     """Give up what could not be written: Python would try again, and complain, when it closes the file."""
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.flush()
     except OSError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import click
@@ -12,6 +11,7 @@ import alexpy
 
 from . import output
 from .options import NEGATIVE_ARGUMENTS, NOT_FOUND, Stopped, config_from_env, key_argument, store_path
+from .rows import stdin
 
 
 @click.command(
@@ -26,7 +26,7 @@ def get(store: str, key: int) -> None:
     if value is None:
         raise Stopped(f"{store} has no key {key}", NOT_FOUND)
     # On a terminal the prompt should not stand behind the value.
-    output.write(value + b"\n" if sys.stdout.isatty() else value)
+    output.write(value + b"\n" if output.is_terminal() else value)
 
 
 @click.command("put", short_help="Store one value.", context_settings=NEGATIVE_ARGUMENTS)
@@ -43,7 +43,7 @@ def put(store: str, key: int, value: str | None, file: Path | None) -> None:
     if file is not None:
         data = file.read_bytes()
     else:
-        data = sys.stdin.buffer.read() if value == "-" else os.fsencode(value or "")
+        data = stdin().read() if value == "-" else os.fsencode(value or "")
     with alexpy.open(store, config=config_from_env()) as opened:
         opened.put(key, data)
         opened.flush()

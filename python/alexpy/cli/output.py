@@ -14,14 +14,21 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 1 << 16
 
 
+def is_terminal() -> bool:
+    """Whether a person reads the output."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def write(data: bytes) -> None:
     """Write bytes and pass them on at once.
 
     Raises:
         BrokenPipeError: the reader went away.
-        Stopped: the output cannot be written.
+        Stopped: the output cannot be written, or is closed.
 
     """
+    if sys.stdout is None:
+        raise Stopped("cannot write the output: standard output is closed", STORE_ERROR)
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

@@ -25,12 +25,16 @@ class Progress(Protocol):
         """Show that `rows` rows are done and `bytes_read` bytes of the input read, both in all."""
 
 
+def _is_watched() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 @contextmanager
 def progress(title: str, bytes_total: int | None, *, quiet: bool) -> Iterator[Progress]:
     """Show the progress of one piece of work: nothing if `quiet`, a bar on a terminal, else plain lines."""
     if quiet:
         yield lambda rows, bytes_read: None  # noqa: ARG005 - the names belong to the protocol
-    elif sys.stderr.isatty():
+    elif _is_watched():
         with _bar(title, bytes_total) as show:
             yield show
     else:
@@ -42,7 +46,7 @@ def byte_progress(title: str, *, quiet: bool) -> Iterator[Callable[[int, int], o
     """As `progress`, of work that counts bytes only: called with the bytes done and the bytes in all."""
     if quiet:
         yield lambda done, total: None  # noqa: ARG005 - the names belong to the protocol
-    elif sys.stderr.isatty():
+    elif _is_watched():
         with _byte_bar(title) as show:
             yield show
     else:

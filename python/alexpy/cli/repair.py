@@ -37,8 +37,11 @@ def repair(store: str, dest: str, mode: Literal["point_in_time", "salvage"], *, 
         raise Stopped(str(error), BAD_INPUT) from error
     places = [{"path": str(path), "offset": offset, "length": size} for path, offset, size in report.damaged]
     if json:
-        output.write(text.json_line({"kept": report.kept, "lost": report.lost, "damaged": places}))
+        figures = {"kept": report.kept, "lost": report.lost, "damaged": places}
+        output.write(text.json_line({**figures, "salvage_keeps": report.salvage_keeps}))
         return
     for place in places:
         output.write_text(f"{place['path']} is damaged at offset {place['offset']}, {place['length']} bytes")
     output.write_text(f"{report.kept:,} keys kept in {dest}, {report.lost:,} records lost")
+    if report.salvage_keeps is not None:
+        output.write_text(f"--mode salvage, into another directory, keeps {report.salvage_keeps:,} keys")

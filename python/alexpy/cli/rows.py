@@ -98,7 +98,10 @@ class RowReader:
 
     def _delimited_rows(self, key: str, value: str | None, delimiter: str) -> Iterator[Row | None]:
         csv.field_size_limit(MAX_LINE_BYTES)
-        reader = csv.reader(self._lines, delimiter=delimiter, strict=True)
+        if delimiter == ",":
+            reader: Iterator[list[str]] = csv.reader(self._lines, strict=True)
+        else:
+            reader = _tsv_records(self._lines)
         line, header = self._next_record(reader)
         if header is None:
             raise InputError(f"{self.name} is empty; its first line must name the columns")
@@ -250,6 +253,18 @@ class _Lines:
             ) from error
 
 
+def stdin() -> BinaryIO:
+    """Return standard input, as bytes.
+
+    Raises:
+        InputError: it is closed.
+
+    """
+    if sys.stdin is None:
+        raise InputError("cannot read standard input: it is closed")
+    return cast("BinaryIO", sys.stdin.buffer)
+
+
 @contextmanager
 def open_rows(file: str, file_format: str | None, key: str, value: str | None) -> Iterator[RowReader]:
     """Open `file` ("-" is standard input) and read its header.
@@ -260,7 +275,7 @@ def open_rows(file: str, file_format: str | None, key: str, value: str | None) -
     """
     known = _format(file, file_format)
     if file == "-":
-        yield RowReader(cast("BinaryIO", sys.stdin.buffer), "standard input", known, key, value)
+        yield RowReader(stdin(), "standard input", known, key, value)
         return
     try:
         source = Path(file).open("rb")  # noqa: SIM115 - closed below; only opening it may be an InputError
@@ -342,6 +357,12 @@ def _skip(text: str, at: int) -> int:
     while text[at] in _JSON_SPACES:
         at += 1
     return at
+
+
+def _tsv_records(lines: Iterator[str]) -> Iterator[list[str]]:
+    """Read each line by itself: quotes may hold a tab but no line end, so a stray one swallows no further row."""
+    for line in lines:
+        yield from csv.reader((line,), delimiter="\t", strict=True)
 
 
 def _csv_problem(message: str) -> str:
