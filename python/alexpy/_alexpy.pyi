@@ -69,8 +69,8 @@ def _repair(
     dest: str | PathLike[str],
     mode: str,
     progress: Callable[[int, int], object] | None,
-) -> tuple[int, int, list[tuple[Path, int, int]]]:
-    """The figures of `alexpy.repair` as (kept, lost, damaged)."""
+) -> tuple[int, int, list[tuple[Path, int, int]], int | None]:
+    """The figures of `alexpy.repair` as (kept, lost, damaged, kept by salvage)."""
 
 def _checksum_records(data: bytes, record_bytes: int) -> int:
     """The checksum of each record of `record_bytes` in `data`, folded into one number.
@@ -162,12 +162,16 @@ class Store(MutableMapping[int, bytes]):
     def _take(self, key: SupportsIndex) -> bytes | None:
         """Removes `key` and returns its value, or None where it was not there."""
     def _get_rows(
-        self, keys: _Ints, width: int, fill: bytes | None, out: tuple[int, NDArray[np.uint8]] | None
+        self,
+        keys: _Ints,
+        width: int,
+        fill: bytes | None,
+        out: tuple[Callable[[Any], NDArray[np.uint8]], Any] | None,
     ) -> tuple[NDArray[np.uint8], int]:
         """The part of `get_array` that reads: the values of `keys`, each `width` bytes, one after another.
 
         A key that is not there gets the bytes of `fill`, or raises KeyError. `out`, where it is not None, is
-        what to read into: how many rows it has, and their memory.
+        what gives the memory of an array, and the array to read into.
         """
     def popitem(self, last: bool = True) -> tuple[int, bytes]:
         """Removes the last item, or with `last=False` the first, and returns it.
@@ -543,6 +547,9 @@ class Store(MutableMapping[int, bytes]):
         >>> s.closed
         True
         """
+    @property
+    def _inherited(self) -> bool:
+        """Whether this process is a child of the one that opened the store. O(1)."""
     @property
     def closed(self) -> bool:
         """Whether the store was closed. O(1)."""

@@ -59,6 +59,10 @@ class VerifyReport:
         """Whether nothing is wrong."""
         return not self.errors
 
+    def __bool__(self) -> bool:
+        """As `ok`."""
+        return self.ok
+
 
 @dataclass(frozen=True, slots=True)
 class RepairReport:
@@ -76,6 +80,25 @@ class RepairReport:
     """Records that are known to have been there and are not kept; not all of them held a current value."""
     damaged: tuple[tuple[Path, int, int], ...]
     """File, offset and length of each damaged place; length 0 is a whole file."""
+    salvage_keeps: int | None = None
+    """Keys that `mode="salvage"` would keep, where those are more than `kept`; else None."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that was there is in the new store."""
+        return self.lost == 0 and not self.damaged
+
+    def __bool__(self) -> bool:
+        """As `ok`."""
+        return self.ok
+
+    def __str__(self) -> str:
+        """Tell the figures in a sentence, and what would keep more."""
+        places = "1 damaged place" if len(self.damaged) == 1 else f"{len(self.damaged):,} damaged places"
+        more = ""
+        if self.salvage_keeps is not None:
+            more = f'; mode="salvage", into another directory, keeps {self.salvage_keeps:,} keys'
+        return f"{self.kept:,} keys kept, {self.lost:,} records lost, {places}{more}"
 
 
 def repair(
@@ -89,7 +112,8 @@ def repair(
 
     With `mode="point_in_time"` the new store is what the old one was before the first damage. With "salvage"
     it has every value that can be read, also behind damage and with both copies of the manifest gone; where
-    the damage hit the record of a deletion, that key comes back. `dest` must not exist or be empty, and has
+    the damage hit the record of a deletion, that key comes back. Where salvage would keep more keys than were
+    kept, the report says so (`salvage_keeps`; that takes a second reading). `dest` must not exist or be empty, and has
     its name only once it is whole. `progress(done, total)` is called every few mebibytes with bytes; what it
     raises stops the call. O(bytes), with the keys in memory; the GIL is released.
 
@@ -105,8 +129,8 @@ def repair(
         >>> s[1] = b"one"
         >>> s.close()
         >>> alexpy.repair(s.path, tempfile.mkdtemp(), mode="salvage")
-        RepairReport(kept=1, lost=0, damaged=())
+        RepairReport(kept=1, lost=0, damaged=(), salvage_keeps=None)
 
     """
-    kept, lost, damaged = _repair(os.fsdecode(path), os.fsdecode(dest), mode, progress)
-    return RepairReport(kept, lost, tuple(damaged))
+    kept, lost, damaged, salvage_keeps = _repair(os.fsdecode(path), os.fsdecode(dest), mode, progress)
+    return RepairReport(kept, lost, tuple(damaged), salvage_keeps)

@@ -109,7 +109,8 @@ class AlexIndex(_alexpy.AlexIndex):
     """An ordered mapping of int64 keys to int64 values in memory, indexed by learned models (ALEX).
 
     A `MutableMapping[int, int]`. `AlexIndex(keys, values)` loads many at once, in any order, the last
-    duplicate winning; without `values`, each key's value is its position. Keys and values are what
+    duplicate winning; without `values`, each key's value is its position. `AlexIndex(mapping)` takes the
+    items of a mapping. Keys and values are what
     `operator.index` takes, within int64. Iteration is in key order, over the index as it was when the
     iterator was made. All methods may be called from many threads. Pickles its data.
 
@@ -125,6 +126,18 @@ class AlexIndex(_alexpy.AlexIndex):
     """
 
     __slots__ = ()
+
+    def __new__(cls, keys: Any = None, values: Any = None) -> Self:
+        """Load `keys` and `values`; a mapping, as the only argument, is its items."""
+        if isinstance(keys, Mapping):
+            if values is not None:
+                raise TypeError("AlexIndex() got a mapping, which has values of its own, and values")
+            keys, values = keys.scan_arrays() if isinstance(keys, AlexIndex) else columns(keys)
+        elif isinstance(keys, (set, frozenset)):
+            raise TypeError(
+                f"keys is a {type(keys).__name__}, whose order says nothing of positions; sorted(keys) makes a list"
+            )
+        return super().__new__(cls, keys, values)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -22,6 +22,7 @@ _V_co = TypeVar("_V_co", covariant=True)
 
 
 class _Ordered(Protocol[_V_co]):
+    def get(self, key: int, /) -> _V_co | None: ...
     def scan(self, *, reverse: bool = False) -> Iterator[tuple[int, _V_co]]: ...
     def scan_keys(self, *, reverse: bool = False) -> Iterator[int]: ...
     def scan_values(self, *, reverse: bool = False) -> Iterator[_V_co]: ...
@@ -35,10 +36,28 @@ class _Closable(Protocol):
     def close(self) -> None: ...
 
 
+def _has(mapping: Any, key: object) -> bool:
+    """Whether a key equals this object. A view is a set: what no key equals is not in it, of whatever type."""
+    try:
+        return key in mapping
+    except OverflowError:
+        return False
+    except TypeError:
+        try:
+            whole = int(key)  # type: ignore[call-overload]
+            return bool(whole == key) and whole in mapping
+        except (TypeError, ValueError, OverflowError):
+            return False
+
+
 class Keys(KeysView[int]):
     """The keys, ascending; `in` and `len` ask the mapping."""
 
     _mapping: _Ordered[Any]
+
+    def __contains__(self, key: object) -> bool:
+        """Whether some key equals `key`; O(1) in practice."""
+        return _has(self._mapping, key)
 
     def __iter__(self) -> Iterator[int]:
         """Iterate over the keys as they are now."""
@@ -71,6 +90,13 @@ class Items(ItemsView[int, _V]):
     """The (key, value) pairs, in key order; `in` and `len` ask the mapping."""
 
     _mapping: _Ordered[_V]
+
+    def __contains__(self, item: object) -> bool:
+        """Whether some key and its value equal `item`; O(1) in practice."""
+        if not isinstance(item, tuple) or len(item) != 2 or not _has(self._mapping, item[0]):  # noqa: PLR2004
+            return False
+        value = self._mapping.get(int(item[0]))
+        return value is not None and bool(value == item[1])
 
     def __iter__(self) -> Iterator[tuple[int, _V]]:
         """Iterate over the pairs as they are now."""
@@ -119,6 +145,10 @@ class Closing:
         """Close a store that was forgotten, and say so."""
         if self.closed or sys.is_finalizing():
             # An exit without close() is as good as a kill: every returned write is safe.
+            return
+        if getattr(self, "_inherited", False):
+            # The parent of this process forgot nothing; what a child opened for itself goes quietly.
+            self.close()
             return
         try:
             warnings.warn(

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
+import numpy as np
+
 from . import _alexpy
 from ._alexpy import WriteBatch
 from ._care import CompactReport, VerifyReport
@@ -23,7 +25,6 @@ from .config import Config
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from _typeshed import SupportsKeysAndGetItem
     from numpy.typing import DTypeLike
     from typing_extensions import Buffer
@@ -194,8 +195,10 @@ class Store(_alexpy.Store, Closing):
         row = Row(dtype, shape, fill)
         if out is None:
             return row.array(*self._get_rows(keys, row.nbytes, row.filled, None))
-        memory = row.memory(out)
-        self._get_rows(keys, row.nbytes, row.filled, (out.shape[0], memory))
+        if isinstance(keys, np.ndarray) and isinstance(out, np.ndarray) and np.may_share_memory(keys, out):
+            raise ValueError("out shares memory with keys")
+        # Its memory is looked for once the keys were read: until then their code may do anything to it.
+        self._get_rows(keys, row.nbytes, row.filled, (row.memory, out))
         return out
 
     def keys(self) -> KeysView[int]:
@@ -314,6 +317,8 @@ class Store(_alexpy.Store, Closing):
         path = os.fspath(self.path)
         if self.closed:
             return f"<alexpy.Store {path!r}, closed>"
+        if self._inherited and not self.read_only:
+            return f"<alexpy.Store {path!r}, of another process>"
         mode = ", read-only" if self.read_only else ""
         return f"<alexpy.Store {path!r}, {len(self)} keys{mode}>"
 

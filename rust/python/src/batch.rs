@@ -2,10 +2,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use alex_store::{Batch, ValueSource};
+use alex_store::{Batch, ValueSource, fork_generation};
 use pyo3::prelude::*;
 
-use crate::errors::{OrRaise, closed_error};
+use crate::errors::{OrRaise, closed_error, forked_error};
 use crate::store::Store;
 use crate::{keys, values};
 
@@ -27,11 +27,18 @@ pub(crate) struct WriteBatch {
     sync: bool,
     /// None once it was committed or discarded.
     pending: Mutex<Option<Batch>>,
+    /// The process that it was begun in.
+    born: u64,
 }
 
 impl WriteBatch {
     pub(crate) fn new(store: &Bound<'_, Store>, sync: bool) -> Self {
-        Self { store: store.clone().unbind(), sync, pending: Mutex::new(Some(Batch::new())) }
+        Self {
+            store: store.clone().unbind(),
+            sync,
+            pending: Mutex::new(Some(Batch::new())),
+            born: fork_generation(),
+        }
     }
 
     /// Runs `change` on the pending operations, attached unless another thread is using them.
@@ -40,6 +47,7 @@ impl WriteBatch {
         py: Python<'_>,
         change: impl FnOnce(&mut Batch) -> alex_store::Result<T> + Send,
     ) -> PyResult<T> {
+        self.check_born(py)?;
         self.store.get().check_open(py)?;
         let outcome = match self.pending.try_lock() {
             Ok(mut pending) => pending.as_mut().map(change),
@@ -54,6 +62,7 @@ impl WriteBatch {
         py: Python<'_>,
         change: impl FnOnce(&mut Batch) -> alex_store::Result<T> + Send,
     ) -> PyResult<T> {
+        self.check_born(py)?;
         self.store.get().check_open(py)?;
         py.detach(|| self.lock().as_mut().map(change)).ok_or_else(|| ended(py))?.or_raise(py)
     }
@@ -61,6 +70,18 @@ impl WriteBatch {
     fn lock(&self) -> MutexGuard<'_, Option<Batch>> {
         // A panic in the engine leaves the operations as they were before the one that failed.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A batch is of the process that began it: in a forked child somebody who is not there may be using it.
+    fn check_born(&self, py: Python<'_>) -> PyResult<()> {
+        if self.is_inherited() {
+            return Err(forked_error(py, "this batch was begun before fork(); begin a new one in the child"));
+        }
+        Ok(())
+    }
+
+    fn is_inherited(&self) -> bool {
+        self.born != fork_generation()
     }
 
     /// Forgets the operations; true if there was a batch to end.
@@ -106,6 +127,7 @@ impl WriteBatch {
     fn delete(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
         let key = keys::one(key)?;
         self.change(py, |batch| {
+            batch.reserve(1)?;
             batch.delete(key);
             Ok(())
         })
@@ -122,12 +144,16 @@ impl WriteBatch {
     /// 2
     fn put_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>, values: &Bound<'_, PyAny>) -> PyResult<()> {
         let keys = keys::many(keys, keys::Role::Key)?;
-        let keys = keys.as_slice();
         let values = values::many(values, keys.len())?;
         let source = values.source();
         values::check_count(keys.len(), source.len())?;
         self.change_detached(py, |batch| {
-            keys.iter().enumerate().try_for_each(|(i, &key)| batch.put(key, source.get(i)))
+            let had = batch.len();
+            let put = keys.iter().enumerate().try_for_each(|(i, &key)| batch.put(key, source.get(i)));
+            if put.is_err() {
+                batch.truncate(had);
+            }
+            put
         })
     }
 
@@ -144,11 +170,9 @@ impl WriteBatch {
     /// [3]
     fn delete_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<()> {
         let keys = keys::many(keys, keys::Role::Key)?;
-        let keys = keys.as_slice();
         self.change_detached(py, |batch| {
-            for &key in keys {
-                batch.delete(key);
-            }
+            batch.reserve(keys.len())?;
+            keys.iter().for_each(|&key| batch.delete(key));
             Ok(())
         })
     }
@@ -177,9 +201,8 @@ impl WriteBatch {
     /// >>> s[1]
     /// b'one'
     fn commit(&self, py: Python<'_>) -> PyResult<()> {
-        let store = self.store.get();
-        store.check_open(py)?;
-        let engine = store.engine();
+        self.check_born(py)?;
+        let engine = self.store.get().check_open(py)?;
         let outcome = py.detach(|| {
             let mut pending = self.lock();
             let committed = engine.commit(pending.as_ref()?, self.sync);
@@ -201,6 +224,7 @@ impl WriteBatch {
     /// >>> 1 in s
     /// False
     fn discard(&self, py: Python<'_>) -> PyResult<()> {
+        self.check_born(py)?;
         if self.end(py) { Ok(()) } else { Err(ended(py)) }
     }
 
@@ -219,6 +243,10 @@ impl WriteBatch {
         traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let _ = (exc_value, traceback);
+        if self.is_inherited() {
+            // It is the parent's to commit.
+            return Ok(());
+        }
         let open = py.detach(|| self.lock().is_some());
         let outcome = if open && exc_type.is_none() { self.commit(py) } else { Ok(()) };
         self.end(py);
@@ -226,6 +254,9 @@ impl WriteBatch {
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
+        if self.is_inherited() {
+            return "<alexpy.WriteBatch of another process>".to_owned();
+        }
         match py.detach(|| self.lock().as_ref().map(Batch::len)) {
             Some(operations) => format!("<alexpy.WriteBatch of {operations} operations>"),
             None => "<alexpy.WriteBatch, ended>".to_owned(),

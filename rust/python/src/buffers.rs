@@ -8,6 +8,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 
 use alex_store::Value;
+use numpy::{PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyBufferError, PyMemoryError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -69,6 +70,12 @@ pub(crate) fn prefetch(value: &[u8]) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = value;
+}
+
+/// Where an array's memory begins.
+pub(crate) fn memory_of(array: &Bound<'_, PyUntypedArray>) -> usize {
+    // SAFETY: `array` is alive and an array; the pointer is only looked at.
+    unsafe { (*array.as_array_ptr()).fields.data as usize }
 }
 
 /// So many zeros, which cost nothing before they are touched.

@@ -7,7 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::errors::{detached, to_exception};
+use crate::errors::to_exception;
 use crate::progress::with_progress;
 use crate::store::Store;
 
@@ -23,7 +23,8 @@ fn verified<'py>(py: Python<'py>, report: &VerifyReport) -> PyResult<Verified<'p
 impl Store {
     /// The figures of `verify` as (records, bytes, errors).
     fn _verify<'py>(&self, py: Python<'py>, progress: Option<&Bound<'py, PyAny>>) -> PyResult<Verified<'py>> {
-        let report = with_progress(py, progress, |progress| self.engine().verify(progress))?;
+        let engine = self.engine(py)?;
+        let report = with_progress(py, progress, |progress| engine.verify(progress))?;
         verified(py, &report)
     }
 
@@ -45,12 +46,14 @@ impl Store {
     #[pyo3(signature = (dest, progress=None))]
     #[allow(clippy::needless_pass_by_value)]
     fn backup(&self, py: Python<'_>, dest: PathBuf, progress: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        with_progress(py, progress, |progress| self.engine().backup(&dest, progress))
+        let engine = self.engine(py)?;
+        with_progress(py, progress, |progress| engine.backup(&dest, progress))
     }
 
     /// The figures of `compact` as (freed segments, freed bytes, moved bytes).
     fn _compact(&self, py: Python<'_>, progress: Option<&Bound<'_, PyAny>>) -> PyResult<(u64, u64, u64)> {
-        let report = with_progress(py, progress, |progress| self.engine().compact(progress))?;
+        let engine = self.engine(py)?;
+        let report = with_progress(py, progress, |progress| engine.compact(progress))?;
         Ok((report.freed_segments, report.freed_bytes, report.moved_bytes))
     }
 
@@ -67,7 +70,7 @@ impl Store {
     /// >>> s.stats().tail_bytes
     /// 0
     fn checkpoint(&self, py: Python<'_>) -> PyResult<()> {
-        detached(py, || self.engine().checkpoint())
+        self.detached(py, |engine| engine.checkpoint())
     }
 }
 
@@ -85,10 +88,10 @@ pub(crate) fn _verify_files<'py>(
     verified(py, &report)
 }
 
-/// Kept, lost, and path, offset and length of each damaged place.
-type Repaired = (u64, u64, Vec<(PathBuf, u64, u64)>);
+/// Kept, lost, path, offset and length of each damaged place, and what salvage keeps where that is more.
+type Repaired = (u64, u64, Vec<(PathBuf, u64, u64)>, Option<u64>);
 
-/// The figures of `alexpy.repair` as (kept, lost, damaged).
+/// The figures of `alexpy.repair` as (kept, lost, damaged, kept by salvage).
 #[pyfunction]
 #[pyo3(signature = (path, dest, mode, progress))]
 #[allow(clippy::needless_pass_by_value)]
@@ -109,5 +112,5 @@ pub(crate) fn _repair(
         }
     };
     let report = with_progress(py, progress, |progress| Engine::repair(&path, &dest, mode, progress))?;
-    Ok((report.kept, report.lost, report.damaged))
+    Ok((report.kept, report.lost, report.damaged, report.salvage_keeps))
 }

@@ -4,9 +4,10 @@
 //! Arrow arrays are windows on it, so it never changes and lives as long as any of them.
 #![allow(unsafe_code)]
 
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use alex_store::{ItemColumns, Scan, ScanRange, ValueColumn};
+use alex_store::{ItemColumns, Scan, ScanRange, ValueColumn, fork_generation};
 use numpy::ndarray::ArrayView1;
 use numpy::npyffi::NPY_ARRAY_WRITEABLE;
 use numpy::{Element, PyArray1, PyArrayDescr, PyArrayDescrMethods, PyUntypedArrayMethods};
@@ -15,10 +16,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 
 use crate::arrow::{self, ArrowArray};
-use crate::errors::detached;
+use crate::errors::{OrRaise, detached};
+use crate::scan::check_born;
 use crate::store::Store;
 use crate::store_many::LARGE_PIECE_KEYS;
-use crate::{bounds, keys};
+use crate::{bounds, keys, memory};
 
 /// Rows of each array of an Arrow stream, and of a batch where the caller does not say.
 const BATCH_ROWS: usize = 1 << 16;
@@ -220,6 +222,10 @@ pub(crate) struct BatchIterator {
     rows: usize,
     /// `None` at the end. Locked only where the GIL is not held, or without waiting.
     scan: Mutex<Option<Scan>>,
+    /// It stays at its end, whatever becomes of the store.
+    finished: AtomicBool,
+    /// The process that it was made in.
+    born: u64,
 }
 
 #[pymethods]
@@ -229,19 +235,21 @@ impl BatchIterator {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<ScanBatch>> {
-        self.store.get().check_open(py)?;
-        match self.scan.try_lock() {
-            Ok(scan) if scan.is_none() => return Ok(None),
-            Err(TryLockError::Poisoned(_)) => return Ok(None),
-            _ => py.check_signals()?,
+        if self.finished.load(Ordering::Relaxed) {
+            return Ok(None);
         }
+        check_born(py, self.born)?;
+        self.store.get().check_open(py)?;
+        py.check_signals()?;
         let pulled = detached(py, || {
             let mut scan = self.scan.lock().unwrap_or_else(PoisonError::into_inner);
             // Taken out, so that an error is the end.
             let Some(mut source) = scan.take() else { return Ok(None) };
+            self.finished.store(true, Ordering::Relaxed);
             let items = source.next_columns(self.rows)?;
             if items.keys.len() == self.rows {
                 *scan = Some(source);
+                self.finished.store(false, Ordering::Relaxed);
             }
             Ok((!items.keys.is_empty()).then_some(items))
         })?;
@@ -279,8 +287,7 @@ impl ArrowStream {
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         drop(requested_schema);
-        let engine = self.store.get().engine();
-        let scan = detached(py, || engine.scan(self.range))?;
+        let scan = self.store.get().detached(py, |engine| engine.scan(self.range))?;
         arrow::stream(py, scan, BATCH_ROWS)
     }
 }
@@ -299,13 +306,13 @@ impl Store {
     /// [0, 5, 8]
     fn get_buffers(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<ValueBuffers> {
         let keys = keys::many(keys, keys::Role::Key)?;
-        let keys = keys.as_slice();
-        self.check_open(py)?;
-        let mut column = ValueColumn::with_capacity(keys.len());
-        let mut found = Vec::with_capacity(keys.len());
+        let moment = self.moment(py)?;
+        let mut column = ValueColumn::with_room(keys.len()).or_raise(py)?;
+        let mut found = Vec::new();
+        memory::room(&mut found, keys.len())?;
         for piece in keys.chunks(LARGE_PIECE_KEYS) {
             py.check_signals()?;
-            detached(py, || self.engine().get_column(piece, &mut column, &mut found))?;
+            detached(py, || moment.get_column(piece, &mut column, &mut found))?;
         }
         Ok(ValueBuffers { column: Arc::new(column), found })
     }
@@ -331,9 +338,14 @@ impl Store {
         let Some(rows) = usize::try_from(rows).ok().filter(|&rows| rows > 0) else {
             return Err(PyValueError::new_err(format!("rows must be at least 1, not {rows}")));
         };
-        let engine = slf.get().engine();
-        let scan = detached(slf.py(), || engine.scan(range))?;
-        Ok(BatchIterator { store: slf.clone().unbind(), rows, scan: Mutex::new(Some(scan)) })
+        let scan = slf.get().detached(slf.py(), |engine| engine.scan(range))?;
+        Ok(BatchIterator {
+            store: slf.clone().unbind(),
+            rows,
+            scan: Mutex::new(Some(scan)),
+            finished: AtomicBool::new(false),
+            born: fork_generation(),
+        })
     }
 
     /// The items of `start <= key < stop` for any Arrow library: a stream of `key` and `value` columns.

@@ -9,7 +9,7 @@ use std::path::Path;
 use alex_index::image::Damage;
 use alex_store::Error;
 use pyo3::PyErrArguments;
-use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyValueError};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
@@ -18,6 +18,7 @@ use pyo3::types::PyType;
 mod errno {
     pub(super) const ENOENT: i32 = 2;
     pub(super) const EIO: i32 = 5;
+    pub(super) const ENOMEM: i32 = 12;
     pub(super) const ENOTDIR: i32 = 20;
     pub(super) const ESTALE: i32 = 116;
 }
@@ -82,6 +83,12 @@ pub(crate) fn closed_error(py: Python<'_>, message: &'static str) -> PyErr {
     CLOSED.error(py, (message,))
 }
 
+/// A `ForkedError` of something that was made before a fork and cannot be used after it.
+#[cold]
+pub(crate) fn forked_error(py: Python<'_>, message: &'static str) -> PyErr {
+    FORKED.error(py, (message,))
+}
+
 /// A `FormatError` of a file that is no store's.
 #[cold]
 pub(crate) fn format_error(py: Python<'_>, message: String) -> PyErr {
@@ -107,6 +114,9 @@ pub(crate) fn to_exception(py: Python<'_>, error: &Error) -> PyErr {
     match error {
         Error::Io { operation, path, source } => {
             let errno = source.raw_os_error().unwrap_or(errno::EIO);
+            if errno == errno::ENOMEM {
+                return PyMemoryError::new_err(message);
+            }
             os_error(errno, format!("cannot {operation}: {}", os_text(source)), path)
         }
         Error::NotFound { path } => os_error(
@@ -144,6 +154,7 @@ pub(crate) fn to_exception(py: Python<'_>, error: &Error) -> PyErr {
             poisoned
         }
         Error::Invalid(_) => PyValueError::new_err(message),
+        Error::OutOfMemory { .. } => PyMemoryError::new_err(message),
         // The signal handler that asked for the stop normally left its own exception, and the caller
         // raises that one; this is for a stop without a handler's exception.
         Error::Interrupted => PyKeyboardInterrupt::new_err(()),

@@ -14,12 +14,16 @@ use pyo3::prelude::*;
 use crate::errors::OrRaise;
 use crate::index_file::Damaged;
 use crate::index_iter::{Cursors, IndexIterator};
-use crate::keys::{Role, many, one, one_value};
+use crate::keys::{Role, lent, many, one, one_value};
+use crate::memory::{self, filled, probe, room};
 use crate::scan::Yields;
 use crate::{bounds, values};
 
 /// Keys handled between two looks at pending signals, where the work can be split.
 pub(crate) const PIECE_KEYS: usize = 1 << 20;
+
+/// What the index takes for a key while it grows, at most, as far as one can say beforehand.
+const INDEX_BYTES_A_KEY: usize = 48;
 
 /// Arrays up to this length are copied into memory of NumPy's own.
 const SMALL_ARRAY_ITEMS: usize = 1024;
@@ -123,6 +127,7 @@ impl AlexIndex {
     /// Changes at once, or detached if anyone else is at work or an iterator must be copied out.
     #[inline]
     fn change<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&mut Alex) -> T + Send) -> PyResult<T> {
+        memory::check()?;
         if let Ok(mut indexed) = self.shared.0.try_write()
             && indexed.cursors().is_empty()
         {
@@ -156,6 +161,17 @@ impl AlexIndex {
             Err(TryLockError::Poisoned(broken)) => run(&broken.into_inner()),
             Err(TryLockError::WouldBlock) => py.detach(|| run(&self.shared.read())),
         }
+    }
+}
+
+impl AlexIndex {
+    /// The index of so many keys and values.
+    fn of(py: Python<'_>, keys: &[i64], values: &[i64]) -> PyResult<Self> {
+        values::check_count(keys.len(), values.len())?;
+        // A sorted copy, and the index itself.
+        probe(keys.len().saturating_mul(2 * INDEX_BYTES_A_KEY))?;
+        let alex = py.detach(|| Alex::from_unsorted(keys, payloads(values)));
+        Ok(Self { shared: Arc::new(Shared(RwLock::new(Indexed { alex, ..Indexed::default() }))) })
     }
 }
 
@@ -205,16 +221,23 @@ impl AlexIndex {
                 None => Ok(Self { shared: Arc::default() }),
             };
         };
+        if let (Some(keys), Some(values)) = (lent(keys), values.and_then(lent)) {
+            let (Ok(keys), Ok(values)) = (keys.as_slice(), values.as_slice()) else {
+                return Err(PyTypeError::new_err("the arrays are not contiguous"));
+            };
+            return Self::of(py, keys, values);
+        }
         let keys = many(keys, Role::Key)?;
-        let keys = keys.as_slice();
-        let values = values.map(|values| many(values, Role::Value)).transpose()?;
-        let values = values.as_ref().map(|values| payloads(values.as_slice()));
-        values::check_count(keys.len(), values.map_or(keys.len(), <[u64]>::len))?;
-        let alex = py.detach(|| match values {
-            Some(values) => Alex::from_unsorted(keys, values),
-            None => Alex::from_unsorted(keys, &(0..keys.len() as u64).collect::<Vec<_>>()),
-        });
-        Ok(Self { shared: Arc::new(Shared(RwLock::new(Indexed { alex, ..Indexed::default() }))) })
+        let values = match values {
+            Some(values) => many(values, Role::Value)?,
+            None => {
+                let mut places = Vec::new();
+                room(&mut places, keys.len())?;
+                places.extend(0..keys.len() as i64);
+                places
+            }
+        };
+        Self::of(py, &keys, &values)
     }
 
     // ---- one key ----
@@ -370,19 +393,18 @@ impl AlexIndex {
         values: &Bound<'_, PyAny>,
     ) -> PyResult<usize> {
         let keys = many(keys, Role::Key)?;
-        let keys = keys.as_slice();
         let values = many(values, Role::Value)?;
-        let values = values.as_slice();
         values::check_count(keys.len(), values.len())?;
         let mut replaced = 0usize;
         for (keys, values) in keys.chunks(PIECE_KEYS).zip(values.chunks(PIECE_KEYS)) {
             py.check_signals()?;
+            probe(keys.len().saturating_mul(INDEX_BYTES_A_KEY))?;
             self.change_detached(py, |alex| {
                 alex.insert_many(keys, payloads(values), |_, _| replaced += 1);
             })?;
         }
         // A duplicate replaces what the batch itself has put.
-        Ok(if replaced == 0 { keys.len() } else { py.detach(|| distinct(keys)) })
+        Ok(if replaced == 0 { keys.len() } else { py.detach(|| distinct(&keys)) })
     }
 
     /// The values of many keys as an int64 array of the same length.
@@ -402,9 +424,8 @@ impl AlexIndex {
         default: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyArray1<i64>>> {
         let keys = many(keys, Role::Key)?;
-        let keys = keys.as_slice();
         let default = default.map(one_value).transpose()?;
-        let mut found = vec![default.unwrap_or_default(); keys.len()];
+        let mut found = filled(default.unwrap_or_default(), keys.len())?;
         for (piece, found) in keys.chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
             py.check_signals()?;
             let missing = self.ask_detached(py, |alex| lookup_many(alex, piece, found))?;
@@ -428,8 +449,7 @@ impl AlexIndex {
         keys: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyArray1<bool>>> {
         let keys = many(keys, Role::Key)?;
-        let keys = keys.as_slice();
-        let mut found = vec![false; keys.len()];
+        let mut found = filled(false, keys.len())?;
         for (piece, found) in keys.chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
             py.check_signals()?;
             self.ask_detached(py, |alex| alex.get_many(piece, |i, payload| found[i] = payload.is_some()))?;
@@ -447,7 +467,6 @@ impl AlexIndex {
     /// 2
     fn delete_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<usize> {
         let keys = many(keys, Role::Key)?;
-        let keys = keys.as_slice();
         let mut removed = 0;
         for keys in keys.chunks(PIECE_KEYS) {
             py.check_signals()?;

@@ -18,8 +18,9 @@ use crate::bounds::Range;
 use crate::errors::OrRaise;
 use crate::index::{AlexIndex, Shared};
 use crate::index_file::Damaged;
+use crate::memory::int;
 use crate::pairs;
-use crate::scan::{Yields, int};
+use crate::scan::Yields;
 
 /// Items of the first run, and of the longest.
 const FIRST_RUN_ITEMS: usize = 128;
@@ -192,8 +193,8 @@ impl IndexIterator {
             if let Some((key, payload)) = item {
                 return Ok(Some(match self.yields {
                     Yields::Items => pairs::ints(py, key, payload as i64)?,
-                    Yields::Keys => int(py, key).into_any(),
-                    Yields::Values => int(py, payload as i64).into_any(),
+                    Yields::Keys => int(py, key)?.into_any(),
+                    Yields::Values => int(py, payload as i64)?.into_any(),
                 }));
             }
             py.check_signals()?;

@@ -9,6 +9,7 @@ use alex_index::Alex;
 use crate::bounds;
 use crate::index::{AlexIndex, PIECE_KEYS, array, item};
 use crate::keys::{Role, many, one};
+use crate::memory::filled;
 
 /// Ranges that are read between two looks for Ctrl-C.
 const PIECE_RANGES: usize = 4_096;
@@ -50,9 +51,8 @@ impl AlexIndex {
         neighbour: impl Fn(&Alex, i64) -> Option<(i64, u64)> + Sync,
     ) -> PyResult<Neighbours<'py>> {
         let keys = many(keys, Role::Key)?;
-        let keys = keys.as_slice();
-        let (mut near, mut values) = (vec![0; keys.len()], vec![0; keys.len()]);
-        let mut found = vec![false; keys.len()];
+        let (mut near, mut values) = (filled(0, keys.len())?, filled(0, keys.len())?);
+        let mut found = filled(false, keys.len())?;
         for (piece, keys) in keys.chunks(PIECE_KEYS).enumerate() {
             py.check_signals()?;
             let at = piece * PIECE_KEYS;
@@ -224,9 +224,7 @@ impl AlexIndex {
         stops: &Bound<'py, PyAny>,
     ) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>)> {
         let starts = many(starts, Role::Bound("starts"))?;
-        let starts = starts.as_slice();
         let stops = many(stops, Role::Bound("stops"))?;
-        let stops = stops.as_slice();
         if starts.len() != stops.len() {
             let (starts, stops) = (starts.len(), stops.len());
             return Err(PyValueError::new_err(format!("there are {starts} starts and {stops} stops")));

@@ -1,14 +1,17 @@
-//! Keys on their way in: one by the rule of `operator.index`, many as one contiguous `&[i64]`.
+//! Keys on their way in: one by the rule of `operator.index`, many as one `Vec<i64>` of our own.
 //!
-//! A native, contiguous int64 array is borrowed, never copied. Lists, tuples and other iterables are
-//! read here, element by element. Every other array (widths, byte orders, strides, Arrow) is brought
-//! to int64 by `alexpy._convert`. The same code reads the int64 values of `AlexIndex`.
+//! A native, contiguous int64 array is copied as it is: NumPy lets any code free or replace the memory of an array
+//! that is in use (`resize(refcheck=False)`, `data`, `__setstate__`), and other threads write to it, while a call
+//! reads its keys more than once. Lists, tuples and other iterables are read here, element by element. Every other
+//! array (widths, byte orders, strides, Arrow) is brought to int64 by `alexpy._convert`. The same code reads the
+//! int64 values of `AlexIndex`.
 
 use numpy::{Element, PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyList, PySlice, PyString, PyTuple};
 
+use crate::memory;
 use crate::values::SIGNAL_CHECK_ITEMS;
 
 /// How an argument is called in messages.
@@ -108,34 +111,24 @@ fn hint(object: &Bound<'_, PyAny>, role: Role) -> String {
         format!(": int.from_bytes({one}) reads one from bytes")
     } else if object.get_type().name().is_ok_and(|name| name == "bool" || name == "bool_") {
         format!(": int({one}) makes one of it")
+    } else if object.is_instance_of::<PySlice>() {
+        ": scan(start, stop) reads a range, delete_range(start, stop) removes one".to_owned()
+    } else if object.is_instance_of::<PyList>() || object.hasattr("__array__").unwrap_or_default() {
+        ": get_many reads many keys, put_many writes them".to_owned()
     } else {
         String::new()
     }
 }
 
-/// Many keys, as one contiguous slice.
-pub(crate) enum Many<'py> {
-    Borrowed(PyReadonlyArray1<'py, i64>),
-    Owned(Vec<i64>),
-}
-
-impl Many<'_> {
-    pub(crate) fn as_slice(&self) -> &[i64] {
-        match self {
-            // Contiguity was checked when this was made, so the error cannot happen.
-            Self::Borrowed(array) => array.as_slice().unwrap_or_default(),
-            Self::Owned(keys) => keys,
-        }
-    }
-}
-
 /// Many keys (or int64 values), whatever they come in.
-pub(crate) fn many<'py>(object: &Bound<'py, PyAny>, role: Role) -> PyResult<Many<'py>> {
+pub(crate) fn many(object: &Bound<'_, PyAny>, role: Role) -> PyResult<Vec<i64>> {
+    memory::check()?;
     // The exact type: a masked array or a matrix is an ndarray too, and means something else.
     if let Ok(array) = object.cast_exact::<PyArray1<i64>>()
         && let Some(borrowed) = borrow(array)
     {
-        return Ok(Many::Borrowed(borrowed));
+        // Nothing runs between the borrowing and the copy.
+        return memory::copy_of(borrowed.as_slice()?);
     }
     if let Ok(list) = object.cast::<PyList>() {
         return collect(list.iter().map(Ok), list.len(), role);
@@ -151,10 +144,16 @@ pub(crate) fn many<'py>(object: &Bound<'py, PyAny>, role: Role) -> PyResult<Many
     }
     let array = converted.cast::<PyArray1<i64>>()?;
     let borrowed = readonly(array, role.many())?;
-    if borrowed.as_slice().is_err() {
-        return Err(PyTypeError::new_err("alexpy._convert gave an array that is not contiguous int64"));
+    match borrowed.as_slice() {
+        Ok(keys) => memory::copy_of(keys),
+        Err(_) => Err(PyTypeError::new_err("alexpy._convert gave an array that is not contiguous int64")),
     }
-    Ok(Many::Borrowed(borrowed))
+}
+
+/// A native, contiguous int64 array as it lies in memory, for a call that runs no Python code between this and its
+/// end, and reads each number once; `None` where there would have to be a conversion.
+pub(crate) fn lent<'py>(object: &Bound<'py, PyAny>) -> Option<PyReadonlyArray1<'py, i64>> {
+    object.cast_exact::<PyArray1<i64>>().ok().and_then(borrow)
 }
 
 /// An array that nobody writes while it is read; `name` is how the argument is called.
@@ -186,15 +185,18 @@ fn collect<'py>(
     items: impl Iterator<Item = PyResult<Bound<'py, PyAny>>>,
     expected: usize,
     role: Role,
-) -> PyResult<Many<'py>> {
+) -> PyResult<Vec<i64>> {
+    let mut keys = Vec::new();
     // The hint of a foreign iterator is only a hint.
-    let mut keys = Vec::with_capacity(expected.min(1 << 24));
+    memory::room(&mut keys, expected.min(1 << 24))?;
     for (position, item) in items.enumerate() {
         let item = item?;
         if position % SIGNAL_CHECK_ITEMS == SIGNAL_CHECK_ITEMS - 1 {
             item.py().check_signals()?;
         }
-        keys.push(item.extract::<i64>().map_err(|error| refuse_item(error, &item, role, position))?);
+        let key = item.extract::<i64>().map_err(|error| refuse_item(error, &item, role, position))?;
+        memory::room(&mut keys, 1)?;
+        keys.push(key);
     }
-    Ok(Many::Owned(keys))
+    Ok(keys)
 }

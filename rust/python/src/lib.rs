@@ -17,6 +17,7 @@ mod buffers;
 mod care;
 mod columns;
 mod errors;
+mod handle;
 mod index;
 mod index_file;
 mod index_iter;
@@ -24,6 +25,7 @@ mod index_order;
 mod index_shape;
 mod keys;
 mod measure;
+mod memory;
 mod pairs;
 mod progress;
 mod read_ahead;
@@ -31,7 +33,6 @@ mod scan;
 mod store;
 mod store_many;
 mod store_order;
-
 mod values;
 
 use alex_index::simd::{self, Backend};
@@ -106,6 +107,7 @@ mod _alexpy {
     #[pymodule_init]
     fn init() -> pyo3::PyResult<()> {
         super::tell_no_caught_panics();
+        super::memory::reserve();
         super::choose_simd()
     }
 }

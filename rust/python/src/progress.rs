@@ -30,7 +30,8 @@ pub(crate) fn with_progress<T: Send>(
         })
     });
     match (outcome, raised) {
-        (Err(Error::Interrupted), Some(raised)) => Err(raised),
+        // Also where the work was done by then: no exception is lost.
+        (Err(Error::Interrupted) | Ok(_), Some(raised)) => Err(raised),
         (outcome, _) => outcome.or_raise(py),
     }
 }

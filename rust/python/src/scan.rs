@@ -5,14 +5,16 @@
 //! at a time from the run. The engine guarantees that what comes is the store as it was when the
 //! iterator was made.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use alex_store::{Error, NEAR_BYTES, Scan, ScanRun, Values};
+use alex_store::{Error, NEAR_BYTES, Scan, ScanRun, Values, fork_generation};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
 
 use crate::bounds::{self, Range};
-use crate::errors::{detached, to_exception};
+use crate::errors::{forked_error, to_exception};
+use crate::memory::{bytes, int};
 use crate::store::Store;
 use crate::{buffers, pairs};
 
@@ -52,6 +54,10 @@ pub(crate) struct StoreIterator {
     store: Py<Store>,
     state: Mutex<State>,
     pulled: Condvar,
+    /// It stays at its end, whatever becomes of the store.
+    finished: AtomicBool,
+    /// The process that it was made in.
+    born: u64,
 }
 
 struct State {
@@ -106,13 +112,12 @@ impl StoreIterator {
         limit: Option<u64>,
         yields: Yields,
     ) -> PyResult<Self> {
-        let engine = store.get().engine();
         let range = bounds::scan_range(range, reverse, limit);
         let first_run_items = match limit {
             Some(limit) if limit <= WHOLE_LIMIT_ITEMS => WHOLE_LIMIT_ITEMS as usize,
             _ => FIRST_RUN_ITEMS,
         };
-        let state = detached(store.py(), || {
+        let state = store.get().detached(store.py(), |engine| {
             let mut scan = engine.scan(range)?;
             Ok(match pull(&mut scan, yields, first_run_items) {
                 Ok(run) => {
@@ -125,29 +130,38 @@ impl StoreIterator {
                 Err(error) => State { run: Run::EMPTY, position: 0, source: Source::Failed(error) },
             })
         })?;
-        Ok(Self { yields, store: store.clone().unbind(), state: Mutex::new(state), pulled: Condvar::new() })
+        Ok(Self {
+            yields,
+            store: store.clone().unbind(),
+            state: Mutex::new(state),
+            pulled: Condvar::new(),
+            finished: AtomicBool::new(false),
+            born: fork_generation(),
+        })
     }
 
     /// The next item of the run at hand. The lock is held while attached, but only over making ints
     /// and bytes, which runs no Python code.
     #[inline]
-    fn take<'py>(&self, py: Python<'py>) -> Option<Item<'py>> {
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Item<'py>>> {
         let mut state = lock(&self.state);
         let position = state.position;
-        let key = *state.run.keys.get(position)?;
-        state.position += 1;
+        let Some(&key) = state.run.keys.get(position) else { return Ok(None) };
         let value = || {
             let values = state.run.values.as_ref();
             if let Some(ahead) = values.and_then(|values| values.get(position + PREFETCH_AHEAD)) {
                 buffers::prefetch(ahead);
             }
-            PyBytes::new(py, values.and_then(|values| values.get(position)).unwrap_or_default())
+            bytes(py, values.and_then(|values| values.get(position)).unwrap_or_default())
         };
-        Some(match self.yields {
-            Yields::Items => Item::Pair(int(py, key), value()),
-            Yields::Keys => Item::Key(int(py, key)),
-            Yields::Values => Item::Value(value()),
-        })
+        let item = match self.yields {
+            Yields::Items => Item::Pair(int(py, key)?, value()?),
+            Yields::Keys => Item::Key(int(py, key)?),
+            Yields::Values => Item::Value(value()?),
+        };
+        // Only now: what there was no memory for comes at the next step.
+        state.position += 1;
+        Ok(Some(item))
     }
 
     /// Replaces the run that is used up. False at the end.
@@ -219,10 +233,13 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Refuses what was made before a fork: in the child, threads that are not there may hold its locks.
 #[inline]
-pub(crate) fn int(py: Python<'_>, key: i64) -> Bound<'_, PyInt> {
-    let Ok(int) = key.into_pyobject(py);
-    int
+pub(crate) fn check_born(py: Python<'_>, generation: u64) -> PyResult<()> {
+    if generation == fork_generation() {
+        return Ok(());
+    }
+    Err(forked_error(py, "this iterator was made before fork(); make a new one in the child"))
 }
 
 #[pymethods]
@@ -232,14 +249,21 @@ impl StoreIterator {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if self.finished.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        check_born(py, self.born)?;
         self.store.get().check_open(py)?;
         loop {
-            match self.take(py) {
+            match self.take(py)? {
                 Some(Item::Pair(key, value)) => return pairs::item(py, key, value).map(Some),
                 Some(Item::Key(key)) => return Ok(Some(key.into_any())),
                 Some(Item::Value(value)) => return Ok(Some(value.into_any())),
                 None if self.refill(py)? => {}
-                None => return Ok(None),
+                None => {
+                    self.finished.store(true, Ordering::Relaxed);
+                    return Ok(None);
+                }
             }
         }
     }

@@ -14,43 +14,60 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyMemoryView};
 
 use crate::errors::{OrRaise, detached, to_exception};
+use crate::handle::Handle;
+use crate::memory::bytes;
 use crate::{buffers, keys, values};
 
 /// The native half of `alexpy.Store`; `alexpy.open` makes them.
 #[pyclass(frozen, subclass, mapping, weakref, module = "alexpy._alexpy")]
 pub(crate) struct Store {
-    engine: Engine,
+    handle: Handle,
     config: Py<PyAny>,
 }
 
 impl Store {
-    pub(crate) fn engine(&self) -> &Engine {
-        &self.engine
+    /// The engine, where it can be used: not in a forked child of a writer's process, nor without memory.
+    #[inline]
+    pub(crate) fn engine(&self, py: Python<'_>) -> PyResult<&Engine> {
+        self.handle.engine(py)
     }
 
-    /// `ClosedError` once the store is closed.
+    /// Calls the engine without the GIL.
+    pub(crate) fn detached<T: Send>(
+        &self,
+        py: Python<'_>,
+        call: impl FnOnce(&Engine) -> Result<T, Error> + Send,
+    ) -> PyResult<T> {
+        let engine = self.engine(py)?;
+        detached(py, || call(engine))
+    }
+
+    /// `ClosedError` once the store is closed, and whatever else keeps it from being used.
     #[inline]
-    pub(crate) fn check_open(&self, py: Python<'_>) -> PyResult<()> {
-        if self.engine.is_closed() {
-            let path = self.engine.path().to_owned();
+    pub(crate) fn check_open(&self, py: Python<'_>) -> PyResult<&Engine> {
+        let engine = self.engine(py)?;
+        if engine.is_closed() {
+            let path = engine.path().to_owned();
             return Err(to_exception(py, &Error::Closed { path }));
         }
-        Ok(())
+        Ok(engine)
     }
 
     #[inline]
     fn lookup(&self, py: Python<'_>, key: i64) -> PyResult<Option<Value>> {
-        match self.engine.try_get(key) {
+        let engine = self.engine(py)?;
+        match engine.try_get(key) {
             Some(found) => found.or_raise(py),
-            None => detached(py, || self.engine.get(key)),
+            None => detached(py, || engine.get(key)),
         }
     }
 
     #[inline]
     fn remove(&self, py: Python<'_>, key: i64) -> PyResult<bool> {
-        match self.engine.try_delete(key) {
+        let engine = self.engine(py)?;
+        match engine.try_delete(key) {
             Some(removed) => removed.or_raise(py),
-            None => detached(py, || self.engine.delete(key)),
+            None => detached(py, || engine.delete(key)),
         }
     }
 }
@@ -58,8 +75,8 @@ impl Store {
 /// A key and its value as Python gets them.
 pub(crate) type Item<'py> = (i64, Bound<'py, PyBytes>);
 
-pub(crate) fn item(py: Python<'_>, found: Option<(i64, Value)>) -> Option<Item<'_>> {
-    found.map(|(key, value)| (key, PyBytes::new(py, &value)))
+pub(crate) fn item(py: Python<'_>, found: Option<(i64, Value)>) -> PyResult<Option<Item<'_>>> {
+    found.map(|(key, value)| Ok((key, bytes(py, &value)?))).transpose()
 }
 
 /// One of a few words; an unknown one is refused with the words that exist.
@@ -130,25 +147,14 @@ impl Store {
             checkpoint_tail_bytes,
             ..Options::default()
         };
-        // Recovery may replay gigabytes: a pending Ctrl-C stops it.
-        let mut signal = None;
-        let opened = py.detach(|| {
-            Engine::open(&path, &options, &mut |_| {
-                signal = Python::attach(|py| py.check_signals().err());
-                signal.is_none()
-            })
-        });
-        match (opened, signal) {
-            (Err(Error::Interrupted), Some(signal)) => Err(signal),
-            (opened, _) => Ok(Self { engine: opened.or_raise(py)?, config }),
-        }
+        Ok(Self { handle: Handle::open(py, &path, &options)?, config })
     }
 
     // ---- one key ----
 
     fn __getitem__<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         match self.lookup(py, keys::one(key)?)? {
-            Some(value) => Ok(PyBytes::new(py, &value)),
+            Some(value) => bytes(py, &value),
             None => Err(PyKeyError::new_err(key.clone().unbind())),
         }
     }
@@ -167,16 +173,18 @@ impl Store {
 
     fn __contains__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
         let key = keys::one(key)?;
-        match self.engine.try_contains(key) {
+        let engine = self.engine(py)?;
+        match engine.try_contains(key) {
             Some(found) => found.or_raise(py),
-            None => detached(py, || self.engine.contains(key)),
+            None => detached(py, || engine.contains(key)),
         }
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        let keys = match self.engine.try_len() {
+        let engine = self.engine(py)?;
+        let keys = match engine.try_len() {
             Some(keys) => keys.or_raise(py),
-            None => detached(py, || self.engine.len()),
+            None => detached(py, || engine.len()),
         };
         keys.map(|keys| keys as usize)
     }
@@ -197,7 +205,7 @@ impl Store {
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         match self.lookup(py, keys::one(key)?)? {
-            Some(value) => Ok(Some(PyBytes::new(py, &value).into_any())),
+            Some(value) => Ok(Some(bytes(py, &value)?.into_any())),
             None => Ok(default),
         }
     }
@@ -237,9 +245,10 @@ impl Store {
         let key = keys::one(key)?;
         let value = values::one(value, "value")?;
         let bytes: &[u8] = &value;
-        match self.engine.try_put(key, bytes) {
+        let engine = self.engine(py)?;
+        match engine.try_put(key, bytes) {
             Some(written) => written.or_raise(py),
-            None => detached(py, || self.engine.put(key, bytes)),
+            None => detached(py, || engine.put(key, bytes)),
         }
     }
 
@@ -258,8 +267,8 @@ impl Store {
     /// Removes `key` and returns its value, or None where it was not there.
     fn _take<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let key = keys::one(key)?;
-        let taken = detached(py, || self.engine.take(key))?;
-        Ok(taken.map(|value| PyBytes::new(py, &value)))
+        let taken = self.detached(py, |engine| engine.take(key))?;
+        taken.map(|value| bytes(py, &value)).transpose()
     }
 
     /// Removes the last item, or with `last=False` the first, and returns it.
@@ -273,8 +282,8 @@ impl Store {
     /// ((3, b'c'), (1, b'a'))
     #[pyo3(signature = (last=true))]
     fn popitem<'py>(&self, py: Python<'py>, last: bool) -> PyResult<Item<'py>> {
-        let taken = detached(py, || self.engine.take_end(last))?;
-        item(py, taken).ok_or_else(|| PyKeyError::new_err("popitem(): the store is empty"))
+        let taken = self.detached(py, |engine| engine.take_end(last))?;
+        item(py, taken)?.ok_or_else(|| PyKeyError::new_err("popitem(): the store is empty"))
     }
 
     /// The value of `key`; where it is not there, `default` is stored first.
@@ -291,9 +300,9 @@ impl Store {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let key = keys::one(key)?;
         let value = values::one(default, "default")?;
-        let bytes: &[u8] = &value;
-        let there = detached(py, || self.engine.get_or_put(key, bytes))?;
-        Ok(PyBytes::new(py, there.as_deref().unwrap_or(bytes)))
+        let default: &[u8] = &value;
+        let there = self.detached(py, |engine| engine.get_or_put(key, default))?;
+        bytes(py, there.as_deref().unwrap_or(default))
     }
 
     /// Stores `value` under `key` only where the key is not there; True if it was stored.
@@ -311,7 +320,7 @@ impl Store {
         let key = keys::one(key)?;
         let value = values::one(value, "value")?;
         let bytes: &[u8] = &value;
-        detached(py, || self.engine.get_or_put(key, bytes)).map(|there| there.is_none())
+        self.detached(py, |engine| engine.get_or_put(key, bytes)).map(|there| there.is_none())
     }
 
     /// Stores `new` under `key` only where its value equals `expected`; True if it was stored.
@@ -333,7 +342,7 @@ impl Store {
         let expected = expected.map(|value| values::one(value, "expected")).transpose()?;
         let new = new.map(|value| values::one(value, "new")).transpose()?;
         let (expected, new) = (expected.as_deref(), new.as_deref());
-        detached(py, || self.engine.compare_and_set(key, expected, new))
+        self.detached(py, |engine| engine.compare_and_set(key, expected, new))
     }
 
     /// Removes everything, in one commit.
@@ -345,7 +354,7 @@ impl Store {
     /// >>> len(s)
     /// 0
     fn clear(&self, py: Python<'_>) -> PyResult<()> {
-        detached(py, || self.engine.clear()).map(drop)
+        self.detached(py, |engine| engine.clear()).map(drop)
     }
 
     // ---- care ----
@@ -358,12 +367,12 @@ impl Store {
     /// >>> s[1] = b"one"
     /// >>> s.flush()
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
-        detached(py, || self.engine.flush())
+        self.detached(py, |engine| engine.flush())
     }
 
     /// The figures of `stats` as a dict.
     fn _stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let stats = detached(py, || self.engine.stats())?;
+        let stats = self.detached(py, |engine| engine.stats())?;
         let figures = PyDict::new(py);
         figures.set_item("keys", stats.keys)?;
         figures.set_item("live_bytes", stats.live_bytes)?;
@@ -397,25 +406,31 @@ impl Store {
     /// >>> s.closed
     /// True
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        detached(py, || self.engine.close())
+        self.handle.close(py)
+    }
+
+    /// Whether this process is a child of the one that opened the store. O(1).
+    #[getter]
+    fn _inherited(&self) -> bool {
+        self.handle.described().is_inherited()
     }
 
     /// Whether the store was closed. O(1).
     #[getter]
     fn closed(&self) -> bool {
-        self.engine.is_closed()
+        self.handle.is_closed()
     }
 
     /// The store's directory, a `pathlib.Path`. O(1).
     #[getter]
     fn path(&self) -> PathBuf {
-        self.engine.path().to_owned()
+        self.handle.described().path().to_owned()
     }
 
     /// Whether the store was opened with `read_only=True`. O(1).
     #[getter]
     fn read_only(&self) -> bool {
-        self.engine.read_only()
+        self.handle.described().read_only()
     }
 
     /// The `Config` that the store was opened with. O(1).

@@ -3,14 +3,16 @@
 //! All of them convert their arguments while attached and work detached; long reads go in pieces, so that
 //! Ctrl-C is heard between two.
 
-use alex_store::{Error, ValueSource, Values};
-use numpy::{PyArray1, PyArrayMethods, PyUntypedArrayMethods};
+use alex_store::{Error, Moment, SortedKeys, Store as Engine, ValueSource, Values};
+use numpy::{PyArray1, PyArrayDescrMethods, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::PyList;
 
 use crate::batch::WriteBatch;
+use crate::buffers::memory_of;
 use crate::errors::{detached, to_exception};
+use crate::memory::{bytes, filled};
 use crate::progress::with_progress;
 use crate::read_ahead::{PIECE_KEYS, read_ahead};
 use crate::scan::PREFETCH_AHEAD;
@@ -21,6 +23,48 @@ use crate::{bounds, buffers, keys, values};
 /// enough for the engine to share among threads.
 pub(crate) const LARGE_PIECE_KEYS: usize = 1 << 18;
 const LARGE_PIECE_BYTES: usize = 1 << 28;
+
+impl Store {
+    /// This moment, at which a call reads all its keys; the store is not closed meanwhile.
+    pub(crate) fn moment(&self, py: Python<'_>) -> PyResult<Moment> {
+        self.detached(py, Engine::moment)
+    }
+}
+
+/// Arrays that share memory, and where each had it: NumPy lets any code take an array's memory away.
+struct Pinned(Vec<(Py<PyUntypedArray>, usize, usize)>);
+
+impl Pinned {
+    /// Of an array, of the one whose view it is, and so on.
+    fn of(array: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let mut pinned = Vec::new();
+        let mut next = array.clone();
+        while let Ok(array) = next.cast::<PyUntypedArray>() {
+            let (start, bytes) = place(array);
+            pinned.push((array.clone().unbind(), start, bytes));
+            next = array.getattr("base")?;
+        }
+        Ok(Self(pinned))
+    }
+
+    fn check(&self, py: Python<'_>) -> PyResult<()> {
+        let is_there = |(array, start, bytes): &(Py<PyUntypedArray>, usize, usize)| {
+            place(array.bind(py)) == (*start, *bytes)
+        };
+        if self.0.iter().all(is_there) {
+            return Ok(());
+        }
+        Err(PyValueError::new_err(
+            "out was given other memory in the middle of the call, by a signal's handler",
+        ))
+    }
+}
+
+/// Where an array's memory begins, and how many bytes it is said to have.
+fn place(array: &Bound<'_, PyUntypedArray>) -> (usize, usize) {
+    let start = memory_of(array);
+    (start, array.len().saturating_mul(array.dtype().itemsize()))
+}
 
 #[pymethods]
 impl Store {
@@ -45,13 +89,11 @@ impl Store {
         values: &Bound<'_, PyAny>,
         sync: bool,
     ) -> PyResult<u64> {
-        // Copied, though an array could be read in place: log and index must see the same keys, also
-        // when another thread changes the array meanwhile.
-        let keys = keys::many(keys, keys::Role::Key)?.as_slice().to_vec();
+        let keys = keys::many(keys, keys::Role::Key)?;
         let values = values::many(values, keys.len())?;
         let source = values.source();
         values::check_count(keys.len(), source.len())?;
-        detached(py, || self.engine().put_many(&keys, &source, sync))
+        self.detached(py, |engine| engine.put_many(&keys, &source, sync))
     }
 
     /// Stores `values[i]` under `keys[i]` for every i, sorted by key; how many distinct keys.
@@ -75,12 +117,22 @@ impl Store {
         values: &Bound<'_, PyAny>,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
-        // Copied for the reason that `put_many` has.
-        let keys = keys::many(keys, keys::Role::Key)?.as_slice().to_vec();
-        let values = values::many(values, keys.len())?;
+        let keys = keys::many(keys, keys::Role::Key)?;
+        let engine = self.check_open(py)?;
+        let Some(progress) = progress.filter(|progress| !progress.is_none()) else {
+            // Sorted first: the last look for Ctrl-C comes before the values are lent to the engine.
+            let sorted = detached(py, || SortedKeys::of(&keys))?;
+            py.check_signals()?;
+            let values = values::many(values, keys.len())?;
+            let source = values.source();
+            values::check_count(keys.len(), source.len())?;
+            return detached(py, || engine.load_sorted(&sorted, &source));
+        };
+        // The callback can do anything to an array.
+        let values = values::many(values, keys.len())?.owned()?;
         let source = values.source();
         values::check_count(keys.len(), source.len())?;
-        with_progress(py, progress, |progress| self.engine().bulk_load(&keys, &source, progress))
+        with_progress(py, Some(progress), |progress| engine.bulk_load(&keys, &source, progress))
     }
 
     /// The values of many keys as a list of bytes, with `default` for those that are not there.
@@ -102,21 +154,20 @@ impl Store {
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyList>> {
         let keys = keys::many(keys, keys::Role::Key)?;
-        let keys = keys.as_slice();
-        self.check_open(py)?;
+        let moment = self.moment(py)?;
         // Made full of the default: a list with empty slots must not be seen by other threads.
         let default = default.unwrap_or_else(|| py.None().into_bound(py));
         let list = PyList::new(py, [default])?.as_sequence().repeat(keys.len())?.cast_into::<PyList>()?;
         let made = list.clone().unbind();
-        let read = |piece: &[i64], values: &mut Values| self.engine().get_some_into(piece, values);
-        read_ahead(py, keys, read, |py, start, values| {
+        let read = |piece: &[i64], values: &mut Values| moment.get_some_into(piece, values);
+        read_ahead(py, &keys, read, |py, start, values| {
             let list = made.bind(py);
             for i in 0..values.len() {
                 if let Some(ahead) = values.get(i + PREFETCH_AHEAD) {
                     buffers::prefetch(ahead);
                 }
                 if let Some(value) = values.get(i) {
-                    list.set_item(start + i, PyBytes::new(py, value))?;
+                    list.set_item(start + i, bytes(py, value)?)?;
                 }
             }
             Ok(())
@@ -127,24 +178,33 @@ impl Store {
     /// The part of `get_array` that reads: the values of `keys`, each `width` bytes, one after another.
     ///
     /// A key that is not there gets the bytes of `fill`, or raises KeyError. `out`, where it is not None, is
-    /// what to read into: how many rows it has, and their memory.
+    /// what gives the memory of an array, and the array to read into.
     fn _get_rows<'py>(
         &self,
         py: Python<'py>,
         keys: &Bound<'py, PyAny>,
         width: usize,
         fill: Option<&[u8]>,
-        out: Option<(usize, Bound<'py, PyArray1<u8>>)>,
+        out: Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>,
     ) -> PyResult<(Bound<'py, PyArray1<u8>>, usize)> {
         let keys = keys::many(keys, keys::Role::Key)?;
-        let keys = keys.as_slice();
-        self.check_open(py)?;
+        let moment = self.moment(py)?;
         let bytes = keys.len().saturating_mul(width);
-        let array = match out {
+        let out = match out {
+            Some((memory, out)) => {
+                let memory = memory.call1((&out,))?.cast_into::<PyArray1<u8>>()?;
+                Some((out.len()?, memory))
+            }
+            None => None,
+        };
+        let (array, pinned) = match out {
             // Not by NumPy, which asks for large pages: where the kernel must move other memory to make them, a
             // first read takes three times as long (docs/dev/017).
-            None => PyArray1::from_vec(py, buffers::zeros(bytes)?),
-            Some((rows, out)) if rows == keys.len() && out.len() == bytes => out,
+            None => (PyArray1::from_vec(py, buffers::zeros(bytes)?), None),
+            Some((rows, out)) if rows == keys.len() && out.len() == bytes => {
+                let pinned = Pinned::of(out.as_any())?;
+                (out, Some(pinned))
+            }
             Some((rows, _)) => {
                 let count = keys.len();
                 return Err(PyValueError::new_err(format!(
@@ -153,23 +213,20 @@ impl Store {
             }
         };
         {
-            let in_use = || PyValueError::new_err("out shares memory with keys, or another call is using it");
-            let mut rows = array.try_readwrite().map_err(|_| in_use())?;
-            let rows = rows.as_slice_mut()?;
-            // Two arrays over one buffer of someone else's do not know of each other.
-            let (read, written) = (keys.as_ptr_range(), rows.as_ptr_range());
-            if read.start.addr() < written.end.addr() && written.start.addr() < read.end.addr() {
-                return Err(in_use());
-            }
+            let in_use = |_| PyValueError::new_err("out is being used by another call; wait for it");
+            let mut rows = array.try_readwrite().map_err(in_use)?;
             if let Some(fill) = fill.filter(|fill| !fill.is_empty()) {
-                rows.chunks_exact_mut(fill.len()).for_each(|row| row.copy_from_slice(fill));
+                rows.as_slice_mut()?.chunks_exact_mut(fill.len()).for_each(|row| row.copy_from_slice(fill));
             }
             let piece_keys = LARGE_PIECE_KEYS.min(LARGE_PIECE_BYTES / width.max(1)).max(1);
             for (number, piece) in keys.chunks(piece_keys).enumerate() {
+                // A signal's handler can do anything to `out`: its memory is borrowed anew for each piece.
                 py.check_signals()?;
+                pinned.as_ref().map_or(Ok(()), |pinned| pinned.check(py))?;
+                let rows = rows.as_slice_mut()?;
                 let from = number * piece_keys * width;
                 let rows = &mut rows[from..from + piece.len() * width];
-                let missing = detached(py, || self.engine().get_rows(piece, width, rows))?;
+                let missing = detached(py, || moment.get_rows(piece, width, rows))?;
                 if let (Some(missing), None) = (missing, fill) {
                     return Err(PyKeyError::new_err(piece[missing]));
                 }
@@ -191,12 +248,11 @@ impl Store {
         keys: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyArray1<bool>>> {
         let keys = keys::many(keys, keys::Role::Key)?;
-        let keys = keys.as_slice();
-        self.check_open(py)?;
-        let mut found = vec![false; keys.len()];
+        let moment = self.moment(py)?;
+        let mut found = filled(false, keys.len())?;
         for (piece, found) in keys.chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
             py.check_signals()?;
-            detached(py, || self.engine().contains_many(piece, found))?;
+            detached(py, || moment.contains_many(piece, found))?;
         }
         Ok(PyArray1::from_vec(py, found))
     }
@@ -211,8 +267,7 @@ impl Store {
     /// 2
     fn delete_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<u64> {
         let keys = keys::many(keys, keys::Role::Key)?;
-        let keys = keys.as_slice();
-        detached(py, || self.engine().delete_many(keys))
+        self.detached(py, |engine| engine.delete_many(&keys))
     }
 
     /// Removes every key of `start <= key < stop` in one commit; how many there were.
@@ -235,9 +290,9 @@ impl Store {
             return Err(PyTypeError::new_err("delete_range() needs a bound; clear() removes every key"));
         }
         match bounds::range(start, stop, true, false)? {
-            Some((start, stop)) => detached(py, || self.engine().delete_range(start, stop)),
+            Some((start, stop)) => self.detached(py, |engine| engine.delete_range(start, stop)),
             // The engine still says what stops a write.
-            None => detached(py, || self.engine().delete_many(&[])),
+            None => self.detached(py, |engine| engine.delete_many(&[])),
         }
     }
 
@@ -254,9 +309,9 @@ impl Store {
     #[pyo3(signature = (sync=false))]
     fn batch(slf: &Bound<'_, Self>, sync: bool) -> PyResult<WriteBatch> {
         let store = slf.get();
-        store.check_open(slf.py())?;
-        if store.engine().read_only() {
-            let path = store.engine().path().to_owned();
+        let engine = store.check_open(slf.py())?;
+        if engine.read_only() {
+            let path = engine.path().to_owned();
             return Err(to_exception(slf.py(), &Error::ReadOnly { path }));
         }
         Ok(WriteBatch::new(slf, sync))

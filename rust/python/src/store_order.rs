@@ -2,7 +2,6 @@
 
 use pyo3::prelude::*;
 
-use crate::errors::detached;
 use crate::scan::{StoreIterator, Yields};
 use crate::store::{Item, Store, item};
 use crate::{bounds, index_order, keys};
@@ -20,7 +19,7 @@ impl Store {
     /// >>> s.first()
     /// (1, b'one')
     fn first<'py>(&self, py: Python<'py>) -> PyResult<Option<Item<'py>>> {
-        Ok(item(py, detached(py, || self.engine().first())?))
+        item(py, self.detached(py, |engine| engine.first())?)
     }
 
     /// The item with the largest key, or None where the store is empty.
@@ -32,7 +31,7 @@ impl Store {
     /// >>> s.last()
     /// (2, b'two')
     fn last<'py>(&self, py: Python<'py>) -> PyResult<Option<Item<'py>>> {
-        Ok(item(py, detached(py, || self.engine().last())?))
+        item(py, self.detached(py, |engine| engine.last())?)
     }
 
     /// The item with the largest key at or below `key`, or None.
@@ -45,7 +44,7 @@ impl Store {
     /// ((10, b'a'), None)
     fn floor<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
         let key = keys::one(key)?;
-        Ok(item(py, detached(py, || self.engine().floor(key))?))
+        item(py, self.detached(py, |engine| engine.floor(key))?)
     }
 
     /// The item with the smallest key at or above `key`, or None.
@@ -58,7 +57,7 @@ impl Store {
     /// ((20, b'b'), None)
     fn ceiling<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
         let key = keys::one(key)?;
-        Ok(item(py, detached(py, || self.engine().ceiling(key))?))
+        item(py, self.detached(py, |engine| engine.ceiling(key))?)
     }
 
     /// The item with the largest key below `key`, or None.
@@ -71,7 +70,7 @@ impl Store {
     /// ((10, b'a'), None)
     fn lower<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
         let key = keys::one(key)?;
-        Ok(item(py, detached(py, || self.engine().lower(key))?))
+        item(py, self.detached(py, |engine| engine.lower(key))?)
     }
 
     /// The item with the smallest key above `key`, or None.
@@ -84,7 +83,7 @@ impl Store {
     /// ((20, b'b'), None)
     fn higher<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
         let key = keys::one(key)?;
-        Ok(item(py, detached(py, || self.engine().higher(key))?))
+        item(py, self.detached(py, |engine| engine.higher(key))?)
     }
 
     // ---- ranges ----
@@ -186,8 +185,8 @@ impl Store {
         stop: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
         match bounds::range(start, stop, true, false)? {
-            Some((start, stop)) => detached(py, || self.engine().count(start, stop)),
-            None => self.check_open(py).map(|()| 0),
+            Some((start, stop)) => self.detached(py, |engine| engine.count(start, stop)),
+            None => self.check_open(py).map(|_| 0),
         }
     }
 
@@ -203,6 +202,6 @@ impl Store {
     /// [(None, 3), (3, 6), (6, None)]
     fn split(&self, py: Python<'_>, n: &Bound<'_, PyAny>) -> PyResult<Vec<(Option<i64>, Option<i64>)>> {
         let parts = index_order::parts(n)?;
-        Ok(index_order::ranges(&detached(py, || self.engine().boundaries(parts))?))
+        Ok(index_order::ranges(&self.detached(py, |engine| engine.boundaries(parts))?))
     }
 }

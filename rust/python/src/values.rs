@@ -2,7 +2,10 @@
 //!
 //! `bytes` objects are borrowed: they cannot change, so the engine may read them without the GIL.
 //! Anything mutable that comes one by one is copied first. Arrays of rows and Arrow binary arrays are
-//! brought to flat memory by `alexpy._convert` and read in place.
+//! brought to flat memory by `alexpy._convert` and read in place, offsets aside, which are copied: what another thread
+//! does to them must not change how long a value is. In place means that no Python code of the call may run from
+//! `Many::source` until the engine is done: NumPy lets any code free the memory of an array. A call that runs a
+//! callback in between takes a copy (`Many::owned`).
 
 use std::ops::Deref;
 
@@ -14,8 +17,8 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
-use crate::buffers;
 use crate::keys::readonly;
+use crate::{buffers, memory};
 
 /// Items converted between two looks at pending signals.
 pub(crate) const SIGNAL_CHECK_ITEMS: usize = 1 << 16;
@@ -102,15 +105,38 @@ pub(crate) enum Many<'py> {
     Items(Vec<PyBackedBytes>),
     /// `count` rows of `width` bytes.
     Rows {
-        data: PyReadonlyArray1<'py, u8>,
+        data: Data<'py>,
         width: usize,
         count: usize,
     },
     /// Value `i` is `data[offsets[i]..offsets[i + 1]]`.
     Spans {
-        data: PyReadonlyArray1<'py, u8>,
-        offsets: PyReadonlyArray1<'py, i64>,
+        data: Data<'py>,
+        offsets: Vec<i64>,
     },
+}
+
+/// Flat memory.
+pub(crate) enum Data<'py> {
+    Array(PyReadonlyArray1<'py, u8>),
+    Own(Vec<u8>),
+}
+
+impl Data<'_> {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            // Contiguity was checked when this was made, so the error cannot happen.
+            Self::Array(array) => array.as_slice().unwrap_or_default(),
+            Self::Own(bytes) => bytes,
+        }
+    }
+
+    fn owned(self) -> PyResult<Self> {
+        match self {
+            Self::Array(_) => Ok(Self::Own(memory::copy_of(self.as_slice())?)),
+            own @ Self::Own(_) => Ok(own),
+        }
+    }
 }
 
 /// The values of a batch, whatever they come in. An iterator is read up to one item more than
@@ -134,14 +160,18 @@ pub(crate) fn many<'py>(values: &Bound<'py, PyAny>, count: usize) -> PyResult<Ma
         let data = readonly(&data, "values")?;
         check_length(width, "each row of values")?;
         if data.as_slice().is_ok_and(|data| Some(data.len()) == width.checked_mul(count)) {
-            return Ok(Many::Rows { data, width, count });
+            return Ok(Many::Rows { data: Data::Array(data), width, count });
         }
     } else if let Ok((data, offsets)) =
         flat.extract::<(Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<i64>>)>()
     {
-        let (data, offsets) = (readonly(&data, "values")?, readonly(&offsets, "values")?);
+        let data = readonly(&data, "values")?;
+        let offsets = match readonly(&offsets, "values")?.as_slice() {
+            Ok(offsets) => memory::copy_of(offsets)?,
+            Err(_) => Vec::new(),
+        };
         check_spans(&data, &offsets)?;
-        return Ok(Many::Spans { data, offsets });
+        return Ok(Many::Spans { data: Data::Array(data), offsets });
     }
     Err(PyTypeError::new_err("alexpy._convert gave values in no form that this module reads"))
 }
@@ -150,7 +180,8 @@ fn collect<'py>(
     items: impl Iterator<Item = PyResult<Bound<'py, PyAny>>>,
     expected: usize,
 ) -> PyResult<Many<'py>> {
-    let mut values = Vec::with_capacity(expected.min(1 << 24));
+    let mut values = Vec::new();
+    memory::room(&mut values, expected.min(1 << 24))?;
     for (position, item) in items.enumerate() {
         let item = item?;
         if position % SIGNAL_CHECK_ITEMS == SIGNAL_CHECK_ITEMS - 1 {
@@ -163,16 +194,17 @@ fn collect<'py>(
         if bytes.as_bytes().len() > MAX_VALUE_BYTES {
             check_length(bytes.as_bytes().len(), &format!("values[{position}]"))?;
         }
+        memory::room(&mut values, 1)?;
         values.push(PyBackedBytes::from(bytes));
     }
     Ok(Many::Items(values))
 }
 
 /// Foreign offsets are checked before they are used: ascending, inside the data.
-fn check_spans(data: &PyReadonlyArray1<'_, u8>, offsets: &PyReadonlyArray1<'_, i64>) -> PyResult<()> {
+fn check_spans(data: &PyReadonlyArray1<'_, u8>, offsets: &[i64]) -> PyResult<()> {
     let bad = |what: String| Err(PyValueError::new_err(format!("values: {what}")));
-    let (Ok(data), Ok(offsets)) = (data.as_slice(), offsets.as_slice()) else {
-        return bad("the data and its offsets must be contiguous".to_owned());
+    let Ok(data) = data.as_slice() else {
+        return bad("the data must be contiguous".to_owned());
     };
     let (Some(&first), Some(&last)) = (offsets.first(), offsets.last()) else {
         return bad("there must be one offset more than there are values".to_owned());
@@ -192,18 +224,25 @@ fn check_spans(data: &PyReadonlyArray1<'_, u8>, offsets: &PyReadonlyArray1<'_, i
 }
 
 impl Many<'_> {
-    /// The values as the engine reads them. Made while attached, used without the GIL.
+    /// The values as the engine reads them. Made while attached, used without the GIL, and before any Python code
+    /// of the call runs.
     pub(crate) fn source(&self) -> Source<'_> {
         match self {
             Self::Items(items) => Source::Items(items),
             Self::Rows { data, width, count } => {
-                Source::Rows { data: data.as_slice().unwrap_or_default(), width: *width, count: *count }
+                Source::Rows { data: data.as_slice(), width: *width, count: *count }
             }
-            Self::Spans { data, offsets } => Source::Spans {
-                data: data.as_slice().unwrap_or_default(),
-                offsets: offsets.as_slice().unwrap_or_default(),
-            },
+            Self::Spans { data, offsets } => Source::Spans { data: data.as_slice(), offsets },
         }
+    }
+
+    /// The same values in memory that no Python code can reach.
+    pub(crate) fn owned(self) -> PyResult<Self> {
+        Ok(match self {
+            Self::Items(items) => Self::Items(items),
+            Self::Rows { data, width, count } => Self::Rows { data: data.owned()?, width, count },
+            Self::Spans { data, offsets } => Self::Spans { data: data.owned()?, offsets },
+        })
     }
 }
 
@@ -239,8 +278,7 @@ impl ValueSource for Source<'_> {
         match self {
             Self::Items(items) => &items[i],
             Self::Rows { data, width, .. } => &data[i * width..(i + 1) * width],
-            // Checked when the batch came in; an array that another thread changes meanwhile gives
-            // an empty value here rather than a panic.
+            // Checked when the batch came in.
             Self::Spans { data, offsets } => {
                 data.get(offsets[i] as usize..offsets[i + 1] as usize).unwrap_or_default()
             }

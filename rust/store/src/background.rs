@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::disk::fork_generation;
 use crate::error::Error;
 use crate::store::Shared;
 
@@ -110,6 +111,7 @@ impl Bell {
 pub(crate) struct Worker {
     bell: Bell,
     thread: Option<JoinHandle<()>>,
+    generation: u64,
 }
 
 impl Worker {
@@ -134,7 +136,7 @@ impl Worker {
                 }
             }
         })?;
-        Ok(Self { bell, thread: Some(thread) })
+        Ok(Self { bell, thread: Some(thread), generation: fork_generation() })
     }
 
     /// Tells the thread to end, without waiting for it.
@@ -145,6 +147,11 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        if self.generation != fork_generation() {
+            // The thread stayed in the parent, and may have held its bell when the process was forked.
+            std::mem::forget(self.thread.take());
+            return;
+        }
         self.stop();
         if let Some(thread) = self.thread.take() {
             // Tasks are caught; a panic in between, in waiting, left nothing undone.

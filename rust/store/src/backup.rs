@@ -34,6 +34,7 @@ impl Store {
     /// that. `progress` as in [`Store::verify`].
     pub fn backup(&self, dest: &Path, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<()> {
         let shared = &self.shared;
+        let _running = shared.enter()?;
         let (mut manifest, parts, _pins) = {
             let catalog = shared.catalog.lock();
             let log = shared.log.lock();

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::record::MAX_VALUE_BYTES;
+use crate::room::room;
 
 /// One operation of a commit.
 #[derive(Debug, Clone, Copy)]
@@ -65,15 +66,32 @@ impl Batch {
     /// Adds key = value; the bytes are copied.
     pub fn put(&mut self, key: i64, value: &[u8]) -> Result<()> {
         check_value(value)?;
+        room(&mut self.values, value.len())?;
+        room(&mut self.entries, 1)?;
         let start = self.values.len();
         self.values.extend_from_slice(value);
         self.entries.push(Entry::Put { key, start, len: value.len() });
         Ok(())
     }
 
+    /// Makes room for so many further operations.
+    pub fn reserve(&mut self, operations: usize) -> Result<()> {
+        room(&mut self.entries, operations)
+    }
+
     /// Adds the removal of a key, which need not be there.
     pub fn delete(&mut self, key: i64) {
         self.entries.push(Entry::Delete(key));
+    }
+
+    /// Forgets the operations from the `len`-th on.
+    pub fn truncate(&mut self, len: usize) {
+        self.entries.truncate(len);
+        let end = self.entries.iter().rev().find_map(|entry| match entry {
+            Entry::Put { start, len, .. } => Some(start + len),
+            Entry::Delete(_) | Entry::DeleteRange(..) => None,
+        });
+        self.values.truncate(end.unwrap_or_default());
     }
 
     /// Adds the removal of every key from `first` to `last`, both included.

@@ -226,6 +226,7 @@ impl Store {
     ///
     /// O(keys). Where nothing was written since the last image, nothing happens.
     pub fn checkpoint(&self) -> Result<()> {
+        let _running = self.shared.enter()?;
         self.shared.checkpoint()
     }
 }

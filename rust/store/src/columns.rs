@@ -4,9 +4,11 @@
 use std::ops::ControlFlow;
 
 use crate::error::Result;
+use crate::moment::Moment;
 use crate::parallel;
 use crate::query::PIECE_KEYS;
 use crate::read;
+use crate::room::{room, with_room};
 use crate::scan::Scan;
 use crate::segment::{Location, Segments};
 use crate::store::{Shared, Store};
@@ -29,6 +31,13 @@ pub struct ItemColumns {
 }
 
 impl Store {
+    /// As [`Moment::get_column`], now.
+    pub fn get_column(&self, keys: &[i64], values: &mut ValueColumn, found: &mut Vec<bool>) -> Result<()> {
+        self.moment()?.get_column(keys, values, found)
+    }
+}
+
+impl Moment {
     /// Appends the values of many keys, in their order, to `values`, and to `found` whether each was there; a
     /// key that is not there gets an empty value. O(keys * log n + bytes), with the cache misses overlapped.
     pub fn get_column(&self, keys: &[i64], values: &mut ValueColumn, found: &mut Vec<bool>) -> Result<()> {
@@ -39,7 +48,7 @@ impl Store {
         });
         let parts = keys.chunks(parallel::part_len(keys.len(), width)).map(|keys| (keys.len(), keys));
         let read = values.append_parts(width, parts.collect(), |keys, part| {
-            let mut found = Vec::with_capacity(keys.len());
+            let mut found = with_room(keys.len())?;
             let mut locations = Vec::new();
             for keys in keys.chunks(PIECE_KEYS) {
                 locations.clear();
@@ -49,6 +58,7 @@ impl Store {
             }
             Ok(found)
         })?;
+        room(found, keys.len())?;
         found.extend(read.into_iter().flatten());
         Ok(())
     }
@@ -57,6 +67,7 @@ impl Store {
 impl Scan {
     /// Up to `rows` further items; fewer are the end. O(log n + items + bytes).
     pub fn next_columns(&mut self, rows: usize) -> Result<ItemColumns> {
+        let _running = self.shared.enter()?;
         let (mut keys, mut locations, mut runs) = (Vec::new(), Vec::new(), Vec::new());
         while keys.len() < rows {
             let (wanted, had) = (PIECE_KEYS.min(rows - keys.len()), keys.len());
@@ -66,8 +77,8 @@ impl Scan {
             }
             // The first run was a whole one: more are likely.
             let more = (rows - keys.len()).min(LIKELY_ROWS);
-            keys.reserve(more);
-            locations.reserve(more);
+            room(&mut keys, more)?;
+            room(&mut locations, more)?;
         }
         // The same allocation: both types have one layout.
         let locations: Vec<_> = locations.into_iter().map(Location).collect();
@@ -85,7 +96,7 @@ impl Scan {
         let pieces: Vec<_> = pieces.collect();
         let parts = pieces.chunks(part_len.div_ceil(piece_len));
         let parts = parts.map(|part| (part.iter().map(|(keys, ..)| keys.len()).sum(), part)).collect();
-        let mut values = ValueColumn::with_capacity(keys.len());
+        let mut values = ValueColumn::with_room(keys.len())?;
         values.append_parts(width, parts, |pieces, part| {
             pieces.iter().try_for_each(|(keys, locations, segments)| {
                 self.shared.push_values(segments, keys, locations, part)
@@ -105,7 +116,7 @@ impl Shared {
         part: &mut Part<'_>,
     ) -> Result<()> {
         read::for_each(segments, keys, locations, self.options.verify_reads, |_, value| {
-            part.push(value.map_or(&[], |(value, _)| value));
+            part.push(value.map_or(&[], |(value, _)| value))?;
             Ok(ControlFlow::Continue(()))
         })
     }

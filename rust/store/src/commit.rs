@@ -18,6 +18,7 @@ use crate::operation::Operation;
 use crate::options::Durability;
 use crate::read::Value;
 use crate::record::size_of_record;
+use crate::room::{copy_of, probe, with_room};
 use crate::segment::{Location, Segments};
 use crate::state::State;
 use crate::store::{Shared, Store};
@@ -28,6 +29,11 @@ const BEGUN_EARLY_BYTES: u64 = 8 << 10;
 
 /// The compacting thread looks how much is dead each time so much was written.
 const LOOK_BYTES: u64 = 8 << 20;
+/// Commits of so many keys make sure beforehand that the index can grow by as much as so many bytes for each.
+const PROBED_KEYS: usize = 1 << 14;
+const INDEX_BYTES_A_KEY: usize = 48;
+/// It grows by chunks of 32 MiB, and something else may need memory meanwhile.
+const INDEX_CHUNK_BYTES: usize = 64 << 20;
 
 /// The longest value that is copied while the caller keeps other threads of its interpreter waiting.
 const QUICK_VALUE_BYTES: usize = 4096;
@@ -137,18 +143,25 @@ impl Store {
             return self.shared.log_if_writable().map(|_| 0);
         }
         let shape = Shape { records: keys.len() as u64, bytes, frees: false };
-        let mut locations = Vec::with_capacity(keys.len());
-        let mut dead = Vec::new();
+        // All of it before anything is written: from there on there is no turning back.
+        let mut locations = with_room(keys.len())?;
+        let mut dead = with_room(keys.len())?;
         let mut rebuilt = false;
         let seq = {
             let mut log = self.shared.ready_log(shape)?;
+            // After the log's room was made, which takes memory too.
+            probe_index(keys.len())?;
             let ops = keys.iter().enumerate().map(|(i, &key)| {
                 values.prefetch(i);
                 Op::Put(key, values.get(i))
             });
             let before = self.shared.append(&mut log, ops, shape, |location| locations.push(location.0))?;
-            let absorbed =
-                self.shared.absorb(&mut log, before, |state| state.put_many(keys, &locations, &mut dead))?;
+            let absorbed = self.shared.absorb(
+                &mut log,
+                before,
+                |state| state.before_puts(keys),
+                |state| state.put_many(keys, &locations, &mut dead),
+            )?;
             if let Some(((), segments)) = absorbed {
                 if let Some(active) = &log.active {
                     active.count_live(bytes);
@@ -173,12 +186,12 @@ impl Store {
 
     /// Removes many keys in one atomic commit; how many were there.
     pub fn delete_many(&self, keys: &[i64]) -> Result<u64> {
-        let mut keys = keys.to_vec();
+        let mut keys = copy_of(keys)?;
         keys.sort_unstable();
         keys.dedup();
         let most = keys.len() as u64;
         let most = Shape { records: most, bytes: most * size_of_record(0), frees: true };
-        let mut there = Vec::new();
+        let mut there = with_room(keys.len())?;
         let mut log = self.shared.mending(|| {
             let log =
                 if keys.is_empty() { self.shared.log_if_writable()? } else { self.shared.ready_log(most)? };
@@ -277,6 +290,8 @@ impl Shape {
 
 impl Shared {
     fn log_if_writable(&self) -> Result<CommitGuard<'_, Log>> {
+        // Before the lock, too: in a forked child nobody may be there to let it go.
+        self.check_usable()?;
         let log = self.log.lock();
         self.check_writable()?;
         Ok(log)
@@ -349,11 +364,12 @@ impl Shared {
         &self,
         log: &mut Log,
         before: LogEnd,
+        prepare: impl Fn(&mut State) -> Result<(), Damaged>,
         change: impl FnOnce(&mut State) -> Result<T, Damaged>,
     ) -> Result<Option<(T, Arc<Segments>)>> {
         let mut state = self.write_state()?;
-        while state.before_change().is_err() {
-            // An open scan has yet to read the index as it was before this commit.
+        while prepare(&mut state).is_err() {
+            // An open scan or a large read has yet to read the index as it was before this commit.
             drop(state);
             self.rebuild(log, before)?;
             state = self.write_state()?;
@@ -386,6 +402,37 @@ impl Shared {
         log.end.last_seq
     }
 
+    /// The memory that bringing a commit into the index takes.
+    fn prepared<'a>(
+        &self,
+        log: &mut Log,
+        ops: impl Iterator<Item = Op<'a>>,
+        Shape { records, .. }: Shape,
+    ) -> Result<Prepared> {
+        let records = records as usize;
+        let (mut dead, mut longest) = (records, 0);
+        for op in ops {
+            let Op::DeleteRange(first, last) = op else { continue };
+            let in_range = loop {
+                let range = (Bound::Included(first), Bound::Included(last));
+                match self.read_state()?.index.count(range.0, range.1) {
+                    Ok(count) => break count + records,
+                    Err(Damaged) => {}
+                }
+                let end = log.end;
+                self.rebuild(log, end)?;
+            };
+            dead += in_range;
+            longest = longest.max(in_range);
+        }
+        probe_index(records)?;
+        Ok(Prepared {
+            locations: with_room(records)?,
+            dead: with_room(dead)?,
+            range: (with_room(longest)?, with_room(longest)?),
+        })
+    }
+
     /// One operation, for which there is room.
     fn commit_one(&self, log: &mut Log, op: Op<'_>) -> Result<()> {
         self.commit_ops(log, std::iter::once(op), Shape::of(op)).map(|_| ())
@@ -398,13 +445,13 @@ impl Shared {
         ops: impl Iterator<Item = Op<'a>> + Clone,
         shape: Shape,
     ) -> Result<u64> {
-        let mut locations = Vec::with_capacity(shape.records as usize);
+        let Prepared { mut locations, mut dead, mut range } = self.prepared(log, ops.clone(), shape)?;
         let before = self.append(log, ops.clone(), shape, |location| locations.push(location))?;
-        let mut dead = Vec::new();
-        let absorbed = self.absorb(log, before, |state| {
+        let prepare = |state: &mut State| state.before_change(ops.clone());
+        let absorbed = self.absorb(log, before, prepare, |state| {
             let mut live = 0;
-            for (op, &location) in ops.zip(&locations) {
-                live += apply(state, op, location, &mut dead)?;
+            for (op, &location) in ops.clone().zip(&locations) {
+                live += apply(state, op, location, &mut dead, &mut range)?;
             }
             Ok(live)
         })?;
@@ -452,7 +499,7 @@ impl Shared {
             Op::Delete(key) => key,
             Op::DeleteRange(..) => return None,
         };
-        state.before_change().ok()?;
+        state.before_change(std::iter::once(op)).ok()?;
         let mut placed = Location(0);
         if let Err(error) = self.append(&mut log, std::iter::once(op), shape, |location| placed = location) {
             return Some(Err(error));
@@ -494,12 +541,28 @@ impl Shared {
     }
 }
 
+/// See [`Shared::prepared`].
+struct Prepared {
+    locations: Vec<Location>,
+    dead: Vec<Location>,
+    range: (Vec<i64>, Vec<u64>),
+}
+
+/// Refuses a large commit for whose keys the index could hardly grow: once it is in the log, there is no way back.
+fn probe_index(keys: usize) -> Result<()> {
+    if keys < PROBED_KEYS {
+        return Ok(());
+    }
+    probe(keys.saturating_mul(INDEX_BYTES_A_KEY).saturating_add(INDEX_CHUNK_BYTES))
+}
+
 /// Brings one committed operation into the index; the bytes that it made live.
 fn apply(
     state: &mut State,
     op: Op<'_>,
     location: Location,
     dead: &mut Vec<Location>,
+    range: &mut (Vec<i64>, Vec<u64>),
 ) -> Result<u64, Damaged> {
     match op {
         Op::Put(key, _) => {
@@ -511,7 +574,7 @@ fn apply(
             Ok(0)
         }
         Op::DeleteRange(first, last) => {
-            state.delete_range(first, last, dead)?;
+            state.delete_range_with(first, last, dead, range)?;
             Ok(0)
         }
     }

@@ -199,6 +199,7 @@ impl Store {
     ///
     /// O(bytes of the store) at most; writes and reads go on meanwhile.
     pub fn compact(&self, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<CompactReport> {
+        let _running = self.shared.enter()?;
         self.shared.compact(progress)
     }
 

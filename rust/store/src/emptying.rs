@@ -336,6 +336,7 @@ impl Shared {
             let segments = Arc::clone(&state.segments);
             for &Move { key, from, to, bytes } in step {
                 if state.index.replace_if(key, from.0, to.0)? {
+                    state.moments.moved(key, from);
                     segment.count_live(bytes);
                     if let Some(from) = segments.get(from.segment()) {
                         from.count_dead(bytes);

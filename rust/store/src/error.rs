@@ -23,7 +23,7 @@ pub enum Error {
         source: Arc<io::Error>,
     },
     /// Stored bytes are not what was written.
-    #[error("{} is damaged at offset {offset}: expected {expected}, found {found}; recovery=\"point_in_time\" opens with what was written before the damage and drops the rest for good, so copy the directory first", .path.display())]
+    #[error("{} is damaged at offset {offset}: expected {expected}, found {found}; alexpy.repair({:?}, dest, mode=\"salvage\") copies every value that can still be read into a new store and changes nothing in this one", .path.display(), store_of(.path))]
     Corruption {
         /// The damaged file.
         path: PathBuf,
@@ -115,6 +115,18 @@ pub enum Error {
         /// What the panic said.
         message: String,
     },
+    /// There is no memory for what the call needs. Nothing was changed.
+    #[error("there is no memory for {bytes} bytes; nothing was changed")]
+    OutOfMemory {
+        /// What was asked for in vain.
+        bytes: u64,
+    },
+    /// A store cannot be closed by the callback of a call that is still using it.
+    #[error("{} cannot be closed in the middle of a call on it by the same thread; close it once that call has returned", .path.display())]
+    InCall {
+        /// The store's directory.
+        path: PathBuf,
+    },
     /// An argument that can never be accepted. Nothing was changed.
     #[error("{0}")]
     Invalid(String),
@@ -160,6 +172,14 @@ impl Error {
                 ),
             },
         }
+    }
+}
+
+/// The directory of a store's file.
+fn store_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(store) if !store.as_os_str().is_empty() => store,
+        _ => file,
     }
 }
 

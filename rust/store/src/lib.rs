@@ -9,6 +9,7 @@ mod background;
 mod backup;
 mod batch;
 mod bulk_load;
+mod calls;
 mod catalog;
 mod chain;
 mod checkpoint;
@@ -27,6 +28,7 @@ mod lock;
 mod log;
 mod manifest;
 mod measure;
+mod moment;
 mod new_dir;
 mod operation;
 mod options;
@@ -41,6 +43,7 @@ mod recovery;
 mod relocation;
 mod repair;
 mod replay;
+mod room;
 mod salvage;
 mod scan;
 mod segment;
@@ -60,13 +63,16 @@ mod whole;
 #[doc(hidden)]
 pub use background::panic_is_caught;
 pub use batch::{Batch, ValueSource};
+pub use bulk_load::SortedKeys;
 pub use columns::ItemColumns;
 pub use compaction::CompactReport;
+pub use disk::fork_generation;
 pub use error::{Error, Result};
 #[cfg(feature = "lock-times")]
 #[doc(hidden)]
 pub use lock::{Histogram, LockTimes, Places, lock_times};
 pub use measure::checksum_records;
+pub use moment::Moment;
 pub use operation::Operation;
 pub use options::{
     DEFAULT_SEGMENT_BYTES, Durability, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Options, ReadMode, Recovery,

@@ -16,6 +16,7 @@ use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::manifest::Entry;
 use crate::operation::Operation;
 use crate::record::{self, BATCH_BYTES, BatchBegin, Kind, MARK_BYTES, size_of_record};
+use crate::room::room;
 use crate::segment::{Location, Segment};
 use crate::spare::Spare;
 
@@ -462,6 +463,7 @@ impl Writer<'_> {
 
     fn record(&mut self, kind: Kind, key: i64, value: &[u8]) -> Result<()> {
         let offset = self.offset();
+        room(&mut self.scratch, size_of_record(value.len() as u64) as usize)?;
         record::encode(&mut self.scratch, self.segment.seal(), offset, kind, self.seq, key, value);
         self.seq += 1;
         if self.scratch.len() >= SCRATCH_BYTES { self.flush() } else { Ok(()) }

@@ -8,11 +8,12 @@ use crate::compaction::CompactReport;
 use crate::error::{Error, Result};
 use crate::flow::Follower;
 use crate::index::Damaged;
+use crate::moment::Moment;
 use crate::options::ReadMode;
 use crate::parallel;
 use crate::read::{self, Value, Values};
 use crate::scan::{Scan, ScanRange};
-use crate::segment::{Location, Segment, Segments};
+use crate::segment::{Location, Segment};
 use crate::state::State;
 use crate::store::{Shared, Store};
 
@@ -137,13 +138,128 @@ impl Store {
 
     /// As [`Store::get_many`], into the memory of values that were read before.
     pub fn get_many_into(&self, keys: &[i64], values: &mut Values) -> Result<()> {
-        values.read(keys, true, self.shared.options.verify_reads, |locations| self.locate(keys, locations))
+        self.moment()?.read_into(keys, true, values)
     }
 
-    /// As [`Store::get_many_into`], but of long values only so many as stay in the caches until they are copied,
+    /// As [`Moment::get_rows`], now.
+    ///
+    /// # Panics
+    /// If `rows` does not hold `keys.len()` rows.
+    pub fn get_rows(&self, keys: &[i64], width: usize, rows: &mut [u8]) -> Result<Option<usize>> {
+        self.moment()?.get_rows(keys, width, rows)
+    }
+
+    /// As [`Moment::contains_many`], now.
+    pub fn contains_many(&self, keys: &[i64], found: &mut [bool]) -> Result<()> {
+        self.moment()?.contains_many(keys, found)
+    }
+
+    /// The items of a range, as they are now, whatever is written while they are read. O(1).
+    pub fn scan(&self, range: ScanRange) -> Result<Scan> {
+        Scan::new(Arc::clone(&self.shared), range)
+    }
+
+    /// How many keys are in a range. O(log n + leaves of the range).
+    pub fn count(&self, start: Bound<i64>, stop: Bound<i64>) -> Result<u64> {
+        self.shared.mending(|| Ok(self.shared.read_state()?.index.count(start, stop)? as u64))
+    }
+
+    /// The keys that begin the second and each further of `parts` ranges of about equal counts, ascending,
+    /// `parts - 1` of them; they repeat where there are fewer keys than parts. O(leaves + parts).
+    pub fn boundaries(&self, parts: usize) -> Result<Vec<i64>> {
+        self.shared.mending(|| Ok(self.shared.read_state()?.index.boundaries(parts)?))
+    }
+
+    /// How many keys there are. O(1).
+    pub fn len(&self) -> Result<u64> {
+        self.shared.mending(|| Ok(self.shared.read_state()?.index.len()? as u64))
+    }
+
+    /// As [`Store::len`], or `None` where that would wait for a lock.
+    pub fn try_len(&self) -> Option<Result<u64>> {
+        match self.shared.try_read_state()? {
+            Ok(state) => state.index.len().ok().map(|len| Ok(len as u64)),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Whether there are no keys.
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// What the store holds and does. O(segments + model nodes of the index).
+    pub fn stats(&self) -> Result<Stats> {
+        let (segments, keys, index_bytes, index_height) = self.shared.mending(|| {
+            let state = self.shared.read_state()?;
+            let index = &state.index;
+            let keys = index.len()? as u64;
+            Ok((Arc::clone(&state.segments), keys, index.nbytes() as u64, index.height()))
+        })?;
+        self.shared.count_replaced();
+        let (mut live_bytes, mut total_bytes, mut disk_bytes, mut count) = (0, 0, 0, 0);
+        for segment in segments.iter() {
+            let counts = segment.counts();
+            live_bytes += counts.live;
+            total_bytes += counts.total;
+            disk_bytes += segment.allocated()?;
+            count += 1;
+        }
+        let shared = &self.shared;
+        // Asked before the sequence of the last commit, which is never below it.
+        let durable_seq = shared.durable_seq.load(Ordering::Acquire);
+        let (tail_bytes, copies, behind) = {
+            let log = shared.log.lock();
+            disk_bytes += log.spare.as_ref().map_or(0, crate::spare::Spare::allocated);
+            // A segment whose blocks could not be reserved is not mapped, whatever was chosen.
+            let copies = log.active.as_ref().map_or(log.copies, |active| active.copies());
+            (log.images.tail_bytes, copies, log.flow.behind())
+        };
+        let nanos = shared.last_sync_nanos.load(Ordering::Relaxed);
+        Ok(Stats {
+            keys,
+            live_bytes,
+            dead_bytes: total_bytes.saturating_sub(live_bytes),
+            disk_bytes,
+            segments: count,
+            tail_bytes,
+            index_bytes,
+            index_height: index_height as u32,
+            last_seq: shared.last_seq.load(Ordering::Acquire),
+            durable_seq,
+            last_sync_seconds: (nanos > 0).then(|| nanos as f64 / 1e9),
+            dropped_bytes: shared.dropped_bytes,
+            compaction: shared.totals.report(),
+            damaged_segments: shared.totals.damaged_segments(),
+            background_failure: shared.background_failure.lock().clone(),
+            write_mode: if copies { "mmap" } else { "pwrite" },
+            slowed_seconds: shared.waits.waited().as_secs_f64(),
+            slowed_by: behind.map(Follower::name),
+        })
+    }
+}
+
+impl Moment {
+    /// The values of many keys, in the memory of values that were read before: all of them, at once.
+    pub fn get_many_into(&self, keys: &[i64], values: &mut Values) -> Result<()> {
+        self.read_into(keys, true, values)
+    }
+
+    /// As [`Moment::get_many_into`], but of long values only so many as stay in the caches until they are copied,
     /// one at least; `values.len()` says how many of the keys, from the first on, were read.
     pub fn get_some_into(&self, keys: &[i64], values: &mut Values) -> Result<()> {
-        values.read(keys, false, self.shared.options.verify_reads, |locations| self.locate(keys, locations))
+        self.read_into(keys, false, values)
+    }
+
+    fn read_into(&self, keys: &[i64], all: bool, values: &mut Values) -> Result<()> {
+        values.read(keys, all, self.shared.options.verify_reads, |locations| {
+            // A piece at a time: no writer waits for all of them.
+            let mut segments = Arc::default();
+            for piece in keys.chunks(PIECE_KEYS) {
+                segments = self.locate(piece, locations)?;
+            }
+            Ok(segments)
+        })
     }
 
     /// The values of many keys, all `width` bytes long, one after another in `rows`. A key that is not
@@ -199,110 +315,15 @@ impl Store {
         Ok(missing)
     }
 
-    /// Appends where the records of many keys are.
-    pub(crate) fn locate(
-        &self,
-        keys: &[i64],
-        locations: &mut Vec<Option<Location>>,
-    ) -> Result<Arc<Segments>> {
-        locations.reserve(keys.len());
-        let had = locations.len();
-        self.shared.mending(|| {
-            locations.truncate(had);
-            let state = self.shared.read_parts()?;
-            state.index.get_many(keys, |_, found| locations.push(found.map(Location)))?;
-            Ok(Arc::clone(&state.segments))
-        })
-    }
-
-    /// Which of many keys are there; `found` must be as long as `keys`.
+    /// Which of many keys are there; `found` must be as long as `keys`. No value is read. O(keys * log n).
     pub fn contains_many(&self, keys: &[i64], found: &mut [bool]) -> Result<()> {
-        self.shared.mending(|| {
-            let state = self.shared.read_parts()?;
-            Ok(state.index.get_many(keys, |i, there| found[i] = there.is_some())?)
-        })
-    }
-
-    /// The items of a range, as they are now, whatever is written while they are read. O(1).
-    pub fn scan(&self, range: ScanRange) -> Result<Scan> {
-        Scan::new(Arc::clone(&self.shared), range)
-    }
-
-    /// How many keys are in a range. O(log n + leaves of the range).
-    pub fn count(&self, start: Bound<i64>, stop: Bound<i64>) -> Result<u64> {
-        self.shared.mending(|| Ok(self.shared.read_state()?.index.count(start, stop)? as u64))
-    }
-
-    /// The keys that begin the second and each further of `parts` ranges of about equal counts, ascending,
-    /// `parts - 1` of them; they repeat where there are fewer keys than parts. O(leaves + parts).
-    pub fn boundaries(&self, parts: usize) -> Result<Vec<i64>> {
-        self.shared.mending(|| Ok(self.shared.read_state()?.index.boundaries(parts)?))
-    }
-
-    /// How many keys there are. O(1).
-    pub fn len(&self) -> Result<u64> {
-        self.shared.mending(|| Ok(self.shared.read_state()?.index.len()? as u64))
-    }
-
-    /// As [`Store::len`], or `None` where that would wait for a lock.
-    pub fn try_len(&self) -> Option<Result<u64>> {
-        match self.shared.try_read_state()? {
-            Ok(state) => state.index.len().ok().map(|len| Ok(len as u64)),
-            Err(error) => Some(Err(error)),
+        let mut locations = Vec::new();
+        for (keys, found) in keys.chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
+            locations.clear();
+            self.locate(keys, &mut locations)?;
+            found.iter_mut().zip(&locations).for_each(|(found, location)| *found = location.is_some());
         }
-    }
-
-    /// Whether there are no keys.
-    pub fn is_empty(&self) -> Result<bool> {
-        Ok(self.len()? == 0)
-    }
-
-    /// What the store holds and does. O(segments + model nodes of the index).
-    pub fn stats(&self) -> Result<Stats> {
-        let (segments, keys, index_bytes, index_height) = self.shared.mending(|| {
-            let state = self.shared.read_state()?;
-            let index = &state.index;
-            let keys = index.len()? as u64;
-            Ok((Arc::clone(&state.segments), keys, index.nbytes() as u64, index.height()))
-        })?;
-        self.shared.count_replaced();
-        let (mut live_bytes, mut total_bytes, mut disk_bytes, mut count) = (0, 0, 0, 0);
-        for segment in segments.iter() {
-            let counts = segment.counts();
-            live_bytes += counts.live;
-            total_bytes += counts.total;
-            disk_bytes += segment.allocated()?;
-            count += 1;
-        }
-        let shared = &self.shared;
-        let (tail_bytes, copies, behind) = {
-            let log = shared.log.lock();
-            disk_bytes += log.spare.as_ref().map_or(0, crate::spare::Spare::allocated);
-            // A segment whose blocks could not be reserved is not mapped, whatever was chosen.
-            let copies = log.active.as_ref().map_or(log.copies, |active| active.copies());
-            (log.images.tail_bytes, copies, log.flow.behind())
-        };
-        let nanos = shared.last_sync_nanos.load(Ordering::Relaxed);
-        Ok(Stats {
-            keys,
-            live_bytes,
-            dead_bytes: total_bytes.saturating_sub(live_bytes),
-            disk_bytes,
-            segments: count,
-            tail_bytes,
-            index_bytes,
-            index_height: index_height as u32,
-            last_seq: shared.last_seq.load(Ordering::Acquire),
-            durable_seq: shared.durable_seq.load(Ordering::Acquire),
-            last_sync_seconds: (nanos > 0).then(|| nanos as f64 / 1e9),
-            dropped_bytes: shared.dropped_bytes,
-            compaction: shared.totals.report(),
-            damaged_segments: shared.totals.damaged_segments(),
-            background_failure: shared.background_failure.lock().clone(),
-            write_mode: if copies { "mmap" } else { "pwrite" },
-            slowed_seconds: shared.waits.waited().as_secs_f64(),
-            slowed_by: behind.map(Follower::name),
-        })
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::{ControlFlow, Deref};
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::room::room;
 use crate::segment::{Found, Location, Segment, Segments};
 
 /// How far ahead a batch read asks for records, in keys.
@@ -23,7 +24,7 @@ pub struct Value(Source);
 #[derive(Clone)]
 enum Source {
     Mapped { segment: Arc<Segment>, start: u64, len: u32 },
-    Read(Arc<[u8]>),
+    Read(Arc<Vec<u8>>),
 }
 
 impl Value {
@@ -31,7 +32,7 @@ impl Value {
     pub(crate) fn read(segment: &Arc<Segment>, offset: u64, key: i64, verify: bool) -> Result<Self> {
         Ok(Self(match segment.value(offset, key, verify)? {
             Found::Mapped { start, len } => Source::Mapped { segment: Arc::clone(segment), start, len },
-            Found::Read(bytes) => Source::Read(bytes.into()),
+            Found::Read(bytes) => Source::Read(Arc::new(bytes)),
         }))
     }
 }
@@ -87,7 +88,7 @@ impl Values {
         self.segments = locate(&mut self.locations)?;
         self.long_bytes = 0;
         let Self { segments, locations, slots, copied, long_bytes } = self;
-        slots.reserve(keys.len());
+        room(slots, keys.len())?;
         for_each(segments, keys, locations, verify, |_, found| {
             let Some((value, place)) = found else {
                 slots.push(Slot::Missing);
@@ -100,6 +101,7 @@ impl Values {
                 // Its lines are at hand now, and may not be when the caller comes for them.
                 _ => {
                     let start = copied.len();
+                    room(copied, value.len())?;
                     copied.extend_from_slice(value);
                     Slot::Copied { start, len: value.len() }
                 }

@@ -27,6 +27,8 @@ pub struct RepairReport {
     /// File, offset and length in bytes of each damaged place; a length of 0 stands for all of a file whose
     /// length does not say what it held.
     pub damaged: Vec<(PathBuf, u64, u64)>,
+    /// How many keys [`RepairMode::Salvage`] would keep, where those are more.
+    pub salvage_keeps: Option<u64>,
 }
 
 impl Store {
@@ -63,12 +65,13 @@ impl Store {
         let source: Arc<dyn Disk> = Arc::new(source);
         // Looked at before anything is made.
         let salvaged = Salvaged::read(&source, mode, progress)?;
+        let by_salvage = kept_by_salvage(&source, &salvaged, mode, progress)?;
         let new_dir = NewDir::begin(dest, path)?;
         let disk = new_dir.disk()?;
         let options = Options { durability: Durability::Os, background: false, ..Options::default() };
         let report = write(&salvaged, Arc::new(disk), new_dir.work(), &options)?;
         new_dir.finish()?;
-        Ok(report)
+        Ok(report.beside(by_salvage))
     }
 
     /// As [`Store::repair`], from any disk to any disk. For tests.
@@ -79,7 +82,34 @@ impl Store {
         mode: RepairMode,
         options: &Options,
     ) -> Result<RepairReport> {
-        write(&Salvaged::read(source, mode, &mut |_| true)?, dest, Path::new("repaired"), options)
+        let salvaged = Salvaged::read(source, mode, &mut |_| true)?;
+        let by_salvage = kept_by_salvage(source, &salvaged, mode, &mut |_| true)?;
+        Ok(write(&salvaged, dest, Path::new("repaired"), options)?.beside(by_salvage))
+    }
+}
+
+impl RepairReport {
+    /// Notes how many keys salvage keeps, if that is more.
+    fn beside(mut self, by_salvage: u64) -> Self {
+        self.salvage_keeps = (by_salvage > self.kept).then_some(by_salvage);
+        self
+    }
+}
+
+/// How many keys the other mode keeps; 0 where this one lost nothing or is that one, or nobody can tell.
+fn kept_by_salvage(
+    source: &Arc<dyn Disk>,
+    read: &Salvaged,
+    mode: RepairMode,
+    progress: &mut dyn FnMut(OpenProgress) -> bool,
+) -> Result<u64> {
+    if mode == RepairMode::Salvage || (read.lost == 0 && read.damaged.is_empty()) {
+        return Ok(0);
+    }
+    match Salvaged::read(source, RepairMode::Salvage, progress) {
+        Ok(salvaged) => Ok(salvaged.keys()),
+        Err(error @ Error::Interrupted) => Err(error),
+        Err(_) => Ok(0),
     }
 }
 
@@ -102,5 +132,6 @@ fn write(salvaged: &Salvaged, dest: Arc<dyn Disk>, path: &Path, options: &Option
     }
     kept += store.put_many(&keys, &values[..], false)?;
     store.close()?;
-    Ok(RepairReport { kept, lost: salvaged.lost, damaged: salvaged.damaged.clone() })
+    let (lost, damaged) = (salvaged.lost, salvaged.damaged.clone());
+    Ok(RepairReport { kept, lost, damaged, salvage_keeps: None })
 }

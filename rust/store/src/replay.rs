@@ -40,7 +40,8 @@ pub(crate) struct Stop {
     path: PathBuf,
     /// The first byte that does not count.
     pub(crate) offset: u64,
-    expected: String,
+    /// Where the record begins that is not whole: in a batch, behind that.
+    bad_offset: u64,
     found: String,
 }
 
@@ -48,11 +49,10 @@ impl Stop {
     pub(crate) fn refusal(&self, last_seq: u64, confirmed: u64) -> Error {
         Error::Corruption {
             path: self.path.clone(),
-            offset: self.offset,
+            offset: self.bad_offset,
             expected: format!(
-                "{}, since the device had confirmed everything up to sequence {confirmed} and only \
+                "a whole record, since the device had confirmed everything up to sequence {confirmed} and only \
                  {last_seq} is whole",
-                self.expected
             ),
             found: self.found.clone(),
         }
@@ -357,13 +357,8 @@ impl<'c> Replay<'c> {
         if !whole {
             // In the segment that was being written this is the normal end. Whether anything is missing
             // behind it is decided by the watermarks alone.
-            self.stop = Some(Stop {
-                at,
-                path: segment.path.clone(),
-                offset: self.reached.offset,
-                expected: format!("a whole record at offset {bad_offset}"),
-                found,
-            });
+            self.stop =
+                Some(Stop { at, path: segment.path.clone(), offset: self.reached.offset, bad_offset, found });
         }
         Ok(())
     }

@@ -80,6 +80,11 @@ impl Salvaged {
         Ok(found)
     }
 
+    /// How many keys are left.
+    pub(crate) fn keys(&self) -> u64 {
+        self.newest.values().filter(|(_, place)| place.is_some()).count() as u64
+    }
+
     /// The keys that are left and their values, in the order of the keys.
     pub(crate) fn items(&self) -> impl Iterator<Item = Result<(i64, Vec<u8>)>> {
         self.newest.iter().filter_map(|(&key, &(_, place))| {

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use crate::error::Result;
 use crate::index::{Damaged, Index};
 use crate::read::Values;
+use crate::room::{no_memory, room};
 use crate::segment::{Location, Segments};
 use crate::store::Shared;
 
@@ -31,6 +32,8 @@ pub(crate) struct Rest {
     range: ScanRange,
     left: u64,
     frozen: Option<Frozen>,
+    /// There was no memory for a copy of so many items.
+    lost: Option<usize>,
 }
 
 struct Frozen {
@@ -43,12 +46,18 @@ struct Frozen {
 impl Rest {
     /// Copies what is left, before the index changes. O(items left).
     fn freeze(&mut self, index: &Index, segments: &Arc<Segments>) -> Result<(), Damaged> {
-        if self.frozen.is_some() {
+        if self.frozen.is_some() || self.lost.is_some() {
             return Ok(());
         }
         let (mut keys, mut locations) = (Vec::new(), Vec::new());
         let ScanRange { start, stop, reverse, .. } = self.range;
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let items = index.count(start, stop)?.min(left);
+        if room(&mut keys, items).is_err() || room(&mut locations, items).is_err() {
+            // The scan fails, not the writer.
+            self.lost = Some(items);
+            return Ok(());
+        }
         index.scan_into(start, stop, reverse, left, &mut keys, &mut locations)?;
         self.frozen = Some(Frozen { keys, locations, next: 0, segments: Arc::clone(segments) });
         Ok(())
@@ -62,12 +71,17 @@ impl Rest {
         max: usize,
         keys: &mut Vec<i64>,
         locations: &mut Vec<u64>,
-    ) -> Result<Arc<Segments>, Damaged> {
+    ) -> Result<Arc<Segments>> {
+        if let Some(items) = self.lost {
+            return Err(no_memory::<(i64, u64)>(items));
+        }
         let max = usize::try_from(self.left).unwrap_or(usize::MAX).min(max);
         let had = keys.len();
         let segments = match &mut self.frozen {
             Some(frozen) => {
                 let taken = frozen.next..(frozen.next + max).min(frozen.keys.len());
+                room(keys, taken.len())?;
+                room(locations, taken.len())?;
                 frozen.next = taken.end;
                 keys.extend_from_slice(&frozen.keys[taken.clone()]);
                 locations.extend_from_slice(&frozen.locations[taken]);
@@ -145,7 +159,7 @@ pub struct Scan {
 impl Scan {
     pub(crate) fn new(shared: Arc<Shared>, range: ScanRange) -> Result<Self> {
         let left = range.limit.unwrap_or(u64::MAX);
-        let rest = Arc::new(Mutex::new(Rest { range, left, frozen: None }));
+        let rest = Arc::new(Mutex::new(Rest { range, left, frozen: None, lost: None }));
         if shared.options.read_only {
             // Nothing will change under it.
             drop(shared.read_state()?);
@@ -157,9 +171,11 @@ impl Scan {
 
     /// Up to `max` further items; an empty run is the end. O(log n + items), and a read of each value.
     pub fn next_run(&mut self, max: usize) -> Result<ScanRun> {
+        let _running = self.shared.enter()?;
         let run = self.take(max)?;
         let mut values = Values::default();
         values.read(&run.keys, true, self.shared.options.verify_reads, |locations| {
+            room(locations, run.locations.len())?;
             locations.extend(run.locations.iter().map(|&raw| Some(Location(raw))));
             Ok(run.segments)
         })?;
@@ -168,6 +184,7 @@ impl Scan {
 
     /// Up to `max` further keys, no value read; an empty vector is the end.
     pub fn next_keys(&mut self, max: usize) -> Result<Vec<i64>> {
+        let _running = self.shared.enter()?;
         Ok(self.take(max)?.keys)
     }
 

@@ -15,6 +15,7 @@ use crate::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::operation::Operation;
 use crate::options::{MAX_SEGMENT_BYTES, ReadMode};
 use crate::record::{self, Bad, Record, Seal};
+use crate::room::{copy_of, filled, room};
 use crate::tombstones::Extent;
 
 /// Where the index says a record is: segment in the high half, offset in units of 8 bytes in the low.
@@ -377,10 +378,12 @@ impl Segment {
                 }
             }
             None => {
-                let bytes = self.read_record(offset)?;
+                let mut bytes = self.read_record(offset)?;
                 let len = self.checked(&bytes, offset, key, verify)?.value.len();
                 let start = record::HEADER_BYTES as usize;
-                Ok(Found::Read(bytes[start..start + len].to_vec()))
+                bytes.copy_within(start..start + len, 0);
+                bytes.truncate(len);
+                Ok(Found::Read(bytes))
             }
         }
     }
@@ -398,7 +401,7 @@ impl Segment {
     /// A copy of the value of the put of `key` that stands at `offset`, read with system calls and checked.
     pub(crate) fn value_copy(&self, offset: u64, key: i64) -> Result<Vec<u8>> {
         let bytes = self.read_record(offset)?;
-        Ok(self.checked(&bytes, offset, key, true)?.value.to_vec())
+        copy_of(self.checked(&bytes, offset, key, true)?.value)
     }
 
     /// Calls `take` with the checked value of the put of `key` that stands at `offset`.
@@ -431,7 +434,7 @@ impl Segment {
     /// The raw bytes of the record at `offset`, with system calls.
     pub(crate) fn read_record(&self, offset: u64) -> Result<Vec<u8>> {
         // One call suffices for most records; a longer one takes a second for its rest.
-        let mut bytes = vec![0; 512];
+        let mut bytes = filled(0, 512)?;
         let read = self.read_at(offset, &mut bytes)?;
         bytes.truncate(read);
         let size = record::peek_size(&bytes).map_err(|bad| self.damaged(offset, bad))? as usize;
@@ -441,6 +444,7 @@ impl Segment {
                 return Err(self.damaged(offset, Bad::Short(size as u64)));
             }
             let had = bytes.len();
+            room(&mut bytes, size - had)?;
             bytes.resize(size, 0);
             if self.read_at(offset + had as u64, &mut bytes[had..])? < size - had {
                 return Err(self.damaged(offset, Bad::Short(size as u64)));
@@ -451,8 +455,8 @@ impl Segment {
     }
 
     fn checked<'a>(&self, bytes: &'a [u8], offset: u64, key: i64, verify: bool) -> Result<Record<'a>> {
-        let record =
-            record::parse(bytes, self.seal, offset, verify).map_err(|bad| self.damaged(offset, bad))?;
+        let record = record::parse(bytes, self.seal, offset, verify)
+            .map_err(|bad| self.damaged_value(offset, key, bad))?;
         if record.key != key || !matches!(record.kind, record::Kind::Put | record::Kind::BatchPut) {
             return Err(Error::Corruption {
                 path: self.path.clone(),
@@ -482,6 +486,16 @@ impl Segment {
             path: self.path.clone(),
             offset,
             expected: "a whole record".to_owned(),
+            found: bad.to_string(),
+        }
+    }
+
+    #[cold]
+    fn damaged_value(&self, offset: u64, key: i64, bad: Bad) -> Error {
+        Error::Corruption {
+            path: self.path.clone(),
+            offset,
+            expected: format!("the whole record of key {key}"),
             found: bad.to_string(),
         }
     }

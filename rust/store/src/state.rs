@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use alex_index::Alex;
 
+use crate::batch::Op;
 use crate::index::{Damaged, Index};
+use crate::moment::Moments;
 use crate::scan::OpenScans;
 use crate::segment::{Location, Segments};
 
@@ -16,14 +18,23 @@ pub(crate) struct State {
     pub(crate) index: Index,
     pub(crate) segments: Arc<Segments>,
     pub(crate) scans: OpenScans,
+    /// Large reads that are going on.
+    pub(crate) moments: Moments,
     pub(crate) closed: bool,
 }
 
 impl State {
     /// Must be called, and succeed, before the first change of a commit.
     #[inline]
-    pub(crate) fn before_change(&mut self) -> Result<(), Damaged> {
-        self.scans.before_change(&self.index, &self.segments)
+    pub(crate) fn before_change<'a>(&mut self, ops: impl Iterator<Item = Op<'a>>) -> Result<(), Damaged> {
+        self.scans.before_change(&self.index, &self.segments)?;
+        self.moments.before_change(&self.index, ops)
+    }
+
+    /// As [`State::before_change`], of many puts.
+    pub(crate) fn before_puts(&mut self, keys: &[i64]) -> Result<(), Damaged> {
+        self.scans.before_change(&self.index, &self.segments)?;
+        self.moments.before_puts(&self.index, keys)
     }
 
     /// Points a key at its newest record; the location of the record that this replaces.
@@ -61,15 +72,27 @@ impl State {
         last: i64,
         dead: &mut Vec<Location>,
     ) -> Result<(), Damaged> {
-        let (mut keys, mut locations) = (Vec::new(), Vec::new());
+        self.delete_range_with(first, last, dead, &mut (Vec::new(), Vec::new()))
+    }
+
+    /// As [`State::delete_range`], with memory for the keys of the range and where they are.
+    pub(crate) fn delete_range_with(
+        &mut self,
+        first: i64,
+        last: i64,
+        dead: &mut Vec<Location>,
+        (keys, locations): &mut (Vec<i64>, Vec<u64>),
+    ) -> Result<(), Damaged> {
+        keys.clear();
+        locations.clear();
         let (start, stop) = (Bound::Included(first), Bound::Included(last));
-        self.index.scan_into(start, stop, false, usize::MAX, &mut keys, &mut locations)?;
+        self.index.scan_into(start, stop, false, usize::MAX, keys, locations)?;
         if keys.len() == self.index.len()? {
             self.index.clear()?;
         } else {
-            self.index.remove_many(&keys, |_, _| {})?;
+            self.index.remove_many(keys, |_, _| {})?;
         }
-        dead.extend(locations.into_iter().map(Location));
+        dead.extend(locations.drain(..).map(Location));
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::ahead::Ahead;
 use crate::background::{Bell, Harm, InOnePiece, Task, Worker, catching};
+use crate::calls::Calls;
 use crate::catalog::{Catalog, give_back};
 use crate::checkpoint::GENERATIONS;
 use crate::compaction::{Compaction, Totals};
@@ -56,9 +57,9 @@ impl Drop for LastHandle {
     /// A store that is dropped unclosed ends as if the process had been killed: every commit is in the
     /// page cache. Only the lock is given up, once the thread that might still flush has ended.
     fn drop(&mut self) {
-        if self.0.check_forked().is_err() {
-            // The thread and the lock are the parent's; the fork handler let go of our descriptor.
-            std::mem::forget(std::mem::take(&mut *self.0.workers.lock()));
+        if self.0.is_inherited() {
+            // The threads and the lock are the parent's, and so is whoever may hold what is taken below; the fork
+            // handler let go of our descriptor.
             return;
         }
         self.0.stop_workers();
@@ -124,6 +125,8 @@ pub(crate) struct Shared {
     /// Prepares pages for the writer.
     ahead: Arc<Ahead>,
     workers: Mutex<Vec<Worker>>,
+    /// What closing waits for.
+    pub(crate) calls: Calls,
     /// The writer's lock on the directory.
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
 }
@@ -251,6 +254,7 @@ impl Store {
         lock: Option<Box<dyn Send + Sync>>,
     ) -> Self {
         let Recovered { state, log, manifest, durable_seq, dropped_bytes } = recovered;
+        disk::watch_forks();
         let shared = Shared {
             disk,
             path: path.to_owned(),
@@ -286,6 +290,7 @@ impl Store {
             space_grace: AtomicU64::new(0),
             waits: Waits::default(),
             workers: Mutex::new(Vec::new()),
+            calls: Calls::default(),
             lock: Mutex::new(lock),
         };
         let shared = Arc::new(shared);
@@ -296,6 +301,17 @@ impl Store {
     /// do nothing. Values read before stay valid; scans and writes raise [`Error::Closed`].
     pub fn close(&self) -> Result<()> {
         self.shared.close()
+    }
+
+    /// How it was opened.
+    pub fn options(&self) -> &Options {
+        &self.shared.options
+    }
+
+    /// Whether this is a child of the process that opened it: then nothing of it may be used.
+    #[inline]
+    pub fn is_inherited(&self) -> bool {
+        self.shared.is_inherited()
     }
 
     /// Whether [`Store::close`] was called.
@@ -415,12 +431,22 @@ impl Shared {
     }
 
     #[inline]
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.fork_generation != disk::fork_generation()
+    }
+
+    #[inline]
     fn check_forked(&self) -> Result<()> {
-        // A reader's maps are as good in a child as in its parent.
-        if self.fork_generation != disk::fork_generation() && !self.options.read_only {
-            return Err(Error::Forked { path: self.path.clone() });
+        if self.is_inherited() { self.check_inherited() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn check_inherited(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(self.closed_error());
         }
-        Ok(())
+        // A reader's maps are as good in a child as in its parent.
+        if self.options.read_only { Ok(()) } else { Err(Error::Forked { path: self.path.clone() }) }
     }
 
     pub(crate) fn check_usable(&self) -> Result<()> {
@@ -477,6 +503,8 @@ impl Shared {
             let log = self.log.lock();
             self.ended_unsynced.store(false, Ordering::Relaxed);
             self.ahead.passed(log.end.offset);
+            // What ends a segment has a sequence too.
+            self.last_seq.store(log.end.last_seq, Ordering::Release);
             (log.unsynced.clone(), log.active.clone(), log.end.last_seq)
         };
         // Oldest first, and the watermark rises only when all of them are safe: a newer segment on the
@@ -575,10 +603,16 @@ impl Shared {
     }
 
     fn close(&self) -> Result<()> {
-        self.check_forked()?;
+        if self.is_inherited() {
+            // All there is to end is the parent's. Whatever its other threads held is locked here for ever.
+            self.closed.store(true, Ordering::Release);
+            return Ok(());
+        }
+        self.calls.begin_close(self)?;
         // First of all the threads, which take the same locks.
         self.stop_workers();
         self.hurry.fetch_add(1, Ordering::AcqRel);
+        self.calls.wait();
         let compaction = self.compaction.lock();
         let maintenance = self.maintenance.lock();
         let mut catalog = self.catalog.lock();
@@ -625,8 +659,8 @@ impl Shared {
         for segment in &log.unsynced {
             segment.sync()?;
         }
-        self.durable_seq.store(log.end.last_seq, Ordering::Release);
         self.last_seq.store(log.end.last_seq, Ordering::Release);
+        self.durable_seq.store(log.end.last_seq, Ordering::Release);
         let image = catalog.next_image(self).ok();
         let written = image.and_then(|image| self.image_at_close(log, image));
         let mut images = catalog.manifest.images.clone();

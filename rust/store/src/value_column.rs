@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use crate::error::Result;
 use crate::parallel;
+use crate::room::{room, with_room};
 
 /// No more memory than this is asked for on a guess; what nobody writes to is never given.
 const MOST_GUESSED_BYTES: usize = 1 << 30;
@@ -33,6 +34,13 @@ impl ValueColumn {
         let mut offsets = Vec::with_capacity(rows.saturating_add(1));
         offsets.push(0);
         Self { data: Vec::new(), offsets }
+    }
+
+    /// As [`ValueColumn::with_capacity`], or an error where there is no memory for that.
+    pub fn with_room(rows: usize) -> Result<Self> {
+        let mut offsets = with_room(rows.saturating_add(1))?;
+        offsets.push(0);
+        Ok(Self { data: Vec::new(), offsets })
     }
 
     /// The bytes of all values.
@@ -74,48 +82,72 @@ impl ValueColumn {
         let guessed = rows.checked_mul(width).filter(|&bytes| bytes <= MOST_GUESSED_BYTES).unwrap_or(0);
         let width = if self.data.try_reserve(guessed).is_ok() && guessed > 0 { width } else { 0 };
         let mut end = self.data.len() as i64;
-        let mut room = self.data.spare_capacity_mut();
+        let mut spare = self.data.spare_capacity_mut();
         let mut start = 0;
         let parts = parts.into_iter().map(|(rows, input)| {
-            let (own, rest) = take(&mut room).split_at_mut(rows * width);
-            room = rest;
-            let part = Part { start, room: own, filled: 0, more: Vec::new(), ends: Vec::with_capacity(rows) };
+            let (own, rest) = take(&mut spare).split_at_mut(rows * width);
+            spare = rest;
+            let part = Part { start, room: own, filled: 0, more: Vec::new(), ends: Vec::new() };
             start += rows * width;
-            (input, part)
+            (input, part, rows)
         });
-        let read = parallel::map(parts, |(input, mut part)| read(input, &mut part).map(|got| (part, got)));
+        let read = parallel::map(parts, |(input, mut part, rows)| {
+            part.ends = with_room(rows)?;
+            read(input, &mut part).map(|got| (part, got))
+        });
         let read = read.into_iter().collect::<Result<Vec<_>>>()?;
-        self.offsets.reserve(rows);
+        room(&mut self.offsets, rows)?;
+        if read.iter().any(|(part, _)| !part.more.is_empty()) {
+            let mut outcomes = Vec::with_capacity(read.len());
+            let copies = read.into_iter().map(|(part, outcome)| {
+                outcomes.push(outcome);
+                part.into_bytes()
+            });
+            let copies = copies.collect::<Result<Vec<_>>>()?;
+            self.append_copies(copies)?;
+            return Ok(outcomes);
+        }
         for (part, _) in &read {
             self.offsets.extend(part.ends.iter().map(|&own| end + own));
             end += part.len() as i64;
         }
         let mut outcomes = Vec::with_capacity(read.len());
-        if read.iter().all(|(part, _)| part.more.is_empty()) {
-            let filled = read.into_iter().map(|(part, outcome)| {
-                outcomes.push(outcome);
-                part.start..part.start + part.filled
-            });
-            let filled = filled.collect();
-            self.close_up(filled);
-        } else {
-            let bytes = read.into_iter().map(|(part, outcome)| {
-                outcomes.push(outcome);
-                part.into_bytes()
-            });
-            for bytes in bytes.collect::<Vec<_>>() {
-                if self.data.is_empty() {
-                    self.data = bytes;
-                } else {
-                    self.data.extend_from_slice(&bytes);
-                }
-            }
-        }
+        let filled = read.into_iter().map(|(part, outcome)| {
+            outcomes.push(outcome);
+            part.start..part.start + part.filled
+        });
+        let filled = filled.collect();
+        self.close_up(filled);
         if self.data.capacity() / 4 > self.data.len() {
             // The guess was far too long.
             self.data.shrink_to_fit();
         }
         Ok(outcomes)
+    }
+
+    /// Appends what parts have copied, and where each value of it ends; there is room for the ends.
+    fn append_copies(&mut self, mut copies: Vec<(Vec<u8>, Vec<i64>)>) -> Result<()> {
+        let mut bytes: usize = copies.iter().map(|(bytes, _)| bytes.len()).sum();
+        let mut end = self.data.len() as i64;
+        let mut done = 0;
+        if self.data.is_empty()
+            && let Some((first, _)) = copies.first_mut()
+        {
+            bytes -= first.len();
+            room(first, bytes)?;
+            self.data = take(first);
+            done = 1;
+        } else {
+            room(&mut self.data, bytes)?;
+        }
+        for (number, (bytes, ends)) in copies.into_iter().enumerate() {
+            if number >= done {
+                self.data.extend_from_slice(&bytes);
+            }
+            self.offsets.extend(ends.iter().map(|own| end + own));
+            end += ends.last().copied().unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// Takes over what parts wrote behind the data, at `filled` from its end.
@@ -152,7 +184,7 @@ pub(crate) struct Part<'c> {
 
 impl Part<'_> {
     #[inline]
-    pub(crate) fn push(&mut self, value: &[u8]) {
+    pub(crate) fn push(&mut self, value: &[u8]) -> Result<()> {
         let end = self.filled + value.len();
         match self.room.get_mut(self.filled..end) {
             Some(room) if self.more.is_empty() => {
@@ -163,24 +195,32 @@ impl Part<'_> {
                 };
                 self.filled = end;
             }
-            _ => self.more.extend_from_slice(value),
+            _ => {
+                room(&mut self.more, value.len())?;
+                self.more.extend_from_slice(value);
+            }
         }
+        room(&mut self.ends, 1)?;
         self.ends.push(self.len() as i64);
+        Ok(())
     }
 
     fn len(&self) -> usize {
         self.filled + self.more.len()
     }
 
-    /// All its bytes, in memory that is not the column's.
-    fn into_bytes(self) -> Vec<u8> {
+    /// All its bytes, in memory that is not the column's, and where each value ends.
+    fn into_bytes(self) -> Result<(Vec<u8>, Vec<i64>)> {
         if self.filled == 0 {
-            return self.more;
+            return Ok((self.more, self.ends));
         }
         let filled = &self.room[..self.filled];
         // SAFETY: `push` has written so many bytes, one value after another.
         let filled = unsafe { std::slice::from_raw_parts(filled.as_ptr().cast::<u8>(), filled.len()) };
-        [filled, &self.more].concat()
+        let mut bytes = with_room(filled.len() + self.more.len())?;
+        bytes.extend_from_slice(filled);
+        bytes.extend_from_slice(&self.more);
+        Ok((bytes, self.ends))
     }
 }
 
@@ -196,9 +236,7 @@ mod tests {
         for &parts in calls {
             let inputs = parts.iter().map(|&values| (values.len(), values)).collect();
             let outcomes = column.append_parts(width, inputs, |values, part| {
-                for value in values {
-                    part.push(value);
-                }
+                values.iter().try_for_each(|value| part.push(value))?;
                 Ok(values.len())
             });
             assert_eq!(outcomes.expect("no error"), parts.iter().map(|part| part.len()).collect::<Vec<_>>());
@@ -235,15 +273,14 @@ mod tests {
     fn an_error_leaves_the_column_as_it_was() {
         let mut column = ValueColumn::default();
         let filled = column.append_parts(2, vec![(2, [&b"aa"[..], b"bb"])], |values, part| {
-            part.push(values[0]);
-            part.push(values[1]);
-            Ok(())
+            part.push(values[0])?;
+            part.push(values[1])
         });
         filled.expect("no error");
         let before = column.clone();
         for width in [0, 1, 2] {
             let failed = column.append_parts(width, vec![(1, true), (1, false)], |good, part| {
-                part.push(b"cc");
+                part.push(b"cc")?;
                 if good { Ok(()) } else { Err(Error::Invalid("no".to_owned())) }
             });
             assert!(matches!(failed, Err(Error::Invalid(_))));

@@ -82,6 +82,7 @@ impl Store {
     /// O(bytes), read twice, and the memory of a second index.
     pub fn verify(&self, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<VerifyReport> {
         let shared = &self.shared;
+        let _running = shared.enter()?;
         // The log as far as it is published now, and the index of the same moment.
         let (manifest, mut scan, _pins) = {
             let catalog = shared.catalog.lock();

@@ -37,7 +37,8 @@ fn a_writer_is_refused_in_a_child_and_goes_on_in_the_parent() {
         let forked = |outcome: Result<(), Error>| matches!(outcome, Err(Error::Forked { .. }));
         let refused = forked(store.put(2, b"two")) && forked(store.get(1).map(|_| ()));
         drop(store.clone());
-        refused && forked(store.close())
+        let closed = |outcome: Result<(), Error>| matches!(outcome, Err(Error::Closed { .. }));
+        refused && store.close().is_ok() && closed(store.put(2, b"two")) && closed(store.get(1).map(|_| ()))
     });
     assert!(refused);
     store.put(3, b"three").expect("writes");
@@ -123,4 +124,55 @@ fn an_inherited_reader_scans_in_the_child_whatever_the_parent_was_doing() {
         }
         done.store(true, Ordering::Relaxed);
     });
+}
+
+#[test]
+fn a_child_closes_and_drops_whatever_threads_of_the_parent_were_doing() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let keys: Vec<i64> = (0..50_000).collect();
+    let values = vec![[1; 8]; keys.len()];
+    let writer = open(dir.path(), &Options::default());
+    writer.put_many(&keys, &values[..], false).expect("writes");
+    let reader = open(dir.path(), &Options { read_only: true, ..Options::default() });
+    let done = AtomicBool::new(false);
+    let go_on = || !done.load(Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut found = vec![false; keys.len()];
+            while go_on() {
+                reader.contains_many(&keys, &mut found).expect("reads");
+                writer.contains_many(&keys, &mut found).expect("reads");
+            }
+        });
+        scope.spawn(|| {
+            while go_on() {
+                writer.put_many(&keys[..500], &values[..500], false).expect("writes");
+                writer.checkpoint().expect("writes");
+            }
+        });
+        for _ in 0..20 {
+            std::thread::sleep(std::time::Duration::from_millis(3));
+            let ended = in_child(|| {
+                let refused = matches!(writer.put(1, b"one"), Err(Error::Forked { .. }));
+                let counted = matches!(writer.stats(), Err(Error::Forked { .. }));
+                // The last handles: their parts are the parent's, threads and all.
+                let (last_writer, last_reader) =
+                    // SAFETY: this process has nobody else who would drop them, and leaves by `_exit`.
+                    unsafe { (std::ptr::read(&raw const writer), std::ptr::read(&raw const reader)) };
+                let closed = last_writer.close().is_ok() && last_reader.close().is_ok();
+                drop((last_writer, last_reader));
+                let again =
+                    Store::open(dir.path(), &Options { read_only: true, ..Options::default() }, &mut |_| {
+                        true
+                    });
+                refused
+                    && counted
+                    && closed
+                    && again.is_ok_and(|again| again.contains(7).is_ok_and(|there| there))
+            });
+            assert!(ended, "the child hung or failed");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    writer.close().expect("the parent's own is as it was");
 }

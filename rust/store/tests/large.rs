@@ -51,7 +51,7 @@ fn a_read_of_some_keys_ends_once_it_has_a_mebibyte_of_long_values() {
         let mut values = Values::default();
         let (mut from, mut reads) = (0, 0);
         while from < keys.len() {
-            store.get_some_into(&keys[from..], &mut values).expect("reads");
+            store.moment().expect("open").get_some_into(&keys[from..], &mut values).expect("reads");
             assert!(!values.is_empty() && values.long_bytes() < NEAR_BYTES + 100_000);
             for i in 0..values.len() {
                 assert_eq!(values.get(i), Some(&value(keys[from + i])[..]), "key {}", keys[from + i]);

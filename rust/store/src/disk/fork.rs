@@ -22,7 +22,7 @@ static INSTALL: Once = Once::new();
 
 /// How many forks lie between the first process of this program and this one.
 #[inline]
-pub(crate) fn generation() -> u64 {
+pub fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
 }
 
@@ -40,6 +40,14 @@ pub(super) fn holds(directory: Identity) -> bool {
     LOCKED.lock().iter().any(|held| held.directory == directory && held.generation == now)
 }
 
+/// Sees to it that children of this process count as such. Readers take no lock and need this all the same.
+pub(crate) fn watch() {
+    INSTALL.call_once(|| {
+        // SAFETY: the handlers are plain functions for the life of the program.
+        unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+    });
+}
+
 /// A lock file's descriptor, released in every child that is forked while it is held.
 pub(super) struct NotInherited(File);
 
@@ -52,10 +60,7 @@ impl NotInherited {
             // Opened now: a child of a threaded program may call little more than dup2.
             let _ = NOWHERE.set(File::open("/dev/null")?);
         }
-        INSTALL.call_once(|| {
-            // SAFETY: the handlers are plain functions for the life of the program.
-            unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
-        });
+        watch();
         let mut locked = LOCKED.lock();
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}

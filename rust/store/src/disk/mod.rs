@@ -19,7 +19,8 @@ use std::sync::Arc;
 use alex_index::image::ImageMemory;
 pub(crate) use directory::{LOCK_FILE, Refusal};
 pub(crate) use file::RealDisk;
-pub(crate) use fork::generation as fork_generation;
+pub use fork::generation as fork_generation;
+pub(crate) use fork::watch as watch_forks;
 pub use map::Map;
 pub(crate) use map::prefetch;
 

@@ -1,0 +1,193 @@
+//! What happens where there is no memory: `MemoryError`, never the end of the process.
+//!
+//! What grows with the caller's data is asked for before it is needed and refused with an error. All other
+//! allocations, small ones and the index's own growth, have no way to fail in Rust, so a reserve of address space
+//! is kept for them (no page of it is ever touched): the allocator lets it go when the system refuses, the call that
+//! runs finds memory and ends as it should, and every later call raises `MemoryError` before it begins anything,
+//! until the reserve can be had again.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::mem::size_of;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+use pyo3::exceptions::PyMemoryError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyInt};
+
+/// Enough for a new chunk of the index, which is 32 MiB at a multiple of 2 MiB, and as much again for all else.
+const RESERVE_BYTES: usize = 64 << 20;
+/// What takes less is not asked for beforehand.
+const PROBED_BYTES: usize = 1 << 20;
+const RESERVE: Layout = match Layout::from_size_align(RESERVE_BYTES, 64) {
+    Ok(layout) => layout,
+    Err(_) => panic!("the size is far below the address space"),
+};
+
+static RESERVED: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
+/// The reserve was needed.
+static SHORT: AtomicBool = AtomicBool::new(false);
+
+/// The system's allocator, with the reserve behind it.
+struct Allocator;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
+
+// SAFETY: every pointer comes from `System` for just the layout given, and goes back to it.
+unsafe impl GlobalAlloc for Allocator {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: passed on as the caller promised it, here and below.
+        let memory = unsafe { System.alloc(layout) };
+        // SAFETY: as above.
+        if memory.is_null() { again(layout.size(), || unsafe { System.alloc(layout) }) } else { memory }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as in `alloc`.
+        let memory = unsafe { System.alloc_zeroed(layout) };
+        // SAFETY: as in `alloc`.
+        if memory.is_null() {
+            again(layout.size(), || unsafe { System.alloc_zeroed(layout) })
+        } else {
+            memory
+        }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as in `alloc`; where it fails the old memory is as it was.
+        let memory = unsafe { System.realloc(old, layout, size) };
+        // SAFETY: as above.
+        if memory.is_null() { again(size, || unsafe { System.realloc(old, layout, size) }) } else { memory }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as in `alloc`.
+        unsafe { System.dealloc(memory, layout) };
+    }
+}
+
+/// Allocates once more, with the reserve given back.
+#[cold]
+fn again(bytes: usize, allocate: impl FnOnce() -> *mut u8) -> *mut u8 {
+    if bytes >= RESERVE_BYTES {
+        // Whoever asks for so much has a way to fail.
+        return ptr::null_mut();
+    }
+    SHORT.store(true, Ordering::Relaxed);
+    give_back();
+    allocate()
+}
+
+fn give_back() {
+    let reserved = RESERVED.swap(ptr::null_mut(), Ordering::AcqRel);
+    if !reserved.is_null() {
+        // SAFETY: allocated by `reserve` with this layout; the swap gives it to one thread alone.
+        unsafe { System.dealloc(reserved, RESERVE) };
+    }
+}
+
+/// Sets the reserve aside; false where there is no memory for it.
+pub(crate) fn reserve() -> bool {
+    if RESERVED.load(Ordering::Acquire).is_null() {
+        // SAFETY: the layout has a size.
+        let memory = unsafe { System.alloc(RESERVE) };
+        if memory.is_null() {
+            return false;
+        }
+        if RESERVED.compare_exchange(ptr::null_mut(), memory, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            // SAFETY: allocated above; another thread's took its place.
+            unsafe { System.dealloc(memory, RESERVE) };
+        }
+    }
+    SHORT.store(false, Ordering::Relaxed);
+    true
+}
+
+/// Whether the reserve was used up, so that [`check`] has to be asked.
+#[inline]
+pub(crate) fn is_short() -> bool {
+    SHORT.load(Ordering::Relaxed)
+}
+
+/// `MemoryError` where the reserve was needed and cannot be had again. Before a call begins anything.
+#[inline]
+pub(crate) fn check() -> PyResult<()> {
+    if is_short() && !reserve() { Err(short()) } else { Ok(()) }
+}
+
+#[cold]
+fn short() -> PyErr {
+    PyMemoryError::new_err("there is hardly any memory left; nothing was done")
+}
+
+/// `MemoryError` for so many bytes, with room to raise it.
+#[cold]
+pub(crate) fn refused(bytes: usize) -> PyErr {
+    PyMemoryError::new_err(format!("there is no memory for {bytes} bytes; nothing was changed"))
+}
+
+/// Makes room for `more` further items, or raises.
+#[inline]
+pub(crate) fn room<T>(items: &mut Vec<T>, more: usize) -> PyResult<()> {
+    if items.capacity() - items.len() >= more || items.try_reserve(more).is_ok() {
+        return Ok(());
+    }
+    items.try_reserve_exact(more).map_err(|_| refused(more.saturating_mul(size_of::<T>())))
+}
+
+/// Raises where so many bytes could not be had a moment later by what asks for them in the ordinary way.
+pub(crate) fn probe(bytes: usize) -> PyResult<()> {
+    check()?;
+    if bytes < PROBED_BYTES {
+        // The reserve is there for it.
+        return Ok(());
+    }
+    // The index grows by whole chunks. Never served by the reserve, which is no larger.
+    let mut probe = Vec::<u8>::new();
+    probe.try_reserve_exact(bytes.saturating_add(RESERVE_BYTES)).map_err(|_| refused(bytes))
+}
+
+/// A copy, or `MemoryError`.
+pub(crate) fn copy_of<T: Copy>(items: &[T]) -> PyResult<Vec<T>> {
+    let mut copy = Vec::new();
+    room(&mut copy, items.len())?;
+    copy.extend_from_slice(items);
+    Ok(copy)
+}
+
+/// As many of the same, or `MemoryError`.
+pub(crate) fn filled<T: Clone>(item: T, items: usize) -> PyResult<Vec<T>> {
+    let mut list = Vec::new();
+    room(&mut list, items)?;
+    list.resize(items, item);
+    Ok(list)
+}
+
+/// A `bytes` object, or `MemoryError` (where `PyBytes::new` panics).
+#[inline]
+pub(crate) fn bytes<'py>(py: Python<'py>, value: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    let length = ffi::Py_ssize_t::try_from(value.len()).map_err(|_| refused(value.len()))?;
+    // SAFETY: the GIL is held; the pointer is readable for `length` bytes, which are copied; what comes back is a new
+    // reference to a bytes object, or null with an exception set.
+    unsafe {
+        let object = ffi::PyBytes_FromStringAndSize(value.as_ptr().cast(), length);
+        Ok(Bound::from_owned_ptr_or_err(py, object)?.cast_into_unchecked())
+    }
+}
+
+/// An `int` object, or `MemoryError`.
+#[inline]
+pub(crate) fn int(py: Python<'_>, number: i64) -> PyResult<Bound<'_, PyInt>> {
+    // SAFETY: the GIL is held; what comes back is a new reference to an int, or null with an exception set.
+    unsafe {
+        let object = ffi::PyLong_FromLongLong(number);
+        Ok(Bound::from_owned_ptr_or_err(py, object)?.cast_into_unchecked())
+    }
+}

@@ -1,0 +1,193 @@
+//! One moment for a read of many keys, however large it is. Keys are looked up a piece at a time, so that no writer
+//! waits long; each change that comes meanwhile first notes where the keys that it touches were, and what a piece finds
+//! is put right by that. Costs the reader nothing where nobody writes, a writer a note for each changed key where
+//! somebody reads so, and memory for the keys changed meanwhile. Knows nothing of values.
+
+use std::collections::HashMap;
+use std::ops::Bound;
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::batch::Op;
+use crate::calls::Call;
+use crate::error::Result;
+use crate::index::{Damaged, Index};
+use crate::room::{no_memory, room};
+use crate::segment::{Location, Segments};
+use crate::store::{Shared, Store};
+
+/// The store as it was when this was made, for reading many keys; made by [`Store::moment`]. For one call: it keeps
+/// the store from being closed.
+pub struct Moment {
+    pub(crate) shared: Arc<Shared>,
+    /// `None` where nothing can change.
+    seen: Option<Seen>,
+    _running: Call,
+}
+
+struct Seen {
+    /// Whatever any key pointed into.
+    segments: Arc<Segments>,
+    noted: Arc<Mutex<Noted>>,
+}
+
+/// Where keys were at the moment that have been changed since.
+#[derive(Default)]
+pub(crate) struct Noted {
+    /// Those that no piece has looked at; the same key may come again.
+    new: Vec<(i64, Option<Location>)>,
+    first: HashMap<i64, Option<Location>>,
+    /// There was no memory for a note.
+    lost: bool,
+}
+
+impl Noted {
+    fn note(&mut self, key: i64, was: Option<Location>) {
+        if room(&mut self.new, 1).is_err() {
+            // The reader fails, not the writer.
+            *self = Self { lost: true, ..Self::default() };
+        }
+        if !self.lost {
+            self.new.push((key, was));
+        }
+    }
+
+    /// Puts what was found for `keys` right.
+    fn correct(&mut self, keys: &[i64], found: &mut [Option<Location>]) -> Result<()> {
+        let refused = |items| Err(no_memory::<(i64, Option<Location>)>(items));
+        if self.lost {
+            return refused(1);
+        }
+        if !self.new.is_empty() {
+            if self.first.try_reserve(self.new.len()).is_err() {
+                return refused(self.new.len());
+            }
+            for (key, was) in self.new.drain(..) {
+                self.first.entry(key).or_insert(was);
+            }
+        }
+        if !self.first.is_empty() {
+            for (key, found) in keys.iter().zip(found) {
+                if let Some(&was) = self.first.get(key) {
+                    *found = was;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// This moment, for a read of many keys. O(1).
+    pub fn moment(&self) -> Result<Moment> {
+        let running = self.shared.enter()?;
+        let seen = if self.shared.options.read_only {
+            None
+        } else {
+            let noted = Arc::default();
+            let state = self.shared.read_parts()?;
+            state.moments.add(&noted);
+            Some(Seen { segments: Arc::clone(&state.segments), noted })
+        };
+        Ok(Moment { shared: Arc::clone(&self.shared), seen, _running: running })
+    }
+}
+
+impl Moment {
+    /// Appends where the records of `keys` were, and says in which segments that is. Holds the state's lock meanwhile:
+    /// many keys are looked up in pieces.
+    pub(crate) fn locate(
+        &self,
+        keys: &[i64],
+        locations: &mut Vec<Option<Location>>,
+    ) -> Result<Arc<Segments>> {
+        room(locations, keys.len())?;
+        let had = locations.len();
+        self.shared.mending(|| {
+            locations.truncate(had);
+            let state = self.shared.read_parts()?;
+            state.index.get_many(keys, |_, found| locations.push(found.map(Location)))?;
+            let Some(seen) = &self.seen else { return Ok(Arc::clone(&state.segments)) };
+            // Under the state's lock, so that nothing is changed between looking and this.
+            seen.noted.lock().correct(keys, &mut locations[had..])?;
+            Ok(Arc::clone(&seen.segments))
+        })
+    }
+}
+
+/// The moments that a change must not be seen at.
+#[derive(Default)]
+pub(crate) struct Moments(Mutex<Vec<Weak<Mutex<Noted>>>>);
+
+impl Moments {
+    fn add(&self, noted: &Arc<Mutex<Noted>>) {
+        let mut open = self.0.lock();
+        // Those that have passed are swept out each time the list would grow.
+        if open.len() == open.capacity() {
+            open.retain(|noted| noted.strong_count() > 0);
+        }
+        open.push(Arc::downgrade(noted));
+    }
+
+    fn open(&mut self) -> Vec<Arc<Mutex<Noted>>> {
+        let open = self.0.get_mut();
+        open.retain(|noted| noted.strong_count() > 0);
+        open.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Notes where the keys are that `ops` are about to change. O(1) where nobody reads so.
+    #[inline]
+    pub(crate) fn before_change<'a>(
+        &mut self,
+        index: &Index,
+        ops: impl Iterator<Item = Op<'a>>,
+    ) -> Result<(), Damaged> {
+        if self.0.get_mut().is_empty() { Ok(()) } else { self.note_ops(index, ops) }
+    }
+
+    #[cold]
+    fn note_ops<'a>(&mut self, index: &Index, ops: impl Iterator<Item = Op<'a>>) -> Result<(), Damaged> {
+        let open = self.open();
+        let mut open: Vec<_> = open.iter().map(|noted| noted.lock()).collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        for op in ops {
+            match op {
+                Op::Put(key, _) | Op::Delete(key) => note(&mut open, key, index.get(key)?),
+                Op::DeleteRange(first, last) => {
+                    let (start, stop) = (Bound::Included(first), Bound::Included(last));
+                    let (mut keys, mut locations) = (Vec::new(), Vec::new());
+                    index.scan_into(start, stop, false, usize::MAX, &mut keys, &mut locations)?;
+                    for (key, location) in keys.into_iter().zip(locations) {
+                        note(&mut open, key, Some(location));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Moments::before_change`], of many puts.
+    pub(crate) fn before_puts(&mut self, index: &Index, keys: &[i64]) -> Result<(), Damaged> {
+        let open = self.open();
+        let mut open: Vec<_> = open.iter().map(|noted| noted.lock()).collect();
+        if open.is_empty() { Ok(()) } else { index.get_many(keys, |i, was| note(&mut open, keys[i], was)) }
+    }
+
+    /// Notes that a key pointed to a record which was moved.
+    pub(crate) fn moved(&mut self, key: i64, from: Location) {
+        if !self.0.get_mut().is_empty() {
+            for noted in self.open() {
+                noted.lock().note(key, Some(from));
+            }
+        }
+    }
+}
+
+fn note(open: &mut [MutexGuard<'_, Noted>], key: i64, was: Option<u64>) {
+    for noted in open {
+        noted.note(key, was.map(Location));
+    }
+}

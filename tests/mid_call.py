@@ -1,0 +1,440 @@
+"""The program of test_mid_call: mid_call.py PART DIRECTORY. Prints each case before it runs it."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import itertools
+import os
+import shutil
+import signal
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import alexpy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+COUNT = 3000
+# What a call that meets such code may raise; anything else, a PanicException above all, fails.
+CLEAR = (
+    TypeError,
+    ValueError,
+    OverflowError,
+    KeyError,
+    BufferError,
+    IndexError,
+    alexpy.AlexError,
+    MemoryError,
+)
+
+
+class Own(Exception):
+    """What the code in mid-call raises itself."""
+
+
+class World:
+    """A fresh store and the arrays that a call is given, for one case."""
+
+    def __init__(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        self.store = alexpy.open(folder / "store", background=False)
+        self.store.put_many(range(COUNT), [b"old"] * COUNT)
+        self.index = alexpy.AlexIndex(np.arange(COUNT), np.arange(COUNT))
+        self.keys = np.arange(COUNT, dtype=np.int64)
+        self.rows = np.full((COUNT, 3), ord("n"), np.uint8)
+        self.numbers = np.arange(COUNT, dtype=np.int64)
+        self.out = np.zeros((COUNT, 3), np.uint8)
+        self.buffer = bytearray(b"new")
+        self.batch: alexpy.WriteBatch | None = None
+        self.folder = folder
+
+    def end(self) -> None:
+        """Whatever happened, the store can be closed, opened again and is whole."""
+        self.store.close()
+        with alexpy.open(self.folder / "store") as again:
+            report = again.verify()
+            assert report, report.errors
+            assert all(value in {b"old", b"new", b"nnn", b"mid"} for value in again.values())
+        self.index.check()
+
+
+def _free(world: World) -> None:
+    for array in (world.keys, world.numbers):
+        array.resize(0, refcheck=False)
+    for array in (world.rows, world.out):
+        array.resize((0, 0), refcheck=False)
+    np.zeros(1 << 16)
+    gc.collect()
+
+
+def _replace(world: World) -> None:
+    for array in (world.keys, world.numbers):
+        array.__setstate__((1, (0,), np.dtype("i8"), False, b""))
+    for array in (world.rows, world.out):
+        array.__setstate__((1, (0, 0), np.dtype("u1"), False, b""))
+
+
+def _change(world: World) -> None:
+    world.keys[:] = 5
+    world.numbers[:] = 5
+    world.buffer[:] = b"mid"
+    with suppress(ValueError):
+        world.rows[:] = ord("n")
+
+
+def _resize_buffer(world: World) -> None:
+    world.buffer.clear()
+    world.buffer.extend(b"mid")
+
+
+def _close(world: World) -> None:
+    world.store.close()
+
+
+def _reenter(world: World) -> None:
+    world.store.put_many([1, 2], [b"mid", b"mid"])
+    world.store.get_many(range(10))
+    world.store.get_array([1], "V3")
+    list(world.store.scan(limit=3))
+    world.index.put_many([1, 2], [1, 2])
+    world.index.get_many([1])
+    with suppress(alexpy.ClosedError):
+        if world.batch is not None:
+            world.batch.put(3, b"mid")
+
+
+def _end_batch(world: World) -> None:
+    if world.batch is not None:
+        world.batch.discard()
+
+
+def _raise(_world: World) -> None:
+    raise Own
+
+
+def _fork(world: World) -> None:
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        world.store.close()
+        del world
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, "the child hung or failed"
+
+
+ACTS: tuple[Callable[[World], None], ...] = (
+    _free, _replace, _change, _resize_buffer, _close, _reenter, _end_batch, _raise, _fork,
+)  # fmt: skip
+
+
+class Index:
+    """An int whose `__index__` acts."""
+
+    def __init__(self, act: Callable[[], None], value: int) -> None:
+        self.act, self.value = act, value
+
+    def __index__(self) -> int:
+        self.act()
+        return self.value
+
+
+class Items:
+    """An iterable that acts at its beginning, its middle or its end, with a length or without."""
+
+    def __init__(self, act: Callable[[], None], items: list[Any], at: int) -> None:
+        self.act, self.items, self.at = act, items, at
+
+    def __iter__(self) -> Iterator[Any]:
+        for place, item in enumerate(self.items):
+            if place == self.at:
+                self.act()
+            yield item
+        if self.at == len(self.items):
+            self.act()
+
+
+class Array:
+    """Says that it is an array, and acts when asked for it."""
+
+    def __init__(self, act: Callable[[], None], array: Any) -> None:
+        self.act, self.array = act, array
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        self.act()
+        return self.array
+
+
+class Dying:
+    """Acts when it is collected."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self.act = act
+
+    def __del__(self) -> None:
+        with suppress(Exception):
+            self.act()
+
+
+def _finalised(act: Callable[[], None], items: list[Any]) -> Iterator[Any]:
+    """Make items while the last reference to something that acts goes away in a cycle, by collection."""
+    for place, item in enumerate(items):
+        if place == len(items) // 2:
+            dying = Dying(act)
+            dying.cycle = dying  # type: ignore[attr-defined]
+            del dying
+            gc.collect()
+        yield item
+
+
+def _keys(world: World, act: Callable[[], None]) -> Iterator[Any]:
+    numbers = list(range(COUNT))
+    yield from (Items(act, numbers, at) for at in (0, COUNT // 2, COUNT))
+    yield [*numbers[:-1], Index(act, COUNT - 1)]
+    yield tuple([Index(act, 0), *numbers[1:]])
+    yield np.array([Index(act, 0), *numbers[1:]], object)
+    yield Array(act, world.keys)
+    yield _finalised(act, numbers)
+
+
+def _values(world: World, act: Callable[[], None]) -> Iterator[Any]:
+    items = [b"new"] * COUNT
+    yield from (Items(act, items, at) for at in (0, COUNT // 2, COUNT))
+    yield Items(act, [world.buffer] * COUNT, COUNT // 2)
+    yield Array(act, world.rows)
+    yield _finalised(act, items)
+
+
+def _numbers(world: World, act: Callable[[], None]) -> Iterator[Any]:
+    numbers = list(range(COUNT))
+    yield from (Items(act, numbers, at) for at in (0, COUNT // 2, COUNT))
+    yield [*numbers[:-1], Index(act, COUNT - 1)]
+    yield Array(act, world.numbers)
+
+
+def _progress(act: Callable[[], None], when: int) -> Callable[[int, int], None]:
+    calls = itertools.count()
+
+    def tell(_done: int, _total: int) -> None:
+        if next(calls) == when:
+            act()
+
+    return tell
+
+
+Case = tuple[str, "Callable[[World, Callable[[], None]], Iterator[Callable[[], Any]]]"]
+
+
+def _store_cases(world: World, act: Callable[[], None]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    s = world.store
+    for keys in _keys(world, act):
+        yield "get_many", lambda keys=keys: s.get_many(keys)
+    for keys in _keys(world, act):
+        yield "get_array", lambda keys=keys: s.get_array(keys, "V3", fill=b"", out=None)
+    for keys in _keys(world, act):
+        yield "get_array out", lambda keys=keys: s.get_array(keys, "u1", 3, fill=0, out=world.out)
+    for name in ("get_buffers", "contains_many", "delete_many"):
+        for keys in _keys(world, act):
+            yield name, lambda keys=keys, name=name: getattr(s, name)(keys)
+    for name in ("put_many", "bulk_load"):
+        for keys in _keys(world, act):
+            yield f"{name} keys", lambda keys=keys, name=name: getattr(s, name)(keys, world.rows)
+        for values in _values(world, act):
+            yield f"{name} values", lambda values=values, name=name: getattr(s, name)(world.keys, values)
+    for when in range(3):
+        for values in (world.rows, [b"new"] * COUNT, [world.buffer] * COUNT, world.rows[::1][:COUNT]):
+            yield (
+                f"bulk_load progress {when}",
+                lambda values=values, when=when: s.bulk_load(
+                    world.keys[::-1], values, progress=_progress(act, when)
+                ),
+            )
+    for when in range(2):
+        yield "verify", lambda when=when: s.verify(_progress(act, when))
+        yield "compact", lambda when=when: s.compact(_progress(act, when))
+        yield "backup", lambda when=when: s.backup(world.folder / "copy", _progress(act, when))
+    one = Index(act, 1)
+    yield "get", lambda: s.get(one)
+    yield "getitem", lambda: s[one]
+    yield "in", lambda: one in s
+    yield "put", lambda: s.put(one, world.buffer)
+    yield "setdefault", lambda: s.setdefault(Index(act, COUNT + 1), world.buffer)
+    yield "put_if_absent", lambda: s.put_if_absent(Index(act, COUNT + 1), world.buffer)
+    yield "compare_and_set", lambda: s.compare_and_set(one, b"old", world.buffer)
+    yield "delete", lambda: s.delete(one)
+    yield "pop", lambda: s.pop(one)
+    yield "floor", lambda: s.floor(one)
+    yield "scan", lambda: list(s.scan(one, Index(act, 90), limit=Index(act, 5)))
+    yield "count", lambda: s.count(one)
+    yield "delete_range", lambda: s.delete_range(one, 9)
+    yield "split", lambda: s.split(Index(act, 3))
+    yield "update", lambda: s.update(Items(act, [(key, b"new") for key in range(COUNT)], 9))
+
+    def iterate(iterator: Any) -> int:
+        seen = 0
+        for _ in iterator:
+            seen += 1
+            if seen == 1:
+                act()
+        return seen
+
+    yield "iterate scan", lambda: iterate(s.scan())
+    yield "iterate keys", lambda: iterate(s.keys())
+    yield "iterate batches", lambda: iterate(s.scan_batches(rows=100))
+    yield "default", lambda: s.get_many(range(COUNT + 5), default=Dying(act))
+
+
+def _batch_cases(world: World, act: Callable[[], None]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    def within(use: Callable[[alexpy.WriteBatch], Any]) -> Callable[[], Any]:
+        def run() -> None:
+            with world.store.batch() as batch:
+                world.batch = batch
+                use(batch)
+
+        return run
+
+    for keys in _keys(world, act):
+        yield "put_many keys", within(lambda b, keys=keys: b.put_many(keys, world.rows))
+    for values in _values(world, act):
+        yield "put_many values", within(lambda b, values=values: b.put_many(world.keys, values))
+    for keys in _keys(world, act):
+        yield "delete_many", within(lambda b, keys=keys: b.delete_many(keys))
+    yield "put", within(lambda b: b.put(Index(act, 1), world.buffer))
+    yield "delete", within(lambda b: b.delete(Index(act, 1)))
+
+
+def _index_cases(world: World, act: Callable[[], None]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    x = world.index
+    for keys in _keys(world, act):
+        yield "put_many keys", lambda keys=keys: x.put_many(keys, world.numbers)
+    for numbers in _numbers(world, act):
+        yield "put_many values", lambda numbers=numbers: x.put_many(world.keys, numbers)
+    for keys in _keys(world, act):
+        yield "new keys", lambda keys=keys: alexpy.AlexIndex(keys, world.numbers).check()
+    for numbers in _numbers(world, act):
+        yield "new values", lambda numbers=numbers: alexpy.AlexIndex(world.keys, numbers).check()
+    for name in ("contains_many", "delete_many"):
+        for keys in _keys(world, act):
+            yield name, lambda keys=keys, name=name: getattr(x, name)(keys)
+    for keys in _keys(world, act):
+        yield "get_many", lambda keys=keys: x.get_many(keys, default=Index(act, 3))
+    yield "put", lambda: x.put(Index(act, 1), Index(act, 2))
+    yield "scan", lambda: list(x.scan(Index(act, 1), 9))
+    yield "update", lambda: x.update(Items(act, [(key, key) for key in range(COUNT)], 9))
+
+
+def run(kind: str, folder: Path) -> int:
+    """Make every case with every act; how many there were."""
+    cases = {"store": _store_cases, "batch": _batch_cases, "index": _index_cases}[kind]
+    count = 0
+    for act in ACTS:
+        world = World(folder)
+        holder: list[World] = [world]
+        names = [name for name, _ in cases(world, lambda act=act: act(holder[0]))]
+        world.end()
+        for number, name in enumerate(names):
+            print(f"{kind} {name} {number} {act.__name__}", flush=True)
+            world = holder[0] = World(folder)
+            acted = [0]
+
+            def once(act: Callable[[World], None] = act, acted: list[int] = acted) -> None:
+                acted[0] += 1
+                if acted[0] == 1:
+                    act(holder[0])
+
+            _, call = next(itertools.islice(cases(world, once), number, None))
+            with suppress(Own, *CLEAR):
+                call()
+            del call
+            world.end()
+            count += 1
+    return count
+
+
+def signals(folder: Path) -> int:
+    """Let a handler act at random moments of calls that look for signals."""
+    world = World(folder)
+    many = np.random.default_rng(0).integers(0, COUNT, 1 << 20)
+    big = np.zeros((len(many), 3), np.uint8)
+    calls: dict[str, Callable[[World], Any]] = {
+        "get_many": lambda w: w.store.get_many(many),
+        "get_array": lambda w: w.store.get_array(many, "u1", 3, out=big),
+        "contains_many": lambda w: w.store.contains_many(many),
+        "get_buffers": lambda w: w.store.get_buffers(many),
+        "bulk_load": lambda w: w.store.bulk_load(w.keys, w.rows),
+        "scan": lambda w: sum(1 for _ in w.store.scan()),
+        "verify": lambda w: w.store.verify(),
+        "index": lambda w: w.index.get_many(many),
+    }
+    acts = (_free, _replace, _change, _close, _reenter, _raise, lambda _: big.resize((0, 0), refcheck=False))
+    count = 0
+    for act in acts:
+        for name, call in calls.items():
+            print(f"signals {name} {act.__name__}", flush=True)
+            world = World(folder)
+            big = np.zeros((len(many), 3), np.uint8)
+
+            def handler(_number: int, _frame: Any, act: Any = act, world: World = world) -> None:
+                act(world)
+
+            signal.signal(signal.SIGALRM, handler)
+            signal.setitimer(signal.ITIMER_REAL, 0.0005 * (1 + count % 9))
+            with suppress(Own, *CLEAR):
+                call(world)
+            # What is pending is handled here at the latest.
+            with suppress(Own, *CLEAR):
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                list(range(100))
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            world.end()
+            count += 1
+    return count
+
+
+def threads(folder: Path) -> int:
+    """Change keys, offsets and values beside the calls that read them: no false damage, no panic."""
+    world = World(folder)
+    stop = threading.Event()
+
+    def scramble() -> None:
+        rng = np.random.default_rng(1)
+        while not stop.is_set():
+            world.keys[rng.integers(0, COUNT)] = rng.integers(0, COUNT)
+            world.rows[rng.integers(0, COUNT)] = ord("n")
+
+    beside = threading.Thread(target=scramble)
+    beside.start()
+    rounds = 60
+    for number in range(rounds):
+        print(f"threads {number}", flush=True)
+        world.store.get_many(world.keys)
+        world.store.get_array(world.keys, "V3")
+        world.store.get_buffers(world.keys)
+        world.store.put_many(world.keys, world.rows)
+        world.store.bulk_load(world.keys, world.rows)
+        world.store.get_array(world.keys, "V3")
+        with world.store.batch() as batch:
+            batch.put_many(world.keys, world.rows)
+        world.index.put_many(world.keys, world.numbers)
+    stop.set()
+    beside.join()
+    world.end()
+    return rounds
+
+
+def main() -> None:
+    """Run one part."""
+    kind, folder = sys.argv[1], Path(sys.argv[2]) / "world"
+    faulthandler.dump_traceback_later(90, exit=True)
+    count = {"signals": signals, "threads": threads}.get(kind, lambda folder: run(kind, folder))(folder)
+    print(f"done: {count} cases", flush=True)
+
+
+if __name__ == "__main__":
+    main()

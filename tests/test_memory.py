@@ -1,0 +1,23 @@
+"""Calls where there is no memory: MemoryError, nothing lost, nothing poisoned, and the process lives (row 24)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = Path(__file__).with_name("memory_limits.py")
+
+
+def test_every_call_without_memory_raises_memory_error_and_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-X", "faulthandler", str(PROGRAM), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-4000:]
+    assert "panicked" not in run.stderr
+    refused = int(run.stdout.split("done: ")[1].split(" refused")[0])
+    assert refused > 20, "the limits are too wide to show anything"

@@ -1,0 +1,31 @@
+"""Python code that runs in the middle of a call: the right answer or a clear error, never a crash or a deadlock.
+
+A generator, not examples: every call that takes keys, values, a value, a callback or a bound is made with objects
+whose `__index__`, `__iter__`, `__next__`, buffer, progress, signal handler or finaliser frees, resizes, changes,
+closes, forks or re-enters. Each combination runs in a child process with a timeout and faulthandler on, many to a
+child; the child says which one it is at, so that a crash is named.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).with_name("mid_call.py")
+
+
+@pytest.mark.parametrize("part", ["store", "batch", "index", "signals", "threads"])
+def test_code_in_mid_call_meets_an_answer_or_a_clear_error(part: str, tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-X", "faulthandler", str(PROGRAM), part, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert run.returncode == 0, f"{run.stdout[-500:]}\n{run.stderr[-3000:]}"
+    assert "PanicException" not in run.stderr
+    assert run.stdout.splitlines()[-1].startswith("done:")
