@@ -450,9 +450,16 @@ mod system {
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
         #[cfg(not(target_os = "linux"))]
         let flags = MapFlags::PRIVATE;
-        // SAFETY: a new private anonymous mapping at an address of the kernel's choice overlaps nothing.
-        let mapping =
-            unsafe { mmap_anonymous(ptr::null_mut(), span, ProtFlags::READ | ProtFlags::WRITE, flags) };
+        let map_once = || {
+            let access = ProtFlags::READ | ProtFlags::WRITE;
+            // SAFETY: a new private anonymous mapping at an address of the kernel's choice overlaps nothing.
+            unsafe { mmap_anonymous(ptr::null_mut(), span, access, flags) }
+        };
+        let mapping = map_once().or_else(|_| {
+            // An allocator that keeps a reserve lets it go when it is asked for so much in vain.
+            let _ = Vec::<u8>::new().try_reserve_exact(span);
+            map_once()
+        });
         let Some(start) = mapping.ok().and_then(|place| NonNull::new(place.cast::<u8>())) else {
             std::alloc::handle_alloc_error(
                 Layout::from_size_align(CHUNK_BYTES, HUGE_PAGE).unwrap_or(Layout::new::<u64>()),
