@@ -1,7 +1,8 @@
 """The program of test_memory: memory_limits.py DIRECTORY. Makes every call with too little memory.
 
-Each case runs in a forked child whose address space is limited to what it has and a little more: the call gives its
-answer or raises MemoryError, the process lives, and once there is memory the store takes a write and is whole.
+Each case runs in a forked child whose address space is limited to what it has and a little more: the call
+gives its answer or raises MemoryError, the process lives, and once there is memory the store takes a write and
+is whole.
 """
 
 from __future__ import annotations

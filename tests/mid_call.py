@@ -35,7 +35,7 @@ CLEAR = (
 )
 
 
-class Own(Exception):
+class OwnError(Exception):
     """What the code in mid-call raises itself."""
 
 
@@ -116,7 +116,7 @@ def _end_batch(world: World) -> None:
 
 
 def _raise(_world: World) -> None:
-    raise Own
+    raise OwnError
 
 
 def _fork(world: World) -> None:
@@ -197,7 +197,7 @@ def _keys(world: World, act: Callable[[], None]) -> Iterator[Any]:
     numbers = list(range(COUNT))
     yield from (Items(act, numbers, at) for at in (0, COUNT // 2, COUNT))
     yield [*numbers[:-1], Index(act, COUNT - 1)]
-    yield tuple([Index(act, 0), *numbers[1:]])
+    yield (Index(act, 0), *numbers[1:])
     yield np.array([Index(act, 0), *numbers[1:]], object)
     yield Array(act, world.keys)
     yield _finalised(act, numbers)
@@ -228,10 +228,12 @@ def _progress(act: Callable[[], None], when: int) -> Callable[[int, int], None]:
     return tell
 
 
-Case = tuple[str, "Callable[[World, Callable[[], None]], Iterator[Callable[[], Any]]]"]
-
-
 def _store_cases(world: World, act: Callable[[], None]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    yield from _many_cases(world, act)
+    yield from _single_cases(world, act)
+
+
+def _many_cases(world: World, act: Callable[[], None]) -> Iterator[tuple[str, Callable[[], Any]]]:  # noqa: C901 - a list
     s = world.store
     for keys in _keys(world, act):
         yield "get_many", lambda keys=keys: s.get_many(keys)
@@ -259,6 +261,10 @@ def _store_cases(world: World, act: Callable[[], None]) -> Iterator[tuple[str, C
         yield "verify", lambda when=when: s.verify(_progress(act, when))
         yield "compact", lambda when=when: s.compact(_progress(act, when))
         yield "backup", lambda when=when: s.backup(world.folder / "copy", _progress(act, when))
+
+
+def _single_cases(world: World, act: Callable[[], None]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    s = world.store
     one = Index(act, 1)
     yield "get", lambda: s.get(one)
     yield "getitem", lambda: s[one]
@@ -329,32 +335,39 @@ def _index_cases(world: World, act: Callable[[], None]) -> Iterator[tuple[str, C
     yield "update", lambda: x.update(Items(act, [(key, key) for key in range(COUNT)], 9))
 
 
+CASES: dict[str, Callable[[World, Callable[[], None]], Iterator[tuple[str, Callable[[], Any]]]]] = {
+    "store": _store_cases,
+    "batch": _batch_cases,
+    "index": _index_cases,
+}
+
+
+def _run_case(kind: str, act: Callable[[World], None], number: int, folder: Path) -> None:
+    world = World(folder)
+    acted = [0]
+
+    def once() -> None:
+        acted[0] += 1
+        if acted[0] == 1:
+            act(world)
+
+    _, call = next(itertools.islice(CASES[kind](world, once), number, None))
+    with suppress(OwnError, *CLEAR):
+        call()
+    del call
+    world.end()
+
+
 def run(kind: str, folder: Path) -> int:
     """Make every case with every act; how many there were."""
-    cases = {"store": _store_cases, "batch": _batch_cases, "index": _index_cases}[kind]
-    count = 0
+    world = World(folder)
+    names = [name for name, _ in CASES[kind](world, lambda: None)]
+    world.end()
     for act in ACTS:
-        world = World(folder)
-        holder: list[World] = [world]
-        names = [name for name, _ in cases(world, lambda act=act: act(holder[0]))]
-        world.end()
         for number, name in enumerate(names):
             print(f"{kind} {name} {number} {act.__name__}", flush=True)
-            world = holder[0] = World(folder)
-            acted = [0]
-
-            def once(act: Callable[[World], None] = act, acted: list[int] = acted) -> None:
-                acted[0] += 1
-                if acted[0] == 1:
-                    act(holder[0])
-
-            _, call = next(itertools.islice(cases(world, once), number, None))
-            with suppress(Own, *CLEAR):
-                call()
-            del call
-            world.end()
-            count += 1
-    return count
+            _run_case(kind, act, number, folder)
+    return len(ACTS) * len(names)
 
 
 def signals(folder: Path) -> int:
@@ -385,10 +398,10 @@ def signals(folder: Path) -> int:
 
             signal.signal(signal.SIGALRM, handler)
             signal.setitimer(signal.ITIMER_REAL, 0.0005 * (1 + count % 9))
-            with suppress(Own, *CLEAR):
+            with suppress(OwnError, *CLEAR):
                 call(world)
             # What is pending is handled here at the latest.
-            with suppress(Own, *CLEAR):
+            with suppress(OwnError, *CLEAR):
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 list(range(100))
             signal.signal(signal.SIGALRM, signal.SIG_DFL)

@@ -8,7 +8,8 @@ import pickle
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 import hypothesis.strategies as st
 import numpy as np
@@ -234,6 +235,44 @@ def test_sync_is_on_the_device_when_the_call_returns(store_path: Path) -> None:
         store[3] = b"three"
         store.put_many([4], [b"four"], sync=True)
         assert store.stats().durable_seq == store.stats().last_seq
+
+
+def test_what_is_durable_is_never_above_what_is_committed(store_path: Path) -> None:
+    modes: tuple[Literal["sync", "os", "interval"], ...] = ("sync", "os", "interval")
+    for mode in modes:
+        path = store_path / mode
+        with alexpy.open(path, parents=True, durability=mode, segment_bytes=4096, background=False) as store:
+            # What ends a segment takes a sequence of its own.
+            steps: list[Callable[[], object]] = [
+                partial(store.put, 0, b""), partial(store.delete, 0), store.compact, store.flush,
+                partial(store.put, 1, b"x" * 3000), partial(store.put, 2, b"x" * 3000), store.flush,
+                store.checkpoint, store.clear, store.compact, store.checkpoint,
+            ]  # fmt: skip
+            for step in steps:
+                step()
+                stats = store.stats()
+                assert stats.durable_seq <= stats.last_seq, (mode, stats)
+
+
+def test_what_is_durable_is_never_above_what_is_committed_beside_writers(store_path: Path) -> None:
+    done = threading.Event()
+
+    def write() -> None:
+        try:
+            for key in range(1000):
+                store.put(key % 100, b"x" * 300)
+                if key % 10 == 0:
+                    store.put_many([1, 2], [b"x", b"y"], sync=True)
+        finally:
+            done.set()
+
+    with alexpy.open(store_path, segment_bytes=4096, sync_interval_ms=1) as store:
+        writer = threading.Thread(target=write)
+        writer.start()
+        while not done.is_set():
+            stats = store.stats()
+            assert stats.durable_seq <= stats.last_seq
+        writer.join()
 
 
 def test_a_batch_keeps_its_store_alive(store_path: Path) -> None:

@@ -6,8 +6,9 @@ import errno
 import pickle
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pytest
 
 import alexpy
@@ -262,6 +263,67 @@ def test_damage_is_a_corruption_error_that_names_the_place(store_path: Path) -> 
     assert error.expected
     assert error.found
     assert str(segment) in str(error)
+
+
+RECORD_HEADER = 24
+DAMAGED = 6000  # Beyond the first piece of a read of many keys.
+
+
+def _reads() -> dict[str, Callable[[alexpy.Store], object]]:
+    keys = range(10_000)
+    return {
+        "get": lambda s: s.get(DAMAGED),
+        "get_view": lambda s: s.get_view(DAMAGED),
+        "get_many": lambda s: s.get_many(keys),
+        "get_many of few": lambda s: s.get_many([1, DAMAGED, 2]),
+        "get_array": lambda s: s.get_array(keys, "V11"),
+        "get_array into out": lambda s: s.get_array(keys, "u1", 11, out=np.empty((len(keys), 11), np.uint8)),
+        "get_buffers": lambda s: s.get_buffers(keys),
+        "scan": lambda s: list(s.scan()),
+        "scan downwards": lambda s: list(s.scan(reverse=True)),
+        "values": lambda s: list(s.values()),
+        "scan_batches": lambda s: list(s.scan_batches()),
+        "scan_batches of few rows": lambda s: list(s.scan_batches(rows=70)),
+        "pop": lambda s: s.pop(DAMAGED),
+        "floor_item": lambda s: s.floor(DAMAGED),
+    }
+
+
+@pytest.mark.parametrize("batch", [False, True], ids=["put alone", "put in a batch"])
+@pytest.mark.parametrize("read_mode", ["mmap", "pread"])
+def test_a_damaged_value_is_named_by_its_own_record_and_key_however_it_is_read(
+    store_path: Path, read_mode: Literal["mmap", "pread"], batch: bool
+) -> None:
+    def value(key: int) -> bytes:
+        return b"value %05d" % key
+
+    with alexpy.open(store_path, background=False) as store:
+        if batch:
+            store.put_many(range(10_000), [value(key) for key in range(10_000)])
+        else:
+            for key in range(10_000):
+                store.put(key, value(key))
+    segment = store_path / "seg-00000001.log"
+    with alexpy.open(store_path, read_mode=read_mode, background=False) as store:
+        at = segment.read_bytes().index(value(DAMAGED))
+        with segment.open("r+b") as file:
+            file.seek(at)
+            file.write(b"V")
+        for name, read in _reads().items():
+            with pytest.raises(alexpy.CorruptionError) as raised:
+                read(store)
+            error = raised.value
+            assert (error.path, error.offset) == (str(segment), at - RECORD_HEADER), name
+            assert f"key {DAMAGED}" in str(error), name
+            assert 'mode="salvage"' in str(error), name
+            assert "point_in_time" not in str(error), name
+        errors = store.verify().errors
+    assert [error.offset for error in errors if isinstance(error, alexpy.CorruptionError)] == [
+        at - RECORD_HEADER
+    ]
+    with pytest.raises(alexpy.CorruptionError) as raised:
+        alexpy.open(store_path, read_mode=read_mode, background=False).close()
+    assert raised.value.offset == at - RECORD_HEADER
 
 
 def test_an_unwritable_place_is_an_os_error_with_errno_and_name(tmp_path: Path) -> None:

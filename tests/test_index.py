@@ -7,7 +7,9 @@ import pickle
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import MutableMapping
+from types import MappingProxyType
 from typing import Any
 
 import hypothesis.strategies as st
@@ -40,6 +42,36 @@ def test_the_constructor_takes_keys_in_any_order_and_the_last_duplicate_wins() -
         AlexIndex(values=[1])
     with pytest.raises(ValueError, match="2 keys and 1 values"):
         AlexIndex([1, 2], [1])
+
+
+def test_a_mapping_gives_its_items_not_its_keys_and_their_positions(store: alexpy.Store) -> None:
+    items = {5: 50, -3: 30, 7: 70}
+    assert dict(AlexIndex(items)) == items
+    assert dict(AlexIndex(keys=items)) == items
+    assert dict(AlexIndex(MappingProxyType(items))) == items
+    assert dict(AlexIndex(Counter(items))) == items
+    assert dict(AlexIndex({})) == {}
+    index = AlexIndex(items)
+    twin = AlexIndex(index)
+    del index[5]
+    assert dict(twin) == items
+    for values in ([1, 2, 3], range(3)):
+        with pytest.raises(TypeError, match="a mapping, which has values of its own"):
+            AlexIndex(items, values)
+    with pytest.raises(TypeError):
+        AlexIndex({1: b"one"})
+    store[1] = b"one"
+    with pytest.raises(TypeError):
+        AlexIndex(store)
+    # A view is no mapping: keys at their positions, as of any iterable.
+    assert dict(AlexIndex(items.keys(), items.values())) == items
+
+
+@pytest.mark.parametrize("keys", [{1, 2}, frozenset({1, 2}), set()])
+def test_a_set_of_keys_is_refused_since_its_order_says_nothing_of_values(keys: Any) -> None:
+    for values in (None, [1, 2]):
+        with pytest.raises(TypeError, match=f"keys is a {type(keys).__name__}"):
+            AlexIndex(keys, values)
 
 
 @pytest.mark.parametrize("key", [INT64_MIN, -1, 0, INT64_MAX])

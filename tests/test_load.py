@@ -90,6 +90,11 @@ def test_quoted_fields_keep_commas_quotes_and_line_breaks(load: Any, store_path:
     assert items(store_path) == {1: b'a,"b"\r\nc\n\nd', 2: b"x"}
 
 
+def test_a_tsv_field_in_quotes_keeps_tabs_and_quotes(load: Any, store_path: Path) -> None:
+    load("f.tsv", b'id\tv\n1\t"a\tb ""c"""\n2\tin "the" middle\n', "--value", "v").succeeds()
+    assert items(store_path) == {1: b'a\tb "c"', 2: b'in "the" middle'}
+
+
 def test_json_rows_keep_every_digit_and_lose_only_white_space(load: Any, store_path: Path) -> None:
     row = b' { "id" : 1 ,\t"x": [1.10, 1e400, 12345678901234567890.5], "s": "a \\" : , b", "e":"\\u00e9" } '
     load("f.jsonl", row)
@@ -297,6 +302,53 @@ def test_a_bad_csv_row_stops_with_its_line_and_keeps_the_batches_before(
     content = b"id,v\n" + GOOD + row + tail
     load("f.csv", content, "--batch-rows", 8).fails(2, "f.csv, line 22:", *parts, "16 rows", "16 keys new")
     assert sorted(items(store_path)) == list(range(16))
+
+
+@pytest.mark.parametrize(
+    ("row", "later"),
+    [
+        (b'"7\tx', b'20\tx"\n21\tx\n'),
+        (b'7\t"5 inches', b'20\tx\n21\t"6 inches\n22\tx\n'),
+        (b'7\t"x', b'20\t"x\n'),
+        (b'7\t"x', b""),
+        (b'7\t"', b'20\tx\n"\n'),
+    ],
+)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_quote_that_a_tsv_row_leaves_open_is_named_and_swallows_no_later_row(
+    load: Any, store_path: Path, row: bytes, later: bytes, end: bytes
+) -> None:
+    content = b"id\tv\n" + GOOD.replace(b",", b"\t") + row + b"\n" + later
+    ended = load("f.tsv", content.replace(b"\n", end), "--value", "v", "--batch-rows", 8)
+    ended.fails(2, "f.tsv, line 22:", "a quote opened in this row is never closed", "16 rows")
+    assert items(store_path) == dict.fromkeys(range(16), b"x")
+
+
+@given(st.integers(0, 5), st.lists(st.text("ab \n", max_size=4), min_size=6, max_size=6))
+def test_a_quote_that_a_csv_row_leaves_open_is_named_and_merges_no_rows(bad: int, texts: list[str]) -> None:
+    lines = [f'"{key}","{text}"\n' for key, text in enumerate(texts)]
+    lines[bad] = lines[bad][:-2] + "\n"
+    first_line = 2 + sum(line.count("\n") for line in lines[:bad])
+    content = "".join(['"id","v"\n', *lines]).encode()
+    read = iter(reader(iter([content]), "v"))
+    for key in range(bad):
+        assert next(read)[1:] == (key, texts[key].encode())
+    with pytest.raises(rows.BadRowError, match=f"^endless, line {first_line}:"):
+        next(read)
+
+
+@given(st.lists(st.lists(st.sampled_from(["a", '"', "\t", "x y", ""]), max_size=6).map("".join), min_size=1))
+def test_a_tsv_line_is_one_row_or_a_bad_row_whatever_its_quotes(texts: list[str]) -> None:
+    lines = [f"{key}\t{text}\n".encode() for key, text in enumerate(texts)]
+    found = []
+    try:
+        for line, key, _ in reader(iter([b"id\tv\n", *lines]), "v", file_format="tsv"):
+            found.append((line, key))
+    except rows.BadRowError as error:
+        assert error.line == len(found) + 2  # noqa: PT017 - what came before counts too
+    else:
+        assert len(found) == len(lines)
+    assert found == [(key + 2, key) for key in range(len(found))]
 
 
 @pytest.mark.parametrize(

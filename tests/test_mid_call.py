@@ -1,9 +1,9 @@
-"""Python code that runs in the middle of a call: the right answer or a clear error, never a crash or a deadlock.
+"""Python code that runs in the middle of a call: the right answer or a clear error, no crash, no deadlock.
 
-A generator, not examples: every call that takes keys, values, a value, a callback or a bound is made with objects
-whose `__index__`, `__iter__`, `__next__`, buffer, progress, signal handler or finaliser frees, resizes, changes,
-closes, forks or re-enters. Each combination runs in a child process with a timeout and faulthandler on, many to a
-child; the child says which one it is at, so that a crash is named.
+A generator, not examples: every call that takes keys, values, a value, a callback or a bound is made with
+objects whose `__index__`, `__iter__`, `__next__`, buffer, progress, signal handler or finaliser frees,
+resizes, changes, closes, forks or re-enters. Each combination runs in a child process with a timeout and
+faulthandler on, many to a child; the child says which one it is at, so that a crash is named.
 """
 
 from __future__ import annotations

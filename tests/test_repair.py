@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,8 +11,6 @@ import pytest
 import alexpy
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from command_line import CommandLine
 
 
@@ -46,6 +45,36 @@ def test_point_in_time_keeps_what_came_before(damaged: Path, tmp_path: Path) -> 
     assert (report.kept, report.lost) == (10, 90)
     with alexpy.open(tmp_path / "new", create=False) as store:
         assert list(store) == list(range(10))
+
+
+def test_a_repair_that_keeps_less_than_salvage_would_says_so(damaged: Path, tmp_path: Path) -> None:
+    report = alexpy.repair(damaged, tmp_path / "new")
+    assert report.salvage_keeps == 99
+    assert str(report) == (
+        "10 keys kept, 90 records lost, 1 damaged place; "
+        'mode="salvage", into another directory, keeps 99 keys'
+    )
+    report = alexpy.repair(damaged, tmp_path / "all", mode="salvage")
+    assert report.salvage_keeps is None
+    assert str(report) == "99 keys kept, 1 records lost, 1 damaged place"
+
+
+def test_a_repair_that_lost_something_is_no_true_report(
+    damaged: Path, store_path: Path, tmp_path: Path
+) -> None:
+    for mode in ("point_in_time", "salvage"):
+        report = alexpy.repair(damaged, tmp_path / mode, mode=mode)  # type: ignore[arg-type]
+        assert (report.ok, bool(report)) == (False, False)
+    assert store_path == damaged
+    whole = alexpy.repair(tmp_path / "salvage", tmp_path / "again")
+    assert (whole.ok, bool(whole), whole.salvage_keeps) == (True, True, None)
+    assert str(whole) == "99 keys kept, 0 records lost, 0 damaged places"
+
+
+def test_a_report_of_lost_records_or_of_damage_alone_is_no_true_one() -> None:
+    assert alexpy.RepairReport(0, 0, ())
+    assert not alexpy.RepairReport(1, 1, ())
+    assert not alexpy.RepairReport(1, 0, ((Path("MANIFEST-A"), 0, 0),))
 
 
 def test_salvage_works_without_a_manifest(damaged: Path, tmp_path: Path) -> None:
@@ -100,5 +129,8 @@ def test_the_command_repairs(run: CommandLine, damaged: Path, tmp_path: Path) ->
     run("verify", tmp_path / "new").succeeds()
     figures = json.loads(run("repair", damaged, tmp_path / "other", "--json").succeeds().out)
     assert (figures["kept"], figures["lost"], figures["damaged"][0]["offset"]) == (10, 90, 592)
+    assert figures["salvage_keeps"] == 99
+    told = run("repair", damaged, tmp_path / "less").succeeds().out
+    assert b"--mode salvage, into another directory, keeps 99 keys" in told
     run("repair", damaged, tmp_path / "new").fails(2, "not empty")
     run("repair", tmp_path / "nothing", tmp_path / "x").fails(3, "no store")

@@ -14,7 +14,7 @@ from hypothesis import example, given
 import alexpy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 KEYS = [-(2**63), -5, 0, 3, 4, 5, 100, 2**63 - 1]
@@ -158,6 +158,30 @@ def test_an_exhausted_iterator_stays_exhausted(store: alexpy.Store) -> None:
     store[2] = b""
     assert list(scan) == []
     assert iter(scan) is scan
+
+
+def test_an_iterator_at_its_end_stays_there_when_the_store_is_closed(store: alexpy.Store) -> None:
+    store.update({1: b"one", 2: b"two"})
+    makers: list[Callable[[], Iterator[Any]]] = [
+        store.scan,
+        lambda: iter(store),
+        lambda: iter(store.keys()),
+        lambda: iter(store.values()),
+        lambda: reversed(store.items()),
+        lambda: store.scan(5),
+        store.scan_batches,
+        lambda: store.scan_batches(rows=1),
+    ]
+    ended = [make() for make in makers]
+    for iterator in ended:
+        list(iterator)
+    begun = [make() for make in makers]
+    store.close()
+    for iterator in ended:
+        assert next(iterator, "the end") == "the end"
+    for iterator in begun:
+        with pytest.raises(alexpy.ClosedError):
+            next(iterator)
 
 
 @pytest.mark.parametrize("size", [10, 1000])

@@ -36,6 +36,7 @@ def test_a_whole_store_verifies(store: alexpy.Store) -> None:
     del store[1]
     report = store.verify()
     assert report.ok
+    assert bool(report)
     assert report.records == 5  # two puts between a begin and a commit, and a tombstone
     assert report.errors == ()
 
@@ -47,6 +48,7 @@ def test_damage_is_listed_with_its_place_and_not_raised(store_path: Path) -> Non
         flip(segment, 5000)
         report = store.verify()
     assert not report.ok
+    assert not report
     (error,) = report.errors
     assert isinstance(error, alexpy.CorruptionError)
     assert error.path == str(segment)

@@ -135,7 +135,8 @@ class AlexIndex(_alexpy.AlexIndex):
             keys, values = keys.scan_arrays() if isinstance(keys, AlexIndex) else columns(keys)
         elif isinstance(keys, (set, frozenset)):
             raise TypeError(
-                f"keys is a {type(keys).__name__}, whose order says nothing of positions; sorted(keys) makes a list"
+                f"keys is a {type(keys).__name__}, whose order says nothing of positions; "
+                "sorted(keys) makes a list"
             )
         return super().__new__(cls, keys, values)
 

@@ -37,7 +37,7 @@ class _Closable(Protocol):
 
 
 def _has(mapping: Any, key: object) -> bool:
-    """Whether a key equals this object. A view is a set: what no key equals is not in it, of whatever type."""
+    """Whether a key equals this object. A view is a set: what no key equals is not in it, whatever it is."""
     try:
         return key in mapping
     except OverflowError:

@@ -37,8 +37,8 @@ Rows are committed in batches, each all or nothing. With --json, each commit pri
 the rows committed so far: they survive a kill of this process from then on. The command ends by flushing,
 after which all rows survive a power cut too.
 
-A field in double quotes may hold commas, tabs and quotes (""), and in CSV line ends. In TSV a row ends with its
-line: a quote that is not closed there is a bad row.
+A field in double quotes may hold commas, tabs and quotes (""), and in CSV line ends. In TSV a row ends with
+its line: a quote that is not closed there is a bad row.
 
 A missing column is refused before anything is written. A bad row (a key that is no integer, too few fields,
 broken JSON or UTF-8) stops the load and names file, line and value; batches committed before it stay.

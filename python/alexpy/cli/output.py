@@ -30,7 +30,10 @@ def write(data: bytes) -> None:
     if sys.stdout is None:
         raise Stopped("cannot write the output: standard output is closed", STORE_ERROR)
     try:
-        sys.stdout.buffer.write(data)
+        rest = memoryview(data)
+        while rest:
+            # With PYTHONUNBUFFERED it is the file itself, which may take a part and say so.
+            rest = rest[sys.stdout.buffer.write(rest) :]
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         raise

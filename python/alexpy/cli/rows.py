@@ -360,7 +360,7 @@ def _skip(text: str, at: int) -> int:
 
 
 def _tsv_records(lines: Iterator[str]) -> Iterator[list[str]]:
-    """Read each line by itself: quotes may hold a tab but no line end, so a stray one swallows no further row."""
+    """Read each line by itself: quotes may hold a tab but no line end, so a stray one swallows no row."""
     for line in lines:
         yield from csv.reader((line,), delimiter="\t", strict=True)
 
