@@ -81,7 +81,8 @@ torture: .venv/built ## crash tests at length: make torture SEEDS=1000000 BITS=e
 	    $(if $(shell cargo nextest --version 2>/dev/null),cargo nextest run --profile torture,cargo test) \
 	    --locked --package alex-store --tests
 	ALEXPY_KILLS=$(KILLS) $(BIN)/pytest tests/test_kill.py tests/test_kill_orders.py --timeout=0 -s
-	ALEXPY_LIMIT_SEEDS=$(KILLS) $(BIN)/pytest tests/test_limits.py --timeout=0
+	ALEXPY_LIMIT_SEEDS=$(KILLS) $(BIN)/pytest tests/test_limits.py tests/test_memory.py \
+	    tests/test_mid_call.py --timeout=0
 
 .PHONY: program
 program: .venv/built ## random programs of public calls with reopenings and kills: make program SECONDS=3600

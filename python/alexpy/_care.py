@@ -114,8 +114,8 @@ def repair(
     it has every value that can be read, also behind damage and with both copies of the manifest gone; where
     the damage hit the record of a deletion, that key comes back. Where salvage would keep more keys than were
     kept, the report says so (`salvage_keeps`; that takes a second reading). `dest` must not exist or be
-    empty, and has its name only once it is whole. `progress(done, total)` is called every few mebibytes with bytes;
-    what it raises stops the call. O(bytes), with the keys in memory; the GIL is released.
+    empty, and has its name only once it is whole. `progress(done, total)` is called every few mebibytes with
+    bytes; what it raises stops the call. O(bytes), with the keys in memory; the GIL is released.
 
     Raises:
         FileNotFoundError: there is no store.

@@ -172,7 +172,9 @@ impl WriteBatch {
         let keys = keys::many(keys, keys::Role::Key)?;
         self.change_detached(py, |batch| {
             batch.reserve(keys.len())?;
-            keys.iter().for_each(|&key| batch.delete(key));
+            for &key in &keys {
+                batch.delete(key);
+            }
             Ok(())
         })
     }

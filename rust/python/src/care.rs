@@ -70,7 +70,7 @@ impl Store {
     /// >>> s.stats().tail_bytes
     /// 0
     fn checkpoint(&self, py: Python<'_>) -> PyResult<()> {
-        self.detached(py, |engine| engine.checkpoint())
+        self.detached(py, Engine::checkpoint)
     }
 }
 

@@ -49,13 +49,9 @@ unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as in `alloc`.
-        let memory = unsafe { System.alloc_zeroed(layout) };
-        // SAFETY: as in `alloc`.
-        if memory.is_null() {
-            again(layout.size(), || unsafe { System.alloc_zeroed(layout) })
-        } else {
-            memory
-        }
+        let allocate = || unsafe { System.alloc_zeroed(layout) };
+        let memory = allocate();
+        if memory.is_null() { again(layout.size(), allocate) } else { memory }
     }
 
     #[inline]

@@ -354,7 +354,7 @@ impl Store {
     /// >>> len(s)
     /// 0
     fn clear(&self, py: Python<'_>) -> PyResult<()> {
-        self.detached(py, |engine| engine.clear()).map(drop)
+        self.detached(py, Engine::clear).map(drop)
     }
 
     // ---- care ----
@@ -367,12 +367,12 @@ impl Store {
     /// >>> s[1] = b"one"
     /// >>> s.flush()
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
-        self.detached(py, |engine| engine.flush())
+        self.detached(py, Engine::flush)
     }
 
     /// The figures of `stats` as a dict.
     fn _stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let stats = self.detached(py, |engine| engine.stats())?;
+        let stats = self.detached(py, Engine::stats)?;
         let figures = PyDict::new(py);
         figures.set_item("keys", stats.keys)?;
         figures.set_item("live_bytes", stats.live_bytes)?;

@@ -19,7 +19,7 @@ impl Store {
     /// >>> s.first()
     /// (1, b'one')
     fn first<'py>(&self, py: Python<'py>) -> PyResult<Option<Item<'py>>> {
-        item(py, self.detached(py, |engine| engine.first())?)
+        item(py, self.detached(py, alex_store::Store::first)?)
     }
 
     /// The item with the largest key, or None where the store is empty.
@@ -31,7 +31,7 @@ impl Store {
     /// >>> s.last()
     /// (2, b'two')
     fn last<'py>(&self, py: Python<'py>) -> PyResult<Option<Item<'py>>> {
-        item(py, self.detached(py, |engine| engine.last())?)
+        item(py, self.detached(py, alex_store::Store::last)?)
     }
 
     /// The item with the largest key at or below `key`, or None.

@@ -44,39 +44,42 @@ impl Calls {
 }
 
 /// A call that is running, for as long as this lives.
-pub(crate) struct Call(Arc<Shared>);
+pub(crate) struct Call {
+    shared: Arc<Shared>,
+    /// That began it, on whichever it ends.
+    thread: ThreadId,
+}
 
 impl Shared {
     /// Registers a call. What a call itself calls (the caller's callback, say) is let in also while closing waits.
     pub(crate) fn enter(self: &Arc<Self>) -> Result<Call> {
         self.check_usable()?;
+        let thread = thread::current().id();
         if self.is_inherited() {
             // A reader in a forked child: see below.
-            return Ok(Call(Arc::clone(self)));
+            return Ok(Call { shared: Arc::clone(self), thread });
         }
-        let thread = thread::current().id();
         let mut running = self.calls.running.lock();
         if running.closing && !running.threads.contains(&thread) {
             return Err(self.closed_error());
         }
         running.threads.push(thread);
-        Ok(Call(Arc::clone(self)))
+        Ok(Call { shared: Arc::clone(self), thread })
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if self.0.is_inherited() {
+        if self.shared.is_inherited() {
             // Whoever held the lock when the process was forked is not here to let it go.
             return;
         }
-        let mut running = self.0.calls.running.lock();
-        let thread = thread::current().id();
-        if let Some(at) = running.threads.iter().rposition(|&other| other == thread) {
+        let mut running = self.shared.calls.running.lock();
+        if let Some(at) = running.threads.iter().rposition(|&other| other == self.thread) {
             running.threads.swap_remove(at);
         }
         if running.closing && running.threads.is_empty() {
-            self.0.calls.ended.notify_all();
+            self.shared.calls.ended.notify_all();
         }
     }
 }

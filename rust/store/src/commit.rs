@@ -207,9 +207,9 @@ impl Store {
             return Ok(0);
         }
         let count = there.len() as u64;
-        let ops = there.into_iter().map(Op::Delete);
+        let ops = there.iter().map(|&key| Op::Delete(key));
         let shape = Shape { records: count, bytes: count * size_of_record(0), frees: true };
-        let seq = self.shared.commit_ops(&mut log, ops, shape)?;
+        let seq = self.shared.commit_ops(&mut log, &ops, shape)?;
         drop(log);
         self.shared.settle(seq, false)?;
         Ok(count)
@@ -255,7 +255,7 @@ impl Store {
         }
         let seq = {
             let mut log = self.shared.ready_log(shape)?;
-            self.shared.commit_ops(&mut log, ops, shape)?
+            self.shared.commit_ops(&mut log, &ops, shape)?
         };
         self.shared.settle(seq, sync)
     }
@@ -415,9 +415,8 @@ impl Shared {
             let Op::DeleteRange(first, last) = op else { continue };
             let in_range = loop {
                 let range = (Bound::Included(first), Bound::Included(last));
-                match self.read_state()?.index.count(range.0, range.1) {
-                    Ok(count) => break count + records,
-                    Err(Damaged) => {}
+                if let Ok(count) = self.read_state()?.index.count(range.0, range.1) {
+                    break count + records;
                 }
                 let end = log.end;
                 self.rebuild(log, end)?;
@@ -435,14 +434,14 @@ impl Shared {
 
     /// One operation, for which there is room.
     fn commit_one(&self, log: &mut Log, op: Op<'_>) -> Result<()> {
-        self.commit_ops(log, std::iter::once(op), Shape::of(op)).map(|_| ())
+        self.commit_ops(log, &std::iter::once(op), Shape::of(op)).map(|_| ())
     }
 
     /// Any operations, for which there is room; the sequence of the last.
     fn commit_ops<'a>(
         &self,
         log: &mut Log,
-        ops: impl Iterator<Item = Op<'a>> + Clone,
+        ops: &(impl Iterator<Item = Op<'a>> + Clone),
         shape: Shape,
     ) -> Result<u64> {
         let Prepared { mut locations, mut dead, mut range } = self.prepared(log, ops.clone(), shape)?;

@@ -227,7 +227,7 @@ impl Scan {
             keys.truncate(had);
             locations.truncate(had);
             let state = self.shared.read_state()?;
-            Ok(self.rest.lock().take(&state.index, &state.segments, max, keys, locations)?)
+            self.rest.lock().take(&state.index, &state.segments, max, keys, locations)
         })
     }
 }

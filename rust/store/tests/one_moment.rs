@@ -16,7 +16,7 @@ const KEYS: i64 = 60;
 fn change(rng: &mut Rng, store: &Store, now: &mut Content) {
     let key = |rng: &mut Rng| rng.below(KEYS as u64) as i64;
     let value = |rng: &mut Rng| vec![rng.below(256) as u8; rng.below(90) as usize];
-    match rng.below(9) {
+    match rng.below(10) {
         0..3 => {
             let (key, value) = (key(rng), value(rng));
             store.put(key, &value).expect("writes");
@@ -57,6 +57,8 @@ fn change(rng: &mut Rng, store: &Store, now: &mut Content) {
             store.end_segment().expect("writes");
             store.compact_some(&|_| true).expect("compacts");
         }
+        // Merges small segments too.
+        8 => drop(store.compact(&mut |_| true).expect("compacts")),
         _ => store.checkpoint().expect("writes"),
     }
 }
@@ -128,7 +130,8 @@ fn reads_of_many_keys_never_mix_two_batches_of_a_writer_beside_them() {
     write(0);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| (1..).take_while(|_| !done.load(Ordering::Relaxed)).for_each(write));
+        // Ends by itself where a reader fails.
+        scope.spawn(|| (1..500).take_while(|_| !done.load(Ordering::Relaxed)).for_each(write));
         for _ in 0..10 {
             let mut rows = vec![0; keys.len() * 8];
             assert_eq!(store.get_rows(&keys, 8, &mut rows).expect("reads"), None);
