@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::manifest::{self, Entry, Manifest, Relocation};
 use crate::options::{Options, ReadMode, Recovery};
-use crate::reader::{Beyond, Next, SegmentReader, watermark_beyond};
+use crate::reader::{Beyond, SegmentReader, watermark_beyond};
 use crate::segment::Segment;
 
 /// For `read_mode="pread"` a chain holds one in so many of the descriptors that the process may have, and at most
@@ -260,11 +260,9 @@ impl Chain {
         }
         // Sequences have no gaps inside a segment, so counting records is enough.
         let mut reader = SegmentReader::new(segment, end.offset, u64::MAX);
-        for _ in next_seq..=seq {
-            match reader.next()? {
-                Next::Record(offset, record) => end.offset = offset + record.size(),
-                Next::End(..) => break,
-            }
+        for expected in next_seq..=seq {
+            let (offset, record) = reader.next_again(expected)?;
+            end.offset = offset + record.size();
         }
         Ok(end)
     }

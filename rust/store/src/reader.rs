@@ -75,6 +75,25 @@ impl<'s> SegmentReader<'s> {
         }
     }
 
+    /// The next record in a second reading of what replay accepted: the one with sequence `expected`. Since a
+    /// checksum covers the sequence, the place and the segment's salt, a whole record with that sequence at this
+    /// place is the one that was accepted. That it is not there any more is damage, never an end.
+    pub(crate) fn next_again(&mut self, expected: u64) -> Result<(u64, Record<'_>)> {
+        let segment = self.segment;
+        match self.next()? {
+            Next::Record(offset, record) if record.seq == expected => Ok((offset, record)),
+            Next::Record(offset, record) => {
+                Err(segment.read_otherwise(offset, expected, format!("sequence {}", record.seq)))
+            }
+            Next::End(offset, bad) => Err(segment.read_otherwise(offset, expected, bad.to_string())),
+        }
+    }
+
+    /// Whether everything up to the limit was read.
+    pub(crate) fn is_at_limit(&self) -> bool {
+        self.offset == self.limit
+    }
+
     fn at(&self) -> usize {
         (self.offset - self.chunk_start) as usize
     }

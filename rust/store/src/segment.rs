@@ -500,6 +500,19 @@ impl Segment {
         }
     }
 
+    /// Of a place where a whole record was read when the store was opened, and a moment later was not.
+    pub(crate) fn read_otherwise(&self, offset: u64, seq: u64, found: String) -> Error {
+        Error::Corruption {
+            path: self.path.clone(),
+            offset,
+            expected: format!(
+                "the record with sequence {seq}, which was read here a moment ago (the device may have lost what \
+                 only memory held; opening the store once more tells)"
+            ),
+            found,
+        }
+    }
+
     /// Counts bytes that were appended.
     pub(crate) fn count_appended(&self, bytes: u64) {
         self.total_bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -3,7 +3,10 @@
 
 mod common;
 
-use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use alex_store::Error;
+use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk, SyncFailure};
 use common::{
     Content, Model, Plan, content, for_seeds, open, open_with_power, options, run_seed, step, sync_failure,
 };
@@ -113,6 +116,50 @@ fn a_write_that_fails_half_way_leaves_its_commit_absent_also_after_a_crash() {
             Plan { faults, losses: vec![Loss::Random, Loss::Everything, Loss::ProcessOnly] }
         });
     });
+}
+
+#[test]
+fn a_second_reading_that_finds_less_ends_the_opening_before_anything_counts() {
+    let refused = AtomicU64::new(0);
+    for_seeds("a_second_reading_that_finds_less", 10, |seed| {
+        let mut rng = Rng::new(seed);
+        let mut disk = SimDisk::new(seed);
+        let mut model = Model::new();
+        for life in 0..5 {
+            let options = options(&mut rng);
+            disk.plan_forgetting(1 + rng.below(60));
+            let opened = open(&disk, &options);
+            let forgot = disk.unplan_forgetting();
+            model.note(format!("life {life}: forgot {forgot}, {:?}", opened.as_ref().err()));
+            match opened {
+                Ok(store) => {
+                    model.judge(&content(&store), "after opening");
+                    disk.plan(1 + rng.below(60), Fault::Sync(SyncFailure::MarkedClean));
+                    for _ in 0..rng.below(40) {
+                        if !step(&store, &mut model, &mut rng, &options, &disk) {
+                            break;
+                        }
+                    }
+                }
+                Err(error) => {
+                    assert!(forgot && matches!(error, Error::Corruption { .. }), "{error}");
+                    refused.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            disk.unplan();
+            let loss = [Loss::ProcessOnly, Loss::ProcessOnly, Loss::Random][rng.below(3) as usize];
+            disk = disk.restart(loss);
+        }
+        let store = open(&disk, &options(&mut rng)).expect("opens once memory forgets nothing");
+        let found = content(&store);
+        model.judge(&found, "at the end");
+        drop(store);
+        let again = open(&disk.restart(Loss::Everything), &options(&mut rng)).expect("opens a second time");
+        assert_eq!(content(&again), found, "the second opening finds the same");
+    });
+    if common::seeds(10).end > 500 {
+        assert!(refused.load(Ordering::Relaxed) > 10, "the case comes up");
+    }
 }
 
 #[test]

@@ -21,6 +21,9 @@ const EIO: i32 = 5;
 /// Unreserved files begin with pages for so many bytes. More follow while nobody has mapped the file.
 const GROWTH_BYTES: u64 = 16 << 10;
 
+/// What memory keeps and drops as a whole.
+const PAGE_BYTES: usize = 4096;
+
 /// `SplitMix64` (Steele, Lea and Flood 2014): small, seedable, good enough to choose faults.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);
@@ -104,6 +107,10 @@ struct World {
     struck: Vec<(u64, Fault)>,
     power: bool,
     rng: Rng,
+    /// Reads until the page cache is dropped.
+    forgets_in: Option<u64>,
+    /// What was dropped was more than a copy of what the device has.
+    forgot: bool,
 }
 
 #[derive(Clone)]
@@ -255,6 +262,46 @@ impl World {
         Ok(())
     }
 
+    /// Counts a read, before which the page cache may be dropped.
+    fn count_read(&mut self) {
+        self.forgets_in = match self.forgets_in {
+            Some(1) => {
+                self.forget();
+                None
+            }
+            left => left.map(|left| left - 1),
+        };
+    }
+
+    /// Drops clean pages, all or some: what is read from then on is what the device has. That is something else
+    /// where a failed sync has marked a page clean.
+    fn forget(&mut self) {
+        let all = self.rng.one_in(2);
+        for inode in &self.files {
+            for from in (0..inode.len).step_by(PAGE_BYTES) {
+                let dirty = |change: &Change| match change {
+                    Change::Write(offset, bytes) => {
+                        overlap(from, PAGE_BYTES as u64, *offset, bytes).is_some()
+                    }
+                    Change::Len(_) => false,
+                };
+                if inode.changes.iter().any(dirty) {
+                    continue;
+                }
+                let len = (inode.len - from).min(PAGE_BYTES as u64) as usize;
+                let (mut cached, mut stored) = (vec![0; len], vec![0; len]);
+                inode.cache.read(from, &mut cached);
+                let durable = inode.durable.get(from as usize..).unwrap_or_default();
+                let there = durable.len().min(len);
+                stored[..there].copy_from_slice(&durable[..there]);
+                if cached != stored && (all || self.rng.one_in(2)) {
+                    inode.cache.write(from, &stored);
+                    self.forgot = true;
+                }
+            }
+        }
+    }
+
     /// The content of a file after the power came back.
     fn survivor(&mut self, id: usize, loss: Loss) -> (Vec<u8>, u64) {
         let inode = &self.files[id];
@@ -348,6 +395,8 @@ impl SimDisk {
             struck: Vec::new(),
             power: true,
             rng: Rng::new(seed),
+            forgets_in: None,
+            forgot: false,
         };
         Self { world: Arc::new(Mutex::new(world)), path: PathBuf::from("simulated") }
     }
@@ -373,6 +422,19 @@ impl SimDisk {
     /// The faults that struck since the disk was made or restarted.
     pub fn struck(&self) -> Vec<Fault> {
         self.world.lock().struck.iter().map(|&(_, fault)| fault).collect()
+    }
+
+    /// Drops clean pages out of memory before the read that comes `ahead` reads from now, 1 being the next: those
+    /// that a failed sync marked clean then read as something else than before.
+    pub fn plan_forgetting(&self, ahead: u64) {
+        self.world.lock().forgets_in = Some(ahead);
+    }
+
+    /// Takes [`SimDisk::plan_forgetting`] back; whether it changed what reads find.
+    pub fn unplan_forgetting(&self) -> bool {
+        let mut world = self.world.lock();
+        world.forgets_in = None;
+        std::mem::take(&mut world.forgot)
     }
 
     /// Whether the power is on.
@@ -492,6 +554,8 @@ impl SimDisk {
             struck: Vec::new(),
             power: true,
             rng: Rng::new(old.rng.next_u64()),
+            forgets_in: None,
+            forgot: false,
         };
         Self { world: Arc::new(Mutex::new(world)), path: self.path.clone() }
     }
@@ -640,10 +704,11 @@ impl DiskFile for SimFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let world = self.world.lock();
+        let mut world = self.world.lock();
         if !world.power {
             return Err(power_is_off());
         }
+        world.count_read();
         let inode = &world.files[self.id];
         let count = inode.len.saturating_sub(offset).min(buffer.len() as u64) as usize;
         inode.cache.read(offset, &mut buffer[..count]);
