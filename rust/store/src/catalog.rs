@@ -12,7 +12,7 @@ use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::image;
 use crate::log::{Failure, Log, random_u64};
-use crate::manifest::{self, Manifest};
+use crate::manifest::{self, Manifest, NotWritten};
 use crate::options::Options;
 use crate::record::{self, MAX_SEQ};
 use crate::segment::Segment;
@@ -28,11 +28,13 @@ pub(crate) struct Catalog {
     /// Segments that a manifest listed which may or may not be on the disk: their files stay until one
     /// that is there for certain lists them no longer.
     uncertain: Vec<u32>,
+    /// As `uncertain`, of images.
+    uncertain_images: Vec<u32>,
 }
 
 impl Catalog {
     pub(crate) fn new(manifest: Manifest) -> Self {
-        Self { manifest, unlisted: None, uncertain: Vec::new() }
+        Self { manifest, unlisted: None, uncertain: Vec::new(), uncertain_images: Vec::new() }
     }
 
     /// An id for a new segment. Ids are never used twice, not even those of files that were given up.
@@ -119,8 +121,9 @@ impl Shared {
         &self,
         catalog: &mut MutexGuard<'_, Catalog>,
         change: impl FnOnce(&mut Manifest),
-    ) -> Result<()> {
-        self.check_writable()?;
+    ) -> Result<(), NotWritten> {
+        let untouched = |error| NotWritten { error, maybe_there: false };
+        self.check_writable().map_err(untouched)?;
         let mut next = catalog.manifest.clone();
         let (begun, next_seq, trims) = {
             let mut log = self.log.lock();
@@ -135,18 +138,20 @@ impl Shared {
         next.clean = false;
         // A segment that is listed as begun must have its header after a power cut.
         for segment in begun {
-            segment.sync().map_err(|error| self.poison(error))?;
+            segment.sync().map_err(|error| untouched(self.poison(error)))?;
         }
         change(&mut next);
         self.without_damaged(&mut next);
         next.next_seq = next.next_seq.max(next_seq + next.spare.map_or(0, |spare| spare.most_records()));
         let written = self.write_manifest(catalog, next);
-        if written.is_ok() {
-            give_back(trims);
-        } else {
-            self.log.lock().to_trim.extend(trims);
+        match written {
+            Ok(()) => give_back(trims),
+            Err(NotWritten { error, maybe_there }) => {
+                self.log.lock().to_trim.extend(trims);
+                return Err(NotWritten { error: self.after(Failure::of(error)), maybe_there });
+            }
         }
-        written
+        Ok(())
     }
 
     /// Writes both copies and removes the files that are listed no longer.
@@ -154,15 +159,18 @@ impl Shared {
         &self,
         catalog: &mut MutexGuard<'_, Catalog>,
         mut next: Manifest,
-    ) -> Result<()> {
+    ) -> Result<(), NotWritten> {
         let _whole = InOnePiece::begin(self, "a change of the manifest");
         let written = next.write(&*self.disk);
         // Whatever became of them, a generation is not used for two contents.
         catalog.manifest.generation = next.generation;
-        if let Err(error) = written {
+        if let Err(failure) = written {
             let new: Vec<u32> = next.files().filter(|&id| !catalog.manifest.lists(id)).collect();
             catalog.uncertain.extend(new);
-            return Err(self.after(Failure::of(error)));
+            let images = next.images.iter().map(|image| image.id);
+            let new: Vec<u32> = images.filter(|&id| !catalog.manifest.lists_image(id)).collect();
+            catalog.uncertain_images.extend(new);
+            return Err(failure);
         }
         let before = std::mem::replace(&mut catalog.manifest, next);
         let kept = catalog.unlisted.as_ref().map(|spare| spare.listed.segment);
@@ -174,9 +182,12 @@ impl Shared {
                 let _ = self.disk.remove(&Segment::name(id));
             }
         }
-        for image in before.images.iter().filter(|image| !catalog.manifest.lists_image(image.id)) {
-            // As above.
-            let _ = self.disk.remove(&image::name(image.id));
+        let images = before.images.iter().map(|image| image.id);
+        for id in images.chain(std::mem::take(&mut catalog.uncertain_images)) {
+            if !catalog.manifest.lists_image(id) {
+                // As above.
+                let _ = self.disk.remove(&image::name(id));
+            }
         }
         Ok(())
     }
@@ -189,39 +200,47 @@ impl Shared {
 
     /// Makes sure that the log can go on with a record of `room` bytes: in the active segment, or in a
     /// spare one that the manifest lists. O(1) system calls and syncs; takes the commit lock briefly.
-    /// Where the disk is too full for a whole one, a commit that `frees` space gets a small one.
+    /// Where the disk is too full for a whole one, a commit that `frees` space gets a small one; where none can
+    /// be had, a smaller spare stays for what fits it.
     pub(crate) fn prepare_spare(&self, room: u64, frees: bool) -> Result<()> {
         let mut catalog = self.catalog.lock();
         self.check_writable()?;
         let facts = {
-            let mut log = self.log.lock();
+            let log = self.log.lock();
             if log.spare_has_room(room) {
                 return Ok(());
             }
-            // Too small: nobody may begin it any more once the manifest no longer lists it.
-            log.spare = None;
             LogFacts::of(&log)
         };
-        let spare = match catalog.unlisted.take() {
-            Some(spare) if spare.has_room(room) => spare,
-            outgrown => {
-                let made =
-                    reserve_spare(&self.disk, &self.options, &mut catalog.manifest, &facts, room, frees)
-                        .map_err(|error| self.after(Failure::of(error)))?;
-                if let Some(outgrown) = outgrown {
-                    // As in `write_manifest`.
-                    let _ = self.disk.remove(&Segment::name(outgrown.listed.segment));
-                }
-                made
-            }
+        let spare = match catalog.unlisted.take_if(|spare| spare.has_room(room)) {
+            Some(spare) => spare,
+            None => reserve_spare(&self.disk, &self.options, &mut catalog.manifest, &facts, room, frees)
+                .map_err(|error| self.after(Failure::of(error)))?,
         };
-        let listed = spare.listed;
-        if let Err(error) = self.update_manifest(&mut catalog, |next| next.spare = Some(listed)) {
-            catalog.unlisted = Some(spare);
-            return Err(error);
+        if let Some(outgrown) = catalog.unlisted.take() {
+            // A copy of the manifest may name it: its file goes with the next one that is there for certain.
+            catalog.uncertain.push(outgrown.listed.segment);
         }
-        self.log.lock().spare = Some(spare);
-        Ok(())
+        // Too small: nobody may begin it any more once the manifest no longer lists it.
+        let small = self.log.lock().spare.take();
+        let listed = spare.listed;
+        match self.update_manifest(&mut catalog, |next| next.spare = Some(listed)) {
+            Ok(()) => {
+                self.log.lock().spare = Some(spare);
+                Ok(())
+            }
+            Err(NotWritten { error, maybe_there: false }) if small.is_some() => {
+                // Every copy lists the small one as before.
+                self.log.lock().spare = small;
+                let _ = self.disk.remove(&Segment::name(listed.segment));
+                Err(error)
+            }
+            Err(failure) => {
+                // The small one's file goes with the next manifest, which lists it no longer.
+                catalog.unlisted = Some(spare);
+                Err(failure.into())
+            }
+        }
     }
 }
 

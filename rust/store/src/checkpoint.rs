@@ -297,16 +297,24 @@ impl Shared {
             log.bound_tail();
         })?;
         let mut catalog = self.catalog.lock();
-        // Should this fail, a copy of the manifest may name the image all the same: it counts as kept.
+        // Should this fail, a copy of the manifest may name the image all the same: it counts as kept, and its file
+        // goes with the next manifest that is there for certain and does not name it.
         self.update_manifest(&mut catalog, |next| {
             next.images.retain(|image| !give_up.contains(&image.id));
             next.images.insert(0, written);
             next.images.truncate(GENERATIONS);
             next.next_image = next.next_image.max(id + 1);
         })
-        .inspect_err(|_| {
+        .inspect_err(|failure| {
+            if !failure.maybe_there {
+                let _ = self.disk.remove(&image::name(id));
+            }
             let mut log = self.log.lock();
-            log.images.put_off(least_bytes);
+            if failure.maybe_there {
+                log.images.put_off(least_bytes);
+            } else {
+                log.images.abandon(id, least_bytes);
+            }
             log.bound_tail();
         })?;
         let mut log = self.log.lock();

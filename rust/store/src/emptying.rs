@@ -11,7 +11,7 @@ use crate::compaction::{Compaction, Emptied, Input, Pace};
 use crate::error::{Error, Result};
 use crate::header::SEGMENT_HEADER_BYTES;
 use crate::log::Failure;
-use crate::manifest::Relocation;
+use crate::manifest::{NotWritten, Relocation};
 use crate::operation::Operation;
 use crate::reader::{Next, SegmentReader};
 use crate::record::{Kind, Record};
@@ -262,7 +262,11 @@ impl Shared {
                 return Err(self.after(Failure::of(error)));
             }
         };
-        self.publish_relocation(&segment, listed)?;
+        self.publish_relocation(&segment, listed).inspect_err(|failure| {
+            if !failure.maybe_there {
+                give_up();
+            }
+        })?;
         self.move_index(&segment, &moves)?;
         self.totals.moved_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(Copied::Into(id))
@@ -306,7 +310,7 @@ impl Shared {
     }
 
     /// Lists a sealed relocation segment in both copies of the manifest, then lets readers find it.
-    fn publish_relocation(&self, segment: &Arc<Segment>, listed: Relocation) -> Result<()> {
+    fn publish_relocation(&self, segment: &Arc<Segment>, listed: Relocation) -> Result<(), NotWritten> {
         let mut catalog = self.catalog.lock();
         let durable = self.durable_seq.load(Ordering::Acquire);
         debug_assert!(listed.last_seq <= durable, "only what is durable is relocated");
@@ -315,7 +319,8 @@ impl Shared {
             next.committed_seq = next.committed_seq.max(durable);
             next.relocations.push(listed);
         })?;
-        Arc::make_mut(&mut self.write_state()?.segments).insert(Arc::clone(segment));
+        let mut state = self.write_state().map_err(|error| NotWritten { error, maybe_there: true })?;
+        Arc::make_mut(&mut state.segments).insert(Arc::clone(segment));
         Ok(())
     }
 

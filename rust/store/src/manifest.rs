@@ -158,6 +158,20 @@ pub(crate) enum Found {
     Nothing,
 }
 
+/// Why a manifest could not be written.
+pub(crate) struct NotWritten {
+    pub(crate) error: Error,
+    /// A copy of it may be on the disk all the same: what it names must stay, until another one that does not
+    /// is there for certain.
+    pub(crate) maybe_there: bool,
+}
+
+impl From<NotWritten> for Error {
+    fn from(failure: NotWritten) -> Self {
+        failure.error
+    }
+}
+
 impl Manifest {
     pub(crate) fn new(store_id: [u8; 16]) -> Self {
         Self {
@@ -251,26 +265,29 @@ impl Manifest {
     }
 
     /// Writes both copies, each durable under its name before the next step. O(segments), four syncs.
-    pub(crate) fn write(&mut self, disk: &dyn Disk) -> Result<()> {
+    pub(crate) fn write(&mut self, disk: &dyn Disk) -> Result<(), NotWritten> {
         self.generation += 1;
         let bytes = self.encode();
+        let mut maybe_there = false;
         for (name, unfinished) in NAMES.into_iter().zip(UNFINISHED) {
             let path = disk.path_of(name);
-            let wrap = |operation: Operation| {
+            let wrap = |operation: Operation, maybe_there: bool| {
                 let path = path.clone();
-                move |error: io::Error| Error::io(operation, &path, error)
+                move |error: io::Error| NotWritten { error: Error::io(operation, &path, error), maybe_there }
             };
             match disk.remove(unfinished) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(wrap(Operation::Remove)(error));
+                    return Err(wrap(Operation::Remove, maybe_there)(error));
                 }
                 _ => {}
             }
-            let file = disk.create(unfinished, 0).map_err(wrap(Operation::Create))?;
-            file.write_at(0, &bytes).map_err(wrap(Operation::Write))?;
-            file.sync().map_err(wrap(Operation::Sync))?;
-            disk.rename(unfinished, name).map_err(wrap(Operation::Rename))?;
-            disk.sync_dir().map_err(wrap(Operation::SyncDirectory))?;
+            let file = disk.create(unfinished, 0).map_err(wrap(Operation::Create, maybe_there))?;
+            file.write_at(0, &bytes).map_err(wrap(Operation::Write, maybe_there))?;
+            file.sync().map_err(wrap(Operation::Sync, maybe_there))?;
+            // Also a rename that fails may have been done.
+            maybe_there = true;
+            disk.rename(unfinished, name).map_err(wrap(Operation::Rename, maybe_there))?;
+            disk.sync_dir().map_err(wrap(Operation::SyncDirectory, maybe_there))?;
         }
         Ok(())
     }
