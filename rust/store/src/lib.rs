@@ -32,6 +32,7 @@ mod moment;
 mod new_dir;
 mod operation;
 mod options;
+mod outdated;
 mod parallel;
 mod prefix;
 mod query;

@@ -79,8 +79,8 @@ pub(crate) struct Log {
     /// Where the accepted log ends.
     pub(crate) end: LogEnd,
     pub(crate) next_seq: u64,
-    /// The watermark that the log itself names last.
-    pub(crate) marked: u64,
+    /// The next commit names the watermark if that is at least so high: above what the log itself names last.
+    mark_from: u64,
     /// Segments that were ended but not yet synced, oldest first.
     pub(crate) unsynced: Vec<Arc<Segment>>,
     /// Once the log has grown to here, its next segment should be made.
@@ -138,7 +138,7 @@ impl Log {
             spare: None,
             end,
             next_seq,
-            marked: end.last_seq,
+            mark_from: end.last_seq + 1,
             unsynced: Vec::new(),
             ring_at: u64::MAX,
             to_trim: Vec::new(),
@@ -238,7 +238,7 @@ impl Log {
         self.entries.push(Entry { segment: header.id, end: None, after_gap });
         self.active = Some(Arc::clone(&segment));
         self.end = LogEnd { segment: header.id, offset: SEGMENT_HEADER_BYTES, last_seq: self.end.last_seq };
-        self.marked = durable_seq;
+        self.mark_from = durable_seq + 1;
         self.filled = SEGMENT_HEADER_BYTES;
         self.kept_bytes = if header.capacity < KEPT_FROM_BYTES { 0 } else { KEPT_BYTES };
         self.ahead.rolled();
@@ -292,7 +292,7 @@ impl Log {
             self.fill_ahead(&active, shape);
         }
         let start = self.end;
-        let mark = (durable_seq > self.marked).then_some(durable_seq);
+        let mark = (durable_seq >= self.mark_from).then_some(durable_seq);
         let ahead = Arc::clone(&self.ahead);
         let mut writer = Writer {
             segment: &active,
@@ -320,7 +320,7 @@ impl Log {
         self.flow.wrote(end - start.offset);
         self.end = LogEnd { segment: active.id(), offset: end, last_seq: next_seq - 1 };
         self.active = Some(active);
-        self.marked = self.marked.max(durable_seq);
+        self.mark_from = self.mark_from.max(durable_seq + 1);
         Ok(())
     }
 
@@ -373,6 +373,12 @@ impl Log {
             self.write_again()?;
         }
         Ok(location)
+    }
+
+    /// Recovery is over: what it wrote counts. The first commit from here on says so by a mark, which tells the
+    /// segment from one that a recovery left behind unlisted (`outdated.rs`).
+    pub(crate) fn written_again(&mut self) {
+        self.mark_from = 0;
     }
 
     /// Writes what [`Log::append_again`] gathered.

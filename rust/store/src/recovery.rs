@@ -16,6 +16,7 @@ use crate::log::Log;
 use crate::manifest::{self, Manifest};
 use crate::operation::Operation;
 use crate::options::{Durability, Options, ReadMode, Recovery, WriteMode};
+use crate::outdated;
 use crate::reader::SegmentReader;
 use crate::record::Kind;
 use crate::replay::{OpenProgress, Replay, Stop};
@@ -130,7 +131,11 @@ fn recover_from(
     progress: &mut dyn FnMut(OpenProgress) -> bool,
 ) -> Result<Recovered> {
     let names = disk.list().map_err(|error| Error::io(Operation::List, disk.path(), error))?;
-    let chain = Chain::find(disk, &manifest, &names, options)?;
+    let chain = Chain::find(disk, &manifest, &names, options).or_else(|error| {
+        // Where a file is missing that a newer manifest no longer listed, this is why.
+        outdated::refuse(disk, &manifest, &names, None)?;
+        Err(error)
+    })?;
     let Based { mut state, reached, watermark, stop, tail_bytes, bad_images, milestones } =
         base(disk, &chain, &manifest, options, progress)?;
     let mut dropped_bytes = 0;
@@ -151,6 +156,9 @@ fn recover_from(
             found: format!("a log that ends at sequence {}", reached.last_seq),
         });
     }
+
+    // Before anything is written or removed.
+    outdated::refuse(disk, &manifest, &names, Some(reached.last_seq))?;
 
     let copies = match options.write_mode {
         WriteMode::Mmap => true,
@@ -276,6 +284,7 @@ fn prove(
         relocation.last_seq = relocation.last_seq.min(reached.last_seq);
     }
     manifest.write(&**disk)?;
+    log.written_again();
     give_back(std::mem::take(&mut log.to_trim));
     // Below `reached` a reader of another process may have the file mapped; above it nobody has. Should
     // this fail, it costs space and nothing else.

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
-use crate::manifest::{Found, Manifest};
+use crate::manifest::{self, Found, Manifest};
 use crate::operation::Operation;
 use crate::options::ReadMode;
+use crate::outdated::newer_segments;
 use crate::record::{Kind, Record};
 use crate::replay::OpenProgress;
 use crate::segment::{Location, Segment};
@@ -61,7 +62,7 @@ impl Salvaged {
         progress: &mut dyn FnMut(OpenProgress) -> bool,
     ) -> Result<Self> {
         let mut found = Self::default();
-        let pieces = pieces(disk, &mut found)?;
+        let pieces = pieces(disk, mode, &mut found)?;
         let mut bytes_total = 0;
         for piece in &pieces {
             bytes_total += match (&piece.segment, piece.end) {
@@ -288,10 +289,19 @@ impl Reading {
 }
 
 /// The pieces of the log in order: as the manifest lists them, or where no copy of it can be read, as the
-/// headers of the segments link them.
-fn pieces(disk: &Arc<dyn Disk>, found: &mut Salvaged) -> Result<Vec<Piece>> {
+/// headers of the segments link them. So, too, where both copies are older than segments beside them, for salvage:
+/// point in time goes back to where they were written.
+fn pieces(disk: &Arc<dyn Disk>, mode: RepairMode, found: &mut Salvaged) -> Result<Vec<Piece>> {
     match Manifest::read(&**disk) {
-        Ok(Found::Manifest(manifest, _)) => listed(disk, &manifest),
+        Ok(Found::Manifest(manifest, _)) => {
+            let names = disk.list().map_err(|error| Error::io(Operation::List, disk.path(), error))?;
+            if newer_segments(disk, &manifest, &names, Some(manifest.next_seq.saturating_sub(1)))?.is_empty()
+            {
+                return listed(disk, &manifest);
+            }
+            found.damaged.extend(manifest::NAMES.map(|name| (disk.path_of(name), 0, 0)));
+            if mode == RepairMode::Salvage { linked(disk) } else { listed(disk, &manifest) }
+        }
         Ok(Found::Nothing) => linked(disk),
         Err(Error::Corruption { path, .. }) => {
             found.damaged.push((path, 0, 0));

@@ -1,0 +1,100 @@
+//! Manifests that are older than the segments beside them: a copy of a store at work that was taken file by file,
+//! or a restored backup mixed with newer files. By such a manifest the newer segments are orphans, and to remove
+//! them would lose what they hold. Knows how the two are told apart (docs/dev/028); removes nothing itself.
+//! O(bytes) of segments that are not listed, of which there are few.
+
+use std::sync::Arc;
+
+use crate::disk::{Access, Disk};
+use crate::error::{Error, Result};
+use crate::header::Origin;
+use crate::manifest::Manifest;
+use crate::options::ReadMode;
+use crate::record::Kind;
+use crate::segment::Segment;
+use crate::walk::{Met, walk};
+
+/// Newer segments that a message names.
+const NAMED: usize = 3;
+
+/// Refuses a store whose manifests are older than segments in it. `reached` is the last sequence of the log that
+/// they list, where that is known.
+pub(crate) fn refuse(
+    disk: &Arc<dyn Disk>,
+    manifest: &Manifest,
+    names: &[String],
+    reached: Option<u64>,
+) -> Result<()> {
+    let mut newer = newer_segments(disk, manifest, names, reached)?;
+    if newer.is_empty() {
+        return Ok(());
+    }
+    let count = newer.len();
+    newer.truncate(NAMED);
+    let more = if count > NAMED { format!(" and {} more", count - NAMED) } else { String::new() };
+    Err(Error::Format {
+        path: disk.path().to_owned(),
+        problem: format!(
+            "has manifests that are older than segments beside them, which they do not list: {}{more}. So looks \
+             a copy that was taken file by file while the store was written, or a backup put over newer files. \
+             Nothing was changed. Put the newer MANIFEST-A and MANIFEST-B back if you have them; else \
+             repair(path, dest, mode=\"salvage\") brings what all segments hold into a new store",
+            newer.join(", ")
+        ),
+    })
+}
+
+/// The names of segments that a newer manifest than this one listed, in order.
+///
+/// The log goes into a segment once both copies of the manifest list it, and ids rise, so this is about segments
+/// above the newest of the log, or of its reserve, that this manifest lists: all others were there before it was
+/// written, and it left them out. Of those above, an interrupted writer leaves some that count nowhere: reserves
+/// without a header; the header of one that the log could not go on in, without a record; what recovery wrote
+/// again, without a mark, which the first commit after a recovery writes; relocated records, which the log holds
+/// too, up to the watermark that their header names. What else is there was listed.
+pub(crate) fn newer_segments(
+    disk: &Arc<dyn Disk>,
+    manifest: &Manifest,
+    names: &[String],
+    reached: Option<u64>,
+) -> Result<Vec<String>> {
+    let log = manifest.segments.iter().map(|entry| entry.segment);
+    let newest = log.chain(manifest.spare.map(|spare| spare.segment)).max().unwrap_or(0);
+    let mut ids: Vec<u32> = names.iter().filter_map(|name| Segment::id_of(name)).collect();
+    ids.retain(|&id| id > newest && !manifest.lists(id));
+    ids.sort_unstable();
+    // A file that is listed and gone went when a newer manifest no longer listed it, or was lost: then, too, whatever
+    // was on the device may be a copy of it.
+    let reached =
+        if manifest.files().all(|id| names.contains(&Segment::name(id))) { reached } else { Some(0) };
+    let mut newer = Vec::new();
+    for id in ids {
+        let segment = match Segment::open(disk, id, Access::Read, ReadMode::Pread) {
+            Ok(segment) if segment.header.store_id == manifest.store_id => segment,
+            // Of another store, never begun, or removed by a writer meanwhile.
+            Ok(_) | Err(Error::Corruption { .. } | Error::Format { .. }) => continue,
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let confirmed = reached.is_some_and(|reached| segment.header.watermark > reached);
+        let counts = match segment.header.origin {
+            Origin::Log => holds(&segment, |_| true)?,
+            Origin::Recovery => holds(&segment, |kind| kind == Kind::Mark)?,
+            Origin::Relocation => false,
+        };
+        if confirmed || counts {
+            newer.push(Segment::name(id));
+        }
+    }
+    Ok(newer)
+}
+
+/// Whether a segment has a whole record of such a kind, if only behind damage.
+fn holds(segment: &Segment, wanted: impl Fn(Kind) -> bool) -> Result<bool> {
+    let mut found = false;
+    walk(segment, None, &mut |met| {
+        found |= matches!(met, Met::Record(_, record) if wanted(record.kind));
+        Ok(!found)
+    })?;
+    Ok(found)
+}
