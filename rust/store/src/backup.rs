@@ -45,10 +45,13 @@ impl Store {
             let pins: Vec<_> = segments.iter().map(Segment::pin).collect();
             let manifest = listed.of_backup(log.end, log.next_seq_bound());
             let mut parts = Vec::new();
+            // Beside a reader the writer may go on where the reader's log ends.
+            let written = shared.options.read_only && !catalog.manifest.clean;
             for (id, bytes, ended) in manifest.parts(&log.entries) {
                 let Some(segment) = segments.get(id) else { continue };
                 let unsynced = log.unsynced.iter().any(|unsynced| unsynced.id() == id);
-                parts.push(Part { segment: Arc::clone(segment), bytes, finished: ended && !unsynced });
+                let finished = ended && !unsynced && !(written && id == log.end.segment);
+                parts.push(Part { segment: Arc::clone(segment), bytes, finished });
             }
             (manifest, parts, pins)
         };

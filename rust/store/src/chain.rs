@@ -12,7 +12,7 @@ use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::manifest::{self, Entry, Manifest, Relocation};
 use crate::options::{Options, ReadMode, Recovery};
 use crate::reader::{Beyond, SegmentReader, watermark_beyond};
-use crate::segment::Segment;
+use crate::segment::{Location, Segment, Segments};
 
 /// For `read_mode="pread"` a chain holds one in so many of the descriptors that the process may have, and at most
 /// so many; where there are too few for that it holds none. Other segments are opened for each read.
@@ -62,15 +62,19 @@ impl Chain {
         };
         let listed = manifest.segments.len() + manifest.relocations.len();
         let held = held_open();
-        let released = |chain: &Self, left: usize, segment: &Segment| {
-            release(segment, chain.scarce || left > held);
+        let released = |chain: &Self, left: usize, segment: &Segment| -> Result<()> {
+            if chain.scarce || left > held {
+                return release_at_any_cost(segment, options);
+            }
+            segment.release();
+            Ok(())
         };
         for (at, relocation) in manifest.relocations.iter().enumerate() {
             let segment = chain.open_segment(disk, manifest, relocation.segment, options)?;
             if segment.header.origin != Origin::Relocation {
                 return Err(damaged(&segment, "a segment of relocated records", "one of the log"));
             }
-            released(&chain, listed - at, &segment);
+            released(&chain, listed - at, &segment)?;
             chain.relocations.push((Arc::new(segment), *relocation));
         }
         for (at, entry) in manifest.segments.iter().enumerate() {
@@ -80,7 +84,7 @@ impl Chain {
             {
                 Ok(segment) => {
                     if entry.end.is_some() {
-                        released(&chain, manifest.segments.len() - at, &segment);
+                        released(&chain, manifest.segments.len() - at, &segment)?;
                     }
                     chain.push(segment, *entry);
                 }
@@ -108,7 +112,30 @@ impl Chain {
             }
         }
         if options.read_mode == ReadMode::Pread && !chain.scarce {
-            chain.leave_some(disk);
+            chain.leave_some(disk, options)?;
+        }
+        Ok(chain)
+    }
+
+    /// The chain of what a read-only handle holds open, whatever was removed since: what `manifest`, which ends where
+    /// the handle's log ends, lists.
+    pub(crate) fn held(manifest: &Manifest, segments: &Segments) -> Result<Self> {
+        let twin = |id| segments.at(Location::new(id, 0)).map(|segment| segment.twin());
+        let mut chain = Self {
+            segments: Vec::with_capacity(manifest.segments.len()),
+            entries: Vec::with_capacity(manifest.segments.len()),
+            relocations: Vec::with_capacity(manifest.relocations.len()),
+            unbegun: None,
+            scarce: false,
+            cut: false,
+            next_seq: manifest.next_seq,
+            next_segment: manifest.next_segment,
+        };
+        for relocation in &manifest.relocations {
+            chain.relocations.push((Arc::new(twin(relocation.segment)?), *relocation));
+        }
+        for entry in &manifest.segments {
+            chain.push(twin(entry.segment)?, *entry);
         }
         Ok(chain)
     }
@@ -159,19 +186,24 @@ impl Chain {
     }
 
     /// Holds no descriptors where there would be none for what comes next.
-    fn leave_some(&self, disk: &Arc<dyn Disk>) {
+    fn leave_some(&self, disk: &Arc<dyn Disk>, options: &Options) -> Result<()> {
         let opened: Vec<_> = (0..LEFT_FREE).map(|_| disk.open(manifest::NAMES[0], Access::Read)).collect();
         let none = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
         if opened.iter().any(|opened| opened.as_ref().is_err_and(none)) {
-            self.let_go();
+            drop(opened);
+            self.let_go(options)?;
         }
+        Ok(())
     }
 
     /// Gives back the descriptors of all segments that have ended.
-    fn let_go(&self) {
+    fn let_go(&self, options: &Options) -> Result<()> {
         let ended = self.segments.iter().zip(&self.entries).filter(|(_, entry)| entry.end.is_some());
         let relocated = self.relocations.iter().map(|(segment, _)| segment);
-        ended.map(|(segment, _)| segment).chain(relocated).for_each(|it| it.release_at_any_cost());
+        ended
+            .map(|(segment, _)| segment)
+            .chain(relocated)
+            .try_for_each(|segment| release_at_any_cost(segment, options))
     }
 
     /// Opens a segment that must belong to this store.
@@ -187,7 +219,7 @@ impl Chain {
         if opened.as_ref().is_err_and(Error::says_no_descriptor) {
             // What was opened so far can do without, if it must.
             self.scarce = true;
-            self.let_go();
+            self.let_go(options)?;
             opened = Segment::open(disk, id, access, options.read_mode);
         }
         let segment = opened.map_err(|error| missing(&**disk, id, error))?;
@@ -304,12 +336,14 @@ fn held_open() -> usize {
     (limit / HELD_SHARE).min(HELD_OPEN) as usize
 }
 
-fn release(segment: &Segment, at_any_cost: bool) {
-    if at_any_cost {
-        segment.release_at_any_cost();
-    } else {
-        segment.release();
+/// Gives the descriptor of a segment back although reads may need it.
+fn release_at_any_cost(segment: &Segment, options: &Options) -> Result<()> {
+    if options.read_only {
+        // A writer may remove the file at any moment.
+        return segment.release_but_keep();
     }
+    segment.release_at_any_cost();
+    Ok(())
 }
 
 fn check_store(segment: &Segment, manifest: &Manifest) -> Result<()> {

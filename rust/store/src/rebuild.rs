@@ -79,8 +79,12 @@ impl Shared {
 
     fn rebuilt(&self, log: &Log, end: LogEnd) -> Result<recovery::Based> {
         let disk = &self.disk;
-        let manifest::Found::Manifest(listed, _) = Manifest::read(&**disk)? else {
-            return Err(Error::NotFound { path: self.path.clone() });
+        // A reader's moment is not that of the manifest on the disk.
+        let listed = match (&self.opened_with, Manifest::read(&**disk)) {
+            (Some(opened_with), _) => opened_with.clone(),
+            (None, Ok(manifest::Found::Manifest(listed, _))) => listed,
+            (None, Ok(manifest::Found::Nothing)) => return Err(Error::NotFound { path: self.path.clone() }),
+            (None, Err(error)) => return Err(error),
         };
         let mut segments = log.entries.clone();
         // What is about to be removed, or is not known to be listed for good, must not come into use again.
@@ -96,8 +100,12 @@ impl Shared {
         images.retain(|image| !self.damaged_images.lock().contains(&image.id));
         let manifest = Manifest { segments, relocations, images, spare: None, ..listed };
         let options = Options { read_only: true, recovery: Recovery::Strict, ..self.options.clone() };
-        let chain = Chain::find(disk, &manifest, &[], &options)?;
-        let mut based = recovery::base(disk, &chain, &manifest, &options, &mut |_| true)?;
+        let chain = if self.options.read_only {
+            Chain::held(&manifest, &known)?
+        } else {
+            Chain::find(disk, &manifest, &[], &options)?
+        };
+        let mut based = recovery::base(disk, &chain, &manifest, &options, true, &mut |_| true)?;
         let mut dead = Vec::new();
         while !based.state.index.is_whole() {
             based.state.index.join(usize::MAX, &mut dead);

@@ -59,6 +59,7 @@ pub(crate) fn base(
     chain: &Chain,
     manifest: &Manifest,
     options: &Options,
+    images_may_be_gone: bool,
     progress: &mut dyn FnMut(OpenProgress) -> bool,
 ) -> Result<Based> {
     let mut bad_images = Vec::new();
@@ -73,7 +74,7 @@ pub(crate) fn base(
                 }
             }
             // What the log holds is as good; only what may help next time is worth an error.
-            Err(Error::Io { source, .. }) if !says_damage(&source) => {
+            Err(Error::Io { source, .. }) if !says_damage(&source, images_may_be_gone) => {
                 let operation = Operation::Read;
                 return Err(Error::Io { operation, path: disk.path_of(&image::name(entry.id)), source });
             }
@@ -89,9 +90,10 @@ pub(crate) fn base(
 
 /// Whether a failed read says that a file is gone or its device is bad, rather than that the machine lacks
 /// something now.
-fn says_damage(error: &std::io::Error) -> bool {
+fn says_damage(error: &std::io::Error, may_be_gone: bool) -> bool {
     use std::io::ErrorKind::{NotFound, UnexpectedEof};
-    matches!(error.kind(), NotFound | UnexpectedEof) || error.raw_os_error() == Some(libc::EIO)
+    let gone = error.kind() == NotFound && may_be_gone;
+    gone || error.kind() == UnexpectedEof || error.raw_os_error() == Some(libc::EIO)
 }
 
 fn based(replay: Replay<'_>, chain: &Chain, begin: Option<LogEnd>, bad_images: Vec<u32>) -> Based {
@@ -101,23 +103,40 @@ fn based(replay: Replay<'_>, chain: &Chain, begin: Option<LogEnd>, bad_images: V
     Based { state, reached, watermark, stop, tail_bytes, bad_images, milestones }
 }
 
+/// What one attempt to open knows of those before it.
+#[derive(Default)]
+pub(crate) struct Look {
+    /// The watermark that the last refusal was based on.
+    confirmed: u64,
+    /// An image that is listed and not there counts as damaged. Beside a writer it was replaced, and the manifest is
+    /// to be read again instead: without images opening takes long.
+    pub(crate) images_may_be_gone: bool,
+}
+
+impl Look {
+    /// The only one: nobody else changes anything.
+    pub(crate) fn of_a_writer() -> Self {
+        Self { confirmed: 0, images_may_be_gone: true }
+    }
+}
+
 /// Brings the store back. With `read_only` nothing is written and what was not proven is shown as is.
 ///
 /// A reader beside a writer can meet a record before it is whole and then, behind it, a watermark that
-/// was written meanwhile. So a refusal leaves in `confirmed` the watermark it was based on, and the
+/// was written meanwhile. So a refusal leaves in `look` the watermark it was based on, and the
 /// reader's next attempt is content once it has reached that one: damage that stays never lets it.
 pub(crate) fn recover(
     disk: &Arc<dyn Disk>,
     manifest: Manifest,
     copies_agree: bool,
     options: &Options,
-    confirmed: &mut u64,
+    look: &mut Look,
     progress: &mut dyn FnMut(OpenProgress) -> bool,
 ) -> Result<Recovered> {
     let without_images = Manifest { images: Vec::new(), ..manifest.clone() };
-    match recover_from(disk, manifest, copies_agree, options, confirmed, progress) {
+    match recover_from(disk, manifest, copies_agree, options, look, progress) {
         // Met by what comes after replay; the whole log is left.
-        Err(Error::ImageDamaged) => recover_from(disk, without_images, false, options, confirmed, progress),
+        Err(Error::ImageDamaged) => recover_from(disk, without_images, false, options, look, progress),
         outcome => outcome,
     }
 }
@@ -127,7 +146,7 @@ fn recover_from(
     manifest: Manifest,
     copies_agree: bool,
     options: &Options,
-    confirmed: &mut u64,
+    look: &mut Look,
     progress: &mut dyn FnMut(OpenProgress) -> bool,
 ) -> Result<Recovered> {
     let names = disk.list().map_err(|error| Error::io(Operation::List, disk.path(), error))?;
@@ -137,14 +156,14 @@ fn recover_from(
         Err(error)
     })?;
     let Based { mut state, reached, watermark, stop, tail_bytes, bad_images, milestones } =
-        base(disk, &chain, &manifest, options, progress)?;
+        base(disk, &chain, &manifest, options, look.images_may_be_gone, progress)?;
     let mut dropped_bytes = 0;
     if let Some(stop) = &stop {
         let beyond = chain.watermark_beyond(stop.at, stop.offset, reached.last_seq)?;
         let highest = watermark.max(beyond.watermark);
-        let caught_up = options.read_only && (1..=reached.last_seq).contains(confirmed);
+        let caught_up = options.read_only && (1..=reached.last_seq).contains(&look.confirmed);
         if highest > reached.last_seq && !caught_up && options.recovery == Recovery::Strict {
-            *confirmed = highest;
+            look.confirmed = highest;
             return Err(stop.refusal(reached.last_seq, highest));
         }
         dropped_bytes = beyond.bytes;

@@ -48,6 +48,9 @@ pub(crate) struct Segment {
     seal: Seal,
     /// `None` with [`ReadMode::Pread`].
     map: Option<Map>,
+    /// With [`ReadMode::Pread`], in place of a descriptor: keeps the file there once its name is gone. Read by
+    /// system call only.
+    kept: OnceLock<Map>,
     /// Where what may be read through the map ends: below it nothing is written again and nothing cut off.
     shown_end: AtomicU64,
     /// Pieces of fewer bytes are copied into the writable map; 0 where there is none.
@@ -187,6 +190,7 @@ impl Segment {
             file: RwLock::new(Some(file)),
             shown_end: AtomicU64::new(map.as_ref().map_or(0, Map::len)),
             map,
+            kept: OnceLock::new(),
             copies_below: if copies { disk.copies_below() } else { 0 },
             put_extent: OnceLock::new(),
             pins: AtomicU32::new(0),
@@ -320,34 +324,84 @@ impl Segment {
         *self.file.write() = None;
     }
 
+    /// As [`Segment::release_at_any_cost`], and what it holds stays readable after somebody removed the file.
+    pub(crate) fn release_but_keep(&self) -> Result<()> {
+        if self.map.is_none() && self.kept.get().is_none() {
+            let map = self.with_file(Operation::Map, |file| file.map(file.len()?.min(MAX_SEGMENT_BYTES)))?;
+            let _ = self.kept.set(map);
+        }
+        self.release_at_any_cost();
+        Ok(())
+    }
+
+    /// The same file as this one, also if its name is gone, counted and shown by itself and read with system
+    /// calls only: for a second look at what a handle holds.
+    pub(crate) fn twin(&self) -> Self {
+        let kept = OnceLock::new();
+        if let Some(map) = self.map.as_ref().or_else(|| self.kept.get()) {
+            let _ = kept.set(map.clone());
+        }
+        Self {
+            header: self.header,
+            path: self.path.clone(),
+            file: RwLock::new(self.file.read().clone()),
+            disk: Arc::clone(&self.disk),
+            seal: self.seal,
+            map: None,
+            kept,
+            shown_end: AtomicU64::new(0),
+            copies_below: 0,
+            put_extent: OnceLock::new(),
+            pins: AtomicU32::new(0),
+            live_bytes: AtomicU64::new(0),
+            total_bytes: AtomicU64::new(0),
+            tombstone_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// What a call of the file came to, or where its name is gone, what `look` finds in the map that keeps it.
+    fn or_kept<T>(&self, outcome: Result<T>, look: impl FnOnce(&Map) -> io::Result<T>) -> Result<T> {
+        match (outcome, self.map.as_ref().or_else(|| self.kept.get())) {
+            (Err(Error::Io { source, .. }), Some(map)) if source.kind() == io::ErrorKind::NotFound => {
+                look(map).map_err(|error| Error::io(Operation::Read, &self.path, error))
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
     /// Fills `buffer` from `offset`; returns how much there was.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
-        self.with_file(Operation::Read, |file| file.read_at(offset, buffer))
+        let read = self.with_file(Operation::Read, |file| file.read_at(offset, buffer));
+        self.or_kept(read, |map| map.copy_out(offset, buffer))
     }
 
     /// The pieces from `offset` on that may hold anything but zeros.
     pub(crate) fn data_from(&self, mut offset: u64) -> Result<Vec<Range<u64>>> {
-        self.with_file(Operation::Read, |file| {
+        let begin = offset;
+        let pieces = self.with_file(Operation::Read, |file| {
             let mut pieces = Vec::new();
             while let Some(piece) = file.next_data(offset)? {
                 offset = piece.end;
                 pieces.push(piece);
             }
             Ok(pieces)
-        })
+        });
+        self.or_kept(pieces, |map| Ok(rest_of(map, begin).into_iter().collect()))
     }
 
     /// As [`DiskFile::next_data`].
     pub(crate) fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>> {
-        self.with_file(Operation::Read, |file| file.next_data(offset))
+        let piece = self.with_file(Operation::Read, |file| file.next_data(offset));
+        self.or_kept(piece, |map| Ok(rest_of(map, offset)))
     }
 
     /// As [`DiskFile::read_nothing_ahead`].
     pub(crate) fn read_nothing_ahead(&self) -> Result<()> {
-        self.with_file(Operation::Read, |file| {
+        let told = self.with_file(Operation::Read, |file| {
             file.read_nothing_ahead();
             Ok(())
-        })
+        });
+        self.or_kept(told, |_| Ok(()))
     }
 
     /// Bytes allocated on the disk under the segment's name: none once compaction has removed it.
@@ -358,9 +412,9 @@ impl Segment {
         }
     }
 
-    /// Bytes of the file, whether they count or not.
+    /// Bytes of the file, whether they count or not; once its name is gone, of what is mapped.
     pub(crate) fn len(&self) -> Result<u64> {
-        self.with_file(Operation::Read, |file| file.len())
+        self.or_kept(self.with_file(Operation::Read, |file| file.len()), |map| Ok(map.len()))
     }
 
     /// Reads the value of the put of `key` that stands at `offset`.
@@ -575,6 +629,11 @@ impl Segment {
         self.total_bytes.store(counts.total, Ordering::Relaxed);
         self.tombstone_bytes.store(counts.tombstones, Ordering::Relaxed);
     }
+}
+
+/// All that a map holds from `offset` on, of which no hole is known.
+fn rest_of(map: &Map, offset: u64) -> Option<Range<u64>> {
+    (offset < map.len()).then_some(offset..map.len())
 }
 
 /// The open segments by id; shared by everyone who still reads from them.

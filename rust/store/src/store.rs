@@ -25,14 +25,18 @@ use crate::log::{Failure, Log, random_id};
 use crate::manifest::Manifest;
 use crate::operation::Operation;
 use crate::options::{Durability, Options};
-use crate::recovery::{self, Recovered};
+use crate::recovery::{self, Look, Recovered};
 use crate::replay::OpenProgress;
 use crate::segment::Location;
 use crate::state::State;
 use crate::turn::FlushTurn;
 
-/// How often a read-only opening starts again when a writer changed the files under it.
-const READER_ATTEMPTS: usize = 5;
+/// How often a read-only opening looks at files that do not fit while no manifest changes: a writer at work also
+/// appends without one.
+const STILL_LOOKS: usize = 5;
+
+/// How long a read-only opening starts again because a writer changes the manifest under it.
+const READER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The flushing thread looks at least this often whether a segment has ended.
 const LONGEST_NAP: Duration = Duration::from_millis(50);
@@ -101,6 +105,8 @@ pub(crate) struct Shared {
     fork_generation: u64,
     pub(crate) dropped_bytes: u64,
     pub(crate) store_id: [u8; 16],
+    /// The manifest that a read-only handle was opened with: what it lists is held open.
+    pub(crate) opened_with: Option<Manifest>,
     /// Records that were replaced but not counted yet (`whole.rs`); taken after the state's lock.
     pub(crate) uncounted: Mutex<Vec<Location>>,
     /// Held while they are counted, and while counts are replaced; taken before the state's lock.
@@ -186,30 +192,38 @@ impl Store {
         options: &Options,
         progress: &mut dyn FnMut(OpenProgress) -> bool,
     ) -> Result<Self> {
-        let mut attempt = 1;
-        let mut confirmed = 0;
+        let begun = Instant::now();
+        let (mut still_looks, mut look) = (0, Look::default());
         loop {
             let Some((manifest, agree)) = recovery::find_manifest(&**disk, path)? else {
                 return Err(Error::NotFound { path: path.to_owned() });
             };
             let (generation, clean) = (manifest.generation, manifest.clean);
-            match recovery::recover(disk, manifest, agree, options, &mut confirmed, progress) {
+            let error = match recovery::recover(disk, manifest, agree, options, &mut look, progress) {
                 Ok(recovered) => {
                     return Ok(Self::assemble(Arc::clone(disk), path, options, recovered, None));
                 }
-                // A writer at work may have gone on between two looks; damage that stays is damage, and
-                // where no writer was at work nothing can have moved.
-                Err(error @ Error::Corruption { .. }) => {
-                    let still = recovery::read_manifest(&**disk)?
-                        .is_some_and(|(now, _)| now.generation == generation);
-                    if (clean && still) || attempt == READER_ATTEMPTS {
-                        return Err(error);
-                    }
-                }
-                Err(error) => return Err(error),
+                Err(error) => error,
+            };
+            let gone = matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+            if !gone && !matches!(error, Error::Corruption { .. } | Error::Format { .. }) {
+                return Err(error);
             }
-            attempt += 1;
-            std::thread::sleep(Duration::from_millis(20));
+            // A writer at work may have gone on between two looks. As long as it writes manifests, another look
+            // finds another store; damage that stays is damage, and where no writer was at work nothing can have
+            // moved.
+            let still =
+                recovery::read_manifest(&**disk)?.is_some_and(|(now, _)| now.generation == generation);
+            still_looks = if still { still_looks + 1 } else { 0 };
+            // Without an image that is listed for good the log is read.
+            let without_image = gone && !std::mem::replace(&mut look.images_may_be_gone, still) && still;
+            let over = (clean && still) || still_looks == STILL_LOOKS || begun.elapsed() > READER_PATIENCE;
+            if over && !without_image {
+                return Err(error);
+            }
+            if still && !without_image {
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
     }
 
@@ -237,7 +251,8 @@ impl Store {
                 (manifest, true)
             }
         };
-        let recovered = recovery::recover(&disk, manifest, agree, options, &mut 0, progress)?;
+        let recovered =
+            recovery::recover(&disk, manifest, agree, options, &mut Look::of_a_writer(), progress)?;
         let store = Self::assemble(disk, path, options, recovered, Some(lock));
         store.shared.merge_at_open()?;
         if options.background {
@@ -261,6 +276,7 @@ impl Store {
             options: options.clone(),
             maintenance: Mutex::new(()),
             store_id: manifest.store_id,
+            opened_with: options.read_only.then(|| manifest.clone()),
             catalog: Mutex::new(Catalog::new(manifest)),
             turn: FlushTurn::default(),
             flushing: Mutex::new(()),

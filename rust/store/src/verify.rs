@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::chain::Chain;
 use crate::disk::{Access, Disk, RealDisk};
 use crate::error::{Error, Result};
-use crate::header::{LogEnd, SEGMENT_HEADER_BYTES};
+use crate::header::{LogEnd, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::image;
 use crate::manifest::{self, Manifest, NAMES};
 use crate::operation::Operation;
@@ -84,7 +84,7 @@ impl Store {
         let shared = &self.shared;
         let _running = shared.enter()?;
         // The log as far as it is published now, and the index of the same moment.
-        let (manifest, mut scan, _pins) = {
+        let (manifest, segments, mut scan, _pins) = {
             let catalog = shared.catalog.lock();
             let log = shared.log.lock();
             let scan = Scan::new(Arc::clone(shared), ALL)?;
@@ -93,11 +93,14 @@ impl Store {
             // It holds nothing yet, or it is the last of the log's entries.
             manifest.spare = None;
             // Compaction must not remove a file before it was looked at.
-            let pins: Vec<_> = shared.read_state()?.segments.iter().map(Segment::pin).collect();
-            (manifest.up_to(log.end), scan, pins)
+            let segments = Arc::clone(&shared.read_state()?.segments);
+            let pins: Vec<_> = segments.iter().map(Segment::pin).collect();
+            (manifest.up_to(log.end), segments, scan, pins)
         };
         let mut report = VerifyReport::default();
-        let mut check = Check::new(&shared.disk, &manifest, progress);
+        // A writer may remove any file beside a reader, who looks at what it holds.
+        let held = shared.options.read_only.then_some(&*segments);
+        let mut check = Check::new(&shared.disk, &manifest, held, progress);
         check.manifests(&mut report, !shared.options.read_only)?;
         check.segments(&mut report)?;
         check.images(&mut report)?;
@@ -125,7 +128,7 @@ pub(crate) fn verify_files_on(
     let manifest = report.note(Manifest::read(&**disk))?;
     match manifest {
         Some(manifest::Found::Manifest(manifest, _)) => {
-            let mut check = Check::new(disk, &manifest, progress);
+            let mut check = Check::new(disk, &manifest, None, progress);
             check.manifests(&mut report, true)?;
             check.segments(&mut report)?;
             check.images(&mut report)?;
@@ -151,6 +154,8 @@ impl Manifest {
 struct Check<'a> {
     disk: &'a Arc<dyn Disk>,
     manifest: &'a Manifest,
+    /// What a read-only handle holds open.
+    held: Option<&'a Segments>,
     progress: &'a mut dyn FnMut(OpenProgress) -> bool,
     bytes_done: u64,
     bytes_total: u64,
@@ -160,9 +165,10 @@ impl<'a> Check<'a> {
     fn new(
         disk: &'a Arc<dyn Disk>,
         manifest: &'a Manifest,
+        held: Option<&'a Segments>,
         progress: &'a mut dyn FnMut(OpenProgress) -> bool,
     ) -> Self {
-        Self { disk, manifest, progress, bytes_done: 0, bytes_total: 0 }
+        Self { disk, manifest, held, progress, bytes_done: 0, bytes_total: 0 }
     }
 
     /// Both copies must be whole and, where nobody changes them at this moment, alike.
@@ -214,7 +220,10 @@ impl<'a> Check<'a> {
         // Once for the bytes, once for the index.
         self.bytes_total = 2 * all.iter().map(|(_, end)| end.map_or(0, |end| end.offset)).sum::<u64>();
         for (id, end) in all {
-            let opened = Segment::open(self.disk, id, Access::Read, ReadMode::Pread);
+            let opened = match self.held {
+                Some(held) => self.held_segment(held, id),
+                None => Segment::open(self.disk, id, Access::Read, ReadMode::Pread),
+            };
             let opened = opened.map_err(|error| self.missing(id, error));
             let Some(segment) = report.note(opened)? else { continue };
             report.bytes += SEGMENT_HEADER_BYTES;
@@ -228,10 +237,7 @@ impl<'a> Check<'a> {
         for entry in &self.manifest.images {
             let checked = image::check(&**self.disk, entry);
             let gone = matches!(&checked, Err(Error::Io { source, .. }) if source.kind() == NotFound);
-            let listed = |manifest: &Manifest| manifest.lists_image(entry.id);
-            if gone
-                && !matches!(Manifest::read(&**self.disk)?, manifest::Found::Manifest(now, _) if listed(&now))
-            {
+            if gone && !self.is_listed(|now| now.lists_image(entry.id))? {
                 // A checkpoint replaced it meanwhile.
                 continue;
             }
@@ -286,6 +292,33 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
+    /// A second look at a segment that is held open. Its name may only be gone where no manifest lists it any more.
+    fn held_segment(&self, held: &Segments, id: u32) -> Result<Segment> {
+        let segment = held.at(Location::new(id, 0))?.twin();
+        let mut bytes = [0; SEGMENT_HEADER_BYTES as usize];
+        let read = segment.read_at(0, &mut bytes)?;
+        let header = SegmentHeader::decode(&bytes[..read], &segment.path)?;
+        if header != segment.header {
+            return Err(Error::Corruption {
+                path: segment.path,
+                offset: 0,
+                expected: format!("the header of segment {id}, as when the store was opened"),
+                found: format!("another one, of segment {}", header.id),
+            });
+        }
+        match self.disk.open(&Segment::name(id), Access::Read) {
+            Err(error) if error.kind() == NotFound && self.is_listed(|now| now.lists(id))? => {
+                Err(Error::io(Operation::Open, &segment.path, error))
+            }
+            _ => Ok(segment),
+        }
+    }
+
+    /// What the newest manifest on the disk says.
+    fn is_listed(&self, listed: impl Fn(&Manifest) -> bool) -> Result<bool> {
+        Ok(matches!(Manifest::read(&**self.disk)?, manifest::Found::Manifest(now, _) if listed(&now)))
+    }
+
     fn missing(&self, id: u32, error: Error) -> Error {
         match &error {
             Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Error::Corruption {
@@ -306,7 +339,11 @@ impl<'a> Check<'a> {
             recovery: Recovery::Strict,
             ..Options::default()
         };
-        let Some(chain) = report.note(Chain::find(self.disk, self.manifest, &[], &options))? else {
+        let chain = match self.held {
+            Some(held) => Chain::held(self.manifest, held),
+            None => Chain::find(self.disk, self.manifest, &[], &options),
+        };
+        let Some(chain) = report.note(chain)? else {
             return Ok(());
         };
         let mut replay = Replay::new(&chain, self.manifest);

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::any::Any;
+use std::io;
 use std::sync::Arc;
 
 /// A read-only window on a file, valid for as long as it lives, also after the file was removed.
@@ -47,6 +48,39 @@ impl Map {
         // SAFETY: `end <= self.len` was checked just above, `new` promises that window, and callers
         // ask only for published bytes, which nobody writes (see the type's documentation).
         Some(unsafe { std::slice::from_raw_parts(self.start.add(from), len) })
+    }
+
+    /// Copies the bytes from `offset` on by system call; how many there were. Where the file cannot be read, or is
+    /// shorter by now, that is an error or an end here, and no signal.
+    pub fn copy_out(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(self.len);
+        let want = buffer.len().min(self.len - from);
+        let mut done = 0;
+        while done < want {
+            let rest = &mut buffer[done..want];
+            let local = libc::iovec { iov_base: rest.as_mut_ptr().cast(), iov_len: rest.len() };
+            let start = self.start.wrapping_add(from + done).cast_mut();
+            let remote = libc::iovec { iov_base: start.cast(), iov_len: rest.len() };
+            // SAFETY: `local` is `rest`, which is borrowed for the call. `remote` lies inside the window, since
+            // `from + want` is at most its length, and is only read, by the kernel, which checks each page.
+            let copied = unsafe {
+                libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0)
+            };
+            match usize::try_from(copied) {
+                Ok(0) => break,
+                Ok(copied) => done += copied,
+                Err(_) => {
+                    let error = io::Error::last_os_error();
+                    match error.raw_os_error() {
+                        Some(libc::EINTR) => {}
+                        Some(libc::EFAULT) if done > 0 => break,
+                        Some(libc::EFAULT) => return Err(io::Error::from_raw_os_error(libc::EIO)),
+                        _ => return Err(error),
+                    }
+                }
+            }
+        }
+        Ok(done)
     }
 
     /// Asks the processor to fetch the cache line at `offset`; a hint, never an access.
