@@ -1,7 +1,6 @@
 //! The manifest of an open store and every change of it: made outside the commit lock, so that no write
 //! waits for its syncs. Here too the log's next segment is prepared. Knows nothing of what records hold.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,7 +10,7 @@ use crate::background::InOnePiece;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::image;
-use crate::log::{Failure, Log, random_u64};
+use crate::log::{Failure, Log, Trim, random_u64};
 use crate::manifest::{self, Manifest, NotWritten};
 use crate::options::Options;
 use crate::record::{self, MAX_SEQ};
@@ -145,7 +144,7 @@ impl Shared {
         next.next_seq = next.next_seq.max(next_seq + next.spare.map_or(0, |spare| spare.most_records()));
         let written = self.write_manifest(catalog, next);
         match written {
-            Ok(()) => give_back(trims),
+            Ok(()) => trims.into_iter().for_each(Trim::give_back),
             Err(NotWritten { error, maybe_there }) => {
                 self.log.lock().to_trim.extend(trims);
                 return Err(NotWritten { error: self.after(Failure::of(error)), maybe_there });
@@ -241,13 +240,5 @@ impl Shared {
                 Err(failure.into())
             }
         }
-    }
-}
-
-/// What was reserved beyond the ends of segments goes back to the disk. Should that fail, it costs space
-/// and nothing else.
-pub(crate) fn give_back(trims: Vec<(Arc<dyn crate::disk::DiskFile>, u64)>) {
-    for (file, end) in trims {
-        let _: io::Result<()> = file.truncate(end);
     }
 }

@@ -86,7 +86,7 @@ pub(crate) struct Log {
     /// Once the log has grown to here, its next segment should be made.
     ring_at: u64,
     /// Ended segments and their ends, until the manifest names those too.
-    pub(crate) to_trim: Vec<(Arc<dyn DiskFile>, u64)>,
+    pub(crate) to_trim: Vec<Trim>,
     /// Whether segments are written by copying into a map.
     pub(crate) copies: bool,
     /// Whether zeros are written ahead of the end (`fill_ahead`).
@@ -106,6 +106,25 @@ pub(crate) struct Log {
     scratch: Vec<u8>,
     /// Hears how far the active segment is written.
     pub(crate) ahead: Arc<Ahead>,
+}
+
+/// A segment that has ended, with what was reserved in it and is to go back.
+pub(crate) struct Trim {
+    file: Arc<dyn DiskFile>,
+    from: u64,
+    /// The file may be shortened, since nobody ever read what was behind there. Else what is there are zeros.
+    cut: bool,
+}
+
+impl Trim {
+    /// Should this fail, it costs space and nothing else.
+    pub(crate) fn give_back(self) {
+        if self.cut {
+            let _: std::io::Result<()> = self.file.truncate(self.from);
+        } else {
+            self.file.give_back_zeros(self.from);
+        }
+    }
 }
 
 /// A failure whose outcome on the device is unknown poisons the store; all others change nothing.
@@ -261,13 +280,16 @@ impl Log {
             self.end.offset += MARK_BYTES;
             self.end.last_seq = seq;
         }
-        self.let_go(active);
+        self.let_go(active, None);
         written
     }
 
-    /// The active segment takes no more: its end is where the log ends now.
-    fn let_go(&mut self, segment: Arc<Segment>) {
-        self.to_trim.extend(segment.stop_writing().map(|file| (file, self.end.offset)));
+    /// The active segment takes no more: its end is where the log ends now. It is cut there later, unless a commit
+    /// behind that failed, up to `failed_end`: another process may have mapped what was there of it.
+    fn let_go(&mut self, segment: Arc<Segment>, failed_end: Option<u64>) {
+        let file = segment.stop_writing();
+        let (from, cut) = (failed_end.unwrap_or(self.end.offset), failed_end.is_none());
+        self.to_trim.extend(file.map(|file| Trim { file, from, cut }));
         self.unsynced.push(segment);
         if let Some(entry) = self.entries.last_mut() {
             entry.end = Some(self.end);
@@ -305,7 +327,8 @@ impl Log {
         self.next_seq += shape.records + u64::from(mark.is_some()) + 2 * u64::from(shape.is_batch());
         // Nothing is ever written over bytes that may or may not be there: until the commit is whole,
         // also if a caller's iterator panics, the segment is one that has ended.
-        let unfinished = Unfinished { log: self, active: Some(Arc::clone(&active)) };
+        let most = start.offset + MARK_BYTES + shape.bytes_in_log();
+        let unfinished = Unfinished { log: self, active: Some(Arc::clone(&active)), end: most };
         writer.commit(ops, shape, mark, placed)?;
         let (end, next_seq, mut scratch) = (writer.offset(), writer.seq, writer.scratch);
         unfinished.finish();
@@ -344,11 +367,12 @@ impl Log {
         self.filled = begin + len;
     }
 
-    /// Cuts off what a failed write may have left behind the log's end, durably: what is missing of a record
-    /// may have been zeros, so it could be found whole after a crash, as a commit that was refused.
+    /// Takes back what a failed write may have left behind the log's end, durably: what is missing of a record
+    /// may have been zeros, so it could be found whole after a crash, as a commit that was refused. Zeros in the place
+    /// of its first kind make it no record; nothing is cut, since another process may have mapped it.
     pub(crate) fn withdraw(&self) -> Result<()> {
         match self.unsynced.last() {
-            Some(segment) if segment.id() == self.end.segment => segment.cut(self.end.offset),
+            Some(segment) if segment.id() == self.end.segment => segment.erase_record(self.end.offset),
             _ => Ok(()),
         }
     }
@@ -396,6 +420,8 @@ impl Log {
 struct Unfinished<'l> {
     log: &'l mut Log,
     active: Option<Arc<Segment>>,
+    /// Where it would have ended at most.
+    end: u64,
 }
 
 impl Unfinished<'_> {
@@ -407,7 +433,7 @@ impl Unfinished<'_> {
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         if let Some(active) = self.active.take() {
-            self.log.let_go(active);
+            self.log.let_go(active, Some(self.end));
         }
     }
 }

@@ -17,7 +17,7 @@ pub enum Operation {
     Create,
     /// Making a file whose blocks are reserved.
     Reserve,
-    /// Writing by system call. What a failed one left is cut off, or lies where nothing is ever read.
+    /// Writing by system call. What a failed one left is erased, or lies where nothing is ever read.
     Write,
     /// Copying into a writable map; as `Write`.
     CopyInto,

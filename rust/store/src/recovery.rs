@@ -2,22 +2,23 @@
 //! Accepts the longest valid prefix of the log, refuses when data that the device once confirmed is
 //! damaged, and writes again what was never proven durable before new writes are accepted. O(log bytes).
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::catalog::{LogFacts, give_back, reserve_spare};
+use crate::catalog::{LogFacts, reserve_spare};
 use crate::chain::Chain;
 use crate::checkpoint::Images;
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
 use crate::image;
-use crate::log::Log;
+use crate::log::{Log, Trim};
 use crate::manifest::{self, Manifest};
 use crate::operation::Operation;
 use crate::options::{Durability, Options, ReadMode, Recovery, WriteMode};
 use crate::outdated;
-use crate::reader::SegmentReader;
+use crate::reader::{SegmentReader, watermark_beyond};
 use crate::record::Kind;
 use crate::replay::{OpenProgress, Replay, Stop};
 use crate::segment::{Location, Segment, Segments};
@@ -219,6 +220,9 @@ fn recover_from(
     }
     let proven = chain.end_of(watermark.min(reached.last_seq), &milestones)?;
     prove(disk, options, &chain, proven, reached, &mut state, &mut log, &mut manifest)?;
+    if manifest.lists(reached.segment) {
+        give_back_rest(disk, &chain, reached, stop.is_none());
+    }
     // Of which every record was written again.
     remove_orphans(disk, &names, &manifest)?;
     let durable_seq = log.end.last_seq;
@@ -304,15 +308,26 @@ fn prove(
     }
     manifest.write(&**disk)?;
     log.written_again();
-    give_back(std::mem::take(&mut log.to_trim));
-    // Below `reached` a reader of another process may have the file mapped; above it nobody has. Should
-    // this fail, it costs space and nothing else.
-    if manifest.lists(reached.segment)
-        && let Ok(file) = disk.open(&Segment::name(reached.segment), Access::Write)
-    {
-        let _ = file.truncate(reached.offset);
-    }
+    log.to_trim.drain(..).for_each(Trim::give_back);
     Ok(())
+}
+
+/// Gives back what was reserved in the segment that the log ended in. Should this fail, it costs space and nothing
+/// else.
+fn give_back_rest(disk: &Arc<dyn Disk>, chain: &Chain, reached: LogEnd, in_order: bool) {
+    let Some(segment) = chain.segments.iter().find(|segment| segment.id() == reached.segment) else { return };
+    let (Ok(beyond), Ok(file)) = (
+        watermark_beyond(segment, reached.offset, u64::MAX),
+        disk.open(&Segment::name(reached.segment), Access::Write),
+    ) else {
+        return;
+    };
+    if in_order && beyond.bytes == 0 {
+        let _: io::Result<()> = file.truncate(reached.offset);
+    } else {
+        // A reader of another process may have mapped more than was accepted now.
+        file.give_back_zeros(reached.offset + beyond.bytes);
+    }
 }
 
 /// Removes files that the manifest, durable in at least one copy, does not name: nothing in them counts.

@@ -293,9 +293,21 @@ impl Segment {
         self.with_file(Operation::Prepare, |file| file.prepare(offset, len))
     }
 
-    /// Cuts the file to `len` bytes, durably.
-    pub(crate) fn cut(&self, len: u64) -> Result<()> {
-        self.with_file(Operation::Cut, |file| file.truncate(len))?;
+    /// Sees to it that no record begins at `offset`, durably: its sequence and kind, eight bytes in one sector, become
+    /// zeros where they are not.
+    pub(crate) fn erase_record(&self, offset: u64) -> Result<()> {
+        let mut header = [0; record::HEADER_BYTES as usize];
+        let there = self.read_at(offset, &mut header)?;
+        if header[..there].iter().any(|&byte| byte != 0) {
+            let erased = self.with_file(Operation::Write, |file| file.write_at(offset + 8, &[0; 8]));
+            match erased {
+                // A full file system that writes nothing in place has no room for that either.
+                Err(error) if error.says_full() => {
+                    self.with_file(Operation::Cut, |file| file.truncate(offset))?;
+                }
+                erased => erased?,
+            }
+        }
         self.sync()
     }
 

@@ -14,14 +14,14 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::ahead::Ahead;
 use crate::background::{Bell, Harm, InOnePiece, Task, Worker, catching};
 use crate::calls::Calls;
-use crate::catalog::{Catalog, give_back};
+use crate::catalog::Catalog;
 use crate::checkpoint::GENERATIONS;
 use crate::compaction::{Compaction, Totals};
 use crate::disk::{self, Disk, LOCK_FILE, Lock, RealDisk};
 use crate::error::{Error, Result};
 use crate::flow::Waits;
 use crate::lock::{CommitLock, StateLock, StateReadGuard, StateWriteGuard};
-use crate::log::{Failure, Log, random_id};
+use crate::log::{Failure, Log, Trim, random_id};
 use crate::manifest::Manifest;
 use crate::operation::Operation;
 use crate::options::{Durability, Options};
@@ -693,7 +693,7 @@ impl Shared {
         };
         self.without_damaged(&mut next);
         self.write_manifest(catalog, next)?;
-        give_back(std::mem::take(&mut log.to_trim));
+        log.to_trim.drain(..).for_each(Trim::give_back);
         Ok(())
     }
 }

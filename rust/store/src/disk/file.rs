@@ -395,6 +395,14 @@ impl DiskFile for RealFile {
         ImageMemory::map(&self.file, len)
     }
 
+    fn give_back_zeros(&self, offset: u64) {
+        let Ok(len) = self.len() else { return };
+        if offset < len {
+            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            let _ = fallocate(&self.file, hole, offset, len - offset);
+        }
+    }
+
     fn truncate(&self, len: u64) -> io::Result<()> {
         // A file that a backup shares is cut by nobody.
         if self.file.metadata()?.nlink() > 1 {

@@ -152,7 +152,11 @@ pub trait DiskFile: Send + Sync {
         })
     }
 
-    /// Cuts the file to `len` bytes.
+    /// Gives blocks from `offset` on back, where only zeros are. Neither length nor content changes, so that whoever
+    /// has the file mapped reads on. A hint.
+    fn give_back_zeros(&self, _offset: u64) {}
+
+    /// Cuts the file to `len` bytes. Whoever has more of it mapped ends with a signal there.
     fn truncate(&self, len: u64) -> io::Result<()>;
 
     /// Returns when the device has confirmed every byte written before, by either way, and the length.

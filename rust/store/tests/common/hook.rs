@@ -171,6 +171,10 @@ impl DiskFile for HookFile {
         self.inner.map(len)
     }
 
+    fn give_back_zeros(&self, offset: u64) {
+        self.inner.give_back_zeros(offset);
+    }
+
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.inner.truncate(len)
     }
