@@ -300,13 +300,8 @@ impl Segment {
         let there = self.read_at(offset, &mut header)?;
         if header[..there].iter().any(|&byte| byte != 0) {
             let erased = self.with_file(Operation::Write, |file| file.write_at(offset + 8, &[0; 8]));
-            match erased {
-                // A full file system that writes nothing in place has no room for that either.
-                Err(error) if error.says_full() => {
-                    self.with_file(Operation::Cut, |file| file.truncate(offset))?;
-                }
-                erased => erased?,
-            }
+            // What can be written no more, or only elsewhere on a full disk, can still be cut off.
+            erased.or_else(|_| self.with_file(Operation::Cut, |file| file.truncate(offset)))?;
         }
         self.sync()
     }

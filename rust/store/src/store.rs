@@ -217,7 +217,9 @@ impl Store {
             still_looks = if still { still_looks + 1 } else { 0 };
             // Without an image that is listed for good the log is read.
             let without_image = gone && !std::mem::replace(&mut look.images_may_be_gone, still) && still;
-            let over = (clean && still) || still_looks == STILL_LOOKS || begun.elapsed() > READER_PATIENCE;
+            // Nor does what is refused by its format change without a manifest.
+            let settled = still && (clean || matches!(error, Error::Format { .. }));
+            let over = settled || still_looks == STILL_LOOKS || begun.elapsed() > READER_PATIENCE;
             if over && !without_image {
                 return Err(error);
             }
