@@ -172,7 +172,8 @@ class Store(_alexpy.Store, Closing):
         order and the duplicates of `keys`. A key that is not there raises KeyError, or gives a row of `fill`.
         `out`, an array of just that dtype and shape, is filled and returned in place of a new one: in a loop
         that saves getting fresh memory from the operating system, which can take as long as the reading.
-        After an error some of its rows are written. O(keys + bytes), the GIL released; large batches are read
+        After an error some of its rows are written. No other thread may free or resize it meanwhile, as NumPy
+        lets one with `refcheck=False`. O(keys + bytes), the GIL released; large batches are read
         by up to four threads.
 
         Raises:
