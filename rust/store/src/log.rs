@@ -399,10 +399,14 @@ impl Log {
         Ok(location)
     }
 
-    /// Recovery is over: what it wrote counts. The first commit from here on says so by a mark, which tells the
-    /// segment from one that a recovery left behind unlisted (`outdated.rs`).
-    pub(crate) fn written_again(&mut self) {
-        self.mark_from = 0;
+    /// Recovery is over: what it wrote is on the device and listed. A mark behind it, on the device when this returns,
+    /// says so, and tells the segment from one that a recovery left behind unlisted (`outdated.rs`).
+    pub(crate) fn written_again(&mut self) -> Result<()> {
+        let durable_seq = self.end.last_seq;
+        self.append_again(Kind::Mark, 0, &durable_seq.to_le_bytes())?;
+        self.write_again()?;
+        self.mark_from = durable_seq + 1;
+        self.active.as_ref().map_or(Ok(()), |active| active.sync())
     }
 
     /// Writes what [`Log::append_again`] gathered.

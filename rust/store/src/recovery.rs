@@ -307,7 +307,7 @@ fn prove(
         relocation.last_seq = relocation.last_seq.min(reached.last_seq);
     }
     manifest.write(&**disk)?;
-    log.written_again();
+    log.written_again()?;
     log.to_trim.drain(..).for_each(Trim::give_back);
     Ok(())
 }

@@ -57,28 +57,6 @@ fn refusal(disk: &SimDisk, options: &Options, expected: &Content, what: &str) ->
     }
 }
 
-/// Whether the newest segment was written by a recovery that no commit followed. Nothing in it tells that a manifest
-/// came to list it: a known gap (docs/dev/028).
-fn ends_in_a_recovery(disk: &SimDisk) -> bool {
-    const ORIGIN_AT: usize = 64;
-    const RECOVERY: u8 = 1;
-    const MARK: u8 = 9;
-    let names = names(disk);
-    let newest = names.iter().rfind(|name| name.starts_with("seg-") && bytes_of(disk, name)[ORIGIN_AT] < 2);
-    let bytes = newest.map(|name| bytes_of(disk, name)).unwrap_or_default();
-    let mut at = 192;
-    while let Some(&[l0, l1, l2, l3, kind]) = bytes.get(at + 4..at + 9).and_then(|it| it.first_chunk::<5>()) {
-        if kind == MARK {
-            return false;
-        }
-        if kind == 0 {
-            break;
-        }
-        at += (24 + u32::from_le_bytes([l0, l1, l2, l3]) as usize).next_multiple_of(8);
-    }
-    bytes.get(ORIGIN_AT) == Some(&RECOVERY)
-}
-
 #[test]
 fn manifests_older_than_the_segments_beside_them_are_refused_and_nothing_is_removed() {
     let (refused, opened) = (Cell::new(0), Cell::new(0));
@@ -101,9 +79,6 @@ fn manifests_older_than_the_segments_beside_them_are_refused_and_nothing_is_remo
             }
             drop(store);
             disk = disk.restart(Loss::ProcessOnly);
-        }
-        if ends_in_a_recovery(&disk) {
-            return;
         }
         for (i, manifests) in older.iter().enumerate() {
             let what = format!("seed {seed}, manifests {i} of {}\n{}", older.len(), model.log.join("\n"));
