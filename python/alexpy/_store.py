@@ -350,8 +350,8 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
             directory that it should be made in does not exist, and `parents` was not asked for.
         NotADirectoryError: `path` is a file.
         FormatError: the directory is not empty and no store, or of a newer format, or a file of the store
-            is a symbolic link or no file at all, or its manifests are older than segments beside them, as in a
-            copy that was taken file by file beside a writer; nothing was touched.
+            is a symbolic link or no file at all, or its manifests are older than segments beside them, as in
+            a copy that was taken file by file beside a writer; nothing was touched.
         CorruptionError: data that was safe on the device is damaged.
         ValueError: an option is unknown or its value impossible, or the path is empty or holds a NUL.
 
