@@ -437,12 +437,11 @@ impl Drop for Arena {
 #[cfg(unix)]
 mod system {
     //! Chunks from anonymous mappings: address space now, pages when they are first written.
-    use std::alloc::Layout;
     use std::ptr::{self, NonNull};
 
     use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-    use super::{CHUNK_BYTES, HUGE_PAGE};
+    use super::{CHUNK_BYTES, HUGE_PAGE, no_memory};
 
     pub(super) fn map() -> NonNull<u8> {
         let span = CHUNK_BYTES + HUGE_PAGE;
@@ -461,9 +460,7 @@ mod system {
             map_once()
         });
         let Some(start) = mapping.ok().and_then(|place| NonNull::new(place.cast::<u8>())) else {
-            std::alloc::handle_alloc_error(
-                Layout::from_size_align(CHUNK_BYTES, HUGE_PAGE).unwrap_or(Layout::new::<u64>()),
-            );
+            no_memory();
         };
         let before = start.as_ptr().align_offset(HUGE_PAGE);
         let after = HUGE_PAGE - before;
@@ -499,13 +496,20 @@ mod system {
     }
 }
 
+/// Ends the call that needs a chunk, not the process, as an allocator's own failure would: whoever called may have
+/// other work, and files in order.
+#[cold]
+fn no_memory() -> ! {
+    panic!("there is no memory for {CHUNK_BYTES} more bytes of the index")
+}
+
 #[cfg(not(unix))]
 mod system {
     //! Chunks from the global allocator.
-    use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+    use std::alloc::{Layout, alloc_zeroed, dealloc};
     use std::ptr::NonNull;
 
-    use super::{CHUNK_BYTES, HUGE_PAGE};
+    use super::{CHUNK_BYTES, HUGE_PAGE, no_memory};
 
     const LAYOUT: Layout = match Layout::from_size_align(CHUNK_BYTES, HUGE_PAGE) {
         Ok(layout) => layout,
@@ -514,7 +518,7 @@ mod system {
 
     pub(super) fn map() -> NonNull<u8> {
         // SAFETY: the layout has a size above zero.
-        NonNull::new(unsafe { alloc_zeroed(LAYOUT) }).unwrap_or_else(|| handle_alloc_error(LAYOUT))
+        NonNull::new(unsafe { alloc_zeroed(LAYOUT) }).unwrap_or_else(|| no_memory())
     }
 
     pub(super) fn ask_for_huge_pages(_chunk: NonNull<u8>) {}

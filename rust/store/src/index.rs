@@ -1,15 +1,15 @@
 //! The index of a store: keys to locations, opened from an image or built by replay. Gives no answer that
 //! came from a damaged image: every call that meets damage says [`Damaged`] instead, and from then on every
-//! call does. A change that panics in an index from an image counts as damage too: the image may be what is
-//! wrong, and the log has everything. What replay found behind an image may be kept apart from it (`tail.rs`);
+//! call does. A change that panics counts as damage too: the image may be what is wrong, or there was no memory,
+//! and the log has everything. What replay found behind an image may be kept apart from it (`tail.rs`);
 //! until both are one, only what looks up keys may be called. Knows nothing of locks; `rebuild.rs` is what helps
 //! against damage, `whole.rs` makes one of two parts. Costs are those of `Alex`.
 
 use std::ops::Bound;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use alex_index::Alex;
 
+use crate::background::catching;
 use crate::error::Error;
 use crate::segment::Location;
 use crate::tail::{self, Tail};
@@ -32,11 +32,13 @@ pub(crate) struct Index {
     image: Option<u32>,
     /// Newer than all else.
     tail: Option<Box<Tail>>,
+    /// A change of it panicked.
+    broken: bool,
 }
 
 impl Index {
     pub(crate) fn from_image(alex: Alex, image: u32) -> Self {
-        Self { alex, image: Some(image), tail: None }
+        Self { alex, image: Some(image), tail: None, broken: false }
     }
 
     /// Keeps what comes from here on apart, so that it touches nothing of the image; for replay.
@@ -63,19 +65,14 @@ impl Index {
     /// Makes a change of the tree.
     #[inline]
     fn change<T>(&mut self, change: impl FnOnce(&mut Alex) -> T) -> Result<T, Damaged> {
-        let changed = if self.image.is_none() {
-            change(&mut self.alex)
-        } else {
-            // The tree may be half changed afterwards: it is never read again.
-            match catch_unwind(AssertUnwindSafe(|| change(&mut self.alex))) {
-                Ok(changed) => changed,
-                Err(_) => {
-                    self.alex.distrust("one whose change panicked");
-                    return Err(Damaged);
-                }
+        match catching("a change of the index", || change(&mut self.alex)) {
+            Ok(changed) => self.vouch(changed),
+            Err(_) => {
+                // The tree may be half changed: it is never read again.
+                self.broken = true;
+                Err(Damaged)
             }
-        };
-        self.vouch(changed)
+        }
     }
 
     pub(crate) fn image(&self) -> Option<u32> {
@@ -85,7 +82,7 @@ impl Index {
     /// Whether damage was met.
     #[inline]
     pub(crate) fn is_damaged(&self) -> bool {
-        self.alex.damage().is_some()
+        self.broken || self.alex.damage().is_some()
     }
 
     #[inline]
@@ -100,7 +97,7 @@ impl Index {
 
     /// An index that is being built from the log alone.
     pub(crate) fn replaced(&mut self, alex: Alex) {
-        *self = Self { alex, image: None, tail: None };
+        *self = Self { alex, image: None, tail: None, broken: false };
     }
 
     pub(crate) fn len(&self) -> Result<usize, Damaged> {
@@ -278,9 +275,20 @@ mod tests {
         Index::from_image(opened.index, 1)
     }
 
+    fn from_log() -> Index {
+        let mut index = Index::default();
+        index.replaced(Alex::from_sorted(&[1, 2, 3], &[10, 20, 30]).expect("ascending"));
+        index
+    }
+
     #[test]
-    fn a_change_that_panics_in_an_index_from_an_image_is_damage_and_no_answer_follows() {
-        let mut index = from_image();
+    fn a_change_that_panics_is_damage_and_no_answer_follows() {
+        for index in [from_image(), from_log()] {
+            breaks(index);
+        }
+    }
+
+    fn breaks(mut index: Index) {
         assert_eq!(index.get(2), Ok(Some(20)));
         assert_eq!(index.insert(2, 21), Ok(Some(20)));
         let broken = index.insert_many(&[2, 3], &[22, 32], |_, _| panic!("as a broken tree would"));

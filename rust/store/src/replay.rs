@@ -244,6 +244,11 @@ impl<'c> Replay<'c> {
         // Records above the end of the log are newer than something that was dropped.
         self.merge_below(self.reached.last_seq + 1);
         self.publish();
+        if self.from.is_none() && self.state.index.is_damaged() {
+            // No image is to blame: there is no memory, or the index itself is at fault.
+            let message = "the log was left as it is".to_owned();
+            return Err(Error::Panicked { what: "building the index", message });
+        }
         Ok(())
     }
 

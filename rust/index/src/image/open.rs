@@ -88,14 +88,6 @@ impl Alex {
         self.arena.image()?.damage()
     }
 
-    /// Gives up the image that this index was opened from, if it was: [`Alex::damage`] tells of damage from now on.
-    /// For a caller whose call did not come back as it should.
-    pub fn distrust(&self, reason: &str) {
-        if let Some(image) = self.arena.image() {
-            image.distrust(reason);
-        }
-    }
-
     /// Verifies every data node of the image that was not used yet. O(bytes of the image).
     pub fn verify_image(&self) -> Result<(), Damage> {
         let Some(image) = self.arena.image() else { return Ok(()) };

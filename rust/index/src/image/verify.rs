@@ -85,11 +85,6 @@ impl Image {
         self.damage.get()
     }
 
-    /// Counts as damaged from now on, whatever the checksums say.
-    pub(super) fn distrust(&self, reason: &str) {
-        let _ = self.damage.set(damage(0, "an image of a sound index", reason));
-    }
-
     pub(crate) fn blocks(&self) -> usize {
         self.table.len()
     }
