@@ -86,7 +86,8 @@ impl Images {
             tail_bytes,
             due_at: 0,
             stop_at: 0,
-            grew: bound / 4,
+            // Nothing is known yet: the first image of a load had better be ready early, while it is small.
+            grew: bound,
             newest_bytes,
             tick: 1,
             rebuilds: 0,
