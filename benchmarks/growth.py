@@ -131,7 +131,8 @@ class Work:
         self.random = np.random.default_rng(1)
         self.live: range = range(0)
         self.value_bytes = LARGE_BYTES if name == "values of 1 MiB" else VALUE_BYTES
-        self.value = bytes(self.value_bytes)
+        # Random: of zeros an engine that compresses would keep nothing.
+        self.value = os.urandom(self.value_bytes)
 
     def begin(self) -> None:
         """Put what is there from the beginning."""
