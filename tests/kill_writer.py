@@ -9,34 +9,13 @@ parent, which never opens a store, reports how the writer ended.
 from __future__ import annotations
 
 import json
-import os
-import sys
 import threading
-import traceback
 
 import numpy as np
 
 import alexpy
+from forked import say, serve
 from kill_operations import Change, Job, changes
-
-
-def main() -> None:
-    for line in sys.stdin:
-        job = Job(**json.loads(line))
-        child = os.fork()
-        if child == 0:
-            say(f"pid {os.getpid()}")
-            try:
-                write(job)
-            except BaseException:  # noqa: BLE001 - whatever it is, the test must see it
-                say(f"failed {traceback.format_exc()!r}")
-            os._exit(1)
-        _, status = os.waitpid(child, 0)
-        say(f"ended {os.waitstatus_to_exitcode(status)}")
-
-
-def say(what: str) -> None:
-    os.write(1, f"{what}\n".encode())
 
 
 def write(job: Job) -> None:
@@ -86,4 +65,4 @@ def apply(store: alexpy.Store, todo: list[Change], number: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(lambda line: write(Job(**json.loads(line))))

@@ -8,16 +8,14 @@ on with, and the number of each operation after its call returned; the parent re
 from __future__ import annotations
 
 import json
-import os
 import random
-import sys
 import threading
-import traceback
 from dataclasses import dataclass
 
 import numpy as np
 
 import alexpy
+from forked import say, serve
 
 COMING = ("ascending", "descending", "zigzag", "counters", "anywhere", "outliers")
 GOING = ("never", "front by range", "front one by one", "back one by one", "anywhere", "cleared")
@@ -140,24 +138,5 @@ def checkpoint(store: alexpy.Store) -> None:
         store.checkpoint()
 
 
-def say(what: str) -> None:
-    os.write(1, f"{what}\n".encode())
-
-
-def main() -> None:
-    for line in sys.stdin:
-        job = Job(**json.loads(line))
-        child = os.fork()
-        if child == 0:
-            say(f"pid {os.getpid()}")
-            try:
-                write(job)
-            except BaseException:  # noqa: BLE001 - whatever it is, the test must see it
-                say(f"failed {traceback.format_exc()!r}")
-            os._exit(1)
-        _, status = os.waitpid(child, 0)
-        say(f"ended {os.waitstatus_to_exitcode(status)}")
-
-
 if __name__ == "__main__":
-    main()
+    serve(lambda line: write(Job(**json.loads(line))))
