@@ -104,18 +104,25 @@ impl Images {
         least_bytes.max(image_bytes / 2)
     }
 
-    /// The next checkpoint begins so early that it ends, as the last one did, before the tail is as long as it may be.
+    /// The next checkpoint begins so early that it ends, as the last one did, before commits are slowed. It never
+    /// begins later than that: writers that are slowed add little while an image is written, which must not
+    /// make the next one begin where they are slowed already.
     fn schedule(&mut self, least_bytes: u64) {
         let bound = Self::bound(least_bytes, self.newest_bytes);
-        self.due_at = bound - (self.grew.saturating_mul(5) / 4).min(bound / 2);
         self.stop_at = bound.max(LEAST_STOP_BYTES);
+        let latest = bound.min(self.slow_from());
+        self.due_at = latest - (self.grew.saturating_mul(5) / 4).min(latest - bound / 2);
+    }
+
+    /// Commits are slowed when the tail is so long.
+    fn slow_from(&self) -> u64 {
+        self.stop_at - self.stop_at / 4
     }
 
     /// How far the log may grow that has come to `written`.
     pub(crate) fn limit(&self, written: u64) -> Limit {
-        let slow = self.stop_at - self.stop_at / 4;
         Limit {
-            slow_from: (written - self.tail_bytes).saturating_add(slow),
+            slow_from: (written - self.tail_bytes).saturating_add(self.slow_from()),
             stop_at: (written - self.tail_bytes).saturating_add(self.stop_at),
         }
     }
@@ -508,5 +515,26 @@ impl Segments {
             Count { segment: segment.id(), live, tombstones }
         };
         self.iter().map(count).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Images, LEAST_STOP_BYTES};
+
+    #[test]
+    fn a_checkpoint_begins_before_commits_are_slowed_however_little_was_written_beside_the_last() {
+        for least_bytes in [1 << 10, 1 << 20, 64 << 20, 1 << 40] {
+            let mut images = Images::new(&[], 0, least_bytes);
+            for grew in [0, 1, 1 << 10, 1 << 20, 32 << 20, 1 << 30, u64::MAX / 8] {
+                images.grew = grew;
+                images.schedule(least_bytes);
+                let Images { due_at, stop_at, .. } = images;
+                let bound = Images::bound(least_bytes, 0);
+                assert!(due_at <= bound && due_at <= images.slow_from(), "{due_at} of {stop_at}, {grew}");
+                assert!(due_at >= bound / 2 || due_at >= LEAST_STOP_BYTES / 2, "no more images than that");
+                assert!(due_at.saturating_add(grew) <= bound || due_at == bound / 2, "it ends in time");
+            }
+        }
     }
 }
