@@ -45,6 +45,14 @@ class Alexpy:
         """Put the same value under many keys, in one commit."""
         self.store.put_many(keys, [value] * len(keys))
 
+    def put(self, key: int, value: bytes) -> None:
+        """Put one value."""
+        self.store.put(key, value)
+
+    def delete(self, key: int) -> None:
+        """Delete one key that is there."""
+        self.store.delete(key)
+
     def delete_below(self, first: int, stop: int) -> None:
         """Delete the keys from `first` up to `stop`, which is the lowest part of all there are."""
         self.store.delete_range(first, stop)
@@ -70,6 +78,14 @@ class Rocks:
             batch.put(struct.pack(">q", key), value)
         self.store.write(batch)
 
+    def put(self, key: int, value: bytes) -> None:
+        """Put one value."""
+        self.store.put(struct.pack(">q", key), value)
+
+    def delete(self, key: int) -> None:
+        """Delete one key that is there."""
+        self.store.delete(struct.pack(">q", key))
+
     def delete_below(self, first: int, stop: int) -> None:
         """Delete the keys from `first` up to `stop`, which is the lowest part of all there are."""
         self.store.delete_range(struct.pack(">q", first), struct.pack(">q", stop))
@@ -92,6 +108,16 @@ class Lmdb:
         """Put the same value under many keys, in one commit."""
         with self.env.begin(write=True) as transaction:
             transaction.cursor().putmulti([(struct.pack(">q", key), value) for key in keys])
+
+    def put(self, key: int, value: bytes) -> None:
+        """Put one value."""
+        with self.env.begin(write=True) as transaction:
+            transaction.put(struct.pack(">q", key), value)
+
+    def delete(self, key: int) -> None:
+        """Delete one key that is there."""
+        with self.env.begin(write=True) as transaction:
+            transaction.delete(struct.pack(">q", key))
 
     def delete_below(self, first: int, stop: int) -> None:
         """Delete the keys from `first` up to `stop`, which is the lowest part of all there are."""
@@ -140,9 +166,15 @@ class Work:
             for first in range(0, 1_000_000, 10_000):
                 self.store.put_many(list(range(first, first + 10_000)), self.value)
             self.live = range(1_000_000)
+        if self.name == "single puts at random":
+            for first in range(0, 2_000_000, 10_000):
+                self.store.put_many(list(range(first, first + 10_000)), self.value)
+            self.live = range(2_000_000)
 
     def step(self, number: int) -> int:
-        """Make the next commit; how many values it put."""
+        """Make the next commit, or a thousand that are small; how many values they put."""
+        if self.name in {"single puts at random", "a queue, popped one by one"}:
+            return self._one_by_one(number)
         match self.name:
             case "overwrite at random":
                 keys = self.random.integers(0, 1_000_000, 1000).tolist()
@@ -162,6 +194,18 @@ class Work:
                 self._trim(keys[-1] + 1)
         return len(keys)
 
+    def _one_by_one(self, number: int) -> int:
+        if self.name == "single puts at random":
+            for key in self.random.integers(0, 2_000_000, 1000).tolist():
+                self.store.put(key, self.value)
+            return 1000
+        for key in range(number * 1000, number * 1000 + 1000):
+            self.store.put(key, self.value)
+            if key >= 100_000:
+                self.store.delete(key - 100_000)
+        self.live = range(max(number * 1000 - 99_000, 0), number * 1000 + 1000)
+        return 1000
+
     def _trim(self, stop: int) -> None:
         if stop > self.live.start:
             self.store.delete_below(self.live.start, stop)
@@ -174,6 +218,8 @@ WORKLOADS = (
     "queue, trimmed to its half",
     "values of 1 MiB",
     "cleared now and then",
+    "single puts at random",
+    "a queue, popped one by one",
 )
 
 
@@ -235,7 +281,7 @@ def run(engine: str, workload: str, seconds: float, cpus: str | None, folder: Pa
     )
     expected = LARGE_BYTES if workload == "values of 1 MiB" else VALUE_BYTES
     # The lower ones may have gone between the last report and the kill.
-    stays = not workload.startswith(("queue", "cleared"))
+    stays = not workload.startswith(("queue", "cleared", "a queue"))
     for key in range(start, stop, max((stop - start) // 1000, 1)):
         found = store.get(key)
         right = len(found) == expected if found is not None else not stays
@@ -249,6 +295,7 @@ def run(engine: str, workload: str, seconds: float, cpus: str | None, folder: Pa
         "most_disk_bytes": most,
         "most_beyond_2.5_live": beyond,
         "open_seconds": round(opening, 4),
+        "replayed_bytes": store.store.stats().tail_bytes if isinstance(store, Alexpy) else None,
     }
 
 
@@ -274,12 +321,14 @@ def main() -> None:
             finally:
                 shutil.rmtree(folder)
             rows.append(row)
+            tail = row["replayed_bytes"]
+            replayed = "" if tail is None else f", {tail / 1e6:,.0f} MB replayed"
             print(
                 f"{workload:27} {engine:23} {row['puts_per_second']:>11,.0f} puts/s  "
                 f"live {row['live_bytes'] / 1e6:6,.0f} MB  "
                 f"disk at most {row['most_disk_bytes'] / 1e6:7,.0f} MB  "
                 f"beyond 2.5 live {row['most_beyond_2.5_live'] / SEGMENTS * 4:5.1f} segments  "
-                f"opened in {row['open_seconds']:.3f} s",
+                f"opened in {row['open_seconds']:.3f} s{replayed}",
                 flush=True,
             )
     if chosen.json:
