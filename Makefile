@@ -136,7 +136,7 @@ prices: .venv/installed ## fit the index's cost model to this machine: counts an
 .PHONY: fuzz-store
 fuzz-store: .venv/toolchain ## mutated files of every kind under the store's readers: make fuzz-store SECONDS=60 SEED=n
 	ALEXPY_FUZZ_SECONDS=$(SECONDS) ALEXPY_FUZZ_SEED=$(SEED) \
-	    cargo test --locked --package alex-store --test fuzz_readers -- --nocapture
+	    cargo test --locked --package alex-store --test crash -- --nocapture fuzz_readers
 
 .PHONY: decide
 decide: .venv/built .venv/compare ## what the roadmap's gates decide here; writes docs/decision.md

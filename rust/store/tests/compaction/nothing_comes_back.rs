@@ -1,0 +1,194 @@
+//! Fault matrix row 11: puts, deletes and range deletes over segments, compacted in every order, cut off at
+//! every step, with the index lost: no deleted key and no older value comes back, and none is lost.
+
+use std::ops::Bound;
+
+use crate::common::hook::quiet;
+use crate::common::{Content, content, open, seeds};
+use alex_store::disk::sim::{Fault, Loss, SimDisk};
+use alex_store::{Options, Store};
+
+/// What a segment may hold: one commit over three keys.
+const COMMITS: u64 = 8;
+
+fn commit(store: &Store, model: &mut Content, which: u64, nth: u8) -> Result<(), alex_store::Error> {
+    let mut next = model.clone();
+    let outcome = match which {
+        0..=2 => {
+            let key = which as i64;
+            next.insert(key, vec![nth; 40]);
+            store.put(key, &[nth; 40])
+        }
+        3..=4 => {
+            let key = which as i64 - 3;
+            next.remove(&key);
+            store.delete(key).map(|_| ())
+        }
+        5 => {
+            next.retain(|key, _| !(0..=1).contains(key));
+            store.delete_range(Bound::Included(0), Bound::Included(1)).map(|_| ())
+        }
+        6 => {
+            next.clear();
+            store.clear().map(|_| ())
+        }
+        _ => {
+            let keys = [2, 1, 0];
+            next.extend(keys.map(|key| (key, vec![nth; 8])));
+            store.put_many(&keys, &[[nth; 8]; 3][..], false).map(|_| ())
+        }
+    };
+    if outcome.is_ok() {
+        *model = next;
+    }
+    outcome
+}
+
+/// One history: four segments of one commit each, and two partial compactions of the first segments, which
+/// `first` and `second` choose by their bits, the first before or after the last commit.
+#[derive(Debug, Clone, Copy)]
+struct History {
+    commits: [u64; 4],
+    first: u32,
+    early: bool,
+    second: u32,
+}
+
+fn run(store: &Store, history: History, model: &mut Content) -> Result<(), alex_store::Error> {
+    let compact = |mask: u32| store.compact_some(&move |id| mask >> (id % 8) & 1 == 1);
+    for (nth, &which) in (1..).zip(&history.commits) {
+        if nth == 4 && history.early {
+            compact(history.first)?;
+        }
+        commit(store, model, which, nth)?;
+        store.end_segment()?;
+    }
+    if !history.early {
+        compact(history.first)?;
+    }
+    compact(history.second)
+}
+
+fn check(history: History) {
+    let disk = SimDisk::new(1);
+    let mut model = Content::new();
+    let store = open(&disk, &quiet()).expect("opens");
+    run(&store, history, &mut model).expect("nothing fails");
+    let keys = |content: &Content| content.iter().map(|(key, value)| (*key, value[0])).collect::<Vec<_>>();
+    assert_eq!(keys(&content(&store)), keys(&model), "running: {history:?}");
+    drop(store);
+    // There is no image of the index: opening reads everything.
+    let store = open(&disk.restart(Loss::Everything), &quiet()).expect("opens");
+    assert_eq!(keys(&content(&store)), keys(&model), "reopened: {history:?}");
+}
+
+/// Every history, by number. Segments are counted from 2 to 5, the store begins with 1 or 2; relocation
+/// segments come between, so that masks of eight bits reach every one.
+fn history(mut number: u64) -> History {
+    let mut next = |bound: u64| {
+        let digit = number % bound;
+        number /= bound;
+        digit
+    };
+    let commits = [next(COMMITS), next(COMMITS), next(COMMITS), next(COMMITS)];
+    let early = next(2) == 1;
+    History {
+        commits,
+        early,
+        first: next(256) as u32,
+        second: [0b1010_1010, 0b1100_1100, 0b1111_1111][next(3) as usize],
+    }
+}
+
+const HISTORIES: u64 = COMMITS.pow(4) * 2 * 256 * 3;
+
+#[test]
+fn no_deleted_key_comes_back_whatever_is_compacted_in_whatever_order() {
+    // All of them with a million seeds; else evenly spread ones, at a stride that shares no factor.
+    let count = (seeds(100).end * 7).min(HISTORIES);
+    let stride = HISTORIES / count;
+    let stride = stride + u64::from(stride.is_multiple_of(2));
+    for number in 0..count {
+        check(history(number * stride % HISTORIES));
+    }
+}
+
+#[test]
+fn power_cut_at_each_step_of_compaction_and_freeing_loses_and_resurrects_nothing() {
+    let count = (seeds(100).end / 100).max(10);
+    let mut cuts = 0;
+    for number in 0..count {
+        let history = history(number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % HISTORIES);
+        let steps = |cut: Option<u64>, loss: Loss| -> u64 {
+            let disk = SimDisk::new(number);
+            let store = open(&disk, &quiet()).expect("opens");
+            let mut model = Content::new();
+            for (nth, &which) in (1..).zip(&history.commits) {
+                commit(&store, &mut model, which, nth).expect("nothing fails");
+                store.end_segment().expect("nothing fails");
+            }
+            let before = disk.steps();
+            if let Some(cut) = cut {
+                disk.plan(cut, Fault::Cut);
+            }
+            let _ = store
+                .compact_some(&|id| history.first >> (id % 8) & 1 == 1)
+                .and_then(|()| store.compact_some(&|id| history.second >> (id % 8) & 1 == 1))
+                .and_then(|()| store.compact(&mut |_| true).map(|_| ()));
+            let steps = disk.steps() - before;
+            drop(store);
+            let mut disk = disk.restart(loss);
+            // The opening after it is cut off too, now and then.
+            if let Some(cut) = cut.filter(|cut| cut % 3 == 0) {
+                disk.plan(1 + cut % 11, Fault::Cut);
+                drop(open(&disk, &quiet()));
+                disk = disk.restart(loss);
+            }
+            let store = open(&disk, &quiet()).expect("opens after the cut");
+            assert_eq!(content(&store), model, "cut at step {cut:?} of {history:?}, seed {number}");
+            let names = alex_store::disk::Disk::list(&disk).expect("the power is on");
+            let segments = names.iter().filter(|name| name.starts_with("seg-")).count() as u64;
+            let stats = store.stats().expect("open");
+            assert!(segments <= stats.segments + 1, "orphans are left: {names:?}");
+            store.compact(&mut |_| true).expect("nothing fails");
+            assert_eq!(content(&store), model, "compacted again after the cut at {cut:?} of {history:?}");
+            steps
+        };
+        let all = steps(None, Loss::Everything);
+        for cut in 1..=all {
+            steps(Some(cut), if cut % 2 == 0 { Loss::Everything } else { Loss::Random });
+            cuts += 1;
+        }
+    }
+    assert!(cuts > 200, "compaction has steps to cut: {cuts}");
+}
+
+#[test]
+fn what_nothing_needs_is_gone_after_a_compaction() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, &Options { segment_bytes: 8192, ..quiet() }).expect("opens");
+    for round in 0..20 {
+        for key in 0..100 {
+            store.put(key, &[round; 40]).expect("writes");
+        }
+    }
+    store.delete_many(&(10..100).collect::<Vec<_>>()).expect("deletes");
+    store.delete_range(Bound::Included(5), Bound::Included(7)).expect("deletes");
+    let before = store.stats().expect("open");
+    let report = store.compact(&mut |_| true).expect("compacts");
+    let after = store.stats().expect("open");
+    assert_eq!(after.keys, 7);
+    assert!(
+        before.segments > 10 && after.segments <= 3,
+        "{} segments, then {}",
+        before.segments,
+        after.segments
+    );
+    assert_eq!(after.live_bytes, 7 * 64);
+    // One relocated segment's footer; no tombstone is left, for there is nothing for it to hide.
+    assert!(after.dead_bytes <= 64, "{after:?}");
+    assert_eq!((report.moved_bytes, report), (7 * 64, after.compaction));
+    drop(store);
+    let again = open(&disk.restart(Loss::Everything), &quiet()).expect("opens");
+    assert_eq!(content(&again).into_keys().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 8, 9]);
+}

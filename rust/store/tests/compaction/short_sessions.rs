@@ -1,0 +1,128 @@
+//! Many sessions, each so short that it leaves a segment of a few bytes, closed or killed: files are bounded by what
+//! is in the store, not by how often it was opened, and nothing that was deleted comes back.
+
+use std::collections::BTreeMap;
+
+use crate::common::{Content, content, open};
+use alex_store::disk::Disk;
+use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk};
+use alex_store::{Options, Store};
+
+fn options() -> Options {
+    Options { segment_bytes: 64 << 10, background: false, ..Options::default() }
+}
+
+fn files(disk: &SimDisk) -> usize {
+    disk.list().expect("lists").len()
+}
+
+/// One session: a few changes of the store and of the model.
+fn session(store: &Store, model: &mut Content, rng: &mut Rng) {
+    for _ in 0..=rng.below(3) {
+        let key = rng.below(60) as i64;
+        match rng.below(5) {
+            0 => {
+                store.delete(key).expect("deletes");
+                model.remove(&key);
+            }
+            1 => {
+                let range = (std::ops::Bound::Included(key), std::ops::Bound::Included(key + 9));
+                store.delete_range(range.0, range.1).expect("deletes");
+                model.retain(|other, _| !(key..=key + 9).contains(other));
+            }
+            _ => {
+                let value = vec![rng.next_u64() as u8; rng.below(40) as usize];
+                store.put(key, &value).expect("writes");
+                model.insert(key, value);
+            }
+        }
+    }
+}
+
+#[test]
+fn four_hundred_sessions_leave_a_few_files_and_all_that_was_written() {
+    for killed in [false, true] {
+        let mut disk = SimDisk::new(1);
+        let (mut model, mut rng) = (BTreeMap::new(), Rng::new(7));
+        for _ in 0..401 {
+            let store = open(&disk, &options()).expect("opens");
+            session(&store, &mut model, &mut rng);
+            if killed {
+                drop(store);
+                disk = disk.restart(Loss::ProcessOnly);
+            } else {
+                store.close().expect("closes");
+            }
+            assert!(files(&disk) <= 16, "{} files: {:?}", files(&disk), disk.list());
+        }
+        let store = open(&disk, &options()).expect("opens");
+        assert_eq!(content(&store), model, "killed: {killed}");
+        assert!(store.verify(&mut |_| true).expect("reads").is_ok());
+        store.compact(&mut |_| true).expect("compacts");
+        assert!(files(&disk) <= 8, "{:?}", disk.list());
+        assert_eq!(content(&store), model, "killed: {killed}");
+        store.close().expect("closes");
+        assert_eq!(content(&open(&disk, &options()).expect("opens")), model);
+    }
+}
+
+#[test]
+fn sessions_behind_an_image_are_merged_too() {
+    let disk = SimDisk::new(2);
+    let mut model = Content::new();
+    let store = open(&disk, &options()).expect("opens");
+    for key in 1000..2000 {
+        store.put(key, &[3; 20]).expect("writes");
+        model.insert(key, vec![3; 20]);
+    }
+    store.checkpoint().expect("writes an image");
+    store.close().expect("closes");
+    let mut rng = Rng::new(9);
+    for _ in 0..60 {
+        let store = open(&disk, &options()).expect("opens");
+        session(&store, &mut model, &mut rng);
+        store.close().expect("closes");
+    }
+    assert!(files(&disk) <= 18, "{:?}", disk.list());
+    let store = open(&disk, &options()).expect("opens");
+    assert_eq!(content(&store), model);
+    assert!(store.verify(&mut |_| true).expect("reads").is_ok());
+}
+
+#[test]
+fn segments_of_every_size_are_merged_by_compact_and_in_the_background() {
+    let disk = SimDisk::new(3);
+    let options = Options { segment_bytes: 1 << 20, ..options() };
+    let store = open(&disk, &options).expect("opens");
+    let mut model = Content::new();
+    for key in 0..60 {
+        store.put(key, &vec![key as u8; key as usize * 400]).expect("writes");
+        model.insert(key, vec![key as u8; key as usize * 400]);
+        store.end_segment().expect("ends");
+    }
+    let before = store.stats().expect("open").segments;
+    store.tend().expect("tends");
+    let between = store.stats().expect("open").segments;
+    assert!(between <= before - 30, "{before} segments, then {between}");
+    store.compact(&mut |_| true).expect("compacts");
+    let after = store.stats().expect("open").segments;
+    assert!(after <= 6, "{before} segments, then {between}, then {after}");
+    assert_eq!(content(&store), model);
+    assert!(store.verify(&mut |_| true).expect("reads").is_ok());
+}
+
+#[test]
+fn a_full_disk_keeps_no_store_from_opening() {
+    let disk = SimDisk::new(4);
+    let options = Options { merge_small_from: usize::MAX, ..options() };
+    for key in 0..20 {
+        let store = open(&disk, &options).expect("opens");
+        store.put(key, b"value").expect("writes");
+        store.close().expect("closes");
+    }
+    let before = files(&disk);
+    disk.plan(0, Fault::Full);
+    let store = open(&disk, &self::options()).expect("opens without merging");
+    assert_eq!(store.len().expect("open"), 20);
+    assert!(files(&disk) >= before);
+}

@@ -1,0 +1,22 @@
+//! What a crash, a failing device or damaged bytes leave: a prefix of the commits, an error by name, or what repair
+//! saves of it.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bit_flips;
+mod damage;
+mod damage_is_read_once;
+mod fill;
+mod flush_races;
+mod full_disk;
+mod fuzz_readers;
+mod interrupted_roll;
+mod killed_then_cut;
+mod next_segment;
+mod nothing_is_cut;
+mod outdated;
+mod power_cut;
+mod repair;
+mod sparse;
+mod verify;

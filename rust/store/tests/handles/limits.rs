@@ -1,0 +1,242 @@
+//! Fault matrix row 24, what can be shown on a simulated disk: a call that finds no descriptor, no map or no room,
+//! whichever call it is, is an error of its own kind; nothing is lost, nothing poisoned, and it goes on.
+
+use std::io;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::common::hook::{Call, HookDisk, quiet};
+use crate::common::{Content, for_seeds, open};
+use alex_store::disk::sim::{Loss, Rng, SimDisk};
+use alex_store::{Batch, Error, Options, ReadMode, ScanRange, Store, WriteMode};
+
+/// What the system says, and of which calls it can be said.
+#[derive(Debug, Clone, Copy)]
+enum Lack {
+    Descriptors,
+    Maps,
+    Room,
+    FileSize,
+}
+
+impl Lack {
+    fn errno(self) -> i32 {
+        match self {
+            Self::Descriptors => libc::EMFILE,
+            Self::Maps => libc::ENOMEM,
+            Self::Room => libc::ENOSPC,
+            Self::FileSize => libc::EFBIG,
+        }
+    }
+
+    fn hits(self, call: &Call<'_>) -> bool {
+        match self {
+            Self::Descriptors => matches!(call, Call::Open(_) | Call::Create(..)),
+            Self::Maps => matches!(call, Call::Map(_) | Call::MapForWriting),
+            Self::Room | Self::FileSize => matches!(call, Call::Create(..) | Call::Write(..)),
+        }
+    }
+}
+
+/// From the call that is `first` among those of its kind, so many fail.
+fn fail(disk: &HookDisk, lack: Lack, first: u64, count: u64) -> Arc<AtomicU64> {
+    let (mut calls, struck) = (0, Arc::new(AtomicU64::new(0)));
+    let told = Arc::clone(&struck);
+    disk.hook(move |call| {
+        if !lack.hits(call) {
+            return Ok(());
+        }
+        calls += 1;
+        if calls < first || calls >= first + count {
+            return Ok(());
+        }
+        told.fetch_add(1, Ordering::Relaxed);
+        Err(io::Error::from_raw_os_error(lack.errno()))
+    });
+    struck
+}
+
+/// One call at random. It changes the store as it changes `model`, or not at all.
+fn call(store: &Store, rng: &mut Rng, model: &mut Content) -> Result<(), Error> {
+    let mut next = model.clone();
+    let key = rng.below(40).cast_signed();
+    let value = vec![rng.next_u64() as u8; rng.below(700) as usize];
+    match rng.below(12) {
+        0..=4 => {
+            store.put(key, &value)?;
+            next.insert(key, value);
+        }
+        5 => {
+            let keys: Vec<i64> = (key..key + 5).collect();
+            store.put_many(&keys, &vec![value.clone(); 5][..], rng.one_in(2))?;
+            next.extend(keys.into_iter().map(|key| (key, value.clone())));
+        }
+        6 => {
+            store.delete(key)?;
+            next.remove(&key);
+        }
+        7 => {
+            store.delete_range(Bound::Included(key), Bound::Excluded(key + 9))?;
+            next.retain(|&other, _| !(key..key + 9).contains(&other));
+        }
+        8 => {
+            let mut batch = Batch::new();
+            batch.put(key, &value).expect("short");
+            batch.delete(key + 1);
+            store.commit(&batch, false)?;
+            next.insert(key, value);
+            next.remove(&(key + 1));
+        }
+        9 => store.compact(&mut |_| true).map(|_| ())?,
+        10 => store.checkpoint()?,
+        _ => store.flush()?,
+    }
+    *model = next;
+    Ok(())
+}
+
+/// What a store holds. Not how many bytes of it count: where a replaced record could not be looked at, that is not
+/// exact.
+fn content(store: &Store) -> Content {
+    let range = ScanRange { start: Bound::Unbounded, stop: Bound::Unbounded, reverse: false, limit: None };
+    let run = store.scan(range).expect("scans").next_run(1000).expect("reads");
+    let values = (0..run.keys.len()).map(|i| run.values.get(i).expect("there").to_vec());
+    let content: Content = run.keys.iter().copied().zip(values).collect();
+    assert_eq!(store.len().expect("open"), content.len() as u64);
+    for (&key, value) in &content {
+        assert_eq!(store.get(key).expect("reads").as_deref(), Some(&value[..]));
+    }
+    content
+}
+
+fn says(error: &Error, lack: Lack) -> bool {
+    matches!(error, Error::Io { source, .. } if source.raw_os_error() == Some(lack.errno()))
+}
+
+#[test]
+fn whatever_call_lacks_something_nothing_is_poisoned_and_nothing_lost() {
+    for_seeds("whatever_call_lacks_something", 5, |seed| {
+        let mut rng = Rng::new(seed);
+        let lack = [Lack::Descriptors, Lack::Maps, Lack::Room, Lack::FileSize][rng.below(4) as usize];
+        let (disk, mut model) = (SimDisk::new(rng.next_u64()), Content::new());
+        let options = Options {
+            read_mode: [ReadMode::Mmap, ReadMode::Pread][rng.below(2) as usize],
+            write_mode: [WriteMode::Mmap, WriteMode::Pwrite, WriteMode::Auto][rng.below(3) as usize],
+            checkpoint_tail_bytes: [1, 3000, 64 << 20][rng.below(3) as usize],
+            ..quiet()
+        };
+        let hooked = HookDisk::new(&disk);
+        for life in 0..3 {
+            let struck = fail(&hooked, lack, 1 + rng.below(30), 1 + rng.below(6));
+            let store = loop {
+                match hooked.open_store(&options) {
+                    Ok(store) => break store,
+                    // A store that was just being made is none yet.
+                    Err(error) => assert!(says(&error, lack), "seed {seed}, life {life}: {lack:?}: {error}"),
+                }
+            };
+            for step in 0..rng.below(60) {
+                if rng.one_in(10) {
+                    fail(&hooked, lack, 1 + rng.below(12), 1 + rng.below(6));
+                }
+                if let Err(error) = call(&store, &mut rng, &mut model) {
+                    assert!(says(&error, lack), "seed {seed}, life {life}, step {step}: {lack:?}: {error}");
+                }
+                if rng.one_in(8) {
+                    hooked.unhook();
+                    assert_eq!(content(&store), model, "seed {seed}, life {life}, step {step}: {lack:?}");
+                }
+            }
+            hooked.unhook();
+            assert_eq!(content(&store), model, "seed {seed}: {lack:?}, struck {struck:?}");
+            store.put(77, b"usable again").expect("nothing is lacking");
+            model.insert(77, b"usable again".to_vec());
+            match rng.below(3) {
+                0 => store.close().expect("nothing is lacking"),
+                1 => {
+                    // What closing lacks costs the next opening time, and nothing else.
+                    fail(&hooked, lack, 1 + rng.below(4), 1);
+                    if let Err(error) = store.close() {
+                        assert!(says(&error, lack), "seed {seed}: {lack:?}: {error}");
+                    }
+                    hooked.unhook();
+                }
+                _ => drop(store),
+            }
+        }
+        let again = open(&disk.restart(Loss::ProcessOnly), &options).expect("opens");
+        assert_eq!(content(&again), model, "seed {seed}: {lack:?}, after all");
+    });
+}
+
+#[test]
+fn each_call_of_a_fixed_workload_that_finds_no_descriptor_costs_that_call_only() {
+    for read_mode in [ReadMode::Mmap, ReadMode::Pread] {
+        let options = Options { read_mode, checkpoint_tail_bytes: 1000, ..quiet() };
+        for first in 1.. {
+            let (mut rng, mut model) = (Rng::new(7), Content::new());
+            let hooked = HookDisk::new(&SimDisk::new(1));
+            let store = hooked.open_store(&options).expect("opens");
+            let struck = fail(&hooked, Lack::Descriptors, first, 1);
+            for _ in 0..80 {
+                if let Err(error) = call(&store, &mut rng, &mut model) {
+                    assert!(says(&error, Lack::Descriptors), "{read_mode:?}, call {first}: {error}");
+                }
+            }
+            hooked.unhook();
+            assert_eq!(content(&store), model, "{read_mode:?}, call {first}");
+            store.close().expect("nothing is lacking");
+            if struck.load(Ordering::Relaxed) == 0 {
+                assert!(first > 20, "only {first} calls open a file");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_takes_deletes_until_there_is_room_again() {
+    let hooked = HookDisk::new(&SimDisk::new(1));
+    let options = Options { segment_bytes: 256 << 10, ..quiet() };
+    let store = hooked.open_store(&options).expect("opens");
+    store.put(-1, b"the first segment is made").expect("writes");
+    // What of the disk is left takes no file of more than 64 KiB.
+    let (filled, small) = (Arc::new(AtomicU64::new(0)), 64 << 10);
+    let full = Arc::clone(&filled);
+    hooked.hook(move |call| match call {
+        Call::Create(_, bytes) if full.load(Ordering::Relaxed) > 0 && *bytes > small => {
+            Err(io::Error::from_raw_os_error(libc::ENOSPC))
+        }
+        _ => Ok(()),
+    });
+    filled.store(1, Ordering::Relaxed);
+    let refused = (0..10_000).find_map(|key| store.put(key, &[7; 1000]).err()).expect("it is full");
+    assert!(says(&refused, Lack::Room), "{refused}");
+    let keys = store.len().expect("open").cast_signed() - 1;
+    assert!(keys > 100);
+    for key in -1..keys {
+        assert!(store.delete(key).expect("a full disk takes deletes"), "key {key}");
+    }
+    store.flush().expect("flushes");
+    filled.store(0, Ordering::Relaxed);
+    store.put(1, b"usable again").expect("there is room");
+    assert_eq!(store.len().expect("open"), 1);
+}
+
+#[test]
+fn a_segment_that_puts_have_filled_takes_some_deletes_where_no_other_can_be_made() {
+    let hooked = HookDisk::new(&SimDisk::new(1));
+    let options = Options { segment_bytes: 256 << 10, ..quiet() };
+    let store = hooked.open_store(&options).expect("opens");
+    store.put(-1, b"the first segment is made").expect("writes");
+    hooked.hook(|call| match call {
+        Call::Create(..) => Err(io::Error::from_raw_os_error(libc::ENOSPC)),
+        _ => Ok(()),
+    });
+    let refused = (0..100_000).find_map(|key| store.put(key, b"").err()).expect("it is full");
+    assert!(says(&refused, Lack::Room), "{refused}");
+    for key in 0..50 {
+        assert!(store.delete(key).expect("there is room for some"), "key {key}");
+    }
+}

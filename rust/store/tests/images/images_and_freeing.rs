@@ -1,0 +1,324 @@
+//! Images of the index beside compaction and bulk loads: what an image that is kept points to, or what is
+//! replayed over it, stays, also for the image that is only looked at once the newer one turns out to be
+//! damaged (fault matrix rows 4, 11, 12, 17 and 18).
+
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::common::hook::{Call, HookDisk, quiet};
+use crate::common::two_images::{files, moved_between_two_images, put_all};
+use crate::common::{Content, content, for_seeds, open};
+use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk};
+use alex_store::{Options, Store};
+
+/// An image has several data nodes when it holds so many keys.
+const MANY: i64 = 60_000;
+
+/// A change of any kind; the small set of keys lets each meet what others wrote.
+fn change(store: &Store, rng: &mut Rng, model: &mut Content) {
+    let key = |rng: &mut Rng| rng.below(24) as i64;
+    match rng.below(8) {
+        0 => {
+            let (a, b) = (key(rng), key(rng));
+            store.delete_range(Bound::Included(a.min(b)), Bound::Included(a.max(b))).expect("no fault");
+            model.retain(|key, _| !(a.min(b)..=a.max(b)).contains(key));
+        }
+        1..=2 => {
+            let key = key(rng);
+            store.delete(key).expect("no fault");
+            model.remove(&key);
+        }
+        3..=4 => {
+            let keys: Vec<i64> = (0..rng.below(12)).map(|_| key(rng)).collect();
+            let values: Vec<Vec<u8>> =
+                keys.iter().map(|_| vec![rng.next_u64() as u8; rng.below(90) as usize]).collect();
+            store.bulk_load(&keys, &values[..], &mut |_| true).expect("no fault");
+            model.extend(keys.into_iter().zip(values));
+        }
+        _ => {
+            let (key, value) = (key(rng), vec![rng.next_u64() as u8; rng.below(120) as usize]);
+            store.put(key, &value).expect("no fault");
+            model.insert(key, value);
+        }
+    }
+}
+
+/// What moves things about and changes no content.
+fn work(store: &Store, rng: &mut Rng) -> Result<(), alex_store::Error> {
+    match rng.below(6) {
+        0..=1 => store.checkpoint(),
+        2 => store.end_segment(),
+        3 => store.compact(&mut |_| true).map(|_| ()),
+        _ => {
+            let chosen = rng.next_u64();
+            store.compact_some(&|id| chosen >> (id % 64) & 1 == 1)
+        }
+    }
+}
+
+#[test]
+fn whichever_image_an_opening_begins_from_it_finds_the_same_after_any_mix_of_compactions_and_cuts() {
+    let (older, none) = (AtomicU64::new(0), AtomicU64::new(0));
+    for_seeds("whichever_image_an_opening_begins_from", 20, |seed| {
+        let mut rng = Rng::new(seed);
+        let mut disk = SimDisk::new(seed);
+        let mut model = Content::new();
+        for life in 0..3 {
+            let store = open(&disk, &quiet()).expect("opens");
+            for _ in 0..rng.below(30) {
+                if rng.one_in(3) {
+                    work(&store, &mut rng).expect("no fault");
+                } else {
+                    change(&store, &mut rng, &mut model);
+                }
+            }
+            if rng.one_in(5) {
+                store.close().expect("no fault");
+            } else {
+                store.flush().expect("no fault");
+                // In the midst of what changes no content.
+                disk.plan(1 + rng.below(40), Fault::Cut);
+                for _ in 0..40 {
+                    if work(&store, &mut rng).is_err() || !disk.has_power() {
+                        break;
+                    }
+                }
+            }
+            drop(store);
+            let loss = [Loss::Everything, Loss::Random, Loss::ProcessOnly][rng.below(3) as usize];
+            disk = disk.restart(loss);
+            let images = files(&disk, "img-");
+            for damaged in 0..=images.len() {
+                let copy = disk.copy();
+                for name in images.iter().rev().take(damaged) {
+                    copy.corrupt(name, |bytes| {
+                        // The blocks of the data nodes: seen only once they are used.
+                        let at = 4096.min(bytes.len().saturating_sub(1));
+                        if let Some(byte) = bytes.get_mut(at) {
+                            *byte ^= 0x10;
+                        }
+                    });
+                }
+                let store = open(&copy, &quiet())
+                    .unwrap_or_else(|error| panic!("life {life}, {damaged} of {images:?} damaged: {error}"));
+                assert_eq!(content(&store), model, "life {life}, {damaged} of {images:?} damaged");
+                older.fetch_add(u64::from(damaged == 1 && images.len() == 2), Ordering::Relaxed);
+                none.fetch_add(u64::from(damaged > 0 && damaged == images.len()), Ordering::Relaxed);
+                // And what is there after it can be worked with, and opened again.
+                let mut model = model.clone();
+                for _ in 0..4 {
+                    change(&store, &mut rng, &mut model);
+                    work(&store, &mut rng).expect("no fault");
+                }
+                assert_eq!(content(&store), model, "life {life}, {damaged} damaged, after more work");
+                store.flush().expect("no fault");
+                drop(store);
+                let store = open(&copy.restart(Loss::Everything), &quiet()).expect("opens again");
+                assert_eq!(content(&store), model, "life {life}, {damaged} damaged, opened again");
+            }
+        }
+    });
+    let (older, none) = (older.into_inner(), none.into_inner());
+    assert!(older > 20 && none > 20, "{older} openings from the older image, {none} without any");
+}
+
+#[test]
+fn a_segment_stays_while_a_kept_image_points_into_it_and_goes_with_the_image() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, &Options { segment_bytes: 64 << 10, ..quiet() }).expect("opens");
+    let mut model = Content::new();
+    put_all(&store, &mut model, 0..300, 1);
+    store.end_segment().expect("no fault");
+    store.checkpoint().expect("no fault");
+    let old = files(&disk, "seg-").remove(0);
+    store.compact_some(&|id| id == 1).expect("no fault");
+    let after = |loss| {
+        let copy = disk.copy().restart(loss);
+        let store = open(&copy, &quiet()).expect("opens");
+        assert_eq!(content(&store), model);
+    };
+    assert!(files(&disk, "seg-").contains(&old), "the image points there");
+    after(Loss::Everything);
+    put_all(&store, &mut model.clone(), 500..501, 1);
+    store.checkpoint().expect("no fault");
+    store.compact_some(&|_| false).expect("frees what may go");
+    assert!(files(&disk, "seg-").contains(&old), "the older of the images points there");
+    store.delete(500).expect("no fault");
+    store.checkpoint().expect("no fault");
+    store.compact_some(&|_| false).expect("frees what may go");
+    assert!(!files(&disk, "seg-").contains(&old), "no image is left that needs it");
+    after(Loss::Everything);
+    assert_eq!(content(&store), model);
+}
+
+#[test]
+fn a_tombstone_that_is_replayed_over_a_kept_image_stays_in_the_log() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, &quiet()).expect("opens");
+    let mut model = Content::new();
+    put_all(&store, &mut model, 0..10, 1);
+    store.checkpoint().expect("no fault");
+    put_all(&store, &mut model, 20..21, 1);
+    store.end_segment().expect("no fault");
+    let before = files(&disk, "seg-").len() as u32;
+    store.delete(3).expect("no fault");
+    model.remove(&3);
+    store.end_segment().expect("no fault");
+    // The deletion goes into a copy, outside the log.
+    store.compact_some(&|id| id >= before).expect("no fault");
+    drop(store);
+    let store = open(&disk.restart(Loss::Everything), &quiet()).expect("opens");
+    assert_eq!(content(&store), model, "the deletion is not forgotten");
+}
+
+#[test]
+fn compacting_gives_the_space_back_in_spite_of_images_and_leaves_one_to_open_from() {
+    let disk = SimDisk::new(1);
+    let options = Options { segment_bytes: 8192, ..quiet() };
+    let store = open(&disk, &options).expect("opens");
+    let mut model = Content::new();
+    for round in 0..20 {
+        put_all(&store, &mut model, 0..100, round);
+        if round % 5 == 0 {
+            store.checkpoint().expect("no fault");
+        }
+    }
+    store.delete_many(&(10..100).collect::<Vec<_>>()).expect("no fault");
+    model.retain(|key, _| *key < 10);
+    assert!(files(&disk, "seg-").len() > 10 && files(&disk, "img-").len() == 2);
+    store.compact(&mut |_| true).expect("no fault");
+    assert!(files(&disk, "seg-").len() <= 3, "{:?}", files(&disk, "seg-"));
+    assert_eq!(files(&disk, "img-").len(), 1);
+    assert_eq!(content(&store), model);
+    drop(store);
+    let disk = disk.restart(Loss::Everything);
+    let store = open(&disk, &options).expect("opens");
+    assert_eq!(content(&store), model);
+    assert!(store.stats().expect("open").tail_bytes < 500, "opened from the image");
+    assert!(store.verify(&mut |_| true).expect("reads").is_ok());
+}
+
+#[test]
+fn a_disk_too_full_for_a_new_image_loses_the_images_and_gives_the_space_back() {
+    let disk = SimDisk::new(1);
+    let hooked = HookDisk::new(&disk);
+    let store = hooked.open_store(&Options { segment_bytes: 8192, ..quiet() }).expect("opens");
+    let mut model = Content::new();
+    for round in 0..20 {
+        put_all(&store, &mut model, 0..100, round);
+    }
+    store.checkpoint().expect("no fault");
+    put_all(&store, &mut model, 0..100, 99);
+    hooked.hook(|call| match call {
+        Call::Write(name, ..) if name.starts_with("img-") => Err(std::io::ErrorKind::StorageFull.into()),
+        _ => Ok(()),
+    });
+    store.compact(&mut |_| true).expect("needs no image");
+    hooked.unhook();
+    assert!(files(&disk, "seg-").len() <= 4, "{:?}", files(&disk, "seg-"));
+    assert_eq!(files(&disk, "img-").len(), 0);
+    assert_eq!(content(&store), model);
+    drop(store);
+    let store = open(&disk.restart(Loss::Everything), &quiet()).expect("opens");
+    assert_eq!(content(&store), model);
+}
+
+#[test]
+fn what_was_emptied_before_an_image_turned_out_damaged_is_not_freed_by_that() {
+    let (disk, mut model) = moved_between_two_images(MANY, 40_000);
+    let store = open(&disk, &quiet()).expect("opens");
+    // All of it was moved to a copy, says the newer image.
+    store.compact_some(&|id| id == 1).expect("no fault");
+    let images = files(&disk, "img-");
+    assert_eq!(store.get(MANY - 1).expect("answers").as_deref(), Some(&model[&(MANY - 1)][..]));
+    // The older image says that it is where it always was.
+    for mark in 4..7 {
+        put_all(&store, &mut model, 0..1, mark);
+        store.checkpoint().expect("no fault");
+        store.compact_some(&|_| false).expect("frees what may go");
+    }
+    assert!(images.iter().all(|image| !files(&disk, "img-").contains(image)), "the damage was met");
+    assert_eq!(content(&store), model);
+    drop(store);
+    let store = open(&disk.restart(Loss::Everything), &quiet()).expect("opens");
+    assert_eq!(content(&store), model);
+}
+
+#[test]
+fn an_index_built_anew_while_segments_are_freed_does_without_them() {
+    let (disk, mut model) = moved_between_two_images(MANY, 40_000);
+    let hooked = HookDisk::new(&disk);
+    let store = hooked.open_store(&quiet()).expect("opens");
+    put_all(&store, &mut model, 0..2000, 3);
+    let (reader, mut removed) = (store.clone(), 0);
+    let met = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&met);
+    hooked.hook(move |call| {
+        match call {
+            // What making an image begins with: images are given up unread, so that segments come free while the damage is yet to be met.
+            Call::Remove(name) if name.starts_with("img-") => {
+                return Err(std::io::ErrorKind::StorageFull.into());
+            }
+            Call::Remove(name) if name.starts_with("seg-") => {
+                removed += 1;
+                if removed == 2 {
+                    let found = reader.get(MANY - 1).expect("the index is built anew");
+                    assert!(found.is_some());
+                    counted.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    });
+    store.compact(&mut |_| true).expect("no fault");
+    hooked.unhook();
+    assert_eq!(met.load(Ordering::Relaxed), 1, "two files were removed");
+    assert_eq!(content(&store), model);
+    drop(store);
+    let store = open(&disk.restart(Loss::Everything), &quiet()).expect("opens");
+    assert_eq!(content(&store), model);
+}
+
+/// Whether it was done while the image was written, and its thread.
+type Compaction = (bool, std::thread::JoinHandle<()>);
+
+#[test]
+fn no_image_is_written_across_the_moving_of_an_index() {
+    let disk = SimDisk::new(1);
+    let hooked = HookDisk::new(&disk);
+    let store = hooked.open_store(&Options { segment_bytes: 4 << 20, ..quiet() }).expect("opens");
+    let mut model = Content::new();
+    put_all(&store, &mut model, 0..MANY, 1);
+    put_all(&store, &mut model, 0..100, 2);
+    store.end_segment().expect("no fault");
+    let compaction: Arc<Mutex<Option<Compaction>>> = Arc::default();
+    let (started, other) = (Arc::clone(&compaction), store.clone());
+    hooked.hook(move |call| {
+        // A piece of the image is on its way, the rest is yet to be read.
+        let mut started = started.lock().expect("no panic");
+        if matches!(call, Call::Write(name, ..) if name.starts_with("img-")) && started.is_none() {
+            let store = other.clone();
+            let thread = std::thread::spawn(move || store.compact_some(&|_| true).expect("no fault"));
+            let until = Instant::now() + Duration::from_millis(700);
+            while !thread.is_finished() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            *started = Some((thread.is_finished(), thread));
+        }
+        Ok(())
+    });
+    store.checkpoint().expect("no fault");
+    hooked.unhook();
+    let (done, thread) = compaction.lock().expect("no panic").take().expect("an image was written");
+    assert!(!done, "the image waits for what was moved, or the moving for the image");
+    thread.join().expect("no panic");
+    assert_eq!(content(&store), model);
+    store.flush().expect("no fault");
+    drop(store);
+    // `content` compares what is counted as live.
+    let store = open(&disk.restart(Loss::Everything), &quiet()).expect("opens");
+    assert_eq!(content(&store), model);
+}

@@ -1,0 +1,12 @@
+//! Reads beside everything else: each answer is of one moment, for as long as it is held.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod backup;
+mod columns;
+mod concurrent;
+mod large;
+mod one_moment;
+mod readers;
+mod readers_beside_writer;
