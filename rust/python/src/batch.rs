@@ -2,10 +2,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use alex_store::{Batch, ValueSource, fork_generation};
+use alex_store::{Batch, ValueSource};
 use pyo3::prelude::*;
 
-use crate::errors::{OrRaise, closed_error, forked_error};
+use crate::errors::{OrRaise, closed_error};
+use crate::handle::Born;
 use crate::store::Store;
 use crate::{keys, values};
 
@@ -27,8 +28,7 @@ pub(crate) struct WriteBatch {
     sync: bool,
     /// None once it was committed or discarded.
     pending: Mutex<Option<Batch>>,
-    /// The process that it was begun in.
-    born: u64,
+    born: Born,
 }
 
 impl WriteBatch {
@@ -37,7 +37,7 @@ impl WriteBatch {
             store: store.clone().unbind(),
             sync,
             pending: Mutex::new(Some(Batch::new())),
-            born: fork_generation(),
+            born: Born::here(),
         }
     }
 
@@ -72,16 +72,8 @@ impl WriteBatch {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A batch is of the process that began it: in a forked child somebody who is not there may be using it.
     fn check_born(&self, py: Python<'_>) -> PyResult<()> {
-        if self.is_inherited() {
-            return Err(forked_error(py, "this batch was begun before fork(); begin a new one in the child"));
-        }
-        Ok(())
-    }
-
-    fn is_inherited(&self) -> bool {
-        self.born != fork_generation()
+        self.born.check(py, "this batch was begun before fork(); begin a new one in the child")
     }
 
     /// Forgets the operations; true if there was a batch to end.
@@ -245,7 +237,7 @@ impl WriteBatch {
         traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let _ = (exc_value, traceback);
-        if self.is_inherited() {
+        if self.born.is_inherited() {
             // It is the parent's to commit.
             return Ok(());
         }
@@ -256,7 +248,7 @@ impl WriteBatch {
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        if self.is_inherited() {
+        if self.born.is_inherited() {
             return "<alexpy.WriteBatch of another process>".to_owned();
         }
         match py.detach(|| self.lock().as_ref().map(Batch::len)) {

@@ -16,7 +16,35 @@ use crate::keys::{Role, refuse_one};
 pub(crate) type Range = Option<(End<i64>, End<i64>)>;
 
 /// Every key.
-pub(crate) const ALL: Range = Some((End::Unbounded, End::Unbounded));
+const ALL: Range = Some((End::Unbounded, End::Unbounded));
+
+/// The most parts that a split makes.
+const MOST_PARTS: usize = 1 << 24;
+
+/// What an iterator yields.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Yields {
+    Items,
+    Keys,
+    Values,
+}
+
+/// What an iteration was asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct ScanRequest {
+    pub(crate) range: Range,
+    pub(crate) reverse: bool,
+    /// The most items; `None` is no limit.
+    pub(crate) limit: Option<u64>,
+    pub(crate) yields: Yields,
+}
+
+impl ScanRequest {
+    /// Every key, ascending, or descending with `reverse`.
+    pub(crate) fn of_keys(reverse: bool) -> Self {
+        Self { range: ALL, reverse, limit: None, yields: Yields::Keys }
+    }
+}
 
 /// One end as given.
 enum Edge {
@@ -89,6 +117,30 @@ pub(crate) fn limit(limit: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
             Ok(None)
         }
         Err(error) => Err(refuse_one(error, limit, Role::Bound("limit"))),
+    }
+}
+
+/// One of the ranges that a split makes; `None` is no bound.
+pub(crate) type Part = (Option<i64>, Option<i64>);
+
+/// The ranges that cover every key, from the keys between them.
+pub(crate) fn parts(boundaries: &[i64]) -> Vec<Part> {
+    let starts = std::iter::once(None).chain(boundaries.iter().copied().map(Some));
+    let stops = boundaries.iter().copied().map(Some).chain([None]);
+    starts.zip(stops).collect()
+}
+
+/// A number of parts that can be made.
+pub(crate) fn part_count(n: &Bound<'_, PyAny>) -> PyResult<usize> {
+    let wanted = limit(Some(n)).ok().flatten().and_then(|n| usize::try_from(n).ok());
+    match wanted {
+        Some(n @ 1..=MOST_PARTS) => Ok(n),
+        Some(_) => Err(PyValueError::new_err(format!("n must be from 1 to {MOST_PARTS}, not {n}"))),
+        None => {
+            // Not an int, or one outside every range.
+            n.extract::<i64>().map_err(|error| refuse_one(error, n, Role::Bound("n")))?;
+            Err(PyValueError::new_err(format!("n must be from 1 to {MOST_PARTS}, not {n}")))
+        }
     }
 }
 

@@ -1,20 +1,34 @@
 //! Raw memory across the boundary: values exported without a copy, foreign buffers read into bytes.
 //!
-//! The unsafe code is in here and in `arrow`, `columns` and `pairs`; what they offer is safe.
+//! The unsafe code is in here and in `arrays`, `arrow` and `pairs`; what they offer is safe.
 #![allow(unsafe_code)]
 
-use std::alloc::{self, Layout};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 
 use alex_store::Value;
-use numpy::{PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::exceptions::{PyBufferError, PyMemoryError, PyTypeError};
+use pyo3::exceptions::{PyBufferError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
-use crate::values::check_length;
+/// The longest value, in bytes: its length is a u32 on disk.
+pub(crate) const MAX_VALUE_BYTES: usize = u32::MAX as usize;
+
+/// How many values ahead of the one being copied are prefetched: the engine has checked them, but a run is larger
+/// than the nearest caches.
+pub(crate) const PREFETCH_AHEAD: usize = 8;
+
+/// Refuses a value that no record can hold.
+#[inline]
+pub(crate) fn check_length(length: usize, place: &str) -> PyResult<()> {
+    if length > MAX_VALUE_BYTES {
+        return Err(PyValueError::new_err(format!(
+            "{place} has {length} bytes, and the limit is {MAX_VALUE_BYTES} (2**32-1)"
+        )));
+    }
+    Ok(())
+}
 
 /// Exports one value of a store; a memoryview over it is what `Store.get_view` returns.
 ///
@@ -70,30 +84,6 @@ pub(crate) fn prefetch(value: &[u8]) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = value;
-}
-
-/// Where an array's memory begins.
-pub(crate) fn memory_of(array: &Bound<'_, PyUntypedArray>) -> usize {
-    // SAFETY: `array` is alive and an array; the pointer is only looked at.
-    unsafe { (*array.as_array_ptr()).fields.data as usize }
-}
-
-/// So many zeros, which cost nothing before they are touched.
-pub(crate) fn zeros(bytes: usize) -> PyResult<Vec<u8>> {
-    let refused = || PyMemoryError::new_err(format!("there is no memory for {bytes} bytes"));
-    let layout = Layout::array::<u8>(bytes).map_err(|_| refused())?;
-    if bytes == 0 {
-        return Ok(Vec::new());
-    }
-    // SAFETY: the layout has a size; the pointer is the global allocator's for just this layout, all of it is
-    // initialised, and nobody else has it.
-    unsafe {
-        let memory = alloc::alloc_zeroed(layout);
-        if memory.is_null() {
-            return Err(refused());
-        }
-        Ok(Box::from_raw(ptr::slice_from_raw_parts_mut(memory, bytes)).into_vec())
-    }
 }
 
 /// A buffer that an object exports, given back when dropped. Made and dropped while attached.

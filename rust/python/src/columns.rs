@@ -7,37 +7,22 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use alex_store::{ItemColumns, Scan, ScanRange, ValueColumn, fork_generation};
-use numpy::ndarray::ArrayView1;
-use numpy::npyffi::NPY_ARRAY_WRITEABLE;
-use numpy::{Element, PyArray1, PyArrayDescr, PyArrayDescrMethods, PyUntypedArrayMethods};
+use alex_store::{ItemColumns, Scan, ScanRange, ValueColumn};
+use numpy::{PyArray1, PyArrayDescr, PyArrayDescrMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 
+use crate::arrays::window;
 use crate::arrow::{self, ArrowArray};
 use crate::errors::{OrRaise, detached};
-use crate::scan::check_born;
+use crate::handle::{Born, MADE_BEFORE_FORK};
 use crate::store::Store;
 use crate::store_many::LARGE_PIECE_KEYS;
 use crate::{bounds, keys, memory};
 
 /// Rows of each array of an Arrow stream, and of a batch where the caller does not say.
 const BATCH_ROWS: usize = 1 << 16;
-
-/// `memory` as a read-only array that keeps `owner`, whose memory it is, alive. O(1).
-///
-/// # Safety
-/// `memory` must stay where it is, unchanged, for as long as `owner` lives.
-unsafe fn window<'py, T: Element>(owner: Bound<'py, PyAny>, memory: &[T]) -> Bound<'py, PyArray1<T>> {
-    // SAFETY: by contract the memory lives, unchanged, while the array refers to its owner; nobody can write
-    // through the array, since the flag that would allow it is cleared before anyone else sees the array.
-    unsafe {
-        let array = PyArray1::borrow_from_array(&ArrayView1::from(memory), owner);
-        (*array.as_array_ptr()).fields.flags &= !NPY_ARRAY_WRITEABLE;
-        array
-    }
-}
 
 /// The values of many keys in two arrays; what `Store.get_buffers` returns.
 ///
@@ -224,8 +209,7 @@ pub(crate) struct BatchIterator {
     scan: Mutex<Option<Scan>>,
     /// It stays at its end, whatever becomes of the store.
     finished: AtomicBool,
-    /// The process that it was made in.
-    born: u64,
+    born: Born,
 }
 
 #[pymethods]
@@ -238,7 +222,7 @@ impl BatchIterator {
         if self.finished.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        check_born(py, self.born)?;
+        self.born.check(py, MADE_BEFORE_FORK)?;
         self.store.get().check_open(py)?;
         py.check_signals()?;
         let pulled = detached(py, || {
@@ -344,7 +328,7 @@ impl Store {
             rows,
             scan: Mutex::new(Some(scan)),
             finished: AtomicBool::new(false),
-            born: fork_generation(),
+            born: Born::here(),
         })
     }
 

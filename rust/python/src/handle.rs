@@ -7,11 +7,37 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use alex_store::{Error, Options, Store as Engine};
+use alex_store::{Error, Options, Store as Engine, fork_generation};
 use pyo3::prelude::*;
 
-use crate::errors::{OrRaise, detached, to_exception};
+use crate::errors::{OrRaise, detached, forked_error, to_exception};
 use crate::memory;
+
+/// The refusal of an iterator that was made before a fork.
+pub(crate) const MADE_BEFORE_FORK: &str = "this iterator was made before fork(); make a new one in the child";
+
+/// The process that an iterator or a batch was made in. In a forked child it is refused: a thread of the parent may
+/// have held its locks, and no thread of the child will let them go.
+pub(crate) struct Born(u64);
+
+impl Born {
+    /// This process.
+    pub(crate) fn here() -> Self {
+        Self(fork_generation())
+    }
+
+    /// Whether this process is a child of the one that made it.
+    #[inline]
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.0 != fork_generation()
+    }
+
+    /// `ForkedError` with the text `refusal` where it is inherited.
+    #[inline]
+    pub(crate) fn check(&self, py: Python<'_>, refusal: &'static str) -> PyResult<()> {
+        if self.is_inherited() { Err(forked_error(py, refusal)) } else { Ok(()) }
+    }
+}
 
 /// See the module.
 pub(crate) struct Handle {

@@ -12,44 +12,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use alex_index::image::{Damage, Identity, ImageError, ImageMemory, ImageSink, ImageWriter};
+use alex_index::image::{Identity, ImageError, ImageMemory, ImageSink, ImageWriter};
 use alex_index::{Alex, Options};
 use alex_store::{Error, Operation};
 use pyo3::prelude::*;
 
 use crate::errors::{OrRaise, corruption_error, format_error, to_exception};
-use crate::index::{AlexIndex, Indexed};
+use crate::index::AlexIndex;
+use crate::index_shared::Indexed;
 
 /// Entries copied to the file at a time.
 const RUN_ITEMS: usize = 8192;
 
 /// Linux's EISDIR.
 const IS_A_DIRECTORY: i32 = 21;
-
-/// Damage in the file that an index was loaded from, met by a call.
-pub(crate) struct Damaged {
-    damage: Damage,
-    path: Option<PathBuf>,
-}
-
-impl Damaged {
-    #[cold]
-    pub(crate) fn of(damage: &Damage, path: Option<&Path>) -> Self {
-        Self { damage: damage.clone(), path: path.map(Path::to_owned) }
-    }
-}
-
-impl<T> OrRaise<T> for Result<T, Damaged> {
-    #[inline]
-    fn or_raise(self, py: Python<'_>) -> PyResult<T> {
-        self.map_err(|Damaged { damage, path }| {
-            let name =
-                path.as_deref().map_or_else(|| "the file".to_owned(), |path| path.display().to_string());
-            let message = format!("{name}, which this index was loaded from, is {damage}; load another copy");
-            corruption_error(py, message, path.as_deref(), &damage)
-        })
-    }
-}
 
 /// Why a file was not loaded or saved.
 enum Failure {

@@ -1,140 +1,17 @@
-//! Iteration over an `AlexIndex`, which stays what it was when the iterator was made.
-//!
-//! An iterator pulls runs from the living index, and the index knows its unfinished iterators: before
-//! the first change after an iterator was made, what is left of its range is copied out for it. So
-//! making an iterator is O(1), iterating copies nothing twice, and only a change made during an
-//! iteration pays, once, about a nanosecond for each key the iterator has left.
-//!
-//! Lock order: the index, then a cursor. The interpreter is never waited for under either.
+//! `AlexIndex`, iteration: the iterator over what the index was when the iterator was made, and the calls that make
+//! one.
 
-use std::ops::Bound as End;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 
-use alex_index::Alex;
-use alex_index::image::Damage;
 use pyo3::prelude::*;
 
-use crate::bounds::Range;
+use crate::bounds::{self, ScanRequest, Yields};
 use crate::errors::OrRaise;
-use crate::index::{AlexIndex, Shared};
-use crate::index_file::Damaged;
+use crate::index::AlexIndex;
+use crate::index_cursors::Cursor;
+use crate::index_shared::{Damaged, Shared};
 use crate::memory::int;
 use crate::pairs;
-use crate::scan::Yields;
-
-/// Items of the first run, and of the longest.
-const FIRST_RUN_ITEMS: usize = 128;
-const LAST_RUN_ITEMS: usize = 8192;
-
-/// The iterators that may still pull from the index.
-#[derive(Default)]
-pub(crate) struct Cursors {
-    unfinished: Vec<Weak<Cursor>>,
-    /// Dead entries are swept when the list reaches this length, so adding is O(1) on average.
-    sweep_at: usize,
-}
-
-impl Cursors {
-    fn add(&mut self, cursor: &Arc<Cursor>) {
-        if self.unfinished.len() >= self.sweep_at {
-            self.unfinished.retain(|cursor| cursor.strong_count() > 0);
-            self.sweep_at = (self.unfinished.len() * 2).max(16);
-        }
-        self.unfinished.push(Arc::downgrade(cursor));
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.unfinished.is_empty()
-    }
-
-    /// Gives every unfinished iterator its own copy of what it has left. Before any change.
-    pub(crate) fn release(&mut self, alex: &Alex) {
-        for cursor in self.unfinished.drain(..).filter_map(|cursor| cursor.upgrade()) {
-            cursor.pull_rest(alex);
-        }
-        self.sweep_at = 0;
-    }
-}
-
-/// Where one iterator stands.
-pub(crate) struct Cursor(Mutex<Position>);
-
-struct Position {
-    keys: Vec<i64>,
-    payloads: Vec<u64>,
-    /// The next item of the run at hand.
-    next: usize,
-    /// What of the range is still in the index only.
-    rest: Option<Rest>,
-    next_run_items: usize,
-    /// The file that the index was loaded from is damaged where the range goes on.
-    damage: Option<Damage>,
-}
-
-struct Rest {
-    start: End<i64>,
-    stop: End<i64>,
-    reverse: bool,
-    /// Items that the limit still allows.
-    left: usize,
-}
-
-impl Cursor {
-    fn lock(&self) -> MutexGuard<'_, Position> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Replaces a run that is used up. False at the end.
-    fn pull_run(&self, alex: &Alex) -> bool {
-        let mut position = self.lock();
-        if position.damage.is_some() {
-            return false;
-        }
-        if position.next < position.keys.len() {
-            return true;
-        }
-        position.keys.clear();
-        position.payloads.clear();
-        position.next = 0;
-        let items = position.next_run_items;
-        position.next_run_items = (items * 2).min(LAST_RUN_ITEMS);
-        position.pull(alex, items);
-        !position.keys.is_empty()
-    }
-
-    fn pull_rest(&self, alex: &Alex) {
-        let mut position = self.lock();
-        let done = position.next;
-        position.keys.drain(..done);
-        position.payloads.drain(..done);
-        position.next = 0;
-        position.pull(alex, usize::MAX);
-    }
-}
-
-impl Position {
-    fn pull(&mut self, alex: &Alex, items: usize) {
-        let Some(mut rest) = self.rest.take() else { return };
-        let wanted = items.min(rest.left);
-        let had = self.keys.len();
-        alex.scan_into(rest.start, rest.stop, rest.reverse, wanted, &mut self.keys, &mut self.payloads);
-        if let Some(damage) = alex.damage() {
-            self.keys.truncate(had);
-            self.payloads.truncate(had);
-            self.damage = Some(damage.clone());
-            return;
-        }
-        let got = self.keys.len() - had;
-        if let Some(&last) = self.keys.last()
-            && got == wanted
-            && rest.left > wanted
-        {
-            rest.left -= wanted;
-            *(if rest.reverse { &mut rest.stop } else { &mut rest.start }) = End::Excluded(last);
-            self.rest = Some(rest);
-        }
-    }
-}
 
 /// Iterates over a range of an `AlexIndex` as it was when the iterator was made.
 ///
@@ -152,26 +29,14 @@ pub(crate) struct IndexIterator {
 }
 
 impl IndexIterator {
-    pub(crate) fn over(
-        py: Python<'_>,
-        index: &AlexIndex,
-        range: Range,
-        reverse: bool,
-        limit: Option<u64>,
-        yields: Yields,
-    ) -> Self {
-        let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let rest = range.map(|(start, stop)| Rest { start, stop, reverse, left: limit });
-        let cursor = Arc::new(Cursor(Mutex::new(Position {
-            keys: Vec::new(),
-            payloads: Vec::new(),
-            next: 0,
-            rest,
-            next_run_items: FIRST_RUN_ITEMS,
-            damage: None,
-        })));
-        index.with_cursors(py, |cursors| cursors.add(&cursor));
-        Self { yields, index: Arc::clone(index.shared()), cursor }
+    pub(crate) fn over(py: Python<'_>, index: &AlexIndex, request: ScanRequest) -> Self {
+        let ScanRequest { range, reverse, limit, yields } = request;
+        let cursor = Arc::new(Cursor::over(range, reverse, limit));
+        let index = Arc::clone(index.shared());
+        if !index.try_add(&cursor) {
+            py.detach(|| index.add(&cursor));
+        }
+        Self { yields, index, cursor }
     }
 }
 
@@ -183,13 +48,7 @@ impl IndexIterator {
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         loop {
-            let item = {
-                let mut position = self.cursor.lock();
-                let next = position.next;
-                let item = position.keys.get(next).copied().zip(position.payloads.get(next).copied());
-                position.next += usize::from(item.is_some());
-                item
-            };
+            let item = self.cursor.take();
             if let Some((key, payload)) = item {
                 return Ok(Some(match self.yields {
                     Yields::Items => pairs::ints(py, key, payload as i64)?,
@@ -200,9 +59,104 @@ impl IndexIterator {
             py.check_signals()?;
             let pulled = py.detach(|| self.index.ask(|alex| self.cursor.pull_run(alex))).or_raise(py)?;
             if !pulled {
-                let damage = self.cursor.lock().damage.clone();
-                return damage.map_or(Ok(None), |damage| Err(Damaged::of(&damage, None)).or_raise(py));
+                return self
+                    .cursor
+                    .damage()
+                    .map_or(Ok(None), |damage| Err(Damaged::of(&damage, None)).or_raise(py));
             }
         }
+    }
+}
+
+#[pymethods]
+impl AlexIndex {
+    fn __iter__(&self, py: Python<'_>) -> IndexIterator {
+        IndexIterator::over(py, self, ScanRequest::of_keys(false))
+    }
+
+    fn __reversed__(&self, py: Python<'_>) -> IndexIterator {
+        IndexIterator::over(py, self, ScanRequest::of_keys(true))
+    }
+
+    /// Iterates over (key, value) of `start <= key < stop`, in key order.
+    ///
+    /// Bounds are any ints (clamped to int64) or None for no bound; `include_start` and `include_stop`
+    /// say whether a bound belongs to the range; `reverse=True` goes from the top without swapping the
+    /// bounds; `limit` is the most items. What comes is the index as it was when the iterator was made;
+    /// the first change during an iteration copies what the iterator has left. Raises TypeError for
+    /// bounds that are no ints, ValueError for a negative limit. O(1) to make and an item.
+    ///
+    /// >>> x.put_many([1, 2, 3], [10, 20, 30])
+    /// 3
+    /// >>> list(x.scan(1, 3)), list(x.scan(limit=1, reverse=True))
+    /// ([(1, 10), (2, 20)], [(3, 30)])
+    #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
+                        limit=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn scan(
+        &self,
+        py: Python<'_>,
+        start: Option<&Bound<'_, PyAny>>,
+        stop: Option<&Bound<'_, PyAny>>,
+        include_start: bool,
+        include_stop: bool,
+        reverse: bool,
+        limit: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<IndexIterator> {
+        let range = bounds::range(start, stop, include_start, include_stop)?;
+        let limit = bounds::limit(limit)?;
+        Ok(IndexIterator::over(py, self, ScanRequest { range, reverse, limit, yields: Yields::Items }))
+    }
+
+    /// Iterates over the keys of a range.
+    ///
+    /// Arguments and errors as in `scan`.
+    ///
+    /// >>> x.put_many([1, 2, 3], [10, 20, 30])
+    /// 3
+    /// >>> list(x.scan_keys(2))
+    /// [2, 3]
+    #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
+                        limit=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn scan_keys(
+        &self,
+        py: Python<'_>,
+        start: Option<&Bound<'_, PyAny>>,
+        stop: Option<&Bound<'_, PyAny>>,
+        include_start: bool,
+        include_stop: bool,
+        reverse: bool,
+        limit: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<IndexIterator> {
+        let range = bounds::range(start, stop, include_start, include_stop)?;
+        let limit = bounds::limit(limit)?;
+        Ok(IndexIterator::over(py, self, ScanRequest { range, reverse, limit, yields: Yields::Keys }))
+    }
+
+    /// Iterates over the values of a range, in the order of their keys.
+    ///
+    /// Arguments and errors as in `scan`.
+    ///
+    /// >>> x.put_many([1, 2, 3], [10, 20, 30])
+    /// 3
+    /// >>> list(x.scan_values(stop=3))
+    /// [10, 20]
+    #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
+                        limit=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn scan_values(
+        &self,
+        py: Python<'_>,
+        start: Option<&Bound<'_, PyAny>>,
+        stop: Option<&Bound<'_, PyAny>>,
+        include_start: bool,
+        include_stop: bool,
+        reverse: bool,
+        limit: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<IndexIterator> {
+        let range = bounds::range(start, stop, include_start, include_stop)?;
+        let limit = bounds::limit(limit)?;
+        Ok(IndexIterator::over(py, self, ScanRequest { range, reverse, limit, yields: Yields::Values }))
     }
 }

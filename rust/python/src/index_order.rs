@@ -1,44 +1,18 @@
 //! `AlexIndex`, what has to do with the order of keys: neighbours, counts, and parts of equal counts.
 
+use alex_index::Alex;
 use numpy::PyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use alex_index::Alex;
-
-use crate::bounds;
-use crate::index::{AlexIndex, PIECE_KEYS, array, item};
+use crate::arrays::array;
+use crate::bounds::{self, Part};
+use crate::index::{AlexIndex, PIECE_KEYS, item};
 use crate::keys::{Role, many, one};
 use crate::memory::filled;
 
 /// Ranges that are read between two looks for Ctrl-C.
 const PIECE_RANGES: usize = 4_096;
-
-/// The most parts that a split makes.
-const MOST_PARTS: usize = 1 << 24;
-
-type Range = (Option<i64>, Option<i64>);
-
-/// `parts` ranges that cover every key, from the keys between them.
-pub(crate) fn ranges(boundaries: &[i64]) -> Vec<Range> {
-    let starts = std::iter::once(None).chain(boundaries.iter().copied().map(Some));
-    let stops = boundaries.iter().copied().map(Some).chain([None]);
-    starts.zip(stops).collect()
-}
-
-/// A number of parts that can be made.
-pub(crate) fn parts(n: &Bound<'_, PyAny>) -> PyResult<usize> {
-    let wanted = bounds::limit(Some(n)).ok().flatten().and_then(|n| usize::try_from(n).ok());
-    match wanted {
-        Some(n @ 1..=MOST_PARTS) => Ok(n),
-        Some(_) => Err(PyValueError::new_err(format!("n must be from 1 to {MOST_PARTS}, not {n}"))),
-        None => {
-            // No int at all, or one that is out of every range.
-            n.extract::<i64>().map_err(|error| crate::keys::refuse_one(error, n, Role::Bound("n")))?;
-            Err(PyValueError::new_err(format!("n must be from 1 to {MOST_PARTS}, not {n}")))
-        }
-    }
-}
 
 /// Neighbours of many keys: keys, values and whether there is one.
 type Neighbours<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<bool>>);
@@ -272,8 +246,8 @@ impl AlexIndex {
     /// 10
     /// >>> x.split(3)
     /// [(None, 3), (3, 6), (6, None)]
-    fn split(&self, py: Python<'_>, n: &Bound<'_, PyAny>) -> PyResult<Vec<Range>> {
-        let parts = parts(n)?;
-        Ok(ranges(&self.ask_detached(py, |alex| alex.boundaries(parts))?))
+    fn split(&self, py: Python<'_>, n: &Bound<'_, PyAny>) -> PyResult<Vec<Part>> {
+        let parts = bounds::part_count(n)?;
+        Ok(bounds::parts(&self.ask_detached(py, |alex| alex.boundaries(parts))?))
     }
 }

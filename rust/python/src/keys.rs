@@ -12,7 +12,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyList, PySlice, PyString, PyTuple};
 
 use crate::memory;
-use crate::values::SIGNAL_CHECK_ITEMS;
+
+/// Items converted between two checks for pending signals.
+pub(crate) const SIGNAL_CHECK_ITEMS: usize = 1 << 16;
 
 /// How an argument is called in messages.
 #[derive(Clone, Copy)]

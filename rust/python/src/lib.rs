@@ -10,6 +10,7 @@
 // Doc comments of Python classes and functions are their docstrings: read with help(), not as Markdown.
 #![allow(clippy::doc_markdown, clippy::doc_link_with_quotes)]
 
+mod arrays;
 mod arrow;
 mod batch;
 mod bounds;
@@ -19,10 +20,13 @@ mod columns;
 mod errors;
 mod handle;
 mod index;
+mod index_cursors;
 mod index_file;
 mod index_iter;
+mod index_many;
 mod index_order;
 mod index_shape;
+mod index_shared;
 mod keys;
 mod measure;
 mod memory;

@@ -8,15 +8,17 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use alex_store::{Error, NEAR_BYTES, Scan, ScanRun, Values, fork_generation};
+use alex_store::{Error, NEAR_BYTES, Scan, ScanRun, Values};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
 
-use crate::bounds::{self, Range};
-use crate::errors::{forked_error, to_exception};
+use crate::bounds::{ScanRequest, Yields, scan_range};
+use crate::buffers::{PREFETCH_AHEAD, prefetch};
+use crate::errors::to_exception;
+use crate::handle::{Born, MADE_BEFORE_FORK};
 use crate::memory::{bytes, int};
+use crate::pairs;
 use crate::store::Store;
-use crate::{buffers, pairs};
 
 /// Items of the first run, and of the longest.
 const FIRST_RUN_ITEMS: usize = 16;
@@ -25,18 +27,6 @@ const LAST_RUN_ITEMS: usize = 4096;
 const WHOLE_LIMIT_ITEMS: u64 = 256;
 /// How many times as long each further run is, unless its values would not stay near until they are copied.
 const RUN_GROWTH: usize = 4;
-
-/// How many values ahead of the one being copied are asked for: the engine checked them, but a run is larger
-/// than the nearest caches.
-pub(crate) const PREFETCH_AHEAD: usize = 8;
-
-/// What an iterator yields.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Yields {
-    Items,
-    Keys,
-    Values,
-}
 
 /// Iterates over a range of a store as it was when the iterator was made.
 ///
@@ -56,8 +46,7 @@ pub(crate) struct StoreIterator {
     pulled: Condvar,
     /// It stays at its end, whatever becomes of the store.
     finished: AtomicBool,
-    /// The process that it was made in.
-    born: u64,
+    born: Born,
 }
 
 struct State {
@@ -104,15 +93,10 @@ enum Item<'py> {
 }
 
 impl StoreIterator {
-    /// The iterator over `range`, with its first run pulled.
-    pub(crate) fn over(
-        store: &Bound<'_, Store>,
-        range: Range,
-        reverse: bool,
-        limit: Option<u64>,
-        yields: Yields,
-    ) -> PyResult<Self> {
-        let range = bounds::scan_range(range, reverse, limit);
+    /// The iterator that was asked for, with its first run pulled.
+    pub(crate) fn over(store: &Bound<'_, Store>, request: ScanRequest) -> PyResult<Self> {
+        let ScanRequest { range, reverse, limit, yields } = request;
+        let range = scan_range(range, reverse, limit);
         let first_run_items = match limit {
             Some(limit) if limit <= WHOLE_LIMIT_ITEMS => WHOLE_LIMIT_ITEMS as usize,
             _ => FIRST_RUN_ITEMS,
@@ -136,7 +120,7 @@ impl StoreIterator {
             state: Mutex::new(state),
             pulled: Condvar::new(),
             finished: AtomicBool::new(false),
-            born: fork_generation(),
+            born: Born::here(),
         })
     }
 
@@ -150,7 +134,7 @@ impl StoreIterator {
         let value = || {
             let values = state.run.values.as_ref();
             if let Some(ahead) = values.and_then(|values| values.get(position + PREFETCH_AHEAD)) {
-                buffers::prefetch(ahead);
+                prefetch(ahead);
             }
             bytes(py, values.and_then(|values| values.get(position)).unwrap_or_default())
         };
@@ -233,15 +217,6 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Refuses what was made before a fork: in the child, threads that are not there may hold its locks.
-#[inline]
-pub(crate) fn check_born(py: Python<'_>, generation: u64) -> PyResult<()> {
-    if generation == fork_generation() {
-        return Ok(());
-    }
-    Err(forked_error(py, "this iterator was made before fork(); make a new one in the child"))
-}
-
 #[pymethods]
 impl StoreIterator {
     fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -252,7 +227,7 @@ impl StoreIterator {
         if self.finished.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        check_born(py, self.born)?;
+        self.born.check(py, MADE_BEFORE_FORK)?;
         self.store.get().check_open(py)?;
         loop {
             match self.take(py)? {

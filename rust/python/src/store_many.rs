@@ -4,20 +4,20 @@
 //! Ctrl-C is heard between two.
 
 use alex_store::{Error, Moment, SortedKeys, Store as Engine, ValueSource, Values};
-use numpy::{PyArray1, PyArrayDescrMethods, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods};
+use numpy::{PyArray1, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use crate::arrays::{Pinned, zeros};
 use crate::batch::WriteBatch;
-use crate::buffers::memory_of;
+use crate::buffers::{PREFETCH_AHEAD, prefetch};
 use crate::errors::{detached, to_exception};
 use crate::memory::{bytes, filled};
 use crate::progress::with_progress;
 use crate::read_ahead::{PIECE_KEYS, read_ahead};
-use crate::scan::PREFETCH_AHEAD;
 use crate::store::Store;
-use crate::{bounds, buffers, keys, values};
+use crate::{bounds, keys, values};
 
 /// Keys, and bytes of rows, read between two looks at pending signals where no object is made of the values:
 /// enough for the engine to share among threads.
@@ -29,41 +29,6 @@ impl Store {
     pub(crate) fn moment(&self, py: Python<'_>) -> PyResult<Moment> {
         self.detached(py, Engine::moment)
     }
-}
-
-/// Arrays that share memory, and where each had it: NumPy lets any code take an array's memory away.
-struct Pinned(Vec<(Py<PyUntypedArray>, usize, usize)>);
-
-impl Pinned {
-    /// Of an array, of the one whose view it is, and so on.
-    fn of(array: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let mut pinned = Vec::new();
-        let mut next = array.clone();
-        while let Ok(array) = next.cast::<PyUntypedArray>() {
-            let (start, bytes) = place(array);
-            pinned.push((array.clone().unbind(), start, bytes));
-            next = array.getattr("base")?;
-        }
-        Ok(Self(pinned))
-    }
-
-    fn check(&self, py: Python<'_>) -> PyResult<()> {
-        let is_there = |(array, start, bytes): &(Py<PyUntypedArray>, usize, usize)| {
-            place(array.bind(py)) == (*start, *bytes)
-        };
-        if self.0.iter().all(is_there) {
-            return Ok(());
-        }
-        Err(PyValueError::new_err(
-            "out was given other memory in the middle of the call, by a signal's handler",
-        ))
-    }
-}
-
-/// Where an array's memory begins, and how many bytes it is said to have.
-fn place(array: &Bound<'_, PyUntypedArray>) -> (usize, usize) {
-    let start = memory_of(array);
-    (start, array.len().saturating_mul(array.dtype().itemsize()))
 }
 
 #[pymethods]
@@ -164,7 +129,7 @@ impl Store {
             let list = made.bind(py);
             for i in 0..values.len() {
                 if let Some(ahead) = values.get(i + PREFETCH_AHEAD) {
-                    buffers::prefetch(ahead);
+                    prefetch(ahead);
                 }
                 if let Some(value) = values.get(i) {
                     list.set_item(start + i, bytes(py, value)?)?;
@@ -200,7 +165,7 @@ impl Store {
         let (array, pinned) = match out {
             // Not by NumPy, which asks for large pages: where the kernel must move other memory to make them, a
             // first read takes three times as long (docs/dev/017).
-            None => (PyArray1::from_vec(py, buffers::zeros(bytes)?), None),
+            None => (PyArray1::from_vec(py, zeros(bytes)?), None),
             Some((rows, out)) if rows == keys.len() && out.len() == bytes => {
                 let pinned = Pinned::of(out.as_any())?;
                 (out, Some(pinned))

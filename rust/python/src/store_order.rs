@@ -2,9 +2,10 @@
 
 use pyo3::prelude::*;
 
-use crate::scan::{StoreIterator, Yields};
+use crate::bounds::{self, Part, ScanRequest, Yields};
+use crate::keys;
+use crate::scan::StoreIterator;
 use crate::store::{Item, Store, item};
-use crate::{bounds, index_order, keys};
 
 #[pymethods]
 impl Store {
@@ -89,11 +90,11 @@ impl Store {
     // ---- ranges ----
 
     fn __iter__(slf: &Bound<'_, Self>) -> PyResult<StoreIterator> {
-        StoreIterator::over(slf, bounds::ALL, false, None, Yields::Keys)
+        StoreIterator::over(slf, ScanRequest::of_keys(false))
     }
 
     fn __reversed__(slf: &Bound<'_, Self>) -> PyResult<StoreIterator> {
-        StoreIterator::over(slf, bounds::ALL, true, None, Yields::Keys)
+        StoreIterator::over(slf, ScanRequest::of_keys(true))
     }
 
     /// Iterates over (key, value) of `start <= key < stop`, in key order.
@@ -120,7 +121,8 @@ impl Store {
         limit: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<StoreIterator> {
         let range = bounds::range(start, stop, include_start, include_stop)?;
-        StoreIterator::over(slf, range, reverse, bounds::limit(limit)?, Yields::Items)
+        let limit = bounds::limit(limit)?;
+        StoreIterator::over(slf, ScanRequest { range, reverse, limit, yields: Yields::Items })
     }
 
     /// Iterates over the keys of a range; no value is read.
@@ -143,7 +145,8 @@ impl Store {
         limit: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<StoreIterator> {
         let range = bounds::range(start, stop, include_start, include_stop)?;
-        StoreIterator::over(slf, range, reverse, bounds::limit(limit)?, Yields::Keys)
+        let limit = bounds::limit(limit)?;
+        StoreIterator::over(slf, ScanRequest { range, reverse, limit, yields: Yields::Keys })
     }
 
     /// Iterates over the values of a range, in the order of their keys.
@@ -166,7 +169,8 @@ impl Store {
         limit: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<StoreIterator> {
         let range = bounds::range(start, stop, include_start, include_stop)?;
-        StoreIterator::over(slf, range, reverse, bounds::limit(limit)?, Yields::Values)
+        let limit = bounds::limit(limit)?;
+        StoreIterator::over(slf, ScanRequest { range, reverse, limit, yields: Yields::Values })
     }
 
     /// How many keys there are of `start <= key < stop`.
@@ -200,8 +204,8 @@ impl Store {
     /// 10
     /// >>> s.split(3)
     /// [(None, 3), (3, 6), (6, None)]
-    fn split(&self, py: Python<'_>, n: &Bound<'_, PyAny>) -> PyResult<Vec<(Option<i64>, Option<i64>)>> {
-        let parts = index_order::parts(n)?;
-        Ok(index_order::ranges(&self.detached(py, |engine| engine.boundaries(parts))?))
+    fn split(&self, py: Python<'_>, n: &Bound<'_, PyAny>) -> PyResult<Vec<Part>> {
+        let parts = bounds::part_count(n)?;
+        Ok(bounds::parts(&self.detached(py, |engine| engine.boundaries(parts))?))
     }
 }

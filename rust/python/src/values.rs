@@ -17,14 +17,9 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
-use crate::keys::readonly;
-use crate::{buffers, memory};
-
-/// Items converted between two looks at pending signals.
-pub(crate) const SIGNAL_CHECK_ITEMS: usize = 1 << 16;
-
-/// The longest value, in bytes: its length is a u32 on disk.
-const MAX_VALUE_BYTES: usize = u32::MAX as usize;
+use crate::buffers::{self, MAX_VALUE_BYTES, check_length};
+use crate::keys::{SIGNAL_CHECK_ITEMS, readonly};
+use crate::memory;
 
 /// One value, borrowed from `bytes` or copied from any other buffer.
 pub(crate) enum One<'a, 'py> {
@@ -53,17 +48,6 @@ pub(crate) fn one<'a, 'py>(value: &'a Bound<'py, PyAny>, place: &str) -> PyResul
         return Ok(One::Borrowed(bytes));
     }
     copied(value, place).map(One::Copied)
-}
-
-/// Refuses a value that no record can hold.
-#[inline]
-pub(crate) fn check_length(length: usize, place: &str) -> PyResult<()> {
-    if length > MAX_VALUE_BYTES {
-        return Err(PyValueError::new_err(format!(
-            "{place} has {length} bytes, and the limit is {MAX_VALUE_BYTES} (2**32-1)"
-        )));
-    }
-    Ok(())
 }
 
 #[cold]

@@ -1,0 +1,158 @@
+//! The iterators that read an index: how each keeps what the index was when it was made.
+//!
+//! An iterator pulls runs from the living index, and the index knows its unfinished iterators: before
+//! the first change after an iterator was made, what is left of its range is copied out for it. So
+//! making an iterator is O(1), iterating copies nothing twice, and only a change made during an
+//! iteration pays, once, about a nanosecond for each key the iterator has left.
+//!
+//! Lock order: the index, then a cursor. The interpreter is never waited for under either.
+
+use std::ops::Bound as End;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use alex_index::Alex;
+use alex_index::image::Damage;
+
+use crate::bounds::Range;
+
+/// Items of the first run, and of the longest.
+const FIRST_RUN_ITEMS: usize = 128;
+const LAST_RUN_ITEMS: usize = 8192;
+
+/// The iterators that may still pull from the index.
+#[derive(Default)]
+pub(crate) struct Cursors {
+    unfinished: Vec<Weak<Cursor>>,
+    /// Dead entries are swept when the list reaches this length, so adding is O(1) on average.
+    sweep_at: usize,
+}
+
+impl Cursors {
+    pub(crate) fn add(&mut self, cursor: &Arc<Cursor>) {
+        if self.unfinished.len() >= self.sweep_at {
+            self.unfinished.retain(|cursor| cursor.strong_count() > 0);
+            self.sweep_at = (self.unfinished.len() * 2).max(16);
+        }
+        self.unfinished.push(Arc::downgrade(cursor));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.unfinished.is_empty()
+    }
+
+    /// Gives every unfinished iterator its own copy of what it has left. Before any change.
+    pub(crate) fn release(&mut self, alex: &Alex) {
+        for cursor in self.unfinished.drain(..).filter_map(|cursor| cursor.upgrade()) {
+            cursor.pull_rest(alex);
+        }
+        self.sweep_at = 0;
+    }
+}
+
+/// Where one iterator stands.
+pub(crate) struct Cursor(Mutex<Position>);
+
+struct Position {
+    keys: Vec<i64>,
+    payloads: Vec<u64>,
+    /// The next item of the run at hand.
+    next: usize,
+    /// What of the range is still in the index only.
+    rest: Option<Rest>,
+    next_run_items: usize,
+    /// The file that the index was loaded from is damaged where the range goes on.
+    damage: Option<Damage>,
+}
+
+struct Rest {
+    start: End<i64>,
+    stop: End<i64>,
+    reverse: bool,
+    /// Items that the limit still allows.
+    left: usize,
+}
+
+impl Cursor {
+    /// The cursor of a new iterator, which has pulled nothing yet.
+    pub(crate) fn over(range: Range, reverse: bool, limit: Option<u64>) -> Self {
+        let left = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        Self(Mutex::new(Position {
+            keys: Vec::new(),
+            payloads: Vec::new(),
+            next: 0,
+            rest: range.map(|(start, stop)| Rest { start, stop, reverse, left }),
+            next_run_items: FIRST_RUN_ITEMS,
+            damage: None,
+        }))
+    }
+
+    /// The next item of the run at hand.
+    #[inline]
+    pub(crate) fn take(&self) -> Option<(i64, u64)> {
+        let mut position = self.lock();
+        let next = position.next;
+        let item = position.keys.get(next).copied().zip(position.payloads.get(next).copied());
+        position.next += usize::from(item.is_some());
+        item
+    }
+
+    /// The damage that ended the iteration, if any did.
+    pub(crate) fn damage(&self) -> Option<Damage> {
+        self.lock().damage.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Position> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces a run that is used up. False at the end.
+    pub(crate) fn pull_run(&self, alex: &Alex) -> bool {
+        let mut position = self.lock();
+        if position.damage.is_some() {
+            return false;
+        }
+        if position.next < position.keys.len() {
+            return true;
+        }
+        position.keys.clear();
+        position.payloads.clear();
+        position.next = 0;
+        let items = position.next_run_items;
+        position.next_run_items = (items * 2).min(LAST_RUN_ITEMS);
+        position.pull(alex, items);
+        !position.keys.is_empty()
+    }
+
+    fn pull_rest(&self, alex: &Alex) {
+        let mut position = self.lock();
+        let done = position.next;
+        position.keys.drain(..done);
+        position.payloads.drain(..done);
+        position.next = 0;
+        position.pull(alex, usize::MAX);
+    }
+}
+
+impl Position {
+    fn pull(&mut self, alex: &Alex, items: usize) {
+        let Some(mut rest) = self.rest.take() else { return };
+        let wanted = items.min(rest.left);
+        let had = self.keys.len();
+        alex.scan_into(rest.start, rest.stop, rest.reverse, wanted, &mut self.keys, &mut self.payloads);
+        if let Some(damage) = alex.damage() {
+            self.keys.truncate(had);
+            self.payloads.truncate(had);
+            self.damage = Some(damage.clone());
+            return;
+        }
+        let got = self.keys.len() - had;
+        if let Some(&last) = self.keys.last()
+            && got == wanted
+            && rest.left > wanted
+        {
+            rest.left -= wanted;
+            *(if rest.reverse { &mut rest.stop } else { &mut rest.start }) = End::Excluded(last);
+            self.rest = Some(rest);
+        }
+    }
+}

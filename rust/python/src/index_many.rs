@@ -1,0 +1,169 @@
+//! `AlexIndex`, many keys in one call. All of them work detached, in pieces, so that Ctrl-C is heard between two.
+
+use alex_index::Alex;
+use numpy::PyArray1;
+use pyo3::exceptions::{PyKeyError, PyTypeError};
+use pyo3::prelude::*;
+
+use crate::arrays::array;
+use crate::index::{AlexIndex, INDEX_BYTES_A_KEY, PIECE_KEYS, payloads};
+use crate::keys::{Role, many, one_value};
+use crate::memory::{filled, probe};
+use crate::{bounds, values};
+
+/// How many different keys there are; O(n) where they ascend.
+fn distinct(keys: &[i64]) -> usize {
+    if keys.is_sorted_by(|a, b| a < b) {
+        return keys.len();
+    }
+    let mut keys = keys.to_vec();
+    keys.sort_unstable();
+    keys.dedup();
+    keys.len()
+}
+
+#[pymethods]
+impl AlexIndex {
+    /// Stores `values[i]` under `keys[i]` for every i; how many distinct keys.
+    ///
+    /// Both are one-dimensional integer arrays or buffers (native int64 is read without a copy), Arrow
+    /// integer arrays, or iterables of ints, of the same length. The last duplicate of a key wins.
+    /// Raises TypeError, OverflowError or ValueError for what is none of these; nothing is stored then.
+    /// O(keys), the GIL released. Ctrl-C is looked for after each million keys, which stay stored.
+    ///
+    /// >>> x.put_many(np.array([3, 1, 3]), [30, 10, 33])
+    /// 2
+    /// >>> list(x.items())
+    /// [(1, 10), (3, 33)]
+    fn put_many(
+        &self,
+        py: Python<'_>,
+        keys: &Bound<'_, PyAny>,
+        values: &Bound<'_, PyAny>,
+    ) -> PyResult<usize> {
+        let keys = many(keys, Role::Key)?;
+        let values = many(values, Role::Value)?;
+        values::check_count(keys.len(), values.len())?;
+        let mut replaced = 0usize;
+        for (keys, values) in keys.chunks(PIECE_KEYS).zip(values.chunks(PIECE_KEYS)) {
+            py.check_signals()?;
+            probe(keys.len().saturating_mul(INDEX_BYTES_A_KEY))?;
+            self.change_detached(py, |alex| {
+                alex.insert_many(keys, payloads(values), |_, _| replaced += 1);
+            })?;
+        }
+        // A duplicate replaces what the batch itself has put.
+        Ok(if replaced == 0 { keys.len() } else { py.detach(|| distinct(&keys)) })
+    }
+
+    /// The values of many keys as an int64 array of the same length.
+    ///
+    /// `keys` as in `put_many`. A key that is not there raises KeyError naming it, unless `default`, an
+    /// int64, is given to stand in its place. O(keys); lookups are interleaved, the GIL is released.
+    ///
+    /// >>> x.put_many([1, 2], [10, 20])
+    /// 2
+    /// >>> x.get_many([2, 1, 5], default=-1).tolist()
+    /// [20, 10, -1]
+    #[pyo3(signature = (keys, default=None))]
+    fn get_many<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &Bound<'py, PyAny>,
+        default: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let keys = many(keys, Role::Key)?;
+        let default = default.map(one_value).transpose()?;
+        let mut found = filled(default.unwrap_or_default(), keys.len())?;
+        for (piece, found) in keys.chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
+            py.check_signals()?;
+            let missing = self.ask_detached(py, |alex| lookup_many(alex, piece, found))?;
+            if let (Some(position), None) = (missing, default) {
+                return Err(PyKeyError::new_err(piece[position]));
+            }
+        }
+        Ok(array(py, found))
+    }
+
+    /// Which of many keys are there, as a bool array of the same length.
+    ///
+    /// `keys` and errors as in `put_many`. O(keys), the GIL released.
+    ///
+    /// >>> x[1] = 10
+    /// >>> x.contains_many([0, 1]).tolist()
+    /// [False, True]
+    fn contains_many<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyArray1<bool>>> {
+        let keys = many(keys, Role::Key)?;
+        let mut found = filled(false, keys.len())?;
+        for (piece, found) in keys.chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
+            py.check_signals()?;
+            self.ask_detached(py, |alex| alex.get_many(piece, |i, payload| found[i] = payload.is_some()))?;
+        }
+        Ok(array(py, found))
+    }
+
+    /// Removes many keys; how many of them were there.
+    ///
+    /// `keys`, errors and Ctrl-C as in `put_many`; duplicates count once. O(keys), the GIL released.
+    ///
+    /// >>> x.put_many([1, 2, 3], [10, 20, 30])
+    /// 3
+    /// >>> x.delete_many([1, 2, 2, 9])
+    /// 2
+    fn delete_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let keys = many(keys, Role::Key)?;
+        let mut removed = 0;
+        for keys in keys.chunks(PIECE_KEYS) {
+            py.check_signals()?;
+            removed += self.change_detached(py, |alex| remove_many(alex, keys))?;
+        }
+        Ok(removed)
+    }
+
+    /// Removes every key of `start <= key < stop`; how many there were.
+    ///
+    /// Bounds as in `scan`, but at least one must be given: `clear` removes everything (TypeError).
+    /// O(keys removed).
+    ///
+    /// >>> x.put_many([1, 2, 3], [10, 20, 30])
+    /// 3
+    /// >>> x.delete_range(2)
+    /// 2
+    #[pyo3(signature = (start=None, stop=None))]
+    fn delete_range(
+        &self,
+        py: Python<'_>,
+        start: Option<&Bound<'_, PyAny>>,
+        stop: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<usize> {
+        if start.is_none() && stop.is_none() {
+            return Err(PyTypeError::new_err("delete_range() needs a bound; clear() removes every key"));
+        }
+        let Some((start, stop)) = bounds::range(start, stop, true, false)? else { return Ok(0) };
+        self.change_detached(py, |alex| {
+            let (mut keys, mut payloads) = (Vec::new(), Vec::new());
+            alex.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);
+            remove_many(alex, &keys)
+        })
+    }
+}
+
+/// Looks up `keys`; what is not there keeps its place in `found` as it is. The first missing position.
+fn lookup_many(alex: &Alex, keys: &[i64], found: &mut [i64]) -> Option<usize> {
+    let mut missing = None;
+    alex.get_many(keys, |i, payload| match payload {
+        Some(payload) => found[i] = payload as i64,
+        None => missing = missing.or(Some(i)),
+    });
+    missing
+}
+
+fn remove_many(alex: &mut Alex, keys: &[i64]) -> usize {
+    let mut removed = 0;
+    alex.remove_many(keys, |_, _| removed += 1);
+    removed
+}

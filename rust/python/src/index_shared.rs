@@ -1,0 +1,160 @@
+//! What an `AlexIndex` and its iterators share: the index of alex-index behind a lock, and its unfinished iterators.
+//!
+//! Every call stands here twice: one that waits for the lock, to be made detached, and a `try_` one that does not.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
+
+use alex_index::Alex;
+use alex_index::image::Damage;
+use pyo3::prelude::*;
+
+use crate::errors::{OrRaise, corruption_error};
+use crate::index_cursors::{Cursor, Cursors};
+
+/// Damage in the file that an index was loaded from, met by a call.
+pub(crate) struct Damaged {
+    damage: Damage,
+    path: Option<PathBuf>,
+}
+
+impl Damaged {
+    #[cold]
+    pub(crate) fn of(damage: &Damage, path: Option<&Path>) -> Self {
+        Self { damage: damage.clone(), path: path.map(Path::to_owned) }
+    }
+}
+
+impl<T> OrRaise<T> for Result<T, Damaged> {
+    #[inline]
+    fn or_raise(self, py: Python<'_>) -> PyResult<T> {
+        self.map_err(|Damaged { damage, path }| {
+            let name =
+                path.as_deref().map_or_else(|| "the file".to_owned(), |path| path.display().to_string());
+            let message = format!("{name}, which this index was loaded from, is {damage}; load another copy");
+            corruption_error(py, message, path.as_deref(), &damage)
+        })
+    }
+}
+
+/// An index and the iterators that read it.
+#[derive(Default)]
+pub(crate) struct Indexed {
+    alex: Alex,
+    cursors: Mutex<Cursors>,
+    /// The file that it was loaded from.
+    source: Option<PathBuf>,
+}
+
+impl Indexed {
+    /// An index that was made in memory.
+    pub(crate) fn made(alex: Alex) -> Self {
+        Self { alex, ..Self::default() }
+    }
+
+    /// An index that was loaded from a file.
+    pub(crate) fn loaded(alex: Alex, source: PathBuf) -> Self {
+        Self { alex, cursors: Mutex::default(), source: Some(source) }
+    }
+
+    /// What a call found, unless it met damage in the file: then nothing that it found counts.
+    #[inline]
+    fn vouch<T>(&self, found: T) -> Result<T, Damaged> {
+        match self.alex.damage() {
+            None => Ok(found),
+            Some(damage) => Err(Damaged::of(damage, self.source.as_deref())),
+        }
+    }
+
+    fn cursors(&mut self) -> &mut Cursors {
+        self.cursors.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[inline]
+    fn ask<T>(&self, call: impl FnOnce(&Alex) -> T) -> Result<T, Damaged> {
+        let found = call(&self.alex);
+        self.vouch(found)
+    }
+
+    /// Changes the index, once no iterator reads it any more.
+    fn change<T>(&mut self, call: impl FnOnce(&mut Alex) -> T) -> Result<T, Damaged> {
+        self.cursors.get_mut().unwrap_or_else(PoisonError::into_inner).release(&self.alex);
+        let found = call(&mut self.alex);
+        self.vouch(found)
+    }
+
+    fn add(&self, cursor: &Arc<Cursor>) {
+        self.cursors.lock().unwrap_or_else(PoisonError::into_inner).add(cursor);
+    }
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Shared(RwLock<Indexed>);
+
+impl Shared {
+    pub(crate) fn new(indexed: Indexed) -> Self {
+        Self(RwLock::new(indexed))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Indexed> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_read(&self) -> Option<RwLockReadGuard<'_, Indexed>> {
+        match self.0.try_read() {
+            Ok(indexed) => Some(indexed),
+            Err(TryLockError::Poisoned(broken)) => Some(broken.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Reads. Waits.
+    pub(crate) fn ask<T>(&self, call: impl FnOnce(&Alex) -> T) -> Result<T, Damaged> {
+        self.read().ask(call)
+    }
+
+    /// Reads at once, or gives `call` back where a writer is at work.
+    #[inline]
+    pub(crate) fn try_ask<T, F: FnOnce(&Alex) -> T>(&self, call: F) -> Result<Result<T, Damaged>, F> {
+        match self.try_read() {
+            Some(indexed) => Ok(indexed.ask(call)),
+            None => Err(call),
+        }
+    }
+
+    /// Changes the index. Waits.
+    pub(crate) fn change<T>(&self, call: impl FnOnce(&mut Alex) -> T) -> Result<T, Damaged> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).change(call)
+    }
+
+    /// Changes the index at once, or gives `call` back where anyone else is at work or an iterator has to be copied
+    /// out first.
+    #[inline]
+    pub(crate) fn try_change<T, F: FnOnce(&mut Alex) -> T>(&self, call: F) -> Result<Result<T, Damaged>, F> {
+        if let Ok(mut indexed) = self.0.try_write()
+            && indexed.cursors().is_empty()
+        {
+            return Ok(indexed.change(call));
+        }
+        Err(call)
+    }
+
+    /// Replaces everything. Waits.
+    pub(crate) fn replace(&self, with: Indexed) {
+        let mut indexed = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let Indexed { alex, cursors, .. } = &mut *indexed;
+        cursors.get_mut().unwrap_or_else(PoisonError::into_inner).release(alex);
+        *indexed = with;
+    }
+
+    /// Notes an iterator. Waits.
+    pub(crate) fn add(&self, cursor: &Arc<Cursor>) {
+        self.read().add(cursor);
+    }
+
+    /// Notes an iterator at once; false where a writer is at work.
+    pub(crate) fn try_add(&self, cursor: &Arc<Cursor>) -> bool {
+        self.try_read().map(|indexed| indexed.add(cursor)).is_some()
+    }
+}
