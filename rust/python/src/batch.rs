@@ -5,10 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use alex_store::{Batch, ValueSource};
 use pyo3::prelude::*;
 
+use crate::convert::{keys, values};
 use crate::errors::{OrRaise, closed_error};
 use crate::handle::Born;
 use crate::store::Store;
-use crate::{keys, values};
 
 /// Writes that commit together or not at all; made by `Store.batch`.
 ///

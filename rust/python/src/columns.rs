@@ -13,13 +13,14 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 
-use crate::arrays::window;
-use crate::arrow::{self, ArrowArray};
+use crate::convert::arrays::window;
+use crate::convert::arrow::{self, ArrowArray};
+use crate::convert::{bounds, keys};
 use crate::errors::{OrRaise, detached};
 use crate::handle::{Born, MADE_BEFORE_FORK};
+use crate::memory;
 use crate::store::Store;
 use crate::store_many::LARGE_PIECE_KEYS;
-use crate::{bounds, keys, memory};
 
 /// Rows of each array of an Arrow stream, and of a batch where the caller does not say.
 const BATCH_ROWS: usize = 1 << 16;

@@ -9,11 +9,11 @@ use alex_index::Alex;
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
 
+use crate::convert::keys::{Role, lent, many, one, one_value};
+use crate::convert::values;
 use crate::errors::OrRaise;
 use crate::index_shared::{Indexed, Shared};
-use crate::keys::{Role, lent, many, one, one_value};
 use crate::memory::{self, probe, room};
-use crate::values;
 
 /// Keys handled between two looks at pending signals, where the work can be split.
 pub(crate) const PIECE_KEYS: usize = 1 << 20;

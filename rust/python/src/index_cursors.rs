@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use alex_index::Alex;
 use alex_index::image::Damage;
 
-use crate::bounds::Range;
+use crate::convert::bounds::Range;
 
 /// Items of the first run, and of the longest.
 const FIRST_RUN_ITEMS: usize = 128;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
-use crate::bounds::{self, ScanRequest, Yields};
+use crate::convert::bounds::{self, ScanRequest, Yields};
+use crate::convert::pairs;
 use crate::errors::OrRaise;
 use crate::index::AlexIndex;
 use crate::index_cursors::Cursor;
 use crate::index_shared::{Damaged, Shared};
 use crate::memory::int;
-use crate::pairs;
 
 /// Iterates over a range of an `AlexIndex` as it was when the iterator was made.
 ///

@@ -5,11 +5,11 @@ use numpy::PyArray1;
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
 
-use crate::arrays::array;
+use crate::convert::arrays::array;
+use crate::convert::keys::{Role, many, one_value};
+use crate::convert::{bounds, values};
 use crate::index::{AlexIndex, INDEX_BYTES_A_KEY, PIECE_KEYS, payloads};
-use crate::keys::{Role, many, one_value};
 use crate::memory::{filled, probe};
-use crate::{bounds, values};
 
 /// How many different keys there are; O(n) where they ascend.
 fn distinct(keys: &[i64]) -> usize {

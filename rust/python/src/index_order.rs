@@ -5,10 +5,10 @@ use numpy::PyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::arrays::array;
-use crate::bounds::{self, Part};
+use crate::convert::arrays::array;
+use crate::convert::bounds::{self, Part};
+use crate::convert::keys::{Role, many, one};
 use crate::index::{AlexIndex, PIECE_KEYS, item};
-use crate::keys::{Role, many, one};
 use crate::memory::filled;
 
 /// Ranges that are read between two looks for Ctrl-C.

@@ -10,13 +10,10 @@
 // Doc comments of Python classes and functions are their docstrings: read with help(), not as Markdown.
 #![allow(clippy::doc_markdown, clippy::doc_link_with_quotes)]
 
-mod arrays;
-mod arrow;
 mod batch;
-mod bounds;
-mod buffers;
 mod care;
 mod columns;
+mod convert;
 mod errors;
 mod handle;
 mod index;
@@ -27,17 +24,14 @@ mod index_many;
 mod index_order;
 mod index_shape;
 mod index_shared;
-mod keys;
 mod measure;
 mod memory;
-mod pairs;
 mod progress;
 mod read_ahead;
 mod scan;
 mod store;
 mod store_many;
 mod store_order;
-mod values;
 
 use alex_index::simd::{self, Backend};
 use pyo3::exceptions::PyRuntimeError;
@@ -88,8 +82,6 @@ fn tell_no_caught_panics() {
 #[pymodule]
 mod _alexpy {
     #[pymodule_export]
-    use super::arrow::ArrowArray;
-    #[pymodule_export]
     use super::batch::WriteBatch;
     #[pymodule_export]
     use super::build_info;
@@ -97,6 +89,8 @@ mod _alexpy {
     use super::care::{_repair, _verify_files};
     #[pymodule_export]
     use super::columns::{ArrowStream, BatchIterator, ScanBatch, ValueBuffers};
+    #[pymodule_export]
+    use super::convert::arrow::ArrowArray;
     #[pymodule_export]
     use super::index::AlexIndex;
     #[pymodule_export]

@@ -12,12 +12,12 @@ use alex_store::{Error, NEAR_BYTES, Scan, ScanRun, Values};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
 
-use crate::bounds::{ScanRequest, Yields, scan_range};
-use crate::buffers::{PREFETCH_AHEAD, prefetch};
+use crate::convert::bounds::{ScanRequest, Yields, scan_range};
+use crate::convert::buffers::{PREFETCH_AHEAD, prefetch};
+use crate::convert::pairs;
 use crate::errors::to_exception;
 use crate::handle::{Born, MADE_BEFORE_FORK};
 use crate::memory::{bytes, int};
-use crate::pairs;
 use crate::store::Store;
 
 /// Items of the first run, and of the longest.

@@ -13,10 +13,10 @@ use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyMemoryView};
 
+use crate::convert::{buffers, keys, values};
 use crate::errors::{OrRaise, detached, to_exception};
 use crate::handle::Handle;
 use crate::memory::bytes;
-use crate::{buffers, keys, values};
 
 /// The native half of `alexpy.Store`; `alexpy.open` makes them.
 #[pyclass(frozen, subclass, mapping, weakref, module = "alexpy._alexpy")]

@@ -2,8 +2,8 @@
 
 use pyo3::prelude::*;
 
-use crate::bounds::{self, Part, ScanRequest, Yields};
-use crate::keys;
+use crate::convert::bounds::{self, Part, ScanRequest, Yields};
+use crate::convert::keys;
 use crate::scan::StoreIterator;
 use crate::store::{Item, Store, item};
 

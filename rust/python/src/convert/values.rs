@@ -17,8 +17,8 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
-use crate::buffers::{self, MAX_VALUE_BYTES, check_length};
-use crate::keys::{SIGNAL_CHECK_ITEMS, readonly};
+use crate::convert::buffers::{self, MAX_VALUE_BYTES, check_length};
+use crate::convert::keys::{SIGNAL_CHECK_ITEMS, readonly};
 use crate::memory;
 
 /// One value, borrowed from `bytes` or copied from any other buffer.

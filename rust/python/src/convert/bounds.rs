@@ -10,7 +10,7 @@ use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::keys::{Role, refuse_one};
+use crate::convert::keys::{Role, refuse_one};
 
 /// Start and stop of a range of keys; `None` holds nothing.
 pub(crate) type Range = Option<(End<i64>, End<i64>)>;

@@ -1,0 +1,11 @@
+//! Between Python objects and the engine: keys, values and ranges on their way in, arrays and tuples on their way out.
+//!
+//! Knows nothing of stores and indexes; what it offers serves both.
+
+pub(crate) mod arrays;
+pub(crate) mod arrow;
+pub(crate) mod bounds;
+pub(crate) mod buffers;
+pub(crate) mod keys;
+pub(crate) mod pairs;
+pub(crate) mod values;
