@@ -10,12 +10,8 @@
 // Doc comments of Python classes and functions are their docstrings: read with help(), not as Markdown.
 #![allow(clippy::doc_markdown, clippy::doc_link_with_quotes)]
 
-mod batch;
-mod care;
-mod columns;
 mod convert;
 mod errors;
-mod handle;
 mod index;
 mod index_cursors;
 mod index_file;
@@ -27,11 +23,7 @@ mod index_shared;
 mod measure;
 mod memory;
 mod progress;
-mod read_ahead;
-mod scan;
 mod store;
-mod store_many;
-mod store_order;
 
 use alex_index::simd::{self, Backend};
 use pyo3::exceptions::PyRuntimeError;
@@ -82,13 +74,7 @@ fn tell_no_caught_panics() {
 #[pymodule]
 mod _alexpy {
     #[pymodule_export]
-    use super::batch::WriteBatch;
-    #[pymodule_export]
     use super::build_info;
-    #[pymodule_export]
-    use super::care::{_repair, _verify_files};
-    #[pymodule_export]
-    use super::columns::{ArrowStream, BatchIterator, ScanBatch, ValueBuffers};
     #[pymodule_export]
     use super::convert::arrow::ArrowArray;
     #[pymodule_export]
@@ -98,9 +84,15 @@ mod _alexpy {
     #[pymodule_export]
     use super::measure::checksum_records;
     #[pymodule_export]
-    use super::scan::StoreIterator;
+    use super::store::batch::WriteBatch;
     #[pymodule_export]
-    use super::store::Store;
+    use super::store::columns::{ArrowStream, BatchIterator, ScanBatch, ValueBuffers};
+    #[pymodule_export]
+    use super::store::maintenance::{_repair, _verify_files};
+    #[pymodule_export]
+    use super::store::one::Store;
+    #[pymodule_export]
+    use super::store::scan::StoreIterator;
 
     #[pymodule_init]
     fn init() -> pyo3::PyResult<()> {

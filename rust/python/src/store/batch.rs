@@ -7,8 +7,8 @@ use pyo3::prelude::*;
 
 use crate::convert::{keys, values};
 use crate::errors::{OrRaise, closed_error};
-use crate::handle::Born;
-use crate::store::Store;
+use crate::store::handle::Born;
+use crate::store::one::Store;
 
 /// Writes that commit together or not at all; made by `Store.batch`.
 ///

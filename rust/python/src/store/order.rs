@@ -4,8 +4,8 @@ use pyo3::prelude::*;
 
 use crate::convert::bounds::{self, Part, ScanRequest, Yields};
 use crate::convert::keys;
-use crate::scan::StoreIterator;
-use crate::store::{Item, Store, item};
+use crate::store::one::{Item, Store, item};
+use crate::store::scan::StoreIterator;
 
 #[pymethods]
 impl Store {

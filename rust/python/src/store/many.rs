@@ -9,15 +9,15 @@ use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::batch::WriteBatch;
 use crate::convert::arrays::{Pinned, zeros};
 use crate::convert::buffers::{PREFETCH_AHEAD, prefetch};
 use crate::convert::{bounds, keys, values};
 use crate::errors::{detached, to_exception};
 use crate::memory::{bytes, filled};
 use crate::progress::with_progress;
-use crate::read_ahead::{PIECE_KEYS, read_ahead};
-use crate::store::Store;
+use crate::store::batch::WriteBatch;
+use crate::store::one::Store;
+use crate::store::read_ahead::{PIECE_KEYS, read_ahead};
 
 /// Keys, and bytes of rows, read between two looks at pending signals where no object is made of the values:
 /// enough for the engine to share among threads.

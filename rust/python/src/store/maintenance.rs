@@ -9,7 +9,7 @@ use pyo3::types::PyList;
 
 use crate::errors::to_exception;
 use crate::progress::with_progress;
-use crate::store::Store;
+use crate::store::one::Store;
 
 /// Records, bytes, and the errors as exceptions.
 type Verified<'py> = (u64, u64, Bound<'py, PyList>);

@@ -16,9 +16,9 @@ use crate::convert::bounds::{ScanRequest, Yields, scan_range};
 use crate::convert::buffers::{PREFETCH_AHEAD, prefetch};
 use crate::convert::pairs;
 use crate::errors::to_exception;
-use crate::handle::{Born, MADE_BEFORE_FORK};
 use crate::memory::{bytes, int};
-use crate::store::Store;
+use crate::store::handle::{Born, MADE_BEFORE_FORK};
+use crate::store::one::Store;
 
 /// Items of the first run, and of the longest.
 const FIRST_RUN_ITEMS: usize = 16;

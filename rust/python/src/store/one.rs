@@ -1,6 +1,6 @@
 //! `Store`, the native half: every call that reaches the engine. `alexpy._store.Store` adds the rest
 //! of the mapping in Python. Here: opening, one key, and care; the other calls stand by topic in
-//! `store_many`, `store_order` and further files, each with a `#[pymethods]` block of its own.
+//! `many`, `order` and further files, each with a `#[pymethods]` block of its own.
 //!
 //! Calls on one key try the engine while attached, because leaving and taking the GIL costs more than
 //! a lookup; when the engine would wait they detach and wait there. All other calls detach.
@@ -15,8 +15,8 @@ use pyo3::types::{PyBytes, PyDict, PyMemoryView};
 
 use crate::convert::{buffers, keys, values};
 use crate::errors::{OrRaise, detached, to_exception};
-use crate::handle::Handle;
 use crate::memory::bytes;
+use crate::store::handle::Handle;
 
 /// The native half of `alexpy.Store`; `alexpy.open` makes them.
 #[pyclass(frozen, subclass, mapping, weakref, module = "alexpy._alexpy")]

@@ -17,10 +17,10 @@ use crate::convert::arrays::window;
 use crate::convert::arrow::{self, ArrowArray};
 use crate::convert::{bounds, keys};
 use crate::errors::{OrRaise, detached};
-use crate::handle::{Born, MADE_BEFORE_FORK};
 use crate::memory;
-use crate::store::Store;
-use crate::store_many::LARGE_PIECE_KEYS;
+use crate::store::handle::{Born, MADE_BEFORE_FORK};
+use crate::store::many::LARGE_PIECE_KEYS;
+use crate::store::one::Store;
 
 /// Rows of each array of an Arrow stream, and of a batch where the caller does not say.
 const BATCH_ROWS: usize = 1 << 16;

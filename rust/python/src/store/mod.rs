@@ -1,0 +1,11 @@
+//! `Store` and what it makes: one file for each kind of call, each with a `#[pymethods]` block of its own.
+
+pub(crate) mod batch;
+pub(crate) mod columns;
+pub(crate) mod handle;
+pub(crate) mod maintenance;
+pub(crate) mod many;
+pub(crate) mod one;
+pub(crate) mod order;
+pub(crate) mod read_ahead;
+pub(crate) mod scan;
