@@ -13,13 +13,6 @@
 mod convert;
 mod errors;
 mod index;
-mod index_cursors;
-mod index_file;
-mod index_iter;
-mod index_many;
-mod index_order;
-mod index_shape;
-mod index_shared;
 mod measure;
 mod memory;
 mod progress;
@@ -78,9 +71,9 @@ mod _alexpy {
     #[pymodule_export]
     use super::convert::arrow::ArrowArray;
     #[pymodule_export]
-    use super::index::AlexIndex;
+    use super::index::iter::IndexIterator;
     #[pymodule_export]
-    use super::index_iter::IndexIterator;
+    use super::index::one::AlexIndex;
     #[pymodule_export]
     use super::measure::checksum_records;
     #[pymodule_export]

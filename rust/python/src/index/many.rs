@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use crate::convert::arrays::array;
 use crate::convert::keys::{Role, many, one_value};
 use crate::convert::{bounds, values};
-use crate::index::{AlexIndex, INDEX_BYTES_A_KEY, PIECE_KEYS, payloads};
+use crate::index::one::{AlexIndex, INDEX_BYTES_A_KEY, PIECE_KEYS, payloads};
 use crate::memory::{filled, probe};
 
 /// How many different keys there are; O(n) where they ascend.

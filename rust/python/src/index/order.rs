@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use crate::convert::arrays::array;
 use crate::convert::bounds::{self, Part};
 use crate::convert::keys::{Role, many, one};
-use crate::index::{AlexIndex, PIECE_KEYS, item};
+use crate::index::one::{AlexIndex, PIECE_KEYS, item};
 use crate::memory::filled;
 
 /// Ranges that are read between two looks for Ctrl-C.

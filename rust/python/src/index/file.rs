@@ -18,8 +18,8 @@ use alex_store::{Error, Operation};
 use pyo3::prelude::*;
 
 use crate::errors::{OrRaise, corruption_error, format_error, to_exception};
-use crate::index::AlexIndex;
-use crate::index_shared::Indexed;
+use crate::index::one::AlexIndex;
+use crate::index::shared::Indexed;
 
 /// Entries copied to the file at a time.
 const RUN_ITEMS: usize = 8192;

@@ -8,9 +8,9 @@ use pyo3::prelude::*;
 use crate::convert::bounds::{self, ScanRequest, Yields};
 use crate::convert::pairs;
 use crate::errors::OrRaise;
-use crate::index::AlexIndex;
-use crate::index_cursors::Cursor;
-use crate::index_shared::{Damaged, Shared};
+use crate::index::cursors::Cursor;
+use crate::index::one::AlexIndex;
+use crate::index::shared::{Damaged, Shared};
 use crate::memory::int;
 
 /// Iterates over a range of an `AlexIndex` as it was when the iterator was made.

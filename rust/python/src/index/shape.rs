@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::errors::alex_error;
-use crate::index::AlexIndex;
+use crate::index::one::AlexIndex;
 
 /// Adds an array made of one number of each element.
 fn column<S, T: numpy::Element>(

@@ -10,7 +10,7 @@ use alex_index::image::Damage;
 use pyo3::prelude::*;
 
 use crate::errors::{OrRaise, corruption_error};
-use crate::index_cursors::{Cursor, Cursors};
+use crate::index::cursors::{Cursor, Cursors};
 
 /// Damage in the file that an index was loaded from, met by a call.
 pub(crate) struct Damaged {

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use crate::convert::keys::{Role, lent, many, one, one_value};
 use crate::convert::values;
 use crate::errors::OrRaise;
-use crate::index_shared::{Indexed, Shared};
+use crate::index::shared::{Indexed, Shared};
 use crate::memory::{self, probe, room};
 
 /// Keys handled between two looks at pending signals, where the work can be split.
