@@ -16,7 +16,7 @@ import numpy as np
 
 from . import _alexpy
 from ._alexpy import WriteBatch
-from ._care import CompactReport, VerifyReport
+from ._maintenance import CompactReport, VerifyReport
 from ._convert import Row
 from ._mapping import Closing, Items, Keys, Values, columns
 from ._path import absolute

@@ -1,25 +1,31 @@
-//! The extension module `alexpy._alexpy`: what Python calls, and nothing that the engine decides.
+//! The extension module `alexpy._alexpy`: what Python calls. It decides nothing that the engine decides.
 //!
-//! It converts arguments, leaves the GIL for whatever may wait, and turns engine errors into the
+//! It converts arguments, lets go of the GIL for whatever may wait, and turns engine errors into the
 //! exceptions of `alexpy.errors`. Python-shaped conveniences (views, `pop`, `update` ...) are written
 //! in Python on top of these classes, in `alexpy/_store.py` and `alexpy/_index.py`.
 //!
-//! Two rules hold everywhere. No thread waits for a lock or a device while it is attached to the
-//! interpreter: it tries first, and detaches if it would block. And no lock is held while Python
-//! code can run, which includes making any object that the garbage collector tracks.
+//! Folders are layers; a file uses its own folder, the folders below it and the ground. From top to bottom:
+//!
+//! 1. this file: the names that the module exports, and what belongs to the whole process;
+//! 2. `store/` and `index/`, side by side: `Store` and `AlexIndex`; neither uses the other;
+//! 3. `convert/`: Python objects to keys, values and ranges, and back;
+//! 4. the ground: `errors.rs`, `progress.rs` and `memory.rs`.
+//!
+//! Two rules hold everywhere. A thread that is attached to the interpreter never waits for a lock or a device: it
+//! tries first, and detaches if it would block. And no lock is held while Python code can run, which includes making
+//! any object that the garbage collector tracks.
 // Doc comments of Python classes and functions are their docstrings: read with help(), not as Markdown.
-#![allow(clippy::doc_markdown, clippy::doc_link_with_quotes)]
+#![allow(clippy::doc_markdown, clippy::doc_link_with_quotes, rustdoc::broken_intra_doc_links)]
 
 mod convert;
 mod errors;
 mod index;
-mod measure;
 mod memory;
 mod progress;
 mod store;
 
 use alex_index::simd::{self, Backend};
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -39,6 +45,19 @@ fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let available: Vec<_> = simd::available().into_iter().map(Backend::name).collect();
     info.set_item("simd_available", available)?;
     Ok(info)
+}
+
+/// The checksum of each record of `record_bytes` in `data`, folded into one number.
+///
+/// For `alexpy bench profile` only. Raises ValueError where `record_bytes` is 0. O(len(data)), the GIL
+/// released.
+#[pyfunction]
+#[pyo3(name = "_checksum_records")]
+fn checksum_records(py: Python<'_>, data: &[u8], record_bytes: usize) -> PyResult<u32> {
+    if record_bytes == 0 {
+        return Err(PyValueError::new_err("record_bytes must be above 0"));
+    }
+    Ok(py.detach(|| alex_store::checksum_records(data, record_bytes)))
 }
 
 /// The SIMD backend belongs to the process: it is chosen here, once, before any index exists.
@@ -67,15 +86,11 @@ fn tell_no_caught_panics() {
 #[pymodule]
 mod _alexpy {
     #[pymodule_export]
-    use super::build_info;
-    #[pymodule_export]
     use super::convert::arrow::ArrowArray;
     #[pymodule_export]
     use super::index::iter::IndexIterator;
     #[pymodule_export]
     use super::index::one::AlexIndex;
-    #[pymodule_export]
-    use super::measure::checksum_records;
     #[pymodule_export]
     use super::store::batch::WriteBatch;
     #[pymodule_export]
@@ -86,6 +101,8 @@ mod _alexpy {
     use super::store::one::Store;
     #[pymodule_export]
     use super::store::scan::StoreIterator;
+    #[pymodule_export]
+    use super::{build_info, checksum_records};
 
     #[pymodule_init]
     fn init() -> pyo3::PyResult<()> {

@@ -1,4 +1,4 @@
-//! Care of a store: `verify`, `compact`, `checkpoint`, `backup`, and `repair` of one that does not open.
+//! Maintenance of a store: `verify`, `compact`, `checkpoint`, `backup`, and `repair` of one that does not open.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
 //! `Store`, the native half: every call that reaches the engine. `alexpy._store.Store` adds the rest
-//! of the mapping in Python. Here: opening, one key, and care; the other calls stand by topic in
+//! of the mapping in Python. Here: opening, one key, figures and closing; the other calls stand by topic in
 //! `many`, `order` and further files, each with a `#[pymethods]` block of its own.
 //!
 //! Calls on one key try the engine while attached, because leaving and taking the GIL costs more than
@@ -357,7 +357,7 @@ impl Store {
         self.detached(py, Engine::clear).map(drop)
     }
 
-    // ---- care ----
+    // ---- the store as a whole ----
 
     /// Returns when everything written before the call is safe on the device.
     ///

@@ -1,4 +1,4 @@
-"""Care of stores: what `verify` and `compact` report, and `repair` of a store that does not open."""
+"""Maintenance of stores: what `verify` and `compact` report, and `repair` of a store that does not open."""
 
 from __future__ import annotations
 
