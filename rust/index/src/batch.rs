@@ -7,8 +7,7 @@
 use crate::arena::Leaf;
 use crate::leaf::Near;
 use crate::neighbours::Position;
-use crate::search::{Kernel, prefetch};
-use crate::simd::{Operation, dispatch};
+use crate::search::{Kernel, Operation, dispatch, prefetch};
 use crate::tree::Alex;
 
 /// Keys of a stage. Two stages have lines under way, four or five lines a key: with 16 keys, or 32, a batch
@@ -18,7 +17,7 @@ const GROUP: usize = 8;
 impl Alex {
     /// Looks up every key and calls `visit` with its place and its payload, in order.
     pub fn get_many(&self, keys: &[i64], visit: impl FnMut(usize, Option<u64>)) {
-        dispatch(self.level, GetMany { tree: self, keys, visit });
+        dispatch(self.backend, GetMany { tree: self, keys, visit });
     }
 
     /// Calls `visit` with the place of every key and whether it is there, in order.
@@ -29,13 +28,13 @@ impl Alex {
     /// Calls `visit` with the place of every key and the entry with the largest key at most that one, in
     /// order.
     pub fn floor_many(&self, keys: &[i64], visit: impl FnMut(usize, Option<(i64, u64)>)) {
-        dispatch(self.level, NearMany { tree: self, keys, after: true, visit });
+        dispatch(self.backend, NearMany { tree: self, keys, after: true, visit });
     }
 
     /// Calls `visit` with the place of every key and the entry with the smallest key at least that one, in
     /// order.
     pub fn ceiling_many(&self, keys: &[i64], visit: impl FnMut(usize, Option<(i64, u64)>)) {
-        dispatch(self.level, NearMany { tree: self, keys, after: false, visit });
+        dispatch(self.backend, NearMany { tree: self, keys, after: false, visit });
     }
 
     /// Asks for the cache lines that a look-up, an insert or a removal of `key` is about to touch. O(height).

@@ -15,7 +15,7 @@ use crate::count;
 use crate::error::Unsorted;
 use crate::node::{EVERYTHING, InnerHeader, NIL, NodeId, Trend};
 use crate::place::{ACCEPTABLE_STEPS, Layout, PACKED_FILL, slots_for, slots_within};
-use crate::simd::Level;
+use crate::search::Supported;
 use crate::sort::{Pair, sort_pairs, unzip_last};
 use crate::tree::Alex;
 
@@ -145,11 +145,11 @@ impl Alex {
 
     /// Replaces the contents, keeping backend and leaf size. Keys strictly ascending.
     pub(crate) fn reload(&mut self, keys: &[i64], payloads: &[u64]) {
-        let (level, max_slots): (Level, usize) = (self.level, self.max_slots);
+        let (backend, max_slots): (Supported, usize) = (self.backend, self.max_slots);
         // An emptied tree may still have model nodes.
         if !(self.is_empty() && self.root.is_leaf()) {
             let version = self.version;
-            *self = Self::empty(level, max_slots);
+            *self = Self::empty(backend, max_slots);
             self.version = version;
         }
         let old = self.root.id();
@@ -230,11 +230,11 @@ impl Alex {
         capacity: usize,
         layout: Layout,
     ) -> (u32, f64) {
-        let level = self.level;
+        let backend = self.backend;
         let id = self.arena.allocate_leaf(capacity);
         let mut leaf = self.arena.leaf_mut(id);
         (leaf.head.prev, leaf.head.next) = (chain.last, NIL);
-        let steps = layout.place(level, &mut leaf, entries.keys, entries.payloads);
+        let steps = layout.place(backend, &mut leaf, entries.keys, entries.payloads);
         if chain.last == NIL {
             chain.first = id;
         } else {

@@ -1,4 +1,4 @@
-//! The errors of this crate that are not about SIMD names (`simd.rs`).
+//! The errors of this crate that are not about images.
 
 /// Keys that should have been strictly ascending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,4 +25,15 @@ pub struct CheckError {
     pub place: String,
     /// What is wrong with it.
     pub message: String,
+}
+
+/// A backend that this processor cannot run, or a name that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("SIMD backend {wanted:?} is not available on this machine: choose one of auto, {available}")]
+#[non_exhaustive]
+pub struct BackendError {
+    /// What was asked for.
+    pub wanted: String,
+    /// The names that would work, in order of width.
+    pub available: String,
 }

@@ -19,7 +19,7 @@
 //! assert_eq!(index.range(Included(20), Excluded(50)).map(|(key, _)| key).collect::<Vec<_>>(), [20, 30, 40]);
 //! ```
 
-// What `simd::dispatch` enters must be inlined whole into the function that has the target features: a
+// What `search::dispatch` enters must be inlined whole into the function that has the target features: a
 // call below it would fall back to the baseline instruction set.
 #![allow(clippy::inline_always)]
 
@@ -50,12 +50,18 @@ mod rank;
 mod runs;
 mod scan;
 mod search;
-mod searcher;
-pub mod simd;
 mod sort;
 mod stats;
 mod survey;
 mod tree;
+
+/// Which instruction set searches data nodes, and that search by itself.
+pub mod simd {
+    pub use crate::error::BackendError;
+    pub use crate::options::Backend;
+    pub use crate::search::backend::{active, available, select, select_by_name};
+    pub use crate::search::searcher::{Searcher, Shape};
+}
 
 pub use cursor::Range;
 pub use error::{CheckError, Unsorted};

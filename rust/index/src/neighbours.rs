@@ -3,8 +3,7 @@
 
 use crate::bitmap;
 use crate::node::NIL;
-use crate::search::Kernel;
-use crate::simd::{Operation, dispatch};
+use crate::search::{Kernel, Operation, dispatch};
 use crate::tree::Alex;
 
 /// A place between slots: `slot` is the first slot on the right of it.
@@ -48,12 +47,12 @@ impl Alex {
 
     /// Between the keys at most `key` and those above it, in the leaf that owns `key`.
     pub(crate) fn position_above(&self, key: i64) -> Position {
-        dispatch(self.level, Locate { tree: self, key, after: true })
+        dispatch(self.backend, Locate { tree: self, key, after: true })
     }
 
     /// Between the keys below `key` and those from it on, in the leaf that owns `key`.
     pub(crate) fn position_below(&self, key: i64) -> Position {
-        dispatch(self.level, Locate { tree: self, key, after: false })
+        dispatch(self.backend, Locate { tree: self, key, after: false })
     }
 
     pub(crate) fn entry_after(&self, from: Position) -> Option<(i64, u64)> {

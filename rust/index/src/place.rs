@@ -11,8 +11,7 @@ use crate::arena::LeafMut;
 use crate::count;
 use crate::model::{Line, Model};
 use crate::node::{LeafHeader, Trend};
-use crate::search::{Kernel, WINDOW};
-use crate::simd::{Level, Operation, dispatch};
+use crate::search::{Kernel, Operation, Supported, WINDOW, dispatch};
 
 /// Fill above which an insert asks for room.
 const GROW_FILL: f64 = 0.85;
@@ -101,7 +100,7 @@ impl Layout {
     /// the mean search work in doublings beyond the first line.
     pub(crate) fn place(
         mut self,
-        level: Level,
+        backend: Supported,
         leaf: &mut LeafMut<'_>,
         keys: &[i64],
         payloads: &[u64],
@@ -113,12 +112,12 @@ impl Layout {
         let mut steps = self.steps;
         if steps <= most * 2.0 {
             write_header(leaf.head, self.model, keys.len(), self.trend);
-            steps = dispatch(level, Put { layout: &self, leaf, keys, payloads });
+            steps = dispatch(backend, Put { layout: &self, leaf, keys, payloads });
         }
         if steps > most {
             self.model = Model::PLAIN;
             write_header(leaf.head, self.model, keys.len(), self.trend);
-            dispatch(level, Put { layout: &self, leaf, keys, payloads });
+            dispatch(backend, Put { layout: &self, leaf, keys, payloads });
         }
         leaf.head.coarse = u16::from(steps >= COARSE_STEPS);
         steps.min(most)
@@ -249,7 +248,7 @@ mod tests {
     use super::{Layout, slots_for};
     use crate::arena::Arena;
     use crate::node::Trend;
-    use crate::simd::Level;
+    use crate::search::Supported;
 
     #[test]
     fn uniform_keys_lie_within_a_window_of_their_prediction() {
@@ -267,7 +266,7 @@ mod tests {
         let id = arena.allocate_leaf(slots_for(keys.len(), 0.7));
         let layout = Layout::of(&keys, arena.leaf(id).keys.len(), Trend::Anywhere);
         assert!(layout.steps < 0.3, "{}", layout.steps);
-        let steps = layout.place(Level::active(), &mut arena.leaf_mut(id), &keys, &payloads);
+        let steps = layout.place(Supported::active(), &mut arena.leaf_mut(id), &keys, &payloads);
         assert!(steps < 0.3, "{steps}");
         let leaf = arena.leaf(id);
         let occupied = (0..leaf.keys.len()).filter(|&slot| crate::bitmap::is_set(leaf.bits, slot));

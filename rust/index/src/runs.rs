@@ -13,8 +13,7 @@ use crate::bulk_load::{Chain, Entries, SPLIT_FILL};
 use crate::leaf::Insertion;
 use crate::node::{NodeId, Trend};
 use crate::place::{ACCEPTABLE_STEPS, PACKED_FILL, slots_for, slots_within};
-use crate::search::{Kernel, prefetch, prefetch_slot};
-use crate::simd::{Operation, dispatch};
+use crate::search::{Kernel, Operation, dispatch, prefetch, prefetch_slot};
 use crate::sort::{Pair, sort_pairs};
 use crate::tree::Alex;
 
@@ -67,7 +66,7 @@ impl Alex {
         assert_eq!(keys.len(), payloads.len(), "one payload for each key");
         let mut batch = std::mem::take(&mut self.scratch.batch);
         batch.sort(keys);
-        dispatch(self.level, InsertRuns { tree: self, pairs: &batch.pairs, payloads, replaced });
+        dispatch(self.backend, InsertRuns { tree: self, pairs: &batch.pairs, payloads, replaced });
         batch.trim();
         self.scratch.batch = batch;
     }
@@ -77,7 +76,7 @@ impl Alex {
     pub fn remove_many(&mut self, keys: &[i64], removed: impl FnMut(usize, u64)) {
         let mut batch = std::mem::take(&mut self.scratch.batch);
         batch.sort(keys);
-        dispatch(self.level, RemoveRuns { tree: self, pairs: &batch.pairs, removed });
+        dispatch(self.backend, RemoveRuns { tree: self, pairs: &batch.pairs, removed });
         batch.trim();
         self.scratch.batch = batch;
     }

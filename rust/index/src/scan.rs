@@ -9,8 +9,7 @@ use crate::arena::Leaf;
 use crate::bitmap;
 use crate::count;
 use crate::node::NIL;
-use crate::search::{BLOCK, Kernel, Output, WINDOW, prefetch};
-use crate::simd::{Operation, dispatch};
+use crate::search::{BLOCK, Kernel, Operation, Output, WINDOW, dispatch, prefetch};
 use crate::tree::Alex;
 
 /// Entries of a scan that are asked for before it begins.
@@ -31,7 +30,7 @@ impl Alex {
         payloads: &mut Vec<u64>,
     ) {
         let (out, run) = (Output { keys, payloads }, (Vec::new(), Vec::new()));
-        dispatch(self.level, Scan { tree: self, start, stop, reverse, limit, out, run });
+        dispatch(self.backend, Scan { tree: self, start, stop, reverse, limit, out, run });
     }
 
     /// Appends the entries of every range `starts[i] <= key < stops[i]`, one range after the other, and calls
@@ -48,7 +47,7 @@ impl Alex {
         ended: impl FnMut(usize),
     ) {
         assert_eq!(starts.len(), stops.len(), "one stop for each start");
-        dispatch(self.level, ScanMany { tree: self, starts, stops, keys, payloads, ended });
+        dispatch(self.backend, ScanMany { tree: self, starts, stops, keys, payloads, ended });
     }
 
     /// Asks for the lines that a short scan from `start` will read, all at once: they would come one after
@@ -71,7 +70,7 @@ impl Alex {
 
     /// Appends all entries of a leaf.
     pub(crate) fn copy_out(&self, leaf: u32, keys: &mut Vec<i64>, payloads: &mut Vec<u64>) {
-        dispatch(self.level, CopyOut { leaf: self.arena.leaf(leaf), out: Output { keys, payloads } });
+        dispatch(self.backend, CopyOut { leaf: self.arena.leaf(leaf), out: Output { keys, payloads } });
     }
 
     /// The number of keys in a range.

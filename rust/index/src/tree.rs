@@ -6,12 +6,12 @@
 
 use crate::arena::Arena;
 use crate::count;
+use crate::error::BackendError;
 use crate::leaf::Insertion;
 use crate::node::{NIL, NodeId};
-use crate::options::{MAX_LEAF_SLOTS, Options};
+use crate::options::{Backend, MAX_LEAF_SLOTS, Options};
 use crate::runs::Batch;
-use crate::search::Kernel;
-use crate::simd::{Backend, BackendError, Level, Operation, dispatch};
+use crate::search::{Kernel, Operation, Supported, dispatch};
 
 /// Structural changes that one insert may ask for: far more than the widths of a key can be narrowed.
 const MAX_ROUNDS: usize = 256;
@@ -29,7 +29,7 @@ pub struct Alex {
     pub(crate) len: usize,
     /// Changes with every structural change: a leaf id found before it may be stale after it.
     pub(crate) version: u64,
-    pub(crate) level: Level,
+    pub(crate) backend: Supported,
     pub(crate) max_slots: usize,
     pub(crate) scratch: Scratch,
 }
@@ -55,15 +55,15 @@ impl Default for Alex {
 impl Alex {
     /// An empty index.
     pub fn new() -> Self {
-        Self::empty(Level::active(), MAX_LEAF_SLOTS)
+        Self::empty(Supported::active(), MAX_LEAF_SLOTS)
     }
 
     /// An empty index with a chosen SIMD backend or leaf size.
     pub fn with_options(options: Options) -> Result<Self, BackendError> {
-        let level = options.backend.map_or(Ok(Level::active()), Level::of)?;
+        let backend = options.backend.map_or(Ok(Supported::active()), Supported::of)?;
         // 128 at least: a leaf of 64 slots must be able to overflow into two.
         let slots = options.max_leaf_slots.unwrap_or(MAX_LEAF_SLOTS).clamp(128, MAX_LEAF_SLOTS);
-        Ok(Self::empty(level, slots.next_multiple_of(64)))
+        Ok(Self::empty(backend, slots.next_multiple_of(64)))
     }
 
     /// An empty index that searches with `backend`.
@@ -71,7 +71,7 @@ impl Alex {
         Self::with_options(Options { backend: Some(backend), ..Options::default() })
     }
 
-    pub(crate) fn empty(level: Level, max_slots: usize) -> Self {
+    pub(crate) fn empty(backend: Supported, max_slots: usize) -> Self {
         let mut tree = Self {
             arena: Arena::default(),
             root: NodeId::leaf(0),
@@ -79,7 +79,7 @@ impl Alex {
             last_leaf: NIL,
             len: 0,
             version: 0,
-            level,
+            backend,
             max_slots,
             scratch: Scratch::default(),
         };
@@ -99,13 +99,13 @@ impl Alex {
 
     /// The SIMD backend that this index searches with.
     pub fn backend(&self) -> Backend {
-        self.level.backend()
+        self.backend.backend()
     }
 
     /// Removes every key and gives the memory back.
     pub fn clear(&mut self) {
         let version = self.version + 1;
-        *self = Self::empty(self.level, self.max_slots);
+        *self = Self::empty(self.backend, self.max_slots);
         self.version = version;
     }
 
@@ -117,7 +117,7 @@ impl Alex {
     /// The payload of `key`.
     #[inline]
     pub fn get(&self, key: i64) -> Option<u64> {
-        dispatch(self.level, Get { tree: self, key })
+        dispatch(self.backend, Get { tree: self, key })
     }
 
     /// Whether `key` is there.
@@ -129,18 +129,18 @@ impl Alex {
     /// Inserts `key`, or replaces its payload; returns the previous payload.
     #[inline]
     pub fn insert(&mut self, key: i64, payload: u64) -> Option<u64> {
-        dispatch(self.level, Insert { tree: self, key, payload })
+        dispatch(self.backend, Insert { tree: self, key, payload })
     }
 
     /// Removes `key` and returns its payload.
     #[inline]
     pub fn remove(&mut self, key: i64) -> Option<u64> {
-        dispatch(self.level, Remove { tree: self, key })
+        dispatch(self.backend, Remove { tree: self, key })
     }
 
     /// Replaces the payload of `key` by `new` if it is `expected`, and says whether it was.
     pub fn replace_if(&mut self, key: i64, expected: u64, new: u64) -> bool {
-        dispatch(self.level, ReplaceIf { tree: self, key, expected, new })
+        dispatch(self.backend, ReplaceIf { tree: self, key, expected, new })
     }
 
     /// The leaf that owns `key`.

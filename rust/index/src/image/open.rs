@@ -12,9 +12,10 @@ use super::format::{Damage, HEADER_BYTES, Header, Identity, ImageError, check_cr
 use super::memory::ImageMemory;
 use super::verify::{Image, NO_KEYS, Named};
 use crate::arena::{Arena, CHUNK_UNITS, UNIT, inner_bytes, leaf_bytes, units_of};
+use crate::error::BackendError;
 use crate::node::{EVERYTHING, InnerHeader, NodeId};
 use crate::options::Options;
-use crate::simd::{BackendError, Level};
+use crate::search::Supported;
 use crate::tree::{Alex, Scratch};
 
 /// An image, opened.
@@ -38,9 +39,9 @@ impl Alex {
         if cfg!(target_endian = "big") {
             return Err(ImageError::Format("needs a little-endian machine".to_owned()));
         }
-        let level = options.backend.map_or(Ok(Level::active()), Level::of);
-        let level =
-            level.map_err(|error: BackendError| ImageError::Format(format!("is not opened: {error}")))?;
+        let backend = options.backend.map_or(Ok(Supported::active()), Supported::of);
+        let backend =
+            backend.map_err(|error: BackendError| ImageError::Format(format!("is not opened: {error}")))?;
         let first = memory.bytes(0, HEADER_BYTES.min(memory.len())).unwrap_or_default();
         let header = Header::decode(first, memory.len() as u64)?;
         let part = |from: usize, to: usize| memory.bytes(from, to - from).unwrap_or_default();
@@ -74,7 +75,7 @@ impl Alex {
             last_leaf: header.last_leaf,
             len: usize::try_from(header.keys).unwrap_or(usize::MAX),
             version: 0,
-            level,
+            backend,
             max_slots: header.max_leaf_slots(),
             scratch: Scratch::default(),
         };

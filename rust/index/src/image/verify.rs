@@ -16,8 +16,7 @@ use super::memory::ImageMemory;
 use crate::arena::{BLOCK_SHIFT, CHUNK_BYTES, CHUNK_UNITS, Leaf, UNIT, leaf_bytes, units_of};
 use crate::bitmap;
 use crate::node::NIL;
-use crate::search::Kernel;
-use crate::simd::{Level, Operation, dispatch};
+use crate::search::{Kernel, Operation, Supported, dispatch};
 
 /// A data node, as the model nodes name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -248,7 +247,7 @@ fn check_form(
         require(routed, "of keys that the model nodes send to it")?;
     }
     require((head.prev, head.next) == neighbours, "between its neighbours")?;
-    let Slots { in_order, gaps } = dispatch(Level::active(), CheckSlots { leaf: *leaf, begin, end });
+    let Slots { in_order, gaps } = dispatch(Supported::active(), CheckSlots { leaf: *leaf, begin, end });
     require(in_order, "in order")?;
     require(gaps, "whose gaps hold the next key")?;
     // In order: the least value before the first entry, and the greatest behind the last, stands for all there.

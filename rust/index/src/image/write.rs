@@ -86,7 +86,7 @@ impl<S: ImageSink> ImageWriter<S> {
             out: Output::new(sink),
             identity,
             skeleton: Skeleton::of(&index.arena, index.root),
-            workshop: Alex::empty(index.level, index.max_slots),
+            workshop: Alex::empty(index.backend, index.max_slots),
             frames: Vec::new(),
             keys: Vec::new(),
             payloads: Vec::new(),

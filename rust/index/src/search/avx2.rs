@@ -1,4 +1,4 @@
-//! The kernel for 256-bit vectors. Runs only below `simd::dispatch`, which has checked the features.
+//! The kernel for 256-bit vectors. Runs only below `backend::dispatch`, which has checked the features.
 #![allow(unsafe_code)]
 // Vectors are read by unaligned loads.
 #![allow(clippy::cast_ptr_alignment)]
@@ -9,7 +9,7 @@ use std::arch::x86_64::{
     _mm256_set1_epi64x, _mm256_storeu_si256,
 };
 
-use super::{BLOCK, Kernel, PAIR, QUAD, Room, WINDOW};
+use super::kernel::{BLOCK, Kernel, PAIR, QUAD, Room, WINDOW};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx2;
@@ -40,7 +40,7 @@ unsafe impl Kernel for Avx2 {
     #[inline(always)]
     fn count_at_most(window: &[i64; WINDOW], target: i64) -> usize {
         let place = window.as_ptr().cast::<__m256i>();
-        // SAFETY: the processor has AVX2 (this kernel runs only below `simd::dispatch`), and the two
+        // SAFETY: the processor has AVX2 (this kernel runs only below `backend::dispatch`), and the two
         // unaligned loads read the eight keys of `window`. No closures: they would be compiled without AVX2.
         unsafe {
             let wanted = _mm256_set1_epi64x(target);

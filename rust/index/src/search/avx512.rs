@@ -1,4 +1,4 @@
-//! The kernel for 512-bit vectors. Runs only below `simd::dispatch`, which has checked the features.
+//! The kernel for 512-bit vectors. Runs only below `backend::dispatch`, which has checked the features.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
@@ -6,7 +6,7 @@ use std::arch::x86_64::{
     _mm512_maskz_compress_epi64, _mm512_set1_epi64, _mm512_storeu_si512,
 };
 
-use super::{BLOCK, Kernel, PAIR, QUAD, Room, WINDOW};
+use super::kernel::{BLOCK, Kernel, PAIR, QUAD, Room, WINDOW};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx512;
@@ -15,7 +15,7 @@ pub(crate) struct Avx512;
 unsafe impl Kernel for Avx512 {
     #[inline(always)]
     fn count_at_most(window: &[i64; WINDOW], target: i64) -> usize {
-        // SAFETY: the processor has AVX-512 F (this kernel runs only below `simd::dispatch`), and the
+        // SAFETY: the processor has AVX-512 F (this kernel runs only below `backend::dispatch`), and the
         // unaligned load reads the eight keys of `window`.
         unsafe {
             let wanted = _mm512_set1_epi64(target);

@@ -3,15 +3,7 @@
 //! Knows kernels and vectors, nothing of nodes.
 #![allow(unsafe_code)]
 
-use std::mem::MaybeUninit;
-
-use super::{BLOCK, Kernel};
-
-/// Places that a kernel may write for one word: 64 and the slack of whole vectors.
-pub(crate) const ROOM: usize = BLOCK + 8;
-
-/// Room for the entries of one word, not initialised.
-pub(crate) type Room<T> = [MaybeUninit<T>; ROOM];
+use super::kernel::{BLOCK, Kernel, ROOM};
 
 /// Entries are appended to both.
 pub(crate) struct Output<'a> {

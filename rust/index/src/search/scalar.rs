@@ -2,7 +2,7 @@
 // `Kernel` is an unsafe trait.
 #![allow(unsafe_code)]
 
-use super::{BLOCK, Kernel, PAIR, QUAD, Room, WINDOW};
+use super::kernel::{BLOCK, Kernel, PAIR, QUAD, Room, WINDOW};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scalar;

@@ -4,8 +4,11 @@
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::{Kernel, Output, PAIR, QUAD, WINDOW, between, upper_bound};
-use crate::simd::{Backend, Level, Operation, dispatch};
+use super::backend::{Operation, Supported, dispatch};
+use super::bounds::{between, upper_bound};
+use super::kernel::{Kernel, PAIR, QUAD, WINDOW};
+use super::output::Output;
+use crate::options::Backend;
 
 struct Count<'a>(&'a [i64; WINDOW], i64);
 impl Operation for Count<'_> {
@@ -95,13 +98,13 @@ macro_rules! kernel_properties {
             use super::*;
 
             /// A machine without the instruction set has nothing to test here.
-            fn level() -> Option<Level> {
-                Level::of($backend).ok()
+            fn supported() -> Option<Supported> {
+                Supported::of($backend).ok()
             }
 
             #[test]
             fn a_window_counts_every_key_at_most_the_target() {
-                let Some(level) = level() else { return };
+                let Some(supported) = supported() else { return };
                 let mut random = SmallRng::seed_from_u64(1);
                 for _ in 0..2_000 {
                     // Every alignment of the window against a cache line.
@@ -111,16 +114,16 @@ macro_rules! kernel_properties {
                     let targets = window.iter().flat_map(|&k| [k.saturating_sub(1), k, k.saturating_add(1)]);
                     for target in targets.chain([i64::MIN, -1, 0, i64::MAX]) {
                         let right = counted(window, target);
-                        assert_eq!(dispatch(level, Count(window, target)), right);
+                        assert_eq!(dispatch(supported, Count(window, target)), right);
                         let inside = (1..WINDOW).contains(&right).then_some(right);
-                        assert_eq!(dispatch(level, CountInside(window, target)), inside);
+                        assert_eq!(dispatch(supported, CountInside(window, target)), inside);
                     }
                 }
             }
 
             #[test]
             fn a_pair_counts_every_key_at_most_the_target() {
-                let Some(level) = level() else { return };
+                let Some(supported) = supported() else { return };
                 let mut random = SmallRng::seed_from_u64(5);
                 for _ in 0..500 {
                     let keys = slots(&mut random, 96);
@@ -128,14 +131,14 @@ macro_rules! kernel_properties {
                     let pair: &[i64; PAIR] = keys[start..][..PAIR].try_into().unwrap();
                     let targets = pair.iter().flat_map(|&k| [k.saturating_sub(1), k, k.saturating_add(1)]);
                     for target in targets.chain([i64::MIN, -1, 0, i64::MAX]) {
-                        assert_eq!(dispatch(level, CountPair(pair, target)), counted(pair, target));
+                        assert_eq!(dispatch(supported, CountPair(pair, target)), counted(pair, target));
                     }
                 }
             }
 
             #[test]
             fn four_windows_count_every_key_at_most_the_target() {
-                let Some(level) = level() else { return };
+                let Some(supported) = supported() else { return };
                 let mut random = SmallRng::seed_from_u64(6);
                 for _ in 0..300 {
                     let keys = slots(&mut random, 96);
@@ -143,14 +146,14 @@ macro_rules! kernel_properties {
                     let quad: &[i64; QUAD] = keys[start..][..QUAD].try_into().unwrap();
                     let targets = quad.iter().flat_map(|&k| [k.saturating_sub(1), k, k.saturating_add(1)]);
                     for target in targets.chain([i64::MIN, -1, 0, i64::MAX]) {
-                        assert_eq!(dispatch(level, CountQuad(quad, target)), counted(quad, target));
+                        assert_eq!(dispatch(supported, CountQuad(quad, target)), counted(quad, target));
                     }
                 }
             }
 
             #[test]
             fn upper_bound_is_right_from_every_guess_at_every_length() {
-                let Some(level) = level() else { return };
+                let Some(supported) = supported() else { return };
                 let mut random = SmallRng::seed_from_u64(2);
                 for length in (64..=320).step_by(64).chain([65, 71, 100, 129, 1_024, 4_096, 16_384]) {
                     for _ in 0..40 {
@@ -165,7 +168,7 @@ macro_rules! kernel_properties {
                                 _ => near,
                             };
                             let right = counted(&keys, target);
-                            assert_eq!(dispatch(level, Bound(&keys, guess, target)), [right; 3]);
+                            assert_eq!(dispatch(supported, Bound(&keys, guess, target)), [right; 3]);
                         }
                     }
                 }
@@ -173,7 +176,7 @@ macro_rules! kernel_properties {
 
             #[test]
             fn compress_keeps_the_marked_slots_in_order() {
-                let Some(level) = level() else { return };
+                let Some(supported) = supported() else { return };
                 let mut random = SmallRng::seed_from_u64(3);
                 let masks = (0..500).map(|_| random.random()).collect::<Vec<u64>>();
                 for mask in masks.into_iter().chain([0, 1, 1 << 63, u64::MAX, 0xF0F0_F0F0_F0F0_F0F0]) {
@@ -183,7 +186,7 @@ macro_rules! kernel_properties {
                     let limit = random.random_range(0..=70);
                     let entries = marked.map(|i: usize| (keys[i], payloads[i])).take(limit);
                     let wanted = [(7, 8)].into_iter().chain(entries).unzip();
-                    assert_eq!(dispatch(level, Compress(mask, &keys, &payloads, limit)), wanted);
+                    assert_eq!(dispatch(supported, Compress(mask, &keys, &payloads, limit)), wanted);
                 }
             }
         }

@@ -7,44 +7,16 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::search::{Kernel, Scalar};
-
-pub use crate::searcher::{Searcher, Shape};
-
-/// An instruction set that searches inside a data node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Backend {
-    /// Portable code: the specification of the other two.
-    Scalar,
-    /// 256-bit vectors, with BMI and POPCNT.
-    Avx2,
-    /// 512-bit vectors (AVX-512 F, BW and VL), with BMI and POPCNT.
-    Avx512,
-}
-
-/// A backend that this processor cannot run, or a name that is none.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("SIMD backend {wanted:?} is not available on this machine: choose one of auto, {available}")]
-#[non_exhaustive]
-pub struct BackendError {
-    /// What was asked for.
-    pub wanted: String,
-    /// The names that would work, in order of width.
-    pub available: String,
-}
+#[cfg(target_arch = "x86_64")]
+use super::avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+use super::avx512::Avx512;
+use super::kernel::Kernel;
+use super::scalar::Scalar;
+use crate::error::BackendError;
+use crate::options::Backend;
 
 impl Backend {
-    const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
-
-    /// The name that [`select_by_name`] takes.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Scalar => "scalar",
-            Self::Avx2 => "avx2",
-            Self::Avx512 => "avx512",
-        }
-    }
-
     #[cfg(target_arch = "x86_64")]
     fn is_available(self) -> bool {
         let avx2 = || {
@@ -72,11 +44,11 @@ impl Backend {
     }
 }
 
-/// A backend that this processor was found to have: only `Level::of` makes one.
+/// A backend that this processor was found to have: only `Supported::of` makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Level(Backend);
+pub(crate) struct Supported(Backend);
 
-impl Level {
+impl Supported {
     pub(crate) fn of(backend: Backend) -> Result<Self, BackendError> {
         if backend.is_available() { Ok(Self(backend)) } else { Err(unavailable(backend.name())) }
     }
@@ -98,10 +70,10 @@ impl Level {
 
 static ACTIVE: AtomicU8 = AtomicU8::new(0);
 
-fn choose_best() -> Level {
+fn choose_best() -> Supported {
     let best = available().last().copied().unwrap_or(Backend::Scalar);
     ACTIVE.store(best as u8 + 1, Ordering::Relaxed);
-    Level(best)
+    Supported(best)
 }
 
 fn unavailable(wanted: &str) -> BackendError {
@@ -116,13 +88,13 @@ pub fn available() -> Vec<Backend> {
 
 /// The backend that new trees use: the widest available, unless one was selected.
 pub fn active() -> Backend {
-    Level::active().backend()
+    Supported::active().backend()
 }
 
 /// Selects the backend of every tree made from now on.
 pub fn select(backend: Backend) -> Result<(), BackendError> {
-    let level = Level::of(backend)?;
-    ACTIVE.store(level.0 as u8 + 1, Ordering::Relaxed);
+    let supported = Supported::of(backend)?;
+    ACTIVE.store(supported.0 as u8 + 1, Ordering::Relaxed);
     Ok(())
 }
 
@@ -143,18 +115,18 @@ pub(crate) trait Operation {
     fn run<K: Kernel>(self) -> Self::Output;
 }
 
-/// Runs an operation with the kernel of a level.
+/// Runs an operation with the kernel of a supported.
 #[inline]
-pub(crate) fn dispatch<O: Operation>(level: Level, operation: O) -> O::Output {
+pub(crate) fn dispatch<O: Operation>(supported: Supported, operation: O) -> O::Output {
     #[cfg(target_arch = "x86_64")]
-    match level.0 {
-        // SAFETY: a `Level` is made only after `is_available` found every feature of its entry.
+    match supported.0 {
+        // SAFETY: a `Supported` is made only after `is_available` found every feature of its entry.
         Backend::Avx512 => return unsafe { enter_avx512(operation) },
         // SAFETY: as above.
         Backend::Avx2 => return unsafe { enter_avx2(operation) },
         Backend::Scalar => {}
     }
-    let _ = level;
+    let _ = supported;
     operation.run::<Scalar>()
 }
 
@@ -163,7 +135,7 @@ pub(crate) fn dispatch<O: Operation>(level: Level, operation: O) -> O::Output {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 unsafe fn enter_avx2<O: Operation>(operation: O) -> O::Output {
-    operation.run::<crate::search::Avx2>()
+    operation.run::<Avx2>()
 }
 
 /// # Safety
@@ -171,13 +143,14 @@ unsafe fn enter_avx2<O: Operation>(operation: O) -> O::Output {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,lzcnt,popcnt")]
 unsafe fn enter_avx512<O: Operation>(operation: O) -> O::Output {
-    operation.run::<crate::search::Avx512>()
+    operation.run::<Avx512>()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Backend, active, available, select_by_name};
+    use super::{active, available, select_by_name};
+    use crate::options::Backend;
 
     #[test]
     fn an_unknown_name_is_refused_with_the_names_that_work() {

@@ -2,8 +2,11 @@
 //!
 //! Knows kernels and window shapes, no tree. One dispatch a call.
 
-use crate::search::{self, Kernel};
-use crate::simd::{Backend, BackendError, Level, Operation, dispatch};
+use super::backend::{Operation, Supported, dispatch};
+use super::bounds;
+use super::kernel::Kernel;
+use crate::error::BackendError;
+use crate::options::Backend;
 
 /// Slots compared first, around the guess. The index uses the first two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +38,12 @@ impl Shape {
 
 /// Searches sorted slots with one backend.
 #[derive(Clone, Copy, Debug)]
-pub struct Searcher(Level);
+pub struct Searcher(Supported);
 
 impl Searcher {
     /// A searcher with a backend that this processor has.
     pub fn new(backend: Backend) -> Result<Self, BackendError> {
-        Level::of(backend).map(Self)
+        Supported::of(backend).map(Self)
     }
 
     /// Its backend.
@@ -107,10 +110,10 @@ impl<V: FnMut(usize, usize)> Operation for Searches<'_, V> {
     fn run<K: Kernel>(mut self) {
         // A loop for each shape: the choice is not part of a search.
         match self.shape {
-            Shape::Line => self.each(search::upper_bound::<K, false>),
-            Shape::Around => self.each(search::upper_bound::<K, true>),
-            Shape::Pair => self.each(search::upper_bound_in::<K, 2>),
-            Shape::Block => self.each(search::upper_bound_in::<K, 8>),
+            Shape::Line => self.each(bounds::upper_bound::<K, false>),
+            Shape::Around => self.each(bounds::upper_bound::<K, true>),
+            Shape::Pair => self.each(bounds::upper_bound_in::<K, 2>),
+            Shape::Block => self.each(bounds::upper_bound_in::<K, 8>),
         }
     }
 }
@@ -137,10 +140,10 @@ impl Operation for Search<'_> {
     #[inline(always)]
     fn run<K: Kernel>(self) -> usize {
         match self.shape {
-            Shape::Line => search::upper_bound::<K, false>(self.keys, self.guess, self.target),
-            Shape::Around => search::upper_bound::<K, true>(self.keys, self.guess, self.target),
-            Shape::Pair => search::upper_bound_in::<K, 2>(self.keys, self.guess, self.target),
-            Shape::Block => search::upper_bound_in::<K, 8>(self.keys, self.guess, self.target),
+            Shape::Line => bounds::upper_bound::<K, false>(self.keys, self.guess, self.target),
+            Shape::Around => bounds::upper_bound::<K, true>(self.keys, self.guess, self.target),
+            Shape::Pair => bounds::upper_bound_in::<K, 2>(self.keys, self.guess, self.target),
+            Shape::Block => bounds::upper_bound_in::<K, 8>(self.keys, self.guess, self.target),
         }
     }
 }
@@ -148,7 +151,7 @@ impl Operation for Search<'_> {
 #[cfg(test)]
 mod tests {
     use super::{Searcher, Shape};
-    use crate::simd::available;
+    use crate::search::backend::available;
 
     #[test]
     fn every_shape_answers_from_every_guess() {
