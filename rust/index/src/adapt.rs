@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use crate::bulk_load::{Chain, Draft, Entries, Plan, SPLIT_FILL, balance, settled_fill};
 use crate::count;
+use crate::node::layout::{PACKED_FILL, slots_for, slots_within};
 use crate::node::{EVERYTHING, InnerHeader, NIL, NodeId, Trend};
-use crate::place::{PACKED_FILL, slots_for, slots_within};
 use crate::tree::Alex;
 
 /// Entries that a model node may have for each of its children, and in any case.

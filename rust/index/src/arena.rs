@@ -10,70 +10,22 @@
 // Nodes begin at multiples of 64 bytes, their arrays at multiples of 8: `place` and `leaf_parts`.
 #![allow(clippy::cast_ptr_alignment)]
 
-use std::mem::size_of;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::count;
 use crate::extents::Extents;
 use crate::image::Image;
-use crate::node::{InnerHeader, LeafHeader, NIL};
+use crate::node::{
+    BLOCK_SHIFT, CHUNK_BYTES, CHUNK_SHIFT, CHUNK_UNITS, Inner, InnerHeader, InnerMut, Leaf, LeafHeader,
+    LeafMut, Model, NIL, UNIT, bitmap_bytes, inner_bytes, leaf_bytes, units_of,
+};
 
-pub(crate) const UNIT: usize = 64;
-const CHUNK_SHIFT: u32 = 19;
-pub(crate) const CHUNK_UNITS: u32 = 1 << CHUNK_SHIFT;
-pub(crate) const CHUNK_BYTES: usize = CHUNK_UNITS as usize * UNIT;
-/// What an image is verified by, in units: 64 KiB.
-pub(crate) const BLOCK_SHIFT: u32 = 10;
 const HUGE_PAGE: usize = 2 << 20;
 /// Ids keep their top bit free for `NodeId`: 2^31 units, 128 GiB.
 const MAX_CHUNKS: usize = 1 << (31 - CHUNK_SHIFT);
 /// Below this much live data small pages are kept, so that a small index does not cost 2 MiB.
 const HUGE_PAGES_FROM: u64 = 4 << 20;
-
-const _: () = assert!(size_of::<LeafHeader>() == UNIT && size_of::<InnerHeader>() == UNIT);
-
-/// Shared view of a data node.
-#[derive(Clone, Copy)]
-pub(crate) struct Leaf<'a> {
-    pub(crate) head: &'a LeafHeader,
-    pub(crate) bits: &'a [u64],
-    pub(crate) keys: &'a [i64],
-    pub(crate) payloads: &'a [u64],
-}
-
-impl Leaf<'_> {
-    /// Keys and payloads of the slots of bitmap word `index`.
-    #[inline(always)]
-    pub(crate) fn word(&self, index: usize) -> (&[i64; 64], &[u64; 64]) {
-        let (keys, payloads) = (&self.keys[index * 64..], &self.payloads[index * 64..]);
-        let (Some(keys), Some(payloads)) = (keys.first_chunk(), payloads.first_chunk()) else {
-            unreachable!("a leaf has 64 slots for each word of its bitmap");
-        };
-        (keys, payloads)
-    }
-}
-
-/// Exclusive view of a data node.
-pub(crate) struct LeafMut<'a> {
-    pub(crate) head: &'a mut LeafHeader,
-    pub(crate) bits: &'a mut [u64],
-    pub(crate) keys: &'a mut [i64],
-    pub(crate) payloads: &'a mut [u64],
-}
-
-/// Shared view of a model node.
-#[derive(Clone, Copy)]
-pub(crate) struct Inner<'a> {
-    pub(crate) head: &'a InnerHeader,
-    pub(crate) children: &'a [u32],
-}
-
-/// Exclusive view of a model node.
-pub(crate) struct InnerMut<'a> {
-    pub(crate) head: &'a mut InnerHeader,
-    pub(crate) children: &'a mut [u32],
-}
 
 /// Chunks of zero-initialised memory and the free extents in them.
 #[derive(Debug, Default)]
@@ -90,7 +42,7 @@ pub(crate) struct Arena {
 /// Stands for a leaf of a damaged image: it has no entries and no neighbours.
 static BLANK: (LeafHeader, [i64; 64], [u64; 64]) = (
     LeafHeader {
-        model: crate::model::Model::PLAIN,
+        model: Model::PLAIN,
         capacity: 64,
         count: 0,
         begin: 0,
@@ -114,29 +66,6 @@ static BLANK: (LeafHeader, [i64; 64], [u64; 64]) = (
 unsafe impl Send for Arena {}
 // SAFETY: as above: no method writes through a shared reference.
 unsafe impl Sync for Arena {}
-
-pub(crate) const fn bitmap_bytes(capacity: usize) -> usize {
-    // `next_multiple_of` compiles to a division's remainder and a branch.
-    (capacity / 8 + UNIT - 1) & !(UNIT - 1)
-}
-
-pub(crate) const fn leaf_bytes(capacity: usize) -> usize {
-    UNIT + bitmap_bytes(capacity) + capacity * 16
-}
-
-pub(crate) const fn inner_bytes(fanout: usize) -> usize {
-    UNIT + fanout * size_of::<u32>()
-}
-
-/// What a data node of `capacity` slots or a model node of `fanout` children takes; the other is zero.
-pub(crate) const fn node_bytes(capacity: usize, fanout: usize) -> usize {
-    let bytes = if capacity > 0 { leaf_bytes(capacity) } else { inner_bytes(fanout) };
-    bytes.next_multiple_of(UNIT)
-}
-
-pub(crate) const fn units_of(bytes: usize) -> u32 {
-    bytes.div_ceil(UNIT) as u32
-}
 
 impl Arena {
     /// An arena whose first chunks are an image, already checked but for its leaves.

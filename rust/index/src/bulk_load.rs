@@ -13,8 +13,8 @@ use std::ops::Range;
 
 use crate::count;
 use crate::error::Unsorted;
+use crate::node::layout::{ACCEPTABLE_STEPS, Layout, PACKED_FILL, slots_for, slots_within};
 use crate::node::{EVERYTHING, InnerHeader, NIL, NodeId, Trend};
-use crate::place::{ACCEPTABLE_STEPS, Layout, PACKED_FILL, slots_for, slots_within};
 use crate::search::Supported;
 use crate::sort::{Pair, sort_pairs, unzip_last};
 use crate::tree::Alex;

@@ -5,10 +5,8 @@
 //! from the root to its own leaf. The list: the leaves of the tree, in order, both ways. The arena: no
 //! byte lost or counted twice. `O(slots + keys * height)`.
 
-use crate::arena::{Leaf, node_bytes};
-use crate::bitmap;
 use crate::error::CheckError;
-use crate::node::{EVERYTHING, NIL, NodeId};
+use crate::node::{EVERYTHING, Leaf, NIL, NodeId, bitmap, node_bytes};
 use crate::tree::Alex;
 
 /// What the walk has seen.

@@ -8,8 +8,8 @@
 use crate::adapt::Target;
 use crate::bulk_load::{Chain, Entries, SPLIT_FILL};
 use crate::count;
+use crate::node::layout::slots_for;
 use crate::node::{LeafHeader, NIL, NodeId, Trend};
-use crate::place::slots_for;
 use crate::tree::Alex;
 
 /// The most entries of a merged leaf, as a share of the largest leaf's slots.

@@ -5,9 +5,8 @@
 use std::iter::FusedIterator;
 use std::ops::Bound;
 
-use crate::arena::Leaf;
 use crate::neighbours::Position;
-use crate::node::NIL;
+use crate::node::{Leaf, NIL, bitmap};
 use crate::tree::Alex;
 
 impl Alex {
@@ -145,7 +144,7 @@ impl DoubleEndedIterator for Range<'_> {
         loop {
             let (front, back) = (self.front.as_ref()?, self.back.as_mut()?);
             let last = front.id == back.id;
-            match crate::bitmap::previous_set(back.leaf.bits, back.slot) {
+            match bitmap::previous_set(back.leaf.bits, back.slot) {
                 Some(slot) if !last || slot >= front.position() => {
                     back.slot = slot;
                     return Some((back.leaf.keys[slot], back.leaf.payloads[slot]));

@@ -17,8 +17,8 @@
 use crate::adapt::{Target, fanout_limit};
 use crate::bulk_load::{Chain, Entries, SPLIT_FILL};
 use crate::count;
+use crate::node::layout::slots_within;
 use crate::node::{EVERYTHING, InnerHeader, NodeId, Trend};
-use crate::place::slots_within;
 use crate::tree::Alex;
 
 /// One in this many keys outside the range asks for an extension.

@@ -1,8 +1,7 @@
 //! The ends of the index and the nearest key on either side of one: first, last, floor, ceiling, lower,
 //! higher. One descent and one search; empty leaves on the way are stepped over.
 
-use crate::bitmap;
-use crate::node::NIL;
+use crate::node::{NIL, bitmap};
 use crate::search::{Kernel, Operation, dispatch};
 use crate::tree::Alex;
 

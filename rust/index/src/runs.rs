@@ -10,9 +10,8 @@ use std::ops::Bound;
 
 use crate::adapt::Target;
 use crate::bulk_load::{Chain, Entries, SPLIT_FILL};
-use crate::leaf::Insertion;
-use crate::node::{NodeId, Trend};
-use crate::place::{ACCEPTABLE_STEPS, PACKED_FILL, slots_for, slots_within};
+use crate::node::layout::{ACCEPTABLE_STEPS, PACKED_FILL, slots_for, slots_within};
+use crate::node::{Insertion, NodeId, Trend};
 use crate::search::{Kernel, Operation, dispatch, prefetch, prefetch_slot};
 use crate::sort::{Pair, sort_pairs};
 use crate::tree::Alex;

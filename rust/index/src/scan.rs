@@ -5,10 +5,8 @@
 
 use std::ops::Bound;
 
-use crate::arena::Leaf;
-use crate::bitmap;
 use crate::count;
-use crate::node::NIL;
+use crate::node::{Leaf, NIL, bitmap};
 use crate::search::{BLOCK, Kernel, Operation, Output, WINDOW, dispatch, prefetch};
 use crate::tree::Alex;
 

@@ -1,6 +1,6 @@
 //! Figures about the shape of the tree: for people, tests and tuning. `O(slots)`.
 
-use crate::node::NodeId;
+use crate::node::{NodeId, bitmap};
 use crate::tree::Alex;
 
 /// What [`Alex::stats`] found.
@@ -69,7 +69,7 @@ impl Alex {
                     continue;
                 }
                 modelled += leaf.head.count as usize;
-                let occupied = (0..leaf.keys.len()).filter(|&slot| crate::bitmap::is_set(leaf.bits, slot));
+                let occupied = (0..leaf.keys.len()).filter(|&slot| bitmap::is_set(leaf.bits, slot));
                 for slot in occupied {
                     let guess = leaf.head.model.predict(leaf.keys[slot]).min(leaf.keys.len() - 1);
                     errors += guess.abs_diff(slot) as u64;

@@ -4,9 +4,7 @@
 //! For people, pictures and tests that attack a tree they can see into; nothing of the index depends on
 //! it. `O(slots)`.
 
-use crate::arena::Leaf;
-use crate::bitmap;
-use crate::node::{NIL, NodeId};
+use crate::node::{Leaf, NIL, NodeId, bitmap};
 use crate::tree::Alex;
 
 /// Classes of prediction errors: class 0 is no error, class `c` is errors of `c` binary digits.

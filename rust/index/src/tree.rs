@@ -7,8 +7,7 @@
 use crate::arena::Arena;
 use crate::count;
 use crate::error::BackendError;
-use crate::leaf::Insertion;
-use crate::node::{NIL, NodeId};
+use crate::node::{Insertion, NIL, NodeId};
 use crate::options::{Backend, MAX_LEAF_SLOTS, Options};
 use crate::runs::Batch;
 use crate::search::{Kernel, Operation, Supported, dispatch};

@@ -7,8 +7,7 @@
 
 use std::io;
 
-use crate::arena::{BLOCK_SHIFT, UNIT};
-use crate::node::NodeId;
+use crate::node::{BLOCK_SHIFT, NodeId, UNIT};
 use crate::options::MAX_LEAF_SLOTS;
 
 /// Bytes of the header: a page, so that the nodes behind it can be mapped.

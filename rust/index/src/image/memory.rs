@@ -6,7 +6,7 @@ use std::io;
 use std::ptr::NonNull;
 
 use super::format::HEADER_BYTES;
-use crate::arena::CHUNK_BYTES;
+use crate::node::CHUNK_BYTES;
 
 /// A private, writable view of an image's file: changes never reach the file.
 #[derive(Debug)]

@@ -13,9 +13,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::format::{BLOCK_BYTES, Damage, Header, block_at, check_crc, damage};
 use super::memory::ImageMemory;
-use crate::arena::{BLOCK_SHIFT, CHUNK_BYTES, CHUNK_UNITS, Leaf, UNIT, leaf_bytes, units_of};
-use crate::bitmap;
-use crate::node::NIL;
+use crate::node::{BLOCK_SHIFT, CHUNK_BYTES, CHUNK_UNITS, Leaf, NIL, UNIT, bitmap, leaf_bytes, units_of};
 use crate::search::{Kernel, Operation, Supported, dispatch};
 
 /// A data node, as the model nodes name it.

@@ -13,9 +13,11 @@ use std::io;
 
 use super::format::{BLOCK_BYTES, HEADER_BYTES, Header, Identity, block_at, padded};
 use super::skeleton::{Place, Skeleton};
-use crate::arena::{CHUNK_UNITS, Leaf, UNIT, bitmap_bytes, inner_bytes, leaf_bytes, units_of};
 use crate::bulk_load::{Chain, Draft, Entries, LOAD_FILL, Plan};
-use crate::node::{InnerHeader, NIL, NodeId};
+use crate::node::{
+    CHUNK_UNITS, InnerHeader, Leaf, LeafHeader, NIL, NodeId, UNIT, bitmap_bytes, inner_bytes, leaf_bytes,
+    units_of,
+};
 use crate::tree::Alex;
 
 /// Bytes gathered before they are handed on: whole blocks.
@@ -344,7 +346,7 @@ impl<S: ImageSink> Output<S> {
     /// The waiting leaf goes out, linked to the leaf `next`, and zeros up to the node at `to`.
     fn release_waiting(&mut self, next: u32, to: u32) -> io::Result<()> {
         if self.last_leaf != NIL {
-            crate::node::LeafHeader::encode_next(&mut self.waiting, next);
+            LeafHeader::encode_next(&mut self.waiting, next);
         }
         let bytes = std::mem::take(&mut self.waiting);
         self.write(&bytes)?;

@@ -7,10 +7,10 @@
 
 use std::ops::Range;
 
-use crate::arena::LeafMut;
+use super::header::{LeafHeader, Trend};
+use super::model::{Line, Model};
+use super::view::LeafMut;
 use crate::count;
-use crate::model::{Line, Model};
-use crate::node::{LeafHeader, Trend};
 use crate::search::{Kernel, Operation, Supported, WINDOW, dispatch};
 
 /// Fill above which an insert asks for room.
@@ -245,9 +245,8 @@ fn put(
 
 #[cfg(test)]
 mod tests {
-    use super::{Layout, slots_for};
-    use crate::arena::Arena;
-    use crate::node::Trend;
+    use super::{Layout, LeafHeader, Trend, slots_for};
+    use crate::node::{Leaf, LeafMut, bitmap};
     use crate::search::Supported;
 
     #[test]
@@ -262,14 +261,16 @@ mod tests {
         keys.sort_unstable();
         keys.dedup();
         let payloads = vec![0; keys.len()];
-        let mut arena = Arena::default();
-        let id = arena.allocate_leaf(slots_for(keys.len(), 0.7));
-        let layout = Layout::of(&keys, arena.leaf(id).keys.len(), Trend::Anywhere);
+        let capacity = slots_for(keys.len(), 0.7);
+        let mut head = LeafHeader { capacity: capacity as u32, ..LeafHeader::default() };
+        let (mut bits, mut slots, mut room) = (vec![0; capacity / 64], vec![0; capacity], vec![0; capacity]);
+        let layout = Layout::of(&keys, capacity, Trend::Anywhere);
         assert!(layout.steps < 0.3, "{}", layout.steps);
-        let steps = layout.place(Supported::active(), &mut arena.leaf_mut(id), &keys, &payloads);
+        let mut leaf = LeafMut { head: &mut head, bits: &mut bits, keys: &mut slots, payloads: &mut room };
+        let steps = layout.place(Supported::active(), &mut leaf, &keys, &payloads);
         assert!(steps < 0.3, "{steps}");
-        let leaf = arena.leaf(id);
-        let occupied = (0..leaf.keys.len()).filter(|&slot| crate::bitmap::is_set(leaf.bits, slot));
+        let leaf: Leaf<'_> = leaf.view();
+        let occupied = (0..leaf.keys.len()).filter(|&slot| bitmap::is_set(leaf.bits, slot));
         assert!(occupied.map(|slot| leaf.keys[slot]).eq(keys));
     }
 }

@@ -4,7 +4,7 @@
 //! children: an equal-width partition of a key range, computed in integers, monotone over all of
 //! `i64`, and computed by this one function in bulk load, insert, split, lookup and check.
 
-use crate::model::Model;
+use super::model::Model;
 
 /// No leaf: the end of the leaf list.
 pub(crate) const NIL: u32 = u32::MAX;

@@ -6,10 +6,10 @@
 //! Knows no tree: a leaf that needs room says so. A search is `O(log error)`; an insert moves at most
 //! one leaf, and moves beyond a bound are counted as debt that has the leaf rebuilt.
 
-use crate::arena::{Leaf, LeafMut};
-use crate::bitmap;
+use super::bitmap;
+use super::header::LeafHeader;
+use super::view::{Leaf, LeafMut};
 use crate::count;
-use crate::node::LeafHeader;
 use crate::search::{self, BLOCK, Kernel, PAIR, WINDOW};
 
 /// A gap run longer than this is not rewritten by one insert or removal.

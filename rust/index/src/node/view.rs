@@ -1,0 +1,47 @@
+//! Views of nodes: borrowed parts of the arena, as slices.
+//!
+//! Knows what a node consists of, not where it lies.
+
+use super::header::{InnerHeader, LeafHeader};
+
+/// Shared view of a data node.
+#[derive(Clone, Copy)]
+pub(crate) struct Leaf<'a> {
+    pub(crate) head: &'a LeafHeader,
+    pub(crate) bits: &'a [u64],
+    pub(crate) keys: &'a [i64],
+    pub(crate) payloads: &'a [u64],
+}
+
+impl Leaf<'_> {
+    /// Keys and payloads of the slots of bitmap word `index`.
+    #[inline(always)]
+    pub(crate) fn word(&self, index: usize) -> (&[i64; 64], &[u64; 64]) {
+        let (keys, payloads) = (&self.keys[index * 64..], &self.payloads[index * 64..]);
+        let (Some(keys), Some(payloads)) = (keys.first_chunk(), payloads.first_chunk()) else {
+            unreachable!("a leaf has 64 slots for each word of its bitmap");
+        };
+        (keys, payloads)
+    }
+}
+
+/// Exclusive view of a data node.
+pub(crate) struct LeafMut<'a> {
+    pub(crate) head: &'a mut LeafHeader,
+    pub(crate) bits: &'a mut [u64],
+    pub(crate) keys: &'a mut [i64],
+    pub(crate) payloads: &'a mut [u64],
+}
+
+/// Shared view of a model node.
+#[derive(Clone, Copy)]
+pub(crate) struct Inner<'a> {
+    pub(crate) head: &'a InnerHeader,
+    pub(crate) children: &'a [u32],
+}
+
+/// Exclusive view of a model node.
+pub(crate) struct InnerMut<'a> {
+    pub(crate) head: &'a mut InnerHeader,
+    pub(crate) children: &'a mut [u32],
+}
