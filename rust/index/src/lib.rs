@@ -39,6 +39,7 @@ mod error;
 mod extend;
 mod extents;
 pub mod image;
+mod mapped;
 mod neighbours;
 mod node;
 mod options;

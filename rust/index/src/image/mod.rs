@@ -6,16 +6,11 @@
 //! then, data nodes when they are first used. Knows nothing of what payloads mean or where files lie.
 //! Writing is O(entries) in bounded memory; opening is O(blocks of 64 KiB + model nodes).
 
-mod format;
-mod memory;
 mod open;
 mod skeleton;
-mod verify;
 mod write;
 
-pub(crate) use verify::Image;
-
-pub use format::{Damage, Identity, ImageError, check_file};
-pub use memory::ImageMemory;
+pub use crate::mapped::format::{Damage, Identity, ImageError, check_file};
+pub use crate::mapped::memory::ImageMemory;
 pub use open::Opened;
 pub use write::{ImageSink, ImageWriter, Written};

@@ -8,11 +8,13 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use super::format::{Damage, HEADER_BYTES, Header, Identity, ImageError, check_crc, damage, table_of};
-use super::memory::ImageMemory;
-use super::verify::{Image, NO_KEYS, Named};
 use crate::arena::Arena;
 use crate::error::BackendError;
+use crate::mapped::format::{
+    Damage, HEADER_BYTES, Header, Identity, ImageError, check_crc, damage, table_of,
+};
+use crate::mapped::memory::ImageMemory;
+use crate::mapped::{Image, NO_KEYS, Named};
 use crate::node::{CHUNK_UNITS, EVERYTHING, InnerHeader, NodeId, UNIT, inner_bytes, leaf_bytes, units_of};
 use crate::options::Options;
 use crate::search::Supported;

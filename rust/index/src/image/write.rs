@@ -11,9 +11,9 @@
 
 use std::io;
 
-use super::format::{BLOCK_BYTES, HEADER_BYTES, Header, Identity, block_at, padded};
 use super::skeleton::{Place, Skeleton};
 use crate::bulk_load::{Chain, Draft, Entries, LOAD_FILL, Plan};
+use crate::mapped::format::{BLOCK_BYTES, HEADER_BYTES, Header, Identity, block_at, padded};
 use crate::node::{
     CHUNK_UNITS, InnerHeader, Leaf, LeafHeader, NIL, NodeId, UNIT, bitmap_bytes, inner_bytes, leaf_bytes,
     units_of,

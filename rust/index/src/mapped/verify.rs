@@ -18,10 +18,10 @@ use crate::search::{Kernel, Operation, Supported, dispatch};
 
 /// A data node, as the model nodes name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Named {
-    pub(super) id: u32,
+pub(crate) struct Named {
+    pub(crate) id: u32,
     /// The keys that the model nodes send to it.
-    pub(super) keys: RangeInclusive<i64>,
+    pub(crate) keys: RangeInclusive<i64>,
 }
 
 /// An opened image and what was verified of it.
@@ -55,7 +55,7 @@ struct Totals {
 }
 
 impl Image {
-    pub(super) fn new(memory: ImageMemory, header: Header, table: Vec<u32>) -> Self {
+    pub(crate) fn new(memory: ImageMemory, header: Header, table: Vec<u32>) -> Self {
         let compared = (0..table.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         Self {
             memory,
@@ -70,7 +70,7 @@ impl Image {
     }
 
     /// Takes in what the model nodes, which take so many units, say of the data nodes.
-    pub(super) fn name(&mut self, leaves: Vec<Named>, inner_units: u64) {
+    pub(crate) fn name(&mut self, leaves: Vec<Named>, inner_units: u64) {
         let counted = (0..self.table.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         let left = AtomicUsize::new(leaves.len());
         self.totals = Totals { counted, units: AtomicU64::new(inner_units), left, ..Totals::default() };
@@ -119,7 +119,7 @@ impl Image {
     }
 
     /// Compares the checksums of the blocks that units `from..to` touch.
-    pub(super) fn compare(&self, from: u32, to: u32) -> Result<(), Damage> {
+    pub(crate) fn compare(&self, from: u32, to: u32) -> Result<(), Damage> {
         let last = (to - 1) >> BLOCK_SHIFT;
         for block in from >> BLOCK_SHIFT..=last {
             let block = block as usize;
@@ -215,7 +215,7 @@ impl Image {
 
 /// A range of no key: `start` is above `end`.
 #[allow(clippy::reversed_empty_ranges, reason = "no key is the point")]
-pub(super) const NO_KEYS: RangeInclusive<i64> = i64::MAX..=i64::MIN;
+pub(crate) const NO_KEYS: RangeInclusive<i64> = i64::MAX..=i64::MIN;
 
 /// What the code that works on a leaf relies on. The model and the counters of its adaptation may be anything:
 /// predictions are held inside the leaf and searched from whichever side they err on, and counters decide only
