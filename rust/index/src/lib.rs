@@ -37,7 +37,6 @@ mod count;
 mod cursor;
 mod error;
 mod extend;
-mod extents;
 pub mod image;
 mod mapped;
 mod neighbours;

@@ -10,18 +10,20 @@
 // Nodes begin at multiples of 64 bytes, their arrays at multiples of 8: `place` and `leaf_parts`.
 #![allow(clippy::cast_ptr_alignment)]
 
+mod free_space;
+mod system;
+
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use self::free_space::FreeSpace;
 use crate::count;
-use crate::extents::Extents;
 use crate::mapped::Image;
 use crate::node::{
     BLOCK_SHIFT, CHUNK_BYTES, CHUNK_SHIFT, CHUNK_UNITS, Inner, InnerHeader, InnerMut, Leaf, LeafHeader,
     LeafMut, Model, NIL, UNIT, bitmap_bytes, inner_bytes, leaf_bytes, units_of,
 };
 
-const HUGE_PAGE: usize = 2 << 20;
 /// Ids keep their top bit free for `NodeId`: 2^31 units, 128 GiB.
 const MAX_CHUNKS: usize = 1 << (31 - CHUNK_SHIFT);
 /// Below this much live data small pages are kept, so that a small index does not cost 2 MiB.
@@ -31,7 +33,7 @@ const HUGE_PAGES_FROM: u64 = 4 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
     chunks: Vec<NonNull<u8>>,
-    free: Extents,
+    free: FreeSpace,
     live_units: u64,
     huge_pages: bool,
     /// A bit for each block of the image: every leaf that begins in it was verified. Empty without one.
@@ -360,103 +362,6 @@ impl Drop for Arena {
             // SAFETY: every other chunk came from `system::map` and no view outlives the arena.
             unsafe { system::unmap(chunk) };
         }
-    }
-}
-
-#[cfg(unix)]
-mod system {
-    //! Chunks from anonymous mappings: address space now, pages when they are first written.
-    use std::ptr::{self, NonNull};
-
-    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
-
-    use super::{CHUNK_BYTES, HUGE_PAGE, no_memory};
-
-    pub(super) fn map() -> NonNull<u8> {
-        let span = CHUNK_BYTES + HUGE_PAGE;
-        #[cfg(target_os = "linux")]
-        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
-        #[cfg(not(target_os = "linux"))]
-        let flags = MapFlags::PRIVATE;
-        let map_once = || {
-            let access = ProtFlags::READ | ProtFlags::WRITE;
-            // SAFETY: a new private anonymous mapping at an address of the kernel's choice overlaps nothing.
-            unsafe { mmap_anonymous(ptr::null_mut(), span, access, flags) }
-        };
-        let mapping = map_once().or_else(|_| {
-            // An allocator that keeps a reserve lets it go when it is asked for so much in vain.
-            let _ = Vec::<u8>::new().try_reserve_exact(span);
-            map_once()
-        });
-        let Some(start) = mapping.ok().and_then(|place| NonNull::new(place.cast::<u8>())) else {
-            no_memory();
-        };
-        let before = start.as_ptr().align_offset(HUGE_PAGE);
-        let after = HUGE_PAGE - before;
-        // SAFETY: `before <= HUGE_PAGE`, so the chunk lies inside the mapping; the pieces cut off lie
-        // outside the chunk, inside the mapping, and are used by nobody.
-        unsafe {
-            let chunk = start.add(before);
-            if before > 0 {
-                let _ = munmap(start.as_ptr().cast(), before);
-            }
-            if after > 0 {
-                let _ = munmap(chunk.as_ptr().add(CHUNK_BYTES).cast(), after);
-            }
-            chunk
-        }
-    }
-
-    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
-    pub(super) fn ask_for_huge_pages(chunk: NonNull<u8>) {
-        // Advice only: a kernel without transparent huge pages refuses it and nothing is lost.
-        #[cfg(target_os = "linux")]
-        // SAFETY: the range is one whole chunk of ours; this advice changes no contents.
-        let _ = unsafe {
-            rustix::mm::madvise(chunk.as_ptr().cast(), CHUNK_BYTES, rustix::mm::Advice::LinuxHugepage)
-        };
-    }
-
-    /// # Safety
-    /// `chunk` must come from `map`, and nothing may refer to it any more.
-    pub(super) unsafe fn unmap(chunk: NonNull<u8>) {
-        // SAFETY: the caller hands over a whole chunk that nothing refers to.
-        let _ = unsafe { munmap(chunk.as_ptr().cast(), CHUNK_BYTES) };
-    }
-}
-
-/// Ends the call that needs a chunk, not the process, as an allocator's own failure would: whoever called may have
-/// other work, and files in order.
-#[cold]
-fn no_memory() -> ! {
-    panic!("there is no memory for {CHUNK_BYTES} more bytes of the index")
-}
-
-#[cfg(not(unix))]
-mod system {
-    //! Chunks from the global allocator.
-    use std::alloc::{Layout, alloc_zeroed, dealloc};
-    use std::ptr::NonNull;
-
-    use super::{CHUNK_BYTES, HUGE_PAGE, no_memory};
-
-    const LAYOUT: Layout = match Layout::from_size_align(CHUNK_BYTES, HUGE_PAGE) {
-        Ok(layout) => layout,
-        Err(_) => panic!("both are powers of two"),
-    };
-
-    pub(super) fn map() -> NonNull<u8> {
-        // SAFETY: the layout has a size above zero.
-        NonNull::new(unsafe { alloc_zeroed(LAYOUT) }).unwrap_or_else(|| no_memory())
-    }
-
-    pub(super) fn ask_for_huge_pages(_chunk: NonNull<u8>) {}
-
-    /// # Safety
-    /// `chunk` must come from `map`, and nothing may refer to it any more.
-    pub(super) unsafe fn unmap(chunk: NonNull<u8>) {
-        // SAFETY: the caller hands over a chunk of this layout.
-        unsafe { dealloc(chunk.as_ptr(), LAYOUT) };
     }
 }
 

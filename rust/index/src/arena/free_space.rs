@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Free extents, by offset and by length. Lengths and offsets are in arena units.
 #[derive(Debug, Default)]
-pub(crate) struct Extents {
+pub(crate) struct FreeSpace {
     by_offset: BTreeMap<u32, u32>,
     by_length: BTreeSet<(u32, u32)>,
 }
 
-impl Extents {
+impl FreeSpace {
     /// Takes `units` from the shortest extent that holds them (the lowest of several).
     pub(crate) fn take(&mut self, units: u32) -> Option<u32> {
         let (length, offset) = self.by_length.range((units, 0)..).next().copied()?;
@@ -62,20 +62,20 @@ impl Extents {
 
 #[cfg(test)]
 mod tests {
-    use super::Extents;
+    use super::FreeSpace;
 
     #[test]
     fn freed_neighbours_join_inside_a_chunk_and_not_across_chunks() {
-        let mut extents = Extents::default();
-        extents.give(0, 100, 100);
-        extents.give(100, 100, 100);
-        assert_eq!(extents.take(200), None);
-        assert_eq!(extents.take(60), Some(0));
-        assert_eq!(extents.take(60), Some(100));
-        assert_eq!(extents.take(40), Some(60));
-        extents.give(0, 60, 100);
-        extents.give(60, 40, 100);
-        assert_eq!(extents.units(), 140);
-        assert_eq!(extents.take(100), Some(0));
+        let mut free = FreeSpace::default();
+        free.give(0, 100, 100);
+        free.give(100, 100, 100);
+        assert_eq!(free.take(200), None);
+        assert_eq!(free.take(60), Some(0));
+        assert_eq!(free.take(60), Some(100));
+        assert_eq!(free.take(40), Some(60));
+        free.give(0, 60, 100);
+        free.give(60, 40, 100);
+        assert_eq!(free.units(), 140);
+        assert_eq!(free.take(100), Some(0));
     }
 }
