@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::bulk_load::{Chain, Draft, Entries, Plan, SPLIT_FILL, balance, settled_fill};
+use crate::build::{Chain, Draft, Entries, Plan, SPLIT_FILL, balance, settled_fill};
 use crate::count;
 use crate::node::layout::{PACKED_FILL, slots_for, slots_within};
 use crate::node::{EVERYTHING, InnerHeader, NIL, NodeId, Trend};

@@ -6,7 +6,7 @@
 //! replaced by it. One or two leaves are touched: `O(leaf + fan-out)`.
 
 use crate::adapt::Target;
-use crate::bulk_load::{Chain, Entries, SPLIT_FILL};
+use crate::build::{Chain, Entries, SPLIT_FILL};
 use crate::count;
 use crate::node::layout::slots_for;
 use crate::node::{LeafHeader, NIL, NodeId, Trend};

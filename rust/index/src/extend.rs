@@ -15,7 +15,7 @@
 //! instead, to four times its entries at most, once.
 
 use crate::adapt::{Target, fanout_limit};
-use crate::bulk_load::{Chain, Entries, SPLIT_FILL};
+use crate::build::{Chain, Entries, SPLIT_FILL};
 use crate::count;
 use crate::node::layout::slots_within;
 use crate::node::{EVERYTHING, InnerHeader, NodeId, Trend};

@@ -26,7 +26,7 @@
 mod adapt;
 mod arena;
 mod batch;
-mod bulk_load;
+mod build;
 mod check;
 mod contract;
 #[cfg(feature = "count")]
@@ -41,12 +41,12 @@ pub mod image;
 mod mapped;
 mod neighbours;
 mod node;
+mod one;
 mod options;
 mod rank;
 mod runs;
 mod scan;
 mod search;
-mod sort;
 mod stats;
 mod survey;
 mod tree;

@@ -9,11 +9,10 @@
 use std::ops::Bound;
 
 use crate::adapt::Target;
-use crate::bulk_load::{Chain, Entries, SPLIT_FILL};
+use crate::build::{Chain, Entries, Pair, SPLIT_FILL, sort_pairs};
 use crate::node::layout::{ACCEPTABLE_STEPS, PACKED_FILL, slots_for, slots_within};
 use crate::node::{Insertion, NodeId, Trend};
 use crate::search::{Kernel, Operation, dispatch, prefetch, prefetch_slot};
-use crate::sort::{Pair, sort_pairs};
 use crate::tree::Alex;
 
 /// A run of more than a leaf's entries over this is merged rather than inserted one by one: writing an old
@@ -31,10 +30,15 @@ const MAX_ROUNDS: usize = 64;
 const KEPT: usize = 1 << 16;
 
 /// The pairs of a batch and memory to sort them in.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
+struct Batch {
     pairs: Vec<Pair>,
     spare: Vec<Pair>,
+}
+
+impl From<(Vec<Pair>, Vec<Pair>)> for Batch {
+    fn from((pairs, spare): (Vec<Pair>, Vec<Pair>)) -> Self {
+        Self { pairs, spare }
+    }
 }
 
 impl Batch {
@@ -63,21 +67,21 @@ impl Alex {
     /// If the two slices differ in length.
     pub fn insert_many(&mut self, keys: &[i64], payloads: &[u64], replaced: impl FnMut(usize, u64)) {
         assert_eq!(keys.len(), payloads.len(), "one payload for each key");
-        let mut batch = std::mem::take(&mut self.scratch.batch);
+        let mut batch = Batch::from(std::mem::take(&mut self.scratch.batch));
         batch.sort(keys);
         dispatch(self.backend, InsertRuns { tree: self, pairs: &batch.pairs, payloads, replaced });
         batch.trim();
-        self.scratch.batch = batch;
+        self.scratch.batch = (batch.pairs, batch.spare);
     }
 
     /// Removes every key; calls `removed` with the place of each that was there, and its payload, in order of
     /// keys. Of equal keys the first place counts.
     pub fn remove_many(&mut self, keys: &[i64], removed: impl FnMut(usize, u64)) {
-        let mut batch = std::mem::take(&mut self.scratch.batch);
+        let mut batch = Batch::from(std::mem::take(&mut self.scratch.batch));
         batch.sort(keys);
         dispatch(self.backend, RemoveRuns { tree: self, pairs: &batch.pairs, removed });
         batch.trim();
-        self.scratch.batch = batch;
+        self.scratch.batch = (batch.pairs, batch.spare);
     }
 
     /// Routes a group of keys and asks for the lines that a change of each will read and write.

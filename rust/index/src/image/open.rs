@@ -84,13 +84,6 @@ impl Alex {
         Ok(Opened { index, identity: header.identity, attachment })
     }
 
-    /// The damage that was met in the image that this index was opened from. Once there is some, nothing
-    /// that any call returned after it was met counts, and the index must be dropped.
-    #[inline]
-    pub fn damage(&self) -> Option<&Damage> {
-        self.arena.image()?.damage()
-    }
-
     /// Verifies every data node of the image that was not used yet. O(bytes of the image).
     pub fn verify_image(&self) -> Result<(), Damage> {
         let Some(image) = self.arena.image() else { return Ok(()) };

@@ -12,7 +12,7 @@
 use std::io;
 
 use super::skeleton::{Place, Skeleton};
-use crate::bulk_load::{Chain, Draft, Entries, LOAD_FILL, Plan};
+use crate::build::{Chain, Draft, Entries, LOAD_FILL, Plan, prefix};
 use crate::mapped::format::{BLOCK_BYTES, HEADER_BYTES, Header, Identity, block_at, padded};
 use crate::node::{
     CHUNK_UNITS, InnerHeader, Leaf, LeafHeader, NIL, NodeId, UNIT, bitmap_bytes, inner_bytes, leaf_bytes,
@@ -128,7 +128,7 @@ impl<S: ImageSink> ImageWriter<S> {
                     self.enter(place.node)?;
                     self.place = Some(place);
                 }
-                end = at + crate::bulk_load::prefix(&keys[at..], |key| self.skeleton.route(key) == place);
+                end = at + prefix(&keys[at..], |key| self.skeleton.route(key) == place);
             }
             self.keys.extend_from_slice(&keys[at..end]);
             self.payloads.extend_from_slice(&payloads[at..end]);

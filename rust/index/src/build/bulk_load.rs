@@ -11,12 +11,10 @@
 
 use std::ops::Range;
 
+use super::draft::{Chain, Draft, Entries, Plan, balance, prefix};
 use crate::count;
-use crate::error::Unsorted;
 use crate::node::layout::{ACCEPTABLE_STEPS, Layout, PACKED_FILL, slots_for, slots_within};
-use crate::node::{EVERYTHING, InnerHeader, NIL, NodeId, Trend};
-use crate::search::Supported;
-use crate::sort::{Pair, sort_pairs, unzip_last};
+use crate::node::{InnerHeader, NIL, NodeId, Trend};
 use crate::tree::Alex;
 
 /// Entries per slot after a bulk load.
@@ -35,138 +33,7 @@ const FANOUT_LOG: (u32, u32) = (4, 16);
 /// The smallest where most keys would share a slot: nesting is left after fewer model nodes.
 const SKEWED_LOG: u32 = 8;
 
-/// Ascending entries.
-#[derive(Clone, Copy)]
-pub(crate) struct Entries<'a> {
-    pub(crate) keys: &'a [i64],
-    pub(crate) payloads: &'a [u64],
-}
-
-impl Entries<'_> {
-    pub(crate) fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    pub(crate) fn part(&self, range: Range<usize>) -> Self {
-        Self { keys: &self.keys[range.clone()], payloads: &self.payloads[range] }
-    }
-}
-
-/// New leaves, linked to each other and not yet to the tree's.
-pub(crate) struct Chain {
-    pub(crate) first: u32,
-    pub(crate) last: u32,
-}
-
-impl Chain {
-    pub(crate) fn new() -> Self {
-        Self { first: NIL, last: NIL }
-    }
-}
-
-/// What a new model node must cover and how its leaves are filled.
-#[derive(Clone, Copy)]
-pub(crate) struct Plan {
-    /// The keys that its slot stands for in every node above it. Keys outside all go to one edge slot,
-    /// at every depth: a node above can later move them out of one leaf.
-    pub(crate) bounds: (i128, i128),
-    /// The parent's shift: the node's is smaller. 64 at the root.
-    pub(crate) below: u32,
-    pub(crate) fill: f64,
-}
-
-impl Plan {
-    pub(crate) fn whole(fill: f64) -> Self {
-        Self { bounds: EVERYTHING, below: 64, fill }
-    }
-
-    /// The plan of a node nested in one slot of `head`, which has this plan.
-    pub(crate) fn nested(self, head: &InnerHeader, slot: usize) -> Self {
-        Self { bounds: head.slot_bounds(slot, self.bounds), below: head.shift, ..self }
-    }
-}
-
-/// A model node under construction: children by their first slot, ascending.
-pub(crate) struct Draft {
-    pub(crate) head: InnerHeader,
-    pub(crate) plan: Plan,
-    pub(crate) pieces: Vec<(usize, NodeId)>,
-}
-
-impl Draft {
-    /// The entries of the finished node.
-    pub(crate) fn children(&self) -> Vec<u32> {
-        self.children_of(0..self.head.fanout as usize)
-    }
-
-    /// The entries of these slots, which the pieces cover.
-    pub(crate) fn children_of(&self, slots: Range<usize>) -> Vec<u32> {
-        let mut children = Vec::with_capacity(slots.len());
-        let ends = self.pieces.iter().skip(1).map(|&(slot, _)| slot).chain([slots.end]);
-        for (&(_, piece), end) in self.pieces.iter().zip(ends) {
-            children.resize(end - slots.start, piece.0);
-        }
-        children
-    }
-}
-
 impl Alex {
-    /// An index of strictly ascending keys and their payloads, in one pass.
-    ///
-    /// # Panics
-    /// If the two slices differ in length.
-    pub fn from_sorted(keys: &[i64], payloads: &[u64]) -> Result<Self, Unsorted> {
-        assert_eq!(keys.len(), payloads.len(), "one payload for each key");
-        if !keys.is_sorted_by(|a, b| a < b) {
-            let at = keys.windows(2).position(|pair| pair[0] >= pair[1]).unwrap_or(0);
-            return Err(Unsorted { position: at + 1, previous: keys[at], key: keys[at + 1] });
-        }
-        let mut tree = Self::new();
-        tree.reload(keys, payloads);
-        Ok(tree)
-    }
-
-    /// An index of keys in any order; of equal keys the last one counts. Keys that ascend are not copied.
-    ///
-    /// # Panics
-    /// If the two slices differ in length.
-    pub fn from_unsorted(keys: &[i64], payloads: &[u64]) -> Self {
-        if let Ok(tree) = Self::from_sorted(keys, payloads) {
-            return tree;
-        }
-        let mut tree = Self::new();
-        let mut pairs: Vec<Pair> = keys.iter().copied().zip(payloads.iter().copied()).collect();
-        sort_pairs(&mut pairs, &mut Vec::new());
-        let (keys, payloads) = unzip_last(&pairs);
-        drop(pairs);
-        tree.reload(&keys, &payloads);
-        tree
-    }
-
-    /// Replaces the contents, keeping backend and leaf size. Keys strictly ascending.
-    pub(crate) fn reload(&mut self, keys: &[i64], payloads: &[u64]) {
-        let (backend, max_slots): (Supported, usize) = (self.backend, self.max_slots);
-        // An emptied tree may still have model nodes.
-        if !(self.is_empty() && self.root.is_leaf()) {
-            let version = self.version;
-            *self = Self::empty(backend, max_slots);
-            self.version = version;
-        }
-        let old = self.root.id();
-        self.load(keys, payloads);
-        self.arena.free_leaf(old);
-    }
-
-    /// Builds root and leaf list from nothing. Keys strictly ascending.
-    pub(crate) fn load(&mut self, keys: &[i64], payloads: &[u64]) {
-        let entries = Entries { keys, payloads };
-        let mut chain = Chain::new();
-        self.root = self.leaf_or_node(&mut chain, entries, Plan::whole(LOAD_FILL));
-        (self.first_leaf, self.last_leaf) = (chain.first, chain.last);
-        self.len = keys.len();
-        self.version += 1;
-    }
-
     /// The most entries of a leaf built with this fill.
     pub(crate) fn most_entries(&self, fill: f64) -> usize {
         (self.max_slots as f64 * fill) as usize
@@ -400,29 +267,6 @@ impl Alex {
     }
 }
 
-/// The slot boundary inside `slots` that halves the keys best, and the entries below it: some, not all. `None`
-/// if all keys share one slot.
-pub(crate) fn balance(head: &InnerHeader, keys: &[i64], slots: &Range<usize>) -> Option<(usize, usize)> {
-    let middle = head.route(*keys.get(keys.len() / 2)?);
-    [middle, middle + 1]
-        .into_iter()
-        .filter(|boundary| (slots.start + 1..slots.end).contains(boundary))
-        .map(|boundary| (boundary, keys.partition_point(|&key| head.route(key) < boundary)))
-        // A cut at an end is none: taken for one, it would hide that the other boundary has a key beyond it.
-        .filter(|&(_, cut)| cut > 0 && cut < keys.len())
-        .min_by_key(|&(_, cut)| cut.abs_diff(keys.len() / 2))
-}
-
-/// How many leading keys satisfy a predicate that holds for a prefix, by galloping: `O(log result)`.
-pub(crate) fn prefix(keys: &[i64], holds: impl Fn(i64) -> bool) -> usize {
-    let mut bound = 1;
-    while bound < keys.len() && holds(keys[bound]) {
-        bound *= 2;
-    }
-    let low = bound / 2;
-    low + keys[low..keys.len().min(bound)].partition_point(|&key| holds(key))
-}
-
 /// Fill of leaves that a trend has left behind: hardly anything comes into them any more, so that they are
 /// about as full as a bulk load's, and packed where a counter's keys are found as easily for it.
 pub(crate) fn settled_fill(keys: &[i64], trend: Trend) -> f64 {
@@ -431,20 +275,5 @@ pub(crate) fn settled_fill(keys: &[i64], trend: Trend) -> f64 {
     match trend {
         Trend::Anywhere => SPLIT_FILL,
         _ => Some(PACKED_FILL).filter(easy).unwrap_or(SETTLED_FILL),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::balance;
-    use crate::node::InnerHeader;
-
-    #[test]
-    fn a_cut_has_keys_on_both_sides() {
-        // Fourteen keys of slot 1 and one of slot 2: a cut before them all halves as badly as the one between.
-        let head = InnerHeader { base: 0, fanout: 4, shift: 4, children: 4 };
-        let keys: Vec<i64> = (16..30).chain([40]).collect();
-        assert_eq!(balance(&head, &keys, &(0..4)), Some((2, 14)));
-        assert_eq!(balance(&head, &keys[..14], &(0..4)), None);
     }
 }

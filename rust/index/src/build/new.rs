@@ -1,0 +1,118 @@
+//! Making an index: empty, or from entries in order or in none.
+//!
+//! Knows what an index consists of; how nodes are built from entries is in `bulk_load.rs`. `O(n)`.
+
+use super::bulk_load::LOAD_FILL;
+use super::draft::{Chain, Entries, Plan};
+use super::sort::{Pair, sort_pairs, unzip_last};
+use crate::arena::Arena;
+use crate::error::{BackendError, Unsorted};
+use crate::node::{NIL, NodeId};
+use crate::options::{Backend, MAX_LEAF_SLOTS, Options};
+use crate::search::Supported;
+use crate::tree::{Alex, Scratch};
+
+impl Default for Alex {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Alex {
+    /// An empty index.
+    pub fn new() -> Self {
+        Self::empty(Supported::active(), MAX_LEAF_SLOTS)
+    }
+
+    /// An empty index with a chosen SIMD backend or leaf size.
+    pub fn with_options(options: Options) -> Result<Self, BackendError> {
+        let backend = options.backend.map_or(Ok(Supported::active()), Supported::of)?;
+        // 128 at least: a leaf of 64 slots must be able to overflow into two.
+        let slots = options.max_leaf_slots.unwrap_or(MAX_LEAF_SLOTS).clamp(128, MAX_LEAF_SLOTS);
+        Ok(Self::empty(backend, slots.next_multiple_of(64)))
+    }
+
+    /// An empty index that searches with `backend`.
+    pub fn with_backend(backend: Backend) -> Result<Self, BackendError> {
+        Self::with_options(Options { backend: Some(backend), ..Options::default() })
+    }
+
+    pub(crate) fn empty(backend: Supported, max_slots: usize) -> Self {
+        let mut tree = Self {
+            arena: Arena::default(),
+            root: NodeId::leaf(0),
+            first_leaf: NIL,
+            last_leaf: NIL,
+            len: 0,
+            version: 0,
+            backend,
+            max_slots,
+            scratch: Scratch::default(),
+        };
+        tree.load(&[], &[]);
+        tree
+    }
+
+    /// Removes every key and gives the memory back.
+    pub fn clear(&mut self) {
+        let version = self.version + 1;
+        *self = Self::empty(self.backend, self.max_slots);
+        self.version = version;
+    }
+
+    /// An index of strictly ascending keys and their payloads, in one pass.
+    ///
+    /// # Panics
+    /// If the two slices differ in length.
+    pub fn from_sorted(keys: &[i64], payloads: &[u64]) -> Result<Self, Unsorted> {
+        assert_eq!(keys.len(), payloads.len(), "one payload for each key");
+        if !keys.is_sorted_by(|a, b| a < b) {
+            let at = keys.windows(2).position(|pair| pair[0] >= pair[1]).unwrap_or(0);
+            return Err(Unsorted { position: at + 1, previous: keys[at], key: keys[at + 1] });
+        }
+        let mut tree = Self::new();
+        tree.reload(keys, payloads);
+        Ok(tree)
+    }
+
+    /// An index of keys in any order; of equal keys the last one counts. Keys that ascend are not copied.
+    ///
+    /// # Panics
+    /// If the two slices differ in length.
+    pub fn from_unsorted(keys: &[i64], payloads: &[u64]) -> Self {
+        if let Ok(tree) = Self::from_sorted(keys, payloads) {
+            return tree;
+        }
+        let mut tree = Self::new();
+        let mut pairs: Vec<Pair> = keys.iter().copied().zip(payloads.iter().copied()).collect();
+        sort_pairs(&mut pairs, &mut Vec::new());
+        let (keys, payloads) = unzip_last(&pairs);
+        drop(pairs);
+        tree.reload(&keys, &payloads);
+        tree
+    }
+
+    /// Replaces the contents, keeping backend and leaf size. Keys strictly ascending.
+    pub(crate) fn reload(&mut self, keys: &[i64], payloads: &[u64]) {
+        let (backend, max_slots): (Supported, usize) = (self.backend, self.max_slots);
+        // An emptied tree may still have model nodes.
+        if !(self.is_empty() && self.root.is_leaf()) {
+            let version = self.version;
+            *self = Self::empty(backend, max_slots);
+            self.version = version;
+        }
+        let old = self.root.id();
+        self.load(keys, payloads);
+        self.arena.free_leaf(old);
+    }
+
+    /// Builds root and leaf list from nothing. Keys strictly ascending.
+    pub(crate) fn load(&mut self, keys: &[i64], payloads: &[u64]) {
+        let entries = Entries { keys, payloads };
+        let mut chain = Chain::new();
+        self.root = self.leaf_or_node(&mut chain, entries, Plan::whole(LOAD_FILL));
+        (self.first_leaf, self.last_leaf) = (chain.first, chain.last);
+        self.len = keys.len();
+        self.version += 1;
+    }
+}

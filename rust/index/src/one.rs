@@ -1,0 +1,142 @@
+//! Operations on one key: look up, insert, remove, replace.
+//!
+//! Each is one descent and one leaf operation; where a leaf has no room or too much, `adapt` changes the tree.
+//! `O(height + log prediction error)`, a change at most one leaf more.
+
+use crate::node::Insertion;
+use crate::search::{Kernel, Operation, dispatch};
+use crate::tree::Alex;
+
+/// Structural changes that one insert may ask for: far more than the widths of a key can be narrowed.
+const MAX_ROUNDS: usize = 256;
+
+impl Alex {
+    /// The payload of `key`.
+    #[inline]
+    pub fn get(&self, key: i64) -> Option<u64> {
+        dispatch(self.backend, Get { tree: self, key })
+    }
+
+    /// Whether `key` is there.
+    #[inline]
+    pub fn contains(&self, key: i64) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Inserts `key`, or replaces its payload; returns the previous payload.
+    #[inline]
+    pub fn insert(&mut self, key: i64, payload: u64) -> Option<u64> {
+        dispatch(self.backend, Insert { tree: self, key, payload })
+    }
+
+    /// Removes `key` and returns its payload.
+    #[inline]
+    pub fn remove(&mut self, key: i64) -> Option<u64> {
+        dispatch(self.backend, Remove { tree: self, key })
+    }
+
+    /// Replaces the payload of `key` by `new` if it is `expected`, and says whether it was.
+    pub fn replace_if(&mut self, key: i64, expected: u64, new: u64) -> bool {
+        dispatch(self.backend, ReplaceIf { tree: self, key, expected, new })
+    }
+
+    #[inline(always)]
+    pub(crate) fn insert_with<K: Kernel>(&mut self, key: i64, payload: u64) -> Option<u64> {
+        let mut rounds = 0;
+        loop {
+            let leaf = self.leaf_of(key);
+            match self.arena.leaf_mut(leaf).insert::<K>(key, payload) {
+                Insertion::Replaced(previous) => return Some(previous),
+                Insertion::Added => {
+                    self.len += 1;
+                    return None;
+                }
+                // Its nodes are not the index any more, and nothing more is built on them.
+                Insertion::NoRoom if self.damage().is_some() => return None,
+                // Each round leaves the leaf below its limit or with fewer keys, or narrows its slot.
+                Insertion::NoRoom if rounds < MAX_ROUNDS => self.make_room(key),
+                Insertion::NoRoom => self.force_room(key),
+            }
+            rounds += 1;
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn remove_with<K: Kernel>(&mut self, key: i64) -> Option<u64> {
+        let leaf = self.leaf_of(key);
+        let removal = self.arena.leaf_mut(leaf).remove::<K>(key)?;
+        self.len -= 1;
+        if removal.sparse {
+            self.contract(key);
+        }
+        Some(removal.payload)
+    }
+}
+
+struct Get<'a> {
+    tree: &'a Alex,
+    key: i64,
+}
+
+impl Operation for Get<'_> {
+    type Output = Option<u64>;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self) -> Option<u64> {
+        let leaf = self.tree.arena.leaf(self.tree.leaf_of(self.key));
+        leaf.find::<K>(self.key).map(|slot| leaf.payloads[slot])
+    }
+}
+
+struct Insert<'a> {
+    tree: &'a mut Alex,
+    key: i64,
+    payload: u64,
+}
+
+impl Operation for Insert<'_> {
+    type Output = Option<u64>;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self) -> Option<u64> {
+        self.tree.insert_with::<K>(self.key, self.payload)
+    }
+}
+
+struct Remove<'a> {
+    tree: &'a mut Alex,
+    key: i64,
+}
+
+impl Operation for Remove<'_> {
+    type Output = Option<u64>;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self) -> Option<u64> {
+        self.tree.remove_with::<K>(self.key)
+    }
+}
+
+struct ReplaceIf<'a> {
+    tree: &'a mut Alex,
+    key: i64,
+    expected: u64,
+    new: u64,
+}
+
+impl Operation for ReplaceIf<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self) -> bool {
+        let id = self.tree.leaf_of(self.key);
+        let leaf = self.tree.arena.leaf_mut(id);
+        match leaf.view().find::<K>(self.key) {
+            Some(slot) if leaf.payloads[slot] == self.expected => {
+                leaf.payloads[slot] = self.new;
+                true
+            }
+            _ => false,
+        }
+    }
+}
