@@ -28,7 +28,6 @@ mod arena;
 mod batch;
 mod build;
 mod check;
-mod contract;
 #[cfg(feature = "count")]
 pub mod count;
 #[cfg(not(feature = "count"))]
@@ -36,7 +35,6 @@ pub mod count;
 mod count;
 mod cursor;
 mod error;
-mod extend;
 pub mod image;
 mod mapped;
 mod neighbours;

@@ -5,7 +5,6 @@
 
 use std::ops::Bound;
 
-use crate::count;
 use crate::node::{Leaf, NIL, bitmap};
 use crate::search::{BLOCK, Kernel, Operation, Output, WINDOW, dispatch, prefetch};
 use crate::tree::Alex;
@@ -66,11 +65,6 @@ impl Alex {
         }
     }
 
-    /// Appends all entries of a leaf.
-    pub(crate) fn copy_out(&self, leaf: u32, keys: &mut Vec<i64>, payloads: &mut Vec<u64>) {
-        dispatch(self.backend, CopyOut { leaf: self.arena.leaf(leaf), out: Output { keys, payloads } });
-    }
-
     /// The number of keys in a range.
     pub fn count(&self, start: Bound<i64>, stop: Bound<i64>) -> usize {
         let Some((from, to)) = self.span(start, stop) else { return 0 };
@@ -88,26 +82,6 @@ impl Alex {
             id = head.next;
         }
         total
-    }
-}
-
-struct CopyOut<'a> {
-    leaf: Leaf<'a>,
-    out: Output<'a>,
-}
-
-impl Operation for CopyOut<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<K: Kernel>(mut self) {
-        count::touch(self.leaf.bits);
-        count::moved(self.leaf.head.count as usize);
-        self.out.reserve(self.leaf.head.count as usize);
-        for (index, &mask) in self.leaf.bits.iter().enumerate() {
-            let (keys, payloads) = self.leaf.word(index);
-            self.out.extend::<K>(mask, keys, payloads, BLOCK);
-        }
     }
 }
 

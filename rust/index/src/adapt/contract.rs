@@ -5,7 +5,7 @@
 //! its entries to go. A model node left with one leaf is
 //! replaced by it. One or two leaves are touched: `O(leaf + fan-out)`.
 
-use crate::adapt::Target;
+use super::target::Target;
 use crate::build::{Chain, Entries, SPLIT_FILL};
 use crate::count;
 use crate::node::layout::slots_for;

@@ -14,7 +14,8 @@
 //! slot fits above `i64::MIN`, the child fills a quarter of what it can ever cover and is extended
 //! instead, to four times its entries at most, once.
 
-use crate::adapt::{Target, fanout_limit};
+use super::split::fanout_limit;
+use super::target::Target;
 use crate::build::{Chain, Entries, SPLIT_FILL};
 use crate::count;
 use crate::node::layout::slots_within;
@@ -71,7 +72,7 @@ impl Growth<'_> {
 
 impl Alex {
     /// Extends a range if an eighth of the leaf's keys lie outside one; says whether it did.
-    pub(crate) fn extend(&mut self, target: &Target, entries: Entries<'_>) -> bool {
+    pub(super) fn extend(&mut self, target: &Target, entries: Entries<'_>) -> bool {
         let Some(growth) = self.find_growth(target, entries.keys) else { return false };
         let fanout = growth.head.fanout as usize;
         let added = match growth.side {

@@ -1,0 +1,83 @@
+//! Making room in a full leaf: by more slots, by a wider range, or by a split, whichever comes first.
+//!
+//! A leaf is rebuilt larger while it is below its maximum and a model fits it. Else, if it holds many
+//! keys outside its model node's range, the range is extended (`extend.rs`); else it is split
+//! (`split.rs`). `O(leaf + fan-out)`.
+
+use super::target::Target;
+use crate::build::{Chain, Entries, SPLIT_FILL};
+use crate::node::layout::{PACKED_FILL, slots_for};
+use crate::node::{NodeId, Trend};
+use crate::tree::Alex;
+
+impl Alex {
+    /// Changes the tree so that the leaf that owns `key` comes closer to having room.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn make_room(&mut self, key: i64) {
+        if self.damage().is_some() {
+            return;
+        }
+        let target = self.target(key);
+        self.version += 1;
+        self.with_entries(target.leaf, |tree, entries| {
+            if !tree.expand(&target, entries) && !tree.extend(&target, entries) {
+                tree.split(&target, entries);
+            }
+        });
+    }
+
+    /// `make_room` for many: never by rebuilding the leaf as it is.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn divide(&mut self, key: i64) {
+        if self.damage().is_some() {
+            return;
+        }
+        let target = self.target(key);
+        self.version += 1;
+        self.with_entries(target.leaf, |tree, entries| {
+            if !tree.extend(&target, entries) {
+                tree.split(&target, entries);
+            }
+        });
+    }
+
+    /// The last resort, should `make_room` ever fail to get anywhere: a larger leaf, whatever its size. A
+    /// slow leaf is better than an endless insert; tests see it as the defect it would be.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn force_room(&mut self, key: i64) {
+        debug_assert!(false, "making room for {key} gets nowhere");
+        let target = self.target(key);
+        let (mut keys, mut payloads) = (Vec::new(), Vec::new());
+        self.copy_out(target.leaf, &mut keys, &mut payloads);
+        self.version += 1;
+        let mut chain = Chain::new();
+        let entries = Entries { keys: &keys, payloads: &payloads };
+        let capacity = slots_for(entries.len(), SPLIT_FILL);
+        let leaf = self.new_leaf(&mut chain, entries, capacity, Trend::Anywhere);
+        self.replace(&target, &chain, &[NodeId::leaf(leaf)]);
+    }
+
+    /// Rebuilds the leaf with more slots, if it may have more and a model fits it.
+    fn expand(&mut self, target: &Target, entries: Entries<'_>) -> bool {
+        let count = entries.len();
+        if target.crowded && count >= self.min_split() {
+            // Smaller leaves move less; in one of this size the next key would be as dear as the last.
+            return false;
+        }
+        let (most, capacity) = match target.trend {
+            Trend::Anywhere => (0.72, slots_for(count, SPLIT_FILL)),
+            _ => (0.9, slots_for(count * 2, PACKED_FILL)),
+        };
+        if count > self.most_entries(most) {
+            return false;
+        }
+        let mut chain = Chain::new();
+        let capacity = capacity.min(self.max_slots);
+        let Some(leaf) = self.fitting_leaf(&mut chain, entries, capacity, target.trend) else { return false };
+        self.replace(target, &chain, &[NodeId::leaf(leaf)]);
+        true
+    }
+}
