@@ -4,8 +4,8 @@
 //! A lookup is its cache misses; a group's misses overlap, so that a batch costs a fraction of single
 //! calls. Results come in the order of the keys. Knows leaves by their ids only.
 
-use crate::neighbours::Position;
 use crate::node::{Leaf, Near};
+use crate::order::Position;
 use crate::search::{Kernel, Operation, dispatch, prefetch};
 use crate::tree::Alex;
 

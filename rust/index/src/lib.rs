@@ -33,17 +33,14 @@ pub mod count;
 #[cfg(not(feature = "count"))]
 #[allow(dead_code, unreachable_pub)]
 mod count;
-mod cursor;
 mod error;
 pub mod image;
 mod mapped;
-mod neighbours;
 mod node;
 mod one;
 mod options;
-mod rank;
+mod order;
 mod runs;
-mod scan;
 mod search;
 mod stats;
 mod survey;
@@ -57,9 +54,9 @@ pub mod simd {
     pub use crate::search::searcher::{Searcher, Shape};
 }
 
-pub use cursor::Range;
 pub use error::{CheckError, Unsorted};
 pub use options::{MAX_LEAF_SLOTS, Options};
+pub use order::Range;
 pub use stats::Stats;
 pub use survey::{ERROR_CLASSES, LeafSurvey, Survey};
 pub use tree::Alex;

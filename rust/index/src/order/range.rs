@@ -5,7 +5,7 @@
 use std::iter::FusedIterator;
 use std::ops::Bound;
 
-use crate::neighbours::Position;
+use super::neighbours::Position;
 use crate::node::{Leaf, NIL, bitmap};
 use crate::tree::Alex;
 
