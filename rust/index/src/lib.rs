@@ -25,7 +25,6 @@
 
 mod adapt;
 mod arena;
-mod batch;
 mod build;
 mod check;
 #[cfg(feature = "count")]
@@ -35,12 +34,12 @@ pub mod count;
 mod count;
 mod error;
 pub mod image;
+mod many;
 mod mapped;
 mod node;
 mod one;
 mod options;
 mod order;
-mod runs;
 mod search;
 mod stats;
 mod survey;
