@@ -26,7 +26,6 @@
 mod adapt;
 mod arena;
 mod build;
-mod check;
 #[cfg(feature = "count")]
 pub mod count;
 #[cfg(not(feature = "count"))]
@@ -34,6 +33,7 @@ pub mod count;
 mod count;
 mod error;
 pub mod image;
+mod inspect;
 mod many;
 mod mapped;
 mod node;
@@ -41,8 +41,6 @@ mod one;
 mod options;
 mod order;
 mod search;
-mod stats;
-mod survey;
 mod tree;
 
 /// Which instruction set searches data nodes, and that search by itself.
@@ -54,8 +52,7 @@ pub mod simd {
 }
 
 pub use error::{CheckError, Unsorted};
+pub use inspect::{ERROR_CLASSES, LeafSurvey, Stats, Survey};
 pub use options::{MAX_LEAF_SLOTS, Options};
 pub use order::Range;
-pub use stats::Stats;
-pub use survey::{ERROR_CLASSES, LeafSurvey, Survey};
 pub use tree::Alex;
