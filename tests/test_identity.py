@@ -1,4 +1,4 @@
-"""The directory of a store is what it is, not what it is called; fault matrix row 21, from Python."""
+"""The directory of a store is what it is, not what it is called: from Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resource limits reached at any call; fault matrix row 24, from Python.
+"""Resource limits reached at any call, from Python.
 
 A generator, not examples: a random program of public calls runs in a process of its own, under a
 limit that is set at a random moment. Whatever is refused must be an OSError that names the limit

@@ -1,6 +1,6 @@
 //! The pages that a fast writer is about to copy into, brought into memory by a thread beside it: a first
 //! store into a page of a file costs the writer a fault of 2 us, and now and then one of milliseconds
-//! (promises.md 3.11). Only a hint: what is not prepared is faulted in as ever. Knows nothing of records.
+//! (docs/dev/016). Only a hint: what is not prepared is faulted in as ever. Knows nothing of records.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};

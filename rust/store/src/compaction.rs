@@ -29,7 +29,7 @@ const UNIT_BYTES: u64 = 256 << 20;
 const WORTH_IT: f64 = 0.01;
 /// Where nothing was written since the last look, so much of the dead bytes that may lie beside the live ones is
 /// enough to begin: a store at rest would stay just below the limit for good, at 1.43 times its live bytes by
-/// default, where 1.4 are promised (promises.md, row 18).
+/// default, where 1.4 is the most that `docs/safety.md` allows.
 const AT_REST: f64 = 0.9;
 /// Compaction for the room of writers ends at this share of the allowed dead bytes (`space.rs`).
 const ROOM: f64 = 0.35;

@@ -183,7 +183,7 @@ fn recover_from(
     let copies = match options.write_mode {
         WriteMode::Mmap => true,
         WriteMode::Pwrite => false,
-        // A commit that is flushed at once is faster by system call; see docs/dev.
+        // A commit that is flushed at once is faster by system call (docs/dev/004).
         WriteMode::Auto => disk.maps_safely() && options.durability != Durability::Sync,
     };
     let clean = manifest.clean && !chain.cut && stop.is_none() && watermark >= reached.last_seq;

@@ -164,7 +164,7 @@ impl Store {
         };
         let (array, pinned) = match out {
             // Not by NumPy, which asks for large pages: where the kernel must move other memory to make them, a
-            // first read takes three times as long (docs/dev/017).
+            // first read takes three times as long (docs/measurements).
             None => (PyArray1::from_vec(py, zeros(bytes)?), None),
             Some((rows, out)) if rows == keys.len() && out.len() == bytes => {
                 let pinned = Pinned::of(out.as_any())?;

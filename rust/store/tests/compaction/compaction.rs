@@ -1,5 +1,5 @@
-//! Compaction beside everything else: changes that race it (fault matrix row 12), values and scans held over
-//! it (row 13), damage in what it reads, and the disk space it gives back (row 18).
+//! Compaction beside everything else: changes that race it, values and scans held over
+//! it, damage in what it reads, and the disk space it gives back.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -416,7 +416,7 @@ fn overfilled_and_deleted(dir: &std::path::Path) -> (Store, Vec<i64>) {
 
 const OVERFILLED_SEGMENT_BYTES: u64 = 256 << 10;
 
-/// Row 18 of the fault matrix, and what is left is what should be, also to whoever opens the store anew.
+/// At most 1.4 times the live bytes are left, and what is left is what should be, also to whoever opens the store anew.
 fn has_come_down(store: Store, dir: &std::path::Path, kept: &[i64]) {
     let stats = store.stats().expect("open");
     let allowed = stats.live_bytes * 14 / 10 + 2 * OVERFILLED_SEGMENT_BYTES;

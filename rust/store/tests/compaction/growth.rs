@@ -1,6 +1,6 @@
 //! A writer that never pauses: at every moment what is on the disk is bounded by what is live, and the log that an
 //! opening would replay by its bound, whatever is put and however it goes; writers that outrun the threads behind
-//! them are slowed and told so (fault matrix row 18a).
+//! them are slowed and told so.
 
 use std::ops::Bound;
 use std::path::Path;

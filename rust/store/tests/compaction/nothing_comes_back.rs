@@ -1,4 +1,4 @@
-//! Fault matrix row 11: puts, deletes and range deletes over segments, compacted in every order, cut off at
+//! Puts, deletes and range deletes over segments, compacted in every order, cut off at
 //! every step, with the index lost: no deleted key and no older value comes back, and none is lost.
 
 use std::ops::Bound;

@@ -1,4 +1,4 @@
-//! Fault matrix row 8: bits flipped in every file of a small, cleanly closed store, 64 KiB in all. An error or
+//! Bits flipped in every file of a small, cleanly closed store, 64 KiB in all. An error or
 //! the right answer; never a wrong value, a missing key, a crash or a hang.
 //!
 //! One random bit of every byte; every bit of every byte with `ALEXPY_BITS=every`, as `make torture` has it.

@@ -1,5 +1,5 @@
 //! A disk that is full at any moment, and a kill after it: what returned is there, what was refused is not, and no
-//! file that a manifest may name was removed. Fault matrix row 7.
+//! file that a manifest may name was removed.
 
 use std::io;
 use std::ops::Bound;

@@ -1,4 +1,4 @@
-//! Fault matrix row 22: manifests of the past beside the segments of now. Either the log that they list goes on to
+//! Manifests of the past beside the segments of now. Either the log that they list goes on to
 //! what there is now, or the store is refused by name, nothing is changed, and salvage finds all of it.
 
 use std::cell::Cell;

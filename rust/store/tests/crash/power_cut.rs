@@ -1,4 +1,4 @@
-//! Fault matrix rows 1, 2, 3, 5, 6 and 7: the power goes, a sync fails, or a write does, at any step of a
+//! The power goes, a sync fails, or a write does, at any step of a
 //! random workload.
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! Closing waits for the calls that run, and lets no further ones in (promises.md 1a).
+//! Closing waits for the calls that run, and lets no further ones in.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

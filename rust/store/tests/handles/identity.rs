@@ -1,4 +1,4 @@
-//! Fault matrix row 21: the directory of a store is what it is, not what it is called. Files of it that are removed,
+//! The directory of a store is what it is, not what it is called. Files of it that are removed,
 //! replaced or no files at all; the directory renamed, with another in its place; many who make one store at once;
 //! who may read what.
 #![allow(unsafe_code)]

@@ -1,4 +1,4 @@
-//! Fault matrix row 24, what can be shown on a simulated disk: a call that finds no descriptor, no map or no room,
+//! Limits of resources, as far as a simulated disk can show them: a call that finds no descriptor, no map or no room,
 //! whichever call it is, is an error of its own kind; nothing is lost, nothing poisoned, and it goes on.
 
 use std::io;

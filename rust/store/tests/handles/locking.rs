@@ -1,4 +1,4 @@
-//! Fault matrix row 14, the part within one process, and what opening refuses.
+//! One writer: a second one in the same process is refused. And what else opening refuses.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
 //! Checkpoints: openings that begin from an image find what a full scan finds, whatever was cut, damaged or
-//! racing (fault matrix rows 4, 8 and 17 for images).
+//! racing.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -1,6 +1,6 @@
 //! Images of the index beside compaction and bulk loads: what an image that is kept points to, or what is
 //! replayed over it, stays, also for the image that is only looked at once the newer one turns out to be
-//! damaged (fault matrix rows 4, 11, 12, 17 and 18).
+//! damaged.
 
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};

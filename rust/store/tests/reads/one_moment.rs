@@ -1,5 +1,5 @@
 //! A read of many keys answers as of one moment, whatever is written, removed, moved or compacted between two of its
-//! pieces (promises.md 1a).
+//! pieces.
 
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};

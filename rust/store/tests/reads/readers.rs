@@ -1,4 +1,4 @@
-//! Fault matrix row 19: read-only handles beside a writer that overwrites, rolls, compacts, checkpoints, closes and
+//! Read-only handles beside a writer that overwrites, rolls, compacts, checkpoints, closes and
 //! opens again. Each shows its moment for as long as it lives, whatever files the writer has removed: to reads, to
 //! verify and to backup.
 
