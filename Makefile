@@ -139,7 +139,7 @@ fuzz-store: .venv/toolchain ## mutated files of every kind under the store's rea
 	    cargo test --locked --package alex-store --test crash -- --nocapture fuzz_readers
 
 .PHONY: decide
-decide: .venv/built .venv/compare ## what the roadmap's gates decide here; writes docs/decision.md
+decide: .venv/built .venv/compare ## RocksDB or own storage, by the gates of the first plan; writes docs/decision.md
 	$(BIN)/alexpy compare decide --output .compare/decide
 	cp .compare/decide/decide.json benchmarks/results/$$(date +%F)-decide.json
 	sed 's|`decide.json`|`benchmarks/results/'$$(date +%F)'-decide.json`|' .compare/decide/decision.md > docs/decision.md

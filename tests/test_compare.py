@@ -291,7 +291,7 @@ def decided(sqlite: float, first: float, second: float, keys: int = FULL.keys) -
     return decide(found)
 
 
-def test_the_gates_of_the_roadmap_decide() -> None:
+def test_the_gates_of_the_plan_decide() -> None:
     ship = decided(sqlite=4.0, first=0.9, second=0.8)
     assert [gate.passed for gate in ship.gates] == [True, True, True, False, True]
     assert "could ship as it is" in ship.verdict
@@ -300,7 +300,7 @@ def test_the_gates_of_the_roadmap_decide() -> None:
     assert [gate.passed for gate in build.gates] == [True, False, False, True, True]
     assert "build own storage" in build.verdict
     assert "16.0 times SQLite" in build.verdict
-    assert "tuning RocksDB does not do" in decided(sqlite=1.0, first=1.1, second=0.5).verdict
+    assert "tuning RocksDB is not enough" in decided(sqlite=1.0, first=1.1, second=0.5).verdict
 
 
 def test_a_smaller_run_names_the_share_of_the_gates_that_it_is_held_to() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _HELP = """Show where the time of a million inserts and reads goes, sequential and random.
 
 For alexpy's own store, and for an ALEX index over RocksDB (pip install 'alexpy[rocksdb]'), which is where
-this project began: there the origin measured 1,612 ms, 77.1 % of it storage, 20.6 % index, 2.3 % the rest.
+this project began: there its engine took 1,612 ms, 77.1 % of it storage, 20.6 % index, 2.3 % the rest.
 
 Nothing is timed inside the engines. The whole is timed, then each part alone on the same data; overhead is
 what no part explains. Parts alone have the caches to themselves: they are lower bounds, the overhead an upper

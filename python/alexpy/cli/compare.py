@@ -116,7 +116,7 @@ def report(raw: str, html: str | None, markdown: str | None, plots: str | None) 
     _pages(found, raw, Path(html) if html else None, Path(markdown) if markdown else None, beside)
 
 
-@compare.command("decide", short_help="What the roadmap's gates decide on this machine.")
+@compare.command("decide", short_help="What the gates for RocksDB and own storage say on this machine.")
 @click.option("--keys", type=click.IntRange(min=1), default=1_000_000, show_default=True)
 @click.option("--repetitions", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option(

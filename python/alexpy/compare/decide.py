@@ -1,9 +1,9 @@
-"""The roadmap's decision, by its own gates: is a tuned RocksDB under the index enough, or own storage needed?
+"""The decision that the project's first plan asked for: is a tuned RocksDB under the index enough?
 
-Phase 1 is `alexpy.rocks.RocksStore` (SIMD search, tuned RocksDB), phase 2 `alexpy.Store`; both beside SQLite,
-by a million random writes of 8 bytes in one batch, flushed. The gates: a search of the index below 1 us; the
-writes below 1,000 ms tuned and below 600 ms with own storage; at 4 to 5 times SQLite phase 1 ships as it is,
-at 2 to 3 times own storage is built; with it, 5 to 8 times is the goal. Knows figures only.
+Phase 1 of that plan is `alexpy.rocks.RocksStore` (SIMD search, tuned RocksDB), phase 2 is `alexpy.Store`. Both are
+compared with SQLite by a million random writes of 8 bytes in one batch, flushed. The plan's gates: a search of the
+index below 1 us; the writes below 1,000 ms tuned and below 600 ms with own storage; at 4 to 5 times SQLite phase 1
+ships as it is, at 2 to 3 times own storage is built; with it, 5 to 8 times is the goal. Knows figures only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ GOAL = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One question of the roadmap, its figure, and whether the figure passes."""
+    """One question of the plan, its figure, and whether the figure passes."""
 
     question: str
     figure: str
@@ -89,12 +89,14 @@ def report(run: Mapping[str, Any], raw: str) -> str:
     sizes = Sizes(**run["sizes"])
     lines = [
         "# Phase 1 or phase 2: what the numbers decide",
-        f"Made by `alexpy compare decide` from the raw figures in `{raw}`; nothing in it was written by hand.",
+        f"`alexpy compare decide` made this page from the raw figures in `{raw}`; nothing in it was written by hand.",
+        """The project began with a plan of two phases: phase 1 keeps an ALEX index over a tuned RocksDB, phase 2 replaces
+RocksDB by storage of its own. The plan set gates for each phase; this page holds the figures of one run against them.""",
         caption(run),
         made.verdict,
         "\n".join(
             [
-                "| gate of the roadmap | measured | |",
+                "| gate | measured | |",
                 "|---|--:|---|",
                 *(
                     f"| {gate.question} | {gate.figure} | {'passed' if gate.passed else '**not passed**'} |"
@@ -103,24 +105,24 @@ def report(run: Mapping[str, Any], raw: str) -> str:
             ]
         ),
         _figures(run, sizes),
-        f"""The work is the origin's: {sizes.keys:,} random keys with values of 8 bytes in one batch, the clock stopped when
-all of it survives a power cut. The origin's engine, ALEX over RocksDB before any tuning, took 1,612 ms for it
-on another machine, twice as fast as SQLite there, and a search of its index took 2,257 ns. Phase 1 is that
-design with this project's index and a tuned RocksDB (`alexpy.rocks`), phase 2 is this project's own storage. All
-keep the same promise: a returned commit survives a kill, and a power cut once flushed. Every answer was checked.""",
+        f"""The work is that of the plan: {sizes.keys:,} random keys with values of 8 bytes in one batch; the clock stops when
+all of it survives a power cut. The engine that the plan started from, ALEX over RocksDB before any tuning, took
+1,612 ms for it on another machine, twice as fast as SQLite there, and a search of its index took 2,257 ns. Phase 1 is
+`alexpy.rocks`, that design with this project's index and a tuned RocksDB; phase 2 is `alexpy.Store`. All engines keep
+the same promise: a returned commit survives a kill, and a power cut once flushed. Every answer was checked.""",
     ]
     return "\n\n".join(lines) + "\n"
 
 
 def _verdict(first: float, second: float, gates: tuple[Gate, ...]) -> str:
     if first >= SHIP:
-        stay = f"Phase 1 reaches {first:.1f} times SQLite: by the roadmap it could ship as it is."
-    elif first >= 2:  # noqa: PLR2004 - the roadmap's "2-3x"
-        stay = f"Phase 1 reaches {first:.1f} times SQLite, which is less than 4: the roadmap says build own storage."
+        stay = f"Phase 1 reaches {first:.1f} times SQLite: by the plan it could ship as it is."
+    elif first >= 2:  # noqa: PLR2004 - the plan's "2-3x"
+        stay = f"Phase 1 reaches {first:.1f} times SQLite, which is less than 4: the plan says build own storage."
     else:
         stay = (
-            f"Phase 1 reaches {first:.1f} times SQLite, less than the roadmap thought possible: tuning RocksDB does not "
-            "do, and own storage is what is left."
+            f"Phase 1 reaches {first:.1f} times SQLite, less than the plan thought possible: tuning RocksDB is not "
+            "enough, and own storage is what is left."
         )
     goal = "reaches the goal of 5 to 8 times" if second >= GOAL else "misses the goal of 5 to 8 times"
     gain = second / first

@@ -23,8 +23,8 @@ def markdown(run: Mapping[str, Any], plots: Sequence[tuple[str, str]], raw: str)
     parts = [
         "# Performance",
         (
-            f"This page is made by `alexpy compare report` from the raw figures in `{raw}`; nothing in it was "
-            f"written by hand. The run: `{run['command']}`"
+            f"`alexpy compare report` made this page from the raw figures in `{raw}`; nothing in it was written by "
+            f"hand. The run: `{run['command']}`"
         ),
         caption(run),
         # The captions stand in the pictures.
@@ -57,8 +57,8 @@ def caption(run: Mapping[str, Any]) -> str:
         f"{machine['system']}, {machine['file_system']}; Python {machine['python']}, NumPy {machine['numpy']}; "
         f"alexpy {build['version']} ({build['profile']}, {build['simd']}), commit {machine['commit']}; "
         f"{run['started'][:10]}, {run['minutes']:.0f} minutes, up to {sizes['repetitions']} repetitions, "
-        f"{run['checked']:,} checks of answers, all right. Load average before the start: "
-        f"{machine['load_average']:.1f}, which on a quiet machine is near 0."
+        f"{run['checked']:,} answers checked, all right. Load average before the start: "
+        f"{machine['load_average']:.1f} (near 0 on a quiet machine)."
     )
 
 
@@ -66,7 +66,7 @@ def losses(found: Iterable[Row]) -> str:
     """List every row in which the best rival under the same promise is ahead."""
     lost = [row for row in found if row.ratio is not None and row.ratio < 1 and row.rival and row.ours]
     if not lost:
-        return "In no row of this run was a rival under the same promise ahead."
+        return "No rival under the same promise was ahead in any row of this run."
     lines = ["| work | rival | it | alexpy | times behind |", "|---|---|--:|--:|--:|"]
     lines.extend(
         f"| {row.name} | {row.rival.label} | {shown(row.unit, row.rival.median)} | "
@@ -81,9 +81,14 @@ def targets(found: Iterable[Row]) -> str:
     """Say of every row that has a target whether it was held."""
     judged = [row for row in found if row.held is not None and row.ours]
     if not judged:
-        return "The targets are stated for one and ten million keys; this run had others."
+        return "Targets exist for one and ten million keys; this run had other sizes."
     held = sum(1 for row in judged if row.held)
-    lines = [f"{held} of {len(judged)} held.", "", "| work | alexpy | target | |", "|---|--:|---|---|"]
+    lines = [
+        f"{held} of {len(judged)} targets held.",
+        "",
+        "| work | alexpy | target | |",
+        "|---|--:|---|---|",
+    ]
     for row in judged:
         if row.ours:
             verdict = "held" if row.held else "**missed**"
@@ -146,7 +151,7 @@ def latencies(run: Mapping[str, Any]) -> str:
         for entry in run["cells"].get(cell, {}).values()
         if entry["figures"]
     )
-    return "\n".join(lines) + f"\n\nReading the clock is in every one of them: {clock:.0f} ns."
+    return "\n".join(lines) + f"\n\nEach figure includes one reading of the clock: {clock:.0f} ns."
 
 
 def middle(figures: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
@@ -170,29 +175,28 @@ def memory(run: Mapping[str, Any]) -> str:
 def method(run: Mapping[str, Any]) -> str:
     """Say how figures came about, for one who doubts them."""
     sizes = Sizes(**run["sizes"])
-    return f"""- Every engine runs in a process of its own, once a repetition; within a repetition the engines follow one
-  another, and who begins changes. Figures are medians of the repetitions that were run; the raw file has all.
-- Every answer is compared with what went in, after the clock has stopped; a wrong one ends the whole run.
+    return f"""- Every engine runs in a process of its own, once for each repetition. Within a repetition the engines run one after
+  another, and each repetition starts with another one. Figures are medians of the repetitions; the raw file has all.
+- Every answer is compared with what went in, after the clock has stopped. A wrong one ends the whole run.
 - All engines get the same keys and values, made from a seed. Values are random bytes, so compression gains nothing.
-  Arguments are brought into each engine's own form (integers, big-endian bytes, batches) before the clock
-  starts; results are left in it. Python's garbage collector is off while a clock runs.
-- Every engine is called from one thread, but for the rows that name threads. alexpy reads batches of many thousand
-  keys with up to four threads of its own, where there are as many processors; RocksDB and LevelDB flush and compact
+  Arguments are converted to each engine's own form (integers, big-endian bytes, batches) before the clock starts;
+  results are left in it. Python's garbage collector is off while a clock runs.
+- Every engine is called from one thread, except in the rows that name threads. alexpy reads batches of many thousand
+  keys with up to four threads of its own, if there are as many processors; RocksDB and LevelDB flush and compact
   on theirs.
-- Everything is warm: what was written is in the page cache when it is read, but for the rows that name a
-  quarter of the memory: there the page cache is dropped and a control group limits it, once a run. LMDB and SQLite get
-  other settings there, as listed, so that nothing is read ahead of a page that they miss in a map; alexpy sees by
-  itself that it is larger than memory (the disk reads {run["machine"].get("read_ahead_kib") or "unknown"} KiB ahead
-  here). `sync` before each engine's turn keeps one from paying for another's writes.
+- Everything is warm: what was written is in the page cache when it is read. The exceptions are the rows that name a
+  quarter of the memory: there the page cache is dropped and a control group limits it, once in a run. LMDB and SQLite
+  get other settings there, as listed, so that nothing is read ahead of a page that they miss in a map; alexpy detects
+  that it is larger than memory (the disk reads {run["machine"].get("read_ahead_kib") or "unknown"} KiB ahead here).
+  `sync` before each engine's turn keeps one from paying for another's writes.
 - A row is compared only among engines that made the same promise in it: *kill* is "{Mode.KILL.text}", *power* is
-  "{Mode.POWER.text}". Engines in memory are shown for what Python itself costs and are not ranked with
-  stores.
-- Loads stop their clock after the flush that makes everything survive a power cut: {sizes.keys:,} keys in
+  "{Mode.POWER.text}". Engines in memory show what Python itself costs and are not ranked with stores.
+- The clock of a load stops after the flush that makes everything survive a power cut: {sizes.keys:,} keys in
   batches of {sizes.batch:,}. {_UNIT_NOTES}
 - The raw disk is the same number of bytes written by `pwrite` and `fdatasync` into a file whose blocks were
   reserved, in the same run.
-- Where an engine lacks a call the cell says n/a; where a user of it would then read item by item, the ratio is
-  taken from that and says so."""
+- If an engine lacks a call, the cell says n/a. If its user would then read item by item, the ratio is taken from that
+  and says so."""
 
 
 def engines(run: Mapping[str, Any]) -> str:

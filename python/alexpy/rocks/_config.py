@@ -16,9 +16,9 @@ _CHOICES: Final = {"durability": ("sync", "os"), "compression": ("none", "lz4")}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RocksConfig:
-    """Options of `RocksStore`, checked when made; the defaults are the roadmap's tuned ones.
+    """Options of `RocksStore`, checked when made; the defaults are the tuned ones.
 
-    The roadmap weighed write buffers of 64 against 256 MB, a level-0 trigger of 4 against 8, and no
+    Compared were write buffers of 64 against 256 MB, a level-0 trigger of 4 against 8, and no
     compression against LZ4.
 
     Raises:

@@ -34,7 +34,7 @@ ON_DISK = ("alexpy", "sqlite", "lmdb", "rocksdict", "rocksdict-tuned", "leveldb"
 OURS = "alexpy"
 IN_MEMORY = ("dict", "sorteddict", "lobtree")
 STORES = (*ON_DISK, *IN_MEMORY)
-# Ours, of the roadmap's first phase; they take part in its decision only.
+# Ours, phase 1 of the first plan (`decide.py`); they take part in that decision only.
 PHASE_ONE = ("rocksstore", "rocksstore-untuned")
 INDEXES = tuple(_INDEXES)
 RIVALS_EXTRA = "pip install 'alexpy[compare]'"

@@ -1,4 +1,4 @@
-"""`alexpy.rocks.RocksStore`, the origin's phase 1: an ALEX index over RocksDB, tuned and as it was."""
+"""`alexpy.rocks.RocksStore`, phase 1 of the first plan: an ALEX index over RocksDB, tuned and as it was."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class PhaseOne(AlexpyStore):
 
 
 class PhaseOneAsItWas(PhaseOne):
-    """Before the roadmap's tuning: 64 MB write buffers, level-0 trigger 4, LZ4."""
+    """Before the tuning: 64 MB write buffers, level-0 trigger 4, LZ4."""
 
     name = "ALEX over RocksDB, untuned"
     config = RocksConfig(

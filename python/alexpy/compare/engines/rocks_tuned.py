@@ -1,6 +1,6 @@
-"""RocksDB by `rocksdict`, tuned as the roadmap of the origin had it, and for reads from a warm cache.
+"""RocksDB by `rocksdict`, tuned as the project's first plan had it, and for reads from a warm cache.
 
-The roadmap: write buffers of 256 MB, level-0 trigger 8, level base 512 MB, files of 128 MB, no compression.
+The plan: write buffers of 256 MB, level-0 trigger 8, level base 512 MB, files of 128 MB, no compression.
 For reads: a block cache that holds everything, 10-bit Bloom filters, hash lookup inside blocks.
 """
 
@@ -31,7 +31,7 @@ _BLOOM_BITS = 10
 
 
 class RocksTuned(RocksDefault):
-    """Options by the roadmap."""
+    """Options by the plan."""
 
     name = "rocksdict tuned"
 

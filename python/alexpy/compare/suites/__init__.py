@@ -39,7 +39,7 @@ SUITES = {
     "large": Suite("large", "store", Mode.KILL, ("alexpy",)),
     "own": Suite("own", "store", Mode.KILL, (OURS,)),
     "squeezed": Suite("squeezed", "store", Mode.KILL, ("alexpy", "sqlite", "lmdb", "rocksdict"), once=True),
-    # The roadmap's gates; for `alexpy compare decide`.
+    # The gates of the first plan; for `alexpy compare decide`.
     "decide": Suite("decide", "store", Mode.KILL, ("sqlite", "rocksdict-tuned", *PHASE_ONE, "alexpy")),
 }
 # What `alexpy compare` runs.

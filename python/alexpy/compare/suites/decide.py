@@ -1,4 +1,4 @@
-"""The work that the roadmap's gates are about: a million random writes of 8 bytes, then random reads."""
+"""The work that the first plan's gates are about: a million random writes of 8 bytes, then random reads."""
 
 from __future__ import annotations
 
