@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,8 @@ if TYPE_CHECKING:
 
     from command_line import CommandLine
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def section(title: str) -> str:
@@ -24,7 +27,7 @@ def test_the_example_runs_and_gives_what_its_comments_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    program = re.search(r"```python\n(.*?)```", section("Use it"), re.DOTALL)
+    program = re.search(r"```python\n(.*?)```", section("Quick start"), re.DOTALL)
     assert program is not None
     exec(compile(program[1], "README.md", "exec"), {})
     assert f"# {capsys.readouterr().out.strip()}\n" in program[1]
@@ -33,11 +36,27 @@ def test_the_example_runs_and_gives_what_its_comments_say(
         assert len(list(store.scan(1_372_000_000, 1_389_000_000))) == 2
 
 
-def test_the_commands_shown_exist(run: CommandLine) -> None:
-    commands = set(re.findall(r"^\$ alexpy (\w+)", README, re.MULTILINE))
-    assert commands
-    for command in commands:
-        run(command, "--help").succeeds()
+def test_the_commands_run_one_after_another_as_they_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: CommandLine
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    block = re.search(r"```console\n(\$ printf.*?)```", README, re.DOTALL)
+    assert block is not None
+    lines = [line.removeprefix("$ ") for line in block[1].splitlines()]
+    subprocess.run(lines[0], shell=True, check=True)
+    commands = [shlex.split(line, comments=True) for line in lines[1:]]
+    assert len(commands) > 5
+    for program, *arguments in commands:
+        assert program == "alexpy"
+        run(*arguments).succeeds()
+    assert run("get", "rescued", 2).succeeds().out == run("get", "flights", 2).succeeds().out != b""
+
+
+def test_the_make_targets_shown_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^\$ )make ([a-z-]+)", README, re.MULTILINE))
+    assert named
+    assert named <= targets
 
 
 def test_what_is_said_to_be_missing_is_missing() -> None:
