@@ -99,8 +99,8 @@ impl Chain {
             chain.find_spare(disk, manifest, options)?;
         }
         for id in names.iter().filter_map(|name| Segment::id_of(name)) {
-            // Also those whose header is damaged or never became durable.
-            chain.next_segment = chain.next_segment.max(id.saturating_add(1));
+            // Also those whose header is damaged or never became durable; the very last id is never ours.
+            chain.next_segment = chain.next_segment.max(id.checked_add(1).unwrap_or(0));
             if manifest.lists(id) {
                 continue;
             }

@@ -283,8 +283,13 @@ impl Shared {
 
     /// Writes an image and has the manifest name it, no longer those to `give_up`.
     fn new_image(&self, _maintenance: &MutexGuard<'_, ()>, give_up: &[u32]) -> Result<()> {
-        let id = self.catalog.lock().next_image(self)?;
         let least_bytes = self.options.checkpoint_tail_bytes;
+        let id = self.catalog.lock().next_image(self).inspect_err(|_| {
+            // Commits must not wait for what cannot come.
+            let mut log = self.log.lock();
+            log.images.put_off(least_bytes);
+            log.bound_tail();
+        })?;
         let (begin, tail_before) = {
             let mut log = self.log.lock();
             let end = log.end;

@@ -189,7 +189,8 @@ fn recover_from(
     let clean = manifest.clean && !chain.cut && stop.is_none() && watermark >= reached.last_seq;
     let next_seq = chain.next_seq.max(reached.last_seq + 1);
     let ids = names.iter().filter_map(|name| image::id_of(name));
-    let next_image = ids.map(|id| id.saturating_add(1)).fold(manifest.next_image, u32::max);
+    // The very last id is never ours.
+    let next_image = ids.filter_map(|id| id.checked_add(1)).fold(manifest.next_image, u32::max);
     let mut manifest = Manifest { next_segment: chain.next_segment, next_seq, next_image, ..manifest };
     let mut log = Log::new(manifest.store_id, chain.entries_up_to(reached), reached, next_seq, copies);
     // Only where what was written once is written over in place: elsewhere that takes space nobody reserved. And
