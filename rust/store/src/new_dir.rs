@@ -85,7 +85,8 @@ impl NewDir {
         // At first for nobody else: what it is for in the end is said before anything is in it.
         DirBuilder::new().mode(0o700).create(&work).map_err(wrap(Operation::Create, &work))?;
         let new = Self { dest, work, parent, file_mode, finished: false };
-        let mode = Permissions::from_mode(mode.unwrap_or(of_source) & 0o7777);
+        // Of a source that nobody may change any more, too, the owner's copy is to be filled.
+        let mode = Permissions::from_mode(mode.unwrap_or(of_source) & 0o7777 | 0o700);
         fs::set_permissions(&new.work, mode).map_err(wrap(Operation::Create, &new.work))?;
         Ok(new)
     }

@@ -392,6 +392,23 @@ fn files_are_for_nobody_whom_the_directory_does_not_let_in_and_copies_keep_that(
 }
 
 #[test]
+fn a_store_that_nobody_may_change_any_more_can_be_copied() {
+    let dir = folder();
+    let path = dir.path().join("store");
+    made(&path);
+    fs::set_permissions(&path, Permissions::from_mode(0o555)).expect("sets");
+    let store = open(&path, &Options { read_only: true, ..small() }).expect("opens");
+    let (copy, repaired) = (dir.path().join("copy"), dir.path().join("new"));
+    let backed_up = store.backup(&copy, &mut |_| true);
+    let kept = Store::repair(&path, &repaired, RepairMode::PointInTime, &mut |_| true);
+    // Else nobody could remove it.
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("sets");
+    backed_up.expect("copies");
+    kept.expect("repairs");
+    assert_eq!((mode(&copy), mode(&repaired)), (0o755, 0o755), "their owner can go on with them");
+}
+
+#[test]
 fn what_can_be_no_path_is_refused_as_an_argument() {
     let dir = folder();
     made(dir.path());
