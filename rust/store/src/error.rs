@@ -141,7 +141,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Whether it says that this process lacks something now, or may not, rather than that a device is bad.
     pub(crate) fn says_not_now(&self) -> bool {
-        let Self::Io { source, .. } = self else { return false };
+        let Self::Io { source, .. } = self else { return matches!(self, Self::OutOfMemory { .. }) };
         let says = source.raw_os_error();
         self.says_no_descriptor()
             || matches!(says, Some(libc::ENOMEM | libc::EAGAIN | libc::EACCES | libc::EPERM))
