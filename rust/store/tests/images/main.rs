@@ -8,3 +8,4 @@ mod images_and_freeing;
 mod images_beside_a_writer;
 mod parts;
 mod tail;
+mod used_up_ids;
