@@ -78,7 +78,7 @@ impl ValueBuffers {
     /// [b'one', None]
     /// >>> len(s.get_buffers([1, 2]).to_arrow())
     /// 2
-    fn to_arrow(&self) -> ArrowArray {
+    fn to_arrow(&self) -> PyResult<ArrowArray> {
         ArrowArray::of_values(&self.column, &self.found)
     }
 
@@ -139,7 +139,7 @@ impl ScanBatch {
     /// {'key': [1], 'value': [b'one']}
     /// >>> len(next(s.scan_batches()).to_arrow())
     /// 1
-    fn to_arrow(&self) -> ArrowArray {
+    fn to_arrow(&self) -> PyResult<ArrowArray> {
         ArrowArray::of_items(&self.0)
     }
 
