@@ -91,17 +91,6 @@ class Store(MutableMapping[int, bytes]):
         read_only: bool,
         create: bool,
         parents: bool,
-        durability: str,
-        sync_interval_ms: int,
-        segment_bytes: int,
-        write_mode: str,
-        read_mode: str,
-        verify_reads: bool,
-        background: bool,
-        compact_dead_ratio: float,
-        compact_bytes_per_second: int,
-        recovery: str,
-        checkpoint_tail_bytes: int,
     ) -> Self: ...
     def __getitem__(self, key: SupportsIndex, /) -> bytes: ...
     def __setitem__(self, key: SupportsIndex, value: Buffer, /) -> None: ...

@@ -364,24 +364,7 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
 
     """
     chosen = (Config() if config is None else config).with_options(options)
-    return Store(
-        absolute(path),
-        chosen,
-        read_only=read_only,
-        create=create,
-        parents=parents,
-        durability=chosen.durability,
-        sync_interval_ms=chosen.sync_interval_ms,
-        segment_bytes=chosen.segment_bytes,
-        write_mode=chosen.write_mode,
-        read_mode=chosen.read_mode,
-        verify_reads=chosen.verify_reads,
-        background=chosen.background,
-        compact_dead_ratio=chosen.compact_dead_ratio,
-        compact_bytes_per_second=chosen.compact_bytes_per_second,
-        recovery=chosen.recovery,
-        checkpoint_tail_bytes=chosen.checkpoint_tail_bytes,
-    )
+    return Store(absolute(path), chosen, read_only=read_only, create=create, parents=parents)
 
 
 def _reopen(path: str, config: Config) -> Store:

@@ -92,6 +92,7 @@ impl AlexIndex {
     /// ([(1, 10), (2, 20)], [(3, 30)])
     #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
                         limit=None))]
+    // One parameter for each keyword of the Python call.
     #[allow(clippy::too_many_arguments)]
     fn scan(
         &self,
@@ -118,6 +119,7 @@ impl AlexIndex {
     /// [2, 3]
     #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
                         limit=None))]
+    // One parameter for each keyword of the Python call.
     #[allow(clippy::too_many_arguments)]
     fn scan_keys(
         &self,
@@ -144,6 +146,7 @@ impl AlexIndex {
     /// [10, 20]
     #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
                         limit=None))]
+    // One parameter for each keyword of the Python call.
     #[allow(clippy::too_many_arguments)]
     fn scan_values(
         &self,

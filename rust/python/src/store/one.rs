@@ -79,7 +79,49 @@ pub(crate) fn item(py: Python<'_>, found: Option<(i64, Value)>) -> PyResult<Opti
     found.map(|(key, value)| Ok((key, bytes(py, &value)?))).transpose()
 }
 
-/// One of a few words; an unknown one is refused with the words that exist.
+/// The fields of `alexpy.Config`, whose values it has checked.
+#[derive(FromPyObject)]
+struct Chosen {
+    durability: String,
+    sync_interval_ms: u64,
+    segment_bytes: u64,
+    write_mode: String,
+    read_mode: String,
+    verify_reads: bool,
+    background: bool,
+    compact_dead_ratio: f64,
+    compact_bytes_per_second: u64,
+    recovery: String,
+    checkpoint_tail_bytes: u64,
+}
+
+impl Chosen {
+    /// The same as the engine reads them.
+    fn options(&self) -> PyResult<Options> {
+        let durabilities =
+            [("sync", Durability::Sync), ("interval", Durability::Interval), ("os", Durability::Os)];
+        let write_modes =
+            [("auto", WriteMode::Auto), ("mmap", WriteMode::Mmap), ("pwrite", WriteMode::Pwrite)];
+        let read_modes = [("mmap", ReadMode::Mmap), ("pread", ReadMode::Pread)];
+        let recoveries = [("strict", Recovery::Strict), ("point_in_time", Recovery::PointInTime)];
+        Ok(Options {
+            durability: choice("durability", &self.durability, &durabilities)?,
+            sync_interval: Duration::from_millis(self.sync_interval_ms),
+            segment_bytes: self.segment_bytes,
+            write_mode: choice("write_mode", &self.write_mode, &write_modes)?,
+            read_mode: choice("read_mode", &self.read_mode, &read_modes)?,
+            verify_reads: self.verify_reads,
+            background: self.background,
+            compact_dead_ratio: self.compact_dead_ratio,
+            compact_bytes_per_second: self.compact_bytes_per_second,
+            recovery: choice("recovery", &self.recovery, &recoveries)?,
+            checkpoint_tail_bytes: self.checkpoint_tail_bytes,
+            ..Options::default()
+        })
+    }
+}
+
+/// The value that `word` names among `choices`; an unknown word is refused with those that exist.
 fn choice<T: Copy>(option: &str, word: &str, choices: &[(&str, T)]) -> PyResult<T> {
     choices.iter().find(|(name, _)| *name == word).map(|&(_, value)| value).ok_or_else(|| {
         let names: Vec<_> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
@@ -90,64 +132,21 @@ fn choice<T: Copy>(option: &str, word: &str, choices: &[(&str, T)]) -> PyResult<
 #[pymethods]
 impl Store {
     #[new]
-    #[pyo3(signature = (path, config, *, read_only, create, parents, durability, sync_interval_ms, segment_bytes,
-                        write_mode, read_mode, verify_reads, background, compact_dead_ratio,
-                        compact_bytes_per_second, recovery, checkpoint_tail_bytes))]
+    #[pyo3(signature = (path, config, *, read_only, create, parents))]
     // PyO3 makes the path, and gives it away.
-    #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools, clippy::needless_pass_by_value)]
+    #[allow(clippy::needless_pass_by_value)]
     fn new(
         py: Python<'_>,
         path: PathBuf,
-        config: Py<PyAny>,
+        // One parameter for each argument that is no field of `Config`.
+        config: Bound<'_, PyAny>,
         read_only: bool,
         create: bool,
         parents: bool,
-        durability: &str,
-        sync_interval_ms: u64,
-        segment_bytes: u64,
-        write_mode: &str,
-        read_mode: &str,
-        verify_reads: bool,
-        background: bool,
-        compact_dead_ratio: f64,
-        compact_bytes_per_second: u64,
-        recovery: &str,
-        checkpoint_tail_bytes: u64,
     ) -> PyResult<Self> {
-        let options = Options {
-            read_only,
-            create,
-            parents,
-            durability: choice(
-                "durability",
-                durability,
-                &[("sync", Durability::Sync), ("interval", Durability::Interval), ("os", Durability::Os)],
-            )?,
-            sync_interval: Duration::from_millis(sync_interval_ms),
-            segment_bytes,
-            write_mode: choice(
-                "write_mode",
-                write_mode,
-                &[("auto", WriteMode::Auto), ("mmap", WriteMode::Mmap), ("pwrite", WriteMode::Pwrite)],
-            )?,
-            read_mode: choice(
-                "read_mode",
-                read_mode,
-                &[("mmap", ReadMode::Mmap), ("pread", ReadMode::Pread)],
-            )?,
-            verify_reads,
-            background,
-            compact_dead_ratio,
-            compact_bytes_per_second,
-            recovery: choice(
-                "recovery",
-                recovery,
-                &[("strict", Recovery::Strict), ("point_in_time", Recovery::PointInTime)],
-            )?,
-            checkpoint_tail_bytes,
-            ..Options::default()
-        };
-        Ok(Self { handle: Handle::open(py, &path, &options)?, config })
+        let chosen = config.extract::<Chosen>()?.options()?;
+        let options = Options { read_only, create, parents, ..chosen };
+        Ok(Self { handle: Handle::open(py, &path, &options)?, config: config.unbind() })
     }
 
     // ---- one key ----

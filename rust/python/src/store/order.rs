@@ -111,6 +111,7 @@ impl Store {
     /// ([(1, b'a'), (2, b'b')], [(3, b'c')])
     #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
                         limit=None))]
+    // One parameter for each keyword of the Python call.
     fn scan(
         slf: &Bound<'_, Self>,
         start: Option<&Bound<'_, PyAny>>,
@@ -135,6 +136,7 @@ impl Store {
     /// [2, 3]
     #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
                         limit=None))]
+    // One parameter for each keyword of the Python call.
     fn scan_keys(
         slf: &Bound<'_, Self>,
         start: Option<&Bound<'_, PyAny>>,
@@ -159,6 +161,7 @@ impl Store {
     /// [b'a', b'b']
     #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
                         limit=None))]
+    // One parameter for each keyword of the Python call.
     fn scan_values(
         slf: &Bound<'_, Self>,
         start: Option<&Bound<'_, PyAny>>,
