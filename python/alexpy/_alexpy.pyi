@@ -50,7 +50,7 @@ class _BuildInfo(TypedDict):
     simd_available: list[str]
 
 def build_info() -> _BuildInfo:
-    """What this build is: `version`, `profile`, `simd` in use and `simd_available`.
+    """Describes this build: `version`, `profile`, `simd` in use and `simd_available`.
 
     Returns a dict: `version` (str), `profile` ("release" or "debug"), `simd` (the backend that the
     index searches with) and `simd_available` (list of the backends this processor has). O(1).
@@ -62,7 +62,7 @@ def build_info() -> _BuildInfo:
 def _verify_files(
     path: str | PathLike[str], progress: Callable[[int, int], object] | None
 ) -> tuple[int, int, list[AlexError]]:
-    """As `Store._verify`, of the files of a store that cannot be opened."""
+    """Like `Store._verify`, for the files of a store that cannot be opened."""
 
 def _repair(
     path: str | PathLike[str],
@@ -101,9 +101,9 @@ class Store(MutableMapping[int, bytes]):
     def __reversed__(self, /) -> Iterator[int]: ...
     @overload
     def get(self, key: SupportsIndex) -> bytes | None:
-        """The value of `key` as bytes, or `default` where the key is not there.
+        """The value of `key` as bytes, or `default` if the key is absent.
 
-        Raises TypeError or OverflowError for what is no int64, CorruptionError where the stored value
+        Raises TypeError or OverflowError for a key that is not an int64, CorruptionError if the stored value
         is damaged. O(1) in practice: one predicted position in the index, one read.
 
         >>> s[1] = b"one"
@@ -115,8 +115,8 @@ class Store(MutableMapping[int, bytes]):
     def get_view(self, key: SupportsIndex) -> memoryview | None:
         """The value of `key` as a read-only memoryview of the stored bytes, or None.
 
-        Nothing is copied. The view stays valid, and its bytes the same, after the key is overwritten
-        or deleted and after the store is closed; while it lives, its segment's disk space does too.
+        Nothing is copied. The view stays valid, with the same bytes, after the key is overwritten or deleted
+        and after the store is closed. While it lives, the disk space of its segment is kept.
         Raises as `get`. O(1).
 
         >>> s[1] = b"one"
@@ -132,7 +132,7 @@ class Store(MutableMapping[int, bytes]):
         array), stored as its raw memory, at most 2**32-1 bytes. When the call returns, the write
         survives a kill of the process; with `durability="sync"` also a power cut. Raises TypeError,
         OverflowError, ValueError or BufferError for what cannot be stored, ReadOnlyError, ClosedError,
-        PoisonedError, or OSError (ENOSPC where the disk is full). O(len(value)).
+        PoisonedError, or OSError (ENOSPC if the disk is full). O(len(value)).
 
         >>> s.put(1, b"one")
         >>> s[1]
@@ -141,15 +141,15 @@ class Store(MutableMapping[int, bytes]):
     def delete(self, key: SupportsIndex) -> bool:
         """Removes `key`; True if it was there.
 
-        Raises TypeError or OverflowError for what is no int64, and as `put` for what stops a write.
-        O(1).
+        Raises TypeError or OverflowError for a key that is not an int64, and what `put` raises when it cannot
+        write. O(1).
 
         >>> s[1] = b"one"
         >>> s.delete(1), s.delete(1)
         (True, False)
         """
     def _take(self, key: SupportsIndex) -> bytes | None:
-        """Removes `key` and returns its value, or None where it was not there."""
+        """Removes `key` and returns its value, or None if it was absent."""
     def _get_rows(
         self,
         keys: _Ints,
@@ -159,14 +159,14 @@ class Store(MutableMapping[int, bytes]):
     ) -> tuple[NDArray[np.uint8], int]:
         """The part of `get_array` that reads: the values of `keys`, each `width` bytes, one after another.
 
-        A key that is not there gets the bytes of `fill`, or raises KeyError. `out`, where it is not None, is
-        what gives the memory of an array, and the array to read into.
+        An absent key gets the bytes of `fill`, or raises KeyError. `out`, if not None, is a pair: a function that
+        returns the memory of an array, and the array to read into.
         """
     def popitem(self, last: bool = True) -> tuple[int, bytes]:
         """Removes the last item, or with `last=False` the first, and returns it.
 
-        One commit: no two threads get the same item. Raises KeyError where the store is empty, and as
-        `put` for what stops a write. O(1).
+        One commit: no two threads get the same item. Raises KeyError if the store is empty, and what `put`
+        raises when it cannot write. O(1).
 
         >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
         3
@@ -174,7 +174,7 @@ class Store(MutableMapping[int, bytes]):
         ((3, b'c'), (1, b'a'))
         """
     def setdefault(self, key: SupportsIndex, default: Buffer) -> bytes:
-        """The value of `key`; where it is not there, `default` is stored first.
+        """The value of `key`; if the key is absent, `default` is stored first.
 
         Atomic among threads. `default` is a value as in `put`. Raises as `put`. O(len(default)).
 
@@ -182,7 +182,7 @@ class Store(MutableMapping[int, bytes]):
         (b'one', b'one')
         """
     def put_if_absent(self, key: SupportsIndex, value: Buffer) -> bool:
-        """Stores `value` under `key` only where the key is not there; True if it was stored.
+        """Stores `value` under `key` only if the key is absent; True if it was stored.
 
         Atomic among threads. Raises as `put`. O(len(value)).
 
@@ -190,9 +190,9 @@ class Store(MutableMapping[int, bytes]):
         (True, False, b'one')
         """
     def compare_and_set(self, key: SupportsIndex, expected: Buffer | None, new: Buffer | None) -> bool:
-        """Stores `new` under `key` only where its value equals `expected`; True if it was stored.
+        """Stores `new` under `key` only if its value equals `expected`; True if it was stored.
 
-        None means absent: `expected=None` stores only where the key is not there, `new=None` deletes.
+        None means absent: `expected=None` stores only if the key is absent, `new=None` deletes.
         Atomic among threads. Raises as `put`. O(len(expected) + len(new)).
 
         >>> s.compare_and_set(1, None, b"one"), s.compare_and_set(1, b"two", b"three")
@@ -201,7 +201,7 @@ class Store(MutableMapping[int, bytes]):
     def clear(self) -> None:
         """Removes everything, in one commit.
 
-        Raises as `put` for what stops a write.
+        Raises what `put` raises when it cannot write.
 
         >>> s[1] = b"one"
         >>> s.clear()
@@ -209,14 +209,14 @@ class Store(MutableMapping[int, bytes]):
         0
         """
     def put_many(self, keys: _Ints, values: _Values, *, sync: bool = False) -> int:
-        """Stores `values[i]` under `keys[i]` for every i, in one atomic batch; how many distinct keys.
+        """Stores `values[i]` under `keys[i]` for every i, in one atomic batch; returns how many distinct keys.
 
         `keys`: a one-dimensional integer array or buffer (native int64 is read without a conversion), an
         Arrow integer array, or any iterable of ints. `values`: a sequence or iterator of values as in
         `put`; or an array whose first axis is the keys, each row's memory one value; or an Arrow binary
         array. The last duplicate of a key wins. With `sync=True` the call returns once everything is
-        safe on the device. A crash leaves all of it or nothing. Raises ValueError where the lengths
-        differ, and as `put`; nothing is written then. O(bytes), the GIL released.
+        safe on the device. A crash leaves all of it or nothing. Raises ValueError if the lengths
+        differ, and what `put` raises; nothing is written then. O(bytes), the GIL released.
 
         >>> s.put_many(np.array([3, 1, 3]), [b"a", b"b", b"c"])
         2
@@ -226,13 +226,13 @@ class Store(MutableMapping[int, bytes]):
     def bulk_load(
         self, keys: _Ints, values: _Values, *, progress: Callable[[int, int], object] | None = None
     ) -> int:
-        """Stores `values[i]` under `keys[i]` for every i, sorted by key; how many distinct keys.
+        """Stores `values[i]` under `keys[i]` for every i, sorted by key; returns how many distinct keys.
 
-        Values are written in the order of their keys, whatever order they come in, so that later ranges are
-        read in one go; the sorting makes it slower than `put_many` at writing. One atomic commit, also on
-        a store that holds something. `keys`, `values` and what is raised as in `put_many`; one call takes at
-        most 32 GiB of records. `progress(done, total)` is told bytes before the work, once the keys are
-        sorted, and at the end; what it raises before the end leaves the store as it was.
+        Values are written in the order of their keys, whatever order they come in, so that ranges are read
+        sequentially later; the sorting makes it slower than `put_many` at writing. One atomic commit, also if
+        the store is not empty. `keys`, `values` and errors are as in `put_many`; one call takes at most 32 GiB
+        of records. `progress(done, total)` is called with bytes before the work, after the sorting, and at the
+        end; an exception that it raises before the end leaves the store as it was.
         O(n log n + bytes), the GIL released.
 
         >>> s.bulk_load([3, 1, 3], [b"a", b"b", b"c"])
@@ -242,12 +242,12 @@ class Store(MutableMapping[int, bytes]):
         """
     @overload
     def get_many(self, keys: _Ints) -> list[bytes | None]:
-        """The values of many keys as a list of bytes, with `default` for those that are not there.
+        """The values of many keys as a list of bytes, with `default` for absent keys.
 
         `keys` as in `put_many`; the list has their order and their duplicates. Raises TypeError,
-        OverflowError or ValueError for what are no keys, CorruptionError where a stored value is
-        damaged. O(keys); lookups are interleaved and the GIL is released meanwhile. From 16,384 keys on, or
-        ten MiB of long values, a second thread reads ahead.
+        OverflowError or ValueError for what are no keys, CorruptionError if a stored value is damaged.
+        O(keys); lookups are interleaved, with the GIL released. From 16,384 keys on, or ten MiB of long
+        values, a second thread reads ahead.
 
         >>> s.put_many([1, 2], [b"one", b"two"])
         2
@@ -260,8 +260,8 @@ class Store(MutableMapping[int, bytes]):
         """The values of many keys in one buffer with offsets: a `ValueBuffers`.
 
         For values of different lengths, without making an object for each; `get_array` is for values of one
-        length. `keys` as in `put_many`; the result has their order and their duplicates, and says which were
-        found. Raises as `get_many`. O(keys + bytes), the GIL released.
+        length. `keys` as in `put_many`; the result has their order and their duplicates, and says which keys
+        were present. Raises as `get_many`. O(keys + bytes), the GIL released.
 
         >>> s.put_many([1, 2], [b"one", b"three"])
         2
@@ -269,7 +269,7 @@ class Store(MutableMapping[int, bytes]):
         [0, 5, 8]
         """
     def contains_many(self, keys: _Ints) -> NDArray[np.bool_]:
-        """Which of many keys are there, as a bool array of the same length.
+        """Which of many keys are present, as a bool array of the same length.
 
         `keys` and errors as in `get_many`. O(keys), no value is read, the GIL is released.
 
@@ -278,7 +278,7 @@ class Store(MutableMapping[int, bytes]):
         [False, True]
         """
     def delete_many(self, keys: _Ints) -> int:
-        """Removes many keys in one atomic batch; how many of them were there.
+        """Removes many keys in one atomic batch; returns how many of them were present.
 
         `keys` as in `put_many`; duplicates count once. Raises as `put_many`. O(keys), the GIL released.
 
@@ -288,10 +288,10 @@ class Store(MutableMapping[int, bytes]):
         2
         """
     def delete_range(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> int:
-        """Removes every key of `start <= key < stop` in one commit; how many there were.
+        """Removes every key of `start <= key < stop` in one commit; returns how many there were.
 
-        Bounds as in `scan`, but at least one must be given: `clear` removes everything (TypeError).
-        Raises as `put` for what stops a write.
+        Bounds as in `scan`, but at least one must be given, else TypeError: `clear` removes everything.
+        Raises what `put` raises when it cannot write.
 
         >>> s.put_many([1, 2, 3], [b"", b"", b""])
         3
@@ -311,7 +311,7 @@ class Store(MutableMapping[int, bytes]):
         2
         """
     def first(self) -> tuple[int, bytes] | None:
-        """The item with the smallest key, or None where the store is empty.
+        """The item with the smallest key, or None if the store is empty.
 
         Returns (key, value). Raises ClosedError, CorruptionError. O(1).
 
@@ -321,7 +321,7 @@ class Store(MutableMapping[int, bytes]):
         (1, b'one')
         """
     def last(self) -> tuple[int, bytes] | None:
-        """The item with the largest key, or None where the store is empty.
+        """The item with the largest key, or None if the store is empty.
 
         Returns (key, value). Raises ClosedError, CorruptionError. O(1).
 
@@ -384,9 +384,9 @@ class Store(MutableMapping[int, bytes]):
 
         Bounds are any ints (clamped to int64) or None for no bound; `include_start` and `include_stop`
         say whether a bound belongs to the range; `reverse=True` goes from the top without swapping the
-        bounds; `limit` is the most items. What comes is the store as it was when the iterator was made,
-        whatever is written meanwhile. Raises TypeError for bounds that are no ints, ValueError for a
-        negative limit, ClosedError once the store is closed. O(1) to make and an item.
+        bounds; `limit` is the most items. The iterator sees the store as it was when the iterator was made,
+        whatever is written meanwhile. Raises TypeError for bounds that are not ints, ValueError for a
+        negative limit, ClosedError once the store is closed. O(1) to make, O(1) an item.
 
         >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
         3
@@ -437,8 +437,8 @@ class Store(MutableMapping[int, bytes]):
         """Iterates over the items of `start <= key < stop` in batches of `rows`, as arrays, in key order.
 
         The fastest way through a range: no object is made for an item. Each `ScanBatch` has `rows` items, the
-        last one fewer, and takes the memory of their values. Bounds as in `scan`; what comes is the store as
-        it was when the iterator was made. Raises ValueError where `rows` is below 1, else as `scan`.
+        last one perhaps fewer, and holds the memory of their values. Bounds as in `scan`; the iterator sees the
+        store as it was when the iterator was made. Raises ValueError if `rows` is below 1, else as `scan`.
 
         >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
         3
@@ -449,8 +449,8 @@ class Store(MutableMapping[int, bytes]):
         """The items of `start <= key < stop` for any Arrow library: a stream of `key` and `value` columns.
 
         Returns an object with `__arrow_c_stream__`; `pyarrow.table(x)`, `polars.DataFrame(x)` and DuckDB read
-        it, in arrays of 65,536 rows, and it can be read many times. Bounds as in `scan`; each reading is over
-        the store as it was when the reading began. O(1) to make.
+        it, in arrays of 65,536 rows, and it can be read many times. Bounds as in `scan`; each reading sees the
+        store as it was when the reading began. O(1) to make.
 
         >>> s[1] = b"one"
         >>> pyarrow.table(s.to_arrow()).to_pydict()  # doctest: +SKIP
@@ -459,7 +459,7 @@ class Store(MutableMapping[int, bytes]):
         True
         """
     def count(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> int:
-        """How many keys there are of `start <= key < stop`.
+        """The number of keys of `start <= key < stop`.
 
         Bounds and errors as in `scan`. No value is read.
 
@@ -471,8 +471,8 @@ class Store(MutableMapping[int, bytes]):
     def flush(self) -> None:
         """Returns when everything written before the call is safe on the device.
 
-        Raises OSError where the device refuses, after which the store takes no more writes
-        (PoisonedError) until it is opened again. One device flush, the GIL released.
+        Raises OSError if the device refuses; the store then takes no more writes (PoisonedError) until it is
+        opened again. One device flush, the GIL released.
 
         >>> s[1] = b"one"
         >>> s.flush()
@@ -480,11 +480,12 @@ class Store(MutableMapping[int, bytes]):
     def backup(self, dest: str | PathLike[str], progress: Callable[[int, int], object] | None = None) -> None:
         """Makes a store in the new directory `dest` that holds what this one holds now.
 
-        Reads and writes go on meanwhile. `dest` must not exist or be empty, and has its name only once all of
-        it is safe on the device. Finished files are hard links where the file system can, which costs no
-        space and shares the fate of the disk: copy `dest` elsewhere against its loss. `progress(done, total)`
-        is called every few mebibytes with bytes; what it raises stops the call. Raises ValueError where
-        `dest` is not empty or lies inside the store, OSError, ClosedError. O(bytes copied), the GIL released.
+        Reads and writes go on meanwhile. `dest` must not exist or must be empty; it gets its name only when all
+        of it is safe on the device. Finished files are hard links if the file system allows, which costs no
+        space but shares the fate of the disk: copy `dest` elsewhere against its loss. `progress(done, total)`
+        is called every few mebibytes with bytes; an exception that it raises stops the call. Raises ValueError
+        if `dest` is not empty or lies inside the store, OSError, ClosedError. O(bytes copied), the GIL
+        released.
 
         >>> import tempfile
         >>> s[1] = b"one"
@@ -495,11 +496,11 @@ class Store(MutableMapping[int, bytes]):
         b'one'
         """
     def checkpoint(self) -> None:
-        """Writes an image of the index, so that the next opening starts from it instead of the log before.
+        """Writes an image of the index, so that the next opening starts from it and replays only the log after it.
 
-        The background thread does this by itself (`checkpoint_tail_bytes`), and so does closing where it is
-        worth it. Readers and writers go on meanwhile; everything written before is on the device when it
-        returns. Where nothing was written since the last image, nothing happens. Raises ReadOnlyError,
+        The background thread does this by itself (`checkpoint_tail_bytes`), and so does closing if it saves
+        time later. Readers and writers go on meanwhile; when the call returns, everything written before it is
+        on the device. Does nothing if nothing was written since the last image. Raises ReadOnlyError,
         ClosedError, PoisonedError, OSError; a full disk costs the image and nothing else. O(keys), about
         24 bytes a key on the disk, twice.
 
@@ -513,9 +514,9 @@ class Store(MutableMapping[int, bytes]):
     def split(self, n: SupportsIndex) -> list[tuple[int | None, int | None]]:
         """`n` ranges (start, stop) that cover everything and whose counts differ by one at most.
 
-        For work in parallel: pass them to `scan`, `scan_batches` or `count`. The first start and the last
-        stop are None. With fewer keys than `n` some ranges are empty. Raises ValueError where `n` is not
-        from 1 to 2**24, TypeError where it is no int, ClosedError. No value is read. O(index nodes + n).
+        For parallel work: pass them to `scan`, `scan_batches` or `count`. The first start and the last
+        stop are None. With fewer keys than `n` some ranges are empty. Raises ValueError if `n` is not
+        from 1 to 2**24, TypeError if it is not an int, ClosedError. No value is read. O(index nodes + n).
 
         >>> s.put_many(range(10), [b""] * 10)
         10
@@ -530,7 +531,7 @@ class Store(MutableMapping[int, bytes]):
         """Flushes, closes and gives up the lock; a second call does nothing.
 
         Waits for calls that run in other threads. Afterwards the store, its iterators and its batches
-        raise ClosedError; views of values stay valid. Raises OSError where the last flush fails.
+        raise ClosedError; views of values stay valid. Raises OSError if the last flush fails.
 
         >>> s.close()
         >>> s.closed
@@ -581,9 +582,9 @@ class WriteBatch:
         b'one'
         """
     def delete(self, key: SupportsIndex) -> None:
-        """Deletes `key` when the batch commits; a key that is not there is no error.
+        """Deletes `key` when the batch commits; an absent key is no error.
 
-        Raises TypeError or OverflowError for what is no int64, ClosedError after the end of the
+        Raises TypeError or OverflowError for a key that is not an int64, ClosedError after the end of the
         batch. O(1).
 
         >>> s[1] = b"one"
@@ -604,7 +605,7 @@ class WriteBatch:
         2
         """
     def delete_many(self, keys: _Ints) -> None:
-        """Deletes many keys when the batch commits; those that are not there are no error.
+        """Deletes many keys when the batch commits; absent keys are no error.
 
         `keys` as in `Store.delete_many`; nothing is added if any of them is refused. O(keys), the GIL
         released.
@@ -676,7 +677,7 @@ class ArrowStream:
     """A range of a store as an Arrow stream; what `Store.to_arrow` returns.
 
     Has `__arrow_c_stream__`, so Arrow libraries read it: `pyarrow.table(x)`, `polars.DataFrame(x)`. Each
-    reader gets the store as it was when it began to read. Reading raises once the store is closed.
+    reading sees the store as it was when the reading began, and raises once the store is closed.
 
     >>> s[1] = b"one"
     >>> hasattr(s.to_arrow(), "__arrow_c_stream__")
@@ -690,8 +691,8 @@ class ArrowStream:
 class ValueBuffers:
     """The values of many keys in two arrays; what `Store.get_buffers` returns.
 
-    Value `i` is `data[offsets[i]:offsets[i + 1]]`, empty where `found[i]` is False. The arrays are read-only,
-    share one memory with `to_arrow()`, and stay valid after the store is closed. `len` is the number of keys.
+    Value `i` is `data[offsets[i]:offsets[i + 1]]`, empty if `found[i]` is False. The arrays are read-only,
+    share their memory with `to_arrow()`, and stay valid after the store is closed. `len` is the number of keys.
 
     >>> s.put_many([1, 2], [b"one", b"three"])
     2
@@ -709,12 +710,12 @@ class ValueBuffers:
         """Where each value begins in `data`, and where the last one ends: a read-only int64 array. O(1)."""
     @property
     def found(self) -> NDArray[np.bool_]:
-        """Whether each key was there: a read-only bool array. O(1)."""
+        """Whether each key was present: a read-only bool array. O(1)."""
     def to_arrow(self) -> ArrowArray:
-        """The values for any Arrow library, as LargeBinary; null where the key was not there.
+        """The values for any Arrow library, as LargeBinary, with null for an absent key.
 
         Returns an object with the Arrow PyCapsule interface: `pyarrow.array(x)`, `polars.Series(x)`. Nothing
-        is copied. O(keys / 8).
+        is copied. O(keys).
 
         >>> s[1] = b"one"
         >>> pyarrow.array(s.get_buffers([1, 2]).to_arrow()).to_pylist()  # doctest: +SKIP
@@ -727,8 +728,8 @@ class ValueBuffers:
 class ScanBatch:
     """Consecutive items of a store as arrays; what `Store.scan_batches` yields.
 
-    `keys[i]` has the value `data[offsets[i]:offsets[i + 1]]`. The arrays are read-only, share one memory with
-    `to_arrow()`, and stay valid after the store is closed. `len` is the number of items.
+    `keys[i]` has the value `data[offsets[i]:offsets[i + 1]]`. The arrays are read-only, share their memory
+    with `to_arrow()`, and stay valid after the store is closed. `len` is the number of items.
 
     >>> s.put_many([1, 2], [b"one", b"three"])
     2
@@ -751,7 +752,7 @@ class ScanBatch:
         """The keys and values for any Arrow library, as a struct of `key` (int64) and `value` (LargeBinary).
 
         Returns an object with the Arrow PyCapsule interface: `pyarrow.record_batch(x)`. Nothing is copied.
-        O(1).
+        O(items).
 
         >>> s[1] = b"one"
         >>> pyarrow.record_batch(next(s.scan_batches()).to_arrow()).to_pydict()  # doctest: +SKIP
@@ -760,10 +761,10 @@ class ScanBatch:
         1
         """
     def to_array(self, dtype: DTypeLike) -> NDArray[Any]:
-        """The values, all of the length of one `dtype` element, as a read-only array of that dtype.
+        """The values as a read-only array of `dtype`, if each is as long as one element.
 
-        The array is a window on `data`; nothing is copied. Raises ValueError, naming the key, where a value
-        has another length, and TypeError where `dtype` holds Python objects. O(items).
+        The array is a window on `data`; nothing is copied. Raises ValueError, naming the key, if a value
+        has another length, and TypeError if `dtype` holds Python objects. O(items).
 
         >>> s.put_many([1, 2], np.array([0.5, 1.5]))
         2
@@ -776,7 +777,7 @@ class BatchIterator:
     """Iterates over a range of a store in batches, as it was when the iterator was made.
 
     What `Store.scan_batches` returns; yields `ScanBatch`. The GIL is released while a batch is read. Raises
-    ClosedError once the store is closed and CorruptionError where a stored record is damaged. Not picklable.
+    ClosedError once the store is closed and CorruptionError if a stored record is damaged. Not picklable.
 
     >>> s[1] = b"one"
     >>> [len(batch) for batch in s.scan_batches()]
@@ -792,7 +793,7 @@ class StoreIterator:
 
     What `iter(store)`, `Store.scan`, `scan_keys` and `scan_values` return. Each step is O(1), with the
     GIL released once in a run of up to 4,096 items. Raises ClosedError once the store is closed and
-    CorruptionError where a stored record is damaged. Not picklable.
+    CorruptionError if a stored record is damaged. Not picklable.
 
     >>> s[1] = b"one"
     >>> next(s.scan())
@@ -816,9 +817,9 @@ class AlexIndex(MutableMapping[int, int]):
     def __reversed__(self, /) -> Iterator[int]: ...
     @overload
     def get(self, key: SupportsIndex) -> int | None:
-        """The value of `key`, an int64, or `default` where the key is not there.
+        """The value of `key`, an int64, or `default` if the key is absent.
 
-        Raises TypeError or OverflowError for what is no int64 key. O(1) in practice.
+        Raises TypeError or OverflowError for a key that is not an int64. O(1) in practice.
 
         >>> x[1] = 10
         >>> x.get(1), x.get(2), x.get(2, -1)
@@ -829,7 +830,7 @@ class AlexIndex(MutableMapping[int, int]):
     def put(self, key: SupportsIndex, value: SupportsIndex) -> None:
         """Stores `value` under `key`, both int64, replacing what was there.
 
-        Raises TypeError or OverflowError for what is no int64. O(1) in practice, at worst one leaf of
+        Raises TypeError or OverflowError for what is not an int64. O(1) in practice; at worst one data node of
         2**14 slots is moved.
 
         >>> x.put(1, 10)
@@ -839,18 +840,18 @@ class AlexIndex(MutableMapping[int, int]):
     def delete(self, key: SupportsIndex) -> bool:
         """Removes `key`; True if it was there.
 
-        Raises TypeError or OverflowError for what is no int64. O(1) in practice.
+        Raises TypeError or OverflowError for a key that is not an int64. O(1) in practice.
 
         >>> x[1] = 10
         >>> x.delete(1), x.delete(1)
         (True, False)
         """
     def _take(self, key: SupportsIndex) -> int | None:
-        """Removes `key` and returns its value, or None where it was not there."""
+        """Removes `key` and returns its value, or None if it was absent."""
     def popitem(self, last: bool = True) -> tuple[int, int]:
         """Removes the last item, or with `last=False` the first, and returns it.
 
-        No two threads get the same item. Raises KeyError where the index is empty. O(1) in practice.
+        No two threads get the same item. Raises KeyError if the index is empty. O(1) in practice.
 
         >>> x.put_many([1, 2, 3], [10, 20, 30])
         3
@@ -858,9 +859,9 @@ class AlexIndex(MutableMapping[int, int]):
         ((3, 30), (1, 10))
         """
     def setdefault(self, key: SupportsIndex, default: SupportsIndex) -> int:
-        """The value of `key`; where it is not there, `default` is stored first.
+        """The value of `key`; if the key is absent, `default` is stored first.
 
-        Atomic among threads. Raises TypeError or OverflowError for what is no int64. O(1) in practice.
+        Atomic among threads. Raises TypeError or OverflowError for what is not an int64. O(1) in practice.
 
         >>> x.setdefault(1, 10), x.setdefault(1, 11)
         (10, 10)
@@ -874,12 +875,12 @@ class AlexIndex(MutableMapping[int, int]):
         0
         """
     def put_many(self, keys: _Ints, values: _Ints) -> int:
-        """Stores `values[i]` under `keys[i]` for every i; how many distinct keys.
+        """Stores `values[i]` under `keys[i]` for every i; returns how many distinct keys.
 
         Both are one-dimensional integer arrays or buffers (native int64 is read without a copy), Arrow
         integer arrays, or iterables of ints, of the same length. The last duplicate of a key wins.
         Raises TypeError, OverflowError or ValueError for what is none of these; nothing is stored then.
-        O(keys), the GIL released. Ctrl-C is looked for after each million keys, which stay stored.
+        O(keys), the GIL released. Ctrl-C is checked for after each million keys, which stay stored.
 
         >>> x.put_many(np.array([3, 1, 3]), [30, 10, 33])
         2
@@ -889,8 +890,8 @@ class AlexIndex(MutableMapping[int, int]):
     def get_many(self, keys: _Ints, default: SupportsIndex | None = None) -> NDArray[np.int64]:
         """The values of many keys as an int64 array of the same length.
 
-        `keys` as in `put_many`. A key that is not there raises KeyError naming it, unless `default`, an
-        int64, is given to stand in its place. O(keys); lookups are interleaved, the GIL is released.
+        `keys` as in `put_many`. An absent key raises KeyError naming it, unless `default`, an int64, is given
+        in its place. O(keys); lookups are interleaved, the GIL is released.
 
         >>> x.put_many([1, 2], [10, 20])
         2
@@ -898,7 +899,7 @@ class AlexIndex(MutableMapping[int, int]):
         [20, 10, -1]
         """
     def contains_many(self, keys: _Ints) -> NDArray[np.bool_]:
-        """Which of many keys are there, as a bool array of the same length.
+        """Which of many keys are present, as a bool array of the same length.
 
         `keys` and errors as in `put_many`. O(keys), the GIL released.
 
@@ -907,7 +908,7 @@ class AlexIndex(MutableMapping[int, int]):
         [False, True]
         """
     def delete_many(self, keys: _Ints) -> int:
-        """Removes many keys; how many of them were there.
+        """Removes many keys; returns how many of them were present.
 
         `keys`, errors and Ctrl-C as in `put_many`; duplicates count once. O(keys), the GIL released.
 
@@ -917,9 +918,9 @@ class AlexIndex(MutableMapping[int, int]):
         2
         """
     def delete_range(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> int:
-        """Removes every key of `start <= key < stop`; how many there were.
+        """Removes every key of `start <= key < stop`; returns how many there were.
 
-        Bounds as in `scan`, but at least one must be given: `clear` removes everything (TypeError).
+        Bounds as in `scan`, but at least one must be given, else TypeError: `clear` removes everything.
         O(keys removed).
 
         >>> x.put_many([1, 2, 3], [10, 20, 30])
@@ -928,7 +929,7 @@ class AlexIndex(MutableMapping[int, int]):
         2
         """
     def first(self) -> tuple[int, int] | None:
-        """The item with the smallest key, or None where the index is empty. O(1).
+        """The item with the smallest key, or None if the index is empty. O(1).
 
         Returns (key, value).
 
@@ -938,7 +939,7 @@ class AlexIndex(MutableMapping[int, int]):
         (1, 10)
         """
     def last(self) -> tuple[int, int] | None:
-        """The item with the largest key, or None where the index is empty. O(1).
+        """The item with the largest key, or None if the index is empty. O(1).
 
         Returns (key, value).
 
@@ -1001,9 +1002,9 @@ class AlexIndex(MutableMapping[int, int]):
 
         Bounds are any ints (clamped to int64) or None for no bound; `include_start` and `include_stop`
         say whether a bound belongs to the range; `reverse=True` goes from the top without swapping the
-        bounds; `limit` is the most items. What comes is the index as it was when the iterator was made;
+        bounds; `limit` is the most items. The iterator sees the index as it was when the iterator was made;
         the first change during an iteration copies what the iterator has left. Raises TypeError for
-        bounds that are no ints, ValueError for a negative limit. O(1) to make and an item.
+        bounds that are not ints, ValueError for a negative limit. O(1) to make, O(1) an item.
 
         >>> x.put_many([1, 2, 3], [10, 20, 30])
         3
@@ -1051,10 +1052,10 @@ class AlexIndex(MutableMapping[int, int]):
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the index to the file `path`, to be opened by `load`; an existing file is replaced.
 
-        The file is whole and on the device before it gets its name, so a crash leaves the old one or
-        the new one. It holds the index as it was at the call: changes wait until it is written. Raises
-        OSError; CorruptionError where the file that the index was loaded from is damaged. O(keys), about
-        23 bytes a key, the GIL released.
+        The file is whole and on the device before it gets its name, so a crash leaves the old file or the new
+        one. It holds the index as it was at the call: changes wait until it is written. Raises OSError, and
+        CorruptionError if the file that the index was loaded from is damaged. O(keys), about 23 bytes a key,
+        the GIL released.
 
         >>> x.put_many([1, 2, 3], [10, 20, 30])
         3
@@ -1063,7 +1064,7 @@ class AlexIndex(MutableMapping[int, int]):
         20
         """
     def _load(self, path: str | PathLike[str]) -> None:
-        """Takes the place of an empty index: the image at `path`."""
+        """Replaces this index, which is empty, by the image at `path`."""
     def scan_arrays(
         self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -1085,9 +1086,9 @@ class AlexIndex(MutableMapping[int, int]):
         Range i is `starts[i] <= key < stops[i]`; its items are those from `offsets[i]` to `offsets[i + 1]`
         of the two int64 arrays. `starts` and `stops` are as the keys of `put_many`, of the same length;
         ranges may overlap and come in any order. Raises TypeError, OverflowError or ValueError for what is
-        none of these. O(ranges + keys): what the next range reads is fetched meanwhile, so that short ranges
-        take half of a call of `scan_arrays` each. The GIL is released; Ctrl-C is looked for after each 4,096
-        ranges.
+        none of these. O(ranges + keys): the memory of the next range is prefetched meanwhile, so that a short
+        range takes half the time of a call of `scan_arrays`. The GIL is released; Ctrl-C is checked for after
+        each 4,096 ranges.
 
         >>> x.put_many([1, 2, 3, 4], [10, 20, 30, 40])
         4
@@ -1096,7 +1097,7 @@ class AlexIndex(MutableMapping[int, int]):
         ([3, 4, 1, 2], [30, 40, 10, 20], [0, 2, 4])
         """
     def count(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> int:
-        """How many keys there are of `start <= key < stop`.
+        """The number of keys of `start <= key < stop`.
 
         Bounds and errors as in `scan`.
 
@@ -1108,8 +1109,8 @@ class AlexIndex(MutableMapping[int, int]):
     def floor_many(self, keys: _Ints) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
         """For many keys, the item at or below each: (keys, values, found).
 
-        Three arrays of the length of `keys`: int64, int64 and bool. Where the index holds nothing at or
-        below a key, `found` is False and the other two are 0. `keys` and errors as in `put_many`.
+        Three arrays of the length of `keys`: int64, int64 and bool. If the index holds nothing at or below a
+        key, `found` is False there and the other two are 0. `keys` and errors as in `put_many`.
         O(keys), the GIL released.
 
         >>> x.put_many([10, 20], [1, 2])
@@ -1132,9 +1133,9 @@ class AlexIndex(MutableMapping[int, int]):
     def split(self, n: SupportsIndex) -> list[tuple[int | None, int | None]]:
         """`n` ranges (start, stop) that cover everything and whose counts differ by one at most.
 
-        For work in parallel: pass them to `scan` or `scan_arrays`. The first start and the last stop are
-        None. With fewer keys than `n` some ranges are empty. Raises ValueError where `n` is not from 1 to
-        2**24, TypeError where it is no int. O(data nodes + n).
+        For parallel work: pass them to `scan` or `scan_arrays`. The first start and the last stop are
+        None. With fewer keys than `n` some ranges are empty. Raises ValueError if `n` is not from 1 to
+        2**24, TypeError if it is not an int. O(data nodes + n).
 
         >>> x.put_many(range(10), range(10))
         10
@@ -1145,7 +1146,7 @@ class AlexIndex(MutableMapping[int, int]):
     def nbytes(self) -> int:
         """Bytes of memory that the index holds. O(1)."""
     def check(self) -> None:
-        """Walks every invariant of the index; raises AlexError at the first that does not hold.
+        """Checks every invariant of the index; raises AlexError at the first that does not hold.
 
         For tests and bug reports: a failure is a bug of this library. O(keys), the GIL released.
 

@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-/// Linux errno values, for errors that the engine found out without the operating system.
+/// Linux errno values for errors that the engine finds without asking the operating system.
 mod errno {
     pub(super) const ENOENT: i32 = 2;
     pub(super) const EIO: i32 = 5;
@@ -63,7 +63,7 @@ impl<T> OrRaise<T> for Result<T, Error> {
     }
 }
 
-/// Runs `call` without the GIL: for everything that may wait or takes long.
+/// Runs `call` without the GIL, as everything that may wait or take long must.
 pub(crate) fn detached<T: Send>(
     py: Python<'_>,
     call: impl FnOnce() -> Result<T, Error> + Send,
@@ -71,31 +71,31 @@ pub(crate) fn detached<T: Send>(
     py.detach(call).or_raise(py)
 }
 
-/// An `AlexError` of the index, whose errors have no kind of their own.
+/// An `AlexError` for a failed check of the index, which has no class of its own.
 #[cold]
 pub(crate) fn alex_error(py: Python<'_>, message: String) -> PyErr {
     ALEX.error(py, (message,))
 }
 
-/// A `ClosedError` of something that only this layer knows, such as a batch that has ended.
+/// A `ClosedError` for an object of this layer, such as a batch that has ended.
 #[cold]
 pub(crate) fn closed_error(py: Python<'_>, message: &'static str) -> PyErr {
     CLOSED.error(py, (message,))
 }
 
-/// A `ForkedError` of something that was made before a fork and cannot be used after it.
+/// A `ForkedError` for an object that was made before a fork.
 #[cold]
 pub(crate) fn forked_error(py: Python<'_>, message: &'static str) -> PyErr {
     FORKED.error(py, (message,))
 }
 
-/// A `FormatError` of a file that is no store's.
+/// A `FormatError` for a file outside a store: a saved index.
 #[cold]
 pub(crate) fn format_error(py: Python<'_>, message: String) -> PyErr {
     FORMAT.error(py, (message,))
 }
 
-/// A `CorruptionError` of a file that is no store's.
+/// A `CorruptionError` for a file outside a store: a saved index.
 #[cold]
 pub(crate) fn corruption_error(
     py: Python<'_>,
@@ -126,15 +126,15 @@ pub(crate) fn to_exception(py: Python<'_>, error: &Error) -> PyErr {
         ),
         Error::NoParent { path } => os_error(
             errno::ENOENT,
-            "the directory that it should be in does not exist; make that first, or open with parents=True"
+            "the directory above it does not exist; make that first, or open with parents=True"
                 .to_owned(),
             path,
         ),
         Error::Moved { path } => os_error(
             errno::ESTALE,
-            "this is no longer what the store was opened with: it was removed, renamed or replaced; nothing that \
-             is there now was changed, and what was committed is where the store's own directory is; close this \
-             handle and open the store there"
+            "the store's directory was removed, renamed or replaced since it was opened; nothing that is at this \
+             path now was changed, and what was committed is in the store's own directory; close this handle and \
+             open the store there"
                 .to_owned(),
             path,
         ),
@@ -155,8 +155,8 @@ pub(crate) fn to_exception(py: Python<'_>, error: &Error) -> PyErr {
         }
         Error::Invalid(_) => PyValueError::new_err(message),
         Error::OutOfMemory { .. } => PyMemoryError::new_err(message),
-        // The signal handler that asked for the stop normally left its own exception, and the caller
-        // raises that one; this is for a stop without a handler's exception.
+        // Normally the signal handler that asked for the stop has raised its own exception, and the caller passes
+        // that one on. This is for a stop without one.
         Error::Interrupted => PyKeyboardInterrupt::new_err(()),
         _ => ALEX.error(py, (message,)),
     }

@@ -29,7 +29,7 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-/// What this build is: `version`, `profile`, `simd` in use and `simd_available`.
+/// Describes this build: `version`, `profile`, `simd` in use and `simd_available`.
 ///
 /// Returns a dict: `version` (str), `profile` ("release" or "debug"), `simd` (the backend that the
 /// index searches with) and `simd_available` (list of the backends this processor has). O(1).
@@ -71,13 +71,13 @@ fn choose_simd() -> PyResult<()> {
         .map_err(|error| PyRuntimeError::new_err(format!("ALEXPY_SIMD={wanted}: {error}")))
 }
 
-/// A panic that the engine catches is told by its errors and by `stats()`, not by text on stderr. The hook belongs to
-/// this module alone, which has its own copy of Rust's standard library.
-fn tell_no_caught_panics() {
-    let told = std::panic::take_hook();
+/// Keeps panics that the engine catches off stderr: its errors and `stats()` report them. The hook is this module's
+/// alone, because the module has its own copy of Rust's standard library.
+fn silence_caught_panics() {
+    let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if !alex_store::panic_is_caught() {
-            told(panic);
+            report(panic);
         }
     }));
 }
@@ -106,7 +106,7 @@ mod _alexpy {
 
     #[pymodule_init]
     fn init() -> pyo3::PyResult<()> {
-        super::tell_no_caught_panics();
+        super::silence_caught_panics();
         super::memory::reserve();
         super::choose_simd()
     }

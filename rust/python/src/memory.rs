@@ -1,10 +1,10 @@
-//! What happens where there is no memory: `MemoryError`, never the end of the process.
+//! Out of memory means `MemoryError`, never the end of the process.
 //!
-//! What grows with the caller's data is asked for before it is needed and refused with an error. All other
-//! allocations, small ones and the index's own growth, have no way to fail in Rust, so a reserve of address space
-//! is kept for them (no page of it is ever touched): the allocator lets it go when the system refuses, the call that
-//! runs finds memory and ends as it should, and every later call raises `MemoryError` before it begins anything,
-//! until the reserve can be had again.
+//! Memory that grows with the caller's data is requested before it is needed, and a refusal becomes an error. Other
+//! allocations (small ones, and the index's own growth) have no way to fail in Rust. A reserve of address space is
+//! kept for them, of which no page is ever touched. When the system refuses memory, the allocator gives the reserve
+//! back, so that the running call can finish. Every later call raises `MemoryError` before it begins, until the
+//! reserve can be allocated again.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -17,9 +17,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
 
-/// Enough for a new chunk of the index, which is 32 MiB at a multiple of 2 MiB, and as much again for all else.
+/// Holds a new chunk of the index, which is 32 MiB at a multiple of 2 MiB, and as much again for everything else.
 const RESERVE_BYTES: usize = 64 << 20;
-/// What takes less is not asked for beforehand.
+/// Smaller requests are not probed: the reserve covers them.
 const PROBED_BYTES: usize = 1 << 20;
 const RESERVE: Layout = match Layout::from_size_align(RESERVE_BYTES, 64) {
     Ok(layout) => layout,
@@ -27,7 +27,7 @@ const RESERVE: Layout = match Layout::from_size_align(RESERVE_BYTES, 64) {
 };
 
 static RESERVED: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
-/// The reserve was needed.
+/// Whether the reserve was needed and has not been allocated again.
 static SHORT: AtomicBool = AtomicBool::new(false);
 
 /// The system's allocator, with the reserve behind it.
@@ -36,7 +36,7 @@ struct Allocator;
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
-// SAFETY: every pointer comes from `System` for just the layout given, and goes back to it.
+// SAFETY: every pointer comes from `System`, for exactly the layout given, and goes back to it.
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -69,11 +69,11 @@ unsafe impl GlobalAlloc for Allocator {
     }
 }
 
-/// Allocates once more, with the reserve given back.
+/// Gives the reserve back and allocates once more.
 #[cold]
 fn again(bytes: usize, allocate: impl FnOnce() -> *mut u8) -> *mut u8 {
     if bytes >= RESERVE_BYTES {
-        // Whoever asks for so much has a way to fail.
+        // Requests of this size come from code that handles a refusal.
         return ptr::null_mut();
     }
     SHORT.store(true, Ordering::Relaxed);
@@ -106,13 +106,13 @@ pub(crate) fn reserve() -> bool {
     true
 }
 
-/// Whether the reserve was used up, so that [`check`] has to be asked.
+/// Whether the reserve was used, so that [`check`] must be called.
 #[inline]
 pub(crate) fn is_short() -> bool {
     SHORT.load(Ordering::Relaxed)
 }
 
-/// `MemoryError` where the reserve was needed and cannot be had again. Before a call begins anything.
+/// `MemoryError` if the reserve was used and cannot be allocated again. For the beginning of a call.
 #[inline]
 pub(crate) fn check() -> PyResult<()> {
     if is_short() && !reserve() { Err(short()) } else { Ok(()) }
@@ -123,7 +123,7 @@ fn short() -> PyErr {
     PyMemoryError::new_err("there is hardly any memory left; nothing was done")
 }
 
-/// `MemoryError` for so many bytes, with room to raise it.
+/// The `MemoryError` for a refused request of `bytes`.
 #[cold]
 pub(crate) fn refused(bytes: usize) -> PyErr {
     PyMemoryError::new_err(format!("there is no memory for {bytes} bytes; nothing was changed"))
@@ -138,14 +138,14 @@ pub(crate) fn room<T>(items: &mut Vec<T>, more: usize) -> PyResult<()> {
     items.try_reserve_exact(more).map_err(|_| refused(more.saturating_mul(size_of::<T>())))
 }
 
-/// Raises where so many bytes could not be had a moment later by what asks for them in the ordinary way.
+/// Raises `MemoryError` if an allocation of `bytes` that cannot fail would be refused a moment later.
 pub(crate) fn probe(bytes: usize) -> PyResult<()> {
     check()?;
     if bytes < PROBED_BYTES {
-        // The reserve is there for it.
+        // The reserve covers it.
         return Ok(());
     }
-    // The index grows by whole chunks. Never served by the reserve, which is no larger.
+    // The index grows by whole chunks. The reserve never serves this request, because it is smaller.
     let mut probe = Vec::<u8>::new();
     probe.try_reserve_exact(bytes.saturating_add(RESERVE_BYTES)).map_err(|_| refused(bytes))
 }
@@ -158,7 +158,7 @@ pub(crate) fn copy_of<T: Copy>(items: &[T]) -> PyResult<Vec<T>> {
     Ok(copy)
 }
 
-/// As many of the same, or `MemoryError`.
+/// A list of `items` copies of `item`, or `MemoryError`.
 pub(crate) fn filled<T: Clone>(item: T, items: usize) -> PyResult<Vec<T>> {
     let mut list = Vec::new();
     room(&mut list, items)?;

@@ -1,14 +1,14 @@
-//! Progress of long work: between two steps a pending Ctrl-C is heard and the caller's callback told.
+//! Progress of long work: between two steps it checks for Ctrl-C and calls the caller's callback.
 //!
-//! The engine calls from a thread without the GIL and with no lock held; whatever the callback raises stops
-//! the work and is raised to the caller.
+//! The engine calls from a thread without the GIL and with no lock held. An exception of the callback stops the work
+//! and reaches the caller.
 
 use alex_store::{Error, OpenProgress};
 use pyo3::prelude::*;
 
 use crate::errors::OrRaise;
 
-/// Runs `work` without the GIL, with a function that reports `callback(done, total)` in bytes.
+/// Runs `work` without the GIL and passes it a function that calls `callback(done, total)`, in bytes.
 pub(crate) fn with_progress<T: Send>(
     py: Python<'_>,
     callback: Option<&Bound<'_, PyAny>>,
@@ -30,7 +30,7 @@ pub(crate) fn with_progress<T: Send>(
         })
     });
     match (outcome, raised) {
-        // Also where the work was done by then: no exception is lost.
+        // Even if the work had finished by then: no exception is lost.
         (Err(Error::Interrupted) | Ok(_), Some(raised)) => Err(raised),
         (outcome, _) => outcome.or_raise(py),
     }

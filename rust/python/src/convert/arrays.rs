@@ -1,7 +1,7 @@
-//! NumPy arrays on their way out: memory handed over or lent without a copy, and the memory of the caller's own array.
+//! NumPy arrays on their way out: memory handed over or lent without a copy, and arrays that the caller provides.
 //!
-//! NumPy lets any code free or replace the memory of an array (`resize(refcheck=False)`, `data`, `__setstate__`), so
-//! whoever fills the caller's array in several steps checks between them that it still has the same memory ([`Pinned`]).
+//! NumPy lets any code free or replace the memory of an array (`resize(refcheck=False)`, `data`, `__setstate__`). So a
+//! call that fills the caller's array in several steps checks between them that the memory is the same ([`Pinned`]).
 #![allow(unsafe_code)]
 
 use std::alloc::{self, Layout};
@@ -25,7 +25,7 @@ pub(crate) fn array<T: Element + Copy>(py: Python<'_>, items: Vec<T>) -> Bound<'
     }
 }
 
-/// `memory` as a read-only array that keeps its owner, `owner`, alive. O(1).
+/// A read-only array over `memory` that keeps `owner` alive. O(1).
 ///
 /// # Safety
 /// `memory` must stay where it is, unchanged, for as long as `owner` lives.
@@ -33,8 +33,8 @@ pub(crate) unsafe fn window<'py, T: Element>(
     owner: Bound<'py, PyAny>,
     memory: &[T],
 ) -> Bound<'py, PyArray1<T>> {
-    // SAFETY: by contract the memory lives, unchanged, while the array refers to its owner; nobody can write
-    // through the array, since the flag that would allow it is cleared before anyone else sees the array.
+    // SAFETY: by contract the memory lives, unchanged, while the array refers to its owner. No code can write
+    // through the array, because the flag that allows writing is cleared before any other code sees the array.
     unsafe {
         let array = PyArray1::borrow_from_array(&ArrayView1::from(memory), owner);
         (*array.as_array_ptr()).fields.flags &= !NPY_ARRAY_WRITEABLE;
@@ -49,8 +49,8 @@ pub(crate) fn zeros(bytes: usize) -> PyResult<Vec<u8>> {
     if bytes == 0 {
         return Ok(Vec::new());
     }
-    // SAFETY: the layout has a size; the pointer is the global allocator's for just this layout, all of it is
-    // initialised, and nobody else has it.
+    // SAFETY: the layout has a size; the pointer comes from the global allocator for exactly this layout, all of it
+    // is initialised, and nothing else refers to it.
     unsafe {
         let memory = alloc::alloc_zeroed(layout);
         if memory.is_null() {
@@ -60,11 +60,11 @@ pub(crate) fn zeros(bytes: usize) -> PyResult<Vec<u8>> {
     }
 }
 
-/// An array and those whose views it is, with the place where each had its memory.
+/// An array, the array it is a view of, and so on, with the memory that each of them had.
 pub(crate) struct Pinned(Vec<(Py<PyUntypedArray>, usize, usize)>);
 
 impl Pinned {
-    /// Notes the memory of `array`, of the array whose view it is, and so on.
+    /// Notes the memory of `array`, of the array it is a view of, and so on.
     pub(crate) fn of(array: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mut pinned = Vec::new();
         let mut next = array.clone();
@@ -76,7 +76,7 @@ impl Pinned {
         Ok(Self(pinned))
     }
 
-    /// Raises where any of them has other memory by now.
+    /// Raises ValueError if any of them has other memory by now.
     pub(crate) fn check(&self, py: Python<'_>) -> PyResult<()> {
         let is_there = |(array, start, bytes): &(Py<PyUntypedArray>, usize, usize)| {
             place(array.bind(py)) == (*start, *bytes)
@@ -84,13 +84,11 @@ impl Pinned {
         if self.0.iter().all(is_there) {
             return Ok(());
         }
-        Err(PyValueError::new_err(
-            "out was given other memory in the middle of the call, by a signal's handler",
-        ))
+        Err(PyValueError::new_err("out was given other memory during the call, by a signal handler"))
     }
 }
 
-/// Where an array's memory begins, and how many bytes it is said to have.
+/// Where an array's memory begins, and how many bytes its shape says that it has.
 fn place(array: &Bound<'_, PyUntypedArray>) -> (usize, usize) {
     // SAFETY: `array` is alive and an array; the pointer is only looked at.
     let start = unsafe { (*array.as_array_ptr()).fields.data as usize };

@@ -1,7 +1,7 @@
 //! The ends of a range: any int, clamped to int64, or None for no bound.
 //!
-//! The rules of half-open ranges are decided here once, so that the engine and the index only ever
-//! see ranges that hold a key at least in principle.
+//! The rules of half-open ranges are decided here once. The engine and the index only see ranges that could hold a
+//! key.
 
 use std::ops::Bound as End;
 
@@ -12,13 +12,13 @@ use pyo3::sync::PyOnceLock;
 
 use crate::convert::keys::{Role, refuse_one};
 
-/// Start and stop of a range of keys; `None` holds nothing.
+/// Start and stop of a range of keys; `None` is an empty range.
 pub(crate) type Range = Option<(End<i64>, End<i64>)>;
 
 /// Every key.
 const ALL: Range = Some((End::Unbounded, End::Unbounded));
 
-/// The most parts that a split makes.
+/// The most parts that `split` makes.
 const MOST_PARTS: usize = 1 << 24;
 
 /// What an iterator yields.
@@ -46,7 +46,7 @@ impl ScanRequest {
     }
 }
 
-/// One end as given.
+/// One end as the caller gave it.
 enum Edge {
     None,
     At(i64),
@@ -102,7 +102,7 @@ fn edge(bound: Option<&Bound<'_, PyAny>>, name: &'static str) -> PyResult<Edge> 
     }
 }
 
-/// How many items at most; `None` is no limit.
+/// The most items; `None` is no limit.
 pub(crate) fn limit(limit: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
     let Some(limit) = limit else { return Ok(None) };
     match limit.extract::<i64>() {
@@ -120,17 +120,17 @@ pub(crate) fn limit(limit: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
     }
 }
 
-/// One of the ranges that a split makes; `None` is no bound.
+/// Start and stop of a range that `split` makes; `None` is no bound.
 pub(crate) type Part = (Option<i64>, Option<i64>);
 
-/// The ranges that cover every key, from the keys between them.
+/// Ranges that cover every key, given the keys at which one ends and the next begins.
 pub(crate) fn parts(boundaries: &[i64]) -> Vec<Part> {
     let starts = std::iter::once(None).chain(boundaries.iter().copied().map(Some));
     let stops = boundaries.iter().copied().map(Some).chain([None]);
     starts.zip(stops).collect()
 }
 
-/// A number of parts that can be made.
+/// The number of parts that `split` was asked for.
 pub(crate) fn part_count(n: &Bound<'_, PyAny>) -> PyResult<usize> {
     let wanted = limit(Some(n)).ok().flatten().and_then(|n| usize::try_from(n).ok());
     match wanted {

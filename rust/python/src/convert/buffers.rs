@@ -1,6 +1,4 @@
-//! Raw memory across the boundary: values exported without a copy, foreign buffers read into bytes.
-//!
-//! The unsafe code is in here and in `arrays`, `arrow` and `pairs`; what they offer is safe.
+//! Raw memory across the boundary: values exported without a copy, foreign buffers copied into bytes.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -30,7 +28,7 @@ pub(crate) fn check_length(length: usize, place: &str) -> PyResult<()> {
     Ok(())
 }
 
-/// Exports one value of a store; a memoryview over it is what `Store.get_view` returns.
+/// One value of a store as a buffer; `Store.get_view` returns a memoryview of it.
 ///
 /// It owns a reference to the value's memory, so the view stays valid after the value is
 /// overwritten, deleted or compacted, and after the store is closed.
@@ -70,7 +68,7 @@ pub(crate) fn view(py: Python<'_>, value: Value) -> PyResult<Bound<'_, PyMemoryV
     PyMemoryView::from(Bound::new(py, ValueBuffer { value })?.as_any())
 }
 
-/// Asks for the memory of a value that is read soon: its first two cache lines.
+/// Prefetches the first two cache lines of a value that is read soon.
 #[inline]
 pub(crate) fn prefetch(value: &[u8]) {
     #[cfg(target_arch = "x86_64")]
@@ -86,7 +84,7 @@ pub(crate) fn prefetch(value: &[u8]) {
     let _ = value;
 }
 
-/// A buffer that an object exports, given back when dropped. Made and dropped while attached.
+/// A buffer that an object exports, released when dropped. Made and dropped while attached to the interpreter.
 struct Exported<'py> {
     py: Python<'py>,
     /// Boxed, because exporters may point into the struct itself.
@@ -143,7 +141,7 @@ impl Drop for Exported<'_> {
 
 /// A copy of a C-contiguous buffer of any format as bytes. `place` names the object in messages.
 ///
-/// The exporter's own error (a `TypeError` where the object exports no buffer at all) is the inner one.
+/// The inner error is the exporter's own: a `TypeError` if the object exports no buffer at all.
 pub(crate) fn copied<'py>(
     object: &Bound<'py, PyAny>,
     place: &str,

@@ -1,10 +1,10 @@
-//! Keys on their way in: one by the rule of `operator.index`, many as one `Vec<i64>` of our own.
+//! Keys on their way in: one key by the rule of `operator.index`, many keys into a `Vec<i64>` of our own.
 //!
-//! A native, contiguous int64 array is copied as it is: NumPy lets any code free or replace the memory of an array
-//! that is in use (`resize(refcheck=False)`, `data`, `__setstate__`), and other threads write to it, while a call
-//! reads its keys more than once. Lists, tuples and other iterables are read here, element by element. Every other
-//! array (widths, byte orders, strides, Arrow) is brought to int64 by `alexpy._convert`. The same code reads the
-//! int64 values of `AlexIndex`.
+//! A native, contiguous int64 array is copied in one piece. It cannot be borrowed, because a call reads its keys more
+//! than once, while other threads may write to the array and NumPy lets any code free or replace its memory
+//! (`resize(refcheck=False)`, `data`, `__setstate__`). Lists, tuples and other iterables are read here, element by
+//! element. `alexpy._convert` brings every other array (widths, byte orders, strides, Arrow) to int64. The same code
+//! reads the int64 values of `AlexIndex`.
 
 use numpy::{Element, PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
@@ -16,7 +16,7 @@ use crate::memory;
 /// Items converted between two checks for pending signals.
 pub(crate) const SIGNAL_CHECK_ITEMS: usize = 1 << 16;
 
-/// How an argument is called in messages.
+/// What an argument is, for messages that name it.
 #[derive(Clone, Copy)]
 pub(crate) enum Role {
     /// A key, or the keys of a batch.
@@ -49,7 +49,7 @@ impl Role {
 /// One key.
 #[inline]
 pub(crate) fn one(key: &Bound<'_, PyAny>) -> PyResult<i64> {
-    // Asks for `__index__` where the object is no int: floats, np.bool_, str and None have none.
+    // Calls `__index__` if the object is not an int: floats, np.bool_, str and None have none.
     key.extract::<i64>().map_err(|error| refuse_one(error, key, Role::Key))
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn one_value(value: &Bound<'_, PyAny>) -> PyResult<i64> {
     value.extract::<i64>().map_err(|error| refuse_one(error, value, Role::Value))
 }
 
-/// The message of one refused integer. An exception of the object's own `__index__` passes as it is.
+/// The exception for one refused integer. An exception of the object's own `__index__` passes unchanged.
 #[cold]
 pub(crate) fn refuse_one(error: PyErr, object: &Bound<'_, PyAny>, role: Role) -> PyErr {
     refuse(error, object, role, role.one())
@@ -85,12 +85,12 @@ fn refuse(error: PyErr, object: &Bound<'_, PyAny>, role: Role, place: &str) -> P
     PyTypeError::new_err(format!("{place} is {}; {} are integers{hint}", text(object), role.many()))
 }
 
-/// The object as a message shows it: its type and, where that is short, its value.
+/// The object as a message shows it: its type, and its value if that is short.
 fn text(object: &Bound<'_, PyAny>) -> String {
     if object.is_none() {
         return "None".to_owned();
     }
-    // repr() of an enormous int raises ValueError; of anything else it may do anything.
+    // repr() of an enormous int raises ValueError; repr() of other objects may raise anything.
     let value = object.repr().map(|repr| repr.to_string_lossy().into_owned()).unwrap_or_default();
     let kind = object.get_type().name().map(|name| name.to_string()).unwrap_or_default();
     match value.chars().count() {
@@ -125,11 +125,11 @@ fn hint(object: &Bound<'_, PyAny>, role: Role) -> String {
 /// Many keys (or int64 values), whatever they come in.
 pub(crate) fn many(object: &Bound<'_, PyAny>, role: Role) -> PyResult<Vec<i64>> {
     memory::check()?;
-    // The exact type: a masked array or a matrix is an ndarray too, and means something else.
+    // Exactly this type: subclasses such as masked arrays and matrices have other meanings.
     if let Ok(array) = object.cast_exact::<PyArray1<i64>>()
         && let Some(borrowed) = borrow(array)
     {
-        // Nothing runs between the borrowing and the copy.
+        // No Python code runs between the borrow and the copy.
         return memory::copy_of(borrowed.as_slice()?);
     }
     if let Ok(list) = object.cast::<PyList>() {
@@ -148,17 +148,17 @@ pub(crate) fn many(object: &Bound<'_, PyAny>, role: Role) -> PyResult<Vec<i64>> 
     let borrowed = readonly(array, role.many())?;
     match borrowed.as_slice() {
         Ok(keys) => memory::copy_of(keys),
-        Err(_) => Err(PyTypeError::new_err("alexpy._convert gave an array that is not contiguous int64")),
+        Err(_) => Err(PyTypeError::new_err("alexpy._convert returned an array that is not contiguous int64")),
     }
 }
 
-/// A native, contiguous int64 array as it lies in memory, for a call that runs no Python code between this and its
-/// end, and reads each number once; `None` where there would have to be a conversion.
+/// A native, contiguous int64 array in place, for a call that runs no Python code from here to its end and reads
+/// each number once. `None` if the object needs a conversion.
 pub(crate) fn lent<'py>(object: &Bound<'py, PyAny>) -> Option<PyReadonlyArray1<'py, i64>> {
     object.cast_exact::<PyArray1<i64>>().ok().and_then(borrow)
 }
 
-/// An array that nobody writes while it is read; `name` is how the argument is called.
+/// Borrows an array that no other call of this module is filling. `name` is the argument's name in messages.
 pub(crate) fn readonly<'py, T: Element>(
     array: &Bound<'py, PyArray1<T>>,
     name: &str,
@@ -170,14 +170,13 @@ pub(crate) fn readonly<'py, T: Element>(
     })
 }
 
-/// The array without a copy, where its memory is contiguous, aligned and not being written by
-/// another extension.
+/// The array without a copy, if its memory is contiguous, aligned and not borrowed for writing.
 fn borrow<'py>(array: &Bound<'py, PyArray1<i64>>) -> Option<PyReadonlyArray1<'py, i64>> {
     let borrowed = array.try_readonly().ok()?;
     borrowed.as_slice().is_ok().then_some(borrowed)
 }
 
-/// `alexpy._convert.integers`: an int64 array, or None where `object` is to be iterated.
+/// Calls `alexpy._convert.integers`, which returns an int64 array, or None if `object` is to be iterated.
 fn convert_array<'py>(object: &Bound<'py, PyAny>, role: Role) -> PyResult<Bound<'py, PyAny>> {
     static CONVERT: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
     CONVERT.import(object.py(), "alexpy._convert", "integers")?.call1((object, role.many()))
@@ -189,7 +188,7 @@ fn collect<'py>(
     role: Role,
 ) -> PyResult<Vec<i64>> {
     let mut keys = Vec::new();
-    // The hint of a foreign iterator is only a hint.
+    // A length hint may be wrong.
     memory::room(&mut keys, expected.min(1 << 24))?;
     for (position, item) in items.enumerate() {
         let item = item?;

@@ -1,6 +1,6 @@
 //! Between Python objects and the engine: keys, values and ranges on their way in, arrays and tuples on their way out.
 //!
-//! Knows nothing of stores and indexes; what it offers serves both.
+//! Knows nothing of stores and indexes; both use it.
 
 pub(crate) mod arrays;
 pub(crate) mod arrow;

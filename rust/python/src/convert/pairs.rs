@@ -1,8 +1,8 @@
-//! Key and value pairs as tuples that the garbage collector does not walk.
+//! Key and value pairs as tuples that the garbage collector does not track.
 //!
-//! The collector starts a pass for every 700 new tuples that are kept, and again over all of them: a list
-//! of a million pairs costs as much to watch as to make. A tuple of ints and bytes can be in no cycle, and
-//! the collector itself lets go of such a tuple when it first meets it; this does the same at once. O(1).
+//! The collector starts a pass after every 700 new tuples that are kept, so the collections over a list of a million
+//! pairs cost as much as making the list. A tuple of ints and bytes cannot be in a cycle, and the collector untracks
+//! such a tuple when it first visits it; this does so at once. O(1).
 #![allow(unsafe_code)]
 
 use pyo3::ffi;
@@ -33,9 +33,10 @@ fn pair<'py>(
     key: Bound<'py, PyAny>,
     value: Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: the GIL is held. A new tuple of two places is nobody else's, so both can be filled, each with a
-    // reference given away; null is `MemoryError`. It is of a type with collector support, and alive; both callers fill
-    // it with exact ints and bytes, which refer to nothing. Untracking twice is allowed, as its deallocation will do.
+    // SAFETY: the GIL is held. Nothing else refers to the new tuple, so both places can be filled, each with a
+    // reference given away; null is a `MemoryError`. The tuple is alive and of a type that the collector tracks. Both
+    // callers fill it with exact ints and bytes, which refer to no other object. Deallocation untracks it a second
+    // time, which is allowed.
     unsafe {
         let pair = Bound::from_owned_ptr_or_err(py, ffi::PyTuple_New(2))?;
         ffi::PyTuple_SetItem(pair.as_ptr(), 0, key.into_ptr());

@@ -1,11 +1,11 @@
 //! Byte values on their way in: one as a slice, many as the engine's `ValueSource`.
 //!
-//! `bytes` objects are borrowed: they cannot change, so the engine may read them without the GIL.
-//! Anything mutable that comes one by one is copied first. Arrays of rows and Arrow binary arrays are
-//! brought to flat memory by `alexpy._convert` and read in place, offsets aside, which are copied: what another thread
-//! does to them must not change how long a value is. In place means that no Python code of the call may run from
-//! `Many::source` until the engine is done: NumPy lets any code free the memory of an array. A call that runs a
-//! callback in between takes a copy (`Many::owned`).
+//! `bytes` objects are borrowed: they cannot change, so the engine may read them without the GIL. Single values of any
+//! other type are copied first. `alexpy._convert` brings arrays of rows and Arrow binary arrays to flat memory, which
+//! is read in place. Offsets are copied and checked before use: no other thread can then change how long a value is.
+//!
+//! While memory is read in place, from `Many::source` until the engine is done, the call must run no Python code,
+//! because NumPy lets any code free the memory of an array. A call with a callback takes a copy (`Many::owned`).
 
 use std::ops::Deref;
 
@@ -109,7 +109,7 @@ pub(crate) enum Data<'py> {
 impl Data<'_> {
     fn as_slice(&self) -> &[u8] {
         match self {
-            // Contiguity was checked when this was made, so the error cannot happen.
+            // Cannot fail: contiguity was checked when this was made.
             Self::Array(array) => array.as_slice().unwrap_or_default(),
             Self::Own(bytes) => bytes,
         }
@@ -123,8 +123,8 @@ impl Data<'_> {
     }
 }
 
-/// The values of a batch, whatever they come in. An iterator is read up to one item more than
-/// `count`, the number of keys.
+/// The values of a batch, in whatever form they come. Of an iterator, at most one item more than `count`, the number
+/// of keys, is read.
 pub(crate) fn many<'py>(values: &Bound<'py, PyAny>, count: usize) -> PyResult<Many<'py>> {
     static CONVERT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     if let Ok(list) = values.cast::<PyList>() {
@@ -157,7 +157,7 @@ pub(crate) fn many<'py>(values: &Bound<'py, PyAny>, count: usize) -> PyResult<Ma
         check_spans(&data, &offsets)?;
         return Ok(Many::Spans { data: Data::Array(data), offsets });
     }
-    Err(PyTypeError::new_err("alexpy._convert gave values in no form that this module reads"))
+    Err(PyTypeError::new_err("alexpy._convert returned values in a form that this module does not read"))
 }
 
 fn collect<'py>(
@@ -184,7 +184,7 @@ fn collect<'py>(
     Ok(Many::Items(values))
 }
 
-/// Foreign offsets are checked before they are used: ascending, inside the data.
+/// Checks foreign offsets before they are used: they must ascend and lie inside the data.
 fn check_spans(data: &PyReadonlyArray1<'_, u8>, offsets: &[i64]) -> PyResult<()> {
     let bad = |what: String| Err(PyValueError::new_err(format!("values: {what}")));
     let Ok(data) = data.as_slice() else {
@@ -208,8 +208,7 @@ fn check_spans(data: &PyReadonlyArray1<'_, u8>, offsets: &[i64]) -> PyResult<()>
 }
 
 impl Many<'_> {
-    /// The values as the engine reads them. Made while attached, used without the GIL, and before any Python code
-    /// of the call runs.
+    /// The values as the engine reads them: without the GIL, and before any Python code of the call runs.
     pub(crate) fn source(&self) -> Source<'_> {
         match self {
             Self::Items(items) => Source::Items(items),
@@ -220,7 +219,7 @@ impl Many<'_> {
         }
     }
 
-    /// The same values in memory that no Python code can reach.
+    /// The same values, in memory that no Python code can reach.
     pub(crate) fn owned(self) -> PyResult<Self> {
         Ok(match self {
             Self::Items(items) => Self::Items(items),
@@ -235,14 +234,14 @@ pub(crate) fn check_count(keys: usize, values: usize) -> PyResult<()> {
     if keys == values {
         return Ok(());
     }
-    // An iterator was not read further than one value too many.
+    // At most one value too many was read of an iterator.
     let at_least = if values == keys + 1 { "at least " } else { "" };
     Err(PyValueError::new_err(format!(
         "there are {keys} keys and {at_least}{values} values; nothing was written"
     )))
 }
 
-/// What the engine writes: see [`Many`].
+/// The engine's view of [`Many`].
 pub(crate) enum Source<'a> {
     Items(&'a [PyBackedBytes]),
     Rows { data: &'a [u8], width: usize, count: usize },
@@ -262,7 +261,7 @@ impl ValueSource for Source<'_> {
         match self {
             Self::Items(items) => &items[i],
             Self::Rows { data, width, .. } => &data[i * width..(i + 1) * width],
-            // Checked when the batch came in.
+            // The offsets were checked when the batch came in.
             Self::Spans { data, offsets } => {
                 data.get(offsets[i] as usize..offsets[i + 1] as usize).unwrap_or_default()
             }

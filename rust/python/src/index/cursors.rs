@@ -1,11 +1,11 @@
-//! The iterators that read an index: how each keeps what the index was when it was made.
+//! The cursors of an index's iterators: how an iterator keeps seeing the index as it was when it was made.
 //!
-//! An iterator pulls runs from the living index, and the index knows its unfinished iterators: before
-//! the first change after an iterator was made, what is left of its range is copied out for it. So
-//! making an iterator is O(1), iterating copies nothing twice, and only a change made during an
-//! iteration pays, once, about a nanosecond for each key the iterator has left.
+//! An iterator pulls runs from the live index, and the index knows its unfinished iterators. Before the first change
+//! after an iterator was made, the rest of its range is copied out for it. So making an iterator is O(1), iterating
+//! copies nothing twice, and only a change during an iteration costs more: once, about a nanosecond for each key that
+//! the iterator has left.
 //!
-//! Lock order: the index, then a cursor. The interpreter is never waited for under either.
+//! Lock order: the index, then a cursor. No thread waits for the interpreter under either.
 
 use std::ops::Bound as End;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -23,7 +23,7 @@ const LAST_RUN_ITEMS: usize = 8192;
 #[derive(Default)]
 pub(crate) struct Cursors {
     unfinished: Vec<Weak<Cursor>>,
-    /// Dead entries are swept when the list reaches this length, so adding is O(1) on average.
+    /// Entries of dropped iterators are removed when the list reaches this length, so adding is O(1) on average.
     sweep_at: usize,
 }
 
@@ -40,7 +40,7 @@ impl Cursors {
         self.unfinished.is_empty()
     }
 
-    /// Gives every unfinished iterator its own copy of what it has left. Before any change.
+    /// Gives every unfinished iterator its own copy of what it has left. Called before any change.
     pub(crate) fn release(&mut self, alex: &Alex) {
         for cursor in self.unfinished.drain(..).filter_map(|cursor| cursor.upgrade()) {
             cursor.pull_rest(alex);
@@ -49,18 +49,18 @@ impl Cursors {
     }
 }
 
-/// Where one iterator stands.
+/// The state of one iterator.
 pub(crate) struct Cursor(Mutex<Position>);
 
 struct Position {
     keys: Vec<i64>,
     payloads: Vec<u64>,
-    /// The next item of the run at hand.
+    /// The next item of the current run, as an index.
     next: usize,
-    /// What of the range is still in the index only.
+    /// The rest of the range, which only the index holds.
     rest: Option<Rest>,
     next_run_items: usize,
-    /// The file that the index was loaded from is damaged where the range goes on.
+    /// Damage, in the file that the index was loaded from, which ends the iteration.
     damage: Option<Damage>,
 }
 
@@ -86,7 +86,7 @@ impl Cursor {
         }))
     }
 
-    /// The next item of the run at hand.
+    /// The next item of the current run.
     #[inline]
     pub(crate) fn take(&self) -> Option<(i64, u64)> {
         let mut position = self.lock();
@@ -96,7 +96,7 @@ impl Cursor {
         item
     }
 
-    /// The damage that ended the iteration, if any did.
+    /// The damage that ended the iteration, if any.
     pub(crate) fn damage(&self) -> Option<Damage> {
         self.lock().damage.clone()
     }
@@ -105,7 +105,7 @@ impl Cursor {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Replaces a run that is used up. False at the end.
+    /// Replaces a run that is used up; false at the end of the range.
     pub(crate) fn pull_run(&self, alex: &Alex) -> bool {
         let mut position = self.lock();
         if position.damage.is_some() {

@@ -1,7 +1,7 @@
 //! `AlexIndex.save` and `AlexIndex.load`: an index as one file, opened by mapping it.
 //!
-//! The bytes are those of alex-index's images; here are the file around them and the exceptions. A file
-//! is replaced as a whole, by a rename after its bytes are on the device.
+//! The format is that of alex-index's images; this file handles opening, replacing and exceptions. A file is replaced
+//! as a whole: its bytes are written under another name, flushed to the device, and the file is renamed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -72,7 +72,7 @@ fn write(alex: &Alex, file: File) -> io::Result<()> {
     loop {
         let after = writer.last_key().map_or(End::Unbounded, End::Excluded);
         alex.scan_into(after, End::Unbounded, false, RUN_ITEMS, &mut keys, &mut payloads);
-        // What was met is reported by the caller; a damaged file must not get a whole copy.
+        // The caller reports the damage. A damaged file must not get a copy that looks whole.
         if alex.damage().is_some() {
             return Err(io::Error::other("the file that the index was loaded from is damaged"));
         }
@@ -87,7 +87,7 @@ fn write(alex: &Alex, file: File) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Never one of those that programs take for standard output and error.
+/// Moves the file above the descriptors that programs take for standard input, output and error.
 fn above_standard(file: File) -> io::Result<File> {
     // A clone is always above them.
     if file.as_raw_fd() > 2 { Ok(file) } else { file.try_clone() }
@@ -99,7 +99,7 @@ fn save(alex: &Alex, path: &Path) -> io::Result<()> {
     let replaced =
         above_standard(file).and_then(|file| write(alex, file)).and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = replaced {
-        // Nobody refers to it; the failure that is told is the first one.
+        // Nothing refers to it, and the first failure is the one to report.
         let _ = fs::remove_file(&temporary);
         return Err(error);
     }
@@ -131,10 +131,10 @@ fn load(path: &Path) -> Result<Alex, Failure> {
 impl AlexIndex {
     /// Writes the index to the file `path`, to be opened by `load`; an existing file is replaced.
     ///
-    /// The file is whole and on the device before it gets its name, so a crash leaves the old one or
-    /// the new one. It holds the index as it was at the call: changes wait until it is written. Raises
-    /// OSError; CorruptionError where the file that the index was loaded from is damaged. O(keys), about
-    /// 23 bytes a key, the GIL released.
+    /// The file is whole and on the device before it gets its name, so a crash leaves the old file or the new
+    /// one. It holds the index as it was at the call: changes wait until it is written. Raises OSError, and
+    /// CorruptionError if the file that the index was loaded from is damaged. O(keys), about 23 bytes a key,
+    /// the GIL released.
     ///
     /// >>> x.put_many([1, 2, 3], [10, 20, 30])
     /// 3
@@ -147,7 +147,7 @@ impl AlexIndex {
         saved.map_err(|error| raise(py, &path, Failure::Io(Operation::Save, error)))
     }
 
-    /// Takes the place of an empty index: the image at `path`.
+    /// Replaces this index, which is empty, by the image at `path`.
     fn _load(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         let alex = py.detach(|| load(&path)).map_err(|failure| raise(py, &path, failure))?;
         py.detach(|| self.shared().replace(Indexed::loaded(alex, path)));

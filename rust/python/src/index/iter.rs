@@ -1,5 +1,4 @@
-//! `AlexIndex`, iteration: the iterator over what the index was when the iterator was made, and the calls that make
-//! one.
+//! `AlexIndex`, iteration: the iterator, and the calls that return one.
 
 use std::sync::Arc;
 
@@ -82,9 +81,9 @@ impl AlexIndex {
     ///
     /// Bounds are any ints (clamped to int64) or None for no bound; `include_start` and `include_stop`
     /// say whether a bound belongs to the range; `reverse=True` goes from the top without swapping the
-    /// bounds; `limit` is the most items. What comes is the index as it was when the iterator was made;
+    /// bounds; `limit` is the most items. The iterator sees the index as it was when the iterator was made;
     /// the first change during an iteration copies what the iterator has left. Raises TypeError for
-    /// bounds that are no ints, ValueError for a negative limit. O(1) to make and an item.
+    /// bounds that are not ints, ValueError for a negative limit. O(1) to make, O(1) an item.
     ///
     /// >>> x.put_many([1, 2, 3], [10, 20, 30])
     /// 3

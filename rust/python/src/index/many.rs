@@ -1,4 +1,4 @@
-//! `AlexIndex`, many keys in one call. All of them work detached, in pieces, so that Ctrl-C is heard between two.
+//! `AlexIndex`, many keys in one call. All work detached, in pieces, with a check for Ctrl-C between two.
 
 use alex_index::Alex;
 use numpy::PyArray1;
@@ -11,7 +11,7 @@ use crate::convert::{bounds, values};
 use crate::index::one::{AlexIndex, INDEX_BYTES_A_KEY, PIECE_KEYS, payloads};
 use crate::memory::{filled, probe};
 
-/// How many different keys there are; O(n) where they ascend.
+/// How many different keys there are; O(n) if they ascend.
 fn distinct(keys: &[i64]) -> usize {
     if keys.is_sorted_by(|a, b| a < b) {
         return keys.len();
@@ -24,12 +24,12 @@ fn distinct(keys: &[i64]) -> usize {
 
 #[pymethods]
 impl AlexIndex {
-    /// Stores `values[i]` under `keys[i]` for every i; how many distinct keys.
+    /// Stores `values[i]` under `keys[i]` for every i; returns how many distinct keys.
     ///
     /// Both are one-dimensional integer arrays or buffers (native int64 is read without a copy), Arrow
     /// integer arrays, or iterables of ints, of the same length. The last duplicate of a key wins.
     /// Raises TypeError, OverflowError or ValueError for what is none of these; nothing is stored then.
-    /// O(keys), the GIL released. Ctrl-C is looked for after each million keys, which stay stored.
+    /// O(keys), the GIL released. Ctrl-C is checked for after each million keys, which stay stored.
     ///
     /// >>> x.put_many(np.array([3, 1, 3]), [30, 10, 33])
     /// 2
@@ -52,14 +52,14 @@ impl AlexIndex {
                 alex.insert_many(keys, payloads(values), |_, _| replaced += 1);
             })?;
         }
-        // A duplicate replaces what the batch itself has put.
+        // A replaced value may be one that this batch has put.
         Ok(if replaced == 0 { keys.len() } else { py.detach(|| distinct(&keys)) })
     }
 
     /// The values of many keys as an int64 array of the same length.
     ///
-    /// `keys` as in `put_many`. A key that is not there raises KeyError naming it, unless `default`, an
-    /// int64, is given to stand in its place. O(keys); lookups are interleaved, the GIL is released.
+    /// `keys` as in `put_many`. An absent key raises KeyError naming it, unless `default`, an int64, is given
+    /// in its place. O(keys); lookups are interleaved, the GIL is released.
     ///
     /// >>> x.put_many([1, 2], [10, 20])
     /// 2
@@ -85,7 +85,7 @@ impl AlexIndex {
         Ok(array(py, found))
     }
 
-    /// Which of many keys are there, as a bool array of the same length.
+    /// Which of many keys are present, as a bool array of the same length.
     ///
     /// `keys` and errors as in `put_many`. O(keys), the GIL released.
     ///
@@ -106,7 +106,7 @@ impl AlexIndex {
         Ok(array(py, found))
     }
 
-    /// Removes many keys; how many of them were there.
+    /// Removes many keys; returns how many of them were present.
     ///
     /// `keys`, errors and Ctrl-C as in `put_many`; duplicates count once. O(keys), the GIL released.
     ///
@@ -124,9 +124,9 @@ impl AlexIndex {
         Ok(removed)
     }
 
-    /// Removes every key of `start <= key < stop`; how many there were.
+    /// Removes every key of `start <= key < stop`; returns how many there were.
     ///
-    /// Bounds as in `scan`, but at least one must be given: `clear` removes everything (TypeError).
+    /// Bounds as in `scan`, but at least one must be given, else TypeError: `clear` removes everything.
     /// O(keys removed).
     ///
     /// >>> x.put_many([1, 2, 3], [10, 20, 30])
@@ -152,7 +152,7 @@ impl AlexIndex {
     }
 }
 
-/// Looks up `keys`; what is not there keeps its place in `found` as it is. The first missing position.
+/// Looks up `keys` and returns the first missing position. `found` stays as it is at the positions of missing keys.
 fn lookup_many(alex: &Alex, keys: &[i64], found: &mut [i64]) -> Option<usize> {
     let mut missing = None;
     alex.get_many(keys, |i, payload| match payload {

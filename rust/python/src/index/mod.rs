@@ -1,4 +1,4 @@
-//! `AlexIndex` and its iterators: one file for each kind of call, each with a `#[pymethods]` block of its own.
+//! `AlexIndex` and its iterators: one file for each kind of call, each with its own `#[pymethods]` block.
 
 pub(crate) mod cursors;
 pub(crate) mod file;

@@ -1,7 +1,7 @@
-//! `AlexIndex`, the native half: the index of alex-index behind a lock, without a store.
+//! `AlexIndex`, the native half: making one, and the calls on one key.
 //!
-//! Calls on one key try the lock while attached and detach only where they would wait; calls on many
-//! keys detach. Values are int64, kept as the bits of the index's u64 payloads.
+//! Calls on one key try the lock while attached to the interpreter and detach only if they would wait; calls on many
+//! keys detach. Values are int64, stored as the bits of the index's u64 payloads.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::errors::OrRaise;
 use crate::index::shared::{Indexed, Shared};
 use crate::memory::{self, probe, room};
 
-/// Keys handled between two looks at pending signals, where the work can be split.
+/// Keys handled between two checks for signals, if the work can be split.
 pub(crate) const PIECE_KEYS: usize = 1 << 20;
 
-/// What the index takes for a key while it grows, at most, as far as one can say beforehand.
+/// An upper estimate of the memory that the index takes for a key while it grows.
 pub(crate) const INDEX_BYTES_A_KEY: usize = 48;
 
 /// The native half of `alexpy.AlexIndex`.
@@ -32,13 +32,13 @@ impl AlexIndex {
         &self.shared
     }
 
-    /// Reads at once, or detached where a writer is at work. For work of nanoseconds.
+    /// Reads at once, or detached if a writer holds the lock. For work of nanoseconds.
     #[inline]
     pub(crate) fn read<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&Alex) -> T + Send) -> PyResult<T> {
         self.shared.try_ask(call).unwrap_or_else(|call| py.detach(|| self.shared.ask(call))).or_raise(py)
     }
 
-    /// Changes at once, or detached where anyone else is at work or an iterator must be copied out.
+    /// Changes the index at once, or detached if the lock is held or an iterator must be copied out.
     #[inline]
     fn change<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&mut Alex) -> T + Send) -> PyResult<T> {
         memory::check()?;
@@ -146,9 +146,9 @@ impl AlexIndex {
         self.read(py, Alex::len)
     }
 
-    /// The value of `key`, an int64, or `default` where the key is not there.
+    /// The value of `key`, an int64, or `default` if the key is absent.
     ///
-    /// Raises TypeError or OverflowError for what is no int64 key. O(1) in practice.
+    /// Raises TypeError or OverflowError for a key that is not an int64. O(1) in practice.
     ///
     /// >>> x[1] = 10
     /// >>> x.get(1), x.get(2), x.get(2, -1)
@@ -169,7 +169,7 @@ impl AlexIndex {
 
     /// Stores `value` under `key`, both int64, replacing what was there.
     ///
-    /// Raises TypeError or OverflowError for what is no int64. O(1) in practice, at worst one leaf of
+    /// Raises TypeError or OverflowError for what is not an int64. O(1) in practice; at worst one data node of
     /// 2**14 slots is moved.
     ///
     /// >>> x.put(1, 10)
@@ -184,7 +184,7 @@ impl AlexIndex {
 
     /// Removes `key`; True if it was there.
     ///
-    /// Raises TypeError or OverflowError for what is no int64. O(1) in practice.
+    /// Raises TypeError or OverflowError for a key that is not an int64. O(1) in practice.
     ///
     /// >>> x[1] = 10
     /// >>> x.delete(1), x.delete(1)
@@ -194,7 +194,7 @@ impl AlexIndex {
         Ok(self.change(py, |alex| alex.remove(key))?.is_some())
     }
 
-    /// Removes `key` and returns its value, or None where it was not there.
+    /// Removes `key` and returns its value, or None if it was absent.
     fn _take(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
         let key = one(key)?;
         Ok(self.change(py, |alex| alex.remove(key))?.map(|payload| payload as i64))
@@ -202,7 +202,7 @@ impl AlexIndex {
 
     /// Removes the last item, or with `last=False` the first, and returns it.
     ///
-    /// No two threads get the same item. Raises KeyError where the index is empty. O(1) in practice.
+    /// No two threads get the same item. Raises KeyError if the index is empty. O(1) in practice.
     ///
     /// >>> x.put_many([1, 2, 3], [10, 20, 30])
     /// 3
@@ -219,9 +219,9 @@ impl AlexIndex {
         item(taken).ok_or_else(|| PyKeyError::new_err("popitem(): the index is empty"))
     }
 
-    /// The value of `key`; where it is not there, `default` is stored first.
+    /// The value of `key`; if the key is absent, `default` is stored first.
     ///
-    /// Atomic among threads. Raises TypeError or OverflowError for what is no int64. O(1) in practice.
+    /// Atomic among threads. Raises TypeError or OverflowError for what is not an int64. O(1) in practice.
     ///
     /// >>> x.setdefault(1, 10), x.setdefault(1, 11)
     /// (10, 10)

@@ -11,7 +11,7 @@ use crate::convert::keys::{Role, many, one};
 use crate::index::one::{AlexIndex, PIECE_KEYS, item};
 use crate::memory::filled;
 
-/// Ranges that are read between two looks for Ctrl-C.
+/// Ranges read between two checks for Ctrl-C.
 const PIECE_RANGES: usize = 4_096;
 
 /// Neighbours of many keys: keys, values and whether there is one.
@@ -44,7 +44,7 @@ impl AlexIndex {
 
 #[pymethods]
 impl AlexIndex {
-    /// The item with the smallest key, or None where the index is empty. O(1).
+    /// The item with the smallest key, or None if the index is empty. O(1).
     ///
     /// Returns (key, value).
     ///
@@ -56,7 +56,7 @@ impl AlexIndex {
         self.read(py, Alex::first).map(item)
     }
 
-    /// The item with the largest key, or None where the index is empty. O(1).
+    /// The item with the largest key, or None if the index is empty. O(1).
     ///
     /// Returns (key, value).
     ///
@@ -122,8 +122,8 @@ impl AlexIndex {
 
     /// For many keys, the item at or below each: (keys, values, found).
     ///
-    /// Three arrays of the length of `keys`: int64, int64 and bool. Where the index holds nothing at or
-    /// below a key, `found` is False and the other two are 0. `keys` and errors as in `put_many`.
+    /// Three arrays of the length of `keys`: int64, int64 and bool. If the index holds nothing at or below a
+    /// key, `found` is False there and the other two are 0. `keys` and errors as in `put_many`.
     /// O(keys), the GIL released.
     ///
     /// >>> x.put_many([10, 20], [1, 2])
@@ -181,9 +181,9 @@ impl AlexIndex {
     /// Range i is `starts[i] <= key < stops[i]`; its items are those from `offsets[i]` to `offsets[i + 1]`
     /// of the two int64 arrays. `starts` and `stops` are as the keys of `put_many`, of the same length;
     /// ranges may overlap and come in any order. Raises TypeError, OverflowError or ValueError for what is
-    /// none of these. O(ranges + keys): what the next range reads is fetched meanwhile, so that short ranges
-    /// take half of a call of `scan_arrays` each. The GIL is released; Ctrl-C is looked for after each 4,096
-    /// ranges.
+    /// none of these. O(ranges + keys): the memory of the next range is prefetched meanwhile, so that a short
+    /// range takes half the time of a call of `scan_arrays`. The GIL is released; Ctrl-C is checked for after
+    /// each 4,096 ranges.
     ///
     /// >>> x.put_many([1, 2, 3, 4], [10, 20, 30, 40])
     /// 4
@@ -217,7 +217,7 @@ impl AlexIndex {
         Ok((array(py, keys), array(py, values), array(py, offsets)))
     }
 
-    /// How many keys there are of `start <= key < stop`.
+    /// The number of keys of `start <= key < stop`.
     ///
     /// Bounds and errors as in `scan`.
     ///
@@ -238,9 +238,9 @@ impl AlexIndex {
 
     /// `n` ranges (start, stop) that cover everything and whose counts differ by one at most.
     ///
-    /// For work in parallel: pass them to `scan` or `scan_arrays`. The first start and the last stop are
-    /// None. With fewer keys than `n` some ranges are empty. Raises ValueError where `n` is not from 1 to
-    /// 2**24, TypeError where it is no int. O(data nodes + n).
+    /// For parallel work: pass them to `scan` or `scan_arrays`. The first start and the last stop are
+    /// None. With fewer keys than `n` some ranges are empty. Raises ValueError if `n` is not from 1 to
+    /// 2**24, TypeError if it is not an int. O(data nodes + n).
     ///
     /// >>> x.put_many(range(10), range(10))
     /// 10

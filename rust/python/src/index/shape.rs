@@ -1,4 +1,4 @@
-//! `AlexIndex`, its shape and its health: figures, the survey behind pictures, the check of invariants.
+//! `AlexIndex`, its shape and its health: figures, the survey that `plot` draws, the check of invariants.
 
 use alex_index::Alex;
 use numpy::PyArray1;
@@ -26,7 +26,7 @@ impl AlexIndex {
         self.read(py, Alex::nbytes)
     }
 
-    /// Walks every invariant of the index; raises AlexError at the first that does not hold.
+    /// Checks every invariant of the index; raises AlexError at the first that does not hold.
     ///
     /// For tests and bug reports: a failure is a bug of this library. O(keys), the GIL released.
     ///

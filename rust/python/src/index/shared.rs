@@ -1,6 +1,6 @@
-//! What an `AlexIndex` and its iterators share: the index of alex-index behind a lock, and its unfinished iterators.
+//! What an `AlexIndex` and its iterators share: the index of alex-index and its unfinished iterators, behind a lock.
 //!
-//! Every call stands here twice: one that waits for the lock, to be made detached, and a `try_` one that does not.
+//! Calls come in two forms: one waits for the lock and must be made detached, its `try_` twin does not wait.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use crate::errors::{OrRaise, corruption_error};
 use crate::index::cursors::{Cursor, Cursors};
 
-/// Damage in the file that an index was loaded from, met by a call.
+/// Damage in the file that an index was loaded from, found by a later call.
 pub(crate) struct Damaged {
     damage: Damage,
     path: Option<PathBuf>,
@@ -57,7 +57,7 @@ impl Indexed {
         Self { alex, cursors: Mutex::default(), source: Some(source) }
     }
 
-    /// What a call found, unless it met damage in the file: then nothing that it found counts.
+    /// Passes on what a call found, unless the call met damage in the file: then nothing that it found counts.
     #[inline]
     fn vouch<T>(&self, found: T) -> Result<T, Damaged> {
         match self.alex.damage() {
@@ -76,7 +76,7 @@ impl Indexed {
         self.vouch(found)
     }
 
-    /// Changes the index, once no iterator reads it any more.
+    /// Changes the index, after its unfinished iterators were given copies.
     fn change<T>(&mut self, call: impl FnOnce(&mut Alex) -> T) -> Result<T, Damaged> {
         self.cursors.get_mut().unwrap_or_else(PoisonError::into_inner).release(&self.alex);
         let found = call(&mut self.alex);
@@ -114,7 +114,7 @@ impl Shared {
         self.read().ask(call)
     }
 
-    /// Reads at once, or gives `call` back where a writer is at work.
+    /// Reads at once, or gives `call` back if a writer holds the lock.
     #[inline]
     pub(crate) fn try_ask<T, F: FnOnce(&Alex) -> T>(&self, call: F) -> Result<Result<T, Damaged>, F> {
         match self.try_read() {
@@ -128,8 +128,7 @@ impl Shared {
         self.0.write().unwrap_or_else(PoisonError::into_inner).change(call)
     }
 
-    /// Changes the index at once, or gives `call` back where anyone else is at work or an iterator has to be copied
-    /// out first.
+    /// Changes the index at once, or gives `call` back if the lock is held or an iterator must be copied out first.
     #[inline]
     pub(crate) fn try_change<T, F: FnOnce(&mut Alex) -> T>(&self, call: F) -> Result<Result<T, Damaged>, F> {
         if let Ok(mut indexed) = self.0.try_write()
@@ -148,12 +147,12 @@ impl Shared {
         *indexed = with;
     }
 
-    /// Notes an iterator. Waits.
+    /// Adds an iterator. Waits.
     pub(crate) fn add(&self, cursor: &Arc<Cursor>) {
         self.read().add(cursor);
     }
 
-    /// Notes an iterator at once; false where a writer is at work.
+    /// Adds an iterator at once, or returns false if a writer holds the lock.
     pub(crate) fn try_add(&self, cursor: &Arc<Cursor>) -> bool {
         self.try_read().map(|indexed| indexed.add(cursor)).is_some()
     }

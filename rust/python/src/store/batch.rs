@@ -26,7 +26,7 @@ use crate::store::one::Store;
 pub(crate) struct WriteBatch {
     store: Py<Store>,
     sync: bool,
-    /// None once it was committed or discarded.
+    /// `None` after the commit or discard.
     pending: Mutex<Option<Batch>>,
     born: Born,
 }
@@ -41,7 +41,7 @@ impl WriteBatch {
         }
     }
 
-    /// Runs `change` on the pending operations, attached unless another thread is using them.
+    /// Runs `change` on the pending operations: attached, or detached if another thread is using them.
     fn change<T: Send>(
         &self,
         py: Python<'_>,
@@ -68,7 +68,7 @@ impl WriteBatch {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Batch>> {
-        // A panic in the engine leaves the operations as they were before the one that failed.
+        // A panic in the engine leaves the operations as they were before the one that panicked.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -76,7 +76,7 @@ impl WriteBatch {
         self.born.check(py, "this batch was begun before fork(); begin a new one in the child")
     }
 
-    /// Forgets the operations; true if there was a batch to end.
+    /// Drops the operations; true if the batch had not ended.
     fn end(&self, py: Python<'_>) -> bool {
         py.detach(|| self.lock().take().is_some())
     }
@@ -106,9 +106,9 @@ impl WriteBatch {
         self.change(py, |batch| batch.put(key, bytes))
     }
 
-    /// Deletes `key` when the batch commits; a key that is not there is no error.
+    /// Deletes `key` when the batch commits; an absent key is no error.
     ///
-    /// Raises TypeError or OverflowError for what is no int64, ClosedError after the end of the
+    /// Raises TypeError or OverflowError for a key that is not an int64, ClosedError after the end of the
     /// batch. O(1).
     ///
     /// >>> s[1] = b"one"
@@ -149,7 +149,7 @@ impl WriteBatch {
         })
     }
 
-    /// Deletes many keys when the batch commits; those that are not there are no error.
+    /// Deletes many keys when the batch commits; absent keys are no error.
     ///
     /// `keys` as in `Store.delete_many`; nothing is added if any of them is refused. O(keys), the GIL
     /// released.
@@ -238,7 +238,7 @@ impl WriteBatch {
     ) -> PyResult<()> {
         let _ = (exc_value, traceback);
         if self.born.is_inherited() {
-            // It is the parent's to commit.
+            // Only the parent may commit it.
             return Ok(());
         }
         let open = py.detach(|| self.lock().is_some());

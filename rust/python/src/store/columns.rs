@@ -1,7 +1,7 @@
 //! Values and items as columns: `Store.get_buffers`, `Store.scan_batches` and `Store.to_arrow`.
 //!
-//! No Python object is made for a value. The engine reads into Rust memory without the GIL; NumPy arrays and
-//! Arrow arrays are windows on it, so it never changes and lives as long as any of them.
+//! No Python object is made for a value. The engine reads into Rust memory without the GIL. NumPy and Arrow arrays
+//! are windows on that memory, which never changes and lives as long as any of them.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,13 +22,13 @@ use crate::store::handle::{Born, MADE_BEFORE_FORK};
 use crate::store::many::LARGE_PIECE_KEYS;
 use crate::store::one::Store;
 
-/// Rows of each array of an Arrow stream, and of a batch where the caller does not say.
+/// Rows of each array of an Arrow stream.
 const BATCH_ROWS: usize = 1 << 16;
 
 /// The values of many keys in two arrays; what `Store.get_buffers` returns.
 ///
-/// Value `i` is `data[offsets[i]:offsets[i + 1]]`, empty where `found[i]` is False. The arrays are read-only,
-/// share one memory with `to_arrow()`, and stay valid after the store is closed. `len` is the number of keys.
+/// Value `i` is `data[offsets[i]:offsets[i + 1]]`, empty if `found[i]` is False. The arrays are read-only,
+/// share their memory with `to_arrow()`, and stay valid after the store is closed. `len` is the number of keys.
 ///
 /// >>> s.put_many([1, 2], [b"one", b"three"])
 /// 2
@@ -61,17 +61,17 @@ impl ValueBuffers {
         unsafe { window(slf.clone().into_any(), slf.get().column.offsets()) }
     }
 
-    /// Whether each key was there: a read-only bool array. O(1).
+    /// Whether each key was present: a read-only bool array. O(1).
     #[getter]
     fn found<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<bool>> {
         // SAFETY: as in `data`.
         unsafe { window(slf.clone().into_any(), &slf.get().found) }
     }
 
-    /// The values for any Arrow library, as LargeBinary; null where the key was not there.
+    /// The values for any Arrow library, as LargeBinary, with null for an absent key.
     ///
     /// Returns an object with the Arrow PyCapsule interface: `pyarrow.array(x)`, `polars.Series(x)`. Nothing
-    /// is copied. O(keys / 8).
+    /// is copied. O(keys).
     ///
     /// >>> s[1] = b"one"
     /// >>> pyarrow.array(s.get_buffers([1, 2]).to_arrow()).to_pylist()  # doctest: +SKIP
@@ -91,8 +91,8 @@ impl ValueBuffers {
 
 /// Consecutive items of a store as arrays; what `Store.scan_batches` yields.
 ///
-/// `keys[i]` has the value `data[offsets[i]:offsets[i + 1]]`. The arrays are read-only, share one memory with
-/// `to_arrow()`, and stay valid after the store is closed. `len` is the number of items.
+/// `keys[i]` has the value `data[offsets[i]:offsets[i + 1]]`. The arrays are read-only, share their memory
+/// with `to_arrow()`, and stay valid after the store is closed. `len` is the number of items.
 ///
 /// >>> s.put_many([1, 2], [b"one", b"three"])
 /// 2
@@ -132,7 +132,7 @@ impl ScanBatch {
     /// The keys and values for any Arrow library, as a struct of `key` (int64) and `value` (LargeBinary).
     ///
     /// Returns an object with the Arrow PyCapsule interface: `pyarrow.record_batch(x)`. Nothing is copied.
-    /// O(1).
+    /// O(items).
     ///
     /// >>> s[1] = b"one"
     /// >>> pyarrow.record_batch(next(s.scan_batches()).to_arrow()).to_pydict()  # doctest: +SKIP
@@ -143,10 +143,10 @@ impl ScanBatch {
         ArrowArray::of_items(&self.0)
     }
 
-    /// The values, all of the length of one `dtype` element, as a read-only array of that dtype.
+    /// The values as a read-only array of `dtype`, if each is as long as one element.
     ///
-    /// The array is a window on `data`; nothing is copied. Raises ValueError, naming the key, where a value
-    /// has another length, and TypeError where `dtype` holds Python objects. O(items).
+    /// The array is a window on `data`; nothing is copied. Raises ValueError, naming the key, if a value
+    /// has another length, and TypeError if `dtype` holds Python objects. O(items).
     ///
     /// >>> s.put_many([1, 2], np.array([0.5, 1.5]))
     /// 2
@@ -169,7 +169,7 @@ impl ScanBatch {
                 items.keys[at]
             )));
         }
-        // A dtype such as ("f4", (3,)) is an array of its base.
+        // An element of a dtype such as ("f4", (3,)) is itself an array, of the base dtype.
         let shape = dtype.shape();
         let base = dtype.base();
         let shape = PyTuple::new(py, [vec![items.keys.len()], shape].concat())?;
@@ -196,7 +196,7 @@ impl ScanBatch {
 /// Iterates over a range of a store in batches, as it was when the iterator was made.
 ///
 /// What `Store.scan_batches` returns; yields `ScanBatch`. The GIL is released while a batch is read. Raises
-/// ClosedError once the store is closed and CorruptionError where a stored record is damaged. Not picklable.
+/// ClosedError once the store is closed and CorruptionError if a stored record is damaged. Not picklable.
 ///
 /// >>> s[1] = b"one"
 /// >>> [len(batch) for batch in s.scan_batches()]
@@ -206,9 +206,9 @@ pub(crate) struct BatchIterator {
     /// Keeps the store open while only the iterator refers to it.
     store: Py<Store>,
     rows: usize,
-    /// `None` at the end. Locked only where the GIL is not held, or without waiting.
+    /// `None` at the end. Locked only without the GIL.
     scan: Mutex<Option<Scan>>,
-    /// It stays at its end, whatever becomes of the store.
+    /// An iterator that has ended stays at its end, even if the store is closed.
     finished: AtomicBool,
     born: Born,
 }
@@ -228,7 +228,7 @@ impl BatchIterator {
         py.check_signals()?;
         let pulled = detached(py, || {
             let mut scan = self.scan.lock().unwrap_or_else(PoisonError::into_inner);
-            // Taken out, so that an error is the end.
+            // Taken out, so that an error ends the iteration.
             let Some(mut source) = scan.take() else { return Ok(None) };
             self.finished.store(true, Ordering::Relaxed);
             let items = source.next_columns(self.rows)?;
@@ -245,7 +245,7 @@ impl BatchIterator {
 /// A range of a store as an Arrow stream; what `Store.to_arrow` returns.
 ///
 /// Has `__arrow_c_stream__`, so Arrow libraries read it: `pyarrow.table(x)`, `polars.DataFrame(x)`. Each
-/// reader gets the store as it was when it began to read. Reading raises once the store is closed.
+/// reading sees the store as it was when the reading began, and raises once the store is closed.
 ///
 /// >>> s[1] = b"one"
 /// >>> hasattr(s.to_arrow(), "__arrow_c_stream__")
@@ -282,8 +282,8 @@ impl Store {
     /// The values of many keys in one buffer with offsets: a `ValueBuffers`.
     ///
     /// For values of different lengths, without making an object for each; `get_array` is for values of one
-    /// length. `keys` as in `put_many`; the result has their order and their duplicates, and says which were
-    /// found. Raises as `get_many`. O(keys + bytes), the GIL released.
+    /// length. `keys` as in `put_many`; the result has their order and their duplicates, and says which keys
+    /// were present. Raises as `get_many`. O(keys + bytes), the GIL released.
     ///
     /// >>> s.put_many([1, 2], [b"one", b"three"])
     /// 2
@@ -305,8 +305,8 @@ impl Store {
     /// Iterates over the items of `start <= key < stop` in batches of `rows`, as arrays, in key order.
     ///
     /// The fastest way through a range: no object is made for an item. Each `ScanBatch` has `rows` items, the
-    /// last one fewer, and takes the memory of their values. Bounds as in `scan`; what comes is the store as
-    /// it was when the iterator was made. Raises ValueError where `rows` is below 1, else as `scan`.
+    /// last one perhaps fewer, and holds the memory of their values. Bounds as in `scan`; the iterator sees the
+    /// store as it was when the iterator was made. Raises ValueError if `rows` is below 1, else as `scan`.
     ///
     /// >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
     /// 3
@@ -336,8 +336,8 @@ impl Store {
     /// The items of `start <= key < stop` for any Arrow library: a stream of `key` and `value` columns.
     ///
     /// Returns an object with `__arrow_c_stream__`; `pyarrow.table(x)`, `polars.DataFrame(x)` and DuckDB read
-    /// it, in arrays of 65,536 rows, and it can be read many times. Bounds as in `scan`; each reading is over
-    /// the store as it was when the reading began. O(1) to make.
+    /// it, in arrays of 65,536 rows, and it can be read many times. Bounds as in `scan`; each reading sees the
+    /// store as it was when the reading began. O(1) to make.
     ///
     /// >>> s[1] = b"one"
     /// >>> pyarrow.table(s.to_arrow()).to_pydict()  # doctest: +SKIP

@@ -1,8 +1,8 @@
-//! The engine behind a `Store`: opened so that Ctrl-C is heard, and in a forked child opened again.
+//! The engine behind a `Store`: how it is opened, and what becomes of it in a forked child.
 //!
-//! A child has the parent's memory as it was, with locks that threads held which are not there any more. So nothing
-//! of an inherited engine is touched: a writer is refused, a reader opens the store anew at its first use, and
-//! closing or forgetting one does nothing to what is the parent's.
+//! A child has a copy of the parent's memory, with locks held by threads that do not exist in the child. So nothing
+//! of an inherited engine is touched: a writer is refused, a reader opens the store again at its first use, and
+//! closing or dropping an inherited handle does nothing to what belongs to the parent.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -42,15 +42,15 @@ impl Born {
 /// See the module.
 pub(crate) struct Handle {
     engine: Engine,
-    /// In a child: what its own first use opened. Filled while attached, when nobody can fork, so that no grandchild
-    /// finds it half filled.
+    /// In a child: the handle that its first use opened. Filled while attached to the interpreter, when no thread can
+    /// fork, so that no grandchild finds it half filled.
     in_child: OnceLock<Box<Handle>>,
 }
 
 impl Handle {
     /// Opens a store.
     pub(crate) fn open(py: Python<'_>, path: &Path, options: &Options) -> PyResult<Self> {
-        // Recovery may replay gigabytes: a pending Ctrl-C stops it.
+        // Recovery may replay gigabytes, and Ctrl-C must be able to stop it.
         let mut signal = None;
         let opened = py.detach(|| {
             Engine::open(path, options, &mut |_| {
@@ -64,7 +64,7 @@ impl Handle {
         }
     }
 
-    /// The engine, where it can be used.
+    /// The engine, or the exception that says why it cannot be used.
     #[inline]
     pub(crate) fn engine(&self, py: Python<'_>) -> PyResult<&Engine> {
         if self.engine.is_inherited() || memory::is_short() { self.checked(py) } else { Ok(&self.engine) }
@@ -85,7 +85,7 @@ impl Handle {
         }
         if self.in_child.get().is_none() {
             let opened = Self::open(py, path, self.engine.options())?;
-            // Another thread may have been faster; then its store is used and this one goes.
+            // If another thread was faster, its handle is used and this one is dropped.
             let _ = self.in_child.set(Box::new(opened));
         }
         match self.in_child.get() {
@@ -94,7 +94,7 @@ impl Handle {
         }
     }
 
-    /// What describes it, whether it can be used or not.
+    /// The engine for its path and options only; it may be unusable.
     pub(crate) fn described(&self) -> &Engine {
         &self.engine
     }
@@ -111,7 +111,7 @@ impl Handle {
     pub(crate) fn close(&self, py: Python<'_>) -> PyResult<()> {
         match self.own() {
             Some(own) => detached(py, || own.engine.close()),
-            // Touches nothing but a mark that it is closed here.
+            // Only marks it as closed in this process.
             None => self.engine.close().or_raise(py),
         }
     }

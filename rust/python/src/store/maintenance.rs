@@ -30,11 +30,12 @@ impl Store {
 
     /// Makes a store in the new directory `dest` that holds what this one holds now.
     ///
-    /// Reads and writes go on meanwhile. `dest` must not exist or be empty, and has its name only once all of
-    /// it is safe on the device. Finished files are hard links where the file system can, which costs no
-    /// space and shares the fate of the disk: copy `dest` elsewhere against its loss. `progress(done, total)`
-    /// is called every few mebibytes with bytes; what it raises stops the call. Raises ValueError where
-    /// `dest` is not empty or lies inside the store, OSError, ClosedError. O(bytes copied), the GIL released.
+    /// Reads and writes go on meanwhile. `dest` must not exist or must be empty; it gets its name only when all
+    /// of it is safe on the device. Finished files are hard links if the file system allows, which costs no
+    /// space but shares the fate of the disk: copy `dest` elsewhere against its loss. `progress(done, total)`
+    /// is called every few mebibytes with bytes; an exception that it raises stops the call. Raises ValueError
+    /// if `dest` is not empty or lies inside the store, OSError, ClosedError. O(bytes copied), the GIL
+    /// released.
     ///
     /// >>> import tempfile
     /// >>> s[1] = b"one"
@@ -57,11 +58,11 @@ impl Store {
         Ok((report.freed_segments, report.freed_bytes, report.moved_bytes))
     }
 
-    /// Writes an image of the index, so that the next opening starts from it instead of the log before.
+    /// Writes an image of the index, so that the next opening starts from it and replays only the log after it.
     ///
-    /// The background thread does this by itself (`checkpoint_tail_bytes`), and so does closing where it is
-    /// worth it. Readers and writers go on meanwhile; everything written before is on the device when it
-    /// returns. Where nothing was written since the last image, nothing happens. Raises ReadOnlyError,
+    /// The background thread does this by itself (`checkpoint_tail_bytes`), and so does closing if it saves
+    /// time later. Readers and writers go on meanwhile; when the call returns, everything written before it is
+    /// on the device. Does nothing if nothing was written since the last image. Raises ReadOnlyError,
     /// ClosedError, PoisonedError, OSError; a full disk costs the image and nothing else. O(keys), about
     /// 24 bytes a key on the disk, twice.
     ///
@@ -74,7 +75,7 @@ impl Store {
     }
 }
 
-/// As `Store._verify`, of the files of a store that cannot be opened.
+/// Like `Store._verify`, for the files of a store that cannot be opened.
 #[pyfunction]
 #[pyo3(signature = (path, progress))]
 // PyO3 makes the path, and gives it away.
@@ -88,7 +89,7 @@ pub(crate) fn _verify_files<'py>(
     verified(py, &report)
 }
 
-/// Kept, lost, path, offset and length of each damaged place, and what salvage keeps where that is more.
+/// Keys kept; records lost; path, offset and length of each damaged place; what salvage would keep, if that is more.
 type Repaired = (u64, u64, Vec<(PathBuf, u64, u64)>, Option<u64>);
 
 /// The figures of `alexpy.repair` as (kept, lost, damaged, kept by salvage).

@@ -1,7 +1,7 @@
 //! `Store`, many keys in one call: batch writes and batch reads.
 //!
-//! All of them convert their arguments while attached and work detached; long reads go in pieces, so that
-//! Ctrl-C is heard between two.
+//! All of them convert their arguments while attached and work detached. Long reads are cut into pieces, with a check
+//! for Ctrl-C between two.
 
 use alex_store::{Error, Moment, SortedKeys, Store as Engine, ValueSource, Values};
 use numpy::{PyArray1, PyArrayMethods, PyUntypedArrayMethods};
@@ -19,13 +19,13 @@ use crate::store::batch::WriteBatch;
 use crate::store::one::Store;
 use crate::store::read_ahead::{PIECE_KEYS, read_ahead};
 
-/// Keys, and bytes of rows, read between two looks at pending signals where no object is made of the values:
-/// enough for the engine to share among threads.
+/// Keys, and bytes of rows, read between two checks for signals if no object is made of the values. Large enough for
+/// the engine to share among threads.
 pub(crate) const LARGE_PIECE_KEYS: usize = 1 << 18;
 const LARGE_PIECE_BYTES: usize = 1 << 28;
 
 impl Store {
-    /// This moment, at which a call reads all its keys; the store is not closed meanwhile.
+    /// The moment as of which a call reads all its keys. The store is not closed while it lives.
     pub(crate) fn moment(&self, py: Python<'_>) -> PyResult<Moment> {
         self.detached(py, Engine::moment)
     }
@@ -33,14 +33,14 @@ impl Store {
 
 #[pymethods]
 impl Store {
-    /// Stores `values[i]` under `keys[i]` for every i, in one atomic batch; how many distinct keys.
+    /// Stores `values[i]` under `keys[i]` for every i, in one atomic batch; returns how many distinct keys.
     ///
     /// `keys`: a one-dimensional integer array or buffer (native int64 is read without a conversion), an
     /// Arrow integer array, or any iterable of ints. `values`: a sequence or iterator of values as in
     /// `put`; or an array whose first axis is the keys, each row's memory one value; or an Arrow binary
     /// array. The last duplicate of a key wins. With `sync=True` the call returns once everything is
-    /// safe on the device. A crash leaves all of it or nothing. Raises ValueError where the lengths
-    /// differ, and as `put`; nothing is written then. O(bytes), the GIL released.
+    /// safe on the device. A crash leaves all of it or nothing. Raises ValueError if the lengths
+    /// differ, and what `put` raises; nothing is written then. O(bytes), the GIL released.
     ///
     /// >>> s.put_many(np.array([3, 1, 3]), [b"a", b"b", b"c"])
     /// 2
@@ -61,13 +61,13 @@ impl Store {
         self.detached(py, |engine| engine.put_many(&keys, &source, sync))
     }
 
-    /// Stores `values[i]` under `keys[i]` for every i, sorted by key; how many distinct keys.
+    /// Stores `values[i]` under `keys[i]` for every i, sorted by key; returns how many distinct keys.
     ///
-    /// Values are written in the order of their keys, whatever order they come in, so that later ranges are
-    /// read in one go; the sorting makes it slower than `put_many` at writing. One atomic commit, also on
-    /// a store that holds something. `keys`, `values` and what is raised as in `put_many`; one call takes at
-    /// most 32 GiB of records. `progress(done, total)` is told bytes before the work, once the keys are
-    /// sorted, and at the end; what it raises before the end leaves the store as it was.
+    /// Values are written in the order of their keys, whatever order they come in, so that ranges are read
+    /// sequentially later; the sorting makes it slower than `put_many` at writing. One atomic commit, also if
+    /// the store is not empty. `keys`, `values` and errors are as in `put_many`; one call takes at most 32 GiB
+    /// of records. `progress(done, total)` is called with bytes before the work, after the sorting, and at the
+    /// end; an exception that it raises before the end leaves the store as it was.
     /// O(n log n + bytes), the GIL released.
     ///
     /// >>> s.bulk_load([3, 1, 3], [b"a", b"b", b"c"])
@@ -85,7 +85,7 @@ impl Store {
         let keys = keys::many(keys, keys::Role::Key)?;
         let engine = self.check_open(py)?;
         let Some(progress) = progress.filter(|progress| !progress.is_none()) else {
-            // Sorted first: the last look for Ctrl-C comes before the values are lent to the engine.
+            // Sorted first, so that the last check for Ctrl-C comes before the values are lent to the engine.
             let sorted = detached(py, || SortedKeys::of(&keys))?;
             py.check_signals()?;
             let values = values::many(values, keys.len())?;
@@ -100,12 +100,12 @@ impl Store {
         with_progress(py, Some(progress), |progress| engine.bulk_load(&keys, &source, progress))
     }
 
-    /// The values of many keys as a list of bytes, with `default` for those that are not there.
+    /// The values of many keys as a list of bytes, with `default` for absent keys.
     ///
     /// `keys` as in `put_many`; the list has their order and their duplicates. Raises TypeError,
-    /// OverflowError or ValueError for what are no keys, CorruptionError where a stored value is
-    /// damaged. O(keys); lookups are interleaved and the GIL is released meanwhile. From 16,384 keys on, or
-    /// ten MiB of long values, a second thread reads ahead.
+    /// OverflowError or ValueError for what are no keys, CorruptionError if a stored value is damaged.
+    /// O(keys); lookups are interleaved, with the GIL released. From 16,384 keys on, or ten MiB of long
+    /// values, a second thread reads ahead.
     ///
     /// >>> s.put_many([1, 2], [b"one", b"two"])
     /// 2
@@ -120,7 +120,7 @@ impl Store {
     ) -> PyResult<Bound<'py, PyList>> {
         let keys = keys::many(keys, keys::Role::Key)?;
         let moment = self.moment(py)?;
-        // Made full of the default: a list with empty slots must not be seen by other threads.
+        // Filled with the default first: other threads must not see a list with empty slots.
         let default = default.unwrap_or_else(|| py.None().into_bound(py));
         let list = PyList::new(py, [default])?.as_sequence().repeat(keys.len())?.cast_into::<PyList>()?;
         let made = list.clone().unbind();
@@ -142,8 +142,8 @@ impl Store {
 
     /// The part of `get_array` that reads: the values of `keys`, each `width` bytes, one after another.
     ///
-    /// A key that is not there gets the bytes of `fill`, or raises KeyError. `out`, where it is not None, is
-    /// what gives the memory of an array, and the array to read into.
+    /// An absent key gets the bytes of `fill`, or raises KeyError. `out`, if not None, is a pair: a function that
+    /// returns the memory of an array, and the array to read into.
     fn _get_rows<'py>(
         &self,
         py: Python<'py>,
@@ -163,8 +163,8 @@ impl Store {
             None => None,
         };
         let (array, pinned) = match out {
-            // Not by NumPy, which asks for large pages: where the kernel must move other memory to make them, a
-            // first read takes three times as long (docs/measurements).
+            // Not allocated by NumPy, which asks for large pages: if the kernel must move other memory to make
+            // them, a first read takes three times as long (docs/measurements).
             None => (PyArray1::from_vec(py, zeros(bytes)?), None),
             Some((rows, out)) if rows == keys.len() && out.len() == bytes => {
                 let pinned = Pinned::of(out.as_any())?;
@@ -185,7 +185,7 @@ impl Store {
             }
             let piece_keys = LARGE_PIECE_KEYS.min(LARGE_PIECE_BYTES / width.max(1)).max(1);
             for (number, piece) in keys.chunks(piece_keys).enumerate() {
-                // A signal's handler can do anything to `out`: its memory is borrowed anew for each piece.
+                // A signal handler can do anything to `out`, so its memory is borrowed again for each piece.
                 py.check_signals()?;
                 pinned.as_ref().map_or(Ok(()), |pinned| pinned.check(py))?;
                 let rows = rows.as_slice_mut()?;
@@ -200,7 +200,7 @@ impl Store {
         Ok((array, keys.len()))
     }
 
-    /// Which of many keys are there, as a bool array of the same length.
+    /// Which of many keys are present, as a bool array of the same length.
     ///
     /// `keys` and errors as in `get_many`. O(keys), no value is read, the GIL is released.
     ///
@@ -222,7 +222,7 @@ impl Store {
         Ok(PyArray1::from_vec(py, found))
     }
 
-    /// Removes many keys in one atomic batch; how many of them were there.
+    /// Removes many keys in one atomic batch; returns how many of them were present.
     ///
     /// `keys` as in `put_many`; duplicates count once. Raises as `put_many`. O(keys), the GIL released.
     ///
@@ -235,10 +235,10 @@ impl Store {
         self.detached(py, |engine| engine.delete_many(&keys))
     }
 
-    /// Removes every key of `start <= key < stop` in one commit; how many there were.
+    /// Removes every key of `start <= key < stop` in one commit; returns how many there were.
     ///
-    /// Bounds as in `scan`, but at least one must be given: `clear` removes everything (TypeError).
-    /// Raises as `put` for what stops a write.
+    /// Bounds as in `scan`, but at least one must be given, else TypeError: `clear` removes everything.
+    /// Raises what `put` raises when it cannot write.
     ///
     /// >>> s.put_many([1, 2, 3], [b"", b"", b""])
     /// 3
@@ -256,7 +256,7 @@ impl Store {
         }
         match bounds::range(start, stop, true, false)? {
             Some((start, stop)) => self.detached(py, |engine| engine.delete_range(start, stop)),
-            // The engine still says what stops a write.
+            // An empty range, but the engine must still refuse what it cannot write.
             None => self.detached(py, |engine| engine.delete_many(&[])),
         }
     }

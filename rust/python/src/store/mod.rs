@@ -1,4 +1,4 @@
-//! `Store` and what it makes: one file for each kind of call, each with a `#[pymethods]` block of its own.
+//! `Store` and the objects that it returns: one file for each kind of call, each with its own `#[pymethods]` block.
 
 pub(crate) mod batch;
 pub(crate) mod columns;

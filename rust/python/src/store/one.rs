@@ -1,9 +1,8 @@
-//! `Store`, the native half: every call that reaches the engine. `alexpy._store.Store` adds the rest
-//! of the mapping in Python. Here: opening, one key, figures and closing; the other calls stand by topic in
-//! `many`, `order` and further files, each with a `#[pymethods]` block of its own.
+//! `Store`, the native half: opening, the calls on one key, figures and closing. The other calls are in the files
+//! beside this one, by topic; `alexpy._store.Store` adds the rest of the mapping in Python.
 //!
-//! Calls on one key try the engine while attached, because leaving and taking the GIL costs more than
-//! a lookup; when the engine would wait they detach and wait there. All other calls detach.
+//! Calls on one key try the engine while attached to the interpreter, because releasing and taking the GIL costs more
+//! than a lookup. When the engine would wait, they detach and wait there. All other calls detach.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,7 +25,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// The engine, where it can be used: not in a forked child of a writer's process, nor without memory.
+    /// The engine, or the exception that says why it cannot be used: a fork, or no memory.
     #[inline]
     pub(crate) fn engine(&self, py: Python<'_>) -> PyResult<&Engine> {
         self.handle.engine(py)
@@ -42,7 +41,7 @@ impl Store {
         detached(py, || call(engine))
     }
 
-    /// `ClosedError` once the store is closed, and whatever else keeps it from being used.
+    /// The engine of a store that is open; `ClosedError` if it is closed, else as [`Store::engine`].
     #[inline]
     pub(crate) fn check_open(&self, py: Python<'_>) -> PyResult<&Engine> {
         let engine = self.engine(py)?;
@@ -72,7 +71,7 @@ impl Store {
     }
 }
 
-/// A key and its value as Python gets them.
+/// A key and its value, ready for Python.
 pub(crate) type Item<'py> = (i64, Bound<'py, PyBytes>);
 
 pub(crate) fn item(py: Python<'_>, found: Option<(i64, Value)>) -> PyResult<Option<Item<'_>>> {
@@ -188,9 +187,9 @@ impl Store {
         keys.map(|keys| keys as usize)
     }
 
-    /// The value of `key` as bytes, or `default` where the key is not there.
+    /// The value of `key` as bytes, or `default` if the key is absent.
     ///
-    /// Raises TypeError or OverflowError for what is no int64, CorruptionError where the stored value
+    /// Raises TypeError or OverflowError for a key that is not an int64, CorruptionError if the stored value
     /// is damaged. O(1) in practice: one predicted position in the index, one read.
     ///
     /// >>> s[1] = b"one"
@@ -211,8 +210,8 @@ impl Store {
 
     /// The value of `key` as a read-only memoryview of the stored bytes, or None.
     ///
-    /// Nothing is copied. The view stays valid, and its bytes the same, after the key is overwritten
-    /// or deleted and after the store is closed; while it lives, its segment's disk space does too.
+    /// Nothing is copied. The view stays valid, with the same bytes, after the key is overwritten or deleted
+    /// and after the store is closed. While it lives, the disk space of its segment is kept.
     /// Raises as `get`. O(1).
     ///
     /// >>> s[1] = b"one"
@@ -235,7 +234,7 @@ impl Store {
     /// array), stored as its raw memory, at most 2**32-1 bytes. When the call returns, the write
     /// survives a kill of the process; with `durability="sync"` also a power cut. Raises TypeError,
     /// OverflowError, ValueError or BufferError for what cannot be stored, ReadOnlyError, ClosedError,
-    /// PoisonedError, or OSError (ENOSPC where the disk is full). O(len(value)).
+    /// PoisonedError, or OSError (ENOSPC if the disk is full). O(len(value)).
     ///
     /// >>> s.put(1, b"one")
     /// >>> s[1]
@@ -253,8 +252,8 @@ impl Store {
 
     /// Removes `key`; True if it was there.
     ///
-    /// Raises TypeError or OverflowError for what is no int64, and as `put` for what stops a write.
-    /// O(1).
+    /// Raises TypeError or OverflowError for a key that is not an int64, and what `put` raises when it cannot
+    /// write. O(1).
     ///
     /// >>> s[1] = b"one"
     /// >>> s.delete(1), s.delete(1)
@@ -263,7 +262,7 @@ impl Store {
         self.remove(py, keys::one(key)?)
     }
 
-    /// Removes `key` and returns its value, or None where it was not there.
+    /// Removes `key` and returns its value, or None if it was absent.
     fn _take<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let key = keys::one(key)?;
         let taken = self.detached(py, |engine| engine.take(key))?;
@@ -272,8 +271,8 @@ impl Store {
 
     /// Removes the last item, or with `last=False` the first, and returns it.
     ///
-    /// One commit: no two threads get the same item. Raises KeyError where the store is empty, and as
-    /// `put` for what stops a write. O(1).
+    /// One commit: no two threads get the same item. Raises KeyError if the store is empty, and what `put`
+    /// raises when it cannot write. O(1).
     ///
     /// >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
     /// 3
@@ -285,7 +284,7 @@ impl Store {
         item(py, taken)?.ok_or_else(|| PyKeyError::new_err("popitem(): the store is empty"))
     }
 
-    /// The value of `key`; where it is not there, `default` is stored first.
+    /// The value of `key`; if the key is absent, `default` is stored first.
     ///
     /// Atomic among threads. `default` is a value as in `put`. Raises as `put`. O(len(default)).
     ///
@@ -304,7 +303,7 @@ impl Store {
         bytes(py, there.as_deref().unwrap_or(default))
     }
 
-    /// Stores `value` under `key` only where the key is not there; True if it was stored.
+    /// Stores `value` under `key` only if the key is absent; True if it was stored.
     ///
     /// Atomic among threads. Raises as `put`. O(len(value)).
     ///
@@ -322,9 +321,9 @@ impl Store {
         self.detached(py, |engine| engine.get_or_put(key, bytes)).map(|there| there.is_none())
     }
 
-    /// Stores `new` under `key` only where its value equals `expected`; True if it was stored.
+    /// Stores `new` under `key` only if its value equals `expected`; True if it was stored.
     ///
-    /// None means absent: `expected=None` stores only where the key is not there, `new=None` deletes.
+    /// None means absent: `expected=None` stores only if the key is absent, `new=None` deletes.
     /// Atomic among threads. Raises as `put`. O(len(expected) + len(new)).
     ///
     /// >>> s.compare_and_set(1, None, b"one"), s.compare_and_set(1, b"two", b"three")
@@ -346,7 +345,7 @@ impl Store {
 
     /// Removes everything, in one commit.
     ///
-    /// Raises as `put` for what stops a write.
+    /// Raises what `put` raises when it cannot write.
     ///
     /// >>> s[1] = b"one"
     /// >>> s.clear()
@@ -360,8 +359,8 @@ impl Store {
 
     /// Returns when everything written before the call is safe on the device.
     ///
-    /// Raises OSError where the device refuses, after which the store takes no more writes
-    /// (PoisonedError) until it is opened again. One device flush, the GIL released.
+    /// Raises OSError if the device refuses; the store then takes no more writes (PoisonedError) until it is
+    /// opened again. One device flush, the GIL released.
     ///
     /// >>> s[1] = b"one"
     /// >>> s.flush()
@@ -399,7 +398,7 @@ impl Store {
     /// Flushes, closes and gives up the lock; a second call does nothing.
     ///
     /// Waits for calls that run in other threads. Afterwards the store, its iterators and its batches
-    /// raise ClosedError; views of values stay valid. Raises OSError where the last flush fails.
+    /// raise ClosedError; views of values stay valid. Raises OSError if the last flush fails.
     ///
     /// >>> s.close()
     /// >>> s.closed

@@ -1,4 +1,4 @@
-//! `Store`, what has to do with the order of keys: neighbours, ranges and counts. All detach.
+//! `Store`, the calls that depend on the order of keys: neighbours, ranges and counts. All detach.
 
 use pyo3::prelude::*;
 
@@ -11,7 +11,7 @@ use crate::store::scan::StoreIterator;
 impl Store {
     // ---- order ----
 
-    /// The item with the smallest key, or None where the store is empty.
+    /// The item with the smallest key, or None if the store is empty.
     ///
     /// Returns (key, value). Raises ClosedError, CorruptionError. O(1).
     ///
@@ -23,7 +23,7 @@ impl Store {
         item(py, self.detached(py, alex_store::Store::first)?)
     }
 
-    /// The item with the largest key, or None where the store is empty.
+    /// The item with the largest key, or None if the store is empty.
     ///
     /// Returns (key, value). Raises ClosedError, CorruptionError. O(1).
     ///
@@ -101,9 +101,9 @@ impl Store {
     ///
     /// Bounds are any ints (clamped to int64) or None for no bound; `include_start` and `include_stop`
     /// say whether a bound belongs to the range; `reverse=True` goes from the top without swapping the
-    /// bounds; `limit` is the most items. What comes is the store as it was when the iterator was made,
-    /// whatever is written meanwhile. Raises TypeError for bounds that are no ints, ValueError for a
-    /// negative limit, ClosedError once the store is closed. O(1) to make and an item.
+    /// bounds; `limit` is the most items. The iterator sees the store as it was when the iterator was made,
+    /// whatever is written meanwhile. Raises TypeError for bounds that are not ints, ValueError for a
+    /// negative limit, ClosedError once the store is closed. O(1) to make, O(1) an item.
     ///
     /// >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
     /// 3
@@ -176,7 +176,7 @@ impl Store {
         StoreIterator::over(slf, ScanRequest { range, reverse, limit, yields: Yields::Values })
     }
 
-    /// How many keys there are of `start <= key < stop`.
+    /// The number of keys of `start <= key < stop`.
     ///
     /// Bounds and errors as in `scan`. No value is read.
     ///
@@ -199,9 +199,9 @@ impl Store {
 
     /// `n` ranges (start, stop) that cover everything and whose counts differ by one at most.
     ///
-    /// For work in parallel: pass them to `scan`, `scan_batches` or `count`. The first start and the last
-    /// stop are None. With fewer keys than `n` some ranges are empty. Raises ValueError where `n` is not
-    /// from 1 to 2**24, TypeError where it is no int, ClosedError. No value is read. O(index nodes + n).
+    /// For parallel work: pass them to `scan`, `scan_batches` or `count`. The first start and the last
+    /// stop are None. With fewer keys than `n` some ranges are empty. Raises ValueError if `n` is not
+    /// from 1 to 2**24, TypeError if it is not an int, ClosedError. No value is read. O(index nodes + n).
     ///
     /// >>> s.put_many(range(10), [b""] * 10)
     /// 10

@@ -1,7 +1,7 @@
 //! A thread that reads a batch ahead while the caller makes objects of what was read.
 //!
 //! It lives as long as the call that started it and touches no Python object; the caller waits for it without
-//! the GIL. Small batches, and processes with one CPU, stay on the caller's thread. What is read is the same
+//! the GIL. Small batches, and processes with one CPU, stay on the caller's thread. The result is the same
 //! either way. Why it pays: docs/dev/014-large-batches-use-two-threads.md.
 
 use std::sync::OnceLock;
@@ -13,21 +13,21 @@ use pyo3::prelude::*;
 
 use crate::errors::{detached, to_exception};
 
-/// Keys looked up before objects are made of what was found: few enough that the values checked by the
-/// engine are still near when they are copied, enough that the GIL is not fought over. Of long values the engine
-/// reads fewer at once.
+/// Keys looked up before objects are made of what was found. Few enough that the values the engine has checked are
+/// still in the CPU caches when they are copied; enough that the threads rarely compete for the GIL. The engine
+/// reads fewer at once if values are long.
 pub(crate) const PIECE_KEYS: usize = 1 << 12;
 
-/// Keys from which on a second thread pays for its start, some 50 us.
+/// From this many keys on, a second thread saves more than its start costs (about 50 us).
 const SHARED_KEYS: usize = 4 * PIECE_KEYS;
 
-/// The same where long values cut pieces short, in such pieces: of a MiB.
+/// The same limit if long values cut pieces short, counted in such pieces of a MiB.
 const LONG_PIECES_SHARED: usize = 8;
 
-/// The least that is looked up at once.
+/// The fewest keys looked up at once.
 const LEAST_PIECE_KEYS: usize = 16;
 
-/// Pieces that are being read or wait to be used, so that neither side waits for each single one.
+/// Pieces that are being read or are waiting to be used: enough that neither side waits for every piece.
 const PIECES_AHEAD: usize = 3;
 
 /// Whether a second thread may run beside the caller's.
@@ -36,16 +36,16 @@ fn two_processors() -> bool {
     *TWO.get_or_init(|| thread::available_parallelism().is_ok_and(|processors| processors.get() > 1))
 }
 
-/// Keys that are still to be read.
+/// The keys that remain to be read.
 #[derive(Clone, Copy)]
 struct Pieces<'k> {
     rest: &'k [i64],
-    /// So many are looked up at once: where that was more than could be read, hardly more the next time.
+    /// How many to look up at once. After a piece that was cut short, hardly more than were read.
     piece_keys: usize,
 }
 
 impl Pieces<'_> {
-    /// Reads the next piece; whether long values cut it short.
+    /// Reads the next piece; true if long values cut it short.
     fn next(
         &mut self,
         read: impl Fn(&[i64], &mut Values) -> Result<(), Error>,
@@ -61,9 +61,9 @@ impl Pieces<'_> {
     }
 }
 
-/// Calls `each` with the number of the first key and the values of piece after piece of `keys`, in order,
-/// while a thread reads the next ones with `read`, which may leave out the last of those it is given. Signals
-/// are checked before each piece.
+/// Calls `each` for piece after piece of `keys`, in order, with the number of the piece's first key and its values,
+/// while a thread reads the next pieces with `read`. `read` may leave out the last of the keys that it is given.
+/// Signals are checked before each piece.
 pub(crate) fn read_ahead(
     py: Python<'_>,
     keys: &[i64],
@@ -89,7 +89,7 @@ pub(crate) fn read_ahead(
     Ok(())
 }
 
-/// The part of `read_ahead` with a second thread: all that is left, or nothing where the system gives no thread.
+/// The part of `read_ahead` with a second thread. Reads all that is left, or nothing if no thread can be started.
 fn read_on_a_thread(
     keys: &[i64],
     pieces: &mut Pieces<'_>,
@@ -106,7 +106,7 @@ fn read_on_a_thread(
         let mut ahead = *pieces;
         let read_all = move || {
             while !ahead.rest.is_empty() {
-                // The caller ended early: after an error, or a signal.
+                // The caller has ended early, after an error or a signal.
                 let Ok(mut values) = spare.recv() else { return };
                 let outcome = ahead.next(read, &mut values).map(|_| values);
                 let failed = outcome.is_err();
@@ -126,7 +126,7 @@ fn read_on_a_thread(
                 Ok::<_, PyErr>(values)
             })?;
             pieces.rest = &pieces.rest[values.len()..];
-            // Nobody waits for it once the last piece is read.
+            // Fails once the last piece is read, when no thread waits for it.
             let _ = give_back.send(values);
         }
         Ok(())

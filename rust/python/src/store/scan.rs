@@ -1,8 +1,8 @@
 //! Iteration over a store: one native iterator that pulls runs of items without the GIL.
 //!
 //! The first run is short, so that taking one item of a huge range is cheap; each further run is up to four
-//! times as long, so that a full scan pays the switch once in thousands of items. Items are made one
-//! at a time from the run. The engine guarantees that what comes is the store as it was when the
+//! times as long, so that a full scan releases the GIL once in thousands of items. Items are made one
+//! at a time from the run. The engine guarantees that the iterator sees the store as it was when the
 //! iterator was made.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,16 +23,16 @@ use crate::store::one::Store;
 /// Items of the first run, and of the longest.
 const FIRST_RUN_ITEMS: usize = 16;
 const LAST_RUN_ITEMS: usize = 4096;
-/// A limit up to this is read in the first run: whoever gives one mostly takes all of it.
+/// A range with a limit up to this is read in one run: callers who give a limit mostly take all of it.
 const WHOLE_LIMIT_ITEMS: u64 = 256;
-/// How many times as long each further run is, unless its values would not stay near until they are copied.
+/// How many times as long each further run is, unless its values would leave the CPU caches before they are copied.
 const RUN_GROWTH: usize = 4;
 
 /// Iterates over a range of a store as it was when the iterator was made.
 ///
 /// What `iter(store)`, `Store.scan`, `scan_keys` and `scan_values` return. Each step is O(1), with the
 /// GIL released once in a run of up to 4,096 items. Raises ClosedError once the store is closed and
-/// CorruptionError where a stored record is damaged. Not picklable.
+/// CorruptionError if a stored record is damaged. Not picklable.
 ///
 /// >>> s[1] = b"one"
 /// >>> next(s.scan())
@@ -44,14 +44,14 @@ pub(crate) struct StoreIterator {
     store: Py<Store>,
     state: Mutex<State>,
     pulled: Condvar,
-    /// It stays at its end, whatever becomes of the store.
+    /// An iterator that has ended stays at its end, even if the store is closed.
     finished: AtomicBool,
     born: Born,
 }
 
 struct State {
     run: Run,
-    /// The next item of the run.
+    /// The next item of the run, as an index.
     position: usize,
     source: Source,
 }
@@ -77,7 +77,7 @@ struct Run {
 impl Run {
     const EMPTY: Self = Self { keys: Vec::new(), values: None };
 
-    /// How long the run after this one should be, for which `items` were asked.
+    /// How many items the next run should have, given that `items` were asked of this one.
     fn next_items(&self, items: usize) -> usize {
         let long_bytes = self.values.as_ref().map_or(0, Values::long_bytes);
         let near = (self.keys.len() * NEAR_BYTES).checked_div(long_bytes).unwrap_or(LAST_RUN_ITEMS);
@@ -124,8 +124,8 @@ impl StoreIterator {
         })
     }
 
-    /// The next item of the run at hand. The lock is held while attached, but only over making ints
-    /// and bytes, which runs no Python code.
+    /// The next item of the current run. The lock is held while attached, but only while ints and bytes are made,
+    /// which runs no Python code.
     #[inline]
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Item<'py>>> {
         let mut state = lock(&self.state);
@@ -143,12 +143,12 @@ impl StoreIterator {
             Yields::Keys => Item::Key(int(py, key)?),
             Yields::Values => Item::Value(value()?),
         };
-        // Only now: what there was no memory for comes at the next step.
+        // Only now, so that the next step makes an item for which there was no memory.
         state.position += 1;
         Ok(Some(item))
     }
 
-    /// Replaces the run that is used up. False at the end.
+    /// Replaces a run that is used up; false at the end of the range.
     #[cold]
     fn refill(&self, py: Python<'_>) -> PyResult<bool> {
         py.check_signals()?;
@@ -161,7 +161,7 @@ impl StoreIterator {
             state = self.pulled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.position < state.run.keys.len() {
-            // Another thread pulled while this one waited.
+            // Another thread has pulled a run while this one waited.
             return Ok(true);
         }
         let (mut scan, items) = match std::mem::replace(&mut state.source, Source::Busy) {
@@ -186,7 +186,7 @@ impl StoreIterator {
     }
 }
 
-/// Puts the outcome of a pull back and wakes whoever waits for it, however the pull ended.
+/// Puts the outcome of a pull back and wakes the threads that wait for it, however the pull ended.
 struct PullEnd<'a> {
     iterator: &'a StoreIterator,
     source: Source,
@@ -213,7 +213,7 @@ fn pull(scan: &mut Scan, yields: Yields, items: usize) -> Result<Run, Error> {
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    // A panic in between leaves at worst a run without its source, which reads as the end.
+    // A panic under the lock leaves at worst a run without a source, which reads as the end.
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
