@@ -13,8 +13,8 @@ names what is public: no logic, and nothing that the command line alone needs.
 import warnings as _warnings
 
 from ._alexpy import ScanBatch, ValueBuffers, build_info
-from ._maintenance import CompactReport, RepairReport, VerifyReport, repair
 from ._index import AlexIndex
+from ._maintenance import CompactReport, RepairReport, VerifyReport, repair
 from ._store import Stats, Store, WriteBatch, open  # noqa: A004 - `alexpy.open` is the public name
 from .config import Config
 from .errors import (

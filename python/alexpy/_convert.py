@@ -1,9 +1,9 @@
-"""Arrays of every kind, brought to the few forms that the extension module reads.
+"""Converts arrays of every kind to the few forms that the extension module reads.
 
-The extension module handles what is common without coming here: native contiguous int64 keys, lists and
-tuples, `bytes`. What reaches this module is every other array: integer widths, byte orders, strides, objects
-with `__array__`, Arrow. It knows shapes and types, and nothing about stores. Costs are O(n): a copy of the
-keys where their memory is not native contiguous int64, of the values where their rows are not contiguous.
+The extension module reads the common forms itself: native contiguous int64 keys, lists and tuples, `bytes`.
+Every other array comes here: integer widths, byte orders, strides, objects with `__array__`, Arrow. Knows
+shapes and types, and nothing of stores. O(n): keys are copied unless their memory is native contiguous int64,
+values are copied unless their rows are contiguous.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _INT64_MAX = 2**63 - 1
 
-# What an array of the wrong kind is, and what its owner can do about it.
+# What an array of the wrong kind holds, and what the caller can do about it.
 _NOT_INTEGERS = {
     "f": "floats: convert them with .astype('int64') if no fraction can be lost",
     "c": "complex numbers",
@@ -35,13 +35,13 @@ _NOT_INTEGERS = {
 
 
 def integers(keys: Any, name: str) -> NDArray[np.int64] | None:
-    """Return `keys` as a contiguous int64 array, or None where they are to be read element by element.
+    """Return `keys` as a contiguous int64 array, or None if they are to be read element by element.
 
     `name` is the argument's name in messages: "keys" or "values".
 
     Raises:
-        TypeError: they are an array of something else than integers, text or bytes.
-        ValueError: they are an array that is not one-dimensional.
+        TypeError: `keys` is text, bytes, or an array of anything but integers.
+        ValueError: `keys` is an array that is not one-dimensional.
         OverflowError: an unsigned integer is above 2**63-1.
 
     Example:
@@ -67,7 +67,7 @@ def values(items: Any) -> list[Any] | tuple[NDArray[np.uint8], int, int] | tuple
     """Return the values of a batch in a form that the extension module reads.
 
     A list of values; or rows, as (memory, bytes in a row, rows); or spans, as (memory, int64 offsets); or
-    None where `items` is to be iterated.
+    None if `items` is to be iterated.
 
     Raises:
         TypeError: `items` is a single value, text, unordered, or an array of something without raw memory.
@@ -93,7 +93,7 @@ def values(items: Any) -> list[Any] | tuple[NDArray[np.uint8], int, int] | tuple
 
 
 def raw(value: Any) -> bytes | None:
-    """Return the memory of an array that NumPy does not export as a buffer (dates), None for anything else.
+    """Return the memory of an array, also of dates, which NumPy does not export; None for anything else.
 
     Raises:
         BufferError: the array is not C-contiguous.
@@ -111,7 +111,7 @@ def raw(value: Any) -> bytes | None:
 
 
 class Row:
-    r"""The memory of one value that is read into an array: a `shape` of `dtype`, and what a missing key gets.
+    r"""The memory of one value in an array: a `shape` of `dtype`, and the filling for a missing key.
 
     Raises:
         TypeError: `dtype` holds Python objects.
@@ -134,11 +134,11 @@ class Row:
         self.filled = None if fill is None else np.full(self.shape, fill, self.dtype).tobytes()
 
     def memory(self, out: Any) -> NDArray[np.uint8]:
-        """Return the memory of `out`, an array of such rows that is to be written.
+        """Return the memory of `out`, an array of such rows that a call will fill.
 
         Raises:
-            TypeError: it is no array of this dtype.
-            ValueError: it has other rows, is not C-contiguous, or may not be written.
+            TypeError: it is not an array of this dtype.
+            ValueError: its rows have another shape, or it is not C-contiguous, or it is read-only.
 
         """
         if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
@@ -153,7 +153,7 @@ class Row:
         return np.asarray(out).reshape(-1).view(np.uint8) if out.nbytes else np.empty(0, np.uint8)
 
     def array(self, memory: NDArray[np.uint8], count: int) -> NDArray[Any]:
-        """Return `count` rows that lie one after another in `memory`, without a copy."""
+        """Return the `count` rows in `memory` as an array, without a copy."""
         if self.nbytes == 0:
             return np.empty((count, *self.shape), self.dtype)
         return memory.view(self.dtype).reshape((count, *self.shape))
@@ -214,7 +214,7 @@ def _rows(array: NDArray[Any]) -> list[Any] | tuple[NDArray[np.uint8], int, int]
 
 
 def _arrow(items: Any) -> Any | None:
-    """Return `items` as one pyarrow array if it is an Arrow array and pyarrow is there, else None."""
+    """Return `items` as one pyarrow array if it is an Arrow array and pyarrow is installed, else None."""
     chunked = hasattr(items, "__arrow_c_stream__") and (
         not hasattr(items, "__array__") or type(items).__module__.partition(".")[0] == "pyarrow"
     )

@@ -1,6 +1,6 @@
 """`AlexIndex`: the Python-shaped half of the in-memory index, on top of the native class.
 
-As in `_store`, calls that reach the index are native methods; here is the rest of a mapping. No index logic.
+Calls that reach the index are native methods; here is the rest of a mapping. No index logic.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class IndexStats:
     leaves: int
     """Data nodes."""
     plain_leaves: int
-    """Data nodes that no model fits: they are searched by halving."""
+    """Data nodes that no model fits: they are searched by bisection."""
     largest_leaf: int
     """Slots of the largest data node: the most that one insert can move."""
     inner_nodes: int
@@ -53,15 +53,15 @@ class IndexStats:
     slots: int
     """Slots of all data nodes, gaps included."""
     fill: float
-    """Keys for each slot, from 0 to 1."""
+    """Share of the slots that hold a key, from 0 to 1."""
     bytes: int
     """Bytes of memory."""
     mean_error: float
-    """Mean distance, in slots, between where a model looks for a key and where it is."""
+    """Mean distance, in slots, between where the model predicts a key to be and where it is."""
     max_error: int
     """The largest such distance, in slots."""
     errors: tuple[int, ...]
-    """Keys by the binary digits of that distance: at 0, at 1, at 2 to 3, at 4 to 7 slots, and so on."""
+    """Number of keys by that distance in slots: at 0, at 1, from 2 to 3, from 4 to 7, and so on."""
     simd: str
     """The instruction set that searches data nodes."""
 
@@ -79,7 +79,7 @@ class IndexStats:
         return self.bytes / self.keys if self.keys else 0.0
 
     def __str__(self) -> str:
-        """Tell the figures in a few lines, for `print`."""
+        """Return the figures in a few lines, for `print`."""
         lines = [
             f"AlexIndex of {self.keys:,} keys in {self.bytes:,} bytes: {self.bytes_per_key:.1f} a key",
             f"  height {self.height}; a key is {self.mean_depth:.2f} nodes down on average",
@@ -108,11 +108,11 @@ def _named(count: int, name: str) -> str:
 class AlexIndex(_alexpy.AlexIndex):
     """An ordered mapping of int64 keys to int64 values in memory, indexed by learned models (ALEX).
 
-    A `MutableMapping[int, int]`. `AlexIndex(keys, values)` loads many at once, in any order, the last
-    duplicate winning; without `values`, each key's value is its position. `AlexIndex(mapping)` takes the
-    items of a mapping. Keys and values are what
-    `operator.index` takes, within int64. Iteration is in key order, over the index as it was when the
-    iterator was made. All methods may be called from many threads. Pickles its data.
+    A `MutableMapping[int, int]`. `AlexIndex(keys, values)` loads many at once, in any order; the last
+    duplicate wins. Without `values`, each key's value is its position. `AlexIndex(mapping)` takes the items
+    of a mapping. Keys and values are what `operator.index` takes, within int64. Iteration is in key order,
+    over the index as it was when the iterator was made. All methods may be called from many threads. Pickling
+    copies the data.
 
     In the examples `x` is an empty index.
 
@@ -128,7 +128,7 @@ class AlexIndex(_alexpy.AlexIndex):
     __slots__ = ()
 
     def __new__(cls, keys: Any = None, values: Any = None) -> Self:
-        """Load `keys` and `values`; a mapping, as the only argument, is its items."""
+        """Load `keys` and `values`, or the items of a mapping that is the only argument."""
         if isinstance(keys, Mapping):
             if values is not None:
                 raise TypeError("AlexIndex() got a mapping, which has values of its own, and values")
@@ -145,14 +145,14 @@ class AlexIndex(_alexpy.AlexIndex):
         """Open the file that `save` wrote at `path`: at once, whatever its size.
 
         The file is mapped, copy on write: changes stay in memory and never reach it, and processes that load
-        the same file share its pages. It may be replaced by `save` or removed meanwhile; another program that
-        cuts it short ends the process (SIGBUS). Header and tables are checked now, each 64 KiB of the rest
-        when a call first needs it, which then raises CorruptionError if they are damaged, as every later call
-        does. `check` reads everything. O(1) in practice: a thousandth of the file is read.
+        the same file share its pages. It may be replaced by `save` or removed meanwhile; if another program
+        truncates it, the process ends (SIGBUS). Header and tables are checked now, each 64 KiB of the rest
+        when a call first needs it. If those are damaged, that call and every later one raise CorruptionError.
+        `check` reads everything. O(1) in practice: a thousandth of the file is read.
 
         Raises:
             FileNotFoundError: there is no such file.
-            FormatError: it is no saved index, or needs a newer alexpy.
+            FormatError: it is not a saved index, or needs a newer alexpy.
             CorruptionError: it is damaged; `path`, `offset`, `expected` and `found` say where and how.
             OSError: the operating system refuses.
 
@@ -173,12 +173,12 @@ class AlexIndex(_alexpy.AlexIndex):
     @overload
     def pop(self, key: int, default: _T) -> int | _T: ...
     def pop(self, key: int, default: object = _MISSING) -> object:
-        """Remove `key` and return its value, or `default` where the key is not there.
+        """Remove `key` and return its value, or `default` if the key is absent.
 
         No two threads get the same value. O(1) in practice.
 
         Raises:
-            KeyError: the key is not there and no default was given.
+            KeyError: the key is absent and no default was given.
 
         Example:
             >>> x[1] = 10
@@ -243,7 +243,7 @@ class AlexIndex(_alexpy.AlexIndex):
         return Items(self)
 
     def stats(self) -> IndexStats:
-        """Return the figures of this moment: `print` tells them in words. O(slots).
+        """Return the figures of this moment; `print` shows them in words. O(slots).
 
         Example:
             >>> x.stats().keys
@@ -260,8 +260,8 @@ class AlexIndex(_alexpy.AlexIndex):
         """Draw the key distribution, the models, and how far keys lie from their predictions.
 
         Returns a `matplotlib.figure.Figure`: notebooks show it, `plot().savefig("index.png")` keeps it.
-        Four pictures: the keys against their ranks with every data node; one data node with its model
-        close up; the error and the fill of every data node; the distribution of the errors. O(slots).
+        Four pictures: the keys against their ranks with every data node; a close-up of one data node with its
+        model; the error and the fill of every data node; the distribution of the errors. O(slots).
 
         Raises:
             ImportError: matplotlib is not installed; `pip install alexpy[plot]` installs it.

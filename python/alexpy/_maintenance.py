@@ -19,7 +19,7 @@ __all__ = ["CompactReport", "RepairReport", "VerifyReport", "repair"]
 
 @dataclass(frozen=True, slots=True)
 class CompactReport:
-    """What `Store.compact` has done.
+    """What `Store.compact` did.
 
     Example:
         >>> s.compact()
@@ -30,9 +30,9 @@ class CompactReport:
     freed_segments: int
     """Files that were removed."""
     freed_bytes: int
-    """Bytes of the records in them, moved ones included."""
+    """Bytes of the records in them, including those that were moved."""
     moved_bytes: int
-    """Bytes of live records that were copied together."""
+    """Bytes of live records that were copied to other files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class VerifyReport:
     """
 
     records: int
-    """Valid records read, overwritten and deleted ones included."""
+    """Valid records read, including overwritten and deleted ones."""
     bytes: int
     """Bytes read."""
     errors: tuple[AlexError, ...]
@@ -77,15 +77,15 @@ class RepairReport:
     kept: int
     """Keys in the new store."""
     lost: int
-    """Records that are known to have been there and are not kept; not all of them held a current value."""
+    """Records that are known to have existed and were not kept; some may have been overwritten or deleted."""
     damaged: tuple[tuple[Path, int, int], ...]
-    """File, offset and length of each damaged place; length 0 is a whole file."""
+    """File, offset and length of each damaged place; length 0 means the whole file."""
     salvage_keeps: int | None = None
-    """Keys that `mode="salvage"` would keep, where those are more than `kept`; else None."""
+    """Keys that `mode="salvage"` would keep, if those are more than `kept`; else None."""
 
     @property
     def ok(self) -> bool:
-        """Whether everything that was there is in the new store."""
+        """Whether nothing was lost and nothing is damaged."""
         return self.lost == 0 and not self.damaged
 
     def __bool__(self) -> bool:
@@ -93,7 +93,7 @@ class RepairReport:
         return self.ok
 
     def __str__(self) -> str:
-        """Tell the figures in a sentence, and what would keep more."""
+        """Return the figures as a sentence, and name the mode that would keep more."""
         places = "1 damaged place" if len(self.damaged) == 1 else f"{len(self.damaged):,} damaged places"
         more = ""
         if self.salvage_keeps is not None:
@@ -108,19 +108,19 @@ def repair(
     mode: Literal["point_in_time", "salvage"] = "point_in_time",
     progress: Callable[[int, int], object] | None = None,
 ) -> RepairReport:
-    """Bring what can be read of a damaged store into a new store in `dest`; `path` is only read.
+    """Copy what can be read of a damaged store into a new store in `dest`; `path` is only read.
 
-    With `mode="point_in_time"` the new store is what the old one was before the first damage. With "salvage"
-    it has every value that can be read, also behind damage and with both copies of the manifest gone; where
-    the damage hit the record of a deletion, that key comes back. Where salvage would keep more keys than were
-    kept, the report says so (`salvage_keeps`; that takes a second reading). `dest` must not exist or be
-    empty, and has its name only once it is whole. `progress(done, total)` is called every few mebibytes with
-    bytes; what it raises stops the call. O(bytes), with the keys in memory; the GIL is released.
+    With `mode="point_in_time"` the new store holds what the old one held before the first damage. With
+    "salvage" it holds every value that can be read, even after damage and without either copy of the
+    manifest; a key comes back if the record of its deletion is damaged. If salvage would keep more keys, the
+    report says so (`salvage_keeps`; that takes a second reading). `dest` must not exist or must be empty; it
+    gets its name only when it is complete. `progress(done, total)` is called every few mebibytes with bytes;
+    an exception that it raises stops the call. O(bytes), with the keys in memory; the GIL is released.
 
     Raises:
         FileNotFoundError: there is no store.
         LockedError: the store is open for writing.
-        FormatError: there is nothing to repair, or the store is of a newer format.
+        FormatError: there is nothing to repair, or the store has a newer format.
         ValueError: `dest` is not empty or lies inside the store, or `mode` is unknown.
         OSError: the device cannot read or write.
 

@@ -1,8 +1,8 @@
-"""What every mapping of this package has alike: its views, its `update` and its end as a `with` block.
+"""What the mappings of this package have in common: views, the input of `update`, and the `with` block.
 
-Shared by `Store`, `AlexIndex` and `rocks.RocksStore`, which bring the calls that it stands on: `scan`,
-`scan_keys` and `scan_values` for the views; `closed`, `path` and `close` for the end. Knows nothing of what
-is behind them. O(1) beyond those calls.
+Shared by `Store`, `AlexIndex` and `rocks.RocksStore`. The views need `scan`, `scan_keys` and `scan_values`;
+`Closing` needs `closed`, `path` and `close`. Knows nothing of how those are implemented. O(1) beyond those
+calls.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _Closable(Protocol):
 
 
 def _has(mapping: Any, key: object) -> bool:
-    """Whether a key equals this object. A view is a set: what no key equals is not in it, whatever it is."""
+    """Whether some key equals `key`. A view is a set, so an object of any type is just not in it."""
     try:
         return key in mapping
     except OverflowError:
@@ -123,7 +123,7 @@ def columns(other: Any) -> tuple[list[Any], list[Any]]:
 
 
 class Closing:
-    """A store's end: closed with its `with` block, or, forgotten, with a ResourceWarning."""
+    """Closes a store at the end of its `with` block, or with a ResourceWarning when it is forgotten."""
 
     __slots__ = ()
 
@@ -138,16 +138,16 @@ class Closing:
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """Close the store; what was committed stays, also when the block raised."""
+        """Close the store; what was committed stays, even if the block raised."""
         self.close()
 
     def __del__(self: _Closable) -> None:
-        """Close a store that was forgotten, and say so."""
+        """Close a store that was not closed, with a warning."""
         if self.closed or sys.is_finalizing():
             # An exit without close() is as good as a kill: every returned write is safe.
             return
         if getattr(self, "_inherited", False):
-            # The parent of this process forgot nothing; what a child opened for itself goes quietly.
+            # The parent still has its handle; what this child opened for itself is closed without a warning.
             self.close()
             return
         try:
@@ -158,5 +158,5 @@ class Closing:
                 source=self,
             )
         finally:
-            # Also where warnings are errors: the lock must not outlive the store.
+            # Even if warnings are errors: the lock must not outlive the store.
             self.close()

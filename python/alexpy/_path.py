@@ -1,7 +1,7 @@
-"""What the path of a store is made into before the engine sees it.
+"""Turns the path of a store into the form that the engine gets.
 
-Made absolute, so that chdir() changes nothing, and nothing else: what a symbolic link or `..` means is the
-system's to say, since `link/..` is not where the link is.
+The path is made absolute, so that chdir() changes nothing. Symbolic links and `..` stay as they are for the
+system to resolve, because `link/..` need not be the directory that holds the link.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
-    """Return the path in full; ValueError for what can be none."""
+    """Return the absolute path; ValueError if `path` cannot be one."""
     text = os.fsdecode(path)
     if not text:
         raise ValueError('the path of a store is empty; "." is the current directory')

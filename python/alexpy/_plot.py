@@ -21,10 +21,10 @@ _INK = "#24323f"
 _KEYS = "#1f77b4"
 _MODEL = "#d62728"
 _SHADES = ("#9ecae1", "#e6e6e6")
-# More points than a picture has columns are thinned out, more data nodes than it can tell apart not shaded.
+# A picture shows at most this many points, and shades data nodes only up to this many.
 _MOST_POINTS = 2000
 _MOST_BANDS = 80
-# A range so many times as wide as the half of the keys in its middle is framed anew.
+# A range this many times as wide as the middle half of its keys gets another frame.
 _SKEWED = 12.0
 
 
@@ -64,7 +64,7 @@ def _title(stats: IndexStats) -> str:
 
 
 def _draw_distribution(axes: Axes, index: AlexIndex, leaves: dict[str, Any]) -> None:
-    """Rank against key: the keys, the stretch of each data node, and the line that its model draws."""
+    """Draw rank against key: the keys, the range of each data node, and the line of its model."""
     axes.set_title("The keys, and what the models say")
     axes.set_xlabel("key")
     axes.set_ylabel("rank: keys below")
@@ -85,7 +85,7 @@ def _draw_distribution(axes: Axes, index: AlexIndex, leaves: dict[str, Any]) -> 
     axes.plot(keys, ranks, color=_KEYS, linewidth=2.2, label="the keys")
     modelled = (leaves["keys"] > 1) & ~leaves["plain"]
     node = {name: column[modelled] for name, column in leaves.items()}
-    # From slots to ranks: the entries of a node lie evenly between the first and the last of them.
+    # From slots to ranks: the entries of a node lie at even distances between its first and its last.
     pitch = (node["keys"] - 1) / np.maximum(node["last_at"] - node["first_at"], 1)
     ends = [
         start[modelled] + np.clip((node[slot] - node["first_at"]) * pitch, 0, node["keys"] - 1)
@@ -110,7 +110,7 @@ def _draw_distribution(axes: Axes, index: AlexIndex, leaves: dict[str, Any]) -> 
 
 
 def _frame(axes: Axes, keys: Any) -> None:
-    """Give the bulk of some ascending keys most of the width."""
+    """Give most of the width to the bulk of the ascending `keys`."""
     low, quarter, middle, three, high = np.quantile(keys, [0, 0.25, 0.5, 0.75, 1])
     spread = three - quarter
     if high - low <= _SKEWED * spread or spread <= 0:
@@ -134,12 +134,12 @@ def _draw_close_up(axes: Axes, index: AlexIndex, leaves: dict[str, Any]) -> None
     if not modelled.size:
         _say(axes, "no data node with a model")
         return
-    # Neither the best nor the worst: the node whose keys are as far from their predictions as most are.
+    # The median node by mean error, neither the best nor the worst.
     order = modelled[np.argsort(leaves["mean_error"][modelled], kind="stable")]
     typical = int(order[len(order) // 2])
     keys, slots, expected = index._leaf(typical)  # noqa: SLF001 - as above
     thinned = _thinned(len(keys))
-    # Counted from the first key, without wrapping round: floats would blur neighbours far from 0.
+    # Distances from the first key, without overflow: floats would merge neighbours far from 0.
     place = (keys.view(np.uint64) - keys.view(np.uint64)[0]).astype(float)
     axes.set_xlabel(f"key, from {keys[0]:,} on")
     axes.plot(place[thinned], slots[thinned], ".", color=_KEYS, markersize=2.5, label="where the keys are")
@@ -173,7 +173,7 @@ def _draw_nodes(axes: Axes, leaves: dict[str, Any]) -> None:
     place = np.arange(len(leaves["keys"]))
     known = (leaves["keys"] > 0) & ~leaves["plain"]
     most, mean = (np.where(known, leaves[name], np.nan) for name in ("max_error", "mean_error"))
-    # Few nodes are drawn as steps, many as points: a line would run up and down between them.
+    # Few nodes are drawn as steps, many as points, between which a line would zigzag.
     if len(place) <= _MOST_BANDS:
         axes.fill_between(place, most, color=_SHADES[0], alpha=0.6, step="mid", label="the farthest key")
         axes.plot(place, mean, color=_KEYS, linewidth=1.4, drawstyle="steps-mid", label="on average")
@@ -226,7 +226,7 @@ def _share(share: float) -> str:
 
 
 def _thinned(count: int) -> Any:
-    """Places of `count` things, evenly spaced, no more than a picture shows."""
+    """Evenly spaced positions among `count`, no more than a picture shows."""
     return np.unique(np.linspace(0, count - 1, min(count, _MOST_POINTS)).astype(np.int64))
 
 

@@ -1,7 +1,7 @@
 """`Store`: the Python-shaped half of a store, on top of the native class.
 
-Calls that reach the engine are native methods (`_alexpy.Store`), so a subclass costs them nothing. Here are
-the parts that Python code expects of a mapping, and `open`. No engine logic.
+Calls that reach the engine are native methods (`_alexpy.Store`), so the Python subclass does not slow them
+down. Here is what else Python code expects of a mapping, and `open`. No engine logic.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 
 from . import _alexpy
 from ._alexpy import WriteBatch
-from ._maintenance import CompactReport, VerifyReport
 from ._convert import Row
+from ._maintenance import CompactReport, VerifyReport
 from ._mapping import Closing, Items, Keys, Values, columns
 from ._path import absolute
 from .config import Config
@@ -57,7 +57,7 @@ class Stats:
     segments: int
     """Files of the log."""
     tail_bytes: int
-    """Bytes of log that opening would replay."""
+    """Bytes of log that the next opening would replay."""
     index_bytes: int
     """Bytes of memory of the index."""
     index_height: int
@@ -79,19 +79,19 @@ class Stats:
     damaged_segments: int
     """Files that compaction leaves alone because a record in them is damaged; `verify` names it."""
     background_failure: str | None
-    """What a thread of the store died of, a defect of alexpy to report; None as a rule."""
+    """The panic that ended a background thread, a bug of alexpy to report; None otherwise."""
     write_mode: str
     """How commits reach the log: "mmap" or "pwrite"."""
     slowed_seconds: float
-    """Seconds that commits have waited, in all, for a checkpoint or for compaction that could not keep up."""
+    """Seconds, in all, that commits have waited for a checkpoint or a compaction that could not keep up."""
     slowed_by: str | None
-    """What commits wait for now, if they do: "checkpoint" or "compaction"."""
+    """What commits are waiting for now: "checkpoint", "compaction" or None."""
 
 
 class Store(_alexpy.Store, Closing):
     """A durable mapping of int64 keys to bytes, ordered by key, in a directory; `alexpy.open` makes them.
 
-    A `MutableMapping[int, bytes]`: what a dict does, this does, and every write survives a kill of the
+    A `MutableMapping[int, bytes]`: it has the methods of a dict, and every write survives a kill of the
     process. Keys are what `operator.index` takes, within int64; values are bytes or any other contiguous
     buffer and come back as bytes. Iteration is in key order, over the store as it was when the iterator was
     made. All methods may be called from many threads.
@@ -115,12 +115,12 @@ class Store(_alexpy.Store, Closing):
     @overload
     def pop(self, key: int, default: _T) -> bytes | _T: ...
     def pop(self, key: int, default: object = _MISSING) -> object:
-        """Remove `key` and return its value, or `default` where the key is not there.
+        """Remove `key` and return its value, or `default` if the key is absent.
 
         One commit: no two threads get the same value. O(1).
 
         Raises:
-            KeyError: the key is not there and no default was given.
+            KeyError: the key is absent and no default was given.
 
         Example:
             >>> s[1] = b"one"
@@ -169,17 +169,17 @@ class Store(_alexpy.Store, Closing):
 
         The fastest way to read: no object is made for a value. `keys` as in `put_many`; each value is the raw
         memory of one row, an element or an array of `shape` of the native `dtype` given. The rows have the
-        order and the duplicates of `keys`. A key that is not there raises KeyError, or gives a row of `fill`.
-        `out`, an array of just that dtype and shape, is filled and returned in place of a new one: in a loop
-        that saves getting fresh memory from the operating system, which can take as long as the reading.
-        After an error some of its rows are written. No other thread may free or resize it meanwhile, as NumPy
-        lets one with `refcheck=False`. O(keys + bytes), the GIL released; large batches are read
+        order and the duplicates of `keys`. An absent key raises KeyError, or gives a row of `fill`.
+        `out`, an array of exactly that dtype and shape, is filled and returned instead of a new array. In a
+        loop that saves fresh memory from the operating system, which can take as long as the reading.
+        After an error some rows of `out` may be written. No other thread may free or resize it meanwhile, as
+        NumPy allows with `refcheck=False`. O(keys + bytes), the GIL released; large batches are read
         by up to four threads.
 
         Raises:
-            KeyError: a key is not there and no `fill` was given.
-            ValueError: a value has another length than a row; names the key. Or `out` has another shape, is
-                not C-contiguous, may not be written, or shares memory with `keys`.
+            KeyError: a key is absent and no `fill` was given.
+            ValueError: a value is not as long as a row (the message names the key), or `out` has another
+                shape, is not C-contiguous, is read-only, or shares memory with `keys`.
             TypeError: `dtype` holds Python objects, `keys` are no keys, or `out` is no array of `dtype`.
             MemoryError: there is no memory for so many rows.
 
@@ -198,7 +198,7 @@ class Store(_alexpy.Store, Closing):
             return row.array(*self._get_rows(keys, row.nbytes, row.filled, None))
         if isinstance(keys, np.ndarray) and isinstance(out, np.ndarray) and np.may_share_memory(keys, out):
             raise ValueError("out shares memory with keys")
-        # Its memory is looked for once the keys were read: until then their code may do anything to it.
+        # The call takes the memory of `out` after it has read the keys: their code may do anything to `out`.
         self._get_rows(keys, row.nbytes, row.filled, (row.memory, out))
         return out
 
@@ -252,9 +252,9 @@ class Store(_alexpy.Store, Closing):
         """Check every byte of the store's files against its checksum, and the index against the log.
 
         Nothing is trusted and nothing is changed; damage is listed in the report, not raised. Reads and
-        writes go on meanwhile; what is written after the call began is not looked at. `progress(done, total)`
-        is called every few mebibytes with bytes; what it raises stops the call. O(bytes), read twice, and
-        the memory of a second index; the GIL is released.
+        writes go on meanwhile; what is written after the call began is not checked. `progress(done, total)`
+        is called every few mebibytes with bytes; an exception that it raises stops the call. O(bytes), read
+        twice, and the memory of a second index; the GIL is released.
 
         Raises:
             ClosedError: the store is closed.
@@ -272,12 +272,12 @@ class Store(_alexpy.Store, Closing):
     def compact(self, progress: Callable[[int, int], object] | None = None) -> CompactReport:
         """Copy live values together and give the disk space of overwritten and deleted ones back.
 
-        A background thread does so by itself once more than `compact_dead_ratio` of the store is dead, a bit
-        less while nothing is written; this call leaves less, at once, and without a limit on its speed. Reads
-        and writes go on meanwhile. Space that an open iterator, value or view still shows is given back when
-        it is released.
-        `progress(done, total)` is called between two pieces of work with bytes; what it raises stops the
-        call, and what was done stays done. O(bytes of the files it rewrites); the GIL is released.
+        A background thread does so by itself once more than `compact_dead_ratio` of the store is dead, or a
+        bit less while nothing is written. This call leaves less dead space, starts at once and has no speed
+        limit. Reads and writes go on meanwhile. Space that an open iterator, value or view still uses is
+        given back when that is released.
+        `progress(done, total)` is called between two pieces of work with bytes; an exception that it raises
+        stops the call, and what was done stays done. O(bytes of the files it rewrites); the GIL is released.
 
         Raises:
             ClosedError, ReadOnlyError, PoisonedError: the store takes no writes.
@@ -340,20 +340,20 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
     """Open the store in the directory `path`, and make one where there is none.
 
     With `parents=True` the directories above it are made as well, as `Path.mkdir` does.
-    `options` are fields of `Config` by name and override those of `config`. One handle at a time may be open
-    for writing, in all processes; any number with `read_only=True`, which takes no lock. Opening replays the
-    end of the log: O(tail). Ctrl-C stops it.
+    `options` are fields of `Config` by name and override those of `config`. Only one handle, of all
+    processes, may be open for writing; any number may be open with `read_only=True`, which takes no lock.
+    Opening replays the end of the log: O(tail). Ctrl-C stops it.
 
     Raises:
         LockedError: another handle has the store open for writing.
         FileNotFoundError: there is no store, and `read_only` or `create=False` forbids making one; or the
-            directory that it should be made in does not exist, and `parents` was not asked for.
+            parent directory does not exist, and `parents` is False.
         NotADirectoryError: `path` is a file.
-        FormatError: the directory is not empty and no store, or of a newer format, or a file of the store
-            is a symbolic link or no file at all, or its manifests are older than segments beside them, as in
-            a copy that was taken file by file beside a writer; nothing was touched.
+        FormatError: the directory is neither empty nor a store; or the store has a newer format; or one of
+            its files is a symbolic link or not a regular file; or its manifests are older than its segments,
+            as in a copy that was taken file by file while a writer was at work. Nothing was touched.
         CorruptionError: data that was safe on the device is damaged.
-        ValueError: an option is unknown or its value impossible, or the path is empty or holds a NUL.
+        ValueError: an option is unknown or its value is impossible, or the path is empty or holds a NUL.
 
     Example:
         >>> import tempfile

@@ -1,6 +1,6 @@
-"""What a caller may choose when opening a store: one frozen dataclass, and where it can be read from.
+"""The options of a store: one frozen dataclass, and how it is read from a file or from the environment.
 
-Holds names, defaults and the check of each value; must not know what the engine does with them.
+Holds names, defaults and the check of each value. Knows nothing of what the engine does with them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ ReadMode: TypeAlias = Literal["mmap", "pread"]
 Recovery: TypeAlias = Literal["strict", "point_in_time"]
 
 _ENV_PREFIX = "ALEXPY_"
-# Variables with the prefix that are not fields: the SIMD backend belongs to the process, and the others say
-# how much the project's own tests do.
+# Variables with the prefix that are not fields: the SIMD backend belongs to the process, and the others set
+# how much work the project's own tests do.
 _ENV_NOT_FIELDS = frozenset(
     {
         "ALEXPY_SIMD",
@@ -68,7 +68,7 @@ _SWITCH_WORDS: Mapping[str, bool] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Options of `alexpy.open`, checked when made; O(1).
+    """Options of `alexpy.open`, checked when the object is made; O(1).
 
     Each field can be given to `alexpy.open` as a keyword of the same name, which then overrides the config.
     There is no cache size and no map size: the page cache of the operating system serves reads.
@@ -88,14 +88,15 @@ class Config:
     """
 
     durability: Durability = "interval"
-    """When a returned write is safe against what: "sync" survives a power cut, "interval" a process kill and,
-    after the next timed flush, a power cut, "os" a process kill."""
+    """What a returned write survives. "sync": a power cut. "interval": a process kill, and a power cut after
+    the next timed flush. "os": a process kill."""
     sync_interval_ms: int = 50
     """Milliseconds between timed flushes, for `durability="interval"`."""
     segment_bytes: int = 64 << 20
     """Bytes of disk reserved for one file of the log."""
     write_mode: WriteMode = "auto"
-    """"mmap" copies commits below 8 KiB into a mapped file, "pwrite" calls for each, "auto" chooses."""
+    """"mmap" copies commits below 8 KiB into a mapped file, "pwrite" makes a system call for each, "auto"
+    chooses."""
     read_mode: ReadMode = "mmap"
     """"mmap" is fastest, but a device read error ends the process (SIGBUS); "pread" raises OSError."""
     verify_reads: bool = True
@@ -106,16 +107,17 @@ class Config:
     compact_bytes_per_second: int = 64 << 20
     """Most bytes per second that compaction reads and writes in the background."""
     background: bool = True
-    """Run the background threads that flush on time, make files ahead of need and compact. Without them a
-    timed flush falls to the first write that is due, and `compact()` is yours to call."""
+    """Run the background threads that flush on time, prepare log files ahead of need and compact. Without
+    them, the first write after the interval makes the timed flush, and compaction is left to calls of
+    `compact()`."""
     checkpoint_tail_bytes: int = 64 << 20
-    """Bytes of log after which a checkpoint is due, or half the bytes of the last image if that is more."""
+    """Bytes of log after which a checkpoint is due; half the bytes of the last image if that is more."""
     recovery: Recovery = "strict"
-    """What opening does about acknowledged data that is damaged: "strict" refuses and names the place,
-    "point_in_time" opens with everything before it."""
+    """What opening does if acknowledged data is damaged: "strict" refuses and names the place,
+    "point_in_time" opens with everything before the damage."""
 
     def __post_init__(self) -> None:
-        """Refuse impossible values, and keep integers as plain `int`."""
+        """Refuse impossible values, and convert integers to plain `int`."""
         for name, allowed in _CHOICES.items():
             value = getattr(self, name)
             if not (isinstance(value, str) and value in allowed):
@@ -128,7 +130,7 @@ class Config:
         for name, (least, most) in _RANGES.items():
             object.__setattr__(self, name, _checked_int(name, getattr(self, name), least, most))
         ratio = self.compact_dead_ratio
-        # The comparison is written so that NaN fails it.
+        # Written so that NaN fails the comparison.
         if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0.0 < ratio < 1.0:
             raise ValueError(f"compact_dead_ratio must be a number between 0 and 1, not {ratio!r}")
 
@@ -152,7 +154,7 @@ class Config:
             values = tomllib.loads(Path(path).read_bytes().decode())
             return cls().with_options(values)
         except ValueError as error:
-            # TOML errors and broken UTF-8 are ValueErrors too.
+            # TOML errors and invalid UTF-8 are ValueErrors too.
             raise ValueError(f"{os.fspath(path)}: {error}") from error
 
     @classmethod
@@ -219,7 +221,7 @@ def _checked_int(name: str, value: object, least: int, most: int) -> int:
 
 
 def _from_text(name: str, text: str) -> object:
-    """Turn the text of an environment variable into the type of its field."""
+    """Convert the text of an environment variable to the type of its field."""
     if name in _SWITCHES:
         if text.lower() not in _SWITCH_WORDS:
             raise ValueError(f"{name} must be one of {', '.join(_SWITCH_WORDS)}, not {text!r}")

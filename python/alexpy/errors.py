@@ -1,8 +1,8 @@
 """The exceptions of alexpy, all below `AlexError`.
 
-Only the classes are here; the extension module raises them, in one place (rust/python/src/errors.rs). What
-Python has a class for is raised as that: KeyError, TypeError, ValueError, OverflowError, BufferError, OSError
-with its errno, FileNotFoundError, NotADirectoryError.
+Only the classes are here; the extension module raises them, in one place (rust/python/src/errors.rs). If
+Python has a class for a failure, that is raised instead: KeyError, TypeError, ValueError, OverflowError,
+BufferError, OSError with its errno, FileNotFoundError, NotADirectoryError.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class AlexError(Exception):
 
 
 class CorruptionError(AlexError):
-    """Stored bytes are not what was written; `path`, `offset`, `expected` and `found` say where and what.
+    """Stored bytes are not what was written; `path`, `offset`, `expected` and `found` say where and how.
 
     `offset` counts bytes from the start of the file `path`. `expected` and `found` are texts for people.
 
@@ -55,7 +55,7 @@ class CorruptionError(AlexError):
         expected: str | None = None,
         found: str | None = None,
     ) -> None:
-        """Keep the place beside the message."""
+        """Store the place with the message."""
         super().__init__(message)
         self.path = path
         self.offset = offset
@@ -64,7 +64,7 @@ class CorruptionError(AlexError):
 
 
 class LockedError(AlexError, BlockingIOError):
-    """Another handle has the store open for writing; `pid` is its process, where that is known.
+    """Another handle has the store open for writing; `pid` is its process, if known.
 
     Example:
         >>> LockedError("locked", "store", 4711).pid
@@ -76,7 +76,7 @@ class LockedError(AlexError, BlockingIOError):
     pid: int | None
 
     def __init__(self, message: str, path: str | None = None, pid: int | None = None) -> None:
-        """Keep the holder beside the message."""
+        """Store the holder with the message."""
         super().__init__(message)
         # Set here, not given to OSError: with a file name it would print "[Errno 11] None".
         self.errno = _errno.EAGAIN
@@ -129,7 +129,7 @@ class ForkedError(AlexError):
 
 
 class FormatError(AlexError):
-    """The directory is no store, or one of a format that this version does not read; nothing was touched.
+    """The directory is not a store, or has a format that this version does not read; nothing was touched.
 
     Example:
         >>> issubclass(FormatError, AlexError)

@@ -1,7 +1,7 @@
 """The commands in one group, and how a command ends: exit codes, and one line on standard error for an error.
 
-Every command raises; only `main` here turns exceptions into text and codes. Nobody who uses the command line
-sees a traceback, except with `python -X dev -m alexpy`.
+Commands raise; only `main` turns exceptions into text and codes. Users of the command line see no traceback,
+except with `python -X dev -m alexpy`.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _run(args: list[str]) -> int:  # noqa: PLR0911 - one return a kind of end
 
 
 def _forget_output() -> None:
-    """Give up what could not be written: Python would try again, and complain, when it closes the file."""
+    """Drop what could not be written, or Python would try again, and complain, when it closes the file."""
     if sys.stdout is None:
         return
     try:
@@ -133,7 +133,7 @@ def _forget_output() -> None:
 
 
 def _sentence(message: str) -> str:
-    """Turn a message of click's, a capitalised sentence, into the house's form."""
+    """Turn a message of click, a capitalised sentence, into the form of our own messages."""
     return (message[:1].lower() + message[1:]).rstrip(".")
 
 

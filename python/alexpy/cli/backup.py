@@ -1,4 +1,4 @@
-"""`alexpy backup`: a copy of a store, also of one that is being written."""
+"""`alexpy backup`: copies a store, even while it is being written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .progress import byte_progress
 def backup(store: str, dest: str, *, quiet: bool) -> None:
     """Make a store in the new directory DEST that holds what STORE holds now, also while it is written.
 
-    Finished files are hard links where the file system can: copy DEST elsewhere against the loss of the disk.
+    Finished files are hard links if the file system allows: copy DEST elsewhere against the loss of the disk.
     """
     with alexpy.open(store, read_only=True, config=config_from_env()) as opened:
         try:

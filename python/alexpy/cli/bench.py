@@ -1,4 +1,4 @@
-"""`alexpy bench`: measurements of this machine. What each does is in alexpy.compare."""
+"""`alexpy bench`: measurements of this machine, which alexpy.compare implements."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from .progress import byte_progress
 @store_path
 @as_json
 def compact(store: str, *, json: bool) -> None:
-    """Copy STORE's live values together and remove the files that only dead ones are left in.
+    """Copy STORE's live values together and remove the files that hold only dead ones.
 
     Needs free space for one more file; a store that is being written by another program is refused.
     """

@@ -1,9 +1,7 @@
-"""`alexpy compare`: alexpy beside its rivals, and pages made from what was found.
+"""`alexpy compare`: measures alexpy beside its rivals, and makes pages of the results.
 
-What is measured is in alexpy.compare.
-
-Nothing of alexpy.compare is imported before one of these commands runs: the other commands must not pay for
-it.
+alexpy.compare does the work. It is imported only when one of these commands runs, so that the other commands
+start fast.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of a step, so that what was done and what is told about it agree."""
+"""Makes Ctrl-C wait for the end of a step, so that the report agrees with what was done."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
 
 
 class CtrlC:
-    """Raises KeyboardInterrupt at once, or inside `held` at its end; only for the main thread."""
+    """Raises KeyboardInterrupt at once, or at the end of a `held` block; only for the main thread."""
 
     def __init__(self) -> None:
         self._held = False
         self._pressed = False
 
     def __enter__(self) -> Self:
-        """Take over the signal."""
+        """Install the signal handler."""
         self._before = signal.signal(signal.SIGINT, self._press)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the signal back."""
+        """Restore the signal handler from before."""
         signal.signal(signal.SIGINT, self._before)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Let the step inside run to its end, and raise KeyboardInterrupt after it if Ctrl-C was pressed."""
+        """Let the block run to its end; raise KeyboardInterrupt after it if Ctrl-C was pressed."""
         self._held = True
         try:
             yield

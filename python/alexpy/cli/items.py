@@ -20,12 +20,12 @@ from .rows import stdin
 @store_path
 @key_argument
 def get(store: str, key: int) -> None:
-    """Write the value of KEY to standard output, byte for byte; exit 1 if the key is not there."""
+    """Write the value of KEY to standard output, byte for byte; exit 1 if the key is absent."""
     with alexpy.open(store, read_only=True, config=config_from_env()) as opened:
         value = opened.get(key)
     if value is None:
         raise Stopped(f"{store} has no key {key}", NOT_FOUND)
-    # On a terminal the prompt should not stand behind the value.
+    # On a terminal the prompt should not follow the value on its line.
     output.write(value + b"\n" if output.is_terminal() else value)
 
 
@@ -53,7 +53,7 @@ def put(store: str, key: int, value: str | None, file: Path | None) -> None:
 @store_path
 @key_argument
 def delete(store: str, key: int) -> None:
-    """Remove KEY; exit 1 if the key is not there."""
+    """Remove KEY; exit 1 if the key is absent."""
     with alexpy.open(store, create=False, config=config_from_env()) as opened:
         there = opened.delete(key)
         opened.flush()

@@ -1,7 +1,7 @@
 """`alexpy load`: rows of a file into a store, batch by batch, in bounded memory.
 
-Each batch is one atomic `put_many`: after a kill the store holds whole batches, in file order, at least all
-that were reported. Memory is bounded by one batch: BATCH_BYTES of values, or fewer.
+Each batch is one atomic `put_many`: after a kill the store holds whole batches, in file order, and at least
+those that were reported. Memory is bounded by one batch: BATCH_BYTES of values, or fewer.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ broken JSON or UTF-8) stops the load and names file, line and value; batches com
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a load did. `rows` is always the sum of `keys_new` and `keys_replaced`."""
+    """The counts of a load. `rows` is always the sum of `keys_new` and `keys_replaced`."""
 
     rows: int
     keys_new: int
@@ -56,7 +56,7 @@ class Summary:
 
 
 class Loading:
-    """One load into one store: counts what is committed, so that it can be told however the load ends."""
+    """One load into one store: counts what is committed, for a report however the load ends."""
 
     def __init__(self, store: alexpy.Store, *, json: bool) -> None:
         self._store = store
@@ -66,14 +66,14 @@ class Loading:
         self.rows = 0
 
     def commit(self, batch: Batch) -> None:
-        """Write one batch, and say so once it is committed."""
+        """Write one batch, and report it once it is committed."""
         self._store.put_many(batch.keys, batch.values)
         self.rows += len(batch.keys)
         if self.json:
             output.write(text.json_line({"committed": self.rows}))
 
     def finish(self) -> Summary:
-        """Flush, and count: from its return on, every committed row survives a power cut."""
+        """Flush and count: after the call, every committed row survives a power cut."""
         self._store.flush()
         new = len(self._store) - self._keys_before
         return Summary(self.rows, new, self.rows - new, round(time.perf_counter() - self._began, 3))
@@ -141,13 +141,13 @@ def load(
             except BrokenPipeError:
                 raise
             except (alexpy.AlexError, OSError) as error:
-                # The store may not flush or count any more: told is only what was committed.
+                # The store may be unable to flush or count now, so only the committed rows are reported.
                 raise Stopped(f"{error}; {_kept(loading.rows)}", STORE_ERROR) from error
             _report(loading.finish(), rows, store, json=json)
 
 
 def batched(rows: RowReader | Iterable[Row], most_rows: int) -> Iterator[Batch]:
-    """Group rows into batches of at most `most_rows` rows and BATCH_BYTES of values (one large row aside)."""
+    """Group rows into batches of at most `most_rows` rows and BATCH_BYTES of values, or one larger row."""
     batch = Batch(array("q"), [])
     size = 0
     for _, key, value in rows:

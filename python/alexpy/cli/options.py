@@ -1,4 +1,4 @@
-"""What several commands share: arguments, options, exit codes, and the exception that ends with one."""
+"""Shared by the commands: arguments, options, exit codes, and the exception that ends a command with one."""
 
 from __future__ import annotations
 

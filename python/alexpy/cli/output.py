@@ -1,4 +1,4 @@
-"""Standard output: results as bytes, whatever the locale; a reader gone away is told from a full disk."""
+"""Standard output: results as bytes, whatever the locale. Tells a vanished reader from a full disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def is_terminal() -> bool:
 
 
 def write(data: bytes) -> None:
-    """Write bytes and pass them on at once.
+    """Write bytes and flush them at once.
 
     Raises:
         BrokenPipeError: the reader went away.
@@ -32,13 +32,13 @@ def write(data: bytes) -> None:
     try:
         rest = memoryview(data)
         while rest:
-            # With PYTHONUNBUFFERED it is the file itself, which may take a part and say so.
+            # With PYTHONUNBUFFERED this is the file itself, whose write() may take only a part.
             rest = rest[sys.stdout.buffer.write(rest) :]
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
-        # What is still buffered must not fail, and be reported, once more at exit.
+        # Otherwise the buffered rest would fail, and be reported, a second time at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise Stopped(f"cannot write the output: {error.strerror or error}", STORE_ERROR) from error
 

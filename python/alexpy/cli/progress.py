@@ -1,6 +1,6 @@
-"""Progress of long work on standard error: a bar when a person watches, else a plain line now and then.
+"""Progress of long work on standard error: a bar on a terminal, else a plain line now and then.
 
-Knows rows and bytes; must not know stores. Standard output is left to results.
+Knows rows and bytes; must not know stores. Standard output is for results only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 class Progress(Protocol):
-    """Told after each step how far the work is."""
+    """Called after each step with how far the work is."""
 
     def __call__(self, rows: int, bytes_read: int) -> None:
         """Show that `rows` rows are done and `bytes_read` bytes of the input read, both in all."""
@@ -43,7 +43,7 @@ def progress(title: str, bytes_total: int | None, *, quiet: bool) -> Iterator[Pr
 
 @contextmanager
 def byte_progress(title: str, *, quiet: bool) -> Iterator[Callable[[int, int], object]]:
-    """As `progress`, of work that counts bytes only: called with the bytes done and the bytes in all."""
+    """Like `progress`, for work that counts bytes only: called with the bytes done and the total."""
     if quiet:
         yield lambda done, total: None  # noqa: ARG005 - the names belong to the protocol
     elif _is_watched():
@@ -81,7 +81,7 @@ def _byte_bar(title: str) -> Iterator[Callable[[int, int], object]]:
 
 @contextmanager
 def _bar(title: str, bytes_total: int | None) -> Iterator[Progress]:
-    # Imported only where a bar is drawn: rich costs more to import than a small load takes.
+    # Imported only if a bar is drawn: importing rich takes longer than a small load.
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
     from rich.progress import Progress as Bar  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""`alexpy repair`: what can be read of a damaged store, in a new one."""
+"""`alexpy repair`: copies what can be read of a damaged store into a new one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .options import BAD_INPUT, Stopped, as_json, store_path
 from .progress import byte_progress
 
 
-@click.command("repair", short_help="Bring what can be read of a damaged store into a new one.")
+@click.command("repair", short_help="Copy what can be read of a damaged store into a new one.")
 @store_path
 @click.argument("dest")
 @click.option(
@@ -25,9 +25,9 @@ from .progress import byte_progress
 )
 @as_json
 def repair(store: str, dest: str, mode: Literal["point_in_time", "salvage"], *, json: bool) -> None:
-    """Bring what can be read of STORE, which is not changed, into a new store in the directory DEST.
+    """Copy what can be read of STORE, which is not changed, into a new store in the directory DEST.
 
-    "salvage" also reads behind damage and without a manifest; where damage hit the record of a deletion, that
+    "salvage" also reads after damage and without a manifest; if the record of a deletion is damaged, that
     key comes back.
     """
     try:

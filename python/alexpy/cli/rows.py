@@ -1,7 +1,7 @@
 """Rows of CSV, TSV and JSON lines files as (line, key, value), one at a time, in bounded memory.
 
-Knows files and columns and says exactly where one is bad; must not know stores or the terminal. Lines are
-counted as an editor counts them, from 1, quoted line breaks included; a row is named by its first line.
+Knows files and columns, and names the exact place of an error; must not know stores or the terminal. Lines
+are counted as an editor counts them, from 1, quoted line breaks included; a row is named by its first line.
 O(1) memory: no more than one row is held, and no line or field longer than MAX_LINE_BYTES is accepted.
 """
 
@@ -47,7 +47,7 @@ Row = tuple[int, int, bytes]
 
 
 class InputError(Exception):
-    """The file cannot be loaded at all: nothing was read from it, or it is not what was said."""
+    """The file cannot be loaded at all: it cannot be read, or does not fit the arguments."""
 
 
 class BadRowError(InputError):
@@ -70,7 +70,7 @@ class RowReader:
         """Read the header of `source`, whose rows have their key in column `key`.
 
         Raises:
-            InputError: the file is empty, or a column is missing or there twice.
+            InputError: the file is empty, or a column is missing or occurs twice.
 
         """
         self._raw = source
@@ -86,7 +86,7 @@ class RowReader:
 
     @property
     def bytes_read(self) -> int:
-        """How many bytes of the file, as it lies on disk, were read."""
+        """How many bytes of the file on disk (compressed, if it is) were read."""
         try:
             return self._raw.tell()
         except OSError:
@@ -360,7 +360,7 @@ def _skip(text: str, at: int) -> int:
 
 
 def _tsv_records(lines: Iterator[str]) -> Iterator[list[str]]:
-    """Read each line by itself: quotes may hold a tab but no line end, so a stray one swallows no row."""
+    """Read each line by itself: quotes may hold a tab but no line end, so a stray one affects one row."""
     for line in lines:
         yield from csv.reader((line,), delimiter="\t", strict=True)
 

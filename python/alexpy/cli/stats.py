@@ -1,4 +1,4 @@
-"""`alexpy stats`: what a store holds and takes."""
+"""`alexpy stats`: what a store holds, and what space it takes."""
 
 from __future__ import annotations
 

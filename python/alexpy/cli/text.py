@@ -7,7 +7,7 @@ import json
 
 
 def item_line(key: int, value: bytes) -> bytes:
-    """Return one line for people: key, tab, value; Python bytes where the value is not one line of text."""
+    """Return one line for people: key, tab, value; as Python bytes if the value is not one line of text."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
@@ -33,7 +33,7 @@ def json_line(item: object) -> bytes:
 
 
 def byte_count(count: int) -> str:
-    """Return a size as people read it: 1536 is '1.5 KiB'."""
+    """Return a size for people: 1536 is '1.5 KiB'."""
     size = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024:  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""`alexpy verify`: is every byte of a store what was written?"""
+"""`alexpy verify`: checks whether every byte of a store is what was written."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _verify(store: str, progress: Callable[[int, int], object]) -> alexpy.Verify
             return opened.verify(progress)
     except CorruptionError as error:
         records, size, errors = _alexpy._verify_files(store, progress)  # noqa: SLF001
-        # Each file may be whole by itself and the store still not.
+        # The store can be damaged even if each file is whole by itself.
         return alexpy.VerifyReport(records, size, tuple(errors) or (error,))
 
 

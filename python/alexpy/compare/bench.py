@@ -24,7 +24,7 @@ _CLOCK_READINGS = 10_000
 
 
 class WrongAnswer(Exception):  # noqa: N818 - it is the engine's answer that is wrong
-    """An engine answered something else than what went in; the figures of its run are void."""
+    """An engine gave a wrong answer; the figures of its run are void."""
 
 
 class Bench:
@@ -34,7 +34,7 @@ class Bench:
         self.figures: dict[str, dict[str, Any]] = {}
         self.checked = 0
         self.memory: dict[str, int] = {}
-        # A collection of garbage would fall into one engine's time or another's by chance.
+        # A garbage collection would add to the time of some engine by chance.
         gc.disable()
 
     def timed(
@@ -54,19 +54,19 @@ class Bench:
             self.check(cell, right=right(answer))
 
     def seconds(self, cell: str, seconds: float, count: int) -> None:
-        """Note a time taken elsewhere."""
+        """Record a time that was measured elsewhere."""
         self.figures[cell] = {"seconds": seconds, "count": count}
 
     def lacks(self, cell: str, reason: str) -> None:
-        """Note that the engine has no such call."""
+        """Record that the engine has no such call."""
         self.figures[cell] = {"lacks": reason}
 
     def bytes(self, cell: str, count: int) -> None:
-        """Note a size."""
+        """Record a size."""
         self.figures[cell] = {"bytes": count}
 
     def latencies(self, cell: str, nanoseconds: list[int]) -> None:
-        """Note percentiles of single calls, and what reading the clock itself takes."""
+        """Record percentiles of single calls, and the cost of reading the clock."""
         taken = np.array(nanoseconds)
         p50, p99, p999 = np.percentile(taken, [50, 99, 99.9]).tolist()
         self.figures[cell] = {
@@ -90,7 +90,7 @@ class Bench:
         self.checked += 1
 
     def begin_memory(self) -> None:
-        """Take the data of the workload out of what `end_memory` will report."""
+        """Exclude the memory of the workload's data from what `end_memory` will report."""
         gc.collect()
         # Sets the high-water mark of the resident set to what is resident now (Linux).
         Path("/proc/self/clear_refs").write_text("5")
@@ -98,7 +98,7 @@ class Bench:
         self._resident, self._anonymous = status["VmRSS"], status["RssAnon"]
 
     def end_memory(self) -> None:
-        """Note by how much memory grew: at its peak, mapped files included, and private memory alone."""
+        """Record by how much memory grew: at its peak with mapped files, and private memory alone."""
         status = _status()
         self.memory = {
             "peak_rss_growth_bytes": status["VmHWM"] - self._resident,

@@ -1,16 +1,15 @@
 """Where the time of a million writes and reads goes, in alexpy's own store and in an ALEX index over RocksDB.
 
-Nothing is timed inside the engines: hooks there would cost what they measure. The whole is timed, and then
-each part by itself on the same data in the same batches; what no part explains is called overhead. A part
-apart has the caches to itself, so parts are lower bounds and the overhead an upper one. How each is taken:
+Nothing is timed inside the engines, where hooks would distort what they measure. The whole is timed, and then
+each part by itself on the same data in the same batches; what no part explains is called overhead. A part by
+itself has the CPU caches to itself, so parts are lower bounds and the overhead is an upper bound. The parts:
 
 - index: the same keys, in the same batches, put into or looked up in an `AlexIndex` (the same code).
 - log copy: as many bytes as the records have, copied into a mapped, reserved, prepared file.
 - checksum: of writes, the checksum of records over the same bytes; of reads, the whole with `verify_reads`
   less the whole without.
 - flush: timed within the whole, right after the last batch.
-- conversion: the whole with Python objects for values less the whole with one array of them, one that is
-  there already.
+- conversion: the whole with Python objects for values less the whole with one existing array of them.
 - storage (RocksDB): the same batches, keys ready as bytes, written to or read from RocksDB alone.
 """
 
@@ -66,7 +65,7 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class Work:
-    """Keys, their values as objects and as rows, and the order in which they are read."""
+    """Keys, their values as objects and as rows, and the reading order."""
 
     keys: Keys
     rows: NDArray[np.uint8]
@@ -171,7 +170,7 @@ def _written(work: Work, path: Path, values: Any) -> tuple[float, float]:
         def batches() -> None:
             for keys, items in put:
                 store.put_many(keys, items)
-            # At once: the timed flush does it otherwise, while no clock runs.
+            # At once, or the timed flush would do it while no clock runs.
             began = time.perf_counter()
             store.flush()
             flush.append(time.perf_counter() - began)
@@ -183,7 +182,7 @@ def _written(work: Work, path: Path, values: Any) -> tuple[float, float]:
 
 def _read(work: Work, path: Path, *, verify: bool) -> float:
     with alexpy.open(path, verify_reads=verify) as store:
-        # The first call meets pages that this handle has not mapped yet.
+        # The first call touches pages that this handle has not mapped yet.
         store.get_many(work.asked)
         answers: list[Any] = []
         took = _seconds(lambda: answers.append(store.get_many(work.asked)))

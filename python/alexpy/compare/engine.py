@@ -1,8 +1,8 @@
 """What an engine must be able to do to be measured: the two Protocols that every adapter carries out.
 
-Arguments are brought into an engine's own form by `single_keys`, `batch_keys` and `batch_items`, before any
-clock starts, for all engines alike; keys come back in that form too and are compared in it. What an engine
-cannot do raises `Lacks` with the reason, which the report prints as "n/a". Adapters know their engine and
+`single_keys`, `batch_keys` and `batch_items` convert arguments to the engine's own form before any clock
+starts, for every engine; returned keys have that form too and are compared in it. An adapter raises `Lacks`,
+with the reason, for what its engine cannot do; the report prints "n/a". Adapters know their engine and
 nothing of workloads.
 """
 
@@ -45,7 +45,7 @@ class StoreEngine(Protocol):
         """Return every setting that is not the engine's default."""
 
     def promise(self, mode: Mode) -> str:
-        """Say how the engine keeps the promise, caveats included; raise `Lacks` where it cannot."""
+        """Say how the engine keeps the promise, with caveats; raise `Lacks` if it cannot."""
 
     def open(self, path: Path, mode: Mode) -> None:
         """Open the store in the directory `path`, made if need be."""
@@ -96,10 +96,10 @@ class StoreEngine(Protocol):
         """Commit one item."""
 
     def get(self, key: Key) -> bytes | None:
-        """Get one key, None where it is not there."""
+        """Get one key; None if it is absent."""
 
     def delete(self, key: Key) -> None:
-        """Delete one key that is there."""
+        """Delete one key that is present."""
 
     def writer(self) -> Callable[[Key, bytes], None]:
         """Return a `put` for one more thread."""
@@ -116,7 +116,7 @@ class StoreEngine(Protocol):
 
 @runtime_checkable
 class LittleMemory(Protocol):
-    """A store with other settings where its files are larger than memory."""
+    """A store that uses other settings if its files are larger than memory."""
 
     def expect_little_memory(self) -> None:
         """Choose them, before `open`."""
@@ -137,7 +137,7 @@ class IndexEngine(Protocol):
         """Insert each item by a call of its own, into an empty mapping."""
 
     def insert_many(self, keys: Keys, values: Keys) -> None:
-        """Insert a batch into what is there."""
+        """Insert a batch into the present content."""
 
     def get_each(self, keys: list[int]) -> list[int]:
         """Get each key, which is there, by a call of its own."""

@@ -1,8 +1,8 @@
 """A control group of the kernel that limits processes' memory, page cache included; or why there is none.
 
-It is made below the group that this process is in, so that no limit set on us is left, and removed again.
-Where the machine keeps groups in one hierarchy (version 2), a group with processes in it can have no limited
-groups below it: there it is made beside ours, which needs the group above to be ours too. Knows no engine.
+It is made below this process's own group, so that limits on us still hold, and is removed afterwards. If the
+machine keeps groups in one hierarchy (version 2), a group that has processes cannot have limited groups below
+it; then the new group is made beside ours, which needs rights on the parent group. Knows no engine.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def limited(limit: int) -> Iterator[Path]:
             (group / name).write_text(str(limit), encoding="ascii")
         except OSError as error:
             raise Lacks(f"the control group takes no limit of memory: {error.strerror}") from None
-        # Not there where the kernel does not count swap.
+        # Missing if the kernel does not count swap.
         with suppress(FileNotFoundError):
             (group / with_swap).write_text(str(limit if swap is None else swap), encoding="ascii")
         yield group

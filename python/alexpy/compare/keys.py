@@ -58,7 +58,7 @@ def values_of(count: int, width: int, seed: int = SEED) -> list[bytes]:
 def rows_of(keys: Keys, width: int) -> NDArray[np.uint8]:
     """Return values made from keys alone, as incompressible as random ones, in rows of `width` bytes.
 
-    So many values need not be kept to be checked. Each word is SplitMix64's mix of the key and its place.
+    So the values need not be kept to be checked. Each word is SplitMix64's mix of the key and its place.
     """
     words = keys.view(np.uint64)[:, None] + np.arange(1, width // 8 + 2, dtype=np.uint64) * _GOLDEN
     for shift, factor in _SPLITMIX:

@@ -1,8 +1,8 @@
 """The driver: every suite on every engine, each in a process of its own, in turns, several times over.
 
-In each repetition the engines of a suite follow one another, and who begins changes, so that what else the
-machine does falls on all alike. The first repetition is always whole; a further run of a suite begins only if
-it is likely to end within the minutes given. Knows no engine but by name.
+In each repetition the engines of a suite follow one another, and another one begins each time, so that other
+load on the machine affects all of them. The first repetition is always complete; a further run of a suite
+begins only if it is likely to end within the given minutes. Knows engines by name only.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _turned(engines: tuple[str, ...], by: int) -> tuple[str, ...]:
 def _work(suite: str, engine: str, sizes: Sizes, folder: Path) -> dict[str, Any]:
     path = folder / f"{suite}-{engine}"
     path.mkdir()
-    # What the engine before left to the disk must not be paid for by this one.
+    # Writes that the previous engine left to the disk must not slow this one.
     os.sync()
     spec = {"suite": suite, "engine": engine, "sizes": asdict(sizes), "folder": str(path)}
     try:

@@ -16,10 +16,10 @@ _CHOICES: Final = {"durability": ("sync", "os"), "compression": ("none", "lz4")}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RocksConfig:
-    """Options of `RocksStore`, checked when made; the defaults are the tuned ones.
+    """Options of `RocksStore`, checked when it is made; the defaults are the tuned ones.
 
-    Compared were write buffers of 64 against 256 MB, a level-0 trigger of 4 against 8, and no
-    compression against LZ4.
+    The tuning compared write buffers of 64 and 256 MB, a level-0 trigger of 4 and 8, and no
+    compression and LZ4.
 
     Raises:
         ValueError: a value is impossible; the message says what is allowed.

@@ -1,7 +1,7 @@
-"""Keys and values on their way in and out: what callers give, and what RocksDB holds.
+"""Converts keys and values between what callers give and what RocksDB holds.
 
-By the rules and with the messages of `alexpy.Store`. Keys in RocksDB are 8 big-endian bytes with the sign bit
-turned, so that they sort as integers do. O(bytes). Knows no store.
+The rules and messages are those of `alexpy.Store`. Keys in RocksDB are 8 big-endian bytes with the sign bit
+flipped, so that they sort as integers do. O(bytes). Knows no store.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _SIGN: Final = 1 << 63
 _VALUE_LIMIT: Final = 2**32 - 1
-# Judges keys: it has the rules and the messages of `Store`, and holds none.
+# Checks keys by the rules and with the messages of `Store`; it stays empty.
 _JUDGE: Final = AlexIndex()
 
 
@@ -81,7 +81,7 @@ def many_values(items: Any, count: int) -> list[bytes]:
         data, ends = memory.tobytes(), offsets.tolist()
         _same_count(count, len(ends) - 1)
         return [data[begin:end] for begin, end in pairwise(ends)]
-    # One more than there may be: the iterable may have no end.
+    # One more than allowed, because the iterable may have no end.
     taken = islice(items if found is None else found, count + 1)
     values = [one_value(value, f"values[{position}]") for position, value in enumerate(taken)]
     _same_count(count, len(values))

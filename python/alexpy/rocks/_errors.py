@@ -1,4 +1,4 @@
-"""What rocksdict raises, as the errors of alexpy. Knows RocksDB's texts, no store."""
+"""Turns exceptions of rocksdict into the errors of alexpy. Knows RocksDB's texts, no store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class rocksdb_errors:  # noqa: N801 - used as a function is
-    """Turns what rocksdict raises, a bare Exception with RocksDB's text, into the errors of alexpy."""
+    """Turns what rocksdict raises, a bare Exception with RocksDB's text, into an error of alexpy."""
 
     __slots__ = ("_path",)
 
@@ -21,10 +21,10 @@ class rocksdb_errors:  # noqa: N801 - used as a function is
         self._path = path
 
     def __enter__(self) -> None:
-        """Watch the block."""
+        """Begin the block."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Raise what fits."""
+        """Raise the error of alexpy that fits."""
         if error is None or kind is not Exception:
             return
         text, path = str(error), os.fspath(self._path)

@@ -1,6 +1,6 @@
 """The reading half of `RocksStore`: the index answers what needs no value, RocksDB holds the values.
 
-Changes nothing. What it stands on (the index, RocksDB, the lock under which both change) is made in `_store`.
+Changes nothing. `_store` makes what it uses: the index, RocksDB, and the lock under which both change.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from ._config import RocksConfig
 
 _T = TypeVar("_T")
-# Values that one MultiGet asks for.
+# Values read by one MultiGet.
 _RUN: Final = 4096
 
 
 class RocksReads:
-    """What `RocksStore` has of `alexpy.Store` that changes nothing."""
+    """The methods of `alexpy.Store` that change nothing, for `RocksStore`."""
 
     _path: Path
     _config: RocksConfig
@@ -51,14 +51,14 @@ class RocksReads:
     # One key
 
     def __getitem__(self, key: int) -> bytes:
-        """Return the value of `key`; KeyError where it is not there."""
+        """Return the value of `key`; KeyError if it is absent."""
         value = self.get(key)
         if value is None:
             raise KeyError(one_key(key))
         return value
 
     def __contains__(self, key: object) -> bool:
-        """Whether `key` is there; the index alone says so."""
+        """Whether `key` is present; only the index is asked."""
         number = one_key(key)
         self._check_open()
         return number in self._index
@@ -85,7 +85,7 @@ class RocksReads:
     @overload
     def get(self, key: int, default: _T) -> bytes | _T: ...
     def get(self, key: int, default: object = None) -> object:
-        """Return the value of `key`, or `default`; the index answers for keys that are not there."""
+        """Return the value of `key`, or `default`; the index answers for absent keys."""
         number = one_key(key)
         self._check_open()
         if number not in self._index:
@@ -95,7 +95,7 @@ class RocksReads:
     # Many keys
 
     def get_many(self, keys: Any, default: Any = None) -> list[Any]:
-        """Return the values of many keys as a list in their order, `default` for those that are not there."""
+        """Return the values of many keys as a list in their order, with `default` for absent keys."""
         numbers = many_keys(keys)
         self._check_open()
         there = self._index.contains_many(numbers)
@@ -141,7 +141,7 @@ class RocksReads:
         return out
 
     def contains_many(self, keys: Any) -> NDArray[np.bool_]:
-        """Return which of many keys are there; the index alone says so."""
+        """Return which of many keys are present; only the index is asked."""
         numbers = many_keys(keys)
         self._check_open()
         return self._index.contains_many(numbers)
@@ -161,7 +161,7 @@ class RocksReads:
         """Iterate over (key, value) of a range, as the store is now; bounds as in `Store.scan`."""
         with self._lock:
             self._check_open()
-            # The index scan and RocksDB's snapshot are of one moment: writers wait for the lock.
+            # The index scan and RocksDB's snapshot show the same moment, because writers wait for the lock.
             keys = self._index.scan_keys(
                 start,
                 stop,
@@ -249,7 +249,7 @@ class RocksReads:
 
     @property
     def config(self) -> RocksConfig:
-        """What it was opened with."""
+        """The options that it was opened with."""
         return self._config
 
     def __eq__(self, other: object) -> bool:

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class Scan(Iterator[Any]):
-    """Passes items on while the store is open."""
+    """Yields items while the store is open."""
 
     __slots__ = ("__weakref__", "_items", "_lock", "_store")
 
     def __init__(self, store: RocksReads, items: Iterator[Any]) -> None:
         self._store = store
         self._items = items
-        # Generators refuse two threads at once.
+        # A generator raises if two threads use it at once.
         self._lock = threading.Lock()
         store._scans.add(self)  # noqa: SLF001 - its own store
 
@@ -49,7 +49,7 @@ def paired(
 ) -> Iterator[tuple[int, bytes]]:
     """Yield each key of the index with its value; both sides go the same way from the same key.
 
-    rocksdict ends an iteration at a block that it cannot read and says nothing: the keys left over tell.
+    rocksdict ends an iteration silently at a block that it cannot read; the keys left over reveal it.
     """
     store = f"store {os.fspath(path)!r} is damaged: the index, made when it was opened, has key"
     key: int | None = first

@@ -1,4 +1,4 @@
-"""`RocksStore`: opening, writing, care and closing; the reading half is in `_reads`.
+"""`RocksStore`: opening, writing, maintenance and closing; the reading half is in `_reads`.
 
 Writes go to RocksDB first and to the index after, under one lock. The index is rebuilt from RocksDB at every
 opening, O(keys).
@@ -60,7 +60,7 @@ class RocksStats:
 class RocksStore(RocksReads, Closing):
     """A durable mapping of int64 keys to bytes, ordered by key: ALEX in memory, values in RocksDB.
 
-    `MutableMapping[int, bytes]` with the methods of `alexpy.Store` that RocksDB can carry; keys, values,
+    `MutableMapping[int, bytes]` with the methods of `alexpy.Store` that RocksDB can support; keys, values,
     bounds and errors are those of `Store`. One process at a time may have it open. All methods may be called
     from many threads. Opening is O(keys): the index is rebuilt.
 
@@ -68,7 +68,7 @@ class RocksStore(RocksReads, Closing):
         LockedError: another handle has it open.
         FileNotFoundError: there is no store, and `create=False` forbids making one.
         NotADirectoryError: `path` is a file.
-        FormatError: the directory is not empty and no RocksDB; nothing was touched.
+        FormatError: the directory is neither empty nor a RocksDB; nothing was touched.
         CorruptionError: RocksDB found damage.
 
     Example:
@@ -113,7 +113,7 @@ class RocksStore(RocksReads, Closing):
         for key, value in self._db.items():
             keys += key
             lengths.append(len(value))
-        # `items` ends without a word at a block that cannot be read. Where it ended, status() raises then.
+        # `items` ends silently at a block that cannot be read; status() then raises.
         end = self._db.iter()
         if keys:
             end.seek(bytes(keys[-8:]))
@@ -131,7 +131,7 @@ class RocksStore(RocksReads, Closing):
         self.put(key, value)
 
     def __delitem__(self, key: int) -> None:
-        """Remove `key`; KeyError where it is not there."""
+        """Remove `key`; KeyError if it is absent."""
         if not self.delete(key):
             raise KeyError(one_key(key))
 
@@ -146,7 +146,7 @@ class RocksStore(RocksReads, Closing):
             self._index.put(number, len(data))
 
     def delete(self, key: int) -> bool:
-        """Remove `key`; whether it was there."""
+        """Remove `key` and return whether it was present."""
         number = one_key(key)
         with self._lock:
             self._check_open()
@@ -161,7 +161,7 @@ class RocksStore(RocksReads, Closing):
     @overload
     def pop(self, key: int, default: _T) -> bytes | _T: ...
     def pop(self, key: int, default: object = _MISSING) -> object:
-        """Remove `key` and return its value, or `default`; KeyError where there is neither."""
+        """Remove `key` and return its value, or `default`; KeyError if there is neither."""
         number = one_key(key)
         with self._lock:
             value = self.get(number)
@@ -182,7 +182,7 @@ class RocksStore(RocksReads, Closing):
             return item
 
     def setdefault(self, key: int, default: Buffer) -> bytes:
-        """Return the value of `key`; where it is not there, store `default` first."""
+        """Return the value of `key`; if it is absent, store `default` first."""
         data = one_value(default, "value")
         with self._lock:
             found = self.get(key)
@@ -191,7 +191,7 @@ class RocksStore(RocksReads, Closing):
             return data if found is None else found
 
     def put_if_absent(self, key: int, value: Buffer) -> bool:
-        """Store `value` only where `key` is not there; whether it was stored."""
+        """Store `value` only if `key` is absent; return whether it was stored."""
         data = one_value(value, "value")
         with self._lock:
             if key in self:
@@ -200,7 +200,7 @@ class RocksStore(RocksReads, Closing):
             return True
 
     def compare_and_set(self, key: int, expected: Buffer | None, new: Buffer | None) -> bool:
-        """Store `new` only where the value of `key` equals `expected`; None means absent."""
+        """Store `new` only if the value of `key` equals `expected`; None means absent."""
         number = one_key(key)
         old = None if expected is None else one_value(expected, "expected")
         data = None if new is None else one_value(new, "new")
@@ -223,11 +223,11 @@ class RocksStore(RocksReads, Closing):
     # Many keys
 
     def put_many(self, keys: Any, values: Any, *, sync: bool = False) -> int:
-        """Store many items in one atomic batch, the last duplicate winning; how many distinct keys."""
+        """Store many items in one atomic batch; the last duplicate wins. Return how many distinct keys."""
         numbers = many_keys(keys)
         items = many_values(values, len(numbers))
         batch = WriteBatch(raw_mode=True)
-        # The last duplicate wins on both sides: RocksDB carries a batch out in its order.
+        # The last duplicate wins in RocksDB too, which applies a batch in its order.
         for raw, value in zip(to_raw_many(numbers), items, strict=True):
             batch[raw] = value
         lengths = np.fromiter(map(len, items), np.int64, len(items))
@@ -243,14 +243,14 @@ class RocksStore(RocksReads, Closing):
         self.put_many(keys, values, sync=sync)
 
     def delete_many(self, keys: Any) -> int:
-        """Remove many keys in one commit; how many were there."""
+        """Remove many keys in one commit; return how many were present."""
         numbers = np.unique(many_keys(keys))
         with self._lock:
             self._check_open()
             return self._delete(numbers[self._index.contains_many(numbers)])
 
     def delete_range(self, start: int | None = None, stop: int | None = None) -> int:
-        """Remove every key of `start <= key < stop` in one commit; how many there were."""
+        """Remove every key of `start <= key < stop` in one commit; return how many there were."""
         if start is None and stop is None:
             raise TypeError("delete_range() needs a bound; clear() removes everything")
         with self._lock:
@@ -263,7 +263,7 @@ class RocksStore(RocksReads, Closing):
         self._check_open()
         return RocksBatch(self, sync=sync)
 
-    # Care
+    # Maintenance
 
     def flush(self) -> None:
         """Return when everything written before the call is safe on the device."""
@@ -272,14 +272,14 @@ class RocksStore(RocksReads, Closing):
             self._db.flush_wal(sync=True)
 
     def compact(self) -> None:
-        """Merge all of RocksDB's files: what was overwritten or deleted gives back its space."""
+        """Merge all of RocksDB's files, which gives back the space of overwritten and deleted values."""
         self._check_open()
         with rocksdb_errors(self._path):
             self._db.flush()
             self._db.compact_range(None, None)
 
     def backup(self, dest: str | os.PathLike[str]) -> None:
-        """Copy the store as it is now to the new directory `dest`, by hard links where there are any."""
+        """Copy the store as it is now to the new directory `dest`, by hard links if possible."""
         self._check_open()
         with rocksdb_errors(self._path):
             Checkpoint(self._db).create_checkpoint(os.fsdecode(dest))
@@ -315,7 +315,7 @@ class RocksStore(RocksReads, Closing):
     # Inner
 
     def _commit(self, changes: Mapping[int, bytes | None], *, sync: bool) -> None:
-        """Carry out the last change of each key, atomically; None deletes."""
+        """Apply the last change of each key, atomically; None deletes."""
         batch = WriteBatch(raw_mode=True)
         keys = np.fromiter(changes, np.int64, len(changes))
         for raw, value in zip(to_raw_many(keys), changes.values(), strict=True):

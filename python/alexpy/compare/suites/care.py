@@ -1,4 +1,4 @@
-"""Backup of an open store, and compaction of one that is half dead: time, what it leaves, reads after it."""
+"""Backup of an open store, and compaction of a half dead one: time, space left, reads afterwards."""
 
 from __future__ import annotations
 

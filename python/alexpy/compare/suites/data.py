@@ -1,4 +1,4 @@
-"""What the suites share: items as they are loaded, and the same in key order, as the answers must be."""
+"""Shared by the suites: items in loading order and, as answers must be, in key order."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def _ranges(bench: Bench, engine: IndexEngine, keys: Keys, sizes: Sizes, suffix:
     ordered = keys[order]
     first = np.random.default_rng(SEED + 2).integers(0, len(keys) - sizes.range_keys, sizes.ranges)
     starts, stops = ordered[first].tolist(), ordered[first + sizes.range_keys].tolist()
-    # As in a store: the clock sees each range counted and dropped; answers are checked where they are kept.
+    # As for a store: the timed ranges are counted and dropped; a second pass keeps and checks the answers.
     bench.timed(
         f"range{suffix}",
         sizes.ranges,

@@ -1,10 +1,10 @@
 """What sixteen read-only processes on one store keep of its index in memory, beside what one keeps.
 
-Counted is the share of each process (Pss, as the kernel has it) in its private memory and in the mapped
-images of the index, less what it had before it opened the store. The files of values are left out: they are
-the same page cache however many read them. A page that n processes share is charged to each by its n-th part,
-so what all share counts once in the sum. Measured just after a checkpoint: a tail behind the image is joined
-by each reader for itself, and random keys touch most pages.
+Each process counts its share (the kernel's Pss) of its private memory and of the mapped images of the index,
+less what it had before it opened the store. The files of values are left out: they are the same page cache
+however many processes read them. Each of n processes that share a page is charged an n-th of it, so shared
+memory counts once in the sum. Measured just after a checkpoint, because each reader joins a tail behind the
+image for itself; random keys touch most pages.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def run(bench: Bench, sizes: Sizes, path: Path) -> None:
 
 
 def run_reader(path: Path, keys: Path) -> None:
-    """Be one of them: read all keys, wait until all have, say what is held, and wait to be let go."""
+    """Be one of the readers: read all keys, wait for the others, report the memory, and wait for the end."""
     before = _held(path)
     asked = np.load(keys)
     with alexpy.open(path, read_only=True) as store:

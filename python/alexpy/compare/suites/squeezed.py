@@ -90,7 +90,7 @@ def _load_and_read(
 
 
 def run_reader(engine: StoreEngine, mode: Mode, path: Path, asked: Path, group: Path) -> None:
-    """Enter the group, open, get every key by a call of its own, check, and print what was found."""
+    """Enter the group, open the store, get every key by a call of its own, check, and print the figures."""
     keys = np.load(asked)
     enter(group)
     before, seconds, right, count = _read_bytes(), 0.0, 0, 0

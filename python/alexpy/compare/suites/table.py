@@ -89,7 +89,7 @@ def _scans(bench: Bench, engine: StoreEngine, data: Data, sizes: Sizes) -> None:
         lambda rows: rows == sizes.keys,
     )
     if "lacks" not in bench.figures["scan_arrays"]:
-        # What the clock saw was counted and dropped; what was in it is checked by a second scan.
+        # The timed scan was counted and dropped; a second scan checks its content.
         batches = list(engine.scan_batches())
         bench.check(
             "scan_arrays",
@@ -110,7 +110,7 @@ def _ranges(bench: Bench, engine: StoreEngine, data: Data, sizes: Sizes) -> None
     values = data.sorted_values()
     length = sizes.range_keys
     in_ranges = int(np.minimum(length, len(keys) - first).sum())
-    # The clock sees each range counted and dropped; the same calls are checked where their answers are kept.
+    # The timed ranges are counted and dropped; a second pass of the same calls keeps and checks the answers.
     bench.timed(
         "ranges_items",
         sizes.ranges,
