@@ -1,4 +1,4 @@
-"""How tests call the command line: inside this process where they can, as a process where they must."""
+"""Runs the command line for tests: inside this process, or as a process of its own if a test needs that."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ settings.load_profile("alexpy")
 
 @pytest.fixture(autouse=True)
 def _no_configuration_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the fields of Config out of the environment; the backend and the tests' own counts stay."""
+    """Remove the fields of Config from the environment; the SIMD backend and the tests' own counts stay."""
     for name in list(os.environ):
         if name.startswith("ALEXPY_") and name not in {
             "ALEXPY_SIMD",
@@ -35,7 +35,7 @@ def _no_configuration_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def store_path(tmp_path: Path) -> Path:
-    """A path where no store is yet."""
+    """A path at which there is no store yet."""
     return tmp_path / "store"
 
 

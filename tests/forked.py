@@ -1,4 +1,4 @@
-"""What the programs share that fork a writer for each line they are sent, and say how it ended.
+"""Shared by the writer programs: forks a writer for each line of input and reports how it ended.
 
 A fork is much cheaper than a new Python with NumPy. The process that forks never opens a store.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def say(what: str) -> None:
-    """Write a line at once: the next thing to come may be a kill."""
+    """Write a line and flush it at once, because a kill may come next."""
     os.write(1, f"{what}\n".encode())
 
 

@@ -1,7 +1,7 @@
 """A second reader of stores of format 1, written from docs/format.md alone; slow, and without an index.
 
-It shares nothing with the engine, so that what it reads is what the document says. For the frozen stores of
-test_format.py only: it expects a whole store, checks every checksum it meets and refuses anything else.
+It shares no code with the engine, so it tests that the document describes the format. It is for the frozen
+stores of test_format.py only: it expects an undamaged store, checks every checksum and refuses anything else.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Found:
 
 
 def _begins(data: bytes, magic: bytes) -> bytes:
-    """Check what every file begins with, and return the store's id."""
+    """Check the beginning that all files have in common, and return the store's id."""
     found, version, least, features, store = struct.unpack_from("<8sHHI16s", data)
     assert (found, version, least, features) == (magic, 1, 1, 0)
     return bytes(store)

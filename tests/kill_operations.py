@@ -1,4 +1,4 @@
-"""What the writers of test_kill do: operation n of a seed, the same in the writer and in the test."""
+"""The operations of the writers of test_kill: the same seed and number give the same operation everywhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Change = tuple[int, bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One writer: where it writes, from which operation on, and how."""
+    """The work of one writer: where it writes, its first operation, and how it writes."""
 
     path: str
     seed: int
@@ -26,7 +26,7 @@ class Job:
 
 
 def changes(seed: int, number: int, style: Style) -> list[Change]:
-    """The changes of one operation: one, or a batch that may touch a key twice."""
+    """The changes of one operation: a single one, or a batch that may change a key twice."""
     chance = random.Random(seed * 1_000_003 + number)
     count = 1 if style == "single" else chance.randint(2, 120)
     return [_change(chance, number) for _ in range(count)]

@@ -1,9 +1,9 @@
 """The program that test_kill kills: forks one writer for each job it reads from standard input.
 
-A fork is much cheaper than a new Python with NumPy. The writer reports over the pipe of standard output: its
-process id, then the store being open, then the number of each operation after the call on the store returned,
-and in between what threads beside it did: "compact" for freed segments, "checkpoint" for an image. The
-parent, which never opens a store, reports how the writer ended.
+A fork is much cheaper than a new Python with NumPy. The writer reports on standard output, a pipe: its
+process id, then that the store is open, then the number of each operation after its call returned. In between
+it reports the work of its other threads: "compact" for freed segments, "checkpoint" for an image. The parent,
+which never opens a store, reports how the writer ended.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def checkpoint(store: alexpy.Store) -> None:
 
 
 def apply(store: alexpy.Store, todo: list[Change], number: int) -> None:
-    """Make one commit, by the call that fits it, and where two fit by both in turn."""
+    """Make one commit by a call that fits it; if two calls fit, alternate between them."""
     keys = [key for key, _ in todo]
     values = [value for _, value in todo if value is not None]
     if len(todo) == 1:

@@ -1,8 +1,8 @@
 """The program of test_memory: memory_limits.py DIRECTORY ROOM... Makes every call with too little memory.
 
-Each case runs in a forked child whose address space is limited to what it has and ROOM MiB more: the call
-gives its answer or raises MemoryError, the process lives, and once there is memory the store takes a write
-and is whole.
+Each case runs in a forked child whose address space is limited to its present size and ROOM MiB more. The
+call must return its answer or raise MemoryError, and the process must survive; once there is memory again,
+the store must accept a write and verify.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _run(store: alexpy.Store, name: str, room: int) -> str:
 
 
 def main() -> None:
-    """Make every case; print what came of each."""
+    """Run every case and print its outcome."""
     folder = Path(sys.argv[1])
     with alexpy.open(folder / "store", background=False) as store:
         store.put_many(MANY, ROWS)

@@ -36,11 +36,11 @@ CLEAR = (
 
 
 class OwnError(Exception):
-    """What the code in mid-call raises itself."""
+    """The exception that the code in mid-call raises."""
 
 
 class World:
-    """A fresh store and the arrays that a call is given, for one case."""
+    """A fresh store, and the arrays that one case passes to a call."""
 
     def __init__(self, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -56,7 +56,7 @@ class World:
         self.folder = folder
 
     def end(self) -> None:
-        """Whatever happened, the store can be closed, opened again and is whole."""
+        """Check that the store can be closed and opened again, and that it verifies."""
         self.store.close()
         with alexpy.open(self.folder / "store") as again:
             report = again.verify()
@@ -161,7 +161,7 @@ class Items:
 
 
 class Array:
-    """Says that it is an array, and acts when asked for it."""
+    """Claims to be an array, and acts when asked for it."""
 
     def __init__(self, act: Callable[[], None], array: Any) -> None:
         self.act, self.array = act, array
@@ -359,7 +359,7 @@ def _run_case(kind: str, act: Callable[[World], None], number: int, folder: Path
 
 
 def run(kind: str, folder: Path, stride: int) -> int:
-    """Make every case with every act, or one of `stride` of them; how many were made."""
+    """Run every case with every act, or one in `stride` of them; return how many were run."""
     world = World(folder)
     names = [name for name, _ in CASES[kind](world, lambda: None)]
     world.end()
@@ -374,7 +374,7 @@ def run(kind: str, folder: Path, stride: int) -> int:
 
 
 def signals(folder: Path) -> int:
-    """Let a handler act at random moments of calls that look for signals."""
+    """Let a signal handler act at random moments of calls that check for signals."""
     world = World(folder)
     many = np.random.default_rng(0).integers(0, COUNT, 1 << 20)
     big = np.zeros((len(many), 3), np.uint8)
@@ -414,7 +414,7 @@ def signals(folder: Path) -> int:
 
 
 def threads(folder: Path) -> int:
-    """Change keys, offsets and values beside the calls that read them: no false damage, no panic."""
+    """Change keys, offsets and values while calls read them: no false damage, no panic."""
     world = World(folder)
     stop = threading.Event()
 

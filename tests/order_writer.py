@@ -1,8 +1,9 @@
 """The program that test_kill_orders kills: forks one writer for each job it reads from standard input.
 
-A writer opens what the kill before it left, holds all of it against a model, and goes on from there, while a
-thread beside it writes one image of the index after another. It reports its process id, the operation it goes
-on with, and the number of each operation after its call returned; the parent reports how the writer ended.
+A writer opens what the previous kill left, compares all of it with a model, and goes on from there, while
+another thread writes one image of the index after another. The writer reports its process id, the operation
+at which it goes on, and the number of each operation after its call returned. The parent reports how it
+ended.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ GOING = ("never", "front by range", "front one by one", "back one by one", "anyw
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One writer: where it writes, how keys come and go, and the last operation reported before."""
+    """The work of one writer: where it writes, how keys come and go, the last operation reported so far."""
 
     path: str
     seed: int
@@ -34,7 +35,7 @@ class Job:
 
 
 class Life:
-    """What the store holds after so many operations, and the next operation."""
+    """The content of the store after a number of operations, and the next operation."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -74,7 +75,7 @@ class Life:
                 return chance.getrandbits(64) - 2**63
 
     def _go(self, store: alexpy.Store | None, chance: random.Random) -> bool:
-        """Remove what goes now; whether anything does."""
+        """Remove the keys that go now; return whether there were any."""
         keys = self._going(chance) if self.model else []
         if keys and store is not None:
             self._remove(store, keys)
@@ -112,7 +113,7 @@ class Life:
 
 
 def write(job: Job) -> None:
-    """Check what is there, then go on until killed."""
+    """Check the content of the store, then go on until killed."""
     life = Life(job)
     while life.number < job.last:
         life.step(None)

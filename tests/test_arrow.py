@@ -77,7 +77,7 @@ def test_native_arrow_integers_are_read_without_a_copy() -> None:
     ],
     ids=["null", "null in a chunk", "double", "no floats", "bool", "timestamp", "string", "huge"],
 )
-def test_other_arrow_arrays_are_no_keys(
+def test_other_arrow_arrays_are_refused_as_keys(
     store: alexpy.Store, keys: Callable[[], Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -128,7 +128,7 @@ def test_arrow_binary_is_many_values(
     ],
     ids=["null", "string", "int64", "too few", "too many"],
 )
-def test_other_arrow_arrays_are_no_values(
+def test_other_arrow_arrays_are_refused_as_values(
     store: alexpy.Store, values: Callable[[], Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):

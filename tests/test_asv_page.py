@@ -1,4 +1,4 @@
-"""The report of `make asv` needs no other host than the one that shows it."""
+"""The report of `make asv` loads nothing from other hosts."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ def test_an_empty_batch_commits(store: alexpy.Store) -> None:
     assert len(store) == 0
 
 
-def test_sync_is_on_the_device_when_the_call_returns(store_path: Path) -> None:
+def test_a_sync_write_is_on_the_device_when_the_call_returns(store_path: Path) -> None:
     with alexpy.open(store_path, durability="os") as store:
         store[1] = b"one"
         assert store.stats().durable_seq < store.stats().last_seq
@@ -312,7 +312,7 @@ def test_other_threads_run_while_a_large_batch_is_written(store_path: Path) -> N
 
 @pytest.fixture
 def alarm() -> Iterator[Callable[[float], None]]:
-    """Interrupt what runs so many seconds after the call, as Ctrl-C does."""
+    """Interrupt the running code after that many seconds, as Ctrl-C does."""
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
@@ -373,7 +373,7 @@ def test_get_array_names_the_key_whose_value_has_another_length(store: alexpy.St
         store.get_array([1], object)
 
 
-def test_get_array_of_more_than_there_is_memory_for_raises_memory_error(store: alexpy.Store) -> None:
+def test_get_array_of_more_than_fits_in_memory_raises_memory_error(store: alexpy.Store) -> None:
     with pytest.raises(MemoryError, match=r"^there is no memory for 2251799812636672 bytes$"):
         store.get_array(np.zeros(1 << 20, np.int64), "V2147483647")
 

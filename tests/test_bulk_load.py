@@ -1,4 +1,4 @@
-"""`Store.bulk_load`: any order in, one commit, laid out by key."""
+"""`Store.bulk_load`: keys in any order, one commit, values laid out by key."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_one_call_may_be_larger_than_a_segment(store_path: Path) -> None:
         assert store.verify().ok
 
 
-def test_progress_ends_at_the_total_and_what_it_raises_changes_nothing(store: alexpy.Store) -> None:
+def test_progress_ends_at_the_total_and_its_exception_changes_nothing(store: alexpy.Store) -> None:
     seen: list[tuple[int, int]] = []
     store.bulk_load([1, 2], [b"one", b"two"], progress=lambda done, total: seen.append((done, total)))
     assert seen == [(0, 64), (0, 64), (64, 64)]

@@ -1,4 +1,4 @@
-"""Checkpoints: on demand, by the background thread, at closing; damage in an image costs no answer."""
+"""Checkpoints: on demand, in the background, at closing; damage in an image changes no answer."""
 
 from __future__ import annotations
 

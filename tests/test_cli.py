@@ -71,7 +71,7 @@ def test_put_takes_a_value_from_a_file_or_standard_input(
 
 
 @pytest.mark.parametrize("key", ["x", "1.0", "", "1_0", " 1", "٣", KEY_MAX + 1, KEY_MIN - 1, "9" * 5000])
-def test_a_key_that_is_none_is_refused(run: CommandLine, filled: Path, key: object) -> None:
+def test_an_argument_that_is_not_a_key_is_refused(run: CommandLine, filled: Path, key: object) -> None:
     run("get", filled, key).fails(2)
     run("put", filled, key, "v").fails(2)
     run("delete", filled, key).fails(2)
@@ -275,7 +275,7 @@ def test_a_closed_pipe_is_quiet(store_path: Path) -> None:
     assert scan.returncode == 141
 
 
-def test_a_full_output_device_is_one_line(filled: Path) -> None:
+def test_a_full_output_device_is_reported_in_one_line(filled: Path) -> None:
     with open("/dev/full", "wb") as full:  # noqa: PTH123
         done = subprocess.run(command("scan", filled), stdout=full, stderr=subprocess.PIPE, check=False)
     assert done.returncode == 3
@@ -308,7 +308,7 @@ def test_ctrl_c_ends_a_load_with_130_and_keeps_what_is_committed(store_path: Pat
         assert list(store.keys()) == list(range(10))
 
 
-def test_ctrl_c_at_any_moment_tells_exactly_what_is_kept(tmp_path: Path) -> None:
+def test_ctrl_c_at_any_moment_reports_exactly_what_is_kept(tmp_path: Path) -> None:
     chance = random.Random()
     file = tmp_path / "f.csv"
     file.write_bytes(b"id\n" + b"".join(b"%d\n" % key for key in range(300_000)))
@@ -329,7 +329,7 @@ def test_ctrl_c_at_any_moment_tells_exactly_what_is_kept(tmp_path: Path) -> None
             assert list(store.keys()) == list(range(summary["rows"]))
 
 
-def test_progress_is_plain_lines_where_nobody_watches(tmp_path: Path, store_path: Path) -> None:
+def test_progress_is_plain_lines_if_no_person_watches(tmp_path: Path, store_path: Path) -> None:
     file = tmp_path / "f.csv"
     file.write_bytes(b"id\n1\n")
     ended = run_process("load", store_path, file, "--key", "id").succeeds()

@@ -72,7 +72,7 @@ def test_buffers_of_more_keys_than_one_piece_are_whole(store: alexpy.Store) -> N
     assert got.offsets[-1] == got.offsets[50_000] == len(got.data)
 
 
-def test_what_are_no_keys_is_refused_as_by_get_many(store: alexpy.Store) -> None:
+def test_anything_but_keys_is_refused_as_by_get_many(store: alexpy.Store) -> None:
     with pytest.raises(TypeError, match="float"):
         store.get_buffers(np.array([1.0]))
     with pytest.raises(OverflowError):

@@ -1,4 +1,4 @@
-"""`Store.compact` and `alexpy compact`: the space of dead values comes back, what is held stays."""
+"""`Store.compact` and `alexpy compact`: the space of dead values comes back, live values stay."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEGMENT = 1 << 16
 
 
 def overwrite(store: alexpy.Store, rounds: int = 5) -> dict[int, bytes]:
-    """Write 1,000 keys some times over, delete nine of ten, and return what is left."""
+    """Overwrite 1,000 keys several times, delete nine of ten, and return what is left."""
     for number in range(rounds):
         store.put_many(range(1000), [b"%d" % number * 100] * 1000)
     store.delete_many(key for key in range(1000) if key % 10)
@@ -50,7 +50,7 @@ def test_compact_gives_the_space_of_dead_values_back_and_loses_nothing(store_pat
         assert dict(store.items()) == left
 
 
-def test_what_progress_raises_stops_the_call_and_the_store_is_whole(store_path: Path) -> None:
+def test_an_exception_of_progress_stops_the_call_and_the_store_is_whole(store_path: Path) -> None:
     def stop(done: int, total: int) -> None:
         raise LookupError(done, total)
 

@@ -1,4 +1,4 @@
-"""The comparison runs whole at small sizes, judges right, refuses wrong answers. No test judges a time."""
+"""The comparison ends at small sizes, judges correctly, refuses wrong answers. No test judges a time."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ ALWAYS = ("alexpy", "sqlite", "dict", "searchsorted")
 
 @pytest.fixture(scope="module")
 def small_run() -> dict[str, Any]:
-    """One run of every suite with the engines that are always there, as its JSON file has it."""
+    """One run of every suite with the engines that are always installed, as read from its JSON file."""
     found = run(Plan.make(COMPARED, ALWAYS), SMALL, command="alexpy compare", minutes=1)
     result: dict[str, Any] = json.loads(found.as_json())
     return result
@@ -190,7 +190,7 @@ def test_byte_keys_sort_as_integers_do() -> None:
 
 
 def made_up(seconds: dict[str, float], mode: str = "kill", cell: str = "put_each") -> dict[str, Any]:
-    """A run with one cell, and the seconds given for each engine."""
+    """A made-up run with one cell and the given seconds for each engine."""
     found = Run("alexpy compare", FULL, {}, "2026-11-22")
     for engine, took in seconds.items():
         found.engines[f"store/{engine}"] = {"label": engine, "versions": {}, "settings": {}, "promises": {}}
@@ -439,7 +439,7 @@ def test_too_little_memory_is_the_reason_printed(monkeypatch: pytest.MonkeyPatch
         assert "3.0 GiB" in bench.figures[cell]["lacks"]
 
 
-def test_what_takes_long_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_work_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
     done = []
     answer = {"label": "", "versions": {}, "settings": {}, "promise": "", "mode": "memory"}
     answer |= {"figures": {}, "checked": 0, "memory": {}}

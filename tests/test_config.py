@@ -1,4 +1,4 @@
-"""Config: defaults, every refusal, and the three places it is read from."""
+"""Config: defaults, every refusal, and the three sources that it is read from."""
 
 from __future__ import annotations
 

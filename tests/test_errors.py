@@ -1,4 +1,4 @@
-"""Which exception says what, and that a refused call changes nothing."""
+"""Which exception each failure raises, with which message; a refused call changes nothing."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_exceptions_pickle_with_their_attributes(error: Exception, attributes: d
 
 @pytest.mark.parametrize("options", [{"read_only": True}, {"create": False}], ids=["read_only", "create"])
 @pytest.mark.parametrize("there", [False, True], ids=["missing", "empty directory"])
-def test_a_missing_store_is_file_not_found_where_none_may_be_made(
+def test_a_missing_store_is_file_not_found_if_none_may_be_made(
     store_path: Path, options: dict[str, bool], there: bool
 ) -> None:  # fmt: skip
     if there:
@@ -70,7 +70,7 @@ def test_a_missing_store_is_file_not_found_where_none_may_be_made(
     assert not there or list(store_path.iterdir()) == []
 
 
-def test_a_file_is_no_directory(store_path: Path) -> None:
+def test_a_file_is_not_a_store_directory(store_path: Path) -> None:
     store_path.write_bytes(b"content")
     for read_only in (False, True):
         with pytest.raises(NotADirectoryError) as raised:

@@ -1,7 +1,8 @@
-"""System calls that fail, fall short or come late under the built extension, by a library put before libc.
+"""System calls that fail, return short or hang under the built extension.
 
-The shim is compiled here from fault_shim.c; without a C compiler these tests are skipped and say so. Each
-test runs its store in a process of its own, which then dies without closing it.
+A library that is loaded before libc makes them do so. It is compiled here from fault_shim.c; without a C
+compiler these tests are skipped and say so. Each test runs its store in a process of its own, which then dies
+without closing it.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(shim: Path, path: Path, body: str) -> None:
-    """Run `body` in a process with the shim; it must end with os._exit(7), as a process that dies."""
+    """Run `body` in a process with the shim; it must end with os._exit(7), like a process that dies."""
     environment = {**os.environ, "LD_PRELOAD": str(shim)}
     done = subprocess.run(
         [sys.executable, "-c", _PRELUDE + body + "\nos._exit(7)", path],
@@ -173,7 +174,7 @@ raises((OSError, alexpy.PoisonedError), store.close)
 
 
 @pytest.mark.parametrize("durability", ["interval", "os"])
-def test_a_failing_flush_nobody_waits_for_refuses_the_next_writes(
+def test_a_failed_flush_that_no_call_waits_for_refuses_the_next_writes(
     shim: Path, store_path: Path, durability: str
 ) -> None:
     body = f"""

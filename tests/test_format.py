@@ -1,7 +1,7 @@
-"""Stores that earlier builds left behind open, read and write: `data/format-1` is frozen.
+"""Stores that earlier builds wrote can be opened, read and written: `data/format-1` is frozen.
 
 Made by rust/store/examples/format_fixture.rs with every kind of record and file: `closed` was closed, the
-writer of `killed` died twice. `index.idx` is what `AlexIndex.save` wrote of the squares below a million. A
+writer of `killed` died twice. `index.idx` was saved by `AlexIndex.save`: the squares below a million. A
 later format gets a folder of its own beside this one.
 """
 

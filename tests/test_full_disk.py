@@ -1,4 +1,4 @@
-"""A file system that is really full, and one that really cannot be written."""
+"""A real file system that is full, and a real one that cannot be written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The directory of a store is what it is, not what it is called: from Python."""
+"""A store is identified by its directory, not by its path: from Python."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_the_handle_of_a_store_that_was_renamed_raises_and_the_new_store_stays_w
 
 @pytest.mark.parametrize("call", ["open", "read_only", "repair", "backup", "dest"])
 @pytest.mark.parametrize("path", ["", "a\0b"])
-def test_what_can_be_no_path_is_a_value_error(store: alexpy.Store, path: str, call: str) -> None:
+def test_an_impossible_path_is_a_value_error(store: alexpy.Store, path: str, call: str) -> None:
     calls = {
         "open": lambda: alexpy.open(path),
         "read_only": lambda: alexpy.open(path, read_only=True),
@@ -97,7 +97,7 @@ def test_what_can_be_no_path_is_a_value_error(store: alexpy.Store, path: str, ca
         calls[call]()
 
 
-def test_missing_parents_are_made_only_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_missing_parents_are_made_only_if_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "store"
     with pytest.raises(FileNotFoundError, match="parents=True"):
         alexpy.open(path)
@@ -205,7 +205,7 @@ def test_processes_that_make_one_store_at_once_get_one_writer(tmp_path: Path) ->
         assert maker.returncode == 0
 
 
-def test_files_and_copies_are_for_nobody_whom_the_directory_does_not_let_in(tmp_path: Path) -> None:
+def test_files_and_copies_are_readable_only_by_those_who_may_enter_the_directory(tmp_path: Path) -> None:
     path = tmp_path / "store"
     path.mkdir()
     path.chmod(0o700)

@@ -106,7 +106,7 @@ def test_saving_replaces_the_file_as_a_whole_and_leaves_nothing_beside_it(tmp_pa
     assert sorted(tmp_path.iterdir()) == [folder]
 
 
-def test_what_is_no_saved_index_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_saved_index_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as missing:
         AlexIndex.load(tmp_path / "missing")
     assert missing.value.filename == str(tmp_path / "missing")

@@ -175,7 +175,7 @@ def test_many_ranges_take_what_other_batch_calls_take() -> None:
 
 @pytest.fixture
 def interrupt_soon() -> Any:
-    """Ctrl-C for this process, a tenth of a second from the call on."""
+    """Send Ctrl-C to this process a tenth of a second from now."""
 
     def handler(*_: object) -> None:
         raise KeyboardInterrupt
@@ -211,7 +211,7 @@ def test_ctrl_c_ends_a_long_call_and_leaves_a_whole_index(call: str, interrupt_s
     assert index[7] == 8
 
 
-def test_native_int64_keys_are_read_where_they_are() -> None:
+def test_native_int64_keys_are_read_from_read_only_and_strided_arrays() -> None:
     keys = np.arange(1_000_000, dtype=np.int64)
     keys.flags.writeable = False
     index = AlexIndex()

@@ -1,4 +1,4 @@
-"""What is a key, one or many, and what is refused with which words."""
+"""What is a key, one or many, and what is refused with which message."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.mark.parametrize("call", SINGLE_CALLS.values(), ids=SINGLE_CALLS.keys())
 @pytest.mark.parametrize("key", NO_KEYS, ids=repr)
-def test_what_is_no_integer_is_a_type_error_in_every_call(
+def test_anything_but_an_integer_is_a_type_error_in_every_call(
     empty: alexpy.Store, call: Callable[[alexpy.Store, Any], object], key: Any
 ) -> None:
     with pytest.raises(TypeError, match="keys are integers"):
@@ -237,7 +237,7 @@ NO_KEY_ARRAYS: dict[str, tuple[Any, type[Exception], str]] = {
 
 @pytest.mark.parametrize("call", MANY_CALLS.values(), ids=MANY_CALLS.keys())
 @pytest.mark.parametrize("case", NO_KEY_ARRAYS.values(), ids=NO_KEY_ARRAYS.keys())
-def test_what_are_no_keys_is_refused_by_name_and_nothing_is_written(
+def test_anything_but_keys_is_refused_by_name_and_nothing_is_written(
     empty: alexpy.Store,
     call: Callable[[alexpy.Store, Any], object],
     case: tuple[Any, type[Exception], str],

@@ -1,14 +1,15 @@
 """SIGKILL at random moments loses no returned write and leaves no half batch.
 
-Each round lets a writer make commits and report each one after it returned, kills it, opens the store and
-compares all of it with a model: it must be the first n commits exactly, n being the last reported or the one
-after it (the kill can fall between the commit and the report). Rounds of one case share a store, so that what
-a kill left behind is recovered, written over and killed again; some kills fall into that recovery.
+In each round a writer makes commits and reports each one after it returned. The test kills it, opens the
+store and compares all of it with a model: the store must hold exactly the first n commits, where n is the
+last one reported or the one after it (the kill can fall between the commit and the report). The rounds of one
+case share a store, so that what a kill left behind is recovered, overwritten and killed again; some kills
+fall into that recovery.
 
 Other rounds compact and write images all the time, and are killed in the middle of that.
 
-ALEXPY_KILLS sets the number of rounds (200, and an eighth of that of the others), ALEXPY_KILL_SEED repeats
-the operations of a failure; the moments of the kills are the machine's.
+ALEXPY_KILLS sets the number of rounds (200 by default; an eighth as many of the other rounds).
+ALEXPY_KILL_SEED repeats the operations of a failure; the moments of the kills depend on the machine.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ ROUNDS_A_STORE = 8
 def run_and_kill(writers: Writers, job: Job, seconds: float, *, in_opening: bool, beside: int = 0) -> int:
     """Let a writer work for a while, kill it, and return the last operation it reported.
 
-    The while begins once it was opened, and once each kind of work beside it was done so often.
+    The time begins once the store is open and each kind of background work was done that often.
     """
     pid = writers.start(json.dumps(asdict(job)))
     if not in_opening:
@@ -148,7 +149,7 @@ def test_a_writer_killed_amid_compaction_and_checkpoints_loses_nothing_it_had_re
 
 
 def check(path: Path, model: dict[int, bytes], job: Job, last: int, where: str) -> int:
-    """Bring the model to what the store must be, compare, and return the next operation's number."""
+    """Advance the model to what the store must hold, compare, and return the next operation's number."""
     for number in range(job.first, last + 1):
         apply(model, job.seed, number, job.style)
     if job.first == 0 and last < 0 and not any(path.glob("*")):

@@ -1,10 +1,10 @@
-"""Every order in which keys come and every way they go, by a writer with images beside it that is killed.
+"""Every order in which keys arrive and leave, by a writer that is killed while another thread writes images.
 
-The commonest stores are queues, logs and time series: keys ascend, and go at the front. A writer goes on with
-what the kill before it left, after it has held all of it against a model.
+The commonest stores are queues, logs and time series: keys ascend, and leave at the front. A writer goes on
+with what the previous kill left, after it has compared all of it with a model.
 
 ALEXPY_KILLS sets the number of kills, two for each of those in test_kill (100); ALEXPY_KILL_SEED repeats the
-operations of a failure; the moments of the kills are the machine's.
+operations of a failure; the moments of the kills depend on the machine.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KILLS_A_STORE = 3
 
 
 @pytest.mark.timeout(0)
-def test_every_order_of_keys_and_every_way_they_go_survives_kills_beside_images(tmp_path: Path) -> None:
+def test_every_order_of_keys_and_of_removal_survives_kills_while_images_are_written(tmp_path: Path) -> None:
     cases = list(itertools.product(COMING, GOING))
     chance = random.Random(SEED)
     chance.shuffle(cases)
@@ -58,7 +58,7 @@ def test_every_order_of_keys_and_every_way_they_go_survives_kills_beside_images(
 
 
 def run_and_kill(writers: Writers, job: Job, seconds: float, where: str) -> int:
-    """Let a writer check what is there and work for a while, kill it; the last operation it reported."""
+    """Let a writer check the store and work for a while, kill it, and return its last reported operation."""
     pid = writers.start(json.dumps(asdict(job)))
     try:
         last = int(writers.line().removeprefix("from ")) - 1

@@ -1,4 +1,4 @@
-"""Reads of many thousand keys in one call, which more than one thread works on: answers, errors, Ctrl-C."""
+"""Reads of many thousand keys in one call, shared among threads: answers, errors, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def value(key: int) -> bytes:
 
 
 def threads() -> int:
-    """Count the threads of this process, also those that Python did not start."""
+    """Count the threads of this process, including those that Python did not start."""
     return len(list(Path("/proc/self/task").iterdir()))
 
 

@@ -1,4 +1,4 @@
-"""Closing, forgetting, forking and pickling: what stays valid and what says that it does not."""
+"""Closing, dropping, forking and pickling: what stays valid, and what raises."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_what_was_written_is_there_after_reopening(store_path: Path) -> None:
         assert dict(store) == {2: b"two"}
 
 
-def test_closing_is_idempotent_and_seen(store_path: Path) -> None:
+def test_closing_is_idempotent_and_shows_in_closed(store_path: Path) -> None:
     store = alexpy.open(store_path)
     assert store.closed is False
     store.close()
@@ -101,7 +101,7 @@ def test_a_forgotten_store_warns_and_gives_up_its_lock(store_path: Path, read_on
         assert dict(store) == {1: b"one"}
 
 
-def test_a_forgotten_store_gives_up_its_lock_where_warnings_are_errors(store_path: Path) -> None:
+def test_a_forgotten_store_gives_up_its_lock_if_warnings_are_errors(store_path: Path) -> None:
     program = """
 import sys
 import alexpy
@@ -227,7 +227,7 @@ def test_workers_of_every_kind_read_a_pickled_store(store_path: Path, method: st
 
 
 def _in_fork(call: Any) -> str:
-    """Run `call` in a forked child; the name of what it raised, or its repr."""
+    """Run `call` in a forked child; return the name of its exception, or the repr of its result."""
     receive, send = os.pipe()
     child = os.fork()
     if child == 0:

@@ -1,9 +1,9 @@
 """Resource limits reached at any call, from Python.
 
-A generator, not examples: a random program of public calls runs in a process of its own, under a
-limit that is set at a random moment. Whatever is refused must be an OSError that names the limit
-and change nothing; once the limit is lifted the store must hold what every call that returned said,
-and work. ALEXPY_LIMIT_SEEDS sets how many programs run for each limit; a failure names the seed.
+A random program of public calls runs in a process of its own, under a limit that is set at a random moment.
+Every refusal must be an OSError that names the limit and changes nothing. Once the limit is lifted, the store
+must work, and must hold the result of every call that returned. ALEXPY_LIMIT_SEEDS sets how many programs run
+for each limit; a failure names the seed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`alexpy load`: what goes in is what was in the file, and a bad file is refused with its place."""
+"""`alexpy load`: the store gets exactly the rows of the file; a bad file is refused, naming the place."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ KEYS = st.integers(KEY_MIN, KEY_MAX)
 
 
 @given(st.lists(st.tuples(KEYS, ANY_TEXT, ANY_TEXT), min_size=1), st.sampled_from(["\n", "\r\n"]))
-def test_what_a_csv_writer_wrote_is_read_back_text_by_text(
+def test_the_output_of_a_csv_writer_is_read_back_text_by_text(
     items: list[tuple[int, str, str]], end: str
 ) -> None:
     file = io.StringIO()
@@ -202,7 +202,7 @@ def test_the_last_row_wins_and_counts_do_not_depend_on_batches(
     assert items(store_path) == {1: b"c", 2: b"e", 3: b"d"}
 
 
-def test_json_tells_the_rows_committed_after_each_batch(load: Any) -> None:
+def test_json_reports_the_committed_rows_after_each_batch(load: Any) -> None:
     content = b"id\n" + b"".join(b"%d\n" % key for key in range(25))
     lines = load("f.csv", content, "--batch-rows", 10, "--json").json_lines()
     assert lines[:-1] == [{"committed": 10}, {"committed": 20}, {"committed": 25}]
@@ -247,7 +247,7 @@ def test_a_file_that_cannot_be_loaded_makes_no_store(
     assert not store_path.exists()
 
 
-def test_a_column_there_twice_is_refused_only_where_it_is_used(load: Any, store_path: Path) -> None:
+def test_a_duplicate_column_is_refused_only_if_it_is_used(load: Any, store_path: Path) -> None:
     content = b"id,x,x,v\n1,a,b,c\n"
     load("f.csv", content).fails(2, "2 columns named 'x'")
     assert not store_path.exists()
@@ -416,7 +416,7 @@ def test_a_locked_store_is_refused_and_named(load: Any, store_path: Path) -> Non
         assert len(store) == 0
 
 
-def test_a_store_that_is_no_store_is_refused_untouched(load: Any, store_path: Path) -> None:
+def test_a_path_that_is_not_a_store_is_refused_untouched(load: Any, store_path: Path) -> None:
     store_path.write_bytes(b"a file")
     load("f.csv", b"id\n1\n").fails(3, "is a file")
     assert store_path.read_bytes() == b"a file"
@@ -436,7 +436,7 @@ def test_an_option_that_cannot_be_is_refused(
 
 
 class Endless(io.RawIOBase):
-    """A binary file made as it is read."""
+    """A binary file whose content is generated while it is read."""
 
     def __init__(self, parts: Iterator[bytes]) -> None:
         self._parts = parts

@@ -322,7 +322,7 @@ values = st.binary(max_size=20)
 
 
 class StoreAgainstSortedDict(RuleBasedStateMachine):
-    """A store does what a sorted dict does, through any calls and reopenings."""
+    """A store does what a sorted dict does, whatever the calls and reopenings."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Calls where there is no memory: MemoryError, nothing lost or poisoned, and the process lives."""
+"""Calls without enough memory: MemoryError, nothing lost or poisoned, and the process lives."""
 
 from __future__ import annotations
 

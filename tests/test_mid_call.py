@@ -1,9 +1,9 @@
 """Python code that runs in the middle of a call: the right answer or a clear error, no crash, no deadlock.
 
-A generator, not examples: every call that takes keys, values, a value, a callback or a bound is made with
-objects whose `__index__`, `__iter__`, `__next__`, buffer, progress, signal handler or finaliser frees,
-resizes, changes, closes, forks or re-enters. Each combination runs in a child process with a timeout and
-faulthandler on, many to a child; the child says which one it is at, so that a crash is named.
+Every call that takes keys, values, a value, a callback or a bound is made with objects whose `__index__`,
+`__iter__`, `__next__`, buffer, progress, signal handler or finaliser frees, resizes, changes, closes, forks
+or re-enters. Child processes run the combinations, many in each, with a timeout and faulthandler on. A child
+prints each combination before it runs it, so that a crash names it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PROGRAM = Path(__file__).with_name("mid_call.py")
 
 
 @pytest.mark.parametrize("part", ["store", "batch", "index", "signals", "threads"])
-def test_code_in_mid_call_meets_an_answer_or_a_clear_error(part: str, tmp_path: Path) -> None:
+def test_code_in_mid_call_leads_to_an_answer_or_a_clear_error(part: str, tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-X", "faulthandler", str(PROGRAM), part, str(tmp_path), STRIDE],
         capture_output=True,

@@ -1,11 +1,11 @@
 """Random programs of public calls beside a model, with images, compactions, reopenings and kills.
 
 A program is a list of calls that hypothesis draws and shrinks. It runs in forked processes, one for each life
-of the store: a life ends by a close or by SIGKILL, in the middle of a call or between two, and in the next
-everything is compared. Keys ascend, descend and repeat, come near others and far from them, and go by range
+of the store. A life ends by a close or by SIGKILL, in the middle of a call or between two, and the next life
+compares everything. Keys ascend, descend and repeat, arrive near others and far from them, and leave by range
 at the front; segments are small or of the default size.
 
-ALEXPY_PROGRAM_SECONDS makes it go on for so long with programs that were never tried (`make program`).
+ALEXPY_PROGRAM_SECONDS makes it go on that long with programs that were never tried (`make program`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ EDGE = (-(2**63), -1, 0, 2**63 - 1)
 
 @dataclass(frozen=True)
 class Key:
-    """A key, chosen when the call is made: beside one that is there, next to the highest, or anywhere."""
+    """A key, chosen when the call is made: beside a present key, next to the highest, or anywhere."""
 
     kind: str
     number: int
@@ -115,7 +115,7 @@ OPTIONS = st.fixed_dictionaries(
 
 @dataclass(frozen=True)
 class Lived:
-    """One life of a store: how it is opened, the calls, and how it ends; if killed anywhere, when."""
+    """One life of a store: how it is opened, its calls, and how and when it ends."""
 
     options: dict[str, Any]
     calls: list[Call]
@@ -292,7 +292,7 @@ class Life:
 
 @dataclass(frozen=True)
 class Care:
-    """What is done with a store beside reading and writing."""
+    """Maintenance of a store, beside reading and writing."""
 
     store: alexpy.Store
     path: Path
@@ -352,7 +352,7 @@ def live(path: Path, models: list[Model], life: Lived, say: Callable[[str], None
 
 
 def in_child(path: Path, models: list[Model], life: Lived) -> list[Model]:
-    """Run one life in a process of its own; what the store may hold after it."""
+    """Run one life in a process of its own; return what the store may hold after it."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

@@ -1,4 +1,4 @@
-"""What README.md shows is so."""
+"""The examples and commands of README.md work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def section(title: str) -> str:
     return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
 
 
-def test_the_example_runs_and_gives_what_its_comments_say(
+def test_the_example_runs_and_prints_what_its_comments_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -59,7 +59,7 @@ def test_the_make_targets_shown_exist() -> None:
     assert named <= targets
 
 
-def test_what_is_said_to_be_missing_is_missing() -> None:
+def test_every_documented_lack_is_real() -> None:
     named = re.findall(r"`(\w+)(?:\(\))?`", section("What is not there yet"))
     assert not [name for name in named if name in alexpy.Config.__dataclass_fields__]
     calls = set(named)

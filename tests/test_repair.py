@@ -59,7 +59,7 @@ def test_a_repair_that_keeps_less_than_salvage_would_says_so(damaged: Path, tmp_
     assert str(report) == "99 keys kept, 1 records lost, 1 damaged place"
 
 
-def test_a_repair_that_lost_something_is_no_true_report(
+def test_a_repair_that_lost_something_has_a_false_report(
     damaged: Path, store_path: Path, tmp_path: Path
 ) -> None:
     for mode in ("point_in_time", "salvage"):
@@ -71,7 +71,7 @@ def test_a_repair_that_lost_something_is_no_true_report(
     assert str(whole) == "99 keys kept, 0 records lost, 0 damaged places"
 
 
-def test_a_report_of_lost_records_or_of_damage_alone_is_no_true_one() -> None:
+def test_a_report_of_lost_records_or_of_damage_alone_is_false() -> None:
     assert alexpy.RepairReport(0, 0, ())
     assert not alexpy.RepairReport(1, 1, ())
     assert not alexpy.RepairReport(1, 0, ((Path("MANIFEST-A"), 0, 0),))

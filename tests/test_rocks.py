@@ -1,4 +1,4 @@
-"""`RocksStore` does what `Store` does: the same tests run on it, and those of what is its own.
+"""`RocksStore` does what `Store` does: it passes the same tests, and tests of its own.
 
 The tests imported below ask for the fixtures `store`, `empty` and `filled`; here those are over RocksDB.
 """
@@ -46,13 +46,13 @@ from test_keys import (  # noqa: F401 - as above
     test_an_exception_in_the_iterable_passes_and_nothing_is_written,
     test_an_exception_of_the_objects_own_index_method_passes,
     test_an_iterable_of_keys_is_read_once,
+    test_anything_but_keys_is_refused_by_name_and_nothing_is_written,
     test_everything_with_an_index_is_the_same_key,
     test_large_keys_never_pass_through_floats,
     test_no_keys_at_all_are_legal,
     test_the_ends_of_int64_are_keys_like_any_other,
     test_the_message_shows_the_key_and_what_to_do,
     test_the_same_keys_in_any_container_are_the_same_keys,
-    test_what_are_no_keys_is_refused_by_name_and_nothing_is_written,
 )
 from test_mapping import (  # noqa: F401 - as above
     StoreAgainstSortedDict,
@@ -86,13 +86,13 @@ from test_scan import (  # noqa: F401 - as above
     test_an_exhausted_iterator_stays_exhausted,
     test_an_iterator_does_not_pickle,
     test_an_iterator_sees_the_store_as_it_was_when_it_was_made,
+    test_arguments_after_the_bounds_are_keyword_only,
     test_bounds_do_not_swap_under_reverse,
     test_many_iterators_keep_their_own_moments,
     test_readers_see_whole_batches_only,
     test_scans_of_any_length_are_whole,
     test_the_limit_counts_from_the_top_under_reverse,
     test_threads_that_share_an_iterator_get_each_item_once,
-    test_what_follows_the_bounds_is_keyword_only,
 )
 from test_values import (  # noqa: F401 - as above
     test_a_mutable_value_is_copied_when_it_is_put,
@@ -100,10 +100,10 @@ from test_values import (  # noqa: F401 - as above
     test_a_value_above_the_limit_is_a_value_error,
     test_another_number_of_values_than_keys_is_a_value_error_before_anything_is_written,
     test_any_contiguous_buffer_is_stored_as_its_memory_and_comes_back_as_bytes,
+    test_anything_but_a_value_is_refused_in_every_call_and_nothing_is_written,
+    test_anything_but_values_is_refused_and_nothing_is_written,
+    test_empty_bytes_are_a_value_and_not_a_miss,
     test_many_values_in_any_container_are_the_same_values,
-    test_no_bytes_are_a_value_and_no_miss,
-    test_what_are_no_values_is_refused_and_nothing_is_written,
-    test_what_is_no_value_is_refused_in_every_call_and_nothing_is_written,
 )
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ CALLS = {name: call for name, call in test_keys.SINGLE_CALLS.items() if name != 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 @pytest.mark.parametrize("key", test_keys.NO_KEYS, ids=repr)
-def test_what_is_no_integer_is_a_type_error_in_every_call(empty: Any, call: Any, key: Any) -> None:
+def test_anything_but_an_integer_is_a_type_error_in_every_call(empty: Any, call: Any, key: Any) -> None:
     with pytest.raises(TypeError, match="keys are integers"):
         call(empty, key)
     assert len(empty) == 0
@@ -198,7 +198,7 @@ def test_a_second_opener_is_refused_with_the_lock_error(store: RocksStore) -> No
         RocksStore(store.path)
 
 
-def test_what_is_no_store_is_refused_and_not_touched(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_store_is_refused_and_not_touched(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         RocksStore(tmp_path / "none", create=False)
     assert not (tmp_path / "none").exists()
@@ -252,7 +252,7 @@ READS = {
 
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
-def test_damage_under_an_open_store_is_a_corruption_error(store_path: Path, read: Any) -> None:
+def test_damage_to_an_open_store_is_a_corruption_error(store_path: Path, read: Any) -> None:
     rows = np.random.default_rng(7).integers(0, 256, (20_000, 500), np.uint8)
     with RocksStore(store_path, config=RocksConfig(block_cache_mb=1)) as store:
         store.put_many(range(len(rows)), rows)
@@ -367,7 +367,7 @@ def test_a_batch_commits_when_its_block_ends_and_counts_its_operations(store: Ro
     assert store == {1: b"one", 2: b"two", 3: b"three"}
 
 
-def test_what_it_lacks_is_what_the_documentation_says() -> None:
+def test_it_lacks_exactly_what_the_documentation_says() -> None:
     lacking = {name for name in dir(alexpy.Store) if not name.startswith("_")} - set(dir(RocksStore))
     assert lacking >= {"get_view", "get_buffers", "scan_batches", "to_arrow"}
     assert not lacking & set(dir(MutableMapping) + dir(Mapping))

@@ -1,4 +1,4 @@
-"""Ranges: which items a scan yields, in which order, and of which moment."""
+"""Ranges: which items a scan yields, in which order, and as of which moment."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def expected(
     reverse: bool = False,
     limit: int | None = None,
 ) -> list[int]:
-    """What the contract says, key by key."""
+    """The items of a range by the documented rules, key by key."""
 
     def inside(key: int) -> bool:
         above = start is None or key > start or (include_start and key == start)
@@ -133,7 +133,7 @@ def test_a_bound_or_limit_that_is_no_integer_is_a_type_error_that_names_it(
         filled.delete_range(stop=bad)
 
 
-def test_what_follows_the_bounds_is_keyword_only(filled: alexpy.Store) -> None:
+def test_arguments_after_the_bounds_are_keyword_only(filled: alexpy.Store) -> None:
     with pytest.raises(TypeError):
         filled.scan(1, 2, True)  # type: ignore[misc]
 
@@ -254,7 +254,7 @@ def test_readers_see_whole_batches_only(store: alexpy.Store) -> None:
     writer.join()
 
 
-def test_pairs_are_not_watched_by_the_garbage_collector(store: alexpy.Store) -> None:
+def test_pairs_are_not_tracked_by_the_garbage_collector(store: alexpy.Store) -> None:
     store[1] = b"one"
     pair = next(store.scan())
     assert not gc.is_tracked(pair)

@@ -1,4 +1,4 @@
-"""A file too short to be what its place says is refused by name, whatever it holds."""
+"""A file that is too short for its kind is refused by name, whatever it holds."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_a_short_manifest_is_damage_and_its_other_copy_opens_the_store(tmp_path:
         alexpy.open(tmp_path / "store")
 
 
-def test_an_image_of_ten_bytes_costs_time_and_no_data(tmp_path: Path) -> None:
+def test_an_image_of_ten_bytes_costs_time_but_no_data(tmp_path: Path) -> None:
     with alexpy.open(tmp_path / "store", checkpoint_tail_bytes=1) as store:
         store.update(dict.fromkeys(range(1000), b"value"))
     images = list((tmp_path / "store").glob("img-*.idx"))

@@ -1,4 +1,4 @@
-"""The command line with standard streams that are closed or that nobody reads (`>&-`, `| head -1`)."""
+"""The command line with standard streams that are closed or have no reader (`>&-`, `| head -1`)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def filled(store_path: Path) -> Path:
 
 
 def shell(*args: object, then: str = "", input: bytes = b"") -> Ended:  # noqa: A002
-    """Run the command line as a shell does, with what follows it there."""
+    """Run the command line in a shell, followed by `then`."""
     line = f"{shlex.join(command(*args))} {then}"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", line],
@@ -42,7 +42,7 @@ def test_a_scan_whose_reader_takes_one_line_ends_quietly(filled: Path) -> None:
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_value_that_is_read_in_part_is_no_success(
+def test_a_value_that_is_read_in_part_is_a_failure(
     filled: Path, unbuffered: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
@@ -53,7 +53,7 @@ def test_a_value_that_is_read_in_part_is_no_success(
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_value_that_only_a_part_of_has_room_is_no_success(
+def test_a_value_of_which_only_a_part_fits_is_a_failure(
     filled: Path, tmp_path: Path, unbuffered: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)

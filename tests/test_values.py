@@ -1,4 +1,4 @@
-"""What is a value, one or many, and what is refused with which words."""
+"""What is a value, one or many, and what is refused with which message."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ NO_VALUES: dict[str, tuple[Any, type[Exception], str]] = {
 
 
 @pytest.mark.parametrize("case", NO_VALUES.values(), ids=NO_VALUES.keys())
-def test_what_is_no_value_is_refused_in_every_call_and_nothing_is_written(
+def test_anything_but_a_value_is_refused_in_every_call_and_nothing_is_written(
     empty: alexpy.Store, case: tuple[Any, type[Exception], str]
 ) -> None:
     value, error, message = case
@@ -189,7 +189,7 @@ def test_many_values_in_any_container_are_the_same_values(
         (None, TypeError, "not iterable"),
     ],
 )
-def test_what_are_no_values_is_refused_and_nothing_is_written(
+def test_anything_but_values_is_refused_and_nothing_is_written(
     empty: alexpy.Store, values: Any, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -232,7 +232,7 @@ def test_a_mutable_value_is_copied_when_it_is_put(store: alexpy.Store) -> None:
     assert list(store.values()) == [b"before"] * 3
 
 
-def test_no_bytes_are_a_value_and_no_miss(store: alexpy.Store) -> None:
+def test_empty_bytes_are_a_value_and_not_a_miss(store: alexpy.Store) -> None:
     store[1] = b""
     assert 1 in store
     assert store.get(1, b"default") == b""

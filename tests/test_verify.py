@@ -1,4 +1,4 @@
-"""`Store.verify` and `alexpy verify`: whole stores pass, damage is named and changes the exit code."""
+"""`Store.verify` and `alexpy verify`: undamaged stores pass, damage is named and changes the exit code."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_damage_is_listed_with_its_place_and_not_raised(store_path: Path) -> Non
     assert 4500 < error.offset <= 5000
 
 
-def test_progress_is_told_and_what_it_raises_stops_the_call(store: alexpy.Store) -> None:
+def test_progress_is_called_and_its_exception_stops_the_call(store: alexpy.Store) -> None:
     store.put_many(range(30), [b"x" * (1 << 20)] * 30)
     seen: list[tuple[int, int]] = []
     assert store.verify(lambda done, total: seen.append((done, total))).ok
@@ -123,5 +123,5 @@ def test_the_command_names_every_damaged_file_of_a_store_that_does_not_open(
     assert "2 damaged places" in ended.err
 
 
-def test_verify_of_what_is_no_store_exits_3(run: CommandLine, tmp_path: Path) -> None:
+def test_verify_of_a_path_that_is_not_a_store_exits_3(run: CommandLine, tmp_path: Path) -> None:
     run("verify", tmp_path / "nothing").fails(3, "no store")

@@ -1,7 +1,7 @@
 """`write_mode` on real file systems: what "auto" chooses, and that every mode keeps what it wrote.
 
-Each file system is made in a file and mounted by a loop device, which takes root, its mkfs and its driver;
-where one of these is missing its tests are skipped and say which.
+Each file system is made in a file and mounted through a loop device, which needs root, its mkfs and its
+driver. If one of these is missing, its tests are skipped and say which.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _run(*command: str) -> None:
 
 @pytest.fixture(scope="module", params=FILE_SYSTEMS)
 def file_system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder on a file system whose name is the folder's."""
+    """A folder on a file system, named after it."""
     name = str(request.param)
     make, size = FILE_SYSTEMS[name]
     folder = tmp_path_factory.mktemp("mounts")
@@ -111,7 +111,7 @@ def test_each_mode_keeps_what_it_wrote_when_its_process_dies(
     shutil.rmtree(file_system / f"copy-{mode}-{durability}")
 
 
-def test_auto_meets_a_full_disk_with_an_error(file_system: Path) -> None:
+def test_auto_raises_an_error_on_a_full_disk(file_system: Path) -> None:
     path = file_system / "full"
     filler = file_system / "filler"
     filler.write_bytes(bytes(8 << 20))

@@ -1,4 +1,4 @@
-"""The process that forks writers for the tests that kill them."""
+"""Runs the process that forks writers, for the tests that kill them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Writers:
-    """Runs a program that forks a writer for each line it is sent, and passes on what they say."""
+    """Runs a program that forks a writer for each line of input, and passes on what the writers report."""
 
     def __init__(self, program: str) -> None:
         self._program = Path(__file__).with_name(program)
@@ -36,14 +36,14 @@ class Writers:
         self._process.__exit__(kind, error, trace)
 
     def start(self, job: str) -> int:
-        """Have a writer forked; its process id."""
+        """Fork a writer and return its process id."""
         assert self._process.stdin is not None
         self._process.stdin.write(job + "\n")
         self._process.stdin.flush()
         return int(self.line().removeprefix("pid "))
 
     def line(self) -> str:
-        """What the writer says next, with the end of its line."""
+        """The next line that the writer reports, with its line end."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, "the process that forks writers ended"
