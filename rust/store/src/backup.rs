@@ -11,7 +11,7 @@ use crate::header::LogEnd;
 use crate::manifest::{Entry, Manifest};
 use crate::new_dir::NewDir;
 use crate::operation::Operation;
-use crate::replay::OpenProgress;
+use crate::progress::OpenProgress;
 use crate::segment::Segment;
 use crate::store::Store;
 

@@ -4,8 +4,8 @@
 use crate::batch::{ValueSource, check_value};
 use crate::disk::prefetch;
 use crate::error::{Error, Result};
+use crate::progress::OpenProgress;
 use crate::record::size_of_record;
-use crate::replay::OpenProgress;
 use crate::room::with_room;
 use crate::store::Store;
 

@@ -25,10 +25,11 @@ use crate::error::{Error, Result};
 use crate::flow::Limit;
 use crate::header::{LogEnd, Origin};
 use crate::image::{self, Attachment, Count};
+use crate::location::Location;
 use crate::log::Log;
 use crate::manifest::ImageEntry;
 use crate::operation::Operation;
-use crate::segment::{Counts, Location, Segment, Segments};
+use crate::segment::{Counts, Segment, Segments};
 use crate::state::State;
 use crate::store::{Shared, Store};
 

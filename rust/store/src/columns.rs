@@ -4,13 +4,14 @@
 use std::ops::ControlFlow;
 
 use crate::error::Result;
+use crate::location::Location;
 use crate::moment::Moment;
 use crate::parallel;
 use crate::query::PIECE_KEYS;
 use crate::read;
 use crate::room::{room, with_room};
 use crate::scan::Scan;
-use crate::segment::{Location, Segments};
+use crate::segment::Segments;
 use crate::store::{Shared, Store};
 use crate::value_column::{Part, ValueColumn};
 

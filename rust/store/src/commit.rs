@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 
 use crate::batch::{Batch, Op, ValueSource, check_value};
 use crate::error::{Error, Result};
-use crate::header::LogEnd;
-use crate::header::Origin;
+use crate::header::{LogEnd, Origin};
 use crate::index::Damaged;
+use crate::location::Location;
 use crate::lock::CommitGuard;
 use crate::log::{Failure, Log, Shape, op_bytes};
 use crate::operation::Operation;
@@ -19,7 +19,7 @@ use crate::options::Durability;
 use crate::read::Value;
 use crate::record::size_of_record;
 use crate::room::{copy_of, probe, with_room};
-use crate::segment::{Location, Segments};
+use crate::segment::Segments;
 use crate::state::State;
 use crate::store::{Shared, Store};
 

@@ -10,13 +10,14 @@ use crate::background::InOnePiece;
 use crate::compaction::{Compaction, Emptied, Input, Pace};
 use crate::error::{Error, Result};
 use crate::header::SEGMENT_HEADER_BYTES;
+use crate::location::Location;
 use crate::log::Failure;
 use crate::manifest::{NotWritten, Relocation};
 use crate::operation::Operation;
 use crate::reader::{Next, SegmentReader};
 use crate::record::{Kind, Record};
 use crate::relocation::{Plan, RelocationWriter};
-use crate::segment::{Location, Segment};
+use crate::segment::Segment;
 use crate::store::Shared;
 use crate::tombstones::{PACED_BYTES, Tombstone, mark_needed};
 

@@ -1,11 +1,11 @@
 //! The one error type of the engine. Variants carry what a person needs to act: the path, the offset,
 //! what was expected and what was found. The Python layer maps them to exceptions in one place.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::Refusal;
 use crate::operation::Operation;
 
 /// Every way a call on a store can fail.
@@ -174,6 +174,29 @@ impl Error {
         }
     }
 }
+
+/// Why something is not touched although the operating system would allow it; inside an [`io::Error`].
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// A name of the store belongs to this, not to a file.
+    NoFile(&'static str),
+    /// A lock file that holds something else.
+    ForeignLock,
+    /// What is at this path is not what was opened: it was removed, renamed or replaced.
+    Moved(PathBuf),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoFile(what) => write!(f, "is {what}, where a store has a file"),
+            Self::ForeignLock => f.write_str("holds something that is no lock of a store"),
+            Self::Moved(path) => write!(f, "{} was removed, renamed or replaced", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
 
 /// The directory of a store's file.
 fn store_of(file: &Path) -> &Path {

@@ -11,7 +11,7 @@ use alex_index::Alex;
 
 use crate::background::catching;
 use crate::error::Error;
-use crate::segment::Location;
+use crate::location::Location;
 use crate::tail::{self, Tail};
 
 /// The image is damaged where a call needed it: the index must be rebuilt, and the call made again.

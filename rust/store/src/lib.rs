@@ -24,6 +24,7 @@ mod freeing;
 mod header;
 mod image;
 mod index;
+mod location;
 mod lock;
 mod log;
 mod manifest;
@@ -35,7 +36,9 @@ mod options;
 mod outdated;
 mod parallel;
 mod prefix;
+mod progress;
 mod query;
+mod random;
 mod read;
 mod reader;
 mod rebuild;
@@ -79,10 +82,10 @@ pub use options::{
     DEFAULT_SEGMENT_BYTES, Durability, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Options, ReadMode, Recovery,
     WriteMode,
 };
+pub use progress::OpenProgress;
 pub use query::Stats;
 pub use read::{NEAR_BYTES, Value, Values};
 pub use repair::RepairReport;
-pub use replay::OpenProgress;
 pub use salvage::RepairMode;
 pub use scan::{Scan, ScanRange, ScanRun};
 pub use store::Store;

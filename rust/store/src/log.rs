@@ -3,7 +3,6 @@
 //! full, by two small writes and no sync. Knows nothing of the index or the manifest's files. An append is
 //! O(bytes).
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::ahead::Ahead;
@@ -13,11 +12,11 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::flow::{Flow, Follower};
 use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::location::Location;
 use crate::manifest::Entry;
-use crate::operation::Operation;
 use crate::record::{self, BATCH_BYTES, BatchBegin, Kind, MARK_BYTES, size_of_record};
 use crate::room::room;
-use crate::segment::{Location, Segment};
+use crate::segment::Segment;
 use crate::spare::Spare;
 
 use zerocopy::IntoBytes;
@@ -516,16 +515,4 @@ impl Writer<'_> {
         self.scratch.clear();
         Ok(())
     }
-}
-
-/// A random number from the operating system.
-pub(crate) fn random_u64(path: &Path) -> Result<u64> {
-    getrandom::u64().map_err(|error| Error::io(Operation::GetRandom, path, error.into()))
-}
-
-/// A new store's id.
-pub(crate) fn random_id(path: &Path) -> Result<[u8; 16]> {
-    let mut id = [0; 16];
-    getrandom::fill(&mut id).map_err(|error| Error::io(Operation::GetRandom, path, error.into()))?;
-    Ok(id)
 }

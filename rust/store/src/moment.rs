@@ -13,8 +13,9 @@ use crate::batch::Op;
 use crate::calls::Call;
 use crate::error::Result;
 use crate::index::{Damaged, Index};
+use crate::location::Location;
 use crate::room::{no_memory, room};
-use crate::segment::{Location, Segments};
+use crate::segment::Segments;
 use crate::store::{Shared, Store};
 
 /// The store as it was when this was made, for reading many keys; made by [`Store::moment`]. For one call: it keeps

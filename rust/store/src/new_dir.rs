@@ -13,7 +13,7 @@ use rustix::fs::renameat;
 use crate::disk::RealDisk;
 use crate::error::{Error, Result};
 use crate::operation::Operation;
-use crate::store::check_path;
+use crate::options::check_path;
 
 /// What is added to the name of a directory that is not finished.
 const UNFINISHED: &str = ".unfinished";

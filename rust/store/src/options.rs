@@ -1,5 +1,6 @@
 //! What a caller may choose when opening a store, and which choices are possible at all.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -141,4 +142,21 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// Refuses what can be no path.
+pub(crate) fn check_path(path: &Path) -> Result<()> {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    if bytes.is_empty() {
+        return Err(Error::Invalid(
+            "the path of a store is empty; \".\" is the current directory".to_owned(),
+        ));
+    }
+    if bytes.contains(&0) {
+        return Err(Error::Invalid(format!(
+            "the path {} holds a NUL character, which no path can",
+            path.display()
+        )));
+    }
+    Ok(())
 }

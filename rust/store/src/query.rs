@@ -8,12 +8,13 @@ use crate::compaction::CompactReport;
 use crate::error::{Error, Result};
 use crate::flow::Follower;
 use crate::index::Damaged;
+use crate::location::Location;
 use crate::moment::Moment;
 use crate::options::ReadMode;
 use crate::parallel;
 use crate::read::{self, Value, Values};
 use crate::scan::{Scan, ScanRange};
-use crate::segment::{Location, Segment};
+use crate::segment::Segment;
 use crate::state::State;
 use crate::store::{Shared, Store};
 

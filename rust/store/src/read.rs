@@ -5,8 +5,9 @@ use std::ops::{ControlFlow, Deref};
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::location::Location;
 use crate::room::room;
-use crate::segment::{Found, Location, Segment, Segments};
+use crate::segment::{Found, Segment, Segments};
 
 /// How far ahead a batch read asks for records, in keys.
 const PREFETCH_AHEAD: usize = 16;

@@ -13,15 +13,17 @@ use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
 use crate::image;
+use crate::location::Location;
 use crate::log::{Log, Trim};
 use crate::manifest::{self, Manifest};
 use crate::operation::Operation;
 use crate::options::{Durability, Options, ReadMode, Recovery, WriteMode};
 use crate::outdated;
+use crate::progress::OpenProgress;
 use crate::reader::{SegmentReader, watermark_beyond};
 use crate::record::Kind;
-use crate::replay::{OpenProgress, Replay, Stop};
-use crate::segment::{Location, Segment, Segments};
+use crate::replay::{Replay, Stop};
+use crate::segment::{Segment, Segments};
 use crate::state::State;
 
 /// A directory is looked at so often, at most, until what is read of it and what it lists agree.

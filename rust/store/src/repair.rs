@@ -7,10 +7,10 @@ use crate::disk::{Disk, LOCK_FILE, Lock, RealDisk};
 use crate::error::{Error, Result};
 use crate::new_dir::NewDir;
 use crate::operation::Operation;
-use crate::options::{Durability, Options};
-use crate::replay::OpenProgress;
+use crate::options::{Durability, Options, check_path};
+use crate::progress::OpenProgress;
 use crate::salvage::{RepairMode, Salvaged};
-use crate::store::{Store, check_path};
+use crate::store::Store;
 
 /// Values are written in commits of about this many bytes, and at most this many keys.
 const COMMIT_BYTES: usize = 4 << 20;

@@ -11,20 +11,13 @@ use crate::error::{Error, Result};
 use crate::header::{LogEnd, SEGMENT_HEADER_BYTES};
 use crate::image::{Attachment, Count, Image};
 use crate::index::Damaged;
+use crate::location::Location;
 use crate::manifest::{Manifest, Relocation};
+use crate::progress::OpenProgress;
 use crate::reader::{Next, SegmentReader};
 use crate::record::{BatchBegin, Kind, Record};
-use crate::segment::{Counts, Location, Segment, Segments};
+use crate::segment::{Counts, Segment, Segments};
 use crate::state::State;
-
-/// Progress of a replay, in bytes of log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OpenProgress {
-    /// Bytes replayed so far.
-    pub bytes_done: u64,
-    /// Bytes there are to replay, at most.
-    pub bytes_total: u64,
-}
 
 /// Puts are published to the index in runs of this many.
 const RUN: usize = 1 << 17;

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
+use crate::location::Location;
 use crate::manifest::{self, Found, Manifest};
 use crate::operation::Operation;
 use crate::options::ReadMode;
 use crate::outdated::newer_segments;
+use crate::progress::OpenProgress;
 use crate::record::{Kind, Record};
-use crate::replay::OpenProgress;
-use crate::segment::{Location, Segment};
+use crate::segment::Segment;
 use crate::walk::{Met, walk};
 
 /// Bytes between two calls of the progress callback.

@@ -9,9 +9,10 @@ use parking_lot::Mutex;
 
 use crate::error::Result;
 use crate::index::{Damaged, Index};
+use crate::location::Location;
 use crate::read::Values;
 use crate::room::{no_memory, room};
-use crate::segment::{Location, Segments};
+use crate::segment::Segments;
 use crate::store::Shared;
 
 /// Which items a scan yields, and in which order.

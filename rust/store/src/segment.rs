@@ -12,30 +12,12 @@ use parking_lot::RwLock;
 use crate::disk::{Access, Disk, DiskFile, Map};
 use crate::error::{Error, Result};
 use crate::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::location::Location;
 use crate::operation::Operation;
 use crate::options::{MAX_SEGMENT_BYTES, ReadMode};
 use crate::record::{self, Bad, Record, Seal};
 use crate::room::{copy_of, filled, room};
 use crate::tombstones::Extent;
-
-/// Where the index says a record is: segment in the high half, offset in units of 8 bytes in the low.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Location(pub(crate) u64);
-
-impl Location {
-    pub(crate) fn new(segment: u32, offset: u64) -> Self {
-        debug_assert!(offset.is_multiple_of(8) && offset >> 35 == 0);
-        Self(u64::from(segment) << 32 | offset >> 3)
-    }
-
-    pub(crate) fn segment(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
-
-    pub(crate) fn offset(self) -> u64 {
-        (self.0 & 0xFFFF_FFFF) << 3
-    }
-}
 
 /// An open segment.
 pub(crate) struct Segment {

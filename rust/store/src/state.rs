@@ -8,9 +8,10 @@ use alex_index::Alex;
 
 use crate::batch::Op;
 use crate::index::{Damaged, Index};
+use crate::location::Location;
 use crate::moment::Moments;
 use crate::scan::OpenScans;
-use crate::segment::{Location, Segments};
+use crate::segment::Segments;
 
 /// The published state of an open store.
 #[derive(Default)]

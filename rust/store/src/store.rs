@@ -20,14 +20,15 @@ use crate::compaction::{Compaction, Totals};
 use crate::disk::{self, Disk, LOCK_FILE, Lock, RealDisk};
 use crate::error::{Error, Result};
 use crate::flow::Waits;
+use crate::location::Location;
 use crate::lock::{CommitLock, StateLock, StateReadGuard, StateWriteGuard};
-use crate::log::{Failure, Log, Trim, random_id};
+use crate::log::{Failure, Log, Trim};
 use crate::manifest::Manifest;
 use crate::operation::Operation;
-use crate::options::{Durability, Options};
+use crate::options::{Durability, Options, check_path};
+use crate::progress::OpenProgress;
+use crate::random::random_id;
 use crate::recovery::{self, Look, Recovered};
-use crate::replay::OpenProgress;
-use crate::segment::Location;
 use crate::state::State;
 use crate::turn::FlushTurn;
 
@@ -366,23 +367,6 @@ impl Store {
         let last = self.shared.last_seq.load(Ordering::Acquire);
         self.shared.flush_up_to(last)
     }
-}
-
-/// Refuses what can be no path.
-pub(crate) fn check_path(path: &Path) -> Result<()> {
-    let bytes = path.as_os_str().as_encoded_bytes();
-    if bytes.is_empty() {
-        return Err(Error::Invalid(
-            "the path of a store is empty; \".\" is the current directory".to_owned(),
-        ));
-    }
-    if bytes.contains(&0) {
-        return Err(Error::Invalid(format!(
-            "the path {} holds a NUL character, which no path can",
-            path.display()
-        )));
-    }
-    Ok(())
 }
 
 impl fmt::Debug for Store {

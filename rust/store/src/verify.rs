@@ -13,14 +13,16 @@ use crate::disk::{Access, Disk, RealDisk};
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::image;
+use crate::location::Location;
 use crate::manifest::{self, Manifest, NAMES};
 use crate::operation::Operation;
-use crate::options::{Options, ReadMode, Recovery};
-use crate::replay::{OpenProgress, Replay};
+use crate::options::{Options, ReadMode, Recovery, check_path};
+use crate::progress::OpenProgress;
+use crate::replay::Replay;
 use crate::scan::{Scan, ScanRange};
-use crate::segment::{Location, Segment, Segments};
+use crate::segment::{Segment, Segments};
 use crate::state::State;
-use crate::store::{Store, check_path};
+use crate::store::Store;
 use crate::walk::{Met, walk};
 
 /// More damage than this is counted as damage, but not listed.

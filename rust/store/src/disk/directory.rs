@@ -4,7 +4,6 @@
 //! is held. Knows nothing of what the files hold. Each call is a few system calls.
 #![allow(unsafe_code)]
 
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -15,6 +14,7 @@ use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
 use super::Access;
+use crate::error::Refusal;
 
 /// Standard input, output and error: what a program believes these to be goes to whatever file has their numbers.
 const STANDARD: i32 = 2;
@@ -36,29 +36,6 @@ impl Identity {
         Self { device: found.st_dev, inode: found.st_ino }
     }
 }
-
-/// Why something is not touched although the operating system would allow it; inside an [`io::Error`].
-#[derive(Debug)]
-pub(crate) enum Refusal {
-    /// A name of the store belongs to this, not to a file.
-    NoFile(&'static str),
-    /// A lock file that holds something else.
-    ForeignLock,
-    /// What is at this path is not what was opened: it was removed, renamed or replaced.
-    Moved(PathBuf),
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoFile(what) => write!(f, "is {what}, where a store has a file"),
-            Self::ForeignLock => f.write_str("holds something that is no lock of a store"),
-            Self::Moved(path) => write!(f, "{} was removed, renamed or replaced", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}
 
 fn refused(refusal: Refusal) -> io::Error {
     io::Error::other(refusal)

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use alex_index::image::ImageMemory;
-pub(crate) use directory::{LOCK_FILE, Refusal};
+pub(crate) use directory::LOCK_FILE;
 pub(crate) use file::RealDisk;
 pub use fork::generation as fork_generation;
 pub(crate) use fork::watch as watch_forks;
