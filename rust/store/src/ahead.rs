@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::background::Bell;
+use crate::bell::Bell;
 use crate::segment::Segment;
 
 /// How far ahead of the writer. Pages prepared but not yet written go to the device as zeros if a flush comes

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
 
-use crate::background::InOnePiece;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::image;
@@ -38,17 +37,15 @@ impl Catalog {
     }
 
     /// An id for a new segment. Ids are never used twice, not even those of files that were given up.
-    pub(crate) fn next_segment(&mut self, shared: &Shared) -> Result<u32> {
-        next_segment(&mut self.manifest, &*shared.disk)
+    pub(crate) fn next_segment(&mut self, disk: &dyn Disk) -> Result<u32> {
+        next_segment(&mut self.manifest, disk)
     }
-}
 
-impl Catalog {
     /// An id for a new image, as [`Catalog::next_segment`].
-    pub(crate) fn next_image(&mut self, shared: &Shared) -> Result<u32> {
+    pub(crate) fn next_image(&mut self, disk: &dyn Disk) -> Result<u32> {
         let id = self.manifest.next_image;
         if id == u32::MAX {
-            return Err(used_up(&*shared.disk));
+            return Err(used_up(disk));
         }
         self.manifest.next_image = id + 1;
         Ok(id)
@@ -138,7 +135,7 @@ impl Shared {
         next.clean = false;
         // A segment that is listed as begun must have its header after a power cut.
         for segment in begun {
-            segment.sync().map_err(|error| untouched(self.poison(error)))?;
+            segment.sync().map_err(|error| untouched(self.health.poison(error)))?;
         }
         change(&mut next);
         self.without_damaged(&mut next);
@@ -148,7 +145,7 @@ impl Shared {
             Ok(()) => trims.into_iter().for_each(Trim::give_back),
             Err(NotWritten { error, maybe_there }) => {
                 self.log.lock().to_trim.extend(trims);
-                return Err(NotWritten { error: self.after(Failure::of(error)), maybe_there });
+                return Err(NotWritten { error: self.health.after(Failure::of(error)), maybe_there });
             }
         }
         Ok(())
@@ -160,7 +157,7 @@ impl Shared {
         catalog: &mut MutexGuard<'_, Catalog>,
         mut next: Manifest,
     ) -> Result<(), NotWritten> {
-        let _whole = InOnePiece::begin(self, "a change of the manifest");
+        let _whole = self.health.in_one_piece("a change of the manifest");
         let written = next.write(&*self.disk);
         // Whatever became of them, a generation is not used for two contents.
         catalog.manifest.generation = next.generation;
@@ -215,7 +212,7 @@ impl Shared {
         let spare = match catalog.unlisted.take_if(|spare| spare.has_room(room)) {
             Some(spare) => spare,
             None => reserve_spare(&self.disk, &self.options, &mut catalog.manifest, &facts, room, frees)
-                .map_err(|error| self.after(Failure::of(error)))?,
+                .map_err(|error| self.health.after(Failure::of(error)))?,
         };
         if let Some(outgrown) = catalog.unlisted.take() {
             // A copy of the manifest may name it: its file goes with the next one that is there for certain.

@@ -18,17 +18,18 @@ use alex_index::image::{Identity, ImageSink, ImageWriter};
 
 use parking_lot::MutexGuard;
 
-use crate::background::{Harm, catching};
 use crate::compaction::Emptied;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::flow::Limit;
 use crate::header::{LogEnd, Origin};
+use crate::health::Harm;
 use crate::image::{self, Attachment, Count};
 use crate::location::Location;
 use crate::log::Log;
 use crate::manifest::ImageEntry;
 use crate::operation::Operation;
+use crate::panics::catching;
 use crate::segment::{Counts, Segment, Segments};
 use crate::state::State;
 use crate::store::{Shared, Store};
@@ -285,7 +286,7 @@ impl Shared {
     /// Writes an image and has the manifest name it, no longer those to `give_up`.
     fn new_image(&self, _maintenance: &MutexGuard<'_, ()>, give_up: &[u32]) -> Result<()> {
         let least_bytes = self.options.checkpoint_tail_bytes;
-        let id = self.catalog.lock().next_image(self).inspect_err(|_| {
+        let id = self.catalog.lock().next_image(&*self.disk).inspect_err(|_| {
             // Commits must not wait for what cannot come.
             let mut log = self.log.lock();
             log.images.put_off(least_bytes);
@@ -300,7 +301,7 @@ impl Shared {
         let write = || self.mending(|| self.write_image(id, begin));
         let written = catching("the writing of an image", write).unwrap_or_else(|panicked| {
             // Nothing refers to what was written: it is made anew when it is due again.
-            self.panicked(panicked.clone(), Harm::None);
+            self.health.panicked(panicked.clone(), Harm::None);
             Err(panicked)
         });
         let written = written.inspect_err(|_| {

@@ -329,7 +329,7 @@ impl Shared {
         let durable_seq = self.durable_seq.load(Ordering::Acquire);
         let rolled = log.roll(&self.disk, durable_seq, Origin::Log);
         self.ended_unsynced.store(!log.unsynced.is_empty(), Ordering::Relaxed);
-        let segment = rolled.map_err(|error| self.after(Failure::of(error)))?;
+        let segment = rolled.map_err(|error| self.health.after(Failure::of(error)))?;
         Arc::make_mut(&mut self.write_state()?.segments).insert(segment);
         Ok(())
     }
@@ -345,7 +345,7 @@ impl Shared {
         let appended = log.append(ops, shape, self.durable_seq.load(Ordering::Acquire), placed);
         if let Err(Error::Io { operation: Operation::Write | Operation::CopyInto, .. }) = &appended {
             // A commit that was refused must stay absent; if that cannot be made sure, nobody knows.
-            log.withdraw().map_err(|error| self.poison(error))?;
+            log.withdraw().map_err(|error| self.health.poison(error))?;
         }
         appended?;
         if self.options.durability == Durability::Sync

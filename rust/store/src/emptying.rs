@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::background::InOnePiece;
 use crate::compaction::{Compaction, Emptied, Input, Pace};
 use crate::error::{Error, Result};
 use crate::header::SEGMENT_HEADER_BYTES;
@@ -228,7 +227,7 @@ impl Shared {
         live.sort_unstable_by_key(|it| it.key);
         let (id, store_id) = {
             let mut catalog = self.catalog.lock();
-            (catalog.next_segment(self)?, catalog.manifest.store_id)
+            (catalog.next_segment(&*self.disk)?, catalog.manifest.store_id)
         };
         let bytes = live.iter().map(|it| it.bytes).chain(tombstones.iter().map(Tombstone::bytes)).sum();
         let seqs = live.iter().map(|it| it.seq).chain(tombstones.iter().map(|it| it.seq));
@@ -260,7 +259,7 @@ impl Shared {
             }
             Err(error) => {
                 give_up();
-                return Err(self.after(Failure::of(error)));
+                return Err(self.health.after(Failure::of(error)));
             }
         };
         self.publish_relocation(&segment, listed).inspect_err(|failure| {
@@ -334,7 +333,7 @@ impl Shared {
     }
 
     fn move_all(&self, segment: &Arc<Segment>, moves: &[Move]) -> Result<()> {
-        let _whole = InOnePiece::begin(self, "moving records");
+        let _whole = self.health.in_one_piece("moving records");
         for step in moves.chunks(STEP_KEYS) {
             // With the commit lock, so that commits and checkpoints see counts that fit the index.
             let _log = self.log.lock();

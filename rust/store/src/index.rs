@@ -9,9 +9,9 @@ use std::ops::Bound;
 
 use alex_index::Alex;
 
-use crate::background::catching;
 use crate::error::Error;
 use crate::location::Location;
+use crate::panics::catching;
 use crate::tail::{self, Tail};
 
 /// The image is damaged where a call needed it: the index must be rebuilt, and the call made again.

@@ -5,9 +5,9 @@
 //! that touches files, `store` holds what all calls share, `commit` and `query` are the calls.
 
 mod ahead;
-mod background;
 mod backup;
 mod batch;
+mod bell;
 mod bulk_load;
 mod calls;
 mod catalog;
@@ -22,6 +22,7 @@ mod error;
 mod flow;
 mod freeing;
 mod header;
+mod health;
 mod image;
 mod index;
 mod location;
@@ -34,6 +35,7 @@ mod new_dir;
 mod operation;
 mod options;
 mod outdated;
+mod panics;
 mod parallel;
 mod prefix;
 mod progress;
@@ -63,9 +65,8 @@ mod value_column;
 mod verify;
 mod walk;
 mod whole;
+mod worker;
 
-#[doc(hidden)]
-pub use background::panic_is_caught;
 pub use batch::{Batch, ValueSource};
 pub use bulk_load::SortedKeys;
 pub use columns::ItemColumns;
@@ -82,6 +83,8 @@ pub use options::{
     DEFAULT_SEGMENT_BYTES, Durability, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Options, ReadMode, Recovery,
     WriteMode,
 };
+#[doc(hidden)]
+pub use panics::panic_is_caught;
 pub use progress::OpenProgress;
 pub use query::Stats;
 pub use read::{NEAR_BYTES, Value, Values};

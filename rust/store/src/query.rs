@@ -232,7 +232,7 @@ impl Store {
             dropped_bytes: shared.dropped_bytes,
             compaction: shared.totals.report(),
             damaged_segments: shared.totals.damaged_segments(),
-            background_failure: shared.background_failure.lock().clone(),
+            background_failure: shared.health.background_failure(),
             write_mode: if copies { "mmap" } else { "pwrite" },
             slowed_seconds: shared.waits.waited().as_secs_f64(),
             slowed_by: behind.map(Follower::name),

@@ -36,7 +36,7 @@ impl Shared {
         let end = log.end;
         match self.try_rebuild(&mut log, end) {
             Err(error) if error.says_not_now() => Err(error),
-            Err(error) if !self.options.read_only => Err(self.poison(error)),
+            Err(error) if !self.options.read_only => Err(self.health.poison(error)),
             outcome => outcome,
         }
     }
@@ -46,7 +46,7 @@ impl Shared {
     /// may hold a commit that the index will never learn of.
     pub(crate) fn rebuild(&self, log: &mut Log, end: LogEnd) -> Result<()> {
         self.try_rebuild(log, end)
-            .map_err(|error| if self.options.read_only { error } else { self.poison(error) })
+            .map_err(|error| if self.options.read_only { error } else { self.health.poison(error) })
     }
 
     /// As [`Shared::rebuild`], for who has changed nothing: should it fail, the next call that needs the index

@@ -5,14 +5,14 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::ahead::Ahead;
-use crate::background::{Bell, Harm, InOnePiece, Task, Worker, catching};
+use crate::bell::Bell;
 use crate::calls::Calls;
 use crate::catalog::Catalog;
 use crate::checkpoint::GENERATIONS;
@@ -20,17 +20,20 @@ use crate::compaction::{Compaction, Totals};
 use crate::disk::{self, Disk, LOCK_FILE, Lock, RealDisk};
 use crate::error::{Error, Result};
 use crate::flow::Waits;
+use crate::health::{Harm, Health};
 use crate::location::Location;
 use crate::lock::{CommitLock, StateLock, StateReadGuard, StateWriteGuard};
-use crate::log::{Failure, Log, Trim};
+use crate::log::{Log, Trim};
 use crate::manifest::Manifest;
 use crate::operation::Operation;
 use crate::options::{Durability, Options, check_path};
+use crate::panics::catching;
 use crate::progress::OpenProgress;
 use crate::random::random_id;
 use crate::recovery::{self, Look, Recovered};
 use crate::state::State;
 use crate::turn::FlushTurn;
+use crate::worker::{Task, Worker};
 
 /// How often a read-only opening looks at files that do not fit while no manifest changes: a writer at work also
 /// appends without one.
@@ -99,9 +102,7 @@ pub(crate) struct Shared {
     opened: Instant,
     /// A segment was ended since the last flush.
     pub(crate) ended_unsynced: AtomicBool,
-    poisoned: OnceLock<Error>,
-    /// The first panic of a thread that works beside the callers.
-    pub(crate) background_failure: Mutex<Option<String>>,
+    pub(crate) health: Health,
     closed: AtomicBool,
     fork_generation: u64,
     pub(crate) dropped_bytes: u64,
@@ -292,8 +293,7 @@ impl Store {
             last_flush_micros: AtomicU64::new(0),
             opened: Instant::now(),
             ended_unsynced: AtomicBool::new(false),
-            poisoned: OnceLock::new(),
-            background_failure: Mutex::default(),
+            health: Health::default(),
             closed: AtomicBool::new(false),
             fork_generation: disk::fork_generation(),
             dropped_bytes,
@@ -468,22 +468,9 @@ impl Shared {
 
     #[inline]
     fn check_unpoisoned(&self) -> Result<()> {
-        match self.poisoned.get() {
+        match self.health.poisoned_by() {
             None => Ok(()),
             Some(cause) => Err(Error::Poisoned { path: self.path.clone(), cause: Box::new(cause.clone()) }),
-        }
-    }
-
-    /// Remembers a failure after which nobody knows what the device holds. Never retried.
-    pub(crate) fn poison(&self, error: Error) -> Error {
-        let _ = self.poisoned.set(error.clone());
-        error
-    }
-
-    pub(crate) fn after(&self, failure: Failure) -> Error {
-        match failure {
-            Failure::Clean(error) => error,
-            Failure::Poisons(error) => self.poison(error),
         }
     }
 
@@ -499,7 +486,7 @@ impl Shared {
             return Ok(());
         }
         self.check_unpoisoned()?;
-        let _whole = InOnePiece::begin(self, "a flush");
+        let _whole = self.health.in_one_piece("a flush");
         let begun = Instant::now();
         let (ended, active, last_seq) = {
             let log = self.log.lock();
@@ -512,7 +499,7 @@ impl Shared {
         // Oldest first, and the watermark rises only when all of them are safe: a newer segment on the
         // device with an older one lost would be a hole.
         for segment in ended.iter().chain(&active) {
-            segment.sync().map_err(|error| self.poison(error))?;
+            segment.sync().map_err(|error| self.health.poison(error))?;
         }
         // Only of those that had ended before is it known that nothing was added since.
         self.log.lock().unsynced.retain(|segment| !ended.iter().any(|synced| Arc::ptr_eq(synced, segment)));
@@ -548,7 +535,7 @@ impl Shared {
     pub(crate) fn background_flush(&self) {
         if self.flush_wanted() && self.check_writable().is_ok() {
             let last = self.last_seq.load(Ordering::Acquire);
-            // The error is kept in `poisoned`, which every later write and flush reports.
+            // The error poisons the store, which every later write and flush reports.
             let _ = self.flush_up_to(last);
         }
     }
@@ -561,16 +548,24 @@ impl Shared {
             log.bound_tail();
         }
         let mut workers = self.workers.lock();
-        let mut start = |task: Task, bell, nap| -> io::Result<()> {
+        let mut start = |task: Task<Self>, bell, nap| -> io::Result<()> {
             workers.push(Worker::start(task, Arc::downgrade(self), bell, nap)?);
             Ok(())
         };
-        let poisons = |name, run| Task { name, run, harm: Harm::Poisons };
+        let poisons = |name, run| Task {
+            name,
+            run,
+            panicked: |shared: &Self, error| shared.health.panicked(error, Harm::Poisons),
+        };
         if self.options.durability != Durability::Sync {
             let nap = self.options.sync_interval.min(LONGEST_NAP);
             start(poisons("alexpy-flush", Self::background_flush), Bell::default(), nap)?;
         }
-        let ahead = Task { name: "alexpy-ahead", run: |shared| shared.ahead.prepare(), harm: Harm::None };
+        let ahead = Task {
+            name: "alexpy-ahead",
+            run: |shared: &Self| shared.ahead.prepare(),
+            panicked: |shared, error| shared.health.panicked(error, Harm::None),
+        };
         start(ahead, self.ahead.bell.clone(), PREPARER_NAP)?;
         start(poisons("alexpy-prepare", Self::prepare), self.preparer.clone(), PREPARER_NAP)?;
         let image = |shared: &Self| {
@@ -626,7 +621,7 @@ impl Shared {
         // A flush that waited for this one must not take the log for empty.
         let outcome = catching("closing", || self.seal(&mut catalog, &mut log))
             .and_then(|sealed| sealed)
-            .map_err(|error| self.poison(error));
+            .map_err(|error| self.health.poison(error));
         log.active = None;
         log.spare = None;
         log.unsynced.clear();
@@ -663,7 +658,7 @@ impl Shared {
         }
         self.last_seq.store(log.end.last_seq, Ordering::Release);
         self.durable_seq.store(log.end.last_seq, Ordering::Release);
-        let image = catalog.next_image(self).ok();
+        let image = catalog.next_image(&*self.disk).ok();
         let written = image.and_then(|image| self.image_at_close(log, image));
         let mut images = catalog.manifest.images.clone();
         images.splice(0..0, written);

@@ -1,0 +1,81 @@
+//! What is wrong with an open store: the failure after which it takes no more writes, and the first panic beside the
+//! callers. [`Operation::leaves_doubt`](crate::operation::Operation) says which failures poison. Knows nothing of locks.
+
+use std::sync::OnceLock;
+
+use parking_lot::Mutex;
+
+use crate::error::Error;
+use crate::log::Failure;
+
+/// What a panic in the middle of a task may leave behind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Harm {
+    /// Nothing: it only prepares what others do without.
+    None,
+    /// Files, counts or the index may be half changed: the store takes no more writes.
+    Poisons,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Health {
+    poisoned: OnceLock<Error>,
+    /// What the first panic of a thread that works beside the callers said.
+    background_failure: Mutex<Option<String>>,
+}
+
+impl Health {
+    /// The failure that poisoned the store.
+    #[inline]
+    pub(crate) fn poisoned_by(&self) -> Option<&Error> {
+        self.poisoned.get()
+    }
+
+    /// Remembers a failure after which nobody knows what the device holds. Never retried.
+    pub(crate) fn poison(&self, error: Error) -> Error {
+        let _ = self.poisoned.set(error.clone());
+        error
+    }
+
+    /// The error of a failure, which poisons where it leaves doubt.
+    pub(crate) fn after(&self, failure: Failure) -> Error {
+        match failure {
+            Failure::Clean(error) => error,
+            Failure::Poisons(error) => self.poison(error),
+        }
+    }
+
+    /// Remembers the first panic, which is a defect of ours, and what it may have half changed.
+    pub(crate) fn panicked(&self, error: Error, harm: Harm) {
+        self.background_failure.lock().get_or_insert_with(|| error.to_string());
+        if harm == Harm::Poisons {
+            self.poison(error);
+        }
+    }
+
+    /// What the first panic beside the callers said.
+    pub(crate) fn background_failure(&self) -> Option<String> {
+        self.background_failure.lock().clone()
+    }
+
+    /// Begins a change that must be whole: a panic before the guard is dropped poisons the store.
+    pub(crate) fn in_one_piece(&self, what: &'static str) -> InOnePiece<'_> {
+        InOnePiece { health: self, what }
+    }
+}
+
+/// Held during a change that must be whole; dropped by a panic, whoever's, it poisons the store.
+pub(crate) struct InOnePiece<'h> {
+    health: &'h Health,
+    what: &'static str,
+}
+
+impl Drop for InOnePiece<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let message = "it came to no end".to_owned();
+            self.health.poison(Error::Panicked { what: self.what, message });
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Panics, each of which would be a defect of ours, made into errors: nobody's thread ends by one. Knows nothing of what
+//! was going on.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::error::Error;
+
+thread_local! {
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread is caught and told by the store's errors and figures, so that a panic hook need
+/// say nothing of it.
+pub fn panic_is_caught() -> bool {
+    CAUGHT.get()
+}
+
+/// Runs `work`; its panic is an error that names `what`.
+pub(crate) fn catching<T>(what: &'static str, work: impl FnOnce() -> T) -> Result<T, Error> {
+    let outer = CAUGHT.replace(true);
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    CAUGHT.set(outer);
+    outcome.map_err(|panic| Error::Panicked { what, message: message_of(&*panic) })
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
