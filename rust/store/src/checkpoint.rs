@@ -12,13 +12,12 @@
 use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use alex_index::image::{Identity, ImageSink, ImageWriter};
 
 use parking_lot::MutexGuard;
 
-use crate::compaction::Emptied;
+use crate::compaction_state::Emptied;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::flow::Limit;
@@ -31,8 +30,8 @@ use crate::manifest::ImageEntry;
 use crate::operation::Operation;
 use crate::panics::catching;
 use crate::segment::{Counts, Segment, Segments};
+use crate::shared::Shared;
 use crate::state::State;
-use crate::store::{Shared, Store};
 
 /// Entries copied under one lock: two microseconds, which is what a put beside a checkpoint may wait for.
 const RUN: usize = 1024;
@@ -231,18 +230,8 @@ impl ImageSink for Sink {
     }
 }
 
-impl Store {
-    /// Writes an image of the index now, from which the next opening starts. Writers and readers go on.
-    ///
-    /// O(keys). Where nothing was written since the last image, nothing happens.
-    pub fn checkpoint(&self) -> Result<()> {
-        let _running = self.shared.enter()?;
-        self.shared.checkpoint()
-    }
-}
-
 impl Shared {
-    /// As [`Store::checkpoint`].
+    /// Writes an image of the index now, unless nothing was written since the last one.
     pub(crate) fn checkpoint(&self) -> Result<()> {
         let maintenance = self.maintenance.lock();
         self.check_writable()?;
@@ -343,7 +332,7 @@ impl Shared {
         let due = || self.log.lock().images.is_due() && self.check_writable().is_ok();
         // More than is due may have come meanwhile. A failure that matters is remembered; a full disk is met
         // again by the next write.
-        while due() && !self.checkpointer.stopping() && self.checkpoint().is_ok() {}
+        while due() && !self.threads.checkpointer.stopping() && self.checkpoint().is_ok() {}
     }
 
     /// Writes the file of an image begun at `begin`, durable under its name, and makes the log durable past
@@ -356,7 +345,7 @@ impl Shared {
             (Stream::of(&state, begin)?, ImageWriter::begin(state.index.alex(), file.sink(), file.identity))
         };
         loop {
-            if self.checkpointer.stopping() {
+            if self.threads.checkpointer.stopping() {
                 return Err(self.closed_error());
             }
             if !stream.next_run(&*self.read_state()?)? {
@@ -378,7 +367,7 @@ impl Shared {
         };
         let entry = file.finish(writer, &Attachment { begin, until, counts })?;
         self.flush_up_to(until.last_seq)?;
-        debug_assert!(self.durable_seq.load(Ordering::Acquire) >= until.last_seq);
+        debug_assert!(self.watermarks.durable() >= until.last_seq);
         Ok(entry)
     }
 
@@ -491,7 +480,7 @@ impl<'s> ImageFile<'s> {
         }
         let file =
             shared.disk.create(&name, 0).map_err(|error| Error::io(Operation::Create, &path, error))?;
-        let store = shared.store_id;
+        let store = shared.opened.store_id;
         Ok(Self { shared, id, identity: Identity { store, file: id.into() }, file })
     }
 

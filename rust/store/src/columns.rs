@@ -12,7 +12,8 @@ use crate::read;
 use crate::room::{room, with_room};
 use crate::scan::Scan;
 use crate::segment::Segments;
-use crate::store::{Shared, Store};
+use crate::shared::Shared;
+use crate::store::Store;
 use crate::value_column::{Part, ValueColumn};
 
 /// Room for so many rows at most is made before they are there.

@@ -5,7 +5,6 @@
 use std::collections::HashSet;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::batch::{Batch, Op, ValueSource, check_value};
 use crate::error::{Error, Result};
@@ -20,8 +19,9 @@ use crate::read::Value;
 use crate::record::size_of_record;
 use crate::room::{copy_of, probe, with_room};
 use crate::segment::Segments;
+use crate::shared::Shared;
 use crate::state::State;
-use crate::store::{Shared, Store};
+use crate::store::Store;
 
 /// With `sync`, the device begins with commits of so many bytes before the flush is asked for. Not with smaller
 /// ones: threads that share a flush would each write the same page.
@@ -326,9 +326,9 @@ impl Shared {
 
     /// Goes on in the spare segment.
     pub(crate) fn roll(&self, log: &mut Log) -> Result<()> {
-        let durable_seq = self.durable_seq.load(Ordering::Acquire);
+        let durable_seq = self.watermarks.durable();
         let rolled = log.roll(&self.disk, durable_seq, Origin::Log);
-        self.ended_unsynced.store(!log.unsynced.is_empty(), Ordering::Relaxed);
+        self.watermarks.note_ended(!log.unsynced.is_empty());
         let segment = rolled.map_err(|error| self.health.after(Failure::of(error)))?;
         Arc::make_mut(&mut self.write_state()?.segments).insert(segment);
         Ok(())
@@ -342,7 +342,7 @@ impl Shared {
         placed: impl FnMut(Location),
     ) -> Result<LogEnd> {
         let before = log.end;
-        let appended = log.append(ops, shape, self.durable_seq.load(Ordering::Acquire), placed);
+        let appended = log.append(ops, shape, self.watermarks.durable(), placed);
         if let Err(Error::Io { operation: Operation::Write | Operation::CopyInto, .. }) = &appended {
             // A commit that was refused must stay absent; if that cannot be made sure, nobody knows.
             log.withdraw().map_err(|error| self.health.poison(error))?;
@@ -371,7 +371,7 @@ impl Shared {
         while prepare(&mut state).is_err() {
             // An open scan or a large read has yet to read the index as it was before this commit.
             drop(state);
-            self.rebuild(log, before)?;
+            self.rebuild_index(log, before)?;
             state = self.write_state()?;
         }
         let changed = change(&mut state);
@@ -381,23 +381,23 @@ impl Shared {
             return Ok(Some((changed, segments)));
         }
         let end = log.end;
-        self.rebuild(log, end)?;
+        self.rebuild_index(log, end)?;
         Ok(None)
     }
 
     /// Tells everyone how far the log goes now.
     #[inline]
     fn published(&self, log: &mut Log) -> u64 {
-        self.last_seq.store(log.end.last_seq, Ordering::Release);
+        self.watermarks.reached(log.end.last_seq);
         if log.wants_spare() {
-            self.preparer.ring();
+            self.threads.preparer.ring();
         }
         if log.images.wants_checkpoint() {
-            self.checkpointer.ring();
+            self.threads.checkpointer.ring();
         }
         if log.flow.written() >= log.look_at {
             log.look_at = log.flow.written() + LOOK_BYTES;
-            self.compactor.ring();
+            self.threads.compactor.ring();
         }
         log.end.last_seq
     }
@@ -419,7 +419,7 @@ impl Shared {
                     break count + records;
                 }
                 let end = log.end;
-                self.rebuild(log, end)?;
+                self.rebuild_index(log, end)?;
             };
             dead += in_range;
             longest = longest.max(in_range);
@@ -508,7 +508,7 @@ impl Shared {
         let Ok(old) = old else {
             drop(state);
             let end = log.end;
-            let rebuilt = self.rebuild(&mut log, end);
+            let rebuilt = self.rebuild_index(&mut log, end);
             self.published(&mut log);
             return Some(rebuilt.map(|()| true));
         };

@@ -4,13 +4,10 @@
 //! takes over. Here is when, which and how many: rounds of the background thread, and calls. Knows nothing
 //! of records. O(bytes of the segments it reads).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::MutexGuard;
-
+use crate::compaction_state::{CompactReport, Compaction, Emptied};
 use crate::error::{Error, Result};
 use crate::header::Origin;
 use crate::manifest::Relocation;
@@ -18,8 +15,8 @@ use crate::progress::OpenProgress;
 use crate::record::MARK_BYTES;
 use crate::relocation::RelocationWriter;
 use crate::segment::{Counts, Segment};
+use crate::shared::Shared;
 use crate::small::Merge;
-use crate::store::{Shared, Store};
 
 /// The most segments that one unit takes: emptied ones cost no copying, but each manifest entry a little.
 const UNIT_SEGMENTS: usize = 64;
@@ -38,86 +35,6 @@ const FRUITLESS: u32 = 3;
 const BETWEEN_ROUNDS: Duration = Duration::from_millis(5);
 /// After a failure the background thread waits so long before it tries again.
 const BACK_OFF: Duration = Duration::from_secs(10);
-
-/// What a compaction has done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CompactReport {
-    /// Segments whose files were removed.
-    pub freed_segments: u64,
-    /// Bytes of their records.
-    pub freed_bytes: u64,
-    /// Bytes of records that were copied.
-    pub moved_bytes: u64,
-}
-
-/// What compaction has done since the store was opened.
-#[derive(Default)]
-pub(crate) struct Totals {
-    freed_segments: AtomicU64,
-    freed_bytes: AtomicU64,
-    pub(crate) moved_bytes: AtomicU64,
-    /// Segments that are kept because a record in them is damaged.
-    pub(crate) damaged_segments: AtomicU64,
-}
-
-impl Totals {
-    pub(crate) fn report(&self) -> CompactReport {
-        CompactReport {
-            freed_segments: self.freed_segments.load(Ordering::Relaxed),
-            freed_bytes: self.freed_bytes.load(Ordering::Relaxed),
-            moved_bytes: self.moved_bytes.load(Ordering::Relaxed),
-        }
-    }
-
-    pub(crate) fn damaged_segments(&self) -> u64 {
-        self.damaged_segments.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn freed(&self, bytes: u64) {
-        self.freed_segments.fetch_add(1, Ordering::Relaxed);
-        self.freed_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
-/// What goes on from one unit to the next. Its lock lets one compaction work at a time and comes before
-/// all others.
-#[derive(Default)]
-pub(crate) struct Compaction {
-    /// Dead bytes that the last round had to leave.
-    settled: u64,
-    /// Those of them that it could have freed, had nobody held a segment: the records of one that a backup
-    /// reads, and tombstones that hide nothing but puts in segments that are held.
-    pub(crate) held: u64,
-    /// Segments that hold a damaged record, and what was found there; they are kept.
-    pub(crate) damaged: BTreeMap<u32, String>,
-    /// Units whose segments nothing points into, until they may go.
-    pub(crate) emptied: Vec<Emptied>,
-    not_before: Option<Instant>,
-    /// The last sequence there was when the background looked last.
-    seen_seq: u64,
-}
-
-/// The segments of one unit, from which everything that is needed was moved elsewhere. They go together
-/// or not at all: a tombstone in one may have been dropped because its puts are in another.
-pub(crate) struct Emptied {
-    pub(crate) segments: Vec<Arc<Segment>>,
-    /// The last sequence there was when a pass over their records found none that the index points to.
-    pub(crate) seq: u64,
-    /// Which images had been begun then.
-    pub(crate) tick: u64,
-    /// How often the index had been built anew when the pass began.
-    pub(crate) rebuilds: u64,
-}
-
-impl Emptied {
-    pub(crate) fn holds(&self, id: u32) -> bool {
-        self.segments.iter().any(|segment| segment.id() == id)
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.counts().total).sum()
-    }
-}
 
 /// How far a caller's units have come.
 struct Round {
@@ -191,43 +108,12 @@ impl Input {
 /// Called with the bytes that were handled since; may sleep, and ends the unit by an error.
 pub(crate) type Pace<'a> = dyn FnMut(u64) -> Result<()> + 'a;
 
-impl Store {
-    /// Copies live records together and gives the disk space of all others back, as far as scans, values
-    /// and backups that are open do not hold it. `progress` is called between two pieces of work, with no
-    /// lock held; once it returns false, the call ends with [`Error::Interrupted`], and what was done until
-    /// then stays done.
-    ///
-    /// O(bytes of the store) at most; writes and reads go on meanwhile.
-    pub fn compact(&self, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<CompactReport> {
-        let _running = self.shared.enter()?;
-        self.shared.compact(progress)
-    }
-
-    /// Ends the segment that is written and compacts those of the ended ones whose ids are `chosen`, however
-    /// little there is to be had from them. For tests that try every order.
-    #[doc(hidden)]
-    pub fn compact_some(&self, chosen: &dyn Fn(u32) -> bool) -> Result<()> {
-        let mut compaction = self.shared.compaction.lock();
-        self.shared.end_segment()?;
-        let mut inputs = self.shared.inputs(&compaction);
-        inputs.retain(|input| chosen(input.segment.id()));
-        self.shared.empty(&mut compaction, inputs, &mut |_| self.shared.check_writable())?;
-        self.shared.free_emptied(&mut compaction)
-    }
-
-    /// Lets the log go on in a new segment. For tests that need to know where.
-    #[doc(hidden)]
-    pub fn end_segment(&self) -> Result<()> {
-        self.shared.end_segment()
-    }
-}
-
 impl Shared {
-    fn compact(&self, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<CompactReport> {
+    pub(crate) fn compact(&self, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<CompactReport> {
         self.check_writable()?;
-        let before = self.totals.report();
+        let before = self.compacting.totals.report();
         let inputs = {
-            let compaction = self.hurried();
+            let compaction = self.compacting.hurried();
             self.end_worthwhile_segment()?;
             self.inputs(&compaction)
         };
@@ -237,7 +123,7 @@ impl Shared {
         let mut bytes_done = 0;
         let mut round = Round { newest, ..Round::new(Goal::DeadRatio(0.0)) };
         while let Some(bytes) = {
-            let mut compaction = self.hurried();
+            let mut compaction = self.compacting.hurried();
             self.unit(&mut compaction, &mut round, &mut |_| self.check_writable())?
         } {
             bytes_done = bytes_total.min(bytes_done + bytes);
@@ -246,24 +132,16 @@ impl Shared {
             }
         }
         {
-            let mut compaction = self.hurried();
+            let mut compaction = self.compacting.hurried();
             self.merge_small(&mut compaction, Merge::All, &mut |_| self.check_writable())?;
             self.free_in_spite_of_images(&mut compaction)?;
         }
-        let now = self.totals.report();
+        let now = self.compacting.totals.report();
         Ok(CompactReport {
             freed_segments: now.freed_segments - before.freed_segments,
             freed_bytes: now.freed_bytes - before.freed_bytes,
             moved_bytes: now.moved_bytes - before.moved_bytes,
         })
-    }
-
-    /// The right to compact; a thread that has it and paces itself no longer does.
-    fn hurried(&self) -> MutexGuard<'_, Compaction> {
-        self.hurry.fetch_add(1, Ordering::AcqRel);
-        let compaction = self.compaction.lock();
-        self.hurry.fetch_sub(1, Ordering::AcqRel);
-        compaction
     }
 
     /// Lets the log go on in a new segment if the active one holds dead records, and makes all of the old
@@ -280,7 +158,7 @@ impl Shared {
         self.flush_up_to(last)
     }
 
-    fn end_segment(&self) -> Result<()> {
+    pub(crate) fn end_segment(&self) -> Result<()> {
         self.prepare_spare(0, true)?;
         let last_seq = {
             let mut log = self.log.lock();
@@ -295,7 +173,7 @@ impl Shared {
 
     /// One round of the background thread: works until too little is dead, or until it is told to end.
     pub(crate) fn compact_in_background(&self) {
-        let Some(mut compaction) = self.compaction.try_lock() else { return };
+        let Some(mut compaction) = self.compacting.try_lock() else { return };
         if self.check_writable().is_err() {
             return;
         }
@@ -316,7 +194,7 @@ impl Shared {
         };
         let mut fruitless = 0;
         while fruitless < FRUITLESS {
-            let freed = self.totals.report().freed_bytes;
+            let freed = self.compacting.totals.report().freed_bytes;
             if self.compact_to_goal(&mut compaction, &mut pace).is_err() {
                 // What matters is remembered by whoever noticed it: a failed sync poisons. All else, a full
                 // disk before all, is tried again.
@@ -327,7 +205,7 @@ impl Shared {
             if !self.space().is_ok_and(|space| space.is_slow()) {
                 return;
             }
-            fruitless = if self.totals.report().freed_bytes > freed { 0 } else { fruitless + 1 };
+            fruitless = if self.compacting.totals.report().freed_bytes > freed { 0 } else { fruitless + 1 };
             if self.wait_until(Instant::now() + BETWEEN_ROUNDS).is_err() {
                 return;
             }
@@ -337,14 +215,14 @@ impl Shared {
 
     /// What the background does, in the foreground and at once.
     pub(crate) fn compact_if_due(&self) -> Result<()> {
-        self.compact_to_goal(&mut self.compaction.lock(), &mut |_| self.check_writable())
+        self.compact_to_goal(&mut self.compacting.lock(), &mut |_| self.check_writable())
     }
 
     fn compact_to_goal(&self, compaction: &mut Compaction, pace: &mut Pace<'_>) -> Result<()> {
         let tight = self.space()?.is_tight();
         if tight {
             // Only what is on the device can be compacted, and what has ended last is what is wanted most.
-            self.flush_up_to(self.last_seq.load(Ordering::Acquire))?;
+            self.flush_up_to(self.watermarks.last())?;
         }
         // Also what a round left that was interrupted.
         self.free_for_space(compaction)?;
@@ -356,7 +234,7 @@ impl Shared {
             // Each dead put can hold a tombstone back once: it is in no segment that comes after.
             compaction.settled = compaction.settled.saturating_sub(std::mem::take(&mut compaction.held));
         }
-        let last_seq = self.last_seq.load(Ordering::Acquire);
+        let last_seq = self.watermarks.last();
         let at_rest = std::mem::replace(&mut compaction.seen_seq, last_seq) == last_seq;
         let ratio = self.options.compact_dead_ratio;
         // Of all bytes, told as a share of the live ones.
@@ -410,11 +288,11 @@ impl Shared {
     fn wait_until(&self, at: Instant) -> Result<()> {
         loop {
             self.check_writable()?;
-            if self.compactor.stopping() {
+            if self.threads.compactor.stopping() {
                 return Err(Error::Interrupted);
             }
             let left = at.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.hurry.load(Ordering::Acquire) > 0 {
+            if left.is_zero() || self.compacting.is_hurried() {
                 return Ok(());
             }
             std::thread::sleep(left.min(Duration::from_millis(5)));
@@ -425,7 +303,7 @@ impl Shared {
     pub(crate) fn inputs(&self, compaction: &Compaction) -> Vec<Input> {
         let relocations = self.catalog.lock().manifest.relocations.clone();
         let entries = self.log.lock().entries.clone();
-        let durable = self.durable_seq.load(Ordering::Acquire);
+        let durable = self.watermarks.durable();
         self.count_replaced();
         let segments = Arc::clone(&self.state.read().segments);
         // The last segment of the log stays, since it says where the log ends.

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::compaction::{Compaction, Emptied, Input, Pace};
+use crate::compaction::{Input, Pace};
+use crate::compaction_state::{Compaction, Emptied};
 use crate::error::{Error, Result};
 use crate::header::SEGMENT_HEADER_BYTES;
 use crate::location::Location;
@@ -17,7 +18,7 @@ use crate::reader::{Next, SegmentReader};
 use crate::record::{Kind, Record};
 use crate::relocation::{Plan, RelocationWriter};
 use crate::segment::Segment;
-use crate::store::Shared;
+use crate::shared::Shared;
 use crate::tombstones::{PACED_BYTES, Tombstone, mark_needed};
 
 /// Keys looked up, or moved, under one hold of a lock: some tens of microseconds.
@@ -117,7 +118,7 @@ impl Shared {
 
     fn keep_damaged(&self, compaction: &mut Compaction, segment: &Segment, error: &Error) {
         compaction.damaged.insert(segment.id(), error.to_string());
-        self.totals.damaged_segments.store(compaction.damaged.len() as u64, Ordering::Relaxed);
+        self.compacting.totals.damaged_segments.store(compaction.damaged.len() as u64, Ordering::Relaxed);
     }
 
     fn gather_one(&self, input: &Input, gathered: &mut Gathered, pace: &mut Pace<'_>) -> Result<()> {
@@ -236,7 +237,7 @@ impl Shared {
             store_id,
             bytes,
             first_seq: seqs.min().unwrap_or(0),
-            watermark: self.durable_seq.load(Ordering::Acquire),
+            watermark: self.watermarks.durable(),
         };
         let give_up = || {
             // Nothing refers to it; should this fail too, the next opening removes it as an orphan.
@@ -268,7 +269,7 @@ impl Shared {
             }
         })?;
         self.move_index(&segment, &moves)?;
-        self.totals.moved_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.compacting.totals.moved_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(Copied::Into(id))
     }
 
@@ -312,7 +313,7 @@ impl Shared {
     /// Lists a sealed relocation segment in both copies of the manifest, then lets readers find it.
     fn publish_relocation(&self, segment: &Arc<Segment>, listed: Relocation) -> Result<(), NotWritten> {
         let mut catalog = self.catalog.lock();
-        let durable = self.durable_seq.load(Ordering::Acquire);
+        let durable = self.watermarks.durable();
         debug_assert!(listed.last_seq <= durable, "only what is durable is relocated");
         self.update_manifest(&mut catalog, |next| {
             // Its records stand without the markers of their batches, all of which are on the device.

@@ -9,10 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::error::Result;
-use crate::log::Log;
-use crate::store::Shared;
-
 /// Half way between the two places a byte costs so many nanoseconds: a writer of 250 MB/s is then half as fast.
 const NANOS_PER_BYTE: f64 = 4.0;
 /// Waits are added up to at least this, since a sleep takes some 60 us more than it was asked for.
@@ -158,7 +154,7 @@ impl Waits {
     }
 
     /// Waits, or owes it. No lock is held.
-    fn wait(&self, wait: Wait) {
+    pub(crate) fn wait(&self, wait: Wait) {
         let nap = match wait {
             Wait::UntilThereIsRoom => LEAST_NAP,
             Wait::For(time) => {
@@ -176,54 +172,11 @@ impl Waits {
     }
 }
 
-impl Shared {
-    /// What a commit of so many bytes has to wait for, now that it is not free to begin at once.
-    pub(crate) fn wait_for_followers(&self, log: &mut Log, bytes: u64) -> Result<Option<Wait>> {
-        match log.flow.behind() {
-            // What was put since somebody looked last is live, and allows for more.
-            Some(Follower::Compaction) => drop(self.look_at_space(log)?),
-            // Commits that wait ring no more: an image for the sake of space may have left a tail that is too long.
-            Some(Follower::Checkpoint) if log.images.wants_checkpoint() => self.checkpointer.ring(),
-            _ => {}
-        }
-        Ok(log.flow.wait(bytes))
-    }
-
-    /// Makes a commit wait; whether it has to ask again. No lock is held.
-    pub(crate) fn let_follow(&self, wait: Wait) -> bool {
-        self.waits.wait(wait);
-        wait == Wait::UntilThereIsRoom
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-    use std::thread;
     use std::time::Duration;
 
     use super::{Flow, Follower, Limit, Wait};
-    use crate::options::Options;
-    use crate::store::Store;
-
-    #[test]
-    fn a_commit_that_waits_for_a_checkpoint_sees_to_it_that_one_is_made() {
-        let dir = tempfile::tempdir().expect("temporary directory");
-        let store = Store::open(dir.path(), &Options::default(), &mut |_| true).expect("opens");
-        store.put(1, b"one").expect("writes");
-        {
-            let mut log = store.shared.log.lock();
-            // As after an image that was made for compaction's sake, much smaller than the one before.
-            log.images.tail_bytes = 1 << 30;
-            log.bound_tail();
-            assert_eq!(log.flow.behind(), Some(Follower::Checkpoint));
-        }
-        let (told, ended) = mpsc::channel();
-        let writer = store.clone();
-        // Left alone where it hangs.
-        thread::spawn(move || told.send(writer.put(2, b"two").is_ok()));
-        assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok(true));
-    }
 
     #[test]
     fn commits_are_slowed_the_more_the_nearer_they_come_and_do_not_pass() {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use parking_lot::MutexGuard;
 
 use crate::catalog::Catalog;
-use crate::compaction::{Compaction, Emptied};
+use crate::compaction_state::{Compaction, Emptied};
 use crate::error::Result;
 use crate::segment::Segment;
-use crate::store::Shared;
+use crate::shared::Shared;
 
 /// See `most_emptied_bytes`.
 const LEAST_EMPTIED_BYTES: u64 = 256 << 20;
@@ -94,7 +94,7 @@ impl Shared {
         drop(state);
         drop(log);
         for segment in freed {
-            self.totals.freed(segment.counts().total);
+            self.compacting.totals.freed(segment.counts().total);
         }
         Ok(())
     }
@@ -112,37 +112,4 @@ pub(crate) fn omit(entries: &mut Vec<crate::manifest::Entry>, free: &[u32]) {
         }
         !freed
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::options::Options;
-    use crate::store::Store;
-
-    #[test]
-    fn a_pinned_segment_keeps_its_file_and_the_others_of_its_unit_until_it_is_let_go() {
-        let dir = tempfile::tempdir().expect("temporary directory");
-        let options = Options { background: false, segment_bytes: 8192, ..Options::default() };
-        let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
-        for round in 0..4 {
-            for key in 0..100 {
-                store.put(key, &[round; 40]).expect("writes");
-            }
-        }
-        store.end_segment().expect("ends");
-        let there =
-            |id: u32| std::fs::exists(dir.path().join(crate::segment::Segment::name(id))).expect("reads");
-        let pin = {
-            let _catalog = store.shared.catalog.lock();
-            store.shared.state.read().segments.get(1).expect("there").pin()
-        };
-        store.compact_some(&|id| id <= 2).expect("copies");
-        assert!(there(1) && there(2), "one is pinned, and both go together");
-        store.compact(&mut |_| true).expect("frees the others");
-        assert!(!there(3) && there(pin.segment().id()));
-        drop(pin);
-        store.compact(&mut |_| true).expect("frees it");
-        assert!(!there(1) && !there(2));
-        assert!(store.verify(&mut |_| true).expect("reads").is_ok());
-    }
 }

@@ -173,6 +173,14 @@ impl Log {
         }
     }
 
+    /// Closes every file of the log.
+    pub(crate) fn let_go_of_files(&mut self) {
+        self.active = None;
+        self.spare = None;
+        self.unsynced.clear();
+        self.to_trim.clear();
+    }
+
     /// Whether a commit of this shape would only copy into memory, and need not wait for those who follow.
     pub(crate) fn fits_without_waiting(&self, shape: Shape) -> bool {
         let copies =

@@ -10,13 +10,14 @@ use std::sync::{Arc, Weak};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::batch::Op;
-use crate::calls::Call;
 use crate::error::Result;
 use crate::index::{Damaged, Index};
 use crate::location::Location;
 use crate::room::{no_memory, room};
+use crate::running_calls::Call;
 use crate::segment::Segments;
-use crate::store::{Shared, Store};
+use crate::shared::Shared;
+use crate::store::Store;
 
 /// The store as it was when this was made, for reading many keys; made by [`Store::moment`]. For one call: it keeps
 /// the store from being closed.

@@ -2,9 +2,8 @@
 
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use crate::compaction::CompactReport;
+use crate::compaction_state::CompactReport;
 use crate::error::{Error, Result};
 use crate::flow::Follower;
 use crate::index::Damaged;
@@ -15,8 +14,9 @@ use crate::parallel;
 use crate::read::{self, Value, Values};
 use crate::scan::{Scan, ScanRange};
 use crate::segment::Segment;
+use crate::shared::Shared;
 use crate::state::State;
-use crate::store::{Shared, Store};
+use crate::store::Store;
 
 /// Keys looked up at a time by large batches: what is found stays in the nearest caches until it is read, and
 /// the read lock is held shortly.
@@ -208,7 +208,7 @@ impl Store {
         }
         let shared = &self.shared;
         // Asked before the sequence of the last commit, which is never below it.
-        let durable_seq = shared.durable_seq.load(Ordering::Acquire);
+        let durable_seq = shared.watermarks.durable();
         let (tail_bytes, copies, behind) = {
             let log = shared.log.lock();
             disk_bytes += log.spare.as_ref().map_or(0, crate::spare::Spare::allocated);
@@ -216,7 +216,6 @@ impl Store {
             let copies = log.active.as_ref().map_or(log.copies, |active| active.copies());
             (log.images.tail_bytes, copies, log.flow.behind())
         };
-        let nanos = shared.last_sync_nanos.load(Ordering::Relaxed);
         Ok(Stats {
             keys,
             live_bytes,
@@ -226,12 +225,12 @@ impl Store {
             tail_bytes,
             index_bytes,
             index_height: index_height as u32,
-            last_seq: shared.last_seq.load(Ordering::Acquire),
+            last_seq: shared.watermarks.last(),
             durable_seq,
-            last_sync_seconds: (nanos > 0).then(|| nanos as f64 / 1e9),
-            dropped_bytes: shared.dropped_bytes,
-            compaction: shared.totals.report(),
-            damaged_segments: shared.totals.damaged_segments(),
+            last_sync_seconds: shared.watermarks.last_flush().map(|took| took.as_secs_f64()),
+            dropped_bytes: shared.opened.dropped_bytes,
+            compaction: shared.compacting.totals.report(),
+            damaged_segments: shared.compacting.totals.damaged_segments(),
             background_failure: shared.health.background_failure(),
             write_mode: if copies { "mmap" } else { "pwrite" },
             slowed_seconds: shared.waits.waited().as_secs_f64(),

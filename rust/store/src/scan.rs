@@ -13,7 +13,7 @@ use crate::location::Location;
 use crate::read::Values;
 use crate::room::{no_memory, room};
 use crate::segment::Segments;
-use crate::store::Shared;
+use crate::shared::Shared;
 
 /// Which items a scan yields, and in which order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

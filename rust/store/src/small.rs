@@ -4,11 +4,12 @@
 //! is copied once for each class. Knows which segments and when; how, and when files may go, is compaction's
 //! (`emptying.rs`, `freeing.rs`). O(bytes of the merged segments), amortised O(1) for a session.
 
-use crate::compaction::{Compaction, Input, Pace};
+use crate::compaction::{Input, Pace};
+use crate::compaction_state::Compaction;
 use crate::error::Result;
 use crate::options::Options;
 use crate::relocation::RelocationWriter;
-use crate::store::Shared;
+use crate::shared::Shared;
 
 /// Bytes of records of the lowest class: to copy so much costs less than the syncs around it.
 const LOWEST_BYTES: u64 = 256 << 10;
@@ -67,7 +68,7 @@ impl Shared {
     /// As `merge_small`, for an opening: only what is done in a moment, and a failure that poisons nothing costs
     /// nothing but files.
     pub(crate) fn merge_at_open(&self) -> Result<()> {
-        let mut compaction = self.compaction.lock();
+        let mut compaction = self.compacting.lock();
         match self.merge_small(&mut compaction, Merge::Lowest, &mut |_| self.check_writable()) {
             Err(error) if self.check_writable().is_err() => Err(error),
             _ => Ok(()),

@@ -2,12 +2,11 @@
 //! and how far the log may grow before it has caught up. Knows nothing of how space comes free. O(segments).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::error::Result;
-use crate::flow::{Follower, Limit};
+use crate::flow::{Follower, Limit, Wait};
 use crate::log::Log;
-use crate::store::Shared;
+use crate::shared::Shared;
 
 /// Records may take so many bytes for each live one. 2.5 and four segments are promised (docs/safety.md): two of those
 /// are the reserved ends of the active segment and the next, a third is what compaction copies into; of the last
@@ -62,6 +61,24 @@ impl Space {
 }
 
 impl Shared {
+    /// What a commit of so many bytes has to wait for, now that it is not free to begin at once.
+    pub(crate) fn wait_for_followers(&self, log: &mut Log, bytes: u64) -> Result<Option<Wait>> {
+        match log.flow.behind() {
+            // What was put since somebody looked last is live, and allows for more.
+            Some(Follower::Compaction) => drop(self.look_at_space(log)?),
+            // Commits that wait ring no more: an image for the sake of space may have left a tail that is too long.
+            Some(Follower::Checkpoint) if log.images.wants_checkpoint() => self.threads.checkpointer.ring(),
+            _ => {}
+        }
+        Ok(log.flow.wait(bytes))
+    }
+
+    /// Makes a commit wait; whether it has to ask again. No lock is held.
+    pub(crate) fn let_follow(&self, wait: Wait) -> bool {
+        self.waits.wait(wait);
+        wait == Wait::UntilThereIsRoom
+    }
+
     /// Looks how much is dead, and tells writers how far they may go. With the commit lock.
     pub(crate) fn look_at_space(&self, log: &mut Log) -> Result<Space> {
         self.count_replaced();
@@ -74,7 +91,7 @@ impl Shared {
         }
         let space = Space::new(live, total, self.options.segment_bytes);
         let mut limit = space.limit(log.flow.written());
-        let grace = self.space_grace.load(Ordering::Relaxed);
+        let grace = self.compacting.grace();
         limit.slow_from = limit.slow_from.max(grace);
         limit.stop_at = limit.stop_at.max(grace);
         log.flow.limit(Follower::Compaction, limit);
@@ -91,7 +108,7 @@ impl Shared {
     pub(crate) fn give_grace(&self) {
         let written = self.log.lock().flow.written();
         let segment = self.options.segment_bytes.max(LEAST_SEGMENT_BYTES);
-        self.space_grace.store(written + segment, Ordering::Relaxed);
+        self.compacting.give_grace(written + segment);
     }
 }
 

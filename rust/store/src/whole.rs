@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use crate::shared::Shared;
 use crate::state::State;
-use crate::store::Shared;
 
 /// Keys joined under one write lock: less than a millisecond.
 const STEP_KEYS: usize = 256;
@@ -25,22 +25,22 @@ impl Shared {
     pub(crate) fn join(&self, state: &mut State, keys: usize) {
         let mut dead = Vec::new();
         state.index.join(keys, &mut dead);
-        self.uncounted.lock().extend(dead);
+        self.uncounted.add(dead);
     }
 
     /// Counts the records that joining replaced; for those who look at counts. Reads a header of each.
     pub(crate) fn count_replaced(&self) {
         // Held to the end, so that whoever comes meanwhile waits until the counts are right. Those who join
         // hold the state's lock and must not wait for records that are read.
-        let _counting = self.counting.lock();
+        let _counting = self.uncounted.counting();
         let segments = Arc::clone(&self.state.read().segments);
-        let uncounted = std::mem::take(&mut *self.uncounted.lock());
+        let uncounted = self.uncounted.take();
         segments.count_dead(&uncounted);
     }
 
     /// What the thread that writes images does first of all.
     pub(crate) fn make_whole_in_background(&self) {
-        self.make_whole(|| !self.checkpointer.stopping());
+        self.make_whole(|| !self.threads.checkpointer.stopping());
         self.count_replaced();
     }
 }

@@ -6,12 +6,11 @@ use std::thread::{self, ThreadId};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::error::{Error, Result};
-use crate::store::Shared;
+use crate::disk::fork_generation;
 
 /// See the module.
 #[derive(Default)]
-pub(crate) struct Calls {
+pub(crate) struct RunningCalls {
     running: Mutex<Running>,
     ended: Condvar,
 }
@@ -23,15 +22,27 @@ struct Running {
     closing: bool,
 }
 
-impl Calls {
-    /// Lets no new calls in. Refused to a thread that is in the middle of one, which would wait for itself.
-    pub(crate) fn begin_close(&self, shared: &Shared) -> Result<()> {
+impl RunningCalls {
+    /// Registers a call; `None` once the store is being closed. What a call itself calls (the caller's callback, say)
+    /// is let in also while closing waits.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Call> {
+        let thread = thread::current().id();
+        let mut running = self.running.lock();
+        if running.closing && !running.threads.contains(&thread) {
+            return None;
+        }
+        running.threads.push(thread);
+        Some(Call { calls: Some(Arc::clone(self)), thread, generation: fork_generation() })
+    }
+
+    /// Lets no new calls in; false for a thread that is in the middle of one, which would wait for itself.
+    pub(crate) fn begin_close(&self) -> bool {
         let mut running = self.running.lock();
         if running.threads.contains(&thread::current().id()) {
-            return Err(Error::InCall { path: shared.path.clone() });
+            return false;
         }
         running.closing = true;
-        Ok(())
+        true
     }
 
     /// Waits for the calls that are running.
@@ -45,41 +56,33 @@ impl Calls {
 
 /// A call that is running, for as long as this lives.
 pub(crate) struct Call {
-    shared: Arc<Shared>,
+    /// `None` where nobody waits for it.
+    calls: Option<Arc<RunningCalls>>,
     /// That began it, on whichever it ends.
     thread: ThreadId,
+    generation: u64,
 }
 
-impl Shared {
-    /// Registers a call. What a call itself calls (the caller's callback, say) is let in also while closing waits.
-    pub(crate) fn enter(self: &Arc<Self>) -> Result<Call> {
-        self.check_usable()?;
-        let thread = thread::current().id();
-        if self.is_inherited() {
-            // A reader in a forked child: see below.
-            return Ok(Call { shared: Arc::clone(self), thread });
-        }
-        let mut running = self.calls.running.lock();
-        if running.closing && !running.threads.contains(&thread) {
-            return Err(self.closed_error());
-        }
-        running.threads.push(thread);
-        Ok(Call { shared: Arc::clone(self), thread })
+impl Call {
+    /// A call of a reader in a forked child, which has no other threads to close it.
+    pub(crate) fn unregistered() -> Self {
+        Self { calls: None, thread: thread::current().id(), generation: fork_generation() }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if self.shared.is_inherited() {
+        let Some(calls) = &self.calls else { return };
+        if self.generation != fork_generation() {
             // Whoever held the lock when the process was forked is not here to let it go.
             return;
         }
-        let mut running = self.shared.calls.running.lock();
+        let mut running = calls.running.lock();
         if let Some(at) = running.threads.iter().rposition(|&other| other == self.thread) {
             running.threads.swap_remove(at);
         }
         if running.closing && running.threads.is_empty() {
-            self.shared.calls.ended.notify_all();
+            calls.ended.notify_all();
         }
     }
 }

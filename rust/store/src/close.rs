@@ -1,0 +1,97 @@
+//! Closing: calls and threads end, the log is sealed so that the next opening finds it whole, and files are let go.
+
+use parking_lot::MutexGuard;
+
+use crate::catalog::Catalog;
+use crate::checkpoint::GENERATIONS;
+use crate::error::{Error, Result};
+use crate::log::{Log, Trim};
+use crate::manifest::Manifest;
+use crate::panics::catching;
+use crate::shared::Shared;
+use crate::state::State;
+use crate::store::Store;
+
+impl Store {
+    /// Flushes, seals what was written and gives the lock back; waits for running calls. Further calls
+    /// do nothing. Values read before stay valid; scans and writes raise [`Error::Closed`].
+    pub fn close(&self) -> Result<()> {
+        let shared = &*self.shared;
+        if shared.is_inherited() {
+            // All there is to end is the parent's. Whatever its other threads held is locked here for ever.
+            shared.lifetime.close();
+            return Ok(());
+        }
+        if !shared.calls.begin_close() {
+            return Err(Error::InCall { path: shared.path.clone() });
+        }
+        // First of all the threads, which take the same locks.
+        stop_threads(shared);
+        shared.compacting.hurry_for_good();
+        shared.calls.wait();
+        let outcome = {
+            let _compaction = shared.compacting.lock();
+            let _maintenance = shared.maintenance.lock();
+            let mut catalog = shared.catalog.lock();
+            let _flushing = shared.flushing.lock();
+            let mut log = shared.log.lock();
+            if shared.lifetime.close() {
+                return Ok(());
+            }
+            // A flush that waited for this one must not take the log for empty.
+            let outcome = catching("closing", || seal(shared, &mut catalog, &mut log))
+                .and_then(|sealed| sealed)
+                .map_err(|error| shared.health.poison(error));
+            log.let_go_of_files();
+            outcome
+        };
+        let open_state =
+            std::mem::replace(&mut *shared.state.write(), State { closed: true, ..State::default() });
+        drop(open_state);
+        shared.lifetime.unlock();
+        shared.disk.let_go();
+        outcome
+    }
+}
+
+/// Ends the threads. Commits that wait for them go on.
+pub(crate) fn stop_threads(shared: &Shared) {
+    shared.threads.stop();
+    shared.log.lock().flow.follow(false);
+}
+
+/// Ends the log so that the next opening finds it whole.
+fn seal(shared: &Shared, catalog: &mut MutexGuard<'_, Catalog>, log: &mut Log) -> Result<()> {
+    if shared.options.read_only {
+        return Ok(());
+    }
+    // What a failed flush may have lost must not look safely closed.
+    shared.check_unpoisoned()?;
+    if log.active.is_none() && log.unsynced.is_empty() && catalog.manifest.clean {
+        return Ok(());
+    }
+    log.end_active(shared.watermarks.durable())?;
+    for segment in &log.unsynced {
+        segment.sync()?;
+    }
+    shared.watermarks.reached(log.end.last_seq);
+    shared.watermarks.made_durable(log.end.last_seq);
+    let image = catalog.next_image(&*shared.disk).ok();
+    let written = image.and_then(|image| shared.image_at_close(log, image));
+    let mut images = catalog.manifest.images.clone();
+    images.splice(0..0, written);
+    images.truncate(GENERATIONS);
+    let mut next = Manifest {
+        images,
+        segments: log.entries.clone(),
+        spare: None,
+        next_seq: catalog.manifest.next_seq.max(log.next_seq),
+        watermark: log.end.last_seq,
+        clean: true,
+        ..catalog.manifest.clone()
+    };
+    shared.without_damaged(&mut next);
+    shared.write_manifest(catalog, next)?;
+    log.to_trim.drain(..).for_each(Trim::give_back);
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! Every change of an open store's manifest: made outside the commit lock, so that no write waits for its syncs. Here
+//! too the log's next segment is prepared. Knows nothing of what records hold.
+
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
+
+use crate::catalog::{Catalog, LogFacts, reserve_spare};
+use crate::error::Result;
+use crate::image;
+use crate::log::{Failure, Trim};
+use crate::manifest::{Manifest, NotWritten};
+use crate::segment::Segment;
+use crate::shared::Shared;
+
+impl Shared {
+    /// Brings the manifest up to the log and lets `change` change the rest, in both copies. Files that it
+    /// listed and no longer lists are removed. No lock but the catalog's is held while the disk works.
+    pub(crate) fn update_manifest(
+        &self,
+        catalog: &mut MutexGuard<'_, Catalog>,
+        change: impl FnOnce(&mut Manifest),
+    ) -> Result<(), NotWritten> {
+        let untouched = |error| NotWritten { error, maybe_there: false };
+        self.check_writable().map_err(untouched)?;
+        let mut next = catalog.manifest.clone();
+        let (begun, next_seq, trims) = {
+            let mut log = self.log.lock();
+            next.segments.clone_from(&log.entries);
+            next.spare = log.spare.as_ref().map(|spare| spare.listed);
+            let listed = &catalog.manifest.segments;
+            let new = |segment: &&Arc<Segment>| !listed.iter().any(|entry| entry.segment == segment.id());
+            let begun: Vec<_> = log.unsynced.iter().chain(&log.active).filter(new).cloned().collect();
+            (begun, log.next_seq_bound(), std::mem::take(&mut log.to_trim))
+        };
+        next.watermark = next.watermark.max(self.watermarks.durable());
+        next.clean = false;
+        // A segment that is listed as begun must have its header after a power cut.
+        for segment in begun {
+            segment.sync().map_err(|error| untouched(self.health.after(Failure::of(error))))?;
+        }
+        change(&mut next);
+        self.without_damaged(&mut next);
+        next.next_seq = next.next_seq.max(next_seq + next.spare.map_or(0, |spare| spare.most_records()));
+        let written = self.write_manifest(catalog, next);
+        match written {
+            Ok(()) => trims.into_iter().for_each(Trim::give_back),
+            Err(NotWritten { error, maybe_there }) => {
+                self.log.lock().to_trim.extend(trims);
+                return Err(NotWritten { error: self.health.after(Failure::of(error)), maybe_there });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes both copies and removes the files that are listed no longer.
+    pub(crate) fn write_manifest(
+        &self,
+        catalog: &mut MutexGuard<'_, Catalog>,
+        mut next: Manifest,
+    ) -> Result<(), NotWritten> {
+        let _whole = self.health.in_one_piece("a change of the manifest");
+        let written = next.write(&*self.disk);
+        // Whatever became of them, a generation is not used for two contents.
+        catalog.manifest.generation = next.generation;
+        if let Err(failure) = written {
+            let new: Vec<u32> = next.files().filter(|&id| !catalog.manifest.lists(id)).collect();
+            catalog.uncertain.extend(new);
+            let images = next.images.iter().map(|image| image.id);
+            let new: Vec<u32> = images.filter(|&id| !catalog.manifest.lists_image(id)).collect();
+            catalog.uncertain_images.extend(new);
+            return Err(failure);
+        }
+        let before = std::mem::replace(&mut catalog.manifest, next);
+        let kept = catalog.unlisted.as_ref().map(|spare| spare.listed.segment);
+        for id in before.files().chain(std::mem::take(&mut catalog.uncertain)) {
+            if Some(id) == kept {
+                catalog.uncertain.push(id);
+            } else if !catalog.manifest.lists(id) {
+                // Should this fail, it costs space until the next opening removes the orphan.
+                let _ = self.disk.remove(&Segment::name(id));
+            }
+        }
+        let images = before.images.iter().map(|image| image.id);
+        for id in images.chain(std::mem::take(&mut catalog.uncertain_images)) {
+            if !catalog.manifest.lists_image(id) {
+                // As above.
+                let _ = self.disk.remove(&image::name(id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes images that were found damaged off the list.
+    pub(crate) fn without_damaged(&self, next: &mut Manifest) {
+        let damaged = self.damaged_images.lock();
+        next.images.retain(|image| !damaged.contains(&image.id));
+    }
+
+    /// Makes sure that the log can go on with a record of `room` bytes: in the active segment, or in a
+    /// spare one that the manifest lists. O(1) system calls and syncs; takes the commit lock briefly.
+    /// Where the disk is too full for a whole one, a commit that `frees` space gets a small one; where none can
+    /// be had, a smaller spare stays for what fits it.
+    pub(crate) fn prepare_spare(&self, room: u64, frees: bool) -> Result<()> {
+        let mut catalog = self.catalog.lock();
+        self.check_writable()?;
+        let facts = {
+            let log = self.log.lock();
+            if log.spare_has_room(room) {
+                return Ok(());
+            }
+            LogFacts::of(&log)
+        };
+        let spare = match catalog.unlisted.take_if(|spare| spare.has_room(room)) {
+            Some(spare) => spare,
+            None => reserve_spare(&self.disk, &self.options, &mut catalog.manifest, &facts, room, frees)
+                .map_err(|error| self.health.after(Failure::of(error)))?,
+        };
+        if let Some(outgrown) = catalog.unlisted.take() {
+            // A copy of the manifest may name it: its file goes with the next one that is there for certain.
+            catalog.uncertain.push(outgrown.listed.segment);
+        }
+        // Too small: nobody may begin it any more once the manifest no longer lists it.
+        let small = self.log.lock().spare.take();
+        let listed = spare.listed;
+        match self.update_manifest(&mut catalog, |next| next.spare = Some(listed)) {
+            Ok(()) => {
+                self.log.lock().spare = Some(spare);
+                Ok(())
+            }
+            Err(NotWritten { error, maybe_there: false }) if small.is_some() => {
+                // Every copy lists the small one as before.
+                self.log.lock().spare = small;
+                let _ = self.disk.remove(&Segment::name(listed.segment));
+                Err(error)
+            }
+            Err(failure) => {
+                // The small one's file goes with the next manifest, which lists it no longer.
+                catalog.unlisted = Some(spare);
+                Err(failure.into())
+            }
+        }
+    }
+
+    /// One round of the thread that makes segments ahead of need.
+    pub(crate) fn prepare(&self) {
+        let wanted = {
+            let log = self.log.lock();
+            log.spare.is_none() && log.active.is_some()
+        };
+        if wanted {
+            // A failure that matters is remembered, or met again by the write that needs the segment.
+            let _ = self.prepare_spare(0, false);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Damage found after opening: the index is dropped and built anew, while writers, and readers that need it, wait. Knows
+//! who waits; how an index comes about is told by whoever opened the store ([`Rebuild`]), and what is damaged by nobody.
+
+use crate::error::{Error, Result};
+use crate::header::LogEnd;
+use crate::log::Log;
+use crate::segment::Counts;
+use crate::shared::Shared;
+use crate::state::State;
+
+/// Builds the index anew from an older image or the whole log, up to a place; the caller holds the commit lock and none
+/// on the state. O(bytes of log).
+pub(crate) type Rebuild = fn(&Shared, &Log, LogEnd) -> Result<Rebuilt>;
+
+/// An index that was built anew.
+pub(crate) struct Rebuilt {
+    pub(crate) state: State,
+    /// Bytes of log behind the image that it was built from.
+    pub(crate) tail_bytes: u64,
+    /// Images that are damaged, missing, or of another log than there is.
+    pub(crate) bad_images: Vec<u32>,
+}
+
+impl Shared {
+    /// Makes a call that reads the index, again if the image was found damaged. No lock may be held, and the
+    /// call must be one that can be made twice.
+    pub(crate) fn mending<T>(&self, mut call: impl FnMut() -> Result<T>) -> Result<T> {
+        loop {
+            match call() {
+                Err(Error::ImageDamaged) => self.mend()?,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Rebuilds the index unless somebody else has done it.
+    fn mend(&self) -> Result<()> {
+        let mut log = self.log.lock();
+        if !self.read_state()?.index.is_damaged() {
+            return Ok(());
+        }
+        let end = log.end;
+        match self.try_rebuild(&mut log, end) {
+            Err(error) if error.says_not_now() => Err(error),
+            Err(error) if !self.options.read_only => Err(self.health.poison(error)),
+            outcome => outcome,
+        }
+    }
+
+    /// Replaces the damaged index by that of the log up to `end`, a commit boundary at or before the log's
+    /// end. The caller holds no lock on the state. Should it fail, the store takes no more writes, since the log
+    /// may hold a commit that the index will never learn of.
+    pub(crate) fn rebuild_index(&self, log: &mut Log, end: LogEnd) -> Result<()> {
+        self.try_rebuild(log, end)
+            .map_err(|error| if self.options.read_only { error } else { self.health.poison(error) })
+    }
+
+    /// As [`Shared::rebuild_index`], for who has changed nothing: should it fail, the next call that needs the index
+    /// tries it again.
+    fn try_rebuild(&self, log: &mut Log, end: LogEnd) -> Result<()> {
+        let damaged = self.read_state()?.index.image();
+        self.damaged_images.lock().extend(damaged);
+        let Rebuilt { state: fresh, tail_bytes, bad_images } = (self.rebuild)(self, log, end)?;
+        self.damaged_images.lock().extend(bad_images);
+        let _counting = self.uncounted.counting();
+        let mut state = self.write_state()?;
+        // Pending counts belong to the old index; drop them.
+        drop(self.uncounted.take());
+        for segment in state.segments.iter() {
+            let counted = fresh.segments.get(segment.id());
+            segment.take_counts(counted.map_or(Counts::default(), |counted| counted.counts()));
+        }
+        if let Some(active) = &log.active {
+            // A commit that the index is yet to learn of.
+            active.count_appended(log.end.offset - end.offset);
+        }
+        state.index = fresh.index;
+        drop(state);
+        log.images.rebuilt_without(&self.damaged_images.lock(), tail_bytes);
+        log.bound_tail();
+        self.threads.checkpointer.ring();
+        Ok(())
+    }
+}

@@ -1,0 +1,252 @@
+//! Opening a store, for writing or beside a writer: from a path to a handle, its threads running. Knows the order of
+//! steps and when to look again; what the files say is recovery's (`recovery.rs`).
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::bell::Bell;
+use crate::catalog::Catalog;
+use crate::compaction_state::Compacting;
+use crate::disk::{self, Disk, LOCK_FILE, Lock, RealDisk};
+use crate::error::{Error, Result};
+use crate::flow::Waits;
+use crate::health::{Harm, Health};
+use crate::lifetime::{DirectoryLock, Lifetime};
+use crate::lock::{CommitLock, StateLock};
+use crate::manifest::Manifest;
+use crate::operation::Operation;
+use crate::options::{Durability, Options, check_path};
+use crate::progress::OpenProgress;
+use crate::random::random_id;
+use crate::rebuild::rebuilt;
+use crate::recovery::{self, Look, Recovered};
+use crate::running_calls::RunningCalls;
+use crate::shared::{Opened, Shared};
+use crate::store::Store;
+use crate::threads::Threads;
+use crate::turn::FlushTurn;
+use crate::uncounted::Uncounted;
+use crate::watermarks::Watermarks;
+use crate::worker::{Task, Worker};
+
+/// How often a read-only opening looks at files that do not fit while no manifest changes: a writer at work also
+/// appends without one.
+const STILL_LOOKS: usize = 5;
+
+/// How long a read-only opening starts again because a writer changes the manifest under it.
+const READER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The flushing thread looks at least this often whether a segment has ended.
+const LONGEST_NAP: Duration = Duration::from_millis(50);
+
+/// The compacting thread looks this often how much is dead.
+const COMPACTOR_NAP: Duration = Duration::from_millis(500);
+
+/// The preparing thread is rung for; this is for what it missed.
+const PREPARER_NAP: Duration = Duration::from_secs(3600);
+
+impl Store {
+    /// Opens the store in the directory `path`, making it where the options allow. `progress` is called
+    /// every few mebibytes of log; once it returns false, opening stops with [`Error::Interrupted`].
+    ///
+    /// O(bytes of log since the last checkpoint); without one, or if both images are damaged, O(bytes of log):
+    /// the index is then built from the segments.
+    pub fn open(
+        path: &Path,
+        options: &Options,
+        progress: &mut dyn FnMut(OpenProgress) -> bool,
+    ) -> Result<Self> {
+        options.validate()?;
+        check_path(path)?;
+        match std::fs::metadata(path) {
+            Ok(found) if !found.is_dir() => return Err(Error::NotADirectory { path: path.to_owned() }),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if options.read_only || !options.create {
+                    return Err(Error::NotFound { path: path.to_owned() });
+                }
+                RealDisk::make_dir(path, options.parents).map_err(|error| match error.kind() {
+                    io::ErrorKind::NotFound => Error::NoParent { path: path.to_owned() },
+                    _ => Error::io(Operation::Create, path, error),
+                })?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return Err(Error::NotADirectory { path: path.to_owned() });
+            }
+            Err(error) => return Err(Error::io(Operation::Open, path, error)),
+        }
+        let disk = RealDisk::new(path).map_err(|error| Error::io(Operation::Open, path, error))?;
+        Self::open_on(Arc::new(disk), path, options, progress)
+    }
+
+    /// As [`Store::open`], on any disk. For tests that cut the power.
+    #[doc(hidden)]
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        options: &Options,
+        progress: &mut dyn FnMut(OpenProgress) -> bool,
+    ) -> Result<Self> {
+        options.validate()?;
+        if options.read_only {
+            return Self::open_reader(&disk, path, options, progress);
+        }
+        Self::open_writer(disk, path, options, progress)
+    }
+
+    fn open_reader(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        options: &Options,
+        progress: &mut dyn FnMut(OpenProgress) -> bool,
+    ) -> Result<Self> {
+        let begun = Instant::now();
+        let (mut still_looks, mut look) = (0, Look::default());
+        loop {
+            let Some((manifest, agree)) = recovery::find_manifest(&**disk, path)? else {
+                return Err(Error::NotFound { path: path.to_owned() });
+            };
+            let (generation, clean) = (manifest.generation, manifest.clean);
+            let error = match recovery::recover(disk, manifest, agree, options, &mut look, progress) {
+                Ok(recovered) => {
+                    return Ok(assemble(Arc::clone(disk), path, options, recovered, None));
+                }
+                Err(error) => error,
+            };
+            let gone = matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+            if !gone && !matches!(error, Error::Corruption { .. } | Error::Format { .. }) {
+                return Err(error);
+            }
+            // A writer at work may have gone on between two looks. As long as it writes manifests, another look
+            // finds another store; damage that stays is damage, and where no writer was at work nothing can have
+            // moved.
+            let still =
+                recovery::read_manifest(&**disk)?.is_some_and(|(now, _)| now.generation == generation);
+            still_looks = if still { still_looks + 1 } else { 0 };
+            // Without an image that is listed for good the log is read.
+            let without_image = gone && !std::mem::replace(&mut look.images_may_be_gone, still) && still;
+            // Nor does what is refused by its format change without a manifest.
+            let settled = still && (clean || matches!(error, Error::Format { .. }));
+            let over = settled || still_looks == STILL_LOOKS || begun.elapsed() > READER_PATIENCE;
+            if over && !without_image {
+                return Err(error);
+            }
+            if still && !without_image {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+
+    fn open_writer(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        options: &Options,
+        progress: &mut dyn FnMut(OpenProgress) -> bool,
+    ) -> Result<Self> {
+        // Looked at before the lock, whose file would be the first thing written into the directory.
+        if recovery::find_manifest(&*disk, path)?.is_none() && !options.create {
+            return Err(Error::NotFound { path: path.to_owned() });
+        }
+        let lock =
+            match disk.lock().map_err(|error| Error::io(Operation::Lock, &path.join(LOCK_FILE), error))? {
+                Lock::Taken(lock) => lock,
+                Lock::Held(pid) => return Err(Error::Locked { path: path.to_owned(), pid }),
+            };
+        // Again, since now nobody else changes what is found.
+        let (manifest, agree) = match recovery::find_manifest(&*disk, path)? {
+            Some(found) => found,
+            None => {
+                let mut manifest = Manifest::new(random_id(path)?);
+                manifest.write(&*disk)?;
+                (manifest, true)
+            }
+        };
+        let recovered =
+            recovery::recover(&disk, manifest, agree, options, &mut Look::of_a_writer(), progress)?;
+        let store = assemble(disk, path, options, recovered, Some(lock));
+        store.shared.merge_at_open()?;
+        if options.background {
+            start_threads(&store.shared).map_err(|error| Error::io(Operation::StartThreads, path, error))?;
+        }
+        Ok(store)
+    }
+}
+
+fn assemble(
+    disk: Arc<dyn Disk>,
+    path: &Path,
+    options: &Options,
+    recovered: Recovered,
+    lock: Option<DirectoryLock>,
+) -> Store {
+    let Recovered { state, log, manifest, durable_seq, dropped_bytes } = recovered;
+    disk::watch_forks();
+    Store::of(Arc::new(Shared {
+        disk,
+        path: path.to_owned(),
+        options: options.clone(),
+        opened: Opened {
+            store_id: manifest.store_id,
+            dropped_bytes,
+            manifest: options.read_only.then(|| manifest.clone()),
+        },
+        lifetime: Lifetime::begin(lock),
+        calls: Arc::new(RunningCalls::default()),
+        health: Health::default(),
+        compacting: Compacting::default(),
+        maintenance: Mutex::new(()),
+        catalog: Mutex::new(Catalog::new(manifest)),
+        turn: FlushTurn::default(),
+        flushing: Mutex::new(()),
+        watermarks: Watermarks::new(log.end.last_seq, durable_seq),
+        threads: Threads::new(Arc::clone(&log.ahead)),
+        log: CommitLock::new(log),
+        state: StateLock::new(state),
+        uncounted: Uncounted::default(),
+        damaged_images: Mutex::new(Vec::new()),
+        waits: Waits::default(),
+        rebuild: rebuilt,
+    }))
+}
+
+/// Starts the threads that flush on time, make segments and pages ahead of need, write images and compact.
+fn start_threads(shared: &Arc<Shared>) -> io::Result<()> {
+    {
+        let mut log = shared.log.lock();
+        log.flow.follow(true);
+        log.bound_tail();
+    }
+    let poisons = |name, run: fn(&Shared)| Task {
+        name,
+        run,
+        panicked: |shared: &Shared, error| shared.health.panicked(error, Harm::Poisons),
+    };
+    let threads = &shared.threads;
+    threads.start(|started| {
+        let mut start = |task: Task<Shared>, bell: &Bell, nap| {
+            started(Worker::start(task, Arc::downgrade(shared), bell.clone(), nap))
+        };
+        if shared.options.durability != Durability::Sync {
+            let nap = shared.options.sync_interval.min(LONGEST_NAP);
+            start(poisons("alexpy-flush", Shared::background_flush), &Bell::default(), nap)?;
+        }
+        let ahead = Task {
+            name: "alexpy-ahead",
+            run: |shared: &Shared| shared.threads.ahead.prepare(),
+            panicked: |shared: &Shared, error| shared.health.panicked(error, Harm::None),
+        };
+        start(ahead, &threads.ahead.bell, PREPARER_NAP)?;
+        start(poisons("alexpy-prepare", Shared::prepare), &threads.preparer, PREPARER_NAP)?;
+        let image = |shared: &Shared| {
+            shared.make_whole_in_background();
+            shared.checkpoint_if_due();
+        };
+        start(poisons("alexpy-image", image), &threads.checkpointer, PREPARER_NAP)?;
+        threads.checkpointer.ring();
+        start(poisons("alexpy-compact", Shared::compact_in_background), &threads.compactor, COMPACTOR_NAP)
+    })
+}

@@ -1,0 +1,180 @@
+//! What the handle, its scans and its threads share: the parts of an open store, and who may use them. Each part has a
+//! file of its own, and so have the changes that take several of them: `flush.rs`, `commit.rs`, `manifest_update.rs`,
+//! `whole.rs`, `space.rs`, `mending.rs`. Knows nothing of the calls above.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::catalog::Catalog;
+use crate::compaction_state::Compacting;
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::flow::Waits;
+use crate::health::Health;
+use crate::lifetime::Lifetime;
+use crate::lock::{CommitLock, StateLock, StateReadGuard, StateWriteGuard};
+use crate::log::Log;
+use crate::manifest::Manifest;
+use crate::mending::Rebuild;
+use crate::options::Options;
+use crate::running_calls::{Call, RunningCalls};
+use crate::state::State;
+use crate::threads::Threads;
+use crate::turn::FlushTurn;
+use crate::uncounted::Uncounted;
+use crate::watermarks::Watermarks;
+
+/// An open store.
+pub(crate) struct Shared {
+    pub(crate) disk: Arc<dyn Disk>,
+    /// The path as the user gave it, for messages.
+    pub(crate) path: PathBuf,
+    pub(crate) options: Options,
+    pub(crate) opened: Opened,
+    pub(crate) lifetime: Lifetime,
+    /// What closing waits for.
+    pub(crate) calls: Arc<RunningCalls>,
+    pub(crate) health: Health,
+    pub(crate) compacting: Compacting,
+    /// Held while an image is written, from its begin to its publication, and while relocated records take
+    /// the place of others: neither happens within the other.
+    pub(crate) maintenance: Mutex<()>,
+    /// What the manifest says; held while it is changed.
+    pub(crate) catalog: Mutex<Catalog>,
+    /// Taken before `flushing` by those who want a flush.
+    pub(crate) turn: FlushTurn,
+    /// Held by whoever flushes: concurrent flushes wait here and find their work done.
+    pub(crate) flushing: Mutex<()>,
+    /// The commit lock.
+    pub(crate) log: CommitLock<Log>,
+    pub(crate) state: StateLock<State>,
+    pub(crate) watermarks: Watermarks,
+    pub(crate) uncounted: Uncounted,
+    /// Images that were found damaged, until the manifest lists them no longer and for good.
+    pub(crate) damaged_images: Mutex<Vec<u32>>,
+    pub(crate) threads: Threads,
+    /// How long commits have waited for the threads that follow them.
+    pub(crate) waits: Waits,
+    /// How an index is built anew, from files: told by whoever opened the store.
+    pub(crate) rebuild: Rebuild,
+}
+
+/// What opening found.
+pub(crate) struct Opened {
+    pub(crate) store_id: [u8; 16],
+    /// Bytes behind the accepted end of the log, which were dropped.
+    pub(crate) dropped_bytes: u64,
+    /// The manifest that a read-only handle was opened with: what it lists is held open.
+    pub(crate) manifest: Option<Manifest>,
+}
+
+impl Shared {
+    /// The published state, for reading, with a whole index. Never waits for a disk.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn read_state(&self) -> Result<StateReadGuard<'_, State>> {
+        loop {
+            let state = self.read_parts()?;
+            if state.index.is_whole() {
+                return Ok(state);
+            }
+            drop(state);
+            self.make_whole(|| true);
+        }
+    }
+
+    /// As [`Shared::read_state`], for who only looks up keys.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn read_parts(&self) -> Result<StateReadGuard<'_, State>> {
+        self.check_forked()?;
+        let state = self.state.read();
+        if state.closed { Err(self.closed_error()) } else { Ok(state) }
+    }
+
+    /// As [`Shared::read_state`], or `None` instead of waiting.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn try_read_state(&self) -> Option<Result<StateReadGuard<'_, State>>> {
+        self.try_read_parts().filter(|state| state.as_ref().map_or(true, |state| state.index.is_whole()))
+    }
+
+    /// As [`Shared::read_parts`], or `None` instead of waiting.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn try_read_parts(&self) -> Option<Result<StateReadGuard<'_, State>>> {
+        if let Err(error) = self.check_forked() {
+            return Some(Err(error));
+        }
+        let state = self.state.try_read()?;
+        Some(if state.closed { Err(self.closed_error()) } else { Ok(state) })
+    }
+
+    /// The published state, for changing, with a whole index.
+    #[track_caller]
+    pub(crate) fn write_state(&self) -> Result<StateWriteGuard<'_, State>> {
+        self.check_forked()?;
+        let mut state = self.state.write();
+        while !state.index.is_whole() {
+            self.join(&mut state, usize::MAX);
+        }
+        if state.closed { Err(self.closed_error()) } else { Ok(state) }
+    }
+
+    pub(crate) fn closed_error(&self) -> Error {
+        Error::Closed { path: self.path.clone() }
+    }
+
+    #[inline]
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.lifetime.is_inherited()
+    }
+
+    #[inline]
+    fn check_forked(&self) -> Result<()> {
+        if self.is_inherited() { self.check_inherited() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn check_inherited(&self) -> Result<()> {
+        if self.lifetime.is_closed() {
+            return Err(self.closed_error());
+        }
+        // A reader's maps are as good in a child as in its parent.
+        if self.options.read_only { Ok(()) } else { Err(Error::Forked { path: self.path.clone() }) }
+    }
+
+    pub(crate) fn check_usable(&self) -> Result<()> {
+        self.check_forked()?;
+        if self.lifetime.is_closed() { Err(self.closed_error()) } else { Ok(()) }
+    }
+
+    /// Refuses a write on a handle that takes none; called with the commit lock held.
+    #[inline]
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        self.check_usable()?;
+        if self.options.read_only {
+            return Err(Error::ReadOnly { path: self.path.clone() });
+        }
+        self.check_unpoisoned()
+    }
+
+    #[inline]
+    pub(crate) fn check_unpoisoned(&self) -> Result<()> {
+        match self.health.poisoned_by() {
+            None => Ok(()),
+            Some(cause) => Err(Error::Poisoned { path: self.path.clone(), cause: Box::new(cause.clone()) }),
+        }
+    }
+
+    /// Registers a call, which closing then waits for.
+    pub(crate) fn enter(&self) -> Result<Call> {
+        self.check_usable()?;
+        if self.is_inherited() {
+            return Ok(Call::unregistered());
+        }
+        self.calls.enter().ok_or_else(|| self.closed_error())
+    }
+}

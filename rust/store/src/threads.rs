@@ -1,0 +1,56 @@
+//! The threads of an open store, and what wakes them. What they do is said where the store is opened (`open.rs`).
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::ahead::Ahead;
+use crate::bell::Bell;
+use crate::worker::Worker;
+
+/// See the module.
+pub(crate) struct Threads {
+    /// Rung when a checkpoint is due.
+    pub(crate) checkpointer: Bell,
+    /// Rung when somebody should look how much is dead.
+    pub(crate) compactor: Bell,
+    /// Rung when the log's next segment should be made.
+    pub(crate) preparer: Bell,
+    /// Prepares pages for the writer.
+    pub(crate) ahead: Arc<Ahead>,
+    running: Mutex<Vec<Worker>>,
+}
+
+impl Threads {
+    /// None runs yet.
+    pub(crate) fn new(ahead: Arc<Ahead>) -> Self {
+        Self {
+            checkpointer: Bell::default(),
+            compactor: Bell::default(),
+            preparer: Bell::default(),
+            ahead,
+            running: Mutex::default(),
+        }
+    }
+
+    /// Starts threads, each added as `start` makes it.
+    pub(crate) fn start(
+        &self,
+        start: impl FnOnce(&mut dyn FnMut(io::Result<Worker>) -> io::Result<()>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut running = self.running.lock();
+        start(&mut |worker| {
+            running.push(worker?);
+            Ok(())
+        })
+    }
+
+    /// Ends all threads and waits for them.
+    pub(crate) fn stop(&self) {
+        let workers = std::mem::take(&mut *self.running.lock());
+        workers.iter().for_each(Worker::stop);
+        // Each waits for its thread.
+        drop(workers);
+    }
+}

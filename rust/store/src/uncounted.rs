@@ -1,0 +1,31 @@
+//! Records that were replaced where nobody may wait for them to be read: counted as dead later, by those who look at
+//! counts. Knows nothing of why they were replaced.
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::location::Location;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Uncounted {
+    /// Taken after the state's lock.
+    records: Mutex<Vec<Location>>,
+    /// Held while they are counted, and while counts are replaced; taken before the state's lock.
+    counting: Mutex<()>,
+}
+
+impl Uncounted {
+    pub(crate) fn add(&self, records: Vec<Location>) {
+        self.records.lock().extend(records);
+    }
+
+    /// The records, for whoever counts them now.
+    pub(crate) fn take(&self) -> Vec<Location> {
+        std::mem::take(&mut *self.records.lock())
+    }
+
+    /// The right to count, or to replace what was counted.
+    pub(crate) fn counting(&self) -> MutexGuard<'_, ()> {
+        self.counting.lock()
+    }
+}
