@@ -13,7 +13,8 @@ use crate::location::Location;
 use crate::manifest::{self, Entry, Manifest, Relocation};
 use crate::options::{Options, ReadMode, Recovery};
 use crate::reader::{Beyond, SegmentReader, watermark_beyond};
-use crate::segment::{Segment, Segments};
+use crate::segment::Segment;
+use crate::segments::Segments;
 
 /// For `read_mode="pread"` a chain holds one in so many of the descriptors that the process may have, and at most
 /// so many; where there are too few for that it holds none. Other segments are opened for each read.

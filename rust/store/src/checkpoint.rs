@@ -17,19 +17,20 @@ use alex_index::image::{Identity, ImageSink, ImageWriter};
 
 use parking_lot::MutexGuard;
 
+use crate::attachment::{Attachment, Count, image_name};
 use crate::compaction_state::Emptied;
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::flow::Limit;
 use crate::header::{LogEnd, Origin};
 use crate::health::Harm;
-use crate::image::{self, Attachment, Count};
 use crate::location::Location;
 use crate::log::Log;
 use crate::manifest::ImageEntry;
 use crate::operation::Operation;
 use crate::panics::catching;
-use crate::segment::{Counts, Segment, Segments};
+use crate::segment::{Counts, Segment};
+use crate::segments::Segments;
 use crate::shared::Shared;
 use crate::state::State;
 
@@ -295,7 +296,7 @@ impl Shared {
         });
         let written = written.inspect_err(|_| {
             // No manifest names it; should this fail too, the next opening removes it as an orphan.
-            let _ = self.disk.remove(&image::name(id));
+            let _ = self.disk.remove(&image_name(id));
             let mut log = self.log.lock();
             log.images.abandon(id, least_bytes);
             log.bound_tail();
@@ -311,7 +312,7 @@ impl Shared {
         })
         .inspect_err(|failure| {
             if !failure.maybe_there {
-                let _ = self.disk.remove(&image::name(id));
+                let _ = self.disk.remove(&image_name(id));
             }
             let mut log = self.log.lock();
             if failure.maybe_there {
@@ -396,7 +397,7 @@ impl Shared {
             .and_then(|written| written)
             .inspect_err(|_| {
                 // As in `checkpoint`.
-                let _ = self.disk.remove(&image::name(id));
+                let _ = self.disk.remove(&image_name(id));
             })
             .ok()
     }
@@ -469,7 +470,7 @@ struct ImageFile<'s> {
 
 impl<'s> ImageFile<'s> {
     fn create(shared: &'s Shared, id: u32) -> Result<Self> {
-        let name = image::name(id);
+        let name = image_name(id);
         let path = shared.disk.path_of(&name);
         match shared.disk.remove(&name) {
             // Of an attempt that met damage in the image that the index came from.
@@ -489,7 +490,7 @@ impl<'s> ImageFile<'s> {
     }
 
     fn failed(&self, operation: Operation, error: io::Error) -> Error {
-        Error::io(operation, &self.shared.disk.path_of(&image::name(self.id)), error)
+        Error::io(operation, &self.shared.disk.path_of(&image_name(self.id)), error)
     }
 
     /// Writes what is left, durable with its name.

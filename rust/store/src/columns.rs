@@ -11,7 +11,7 @@ use crate::query::PIECE_KEYS;
 use crate::read;
 use crate::room::{room, with_room};
 use crate::scan::Scan;
-use crate::segment::Segments;
+use crate::segments::Segments;
 use crate::shared::Shared;
 use crate::store::Store;
 use crate::value_column::{Part, ValueColumn};

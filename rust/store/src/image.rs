@@ -1,141 +1,17 @@
-//! Images of the index, as files of a store: their names, what is attached to them, and opening one. The
-//! bytes of the index in them are alex-index's. Opening is O(blocks of 64 KiB), nothing else is read.
+//! Opening images of the index, and checking them. Opening is O(blocks of 64 KiB), nothing else is read.
 
 use std::sync::Arc;
 
 use alex_index::image::{Identity, ImageError, ImageMemory, check_file};
 use alex_index::{Alex, Options as IndexOptions};
-use zerocopy::little_endian::{U32, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::attachment::{Attachment, image_name};
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
-use crate::header::LogEnd;
 use crate::index::Index;
 use crate::manifest::ImageEntry;
 use crate::operation::Operation;
 use crate::options::{Options, ReadMode};
-
-/// An image's file name.
-pub(crate) fn name(id: u32) -> String {
-    format!("img-{id:08x}.idx")
-}
-
-/// The id in a file's name, where it is an image's.
-pub(crate) fn id_of(file: &str) -> Option<u32> {
-    let digits = file.strip_prefix("img-")?.strip_suffix(".idx")?;
-    let id = u32::from_str_radix(digits, 16).ok()?;
-    (name(id) == file).then_some(id)
-}
-
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
-#[repr(C)]
-struct RawEnd {
-    segment: U32,
-    reserved: U32,
-    offset: U64,
-    last_seq: U64,
-}
-
-/// What stands first in the attachment of an image; the counts of the segments follow.
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
-#[repr(C)]
-struct RawAttachment {
-    begin: RawEnd,
-    until: RawEnd,
-    segments: U64,
-}
-
-const _: () = assert!(size_of::<RawAttachment>() == 56);
-
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
-#[repr(C)]
-struct RawCount {
-    segment: U32,
-    reserved: U32,
-    live_bytes: U64,
-    tombstone_bytes: U64,
-}
-
-const _: () = assert!(size_of::<RawCount>() == 24);
-
-impl RawEnd {
-    fn new(end: LogEnd) -> Self {
-        Self {
-            segment: U32::new(end.segment),
-            reserved: U32::ZERO,
-            offset: U64::new(end.offset),
-            last_seq: U64::new(end.last_seq),
-        }
-    }
-
-    fn get(self) -> LogEnd {
-        LogEnd { segment: self.segment.get(), offset: self.offset.get(), last_seq: self.last_seq.get() }
-    }
-}
-
-/// How the bytes of a segment count, as far as the segment itself does not tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Count {
-    pub(crate) segment: u32,
-    /// Of records that the index points to.
-    pub(crate) live: u64,
-    /// Of tombstones.
-    pub(crate) tombstones: u64,
-}
-
-/// What an image says beside the index.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Attachment {
-    /// Where the log ended when its writing began: replay goes on from there.
-    pub(crate) begin: LogEnd,
-    /// Where it ended when its last entry was read. Once replay has come so far, the index is what it was
-    /// then, whatever happened in between.
-    pub(crate) until: LogEnd,
-    /// How the bytes of each segment counted then.
-    pub(crate) counts: Vec<Count>,
-}
-
-impl Attachment {
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let raw = RawAttachment {
-            begin: RawEnd::new(self.begin),
-            until: RawEnd::new(self.until),
-            segments: U64::new(self.counts.len() as u64),
-        };
-        let mut bytes = raw.as_bytes().to_vec();
-        for count in &self.counts {
-            let raw = RawCount {
-                segment: U32::new(count.segment),
-                reserved: U32::ZERO,
-                live_bytes: U64::new(count.live),
-                tombstone_bytes: U64::new(count.tombstones),
-            };
-            bytes.extend_from_slice(raw.as_bytes());
-        }
-        bytes
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let (raw, rest) = RawAttachment::ref_from_prefix(bytes).ok()?;
-        let counts = <[RawCount]>::ref_from_bytes(rest).ok()?;
-        if counts.len() as u64 != raw.segments.get() {
-            return None;
-        }
-        Some(Self {
-            begin: raw.begin.get(),
-            until: raw.until.get(),
-            counts: counts
-                .iter()
-                .map(|raw| Count {
-                    segment: raw.segment.get(),
-                    live: raw.live_bytes.get(),
-                    tombstones: raw.tombstone_bytes.get(),
-                })
-                .collect(),
-        })
-    }
-}
 
 /// An opened image.
 pub(crate) struct Image {
@@ -150,15 +26,16 @@ pub(crate) fn open(
     entry: &ImageEntry,
     options: &Options,
 ) -> Result<Image> {
-    let path = disk.path_of(&name(entry.id));
+    let path = disk.path_of(&image_name(entry.id));
     let damaged = |offset: u64, expected: String, found: String| Error::Corruption {
         path: path.clone(),
         offset,
         expected,
         found,
     };
-    let file =
-        disk.open(&name(entry.id), Access::Read).map_err(|error| Error::io(Operation::Open, &path, error))?;
+    let file = disk
+        .open(&image_name(entry.id), Access::Read)
+        .map_err(|error| Error::io(Operation::Open, &path, error))?;
     let len = file.len().map_err(|error| Error::io(Operation::Read, &path, error))?;
     if len != entry.bytes {
         return Err(damaged(len, format!("a file of {} bytes", entry.bytes), format!("{len} bytes")));
@@ -191,9 +68,9 @@ pub(crate) fn open(
 
 /// Reads every byte of an image's file and checks all its checksums.
 pub(crate) fn check(disk: &dyn Disk, entry: &ImageEntry) -> Result<()> {
-    let path = disk.path_of(&name(entry.id));
+    let path = disk.path_of(&image_name(entry.id));
     let wrap = |error| Error::io(Operation::Read, &path, error);
-    let file = disk.open(&name(entry.id), Access::Read).map_err(wrap)?;
+    let file = disk.open(&image_name(entry.id), Access::Read).map_err(wrap)?;
     let len = file.len().map_err(wrap)?;
     let checked = check_file(len, |offset, bytes| {
         let read = file.read_at(offset, bytes)?;
@@ -220,36 +97,5 @@ pub(crate) fn check(disk: &dyn Disk, entry: &ImageEntry) -> Result<()> {
             found: "something else".to_owned(),
         }),
         Err(other) => Err(Error::Format { path, problem: other.to_string() }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Attachment, Count, id_of, name};
-    use crate::header::LogEnd;
-
-    #[test]
-    fn an_attachment_comes_back_as_written_and_no_other_length_does() {
-        let attachment = Attachment {
-            begin: LogEnd { segment: 3, offset: 400, last_seq: 9 },
-            until: LogEnd { segment: 4, offset: 192, last_seq: 17 },
-            counts: vec![
-                Count { segment: 3, live: 208, tombstones: 24 },
-                Count { segment: 4, live: 0, tombstones: 0 },
-            ],
-        };
-        let bytes = attachment.encode();
-        assert_eq!(Attachment::decode(&bytes).as_ref(), Some(&attachment));
-        for len in 0..bytes.len() {
-            assert_eq!(Attachment::decode(&bytes[..len]), None, "{len}");
-        }
-    }
-
-    #[test]
-    fn only_names_of_images_have_an_id() {
-        assert_eq!(id_of(&name(0xab)), Some(0xab));
-        for other in ["img-1.idx", "img-0000000g.idx", "img-000000AB.idx", "seg-00000001.log"] {
-            assert_eq!(id_of(other), None, "{other}");
-        }
     }
 }

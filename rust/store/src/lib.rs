@@ -5,6 +5,7 @@
 //! that touches files, `store` holds what all calls share, `commit` and `query` are the calls.
 
 mod ahead;
+mod attachment;
 mod backup;
 mod batch;
 mod bell;
@@ -38,7 +39,9 @@ mod measure;
 mod mending;
 mod moment;
 mod new_dir;
+mod noted;
 mod open;
+mod open_scans;
 mod operation;
 mod options;
 mod outdated;
@@ -61,11 +64,13 @@ mod running_calls;
 mod salvage;
 mod scan;
 mod segment;
+mod segments;
 mod shared;
 mod small;
 mod space;
 mod spare;
 mod state;
+mod stats;
 mod store;
 mod tail;
 mod threads;
@@ -78,6 +83,7 @@ mod walk;
 mod watermarks;
 mod whole;
 mod worker;
+mod write;
 
 pub use batch::{Batch, ValueSource};
 pub use bulk_load::SortedKeys;
@@ -90,6 +96,7 @@ pub use error::{Error, Result};
 pub use lock::{Histogram, LockTimes, Places, lock_times};
 pub use measure::checksum_records;
 pub use moment::Moment;
+pub use open_scans::ScanRange;
 pub use operation::Operation;
 pub use options::{
     DEFAULT_SEGMENT_BYTES, Durability, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Options, ReadMode, Recovery,
@@ -98,11 +105,11 @@ pub use options::{
 #[doc(hidden)]
 pub use panics::panic_is_caught;
 pub use progress::OpenProgress;
-pub use query::Stats;
 pub use read::{NEAR_BYTES, Value, Values};
 pub use repair::RepairReport;
 pub use salvage::RepairMode;
-pub use scan::{Scan, ScanRange, ScanRun};
+pub use scan::{Scan, ScanRun};
+pub use stats::Stats;
 pub use store::Store;
 pub use value_column::ValueColumn;
 pub use verify::VerifyReport;

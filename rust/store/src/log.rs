@@ -46,6 +46,11 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
+    /// A commit of one operation.
+    pub(crate) fn of(op: Op<'_>) -> Self {
+        Self { records: 1, bytes: op_bytes(op), frees: !matches!(op, Op::Put(..)) }
+    }
+
     /// A batch of one is one plain record: whole or absent by its own checksum.
     fn is_batch(self) -> bool {
         self.records > 1

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 
+use crate::attachment::image_name;
 use crate::catalog::{Catalog, LogFacts, reserve_spare};
 use crate::error::Result;
-use crate::image;
 use crate::log::{Failure, Trim};
 use crate::manifest::{Manifest, NotWritten};
 use crate::segment::Segment;
@@ -85,7 +85,7 @@ impl Shared {
         for id in images.chain(std::mem::take(&mut catalog.uncertain_images)) {
             if !catalog.manifest.lists_image(id) {
                 // As above.
-                let _ = self.disk.remove(&image::name(id));
+                let _ = self.disk.remove(&image_name(id));
             }
         }
         Ok(())

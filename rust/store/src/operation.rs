@@ -57,6 +57,12 @@ impl Operation {
     pub(crate) fn leaves_doubt(self) -> bool {
         matches!(self, Self::Sync | Self::SyncDirectory | Self::Rename)
     }
+
+    /// Whether, once it failed, any part of the bytes that were handed over may lie in the file: they must be erased
+    /// before anything that reads there.
+    pub(crate) fn may_leave_bytes(self) -> bool {
+        matches!(self, Self::Write | Self::CopyInto)
+    }
 }
 
 impl fmt::Display for Operation {

@@ -3,16 +3,15 @@
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
-use crate::compaction_state::CompactReport;
 use crate::error::{Error, Result};
-use crate::flow::Follower;
 use crate::index::Damaged;
 use crate::location::Location;
 use crate::moment::Moment;
+use crate::open_scans::ScanRange;
 use crate::options::ReadMode;
 use crate::parallel;
 use crate::read::{self, Value, Values};
-use crate::scan::{Scan, ScanRange};
+use crate::scan::Scan;
 use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::state::State;
@@ -21,47 +20,6 @@ use crate::store::Store;
 /// Keys looked up at a time by large batches: what is found stays in the nearest caches until it is read, and
 /// the read lock is held shortly.
 pub(crate) const PIECE_KEYS: usize = 1 << 12;
-
-/// Counters of an open store.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Stats {
-    /// Live keys.
-    pub keys: u64,
-    /// Bytes of records that the index points to.
-    pub live_bytes: u64,
-    /// Bytes of all other records.
-    pub dead_bytes: u64,
-    /// Bytes allocated on the disk for the segments.
-    pub disk_bytes: u64,
-    /// Segments.
-    pub segments: u64,
-    /// Bytes of log that opening has to replay.
-    pub tail_bytes: u64,
-    /// Bytes of memory that the index takes.
-    pub index_bytes: u64,
-    /// Tree height of the index.
-    pub index_height: u32,
-    /// The sequence of the last commit.
-    pub last_seq: u64,
-    /// Everything up to this sequence is on the device.
-    pub durable_seq: u64,
-    /// How long the last flush took; `None` before the first.
-    pub last_sync_seconds: Option<f64>,
-    /// Bytes that opening found behind the accepted end of the log and dropped.
-    pub dropped_bytes: u64,
-    /// What compaction has done since the store was opened.
-    pub compaction: CompactReport,
-    /// Segments that compaction leaves alone because a record in them is damaged.
-    pub damaged_segments: u64,
-    /// The first panic, a defect of this library, of a thread that works beside the callers.
-    pub background_failure: Option<String>,
-    /// How bytes reach the log: "mmap" or "pwrite".
-    pub write_mode: &'static str,
-    /// How long commits have waited, in all, for a checkpoint or for compaction that could not keep up.
-    pub slowed_seconds: f64,
-    /// What commits wait for now, if they do: "checkpoint" or "compaction".
-    pub slowed_by: Option<&'static str>,
-}
 
 impl Store {
     /// The value of a key. O(log n + bytes).
@@ -187,55 +145,6 @@ impl Store {
     /// Whether there are no keys.
     pub fn is_empty(&self) -> Result<bool> {
         Ok(self.len()? == 0)
-    }
-
-    /// What the store holds and does. O(segments + model nodes of the index).
-    pub fn stats(&self) -> Result<Stats> {
-        let (segments, keys, index_bytes, index_height) = self.shared.mending(|| {
-            let state = self.shared.read_state()?;
-            let index = &state.index;
-            let keys = index.len()? as u64;
-            Ok((Arc::clone(&state.segments), keys, index.nbytes() as u64, index.height()))
-        })?;
-        self.shared.count_replaced();
-        let (mut live_bytes, mut total_bytes, mut disk_bytes, mut count) = (0, 0, 0, 0);
-        for segment in segments.iter() {
-            let counts = segment.counts();
-            live_bytes += counts.live;
-            total_bytes += counts.total;
-            disk_bytes += segment.allocated()?;
-            count += 1;
-        }
-        let shared = &self.shared;
-        // Asked before the sequence of the last commit, which is never below it.
-        let durable_seq = shared.watermarks.durable();
-        let (tail_bytes, copies, behind) = {
-            let log = shared.log.lock();
-            disk_bytes += log.spare.as_ref().map_or(0, crate::spare::Spare::allocated);
-            // A segment whose blocks could not be reserved is not mapped, whatever was chosen.
-            let copies = log.active.as_ref().map_or(log.copies, |active| active.copies());
-            (log.images.tail_bytes, copies, log.flow.behind())
-        };
-        Ok(Stats {
-            keys,
-            live_bytes,
-            dead_bytes: total_bytes.saturating_sub(live_bytes),
-            disk_bytes,
-            segments: count,
-            tail_bytes,
-            index_bytes,
-            index_height: index_height as u32,
-            last_seq: shared.watermarks.last(),
-            durable_seq,
-            last_sync_seconds: shared.watermarks.last_flush().map(|took| took.as_secs_f64()),
-            dropped_bytes: shared.opened.dropped_bytes,
-            compaction: shared.compacting.totals.report(),
-            damaged_segments: shared.compacting.totals.damaged_segments(),
-            background_failure: shared.health.background_failure(),
-            write_mode: if copies { "mmap" } else { "pwrite" },
-            slowed_seconds: shared.waits.waited().as_secs_f64(),
-            slowed_by: behind.map(Follower::name),
-        })
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::location::Location;
 use crate::room::room;
-use crate::segment::{Found, Segment, Segments};
+use crate::segment::{Found, Segment};
+use crate::segments::Segments;
 
 /// How far ahead a batch read asks for records, in keys.
 const PREFETCH_AHEAD: usize = 16;

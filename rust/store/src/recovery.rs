@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::attachment::{image_id_of, image_name};
 use crate::catalog::{LogFacts, reserve_spare};
 use crate::chain::Chain;
 use crate::checkpoint::Images;
@@ -23,7 +24,8 @@ use crate::progress::OpenProgress;
 use crate::reader::{SegmentReader, watermark_beyond};
 use crate::record::Kind;
 use crate::replay::{Replay, Stop};
-use crate::segment::{Segment, Segments};
+use crate::segment::Segment;
+use crate::segments::Segments;
 use crate::state::State;
 
 /// A directory is looked at so often, at most, until what is read of it and what it lists agree.
@@ -79,7 +81,7 @@ pub(crate) fn base(
             // What the log holds is as good; only what may help next time is worth an error.
             Err(Error::Io { source, .. }) if !says_damage(&source, images_may_be_gone) => {
                 let operation = Operation::Read;
-                return Err(Error::Io { operation, path: disk.path_of(&image::name(entry.id)), source });
+                return Err(Error::Io { operation, path: disk.path_of(&image_name(entry.id)), source });
             }
             Err(Error::Io { .. } | Error::Corruption { .. }) => {}
             Err(error) => return Err(error),
@@ -190,7 +192,7 @@ fn recover_from(
     };
     let clean = manifest.clean && !chain.cut && stop.is_none() && watermark >= reached.last_seq;
     let next_seq = chain.next_seq.max(reached.last_seq + 1);
-    let ids = names.iter().filter_map(|name| image::id_of(name));
+    let ids = names.iter().filter_map(|name| image_id_of(name));
     // The very last id is never ours.
     let next_image = ids.filter_map(|id| id.checked_add(1)).fold(manifest.next_image, u32::max);
     let mut manifest = Manifest { next_segment: chain.next_segment, next_seq, next_image, ..manifest };
@@ -343,7 +345,7 @@ fn remove_orphans(disk: &Arc<dyn Disk>, names: &[String], manifest: &Manifest) -
     let mut removed = false;
     for name in names {
         let orphan = Segment::id_of(name).is_some_and(|id| !manifest.lists(id) && ours(id))
-            || image::id_of(name).is_some_and(|id| !manifest.lists_image(id));
+            || image_id_of(name).is_some_and(|id| !manifest.lists_image(id));
         if orphan || manifest::UNFINISHED.contains(&name.as_str()) {
             match disk.remove(name) {
                 // The manifest's own writing may have been faster.

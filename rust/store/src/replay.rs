@@ -6,17 +6,19 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::attachment::{Attachment, Count};
 use crate::chain::Chain;
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, SEGMENT_HEADER_BYTES};
-use crate::image::{Attachment, Count, Image};
+use crate::image::Image;
 use crate::index::Damaged;
 use crate::location::Location;
 use crate::manifest::{Manifest, Relocation};
 use crate::progress::OpenProgress;
 use crate::reader::{Next, SegmentReader};
 use crate::record::{BatchBegin, Kind, Record};
-use crate::segment::{Counts, Segment, Segments};
+use crate::segment::{Counts, Segment};
+use crate::segments::Segments;
 use crate::state::State;
 
 /// Puts are published to the index in runs of this many.

@@ -1,107 +1,17 @@
-//! Scans: the items of a key range as they were when the scan began, at no cost until somebody writes.
-//! A scan reads runs straight from the index; the first change after that makes it copy what it has not
-//! read yet (16 bytes an item) and go on from the copy. Knows nothing of records.
+//! Scans: the items of a key range as they were when the scan began, read run by run. How that comes about beside
+//! writers is told in `open_scans.rs`.
 
-use std::ops::Bound;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use crate::error::Result;
-use crate::index::{Damaged, Index};
 use crate::location::Location;
+use crate::open_scans::{Rest, ScanRange};
 use crate::read::Values;
-use crate::room::{no_memory, room};
-use crate::segment::Segments;
+use crate::room::room;
+use crate::segments::Segments;
 use crate::shared::Shared;
-
-/// Which items a scan yields, and in which order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ScanRange {
-    /// The lowest key.
-    pub start: Bound<i64>,
-    /// The highest key; `reverse` does not swap the two.
-    pub stop: Bound<i64>,
-    /// Highest key first.
-    pub reverse: bool,
-    /// At most so many items, counted from where the scan begins.
-    pub limit: Option<u64>,
-}
-
-/// What a scan has not yielded yet.
-pub(crate) struct Rest {
-    range: ScanRange,
-    left: u64,
-    frozen: Option<Frozen>,
-    /// There was no memory for a copy of so many items.
-    lost: Option<usize>,
-}
-
-struct Frozen {
-    keys: Vec<i64>,
-    locations: Vec<u64>,
-    next: usize,
-    segments: Arc<Segments>,
-}
-
-impl Rest {
-    /// Copies what is left, before the index changes. O(items left).
-    fn freeze(&mut self, index: &Index, segments: &Arc<Segments>) -> Result<(), Damaged> {
-        if self.frozen.is_some() || self.lost.is_some() {
-            return Ok(());
-        }
-        let (mut keys, mut locations) = (Vec::new(), Vec::new());
-        let ScanRange { start, stop, reverse, .. } = self.range;
-        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let items = index.count(start, stop)?.min(left);
-        if room(&mut keys, items).is_err() || room(&mut locations, items).is_err() {
-            // The scan fails, not the writer.
-            self.lost = Some(items);
-            return Ok(());
-        }
-        index.scan_into(start, stop, reverse, left, &mut keys, &mut locations)?;
-        self.frozen = Some(Frozen { keys, locations, next: 0, segments: Arc::clone(segments) });
-        Ok(())
-    }
-
-    /// Appends up to `max` items to `keys` and `locations`; the segments that they are in.
-    fn take(
-        &mut self,
-        index: &Index,
-        segments: &Arc<Segments>,
-        max: usize,
-        keys: &mut Vec<i64>,
-        locations: &mut Vec<u64>,
-    ) -> Result<Arc<Segments>> {
-        if let Some(items) = self.lost {
-            return Err(no_memory::<(i64, u64)>(items));
-        }
-        let max = usize::try_from(self.left).unwrap_or(usize::MAX).min(max);
-        let had = keys.len();
-        let segments = match &mut self.frozen {
-            Some(frozen) => {
-                let taken = frozen.next..(frozen.next + max).min(frozen.keys.len());
-                room(keys, taken.len())?;
-                room(locations, taken.len())?;
-                frozen.next = taken.end;
-                keys.extend_from_slice(&frozen.keys[taken.clone()]);
-                locations.extend_from_slice(&frozen.locations[taken]);
-                &frozen.segments
-            }
-            None => {
-                let ScanRange { start, stop, reverse, .. } = self.range;
-                index.scan_into(start, stop, reverse, max, keys, locations)?;
-                if let Some(&last) = keys[had..].last() {
-                    let after = Bound::Excluded(last);
-                    if reverse { self.range.stop = after } else { self.range.start = after }
-                }
-                segments
-            }
-        };
-        self.left -= (keys.len() - had) as u64;
-        Ok(Arc::clone(segments))
-    }
-}
 
 /// A run of entries: keys, and where their records are.
 pub(crate) struct Run {
@@ -113,33 +23,6 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn location(&self, i: usize) -> Location {
         Location(self.locations[i])
-    }
-}
-
-/// The scans that a change must not be seen by.
-#[derive(Default)]
-pub(crate) struct OpenScans(Vec<Weak<Mutex<Rest>>>);
-
-impl OpenScans {
-    pub(crate) fn add(&mut self, rest: &Arc<Mutex<Rest>>) {
-        // Scans that ended are swept out each time the list would grow.
-        if self.0.len() == self.0.capacity() {
-            self.0.retain(|scan| scan.strong_count() > 0);
-        }
-        self.0.push(Arc::downgrade(rest));
-    }
-
-    /// Lets every open scan copy what it has not read yet. O(1) when none is open. With damage nothing may
-    /// change until they could.
-    #[inline]
-    pub(crate) fn before_change(&mut self, index: &Index, segments: &Arc<Segments>) -> Result<(), Damaged> {
-        for scan in &self.0 {
-            if let Some(scan) = scan.upgrade() {
-                scan.lock().freeze(index, segments)?;
-            }
-        }
-        self.0.clear();
-        Ok(())
     }
 }
 
@@ -159,8 +42,7 @@ pub struct Scan {
 
 impl Scan {
     pub(crate) fn new(shared: Arc<Shared>, range: ScanRange) -> Result<Self> {
-        let left = range.limit.unwrap_or(u64::MAX);
-        let rest = Arc::new(Mutex::new(Rest { range, left, frozen: None, lost: None }));
+        let rest = Arc::new(Mutex::new(Rest::of(range)));
         if shared.options.read_only {
             // Nothing will change under it.
             drop(shared.read_state()?);
@@ -199,7 +81,7 @@ impl Scan {
             let segments = rest.take(&state.index, &state.segments, max, &mut keys, &mut locations)?;
             let run = Run { keys, locations, segments };
             let mut found = None;
-            if rest.frozen.is_none() {
+            if !rest.is_frozen() {
                 let looked_up = found.insert(Vec::with_capacity(run.keys.len()));
                 // The leaves of these keys were just read, so damage is not met here.
                 state.index.get_many(&run.keys, |_, location| looked_up.push(location))?;

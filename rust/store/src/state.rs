@@ -9,9 +9,9 @@ use alex_index::Alex;
 use crate::batch::Op;
 use crate::index::{Damaged, Index};
 use crate::location::Location;
-use crate::moment::Moments;
-use crate::scan::OpenScans;
-use crate::segment::Segments;
+use crate::noted::Moments;
+use crate::open_scans::OpenScans;
+use crate::segments::Segments;
 
 /// The published state of an open store.
 #[derive(Default)]
@@ -95,20 +95,5 @@ impl State {
         }
         dead.extend(locations.drain(..).map(Location));
         Ok(())
-    }
-}
-
-impl Segments {
-    /// Counts records that nothing points to any more.
-    pub(crate) fn count_dead(&self, dead: &[Location]) {
-        for &location in dead {
-            // The counts only advise compaction; a record that cannot be read is found by whoever
-            // needs its bytes, and must not fail the commit that replaced it.
-            if let Some(segment) = self.get(location.segment())
-                && let Ok(size) = segment.record_size(location.offset())
-            {
-                segment.count_dead(size);
-            }
-        }
     }
 }

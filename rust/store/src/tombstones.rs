@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::header::SEGMENT_HEADER_BYTES;
 use crate::reader::{Next, SegmentReader};
 use crate::record::{Kind, size_of_record};
-use crate::segment::Segment;
+use crate::segment::{PutExtent, Segment};
 
 /// A tombstone of one key or of a range, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,29 +24,13 @@ impl Tombstone {
     pub(crate) fn bytes(&self) -> u64 {
         size_of_record(if self.single { 0 } else { 8 })
     }
-}
 
-/// What the puts of a segment that takes no more records lie between.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Extent {
-    first: i64,
-    last: i64,
-    /// The lowest sequence.
-    oldest: u64,
-}
-
-impl Extent {
-    fn with(extent: Option<Self>, key: i64, seq: u64) -> Self {
-        let Self { first, last, oldest } = extent.unwrap_or(Self { first: key, last: key, oldest: seq });
-        Self { first: first.min(key), last: last.max(key), oldest: oldest.min(seq) }
-    }
-
-    /// Whether a tombstone covers an older put of these, where that can be told.
-    fn needs(self, tombstone: &Tombstone) -> Option<bool> {
-        if tombstone.seq <= self.oldest || tombstone.last < self.first || self.last < tombstone.first {
+    /// Whether it covers an older put of a segment, where the extent of those can tell.
+    fn covers_older(&self, puts: PutExtent) -> Option<bool> {
+        if self.seq <= puts.oldest || self.last < puts.first || puts.last < self.first {
             return Some(false);
         }
-        (tombstone.first <= self.first && self.last <= tombstone.last).then_some(true)
+        (self.first <= puts.first && puts.last <= self.last).then_some(true)
     }
 }
 
@@ -65,7 +49,7 @@ pub(crate) fn mark_needed(
     if let Some(&extent) = segment.put_extent.get() {
         let mut undecided = false;
         for tombstone in tombstones.iter_mut().filter(|tombstone| !tombstone.needed) {
-            match extent.map_or(Some(false), |extent| extent.needs(tombstone)) {
+            match extent.map_or(Some(false), |puts| tombstone.covers_older(puts)) {
                 Some(needed) => tombstone.needed = needed,
                 None => undecided = true,
             }
@@ -91,7 +75,7 @@ pub(crate) fn mark_needed(
             Next::Record(offset, record) => {
                 let put = matches!(record.kind, Kind::Put | Kind::BatchPut);
                 if put {
-                    extent = Some(Extent::with(extent, record.key, record.seq));
+                    extent = Some(PutExtent::with(extent, record.key, record.seq));
                 }
                 if put && record.seq < newest && (first..=last).contains(&record.key) {
                     puts.push((record.key, record.seq));
@@ -177,14 +161,14 @@ mod tests {
     #[test]
     fn an_extent_tells_of_a_tombstone_only_what_its_puts_would() {
         let puts = [(10, 7), (20, 5), (30, 9)];
-        let extent = puts.iter().fold(None, |extent, &(key, seq)| Some(Extent::with(extent, key, seq)));
+        let extent = puts.iter().fold(None, |extent, &(key, seq)| Some(PutExtent::with(extent, key, seq)));
         let extent = extent.expect("there are puts");
         for first in 0..40 {
             for last in first..40 {
                 for seq in 1..12 {
                     let tombstone = Tombstone { first, last, seq, single: false, needed: false };
                     let truth = puts.iter().any(|put| put.0 >= first && put.0 <= last && put.1 < seq);
-                    let told = extent.needs(&tombstone);
+                    let told = tombstone.covers_older(extent);
                     assert!(told.is_none_or(|told| told == truth), "{tombstone:?}: {told:?}");
                 }
             }

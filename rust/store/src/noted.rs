@@ -1,0 +1,137 @@
+//! The moments that are open, and what is noted for them: each change first notes where the keys that it touches were.
+//! Costs a writer a note for each changed key where somebody reads so, and memory for the keys changed meanwhile. Knows
+//! nothing of values.
+
+use std::collections::HashMap;
+use std::ops::Bound;
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::batch::Op;
+use crate::error::Result;
+use crate::index::{Damaged, Index};
+use crate::location::Location;
+use crate::room::{no_memory, room};
+
+/// Where keys were at the moment that have been changed since.
+#[derive(Default)]
+pub(crate) struct Noted {
+    /// Those that no piece has looked at; the same key may come again.
+    new: Vec<(i64, Option<Location>)>,
+    first: HashMap<i64, Option<Location>>,
+    /// There was no memory for a note.
+    lost: bool,
+}
+
+impl Noted {
+    fn note(&mut self, key: i64, was: Option<Location>) {
+        if room(&mut self.new, 1).is_err() {
+            // The reader fails, not the writer.
+            *self = Self { lost: true, ..Self::default() };
+        }
+        if !self.lost {
+            self.new.push((key, was));
+        }
+    }
+
+    /// Puts what was found for `keys` right.
+    pub(crate) fn correct(&mut self, keys: &[i64], found: &mut [Option<Location>]) -> Result<()> {
+        let refused = |items| Err(no_memory::<(i64, Option<Location>)>(items));
+        if self.lost {
+            return refused(1);
+        }
+        if !self.new.is_empty() {
+            if self.first.try_reserve(self.new.len()).is_err() {
+                return refused(self.new.len());
+            }
+            for (key, was) in self.new.drain(..) {
+                self.first.entry(key).or_insert(was);
+            }
+        }
+        if !self.first.is_empty() {
+            for (key, found) in keys.iter().zip(found) {
+                if let Some(&was) = self.first.get(key) {
+                    *found = was;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The moments that a change must not be seen at.
+#[derive(Default)]
+pub(crate) struct Moments(Mutex<Vec<Weak<Mutex<Noted>>>>);
+
+impl Moments {
+    pub(crate) fn add(&self, noted: &Arc<Mutex<Noted>>) {
+        let mut open = self.0.lock();
+        // Those that have passed are swept out each time the list would grow.
+        if open.len() == open.capacity() {
+            open.retain(|noted| noted.strong_count() > 0);
+        }
+        open.push(Arc::downgrade(noted));
+    }
+
+    fn open(&mut self) -> Vec<Arc<Mutex<Noted>>> {
+        let open = self.0.get_mut();
+        open.retain(|noted| noted.strong_count() > 0);
+        open.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Notes where the keys are that `ops` are about to change. O(1) where nobody reads so.
+    #[inline]
+    pub(crate) fn before_change<'a>(
+        &mut self,
+        index: &Index,
+        ops: impl Iterator<Item = Op<'a>>,
+    ) -> Result<(), Damaged> {
+        if self.0.get_mut().is_empty() { Ok(()) } else { self.note_ops(index, ops) }
+    }
+
+    #[cold]
+    fn note_ops<'a>(&mut self, index: &Index, ops: impl Iterator<Item = Op<'a>>) -> Result<(), Damaged> {
+        let open = self.open();
+        let mut open: Vec<_> = open.iter().map(|noted| noted.lock()).collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        for op in ops {
+            match op {
+                Op::Put(key, _) | Op::Delete(key) => note(&mut open, key, index.get(key)?),
+                Op::DeleteRange(first, last) => {
+                    let (start, stop) = (Bound::Included(first), Bound::Included(last));
+                    let (mut keys, mut locations) = (Vec::new(), Vec::new());
+                    index.scan_into(start, stop, false, usize::MAX, &mut keys, &mut locations)?;
+                    for (key, location) in keys.into_iter().zip(locations) {
+                        note(&mut open, key, Some(location));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Moments::before_change`], of many puts.
+    pub(crate) fn before_puts(&mut self, index: &Index, keys: &[i64]) -> Result<(), Damaged> {
+        let open = self.open();
+        let mut open: Vec<_> = open.iter().map(|noted| noted.lock()).collect();
+        if open.is_empty() { Ok(()) } else { index.get_many(keys, |i, was| note(&mut open, keys[i], was)) }
+    }
+
+    /// Notes that a key pointed to a record which was moved.
+    pub(crate) fn moved(&mut self, key: i64, from: Location) {
+        if !self.0.get_mut().is_empty() {
+            for noted in self.open() {
+                noted.lock().note(key, Some(from));
+            }
+        }
+    }
+}
+
+fn note(open: &mut [MutexGuard<'_, Noted>], key: i64, was: Option<u64>) {
+    for noted in open {
+        noted.note(key, was.map(Location));
+    }
+}
