@@ -26,7 +26,7 @@ impl Store {
             return Err(Error::InCall { path: shared.path.clone() });
         }
         // First of all the threads, which take the same locks.
-        stop_threads(shared);
+        shared.stop_threads();
         shared.compacting.hurry_for_good();
         shared.calls.wait();
         let outcome = {
@@ -52,12 +52,6 @@ impl Store {
         shared.disk.let_go();
         outcome
     }
-}
-
-/// Ends the threads. Commits that wait for them go on.
-pub(crate) fn stop_threads(shared: &Shared) {
-    shared.threads.stop();
-    shared.log.lock().flow.follow(false);
 }
 
 /// Ends the log so that the next opening finds it whole.

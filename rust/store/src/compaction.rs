@@ -4,17 +4,15 @@
 //! takes over. Here is when, which and how many: rounds of the background thread, and calls. Knows nothing
 //! of records. O(bytes of the segments it reads).
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::compaction_state::{CompactReport, Compaction, Emptied};
 use crate::error::{Error, Result};
 use crate::header::Origin;
-use crate::manifest::Relocation;
+use crate::inputs::{Input, Pace, Phase, dead_of};
 use crate::progress::OpenProgress;
-use crate::record::MARK_BYTES;
 use crate::relocation::RelocationWriter;
-use crate::segment::{Counts, Segment};
+use crate::segment::Counts;
 use crate::shared::Shared;
 use crate::small::Merge;
 
@@ -50,14 +48,6 @@ struct Round {
     nothing_left: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Segments with overwritten or deleted values.
-    Values,
-    /// Segments with tombstones, which may have nothing left to hide.
-    Tombstones,
-}
-
 /// How far to go.
 #[derive(Clone, Copy, PartialEq)]
 enum Goal {
@@ -68,45 +58,6 @@ enum Goal {
     /// What costs no copying.
     WhollyDead,
 }
-
-/// A segment that takes no more records and is on the device.
-pub(crate) struct Input {
-    pub(crate) segment: Arc<Segment>,
-    counts: Counts,
-    pub(crate) end: u64,
-    /// Records above this sequence do not count.
-    pub(crate) last_seq: u64,
-}
-
-impl Input {
-    /// Bytes of its records.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.counts.total
-    }
-
-    /// Bytes of records that neither the index nor anybody's deletion needs.
-    fn dead(&self) -> u64 {
-        let kept = self.counts.live + self.counts.tombstones + MARK_BYTES;
-        self.counts.total.saturating_sub(kept)
-    }
-
-    /// Whether nothing in it is in use, tombstones that may still be needed apart.
-    fn is_wholly_dead(&self) -> bool {
-        self.counts.live == 0 && self.dead() * 2 > self.counts.total && !self.segment.is_pinned()
-    }
-
-    fn gain(&self, phase: Phase) -> f64 {
-        let gain = match phase {
-            Phase::Tombstones if self.counts.tombstones > 0 => self.dead() + self.counts.tombstones,
-            Phase::Tombstones => 0,
-            Phase::Values => self.dead(),
-        };
-        gain as f64 / self.counts.total.max(1) as f64
-    }
-}
-
-/// Called with the bytes that were handled since; may sleep, and ends the unit by an error.
-pub(crate) type Pace<'a> = dyn FnMut(u64) -> Result<()> + 'a;
 
 impl Shared {
     pub(crate) fn compact(&self, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<CompactReport> {
@@ -299,27 +250,6 @@ impl Shared {
         }
     }
 
-    /// Every segment that could be compacted: ended, durable, not damaged, not waiting to be freed.
-    pub(crate) fn inputs(&self, compaction: &Compaction) -> Vec<Input> {
-        let relocations = self.catalog.lock().manifest.relocations.clone();
-        let entries = self.log.lock().entries.clone();
-        let durable = self.watermarks.durable();
-        self.count_replaced();
-        let segments = Arc::clone(&self.state.read().segments);
-        // The last segment of the log stays, since it says where the log ends.
-        let ended = entries.split_last().map_or(&[][..], |(_, ended)| ended);
-        let log = ended.iter().filter_map(|entry| entry.end).filter(|end| end.last_seq <= durable);
-        log.map(|end| (end.segment, end.offset, u64::MAX))
-            .chain(relocations.iter().map(|it: &Relocation| (it.segment, it.end, it.last_seq)))
-            .filter(|(id, ..)| !compaction.damaged.contains_key(id))
-            .filter(|(id, ..)| !compaction.emptied.iter().any(|emptied| emptied.holds(*id)))
-            .filter_map(|(id, end, last_seq)| {
-                let segment = Arc::clone(segments.get(id)?);
-                Some(Input { counts: segment.counts(), segment, end, last_seq })
-            })
-            .collect()
-    }
-
     /// One unit of work: the bytes of the segments that it read, or `None` once there is none left.
     fn unit(
         &self,
@@ -398,11 +328,4 @@ impl Round {
             nothing_left: false,
         }
     }
-}
-
-/// Bytes that the index does not point to, and all bytes.
-fn dead_of(inputs: &[Input]) -> (u64, u64) {
-    let total: u64 = inputs.iter().map(|input| input.counts.total).sum();
-    let live: u64 = inputs.iter().map(|input| input.counts.live).sum();
-    (total.saturating_sub(live), total)
 }

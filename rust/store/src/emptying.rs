@@ -6,10 +6,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::compaction::{Input, Pace};
 use crate::compaction_state::{Compaction, Emptied};
 use crate::error::{Error, Result};
 use crate::header::SEGMENT_HEADER_BYTES;
+use crate::inputs::{Input, Pace};
 use crate::location::Location;
 use crate::log::Failure;
 use crate::manifest::{NotWritten, Relocation};

@@ -28,6 +28,7 @@ mod header;
 mod health;
 mod image;
 mod index;
+mod inputs;
 mod lifetime;
 mod location;
 mod lock;

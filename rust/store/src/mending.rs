@@ -1,25 +1,11 @@
 //! Damage found after opening: the index is dropped and built anew, while writers, and readers that need it, wait. Knows
-//! who waits; how an index comes about is told by whoever opened the store ([`Rebuild`]), and what is damaged by nobody.
+//! who waits; how an index comes about is told by whoever opened the store ([`Rebuild`](crate::shared::Rebuild)), and what is damaged by nobody.
 
 use crate::error::{Error, Result};
 use crate::header::LogEnd;
 use crate::log::Log;
 use crate::segment::Counts;
-use crate::shared::Shared;
-use crate::state::State;
-
-/// Builds the index anew from an older image or the whole log, up to a place; the caller holds the commit lock and none
-/// on the state. O(bytes of log).
-pub(crate) type Rebuild = fn(&Shared, &Log, LogEnd) -> Result<Rebuilt>;
-
-/// An index that was built anew.
-pub(crate) struct Rebuilt {
-    pub(crate) state: State,
-    /// Bytes of log behind the image that it was built from.
-    pub(crate) tail_bytes: u64,
-    /// Images that are damaged, missing, or of another log than there is.
-    pub(crate) bad_images: Vec<u32>,
-}
+use crate::shared::{Rebuilt, Shared};
 
 impl Shared {
     /// Makes a call that reads the index, again if the image was found damaged. No lock may be held, and the

@@ -1,4 +1,4 @@
-//! The index of an open store, built anew from an older image or the whole log: what [`Rebuild`](crate::mending::Rebuild)
+//! The index of an open store, built anew from an older image or the whole log: what [`Rebuild`](crate::shared::Rebuild)
 //! asks for. Knows nothing of what is damaged. O(bytes of log).
 
 use std::sync::Arc;
@@ -9,10 +9,9 @@ use crate::freeing::omit;
 use crate::header::LogEnd;
 use crate::log::Log;
 use crate::manifest::{self, Manifest, Relocation};
-use crate::mending::Rebuilt;
 use crate::options::{Options, Recovery};
 use crate::recovery;
-use crate::shared::Shared;
+use crate::shared::{Rebuilt, Shared};
 
 /// See the module. A reader's index is that of what it holds open.
 pub(crate) fn rebuilt(shared: &Shared, log: &Log, end: LogEnd) -> Result<Rebuilt> {

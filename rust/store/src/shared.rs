@@ -12,12 +12,12 @@ use crate::compaction_state::Compacting;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::flow::Waits;
+use crate::header::LogEnd;
 use crate::health::Health;
 use crate::lifetime::Lifetime;
 use crate::lock::{CommitLock, StateLock, StateReadGuard, StateWriteGuard};
 use crate::log::Log;
 use crate::manifest::Manifest;
-use crate::mending::Rebuild;
 use crate::options::Options;
 use crate::running_calls::{Call, RunningCalls};
 use crate::state::State;
@@ -68,6 +68,19 @@ pub(crate) struct Opened {
     pub(crate) dropped_bytes: u64,
     /// The manifest that a read-only handle was opened with: what it lists is held open.
     pub(crate) manifest: Option<Manifest>,
+}
+
+/// Builds the index anew from an older image or the whole log, up to a place; the caller holds the commit lock and none
+/// on the state. O(bytes of log).
+pub(crate) type Rebuild = fn(&Shared, &Log, LogEnd) -> Result<Rebuilt>;
+
+/// An index that was built anew.
+pub(crate) struct Rebuilt {
+    pub(crate) state: State,
+    /// Bytes of log behind the image that it was built from.
+    pub(crate) tail_bytes: u64,
+    /// Images that are damaged, missing, or of another log than there is.
+    pub(crate) bad_images: Vec<u32>,
 }
 
 impl Shared {
@@ -176,5 +189,11 @@ impl Shared {
             return Ok(Call::unregistered());
         }
         self.calls.enter().ok_or_else(|| self.closed_error())
+    }
+
+    /// Ends the threads. Commits that wait for them go on.
+    pub(crate) fn stop_threads(&self) {
+        self.threads.stop();
+        self.log.lock().flow.follow(false);
     }
 }

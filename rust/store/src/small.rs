@@ -4,9 +4,9 @@
 //! is copied once for each class. Knows which segments and when; how, and when files may go, is compaction's
 //! (`emptying.rs`, `freeing.rs`). O(bytes of the merged segments), amortised O(1) for a session.
 
-use crate::compaction::{Input, Pace};
 use crate::compaction_state::Compaction;
 use crate::error::Result;
+use crate::inputs::{Input, Pace};
 use crate::options::Options;
 use crate::relocation::RelocationWriter;
 use crate::shared::Shared;

@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::close::stop_threads;
 use crate::options::Options;
 use crate::shared::Shared;
 
@@ -27,7 +26,7 @@ impl Drop for LastHandle {
             // handler let go of our descriptor.
             return;
         }
-        stop_threads(&self.0);
+        self.0.stop_threads();
         self.0.lifetime.unlock();
     }
 }

@@ -1,0 +1,89 @@
+//! What compaction can work on: segments that take no more records and are on the device, and what there is to gain from
+//! each. Knows nothing of how they are emptied. O(segments).
+
+use std::sync::Arc;
+
+use crate::compaction_state::Compaction;
+use crate::error::Result;
+use crate::manifest::Relocation;
+use crate::record::MARK_BYTES;
+use crate::segment::{Counts, Segment};
+use crate::shared::Shared;
+
+/// Called with the bytes that were handled since; may sleep, and ends the unit by an error.
+pub(crate) type Pace<'a> = dyn FnMut(u64) -> Result<()> + 'a;
+
+/// What is looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Segments with overwritten or deleted values.
+    Values,
+    /// Segments with tombstones, which may have nothing left to hide.
+    Tombstones,
+}
+
+/// A segment that takes no more records and is on the device.
+pub(crate) struct Input {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) counts: Counts,
+    pub(crate) end: u64,
+    /// Records above this sequence do not count.
+    pub(crate) last_seq: u64,
+}
+
+impl Input {
+    /// Bytes of its records.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.counts.total
+    }
+
+    /// Bytes of records that neither the index nor anybody's deletion needs.
+    pub(crate) fn dead(&self) -> u64 {
+        let kept = self.counts.live + self.counts.tombstones + MARK_BYTES;
+        self.counts.total.saturating_sub(kept)
+    }
+
+    /// Whether nothing in it is in use, tombstones that may still be needed apart.
+    pub(crate) fn is_wholly_dead(&self) -> bool {
+        self.counts.live == 0 && self.dead() * 2 > self.counts.total && !self.segment.is_pinned()
+    }
+
+    pub(crate) fn gain(&self, phase: Phase) -> f64 {
+        let gain = match phase {
+            Phase::Tombstones if self.counts.tombstones > 0 => self.dead() + self.counts.tombstones,
+            Phase::Tombstones => 0,
+            Phase::Values => self.dead(),
+        };
+        gain as f64 / self.counts.total.max(1) as f64
+    }
+}
+
+impl Shared {
+    /// Every segment that could be compacted: ended, durable, not damaged, not waiting to be freed.
+    pub(crate) fn inputs(&self, compaction: &Compaction) -> Vec<Input> {
+        let relocations = self.catalog.lock().manifest.relocations.clone();
+        let entries = self.log.lock().entries.clone();
+        let durable = self.watermarks.durable();
+        self.count_replaced();
+        let segments = Arc::clone(&self.state.read().segments);
+        // The last segment of the log stays, since it says where the log ends.
+        let ended = entries.split_last().map_or(&[][..], |(_, ended)| ended);
+        let log = ended.iter().filter_map(|entry| entry.end).filter(|end| end.last_seq <= durable);
+        log.map(|end| (end.segment, end.offset, u64::MAX))
+            .chain(relocations.iter().map(|it: &Relocation| (it.segment, it.end, it.last_seq)))
+            .filter(|(id, ..)| !compaction.damaged.contains_key(id))
+            .filter(|(id, ..)| !compaction.emptied.iter().any(|emptied| emptied.holds(*id)))
+            .filter_map(|(id, end, last_seq)| {
+                let segment = Arc::clone(segments.get(id)?);
+                Some(Input { counts: segment.counts(), segment, end, last_seq })
+            })
+            .collect()
+    }
+}
+
+/// Bytes that the index does not point to, and all bytes.
+pub(crate) fn dead_of(inputs: &[Input]) -> (u64, u64) {
+    let total: u64 = inputs.iter().map(|input| input.counts.total).sum();
+    let live: u64 = inputs.iter().map(|input| input.counts.live).sum();
+    (total.saturating_sub(live), total)
+}
