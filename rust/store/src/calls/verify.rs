@@ -8,6 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::calls::scan::Scan;
+use crate::calls::store::Store;
 use crate::chain::Chain;
 use crate::disk::{Access, Disk, RealDisk};
 use crate::error::{Error, Result};
@@ -20,11 +22,9 @@ use crate::operation::Operation;
 use crate::options::{Options, ReadMode, Recovery, check_path};
 use crate::progress::OpenProgress;
 use crate::replay::Replay;
-use crate::scan::Scan;
 use crate::segment::Segment;
 use crate::segments::Segments;
 use crate::state::State;
-use crate::store::Store;
 use crate::walk::{Met, walk};
 
 /// More damage than this is counted as damage, but not listed.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::calls::store::Store;
 use crate::error::Result;
 use crate::location::Location;
 use crate::noted::Noted;
@@ -12,7 +13,6 @@ use crate::room::room;
 use crate::running_calls::Call;
 use crate::segments::Segments;
 use crate::shared::Shared;
-use crate::store::Store;
 
 /// The store as it was when this was made, for reading many keys; made by [`Store::moment`]. For one call: it keeps
 /// the store from being closed.

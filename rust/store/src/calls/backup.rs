@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::calls::store::Store;
 use crate::disk::{Access, Disk, DiskFile, RealDisk};
 use crate::error::{Error, Result};
 use crate::header::LogEnd;
@@ -13,7 +14,6 @@ use crate::new_dir::NewDir;
 use crate::operation::Operation;
 use crate::progress::OpenProgress;
 use crate::segment::Segment;
-use crate::store::Store;
 
 /// Bytes copied at a time.
 const CHUNK_BYTES: usize = 4 << 20;

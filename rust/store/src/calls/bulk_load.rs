@@ -2,12 +2,12 @@
 //! that later ranges of keys are ranges of the file. O(n log n + bytes).
 
 use crate::batch::{ValueSource, check_value};
+use crate::calls::store::Store;
 use crate::disk::prefetch;
 use crate::error::{Error, Result};
 use crate::progress::OpenProgress;
 use crate::record::size_of_record;
 use crate::room::with_room;
-use crate::store::Store;
 
 /// How far ahead of the value that is copied values are asked for.
 const PREFETCH_AHEAD: usize = 16;

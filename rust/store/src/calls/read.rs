@@ -3,19 +3,19 @@
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
+use crate::calls::moment::Moment;
+use crate::calls::scan::Scan;
+use crate::calls::store::Store;
 use crate::error::{Error, Result};
 use crate::index::Damaged;
 use crate::location::Location;
-use crate::moment::Moment;
 use crate::open_scans::ScanRange;
 use crate::options::ReadMode;
 use crate::parallel;
 use crate::read::{self, Value, Values};
-use crate::scan::Scan;
 use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::state::State;
-use crate::store::Store;
 
 /// Keys looked up at a time by large batches: what is found stays in the nearest caches until it is read, and
 /// the read lock is held shortly.

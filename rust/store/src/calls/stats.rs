@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::calls::store::Store;
 use crate::compaction_state::CompactReport;
 use crate::error::Result;
 use crate::flow::Follower;
 use crate::spare::Spare;
-use crate::store::Store;
 
 /// Counters of an open store.
 #[derive(Debug, Clone, PartialEq)]

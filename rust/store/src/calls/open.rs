@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::bell::Bell;
+use crate::calls::store::Store;
 use crate::catalog::Catalog;
 use crate::compaction_state::Compacting;
 use crate::disk::{self, Disk, LOCK_FILE, Lock, RealDisk};
@@ -26,7 +27,6 @@ use crate::rebuild::rebuilt;
 use crate::recovery::{self, Look, Recovered};
 use crate::running_calls::RunningCalls;
 use crate::shared::{Opened, Shared};
-use crate::store::Store;
 use crate::threads::Threads;
 use crate::turn::FlushTurn;
 use crate::uncounted::Uncounted;

@@ -3,17 +3,17 @@
 
 use std::ops::ControlFlow;
 
+use crate::calls::moment::Moment;
+use crate::calls::read::PIECE_KEYS;
+use crate::calls::scan::Scan;
+use crate::calls::store::Store;
 use crate::error::Result;
 use crate::location::Location;
-use crate::moment::Moment;
 use crate::parallel;
-use crate::query::PIECE_KEYS;
 use crate::read;
 use crate::room::{room, with_room};
-use crate::scan::Scan;
 use crate::segments::Segments;
 use crate::shared::Shared;
-use crate::store::Store;
 use crate::value_column::{Part, ValueColumn};
 
 /// Room for so many rows at most is made before they are there.

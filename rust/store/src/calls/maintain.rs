@@ -1,9 +1,9 @@
 //! Calls that look after a store: flush, checkpoint, compact. How each is done is its own layer's.
 
+use crate::calls::store::Store;
 use crate::compaction_state::CompactReport;
 use crate::error::Result;
 use crate::progress::OpenProgress;
-use crate::store::Store;
 
 impl Store {
     /// Returns when everything written before the call is safe on the device.
@@ -70,8 +70,8 @@ mod tests {
     use std::time::Duration;
 
     use crate::flow::Follower;
+    use crate::calls::store::Store;
     use crate::options::Options;
-    use crate::store::Store;
 
     #[test]
     fn a_pinned_segment_keeps_its_file_and_the_others_of_its_unit_until_it_is_let_go() {

@@ -2,6 +2,7 @@
 
 use parking_lot::MutexGuard;
 
+use crate::calls::store::Store;
 use crate::catalog::Catalog;
 use crate::checkpoint::GENERATIONS;
 use crate::error::{Error, Result};
@@ -10,7 +11,6 @@ use crate::manifest::Manifest;
 use crate::panics::catching;
 use crate::shared::Shared;
 use crate::state::State;
-use crate::store::Store;
 
 impl Store {
     /// Flushes, seals what was written and gives the lock back; waits for running calls. Further calls

@@ -1,0 +1,16 @@
+//! What a user can ask of a store, a kind of call a file.
+
+pub(crate) mod backup;
+pub(crate) mod bulk_load;
+pub(crate) mod close;
+pub(crate) mod columns;
+pub(crate) mod maintain;
+pub(crate) mod moment;
+pub(crate) mod open;
+pub(crate) mod read;
+pub(crate) mod repair;
+pub(crate) mod scan;
+pub(crate) mod stats;
+pub(crate) mod store;
+pub(crate) mod verify;
+pub(crate) mod write;
