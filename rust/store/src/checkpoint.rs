@@ -18,12 +18,14 @@ use alex_index::image::{Identity, ImageSink, ImageWriter};
 use parking_lot::MutexGuard;
 
 use crate::attachment::{Attachment, Count, image_name};
-use crate::compaction_state::Emptied;
 use crate::disk::DiskFile;
+use crate::engine::compaction_state::Emptied;
+use crate::engine::flow::Limit;
+use crate::engine::health::Harm;
+use crate::engine::shared::Shared;
+use crate::engine::state::State;
 use crate::error::{Error, Result};
-use crate::flow::Limit;
 use crate::header::{LogEnd, Origin};
-use crate::health::Harm;
 use crate::location::Location;
 use crate::log::Log;
 use crate::manifest::ImageEntry;
@@ -31,8 +33,6 @@ use crate::operation::Operation;
 use crate::panics::catching;
 use crate::segment::{Counts, Segment};
 use crate::segments::Segments;
-use crate::shared::Shared;
-use crate::state::State;
 
 /// Entries copied under one lock: two microseconds, which is what a put beside a checkpoint may wait for.
 const RUN: usize = 1024;

@@ -6,14 +6,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::compaction_state::{CompactReport, Compaction, Emptied};
+use crate::engine::compaction_state::{CompactReport, Compaction, Emptied};
+use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
 use crate::header::Origin;
 use crate::inputs::{Input, Pace, Phase, dead_of};
 use crate::progress::OpenProgress;
 use crate::relocation::RelocationWriter;
 use crate::segment::Counts;
-use crate::shared::Shared;
 use crate::small::Merge;
 
 /// The most segments that one unit takes: emptied ones cost no copying, but each manifest entry a little.

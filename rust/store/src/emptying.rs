@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::compaction_state::{Compaction, Emptied};
+use crate::engine::compaction_state::{Compaction, Emptied};
+use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
 use crate::header::SEGMENT_HEADER_BYTES;
 use crate::inputs::{Input, Pace};
@@ -18,7 +19,6 @@ use crate::reader::{Next, SegmentReader};
 use crate::record::{Kind, Record};
 use crate::relocation::{Plan, RelocationWriter};
 use crate::segment::Segment;
-use crate::shared::Shared;
 use crate::tombstones::{PACED_BYTES, Tombstone, mark_needed};
 
 /// Keys looked up, or moved, under one hold of a lock: some tens of microseconds.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 
-use crate::catalog::Catalog;
-use crate::compaction_state::{Compaction, Emptied};
+use crate::engine::catalog::Catalog;
+use crate::engine::compaction_state::{Compaction, Emptied};
+use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::segment::Segment;
-use crate::shared::Shared;
 
 /// See `most_emptied_bytes`.
 const LEAST_EMPTIED_BYTES: u64 = 256 << 20;

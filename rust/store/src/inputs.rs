@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use crate::compaction_state::Compaction;
+use crate::engine::compaction_state::Compaction;
+use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::manifest::Relocation;
 use crate::record::MARK_BYTES;
 use crate::segment::{Counts, Segment};
-use crate::shared::Shared;
 
 /// Called with the bytes that were handled since; may sleep, and ends the unit by an error.
 pub(crate) type Pace<'a> = dyn FnMut(u64) -> Result<()> + 'a;

@@ -1,9 +1,10 @@
-//! The index of an open store, built anew from an older image or the whole log: what [`Rebuild`](crate::shared::Rebuild)
+//! The index of an open store, built anew from an older image or the whole log: what [`Rebuild`](crate::engine::shared::Rebuild)
 //! asks for. Knows nothing of what is damaged. O(bytes of log).
 
 use std::sync::Arc;
 
 use crate::chain::Chain;
+use crate::engine::shared::{Rebuilt, Shared};
 use crate::error::{Error, Result};
 use crate::freeing::omit;
 use crate::header::LogEnd;
@@ -11,7 +12,6 @@ use crate::log::Log;
 use crate::manifest::{self, Manifest, Relocation};
 use crate::options::{Options, Recovery};
 use crate::recovery;
-use crate::shared::{Rebuilt, Shared};
 
 /// See the module. A reader's index is that of what it holds open.
 pub(crate) fn rebuilt(shared: &Shared, log: &Log, end: LogEnd) -> Result<Rebuilt> {

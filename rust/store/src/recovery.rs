@@ -7,10 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::attachment::{image_id_of, image_name};
-use crate::catalog::{LogFacts, reserve_spare};
 use crate::chain::Chain;
 use crate::checkpoint::Images;
 use crate::disk::{Access, Disk};
+use crate::engine::catalog::{LogFacts, reserve_spare};
+use crate::engine::state::State;
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
 use crate::image;
@@ -26,7 +27,6 @@ use crate::record::Kind;
 use crate::replay::{Replay, Stop};
 use crate::segment::Segment;
 use crate::segments::Segments;
-use crate::state::State;
 
 /// A directory is looked at so often, at most, until what is read of it and what it lists agree.
 const LOOKS: usize = 100;

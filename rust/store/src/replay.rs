@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::attachment::{Attachment, Count};
 use crate::chain::Chain;
+use crate::engine::state::State;
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, SEGMENT_HEADER_BYTES};
 use crate::image::Image;
@@ -19,7 +20,6 @@ use crate::reader::{Next, SegmentReader};
 use crate::record::{BatchBegin, Kind, Record};
 use crate::segment::{Counts, Segment};
 use crate::segments::Segments;
-use crate::state::State;
 
 /// Puts are published to the index in runs of this many.
 const RUN: usize = 1 << 17;

@@ -3,14 +3,14 @@
 use parking_lot::MutexGuard;
 
 use crate::calls::store::Store;
-use crate::catalog::Catalog;
 use crate::checkpoint::GENERATIONS;
+use crate::engine::catalog::Catalog;
+use crate::engine::shared::Shared;
+use crate::engine::state::State;
 use crate::error::{Error, Result};
 use crate::log::{Log, Trim};
 use crate::manifest::Manifest;
 use crate::panics::catching;
-use crate::shared::Shared;
-use crate::state::State;
 
 impl Store {
     /// Flushes, seals what was written and gives the lock back; waits for running calls. Further calls

@@ -7,13 +7,13 @@ use crate::calls::moment::Moment;
 use crate::calls::read::PIECE_KEYS;
 use crate::calls::scan::Scan;
 use crate::calls::store::Store;
+use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::location::Location;
 use crate::parallel;
 use crate::read;
 use crate::room::{room, with_room};
 use crate::segments::Segments;
-use crate::shared::Shared;
 use crate::value_column::{Part, ValueColumn};
 
 /// Room for so many rows at most is made before they are there.

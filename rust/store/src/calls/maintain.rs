@@ -1,7 +1,7 @@
 //! Calls that look after a store: flush, checkpoint, compact. How each is done is its own layer's.
 
 use crate::calls::store::Store;
-use crate::compaction_state::CompactReport;
+use crate::engine::compaction_state::CompactReport;
 use crate::error::Result;
 use crate::progress::OpenProgress;
 
@@ -69,7 +69,7 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    use crate::flow::Follower;
+    use crate::engine::flow::Follower;
     use crate::calls::store::Store;
     use crate::options::Options;
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::calls::store::Store;
+use crate::engine::running_calls::Call;
+use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::location::Location;
 use crate::noted::Noted;
 use crate::room::room;
-use crate::running_calls::Call;
 use crate::segments::Segments;
-use crate::shared::Shared;
 
 /// The store as it was when this was made, for reading many keys; made by [`Store::moment`]. For one call: it keeps
 /// the store from being closed.

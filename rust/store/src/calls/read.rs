@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::calls::moment::Moment;
 use crate::calls::scan::Scan;
 use crate::calls::store::Store;
+use crate::engine::shared::Shared;
+use crate::engine::state::State;
 use crate::error::{Error, Result};
 use crate::index::Damaged;
 use crate::location::Location;
@@ -14,8 +16,6 @@ use crate::options::ReadMode;
 use crate::parallel;
 use crate::read::{self, Value, Values};
 use crate::segment::Segment;
-use crate::shared::Shared;
-use crate::state::State;
 
 /// Keys looked up at a time by large batches: what is found stays in the nearest caches until it is read, and
 /// the read lock is held shortly.

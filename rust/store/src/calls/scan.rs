@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::location::Location;
 use crate::open_scans::{Rest, ScanRange};
 use crate::read::Values;
 use crate::room::room;
 use crate::segments::Segments;
-use crate::shared::Shared;
 
 /// A run of entries: keys, and where their records are.
 pub(crate) struct Run {

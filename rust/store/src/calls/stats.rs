@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::calls::store::Store;
-use crate::compaction_state::CompactReport;
+use crate::engine::compaction_state::CompactReport;
+use crate::engine::flow::Follower;
 use crate::error::Result;
-use crate::flow::Follower;
 use crate::spare::Spare;
 
 /// Counters of an open store.

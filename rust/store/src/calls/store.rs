@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::engine::shared::Shared;
 use crate::options::Options;
-use crate::shared::Shared;
 
 /// An open store. Clones are the same handle; the store closes when the last one is gone.
 #[derive(Clone)]

@@ -12,6 +12,7 @@ use crate::calls::scan::Scan;
 use crate::calls::store::Store;
 use crate::chain::Chain;
 use crate::disk::{Access, Disk, RealDisk};
+use crate::engine::state::State;
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::image;
@@ -24,7 +25,6 @@ use crate::progress::OpenProgress;
 use crate::replay::Replay;
 use crate::segment::Segment;
 use crate::segments::Segments;
-use crate::state::State;
 use crate::walk::{Met, walk};
 
 /// More damage than this is counted as damage, but not listed.

@@ -1,11 +1,11 @@
 //! Damage found after opening: the index is dropped and built anew, while writers, and readers that need it, wait. Knows
-//! who waits; how an index comes about is told by whoever opened the store ([`Rebuild`](crate::shared::Rebuild)), and what is damaged by nobody.
+//! who waits; how an index comes about is told by whoever opened the store ([`Rebuild`](crate::engine::shared::Rebuild)), and what is damaged by nobody.
 
+use crate::engine::shared::{Rebuilt, Shared};
 use crate::error::{Error, Result};
 use crate::header::LogEnd;
 use crate::log::Log;
 use crate::segment::Counts;
-use crate::shared::{Rebuilt, Shared};
 
 impl Shared {
     /// Makes a call that reads the index, again if the image was found damaged. No lock may be held, and the

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use parking_lot::MutexGuard;
 
 use crate::attachment::image_name;
-use crate::catalog::{Catalog, LogFacts, reserve_spare};
+use crate::engine::catalog::{Catalog, LogFacts, reserve_spare};
+use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::log::{Failure, Trim};
 use crate::manifest::{Manifest, NotWritten};
 use crate::segment::Segment;
-use crate::shared::Shared;
 
 impl Shared {
     /// Brings the manifest up to the log and lets `change` change the rest, in both copies. Files that it

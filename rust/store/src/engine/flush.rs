@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::log::Failure;
 use crate::options::Durability;
-use crate::shared::Shared;
 
 impl Shared {
     /// Makes everything up to `seq` durable. Concurrent calls share one flush of the device.

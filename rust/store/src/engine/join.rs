@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::shared::Shared;
-use crate::state::State;
+use crate::engine::shared::Shared;
+use crate::engine::state::State;
 
 /// Keys joined under one write lock: less than a millisecond.
 const STEP_KEYS: usize = 256;

@@ -7,17 +7,17 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::batch::{Op, ValueSource};
+use crate::engine::locks::CommitGuard;
+use crate::engine::shared::Shared;
+use crate::engine::state::State;
 use crate::error::{Error, Result};
 use crate::header::{LogEnd, Origin};
 use crate::index::Damaged;
 use crate::location::Location;
-use crate::lock::CommitGuard;
 use crate::log::{Failure, Log, Shape, op_bytes};
 use crate::options::Durability;
 use crate::room::{probe, with_room};
 use crate::segments::Segments;
-use crate::shared::Shared;
-use crate::state::State;
 
 /// With `sync`, the device begins with commits of so many bytes before the flush is asked for. Not with smaller
 /// ones: threads that share a flush would each write the same page.

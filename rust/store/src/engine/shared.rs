@@ -7,24 +7,24 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::catalog::Catalog;
-use crate::compaction_state::Compacting;
 use crate::disk::Disk;
+use crate::engine::catalog::Catalog;
+use crate::engine::compaction_state::Compacting;
+use crate::engine::flow::Waits;
+use crate::engine::health::Health;
+use crate::engine::lifetime::Lifetime;
+use crate::engine::locks::{CommitLock, StateLock, StateReadGuard, StateWriteGuard};
+use crate::engine::running_calls::{Call, RunningCalls};
+use crate::engine::state::State;
+use crate::engine::threads::Threads;
+use crate::engine::turn::FlushTurn;
+use crate::engine::uncounted::Uncounted;
+use crate::engine::watermarks::Watermarks;
 use crate::error::{Error, Result};
-use crate::flow::Waits;
 use crate::header::LogEnd;
-use crate::health::Health;
-use crate::lifetime::Lifetime;
-use crate::lock::{CommitLock, StateLock, StateReadGuard, StateWriteGuard};
 use crate::log::Log;
 use crate::manifest::Manifest;
 use crate::options::Options;
-use crate::running_calls::{Call, RunningCalls};
-use crate::state::State;
-use crate::threads::Threads;
-use crate::turn::FlushTurn;
-use crate::uncounted::Uncounted;
-use crate::watermarks::Watermarks;
 
 /// An open store.
 pub(crate) struct Shared {

@@ -1,0 +1,22 @@
+//! What an open store is: its parts, the locks around them, and the changes that take several parts. Calls nothing
+//! above it: what upper layers do for it, it is told when the store is opened.
+
+pub(crate) mod catalog;
+pub(crate) mod commit;
+pub(crate) mod compaction_state;
+pub(crate) mod flow;
+pub(crate) mod flush;
+pub(crate) mod health;
+pub(crate) mod join;
+pub(crate) mod lifetime;
+pub(crate) mod locks;
+pub(crate) mod manifest_update;
+pub(crate) mod mending;
+pub(crate) mod running_calls;
+pub(crate) mod shared;
+pub(crate) mod space;
+pub(crate) mod state;
+pub(crate) mod threads;
+pub(crate) mod turn;
+pub(crate) mod uncounted;
+pub(crate) mod watermarks;
