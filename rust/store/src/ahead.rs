@@ -7,8 +7,8 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::bell::Bell;
 use crate::segment::Segment;
+use crate::threads::bell::Bell;
 
 /// How far ahead of the writer. Pages prepared but not yet written go to the device as zeros if a flush comes
 /// in between, so this is no more than the thread needs to stay ahead.

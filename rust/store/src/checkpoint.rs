@@ -30,9 +30,9 @@ use crate::location::Location;
 use crate::log::Log;
 use crate::manifest::ImageEntry;
 use crate::operation::Operation;
-use crate::panics::catching;
 use crate::segment::{Counts, Segment};
 use crate::segments::Segments;
+use crate::threads::panics::catching;
 
 /// Entries copied under one lock: two microseconds, which is what a put beside a checkpoint may wait for.
 const RUN: usize = 1024;

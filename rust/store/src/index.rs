@@ -11,8 +11,8 @@ use alex_index::Alex;
 
 use crate::error::Error;
 use crate::location::Location;
-use crate::panics::catching;
 use crate::tail::{self, Tail};
+use crate::threads::panics::catching;
 
 /// The image is damaged where a call needed it: the index must be rebuilt, and the call made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,6 @@
 mod ahead;
 mod attachment;
 mod batch;
-mod bell;
 mod calls;
 mod chain;
 mod checkpoint;
@@ -31,7 +30,6 @@ mod open_scans;
 mod operation;
 mod options;
 mod outdated;
-mod panics;
 mod parallel;
 mod prefix;
 mod progress;
@@ -50,10 +48,10 @@ mod segments;
 mod small;
 mod spare;
 mod tail;
+mod threads;
 mod tombstones;
 mod value_column;
 mod walk;
-mod worker;
 
 pub use batch::{Batch, ValueSource};
 pub use calls::bulk_load::SortedKeys;
@@ -77,9 +75,9 @@ pub use options::{
     DEFAULT_SEGMENT_BYTES, Durability, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Options, ReadMode, Recovery,
     WriteMode,
 };
-#[doc(hidden)]
-pub use panics::panic_is_caught;
 pub use progress::OpenProgress;
 pub use read::{NEAR_BYTES, Value, Values};
 pub use salvage::RepairMode;
+#[doc(hidden)]
+pub use threads::panics::panic_is_caught;
 pub use value_column::ValueColumn;

@@ -10,7 +10,7 @@ use crate::engine::state::State;
 use crate::error::{Error, Result};
 use crate::log::{Log, Trim};
 use crate::manifest::Manifest;
-use crate::panics::catching;
+use crate::threads::panics::catching;
 
 impl Store {
     /// Flushes, seals what was written and gives the lock back; waits for running calls. Further calls

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::bell::Bell;
 use crate::calls::store::Store;
 use crate::disk::{self, Disk, LOCK_FILE, Lock, RealDisk};
 use crate::engine::catalog::Catalog;
@@ -31,7 +30,8 @@ use crate::progress::OpenProgress;
 use crate::random::random_id;
 use crate::rebuild::rebuilt;
 use crate::recovery::{self, Look, Recovered};
-use crate::worker::{Task, Worker};
+use crate::threads::bell::Bell;
+use crate::threads::worker::{Task, Worker};
 
 /// How often a read-only opening looks at files that do not fit while no manifest changes: a writer at work also
 /// appends without one.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::ahead::Ahead;
-use crate::bell::Bell;
-use crate::worker::Worker;
+use crate::threads::bell::Bell;
+use crate::threads::worker::Worker;
 
 /// See the module.
 pub(crate) struct Threads {

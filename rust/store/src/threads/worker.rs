@@ -7,10 +7,10 @@ use std::sync::Weak;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::bell::Bell;
 use crate::disk::fork_generation;
 use crate::error::Error;
-use crate::panics::catching;
+use crate::threads::bell::Bell;
+use crate::threads::panics::catching;
 
 /// A task that panicked is left alone for so long.
 const BACK_OFF: Duration = Duration::from_secs(10);
