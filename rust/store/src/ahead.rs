@@ -105,8 +105,8 @@ mod tests {
 
     use super::{Ahead, STEP_BYTES, WINDOW_BYTES};
     use crate::disk::{Disk, RealDisk};
-    use crate::header::{LogEnd, Origin, SegmentHeader};
-    use crate::manifest;
+    use crate::format::header::{LogEnd, Origin, SegmentHeader};
+    use crate::format::manifest;
     use crate::options::Options;
     use crate::segment::Segment;
     use crate::spare::Spare;

@@ -2,7 +2,7 @@
 //! Knows nothing of records, locks or files.
 
 use crate::error::{Error, Result};
-use crate::record::MAX_VALUE_BYTES;
+use crate::format::record::MAX_VALUE_BYTES;
 use crate::room::room;
 
 /// One operation of a commit.

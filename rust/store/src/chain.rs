@@ -8,9 +8,9 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
-use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::location::Location;
-use crate::manifest::{self, Entry, Manifest, Relocation};
+use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::location::Location;
+use crate::format::manifest::{self, Entry, Manifest, Relocation};
 use crate::options::{Options, ReadMode, Recovery};
 use crate::reader::{Beyond, SegmentReader, watermark_beyond};
 use crate::segment::Segment;

@@ -17,7 +17,6 @@ use alex_index::image::{Identity, ImageSink, ImageWriter};
 
 use parking_lot::MutexGuard;
 
-use crate::attachment::{Attachment, Count, image_name};
 use crate::disk::DiskFile;
 use crate::engine::compaction_state::Emptied;
 use crate::engine::flow::Limit;
@@ -25,10 +24,11 @@ use crate::engine::health::Harm;
 use crate::engine::shared::Shared;
 use crate::engine::state::State;
 use crate::error::{Error, Result};
-use crate::header::{LogEnd, Origin};
-use crate::location::Location;
+use crate::format::attachment::{Attachment, Count, image_name};
+use crate::format::header::{LogEnd, Origin};
+use crate::format::location::Location;
+use crate::format::manifest::ImageEntry;
 use crate::log::Log;
-use crate::manifest::ImageEntry;
 use crate::operation::Operation;
 use crate::segment::{Counts, Segment};
 use crate::segments::Segments;

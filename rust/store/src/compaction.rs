@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::engine::compaction_state::{CompactReport, Compaction, Emptied};
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
-use crate::header::Origin;
+use crate::format::header::Origin;
 use crate::inputs::{Input, Pace, Phase, dead_of};
 use crate::progress::OpenProgress;
 use crate::relocation::RelocationWriter;

@@ -101,7 +101,7 @@ impl Shared {
 }
 
 /// Takes segments out of the log's list. What follows them no longer follows what the list says.
-pub(crate) fn omit(entries: &mut Vec<crate::manifest::Entry>, free: &[u32]) {
+pub(crate) fn omit(entries: &mut Vec<crate::format::manifest::Entry>, free: &[u32]) {
     let mut after_gap = false;
     entries.retain_mut(|entry| {
         let freed = free.contains(&entry.segment);

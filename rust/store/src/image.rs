@@ -5,11 +5,11 @@ use std::sync::Arc;
 use alex_index::image::{Identity, ImageError, ImageMemory, check_file};
 use alex_index::{Alex, Options as IndexOptions};
 
-use crate::attachment::{Attachment, image_name};
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
+use crate::format::attachment::{Attachment, image_name};
+use crate::format::manifest::ImageEntry;
 use crate::index::Index;
-use crate::manifest::ImageEntry;
 use crate::operation::Operation;
 use crate::options::{Options, ReadMode};
 

@@ -10,7 +10,7 @@ use std::ops::Bound;
 use alex_index::Alex;
 
 use crate::error::Error;
-use crate::location::Location;
+use crate::format::location::Location;
 use crate::tail::{self, Tail};
 use crate::threads::panics::catching;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::engine::compaction_state::Compaction;
 use crate::engine::shared::Shared;
 use crate::error::Result;
-use crate::manifest::Relocation;
-use crate::record::MARK_BYTES;
+use crate::format::manifest::Relocation;
+use crate::format::record::MARK_BYTES;
 use crate::segment::{Counts, Segment};
 
 /// Called with the bytes that were handled since; may sleep, and ends the unit by an error.

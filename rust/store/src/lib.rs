@@ -5,7 +5,6 @@
 //! that touches files, `store` holds what all calls share, `commit` and `query` are the calls.
 
 mod ahead;
-mod attachment;
 mod batch;
 mod calls;
 mod chain;
@@ -15,15 +14,12 @@ pub mod disk;
 mod emptying;
 mod engine;
 mod error;
+mod format;
 mod freeing;
-mod header;
 mod image;
 mod index;
 mod inputs;
-mod location;
 mod log;
-mod manifest;
-mod measure;
 mod new_dir;
 mod noted;
 mod open_scans;
@@ -37,7 +33,6 @@ mod random;
 mod read;
 mod reader;
 mod rebuild;
-mod record;
 mod recovery;
 mod relocation;
 mod replay;
@@ -68,7 +63,7 @@ pub use engine::compaction_state::CompactReport;
 #[doc(hidden)]
 pub use engine::locks::{Histogram, LockTimes, Places, lock_times};
 pub use error::{Error, Result};
-pub use measure::checksum_records;
+pub use format::measure::checksum_records;
 pub use open_scans::ScanRange;
 pub use operation::Operation;
 pub use options::{

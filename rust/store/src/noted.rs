@@ -10,8 +10,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::batch::Op;
 use crate::error::Result;
+use crate::format::location::Location;
 use crate::index::{Damaged, Index};
-use crate::location::Location;
 use crate::room::{no_memory, room};
 
 /// Where keys were at the moment that have been changed since.

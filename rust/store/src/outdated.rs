@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
-use crate::header::Origin;
-use crate::manifest::Manifest;
+use crate::format::header::Origin;
+use crate::format::manifest::Manifest;
+use crate::format::record::Kind;
 use crate::options::ReadMode;
-use crate::record::Kind;
 use crate::segment::Segment;
 use crate::walk::{Met, walk};
 

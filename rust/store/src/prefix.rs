@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use crate::disk::Disk;
     use crate::disk::sim::{Rng, SimDisk};
-    use crate::header::{LogEnd, Origin, SegmentHeader};
+    use crate::format::header::{LogEnd, Origin, SegmentHeader};
 
     #[test]
     fn feeding_zeros_is_what_the_checksum_does_with_zeros() {

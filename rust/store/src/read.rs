@@ -5,7 +5,7 @@ use std::ops::{ControlFlow, Deref};
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::location::Location;
+use crate::format::location::Location;
 use crate::room::room;
 use crate::segment::{Found, Segment};
 use crate::segments::Segments;

@@ -3,8 +3,8 @@
 //! end and not a signal. O(bytes read).
 
 use crate::error::Result;
+use crate::format::record::{self, Bad, HEADER_BYTES, Kind, MARK_BYTES, Record};
 use crate::options::MAX_SEGMENT_BYTES;
-use crate::record::{self, Bad, HEADER_BYTES, Kind, MARK_BYTES, Record};
 use crate::segment::Segment;
 
 /// Bytes read at a time.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::chain::Chain;
 use crate::engine::shared::{Rebuilt, Shared};
 use crate::error::{Error, Result};
+use crate::format::header::LogEnd;
+use crate::format::manifest::{self, Manifest, Relocation};
 use crate::freeing::omit;
-use crate::header::LogEnd;
 use crate::log::Log;
-use crate::manifest::{self, Manifest, Relocation};
 use crate::options::{Options, Recovery};
 use crate::recovery;
 

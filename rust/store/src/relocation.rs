@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use crate::disk::Disk;
 use crate::error::Result;
-use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::location::Location;
-use crate::manifest::{self, Relocation};
+use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::location::Location;
+use crate::format::manifest::{self, Relocation};
+use crate::format::record::{self, Kind, MARK_BYTES};
 use crate::options::{MAX_SEGMENT_BYTES, Options};
 use crate::random::random_u64;
-use crate::record::{self, Kind, MARK_BYTES};
 use crate::segment::Segment;
 use crate::spare::Spare;
 

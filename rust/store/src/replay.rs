@@ -6,18 +6,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::attachment::{Attachment, Count};
 use crate::chain::Chain;
 use crate::engine::state::State;
 use crate::error::{Error, Result};
-use crate::header::{LogEnd, SEGMENT_HEADER_BYTES};
+use crate::format::attachment::{Attachment, Count};
+use crate::format::header::{LogEnd, SEGMENT_HEADER_BYTES};
+use crate::format::location::Location;
+use crate::format::manifest::{Manifest, Relocation};
+use crate::format::record::{BatchBegin, Kind, Record};
 use crate::image::Image;
 use crate::index::Damaged;
-use crate::location::Location;
-use crate::manifest::{Manifest, Relocation};
 use crate::progress::OpenProgress;
 use crate::reader::{Next, SegmentReader};
-use crate::record::{BatchBegin, Kind, Record};
 use crate::segment::{Counts, Segment};
 use crate::segments::Segments;
 

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
-use crate::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
-use crate::location::Location;
-use crate::manifest::{self, Found, Manifest};
+use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
+use crate::format::location::Location;
+use crate::format::manifest::{self, Found, Manifest};
+use crate::format::record::{Kind, Record};
 use crate::operation::Operation;
 use crate::options::ReadMode;
 use crate::outdated::newer_segments;
 use crate::progress::OpenProgress;
-use crate::record::{Kind, Record};
 use crate::segment::Segment;
 use crate::walk::{Met, walk};
 

@@ -11,10 +11,10 @@ use parking_lot::RwLock;
 
 use crate::disk::{Access, Disk, DiskFile, Map};
 use crate::error::{Error, Result};
-use crate::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::record::{self, Bad, Record, Seal};
 use crate::operation::Operation;
 use crate::options::{MAX_SEGMENT_BYTES, ReadMode};
-use crate::record::{self, Bad, Record, Seal};
 use crate::room::{copy_of, filled, room};
 
 /// An open segment.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::location::Location;
+use crate::format::location::Location;
 use crate::segment::Segment;
 
 /// The open segments by id; shared by everyone who still reads from them.
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
     use crate::disk::sim::{Rng, SimDisk};
     use crate::disk::{Disk, DiskFile};
-    use crate::header::{LogEnd, Origin, SegmentHeader};
+    use crate::format::header::{LogEnd, Origin, SegmentHeader};
 
     fn segment(disk: &Arc<dyn Disk>, file: &Arc<dyn DiskFile>, id: u32) -> Arc<Segment> {
         let header = SegmentHeader {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile, Map};
 use crate::error::{Error, Result};
-use crate::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::manifest;
+use crate::format::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::manifest;
+use crate::format::record::MARK_BYTES;
 use crate::operation::Operation;
 use crate::options::{MAX_SEGMENT_BYTES, Options, ReadMode, WriteMode};
-use crate::record::MARK_BYTES;
 use crate::segment::Segment;
 
 /// Segments are whole pages.

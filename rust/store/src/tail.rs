@@ -7,7 +7,7 @@ use std::ops::Bound;
 
 use alex_index::Alex;
 
-use crate::location::Location;
+use crate::format::location::Location;
 
 /// In place of a location, of a key that was deleted: no record begins inside the header of a segment.
 const GONE: u64 = 0;

@@ -3,9 +3,9 @@
 //! looked at), sorted one segment at a time; O(tombstones) for segments whose extent, once it is known, says enough.
 
 use crate::error::{Error, Result};
-use crate::header::SEGMENT_HEADER_BYTES;
+use crate::format::header::SEGMENT_HEADER_BYTES;
+use crate::format::record::{Kind, size_of_record};
 use crate::reader::{Next, SegmentReader};
-use crate::record::{Kind, size_of_record};
 use crate::segment::{PutExtent, Segment};
 
 /// A tombstone of one key or of a range, both ends included.

@@ -4,11 +4,11 @@
 //! like: a plausible place costs a short look (`prefix.rs`), not the reading of all that its length names.
 
 use crate::error::Result;
-use crate::header::{Origin, SEGMENT_HEADER_BYTES};
+use crate::format::header::{Origin, SEGMENT_HEADER_BYTES};
+use crate::format::record::{self, Bad, HEADER_BYTES, Record};
 use crate::options::MAX_SEGMENT_BYTES;
 use crate::prefix::Prefixes;
 use crate::reader::{Next, SegmentReader};
-use crate::record::{self, Bad, HEADER_BYTES, Record};
 use crate::segment::Segment;
 
 /// Bytes searched at a time.

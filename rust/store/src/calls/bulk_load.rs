@@ -5,8 +5,8 @@ use crate::batch::{ValueSource, check_value};
 use crate::calls::store::Store;
 use crate::disk::prefetch;
 use crate::error::{Error, Result};
+use crate::format::record::size_of_record;
 use crate::progress::OpenProgress;
-use crate::record::size_of_record;
 use crate::room::with_room;
 
 /// How far ahead of the value that is copied values are asked for.

@@ -8,8 +8,8 @@ use crate::engine::catalog::Catalog;
 use crate::engine::shared::Shared;
 use crate::engine::state::State;
 use crate::error::{Error, Result};
+use crate::format::manifest::Manifest;
 use crate::log::{Log, Trim};
-use crate::manifest::Manifest;
 use crate::threads::panics::catching;
 
 impl Store {

@@ -9,7 +9,7 @@ use crate::calls::scan::Scan;
 use crate::calls::store::Store;
 use crate::engine::shared::Shared;
 use crate::error::Result;
-use crate::location::Location;
+use crate::format::location::Location;
 use crate::parallel;
 use crate::read;
 use crate::room::{room, with_room};

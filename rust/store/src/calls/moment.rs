@@ -9,7 +9,7 @@ use crate::calls::store::Store;
 use crate::engine::running_calls::Call;
 use crate::engine::shared::Shared;
 use crate::error::Result;
-use crate::location::Location;
+use crate::format::location::Location;
 use crate::noted::Noted;
 use crate::room::room;
 use crate::segments::Segments;

@@ -23,7 +23,7 @@ use crate::engine::turn::FlushTurn;
 use crate::engine::uncounted::Uncounted;
 use crate::engine::watermarks::Watermarks;
 use crate::error::{Error, Result};
-use crate::manifest::Manifest;
+use crate::format::manifest::Manifest;
 use crate::operation::Operation;
 use crate::options::{Durability, Options, check_path};
 use crate::progress::OpenProgress;

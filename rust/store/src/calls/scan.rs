@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::engine::shared::Shared;
 use crate::error::Result;
-use crate::location::Location;
+use crate::format::location::Location;
 use crate::open_scans::{Rest, ScanRange};
 use crate::read::Values;
 use crate::room::room;

@@ -7,10 +7,10 @@ use crate::batch::{Batch, Op, ValueSource, check_value};
 use crate::calls::store::Store;
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
+use crate::format::record::size_of_record;
 use crate::log::{Shape, op_bytes};
 use crate::options::Durability;
 use crate::read::Value;
-use crate::record::size_of_record;
 use crate::room::{copy_of, with_room};
 
 /// The longest value that is copied while the caller keeps other threads of its interpreter waiting.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crate::disk::Disk;
 use crate::error::{Error, Result};
+use crate::format::manifest::{self, Manifest};
+use crate::format::record::{self, MAX_SEQ};
 use crate::log::Log;
-use crate::manifest::{self, Manifest};
 use crate::options::Options;
 use crate::random::random_u64;
-use crate::record::{self, MAX_SEQ};
 use crate::spare::Spare;
 
 /// What the manifest on the disk says. See the module.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 
-use crate::attachment::image_name;
 use crate::engine::catalog::{Catalog, LogFacts, reserve_spare};
 use crate::engine::shared::Shared;
 use crate::error::Result;
+use crate::format::attachment::image_name;
+use crate::format::manifest::{Manifest, NotWritten};
 use crate::log::{Failure, Trim};
-use crate::manifest::{Manifest, NotWritten};
 use crate::segment::Segment;
 
 impl Shared {

@@ -3,7 +3,7 @@
 
 use crate::engine::shared::{Rebuilt, Shared};
 use crate::error::{Error, Result};
-use crate::header::LogEnd;
+use crate::format::header::LogEnd;
 use crate::log::Log;
 use crate::segment::Counts;
 

@@ -21,9 +21,9 @@ use crate::engine::turn::FlushTurn;
 use crate::engine::uncounted::Uncounted;
 use crate::engine::watermarks::Watermarks;
 use crate::error::{Error, Result};
-use crate::header::LogEnd;
+use crate::format::header::LogEnd;
+use crate::format::manifest::Manifest;
 use crate::log::Log;
-use crate::manifest::Manifest;
 use crate::options::Options;
 
 /// An open store.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use alex_index::Alex;
 
 use crate::batch::Op;
+use crate::format::location::Location;
 use crate::index::{Damaged, Index};
-use crate::location::Location;
 use crate::noted::Moments;
 use crate::open_scans::OpenScans;
 use crate::segments::Segments;

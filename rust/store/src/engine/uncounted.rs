@@ -3,7 +3,7 @@
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::location::Location;
+use crate::format::location::Location;
 
 /// See the module.
 #[derive(Default)]

@@ -9,10 +9,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
-use crate::header::{FileHeader, LogEnd, SEGMENT_HEADER_BYTES};
+use crate::format::header::{FileHeader, LogEnd, SEGMENT_HEADER_BYTES};
+use crate::format::record::MAX_SEQ;
 use crate::operation::Operation;
 use crate::options::MAX_SEGMENT_BYTES;
-use crate::record::MAX_SEQ;
 
 const MAGIC: [u8; 8] = *b"ALEXMAN\0";
 /// The two copies.
@@ -106,7 +106,7 @@ pub(crate) struct Spare {
 impl Spare {
     /// More sequences than its records can have, with the footer of the segment before it.
     pub(crate) fn most_records(&self) -> u64 {
-        self.capacity / crate::record::HEADER_BYTES + 2
+        self.capacity / crate::format::record::HEADER_BYTES + 2
     }
 }
 

@@ -1,6 +1,6 @@
 //! Parts of a commit by themselves, for `alexpy bench profile`: no store uses this, and it knows none.
 
-use crate::record::Seal;
+use crate::format::record::Seal;
 
 /// Takes the checksum of each record of `record_bytes` in `bytes`, as commits do, and folds them into one
 /// number. O(bytes).

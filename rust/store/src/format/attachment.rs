@@ -4,7 +4,7 @@
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::header::LogEnd;
+use crate::format::header::LogEnd;
 
 /// An image's file name.
 pub(crate) fn image_name(id: u32) -> String {
@@ -130,7 +130,7 @@ impl Attachment {
 #[cfg(test)]
 mod tests {
     use super::{Attachment, Count, image_id_of, image_name};
-    use crate::header::LogEnd;
+    use crate::format::header::LogEnd;
 
     #[test]
     fn an_attachment_comes_back_as_written_and_no_other_length_does() {

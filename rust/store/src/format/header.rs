@@ -7,8 +7,8 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::error::{Error, Result};
+use crate::format::record::MAX_SEQ;
 use crate::options::MAX_SEGMENT_BYTES;
-use crate::record::MAX_SEQ;
 
 /// The format this version writes.
 pub(crate) const FORMAT_VERSION: u16 = 1;
@@ -151,7 +151,9 @@ impl SegmentHeader {
     /// The highest sequence that a record of this segment can have.
     pub(crate) fn highest_possible_seq(&self) -> u64 {
         // Bounded, so that adding to it is safe whatever a damaged file says.
-        self.base_seq.saturating_add(self.capacity / crate::record::HEADER_BYTES).min(crate::record::MAX_SEQ)
+        self.base_seq
+            .saturating_add(self.capacity / crate::format::record::HEADER_BYTES)
+            .min(crate::format::record::MAX_SEQ)
     }
 
     pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER_BYTES as usize] {
