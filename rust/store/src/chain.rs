@@ -11,10 +11,10 @@ use crate::error::{Error, Result};
 use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::format::location::Location;
 use crate::format::manifest::{self, Entry, Manifest, Relocation};
+use crate::log::reader::{Beyond, SegmentReader, watermark_beyond};
+use crate::log::segment::Segment;
+use crate::log::segments::Segments;
 use crate::options::{Options, ReadMode, Recovery};
-use crate::reader::{Beyond, SegmentReader, watermark_beyond};
-use crate::segment::Segment;
-use crate::segments::Segments;
 
 /// For `read_mode="pread"` a chain holds one in so many of the descriptors that the process may have, and at most
 /// so many; where there are too few for that it holds none. Other segments are opened for each read.

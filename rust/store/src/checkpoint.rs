@@ -28,10 +28,10 @@ use crate::format::attachment::{Attachment, Count, image_name};
 use crate::format::header::{LogEnd, Origin};
 use crate::format::location::Location;
 use crate::format::manifest::ImageEntry;
-use crate::log::Log;
+use crate::log::append::Log;
+use crate::log::segment::{Counts, Segment};
+use crate::log::segments::Segments;
 use crate::operation::Operation;
-use crate::segment::{Counts, Segment};
-use crate::segments::Segments;
 use crate::threads::panics::catching;
 
 /// Entries copied under one lock: two microseconds, which is what a put beside a checkpoint may wait for.

@@ -11,9 +11,9 @@ use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
 use crate::format::header::Origin;
 use crate::inputs::{Input, Pace, Phase, dead_of};
+use crate::log::segment::Counts;
 use crate::progress::OpenProgress;
 use crate::relocation::RelocationWriter;
-use crate::segment::Counts;
 use crate::small::Merge;
 
 /// The most segments that one unit takes: emptied ones cost no copying, but each manifest entry a little.

@@ -14,11 +14,11 @@ use crate::format::location::Location;
 use crate::format::manifest::{NotWritten, Relocation};
 use crate::format::record::{Kind, Record};
 use crate::inputs::{Input, Pace};
-use crate::log::Failure;
+use crate::log::append::Failure;
+use crate::log::reader::{Next, SegmentReader};
+use crate::log::segment::Segment;
 use crate::operation::Operation;
-use crate::reader::{Next, SegmentReader};
 use crate::relocation::{Plan, RelocationWriter};
-use crate::segment::Segment;
 use crate::tombstones::{PACED_BYTES, Tombstone, mark_needed};
 
 /// Keys looked up, or moved, under one hold of a lock: some tens of microseconds.

@@ -10,7 +10,7 @@ use crate::engine::catalog::Catalog;
 use crate::engine::compaction_state::{Compaction, Emptied};
 use crate::engine::shared::Shared;
 use crate::error::Result;
-use crate::segment::Segment;
+use crate::log::segment::Segment;
 
 /// See `most_emptied_bytes`.
 const LEAST_EMPTIED_BYTES: u64 = 256 << 20;

@@ -8,7 +8,7 @@ use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::manifest::Relocation;
 use crate::format::record::MARK_BYTES;
-use crate::segment::{Counts, Segment};
+use crate::log::segment::{Counts, Segment};
 
 /// Called with the bytes that were handled since; may sleep, and ends the unit by an error.
 pub(crate) type Pace<'a> = dyn FnMut(u64) -> Result<()> + 'a;

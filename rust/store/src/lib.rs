@@ -4,8 +4,6 @@
 //! where each key's newest record is. Each file of this crate holds one concept; `disk` is the only one
 //! that touches files, `store` holds what all calls share, `commit` and `query` are the calls.
 
-mod ahead;
-mod batch;
 mod calls;
 mod chain;
 mod checkpoint;
@@ -25,30 +23,22 @@ mod noted;
 mod open_scans;
 mod operation;
 mod options;
-mod outdated;
 mod parallel;
-mod prefix;
 mod progress;
 mod random;
 mod read;
-mod reader;
 mod rebuild;
 mod recovery;
 mod relocation;
 mod replay;
 mod room;
 mod salvage;
-mod segment;
-mod segments;
 mod small;
-mod spare;
 mod tail;
 mod threads;
 mod tombstones;
 mod value_column;
-mod walk;
 
-pub use batch::{Batch, ValueSource};
 pub use calls::bulk_load::SortedKeys;
 pub use calls::columns::ItemColumns;
 pub use calls::moment::Moment;
@@ -64,6 +54,7 @@ pub use engine::compaction_state::CompactReport;
 pub use engine::locks::{Histogram, LockTimes, Places, lock_times};
 pub use error::{Error, Result};
 pub use format::measure::checksum_records;
+pub use log::batch::{Batch, ValueSource};
 pub use open_scans::ScanRange;
 pub use operation::Operation;
 pub use options::{

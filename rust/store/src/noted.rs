@@ -8,10 +8,10 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::batch::Op;
 use crate::error::Result;
 use crate::format::location::Location;
 use crate::index::{Damaged, Index};
+use crate::log::batch::Op;
 use crate::room::{no_memory, room};
 
 /// Where keys were at the moment that have been changed since.

@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 
 use crate::error::Result;
 use crate::index::{Damaged, Index};
+use crate::log::segments::Segments;
 use crate::room::{no_memory, room};
-use crate::segments::Segments;
 
 /// Which items a scan yields, and in which order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::format::location::Location;
+use crate::log::segment::{Found, Segment};
+use crate::log::segments::Segments;
 use crate::room::room;
-use crate::segment::{Found, Segment};
-use crate::segments::Segments;
 
 /// How far ahead a batch read asks for records, in keys.
 const PREFETCH_AHEAD: usize = 16;

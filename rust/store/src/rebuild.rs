@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::header::LogEnd;
 use crate::format::manifest::{self, Manifest, Relocation};
 use crate::freeing::omit;
-use crate::log::Log;
+use crate::log::append::Log;
 use crate::options::{Options, Recovery};
 use crate::recovery;
 

@@ -18,15 +18,15 @@ use crate::format::location::Location;
 use crate::format::manifest::{self, Manifest};
 use crate::format::record::Kind;
 use crate::image;
-use crate::log::{Log, Trim};
+use crate::log::append::{Log, Trim};
+use crate::log::outdated;
+use crate::log::reader::{SegmentReader, watermark_beyond};
+use crate::log::segment::Segment;
+use crate::log::segments::Segments;
 use crate::operation::Operation;
 use crate::options::{Durability, Options, ReadMode, Recovery, WriteMode};
-use crate::outdated;
 use crate::progress::OpenProgress;
-use crate::reader::{SegmentReader, watermark_beyond};
 use crate::replay::{Replay, Stop};
-use crate::segment::Segment;
-use crate::segments::Segments;
 
 /// A directory is looked at so often, at most, until what is read of it and what it lists agree.
 const LOOKS: usize = 100;

@@ -9,10 +9,10 @@ use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader}
 use crate::format::location::Location;
 use crate::format::manifest::{self, Relocation};
 use crate::format::record::{self, Kind, MARK_BYTES};
+use crate::log::next_segment::Spare;
+use crate::log::segment::Segment;
 use crate::options::{MAX_SEGMENT_BYTES, Options};
 use crate::random::random_u64;
-use crate::segment::Segment;
-use crate::spare::Spare;
 
 /// Bytes gathered for one write.
 const SCRATCH_BYTES: usize = 256 << 10;

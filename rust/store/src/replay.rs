@@ -16,10 +16,10 @@ use crate::format::manifest::{Manifest, Relocation};
 use crate::format::record::{BatchBegin, Kind, Record};
 use crate::image::Image;
 use crate::index::Damaged;
+use crate::log::reader::{Next, SegmentReader};
+use crate::log::segment::{Counts, Segment};
+use crate::log::segments::Segments;
 use crate::progress::OpenProgress;
-use crate::reader::{Next, SegmentReader};
-use crate::segment::{Counts, Segment};
-use crate::segments::Segments;
 
 /// Puts are published to the index in runs of this many.
 const RUN: usize = 1 << 17;

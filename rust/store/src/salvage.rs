@@ -12,12 +12,12 @@ use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
 use crate::format::location::Location;
 use crate::format::manifest::{self, Found, Manifest};
 use crate::format::record::{Kind, Record};
+use crate::log::outdated::newer_segments;
+use crate::log::resync::{Met, walk};
+use crate::log::segment::Segment;
 use crate::operation::Operation;
 use crate::options::ReadMode;
-use crate::outdated::newer_segments;
 use crate::progress::OpenProgress;
-use crate::segment::Segment;
-use crate::walk::{Met, walk};
 
 /// Bytes between two calls of the progress callback.
 const PROGRESS_BYTES: u64 = 8 << 20;

@@ -5,8 +5,8 @@
 use crate::error::{Error, Result};
 use crate::format::header::SEGMENT_HEADER_BYTES;
 use crate::format::record::{Kind, size_of_record};
-use crate::reader::{Next, SegmentReader};
-use crate::segment::{PutExtent, Segment};
+use crate::log::reader::{Next, SegmentReader};
+use crate::log::segment::{PutExtent, Segment};
 
 /// A tombstone of one key or of a range, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! `bulk_load`: many values in one commit, written in the order of their keys into a segment of their own, so
 //! that later ranges of keys are ranges of the file. O(n log n + bytes).
 
-use crate::batch::{ValueSource, check_value};
 use crate::calls::store::Store;
 use crate::disk::prefetch;
 use crate::error::{Error, Result};
 use crate::format::record::size_of_record;
+use crate::log::batch::{ValueSource, check_value};
 use crate::progress::OpenProgress;
 use crate::room::with_room;
 

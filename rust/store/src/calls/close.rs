@@ -9,7 +9,7 @@ use crate::engine::shared::Shared;
 use crate::engine::state::State;
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
-use crate::log::{Log, Trim};
+use crate::log::append::{Log, Trim};
 use crate::threads::panics::catching;
 
 impl Store {

@@ -10,10 +10,10 @@ use crate::calls::store::Store;
 use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::location::Location;
+use crate::log::segments::Segments;
 use crate::parallel;
 use crate::read;
 use crate::room::{room, with_room};
-use crate::segments::Segments;
 use crate::value_column::{Part, ValueColumn};
 
 /// Room for so many rows at most is made before they are there.

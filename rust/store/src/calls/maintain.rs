@@ -84,8 +84,9 @@ mod tests {
             }
         }
         store.end_segment().expect("ends");
-        let there =
-            |id: u32| std::fs::exists(dir.path().join(crate::segment::Segment::name(id))).expect("reads");
+        let there = |id: u32| {
+            std::fs::exists(dir.path().join(crate::log::segment::Segment::name(id))).expect("reads")
+        };
         let pin = {
             let _catalog = store.shared.catalog.lock();
             store.shared.state.read().segments.get(1).expect("there").pin()

@@ -10,9 +10,9 @@ use crate::engine::running_calls::Call;
 use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::location::Location;
+use crate::log::segments::Segments;
 use crate::noted::Noted;
 use crate::room::room;
-use crate::segments::Segments;
 
 /// The store as it was when this was made, for reading many keys; made by [`Store::moment`]. For one call: it keeps
 /// the store from being closed.

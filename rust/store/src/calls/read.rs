@@ -11,11 +11,11 @@ use crate::engine::state::State;
 use crate::error::{Error, Result};
 use crate::format::location::Location;
 use crate::index::Damaged;
+use crate::log::segment::Segment;
 use crate::open_scans::ScanRange;
 use crate::options::ReadMode;
 use crate::parallel;
 use crate::read::{self, Value, Values};
-use crate::segment::Segment;
 
 /// Keys looked up at a time by large batches: what is found stays in the nearest caches until it is read, and
 /// the read lock is held shortly.

@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::location::Location;
+use crate::log::segments::Segments;
 use crate::open_scans::{Rest, ScanRange};
 use crate::read::Values;
 use crate::room::room;
-use crate::segments::Segments;
 
 /// A run of entries: keys, and where their records are.
 pub(crate) struct Run {

@@ -6,7 +6,7 @@ use crate::calls::store::Store;
 use crate::engine::compaction_state::CompactReport;
 use crate::engine::flow::Follower;
 use crate::error::Result;
-use crate::spare::Spare;
+use crate::log::next_segment::Spare;
 
 /// Counters of an open store.
 #[derive(Debug, Clone, PartialEq)]

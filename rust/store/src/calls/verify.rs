@@ -18,14 +18,14 @@ use crate::format::header::{LogEnd, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::format::location::Location;
 use crate::format::manifest::{self, Manifest, NAMES};
 use crate::image;
+use crate::log::resync::{Met, walk};
+use crate::log::segment::Segment;
+use crate::log::segments::Segments;
 use crate::open_scans::ScanRange;
 use crate::operation::Operation;
 use crate::options::{Options, ReadMode, Recovery, check_path};
 use crate::progress::OpenProgress;
 use crate::replay::Replay;
-use crate::segment::Segment;
-use crate::segments::Segments;
-use crate::walk::{Met, walk};
 
 /// More damage than this is counted as damage, but not listed.
 const MAX_ERRORS: usize = 1000;

@@ -3,12 +3,12 @@
 
 use std::ops::Bound;
 
-use crate::batch::{Batch, Op, ValueSource, check_value};
 use crate::calls::store::Store;
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
 use crate::format::record::size_of_record;
-use crate::log::{Shape, op_bytes};
+use crate::log::append::{Shape, op_bytes};
+use crate::log::batch::{Batch, Op, ValueSource, check_value};
 use crate::options::Durability;
 use crate::read::Value;
 use crate::room::{copy_of, with_room};

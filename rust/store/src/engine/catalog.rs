@@ -7,10 +7,10 @@ use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::manifest::{self, Manifest};
 use crate::format::record::{self, MAX_SEQ};
-use crate::log::Log;
+use crate::log::append::Log;
+use crate::log::next_segment::Spare;
 use crate::options::Options;
 use crate::random::random_u64;
-use crate::spare::Spare;
 
 /// What the manifest on the disk says. See the module.
 pub(crate) struct Catalog {

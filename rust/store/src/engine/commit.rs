@@ -6,7 +6,6 @@ use std::collections::HashSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::batch::{Op, ValueSource};
 use crate::engine::locks::CommitGuard;
 use crate::engine::shared::Shared;
 use crate::engine::state::State;
@@ -14,10 +13,11 @@ use crate::error::{Error, Result};
 use crate::format::header::{LogEnd, Origin};
 use crate::format::location::Location;
 use crate::index::Damaged;
-use crate::log::{Failure, Log, Shape, op_bytes};
+use crate::log::append::{Failure, Log, Shape, op_bytes};
+use crate::log::batch::{Op, ValueSource};
+use crate::log::segments::Segments;
 use crate::options::Durability;
 use crate::room::{probe, with_room};
-use crate::segments::Segments;
 
 /// With `sync`, the device begins with commits of so many bytes before the flush is asked for. Not with smaller
 /// ones: threads that share a flush would each write the same page.

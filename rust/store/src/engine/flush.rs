@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::engine::shared::Shared;
 use crate::error::Result;
-use crate::log::Failure;
+use crate::log::append::Failure;
 use crate::options::Durability;
 
 impl Shared {

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use parking_lot::Mutex;
 
 use crate::error::Error;
-use crate::log::Failure;
+use crate::log::append::Failure;
 
 /// What a panic in the middle of a task may leave behind.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::attachment::image_name;
 use crate::format::manifest::{Manifest, NotWritten};
-use crate::log::{Failure, Trim};
-use crate::segment::Segment;
+use crate::log::append::{Failure, Trim};
+use crate::log::segment::Segment;
 
 impl Shared {
     /// Brings the manifest up to the log and lets `change` change the rest, in both copies. Files that it

@@ -4,8 +4,8 @@
 use crate::engine::shared::{Rebuilt, Shared};
 use crate::error::{Error, Result};
 use crate::format::header::LogEnd;
-use crate::log::Log;
-use crate::segment::Counts;
+use crate::log::append::Log;
+use crate::log::segment::Counts;
 
 impl Shared {
     /// Makes a call that reads the index, again if the image was found damaged. No lock may be held, and the

@@ -23,7 +23,7 @@ use crate::engine::watermarks::Watermarks;
 use crate::error::{Error, Result};
 use crate::format::header::LogEnd;
 use crate::format::manifest::Manifest;
-use crate::log::Log;
+use crate::log::append::Log;
 use crate::options::Options;
 
 /// An open store.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::engine::flow::{Follower, Limit, Wait};
 use crate::engine::shared::Shared;
 use crate::error::Result;
-use crate::log::Log;
+use crate::log::append::Log;
 
 /// Records may take so many bytes for each live one. 2.5 and four segments are promised (docs/safety.md): two of those
 /// are the reserved ends of the active segment and the next, a third is what compaction copies into; of the last

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use alex_index::Alex;
 
-use crate::batch::Op;
 use crate::format::location::Location;
 use crate::index::{Damaged, Index};
+use crate::log::batch::Op;
+use crate::log::segments::Segments;
 use crate::noted::Moments;
 use crate::open_scans::OpenScans;
-use crate::segments::Segments;
 
 /// The published state of an open store.
 #[derive(Default)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::ahead::Ahead;
+use crate::log::prefault::Ahead;
 use crate::threads::bell::Bell;
 use crate::threads::worker::Worker;
 

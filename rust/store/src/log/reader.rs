@@ -4,8 +4,8 @@
 
 use crate::error::Result;
 use crate::format::record::{self, Bad, HEADER_BYTES, Kind, MARK_BYTES, Record};
+use crate::log::segment::Segment;
 use crate::options::MAX_SEGMENT_BYTES;
-use crate::segment::Segment;
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 1 << 20;

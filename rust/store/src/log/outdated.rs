@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 use crate::format::header::Origin;
 use crate::format::manifest::Manifest;
 use crate::format::record::Kind;
+use crate::log::resync::{Met, walk};
+use crate::log::segment::Segment;
 use crate::options::ReadMode;
-use crate::segment::Segment;
-use crate::walk::{Met, walk};
 
 /// Newer segments that a message names.
 const NAMED: usize = 3;

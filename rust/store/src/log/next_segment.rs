@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 use crate::format::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::format::manifest;
 use crate::format::record::MARK_BYTES;
+use crate::log::segment::Segment;
 use crate::operation::Operation;
 use crate::options::{MAX_SEGMENT_BYTES, Options, ReadMode, WriteMode};
-use crate::segment::Segment;
 
 /// Segments are whole pages.
 const PAGE_BYTES: u64 = 4096;

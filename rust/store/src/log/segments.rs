@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::location::Location;
-use crate::segment::Segment;
+use crate::log::segment::Segment;
 
 /// The open segments by id; shared by everyone who still reads from them.
 ///

@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use crate::ahead::Ahead;
-use crate::batch::Op;
 use crate::checkpoint::Images;
 use crate::disk::{Disk, DiskFile};
 use crate::engine::flow::{Flow, Follower};
@@ -15,9 +13,11 @@ use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader}
 use crate::format::location::Location;
 use crate::format::manifest::Entry;
 use crate::format::record::{self, BATCH_BYTES, BatchBegin, Kind, MARK_BYTES, size_of_record};
+use crate::log::batch::Op;
+use crate::log::next_segment::Spare;
+use crate::log::prefault::Ahead;
+use crate::log::segment::Segment;
 use crate::room::room;
-use crate::segment::Segment;
-use crate::spare::Spare;
 
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U64;

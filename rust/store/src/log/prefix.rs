@@ -8,7 +8,7 @@
 //! the polynomial, which is done by squaring.
 
 use crate::error::Result;
-use crate::segment::Segment;
+use crate::log::segment::Segment;
 
 /// Bytes between two prefixes that are kept.
 const STEP: u64 = 1 << 10;

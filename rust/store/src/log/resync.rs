@@ -6,10 +6,10 @@
 use crate::error::Result;
 use crate::format::header::{Origin, SEGMENT_HEADER_BYTES};
 use crate::format::record::{self, Bad, HEADER_BYTES, Record};
+use crate::log::prefix::Prefixes;
+use crate::log::reader::{Next, SegmentReader};
+use crate::log::segment::Segment;
 use crate::options::MAX_SEGMENT_BYTES;
-use crate::prefix::Prefixes;
-use crate::reader::{Next, SegmentReader};
-use crate::segment::Segment;
 
 /// Bytes searched at a time.
 const CHUNK_BYTES: usize = 1 << 20;

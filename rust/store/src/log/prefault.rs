@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::segment::Segment;
+use crate::log::segment::Segment;
 use crate::threads::bell::Bell;
 
 /// How far ahead of the writer. Pages prepared but not yet written go to the device as zeros if a flush comes
@@ -107,9 +107,9 @@ mod tests {
     use crate::disk::{Disk, RealDisk};
     use crate::format::header::{LogEnd, Origin, SegmentHeader};
     use crate::format::manifest;
+    use crate::log::next_segment::Spare;
+    use crate::log::segment::Segment;
     use crate::options::Options;
-    use crate::segment::Segment;
-    use crate::spare::Spare;
 
     const CAPACITY: u64 = 8 << 20;
 
