@@ -9,7 +9,7 @@ use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::format::attachment::{Attachment, image_name};
 use crate::format::manifest::ImageEntry;
-use crate::index::Index;
+use crate::index::checked::Index;
 use crate::operation::Operation;
 use crate::options::{Options, ReadMode};
 

@@ -19,8 +19,6 @@ mod index;
 mod inputs;
 mod log;
 mod new_dir;
-mod noted;
-mod open_scans;
 mod operation;
 mod options;
 mod parallel;
@@ -34,7 +32,6 @@ mod replay;
 mod room;
 mod salvage;
 mod small;
-mod tail;
 mod threads;
 mod tombstones;
 mod value_column;
@@ -54,8 +51,8 @@ pub use engine::compaction_state::CompactReport;
 pub use engine::locks::{Histogram, LockTimes, Places, lock_times};
 pub use error::{Error, Result};
 pub use format::measure::checksum_records;
+pub use index::open_scans::ScanRange;
 pub use log::batch::{Batch, ValueSource};
-pub use open_scans::ScanRange;
 pub use operation::Operation;
 pub use options::{
     DEFAULT_SEGMENT_BYTES, Durability, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Options, ReadMode, Recovery,

@@ -15,7 +15,7 @@ use crate::format::location::Location;
 use crate::format::manifest::{Manifest, Relocation};
 use crate::format::record::{BatchBegin, Kind, Record};
 use crate::image::Image;
-use crate::index::Damaged;
+use crate::index::checked::Damaged;
 use crate::log::reader::{Next, SegmentReader};
 use crate::log::segment::{Counts, Segment};
 use crate::log::segments::Segments;

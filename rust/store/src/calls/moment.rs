@@ -10,8 +10,8 @@ use crate::engine::running_calls::Call;
 use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::location::Location;
+use crate::index::noted::Noted;
 use crate::log::segments::Segments;
-use crate::noted::Noted;
 use crate::room::room;
 
 /// The store as it was when this was made, for reading many keys; made by [`Store::moment`]. For one call: it keeps

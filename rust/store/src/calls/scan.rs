@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::location::Location;
+use crate::index::open_scans::{Rest, ScanRange};
 use crate::log::segments::Segments;
-use crate::open_scans::{Rest, ScanRange};
 use crate::read::Values;
 use crate::room::room;
 

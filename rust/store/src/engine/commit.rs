@@ -12,7 +12,7 @@ use crate::engine::state::State;
 use crate::error::{Error, Result};
 use crate::format::header::{LogEnd, Origin};
 use crate::format::location::Location;
-use crate::index::Damaged;
+use crate::index::checked::Damaged;
 use crate::log::append::{Failure, Log, Shape, op_bytes};
 use crate::log::batch::{Op, ValueSource};
 use crate::log::segments::Segments;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use alex_index::Alex;
 
 use crate::format::location::Location;
-use crate::index::{Damaged, Index};
+use crate::index::checked::{Damaged, Index};
+use crate::index::noted::Moments;
+use crate::index::open_scans::OpenScans;
 use crate::log::batch::Op;
 use crate::log::segments::Segments;
-use crate::noted::Moments;
-use crate::open_scans::OpenScans;
 
 /// The published state of an open store.
 #[derive(Default)]

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::Result;
 use crate::format::location::Location;
-use crate::index::{Damaged, Index};
+use crate::index::checked::{Damaged, Index};
 use crate::log::batch::Op;
 use crate::room::{no_memory, room};
 

@@ -11,7 +11,7 @@ use alex_index::Alex;
 
 use crate::error::Error;
 use crate::format::location::Location;
-use crate::tail::{self, Tail};
+use crate::index::overlay::{Tail, there};
 use crate::threads::panics::catching;
 
 /// The image is damaged where a call needed it: the index must be rebuilt, and the call made again.
@@ -120,7 +120,7 @@ impl Index {
     #[inline]
     pub(crate) fn get(&self, key: i64) -> Result<Option<u64>, Damaged> {
         match self.tail.as_ref().and_then(|tail| tail.change(key)) {
-            Some(newer) => Ok(tail::there(newer)),
+            Some(newer) => Ok(there(newer)),
             None => self.vouch(self.alex.get(key)),
         }
     }
@@ -134,7 +134,7 @@ impl Index {
     #[inline]
     pub(crate) fn contains(&self, key: i64) -> Result<bool, Damaged> {
         match self.tail.as_ref().and_then(|tail| tail.change(key)) {
-            Some(newer) => Ok(tail::there(newer).is_some()),
+            Some(newer) => Ok(there(newer).is_some()),
             None => self.vouch(self.alex.contains(key)),
         }
     }
@@ -147,7 +147,7 @@ impl Index {
         match &self.tail {
             None => self.alex.get_many(keys, visit),
             Some(tail) => self.alex.get_many(keys, |i, found| {
-                visit(i, tail.change(keys[i]).map_or(found, tail::there));
+                visit(i, tail.change(keys[i]).map_or(found, there));
             }),
         }
         self.vouch(())

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use crate::error::Result;
-use crate::index::{Damaged, Index};
+use crate::index::checked::{Damaged, Index};
 use crate::log::segments::Segments;
 use crate::room::{no_memory, room};
 
