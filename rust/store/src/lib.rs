@@ -21,10 +21,8 @@ mod log;
 mod new_dir;
 mod operation;
 mod options;
-mod parallel;
 mod progress;
 mod random;
-mod read;
 mod rebuild;
 mod recovery;
 mod relocation;
@@ -34,7 +32,7 @@ mod salvage;
 mod small;
 mod threads;
 mod tombstones;
-mod value_column;
+mod values;
 
 pub use calls::bulk_load::SortedKeys;
 pub use calls::columns::ItemColumns;
@@ -59,8 +57,8 @@ pub use options::{
     WriteMode,
 };
 pub use progress::OpenProgress;
-pub use read::{NEAR_BYTES, Value, Values};
 pub use salvage::RepairMode;
 #[doc(hidden)]
 pub use threads::panics::panic_is_caught;
-pub use value_column::ValueColumn;
+pub use values::column::ValueColumn;
+pub use values::value::{NEAR_BYTES, Value, Values};

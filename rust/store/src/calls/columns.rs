@@ -11,10 +11,10 @@ use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::location::Location;
 use crate::log::segments::Segments;
-use crate::parallel;
-use crate::read;
 use crate::room::{room, with_room};
-use crate::value_column::{Part, ValueColumn};
+use crate::values::column::{Part, ValueColumn};
+use crate::values::parallel;
+use crate::values::value;
 
 /// Room for so many rows at most is made before they are there.
 const LIKELY_ROWS: usize = 1 << 16;
@@ -117,7 +117,7 @@ impl Shared {
         locations: &[L],
         part: &mut Part<'_>,
     ) -> Result<()> {
-        read::for_each(segments, keys, locations, self.options.verify_reads, |_, value| {
+        value::for_each(segments, keys, locations, self.options.verify_reads, |_, value| {
             part.push(value.map_or(&[], |(value, _)| value))?;
             Ok(ControlFlow::Continue(()))
         })

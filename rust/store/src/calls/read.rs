@@ -14,8 +14,8 @@ use crate::index::checked::Damaged;
 use crate::index::open_scans::ScanRange;
 use crate::log::segment::Segment;
 use crate::options::ReadMode;
-use crate::parallel;
-use crate::read::{self, Value, Values};
+use crate::values::parallel;
+use crate::values::value::{self, Value, Values};
 
 /// Keys looked up at a time by large batches: what is found stays in the nearest caches until it is read, and
 /// the read lock is held shortly.
@@ -204,7 +204,7 @@ impl Moment {
             locations.clear();
             let segments = self.locate(keys, &mut locations)?;
             let verify = self.shared.options.verify_reads;
-            read::for_each(&segments, keys, &locations, verify, |i, found| {
+            value::for_each(&segments, keys, &locations, verify, |i, found| {
                 match found {
                     Some((value, _)) if value.len() == width => {
                         own[i * width..(i + 1) * width].copy_from_slice(value);

@@ -10,8 +10,8 @@ use crate::error::Result;
 use crate::format::location::Location;
 use crate::index::open_scans::{Rest, ScanRange};
 use crate::log::segments::Segments;
-use crate::read::Values;
 use crate::room::room;
+use crate::values::value::Values;
 
 /// A run of entries: keys, and where their records are.
 pub(crate) struct Run {

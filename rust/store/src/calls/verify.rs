@@ -426,7 +426,7 @@ fn compare(report: &mut VerifyReport, log: &State, scan: &mut Scan, path: &Path)
 /// Whether two places hold the same value of a key: a record may have been moved, never changed.
 fn same_record(key: i64, a: Location, of_a: &Segments, b: Location, of_b: &Segments) -> Result<bool> {
     let value = |location: Location, segments: &Segments| {
-        crate::read::Value::read(segments.at(location)?, location.offset(), key, true)
+        crate::values::value::Value::read(segments.at(location)?, location.offset(), key, true)
     };
     match (value(a, of_a), value(b, of_b)) {
         (Ok(a), Ok(b)) => Ok(*a == *b),

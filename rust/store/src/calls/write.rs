@@ -10,8 +10,8 @@ use crate::format::record::size_of_record;
 use crate::log::append::{Shape, op_bytes};
 use crate::log::batch::{Batch, Op, ValueSource, check_value};
 use crate::options::Durability;
-use crate::read::Value;
 use crate::room::{copy_of, with_room};
+use crate::values::value::Value;
 
 /// The longest value that is copied while the caller keeps other threads of its interpreter waiting.
 const QUICK_VALUE_BYTES: usize = 4096;

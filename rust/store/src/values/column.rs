@@ -9,8 +9,8 @@ use std::mem::{MaybeUninit, take};
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::parallel;
 use crate::room::{room, with_room};
+use crate::values::parallel;
 
 /// No more memory than this is asked for on a guess; what nobody writes to is never given.
 const MOST_GUESSED_BYTES: usize = 1 << 30;
