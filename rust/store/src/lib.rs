@@ -18,7 +18,6 @@ mod image;
 mod index;
 mod inputs;
 mod log;
-mod new_dir;
 mod operation;
 mod options;
 mod progress;
@@ -26,9 +25,9 @@ mod random;
 mod rebuild;
 mod recovery;
 mod relocation;
+mod repair;
 mod replay;
 mod room;
-mod salvage;
 mod small;
 mod threads;
 mod tombstones;
@@ -57,7 +56,7 @@ pub use options::{
     WriteMode,
 };
 pub use progress::OpenProgress;
-pub use salvage::RepairMode;
+pub use repair::salvage::RepairMode;
 #[doc(hidden)]
 pub use threads::panics::panic_is_caught;
 pub use values::column::ValueColumn;

@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 use crate::format::header::LogEnd;
 use crate::format::manifest::{Entry, Manifest};
 use crate::log::segment::Segment;
-use crate::new_dir::NewDir;
 use crate::operation::Operation;
 use crate::progress::OpenProgress;
+use crate::repair::new_dir::NewDir;
 
 /// Bytes copied at a time.
 const CHUNK_BYTES: usize = 4 << 20;

@@ -13,8 +13,7 @@ use crate::format::location::Location;
 use crate::log::segments::Segments;
 use crate::room::{room, with_room};
 use crate::values::column::{Part, ValueColumn};
-use crate::values::parallel;
-use crate::values::value;
+use crate::values::{parallel, value};
 
 /// Room for so many rows at most is made before they are there.
 const LIKELY_ROWS: usize = 1 << 16;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use crate::calls::store::Store;
 use crate::disk::{Disk, LOCK_FILE, Lock, RealDisk};
 use crate::error::{Error, Result};
-use crate::new_dir::NewDir;
 use crate::operation::Operation;
 use crate::options::{Durability, Options, check_path};
 use crate::progress::OpenProgress;
-use crate::salvage::{RepairMode, Salvaged};
+use crate::repair::new_dir::NewDir;
+use crate::repair::salvage::{RepairMode, Salvaged};
 
 /// Values are written in commits of about this many bytes, and at most this many keys.
 const COMMIT_BYTES: usize = 4 << 20;
