@@ -14,7 +14,6 @@ mod engine;
 mod error;
 mod format;
 mod freeing;
-mod image;
 mod index;
 mod inputs;
 mod log;

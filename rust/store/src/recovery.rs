@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::chain::Chain;
-use crate::checkpoint::Images;
+use crate::checkpoint::image_file;
+use crate::checkpoint::write::Images;
 use crate::disk::{Access, Disk};
 use crate::engine::catalog::{LogFacts, reserve_spare};
 use crate::engine::state::State;
@@ -17,7 +18,6 @@ use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
 use crate::format::location::Location;
 use crate::format::manifest::{self, Manifest};
 use crate::format::record::Kind;
-use crate::image;
 use crate::log::append::{Log, Trim};
 use crate::log::outdated;
 use crate::log::reader::{SegmentReader, watermark_beyond};
@@ -69,7 +69,7 @@ pub(crate) fn base(
 ) -> Result<Based> {
     let mut bad_images = Vec::new();
     for entry in &manifest.images {
-        match image::open(disk, manifest.store_id, entry, options) {
+        match image_file::open(disk, manifest.store_id, entry, options) {
             Ok(image) => {
                 if let Some(mut replay) = Replay::over(chain, manifest, image) {
                     replay.run(progress)?;

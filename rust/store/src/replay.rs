@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::chain::Chain;
+use crate::checkpoint::image_file::Image;
 use crate::engine::state::State;
 use crate::error::{Error, Result};
 use crate::format::attachment::{Attachment, Count};
@@ -14,7 +15,6 @@ use crate::format::header::{LogEnd, SEGMENT_HEADER_BYTES};
 use crate::format::location::Location;
 use crate::format::manifest::{Manifest, Relocation};
 use crate::format::record::{BatchBegin, Kind, Record};
-use crate::image::Image;
 use crate::index::checked::Damaged;
 use crate::log::reader::{Next, SegmentReader};
 use crate::log::segment::{Counts, Segment};

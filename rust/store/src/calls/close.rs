@@ -3,7 +3,7 @@
 use parking_lot::MutexGuard;
 
 use crate::calls::store::Store;
-use crate::checkpoint::GENERATIONS;
+use crate::checkpoint::write::GENERATIONS;
 use crate::engine::catalog::Catalog;
 use crate::engine::shared::Shared;
 use crate::engine::state::State;

@@ -11,13 +11,13 @@ use std::time::Duration;
 use crate::calls::scan::Scan;
 use crate::calls::store::Store;
 use crate::chain::Chain;
+use crate::checkpoint::image_file;
 use crate::disk::{Access, Disk, RealDisk};
 use crate::engine::state::State;
 use crate::error::{Error, Result};
 use crate::format::header::{LogEnd, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::format::location::Location;
 use crate::format::manifest::{self, Manifest, NAMES};
-use crate::image;
 use crate::index::open_scans::ScanRange;
 use crate::log::resync::{Met, walk};
 use crate::log::segment::Segment;
@@ -239,7 +239,7 @@ impl<'a> Check<'a> {
     /// Each image by itself. Opening can do without them, and somebody should know why it takes long.
     fn images(&self, report: &mut VerifyReport) -> Result<()> {
         for entry in &self.manifest.images {
-            let checked = image::check(&**self.disk, entry);
+            let checked = image_file::check(&**self.disk, entry);
             let gone = matches!(&checked, Err(Error::Io { source, .. }) if source.kind() == NotFound);
             if gone && !self.is_listed(|now| now.lists_image(entry.id))? {
                 // A checkpoint replaced it meanwhile.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::checkpoint::Images;
+use crate::checkpoint::write::Images;
 use crate::disk::{Disk, DiskFile};
 use crate::engine::flow::{Flow, Follower};
 use crate::error::{Error, Result};

@@ -1,0 +1,4 @@
+//! Images of the index: written while writers go on, opened and checked.
+
+pub(crate) mod image_file;
+pub(crate) mod write;
