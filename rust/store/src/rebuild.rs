@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use crate::chain::Chain;
+use crate::compaction::free::omit;
 use crate::engine::shared::{Rebuilt, Shared};
 use crate::error::{Error, Result};
 use crate::format::header::LogEnd;
 use crate::format::manifest::{self, Manifest, Relocation};
-use crate::freeing::omit;
 use crate::log::append::Log;
 use crate::options::{Options, Recovery};
 use crate::recovery;

@@ -6,15 +6,15 @@
 
 use std::time::{Duration, Instant};
 
+use crate::compaction::inputs::{Input, Pace, Phase, dead_of};
+use crate::compaction::merge_small::Merge;
+use crate::compaction::relocation_writer::RelocationWriter;
 use crate::engine::compaction_state::{CompactReport, Compaction, Emptied};
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
 use crate::format::header::Origin;
-use crate::inputs::{Input, Pace, Phase, dead_of};
 use crate::log::segment::Counts;
 use crate::progress::OpenProgress;
-use crate::relocation::RelocationWriter;
-use crate::small::Merge;
 
 /// The most segments that one unit takes: emptied ones cost no copying, but each manifest entry a little.
 const UNIT_SEGMENTS: usize = 64;

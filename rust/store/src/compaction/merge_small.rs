@@ -4,12 +4,12 @@
 //! is copied once for each class. Knows which segments and when; how, and when files may go, is compaction's
 //! (`emptying.rs`, `freeing.rs`). O(bytes of the merged segments), amortised O(1) for a session.
 
+use crate::compaction::inputs::{Input, Pace};
+use crate::compaction::relocation_writer::RelocationWriter;
 use crate::engine::compaction_state::Compaction;
 use crate::engine::shared::Shared;
 use crate::error::Result;
-use crate::inputs::{Input, Pace};
 use crate::options::Options;
-use crate::relocation::RelocationWriter;
 
 /// Bytes of records of the lowest class: to copy so much costs less than the syncs around it.
 const LOWEST_BYTES: u64 = 256 << 10;

@@ -6,6 +6,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::compaction::inputs::{Input, Pace};
+use crate::compaction::relocation_writer::{Plan, RelocationWriter};
+use crate::compaction::tombstones::{PACED_BYTES, Tombstone, mark_needed};
 use crate::engine::compaction_state::{Compaction, Emptied};
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
@@ -13,13 +16,10 @@ use crate::format::header::SEGMENT_HEADER_BYTES;
 use crate::format::location::Location;
 use crate::format::manifest::{NotWritten, Relocation};
 use crate::format::record::{Kind, Record};
-use crate::inputs::{Input, Pace};
 use crate::log::append::Failure;
 use crate::log::reader::{Next, SegmentReader};
 use crate::log::segment::Segment;
 use crate::operation::Operation;
-use crate::relocation::{Plan, RelocationWriter};
-use crate::tombstones::{PACED_BYTES, Tombstone, mark_needed};
 
 /// Keys looked up, or moved, under one hold of a lock: some tens of microseconds.
 const STEP_KEYS: usize = 256;
