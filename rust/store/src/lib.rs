@@ -5,7 +5,6 @@
 //! that touches files, `store` holds what all calls share, `commit` and `query` are the calls.
 
 mod calls;
-mod chain;
 mod checkpoint;
 mod compaction;
 pub mod disk;
@@ -18,10 +17,8 @@ mod operation;
 mod options;
 mod progress;
 mod random;
-mod rebuild;
 mod recovery;
 mod repair;
-mod replay;
 mod room;
 mod threads;
 mod values;

@@ -69,8 +69,8 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    use crate::engine::flow::Follower;
     use crate::calls::store::Store;
+    use crate::engine::flow::Follower;
     use crate::options::Options;
 
     #[test]

@@ -28,8 +28,8 @@ use crate::operation::Operation;
 use crate::options::{Durability, Options, check_path};
 use crate::progress::OpenProgress;
 use crate::random::random_id;
-use crate::rebuild::rebuilt;
-use crate::recovery::{self, Look, Recovered};
+use crate::recovery::rebuild::rebuilt;
+use crate::recovery::recover::{self, Look, Recovered};
 use crate::threads::bell::Bell;
 use crate::threads::worker::{Task, Worker};
 
@@ -107,11 +107,11 @@ impl Store {
         let begun = Instant::now();
         let (mut still_looks, mut look) = (0, Look::default());
         loop {
-            let Some((manifest, agree)) = recovery::find_manifest(&**disk, path)? else {
+            let Some((manifest, agree)) = recover::find_manifest(&**disk, path)? else {
                 return Err(Error::NotFound { path: path.to_owned() });
             };
             let (generation, clean) = (manifest.generation, manifest.clean);
-            let error = match recovery::recover(disk, manifest, agree, options, &mut look, progress) {
+            let error = match recover::recover(disk, manifest, agree, options, &mut look, progress) {
                 Ok(recovered) => {
                     return Ok(assemble(Arc::clone(disk), path, options, recovered, None));
                 }
@@ -124,8 +124,7 @@ impl Store {
             // A writer at work may have gone on between two looks. As long as it writes manifests, another look
             // finds another store; damage that stays is damage, and where no writer was at work nothing can have
             // moved.
-            let still =
-                recovery::read_manifest(&**disk)?.is_some_and(|(now, _)| now.generation == generation);
+            let still = recover::read_manifest(&**disk)?.is_some_and(|(now, _)| now.generation == generation);
             still_looks = if still { still_looks + 1 } else { 0 };
             // Without an image that is listed for good the log is read.
             let without_image = gone && !std::mem::replace(&mut look.images_may_be_gone, still) && still;
@@ -148,7 +147,7 @@ impl Store {
         progress: &mut dyn FnMut(OpenProgress) -> bool,
     ) -> Result<Self> {
         // Looked at before the lock, whose file would be the first thing written into the directory.
-        if recovery::find_manifest(&*disk, path)?.is_none() && !options.create {
+        if recover::find_manifest(&*disk, path)?.is_none() && !options.create {
             return Err(Error::NotFound { path: path.to_owned() });
         }
         let lock =
@@ -157,7 +156,7 @@ impl Store {
                 Lock::Held(pid) => return Err(Error::Locked { path: path.to_owned(), pid }),
             };
         // Again, since now nobody else changes what is found.
-        let (manifest, agree) = match recovery::find_manifest(&*disk, path)? {
+        let (manifest, agree) = match recover::find_manifest(&*disk, path)? {
             Some(found) => found,
             None => {
                 let mut manifest = Manifest::new(random_id(path)?);
@@ -166,7 +165,7 @@ impl Store {
             }
         };
         let recovered =
-            recovery::recover(&disk, manifest, agree, options, &mut Look::of_a_writer(), progress)?;
+            recover::recover(&disk, manifest, agree, options, &mut Look::of_a_writer(), progress)?;
         let store = assemble(disk, path, options, recovered, Some(lock));
         store.shared.merge_at_open()?;
         if options.background {

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use crate::calls::scan::Scan;
 use crate::calls::store::Store;
-use crate::chain::Chain;
 use crate::checkpoint::image_file;
 use crate::disk::{Access, Disk, RealDisk};
 use crate::engine::state::State;
@@ -25,7 +24,8 @@ use crate::log::segments::Segments;
 use crate::operation::Operation;
 use crate::options::{Options, ReadMode, Recovery, check_path};
 use crate::progress::OpenProgress;
-use crate::replay::Replay;
+use crate::recovery::chain::Chain;
+use crate::recovery::replay::Replay;
 
 /// More damage than this is counted as damage, but not listed.
 const MAX_ERRORS: usize = 1000;

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use crate::chain::Chain;
 use crate::compaction::free::omit;
 use crate::engine::shared::{Rebuilt, Shared};
 use crate::error::{Error, Result};
@@ -11,7 +10,8 @@ use crate::format::header::LogEnd;
 use crate::format::manifest::{self, Manifest, Relocation};
 use crate::log::append::Log;
 use crate::options::{Options, Recovery};
-use crate::recovery;
+use crate::recovery::chain::Chain;
+use crate::recovery::recover;
 
 /// See the module. A reader's index is that of what it holds open.
 pub(crate) fn rebuilt(shared: &Shared, log: &Log, end: LogEnd) -> Result<Rebuilt> {
@@ -42,7 +42,7 @@ pub(crate) fn rebuilt(shared: &Shared, log: &Log, end: LogEnd) -> Result<Rebuilt
     } else {
         Chain::find(disk, &manifest, &[], &options)?
     };
-    let mut based = recovery::base(disk, &chain, &manifest, &options, true, &mut |_| true)?;
+    let mut based = recover::base(disk, &chain, &manifest, &options, true, &mut |_| true)?;
     let mut dead = Vec::new();
     while !based.state.index.is_whole() {
         based.state.index.join(usize::MAX, &mut dead);
@@ -51,6 +51,6 @@ pub(crate) fn rebuilt(shared: &Shared, log: &Log, end: LogEnd) -> Result<Rebuilt
     if let Some(stop) = &based.stop {
         return Err(stop.refusal(based.reached.last_seq, end.last_seq));
     }
-    let recovery::Based { state, tail_bytes, bad_images, .. } = based;
+    let recover::Based { state, tail_bytes, bad_images, .. } = based;
     Ok(Rebuilt { state, tail_bytes, bad_images })
 }

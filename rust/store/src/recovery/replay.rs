@@ -6,7 +6,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::chain::Chain;
 use crate::checkpoint::image_file::Image;
 use crate::engine::state::State;
 use crate::error::{Error, Result};
@@ -20,6 +19,7 @@ use crate::log::reader::{Next, SegmentReader};
 use crate::log::segment::{Counts, Segment};
 use crate::log::segments::Segments;
 use crate::progress::OpenProgress;
+use crate::recovery::chain::Chain;
 
 /// Puts are published to the index in runs of this many.
 const RUN: usize = 1 << 17;

@@ -6,7 +6,6 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::chain::Chain;
 use crate::checkpoint::image_file;
 use crate::checkpoint::write::Images;
 use crate::disk::{Access, Disk};
@@ -26,7 +25,8 @@ use crate::log::segments::Segments;
 use crate::operation::Operation;
 use crate::options::{Durability, Options, ReadMode, Recovery, WriteMode};
 use crate::progress::OpenProgress;
-use crate::replay::{Replay, Stop};
+use crate::recovery::chain::Chain;
+use crate::recovery::replay::{Replay, Stop};
 
 /// A directory is looked at so often, at most, until what is read of it and what it lists agree.
 const LOOKS: usize = 100;

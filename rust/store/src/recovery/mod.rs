@@ -1,0 +1,6 @@
+//! From files to a state: what of the log counts, and the index over it.
+
+pub(crate) mod chain;
+pub(crate) mod rebuild;
+pub(crate) mod recover;
+pub(crate) mod replay;
