@@ -37,20 +37,20 @@ impl Store {
         let _running = shared.enter()?;
         let (mut manifest, parts, _pins) = {
             let catalog = shared.catalog.lock();
-            let log = shared.log.lock();
+            let writing = shared.writing.lock();
             let segments = Arc::clone(&shared.read_state()?.segments);
             let mut listed = catalog.manifest.clone();
-            listed.segments.clone_from(&log.entries);
+            listed.segments.clone_from(&writing.log.entries);
             // Compaction must not remove a file before it was linked or copied.
             let pins: Vec<_> = segments.iter().map(Segment::pin).collect();
-            let manifest = listed.of_backup(log.end, log.next_seq_bound());
+            let manifest = listed.of_backup(writing.log.end, writing.log.next_seq_bound());
             let mut parts = Vec::new();
             // Beside a reader the writer may go on where the reader's log ends.
             let written = shared.options.read_only && !catalog.manifest.clean;
-            for (id, bytes, ended) in manifest.parts(&log.entries) {
+            for (id, bytes, ended) in manifest.parts(&writing.log.entries) {
                 let Some(segment) = segments.get(id) else { continue };
-                let unsynced = log.unsynced.iter().any(|unsynced| unsynced.id() == id);
-                let finished = ended && !unsynced && !(written && id == log.end.segment);
+                let unsynced = writing.log.unsynced.iter().any(|unsynced| unsynced.id() == id);
+                let finished = ended && !unsynced && !(written && id == writing.log.end.segment);
                 parts.push(Part { segment: Arc::clone(segment), bytes, finished });
             }
             (manifest, parts, pins)

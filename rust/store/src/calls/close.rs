@@ -7,9 +7,10 @@ use crate::checkpoint::write::GENERATIONS;
 use crate::engine::catalog::Catalog;
 use crate::engine::shared::Shared;
 use crate::engine::state::State;
+use crate::engine::writing::Writing;
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
-use crate::log::append::{Log, Trim};
+use crate::log::append::Trim;
 use crate::threads::panics::catching;
 
 impl Store {
@@ -34,15 +35,15 @@ impl Store {
             let _maintenance = shared.maintenance.lock();
             let mut catalog = shared.catalog.lock();
             let _flushing = shared.flushing.lock();
-            let mut log = shared.log.lock();
+            let mut writing = shared.writing.lock();
             if shared.lifetime.close() {
                 return Ok(());
             }
             // A flush that waited for this one must not take the log for empty.
-            let outcome = catching("closing", || seal(shared, &mut catalog, &mut log))
+            let outcome = catching("closing", || seal(shared, &mut catalog, &mut writing))
                 .and_then(|sealed| sealed)
                 .map_err(|error| shared.health.poison(error));
-            log.let_go_of_files();
+            writing.log.let_go_of_files();
             outcome
         };
         let open_state =
@@ -55,37 +56,37 @@ impl Store {
 }
 
 /// Ends the log so that the next opening finds it whole.
-fn seal(shared: &Shared, catalog: &mut MutexGuard<'_, Catalog>, log: &mut Log) -> Result<()> {
+fn seal(shared: &Shared, catalog: &mut MutexGuard<'_, Catalog>, writing: &mut Writing) -> Result<()> {
     if shared.options.read_only {
         return Ok(());
     }
     // What a failed flush may have lost must not look safely closed.
     shared.check_unpoisoned()?;
-    if log.active.is_none() && log.unsynced.is_empty() && catalog.manifest.clean {
+    if writing.log.active.is_none() && writing.log.unsynced.is_empty() && catalog.manifest.clean {
         return Ok(());
     }
-    log.end_active(shared.watermarks.durable())?;
-    for segment in &log.unsynced {
+    writing.log.end_active(shared.watermarks.durable())?;
+    for segment in &writing.log.unsynced {
         segment.sync()?;
     }
-    shared.watermarks.reached(log.end.last_seq);
-    shared.watermarks.made_durable(log.end.last_seq);
+    shared.watermarks.reached(writing.log.end.last_seq);
+    shared.watermarks.made_durable(writing.log.end.last_seq);
     let image = catalog.next_image(&*shared.disk).ok();
-    let written = image.and_then(|image| shared.image_at_close(log, image));
+    let written = image.and_then(|image| shared.image_at_close(writing, image));
     let mut images = catalog.manifest.images.clone();
     images.splice(0..0, written);
     images.truncate(GENERATIONS);
     let mut next = Manifest {
         images,
-        segments: log.entries.clone(),
+        segments: writing.log.entries.clone(),
         spare: None,
-        next_seq: catalog.manifest.next_seq.max(log.next_seq),
-        watermark: log.end.last_seq,
+        next_seq: catalog.manifest.next_seq.max(writing.log.next_seq),
+        watermark: writing.log.end.last_seq,
         clean: true,
         ..catalog.manifest.clone()
     };
     shared.without_damaged(&mut next);
     shared.write_manifest(catalog, next)?;
-    log.to_trim.drain(..).for_each(Trim::give_back);
+    writing.log.to_trim.drain(..).for_each(Trim::give_back);
     Ok(())
 }

@@ -107,11 +107,11 @@ mod tests {
         let store = Store::open(dir.path(), &Options::default(), &mut |_| true).expect("opens");
         store.put(1, b"one").expect("writes");
         {
-            let mut log = store.shared.log.lock();
+            let mut writing = store.shared.writing.lock();
             // As after an image that was made for compaction's sake, much smaller than the one before.
-            log.images.tail_bytes = 1 << 30;
-            log.bound_tail();
-            assert_eq!(log.flow.behind(), Some(Follower::Checkpoint));
+            writing.images.tail_bytes = 1 << 30;
+            writing.bound_tail();
+            assert_eq!(writing.flow.behind(), Some(Follower::Checkpoint));
         }
         let (told, ended) = mpsc::channel();
         let writer = store.clone();

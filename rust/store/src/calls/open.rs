@@ -14,6 +14,7 @@ use crate::engine::catalog::Catalog;
 use crate::engine::compaction_state::Compacting;
 use crate::engine::flow::Waits;
 use crate::engine::health::{Harm, Health};
+use crate::engine::kept_images::Images;
 use crate::engine::lifetime::{DirectoryLock, Lifetime};
 use crate::engine::locks::{CommitLock, StateLock};
 use crate::engine::running_calls::RunningCalls;
@@ -22,6 +23,7 @@ use crate::engine::threads::Threads;
 use crate::engine::turn::FlushTurn;
 use crate::engine::uncounted::Uncounted;
 use crate::engine::watermarks::Watermarks;
+use crate::engine::writing::Writing;
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
 use crate::operation::Operation;
@@ -182,7 +184,8 @@ fn assemble(
     recovered: Recovered,
     lock: Option<DirectoryLock>,
 ) -> Store {
-    let Recovered { state, log, manifest, durable_seq, dropped_bytes } = recovered;
+    let Recovered { state, log, manifest, tail_bytes, durable_seq, dropped_bytes } = recovered;
+    let images = Images::new(&manifest.images, tail_bytes, options.checkpoint_tail_bytes);
     disk::watch_forks();
     Store::of(Arc::new(Shared {
         disk,
@@ -203,7 +206,7 @@ fn assemble(
         flushing: Mutex::new(()),
         watermarks: Watermarks::new(log.end.last_seq, durable_seq),
         threads: Threads::new(Arc::clone(&log.ahead)),
-        log: CommitLock::new(log),
+        writing: CommitLock::new(Writing::new(log, images)),
         state: StateLock::new(state),
         uncounted: Uncounted::default(),
         damaged_images: Mutex::new(Vec::new()),
@@ -215,9 +218,9 @@ fn assemble(
 /// Starts the threads that flush on time, make segments and pages ahead of need, write images and compact.
 fn start_threads(shared: &Arc<Shared>) -> io::Result<()> {
     {
-        let mut log = shared.log.lock();
-        log.flow.follow(true);
-        log.bound_tail();
+        let mut writing = shared.writing.lock();
+        writing.flow.follow(true);
+        writing.bound_tail();
     }
     let poisons = |name, run: fn(&Shared)| Task {
         name,

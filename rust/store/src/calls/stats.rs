@@ -71,11 +71,11 @@ impl Store {
         // Asked before the sequence of the last commit, which is never below it.
         let durable_seq = shared.watermarks.durable();
         let (tail_bytes, copies, behind) = {
-            let log = shared.log.lock();
-            disk_bytes += log.spare.as_ref().map_or(0, Spare::allocated);
+            let writing = shared.writing.lock();
+            disk_bytes += writing.log.spare.as_ref().map_or(0, Spare::allocated);
             // A segment whose blocks could not be reserved is not mapped, whatever was chosen.
-            let copies = log.active.as_ref().map_or(log.copies, |active| active.copies());
-            (log.images.tail_bytes, copies, log.flow.behind())
+            let copies = writing.log.active.as_ref().map_or(writing.log.copies, |active| active.copies());
+            (writing.images.tail_bytes, copies, writing.flow.behind())
         };
         Ok(Stats {
             keys,

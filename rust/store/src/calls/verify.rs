@@ -90,16 +90,16 @@ impl Store {
         // The log as far as it is published now, and the index of the same moment.
         let (manifest, segments, mut scan, _pins) = {
             let catalog = shared.catalog.lock();
-            let log = shared.log.lock();
+            let writing = shared.writing.lock();
             let scan = Scan::new(Arc::clone(shared), ALL)?;
             let mut manifest = catalog.manifest.clone();
-            manifest.segments.clone_from(&log.entries);
+            manifest.segments.clone_from(&writing.log.entries);
             // It holds nothing yet, or it is the last of the log's entries.
             manifest.spare = None;
             // Compaction must not remove a file before it was looked at.
             let segments = Arc::clone(&shared.read_state()?.segments);
             let pins: Vec<_> = segments.iter().map(Segment::pin).collect();
-            (manifest.up_to(log.end), segments, scan, pins)
+            (manifest.up_to(writing.log.end), segments, scan, pins)
         };
         let mut report = VerifyReport::default();
         // A writer may remove any file beside a reader, who looks at what it holds.

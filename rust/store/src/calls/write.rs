@@ -21,9 +21,9 @@ impl Store {
     pub fn put(&self, key: i64, value: &[u8]) -> Result<()> {
         check_value(value)?;
         let seq = {
-            let mut log = self.shared.ready_log(Shape::of(Op::Put(key, value)))?;
-            self.shared.commit_one(&mut log, Op::Put(key, value))?;
-            log.end.last_seq
+            let mut writing = self.shared.ready_log(Shape::of(Op::Put(key, value)))?;
+            self.shared.commit_one(&mut writing, Op::Put(key, value))?;
+            writing.log.end.last_seq
         };
         self.settle(seq, false)
     }
@@ -134,8 +134,8 @@ impl Store {
         let most = keys.len() as u64;
         let most = Shape { records: most, bytes: most * size_of_record(0), frees: true };
         let mut there = with_room(keys.len())?;
-        let mut log = self.shared.mending(|| {
-            let log =
+        let mut writing = self.shared.mending(|| {
+            let writing =
                 if keys.is_empty() { self.shared.log_if_writable()? } else { self.shared.ready_log(most)? };
             there.clear();
             self.shared.read_state()?.index.get_many(&keys, |i, found| {
@@ -143,7 +143,7 @@ impl Store {
                     there.push(keys[i]);
                 }
             })?;
-            Ok(log)
+            Ok(writing)
         })?;
         if there.is_empty() {
             return Ok(0);
@@ -151,8 +151,8 @@ impl Store {
         let count = there.len() as u64;
         let ops = there.iter().map(|&key| Op::Delete(key));
         let shape = Shape { records: count, bytes: count * size_of_record(0), frees: true };
-        let seq = self.shared.commit_ops(&mut log, &ops, shape)?;
-        drop(log);
+        let seq = self.shared.commit_ops(&mut writing, &ops, shape)?;
+        drop(writing);
         self.settle(seq, false)?;
         Ok(count)
     }
@@ -196,8 +196,8 @@ impl Store {
             return self.shared.log_if_writable().map(|_| ());
         }
         let seq = {
-            let mut log = self.shared.ready_log(shape)?;
-            self.shared.commit_ops(&mut log, &ops, shape)?
+            let mut writing = self.shared.ready_log(shape)?;
+            self.shared.commit_ops(&mut writing, &ops, shape)?
         };
         self.settle(seq, sync)
     }
@@ -210,14 +210,14 @@ impl Store {
         mut decide: impl FnMut(&Shared) -> Result<Option<Op<'a>>>,
     ) -> Result<Option<()>> {
         let seq = {
-            let (mut log, op) = self.shared.mending(|| {
-                let log = self.shared.ready_log(Shape::of(largest))?;
-                Ok((log, decide(&self.shared)?))
+            let (mut writing, op) = self.shared.mending(|| {
+                let writing = self.shared.ready_log(Shape::of(largest))?;
+                Ok((writing, decide(&self.shared)?))
             })?;
             let Some(op) = op else { return Ok(None) };
             debug_assert!(op_bytes(op) <= op_bytes(largest), "room was made for what is written");
-            self.shared.commit_one(&mut log, op)?;
-            log.end.last_seq
+            self.shared.commit_one(&mut writing, op)?;
+            writing.log.end.last_seq
         };
         self.settle(seq, false)?;
         Ok(Some(()))

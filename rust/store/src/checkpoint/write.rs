@@ -19,16 +19,15 @@ use parking_lot::MutexGuard;
 
 use crate::disk::DiskFile;
 use crate::engine::compaction_state::Emptied;
-use crate::engine::flow::Limit;
 use crate::engine::health::Harm;
 use crate::engine::shared::Shared;
 use crate::engine::state::State;
+use crate::engine::writing::Writing;
 use crate::error::{Error, Result};
 use crate::format::attachment::{Attachment, Count, image_name};
 use crate::format::header::{LogEnd, Origin};
 use crate::format::location::Location;
 use crate::format::manifest::ImageEntry;
-use crate::log::append::Log;
 use crate::log::segment::{Counts, Segment};
 use crate::log::segments::Segments;
 use crate::operation::Operation;
@@ -38,191 +37,6 @@ use crate::threads::panics::catching;
 const RUN: usize = 1024;
 /// Images that are kept.
 pub(crate) const GENERATIONS: usize = 2;
-/// The tail may always grow to this much before commits wait for a checkpoint, however often those are wanted.
-const LEAST_STOP_BYTES: u64 = 16 << 20;
-/// Closing writes an image where at least so many bytes would have to be replayed.
-const LEAST_BYTES_AT_CLOSE: u64 = 4 << 20;
-
-/// What the log knows of images; behind the commit lock.
-#[derive(Default)]
-pub(crate) struct Images {
-    /// Bytes of log since the newest image was begun.
-    pub(crate) tail_bytes: u64,
-    /// A checkpoint is due when the tail is so long.
-    due_at: u64,
-    /// Commits wait for one when the tail is so long.
-    stop_at: u64,
-    /// How much the log grew while the last image was written.
-    grew: u64,
-    /// Bytes of the newest image.
-    newest_bytes: u64,
-    /// Rises with every checkpoint that begins.
-    tick: u64,
-    /// Rises whenever the index was built anew, maybe from an older image.
-    pub(crate) rebuilds: u64,
-    /// The kept images, and the one being written: when it was begun, and where.
-    kept: Vec<Kept>,
-}
-
-#[derive(Clone, Copy)]
-struct Kept {
-    id: u32,
-    /// 0 for one that was there when the store was opened.
-    tick: u64,
-    position: LogEnd,
-    /// Both copies of the manifest name it.
-    published: bool,
-}
-
-impl Images {
-    pub(crate) fn new(listed: &[ImageEntry], tail_bytes: u64, least_bytes: u64) -> Self {
-        let newest_bytes = listed.first().map_or(0, |image| image.bytes);
-        let kept = listed.iter().map(|image| Kept {
-            id: image.id,
-            tick: 0,
-            position: image.position,
-            published: true,
-        });
-        let bound = Self::bound(least_bytes, newest_bytes);
-        let mut images = Self {
-            tail_bytes,
-            due_at: 0,
-            stop_at: 0,
-            // Nothing is known yet: the first image of a load had better be ready early, while it is small.
-            grew: bound,
-            newest_bytes,
-            tick: 1,
-            rebuilds: 0,
-            kept: kept.collect(),
-        };
-        images.schedule(least_bytes);
-        // A tail that is too long already must not keep the first commit waiting.
-        images.stop_at = images.stop_at.max(tail_bytes + bound / 2);
-        images
-    }
-
-    /// The tail is bounded so that checkpoints write at most some two bytes for a byte of log.
-    fn bound(least_bytes: u64, image_bytes: u64) -> u64 {
-        least_bytes.max(image_bytes / 2)
-    }
-
-    /// The next checkpoint begins so early that it ends, as the last one did, before commits are slowed. It never
-    /// begins later than that: writers that are slowed add little while an image is written, which must not
-    /// make the next one begin where they are slowed already.
-    fn schedule(&mut self, least_bytes: u64) {
-        let bound = Self::bound(least_bytes, self.newest_bytes);
-        self.stop_at = bound.max(LEAST_STOP_BYTES);
-        let latest = bound.min(self.slow_from());
-        self.due_at = latest - (self.grew.saturating_mul(5) / 4).min(latest - bound / 2);
-    }
-
-    /// Commits are slowed when the tail is so long.
-    fn slow_from(&self) -> u64 {
-        self.stop_at - self.stop_at / 4
-    }
-
-    /// How far the log may grow that has come to `written`.
-    pub(crate) fn limit(&self, written: u64) -> Limit {
-        Limit {
-            slow_from: (written - self.tail_bytes).saturating_add(self.slow_from()),
-            stop_at: (written - self.tail_bytes).saturating_add(self.stop_at),
-        }
-    }
-
-    /// Whether it is time for a checkpoint; true once.
-    #[inline]
-    pub(crate) fn wants_checkpoint(&mut self) -> bool {
-        let wants = self.tail_bytes >= self.due_at;
-        if wants {
-            self.due_at = u64::MAX;
-        }
-        wants
-    }
-
-    fn is_due(&self) -> bool {
-        self.tail_bytes >= self.due_at || self.due_at == u64::MAX
-    }
-
-    fn begin(&mut self, id: u32, position: LogEnd) {
-        self.tick += 1;
-        self.kept.push(Kept { id, tick: self.tick, position, published: false });
-    }
-
-    /// The image with this id came to nothing: no manifest on the disk names it. Tries again when the tail
-    /// has grown by a quarter.
-    fn abandon(&mut self, id: u32, least_bytes: u64) {
-        self.kept.retain(|kept| kept.id != id);
-        self.put_off(least_bytes);
-    }
-
-    fn put_off(&mut self, least_bytes: u64) {
-        let bound = Self::bound(least_bytes, self.newest_bytes);
-        self.due_at = self.tail_bytes.saturating_add((bound / 4).max(1));
-        // Whatever kept it from being written, commits do not wait for that.
-        self.stop_at = self.due_at.saturating_add(bound.max(LEAST_STOP_BYTES));
-    }
-
-    /// Both copies of the manifest list these and no others.
-    fn listed(&mut self, listed: &[ImageEntry]) {
-        self.kept.retain(|kept| listed.iter().any(|image| image.id == kept.id));
-        self.kept.iter_mut().for_each(|kept| kept.published = true);
-        self.newest_bytes = listed.first().map_or(0, |image| image.bytes);
-    }
-
-    fn published(&mut self, listed: &[ImageEntry], tail_before: u64, least_bytes: u64) {
-        self.listed(listed);
-        self.tail_bytes = self.tail_bytes.saturating_sub(tail_before);
-        self.grew = self.tail_bytes;
-        self.schedule(least_bytes);
-    }
-
-    /// After damage: the index was built from what is left.
-    pub(crate) fn rebuilt_without(&mut self, damaged: &[u32], tail_bytes: u64) {
-        self.kept.retain(|kept| !damaged.contains(&kept.id));
-        self.rebuilds += 1;
-        self.tail_bytes = tail_bytes;
-        self.due_at = 0;
-        self.stop_at = self.stop_at.max(tail_bytes.saturating_add(LEAST_STOP_BYTES));
-    }
-
-    /// To be taken at the end of a pass that found nothing in the index that points into a segment.
-    pub(crate) fn tick(&self) -> u64 {
-        self.tick
-    }
-
-    pub(crate) fn newest_bytes(&self) -> u64 {
-        self.newest_bytes
-    }
-
-    /// Whether an image that is kept, or being written, may still point into emptied segments, or replay over
-    /// it reads them.
-    ///
-    /// One that was begun after the pass that found nothing pointing there holds no such entry, and begins
-    /// behind them in the log, of which they were not the last. So no tombstone goes before every image was
-    /// begun after it: those in the log stay until then, and copies of them are written later still.
-    pub(crate) fn need(&self, emptied: &Emptied) -> bool {
-        self.kept.iter().any(|image| image.needs(emptied))
-    }
-
-    /// The images that need any of the segments.
-    pub(crate) fn that_need(&self, emptied: &[Emptied]) -> Vec<u32> {
-        let needs = |image: &&Kept| emptied.iter().any(|emptied| image.needs(emptied));
-        self.kept.iter().filter(needs).map(|image| image.id).collect()
-    }
-
-    /// Whether closing should write an image: the tail costs the next opening more than that is worth.
-    fn worth_at_close(&self, least_bytes: u64) -> bool {
-        let worth = LEAST_BYTES_AT_CLOSE.max(self.newest_bytes / 16);
-        self.tail_bytes >= worth.min(Self::bound(least_bytes, self.newest_bytes))
-    }
-}
-
-impl Kept {
-    fn needs(&self, emptied: &Emptied) -> bool {
-        self.tick <= emptied.tick
-    }
-}
-
 struct Sink(Arc<dyn DiskFile>);
 
 impl ImageSink for Sink {
@@ -237,13 +51,12 @@ impl Shared {
         let maintenance = self.maintenance.lock();
         self.check_writable()?;
         {
-            let mut log = self.log.lock();
-            let end = log.end;
-            let there = |kept: &Kept| kept.published && kept.position == end;
-            if end.segment == 0 || log.images.kept.iter().any(there) {
+            let mut writing = self.writing.lock();
+            let end = writing.log.end;
+            if end.segment == 0 || writing.images.has_one_at(end) {
                 // There is nothing behind that image.
-                log.images.schedule(self.options.checkpoint_tail_bytes);
-                log.bound_tail();
+                writing.images.schedule(self.options.checkpoint_tail_bytes);
+                writing.bound_tail();
                 return Ok(());
             }
         }
@@ -256,9 +69,9 @@ impl Shared {
         let maintenance = self.maintenance.lock();
         self.check_writable()?;
         let (give_up, left) = {
-            let log = self.log.lock();
-            let give_up = log.images.that_need(emptied);
-            let left = log.images.kept.iter().any(|kept| kept.published && !give_up.contains(&kept.id));
+            let writing = self.writing.lock();
+            let give_up = writing.images.that_need(emptied);
+            let left = writing.images.has_one_without(&give_up);
             (give_up, left)
         };
         if !left {
@@ -269,7 +82,7 @@ impl Shared {
         }
         let mut catalog = self.catalog.lock();
         self.update_manifest(&mut catalog, |next| next.images.retain(|image| !give_up.contains(&image.id)))?;
-        self.log.lock().images.listed(&catalog.manifest.images);
+        self.writing.lock().images.listed(&catalog.manifest.images);
         Ok(())
     }
 
@@ -278,15 +91,15 @@ impl Shared {
         let least_bytes = self.options.checkpoint_tail_bytes;
         let id = self.catalog.lock().next_image(&*self.disk).inspect_err(|_| {
             // Commits must not wait for what cannot come.
-            let mut log = self.log.lock();
-            log.images.put_off(least_bytes);
-            log.bound_tail();
+            let mut writing = self.writing.lock();
+            writing.images.put_off(least_bytes);
+            writing.bound_tail();
         })?;
         let (begin, tail_before) = {
-            let mut log = self.log.lock();
-            let end = log.end;
-            log.images.begin(id, end);
-            (end, log.images.tail_bytes)
+            let mut writing = self.writing.lock();
+            let end = writing.log.end;
+            writing.images.begin(id, end);
+            (end, writing.images.tail_bytes)
         };
         let write = || self.mending(|| self.write_image(id, begin));
         let written = catching("the writing of an image", write).unwrap_or_else(|panicked| {
@@ -297,9 +110,9 @@ impl Shared {
         let written = written.inspect_err(|_| {
             // No manifest names it; should this fail too, the next opening removes it as an orphan.
             let _ = self.disk.remove(&image_name(id));
-            let mut log = self.log.lock();
-            log.images.abandon(id, least_bytes);
-            log.bound_tail();
+            let mut writing = self.writing.lock();
+            writing.images.abandon(id, least_bytes);
+            writing.bound_tail();
         })?;
         let mut catalog = self.catalog.lock();
         // Should this fail, a copy of the manifest may name the image all the same: it counts as kept, and its file
@@ -314,23 +127,23 @@ impl Shared {
             if !failure.maybe_there {
                 let _ = self.disk.remove(&image_name(id));
             }
-            let mut log = self.log.lock();
+            let mut writing = self.writing.lock();
             if failure.maybe_there {
-                log.images.put_off(least_bytes);
+                writing.images.put_off(least_bytes);
             } else {
-                log.images.abandon(id, least_bytes);
+                writing.images.abandon(id, least_bytes);
             }
-            log.bound_tail();
+            writing.bound_tail();
         })?;
-        let mut log = self.log.lock();
-        log.images.published(&catalog.manifest.images, tail_before, least_bytes);
-        log.bound_tail();
+        let mut writing = self.writing.lock();
+        writing.images.published(&catalog.manifest.images, tail_before, least_bytes);
+        writing.bound_tail();
         Ok(())
     }
 
     /// One round of the thread that writes images.
     pub(crate) fn checkpoint_if_due(&self) {
-        let due = || self.log.lock().images.is_due() && self.check_writable().is_ok();
+        let due = || self.writing.lock().images.is_due() && self.check_writable().is_ok();
         // More than is due may have come meanwhile. A failure that matters is remembered; a full disk is met
         // again by the next write.
         while due() && !self.threads.checkpointer.stopping() && self.checkpoint().is_ok() {}
@@ -339,7 +152,7 @@ impl Shared {
     /// Writes the file of an image begun at `begin`, durable under its name, and makes the log durable past
     /// everything it refers to.
     fn write_image(&self, id: u32, begin: LogEnd) -> Result<ImageEntry> {
-        let rebuilds = self.log.lock().images.rebuilds;
+        let rebuilds = self.writing.lock().images.rebuilds;
         let mut file = ImageFile::create(self, id)?;
         let (mut stream, mut writer) = {
             let state = self.read_state()?;
@@ -358,13 +171,13 @@ impl Shared {
         }
         self.count_replaced();
         let (until, counts) = {
-            let log = self.log.lock();
-            if log.images.rebuilds != rebuilds {
+            let writing = self.writing.lock();
+            if writing.images.rebuilds != rebuilds {
                 // An index that was built anew may point to where things were before they were moved: what
                 // was read of both is not what either counts. Made again.
                 return Err(Error::ImageDamaged);
             }
-            (log.end, self.read_state()?.segments.counted())
+            (writing.log.end, self.read_state()?.segments.counted())
         };
         let entry = file.finish(writer, &Attachment { begin, until, counts })?;
         self.flush_up_to(until.last_seq)?;
@@ -374,15 +187,15 @@ impl Shared {
 
     /// What closing writes: an image of the index as it stays, if that is worth it. The log is sealed and
     /// synced. A failure costs the next opening time and nothing else.
-    pub(crate) fn image_at_close(&self, log: &Log, id: u32) -> Option<ImageEntry> {
-        if !log.images.worth_at_close(self.options.checkpoint_tail_bytes) {
+    pub(crate) fn image_at_close(&self, writing: &Writing, id: u32) -> Option<ImageEntry> {
+        if !writing.images.worth_at_close(self.options.checkpoint_tail_bytes) {
             return None;
         }
         let write = || -> Result<ImageEntry> {
             let mut file = ImageFile::create(self, id)?;
             let state = self.read_state()?;
             let mut writer = ImageWriter::begin(state.index.alex(), file.sink(), file.identity);
-            let mut stream = Stream::of(&state, log.end)?;
+            let mut stream = Stream::of(&state, writing.log.end)?;
             while stream.next_run(&state)? {
                 writer
                     .push(&stream.keys, &stream.locations)
@@ -391,7 +204,7 @@ impl Shared {
             drop(state);
             self.count_replaced();
             let counts = self.read_state()?.segments.counted();
-            file.finish(writer, &Attachment { begin: log.end, until: log.end, counts })
+            file.finish(writer, &Attachment { begin: writing.log.end, until: writing.log.end, counts })
         };
         catching("the writing of an image", write)
             .and_then(|written| written)
@@ -512,26 +325,5 @@ impl Segments {
             Count { segment: segment.id(), live, tombstones }
         };
         self.iter().map(count).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Images, LEAST_STOP_BYTES};
-
-    #[test]
-    fn a_checkpoint_begins_before_commits_are_slowed_however_little_was_written_beside_the_last() {
-        for least_bytes in [1 << 10, 1 << 20, 64 << 20, 1 << 40] {
-            let mut images = Images::new(&[], 0, least_bytes);
-            for grew in [0, 1, 1 << 10, 1 << 20, 32 << 20, 1 << 30, u64::MAX / 8] {
-                images.grew = grew;
-                images.schedule(least_bytes);
-                let Images { due_at, stop_at, .. } = images;
-                let bound = Images::bound(least_bytes, 0);
-                assert!(due_at <= bound && due_at <= images.slow_from(), "{due_at} of {stop_at}, {grew}");
-                assert!(due_at >= bound / 2 || due_at >= LEAST_STOP_BYTES / 2, "no more images than that");
-                assert!(due_at.saturating_add(grew) <= bound || due_at == bound / 2, "it ends in time");
-            }
-        }
     }
 }

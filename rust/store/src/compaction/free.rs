@@ -30,22 +30,22 @@ impl Shared {
         self.flush_up_to(newest)?;
         let mut catalog = self.catalog.lock();
         let (free, kept): (Vec<Emptied>, Vec<Emptied>) = {
-            let mut log = self.log.lock();
+            let mut writing = self.writing.lock();
             // An index that was built from an older image since may point into them again.
-            compaction.emptied.retain(|emptied| emptied.rebuilds == log.images.rebuilds);
+            compaction.emptied.retain(|emptied| emptied.rebuilds == writing.images.rebuilds);
             let may_go = |emptied: &Emptied| {
                 let pinned = emptied.segments.iter().any(|segment| segment.is_pinned());
-                !pinned && !log.images.need(emptied)
+                !pinned && !writing.images.need(emptied)
             };
             let parts: (Vec<_>, _) = std::mem::take(&mut compaction.emptied).into_iter().partition(may_go);
             let segments = parts.0.iter().flat_map(|emptied| &emptied.segments);
-            log.freeing = segments.map(|segment| segment.id()).collect();
+            writing.freeing = segments.map(|segment| segment.id()).collect();
             parts
         };
         compaction.emptied = kept;
         let freed: Vec<Arc<Segment>> = free.iter().flat_map(|it| it.segments.iter().cloned()).collect();
         let outcome = self.free(&mut catalog, &freed);
-        self.log.lock().freeing.clear();
+        self.writing.lock().freeing.clear();
         if outcome.is_err() {
             compaction.emptied.extend(free);
         }
@@ -55,7 +55,7 @@ impl Shared {
     /// As `free_emptied`, and where images are all that needs the segments, they are given up for a new one.
     pub(crate) fn free_in_spite_of_images(&self, compaction: &mut Compaction) -> Result<()> {
         self.free_emptied(compaction)?;
-        if self.log.lock().images.that_need(&compaction.emptied).is_empty() {
+        if self.writing.lock().images.that_need(&compaction.emptied).is_empty() {
             return Ok(());
         }
         self.replace_images(&compaction.emptied)?;
@@ -65,9 +65,9 @@ impl Shared {
     /// Emptied segments may take so much space until a new image is written for their sake: an image is then
     /// small beside what comes free, or writers need it soon.
     pub(crate) fn most_emptied_bytes(&self) -> Result<u64> {
-        let mut log = self.log.lock();
-        let image = log.images.newest_bytes();
-        let tight = self.look_at_space(&mut log)?.is_tight();
+        let mut writing = self.writing.lock();
+        let image = writing.images.newest_bytes();
+        let tight = self.look_at_space(&mut writing)?.is_tight();
         Ok(if tight { LEAST_WHEN_TIGHT.max(image / 2) } else { LEAST_EMPTIED_BYTES.max(2 * image) })
     }
 
@@ -84,15 +84,15 @@ impl Shared {
             next.relocations.retain(|listed| !free.contains(&listed.segment));
             omit(&mut next.segments, &free);
         })?;
-        let mut log = self.log.lock();
-        omit(&mut log.entries, &free);
+        let mut writing = self.writing.lock();
+        omit(&mut writing.log.entries, &free);
         let mut state = self.write_state()?;
         let segments = Arc::make_mut(&mut state.segments);
         for id in &free {
             segments.remove(*id);
         }
         drop(state);
-        drop(log);
+        drop(writing);
         for segment in freed {
             self.compacting.totals.freed(segment.counts().total);
         }

@@ -62,7 +62,7 @@ impl Shared {
     /// Every segment that could be compacted: ended, durable, not damaged, not waiting to be freed.
     pub(crate) fn inputs(&self, compaction: &Compaction) -> Vec<Input> {
         let relocations = self.catalog.lock().manifest.relocations.clone();
-        let entries = self.log.lock().entries.clone();
+        let entries = self.writing.lock().log.entries.clone();
         let durable = self.watermarks.durable();
         self.count_replaced();
         let segments = Arc::clone(&self.state.read().segments);

@@ -111,7 +111,7 @@ impl Shared {
 
     /// Whether files come free without a new image, or are many beside what one costs.
     fn worth_an_image(&self, segments: usize, which: Merge) -> bool {
-        let bytes = self.log.lock().images.newest_bytes();
+        let bytes = self.writing.lock().images.newest_bytes();
         which == Merge::All || bytes <= segments as u64 * IMAGE_BYTES_EACH
     }
 }

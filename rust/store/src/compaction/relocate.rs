@@ -67,7 +67,7 @@ impl Shared {
         chosen: Vec<Input>,
         pace: &mut Pace<'_>,
     ) -> Result<Option<u32>> {
-        let rebuilds = self.log.lock().images.rebuilds;
+        let rebuilds = self.writing.lock().images.rebuilds;
         let (inputs, mut gathered) = self.gather(compaction, chosen, pace)?;
         self.mark_needed_tombstones(compaction, &inputs, &mut gathered.tombstones, pace)?;
         let written = match self.relocate(compaction, &mut gathered, pace)? {
@@ -77,14 +77,14 @@ impl Shared {
         };
         if self.anything_points_to(&gathered.live, pace)? {
             // An index that was built anew may point to where things were before they were moved.
-            debug_assert!(self.log.lock().images.rebuilds > 0, "every record in use was copied");
+            debug_assert!(self.writing.lock().images.rebuilds > 0, "every record in use was copied");
             return Ok(written);
         }
         let segments = inputs.into_iter().map(|input| input.segment).collect();
         let (seq, tick) = {
             // A commit that the pass saw in the index is in the log.
-            let log = self.log.lock();
-            (log.end.last_seq, log.images.tick())
+            let writing = self.writing.lock();
+            (writing.log.end.last_seq, writing.images.tick())
         };
         compaction.emptied.push(Emptied { segments, seq, tick, rebuilds });
         self.free_emptied(compaction)?;
@@ -186,7 +186,7 @@ impl Shared {
         }
         // Every segment there is, with how far it counts; what is written later is newer.
         let relocations = self.catalog.lock().manifest.relocations.clone();
-        let entries = self.log.lock().entries.clone();
+        let entries = self.writing.lock().log.entries.clone();
         let segments = Arc::clone(&self.read_state()?.segments);
         let others = entries
             .iter()
@@ -337,7 +337,7 @@ impl Shared {
         let _whole = self.health.in_one_piece("moving records");
         for step in moves.chunks(STEP_KEYS) {
             // With the commit lock, so that commits and checkpoints see counts that fit the index.
-            let _log = self.log.lock();
+            let _writing = self.writing.lock();
             let mut state = self.write_state()?;
             let segments = Arc::clone(&state.segments);
             for &Move { key, from, to, bytes } in step {

@@ -98,26 +98,26 @@ impl Shared {
     /// Lets the log go on in a new segment if the active one holds dead records, and makes all of the old
     /// ones durable: only those can be compacted.
     fn end_worthwhile_segment(&self) -> Result<()> {
-        let worthwhile = self.log.lock().active.as_ref().is_some_and(|active| {
+        let worthwhile = self.writing.lock().log.active.as_ref().is_some_and(|active| {
             let counts = active.counts();
             counts.total - counts.live > (counts.total as f64 * WORTH_IT) as u64
         });
         if worthwhile {
             return self.end_segment();
         }
-        let last = self.log.lock().end.last_seq;
+        let last = self.writing.lock().log.end.last_seq;
         self.flush_up_to(last)
     }
 
     pub(crate) fn end_segment(&self) -> Result<()> {
         self.prepare_spare(0, true)?;
         let last_seq = {
-            let mut log = self.log.lock();
+            let mut writing = self.writing.lock();
             // Unless somebody was faster.
-            if log.active.is_some() && log.spare_has_room(0) {
-                self.roll(&mut log)?;
+            if writing.log.active.is_some() && writing.log.spare_has_room(0) {
+                self.roll(&mut writing)?;
             }
-            log.end.last_seq
+            writing.log.end.last_seq
         };
         self.flush_up_to(last_seq)
     }

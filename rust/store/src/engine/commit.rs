@@ -9,11 +9,12 @@ use std::sync::Arc;
 use crate::engine::locks::CommitGuard;
 use crate::engine::shared::Shared;
 use crate::engine::state::State;
+use crate::engine::writing::Writing;
 use crate::error::{Error, Result};
 use crate::format::header::{LogEnd, Origin};
 use crate::format::location::Location;
 use crate::index::checked::Damaged;
-use crate::log::append::{Failure, Log, Shape, op_bytes};
+use crate::log::append::{Failure, Shape, op_bytes};
 use crate::log::batch::{Op, ValueSource};
 use crate::log::segments::Segments;
 use crate::options::Durability;
@@ -32,46 +33,46 @@ const INDEX_BYTES_A_KEY: usize = 48;
 const INDEX_CHUNK_BYTES: usize = 64 << 20;
 
 impl Shared {
-    pub(crate) fn log_if_writable(&self) -> Result<CommitGuard<'_, Log>> {
+    pub(crate) fn log_if_writable(&self) -> Result<CommitGuard<'_, Writing>> {
         // Before the lock, too: in a forked child nobody may be there to let it go.
         self.check_usable()?;
-        let log = self.log.lock();
+        let writing = self.writing.lock();
         self.check_writable()?;
-        Ok(log)
+        Ok(writing)
     }
 
     /// The commit lock, with room for a commit of this shape. What the disk takes long for happens before
     /// the lock is taken, mostly on the background thread.
-    pub(crate) fn ready_log(&self, shape: Shape) -> Result<CommitGuard<'_, Log>> {
+    pub(crate) fn ready_log(&self, shape: Shape) -> Result<CommitGuard<'_, Writing>> {
         let room = shape.bytes_in_log();
         let mut may_wait = true;
         loop {
-            let mut log = self.log_if_writable()?;
+            let mut writing = self.log_if_writable()?;
             if may_wait
-                && !log.flow.is_free()
-                && let Some(wait) = self.wait_for_followers(&mut log, room)?
+                && !writing.flow.is_free()
+                && let Some(wait) = self.wait_for_followers(&mut writing, room)?
             {
-                drop(log);
+                drop(writing);
                 may_wait = self.let_follow(wait);
                 continue;
             }
-            if log.fits(shape) {
-                return Ok(log);
+            if writing.log.fits(shape) {
+                return Ok(writing);
             }
-            if log.spare_has_room(room) {
-                self.roll(&mut log)?;
-                return Ok(log);
+            if writing.log.spare_has_room(room) {
+                self.roll(&mut writing)?;
+                return Ok(writing);
             }
-            drop(log);
+            drop(writing);
             self.prepare_spare(room, shape.frees)?;
         }
     }
 
     /// Goes on in the spare segment.
-    pub(crate) fn roll(&self, log: &mut Log) -> Result<()> {
+    pub(crate) fn roll(&self, writing: &mut Writing) -> Result<()> {
         let durable_seq = self.watermarks.durable();
-        let rolled = log.roll(&self.disk, durable_seq, Origin::Log);
-        self.watermarks.note_ended(!log.unsynced.is_empty());
+        let rolled = writing.log.roll(&self.disk, durable_seq, Origin::Log);
+        self.watermarks.note_ended(!writing.log.unsynced.is_empty());
         let segment = rolled.map_err(|error| self.health.after(Failure::of(error)))?;
         Arc::make_mut(&mut self.write_state()?.segments).insert(segment);
         Ok(())
@@ -79,26 +80,28 @@ impl Shared {
 
     fn append<'a>(
         &self,
-        log: &mut Log,
+        writing: &mut Writing,
         ops: impl Iterator<Item = Op<'a>>,
         shape: Shape,
         placed: impl FnMut(Location),
     ) -> Result<LogEnd> {
-        let before = log.end;
-        let appended = log.append(ops, shape, self.watermarks.durable(), placed);
+        let before = writing.log.end;
+        let appended = writing.log.append(ops, shape, self.watermarks.durable(), placed);
         if let Err(Error::Io { operation, .. }) = &appended
             && operation.may_leave_bytes()
         {
             // A commit that was refused must stay absent; if that cannot be made sure, nobody knows.
-            log.withdraw().map_err(|error| self.health.poison(error))?;
+            writing.log.withdraw().map_err(|error| self.health.poison(error))?;
         }
         appended?;
+        let bytes = writing.log.end.offset - before.offset;
+        writing.wrote(bytes);
         if self.options.durability == Durability::Sync
             && shape.bytes >= BEGUN_EARLY_BYTES
-            && let Some(active) = &log.active
+            && let Some(active) = &writing.log.active
         {
             // While the index learns of the commit.
-            active.begin_sync(before.offset, log.end.offset - before.offset);
+            active.begin_sync(before.offset, bytes);
         }
         Ok(before)
     }
@@ -107,7 +110,7 @@ impl Shared {
     /// be built anew: from the log, so that the commit is in it, and in all counts.
     fn absorb<T>(
         &self,
-        log: &mut Log,
+        writing: &mut Writing,
         before: LogEnd,
         prepare: impl Fn(&mut State) -> Result<(), Damaged>,
         change: impl FnOnce(&mut State) -> Result<T, Damaged>,
@@ -116,7 +119,7 @@ impl Shared {
         while prepare(&mut state).is_err() {
             // An open scan or a large read has yet to read the index as it was before this commit.
             drop(state);
-            self.rebuild_index(log, before)?;
+            self.rebuild_index(writing, before)?;
             state = self.write_state()?;
         }
         let changed = change(&mut state);
@@ -125,32 +128,32 @@ impl Shared {
         if let Ok(changed) = changed {
             return Ok(Some((changed, segments)));
         }
-        let end = log.end;
-        self.rebuild_index(log, end)?;
+        let end = writing.log.end;
+        self.rebuild_index(writing, end)?;
         Ok(None)
     }
 
     /// Tells everyone how far the log goes now.
     #[inline]
-    fn published(&self, log: &mut Log) -> u64 {
-        self.watermarks.reached(log.end.last_seq);
-        if log.wants_spare() {
+    fn published(&self, writing: &mut Writing) -> u64 {
+        self.watermarks.reached(writing.log.end.last_seq);
+        if writing.log.wants_spare() {
             self.threads.preparer.ring();
         }
-        if log.images.wants_checkpoint() {
+        if writing.images.wants_checkpoint() {
             self.threads.checkpointer.ring();
         }
-        if log.flow.written() >= log.look_at {
-            log.look_at = log.flow.written() + LOOK_BYTES;
+        if writing.flow.written() >= writing.look_at {
+            writing.look_at = writing.flow.written() + LOOK_BYTES;
             self.threads.compactor.ring();
         }
-        log.end.last_seq
+        writing.log.end.last_seq
     }
 
     /// The memory that bringing a commit into the index takes.
     fn prepared<'a>(
         &self,
-        log: &mut Log,
+        writing: &mut Writing,
         ops: impl Iterator<Item = Op<'a>>,
         Shape { records, .. }: Shape,
     ) -> Result<Prepared> {
@@ -163,8 +166,8 @@ impl Shared {
                 if let Ok(count) = self.read_state()?.index.count(range.0, range.1) {
                     break count + records;
                 }
-                let end = log.end;
-                self.rebuild_index(log, end)?;
+                let end = writing.log.end;
+                self.rebuild_index(writing, end)?;
             };
             dead += in_range;
             longest = longest.max(in_range);
@@ -178,21 +181,21 @@ impl Shared {
     }
 
     /// One operation, for which there is room.
-    pub(crate) fn commit_one(&self, log: &mut Log, op: Op<'_>) -> Result<()> {
-        self.commit_ops(log, &std::iter::once(op), Shape::of(op)).map(|_| ())
+    pub(crate) fn commit_one(&self, writing: &mut Writing, op: Op<'_>) -> Result<()> {
+        self.commit_ops(writing, &std::iter::once(op), Shape::of(op)).map(|_| ())
     }
 
     /// Any operations, for which there is room; the sequence of the last.
     pub(crate) fn commit_ops<'a>(
         &self,
-        log: &mut Log,
+        writing: &mut Writing,
         ops: &(impl Iterator<Item = Op<'a>> + Clone),
         shape: Shape,
     ) -> Result<u64> {
-        let Prepared { mut locations, mut dead, mut range } = self.prepared(log, ops.clone(), shape)?;
-        let before = self.append(log, ops.clone(), shape, |location| locations.push(location))?;
+        let Prepared { mut locations, mut dead, mut range } = self.prepared(writing, ops.clone(), shape)?;
+        let before = self.append(writing, ops.clone(), shape, |location| locations.push(location))?;
         let prepare = |state: &mut State| state.before_change(ops.clone());
-        let absorbed = self.absorb(log, before, prepare, |state| {
+        let absorbed = self.absorb(writing, before, prepare, |state| {
             let mut live = 0;
             for (op, &location) in ops.clone().zip(&locations) {
                 live += apply(state, op, location, &mut dead, &mut range)?;
@@ -200,13 +203,13 @@ impl Shared {
             Ok(live)
         })?;
         if let Some((live, segments)) = absorbed {
-            if let Some(active) = &log.active {
+            if let Some(active) = &writing.log.active {
                 active.count_live(live);
                 active.count_tombstone(shape.bytes - live);
             }
             segments.count_dead(&dead);
         }
-        Ok(self.published(log))
+        Ok(self.published(writing))
     }
 
     /// Many puts, in one commit: its sequence, and how many distinct keys there are.
@@ -221,29 +224,29 @@ impl Shared {
         let mut dead = with_room(keys.len())?;
         let mut rebuilt = false;
         let seq = {
-            let mut log = self.ready_log(shape)?;
+            let mut writing = self.ready_log(shape)?;
             // After the log's room was made, which takes memory too.
             probe_index(keys.len())?;
             let ops = keys.iter().enumerate().map(|(i, &key)| {
                 values.prefetch(i);
                 Op::Put(key, values.get(i))
             });
-            let before = self.append(&mut log, ops, shape, |location| locations.push(location.0))?;
+            let before = self.append(&mut writing, ops, shape, |location| locations.push(location.0))?;
             let absorbed = self.absorb(
-                &mut log,
+                &mut writing,
                 before,
                 |state| state.before_puts(keys),
                 |state| state.put_many(keys, &locations, &mut dead),
             )?;
             if let Some(((), segments)) = absorbed {
-                if let Some(active) = &log.active {
+                if let Some(active) = &writing.log.active {
                     active.count_live(shape.bytes);
                 }
                 segments.count_dead(&dead);
             } else {
                 rebuilt = true;
             }
-            self.published(&mut log)
+            self.published(&mut writing)
         };
         // A replaced record of this very commit, which lies in one segment, was a duplicate among `keys`.
         let here =
@@ -259,7 +262,7 @@ impl Shared {
     /// A commit that only copies a few bytes into memory, or `None`; false if there was nothing to delete.
     #[inline]
     pub(crate) fn try_commit_one(&self, op: Op<'_>) -> Option<Result<bool>> {
-        let mut log = self.log.try_lock()?;
+        let mut writing = self.writing.try_lock()?;
         if let Err(error) = self.check_writable() {
             return Some(Err(error));
         }
@@ -275,8 +278,7 @@ impl Shared {
             }
         }
         let shape = Shape::of(op);
-        if self.options.durability == Durability::Sync || !log.fits_without_waiting(shape) || self.flush_due()
-        {
+        if self.options.durability == Durability::Sync || !writing.takes_at_once(shape) || self.flush_due() {
             return None;
         }
         // Taken before the log changes: from there on there is no turning back.
@@ -292,16 +294,18 @@ impl Shared {
         };
         state.before_change(std::iter::once(op)).ok()?;
         let mut placed = Location(0);
-        if let Err(error) = self.append(&mut log, std::iter::once(op), shape, |location| placed = location) {
+        if let Err(error) =
+            self.append(&mut writing, std::iter::once(op), shape, |location| placed = location)
+        {
             return Some(Err(error));
         }
         let puts = matches!(op, Op::Put(..));
         let old = if puts { state.put(key, placed) } else { state.delete(key) };
         let Ok(old) = old else {
             drop(state);
-            let end = log.end;
-            let rebuilt = self.rebuild_index(&mut log, end);
-            self.published(&mut log);
+            let end = writing.log.end;
+            let rebuilt = self.rebuild_index(&mut writing, end);
+            self.published(&mut writing);
             return Some(rebuilt.map(|()| true));
         };
         let dead = old.map(|old| (old, Arc::clone(&state.segments)));
@@ -309,12 +313,12 @@ impl Shared {
         if let Some((old, segments)) = dead {
             segments.count_dead(&[old]);
         }
-        match &log.active {
+        match &writing.log.active {
             Some(active) if puts => active.count_live(shape.bytes),
             Some(active) => active.count_tombstone(shape.bytes),
             None => {}
         }
-        self.published(&mut log);
+        self.published(&mut writing);
         Some(Ok(true))
     }
 }

@@ -25,12 +25,12 @@ impl Shared {
         let _whole = self.health.in_one_piece("a flush");
         let begun = Instant::now();
         let (ended, active, last_seq) = {
-            let log = self.log.lock();
+            let writing = self.writing.lock();
             self.watermarks.note_ended(false);
-            self.threads.ahead.passed(log.end.offset);
+            self.threads.ahead.passed(writing.log.end.offset);
             // What ends a segment has a sequence too.
-            self.watermarks.reached(log.end.last_seq);
-            (log.unsynced.clone(), log.active.clone(), log.end.last_seq)
+            self.watermarks.reached(writing.log.end.last_seq);
+            (writing.log.unsynced.clone(), writing.log.active.clone(), writing.log.end.last_seq)
         };
         // Oldest first, and the watermark rises only when all of them are safe: a newer segment on the
         // device with an older one lost would be a hole.
@@ -38,7 +38,11 @@ impl Shared {
             segment.sync().map_err(|error| self.health.after(Failure::of(error)))?;
         }
         // Only of those that had ended before is it known that nothing was added since.
-        self.log.lock().unsynced.retain(|segment| !ended.iter().any(|synced| Arc::ptr_eq(synced, segment)));
+        self.writing
+            .lock()
+            .log
+            .unsynced
+            .retain(|segment| !ended.iter().any(|synced| Arc::ptr_eq(synced, segment)));
         for segment in &ended {
             segment.release();
         }

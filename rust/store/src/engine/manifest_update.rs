@@ -25,13 +25,14 @@ impl Shared {
         self.check_writable().map_err(untouched)?;
         let mut next = catalog.manifest.clone();
         let (begun, next_seq, trims) = {
-            let mut log = self.log.lock();
-            next.segments.clone_from(&log.entries);
-            next.spare = log.spare.as_ref().map(|spare| spare.listed);
+            let mut writing = self.writing.lock();
+            next.segments.clone_from(&writing.log.entries);
+            next.spare = writing.log.spare.as_ref().map(|spare| spare.listed);
             let listed = &catalog.manifest.segments;
             let new = |segment: &&Arc<Segment>| !listed.iter().any(|entry| entry.segment == segment.id());
-            let begun: Vec<_> = log.unsynced.iter().chain(&log.active).filter(new).cloned().collect();
-            (begun, log.next_seq_bound(), std::mem::take(&mut log.to_trim))
+            let begun: Vec<_> =
+                writing.log.unsynced.iter().chain(&writing.log.active).filter(new).cloned().collect();
+            (begun, writing.log.next_seq_bound(), std::mem::take(&mut writing.log.to_trim))
         };
         next.watermark = next.watermark.max(self.watermarks.durable());
         next.clean = false;
@@ -46,7 +47,7 @@ impl Shared {
         match written {
             Ok(()) => trims.into_iter().for_each(Trim::give_back),
             Err(NotWritten { error, maybe_there }) => {
-                self.log.lock().to_trim.extend(trims);
+                self.writing.lock().log.to_trim.extend(trims);
                 return Err(NotWritten { error: self.health.after(Failure::of(error)), maybe_there });
             }
         }
@@ -105,11 +106,11 @@ impl Shared {
         let mut catalog = self.catalog.lock();
         self.check_writable()?;
         let facts = {
-            let log = self.log.lock();
-            if log.spare_has_room(room) {
+            let writing = self.writing.lock();
+            if writing.log.spare_has_room(room) {
                 return Ok(());
             }
-            LogFacts::of(&log)
+            LogFacts::of(&writing.log)
         };
         let spare = match catalog.unlisted.take_if(|spare| spare.has_room(room)) {
             Some(spare) => spare,
@@ -121,16 +122,16 @@ impl Shared {
             catalog.uncertain.push(outgrown.listed.segment);
         }
         // Too small: nobody may begin it any more once the manifest no longer lists it.
-        let small = self.log.lock().spare.take();
+        let small = self.writing.lock().log.spare.take();
         let listed = spare.listed;
         match self.update_manifest(&mut catalog, |next| next.spare = Some(listed)) {
             Ok(()) => {
-                self.log.lock().spare = Some(spare);
+                self.writing.lock().log.spare = Some(spare);
                 Ok(())
             }
             Err(NotWritten { error, maybe_there: false }) if small.is_some() => {
                 // Every copy lists the small one as before.
-                self.log.lock().spare = small;
+                self.writing.lock().log.spare = small;
                 let _ = self.disk.remove(&Segment::name(listed.segment));
                 Err(error)
             }
@@ -145,8 +146,8 @@ impl Shared {
     /// One round of the thread that makes segments ahead of need.
     pub(crate) fn prepare(&self) {
         let wanted = {
-            let log = self.log.lock();
-            log.spare.is_none() && log.active.is_some()
+            let writing = self.writing.lock();
+            writing.log.spare.is_none() && writing.log.active.is_some()
         };
         if wanted {
             // A failure that matters is remembered, or met again by the write that needs the segment.

@@ -2,9 +2,9 @@
 //! who waits; how an index comes about is told by whoever opened the store ([`Rebuild`](crate::engine::shared::Rebuild)), and what is damaged by nobody.
 
 use crate::engine::shared::{Rebuilt, Shared};
+use crate::engine::writing::Writing;
 use crate::error::{Error, Result};
 use crate::format::header::LogEnd;
-use crate::log::append::Log;
 use crate::log::segment::Counts;
 
 impl Shared {
@@ -21,12 +21,12 @@ impl Shared {
 
     /// Rebuilds the index unless somebody else has done it.
     fn mend(&self) -> Result<()> {
-        let mut log = self.log.lock();
+        let mut writing = self.writing.lock();
         if !self.read_state()?.index.is_damaged() {
             return Ok(());
         }
-        let end = log.end;
-        match self.try_rebuild(&mut log, end) {
+        let end = writing.log.end;
+        match self.try_rebuild(&mut writing, end) {
             Err(error) if error.says_not_now() => Err(error),
             Err(error) if !self.options.read_only => Err(self.health.poison(error)),
             outcome => outcome,
@@ -36,17 +36,17 @@ impl Shared {
     /// Replaces the damaged index by that of the log up to `end`, a commit boundary at or before the log's
     /// end. The caller holds no lock on the state. Should it fail, the store takes no more writes, since the log
     /// may hold a commit that the index will never learn of.
-    pub(crate) fn rebuild_index(&self, log: &mut Log, end: LogEnd) -> Result<()> {
-        self.try_rebuild(log, end)
+    pub(crate) fn rebuild_index(&self, writing: &mut Writing, end: LogEnd) -> Result<()> {
+        self.try_rebuild(writing, end)
             .map_err(|error| if self.options.read_only { error } else { self.health.poison(error) })
     }
 
     /// As [`Shared::rebuild_index`], for who has changed nothing: should it fail, the next call that needs the index
     /// tries it again.
-    fn try_rebuild(&self, log: &mut Log, end: LogEnd) -> Result<()> {
+    fn try_rebuild(&self, writing: &mut Writing, end: LogEnd) -> Result<()> {
         let damaged = self.read_state()?.index.image();
         self.damaged_images.lock().extend(damaged);
-        let Rebuilt { state: fresh, tail_bytes, bad_images } = (self.rebuild)(self, log, end)?;
+        let Rebuilt { state: fresh, tail_bytes, bad_images } = (self.rebuild)(self, writing, end)?;
         self.damaged_images.lock().extend(bad_images);
         let _counting = self.uncounted.counting();
         let mut state = self.write_state()?;
@@ -56,14 +56,14 @@ impl Shared {
             let counted = fresh.segments.get(segment.id());
             segment.take_counts(counted.map_or(Counts::default(), |counted| counted.counts()));
         }
-        if let Some(active) = &log.active {
+        if let Some(active) = &writing.log.active {
             // A commit that the index is yet to learn of.
-            active.count_appended(log.end.offset - end.offset);
+            active.count_appended(writing.log.end.offset - end.offset);
         }
         state.index = fresh.index;
         drop(state);
-        log.images.rebuilt_without(&self.damaged_images.lock(), tail_bytes);
-        log.bound_tail();
+        writing.images.rebuilt_without(&self.damaged_images.lock(), tail_bytes);
+        writing.bound_tail();
         self.threads.checkpointer.ring();
         Ok(())
     }

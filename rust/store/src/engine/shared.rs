@@ -20,10 +20,10 @@ use crate::engine::threads::Threads;
 use crate::engine::turn::FlushTurn;
 use crate::engine::uncounted::Uncounted;
 use crate::engine::watermarks::Watermarks;
+use crate::engine::writing::Writing;
 use crate::error::{Error, Result};
 use crate::format::header::LogEnd;
 use crate::format::manifest::Manifest;
-use crate::log::append::Log;
 use crate::options::Options;
 
 /// An open store.
@@ -48,7 +48,7 @@ pub(crate) struct Shared {
     /// Held by whoever flushes: concurrent flushes wait here and find their work done.
     pub(crate) flushing: Mutex<()>,
     /// The commit lock.
-    pub(crate) log: CommitLock<Log>,
+    pub(crate) writing: CommitLock<Writing>,
     pub(crate) state: StateLock<State>,
     pub(crate) watermarks: Watermarks,
     pub(crate) uncounted: Uncounted,
@@ -72,7 +72,7 @@ pub(crate) struct Opened {
 
 /// Builds the index anew from an older image or the whole log, up to a place; the caller holds the commit lock and none
 /// on the state. O(bytes of log).
-pub(crate) type Rebuild = fn(&Shared, &Log, LogEnd) -> Result<Rebuilt>;
+pub(crate) type Rebuild = fn(&Shared, &Writing, LogEnd) -> Result<Rebuilt>;
 
 /// An index that was built anew.
 pub(crate) struct Rebuilt {
@@ -194,6 +194,6 @@ impl Shared {
     /// Ends the threads. Commits that wait for them go on.
     pub(crate) fn stop_threads(&self) {
         self.threads.stop();
-        self.log.lock().flow.follow(false);
+        self.writing.lock().flow.follow(false);
     }
 }

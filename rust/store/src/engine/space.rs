@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::engine::flow::{Follower, Limit, Wait};
 use crate::engine::shared::Shared;
+use crate::engine::writing::Writing;
 use crate::error::Result;
-use crate::log::append::Log;
 
 /// Records may take so many bytes for each live one. 2.5 and four segments are promised (docs/safety.md): two of those
 /// are the reserved ends of the active segment and the next, a third is what compaction copies into; of the last
@@ -62,15 +62,17 @@ impl Space {
 
 impl Shared {
     /// What a commit of so many bytes has to wait for, now that it is not free to begin at once.
-    pub(crate) fn wait_for_followers(&self, log: &mut Log, bytes: u64) -> Result<Option<Wait>> {
-        match log.flow.behind() {
+    pub(crate) fn wait_for_followers(&self, writing: &mut Writing, bytes: u64) -> Result<Option<Wait>> {
+        match writing.flow.behind() {
             // What was put since somebody looked last is live, and allows for more.
-            Some(Follower::Compaction) => drop(self.look_at_space(log)?),
+            Some(Follower::Compaction) => drop(self.look_at_space(writing)?),
             // Commits that wait ring no more: an image for the sake of space may have left a tail that is too long.
-            Some(Follower::Checkpoint) if log.images.wants_checkpoint() => self.threads.checkpointer.ring(),
+            Some(Follower::Checkpoint) if writing.images.wants_checkpoint() => {
+                self.threads.checkpointer.ring()
+            }
             _ => {}
         }
-        Ok(log.flow.wait(bytes))
+        Ok(writing.flow.wait(bytes))
     }
 
     /// Makes a commit wait; whether it has to ask again. No lock is held.
@@ -80,7 +82,7 @@ impl Shared {
     }
 
     /// Looks how much is dead, and tells writers how far they may go. With the commit lock.
-    pub(crate) fn look_at_space(&self, log: &mut Log) -> Result<Space> {
+    pub(crate) fn look_at_space(&self, writing: &mut Writing) -> Result<Space> {
         self.count_replaced();
         let segments = Arc::clone(&self.read_state()?.segments);
         let (mut live, mut total) = (0, 0);
@@ -90,23 +92,23 @@ impl Shared {
             total += counts.total;
         }
         let space = Space::new(live, total, self.options.segment_bytes);
-        let mut limit = space.limit(log.flow.written());
+        let mut limit = space.limit(writing.flow.written());
         let grace = self.compacting.grace();
         limit.slow_from = limit.slow_from.max(grace);
         limit.stop_at = limit.stop_at.max(grace);
-        log.flow.limit(Follower::Compaction, limit);
+        writing.flow.limit(Follower::Compaction, limit);
         Ok(space)
     }
 
     /// As [`Shared::look_at_space`], by whoever does not hold the commit lock.
     pub(crate) fn space(&self) -> Result<Space> {
-        self.look_at_space(&mut self.log.lock())
+        self.look_at_space(&mut self.writing.lock())
     }
 
     /// Compaction gets nowhere now: what is dead is held by a backup, cannot be read, or the disk is full. Writers may
     /// go on for a segment until it has tried again.
     pub(crate) fn give_grace(&self) {
-        let written = self.log.lock().flow.written();
+        let written = self.writing.lock().flow.written();
         let segment = self.options.segment_bytes.max(LEAST_SEGMENT_BYTES);
         self.compacting.give_grace(written + segment);
     }

@@ -5,9 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::checkpoint::write::Images;
 use crate::disk::{Disk, DiskFile};
-use crate::engine::flow::{Flow, Follower};
 use crate::error::{Error, Result};
 use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::format::location::Location;
@@ -27,7 +25,7 @@ const SCRATCH_BYTES: usize = 256 << 10;
 /// With `sync`, zeros are written so far ahead of the log's end: at first, and at most.
 const LEAST_FILL_BYTES: u64 = 64 << 10;
 const MOST_FILL_BYTES: u64 = 1 << 20;
-/// Of the file system.
+/// Block size of the file system, in bytes.
 const BLOCK_BYTES: u64 = 4096;
 /// In segments of so many bytes so many are kept for tombstones.
 const KEPT_FROM_BYTES: u64 = 64 << 10;
@@ -87,8 +85,8 @@ pub(crate) struct Log {
     mark_from: u64,
     /// Segments that were ended but not yet synced, oldest first.
     pub(crate) unsynced: Vec<Arc<Segment>>,
-    /// Once the log has grown to here, its next segment should be made.
-    ring_at: u64,
+    /// Once the log has grown to here, its next segment should be made; none where somebody was told so.
+    ring_at: Option<u64>,
     /// Ended segments and their ends, until the manifest names those too.
     pub(crate) to_trim: Vec<Trim>,
     /// Whether segments are written by copying into a map.
@@ -99,14 +97,6 @@ pub(crate) struct Log {
     kept_bytes: u64,
     /// Up to here the active segment was written, if only with zeros; its blocks beyond are reserved only.
     filled: u64,
-    /// What must be known of images: how much of the log came after them, and which are kept.
-    pub(crate) images: Images,
-    /// How far the writer is, and how far it may go.
-    pub(crate) flow: Flow,
-    /// Once so much was written, the compacting thread looks again how much is dead.
-    pub(crate) look_at: u64,
-    /// Segments that nothing needs, while the manifest is told so and their files are removed.
-    pub(crate) freeing: Vec<u32>,
     scratch: Vec<u8>,
     /// Hears how far the active segment is written.
     pub(crate) ahead: Arc<Ahead>,
@@ -163,16 +153,12 @@ impl Log {
             next_seq,
             mark_from: end.last_seq + 1,
             unsynced: Vec::new(),
-            ring_at: u64::MAX,
+            ring_at: None,
             to_trim: Vec::new(),
             copies,
             fills: false,
             kept_bytes: 0,
             filled: 0,
-            images: Images::default(),
-            flow: Flow::default(),
-            look_at: 0,
-            freeing: Vec::new(),
             scratch: Vec::new(),
             ahead: Arc::default(),
         }
@@ -186,11 +172,11 @@ impl Log {
         self.to_trim.clear();
     }
 
-    /// Whether a commit of this shape would only copy into memory, and need not wait for those who follow.
-    pub(crate) fn fits_without_waiting(&self, shape: Shape) -> bool {
+    /// Whether a commit of this shape would only be copied into memory.
+    pub(crate) fn fits_by_copying(&self, shape: Shape) -> bool {
         let copies =
             |active: &Arc<Segment>| active.copies_piece(shape.bytes_in_log() as usize + MARK_BYTES as usize);
-        self.fits(shape) && self.flow.is_free() && self.active.as_ref().is_some_and(copies)
+        self.fits(shape) && self.active.as_ref().is_some_and(copies)
     }
 
     /// Whether a commit of this shape fits the active segment.
@@ -208,18 +194,12 @@ impl Log {
         })
     }
 
-    /// Tells commits how far they may run ahead of the next checkpoint.
-    pub(crate) fn bound_tail(&mut self) {
-        let limit = self.images.limit(self.flow.written());
-        self.flow.limit(Follower::Checkpoint, limit);
-    }
-
     /// Whether it is time to make the next segment; true once.
     #[inline]
     pub(crate) fn wants_spare(&mut self) -> bool {
-        let wants = self.end.offset >= self.ring_at;
+        let wants = self.ring_at.is_some_and(|at| self.end.offset >= at);
         if wants {
-            self.ring_at = u64::MAX;
+            self.ring_at = None;
         }
         wants
     }
@@ -274,7 +254,7 @@ impl Log {
         self.kept_bytes = if header.capacity < KEPT_FROM_BYTES { 0 } else { KEPT_BYTES };
         self.ahead.rolled();
         // A first segment may never fill; one that follows another is likely to.
-        self.ring_at = if before == 0 { header.capacity / 4 } else { 0 };
+        self.ring_at = Some(if before == 0 { header.capacity / 4 } else { 0 });
         Ok(segment)
     }
 
@@ -351,8 +331,6 @@ impl Log {
         }
         active.show_up_to(end);
         active.count_appended(end - start.offset);
-        self.images.tail_bytes += end - start.offset;
-        self.flow.wrote(end - start.offset);
         self.end = LogEnd { segment: active.id(), offset: end, last_seq: next_seq - 1 };
         self.active = Some(active);
         self.mark_from = self.mark_from.max(durable_seq + 1);

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use crate::compaction::free::omit;
 use crate::engine::shared::{Rebuilt, Shared};
+use crate::engine::writing::Writing;
 use crate::error::{Error, Result};
 use crate::format::header::LogEnd;
 use crate::format::manifest::{self, Manifest, Relocation};
-use crate::log::append::Log;
 use crate::options::{Options, Recovery};
 use crate::recovery::chain::Chain;
 use crate::recovery::recover;
 
 /// See the module. A reader's index is that of what it holds open.
-pub(crate) fn rebuilt(shared: &Shared, log: &Log, end: LogEnd) -> Result<Rebuilt> {
+pub(crate) fn rebuilt(shared: &Shared, writing: &Writing, end: LogEnd) -> Result<Rebuilt> {
     let disk = &shared.disk;
     // A reader's moment is not that of the manifest on the disk.
     let listed = match (&shared.opened.manifest, Manifest::read(&**disk)) {
@@ -23,11 +23,11 @@ pub(crate) fn rebuilt(shared: &Shared, log: &Log, end: LogEnd) -> Result<Rebuilt
         (None, Ok(manifest::Found::Nothing)) => return Err(Error::NotFound { path: shared.path.clone() }),
         (None, Err(error)) => return Err(error),
     };
-    let mut segments = log.entries.clone();
+    let mut segments = writing.log.entries.clone();
     // What is about to be removed, or is not known to be listed for good, must not come into use again.
-    omit(&mut segments, &log.freeing);
+    omit(&mut segments, &writing.freeing);
     let known = Arc::clone(&shared.read_state()?.segments);
-    let in_use = |it: &Relocation| !log.freeing.contains(&it.segment) && known.get(it.segment).is_some();
+    let in_use = |it: &Relocation| !writing.freeing.contains(&it.segment) && known.get(it.segment).is_some();
     let relocations = listed.relocations.iter().copied().filter(in_use).collect();
     if let Some(last) = segments.iter().position(|entry| entry.segment == end.segment) {
         segments.truncate(last + 1);

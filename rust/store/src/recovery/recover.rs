@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::checkpoint::image_file;
-use crate::checkpoint::write::Images;
 use crate::disk::{Access, Disk};
 use crate::engine::catalog::{LogFacts, reserve_spare};
 use crate::engine::state::State;
@@ -36,6 +35,8 @@ pub(crate) struct Recovered {
     pub(crate) state: State,
     pub(crate) log: Log,
     pub(crate) manifest: Manifest,
+    /// Bytes of log behind the newest image that is listed.
+    pub(crate) tail_bytes: u64,
     /// Everything up to here is on the device.
     pub(crate) durable_seq: u64,
     /// Bytes that were found behind the accepted end and dropped.
@@ -200,12 +201,10 @@ fn recover_from(
     // Only where what was written once is written over in place: elsewhere that takes space nobody reserved. And
     // not where commits are copied into a map: one stored into pages that came in by the megabyte makes all dirty.
     log.fills = options.durability == Durability::Sync && disk.maps_safely() && !copies;
-    let least_bytes = options.checkpoint_tail_bytes;
-    log.images = Images::new(&manifest.images, tail_bytes, least_bytes);
 
     if options.read_only {
         let durable_seq = watermark.min(reached.last_seq);
-        return Ok(Recovered { state, log, manifest, durable_seq, dropped_bytes });
+        return Ok(Recovered { state, log, manifest, tail_bytes, durable_seq, dropped_bytes });
     }
     if !copies_agree {
         // The newer copy may have its name in memory only, if its writer was killed there: a power cut could bring
@@ -215,13 +214,19 @@ fn recover_from(
     // Of what a crash interrupted. First of all, so that a full disk finds their space.
     remove_orphans(disk, &names, &manifest)?;
     manifest.images.retain(|image| !bad_images.contains(&image.id));
-    log.images = Images::new(&manifest.images, tail_bytes, least_bytes);
     if clean {
         if !bad_images.is_empty() {
             manifest.write(&**disk)?;
             remove_orphans(disk, &names, &manifest)?;
         }
-        return Ok(Recovered { state, log, manifest, durable_seq: reached.last_seq, dropped_bytes });
+        return Ok(Recovered {
+            state,
+            log,
+            manifest,
+            tail_bytes,
+            durable_seq: reached.last_seq,
+            dropped_bytes,
+        });
     }
     let proven = chain.end_of(watermark.min(reached.last_seq), &milestones)?;
     prove(disk, options, &chain, proven, reached, &mut state, &mut log, &mut manifest)?;
@@ -231,7 +236,7 @@ fn recover_from(
     // Of which every record was written again.
     remove_orphans(disk, &names, &manifest)?;
     let durable_seq = log.end.last_seq;
-    Ok(Recovered { state, log, manifest, durable_seq, dropped_bytes })
+    Ok(Recovered { state, log, manifest, tail_bytes, durable_seq, dropped_bytes })
 }
 
 /// Appends the records between `proven` and `reached` again to a new segment, flushes it, and ends the

@@ -1,0 +1,43 @@
+//! What the commit lock guards: the log, and what commits must know of those who follow them. Knows nothing of the index.
+
+use crate::engine::flow::{Flow, Follower};
+use crate::engine::kept_images::Images;
+use crate::log::append::{Log, Shape};
+
+/// See the module.
+pub(crate) struct Writing {
+    pub(crate) log: Log,
+    /// How much of the log came after which images.
+    pub(crate) images: Images,
+    /// How far the writer is, and how far it may go.
+    pub(crate) flow: Flow,
+    /// Once so much was written, the compacting thread looks again how much is dead.
+    pub(crate) look_at: u64,
+    /// Segments that nothing needs, while the manifest is told so and their files are removed.
+    pub(crate) freeing: Vec<u32>,
+}
+
+impl Writing {
+    pub(crate) fn new(log: Log, images: Images) -> Self {
+        Self { log, images, flow: Flow::default(), look_at: 0, freeing: Vec::new() }
+    }
+
+    /// So many bytes were added to the log.
+    #[inline]
+    pub(crate) fn wrote(&mut self, bytes: u64) {
+        self.images.tail_bytes += bytes;
+        self.flow.wrote(bytes);
+    }
+
+    /// Whether a commit of this shape would only copy into memory, and need not wait for those who follow.
+    #[inline]
+    pub(crate) fn takes_at_once(&self, shape: Shape) -> bool {
+        self.flow.is_free() && self.log.fits_by_copying(shape)
+    }
+
+    /// Tells commits how far they may run ahead of the next checkpoint.
+    pub(crate) fn bound_tail(&mut self) {
+        let limit = self.images.limit(self.flow.written());
+        self.flow.limit(Follower::Checkpoint, limit);
+    }
+}
