@@ -75,7 +75,7 @@ def _repair(
 def _checksum_records(data: bytes, record_bytes: int) -> int:
     """The checksum of each record of `record_bytes` in `data`, folded into one number.
 
-    For `alexpy bench profile` only. Raises ValueError where `record_bytes` is 0. O(len(data)), the GIL
+    For `alexpy bench profile` only. Raises ValueError if `record_bytes` is 0. O(len(data)), the GIL
     released.
     """
 
@@ -159,8 +159,8 @@ class Store(MutableMapping[int, bytes]):
     ) -> tuple[NDArray[np.uint8], int]:
         """The part of `get_array` that reads: the values of `keys`, each `width` bytes, one after another.
 
-        An absent key gets the bytes of `fill`, or raises KeyError. `out`, if not None, is a pair: a function that
-        returns the memory of an array, and the array to read into.
+        An absent key gets the bytes of `fill`, or raises KeyError. `out`, if not None, is a pair: a function
+        that returns the memory of an array, and the array to read into.
         """
     def popitem(self, last: bool = True) -> tuple[int, bytes]:
         """Removes the last item, or with `last=False` the first, and returns it.
@@ -230,10 +230,10 @@ class Store(MutableMapping[int, bytes]):
 
         Values are written in the order of their keys, whatever order they come in, so that ranges are read
         sequentially later; the sorting makes it slower than `put_many` at writing. One atomic commit, also if
-        the store is not empty. `keys`, `values` and errors are as in `put_many`; one call takes at most 32 GiB
-        of records. `progress(done, total)` is called with bytes before the work, after the sorting, and at the
-        end; an exception that it raises before the end leaves the store as it was.
-        O(n log n + bytes), the GIL released.
+        the store is not empty. `keys`, `values` and errors are as in `put_many`; one call takes at most 32
+        GiB of records. `progress(done, total)` is called with bytes before the work, after the sorting, and
+        at the end; an exception that it raises before the end leaves the store as it was. O(n log n + bytes),
+        the GIL released.
 
         >>> s.bulk_load([3, 1, 3], [b"a", b"b", b"c"])
         2
@@ -437,8 +437,9 @@ class Store(MutableMapping[int, bytes]):
         """Iterates over the items of `start <= key < stop` in batches of `rows`, as arrays, in key order.
 
         The fastest way through a range: no object is made for an item. Each `ScanBatch` has `rows` items, the
-        last one perhaps fewer, and holds the memory of their values. Bounds as in `scan`; the iterator sees the
-        store as it was when the iterator was made. Raises ValueError if `rows` is below 1, else as `scan`.
+        last one perhaps fewer, and holds the memory of their values. Bounds as in `scan`; the iterator sees
+        the store as it was when the iterator was made. Raises ValueError if `rows` is below 1, else as
+        `scan`.
 
         >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
         3
@@ -449,8 +450,8 @@ class Store(MutableMapping[int, bytes]):
         """The items of `start <= key < stop` for any Arrow library: a stream of `key` and `value` columns.
 
         Returns an object with `__arrow_c_stream__`; `pyarrow.table(x)`, `polars.DataFrame(x)` and DuckDB read
-        it, in arrays of 65,536 rows, and it can be read many times. Bounds as in `scan`; each reading sees the
-        store as it was when the reading began. O(1) to make.
+        it, in arrays of 65,536 rows, and it can be read many times. Bounds as in `scan`; each reading sees
+        the store as it was when the reading began. O(1) to make.
 
         >>> s[1] = b"one"
         >>> pyarrow.table(s.to_arrow()).to_pydict()  # doctest: +SKIP
@@ -480,12 +481,12 @@ class Store(MutableMapping[int, bytes]):
     def backup(self, dest: str | PathLike[str], progress: Callable[[int, int], object] | None = None) -> None:
         """Makes a store in the new directory `dest` that holds what this one holds now.
 
-        Reads and writes go on meanwhile. `dest` must not exist or must be empty; it gets its name only when all
-        of it is safe on the device. Finished files are hard links if the file system allows, which costs no
-        space but shares the fate of the disk: copy `dest` elsewhere against its loss. `progress(done, total)`
-        is called every few mebibytes with bytes; an exception that it raises stops the call. Raises ValueError
-        if `dest` is not empty or lies inside the store, OSError, ClosedError. O(bytes copied), the GIL
-        released.
+        Reads and writes go on meanwhile. `dest` must not exist or must be empty; it gets its name only when
+        all of it is safe on the device. Finished files are hard links if the file system allows, which costs
+        no space but shares the fate of the disk: copy `dest` elsewhere against its loss. `progress(done,
+        total)` is called every few mebibytes with bytes; an exception that it raises stops the call. Raises
+        ValueError if `dest` is not empty or lies inside the store, OSError, ClosedError. O(bytes copied), the
+        GIL released.
 
         >>> import tempfile
         >>> s[1] = b"one"
@@ -499,10 +500,10 @@ class Store(MutableMapping[int, bytes]):
         """Writes an image of the index, so that the next opening starts from it and replays only the log after it.
 
         The background thread does this by itself (`checkpoint_tail_bytes`), and so does closing if it saves
-        time later. Readers and writers go on meanwhile; when the call returns, everything written before it is
-        on the device. Does nothing if nothing was written since the last image. Raises ReadOnlyError,
-        ClosedError, PoisonedError, OSError; a full disk costs the image and nothing else. O(keys), about
-        24 bytes a key on the disk, twice.
+        time later. Readers and writers go on meanwhile; when the call returns, everything written before it
+        is on the device. Does nothing if nothing was written since the last image. Raises ReadOnlyError,
+        ClosedError, PoisonedError, OSError; a full disk costs the image and nothing else. O(keys), about 24
+        bytes a key on the disk, twice.
 
         >>> s[1] = b"one"
         >>> s.checkpoint()
@@ -692,7 +693,8 @@ class ValueBuffers:
     """The values of many keys in two arrays; what `Store.get_buffers` returns.
 
     Value `i` is `data[offsets[i]:offsets[i + 1]]`, empty if `found[i]` is False. The arrays are read-only,
-    share their memory with `to_arrow()`, and stay valid after the store is closed. `len` is the number of keys.
+    share their memory with `to_arrow()`, and stay valid after the store is closed. `len` is the number of
+    keys.
 
     >>> s.put_many([1, 2], [b"one", b"three"])
     2
@@ -830,8 +832,8 @@ class AlexIndex(MutableMapping[int, int]):
     def put(self, key: SupportsIndex, value: SupportsIndex) -> None:
         """Stores `value` under `key`, both int64, replacing what was there.
 
-        Raises TypeError or OverflowError for what is not an int64. O(1) in practice; at worst one data node of
-        2**14 slots is moved.
+        Raises TypeError or OverflowError for what is not an int64. O(1) in practice; at worst one data node
+        of 2**14 slots is moved.
 
         >>> x.put(1, 10)
         >>> x[1]

@@ -67,7 +67,7 @@ class IndexStats:
 
     @property
     def bytes_per_key(self) -> float:
-        """Bytes of memory for each key; 0 where there is none.
+        """Bytes of memory for each key; 0 if there is none.
 
         Example:
             >>> x.put_many(range(1000), range(1000))

@@ -308,7 +308,7 @@ class Store(_alexpy.Store, Closing):
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle a read-only store as its path and options: it is opened again where it is unpickled."""
+        """Pickle a read-only store as its path and options: unpickling opens it again."""
         if not self.read_only:
             raise TypeError("a store open for writing cannot be pickled; open it with read_only=True")
         return _reopen, (os.fspath(self.path), self.config)
@@ -337,7 +337,7 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
     config: Config | None = None,
     **options: Any,
 ) -> Store:
-    """Open the store in the directory `path`, and make one where there is none.
+    """Open the store in the directory `path`, and make one if there is none.
 
     With `parents=True` the directories above it are made as well, as `Path.mkdir` does.
     `options` are fields of `Config` by name and override those of `config`. Only one handle, of all

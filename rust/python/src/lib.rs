@@ -49,7 +49,7 @@ fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 
 /// The checksum of each record of `record_bytes` in `data`, folded into one number.
 ///
-/// For `alexpy bench profile` only. Raises ValueError where `record_bytes` is 0. O(len(data)), the GIL
+/// For `alexpy bench profile` only. Raises ValueError if `record_bytes` is 0. O(len(data)), the GIL
 /// released.
 #[pyfunction]
 #[pyo3(name = "_checksum_records")]

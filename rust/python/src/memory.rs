@@ -56,7 +56,7 @@ unsafe impl GlobalAlloc for Allocator {
 
     #[inline]
     unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: as in `alloc`; where it fails the old memory is as it was.
+        // SAFETY: as in `alloc`; if it fails, the old memory stays as it was.
         let memory = unsafe { System.realloc(old, layout, size) };
         // SAFETY: as above.
         if memory.is_null() { again(size, || unsafe { System.realloc(old, layout, size) }) } else { memory }
@@ -89,7 +89,7 @@ fn give_back() {
     }
 }
 
-/// Sets the reserve aside; false where there is no memory for it.
+/// Sets the reserve aside; false if there is no memory for it.
 pub(crate) fn reserve() -> bool {
     if RESERVED.load(Ordering::Acquire).is_null() {
         // SAFETY: the layout has a size.
@@ -166,7 +166,7 @@ pub(crate) fn filled<T: Clone>(item: T, items: usize) -> PyResult<Vec<T>> {
     Ok(list)
 }
 
-/// A `bytes` object, or `MemoryError` (where `PyBytes::new` panics).
+/// A `bytes` object, or `MemoryError` (`PyBytes::new` would panic).
 #[inline]
 pub(crate) fn bytes<'py>(py: Python<'py>, value: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
     let length = ffi::Py_ssize_t::try_from(value.len()).map_err(|_| refused(value.len()))?;

@@ -57,7 +57,7 @@ impl ImageSink for Sink {
     }
 }
 
-/// A name beside `path` that nobody else uses.
+/// A name beside `path` that no other call uses.
 fn unfinished(path: &Path) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);

@@ -169,8 +169,8 @@ impl AlexIndex {
 
     /// Stores `value` under `key`, both int64, replacing what was there.
     ///
-    /// Raises TypeError or OverflowError for what is not an int64. O(1) in practice; at worst one data node of
-    /// 2**14 slots is moved.
+    /// Raises TypeError or OverflowError for what is not an int64. O(1) in practice; at worst one data node
+    /// of 2**14 slots is moved.
     ///
     /// >>> x.put(1, 10)
     /// >>> x[1]

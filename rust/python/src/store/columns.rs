@@ -28,7 +28,8 @@ const BATCH_ROWS: usize = 1 << 16;
 /// The values of many keys in two arrays; what `Store.get_buffers` returns.
 ///
 /// Value `i` is `data[offsets[i]:offsets[i + 1]]`, empty if `found[i]` is False. The arrays are read-only,
-/// share their memory with `to_arrow()`, and stay valid after the store is closed. `len` is the number of keys.
+/// share their memory with `to_arrow()`, and stay valid after the store is closed. `len` is the number of
+/// keys.
 ///
 /// >>> s.put_many([1, 2], [b"one", b"three"])
 /// 2
@@ -305,8 +306,9 @@ impl Store {
     /// Iterates over the items of `start <= key < stop` in batches of `rows`, as arrays, in key order.
     ///
     /// The fastest way through a range: no object is made for an item. Each `ScanBatch` has `rows` items, the
-    /// last one perhaps fewer, and holds the memory of their values. Bounds as in `scan`; the iterator sees the
-    /// store as it was when the iterator was made. Raises ValueError if `rows` is below 1, else as `scan`.
+    /// last one perhaps fewer, and holds the memory of their values. Bounds as in `scan`; the iterator sees
+    /// the store as it was when the iterator was made. Raises ValueError if `rows` is below 1, else as
+    /// `scan`.
     ///
     /// >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
     /// 3
@@ -336,8 +338,8 @@ impl Store {
     /// The items of `start <= key < stop` for any Arrow library: a stream of `key` and `value` columns.
     ///
     /// Returns an object with `__arrow_c_stream__`; `pyarrow.table(x)`, `polars.DataFrame(x)` and DuckDB read
-    /// it, in arrays of 65,536 rows, and it can be read many times. Bounds as in `scan`; each reading sees the
-    /// store as it was when the reading began. O(1) to make.
+    /// it, in arrays of 65,536 rows, and it can be read many times. Bounds as in `scan`; each reading sees
+    /// the store as it was when the reading began. O(1) to make.
     ///
     /// >>> s[1] = b"one"
     /// >>> pyarrow.table(s.to_arrow()).to_pydict()  # doctest: +SKIP

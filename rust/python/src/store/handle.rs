@@ -32,7 +32,7 @@ impl Born {
         self.0 != fork_generation()
     }
 
-    /// `ForkedError` with the text `refusal` where it is inherited.
+    /// `ForkedError` with the text `refusal` if it is inherited.
     #[inline]
     pub(crate) fn check(&self, py: Python<'_>, refusal: &'static str) -> PyResult<()> {
         if self.is_inherited() { Err(forked_error(py, refusal)) } else { Ok(()) }

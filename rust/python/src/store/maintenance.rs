@@ -30,12 +30,12 @@ impl Store {
 
     /// Makes a store in the new directory `dest` that holds what this one holds now.
     ///
-    /// Reads and writes go on meanwhile. `dest` must not exist or must be empty; it gets its name only when all
-    /// of it is safe on the device. Finished files are hard links if the file system allows, which costs no
-    /// space but shares the fate of the disk: copy `dest` elsewhere against its loss. `progress(done, total)`
-    /// is called every few mebibytes with bytes; an exception that it raises stops the call. Raises ValueError
-    /// if `dest` is not empty or lies inside the store, OSError, ClosedError. O(bytes copied), the GIL
-    /// released.
+    /// Reads and writes go on meanwhile. `dest` must not exist or must be empty; it gets its name only when
+    /// all of it is safe on the device. Finished files are hard links if the file system allows, which costs
+    /// no space but shares the fate of the disk: copy `dest` elsewhere against its loss. `progress(done,
+    /// total)` is called every few mebibytes with bytes; an exception that it raises stops the call. Raises
+    /// ValueError if `dest` is not empty or lies inside the store, OSError, ClosedError. O(bytes copied), the
+    /// GIL released.
     ///
     /// >>> import tempfile
     /// >>> s[1] = b"one"
@@ -61,10 +61,10 @@ impl Store {
     /// Writes an image of the index, so that the next opening starts from it and replays only the log after it.
     ///
     /// The background thread does this by itself (`checkpoint_tail_bytes`), and so does closing if it saves
-    /// time later. Readers and writers go on meanwhile; when the call returns, everything written before it is
-    /// on the device. Does nothing if nothing was written since the last image. Raises ReadOnlyError,
-    /// ClosedError, PoisonedError, OSError; a full disk costs the image and nothing else. O(keys), about
-    /// 24 bytes a key on the disk, twice.
+    /// time later. Readers and writers go on meanwhile; when the call returns, everything written before it
+    /// is on the device. Does nothing if nothing was written since the last image. Raises ReadOnlyError,
+    /// ClosedError, PoisonedError, OSError; a full disk costs the image and nothing else. O(keys), about 24
+    /// bytes a key on the disk, twice.
     ///
     /// >>> s[1] = b"one"
     /// >>> s.checkpoint()

@@ -65,10 +65,10 @@ impl Store {
     ///
     /// Values are written in the order of their keys, whatever order they come in, so that ranges are read
     /// sequentially later; the sorting makes it slower than `put_many` at writing. One atomic commit, also if
-    /// the store is not empty. `keys`, `values` and errors are as in `put_many`; one call takes at most 32 GiB
-    /// of records. `progress(done, total)` is called with bytes before the work, after the sorting, and at the
-    /// end; an exception that it raises before the end leaves the store as it was.
-    /// O(n log n + bytes), the GIL released.
+    /// the store is not empty. `keys`, `values` and errors are as in `put_many`; one call takes at most 32
+    /// GiB of records. `progress(done, total)` is called with bytes before the work, after the sorting, and
+    /// at the end; an exception that it raises before the end leaves the store as it was. O(n log n + bytes),
+    /// the GIL released.
     ///
     /// >>> s.bulk_load([3, 1, 3], [b"a", b"b", b"c"])
     /// 2
@@ -142,8 +142,8 @@ impl Store {
 
     /// The part of `get_array` that reads: the values of `keys`, each `width` bytes, one after another.
     ///
-    /// An absent key gets the bytes of `fill`, or raises KeyError. `out`, if not None, is a pair: a function that
-    /// returns the memory of an array, and the array to read into.
+    /// An absent key gets the bytes of `fill`, or raises KeyError. `out`, if not None, is a pair: a function
+    /// that returns the memory of an array, and the array to read into.
     fn _get_rows<'py>(
         &self,
         py: Python<'py>,
