@@ -117,19 +117,19 @@ attack: .venv/toolchain ## search for inputs that cost the index more than three
 valgrind: .venv/toolchain ## the same operations under memcheck, which knows the scalar and the AVX2 backend
 	ALEXPY_FUZZ_SECONDS=$(SECONDS) ALEXPY_FUZZ_SEED=$(SEED) \
 	    cargo --config 'target."cfg(all())".runner=["valgrind", "--quiet", "--error-exitcode=99"]' \
-	    test --locked --package alex-index --lib --test fuzz -- --nocapture --test-threads=1 sequences search simd arena
+	    test --locked --package alex-index --lib --test fuzz -- --nocapture --test-threads=1 sequences search arena
 
 .PHONY: proof
 proof: .venv/toolchain ## 10 million keys of each distribution in four orders, and 100 million in bulk
 	@mkdir -p target
-	cargo run --release --locked --package alex-index --example ten_million -- $(MILLIONS) > target/proof.jsonl
+	cargo bench --locked --package alex-index --bench ten_million -- $(MILLIONS) > target/proof.jsonl
 	@echo 'the same as JSON: target/proof.jsonl'
 
 .PHONY: prices
 prices: .venv/installed ## fit the index's cost model to this machine: counts and times of the same work, 3 minutes
 	@mkdir -p target
-	for millions in 1 10; do cargo run --locked --package alex-index --example prices -- $$millions; done > target/prices-counted.jsonl
-	for millions in 1 10; do cargo run --release --locked --package alex-index --example prices -- $$millions; done > target/prices-timed.jsonl
+	for millions in 1 10; do cargo bench --profile dev --locked --package alex-index --bench prices -- $$millions; done > target/prices-counted.jsonl
+	for millions in 1 10; do cargo bench --locked --package alex-index --bench prices -- $$millions; done > target/prices-timed.jsonl
 	$(BIN)/python benchmarks/index_prices.py target/prices-counted.jsonl target/prices-timed.jsonl \
 	    --json benchmarks/results/$$(date +%F)-index-prices.json
 

@@ -1,6 +1,6 @@
 """The prices of the index's cost model, fitted: a cache line touched, a slot shifted, a slot built.
 
-`rust/index/examples/prices.rs` does the same work in a build that counts and in one that is timed. Here the
+`rust/index/benches/prices.rs` does the same work in a build that counts and in one that is timed. Here the
 two are joined, phase by phase, and the time of an operation is explained by least squares as
 
     ns = base + line x lines x log2(megabytes of the tree) + shift x slots shifted + build x slots built

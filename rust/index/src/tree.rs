@@ -37,7 +37,8 @@ pub(crate) struct Scratch {
     /// What a leaf is about to hold instead.
     pub(crate) merged: (Vec<i64>, Vec<u64>),
     /// The keys of the batch that is going in, with their places, and memory to sort them in.
-    pub(crate) batch: (Vec<(i64, u64)>, Vec<(i64, u64)>),
+    pub(crate) batch: Vec<(i64, u64)>,
+    pub(crate) batch_sort: Vec<(i64, u64)>,
 }
 
 impl Alex {

@@ -13,7 +13,7 @@ use crate::build::{Chain, Entries, Pair, SPLIT_FILL, sort_pairs};
 use crate::node::layout::{ACCEPTABLE_STEPS, PACKED_FILL, slots_for, slots_within};
 use crate::node::{Insertion, NodeId, Trend};
 use crate::search::{Kernel, Operation, dispatch, prefetch, prefetch_slot};
-use crate::tree::Alex;
+use crate::tree::{Alex, Scratch};
 
 /// A run of more than a leaf's entries over this is merged rather than inserted one by one: writing an old
 /// entry anew costs about a quarter of inserting one.
@@ -35,26 +35,24 @@ struct Batch {
     spare: Vec<Pair>,
 }
 
-impl From<(Vec<Pair>, Vec<Pair>)> for Batch {
-    fn from((pairs, spare): (Vec<Pair>, Vec<Pair>)) -> Self {
-        Self { pairs, spare }
-    }
-}
-
 impl Batch {
     /// Keys with their places, ascending; places ascend among equal keys.
-    fn sort(&mut self, keys: &[i64]) {
-        self.pairs.clear();
-        self.pairs.extend(keys.iter().copied().zip(0..));
-        sort_pairs(&mut self.pairs, &mut self.spare);
+    fn of(keys: &[i64], scratch: &mut Scratch) -> Self {
+        let mut pairs = std::mem::take(&mut scratch.batch);
+        let mut spare = std::mem::take(&mut scratch.batch_sort);
+        pairs.clear();
+        pairs.extend(keys.iter().copied().zip(0..));
+        sort_pairs(&mut pairs, &mut spare);
+        Self { pairs, spare }
     }
 
-    /// Gives most of the memory of a large batch back.
-    fn trim(&mut self) {
+    /// Keeps some of the memory for the next batch, and gives the rest back.
+    fn keep(mut self, scratch: &mut Scratch) {
         self.pairs.clear();
         self.pairs.shrink_to(KEPT);
         self.spare.truncate(KEPT);
         self.spare.shrink_to(KEPT);
+        (scratch.batch, scratch.batch_sort) = (self.pairs, self.spare);
     }
 }
 
@@ -67,21 +65,17 @@ impl Alex {
     /// If the two slices differ in length.
     pub fn insert_many(&mut self, keys: &[i64], payloads: &[u64], replaced: impl FnMut(usize, u64)) {
         assert_eq!(keys.len(), payloads.len(), "one payload for each key");
-        let mut batch = Batch::from(std::mem::take(&mut self.scratch.batch));
-        batch.sort(keys);
+        let batch = Batch::of(keys, &mut self.scratch);
         dispatch(self.backend, InsertRuns { tree: self, pairs: &batch.pairs, payloads, replaced });
-        batch.trim();
-        self.scratch.batch = (batch.pairs, batch.spare);
+        batch.keep(&mut self.scratch);
     }
 
     /// Removes every key; calls `removed` with the place of each that was there, and its payload, in order of
     /// keys. Of equal keys the first place counts.
     pub fn remove_many(&mut self, keys: &[i64], removed: impl FnMut(usize, u64)) {
-        let mut batch = Batch::from(std::mem::take(&mut self.scratch.batch));
-        batch.sort(keys);
+        let batch = Batch::of(keys, &mut self.scratch);
         dispatch(self.backend, RemoveRuns { tree: self, pairs: &batch.pairs, removed });
-        batch.trim();
-        self.scratch.batch = (batch.pairs, batch.spare);
+        batch.keep(&mut self.scratch);
     }
 
     /// Routes a group of keys and asks for the lines that a change of each will read and write.

@@ -2,7 +2,7 @@
 //! removals; then every key is found with its payload, nothing else is, the invariants hold and the memory
 //! is within its bounds. And 100 million uniform keys, loaded in bulk.
 //!
-//! `cargo run --release -p alex-index --example ten_million -- [millions] [distribution...]` prints a
+//! `cargo bench -p alex-index --bench ten_million -- [millions] [distribution...]` prints a
 //! table to stderr and a JSON object a line to stdout; `bulk` in place of a distribution loads ten times
 //! as many keys in bulk. Ends with status 1 if anything does not hold. `make proof` keeps the output.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
@@ -221,7 +221,8 @@ fn bulk(count: usize) -> bool {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Cargo adds `--bench`.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let millions: usize = arguments.first().map_or(10, |text| text.parse().unwrap());
     if let Ok(name) = std::env::var("ALEXPY_SIMD") {
         alex_index::simd::select_by_name(&name).unwrap();

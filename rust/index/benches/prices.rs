@@ -5,10 +5,10 @@
 //! thousand operations or so, of one kind, on a tree of one distribution in one state. `make prices` runs
 //! both and fits prices to them; `benchmarks/index_prices.py` says how.
 //!
-//! `cargo run --example prices -- [millions] [distribution...]` prints a JSON object a line.
+//! `cargo bench --bench prices -- [millions] [distribution...]` prints a JSON object a line.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
-#[path = "../benches/common/mod.rs"]
+#[path = "common/mod.rs"]
 mod common;
 
 use std::hint::black_box;
@@ -186,7 +186,8 @@ fn runs(phases: &mut Phases, data: &Data) {
 }
 
 fn main() {
-    let mut arguments = std::env::args().skip(1).peekable();
+    // Cargo adds `--bench`.
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench").peekable();
     let millions = arguments.peek().and_then(|first| first.parse::<f64>().ok());
     arguments.next_if(|_| millions.is_some());
     let chosen: Vec<String> = arguments.collect();

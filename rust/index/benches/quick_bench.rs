@@ -1,5 +1,5 @@
-//! Where the index stands: checks its answers and prints medians. `cargo run --release -p alex-index
-//! --example quick_bench -- [millions] [distribution...]`.
+//! Where the index stands: checks its answers and prints medians. `cargo bench -p alex-index
+//! --bench quick_bench -- [millions] [distribution...]`.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::collections::HashSet;
@@ -157,7 +157,8 @@ fn bench(kind: &str, count: usize) {
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Cargo adds `--bench`.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let millions = arguments.first().map_or(1, |text| text.parse().unwrap());
     if let Ok(name) = std::env::var("ALEXPY_SIMD") {
         alex_index::simd::select_by_name(&name).unwrap();
