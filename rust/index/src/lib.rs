@@ -19,6 +19,24 @@
 //! assert_eq!(index.range(Included(20), Excluded(50)).map(|(key, _)| key).collect::<Vec<_>>(), [20, 30, 40]);
 //! ```
 
+// Folders are layers: a file uses its own folder and those below it, and anything uses the ground.
+//
+//     inspect   an index looked into: every invariant, figures, a picture of its nodes
+//     image     an index as a file: written from a stream of entries, opened from a mapping
+//     many      many keys in one call: read, write
+//     one       one key: get, insert, remove, replace
+//     order     keys in order: neighbours, ranges, scans, ranks
+//     adapt     the tree changed where keys come or go: expand, split, extend, contract
+//     build     nodes from ascending entries: a whole index, or what replaces a leaf
+//     tree      what an index consists of, and the descent to a leaf
+//     arena     the memory of nodes: chunks and their free space
+//     mapped    the bytes of an image: format, memory, verification
+//     node      data nodes and model nodes: headers, models, layout, what happens in a leaf
+//     search    search in sorted slots: kernels, and the backend that chooses one
+//     ground    count (work, as tests judge it), options, error
+//
+// `tree` declares `Alex`; each layer above it adds methods.
+
 // What `search::dispatch` enters must be inlined whole into the function that has the target features: a
 // call below it would fall back to the baseline instruction set.
 #![allow(clippy::inline_always)]
