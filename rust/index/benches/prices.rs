@@ -1,9 +1,9 @@
-//! What an operation of the index costs, and what it does for it: the two sides of the cost model's fit.
+//! The work and the time of operations of the index, to which `make prices` fits the cost model.
 //!
-//! The same work in two builds. One that counts (debug assertions) prints the cache lines that each phase
-//! touched and the slots it moved; one that does not (release) prints its time. A phase is a hundred
-//! thousand operations or so, of one kind, on a tree of one distribution in one state. `make prices` runs
-//! both and fits prices to them; `benchmarks/index_prices.py` says how.
+//! The program does the same work in two builds. The one with debug assertions counts: it prints the cache lines that each
+//! phase touched and the slots that it moved. The release build prints the time of each phase. A phase is about a hundred
+//! thousand operations of one kind on a tree of one distribution in one state. `benchmarks/index_prices.py` explains the
+//! fit.
 //!
 //! `cargo bench --bench prices -- [millions] [distribution...]` prints a JSON object a line.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
@@ -20,13 +20,13 @@ use common::{DISTRIBUTIONS, Data};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-/// How often the timing build does everything; the counts are the same each time.
+/// Rounds of the timing build. The counting build needs one, because counts do not vary.
 const ROUNDS: usize = if COUNTS { 1 } else { 5 };
-/// An operation that moves more slots than this has built leaves anew.
+/// An operation that moves more slots than this has rebuilt leaves.
 const STRUCTURAL_SLOTS: u64 = 512;
 const LOOKUPS: usize = 200_000;
-/// Keys of a run, put one after another into the gap between two neighbours.
-const RUN: usize = 200;
+/// Keys of a run, which are inserted one after another between two neighbouring keys.
+const RUN_KEYS: usize = 200;
 const RUNS: usize = 500;
 
 #[derive(Clone, Copy, Default)]
@@ -47,22 +47,23 @@ impl Do {
     }
 }
 
-/// One phase: its time in each round, or what it counted.
+/// One phase: its time in each round, or its counts.
 #[derive(Default)]
 struct Phase {
     name: String,
     action: Do,
     operations: usize,
     nanoseconds: Vec<f64>,
-    /// Of the operations that moved a few slots at most, and of those that built leaves anew.
+    /// The work of operations that moved a few slots at most.
     plain: Work,
+    /// The work of operations that rebuilt leaves.
     structural: Work,
-    /// Bytes of the tree that is left, and of each of its keys.
+    /// Bytes of the tree at the end of the phase.
     bytes: f64,
     bytes_a_key: f64,
 }
 
-/// The phases of one distribution, made in the same order in every round.
+/// The phases of one distribution, which come in the same order in every round.
 #[derive(Default)]
 struct Phases {
     made: Vec<Phase>,
@@ -70,7 +71,7 @@ struct Phases {
 }
 
 impl Phases {
-    /// Does `action` with every key; the answers are as expected or the program ends.
+    /// Does `action` with every key, and panics if an answer is wrong.
     fn run(&mut self, name: &str, action: Do, tree: &mut Alex, keys: &[i64]) {
         if self.at == self.made.len() {
             let (name, operations) = (name.to_owned(), keys.len());
@@ -135,7 +136,7 @@ fn sample(keys: &[i64], random: &mut SmallRng) -> Vec<i64> {
     (0..LOOKUPS).map(|_| keys[random.random_range(0..keys.len())]).collect()
 }
 
-/// A quarter of the keys is loaded; the others come, then half of all go, in no order.
+/// A quarter of the keys is loaded. The others are inserted in random order, then half of all keys are removed.
 fn grow_and_shrink(phases: &mut Phases, data: &Data) {
     let mut random = SmallRng::seed_from_u64(4);
     let (others, first) = data.shuffled.split_at(data.shuffled.len() / 4 * 3);
@@ -154,7 +155,7 @@ fn grow_and_shrink(phases: &mut Phases, data: &Data) {
     phases.run("get, shrunk", Do::Get, &mut tree, &sample(kept, &mut random));
 }
 
-/// The last fifth is appended, after the others in order.
+/// The last fifth of the keys is appended, after the others were inserted in order.
 fn append(phases: &mut Phases, data: &Data) {
     let (before, last) = data.sorted.split_at(data.sorted.len() / 5 * 4);
     let mut tree = Alex::new();
@@ -166,7 +167,7 @@ fn append(phases: &mut Phases, data: &Data) {
     phases.run("get, after inserts in order", Do::Get, &mut tree, &lookups);
 }
 
-/// Runs of neighbouring keys into gaps that are wide enough, ascending or descending.
+/// Runs of neighbouring keys are inserted between keys that are far enough apart, ascending or descending.
 fn runs(phases: &mut Phases, data: &Data) {
     let mut random = SmallRng::seed_from_u64(6);
     let places = (data.sorted.len() - 1) / RUNS;
@@ -175,11 +176,11 @@ fn runs(phases: &mut Phases, data: &Data) {
         for i in 0..RUNS {
             let at = i * places + random.random_range(0..places);
             let (low, high) = (data.sorted[at], data.sorted[at + 1]);
-            let room = (low.abs_diff(high) - 1).min(RUN as u64) as i64;
+            let room = (low.abs_diff(high) - 1).min(RUN_KEYS as u64) as i64;
             let run = (1..=room).map(|step| if descending { high - step } else { low + step });
             keys.extend(run);
         }
-        if keys.len() >= RUN * RUNS / 2 {
+        if keys.len() >= RUN_KEYS * RUNS / 2 {
             phases.run(name, Do::Insert, &mut loaded(&data.sorted), &keys);
         }
     }

@@ -1,5 +1,6 @@
-//! Where the index stands: checks its answers and prints medians. `cargo bench -p alex-index
-//! --bench quick_bench -- [millions] [distribution...]`.
+//! A quick look at the speed of the index: checks its answers and prints medians.
+//!
+//! `cargo bench -p alex-index --bench quick_bench -- [millions] [distribution...]`
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::collections::HashSet;
@@ -19,7 +20,7 @@ fn normal(random: &mut SmallRng) -> f64 {
     (-2.0 * u.ln()).sqrt() * (v * std::f64::consts::TAU).cos()
 }
 
-/// Distinct keys; `sequential` and `timestamps` ascending, the others shuffled.
+/// Distinct keys: `sequential` and `timestamps` ascend, the others are in random order.
 fn draw(kind: &str, count: usize) -> Vec<i64> {
     let mut random = SmallRng::seed_from_u64(9);
     let mut now = 1_700_000_000_000_000i64;

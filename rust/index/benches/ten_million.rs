@@ -1,10 +1,10 @@
-//! The proof at size: 10 million keys of each distribution, inserted one by one in four orders, mixed with
-//! removals; then every key is found with its payload, nothing else is, the invariants hold and the memory
-//! is within its bounds. And 100 million uniform keys, loaded in bulk.
+//! The proof at size: 10 million keys of each distribution are inserted one by one in four orders, mixed with removals.
+//! Then every key is found with its payload, no other key is, the invariants hold, and memory is within its bounds. The
+//! same for 100 million uniform keys that are loaded in bulk.
 //!
-//! `cargo bench -p alex-index --bench ten_million -- [millions] [distribution...]` prints a
-//! table to stderr and a JSON object a line to stdout; `bulk` in place of a distribution loads ten times
-//! as many keys in bulk. Ends with status 1 if anything does not hold. `make proof` keeps the output.
+//! `cargo bench -p alex-index --bench ten_million -- [millions] [distribution...]` prints a table to stderr and a JSON
+//! object a line to stdout. `bulk` in place of a distribution loads ten times as many keys in bulk. The exit status is 1
+//! if anything does not hold. `make proof` keeps the output.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 
 #[path = "../tests/common/mod.rs"]
@@ -21,9 +21,11 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 const ALL: (Bound<i64>, Bound<i64>) = (Bound::Unbounded, Bound::Unbounded);
-/// Bytes a key: after a bulk load of uniform keys, after inserts, and at any moment.
+/// The most bytes a key after a bulk load of uniform keys.
 const LOADED_BYTES: f64 = 23.5;
+/// The most bytes a key after inserts and removals.
 const STEADY_BYTES: f64 = 26.0;
+/// The most bytes a key at any moment.
 const WORST_BYTES: f64 = 40.0;
 
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +44,7 @@ impl Order {
             Self::Sorted => {}
             Self::Reverse => keys.reverse(),
             Self::ZigZag => {
-                // From the middle outwards, a key above and a key below in turn.
+                // From the middle outwards: a key above and a key below in turn.
                 let middle = sorted.len() / 2;
                 let (low, high) = sorted.split_at(middle);
                 let pairs = high.iter().zip(low.iter().rev().map(Some).chain([None]));
@@ -64,7 +66,7 @@ fn resident() -> u64 {
     pages.split(' ').nth(1).and_then(|pages| pages.trim().parse::<u64>().ok()).unwrap_or(0) * 4096
 }
 
-/// What a run saw; everything that does not hold is named.
+/// The figures of a run, and what does not hold.
 struct Verdict {
     name: String,
     keys: usize,
@@ -105,7 +107,7 @@ impl Verdict {
     }
 }
 
-/// Invariants, contents and shape against the sorted keys that should be there.
+/// Checks invariants, contents and shape of a tree that should hold these sorted keys.
 fn examine(tree: &Alex, sorted: &[i64], verdict: &mut Verdict) {
     verdict.keys = sorted.len();
     verdict.require(tree.len() == sorted.len(), || format!("len is {}", tree.len()));
@@ -125,8 +127,8 @@ fn examine(tree: &Alex, sorted: &[i64], verdict: &mut Verdict) {
     verdict.figures.push(("resident MB", resident() as f64 / 1e6));
 }
 
-/// Inserts every key; after each tenth, removes one of those before it, and puts every second of the
-/// removed back at the end. Then all is looked up.
+/// Inserts every key. After each tenth, removes one of the keys before it; at the end, inserts half of the removed keys
+/// again. Then looks up every key.
 fn one_by_one(name: &str, sorted: &[i64], order: Order) -> bool {
     let mut verdict = Verdict::new(format!("{name} {order:?}"));
     let keys = order.of(sorted);
@@ -185,7 +187,7 @@ fn one_by_one(name: &str, sorted: &[i64], order: Order) -> bool {
     verdict.print()
 }
 
-/// Uniform keys loaded in bulk: sampled lookups of keys and of neighbours, and a scan of everything.
+/// Loads uniform keys in bulk; looks up a sample of them and of their neighbours, and scans everything.
 fn bulk(count: usize) -> bool {
     let mut verdict = Verdict::new("uniform bulk load".to_owned());
     let mut random = SmallRng::seed_from_u64(5);

@@ -1,23 +1,24 @@
-//! Work as tests judge it: cache lines touched and slots moved, counted inside the index.
+//! The work of an operation, counted inside the index for the tests that bound it: cache lines touched and
+//! slots moved.
 //!
-//! Knows addresses and numbers only. Counts where this is a test build (feature `count`, which the tests of
-//! this crate ask for, and debug assertions) and a [`work`] call is running on the thread; anywhere else
-//! every call below is empty, so that a release build, benchmarks included, contains nothing of it.
+//! Knows addresses and numbers only. Counting needs the feature `count`, which the tests of this crate ask
+//! for, debug assertions, and a [`work`] call running on the thread. In any other build every function here
+//! is empty, so that release builds and benchmarks pay nothing.
 
 /// Whether this build counts at all.
 pub const COUNTS: bool = cfg!(all(feature = "count", debug_assertions));
 
-/// What some operations cost.
+/// The work of one or more operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
-    /// Different cache lines touched by each operation, moved slots aside.
+    /// Distinct cache lines touched by each operation, not counting those of moved slots.
     pub lines: u64,
-    /// Slots (a key and its payload) written to another place, or filled with the key of a gap.
+    /// Slots (a key and its payload) copied to another place, or filled with a gap's key.
     pub slots: u64,
 }
 
 impl Work {
-    /// Both in cache lines: eight slots to a line.
+    /// Lines and slots as one number, in cache lines: eight slots make a line.
     pub fn cost(&self) -> f64 {
         self.lines as f64 + self.slots as f64 / 8.0
     }
@@ -72,7 +73,7 @@ mod tally {
     }
 }
 
-/// Runs one operation and says what it cost: nothing, in a build that does not count.
+/// Runs one operation and returns its work, which is zero in a build that does not count.
 pub fn work<T>(operation: impl FnOnce() -> T) -> (T, Work) {
     #[cfg(all(feature = "count", debug_assertions))]
     return tally::work(operation);
@@ -80,7 +81,7 @@ pub fn work<T>(operation: impl FnOnce() -> T) -> (T, Work) {
     (operation(), Work::default())
 }
 
-/// The operation reads or writes these elements.
+/// Counts the cache lines of these elements, which the operation reads or writes.
 #[inline(always)]
 pub fn touch<T>(elements: &[T]) {
     #[cfg(all(feature = "count", debug_assertions))]
@@ -89,13 +90,13 @@ pub fn touch<T>(elements: &[T]) {
     let _ = elements;
 }
 
-/// The operation reads or writes this element.
+/// Counts the cache line of this element, which the operation reads or writes.
 #[inline(always)]
 pub fn touch_one<T>(element: &T) {
     touch(std::slice::from_ref(element));
 }
 
-/// The operation reads or writes the line at this address.
+/// Counts the cache line at this address, which the operation reads or writes.
 #[inline(always)]
 pub fn touch_line(address: *const u8) {
     #[cfg(all(feature = "count", debug_assertions))]
@@ -104,7 +105,7 @@ pub fn touch_line(address: *const u8) {
     let _ = address;
 }
 
-/// The operation writes this many slots that are not the entry it is about.
+/// Counts slots that the operation writes besides that of its own entry.
 #[inline(always)]
 pub fn moved(slots: usize) {
     #[cfg(all(feature = "count", debug_assertions))]

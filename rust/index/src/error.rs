@@ -1,6 +1,6 @@
 //! The errors of this crate that are not about images.
 
-/// Keys that should have been strictly ascending.
+/// The keys were not strictly ascending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "keys must be strictly ascending: {key} at position {position} follows {previous}; \
@@ -8,32 +8,32 @@
 )]
 #[non_exhaustive]
 pub struct Unsorted {
-    /// Position of the first key that is not above the one before it.
+    /// Position of the first key that is not greater than the key before it.
     pub position: usize,
     /// The key before it.
     pub previous: i64,
-    /// That key.
+    /// The key at `position`.
     pub key: i64,
 }
 
-/// An invariant of the tree that does not hold: a defect of this crate, or damaged memory.
+/// An invariant of the tree does not hold: a defect of this crate, or damaged memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the index is damaged at {place}: {message}")]
 #[non_exhaustive]
 pub struct CheckError {
-    /// Which node.
+    /// The node, or the part of the tree, where it does not hold.
     pub place: String,
     /// What is wrong with it.
     pub message: String,
 }
 
-/// A backend that this processor cannot run, or a name that is none.
+/// This processor cannot run the backend that was asked for, or no backend has that name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("SIMD backend {wanted:?} is not available on this machine: choose one of auto, {available}")]
 #[non_exhaustive]
 pub struct BackendError {
-    /// What was asked for.
+    /// The name that was asked for.
     pub wanted: String,
-    /// The names that would work, in order of width.
+    /// The names that work on this machine, narrowest vectors first.
     pub available: String,
 }

@@ -1,10 +1,10 @@
 //! ALEX, an updatable adaptive learned index (Ding et al., SIGMOD 2020): `i64` keys to `u64` payloads,
 //! ordered, in memory.
 //!
-//! Model nodes route by computation, exactly, in integers; data nodes are gapped arrays searched by
-//! SIMD from a predicted slot. Any `i64` is a key. A lookup costs about two cache misses, writes
-//! nothing, and is `O(tree height + log prediction error)`; an insert moves at most one data node of
-//! at most [`MAX_LEAF_SLOTS`] slots. This crate does no I/O and knows nothing of what payloads mean.
+//! Model nodes route a key by exact integer arithmetic. Data nodes are gapped arrays, searched by SIMD
+//! from a predicted slot. Any `i64` is a key. A lookup costs about two cache misses, writes nothing, and
+//! is `O(tree height + log prediction error)`. An insert moves the entries of one data node at most, which
+//! has at most [`MAX_LEAF_SLOTS`] slots. This crate does no I/O and knows nothing of what payloads mean.
 //!
 //! ```
 //! use alex_index::Alex;
@@ -37,8 +37,8 @@
 //
 // `tree` declares `Alex`; each layer above it adds methods.
 
-// What `search::dispatch` enters must be inlined whole into the function that has the target features: a
-// call below it would fall back to the baseline instruction set.
+// All code below `search::dispatch` must be inlined into the function that has the target features: a
+// function that is called instead is compiled for the baseline instruction set.
 #![allow(clippy::inline_always)]
 
 mod adapt;
@@ -61,7 +61,7 @@ mod order;
 mod search;
 mod tree;
 
-/// Which instruction set searches data nodes, and that search by itself.
+/// The SIMD backends: which are available, which one new trees use, and the search of a data node by itself.
 pub mod simd {
     pub use crate::error::BackendError;
     pub use crate::options::Backend;

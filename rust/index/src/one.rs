@@ -1,14 +1,14 @@
-//! Operations on one key: look up, insert, remove, replace.
+//! Operations on one key: get, insert, remove, replace.
 //!
-//! Each is one descent and one leaf operation; where a leaf has no room or too much, `adapt` changes the tree.
-//! `O(height + log prediction error)`, a change at most one leaf more.
+//! Each is one descent and one operation on a leaf. Where a leaf has too little room, or too much, `adapt`
+//! changes the tree. `O(height + log prediction error)`; an insert or removal moves at most one leaf besides.
 
 use crate::node::Insertion;
 use crate::search::{Kernel, Operation, dispatch};
 use crate::tree::Alex;
 
-/// Structural changes that one insert may ask for: far more than the widths of a key can be narrowed.
-const MAX_ROUNDS: usize = 256;
+/// Structural changes that one insert may ask for: far more often than a slot can be halved.
+const MAX_STRUCTURAL_CHANGES: usize = 256;
 
 impl Alex {
     /// The payload of `key`.
@@ -17,13 +17,13 @@ impl Alex {
         dispatch(self.backend, Get { tree: self, key })
     }
 
-    /// Whether `key` is there.
+    /// Whether the index holds `key`.
     #[inline]
     pub fn contains(&self, key: i64) -> bool {
         self.get(key).is_some()
     }
 
-    /// Inserts `key`, or replaces its payload; returns the previous payload.
+    /// Inserts `key`, or replaces its payload. Returns the previous payload.
     #[inline]
     pub fn insert(&mut self, key: i64, payload: u64) -> Option<u64> {
         dispatch(self.backend, Insert { tree: self, key, payload })
@@ -35,7 +35,7 @@ impl Alex {
         dispatch(self.backend, Remove { tree: self, key })
     }
 
-    /// Replaces the payload of `key` by `new` if it is `expected`, and says whether it was.
+    /// Replaces the payload of `key` by `new` if it is `expected`. Returns whether it was.
     pub fn replace_if(&mut self, key: i64, expected: u64, new: u64) -> bool {
         dispatch(self.backend, ReplaceIf { tree: self, key, expected, new })
     }
@@ -51,10 +51,10 @@ impl Alex {
                     self.len += 1;
                     return None;
                 }
-                // Its nodes are not the index any more, and nothing more is built on them.
+                // The image is damaged, so its nodes are not changed any further.
                 Insertion::NoRoom if self.damage().is_some() => return None,
-                // Each round leaves the leaf below its limit or with fewer keys, or narrows its slot.
-                Insertion::NoRoom if rounds < MAX_ROUNDS => self.make_room(key),
+                // Each round leaves the leaf with room, with fewer keys, or with a narrower slot.
+                Insertion::NoRoom if rounds < MAX_STRUCTURAL_CHANGES => self.make_room(key),
                 Insertion::NoRoom => self.force_room(key),
             }
             rounds += 1;

@@ -1,6 +1,6 @@
-//! What a caller may choose when making a tree.
+//! The choices of a caller who makes a tree: SIMD backend and size of data nodes.
 
-/// The largest data node, in slots.
+/// Slots of the largest data node.
 pub const MAX_LEAF_SLOTS: usize = 1 << 14;
 
 /// An instruction set that searches inside a data node.
@@ -27,12 +27,12 @@ impl Backend {
     }
 }
 
-/// How to make a tree; the default is right for everything but tests and experiments.
+/// How to make a tree. The default suits everything but tests and experiments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The SIMD backend of this tree; `None` is the process's ([`crate::simd::active`]).
+    /// The SIMD backend of this tree; `None` stands for the active one ([`crate::simd::active`]).
     pub backend: Option<Backend>,
-    /// The most slots of a data node, clamped to 128..=[`MAX_LEAF_SLOTS`]; `None` is the largest. Small
-    /// leaves split and merge often, which is what structural tests want.
+    /// The most slots of a data node, clamped to 128..=[`MAX_LEAF_SLOTS`]; `None` stands for
+    /// [`MAX_LEAF_SLOTS`]. Small nodes split and merge often, which tests of structural changes want.
     pub max_leaf_slots: Option<usize>,
 }

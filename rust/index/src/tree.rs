@@ -17,26 +17,26 @@ use crate::search::Supported;
 pub struct Alex {
     pub(crate) arena: Arena,
     pub(crate) root: NodeId,
-    /// The ends of the leaf list.
+    /// First and last data node of the list that links them in key order.
     pub(crate) first_leaf: u32,
     pub(crate) last_leaf: u32,
     pub(crate) len: usize,
-    /// Changes with every structural change: a leaf id found before it may be stale after it.
+    /// Grows with every structural change; a leaf id is valid only for the version that it was found in.
     pub(crate) version: u64,
     pub(crate) backend: Supported,
     pub(crate) max_slots: usize,
     pub(crate) scratch: Scratch,
 }
 
-/// Memory kept from one structural change to the next.
+/// Buffers kept from one change to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    /// The entries of a leaf under reconstruction.
+    /// The entries of the leaf that is being replaced.
     pub(crate) keys: Vec<i64>,
     pub(crate) payloads: Vec<u64>,
-    /// What a leaf is about to hold instead.
+    /// The entries of the leaf that takes its place, keys and payloads.
     pub(crate) merged: (Vec<i64>, Vec<u64>),
-    /// The keys of the batch that is going in, with their places, and memory to sort them in.
+    /// The keys of a batch with their positions in it, and a second buffer for sorting them.
     pub(crate) batch: Vec<(i64, u64)>,
     pub(crate) batch_sort: Vec<(i64, u64)>,
 }
@@ -47,7 +47,7 @@ impl Alex {
         self.len
     }
 
-    /// Whether there is no key.
+    /// Whether the index has no keys.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -57,13 +57,13 @@ impl Alex {
         self.backend.backend()
     }
 
-    /// Bytes that the index's nodes take.
+    /// Bytes of the index's nodes.
     pub fn nbytes(&self) -> usize {
         self.arena.live_bytes() + size_of::<Self>()
     }
 
-    /// The damage that was met in the image that this index was opened from. Once there is some, nothing
-    /// that any call returned after it was met counts, and the index must be dropped.
+    /// The first damage found in the image that this index was opened from. Once there is some, answers may
+    /// be wrong, those of the call that met it included, and the index must be dropped.
     #[inline]
     pub fn damage(&self) -> Option<&Damage> {
         self.arena.image()?.damage()

@@ -1,5 +1,5 @@
-//! One million keys of each distribution, inserted one by one: every key is found, no other is, and
-//! what an iteration yields is the sorted input. At scalar and at AVX2.
+//! A million keys of each distribution are inserted one by one. Then every key is found, no other key is, and iteration
+//! yields the sorted input. With the scalar and the AVX2 backend.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -1,6 +1,6 @@
-//! Inputs made to spoil a learned index, each with its bounds: at most three times the work of a B+tree
-//! (counted, see `common/trial.rs`), 40 bytes a key at any moment, bounded depth, bounded model nodes, and
-//! a bounded worst operation. A phase is what an attacker repeats; what only sets the stage is not judged.
+//! Inputs that are made to spoil a learned index stay within its bounds: at most three times the work of a B+tree, as
+//! counted (`common/trial.rs`), at most 40 bytes a key at any moment, and bounded depth, model nodes and worst operation.
+//! A phase is what an attacker repeats; operations that only prepare it are not judged.
 #![allow(clippy::unwrap_used)]
 #![cfg(debug_assertions)]
 
@@ -27,7 +27,7 @@ fn distinct(mut keys: Vec<i64>) -> Vec<i64> {
     keys
 }
 
-/// Inserts in the order given, looks everything up, removes everything in random order.
+/// Inserts the keys in the order given, looks all of them up, and removes all of them in random order.
 fn life(name: &str, keys: &[i64]) {
     let mut trial = Trial::new();
     trial.insert_all(keys.iter().copied());
@@ -41,7 +41,7 @@ fn life(name: &str, keys: &[i64]) {
     trial.end(&format!("{name}: remove"));
 }
 
-/// Loads in bulk, then looks up.
+/// Loads the keys in bulk, then looks some of them up.
 fn loaded(name: &str, keys: &[i64]) -> Trial {
     let sorted = distinct(keys.to_vec());
     let mut trial = Trial::loaded(&sorted);
@@ -99,7 +99,7 @@ fn outliers_that_come_and_go() {
 
 #[test]
 fn all_equal_prefixes() {
-    // One cluster, then clusters inside clusters: each prefix longer than the last and shared by more.
+    // One cluster, then clusters inside clusters, each with a longer common prefix than the one around it.
     let one: Vec<i64> = (0..100_000).map(|i| (0x1234_5678_9abc << 16) | ((i * 40_503) & 0xffff)).collect();
     life("one prefix", &distinct(one));
     let mut random = random(5);
@@ -130,7 +130,7 @@ fn exponential_gaps() {
 
 #[test]
 fn exponential_clusters_from_the_outside_in_and_the_inside_out() {
-    // Each cluster is dense enough to fill a leaf of its own; nesting is what they ask for.
+    // Each cluster is dense enough for a leaf of its own, so that model nodes nest.
     let cluster = |exponent: u32| (0..2_500i64).map(move |i| (1i64 << exponent) + i);
     let outward: Vec<i64> = (12..63).flat_map(cluster).collect();
     let inward: Vec<i64> = (12..63).rev().flat_map(cluster).collect();
@@ -145,7 +145,7 @@ fn exponential_clusters_from_the_outside_in_and_the_inside_out() {
 
 #[test]
 fn keys_of_two_digits_at_every_depth() {
-    // A Cantor set: of sixteen equal parts only the first and the last hold keys, at every depth.
+    // A Cantor set: at every depth only the first and the last of sixteen equal parts hold keys.
     let keys: Vec<i64> = (0..1i64 << 16)
         .map(|i| (0..16).fold(0, |key, bit| key << 4 | if i >> bit & 1 == 1 { 15 } else { 0 }))
         .map(|key: i64| key >> 1)
@@ -181,8 +181,8 @@ fn a_thousand_streams() {
 
 // ---- published attacks ----
 
-/// Yang, Kornaropoulos, Cheng: Algorithmic Complexity Attacks on Dynamic Learned Indexes (VLDB 2023), time
-/// attack, white box: runs of consecutive keys into the middle of the longest run of the largest node.
+/// The white-box time attack of Yang, Kornaropoulos, Cheng: Algorithmic Complexity Attacks on Dynamic Learned Indexes
+/// (VLDB 2023): runs of consecutive keys go into the middle of the longest run of the largest node.
 #[test]
 fn time_attack_on_data_nodes_white_box() {
     for batch in [100, 1_000] {
@@ -199,7 +199,7 @@ fn time_attack_on_data_nodes_white_box() {
     }
 }
 
-/// The same paper, black box: runs of consecutive keys at random places of the key range.
+/// The black-box time attack of the same paper: runs of consecutive keys go to random positions of the key range.
 #[test]
 fn time_attack_on_data_nodes_black_box() {
     for kind in [Keys::Uniform, Keys::Lognormal, Keys::Timestamps] {
@@ -219,8 +219,8 @@ fn time_attack_on_data_nodes_black_box() {
     }
 }
 
-/// The same paper, space attack on data nodes: just as many keys into a node as make it expand, the
-/// cheapest nodes first.
+/// The space attack on data nodes of the same paper: a node gets just as many keys as make it expand, the cheapest
+/// nodes first.
 #[test]
 fn space_attack_on_data_nodes() {
     for kind in [Keys::Uniform, Keys::Lognormal, Keys::Clustered] {
@@ -239,8 +239,8 @@ fn space_attack_on_data_nodes() {
     }
 }
 
-/// The same paper, space attack on model nodes: one key again and again, which splits C++ ALEX down until
-/// memory is out. A map replaces it; keys as near to it as they come are what is left of the attack.
+/// The space attack on model nodes of the same paper: one key again and again, which makes ALEX in C++ split downwards
+/// until memory is exhausted. A map replaces the key, so what is left of the attack is keys as near to it as possible.
 #[test]
 fn space_attack_on_model_nodes() {
     let mut trial = Trial::loaded(&distinct(draw(Keys::Uniform, 100_000, 15)));
@@ -253,13 +253,13 @@ fn space_attack_on_model_nodes() {
     trial.end("two hundred such places");
 }
 
-/// Kornaropoulos, Ren, Tamassia: The Price of Tailoring the Index to Your Data (SIGMOD 2022): keys placed
-/// so that the regression of each model has the greatest loss: all of them into one gap of each segment.
+/// Kornaropoulos, Ren, Tamassia: The Price of Tailoring the Index to Your Data (SIGMOD 2022). Keys are placed so that the
+/// regression of each model has the greatest loss: all of them into one gap of each segment.
 #[test]
 fn poisoned_training_data() {
     let legitimate = distinct(draw(Keys::Uniform, 100_000, 16));
     for share in [5, 10] {
-        // Of each thousand keys, the gap in the middle of the densest stretch takes the poison.
+        // In each thousand keys, the poison goes into the gap in the middle of the densest stretch.
         let mut keys = legitimate.clone();
         for segment in legitimate.chunks(1_000) {
             let at = (1..segment.len() - 1).min_by_key(|&i| segment[i + 1] - segment[i - 1]).unwrap();
@@ -271,7 +271,7 @@ fn poisoned_training_data() {
     }
 }
 
-// ---- attacks on this code's own rules ----
+// ---- attacks on the rules of this implementation ----
 
 #[test]
 fn keys_that_all_route_to_one_leaf() {
@@ -286,7 +286,7 @@ fn keys_that_all_route_to_one_leaf() {
 
 #[test]
 fn a_point_inside_a_large_leaf_filled_key_by_key() {
-    // Only the attacked operations count: each leaf in turn gets keys between two of its own.
+    // Each leaf in turn gets many keys between two of its own.
     for ascending in [true, false] {
         let sorted: Vec<i64> = (0..100_000).map(|i| i << 24).collect();
         let mut trial = Trial::loaded(&sorted);
@@ -300,7 +300,7 @@ fn a_point_inside_a_large_leaf_filled_key_by_key() {
 
 #[test]
 fn a_dense_run_that_never_grows() {
-    // The densest run a leaf will keep; then insert in its middle, remove at its end, again and again.
+    // The densest run that a leaf keeps; then keys are inserted in its middle and removed at its end in turn.
     for size in [500, 1_000, 1_500, 2_000, 4_000] {
         let mut keys: Vec<i64> = (0..9_000i64).map(|i| i << 32).collect();
         let from = keys[4_500];
@@ -325,8 +325,8 @@ fn a_dense_run_that_never_grows() {
 
 #[test]
 fn a_window_that_slides_by_leaps() {
-    // Appends farther apart than before use up the room at the end of a leaf; removals keep it from
-    // being split.
+    // Appended keys that are farther apart than before use up the room at the end of a leaf, and removals keep the leaf
+    // from being split.
     for (window, leap) in [(3_000, 16), (8_000, 16), (13_000, 16), (13_000, 400), (100_000, 16)] {
         let mut trial = Trial::new();
         let mut keys: Vec<i64> = (0..window).collect();
@@ -346,7 +346,7 @@ fn a_window_that_slides_by_leaps() {
 
 #[test]
 fn streams_that_end() {
-    // Each stream looks like a trend worth making room for, and ends when the room is made.
+    // Each stream looks like a trend that is worth making room for, and ends once the room is made.
     for length in [100, 300, 600, 1_000, 2_500, 7_000] {
         for power in [1, 2, 3] {
             let mut trial = Trial::new();
@@ -365,7 +365,7 @@ fn streams_that_end() {
 
 #[test]
 fn thrash_on_a_small_leaf_that_owns_half_of_a_model_node() {
-    // Loaded with an empty half; the leaf before it keeps few keys, its neighbour too many to merge.
+    // One half of the model node is empty. The leaf that owns it keeps few keys, its neighbour too many to merge with.
     let sorted: Vec<i64> = (0..1_500_000i64).map(|i| if i < 750_000 { i } else { i + 1_500_000 }).collect();
     let mut trial = Trial::loaded(&sorted);
     let survey = trial.tree.survey();
@@ -390,7 +390,7 @@ fn thrash_on_a_small_leaf_that_owns_half_of_a_model_node() {
 
 #[test]
 fn queues_of_clustered_keys_leave_nothing_behind() {
-    // First in, first out, each cluster a nested model node that is emptied and never used again.
+    // First in, first out. Each cluster is a nested model node that is emptied and never used again.
     for per_cluster in [200, 1_000, 5_000] {
         let mut trial = Trial::new();
         let mut clusters = 0..400_000 / per_cluster;
@@ -412,7 +412,7 @@ fn queues_of_clustered_keys_leave_nothing_behind() {
 
 #[test]
 fn removals_that_stop_short_of_contraction() {
-    // Of each leaf, just as many keys go as it takes to be sparse: one in four, three, two stay.
+    // Each leaf loses just about as many keys as make it sparse: one in four, three or two stays.
     for kind in [Keys::Uniform, Keys::Sequential, Keys::Clustered, Keys::Lognormal, Keys::Mixed] {
         for keep in [2, 3, 4, 8, 50] {
             let sorted = distinct(draw(kind, 150_000, 18));
@@ -432,7 +432,7 @@ fn removals_that_stop_short_of_contraction() {
 
 #[test]
 fn thrash_at_every_structural_change() {
-    // Whatever made one operation expensive is done and undone fifty times, growing and shrinking.
+    // Each operation that was expensive is done and undone fifty times, while the tree grows and while it shrinks.
     for kind in
         [Keys::Uniform, Keys::Sequential, Keys::Clustered, Keys::Extreme, Keys::Lognormal, Keys::Mixed]
     {
@@ -465,8 +465,8 @@ fn thrash_at_every_structural_change() {
 
 #[test]
 fn a_few_far_keys_do_not_use_up_the_room_for_a_trend() {
-    // A run of keys a thousand times as far apart as those of the full leaf that they come before (behind): no
-    // line predicts both. Their leaf was built anew every sixteen inserts, 3.6 B+trees.
+    // A run of keys before (or behind) a full leaf, a thousand times as far apart as the leaf's own: no line predicts
+    // both. The leaf was once rebuilt every sixteen inserts, which cost 3.6 B+trees.
     for side in [-1, 1] {
         let mut trial = Trial::loaded(&distinct((0..8_000).map(|i| i * side).collect()));
         for _ in 0..9 {
@@ -480,7 +480,7 @@ fn a_few_far_keys_do_not_use_up_the_room_for_a_trend() {
 
 #[test]
 fn thrash_on_the_leaf_between_two_nested_nodes() {
-    // A wide run of slots with hardly a key, between two crowded ones: its leaf has nobody to merge with.
+    // A wide run of slots with hardly a key is between two crowded slots: its leaf has no neighbour to merge with.
     let crowd = |at: i64| (0..40_000i64).map(move |i| at + i * 3);
     let mut trial = Trial::loaded(&distinct(crowd(0).chain(crowd(1 << 60)).collect()));
     for count in 1..20i64 {

@@ -1,9 +1,8 @@
-//! Images that no writer wrote, with checksums that are right: forged by someone who knows the format. Opening,
-//! and every call afterwards, gives an answer or damage: no panic, no endless loop, no memory beyond the file's
-//! measure, and never fewer keys than none.
+//! Images with right checksums that no writer wrote: forged by someone who knows the format. Opening one, and every call
+//! afterwards, returns an answer or reports damage. There is no panic, no endless loop, no allocation out of proportion
+//! to the file, and no count below zero.
 //!
-//! Seeded and bounded by time: `ALEXPY_FUZZ_SECONDS` (default 2) from the seed `ALEXPY_FUZZ_SEED` on;
-//! `ALEXPY_SEED` replays one.
+//! Cases run from the seed `ALEXPY_FUZZ_SEED` on for `ALEXPY_FUZZ_SECONDS` (default: 2); `ALEXPY_SEED` replays one case.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;
@@ -51,7 +50,7 @@ fn put(bytes: &mut [u8], at: usize, part: &[u8]) {
     }
 }
 
-/// Gives a forged image right checksums everywhere, as docs/format.md has them.
+/// Gives a forged image right checksums everywhere, as `docs/format.md` describes them.
 fn seal(bytes: &mut [u8]) {
     let table = 4096 + u64_at(bytes, 72) as usize;
     let end = table + ((table - 4096).div_ceil(65_536) * 4).next_multiple_of(8);
@@ -68,7 +67,7 @@ fn seal(bytes: &mut [u8]) {
     put(bytes, 4092, &crc.to_le_bytes());
 }
 
-/// A data node of an image: where it lies, and what its header says.
+/// A data node of an image: its offset, and some fields of its header.
 #[derive(Clone, Copy)]
 struct Leaf {
     at: usize,
@@ -100,7 +99,7 @@ impl Leaf {
     }
 }
 
-/// The data nodes, along their links.
+/// The data nodes, in the order of their links.
 fn leaves(bytes: &[u8]) -> Vec<Leaf> {
     let (mut leaves, mut id) = (Vec::new(), u32_at(bytes, 96));
     while id != NIL {
@@ -113,7 +112,7 @@ fn leaves(bytes: &[u8]) -> Vec<Leaf> {
     leaves
 }
 
-/// Gives the gaps of a leaf keys of their own, in order; adds them to `forged`.
+/// Gives the gaps of a leaf keys of their own, in order, and adds these to `forged`.
 fn forge_gaps(bytes: &mut [u8], leaf: Leaf, forged: &mut Vec<i64>) {
     let mut slot = leaf.begin;
     while slot < leaf.end {
@@ -158,7 +157,7 @@ fn any_number(random: &mut SmallRng) -> u64 {
     .unwrap()
 }
 
-/// Forges one thing.
+/// Forges one detail of an image.
 fn forge(bytes: &mut [u8], forged: &mut Vec<i64>, random: &mut SmallRng) {
     let leaves = leaves(bytes);
     let leaf = *leaves.choose(random).unwrap();
@@ -192,14 +191,14 @@ fn forge(bytes: &mut [u8], forged: &mut Vec<i64>, random: &mut SmallRng) {
             }
         }
         4 if data_end > inner => {
-            // One child instead of another.
+            // One child in place of another.
             let place = |random: &mut SmallRng| inner + 4 * random.random_range(0..(data_end - inner) / 4);
             let (from, to) = (place(random), place(random));
             let word = bytes[from..from + 4].to_vec();
             put(bytes, to, &word);
         }
         5 => {
-            // What the header counts and names.
+            // Counts and ids in the header.
             let field = [64, 80].choose(random).unwrap();
             let near = u64_at(bytes, *field).wrapping_add(random.random_range(0..200)).wrapping_sub(100);
             let number = if random.random() { near } else { any_number(random) };
@@ -210,7 +209,7 @@ fn forge(bytes: &mut [u8], forged: &mut Vec<i64>, random: &mut SmallRng) {
             put(bytes, *field, &(any_number(random) as u32).to_le_bytes());
         }
         7 => {
-            // The keys of a leaf moved, in order, mostly to where they do not belong.
+            // The keys of a leaf moved, in order, mostly to where other leaves own them.
             let by = any_key(random);
             for slot in leaf.begin..leaf.end {
                 let key = leaf.key(bytes, slot).saturating_add(by);
@@ -218,7 +217,7 @@ fn forge(bytes: &mut [u8], forged: &mut Vec<i64>, random: &mut SmallRng) {
             }
         }
         8 => {
-            // An entry taken away, or a gap made one, with counts that fit.
+            // An entry made a gap, or a gap made an entry, with counts that fit.
             let slot = random.random_range(0..leaf.capacity);
             let change = if leaf.is_set(bytes, slot) { u32::MAX } else { 1 };
             bytes[leaf.bits() + slot / 8] ^= 1 << (slot % 8);
@@ -234,7 +233,7 @@ fn forge(bytes: &mut [u8], forged: &mut Vec<i64>, random: &mut SmallRng) {
     }
 }
 
-/// Every kind of call, some of it changing much; whether no damage was met.
+/// Makes every kind of call, among them large changes. Returns whether no damage was found.
 fn ask_everything(mut index: Alex, keys: &[i64], forged: &[i64], random: &mut SmallRng) -> bool {
     let mut asked: Vec<i64> = keys.choose_multiple(random, 60).copied().collect();
     asked.extend(forged.choose_multiple(random, 60));
@@ -291,7 +290,7 @@ fn ask_everything(mut index: Alex, keys: &[i64], forged: &[i64], random: &mut Sm
     if index.damage().is_some() || index.verify_image().is_err() {
         return false;
     }
-    // What was verified is a tree like any other.
+    // Once verified, it is a tree like any other.
     if let Err(broken) = index.check() {
         panic!("verified, and yet {broken}");
     }
@@ -322,7 +321,7 @@ fn bases() -> Vec<(Vec<u8>, Vec<i64>)> {
 }
 
 #[test]
-fn no_forged_image_leads_to_a_panic_a_loop_or_a_count_below_none() {
+fn no_forged_image_causes_a_panic_an_endless_loop_or_a_negative_count() {
     let number = |name: &str, default: u64| {
         let text = std::env::var(name).unwrap_or_default();
         if text.is_empty() { default } else { text.parse().unwrap() }
@@ -333,7 +332,10 @@ fn no_forged_image_leads_to_a_panic_a_loop_or_a_count_below_none() {
     let bases = bases();
     for (bytes, keys) in &bases {
         let mut random = SmallRng::seed_from_u64(1);
-        assert!(ask_everything(open(bytes).unwrap(), keys, &[], &mut random), "what is whole is no damage");
+        assert!(
+            ask_everything(open(bytes).unwrap(), keys, &[], &mut random),
+            "an undamaged image has no damage"
+        );
     }
     let (mut count, mut refused, mut damaged, mut good) = (0, 0, 0, 0);
     while count == 0 || (one.is_none() && Instant::now() < end) {
@@ -343,7 +345,7 @@ fn no_forged_image_leads_to_a_panic_a_loop_or_a_count_below_none() {
             let (whole, keys) = bases.choose(&mut random).unwrap();
             let (mut bytes, mut forged) = (whole.clone(), Vec::new());
             for _ in 0..random.random_range(1..4) {
-                // Links are followed to find the next thing to forge.
+                // Links are followed to find the next detail to forge.
                 forge(&mut bytes, &mut forged, &mut random);
                 if u64_at(&bytes, 72) != u64_at(whole, 72) || u32_at(&bytes, 96) != u32_at(whole, 96) {
                     break;
@@ -361,7 +363,10 @@ fn no_forged_image_leads_to_a_panic_a_loop_or_a_count_below_none() {
                 std::panic::resume_unwind(panic)
             }
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "a hang; replay it with ALEXPY_SEED={seed}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "a case took too long; replay it with ALEXPY_SEED={seed}"
+        );
         seed += 1;
         count += 1;
     }

@@ -1,9 +1,11 @@
-//! Fuzzing without a fuzzer's toolchain: seeded, bounded in time, shrinking, replayed exactly.
+//! Fuzzing without a fuzzer's toolchain: cases come from seeds, shrink, can be replayed, and stop after a given time.
 //!
-//! `sequences` (`make fuzz`) draws sequences of operations and runs them beside a `BTreeMap` at every backend;
-//! `costs` (`make attack`) draws attacks and holds them to the bounds of `trial.rs`. A case is one number: cases run from
-//! `ALEXPY_FUZZ_SEED` (default: the clock) upwards until `ALEXPY_FUZZ_SECONDS` (default 2) have passed, one at
-//! least, so a seed and no seconds replay one case. A failure prints the shrunk case and how to replay it.
+//! `sequences` (`make fuzz`) draws sequences of operations and runs them beside a `BTreeMap` on every backend. `costs`
+//! (`make attack`) draws attacks and holds them to the bounds of `common/trial.rs`.
+//!
+//! The number of a case is its seed. Cases run from `ALEXPY_FUZZ_SEED` (default: the clock) upwards until
+//! `ALEXPY_FUZZ_SECONDS` (default: 2) have passed, and at least one runs; so a seed and zero seconds replay one case. A
+//! failure prints the shrunk case and the command that replays it.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;
@@ -16,7 +18,7 @@ use common::trees;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-/// Attempts to make a failing case smaller.
+/// How often a failing case is made smaller.
 const MOST_SHRINKS: usize = 2_000;
 
 fn number(name: &str) -> Option<u64> {
@@ -84,14 +86,14 @@ mod costs {
     use super::common::trial::Trial;
     use super::common::{ALL, draw};
 
-    /// One phase of an attack, a few thousand operations.
+    /// One phase of an attack: a few thousand operations.
     #[derive(Clone, Debug)]
     enum Phase {
-        /// Runs of consecutive keys at places in key order.
+        /// Runs of consecutive keys come at positions in key order.
         Runs { places: Vec<u16>, length: i64, shift: u32, descending: bool },
-        /// One in so many of a stretch goes.
+        /// One in so many keys of a stretch goes.
         Drain { from: u16, every: usize, descending: bool },
-        /// Keys go at one end as others come at the other.
+        /// Keys go at one end while others come at the other.
         Slide { window: u16, shift: u32, upwards: bool },
         /// A key in the middle of the longest run of the largest node comes, one at its end goes.
         Press { rounds: u16 },
@@ -110,7 +112,7 @@ mod costs {
         ]
     }
 
-    /// Fewer operations are not judged: one change of structure may be most of their cost.
+    /// A phase of fewer operations is not judged, because one structural change may be most of its cost.
     const FEWEST_OPERATIONS: usize = 6_000;
 
     fn attack(trial: &mut Trial, phase: &Phase) {

@@ -1,6 +1,5 @@
-//! Inputs made to spoil a learned index: whatever comes, every key is found, a leaf stays within its
-//! largest size (which bounds what one insert can move), depth and entries of model nodes stay small,
-//! and memory stays within 40 bytes a key.
+//! Inputs that are made to spoil a learned index do not: every key is found, no leaf outgrows the largest size, which
+//! bounds what one insert can move, depth and model nodes stay small, and memory stays within 40 bytes a key.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -15,14 +14,14 @@ use rand::{Rng, SeedableRng};
 
 const ALL: (Bound<i64>, Bound<i64>) = (Bound::Unbounded, Bound::Unbounded);
 
-/// Invariants, and the bounds that hold for every input.
+/// Checks the invariants, and the bounds that hold for every input.
 fn assert_bounded(tree: &Alex, max_height: usize) -> Stats {
     tree.check().unwrap();
     let stats = tree.stats();
     assert!(stats.height <= max_height, "{stats:?}");
     assert!(stats.largest_leaf <= MAX_LEAF_SLOTS, "{stats:?}");
     assert!(stats.pointer_entries <= 32 * stats.leaves + 1_024 * stats.inner_nodes, "{stats:?}");
-    // A few thousand bytes are allowed to a tree of a few keys.
+    // A tree of a few keys may take a few thousand bytes.
     assert!(
         stats.bytes <= 40 * stats.keys + (64 << 10),
         "{} bytes a key: {stats:?}",
@@ -85,7 +84,7 @@ fn exponential_gaps_nest_no_deeper_than_their_exponents() {
 
 #[test]
 fn clusters_inside_clusters_stay_shallow() {
-    // Keys that share ever longer prefixes: each level of the hierarchy has one crowded slot.
+    // Keys that share longer and longer prefixes: at each depth one slot is crowded.
     let mut random = SmallRng::seed_from_u64(8);
     let mut keys: Vec<i64> = Vec::new();
     for depth in 0..12 {
@@ -185,7 +184,7 @@ fn deleting_in_any_order_gives_the_memory_back() {
 
 #[test]
 fn many_streams_of_ascending_keys_are_packed() {
-    // A thousand sensors, each with its own ascending keys, in turn.
+    // A thousand sensors take turns, each with its own ascending keys.
     let keys: Vec<i64> = (0..500_000i64).map(|i| ((i % 1_000) << 40) + (i / 1_000) * 50).collect();
     assert_bounded(&inserted(&keys), 5);
 }
@@ -201,7 +200,7 @@ fn sorted_inserts_leave_a_tree_as_good_as_a_bulk_load() {
 
 #[test]
 fn a_removed_key_in_a_long_gap_run_is_not_found_again() {
-    // Ascending removals in the middle of one leaf leave a gap run too long to rewrite each time.
+    // Ascending removals in the middle of one leaf leave a run of gaps that is too long to rewrite each time.
     let mut tree = Alex::new();
     let keys: Vec<i64> = (0..9_000).map(|i| i * 2).collect();
     for &key in &keys {

@@ -1,5 +1,5 @@
-//! An image opens as the index it was written from, is changed like any other, and when its bytes are
-//! damaged says so before any answer comes from them.
+//! An image opens as the index that it was written from and can be changed like any other. If its bytes are damaged, it
+//! reports that before any answer comes from them.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -18,8 +18,8 @@ use rand::{Rng, SeedableRng};
 const IDENTITY: Identity = Identity { store: [5; 16], file: 77 };
 const EVERYTHING: (Bound<i64>, Bound<i64>) = (Bound::Unbounded, Bound::Unbounded);
 
-/// Streams what `index` holds of the keys that it held at the beginning, `run` entries at a time, `between` runs
-/// whatever happens then.
+/// Writes an image of the keys that `index` holds at the beginning, as far as it still holds them, `run` entries at a
+/// time. Calls `between` after each run.
 fn write_while(index: &mut Alex, run: usize, mut between: impl FnMut(&mut Alex, Option<i64>)) -> Vec<u8> {
     let mut writer = ImageWriter::begin(index, Vec::new(), IDENTITY);
     let held = oracle_of(index);
@@ -72,7 +72,7 @@ fn oracle_of(index: &Alex) -> BTreeMap<i64, u64> {
     index.range(EVERYTHING.0, EVERYTHING.1).collect()
 }
 
-/// Random changes of an index and its oracle.
+/// Makes the same random changes to an index and its oracle.
 fn change(index: &mut Alex, oracle: &mut BTreeMap<i64, u64>, keys: &[i64], random: &mut SmallRng) {
     for _ in 0..40 {
         let at = random.random_range(0..keys.len());
@@ -136,7 +136,7 @@ fn an_image_is_the_index_on_every_distribution_and_stays_so_under_changes_at_eve
                 if keys.is_empty() {
                     continue;
                 }
-                // Not verified as a whole before it is changed, unlike the one above.
+                // Unlike the first, this one is not verified as a whole before it is changed.
                 let mut fresh = open_with(&bytes, options).unwrap();
                 let mut same = oracle.clone();
                 change(&mut fresh, &mut same, &keys, &mut random.clone());
@@ -147,7 +147,7 @@ fn an_image_is_the_index_on_every_distribution_and_stays_so_under_changes_at_eve
                     let (low, high) = (keys[0].min(keys[count / 2]), keys[0].max(keys[count / 2]));
                     assert_range(&index, &oracle, Bound::Included(low), Bound::Excluded(high), 100);
                 }
-                // And the image of an image.
+                // An image of an opened image is right, too.
                 let again = open(&write(&mut index));
                 assert_equal(&again, &oracle, probes);
             }
@@ -185,12 +185,12 @@ fn an_image_written_while_the_index_changes_holds_each_key_as_it_was_at_some_mom
             let start = oracle_of(&index);
             let mut random = SmallRng::seed_from_u64(2);
             let mut live = start.clone();
-            // What a key was at any moment since the beginning; `None` is absent.
+            // The payloads that a key had at any moment since the beginning; `None` means that it was absent.
             let mut seen: BTreeMap<i64, Vec<Option<u64>>> = BTreeMap::new();
             let bytes = write_while(&mut index, 512, |index, _| {
                 let before = live.clone();
                 change(index, &mut live, &keys, &mut random);
-                // Thousands of new keys beyond all others, in one leaf of the tree as it was.
+                // Thousands of new keys above all others, which the tree as it was would put into one leaf.
                 for i in 0..300 {
                     let key = i64::MAX / 2 + random.random_range(0..1 << 40) + i;
                     index.insert(key, 3);
@@ -225,7 +225,7 @@ fn keys_out_of_order_are_refused() {
 }
 
 #[test]
-fn a_file_that_a_sink_did_not_take_whole_is_an_error() {
+fn an_error_of_the_sink_is_returned() {
     struct Full(usize);
     impl alex_index::image::ImageSink for Full {
         fn write_at(&mut self, _: u64, _: &[u8]) -> io::Result<()> {
@@ -241,7 +241,7 @@ fn a_file_that_a_sink_did_not_take_whole_is_an_error() {
     }
 }
 
-/// Asks everything; the answers count only if no damage was met.
+/// Asks everything. Answers must be right if no damage was found. Returns whether that was so.
 fn ask_everything(mut index: Alex, oracle: &BTreeMap<i64, u64>, random: &mut SmallRng) -> bool {
     let keys: Vec<i64> = oracle.keys().copied().collect();
     let whole = |index: &Alex| index.damage().is_none();
@@ -286,7 +286,7 @@ fn ask_everything(mut index: Alex, oracle: &BTreeMap<i64, u64>, random: &mut Sma
         let pair = |entry: Option<(&i64, &u64)>| entry.map(|(&k, &v)| (k, v));
         assert_eq!(ends, (pair(oracle.first_key_value()), pair(oracle.last_key_value())));
     }
-    // Changes, structural ones included, must not break anything either.
+    // Changes, structural ones among them, must not panic either.
     let mut oracle = oracle.clone();
     for round in 0..2 {
         for &key in &probes {
@@ -314,7 +314,7 @@ fn ask_everything(mut index: Alex, oracle: &BTreeMap<i64, u64>, random: &mut Sma
         assert_eq!(found, oracle);
         index.check().unwrap();
     } else {
-        assert!(index.check().is_err(), "check tells of damage");
+        assert!(index.check().is_err(), "check must report the damage");
     }
     whole(&index)
 }
@@ -329,7 +329,7 @@ fn a_bit_flipped_anywhere_is_an_error_or_damage_and_never_an_answer() {
     let oracle = oracle_of(&built);
     let bytes = write(&mut built);
     let mut random = SmallRng::seed_from_u64(6);
-    // Every byte of header, table and attachment; of the nodes every 97th.
+    // Every byte of header, table and attachment, and every 97th byte of the nodes.
     let places = (0..bytes.len()).filter(|&at| at < 4096 || at > bytes.len() - 200 || at % 97 == 0);
     let (mut refused, mut met, mut unmet) = (0, 0, 0);
     for at in places {
@@ -416,7 +416,7 @@ fn forged_checksums_lead_to_no_crash_and_no_endless_loop() {
         forge(&mut broken);
         let Ok(index) = Alex::open_image(memory(&broken), Options::default()) else { continue };
         opened += 1;
-        // Wrong answers are the forger's; a panic would be ours, but for what asserts in debug builds.
+        // The forger is to blame for wrong answers, but this code for a panic, except for debug assertions.
         let mut index = index.index;
         for &key in probes {
             let _ = (index.get(key), index.floor(key), index.higher(key));
@@ -457,5 +457,5 @@ fn a_mapped_image_outlives_its_name_and_never_changes_its_file() {
     std::fs::remove_file(&path).unwrap();
     assert_equal(&index, &oracle, &keys[..20]);
     let other = Alex::open_image(map(), Options::default()).unwrap().index;
-    assert_eq!(oracle_of(&other), oracle_of(&built), "the file is as it was");
+    assert_eq!(oracle_of(&other), oracle_of(&built), "the file must not change");
 }

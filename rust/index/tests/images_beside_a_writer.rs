@@ -1,8 +1,9 @@
-//! An image that is written while the index changes, opened, and brought up to date by replaying those changes, is
-//! the index; for every order in which keys come and go, over and over, each image begun from the one before.
+//! An image is written while the index changes; it is opened, and the changes since it was begun are replayed. The result
+//! equals the index. So it is for every order in which keys come and go, over and over, each image begun from the one
+//! before.
 //!
-//! Payloads are the numbers of the changes that wrote them, as the locations of a log are. As a store does, the
-//! stream leaves out what came after the image was begun: replay brings that.
+//! Payloads are the numbers of the changes that wrote them, like locations in a log. As in a store, the stream leaves out
+//! entries that are newer than the image; replay brings them.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -17,13 +18,13 @@ use common::{ALL, Keys, assert_equal, draw, tree};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-/// How keys go again.
+/// In which order keys go again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Going {
     Never,
-    /// The lowest half, now and then: a queue, a log, a time series.
+    /// The lowest half at once, now and then: a log, a time series.
     FrontByRange,
-    /// The lowest, one by one.
+    /// The lowest, one by one: a queue.
     FrontOneByOne,
     /// The highest, one by one: a stack.
     BackOneByOne,
@@ -41,13 +42,13 @@ const GOING: [Going; 6] = [
     Going::NearlyAll,
 ];
 
-/// A change as a log has it.
+/// A change, as a log records it.
 enum Change {
     Put(i64, u64),
     Remove(i64),
 }
 
-/// An index, what it should hold, and its log since the last image was begun.
+/// An index, its oracle, and the log of changes since the last image was begun.
 struct Pair {
     index: Alex,
     oracle: BTreeMap<i64, u64>,
@@ -103,7 +104,7 @@ impl Pair {
         self.remove(&keys, matches!(going, Going::FrontByRange | Going::NearlyAll) || random.random());
     }
 
-    /// Writes an image while `between` changes things, opens it and replays what came since.
+    /// Writes an image, calling `between` between its runs, then opens it and replays the changes since it was begun.
     fn turn_over(&mut self, run: usize, mut between: impl FnMut(&mut Self)) -> Alex {
         self.log.clear();
         let begin = self.number;
@@ -137,7 +138,7 @@ impl Pair {
     }
 }
 
-/// `count` keys come in the order of `kind`, in batches, and go as `going` says, while images are written.
+/// `count` keys come in batches, in the order of `kind`, and go in the order of `going`, while images are written.
 fn live(kind: Keys, going: Going, slots: Option<usize>, count: usize, seed: u64) {
     let mut random = SmallRng::seed_from_u64(seed);
     let keys = draw(kind, count, seed);
@@ -153,7 +154,7 @@ fn live(kind: Keys, going: Going, slots: Option<usize>, count: usize, seed: u64)
             pair.go(going, &mut random);
         }
         let run = random.random_range(1..2_000);
-        // From a writer that hardly does anything to one that is faster than the image.
+        // From a writer that changes hardly anything to one that is faster than the image.
         let (batches, most) = (random.random_range(0..8), count / (images + 1));
         let (mut done, many) = (0, random.random());
         let opened = pair.turn_over(run, |pair| {
@@ -178,7 +179,7 @@ fn live(kind: Keys, going: Going, slots: Option<usize>, count: usize, seed: u64)
     assert_equal(&pair.index, &pair.oracle, &probes);
 }
 
-/// Keys of several counters, each in its own part of the key space: growing ranges inside the tree, not at its end.
+/// Keys of several counters, each in its own part of the key space, so that ranges grow in the middle of the tree.
 fn counters(count: usize, seed: u64) -> Vec<i64> {
     let mut random = SmallRng::seed_from_u64(seed);
     let mut next: Vec<i64> = (0..random.random_range(2..9)).map(|at: i64| at << 40).collect();
@@ -211,7 +212,7 @@ fn a_leaf_full_of_keys_beyond_every_range_goes_into_an_image_and_takes_more_afte
     for (slots, most) in [(Some(128), 128), (Some(1_024), 1_024), (None, 16_384)] {
         let mut pair =
             Pair { index: tree(available()[0], slots), oracle: BTreeMap::new(), number: 0, log: Vec::new() };
-        // At each count: somewhere the last leaf is as full as it gets, most of it beyond what its parent covers.
+        // At one of these counts the last leaf is as full as it can be, mostly with keys above its parent's range.
         for count in (most / 50..4 * most).step_by(most / 50) {
             let from = pair.number as i64;
             pair.put(&(from..count as i64).collect::<Vec<_>>(), true);
@@ -233,7 +234,7 @@ fn keys_that_came_later_are_refused_before_a_leaf_is_larger_than_leaves_may_be()
             index.insert(key, 0);
         }
         let mut writer = ImageWriter::begin(&index, Vec::new(), Identity::default());
-        // All of a slot's keys are known once the next begins, or the end has come.
+        // The writer knows all keys of a slot only when the next slot begins, or at the end.
         let later: Vec<i64> = (4 * most..24 * most).collect();
         let pushed = writer.push(&later, &vec![0; later.len()]);
         let error = pushed.and_then(|()| writer.finish(&[])).map(drop).unwrap_err();

@@ -1,5 +1,5 @@
-//! Long random sequences of operations do what `BTreeMap` does, at every SIMD backend, on every key
-//! distribution, with small leaves (which split and merge all the time) and with real ones.
+//! Long random sequences of operations do what a `BTreeMap` does: on every SIMD backend, on every distribution of keys,
+//! with small leaves, which split and merge all the time, and with leaves of the usual size.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -23,7 +23,7 @@ enum Step {
     Clear,
 }
 
-/// Positions index the pool of keys; runs go through it in its own order.
+/// Keys are given by their position in a pool; runs take keys from it in the pool's order.
 fn step() -> impl Strategy<Value = Step> {
     let at = 0..usize::MAX;
     prop_oneof![
@@ -146,7 +146,7 @@ fn run(kind: Keys, seed: u64, steps: &[Step], max_leaf_slots: Option<usize>, poo
     }
 }
 
-/// Sequences for each distribution and leaf size; `PROPTEST_CASES` asks for more.
+/// Sequences for each distribution and leaf size. `PROPTEST_CASES` sets another number.
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(24)
 }

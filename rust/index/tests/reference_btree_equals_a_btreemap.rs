@@ -1,4 +1,4 @@
-//! The yardstick of the counted tests is a correct B+tree, does what a B+tree does, and counts it.
+//! The B+tree that counted tests compare with is correct, is shaped like a B+tree, and counts its work right.
 #![allow(clippy::unwrap_used)]
 #![cfg(debug_assertions)]
 
@@ -20,7 +20,7 @@ fn random_operations_equal_a_btreemap() {
         let (mut tree, mut oracle) = (BTree::default(), BTreeMap::new());
         for step in 0..120_000u64 {
             let key = pool[random.random_range(0..pool.len())];
-            // Grows, drains to nothing, grows again.
+            // The tree grows, is emptied, and grows again.
             if random.random_bool(if step / 30_000 % 2 == 0 { 0.9 } else { 0.02 }) {
                 assert_eq!(tree.insert(key, step), oracle.insert(key, step));
             } else {
@@ -52,6 +52,6 @@ fn a_lookup_among_a_million_keys_touches_what_its_nodes_of_64_keys_need() {
         assert_eq!((found, work.slots), (Some(0), 0));
         lines += work.lines;
     }
-    // In each of three or four nodes the header, three or four lines of keys, and the child or the payload.
+    // Each of three or four nodes costs its header, three or four lines of keys, and the child or the payload.
     assert!((16_000..=20_000).contains(&lines), "{lines}");
 }

@@ -1,4 +1,4 @@
-//! The keys that every benchmark of the index runs on. Not every benchmark uses all of it.
+//! The keys that the benchmarks of the index run on. Not every benchmark uses all of it.
 #![allow(dead_code, unreachable_pub)]
 
 use rand::rngs::SmallRng;
@@ -8,8 +8,8 @@ use rand::{Rng, SeedableRng};
 /// The distributions of the report, in its order.
 pub const DISTRIBUTIONS: [&str; 5] = ["uniform", "sequential", "lognormal", "timestamps", "clustered"];
 
-/// Distinct keys in ascending order, the same in an order without pattern, and the payloads of both:
-/// each key's own bits, so that every answer can be checked without another array.
+/// Distinct keys in ascending order and the same keys shuffled, with the payloads of both. A payload has its key's own
+/// bits, so that every answer can be checked without another array.
 pub struct Data {
     pub sorted: Vec<i64>,
     pub sorted_payloads: Vec<u64>,
@@ -34,7 +34,7 @@ impl Data {
             sorted.dedup();
         }
         while sorted.len() > count {
-            // Random ones go, not the largest: the shape stays.
+            // Keys all over the range go, not the largest ones, so that the distribution stays the same.
             let excess = sorted.len() - count;
             if matches!(kind, "sequential" | "timestamps") {
                 sorted.truncate(count);
@@ -63,14 +63,14 @@ fn draw(kind: &str, count: usize, random: &mut SmallRng) -> Vec<i64> {
         "uniform" => (0..count).map(|_| random.random()).collect(),
         "sequential" => (0..count as i64).collect(),
         "lognormal" => (0..count).map(|_| ((normal(random) * 2.0).exp() * 1e9) as i64).collect(),
-        // Microseconds, a thousand apart on average, at random.
+        // Microseconds, at random distances of a thousand on average.
         "timestamps" => (0..count)
             .map(|_| {
                 now += 1 + (-random.random_range(f64::MIN_POSITIVE..1.0).ln() * 1_000.0) as i64;
                 now
             })
             .collect(),
-        // Cell ids: about 500 keys in each of many places that nothing else tells of.
+        // Cell ids: many clusters at random positions, with about 500 keys each.
         "clustered" => {
             let centres: Vec<i64> = (0..count / 500).map(|_| random.random::<i64>() >> 2).collect();
             (0..count)

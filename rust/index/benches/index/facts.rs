@@ -1,5 +1,5 @@
-//! What is counted rather than timed: bytes for each key, shapes of trees, and how long single inserts
-//! take. Written as JSON for the report.
+//! Figures of the report that are not rows of a benchmark: bytes a key, shapes of trees, and the times of single inserts.
+//! Written as JSON.
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 use crate::common::Data;
 use crate::{inserted, loaded};
 
-/// A JSON object of everything counted for each distribution and size.
+/// A JSON object with all figures of each distribution and size.
 pub(crate) fn count(kinds: &[String], millions: impl Iterator<Item = usize>) -> String {
     let mut parts = Vec::new();
     for millions in millions {
@@ -55,7 +55,8 @@ fn shape(name: &str, tree: &Alex) -> String {
     text + "}"
 }
 
-/// Two of three keys removed, in no order: fills just above what contracts a data node.
+/// A tree from which two of three keys were removed in random order: fills are just above those that contract a data
+/// node.
 fn thinned(data: &Data) -> Alex {
     let mut tree = loaded(data);
     for &key in &data.shuffled[..data.shuffled.len() / 3 * 2] {

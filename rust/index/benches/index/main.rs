@@ -1,9 +1,9 @@
-//! Every row of "The index" in the performance report, checked as it runs: `make bench`.
+//! Every row of "The index" in the performance report, with all answers checked: `make bench`.
 //!
-//! A benchmark is `distribution-millions/row`. Each sample does the whole of the row's work on fresh or
-//! unchanged data, and every answer is compared inside the clock; times are for each key. The trees are
-//! made when a row first needs them. `ALEX_BENCH_MILLIONS` (default `1,10`) and `ALEX_BENCH_KINDS` choose
-//! what runs; `ALEX_BENCH_FACTS` names a file for what is counted rather than timed.
+//! A benchmark is named `distribution-millions/row`. Each sample does all the work of the row on fresh or unchanged data.
+//! The check of every answer is part of the time, which is given for each key. A tree is made when a row first needs it.
+//! `ALEX_BENCH_MILLIONS` (default: `1,10`) and `ALEX_BENCH_KINDS` choose what runs; `ALEX_BENCH_FACTS` names a file for
+//! the figures that are not rows.
 #![allow(missing_docs, unsafe_code, clippy::print_stdout, clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]
@@ -22,12 +22,12 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
 
 const ALL: (Bound<i64>, Bound<i64>) = (Bound::Unbounded, Bound::Unbounded);
-/// Keys of one call in the rows that write batches.
+/// Keys of each call in the rows that write batches.
 const BATCH: usize = 10_000;
 
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
-/// One sample of `work`; what it returns is dropped outside the clock.
+/// One sample of `work`. Its result is dropped after the time is taken.
 fn timed<T>(work: impl FnOnce() -> T) -> Duration {
     let start = Instant::now();
     let made = black_box(work());
@@ -36,7 +36,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> Duration {
     time
 }
 
-/// A row: `work` does all of its `count` operations once.
+/// A row whose `work` does all of its `count` operations once.
 fn row<T>(group: &mut Group<'_>, name: &str, count: usize, mut work: impl FnMut() -> T) {
     group.throughput(Throughput::Elements(count as u64));
     group.bench_function(name, |bencher| {
@@ -44,7 +44,7 @@ fn row<T>(group: &mut Group<'_>, name: &str, count: usize, mut work: impl FnMut(
     });
 }
 
-/// A row that changes a tree: `prepare` makes it outside the clock.
+/// A row that changes a tree, which `prepare` makes before the time is taken.
 fn changing<S, T>(
     group: &mut Group<'_>,
     name: &str,
@@ -82,7 +82,7 @@ fn get_all(tree: &Alex, keys: &[i64]) {
     assert!(keys.iter().all(|&key| tree.get(black_box(key)) == Some(key as u64)));
 }
 
-/// Each key waits for the answer before it: the difference, always zero, is added to it.
+/// Each lookup waits for the one before it: its key has a difference added that is always zero.
 fn get_chained(tree: &Alex, keys: &[i64]) {
     let mut wrong = 0;
     for &key in keys {
@@ -116,7 +116,7 @@ fn reads(group: &mut Group<'_>, count: usize, data: &LazyCell<Data, impl FnOnce(
     });
     let (mut keys, mut payloads) = (Vec::new(), Vec::new());
     row(group, "scan", count, || {
-        // As a program reads that does something with each run: the buffers stay in the cache.
+        // Like a program that processes run after run: the buffers stay in the cache.
         let (mut from, mut sum, mut seen) = (Bound::Unbounded, 0u64, 0);
         loop {
             keys.clear();

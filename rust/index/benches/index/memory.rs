@@ -1,7 +1,7 @@
-//! What the machine charges for memory, in the same run: the floor under every other figure.
+//! The time of memory accesses on this machine, measured in the same run: no lookup can be faster.
 //!
-//! Random cache lines of 256 MiB with huge pages asked for: independent loads, pairs of lines as a key
-//! and its payload are, and loads of which each waits for the one before.
+//! Reads random cache lines of 256 MiB, for which huge pages are requested: lines that are independent, pairs of lines
+//! like those of a key and its payload, and lines each of which waits for the one before.
 #![allow(unsafe_code)]
 
 use std::hint::black_box;
@@ -40,7 +40,7 @@ pub(crate) fn rows(group: &mut Group<'_>) {
     }
 }
 
-/// Zeroes, and the first words of random cache lines.
+/// The memory, and the positions of the first words of random cache lines.
 fn make() -> (Vec<u64>, Vec<u32>) {
     let mut words: Vec<u64> = Vec::with_capacity(WORDS);
     #[cfg(target_os = "linux")]

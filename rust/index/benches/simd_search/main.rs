@@ -1,15 +1,15 @@
-//! Search in the slots of a data node: time against prediction error, for each kernel and each shape of the
-//! window that is compared first, and for plain exponential search. `make bench` plots it.
+//! Search in the slots of a data node: the time for each prediction error, for each kernel and each shape of the window
+//! that is counted first, and for plain exponential search. `make bench` plots it.
 //!
-//! One node of 2^14 slots, in the second-level cache; random keys, searched for from a guess that is off by
-//! the error, or up to a quarter of it more, to either side. With so narrow a range of errors branch prediction
-//! learns how often a loop goes round, which favours exponential search: `8-45` draws errors from all of that
-//! range, as a node does whose model fits badly. Instruction sets are dispatched once for all searches, as the
-//! index does once for an operation. Every answer is checked.
+//! The node has 2^14 slots and is in the second-level cache. Random keys are searched from a guess that is off by the
+//! error, or by up to a quarter more, to either side. With so narrow a range of errors, branch prediction learns how often
+//! a loop goes round, which favours exponential search. So `8-45` draws errors from all of that range, as in a node
+//! whose model fits badly. The instruction set is dispatched once for all searches, as the index does once for each
+//! operation. Every answer is checked.
 //!
-//! What SIMD is compared with: `scalar`, the backend of a machine without AVX2, the same algorithm with windows
-//! counted by halving without branches; and `plain loop`, the same windows counted by a loop over their keys. Their ratios
-//! are taken apart, both sides in turn: `ALEX_BENCH_DUELS` names a file for them.
+//! SIMD is compared with `scalar`, the backend of a machine without AVX2, which runs the same algorithm and counts windows
+//! by binary search without branches; and with `plain loop`, which counts the same windows by a loop over their keys.
+//! Ratios are measured separately, both sides in turn; `ALEX_BENCH_DUELS` names a file for them.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -23,13 +23,13 @@ use rand::{Rng, SeedableRng};
 
 const SLOTS: usize = 1 << 14;
 const SEARCHES: usize = 1 << 16;
-/// Times that both sides of a ratio are measured.
+/// How often both sides of a ratio are measured.
 const DUELS: usize = 41;
 const ERRORS: [usize; 19] =
     [0, 1, 2, 4, 6, 8, 12, 16, 24, 32, 45, 64, 128, 256, 512, 1_024, 2_048, 3_072, 4_096];
 const MIXED: RangeInclusive<usize> = 8..=45;
 
-/// Keys with the slots where their search begins, and the answers.
+/// Keys with the guesses from which they are searched, and the answers.
 struct Queries {
     asked: Vec<(i64, usize)>,
     answers: Vec<usize>,
@@ -51,7 +51,7 @@ fn queries(keys: &[i64], errors: RangeInclusive<usize>) -> Queries {
     queries
 }
 
-/// Doubling steps from the guess, then halving: what ALEX as published does.
+/// Doubling steps from the guess, then binary search: the search of ALEX as published.
 fn exponential(keys: &[i64], guess: usize, target: i64) -> usize {
     let (mut low, mut high);
     let mut step = 1;
@@ -79,7 +79,7 @@ fn exponential(keys: &[i64], guess: usize, target: i64) -> usize {
     low + keys[low..high].partition_point(|&key| key <= target)
 }
 
-/// How many keys are at most the target, by a plain loop over all of them.
+/// How many keys are less than or equal to the target, by a plain loop.
 fn counted(keys: &[i64], target: i64) -> usize {
     let mut count = 0;
     for &key in keys {
@@ -88,7 +88,7 @@ fn counted(keys: &[i64], target: i64) -> usize {
     count
 }
 
-/// The windows of `Shape::Around`, counted by plain loops: errors of at most 56 slots.
+/// The search of `Shape::Around` with windows counted by plain loops, for errors of at most 56 slots.
 fn plain_loop(keys: &[i64], guess: usize, target: i64) -> usize {
     let start = guess & !7;
     let count = counted(&keys[start..start + 8], target);
@@ -100,7 +100,7 @@ fn plain_loop(keys: &[i64], guess: usize, target: i64) -> usize {
     from + passed * 32 + counted(&keys[from + passed * 32..][..32], target)
 }
 
-/// Searches of one backend, all answers right.
+/// Searches with one backend, and checks all answers.
 fn run(searcher: Searcher, shape: Shape, keys: &[i64], queries: &Queries) {
     let mut right = 0;
     searcher.upper_bounds(shape, keys, &queries.asked, |i, answer| {
@@ -109,8 +109,8 @@ fn run(searcher: Searcher, shape: Shape, keys: &[i64], queries: &Queries) {
     assert_eq!(right, SEARCHES, "a search went wrong");
 }
 
-/// How many times as long as with SIMD the scalar backend takes: both in turn, and the median of the ratios, so that
-/// a machine whose speed changes changes both. As JSON, by SIMD backend, shape and error.
+/// How many times as long the scalar backend takes as SIMD, as JSON by SIMD backend, shape and error. Both are measured in
+/// turn, so that a machine whose speed changes affects both, and the median of the ratios counts.
 fn duels(keys: &[i64], sets: &[(String, Queries)], searchers: &[Searcher]) -> String {
     let Some((scalar, vectors)) = searchers.split_first() else { return String::new() };
     let time = |searcher: Searcher, shape: Shape, queries: &Queries| {
@@ -148,7 +148,7 @@ fn main() {
     let mut random = SmallRng::seed_from_u64(7);
     let mut keys: Vec<i64> = (0..SLOTS).map(|_| random.random()).collect();
     keys.sort_unstable();
-    // As in a leaf, lines of eight keys are cache lines; an allocation begins anywhere.
+    // Aligned, so that lines of eight keys are cache lines, as they are in a leaf.
     let mut room = vec![0; SLOTS + 8];
     let first = room.as_ptr().align_offset(64);
     room[first..][..SLOTS].copy_from_slice(&keys);

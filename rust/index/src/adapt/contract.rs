@@ -1,9 +1,9 @@
-//! Giving room back: a sparse leaf merges with a neighbour or gets fewer slots.
+//! Giving room back: a sparse leaf is merged with a neighbour or gets fewer slots.
 //!
-//! Hysteresis: a removal comes here when 0.44 of the slots are filled, a rebuilt leaf has 0.6 of its slots
-//! filled, a merged one at most 0.3 of the largest leaf, and where neither helps the leaf waits for half of
-//! its entries to go. A model node left with one leaf is
-//! replaced by it. One or two leaves are touched: `O(leaf + fan-out)`.
+//! Hysteresis: a removal comes here when 0.44 of the slots are filled. A rebuilt leaf has 0.6 of its slots filled, and a
+//! merged leaf has at most 0.3 entries for each slot of the largest leaf. Where neither helps, the leaf waits until
+//! half of its entries are gone. A model node with a single child is replaced by that child. One or two leaves are
+//! touched: `O(leaf + fan-out)`.
 
 use super::target::Target;
 use crate::build::{Chain, Entries, SPLIT_FILL};
@@ -12,11 +12,11 @@ use crate::node::layout::slots_for;
 use crate::node::{LeafHeader, NIL, NodeId, Trend};
 use crate::tree::Alex;
 
-/// The most entries of a merged leaf, as a share of the largest leaf's slots.
+/// The most entries of a merged leaf, as a share of the slots of the largest leaf.
 const MERGE_FILL: f64 = 0.3;
 
 impl Alex {
-    /// Contracts or merges the leaf that owns `key`, if that is worth it.
+    /// Merges or contracts the leaf that owns `key` if that is worth its cost.
     #[cold]
     #[inline(never)]
     pub(crate) fn contract(&mut self, key: i64) {
@@ -38,13 +38,13 @@ impl Alex {
                 tree.replace(&target, &chain, &[NodeId::leaf(leaf)]);
             });
         } else {
-            // Nothing helped: half of the entries must go, or all of them once, before it is tried again.
+            // Neither helps. It is tried again when half of the entries are gone; an empty leaf is left alone.
             let head = self.arena.leaf_head_mut(target.leaf);
             head.shrink_at = if head.count == 0 { LeafHeader::NEVER } else { (head.count / 2) as u16 };
         }
     }
 
-    /// Joins the leaf with a neighbour under the same model node, if both together are small.
+    /// Merges the leaf with a neighbour under the same model node if both together are small. Returns whether it did.
     fn merge(&mut self, target: &Target) -> bool {
         let Some(&(parent, slot)) = target.path.last() else { return false };
         let run = self.run_of(parent, slot);
@@ -60,7 +60,7 @@ impl Alex {
             return false;
         };
         if count == 0 {
-            self.forget(parent, run, other, target.leaf);
+            self.hand_over(parent, run, other, target.leaf);
             return true;
         }
         if (count + count_of(other)) as f64 > self.max_slots as f64 * MERGE_FILL {
@@ -78,7 +78,7 @@ impl Alex {
         let capacity = slots_for(entries.len(), SPLIT_FILL);
         let merged = self.fitting_leaf(&mut chain, entries, capacity, Trend::Anywhere);
         if let Some(merged) = merged {
-            self.forget(parent, run, other, target.leaf);
+            self.hand_over(parent, run, other, target.leaf);
             let slots = self.slots_of(parent, other);
             self.arena.inner_mut(parent).children[slots].fill(NodeId::leaf(merged).0);
             self.splice(other, &chain);
@@ -87,8 +87,8 @@ impl Alex {
         merged.is_some()
     }
 
-    /// Gives a leaf's slots to a neighbour and frees the leaf, whose entries are none or elsewhere.
-    fn forget(&mut self, parent: u32, run: std::ops::Range<usize>, heir: u32, leaf: u32) {
+    /// Gives a leaf's slots to a neighbour and frees the leaf. It must be empty, or its entries must be copied out.
+    fn hand_over(&mut self, parent: u32, run: std::ops::Range<usize>, heir: u32, leaf: u32) {
         let node = self.arena.inner_mut(parent);
         node.children[run].fill(NodeId::leaf(heir).0);
         node.head.children -= 1;
@@ -98,6 +98,7 @@ impl Alex {
         self.link(prev, next);
     }
 
+    /// The run of slots that name this leaf.
     fn slots_of(&self, parent: u32, leaf: u32) -> std::ops::Range<usize> {
         let children = self.arena.inner(parent).children;
         let entry = NodeId::leaf(leaf).0;
@@ -106,7 +107,7 @@ impl Alex {
         self.run_of(parent, first)
     }
 
-    /// Replaces model nodes with a single child by that child, from below.
+    /// Replaces each model node with a single child by that child, from the end of the path upwards.
     fn collapse(&mut self, mut path: Vec<(u32, usize)>) {
         while let Some((node, _)) = path.pop() {
             let inner = self.arena.inner(node);

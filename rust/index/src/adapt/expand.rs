@@ -1,7 +1,7 @@
-//! Making room in a full leaf: by more slots, by a wider range, or by a split, whichever comes first.
+//! Making room in a full leaf.
 //!
-//! A leaf is rebuilt larger while it is below its maximum and a model fits it. Else, if it holds many
-//! keys outside its model node's range, the range is extended (`extend.rs`); else it is split
+//! A leaf is rebuilt with more slots while it is below the largest size and a model fits it. Else, if many of its keys
+//! are outside the range of a model node above it, that range is extended (`extend.rs`). Else the leaf is split
 //! (`split.rs`). `O(leaf + fan-out)`.
 
 use super::target::Target;
@@ -11,7 +11,7 @@ use crate::node::{NodeId, Trend};
 use crate::tree::Alex;
 
 impl Alex {
-    /// Changes the tree so that the leaf that owns `key` comes closer to having room.
+    /// Changes the tree so that the leaf that owns `key` has room, or is closer to having room.
     #[cold]
     #[inline(never)]
     pub(crate) fn make_room(&mut self, key: i64) {
@@ -27,7 +27,7 @@ impl Alex {
         });
     }
 
-    /// `make_room` for many: never by rebuilding the leaf as it is.
+    /// `make_room` for many keys: divides the leaf's keys, because more slots would not be enough.
     #[cold]
     #[inline(never)]
     pub(crate) fn divide(&mut self, key: i64) {
@@ -43,8 +43,8 @@ impl Alex {
         });
     }
 
-    /// The last resort, should `make_room` ever fail to get anywhere: a larger leaf, whatever its size. A
-    /// slow leaf is better than an endless insert; tests see it as the defect it would be.
+    /// The last resort if `make_room` did not help: a larger leaf, whatever its size. It can only be needed because of
+    /// a defect, on which test builds panic; in other builds a slow leaf is better than an endless insert.
     #[cold]
     #[inline(never)]
     pub(crate) fn force_room(&mut self, key: i64) {
@@ -60,11 +60,11 @@ impl Alex {
         self.replace(&target, &chain, &[NodeId::leaf(leaf)]);
     }
 
-    /// Rebuilds the leaf with more slots, if it may have more and a model fits it.
+    /// Rebuilds the leaf with more slots if it may have more and a model fits it. Returns whether it did.
     fn expand(&mut self, target: &Target, entries: Entries<'_>) -> bool {
         let count = entries.len();
         if target.crowded && count >= self.min_split() {
-            // Smaller leaves move less; in one of this size the next key would be as dear as the last.
+            // Only smaller leaves move less: in a leaf of this size the next key would cost as much as the last.
             return false;
         }
         let (most, capacity) = match target.trend {

@@ -1,18 +1,18 @@
-//! Keys outside a model node's range: extending the range, or a new model node above.
+//! Keys outside a model node's range: the range is extended, or a wider model node goes above.
 //!
-//! Keys beyond the range are clamped into the edge slots. When an edge leaf overflows and an eighth of
-//! it lies outside, the topmost node for which that holds gets more entries of the same width, on that
-//! side; if that would be too many for its children, slots that the far leaf owns in excess are
-//! trimmed; else a wider node goes above it. Moves at most one leaf; `O(leaf + fan-out)`.
+//! Keys outside the range are clamped into the edge slots. When an edge leaf overflows and an eighth of its keys are
+//! outside the range of a node above it, the topmost such node grows on that side. It gets more slots of the same width.
+//! If those are too many for its children, slots at the other end are trimmed that one leaf owns in excess. If that
+//! does not help, a wider node goes above it. At most one leaf is moved: `O(leaf + fan-out)`.
 //!
-//! What keeps this exact: a nested node never tells keys apart that lie outside its slot in any node
-//! above (`bounds`), so that all keys outside a node's range are in its one outermost leaf.
+//! Why this is exact: a nested node never tells keys apart that are outside its slot in a node above (`bounds`). So
+//! all keys outside a node's range, on one side, are in one leaf.
 //!
-//! Bounds: an array grows within `fanout_limit`, or to no more than the next power of two beside it. A
-//! node above has at most 65 entries, and its shift lies strictly between its parent's and its child's:
-//! it is at least the width of the child's whole range. Where that is not below the parent's, or no such
-//! slot fits above `i64::MIN`, the child fills a quarter of what it can ever cover and is extended
-//! instead, to four times its entries at most, once.
+//! Bounds: a node grows within `fanout_limit`, or up to the next power of two of its fan-out. A wider node above has
+//! at most 65 slots, and its shift is strictly between its parent's and its child's: one of its slots is at least as wide
+//! as the child's whole range. Where that shift is not below the parent's, or no such slot fits above `i64::MIN`, the
+//! child already covers a quarter of what it ever can; then it is extended instead, to four times its slots at most,
+//! which can happen once.
 
 use super::split::fanout_limit;
 use super::target::Target;
@@ -22,7 +22,7 @@ use crate::node::layout::slots_within;
 use crate::node::{EVERYTHING, InnerHeader, NodeId, Trend};
 use crate::tree::Alex;
 
-/// One in this many keys outside the range asks for an extension.
+/// A range is extended when at least one in this many keys of the leaf is outside it.
 const SHARE: usize = 8;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,23 +31,24 @@ enum Side {
     Right,
 }
 
-/// A model node on the path whose range is to grow.
+/// A model node on the path whose range must grow.
 struct Growth<'a> {
-    /// The nodes above it, the node, and whether it is the leaf's parent.
+    /// The path to the node.
     above: &'a [(u32, usize)],
     node: u32,
     head: InnerHeader,
+    /// Whether the node is the leaf's parent.
     is_parent: bool,
     side: Side,
-    /// How far its own slot reaches, clipped to the keys.
+    /// The farthest key on that side that the new range must cover.
     reach: i128,
-    /// The keys that its own slot stands for.
+    /// The keys that the node's own slot in its parent stands for.
     bounds: (i128, i128),
 }
 
 impl Growth<'_> {
-    /// Slots of width 2^shift from the base to the farthest key (right), or down to it (left). On the
-    /// left as many whole slots as there are above `i64::MIN`: one at least, by `nominal_first`.
+    /// How many slots of width 2^shift it takes from the base up to `reach` (right) or down to it (left). On the left
+    /// they are whole slots above `i64::MIN`: at least one at the node's own shift, because of `nominal_first`.
     fn slots(&self, shift: u32) -> usize {
         let base = i128::from(self.head.base);
         let slots = match self.side {
@@ -60,7 +61,7 @@ impl Growth<'_> {
         usize::try_from(slots).unwrap_or(usize::MAX)
     }
 
-    /// How many whole slots after `added` ones still begin (right) or lie (left) inside the bounds.
+    /// How many more slots, after `added` new ones, still begin (right) or lie wholly (left) inside the bounds.
     fn room(&self, added: usize) -> usize {
         let room = match self.side {
             Side::Right => self.bounds.1 - self.head.slot_start(self.head.fanout as usize + added),
@@ -71,7 +72,7 @@ impl Growth<'_> {
 }
 
 impl Alex {
-    /// Extends a range if an eighth of the leaf's keys lie outside one; says whether it did.
+    /// Extends a range above the leaf if an eighth of the leaf's keys are outside it. Returns whether it did.
     pub(super) fn extend(&mut self, target: &Target, entries: Entries<'_>) -> bool {
         let Some(growth) = self.find_growth(target, entries.keys) else { return false };
         let fanout = growth.head.fanout as usize;
@@ -82,7 +83,7 @@ impl Alex {
         let round = fanout.next_power_of_two();
         let limit = fanout_limit(growth.head.children + 1).max(round);
         if added <= limit - fanout {
-            // A quarter more than needed, so that a trend does not copy the entries for every leaf.
+            // A quarter more than needed, so that a trend does not copy all child entries for every leaf.
             let spare = if growth.is_parent { (fanout / 4).min(limit - fanout - added) } else { 0 };
             self.widen(target, entries, &growth, added + spare.min(growth.room(added)));
         } else if !(growth.is_parent && self.trim(&growth)) {
@@ -99,7 +100,7 @@ impl Alex {
         true
     }
 
-    /// The topmost node on the path with enough of the keys outside its range.
+    /// The topmost node on the path that has enough of the keys outside its range.
     fn find_growth<'a>(&self, target: &'a Target, keys: &[i64]) -> Option<Growth<'a>> {
         let share = (keys.len() / SHARE).max(1);
         let mut bounds = EVERYTHING;
@@ -128,8 +129,8 @@ impl Alex {
         None
     }
 
-    /// Adds entries of the same width on one side. They go to the leaf itself if it is a child of the
-    /// node; else the keys outside move to a leaf of their own, which owns them.
+    /// Adds slots of the same width on one side. The leaf owns them if it is a child of the node. Else the keys outside
+    /// move to a new leaf, which owns them.
     fn widen(&mut self, target: &Target, entries: Entries<'_>, growth: &Growth<'_>, added: usize) {
         let mut head = growth.head;
         let owner = if growth.is_parent {
@@ -155,10 +156,10 @@ impl Alex {
         self.rewrite_inner(growth.above, growth.node, head, &children);
     }
 
-    /// Puts a wider model node above: one slot for the node, the others for the keys outside.
+    /// Puts a wider model node above the node: one slot is for the node, the others are for the keys outside.
     fn wrap(&mut self, target: &Target, entries: Entries<'_>, growth: &Growth<'_>, shift: u32) {
         let base = i128::from(growth.head.base);
-        // Keys outside the child's range but in its new slot stay with it.
+        // Keys outside the child's range stay with it where they are inside its slot of the wider node.
         let (fanout, place, first, edge) = match growth.side {
             Side::Right => (growth.slots(shift), 0, base, base + (1 << shift)),
             Side::Left => {
@@ -175,8 +176,8 @@ impl Alex {
         self.point(growth.above, NodeId::inner(id));
     }
 
-    /// Splits the leaf below the key `edge`: its place keeps the keys on the inner side, a new neighbour
-    /// takes those outside and is returned, not yet in any model node.
+    /// Splits the leaf before the key `edge`. The keys on the inner side stay in the leaf's slots; those outside go to a
+    /// new neighbour, which is returned and is not in any model node yet.
     fn move_out(&mut self, target: &Target, entries: Entries<'_>, side: Side, edge: i128) -> u32 {
         let cut = entries.keys.partition_point(|&key| i128::from(key) < edge);
         let (left, right) = (entries.part(0..cut), entries.part(cut..entries.len()));
@@ -189,8 +190,8 @@ impl Alex {
         outside
     }
 
-    /// Takes slots in excess from the leaf at the other end: of a queue, the drained part. Its keys stay
-    /// where they are, clamped. Says whether half of the entries went.
+    /// Removes the slots that the leaf at the other end owns beyond one, as in a queue whose old end is drained. Its keys
+    /// stay in it, clamped into the slot that it keeps. Returns whether at least half of the slots went; else does nothing.
     fn trim(&mut self, growth: &Growth<'_>) -> bool {
         let mut head = growth.head;
         let children = self.arena.inner(growth.node).children;
@@ -213,10 +214,10 @@ impl Alex {
     }
 }
 
-/// How many times as far as the others an eighth of the keys outside may lie and still be covered.
+/// The farthest eighth of the keys outside is covered too, unless it is this many times as far away as the others.
 const FAR: i128 = 8;
 
-/// The highest of the keys above a range that an extension should cover, or one inside if there is none.
+/// The highest key that an extension should cover, of those above the range. Without any, a key inside the range.
 fn highest(beyond: &[i64], head: &InnerHeader) -> i128 {
     let Some(&last) = beyond.last() else { return head.nominal_last() };
     let most = i128::from(beyond[beyond.len() - 1 - beyond.len() / SHARE]);
@@ -224,7 +225,7 @@ fn highest(beyond: &[i64], head: &InnerHeader) -> i128 {
     if last - most > FAR * (most - head.nominal_last()) { most } else { last }
 }
 
-/// The lowest of the keys below a range that an extension should cover, or one inside if there is none.
+/// The lowest key that an extension should cover, of those below the range. Without any, a key inside the range.
 fn lowest(before: &[i64], head: &InnerHeader) -> i128 {
     let Some(&first) = before.first() else { return head.nominal_first() };
     let (first, most) = (i128::from(first), i128::from(before[before.len() / SHARE]));

@@ -1,7 +1,7 @@
-//! Changing the tree where keys come or go: more slots, more leaves, a wider range, or fewer of each.
+//! Changing the structure of the tree where a leaf has too little room, or too much.
 //!
-//! `target` finds the leaf and `splice` puts nodes in its place; `split` and `extend` are two ways to make room,
-//! `expand` a third, which chooses between them; `contract` gives room back. Knows nothing of who asks.
+//! `target` finds the leaf, `splice` puts nodes in its place. `expand` makes room: it gives the leaf more slots or
+//! calls `extend` or `split`. `contract` gives room back. Knows nothing of the operations that ask for it.
 
 mod contract;
 mod expand;

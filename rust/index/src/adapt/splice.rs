@@ -1,6 +1,6 @@
-//! Putting new nodes in place of old ones: in the model node above, and in the leaf list.
+//! Putting new nodes in place of old ones, in the model node above and in the leaf list.
 //!
-//! Knows links and child entries, not why they change. `O(fan-out)`.
+//! Knows links and child entries, nothing of why they change. `O(fan-out)`.
 
 use super::target::Target;
 use crate::build::Chain;
@@ -9,8 +9,8 @@ use crate::node::{InnerHeader, NIL, NodeId};
 use crate::tree::Alex;
 
 impl Alex {
-    /// Puts new nodes in place of a leaf: one entry for each slot of its run, or one for all, and their
-    /// leaves into the leaf list.
+    /// Puts new nodes in place of a leaf, and their leaves into the leaf list. `pieces` has one child for each slot
+    /// of the leaf's run, or one child for all of them.
     pub(crate) fn replace(&mut self, target: &Target, chain: &Chain, pieces: &[NodeId]) {
         match target.path.last() {
             Some(&(parent, slot)) => {
@@ -30,7 +30,7 @@ impl Alex {
         self.splice(target.leaf, chain);
     }
 
-    /// Puts a chain of leaves where `old` is in the leaf list, and frees `old`.
+    /// Puts a chain of leaves in place of `old` in the leaf list, and frees `old`.
     pub(crate) fn splice(&mut self, old: u32, chain: &Chain) {
         let (prev, next) = (self.arena.leaf(old).head.prev, self.arena.leaf(old).head.next);
         self.arena.free_leaf(old);
@@ -38,7 +38,7 @@ impl Alex {
         self.link(chain.last, next);
     }
 
-    /// Makes two leaves neighbours; `NIL` is the end of the list.
+    /// Makes two leaves neighbours in the leaf list. `NIL` is either end of it.
     pub(crate) fn link(&mut self, left: u32, right: u32) {
         if left == NIL {
             self.first_leaf = right;
@@ -52,7 +52,7 @@ impl Alex {
         }
     }
 
-    /// Gives a model node a new header and new entries; its place changes, its parent follows.
+    /// Replaces a model node by one with another header and other children, and points its parent to the new one.
     pub(crate) fn rewrite_inner(
         &mut self,
         above: &[(u32, usize)],
@@ -70,7 +70,7 @@ impl Alex {
         id
     }
 
-    /// Makes the one slot that `above` ends in (or the root) name `node`.
+    /// Makes the slot that `above` ends in name `node`; with an empty path, makes `node` the root.
     pub(crate) fn point(&mut self, above: &[(u32, usize)], node: NodeId) {
         match above.last() {
             Some(&(parent, slot)) => self.arena.inner_mut(parent).children[slot] = node.0,

@@ -1,9 +1,8 @@
-//! Splitting a leaf: between two of its slots, or, where no boundary helps, with more slots or a model node of
-//! its own.
+//! Splitting a leaf.
 //!
-//! A cut between two slots comes first; else the parent's entries are doubled until a split would balance;
-//! else the slot gets a nested model node. Each step works on one leaf and one array of entries: `O(leaf +
-//! fan-out)`.
+//! The leaf is cut between two of its slots if that balances. Else the parent's slots are halved until a cut between
+//! two of them would balance. Else the slot that holds most keys gets a model node of its own. Each step changes one
+//! leaf and one model node: `O(leaf + fan-out)`.
 
 use std::ops::Range;
 
@@ -14,18 +13,20 @@ use crate::node::layout::{PACKED_FILL, slots_within};
 use crate::node::{InnerHeader, NodeId, Trend};
 use crate::tree::Alex;
 
-/// Entries that a model node may have for each of its children, and in any case.
-const ENTRIES_PER_CHILD: usize = 16;
-const ENTRIES_FREE: usize = 1024;
+/// The most slots of a model node for each of its children.
+const SLOTS_PER_CHILD: usize = 16;
+/// Slots that a model node may have however few children it has.
+const SLOTS_FREE: usize = 1024;
+/// The most slots of a model node.
 const MAX_FANOUT: usize = 1 << 16;
 
-/// Entries that a model node with this many children may grow to.
+/// The most slots of a model node with this many children.
 pub(crate) fn fanout_limit(children: u32) -> usize {
-    (children as usize * ENTRIES_PER_CHILD).clamp(ENTRIES_FREE, MAX_FANOUT)
+    (children as usize * SLOTS_PER_CHILD).clamp(SLOTS_FREE, MAX_FANOUT)
 }
 
 impl Alex {
-    /// Splits the leaf one way or another.
+    /// Splits the leaf, or prepares its parent for a split.
     pub(super) fn split(&mut self, target: &Target, entries: Entries<'_>) {
         let fill = settled_fill(entries.keys, target.trend);
         let Some(&(parent, slot)) = target.path.last() else {
@@ -45,8 +46,8 @@ impl Alex {
         }
     }
 
-    /// `run` cut at `boundary`. On a trend the side left behind is settled, in as many leaves as suit it, and
-    /// the side that grows starts with room.
+    /// Splits the leaf of `run` at the slot `boundary`, which is before entry `cut`. On a trend, the side that the trend
+    /// leaves behind gets settled leaves, as many as suit it, and the side that grows gets a leaf with room.
     fn split_sideways(
         &mut self,
         target: &Target,
@@ -67,7 +68,7 @@ impl Alex {
             [(left, run.start..boundary, Trend::Descending), (right, boundary..run.end, Trend::Ascending)];
         for (part, slots, growth) in sides {
             if target.trend == growth {
-                // Room for as many again: a trend may end here, and what it leaves empty must be paid for.
+                // Room for as many entries again, and no more: a trend may end here, and empty slots cost memory.
                 let room = entries.len().min(self.max_slots / 2).next_multiple_of(64);
                 let capacity =
                     slots_within(part.len(), PACKED_FILL, self.max_slots).max(room.min(self.max_slots));
@@ -81,7 +82,8 @@ impl Alex {
         self.replace(target, &chain, &pieces);
     }
 
-    /// One slot holds nearly everything: it gets a model node, and the slots around it a leaf each.
+    /// Gives the slot that holds nearly all keys a model node of its own, and the slots before and behind it a leaf
+    /// each.
     fn split_down(
         &mut self,
         target: &Target,
@@ -118,7 +120,8 @@ impl Alex {
         self.replace(target, &chain, &pieces);
     }
 
-    /// How often the parent's entries must be doubled for a split of one slot to balance, if they may.
+    /// How often the parent's slots must be halved so that a cut between two of them balances. `None` if it takes more
+    /// slots than the parent may have.
     fn useful_doublings(&self, target: &Target, keys: &[i64]) -> Option<u32> {
         let (&(parent, _), above) = target.path.split_last()?;
         let node = self.arena.inner(parent);
@@ -126,7 +129,8 @@ impl Alex {
         if node.children.len() * 2 > limit {
             return None;
         }
-        // A model node owns exactly one slot, which is what bounds the depth: its parent keeps its shift.
+        // A nested model node owns exactly one slot, on which the bound of the depth relies, so its parent's slots
+        // cannot be halved.
         count::touch(node.children);
         if node.children.iter().any(|&child| !NodeId(child).is_leaf()) {
             return None;
@@ -154,8 +158,9 @@ impl Alex {
     }
 }
 
-/// Where to cut a run of slots: beside the growing end on a trend, else in the middle; `None` if no cut
-/// leaves at least an eighth (on a trend: a half behind) on each side.
+/// The slot boundary where a run of slots is cut, and how many keys are below it. On a trend it is the outermost boundary
+/// at the growing end that leaves at least half of the keys behind; else the most balanced boundary, with at least an
+/// eighth of the keys on each side. `None` if there is no such boundary.
 fn choose(head: &InnerHeader, keys: &[i64], run: &Range<usize>, trend: Trend) -> Option<(usize, usize)> {
     let (first, last) = (*keys.first()?, *keys.last()?);
     let below = |boundary: usize| keys.partition_point(|&key| head.route(key) < boundary);

@@ -1,27 +1,27 @@
-//! A leaf about to be changed: the way to it, its entries, and the slots that name it.
+//! The leaf that a change is about: the path to it, its entries, and the slots that name it.
 //!
-//! Knows the tree; changes nothing. `O(height)`, and `O(leaf)` where entries are copied.
+//! Reads the tree and changes nothing. `O(height)`, and `O(leaf)` where entries are copied.
 
 use std::ops::Range;
 
 use crate::build::Entries;
 use crate::count;
 use crate::node::{EVERYTHING, Leaf, NodeId, Trend};
-use crate::search::{BLOCK, Kernel, Operation, Output, dispatch};
+use crate::search::{Kernel, Operation, Output, WORD, dispatch};
 use crate::tree::Alex;
 
-/// A leaf about to be replaced, and the way to it.
+/// A leaf that is about to be replaced, and the path to it.
 pub(crate) struct Target {
-    /// Model nodes from the root, each with the slot taken.
+    /// The model nodes from the root to the leaf, each with the slot that the path takes.
     pub(crate) path: Vec<(u32, usize)>,
     pub(crate) leaf: u32,
     pub(crate) trend: Trend,
-    /// Shifts within it have run up a debt: more keys come in one place than its model can spread.
+    /// Whether its inserts moved too many slots: more keys come in one place than its model can spread.
     pub(crate) crowded: bool,
 }
 
 impl Alex {
-    /// The leaf that owns `key`, with its path.
+    /// The leaf that owns `key`, and the path to it.
     pub(crate) fn target(&self, key: i64) -> Target {
         let mut path = Vec::with_capacity(8);
         let mut node = self.root;
@@ -51,13 +51,13 @@ impl Alex {
         dispatch(self.backend, CopyOut { leaf: self.arena.leaf(leaf), out: Output { keys, payloads } });
     }
 
-    /// The keys that the end of a path stands for in every model node on it.
+    /// The keys that the path's last slot stands for, in every model node on the path.
     pub(crate) fn bounds(&self, path: &[(u32, usize)]) -> (i128, i128) {
         path.iter()
             .fold(EVERYTHING, |bounds, &(node, slot)| self.arena.inner(node).head.slot_bounds(slot, bounds))
     }
 
-    /// The run of entries that name the same child as `slot`.
+    /// The run of slots that name the same child as `slot`.
     pub(crate) fn run_of(&self, inner: u32, slot: usize) -> Range<usize> {
         let children = self.arena.inner(inner).children;
         let same = |&&child: &&u32| child == children[slot];
@@ -83,7 +83,7 @@ impl Operation for CopyOut<'_> {
         self.out.reserve(self.leaf.head.count as usize);
         for (index, &mask) in self.leaf.bits.iter().enumerate() {
             let (keys, payloads) = self.leaf.word(index);
-            self.out.extend::<K>(mask, keys, payloads, BLOCK);
+            self.out.extend::<K>(mask, keys, payloads, WORD);
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The free space of the arena: extents of whole units, best fit, coalesced with their neighbours.
+//! The free space of the arena: extents of whole units, taken by best fit and joined with free neighbours.
 //!
-//! Knows offsets and lengths, nothing of memory or nodes. Every operation is `O(log extents)`; only
-//! structural changes of the tree (one in thousands of inserts) come here.
+//! Knows offsets and lengths, nothing of memory or nodes. Every operation is `O(log extents)`, and only structural
+//! changes of the tree, one in thousands of inserts, need one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Free extents, by offset and by length. Lengths and offsets are in arena units.
+/// Free extents, by offset and by length, both in units.
 #[derive(Debug, Default)]
 pub(crate) struct FreeSpace {
     by_offset: BTreeMap<u32, u32>,
@@ -13,7 +13,7 @@ pub(crate) struct FreeSpace {
 }
 
 impl FreeSpace {
-    /// Takes `units` from the shortest extent that holds them (the lowest of several).
+    /// Takes `units` from the shortest extent that has as many, the lowest of equals. Returns their offset.
     pub(crate) fn take(&mut self, units: u32) -> Option<u32> {
         let (length, offset) = self.by_length.range((units, 0)..).next().copied()?;
         self.forget(offset, length);
@@ -23,7 +23,7 @@ impl FreeSpace {
         Some(offset)
     }
 
-    /// Gives an extent back and joins it with free neighbours inside the same chunk of `chunk_units`.
+    /// Gives an extent back and joins it with its free neighbours in the same chunk.
     pub(crate) fn give(&mut self, offset: u32, units: u32, chunk_units: u32) {
         let (mut start, mut length) = (offset, units);
         if let Some((&left, &left_length)) = self.by_offset.range(..offset).next_back() {
@@ -44,7 +44,7 @@ impl FreeSpace {
         self.record(start, length);
     }
 
-    /// All free units.
+    /// How many units are free.
     pub(crate) fn units(&self) -> u64 {
         self.by_offset.values().map(|&length| u64::from(length)).sum()
     }

@@ -1,13 +1,14 @@
-//! The memory of the tree: position-independent, never moved, all of it plain integers.
+//! The memory of the tree: position-independent, never moved, and all of it plain integers.
 //!
-//! An id is an offset in 64-byte units; chunks of 32 MiB of address space, aligned to huge pages, are
-//! found through a small table. The first chunks may be an opened image (`image`), whose leaves are
-//! verified when they are first used. Knows the layout of the two node kinds and nothing of what they mean.
-//! Every view is bounds-checked against its chunk and every bit pattern is a valid integer, so that a
-//! wrong id can give wrong numbers or a panic, never undefined behaviour. Views cost `O(1)`,
-//! allocation `O(log extents)`.
+//! A node's id is its offset in 64-byte units. Memory comes in chunks of 32 MiB of address space, aligned to huge
+//! pages and found through a small table. The first chunks may be an opened image (`mapped`), whose leaves are
+//! verified when they are first used.
+//!
+//! Every view is bounds-checked against its chunk, and every bit pattern is a valid integer. So a wrong id can give
+//! wrong numbers or a panic, never undefined behaviour. Views cost `O(1)`, allocation `O(log extents)`. Knows the
+//! layout of the two kinds of nodes and nothing of what they mean.
 #![allow(unsafe_code)]
-// Nodes begin at multiples of 64 bytes, their arrays at multiples of 8: `place` and `leaf_parts`.
+// Pointers are cast to headers at multiples of 64 bytes and to arrays at multiples of 8: see `place`, `leaf_parts`.
 #![allow(clippy::cast_ptr_alignment)]
 
 mod free_space;
@@ -24,24 +25,24 @@ use crate::node::{
     LeafMut, Model, NIL, UNIT, bitmap_bytes, inner_bytes, leaf_bytes, units_of,
 };
 
-/// Ids keep their top bit free for `NodeId`: 2^31 units, 128 GiB.
+/// Ids leave their top bit to `NodeId`, so there are 2^31 units: 128 GiB.
 const MAX_CHUNKS: usize = 1 << (31 - CHUNK_SHIFT);
-/// Below this much live data small pages are kept, so that a small index does not cost 2 MiB.
+/// Live bytes from which on chunks ask for huge pages. A small index keeps small pages: one huge page has 2 MiB.
 const HUGE_PAGES_FROM: u64 = 4 << 20;
 
-/// Chunks of zero-initialised memory and the free extents in them.
+/// Chunks of zero-initialised memory, and the free space in them.
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
     chunks: Vec<NonNull<u8>>,
     free: FreeSpace,
     live_units: u64,
     huge_pages: bool,
-    /// A bit for each block of the image: every leaf that begins in it was verified. Empty without one.
+    /// A bit for each block of the image, set once every leaf that begins in it is verified. Empty without an image.
     verified: Vec<AtomicU64>,
     image: Option<Box<Image>>,
 }
 
-/// Stands for a leaf of a damaged image: it has no entries and no neighbours.
+/// Stands for every leaf of a damaged block of an image: no entries and no neighbours.
 static BLANK: (LeafHeader, [i64; 64], [u64; 64]) = (
     LeafHeader {
         model: Model::PLAIN,
@@ -66,11 +67,11 @@ static BLANK: (LeafHeader, [i64; 64], [u64; 64]) = (
 
 // SAFETY: the chunks are owned by the arena alone; `&Arena` only reads them and `&mut Arena` is exclusive.
 unsafe impl Send for Arena {}
-// SAFETY: as above: no method writes through a shared reference.
+// SAFETY: no method writes through a shared reference, except to atomics.
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    /// An arena whose first chunks are an image, already checked but for its leaves.
+    /// An arena whose first chunks are an image. Everything but the image's leaves must be checked already.
     pub(crate) fn over(image: Image) -> Self {
         let mut arena = Self::default();
         arena.chunks = image.chunks();
@@ -84,17 +85,17 @@ impl Arena {
         self.image.as_deref()
     }
 
-    /// For the opening of an image, before anybody else sees it.
+    /// The image, to change: only while it is being opened.
     pub(crate) fn image_mut(&mut self) -> Option<&mut Image> {
         self.image.as_deref_mut()
     }
 
-    /// Chunks that are an image's.
+    /// How many chunks belong to the image.
     fn image_chunks(&self) -> usize {
         self.image().map_or(0, Image::chunk_count)
     }
 
-    /// Whether a leaf may be read: always, unless it is an image's and not verified yet.
+    /// Whether a leaf may be read: it is not an image's, or it is verified.
     #[inline(always)]
     fn is_verified(&self, id: u32) -> bool {
         match self.verified.get((id >> (BLOCK_SHIFT + 6)) as usize) {
@@ -103,7 +104,7 @@ impl Arena {
         }
     }
 
-    /// Verifies every leaf that begins in the block of this one; false if one of them is damaged.
+    /// Verifies every leaf that begins in the same block as this one. Returns false if one of them is damaged.
     #[cold]
     #[inline(never)]
     pub(crate) fn verify(&self, id: u32) -> bool {
@@ -118,14 +119,14 @@ impl Arena {
         good
     }
 
-    /// As `verify`, where that was not done.
+    /// Verifies a leaf and its block unless that was done.
     pub(crate) fn verify_once(&self, id: u32) {
         if !self.is_verified(id) {
             self.verify(id);
         }
     }
 
-    /// A leaf whose contents are not known to be valid; `None` if it says that it reaches past its chunk.
+    /// A leaf that is not verified yet. `None` if its header says that it reaches past its chunk.
     fn leaf_unless_too_long(&self, id: u32) -> Option<Leaf<'_>> {
         let (place, room) = self.place(id);
         // SAFETY: a header lies inside the chunk, aligned to 64 bytes, and any bits are a valid header.
@@ -134,8 +135,8 @@ impl Arena {
         (bytes <= room).then(|| self.leaf_view(id))
     }
 
-    /// A model node whose contents are not known to be valid; `None` if it says that it reaches past its
-    /// chunk. The id must lie in the arena.
+    /// A model node that is not checked yet. `None` if its header says that it reaches past its chunk. The id must
+    /// lie in the arena.
     pub(crate) fn inner_unless_too_long(&self, id: u32) -> Option<Inner<'_>> {
         let (place, room) = self.place(id);
         // SAFETY: as in `leaf_unless_too_long`.
@@ -143,8 +144,8 @@ impl Arena {
         (inner_bytes(fanout) <= room).then(|| self.inner(id))
     }
 
-    /// Makes every leaf that begins in the damaged block of this one an empty one, so that changes find a
-    /// tree of valid nodes; what the index says from here on counts for nothing (`Alex::damage`).
+    /// Empties every leaf that begins in the same, damaged block as this one, so that changes find valid nodes. From
+    /// here on the index's answers may be wrong (`Alex::damage`).
     #[cold]
     #[inline(never)]
     fn blank(&mut self, id: u32) {
@@ -168,7 +169,7 @@ impl Arena {
         self.live_units as usize * UNIT
     }
 
-    /// Allocates a data node of `capacity` slots; everything but the capacity is still to be written.
+    /// Allocates a data node of `capacity` slots. Only its capacity is set.
     pub(crate) fn allocate_leaf(&mut self, capacity: usize) -> u32 {
         debug_assert!(capacity.is_multiple_of(64) && capacity > 0);
         let id = self.allocate(units_of(leaf_bytes(capacity)));
@@ -200,8 +201,8 @@ impl Arena {
         self.release(id, units);
     }
 
-    /// The first byte of a node, and how many bytes its chunk has from there: a header at least, because
-    /// offsets are whole units.
+    /// The first byte of a node, and the bytes of its chunk from there on: at least a header, because offsets are
+    /// whole units.
     #[inline(always)]
     fn place(&self, id: u32) -> (*mut u8, usize) {
         let offset = (id & (CHUNK_UNITS - 1)) as usize * UNIT;
@@ -210,7 +211,7 @@ impl Arena {
         (unsafe { chunk.as_ptr().add(offset) }, CHUNK_BYTES - offset)
     }
 
-    /// The parts of a data node, the whole of it inside its chunk.
+    /// The parts of a data node, checked to lie inside its chunk.
     #[inline(always)]
     fn leaf_parts(&self, id: u32) -> (*mut LeafHeader, usize, *mut u64, *mut i64, *mut u64) {
         let (place, room) = self.place(id);
@@ -357,7 +358,7 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        // Those of an image are given back by its memory.
+        // The chunks of an image are unmapped by its `ImageMemory`.
         for &chunk in &self.chunks[self.image_chunks()..] {
             // SAFETY: every other chunk came from `system::map` and no view outlives the arena.
             unsafe { system::unmap(chunk) };

@@ -1,6 +1,6 @@
-//! Chunks of address space from the operating system, aligned to huge pages.
+//! Chunks of zeroed memory from the operating system, aligned to huge pages.
 //!
-//! Knows bytes only. A system call each.
+//! Knows bytes only. A chunk costs a few system calls.
 #![allow(unsafe_code)]
 
 #[cfg(not(unix))]
@@ -12,8 +12,7 @@ use crate::node::CHUNK_BYTES;
 
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Ends the call that needs a chunk, not the process, as an allocator's own failure would: whoever called may have
-/// other work, and files in order.
+/// Panics, where a failing allocator would end the process: the caller may have other work, and files to close.
 #[cold]
 fn no_memory() -> ! {
     panic!("there is no memory for {CHUNK_BYTES} more bytes of the index")
@@ -21,7 +20,7 @@ fn no_memory() -> ! {
 
 #[cfg(unix)]
 mod from_mappings {
-    //! Chunks from anonymous mappings: address space now, pages when they are first written.
+    //! Chunks from anonymous mappings: address space at once, pages when they are first written.
     use std::ptr::{self, NonNull};
 
     use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
@@ -41,7 +40,7 @@ mod from_mappings {
             unsafe { mmap_anonymous(ptr::null_mut(), span, access, flags) }
         };
         let mapping = map_once().or_else(|_| {
-            // An allocator that keeps a reserve lets it go when it is asked for so much in vain.
+            // An allocator that holds memory in reserve may release it when a large request to it fails.
             let _ = Vec::<u8>::new().try_reserve_exact(span);
             map_once()
         });

@@ -1,13 +1,15 @@
-//! Building a subtree from ascending entries in one pass: the whole tree, or what replaces a full leaf.
+//! Building a subtree from ascending entries in one pass: the whole tree, or the nodes that replace a full leaf.
 //!
-//! A model node gets about eight entries for each leaf it expects. Neighbouring slots share a leaf
-//! while it stays small; a slot too full for a leaf becomes a nested model node, tight around its own
-//! keys; a run of slots whose keys no model fits is halved. Child boundaries come from `route` alone.
+//! A model node gets about eight slots for each leaf that it is expected to have. Neighbouring slots share a leaf while
+//! it stays small. A slot with too many keys for a leaf gets a nested model node, whose range is tight around the
+//! slot's keys. A run of slots whose keys no model fits is halved. Only `route` decides which child a key belongs to.
 //!
-//! Depth: a nested node covers keys of one slot, at most 2^(shift + 1) wide (slot 0 where no whole slot fits above `i64::MIN`), with at least 16 slots, so
-//! its shift is smaller than its parent's; shifts lie in 0..=63, so no path has more than 64 model
-//! nodes. Keys outside the range that a node was asked to cover stay in its edge slots; there are never
-//! more of them than a fraction of one leaf (`clip` here, `extend.rs` later). `O(n)` time.
+//! Depth: a nested node covers the keys of one slot, which is at most 2^(shift + 1) wide (slot 0, where no whole slot
+//! fits above `i64::MIN`), and has at least 16 slots. So its shift is smaller than its parent's; shifts lie in
+//! 0..=63, so no path has more than 64 model nodes.
+//!
+//! Keys outside the range that a node was asked to cover stay in its edge slots. They are never more than a fraction
+//! of one leaf (`clip` here, `adapt/extend.rs` later). `O(n)`.
 
 use std::ops::Range;
 
@@ -17,29 +19,29 @@ use crate::node::layout::{ACCEPTABLE_STEPS, Layout, PACKED_FILL, slots_for, slot
 use crate::node::{InnerHeader, NIL, NodeId, Trend};
 use crate::tree::Alex;
 
-/// Entries per slot after a bulk load.
+/// Entries for each slot of a leaf after a bulk load.
 pub(crate) const LOAD_FILL: f64 = 0.7;
-/// Entries per slot after an expansion or a split: room for 40 % more before the next one.
+/// Entries for each slot after an expansion or a split: room for 40 % more before the next one.
 pub(crate) const SPLIT_FILL: f64 = 0.6;
-/// Entries per slot of leaves that a trend has left behind. A little more than after a load: what is removed
-/// from them leaves gaps, which no insert comes to fill.
+/// Entries for each slot of leaves that a trend has left behind. A little more than after a load, because removals leave
+/// gaps there that no insert fills.
 const SETTLED_FILL: f64 = 0.72;
-/// Search work that is as good as none: one entry in twenty lies in the line after its own.
+/// Mean search work that is as good as none: one entry in twenty is in the line after its own.
 const EASY_STEPS: f64 = 0.05;
-/// Slots that a model node gets for each leaf it expects (rounded up to a power of two in all).
+/// Slots of a new model node for each leaf that it is expected to have. The sum is rounded up to a power of two.
 const SLOTS_PER_LEAF: usize = 8;
-/// Smallest and largest fan-out of a new model node, as powers of two.
+/// The smallest and the largest fan-out of a new model node, as powers of two.
 const FANOUT_LOG: (u32, u32) = (4, 16);
-/// The smallest where most keys would share a slot: nesting is left after fewer model nodes.
+/// The smallest fan-out where most keys would share a slot: more slots make for fewer nested model nodes.
 const SKEWED_LOG: u32 = 8;
 
 impl Alex {
-    /// The most entries of a leaf built with this fill.
+    /// The most entries of a leaf that is built with this fill.
     pub(crate) fn most_entries(&self, fill: f64) -> usize {
         (self.max_slots as f64 * fill) as usize
     }
 
-    /// Leaves of at least this many entries are split when no model fits them.
+    /// The fewest entries of a leaf that is split because no model fits it.
     pub(crate) fn min_split(&self) -> usize {
         (self.max_slots / 32).max(16)
     }
@@ -55,7 +57,7 @@ impl Alex {
         self.measured_leaf(chain, entries, capacity, trend).0
     }
 
-    /// `new_leaf`; returns its search work, too (see `place`).
+    /// `new_leaf` that also returns the leaf's mean search work.
     pub(crate) fn measured_leaf(
         &mut self,
         chain: &mut Chain,
@@ -67,8 +69,8 @@ impl Alex {
         self.lay_out(chain, entries, capacity, layout)
     }
 
-    /// Builds a leaf at the end of `chain`, unless its entries should rather be split. Most of what should
-    /// is told from a sample, before an entry is moved.
+    /// Builds a leaf at the end of `chain`, or returns `None` if its entries should be split instead. A sample tells
+    /// most of these cases before any entry is moved.
     pub(crate) fn fitting_leaf(
         &mut self,
         chain: &mut Chain,
@@ -82,7 +84,7 @@ impl Alex {
             return None;
         }
         let (leaf, steps) = self.lay_out(chain, entries, capacity, layout);
-        // What the sample missed may be half as bad again.
+        // Cases that the sample missed are split only if they are half as bad again.
         if splits && steps > ACCEPTABLE_STEPS * 1.5 {
             self.drop_leaf(chain);
             return None;
@@ -101,7 +103,7 @@ impl Alex {
         let id = self.arena.allocate_leaf(capacity);
         let mut leaf = self.arena.leaf_mut(id);
         (leaf.head.prev, leaf.head.next) = (chain.last, NIL);
-        let steps = layout.place(backend, &mut leaf, entries.keys, entries.payloads);
+        let steps = layout.fill(backend, &mut leaf, entries.keys, entries.payloads);
         if chain.last == NIL {
             chain.first = id;
         } else {
@@ -111,7 +113,7 @@ impl Alex {
         (id, steps)
     }
 
-    /// Takes the last leaf of `chain` back.
+    /// Removes the last leaf of `chain`.
     pub(crate) fn drop_leaf(&mut self, chain: &mut Chain) {
         let id = chain.last;
         chain.last = self.arena.leaf(id).head.prev;
@@ -123,7 +125,7 @@ impl Alex {
         self.arena.free_leaf(id);
     }
 
-    /// A leaf where one will do, else a model node with its children.
+    /// Builds a leaf if the entries fit one, else a model node with its children.
     pub(crate) fn leaf_or_node(&mut self, chain: &mut Chain, entries: Entries<'_>, plan: Plan) -> NodeId {
         if entries.len() <= self.most_entries(plan.fill) {
             let capacity = slots_for(entries.len(), plan.fill);
@@ -134,19 +136,19 @@ impl Alex {
         self.new_node(chain, entries, plan)
     }
 
-    /// A model node over `entries`; a single leaf if they turn out not to need one.
+    /// Builds a model node over `entries`, or a single leaf if a model node does not help them.
     pub(crate) fn new_node(&mut self, chain: &mut Chain, entries: Entries<'_>, plan: Plan) -> NodeId {
         let most = self.most_entries(plan.fill);
-        let target = (most * 3 / 4).min(entries.len() / 2 + 1);
+        let goal = (most * 3 / 4).min(entries.len() / 2 + 1);
         let (first, last) = self.clip(entries.keys, plan);
         if first >= last || plan.below == 0 {
-            // All but one of the keys at most lie outside what the node may tell apart: no model node helps them. They
-            // come from one leaf, or are the few that `clip` leaves out, so they fit one.
+            // At most one of the keys is inside the bounds, and the node must not tell the others apart. They come from
+            // one leaf, or are the few that `clip` leaves out, so they fit one leaf.
             let capacity = slots_within(entries.len(), plan.fill, self.max_slots);
             return NodeId::leaf(self.new_leaf(chain, entries, capacity, Trend::Anywhere));
         }
         let range = last.wrapping_sub(first) as u64;
-        let wanted = (entries.len().div_ceil(target) * SLOTS_PER_LEAF).next_power_of_two().ilog2();
+        let wanted = (entries.len().div_ceil(goal) * SLOTS_PER_LEAF).next_power_of_two().ilog2();
         let wanted = wanted.clamp(FANOUT_LOG.0, FANOUT_LOG.1);
         let mut shift = (range.ilog2() + 1).saturating_sub(wanted);
         let eighth = entries.len() / 8;
@@ -158,21 +160,21 @@ impl Alex {
         let fanout = (range >> shift) as u32 + 1;
         let head = InnerHeader { base: first, fanout, shift, children: 0 };
         let mut draft = Draft { head, plan, pieces: Vec::new() };
-        self.sweep(chain, entries, &mut draft, most, target);
+        self.sweep(chain, entries, &mut draft, most, goal);
         self.finish(&draft)
     }
 
-    /// Cuts the entries at slot boundaries and emits every run.
+    /// Gathers slots into runs that fit a leaf, and builds the leaf of each run, or the nested node of a large slot.
     fn sweep(
         &mut self,
         chain: &mut Chain,
         entries: Entries<'_>,
         draft: &mut Draft,
         most: usize,
-        target: usize,
+        goal: usize,
     ) {
         let head = draft.head;
-        // The run being gathered: its first slot and first entry.
+        // The first slot and the first entry of the run that is being gathered.
         let (mut run_slot, mut run_entry, mut at) = (0, 0, 0);
         while at < entries.len() {
             let slot = head.route(entries.keys[at]);
@@ -182,7 +184,7 @@ impl Alex {
                 let nested = self.new_node(chain, entries.part(at..end), draft.plan.nested(&head, slot));
                 draft.pieces.push((slot, nested));
                 (run_slot, run_entry) = (slot + 1, end);
-            } else if end - run_entry > target && run_entry < at {
+            } else if end - run_entry > goal && run_entry < at {
                 self.emit(chain, entries.part(run_entry..at), draft, run_slot..slot);
                 (run_slot, run_entry) = (slot, at);
             }
@@ -191,7 +193,7 @@ impl Alex {
         self.emit(chain, entries.part(run_entry..at), draft, run_slot..head.fanout as usize);
     }
 
-    /// Makes the leaf of a run of slots, or several if no model fits its entries.
+    /// Builds the leaf of a run of slots, or several leaves if no model fits its entries.
     pub(crate) fn emit(
         &mut self,
         chain: &mut Chain,
@@ -202,7 +204,7 @@ impl Alex {
         let count = entries.len();
         let open = draft.pieces.last().is_some_and(|&(_, piece)| piece.is_leaf());
         if slots.is_empty() || (count == 0 && open) {
-            // Slots without entries belong to the leaf before them.
+            // Slots without entries join the leaf before them.
             return;
         }
         let fill = draft.plan.fill;
@@ -222,7 +224,7 @@ impl Alex {
             self.emit(chain, entries.part(cut..count), draft, boundary..slots.end);
             return;
         }
-        // All entries share one slot: it gets a nested node, and the slots around it a leaf each.
+        // All entries share one slot. It gets a nested node, and the slots before and behind it get a leaf each.
         let none = entries.part(0..0);
         let slot = head.route(entries.keys[0]);
         self.emit(chain, none, draft, slots.start..slot);
@@ -233,7 +235,7 @@ impl Alex {
         }
     }
 
-    /// Writes a drafted model node, unless it has one child, which then takes its place.
+    /// Writes a drafted model node. Where it has only one child, that child takes its place.
     fn finish(&mut self, draft: &Draft) -> NodeId {
         if let [(_, only)] = draft.pieces[..] {
             return only;
@@ -246,8 +248,8 @@ impl Alex {
         NodeId::inner(id)
     }
 
-    /// The key range that a node over these keys covers: the plan's, tightened to the keys, without a
-    /// few far outliers, which the edge slots take: they would leave everything else in one slot.
+    /// The key range of a node over these keys: the plan's, tightened to the keys, and without a few far outliers at
+    /// either end. Those go to the edge slots; inside the range they would crowd all other keys into one slot.
     fn clip(&self, keys: &[i64], plan: Plan) -> (i64, i64) {
         let (Some(&first), Some(&last)) = (keys.first(), keys.last()) else { return (0, 0) };
         let (mut low, mut high) = (i128::from(first).max(plan.bounds.0), i128::from(last).min(plan.bounds.1));
@@ -262,13 +264,13 @@ impl Alex {
             let to = keys.partition_point(|&key| i128::from(key) <= inner_high + core);
             high = high.min(keys[to - 1].into());
         }
-        // Both ends are keys or bounds of a slot clipped to keys: they fit an i64 where low <= high.
+        // Each end is a key, or a bound of a slot that is clipped to the keys, so both fit an i64 where low <= high.
         if low > high { (0, 0) } else { (low as i64, high as i64) }
     }
 }
 
-/// Fill of leaves that a trend has left behind: hardly anything comes into them any more, so that they are
-/// about as full as a bulk load's, and packed where a counter's keys are found as easily for it.
+/// The fill of leaves on the side of a split that the trend leaves behind. Few inserts will come there, so they are
+/// about as full as after a bulk load, and packed where the keys are found as easily then, as a counter's are.
 pub(crate) fn settled_fill(keys: &[i64], trend: Trend) -> f64 {
     let easy =
         |&fill: &f64| Layout::of(keys, slots_for(keys.len(), fill), Trend::Anywhere).steps <= EASY_STEPS;

@@ -1,4 +1,4 @@
-//! What building goes by: the entries, the leaves made so far, the plan of a model node and its draft.
+//! The parts of a node under construction: entries, leaves made so far, and a model node's plan and draft.
 //!
 //! Knows entries and slots, no memory.
 
@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::node::{EVERYTHING, InnerHeader, NIL, NodeId};
 
-/// Ascending entries.
+/// Entries in ascending order of keys.
 #[derive(Clone, Copy)]
 pub(crate) struct Entries<'a> {
     pub(crate) keys: &'a [i64],
@@ -23,7 +23,7 @@ impl Entries<'_> {
     }
 }
 
-/// New leaves, linked to each other and not yet to the tree's.
+/// New leaves, linked with each other and not yet with the tree's.
 pub(crate) struct Chain {
     pub(crate) first: u32,
     pub(crate) last: u32,
@@ -35,14 +35,15 @@ impl Chain {
     }
 }
 
-/// What a new model node must cover and how its leaves are filled.
+/// The keys that a new model node must cover, and the fill of its leaves.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
-    /// The keys that its slot stands for in every node above it. Keys outside all go to one edge slot,
-    /// at every depth: a node above can later move them out of one leaf.
+    /// The keys that its slot stands for in every node above it. Keys outside stay together in one edge slot at every
+    /// depth, so that a node above can later move them out of one leaf.
     pub(crate) bounds: (i128, i128),
-    /// The parent's shift: the node's is smaller. 64 at the root.
+    /// The parent's shift, and 64 at the root. The node's shift must be smaller.
     pub(crate) below: u32,
+    /// Entries for each slot of its leaves.
     pub(crate) fill: f64,
 }
 
@@ -51,26 +52,27 @@ impl Plan {
         Self { bounds: EVERYTHING, below: 64, fill }
     }
 
-    /// The plan of a node nested in one slot of `head`, which has this plan.
+    /// The plan of a node nested in one slot of `head`, whose plan this is.
     pub(crate) fn nested(self, head: &InnerHeader, slot: usize) -> Self {
         Self { bounds: head.slot_bounds(slot, self.bounds), below: head.shift, ..self }
     }
 }
 
-/// A model node under construction: children by their first slot, ascending.
+/// A model node under construction.
 pub(crate) struct Draft {
     pub(crate) head: InnerHeader,
     pub(crate) plan: Plan,
+    /// The children made so far, each with its first slot, ascending.
     pub(crate) pieces: Vec<(usize, NodeId)>,
 }
 
 impl Draft {
-    /// The entries of the finished node.
+    /// The child entries of the finished node.
     pub(crate) fn children(&self) -> Vec<u32> {
         self.children_of(0..self.head.fanout as usize)
     }
 
-    /// The entries of these slots, which the pieces cover.
+    /// The child entries of these slots, which the pieces must cover.
     pub(crate) fn children_of(&self, slots: Range<usize>) -> Vec<u32> {
         let mut children = Vec::with_capacity(slots.len());
         let ends = self.pieces.iter().skip(1).map(|&(slot, _)| slot).chain([slots.end]);
@@ -81,20 +83,20 @@ impl Draft {
     }
 }
 
-/// The slot boundary inside `slots` that halves the keys best, and the entries below it: some, not all. `None`
-/// if all keys share one slot.
+/// The slot boundary inside `slots` that halves the keys best, and how many keys are below it: at least one and not all.
+/// `None` if all keys share one slot.
 pub(crate) fn balance(head: &InnerHeader, keys: &[i64], slots: &Range<usize>) -> Option<(usize, usize)> {
     let middle = head.route(*keys.get(keys.len() / 2)?);
     [middle, middle + 1]
         .into_iter()
         .filter(|boundary| (slots.start + 1..slots.end).contains(boundary))
         .map(|boundary| (boundary, keys.partition_point(|&key| head.route(key) < boundary)))
-        // A cut at an end is none: taken for one, it would hide that the other boundary has a key beyond it.
+        // A cut must have keys on both sides. One at an end, if it were allowed, could win over a real one.
         .filter(|&(_, cut)| cut > 0 && cut < keys.len())
         .min_by_key(|&(_, cut)| cut.abs_diff(keys.len() / 2))
 }
 
-/// How many leading keys satisfy a predicate that holds for a prefix, by galloping: `O(log result)`.
+/// How many leading keys satisfy `holds`, which must hold for a prefix of them. Gallops: `O(log result)`.
 pub(crate) fn prefix(keys: &[i64], holds: impl Fn(i64) -> bool) -> usize {
     let mut bound = 1;
     while bound < keys.len() && holds(keys[bound]) {
@@ -111,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_cut_has_keys_on_both_sides() {
-        // Fourteen keys of slot 1 and one of slot 2: a cut before them all halves as badly as the one between.
+        // Fourteen keys in slot 1 and one in slot 2: a cut before all of them would be as unbalanced as the right one.
         let head = InnerHeader { base: 0, fanout: 4, shift: 4, children: 4 };
         let keys: Vec<i64> = (16..30).chain([40]).collect();
         assert_eq!(balance(&head, &keys, &(0..4)), Some((2, 14)));

@@ -1,6 +1,6 @@
-//! Making an index: empty, or from entries in order or in none.
+//! Making an index: an empty one, or one of entries that are sorted or not.
 //!
-//! Knows what an index consists of; how nodes are built from entries is in `bulk_load.rs`. `O(n)`.
+//! Knows what an index consists of; `bulk_load.rs` knows how nodes are built from entries. `O(n)`.
 
 use super::bulk_load::LOAD_FILL;
 use super::draft::{Chain, Entries, Plan};
@@ -27,7 +27,7 @@ impl Alex {
     /// An empty index with a chosen SIMD backend or leaf size.
     pub fn with_options(options: Options) -> Result<Self, BackendError> {
         let backend = options.backend.map_or(Ok(Supported::active()), Supported::of)?;
-        // 128 at least: a leaf of 64 slots must be able to overflow into two.
+        // At least 128, so that a leaf of 64 slots can overflow into a larger one.
         let slots = options.max_leaf_slots.unwrap_or(MAX_LEAF_SLOTS).clamp(128, MAX_LEAF_SLOTS);
         Ok(Self::empty(backend, slots.next_multiple_of(64)))
     }
@@ -53,14 +53,14 @@ impl Alex {
         tree
     }
 
-    /// Removes every key and gives the memory back.
+    /// Removes every key and returns the memory to the system.
     pub fn clear(&mut self) {
         let version = self.version + 1;
         *self = Self::empty(self.backend, self.max_slots);
         self.version = version;
     }
 
-    /// An index of strictly ascending keys and their payloads, in one pass.
+    /// An index of strictly ascending keys and their payloads, built in one pass.
     ///
     /// # Panics
     /// If the two slices differ in length.
@@ -75,7 +75,7 @@ impl Alex {
         Ok(tree)
     }
 
-    /// An index of keys in any order; of equal keys the last one counts. Keys that ascend are not copied.
+    /// An index of keys in any order. Of equal keys the last one counts. Keys that ascend already are not copied.
     ///
     /// # Panics
     /// If the two slices differ in length.
@@ -92,10 +92,10 @@ impl Alex {
         tree
     }
 
-    /// Replaces the contents, keeping backend and leaf size. Keys strictly ascending.
+    /// Replaces the contents, and keeps backend and leaf size. The keys must be strictly ascending.
     pub(crate) fn reload(&mut self, keys: &[i64], payloads: &[u64]) {
         let (backend, max_slots): (Supported, usize) = (self.backend, self.max_slots);
-        // An emptied tree may still have model nodes.
+        // A tree without keys may still have model nodes.
         if !(self.is_empty() && self.root.is_leaf()) {
             let version = self.version;
             *self = Self::empty(backend, max_slots);
@@ -106,7 +106,7 @@ impl Alex {
         self.arena.free_leaf(old);
     }
 
-    /// Builds root and leaf list from nothing. Keys strictly ascending.
+    /// Builds root and leaf list of a tree that has none. The keys must be strictly ascending.
     pub(crate) fn load(&mut self, keys: &[i64], payloads: &[u64]) {
         let entries = Entries { keys, payloads };
         let mut chain = Chain::new();

@@ -1,28 +1,28 @@
-//! Sorting pairs of key and payload by key, stably: the way into the tree for keys in no order.
+//! Sorting pairs of key and payload by key, stably, for keys that come in no order.
 //!
-//! Least-significant-digit radix sort over the highest bits in which keys differ, as many as make groups
-//! of equal digits small; then each group in the same way, small ones by comparison. Random keys take two
-//! or three passes whatever their width, dense keys as many as their range has bytes. `O(n)`; the memory
+//! A least-significant-digit radix sort over the highest bits in which the keys differ: as many bits as it takes to make
+//! groups of equal digits small. Then each group is sorted in the same way, small groups by comparison. Random keys
+//! take two or three passes whatever their width, dense keys as many as their range has bytes. `O(n)`, and the memory
 //! of a second copy. Knows nothing of trees.
 
-/// A key and what belongs to it: its payload, or its place in a batch.
+/// A key with its payload, or with its position in a batch.
 pub(crate) type Pair = (i64, u64);
 
-/// Bits of a digit: 2^8 write streams stay within the first-level cache and its page table entries.
+/// Bits of a digit: 2^8 streams of writes fit the first-level cache, and their pages its TLB.
 const DIGIT: u32 = 8;
 /// Fewer pairs than this are sorted by comparison.
 const SMALL: usize = 256;
 
-/// Sorts pairs by key; equal keys keep their order. `spare` is memory to work in.
-pub(crate) fn sort_pairs(pairs: &mut [Pair], spare: &mut Vec<Pair>) {
+/// Sorts pairs by key. Equal keys keep their order. `buffer` is memory to sort in, and grows as needed.
+pub(crate) fn sort_pairs(pairs: &mut [Pair], buffer: &mut Vec<Pair>) {
     if !pairs.is_sorted_by_key(|pair| pair.0) {
-        spare.resize(spare.len().max(pairs.len()), (0, 0));
-        sort(pairs, spare);
+        buffer.resize(buffer.len().max(pairs.len()), (0, 0));
+        sort(pairs, buffer);
     }
 }
 
-/// Depth: a crowd of equal digits is at least 2^16 times narrower than what it came from.
-fn sort(pairs: &mut [Pair], spare: &mut [Pair]) {
+/// Recursion is shallow: the keys of a group span at most 2^-16 of the range that the group came from.
+fn sort(pairs: &mut [Pair], buffer: &mut [Pair]) {
     if pairs.len() < SMALL {
         pairs.sort_by_key(|pair| pair.0);
         return;
@@ -30,10 +30,10 @@ fn sort(pairs: &mut [Pair], spare: &mut [Pair]) {
     let (low, high) =
         pairs.iter().fold((i64::MAX, i64::MIN), |(low, high), &(key, _)| (low.min(key), high.max(key)));
     let width = 64 - high.abs_diff(low).leading_zeros();
-    // Digits enough for groups of one, on average, if the keys are spread evenly.
+    // Enough digits for groups of one pair, on average, if the keys are spread evenly.
     let wanted = (usize::BITS - pairs.len().leading_zeros()).div_ceil(DIGIT) * DIGIT;
     let first = width.saturating_sub(wanted);
-    let (mut from, mut to) = (&mut *pairs, &mut spare[..]);
+    let (mut from, mut to) = (&mut *pairs, &mut buffer[..]);
     let mut swapped = false;
     let mut shift = first;
     while shift < width {
@@ -48,11 +48,11 @@ fn sort(pairs: &mut [Pair], spare: &mut [Pair]) {
         to.copy_from_slice(from);
     }
     if first > 0 {
-        finish(pairs, spare, |key| key.abs_diff(low) >> first);
+        finish(pairs, buffer, |key| key.abs_diff(low) >> first);
     }
 }
 
-/// One stable pass over the digit at `shift`; false if all pairs share it and nothing moved.
+/// One stable pass over the digit at `shift`. Returns false if all pairs have the same digit and nothing was moved.
 fn pass(from: &[Pair], to: &mut [Pair], low: i64, shift: u32) -> bool {
     let digit = |key: i64| (key.wrapping_sub(low) as u64 >> shift) as usize % (1 << DIGIT);
     let mut places = [0usize; 1 << DIGIT];
@@ -75,7 +75,7 @@ fn pass(from: &[Pair], to: &mut [Pair], low: i64, shift: u32) -> bool {
 }
 
 /// Sorts each run of pairs with equal digits.
-fn finish(pairs: &mut [Pair], spare: &mut [Pair], digits: impl Fn(i64) -> u64) {
+fn finish(pairs: &mut [Pair], buffer: &mut [Pair], digits: impl Fn(i64) -> u64) {
     let mut from = 0;
     while from < pairs.len() {
         let group = digits(pairs[from].0);
@@ -86,13 +86,13 @@ fn finish(pairs: &mut [Pair], spare: &mut [Pair], digits: impl Fn(i64) -> u64) {
             to += 1;
         }
         if !sorted {
-            sort(&mut pairs[from..to], spare);
+            sort(&mut pairs[from..to], buffer);
         }
         from = to;
     }
 }
 
-/// Splits sorted pairs into keys and payloads; of equal keys the last counts.
+/// Splits sorted pairs into keys and payloads. Of equal keys the last counts.
 pub(crate) fn unzip_last(pairs: &[Pair]) -> (Vec<i64>, Vec<u64>) {
     let (mut keys, mut payloads) = (Vec::with_capacity(pairs.len()), Vec::with_capacity(pairs.len()));
     for (i, &(key, payload)) in pairs.iter().enumerate() {
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn pairs_sort_as_a_stable_sort_sorts_them() {
         let mut random = SmallRng::seed_from_u64(6);
-        let mut spare = Vec::new();
+        let mut buffer = Vec::new();
         for count in [0, 1, 2, 255, 256, 257, 3_000, 70_000] {
             for shift in [0, 1, 20, 40, 56, 63] {
                 for crowd in [0, 3] {
@@ -130,7 +130,7 @@ mod tests {
                     }
                     let mut wanted = pairs.clone();
                     wanted.sort_by_key(|pair| pair.0);
-                    sort_pairs(&mut pairs, &mut spare);
+                    sort_pairs(&mut pairs, &mut buffer);
                     assert!(pairs == wanted, "{count} pairs, shift {shift}, crowd {crowd}");
                 }
             }

@@ -1,10 +1,9 @@
-//! Opening an image: header, table and model nodes are checked, data nodes are left for their first use.
+//! Opening an image: header, checksum table and model nodes are checked; data nodes are verified at their first use.
 //!
-//! Model nodes are few and every lookup passes them, so they are verified at once, and with them the
-//! directory of data nodes that later verification goes by. They stand behind the data nodes in
-//! post-order, children first, which is checked as they are walked: no node is reached twice, so the walk
-//! ends whatever the bytes say; on the way each data node learns which keys are sent to it. O(blocks + model
-//! nodes).
+//! Model nodes are few and every lookup passes them, so they are checked at once. The walk over them also collects the
+//! data nodes, and which keys are sent to each, for their verification later. Model nodes are behind the data nodes in
+//! post-order, children first. The walk checks that order, so it reaches no node twice and ends whatever the bytes are.
+//! `O(blocks + model nodes)`.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -20,23 +19,23 @@ use crate::options::Options;
 use crate::search::Supported;
 use crate::tree::{Alex, Scratch};
 
-/// An image, opened.
+/// An opened image.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Opened {
-    /// The index, which can be changed; the file never is.
+    /// The index. It can be changed; the file never is.
     pub index: Alex,
-    /// Whose image it is.
+    /// The store and number that the image belongs to.
     pub identity: Identity,
-    /// What the writer attached.
+    /// The bytes that the writer attached.
     pub attachment: Vec<u8>,
 }
 
 impl Alex {
-    /// Opens an image. What is wrong with its header, table or model nodes is found now; damage in a data
-    /// node is found at its first use and told by [`Alex::damage`].
+    /// Opens an image. Damage in its header, table or model nodes is an error now. Damage in a data node is found at its
+    /// first use, and [`Alex::damage`] tells of it.
     ///
-    /// `options.max_leaf_slots` is the image's own. O(blocks of 64 KiB + model nodes).
+    /// Of the options, `max_leaf_slots` is ignored: the image has its own. `O(blocks of 64 KiB + model nodes)`.
     pub fn open_image(memory: ImageMemory, options: Options) -> Result<Opened, ImageError> {
         if cfg!(target_endian = "big") {
             return Err(ImageError::Format("needs a little-endian machine".to_owned()));
@@ -84,25 +83,25 @@ impl Alex {
         Ok(Opened { index, identity: header.identity, attachment })
     }
 
-    /// Verifies every data node of the image that was not used yet. O(bytes of the image).
+    /// Verifies every data node of the image that was not used yet. `O(bytes of the image)`.
     pub fn verify_image(&self) -> Result<(), Damage> {
         let Some(image) = self.arena.image() else { return Ok(()) };
         for &id in image.leaves() {
-            // A node that was given up since lies in a block that was verified before that.
+            // A node that was freed since is in a block that was verified before it was used.
             self.arena.verify_once(id);
         }
         image.damage().cloned().map_or(Ok(()), Err)
     }
 }
 
-/// The walk over the model nodes.
+/// The walk over the model nodes of an image.
 struct Walk<'h> {
     header: &'h Header,
     units: u32,
-    /// The next model node ends no earlier.
+    /// The next model node must not begin before this unit.
     next_inner: u32,
     leaves: Vec<Named>,
-    /// Units of the model nodes.
+    /// Units of the model nodes walked so far.
     inner_units: u64,
 }
 
@@ -111,7 +110,7 @@ impl<'h> Walk<'h> {
         Self { header, units, next_inner: header.inner_start, leaves: Vec::new(), inner_units: 0 }
     }
 
-    /// Takes in the subtree of a node that gets `keys`, and no others.
+    /// Walks the subtree of a node to which `keys` and no others are sent.
     fn node(
         &mut self,
         arena: &Arena,
@@ -157,7 +156,7 @@ impl<'h> Walk<'h> {
             runs += 1;
         }
         require(runs >= 2 && runs == head.children, "as many children as its header says")?;
-        // Where its range grows, the keys of one leaf move.
+        // Extending a range moves the keys of one leaf only (`adapt/extend.rs`).
         let together = |near: i128, far: i64| {
             i64::try_from(near)
                 .map_or(true, |near| leaf_below(arena, node, near) == leaf_below(arena, node, far))
@@ -173,9 +172,9 @@ impl<'h> Walk<'h> {
     }
 }
 
-/// The keys, of those that a node gets, that it sends to some of its slots.
+/// The part of `keys` that a model node sends to `slots`.
 fn routed(head: &InnerHeader, slots: Range<usize>, keys: &RangeInclusive<i64>) -> RangeInclusive<i64> {
-    // The first slot has all below, the last one all above.
+    // Keys below the range go to the first slot, keys above it to the last.
     let low = if slots.start == 0 { EVERYTHING.0 } else { head.slot_start(slots.start) };
     let high = if slots.end == head.fanout as usize { EVERYTHING.1 } else { head.slot_start(slots.end) - 1 };
     let (low, high) = (low.max((*keys.start()).into()), high.min((*keys.end()).into()));
@@ -185,7 +184,7 @@ fn routed(head: &InnerHeader, slots: Range<usize>, keys: &RangeInclusive<i64>) -
     }
 }
 
-/// The leaf that a key ends in below a node whose subtree was walked.
+/// The leaf that owns a key below a node whose subtree was walked.
 fn leaf_below(arena: &Arena, mut node: NodeId, key: i64) -> u32 {
     while !node.is_leaf() {
         let inner = arena.inner(node.id());

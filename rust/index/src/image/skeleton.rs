@@ -1,25 +1,27 @@
-//! The shape of a tree without its data nodes: the model nodes, copied in a moment, by which an image is
-//! built while the tree goes on changing. Knows no entries. Memory and time: O(model nodes).
+//! The skeleton of a tree: a copy of its model nodes, by which an image is built while the tree goes on changing.
+//!
+//! Knows no entries. Time and memory: `O(model nodes)`.
 
 use crate::arena::Arena;
 use crate::node::{InnerHeader, NIL, NodeId};
 
-/// A slot of a model node of the skeleton that no further model node is in.
+/// A slot of a model node of the skeleton that leads to no further model node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) node: u32,
     pub(super) slot: usize,
 }
 
+/// A model node of the skeleton.
 pub(super) struct Bone {
     pub(super) head: InnerHeader,
-    /// Where it hangs; the root's is never asked for.
+    /// The slot that leads to it. The root's has no meaning.
     pub(super) parent: Place,
-    /// The model node in each slot, `NIL` for a data node.
+    /// The model node that each slot leads to, or `NIL` for a data node.
     children: Vec<u32>,
 }
 
-/// Model nodes, parents before children; none for a tree that is one data node.
+/// The model nodes, parents before children. A tree of one data node has none.
 pub(super) struct Skeleton(Vec<Bone>);
 
 impl Skeleton {
@@ -50,7 +52,7 @@ impl Skeleton {
         &self.0[node as usize]
     }
 
-    /// The slot that a key ends in; ascends with the keys, in the order of a walk.
+    /// The slot that owns a key. Ascending keys pass the slots in the order of a walk.
     #[inline]
     pub(super) fn route(&self, key: i64) -> Place {
         let mut node = 0;
@@ -64,7 +66,7 @@ impl Skeleton {
         }
     }
 
-    /// The model nodes from the root to this one.
+    /// The model nodes from the root to this one, both included.
     pub(super) fn path(&self, mut node: u32) -> Vec<u32> {
         let mut path = vec![node];
         while node != 0 {

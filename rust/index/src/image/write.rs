@@ -1,13 +1,15 @@
 //! Writing an image from an ascending stream of entries, in bounded memory.
 //!
-//! The model nodes are those of the tree that the stream comes from, as it was at the beginning
-//! (`skeleton.rs`); the data nodes are packed and modelled afresh, by the code that bulk-loads a tree: a
-//! run of slots is gathered until it fills a leaf. In memory are the entries of one run, the leaf before
-//! (whose link to the next is not known yet) and the model nodes, which come last, children first. The
-//! tree may change between two pushes, but only keys that it held at the beginning may be pushed: those fit
-//! its model nodes. Keys that came later may lie beyond the ranges of those, any number of them in one slot,
-//! where the tree itself has extended a range since. Knows nothing of files: bytes go to an [`ImageSink`],
-//! first the nodes, in order, the header at last. O(entries).
+//! The model nodes are those that the tree had at the beginning (`skeleton.rs`). The data nodes are built by the code of
+//! bulk loads: packed, and with new models. A run of slots is gathered until it fills a leaf. In memory are the entries of
+//! one run, the last leaf, whose link to the next is not known yet, and the model nodes, which are written last,
+//! children first.
+//!
+//! The tree may change between two pushes, but only keys that it held at the beginning may be pushed, because those fit
+//! its model nodes. Later keys may be outside the ranges of these, any number of them in one slot, where the tree itself
+//! has extended a range since.
+//!
+//! Bytes go to an [`ImageSink`]: the nodes in order, and the header at the end. `O(entries)`. Knows nothing of files.
 
 use std::io;
 
@@ -20,12 +22,12 @@ use crate::node::{
 };
 use crate::tree::Alex;
 
-/// Bytes gathered before they are handed on: whole blocks.
+/// Bytes that are gathered before they go to the sink: whole blocks.
 const GATHER_BYTES: usize = 16 * BLOCK_BYTES;
 
-/// What an image is written to.
+/// Where the bytes of an image go.
 pub trait ImageSink {
-    /// Puts all of `bytes` at `offset`.
+    /// Writes all of `bytes` at `offset`.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 }
 
@@ -40,17 +42,18 @@ impl ImageSink for Vec<u8> {
     }
 }
 
-/// What was written.
+/// The size of an image that was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Written {
-    /// Entries.
+    /// Number of entries.
     pub keys: u64,
-    /// Bytes of the file.
+    /// Length of the file in bytes.
     pub bytes: u64,
 }
 
-/// A model node that is complete but for its place: its model-node children are numbers in `Done::inner`.
+/// A model node that is complete except that its children which are model nodes have no ids yet: they are given by
+/// their number in `NodeWriter::inner`.
 struct DoneInner {
     head: InnerHeader,
     children: Vec<u32>,
@@ -64,17 +67,19 @@ struct Frame {
     run_slot: usize,
 }
 
-/// Writes an image; see the module.
+/// Writes an image from an ascending stream of entries: [`begin`](Self::begin), then [`push`](Self::push) them, then
+/// [`finish`](Self::finish).
 pub struct ImageWriter<S> {
-    out: Output<S>,
+    out: NodeWriter<S>,
     identity: Identity,
     skeleton: Skeleton,
-    /// Where nodes are made before they are written.
+    /// A tree in which nodes are built before they are written.
     workshop: Alex,
     frames: Vec<Frame>,
-    /// Entries not in a leaf yet: of the run being gathered, and from `cut` on of the last slot.
+    /// The entries that are in no leaf yet: those of the run that is being gathered.
     keys: Vec<i64>,
     payloads: Vec<u64>,
+    /// Where the entries of the run's last slot begin.
     cut: usize,
     place: Option<Place>,
     last_key: Option<i64>,
@@ -82,10 +87,10 @@ pub struct ImageWriter<S> {
 }
 
 impl<S: ImageSink> ImageWriter<S> {
-    /// Begins an image of `index`, whose entries are pushed next. Writes nothing. O(model nodes).
+    /// Begins an image of `index`, whose entries must be pushed next. Writes nothing yet. `O(model nodes)`.
     pub fn begin(index: &Alex, sink: S, identity: Identity) -> Self {
         Self {
-            out: Output::new(sink),
+            out: NodeWriter::new(sink),
             identity,
             skeleton: Skeleton::of(&index.arena, index.root),
             workshop: Alex::empty(index.backend, index.max_slots),
@@ -99,14 +104,14 @@ impl<S: ImageSink> ImageWriter<S> {
         }
     }
 
-    /// The last key pushed: the next run begins after it.
+    /// The last key that was pushed. The next must be above it.
     pub fn last_key(&self) -> Option<i64> {
         self.last_key
     }
 
-    /// Adds the next entries, ascending and above all before, of keys that the index held when the image was
-    /// begun. Not all of those need come, and their payloads may have changed. Keys that came later are an
-    /// error where more of them lie beyond the range of a model node than a data node takes.
+    /// Adds the next entries. Their keys must ascend, must be above all keys before, and must be keys that the index held
+    /// when the image was begun. Not all of those need come, and their payloads may have changed. Later keys are an
+    /// error if more of them are outside the range of a model node than a data node can hold.
     ///
     /// # Panics
     /// If the two slices differ in length.
@@ -137,8 +142,8 @@ impl<S: ImageSink> ImageWriter<S> {
         Ok(())
     }
 
-    /// Writes the rest, the model nodes, the checksums, `attachment`, and the header at last. Nothing is
-    /// synced. The file is an image only once this has returned.
+    /// Writes the remaining entries, the model nodes, the checksums, `attachment`, and the header at the end. Syncs
+    /// nothing. Only after it has returned is the file an image.
     pub fn finish(mut self, attachment: &[u8]) -> io::Result<(Written, S)> {
         self.close_slot()?;
         while self.frames.len() > 1 {
@@ -146,7 +151,7 @@ impl<S: ImageSink> ImageWriter<S> {
         }
         let root = match self.frames.pop() {
             Some(frame) => self.complete(frame)?,
-            // The tree was one data node, or is empty now.
+            // The tree was a single data node, or no entries were pushed.
             None => {
                 let (keys, payloads) = (std::mem::take(&mut self.keys), std::mem::take(&mut self.payloads));
                 let entries = Entries { keys: &keys, payloads: &payloads };
@@ -157,7 +162,7 @@ impl<S: ImageSink> ImageWriter<S> {
         self.out.finish(self.identity, self.count, self.workshop.max_slots, root, attachment)
     }
 
-    /// Makes this node of the skeleton the one being filled.
+    /// Makes a node of the skeleton the one that is being filled.
     fn enter(&mut self, node: u32) -> io::Result<()> {
         if self.frames.last().is_some_and(|frame| frame.node == node) {
             return Ok(());
@@ -180,7 +185,7 @@ impl<S: ImageSink> ImageWriter<S> {
         Ok(())
     }
 
-    /// Ends the innermost node being filled.
+    /// Completes the innermost node that is being filled.
     fn leave(&mut self) -> io::Result<()> {
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         let slot = self.skeleton.bone(frame.node).parent.slot;
@@ -192,12 +197,12 @@ impl<S: ImageSink> ImageWriter<S> {
         Ok(())
     }
 
-    /// Fills the last slots of a node and makes it.
+    /// Fills the last slots of a node, and builds the node.
     fn complete(&mut self, frame: Frame) -> io::Result<NodeId> {
         let fanout = frame.draft.head.fanout as usize;
         self.frames.push(frame);
         self.emit(fanout, self.keys.len())?;
-        // Pushed just above.
+        // Cannot fail: the frame was pushed above, and `emit` pops none.
         let draft = self.frames.pop().map(|frame| frame.draft).expect("a frame was pushed");
         if let [(_, only)] = draft.pieces[..] {
             return Ok(only);
@@ -207,8 +212,8 @@ impl<S: ImageSink> ImageWriter<S> {
             .keep_inner(InnerHeader { children: draft.pieces.len() as u32, ..draft.head }, draft.children()))
     }
 
-    /// The last slot has all its entries: they join the run, or begin the next one, or, too many for a
-    /// leaf, get a node of their own. The rules of `Alex::sweep`.
+    /// Decides where the entries of the last slot go, which are complete now: they join the run, or begin the next run,
+    /// or, if they are too many for a leaf, get a model node. Follows the rules of `Alex::sweep`.
     fn close_slot(&mut self) -> io::Result<()> {
         let (Some(place), Some(frame)) = (self.place.take(), self.frames.last()) else { return Ok(()) };
         let most = self.workshop.most_entries(LOAD_FILL);
@@ -231,7 +236,7 @@ impl<S: ImageSink> ImageWriter<S> {
         Ok(())
     }
 
-    /// Puts the first `count` gathered entries into a leaf, or several, for the slots up to `slot`.
+    /// Puts the first `count` gathered entries into one or more leaves, for the slots before `slot`.
     fn emit(&mut self, slot: usize, count: usize) -> io::Result<()> {
         let Some(frame) = self.frames.last_mut() else { return Ok(()) };
         let made = frame.draft.pieces.len();
@@ -248,24 +253,25 @@ impl<S: ImageSink> ImageWriter<S> {
     }
 }
 
-/// The image so far.
-struct Output<S> {
+/// Writes nodes to the sink, and the tables and the header of the image behind and before them.
+struct NodeWriter<S> {
     sink: S,
-    /// Bytes gathered, and how many of the nodes' bytes went out before them.
+    /// Bytes that wait for the sink.
     gathered: Vec<u8>,
+    /// How many bytes of the nodes went to the sink before them.
     gone: usize,
     table: Vec<u32>,
-    /// Where the next node can begin, in units.
+    /// The unit where the next node can begin.
     next: u32,
     live_units: u64,
     first_leaf: u32,
-    /// The last leaf, its place, and its bytes, which wait for the place of the next.
     last_leaf: u32,
+    /// The bytes of the last leaf, which wait for the id of the next leaf.
     waiting: Vec<u8>,
     inner: Vec<DoneInner>,
 }
 
-impl<S: ImageSink> Output<S> {
+impl<S: ImageSink> NodeWriter<S> {
     fn new(sink: S) -> Self {
         Self {
             sink,
@@ -281,7 +287,7 @@ impl<S: ImageSink> Output<S> {
         }
     }
 
-    /// Takes a subtree out of the workshop: its leaves are written, its model nodes kept.
+    /// Moves a subtree out of the workshop: writes its leaves and keeps its model nodes for later.
     fn take(&mut self, workshop: &mut Alex, node: NodeId) -> io::Result<NodeId> {
         if node.is_leaf() {
             let id = self.leaf(&workshop.arena.leaf(node.id()), workshop.max_slots)?;
@@ -305,7 +311,7 @@ impl<S: ImageSink> Output<S> {
         NodeId::inner(self.inner.len() as u32 - 1)
     }
 
-    /// A place for a node, inside one chunk.
+    /// The id of the next node, which must not cross a chunk.
     fn allot(&mut self, bytes: usize) -> io::Result<u32> {
         let units = units_of(bytes);
         let used = self.next % CHUNK_UNITS;
@@ -320,8 +326,8 @@ impl<S: ImageSink> Output<S> {
 
     fn leaf(&mut self, leaf: &Leaf<'_>, max_slots: usize) -> io::Result<u32> {
         if leaf.keys.len() > max_slots {
-            // Opening would refuse it: the code that changes trees relies on the size of data nodes.
-            let reason = "more keys lie beyond the range of a model node than a data node takes";
+            // Opening would refuse such a data node, because code that changes trees relies on its size.
+            let reason = "more keys are outside the range of a model node than a data node can hold";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
         let id = self.allot(leaf_bytes(leaf.keys.len()))?;
@@ -343,7 +349,7 @@ impl<S: ImageSink> Output<S> {
         Ok(id)
     }
 
-    /// The waiting leaf goes out, linked to the leaf `next`, and zeros up to the node at `to`.
+    /// Writes the waiting leaf, linked to the leaf `next`, and zeros up to the node at `to`.
     fn release_waiting(&mut self, next: u32, to: u32) -> io::Result<()> {
         if self.last_leaf != NIL {
             LeafHeader::encode_next(&mut self.waiting, next);
@@ -363,14 +369,14 @@ impl<S: ImageSink> Output<S> {
         for piece in bytes.chunks(GATHER_BYTES) {
             self.gathered.extend_from_slice(piece);
             if self.gathered.len() >= GATHER_BYTES {
-                self.hand_on(self.gathered.len() / BLOCK_BYTES * BLOCK_BYTES)?;
+                self.send(self.gathered.len() / BLOCK_BYTES * BLOCK_BYTES)?;
             }
         }
         Ok(())
     }
 
-    /// Hands on the first `len` gathered bytes: whole blocks, unless they are the last.
-    fn hand_on(&mut self, len: usize) -> io::Result<()> {
+    /// Sends the first `len` gathered bytes to the sink: whole blocks, unless they are the last.
+    fn send(&mut self, len: usize) -> io::Result<()> {
         self.table.extend(self.gathered[..len].chunks(BLOCK_BYTES).map(crc32c::crc32c));
         self.sink.write_at((block_at(0) + self.gone) as u64, &self.gathered[..len])?;
         self.gathered.drain(..len);
@@ -403,7 +409,7 @@ impl<S: ImageSink> Output<S> {
             self.write(&bytes)?;
             self.pad_to(self.next)?;
         }
-        self.hand_on(self.gathered.len())?;
+        self.send(self.gathered.len())?;
 
         let mut table = Vec::with_capacity(padded(self.table.len() * 4));
         append(&mut table, &self.table, u32::to_le_bytes);
@@ -426,7 +432,7 @@ impl<S: ImageSink> Output<S> {
         };
         table.extend_from_slice(&rest);
         self.sink.write_at(header.table_at() as u64, &table)?;
-        // Last of all: a file without it is no image.
+        // The header comes last of all: without it the file is no image.
         self.sink.write_at(0, &header.encode())?;
         debug_assert_eq!(HEADER_BYTES, header.encode().len());
         Ok((Written { keys, bytes: header.file_bytes() as u64 }, self.sink))

@@ -1,15 +1,17 @@
-//! Every invariant of the tree, walked node by node and slot by slot.
+//! A check of every invariant of the tree, node by node and slot by slot.
 //!
-//! Model nodes: shift below the parent's (which bounds the depth), runs and counts of children, a model
-//! node in exactly one slot, all keys beyond an end of the range in one leaf. Leaves: ends, order, gap rule, bitmap, counts, limits, and each key routed
-//! from the root to its own leaf. The list: the leaves of the tree, in order, both ways. The arena: no
-//! byte lost or counted twice. `O(slots + keys * height)`.
+//! Of model nodes: the shift is below the parent's, which bounds the depth; runs and counts of children agree; a nested
+//! model node is in exactly one slot; all keys beyond one end of the range are in one leaf. Of leaves: ends, order, gap
+//! rule, bitmap, counts and limits; each key is routed from the root to its own leaf. Of the list: it links the leaves
+//! of the tree, in order, both ways. Of the arena: no byte is lost or counted twice.
+//!
+//! `O(slots + keys * height)`.
 
 use crate::error::CheckError;
 use crate::node::{EVERYTHING, Leaf, NIL, NodeId, bitmap, node_bytes};
 use crate::tree::Alex;
 
-/// What the walk has seen.
+/// What the walk over the tree has seen so far.
 #[derive(Default)]
 struct Walk {
     leaves: Vec<u32>,
@@ -27,10 +29,10 @@ macro_rules! require {
 }
 
 impl Alex {
-    /// Verifies every invariant; the error says what is broken and where.
+    /// Checks every invariant. The error says which one does not hold, and where.
     pub fn check(&self) -> Result<(), CheckError> {
         self.verify_image().map_err(|damage| CheckError {
-            place: "the image it was opened from".to_owned(),
+            place: "the image that it was opened from".to_owned(),
             message: damage.to_string(),
         })?;
         let mut walk = Walk::default();
@@ -73,8 +75,8 @@ impl Alex {
         Ok(())
     }
 
-    /// Keys beyond either end of a model node's range lie in one leaf of it each, whatever lies between:
-    /// widening the range moves that leaf's keys only.
+    /// Keys below a model node's range must all belong to one leaf of it, and so must keys above the range: extending a
+    /// range moves the keys of one leaf only (`adapt/extend.rs`).
     fn check_outside(&self, node: NodeId) -> Result<(), CheckError> {
         let head = self.arena.inner(node.id()).head;
         let place = format!("model node {}", node.id());
@@ -148,8 +150,9 @@ impl Alex {
     }
 }
 
-/// The unoccupied slots: `MIN` in front, `MAX` behind, in between the key of the next entry, or, in a
-/// leaf with ghosts, any key that keeps the slots sorted and lies above the entry on the left.
+/// Checks the unoccupied slots: before the first entry they hold `i64::MIN`, behind the last one `i64::MAX`, and in
+/// between the key of the next entry. In a leaf with ghosts, any key will do in between that keeps the slots sorted and
+/// is above the entry on the left.
 fn check_gaps(leaf: &Leaf<'_>, place: &str) -> Result<(), CheckError> {
     let (begin, end) = (leaf.head.begin as usize, leaf.head.end as usize);
     for slot in 0..begin {

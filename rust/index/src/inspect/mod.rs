@@ -1,6 +1,6 @@
-//! Looking into an index: every invariant checked, figures about its shape, a picture of its nodes.
+//! Looking into an index: a check of every invariant, figures about its shape, and a survey of its nodes.
 //!
-//! For people, tests and tuning; nothing else depends on it.
+//! For people, tests and tuning. No operation of the index depends on it.
 
 mod check;
 mod stats;

@@ -1,42 +1,44 @@
-//! Figures about the shape of the tree: for people, tests and tuning. `O(slots)`.
+//! Figures about the shape of the tree, for people, tests and tuning.
+//!
+//! Knows nodes. `O(slots)`.
 
 use crate::node::{NodeId, bitmap};
 use crate::tree::Alex;
 
-/// What [`Alex::stats`] found.
+/// Figures about the shape of the tree, from [`Alex::stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Keys.
+    /// Number of keys.
     pub keys: usize,
-    /// Nodes on the longest path: 1 for a tree that is one data node.
+    /// Nodes on the longest path: 1 if the tree is a single data node.
     pub height: usize,
-    /// Data nodes.
+    /// Number of data nodes.
     pub leaves: usize,
-    /// Data nodes that no model fits, searched by halving.
+    /// Number of data nodes that no model fits, which are searched by binary search.
     pub plain_leaves: usize,
-    /// Model nodes.
+    /// Number of model nodes.
     pub inner_nodes: usize,
-    /// Slots of all data nodes.
+    /// Slots of all data nodes together.
     pub slots: usize,
-    /// Keys for each slot.
+    /// Share of the slots that hold keys.
     pub fill: f64,
-    /// Bytes that the nodes take.
+    /// Bytes of the nodes.
     pub bytes: usize,
-    /// Child entries of all model nodes.
+    /// Child entries of all model nodes together.
     pub pointer_entries: usize,
-    /// Slots between prediction and key, on average over keys in data nodes with a model.
+    /// Mean distance between a key's predicted slot and its own, over the data nodes with a model.
     pub mean_error: f64,
-    /// The most slots between a prediction and its key.
+    /// The greatest such distance.
     pub max_error: usize,
-    /// Slots of the largest data node: the most that one insert can move.
+    /// Slots of the largest data node: one insert moves no more.
     pub largest_leaf: usize,
-    /// Nodes on the way to a key, on average.
+    /// Mean number of nodes on the path to a key.
     pub mean_depth: f64,
 }
 
 impl Alex {
-    /// Nodes on the longest path: 1 for a tree that is one data node. Reads the model nodes only.
+    /// Nodes on the longest path: 1 if the tree is a single data node. Reads only the model nodes.
     pub fn height(&self) -> usize {
         let mut height = 1;
         let mut nodes = vec![(self.root, 1)];
@@ -50,7 +52,7 @@ impl Alex {
         height
     }
 
-    /// Figures about the shape of the tree; reads all of it.
+    /// Figures about the shape of the tree. Reads all of it: `O(slots)`.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats { keys: self.len, bytes: self.nbytes(), ..Stats::default() };
         let (mut errors, mut modelled) = (0u64, 0usize);

@@ -1,76 +1,74 @@
-//! The tree as a picture shows it: every data node with its model, and where keys lie beside their
-//! predictions.
+//! A survey of the tree: every data node with its model, and where keys are compared with where they are predicted.
 //!
-//! For people, pictures and tests that attack a tree they can see into; nothing of the index depends on
-//! it. `O(slots)`.
+//! For people, for pictures, and for tests that attack a tree whose shape they know. `O(slots)`.
 
 use crate::node::{Leaf, NIL, NodeId, bitmap};
 use crate::tree::Alex;
 
-/// Classes of prediction errors: class 0 is no error, class `c` is errors of `c` binary digits.
+/// Number of classes of prediction errors. Class 0 has no error; class `c` has errors of `c` binary digits.
 pub const ERROR_CLASSES: usize = 16;
 
 /// One data node.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct LeafSurvey {
-    /// Nodes on the way to it, itself included.
+    /// Nodes on the path to it, itself included.
     pub depth: usize,
-    /// Keys in it.
+    /// Its keys.
     pub keys: usize,
-    /// Slots in it, gaps included.
+    /// Its slots, gaps included.
     pub slots: usize,
-    /// The keys at which an insert makes room first.
+    /// The number of keys at which an insert makes room first.
     pub grows_at: usize,
-    /// Its smallest and its largest key; both 0 where it is empty.
+    /// Its smallest key; 0 if it is empty.
     pub first_key: i64,
-    /// See `first_key`.
+    /// Its largest key; 0 if it is empty.
     pub last_key: i64,
-    /// Whether no model fits it: it is searched by halving.
+    /// Whether no model fits it, so that it is searched by binary search.
     pub plain: bool,
-    /// Where its model expects `first_key` and `last_key`; 0 where there is no model.
+    /// The slot that its model predicts for `first_key`; 0 if there is no model.
     pub first_slot: usize,
-    /// See `first_slot`.
+    /// The slot that its model predicts for `last_key`; 0 if there is no model.
     pub last_slot: usize,
-    /// Where `first_key` and `last_key` are.
+    /// The slot of `first_key`.
     pub first_at: usize,
-    /// See `first_at`.
+    /// The slot of `last_key`.
     pub last_at: usize,
-    /// Slots between prediction and key, on average; 0 where there is no model.
+    /// Mean distance between a key's predicted slot and its own; 0 if there is no model.
     pub mean_error: f64,
-    /// The most slots between a prediction and its key.
+    /// The greatest such distance.
     pub max_error: usize,
-    /// Slots of the longest run without a gap: twice the most that one insert into the node moves.
+    /// Slots of the longest run without a gap. One insert into the node moves at most half of them.
     pub longest_run: usize,
     /// The key in the middle of that run.
     pub longest_run_key: i64,
 }
 
-/// What [`Alex::survey`] found.
+/// The data nodes and prediction errors of a tree, from [`Alex::survey`].
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Survey {
     /// The data nodes, in key order.
     pub leaves: Vec<LeafSurvey>,
-    /// Keys of data nodes with a model, by the class of their prediction error.
+    /// How many keys of data nodes with a model have a prediction error of each class.
     pub errors: [usize; ERROR_CLASSES],
 }
 
-/// The class of an error of so many slots.
+/// The class of an error, which is given in slots.
 fn class(error: usize) -> usize {
     ((usize::BITS - error.leading_zeros()) as usize).min(ERROR_CLASSES - 1)
 }
 
 impl Alex {
-    /// Every data node and every prediction error. `O(slots)`.
+    /// Surveys every data node and every prediction error. `O(slots)`.
     pub fn survey(&self) -> Survey {
         let mut survey = Survey::default();
         self.survey_node(self.root, 1, &mut survey);
         survey
     }
 
-    /// The keys of the data node at place `at` in key order, each with its slot and the slot that the
-    /// model expects (its own, where there is no model). Empty where there is no such node.
+    /// The keys of the data node with number `at` in key order, each with its slot and its predicted slot, which is
+    /// its own where there is no model. Empty if there is no such node.
     pub fn leaf_slots(&self, at: usize) -> Vec<(i64, usize, usize)> {
         let mut id = self.first_leaf;
         for _ in 0..at {
@@ -114,7 +112,7 @@ fn survey_leaf(leaf: &Leaf<'_>, depth: usize, errors: &mut [usize; ERROR_CLASSES
     if begin == end {
         return found;
     }
-    // The slots at both ends are entries.
+    // The first and the last slot of `begin..end` hold entries.
     (found.first_key, found.last_key) = (leaf.keys[begin], leaf.keys[end - 1]);
     (found.first_at, found.last_at) = (begin, end - 1);
     if !found.plain {

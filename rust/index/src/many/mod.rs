@@ -1,4 +1,6 @@
-//! Many keys in one call: their cache misses overlap, and what changes one leaf changes it once.
+//! Many keys in one call: cache misses overlap, and a leaf that many keys change is written once.
+//!
+//! `read` looks keys up in the order given; `write` sorts them first. Knows the operations on one key.
 
 mod read;
 mod write;

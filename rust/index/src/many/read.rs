@@ -1,51 +1,51 @@
-//! Reading many keys in one call: groups go through the stages of a lookup together, each stage asking for the
-//! cache lines of the next.
+//! Reading many keys in one call.
 //!
-//! A lookup is its cache misses; a group's misses overlap, so that a batch costs a fraction of single
-//! calls. Results come in the order of the keys. Knows leaves by their ids only.
+//! A group of keys goes through the stages of a lookup together, and each stage prefetches the cache lines of the next.
+//! The time of a lookup is that of its cache misses, and a group's misses overlap, so a batch costs a fraction of single
+//! calls. Results come in the order of the keys. Changes nothing.
 
 use crate::node::{Leaf, Near};
 use crate::order::Position;
 use crate::search::{Kernel, Operation, dispatch, prefetch};
 use crate::tree::Alex;
 
-/// Keys of a stage. Two stages have lines under way, four or five lines a key: with 16 keys, or 32, a batch
-/// took half as long again (10M uniform keys, 50 ns a key against 33).
-const GROUP: usize = 8;
+/// Keys that go through a stage together. Two stages have lines in flight at a time, four or five lines for each key.
+/// With 16 or 32 keys a batch took half as long again (10M uniform keys: 50 ns a key, 33 ns with 8).
+const READ_GROUP: usize = 8;
 
 impl Alex {
-    /// Looks up every key and calls `visit` with its place and its payload, in order.
+    /// Looks up every key. Calls `visit` with its position in `keys` and its payload, in order.
     pub fn get_many(&self, keys: &[i64], visit: impl FnMut(usize, Option<u64>)) {
         dispatch(self.backend, GetMany { tree: self, keys, visit });
     }
 
-    /// Calls `visit` with the place of every key and whether it is there, in order.
+    /// Looks up every key. Calls `visit` with its position in `keys` and whether the index holds it, in order.
     pub fn contains_many(&self, keys: &[i64], mut visit: impl FnMut(usize, bool)) {
         self.get_many(keys, |i, payload| visit(i, payload.is_some()));
     }
 
-    /// Calls `visit` with the place of every key and the entry with the largest key at most that one, in
-    /// order.
+    /// Calls `visit` with the position of each of `keys` and the entry with the largest key less than or equal to it,
+    /// in order.
     pub fn floor_many(&self, keys: &[i64], visit: impl FnMut(usize, Option<(i64, u64)>)) {
         dispatch(self.backend, NearMany { tree: self, keys, after: true, visit });
     }
 
-    /// Calls `visit` with the place of every key and the entry with the smallest key at least that one, in
-    /// order.
+    /// Calls `visit` with the position of each of `keys` and the entry with the smallest key greater than or equal to
+    /// it, in order.
     pub fn ceiling_many(&self, keys: &[i64], visit: impl FnMut(usize, Option<(i64, u64)>)) {
         dispatch(self.backend, NearMany { tree: self, keys, after: false, visit });
     }
 
-    /// Asks for the cache lines that a look-up, an insert or a removal of `key` is about to touch. O(height).
+    /// Prefetches the cache lines that a lookup, an insert or a removal of `key` touches first. `O(height)`.
     #[inline]
     pub fn prefetch(&self, key: i64) {
         let leaf = self.arena.leaf(self.leaf_of(key));
         leaf.prefetch(leaf.guess(key));
     }
 
-    /// Routes a group of keys and asks for the headers of their leaves.
+    /// Routes a group of keys and prefetches the headers of their leaves.
     #[inline(always)]
-    fn route(&self, keys: &[i64], leaves: &mut [u32; GROUP]) {
+    fn route(&self, keys: &[i64], leaves: &mut [u32; READ_GROUP]) {
         for (leaf, &key) in leaves.iter_mut().zip(keys) {
             *leaf = self.leaf_of(key);
             prefetch(self.arena.address(*leaf));
@@ -59,7 +59,7 @@ struct GetMany<'a, V> {
     visit: V,
 }
 
-/// A key on its way: its leaf, the predicted slot, and what its line said.
+/// The state of a lookup between two stages.
 #[derive(Clone, Copy)]
 struct Probe<'a> {
     leaf: Leaf<'a>,
@@ -74,11 +74,13 @@ impl<V: FnMut(usize, Option<u64>)> Operation for GetMany<'_, V> {
     fn run<K: Kernel>(mut self) {
         let (tree, keys) = (self.tree, self.keys);
         let none = Probe { leaf: tree.arena.leaf(tree.first_leaf), guess: 0, near: Near::Absent };
-        let mut leaves = [[0; GROUP]; 2];
-        let mut probes = [[none; GROUP]; 4];
-        let group = |at: usize| keys.get(at * GROUP..).map_or(&[][..], |rest| &rest[..rest.len().min(GROUP)]);
-        let groups = keys.len().div_ceil(GROUP);
-        // Group `step` is routed, the ones before it are each one stage further.
+        let mut leaves = [[0; READ_GROUP]; 2];
+        let mut probes = [[none; READ_GROUP]; 4];
+        let group = |at: usize| {
+            keys.get(at * READ_GROUP..).map_or(&[][..], |rest| &rest[..rest.len().min(READ_GROUP)])
+        };
+        let groups = keys.len().div_ceil(READ_GROUP);
+        // Group `step` is routed, and each of the three groups before it is one stage further.
         for step in 0..groups + 3 {
             tree.route(group(step), &mut leaves[step % 2]);
             if step >= 1 {
@@ -96,7 +98,7 @@ impl<V: FnMut(usize, Option<u64>)> Operation for GetMany<'_, V> {
                 }
             }
             if step >= 3 {
-                let first = (step - 3) * GROUP;
+                let first = (step - 3) * READ_GROUP;
                 for (i, (probe, &key)) in probes[(step - 3) % 4].iter().zip(group(step - 3)).enumerate() {
                     let slot = probe.leaf.conclude::<K>(key, probe.near);
                     (self.visit)(first + i, slot.map(|slot| probe.leaf.payloads[slot]));
@@ -106,10 +108,11 @@ impl<V: FnMut(usize, Option<u64>)> Operation for GetMany<'_, V> {
     }
 }
 
-/// The nearest entries on one side: before the position after each key, or after the one before it.
+/// Finds the nearest entry of each key: at or below it, or at or above it.
 struct NearMany<'a, V> {
     tree: &'a Alex,
     keys: &'a [i64],
+    /// Whether the entry at or below the key is wanted: the one before the position after the key.
     after: bool,
     visit: V,
 }
@@ -120,9 +123,11 @@ impl<V: FnMut(usize, Option<(i64, u64)>)> Operation for NearMany<'_, V> {
     #[inline(always)]
     fn run<K: Kernel>(mut self) {
         let (tree, keys) = (self.tree, self.keys);
-        let mut leaves = [[0; GROUP]; 2];
-        let group = |at: usize| keys.get(at * GROUP..).map_or(&[][..], |rest| &rest[..rest.len().min(GROUP)]);
-        for step in 0..=keys.len().div_ceil(GROUP) {
+        let mut leaves = [[0; READ_GROUP]; 2];
+        let group = |at: usize| {
+            keys.get(at * READ_GROUP..).map_or(&[][..], |rest| &rest[..rest.len().min(READ_GROUP)])
+        };
+        for step in 0..=keys.len().div_ceil(READ_GROUP) {
             tree.route(group(step), &mut leaves[step % 2]);
             for (&leaf, &key) in leaves[step % 2].iter().zip(group(step)) {
                 let leaf = tree.arena.leaf(leaf);
@@ -136,7 +141,7 @@ impl<V: FnMut(usize, Option<(i64, u64)>)> Operation for NearMany<'_, V> {
                 } else {
                     tree.entry_after(Position { leaf: id, slot: leaf.lower_bound::<K>(key) })
                 };
-                (self.visit)(before * GROUP + i, entry);
+                (self.visit)(before * READ_GROUP + i, entry);
             }
         }
     }

@@ -1,10 +1,11 @@
-//! Many changes in one call: the keys are sorted, then taken run by run, a run being those of one leaf.
+//! Changing many keys in one call: the keys are sorted and taken run by run, where a run is the keys of one leaf.
 //!
-//! A run that is large beside its leaf is merged: one pass writes the leaf anew. A batch that is large
-//! beside the tree is merged with all of it. Other keys go in one by one, in order of keys, the lines of the
-//! next few asked for meanwhile. Knows leaves by their entries; what a leaf does with one key is in
-//! `leaf.rs`. `O(n + leaves touched)` besides the sorting; at most one leaf is written for each
-//! [`MERGE_SHARE`]th of it that changes.
+//! A run that is large compared with its leaf is merged: the leaf is rewritten in one pass. A batch that is large
+//! compared with the tree is merged with the whole tree. Other keys are inserted or removed one by one, in order of keys,
+//! while the lines of the next few are prefetched.
+//!
+//! `O(n + leaves touched)` besides the sorting; a leaf is rewritten only if a [`MERGE_SHARE`]th of it changes. Knows
+//! leaves by their entries; `node/leaf.rs` knows what happens in one.
 
 use std::ops::Bound;
 
@@ -15,28 +16,29 @@ use crate::node::{Insertion, NodeId, Trend};
 use crate::search::{Kernel, Operation, dispatch, prefetch, prefetch_slot};
 use crate::tree::{Alex, Scratch};
 
-/// A run of more than a leaf's entries over this is merged rather than inserted one by one: writing an old
-/// entry anew costs about a quarter of inserting one.
+/// A run is merged if it has at least one key for this many entries of the leaf: rewriting an entry costs about a
+/// quarter of inserting one.
 const MERGE_SHARE: usize = 4;
-/// Shorter runs are never merged.
+/// Runs of fewer keys are never merged.
 const MERGE_LEAST: usize = 32;
-/// Keys asked for ahead.
-const GROUP: usize = 8;
-/// Below so many entries a tree is in the last cache, and looking ahead costs more than it saves (1M keys: 10 %).
+/// Keys that are prefetched together.
+const WRITE_GROUP: usize = 8;
+/// Entries from which on a write looks ahead at prefetched lines. A smaller tree is in the last-level cache, and looking
+/// ahead costs more than it saves (10 % at 1M keys).
 const LOOK_FROM: usize = 1 << 21;
-/// Attempts to make room before keys go in one by one, whatever the leaf looks like.
-const MAX_ROUNDS: usize = 64;
-/// Sorting memory kept from one batch to the next, in pairs.
-const KEPT: usize = 1 << 16;
+/// Attempts to make room for a run before its keys are inserted one by one.
+const MAX_DIVISIONS: usize = 64;
+/// Memory for sorting that is kept from one batch to the next, in pairs.
+const KEPT_PAIRS: usize = 1 << 16;
 
-/// The pairs of a batch and memory to sort them in.
+/// The keys of a batch with their positions in it, and a second buffer for sorting them.
 struct Batch {
     pairs: Vec<Pair>,
     spare: Vec<Pair>,
 }
 
 impl Batch {
-    /// Keys with their places, ascending; places ascend among equal keys.
+    /// Sorts the keys of a batch. Equal keys stay in order of their positions.
     fn of(keys: &[i64], scratch: &mut Scratch) -> Self {
         let mut pairs = std::mem::take(&mut scratch.batch);
         let mut spare = std::mem::take(&mut scratch.batch_sort);
@@ -46,20 +48,21 @@ impl Batch {
         Self { pairs, spare }
     }
 
-    /// Keeps some of the memory for the next batch, and gives the rest back.
+    /// Keeps some memory for the next batch and frees the rest.
     fn keep(mut self, scratch: &mut Scratch) {
         self.pairs.clear();
-        self.pairs.shrink_to(KEPT);
-        self.spare.truncate(KEPT);
-        self.spare.shrink_to(KEPT);
+        self.pairs.shrink_to(KEPT_PAIRS);
+        self.spare.truncate(KEPT_PAIRS);
+        self.spare.shrink_to(KEPT_PAIRS);
         (scratch.batch, scratch.batch_sort) = (self.pairs, self.spare);
     }
 }
 
 impl Alex {
-    /// Inserts every key with its payload, so that the last of equal keys counts; calls `replaced` with the
-    /// place of each key that was there already (earlier in the batch, too), and its previous payload. The
-    /// calls come in order of keys; those for equal keys in order of places.
+    /// Inserts every key with its payload, or replaces its payload. Of equal keys the last counts.
+    ///
+    /// Calls `replaced` with the position of each key that was there already, be it from earlier in the batch, and
+    /// with its previous payload: in order of keys, and for equal keys in order of positions.
     ///
     /// # Panics
     /// If the two slices differ in length.
@@ -70,21 +73,21 @@ impl Alex {
         batch.keep(&mut self.scratch);
     }
 
-    /// Removes every key; calls `removed` with the place of each that was there, and its payload, in order of
-    /// keys. Of equal keys the first place counts.
+    /// Removes every key. Calls `removed` with the position of each key that was there and its payload, in order of keys.
+    /// Of equal keys the first position counts.
     pub fn remove_many(&mut self, keys: &[i64], removed: impl FnMut(usize, u64)) {
         let batch = Batch::of(keys, &mut self.scratch);
         dispatch(self.backend, RemoveRuns { tree: self, pairs: &batch.pairs, removed });
         batch.keep(&mut self.scratch);
     }
 
-    /// Routes a group of keys and asks for the lines that a change of each will read and write.
+    /// Routes a group of keys and prefetches the lines that a change of each key reads and writes.
     #[inline(always)]
-    fn approach(&self, group: &[Pair], payloads: &[u64], leaves: &mut [u32; GROUP]) {
+    fn approach(&self, group: &[Pair], payloads: &[u64], leaves: &mut [u32; WRITE_GROUP]) {
         for (leaf, &(key, place)) in leaves.iter_mut().zip(group) {
             *leaf = self.leaf_of(key);
             prefetch(self.arena.address(*leaf));
-            // The batch's own, in no order.
+            // The payloads of the batch lie in the caller's order, not in that of the keys.
             prefetch_slot(payloads, place as usize);
         }
         for (&leaf, &(key, _)) in leaves.iter().zip(group) {
@@ -95,17 +98,17 @@ impl Alex {
         }
     }
 
-    /// Looks at the lines that were asked for, and asks for the neighbours that the changes will need, too.
+    /// Looks at the lines that were prefetched, and prefetches the neighbouring lines that the changes need as well.
     #[inline(always)]
-    fn look_ahead<K: Kernel>(&self, group: &[Pair], leaves: &[u32; GROUP]) {
+    fn look_ahead<K: Kernel>(&self, group: &[Pair], leaves: &[u32; WRITE_GROUP]) {
         for (&leaf, &(key, _)) in leaves.iter().zip(group) {
             let leaf = self.arena.leaf(leaf);
-            leaf.expect::<K>(key);
+            leaf.prefetch_neighbour::<K>(key);
         }
     }
 
-    /// How many of the pairs, from the first on, belong to its leaf, if they are many beside its entries:
-    /// else zero.
+    /// How many of the pairs, from the first on, belong to the first one's leaf, if they are enough to be merged; else
+    /// zero.
     fn long_run(&self, pairs: &[Pair]) -> usize {
         if self.damage().is_some() {
             return 0;
@@ -118,12 +121,12 @@ impl Alex {
         many + pairs[many..].partition_point(|&(key, _)| self.leaf_of(key) == leaf)
     }
 
-    /// Merges the whole tree with the pairs.
+    /// Merges the pairs into the whole tree.
     fn merge_all(&mut self, pairs: &[Pair], payloads: &[u64], replaced: &mut impl FnMut(usize, u64)) {
         let mut old = (Vec::with_capacity(self.len), Vec::with_capacity(self.len));
         self.scan_into(Bound::Unbounded, Bound::Unbounded, false, usize::MAX, &mut old.0, &mut old.1);
         if self.damage().is_some() {
-            // What was read is not all there was; the tree stays, and tells.
+            // Entries are missing from what was read, so the tree must not be replaced; `damage` tells of it.
             return;
         }
         let mut new =
@@ -133,14 +136,14 @@ impl Alex {
         self.reload(&new.0, &new.1);
     }
 
-    /// Merges as much of a run into its leaf as there is room for, and returns how much: nothing if the leaf
-    /// must be split or its range extended first, which is then done.
+    /// Merges as much of a run into its leaf as the leaf has room for, and returns how much. Where that is too little,
+    /// splits the leaf or extends a range instead, and returns zero.
     fn merge_run(&mut self, run: &[Pair], payloads: &[u64], replaced: &mut impl FnMut(usize, u64)) -> usize {
         let key = run[0].0;
         let target = self.target(key);
         let head = self.arena.leaf(target.leaf).head;
         let count = head.count as usize;
-        // A run beyond the last entry is a trend, whatever the leaf has seen so far.
+        // A run above the last entry counts as a trend, whatever came before it.
         let tail = self.arena.leaf(target.leaf).last_key().is_none_or(|last| last < key) && count > 0;
         let trend = if tail { Trend::Ascending } else { target.trend };
         let most = self.most_entries(if trend == Trend::Anywhere { 0.72 } else { 0.9 });
@@ -174,7 +177,7 @@ impl Alex {
         taken
     }
 
-    /// Writes a leaf anew with other entries; returns its search work (see `place`).
+    /// Replaces a leaf by one with other entries. Returns the mean search work of the new one.
     fn rebuild(&mut self, target: &Target, entries: Entries<'_>, capacity: usize, trend: Trend) -> f64 {
         self.version += 1;
         let mut chain = Chain::new();
@@ -183,7 +186,7 @@ impl Alex {
         steps
     }
 
-    /// Takes a run out of its leaf in one pass.
+    /// Removes a run from its leaf in one pass.
     fn drain_run(&mut self, run: &[Pair], removed: &mut impl FnMut(usize, u64)) {
         let key = run[0].0;
         let target = self.target(key);
@@ -211,7 +214,7 @@ impl Alex {
             let capacity = slots_within(entries.len(), SPLIT_FILL, self.max_slots);
             self.rebuild(&target, entries, capacity, Trend::Anywhere);
             self.scratch.merged = merged;
-            // It may now be small enough to join a neighbour.
+            // The leaf may now be small enough to merge with a neighbour.
             self.contract(key);
         } else {
             self.scratch.merged = merged;
@@ -219,7 +222,7 @@ impl Alex {
     }
 }
 
-/// Merges entries with the pairs' keys and the payloads at their places, the last of equal keys counting.
+/// Merges entries with the keys of `pairs` and the payloads at their positions. Of equal keys the last counts.
 fn merge(
     old: Entries<'_>,
     pairs: &[Pair],
@@ -278,18 +281,18 @@ impl<V: FnMut(usize, u64)> Operation for InsertRuns<'_, V> {
             return tree.merge_all(pairs, self.payloads, &mut self.replaced);
         }
         let (mut at, mut rounds) = (0, 0);
-        // The run that begins here is known to be short up to there.
+        // Up to here, pairs are known not to begin a run that is worth merging.
         let mut short_until = 0;
-        // Three groups are on their way: asked for, looked at, and going in. The leaves are right for this
-        // place and version.
-        let mut leaves = [[0; GROUP]; 3];
+        // Three groups are in flight: one is prefetched, one is looked at, one is inserted. `ready` is the position and
+        // the version of the tree for which `leaves` are right.
+        let mut leaves = [[0; WRITE_GROUP]; 3];
         let mut ready = (usize::MAX, tree.version);
-        let group = |at: usize| pairs.get(at..).map_or(&[][..], |rest| &rest[..rest.len().min(GROUP)]);
-        let place = |at: usize| at / GROUP % 3;
+        let group = |at: usize| pairs.get(at..).map_or(&[][..], |rest| &rest[..rest.len().min(WRITE_GROUP)]);
+        let place = |at: usize| at / WRITE_GROUP % 3;
         while at < pairs.len() {
             if at >= short_until {
                 let run = tree.long_run(&pairs[at..]);
-                if run > 0 && rounds < MAX_ROUNDS {
+                if run > 0 && rounds < MAX_DIVISIONS {
                     let taken = tree.merge_run(&pairs[at..at + run], self.payloads, &mut self.replaced);
                     rounds = if taken > 0 { 0 } else { rounds + 1 };
                     at += taken;
@@ -298,7 +301,7 @@ impl<V: FnMut(usize, u64)> Operation for InsertRuns<'_, V> {
                 rounds = 0;
                 short_until = at + MERGE_LEAST;
             }
-            let (next, last) = (at + GROUP, at + 2 * GROUP);
+            let (next, last) = (at + WRITE_GROUP, at + 2 * WRITE_GROUP);
             if ready != (at, tree.version) {
                 tree.approach(group(at), self.payloads, &mut leaves[place(at)]);
                 tree.approach(group(next), self.payloads, &mut leaves[place(next)]);
@@ -336,7 +339,7 @@ impl<V: FnMut(usize, u64)> Operation for RemoveRuns<'_, V> {
     #[inline(always)]
     fn run<K: Kernel>(mut self) {
         let (tree, pairs) = (self.tree, self.pairs);
-        let mut leaves = [0; GROUP];
+        let mut leaves = [0; WRITE_GROUP];
         let (mut at, mut short_until) = (0, 0);
         while at < pairs.len() {
             if at >= short_until {
@@ -348,7 +351,7 @@ impl<V: FnMut(usize, u64)> Operation for RemoveRuns<'_, V> {
                 }
                 short_until = at + MERGE_LEAST;
             }
-            let group = &pairs[at..pairs.len().min(at + GROUP)];
+            let group = &pairs[at..pairs.len().min(at + WRITE_GROUP)];
             tree.approach(group, &[], &mut leaves);
             for &(key, place) in group {
                 if let Some(payload) = tree.remove_with::<K>(key) {
@@ -361,7 +364,7 @@ impl<V: FnMut(usize, u64)> Operation for RemoveRuns<'_, V> {
 }
 
 impl Alex {
-    /// `insert_with`, the leaf known.
+    /// `insert_with` into a known leaf.
     #[inline(always)]
     fn insert_in<K: Kernel>(&mut self, leaf: u32, key: i64, payload: u64) -> Option<u64> {
         match self.arena.leaf_mut(leaf).insert::<K>(key, payload) {

@@ -1,43 +1,42 @@
-//! The bytes of an image beside its nodes: header, checksum table, attachment; field by field in
-//! `docs/format.md`. Knows nothing of trees.
+//! The bytes of an image around its nodes: header, checksum table and attachment. `docs/format.md` has the fields.
 //!
-//! A header page; the nodes, in blocks of 64 KiB; a CRC-32C of each block; an attachment, bytes that belong
-//! to the caller. Table and attachment end in zeros up to a multiple of 8. The header names the checksums
-//! of both, and ends in its own. All integers are little-endian.
+//! An image is a header page, the nodes in blocks of 64 KiB, a table with a CRC-32C of each block, and an
+//! attachment, which belongs to the caller. Table and attachment are padded with zeros to a multiple of 8 bytes.
+//! The header has the checksums of both and ends in its own. All integers are little-endian. Knows nothing of trees.
 
 use std::io;
 
 use crate::node::{BLOCK_SHIFT, NodeId, UNIT};
 use crate::options::MAX_LEAF_SLOTS;
 
-/// Bytes of the header: a page, so that the nodes behind it can be mapped.
+/// Bytes of the header: one page, so that the nodes behind it can be mapped.
 pub(crate) const HEADER_BYTES: usize = 4096;
 /// Bytes that one checksum covers.
 pub(crate) const BLOCK_BYTES: usize = UNIT << BLOCK_SHIFT;
 
 const MAGIC: [u8; 8] = *b"ALEXIMG\0";
 const VERSION: u16 = 1;
-/// More than any header will ever have.
+/// No header of any version is longer.
 const MAX_HEADER_BYTES: usize = 1 << 20;
 
-/// Whose image it is: written into the header, for the caller to compare.
+/// The store and the number that an image belongs to. It is in the header, for the caller to compare.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// A random number of the store, zeros outside one.
+    /// The random number of the store; zeros for an image that belongs to none.
     pub store: [u8; 16],
     /// The number of this image.
     pub file: u64,
 }
 
-/// Bytes of an image that are not what was written.
+/// Damage in an image: bytes that differ from what was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Damage {
-    /// Where in the file.
+    /// Offset in the file.
     pub offset: u64,
-    /// What a whole image would hold there.
+    /// What an undamaged image has there.
     pub expected: String,
-    /// What it holds.
+    /// What this image has there.
     pub found: String,
 }
 
@@ -51,16 +50,18 @@ impl std::fmt::Display for Damage {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {
-    /// It is not what was written.
+    /// Some of its bytes differ from what was written.
     #[error("the image is {0}")]
     Damaged(Damage),
-    /// It does not begin as an image does.
+    /// The file does not begin like an image.
     #[error("the file is not an image of an ALEX index")]
     Foreign,
-    /// It has fewer bytes than the header of an image.
-    #[error("the file is too short to be an image of an ALEX index: {0} bytes, of {HEADER_BYTES} at least")]
+    /// The file has fewer bytes than the header of an image.
+    #[error(
+        "the file is too short to be an image of an ALEX index: {0} bytes, at least {HEADER_BYTES} expected"
+    )]
     TooShort(u64),
-    /// It is an image that this version does not read; the text says why.
+    /// It is an image that this version cannot read; the text says why.
     #[error("the file {0}")]
     Format(String),
 }
@@ -75,16 +76,16 @@ pub(crate) fn damage(offset: usize, expected: impl Into<String>, found: impl Int
     Damage { offset: offset as u64, expected: expected.into(), found: found.into() }
 }
 
-/// What the header says.
+/// The fields of the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) identity: Identity,
     pub(crate) keys: u64,
-    /// Bytes of the nodes, whole units.
+    /// Bytes of the nodes: whole units.
     pub(crate) data_bytes: u64,
-    /// Units that nodes take; the rest keeps nodes from crossing chunks.
+    /// Units of the nodes themselves. The other units are padding, which keeps nodes from crossing chunks.
     pub(crate) live_units: u64,
-    /// The first unit of the model nodes, which follow the data nodes.
+    /// Where the model nodes begin, in units: behind the data nodes.
     pub(crate) inner_start: u32,
     pub(crate) root: u32,
     pub(crate) first_leaf: u32,
@@ -113,7 +114,7 @@ impl Header {
         (self.max_slots as usize).clamp(128, MAX_LEAF_SLOTS).next_multiple_of(64)
     }
 
-    /// Bytes of the file.
+    /// Length of the file in bytes.
     pub(crate) fn file_bytes(&self) -> usize {
         self.attachment_at() + padded(self.attachment_bytes as usize)
     }
@@ -143,7 +144,7 @@ impl Header {
         bytes
     }
 
-    /// Reads and checks the header of a file of `file_bytes` that begins with `bytes`.
+    /// Reads and checks the header of a file that is `file_bytes` long and begins with `bytes`.
     pub(crate) fn decode(bytes: &[u8], file_bytes: u64) -> Result<Self, ImageError> {
         let short = || ImageError::TooShort(file_bytes);
         if bytes.get(..MAGIC.len()).ok_or_else(short)? != MAGIC {
@@ -197,21 +198,26 @@ impl Header {
         Ok(header)
     }
 
-    /// Whether the figures fit each other and the file.
+    /// Checks that the fields fit each other and the length of the file.
     fn check(&self, file_bytes: u64) -> Result<(), Damage> {
         let require = |holds: bool, at: usize, expected: &str, found: u64| {
             if holds { Ok(()) } else { Err(damage(at, expected, found.to_string())) }
         };
         let data = self.data_bytes;
-        require(data <= file_bytes && data.is_multiple_of(UNIT as u64), 72, "node bytes in the file", data)?;
+        require(
+            data <= file_bytes && data.is_multiple_of(UNIT as u64),
+            72,
+            "no more bytes of nodes than the file has, in whole units",
+            data,
+        )?;
         let units = data / UNIT as u64;
         require(units < u64::from(NodeId::LEAF), 72, "nodes of less than 128 GiB", data)?;
-        require(self.keys <= data / 16, 64, "no more keys than slots could be there", self.keys)?;
-        require(self.live_units <= units, 80, "no more units than there are", self.live_units)?;
+        require(self.keys <= data / 16, 64, "no more keys than the nodes have room for", self.keys)?;
+        require(self.live_units <= units, 80, "no more units than the nodes have", self.live_units)?;
         let inner_start = u64::from(self.inner_start);
         require((1..=units).contains(&inner_start), 88, "model nodes behind data nodes", inner_start)?;
         let attachment = self.attachment_bytes;
-        require(attachment <= file_bytes, 120, "an attachment in the file", attachment)?;
+        require(attachment <= file_bytes, 120, "an attachment no longer than the file", attachment)?;
         let whole = self.file_bytes() as u64;
         if whole != file_bytes {
             let expected = format!("a file of {whole} bytes");
@@ -221,7 +227,7 @@ impl Header {
     }
 }
 
-/// Checks the checksum of what ends in padding.
+/// Compares the checksum of a part of the file with the stored one.
 pub(crate) fn check_crc(name: &str, at: usize, bytes: &[u8], stored: u32) -> Result<(), Damage> {
     let computed = crc32c::crc32c(bytes);
     if computed == stored {
@@ -230,17 +236,17 @@ pub(crate) fn check_crc(name: &str, at: usize, bytes: &[u8], stored: u32) -> Res
     Err(damage(at, format!("{name} with checksum {stored:#010x}"), format!("{computed:#010x}")))
 }
 
-/// The offset, in the file, of a block.
+/// The offset of a block in the file.
 pub(crate) fn block_at(block: usize) -> usize {
     HEADER_BYTES + block * BLOCK_BYTES
 }
 
-/// The checksums of all blocks, from the table's bytes.
+/// The checksums of all blocks, decoded from the table.
 pub(crate) fn table_of(bytes: &[u8], blocks: usize) -> Vec<u32> {
     bytes.chunks_exact(4).take(blocks).map(|word| u32_at(word, 0).unwrap_or_default()).collect()
 }
 
-/// `bytes` with zeros up to a multiple of 8.
+/// A length rounded up to a multiple of 8.
 pub(crate) fn padded(bytes: usize) -> usize {
     bytes.next_multiple_of(8)
 }
@@ -257,8 +263,8 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-/// Reads every byte of an image's file of `file_bytes` and checks all checksums; `read` fills a buffer from
-/// an offset. O(bytes), 64 KiB at a time.
+/// Reads all of an image's file, which is `file_bytes` long, and compares all checksums. `read` fills a buffer from an
+/// offset. `O(bytes)`, 64 KiB at a time.
 pub fn check_file(
     file_bytes: u64,
     mut read: impl FnMut(u64, &mut [u8]) -> io::Result<()>,

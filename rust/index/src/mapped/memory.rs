@@ -1,5 +1,6 @@
-//! The memory of an opened image: a private, writable copy of a file's bytes, followed by zeros up to a
-//! whole chunk of the arena. The unsafe part of opening is here and in the arena; knows nothing of nodes.
+//! The memory of an opened image: a private, writable copy of a file's bytes, followed by zeros up to a whole chunk.
+//!
+//! The unsafe code of opening is here and in the arena. Knows nothing of nodes. Mapping is `O(1)`.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -8,32 +9,34 @@ use std::ptr::NonNull;
 use super::format::HEADER_BYTES;
 use crate::node::CHUNK_BYTES;
 
-/// A private, writable view of an image's file: changes never reach the file.
+/// The bytes of an image's file in private, writable memory: changes never reach the file.
 #[derive(Debug)]
 pub struct ImageMemory {
     start: NonNull<u8>,
     /// Bytes of the file.
     len: usize,
-    /// Bytes of the memory: header and whole chunks.
+    /// Bytes of the memory: the header and whole chunks.
     span: usize,
 }
 
-// SAFETY: the memory belongs to this value alone; who shares it only reads it (see `Arena`).
+// SAFETY: the memory belongs to this value alone.
 unsafe impl Send for ImageMemory {}
-// SAFETY: as above.
+// SAFETY: through a shared reference the memory is only read (see `Arena`).
 unsafe impl Sync for ImageMemory {}
 
-/// Header and whole chunks, enough for a file of `len` bytes.
+/// Bytes of the header and of the whole chunks that hold a file of `len` bytes.
 fn span_of(len: u64) -> io::Result<usize> {
     let len = usize::try_from(len).ok().filter(|&len| len <= isize::MAX as usize - 2 * CHUNK_BYTES);
-    let len = len.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "larger than memory"))?;
+    let len = len.ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidInput, "the file is larger than the address space")
+    })?;
     let chunks = len.saturating_sub(HEADER_BYTES).div_ceil(CHUNK_BYTES).max(1);
     Ok(HEADER_BYTES + chunks * CHUNK_BYTES)
 }
 
 impl ImageMemory {
-    /// Maps the first `len` bytes of a file, copy on write. Nothing is read yet. The file must not be
-    /// shortened while this lives; it may be removed.
+    /// Maps the first `len` bytes of a file, copy on write. Pages are read when they are first used. The file must
+    /// not be shortened while the mapping lives; it may be removed.
     #[cfg(unix)]
     pub fn map(file: impl std::os::fd::AsFd, len: u64) -> io::Result<Self> {
         use rustix::mm::{MapFlags, ProtFlags, mmap};
@@ -57,7 +60,7 @@ impl ImageMemory {
         Ok(memory)
     }
 
-    /// Memory for `len` bytes, which `fill` reads from the file: where a map will not do.
+    /// Memory for `len` bytes, which `fill` reads from the file: for where mapping is not possible or not wanted.
     pub fn read(len: u64, fill: impl FnOnce(&mut [u8]) -> io::Result<()>) -> io::Result<Self> {
         let memory = Self::zeros(len)?;
         // SAFETY: `len <= span` bytes of ours, initialised with zeros, and this is the only reference.
@@ -77,7 +80,7 @@ impl ImageMemory {
 
     /// Bytes `at..at + len` of the file.
     ///
-    /// Callers are inside this crate: nobody may hold an exclusive view of a node there.
+    /// The caller, which is in this crate, must see to it that nobody holds an exclusive view of a node there.
     pub(crate) fn bytes(&self, at: usize, len: usize) -> Option<&[u8]> {
         if at.checked_add(len)? > self.len {
             return None;
@@ -86,7 +89,7 @@ impl ImageMemory {
         Some(unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(at), len) })
     }
 
-    /// The chunk with this number: the arena's memory from there on.
+    /// The first byte of a chunk.
     pub(crate) fn chunk(&self, number: usize) -> NonNull<u8> {
         let at = HEADER_BYTES + number * CHUNK_BYTES;
         assert!(at + CHUNK_BYTES <= self.span, "an image has no chunk {number}");

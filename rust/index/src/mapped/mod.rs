@@ -1,6 +1,6 @@
-//! The bytes of an image: their format, the memory that they are opened in, and their verification.
+//! The bytes of an image: their format, the memory that an image is opened in, and their verification.
 //!
-//! Below the arena, whose first chunks an opened image may be. Knows the form of nodes, no tree.
+//! An opened image is the first chunks of an arena, so this is below the arena. Knows the form of nodes, no tree.
 
 pub(crate) mod format;
 pub(crate) mod memory;

@@ -1,11 +1,12 @@
-//! Verification of an opened image: each block's checksum, and each data node's form, before its first use.
+//! Verification of an opened image: before a data node is first used, its form and the checksums of its blocks.
 //!
-//! A data node is used only after the checksums of every block that it touches were compared, which is
-//! also before it can be changed; so a block is compared while it is still as it was read. Beside the
-//! checksum each node is checked for all that the code which works on it relies on, its place among the
-//! model nodes included, so that even an image with forged checksums cannot lead out of the memory, into an
-//! endless loop or to a panic. Of model nodes it knows only which keys they send to each data node
-//! (`open.rs`). Verifying is O(bytes), once, in one pass; the test whether it was done is in the arena.
+//! A data node is used, and so changed, only after every block that it touches was compared with its checksum. So
+//! each block is compared while it still is what was read from the file. Each node is also checked for everything
+//! that other code relies on, the keys that model nodes send to it included. So even an image with forged checksums
+//! causes no access outside the memory, no endless loop and no panic.
+//!
+//! Verifying is `O(bytes)`, once, in one pass; the arena knows what was verified. Of model nodes this file knows only
+//! which keys they send to each data node (`image/open.rs`).
 
 use std::ops::RangeInclusive;
 use std::sync::OnceLock;
@@ -16,7 +17,7 @@ use super::memory::ImageMemory;
 use crate::node::{BLOCK_SHIFT, CHUNK_BYTES, CHUNK_UNITS, Leaf, NIL, UNIT, bitmap, leaf_bytes, units_of};
 use crate::search::{Kernel, Operation, Supported, dispatch};
 
-/// A data node, as the model nodes name it.
+/// A data node as the model nodes name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Named {
     pub(crate) id: u32,
@@ -24,33 +25,33 @@ pub(crate) struct Named {
     pub(crate) keys: RangeInclusive<i64>,
 }
 
-/// An opened image and what was verified of it.
+/// An opened image, and how much of it was verified.
 #[derive(Debug)]
 pub(crate) struct Image {
     memory: ImageMemory,
     header: Header,
-    /// The checksum of each block, copied: what was checked stays what is compared.
+    /// The checksum of each block: a copy, because the table in memory might change after it was checked.
     table: Vec<u32>,
-    /// A bit for each block whose checksum was right.
+    /// A bit for each block, set once its checksum was compared and right.
     compared: Vec<AtomicU64>,
-    /// All data nodes, ascending.
+    /// The ids of all data nodes, ascending.
     leaves: Vec<u32>,
-    /// The keys that each of them may hold.
+    /// For each data node, the keys that it may hold.
     ranges: Vec<RangeInclusive<i64>>,
     damage: OnceLock<Damage>,
     totals: Totals,
 }
 
-/// What was found in the data nodes that were verified, beside what the header says of all nodes. A header
-/// that says too little would have figures that are kept from it fall below zero.
+/// Totals of the nodes verified so far, to be compared with the totals in the header: counts that start from a header
+/// that says too little would fall below zero later.
 #[derive(Debug, Default)]
 struct Totals {
-    /// A bit for each block whose data nodes are counted.
+    /// A bit for each block, set once its data nodes are counted.
     counted: Vec<AtomicU64>,
     keys: AtomicU64,
-    /// With those of the model nodes.
+    /// Units of the data nodes counted so far and of all model nodes.
     units: AtomicU64,
-    /// Data nodes that are not counted yet.
+    /// How many data nodes are not counted yet.
     left: AtomicUsize,
 }
 
@@ -69,7 +70,7 @@ impl Image {
         }
     }
 
-    /// Takes in what the model nodes, which take so many units, say of the data nodes.
+    /// Sets the data nodes, as the model nodes name them, and the units that the model nodes take.
     pub(crate) fn name(&mut self, leaves: Vec<Named>, inner_units: u64) {
         let counted = (0..self.table.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         let left = AtomicUsize::new(leaves.len());
@@ -77,7 +78,7 @@ impl Image {
         (self.leaves, self.ranges) = leaves.into_iter().map(|named| (named.id, named.keys)).unzip();
     }
 
-    /// The first damage that was met; nothing that the index says counts from then on.
+    /// The first damage that was found. From then on the index's answers may be wrong.
     pub(crate) fn damage(&self) -> Option<&Damage> {
         self.damage.get()
     }
@@ -98,12 +99,12 @@ impl Image {
         self.header.live_units
     }
 
-    /// Units of its chunks that no node ever gets.
+    /// Units of the image's chunks that hold no node and never will.
     pub(crate) fn unused_units(&self) -> u64 {
         self.chunk_count() as u64 * u64::from(CHUNK_UNITS) - self.header.live_units
     }
 
-    /// Every data node of the image, ascending.
+    /// The ids of all data nodes of the image, ascending.
     pub(crate) fn leaves(&self) -> &[u32] {
         &self.leaves
     }
@@ -118,7 +119,7 @@ impl Image {
         &self.leaves[self.leaves_at(block)]
     }
 
-    /// Compares the checksums of the blocks that units `from..to` touch.
+    /// Compares every block that units `from..to` touch with its checksum, unless that was done.
     pub(crate) fn compare(&self, from: u32, to: u32) -> Result<(), Damage> {
         let last = (to - 1) >> BLOCK_SHIFT;
         for block in from >> BLOCK_SHIFT..=last {
@@ -137,8 +138,8 @@ impl Image {
         Ok(())
     }
 
-    /// Verifies the data nodes that begin in a block; remembers the first damage, after which none is good any
-    /// more. `view` gives a node whose form is not known, unless it is too long.
+    /// Verifies the data nodes that begin in a block. Keeps the first damage; after it, no node counts as good. `view`
+    /// returns a node that is not verified, or `None` if it reaches past its chunk.
     pub(crate) fn verify_leaves_of<'a>(&self, block: u32, view: impl Fn(u32) -> Option<Leaf<'a>>) -> bool {
         if self.damage.get().is_some() {
             return false;
@@ -168,7 +169,8 @@ impl Image {
         }
     }
 
-    /// Counts what the data nodes of a block hold, once: never more than the header says, in the end all of it.
+    /// Adds a block's keys and units to the totals, once for each block. The totals must never exceed the header's,
+    /// and must equal them after the last data node.
     fn count(&self, block: u32, leaves: usize, keys: u64, units: u64) -> Result<(), Damage> {
         let Totals { counted, keys: all_keys, units: all_units, left } = &self.totals;
         let Some(word) = counted.get((block / 64) as usize) else { return Ok(()) };
@@ -213,13 +215,13 @@ impl Image {
     }
 }
 
-/// A range of no key: `start` is above `end`.
+/// The range of no key: its start is above its end.
 #[allow(clippy::reversed_empty_ranges, reason = "no key is the point")]
 pub(crate) const NO_KEYS: RangeInclusive<i64> = i64::MAX..=i64::MIN;
 
-/// What the code that works on a leaf relies on. The model and the counters of its adaptation may be anything:
-/// predictions are held inside the leaf and searched from whichever side they err on, and counters decide only
-/// when a leaf is rebuilt.
+/// Checks everything that other code relies on in a leaf. The model and the counters of trend and debt may be anything:
+/// a prediction is clamped to the leaf and its errors are searched on both sides, and the counters decide only when a
+/// leaf is rebuilt.
 fn check_form(
     leaf: &Leaf<'_>,
     max_slots: usize,
@@ -240,7 +242,7 @@ fn check_form(
     if count > 0 {
         require(bitmap::is_set(leaf.bits, begin), "that begins with a key")?;
         require(bitmap::is_set(leaf.bits, end - 1), "that ends with a key")?;
-        // Routing is monotone: what holds for the first key and the last holds for all between.
+        // Routing is monotone, so what holds for the first and the last key holds for all keys between them.
         let routed = keys.contains(&leaf.keys[begin]) && keys.contains(&leaf.keys[end - 1]);
         require(routed, "of keys that the model nodes send to it")?;
     }
@@ -248,21 +250,22 @@ fn check_form(
     let Slots { in_order, gaps } = dispatch(Supported::active(), CheckSlots { leaf: *leaf, begin, end });
     require(in_order, "in order")?;
     require(gaps, "whose gaps hold the next key")?;
-    // In order: the least value before the first entry, and the greatest behind the last, stands for all there.
+    // The slots ascend, so the slot next to the first entry tells of all before it, and the slot next to the last of
+    // all behind it.
     require(begin == 0 || leaf.keys[begin - 1] == i64::MIN, "with the least key before its first entry")?;
     require(end == capacity || leaf.keys[end] == i64::MAX, "with the greatest key behind its last entry")
 }
 
-/// What is true of the slots of a leaf.
+/// What one pass over the slots of a leaf found.
 struct Slots {
-    /// None holds more than the next.
+    /// No slot holds a greater key than the next slot.
     in_order: bool,
-    /// Between the first entry and the last, an entry is the last slot of its key, and a gap is not, unless
-    /// there are ghosts, which may be any.
+    /// Between the first entry and the last, an entry is the last slot of its key and a gap is not. In a leaf with
+    /// ghosts a gap may be either.
     gaps: bool,
 }
 
-/// One pass over the slots.
+/// The pass over the slots.
 struct CheckSlots<'a> {
     leaf: Leaf<'a>,
     begin: usize,
@@ -281,7 +284,7 @@ impl Operation for CheckSlots<'_> {
         for (word, &bits) in leaf.bits.iter().enumerate() {
             let (keys, _) = leaf.word(word);
             let after = leaf.keys.get(word * 64 + 64).copied().unwrap_or(i64::MAX);
-            // A bit for each slot whose key is below, and for each whose key is above the next one.
+            // A bit for each slot whose key is below the next slot's, and one for each whose key is above it.
             let (mut below, mut above) = (0u64, 0u64);
             for slot in 0..63 {
                 below |= u64::from(keys[slot] < keys[slot + 1]) << slot;
@@ -299,7 +302,7 @@ impl Operation for CheckSlots<'_> {
     }
 }
 
-/// The lowest `slots` bits, or all.
+/// A word whose lowest `slots` bits are set, or all of them.
 #[inline(always)]
 fn mask_below(slots: usize) -> u64 {
     if slots >= 64 { !0 } else { (1 << slots) - 1 }

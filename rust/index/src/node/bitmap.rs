@@ -1,10 +1,10 @@
-//! Occupancy by words of 64 slots: the nearest set or clear bit in either direction.
+//! The bitmap of occupied slots: the nearest set or clear bit in either direction.
 //!
-//! Knows words only. `O(distance / 64)`.
+//! Knows words of 64 bits only. `O(distance / 64)`.
 
 use crate::count;
 
-/// Whether slot `at` is occupied.
+/// Whether the slot is occupied.
 #[inline(always)]
 pub(crate) fn is_set(bits: &[u64], at: usize) -> bool {
     count::touch_one(&bits[at / 64]);
@@ -23,7 +23,7 @@ pub(crate) fn clear(bits: &mut [u64], at: usize) {
     bits[at / 64] &= !(1 << (at % 64));
 }
 
-/// The first slot from `at` on whose bit is set (after `flip`).
+/// The first slot from `at` on whose bit is set, where all words are combined with `flip` by exclusive or.
 #[inline(always)]
 fn first_from(bits: &[u64], at: usize, flip: u64) -> Option<usize> {
     let mut index = at / 64;
@@ -36,7 +36,7 @@ fn first_from(bits: &[u64], at: usize, flip: u64) -> Option<usize> {
     Some(index * 64 + word.trailing_zeros() as usize)
 }
 
-/// The last slot below `at` whose bit is set (after `flip`).
+/// The last slot below `at` whose bit is set, where all words are combined with `flip` by exclusive or.
 #[inline(always)]
 fn last_below(bits: &[u64], at: usize, flip: u64) -> Option<usize> {
     let at = at.checked_sub(1)?;
@@ -74,7 +74,7 @@ pub(crate) fn previous_clear(bits: &[u64], at: usize) -> Option<usize> {
     last_below(bits, at, !0)
 }
 
-/// Occupied slots in `from..to`.
+/// How many slots in `from..to` are occupied.
 pub(crate) fn count(bits: &[u64], from: usize, to: usize) -> usize {
     let mut total = 0;
     let mut at = from;

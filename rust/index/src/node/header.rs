@@ -1,15 +1,15 @@
-//! The two node headers, as they lie in the arena, and exact routing.
+//! The headers of data nodes and model nodes, and how a model node routes keys.
 //!
-//! Knows no memory and no search. A model node routes by `(key - base) >> shift`, clamped to its
-//! children: an equal-width partition of a key range, computed in integers, monotone over all of
-//! `i64`, and computed by this one function in bulk load, insert, split, lookup and check.
+//! A model node divides a key range into slots of equal width and routes by `(key - base) >> shift`, clamped to
+//! its slots. Routing uses integers only and is monotone over all of `i64`; bulk load, insert, split, lookup and
+//! check all use this one function. Knows no memory and no search.
 
 use super::model::Model;
 
-/// No leaf: the end of the leaf list.
+/// Stands for no leaf, at either end of the leaf list.
 pub(crate) const NIL: u32 = u32::MAX;
 
-/// Which node a child entry names: an arena id, its top bit set for a data node.
+/// A node as a child entry names it: its id in the arena, with the top bit set for a data node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NodeId(pub(crate) u32);
 
@@ -37,13 +37,13 @@ impl NodeId {
     }
 }
 
-/// Every key.
+/// The range of all keys.
 pub(crate) const EVERYTHING: (i128, i128) = (i64::MIN as i128, i64::MAX as i128);
 
 /// Header of a data node: one cache line, followed by bitmap, keys and payloads.
 ///
-/// Slots below `begin` hold `i64::MIN`, slots from `end` on hold `i64::MAX`, none of them occupied:
-/// both sort where a search expects them, so neither value is reserved.
+/// Occupied slots are in `begin..end`. Slots before it hold `i64::MIN` and slots behind it `i64::MAX`, which sort
+/// where a search expects them; so both values may be keys, too.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 pub(crate) struct LeafHeader {
@@ -54,23 +54,23 @@ pub(crate) struct LeafHeader {
     pub(crate) end: u32,
     pub(crate) prev: u32,
     pub(crate) next: u32,
-    /// The count at which an insert asks for room first.
+    /// The count at which an insert asks for room before anything else.
     pub(crate) grow_at: u16,
     /// The count at which a removal tries to contract or merge.
     pub(crate) shrink_at: u16,
-    /// Slots moved beyond what an insert may cost; at `capacity` the leaf is rebuilt.
+    /// Slots that inserts moved beyond what one insert should cost. When it reaches `capacity`, the leaf is rebuilt.
     pub(crate) debt: u16,
-    /// Inserts since the leaf was built, and how many of them were beyond its last or first key.
+    /// Inserts since the leaf was built, how many of them were above its last key, and how many below its first.
     pub(crate) inserts: u16,
     pub(crate) tail_inserts: u16,
     pub(crate) head_inserts: u16,
-    /// Not zero if a gap may hold the key of a removed entry: then a match is looked up in the bitmap.
+    /// Not zero if a gap may hold a removed entry's key; then a match counts only if the bitmap confirms it.
     pub(crate) ghosts: u16,
-    /// Not zero if the model errs by more than a line as a rule: searches look around the line at once.
+    /// Not zero if the model usually errs by more than a line; then searches skip the next line and look around.
     pub(crate) coarse: u16,
 }
 
-/// Where the inserts of a leaf have gone since it was built.
+/// Where most inserts into a leaf have gone since it was built: anywhere, or to its upper or lower end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trend {
     Anywhere,
@@ -79,20 +79,20 @@ pub(crate) enum Trend {
 }
 
 impl LeafHeader {
-    /// No count: a leaf with this `shrink_at` is not contracted any more.
+    /// A `shrink_at` that no count reaches: the leaf is never contracted.
     pub(crate) const NEVER: u16 = u16::MAX;
-    /// The debt of a leaf that is to be rebuilt because the room at its end is used up.
+    /// The `debt` of a leaf that must be rebuilt because the room at its end is used up.
     pub(crate) const END_OF_ROOM: u16 = u16::MAX;
 
-    /// Whether the leaf is to be rebuilt because shifts in it moved too much.
+    /// Whether the leaf must be rebuilt because its inserts moved too many slots.
     pub(crate) fn is_crowded(&self) -> bool {
         u32::from(self.debt) >= self.capacity && self.debt != Self::END_OF_ROOM
     }
 
-    /// Where `next` stands in the encoded header.
+    /// Offset of `next` in the encoded header.
     const NEXT_AT: usize = 44;
 
-    /// The header as it lies in an image: as in memory, little-endian.
+    /// The header as bytes of an image: the layout that it has in memory, little-endian.
     pub(crate) fn encode(&self) -> [u8; 64] {
         let Self { model, capacity, count, begin, end, prev, next, .. } = *self;
         let Self { grow_at, shrink_at, debt, inserts, tail_inserts, head_inserts, ghosts, coarse, .. } =
@@ -120,7 +120,7 @@ impl LeafHeader {
         bytes[Self::NEXT_AT..Self::NEXT_AT + 4].copy_from_slice(&next.to_le_bytes());
     }
 
-    /// Seven of eight inserts beyond one end are a trend; fewer than 16 inserts are none.
+    /// A trend needs at least 16 inserts, seven of eight beyond the same end.
     pub(crate) fn trend(&self) -> Trend {
         let most = u32::from(self.inserts) * 7;
         if self.inserts < 16 {
@@ -142,12 +142,12 @@ pub(crate) struct InnerHeader {
     pub(crate) base: i64,
     pub(crate) fanout: u32,
     pub(crate) shift: u32,
-    /// Distinct children: a leaf may own a run of entries.
+    /// Distinct children. It can be less than `fanout`, because a leaf may own several neighbouring entries.
     pub(crate) children: u32,
 }
 
 impl InnerHeader {
-    /// The header as it lies in an image: as in memory, little-endian, zeros behind it.
+    /// The header as bytes of an image: the layout that it has in memory, little-endian, then zeros.
     pub(crate) fn encode(&self) -> [u8; 64] {
         let Self { base, fanout, shift, children } = *self;
         let mut bytes = [0; 64];
@@ -158,29 +158,30 @@ impl InnerHeader {
         bytes
     }
 
-    /// The entry that owns `key`: monotone, defined for every key.
+    /// The slot that owns `key`. Defined for every key, and monotone.
     #[inline]
     pub(crate) fn route(&self, key: i64) -> usize {
         let delta = key.max(self.base).wrapping_sub(self.base) as u64;
         ((delta >> (self.shift & 63)).min(u64::from(self.fanout - 1))) as usize
     }
 
-    /// The first key of slot `slot`'s equal-width range, as if no slot were clamped.
+    /// The first key of a slot's own range of equal width, before keys outside the node's range are clamped into it.
     pub(crate) fn slot_start(&self, slot: usize) -> i128 {
         i128::from(self.base) + ((slot as i128) << self.shift)
     }
 
-    /// The first key of the nominal range: the base, unless no whole slot fits below it any more; then
-    /// slot 0 takes what is left.
+    /// The first key of the node's range: its base, or `i64::MIN` where no whole slot fits below the base; slot 0
+    /// then takes what is left.
     pub(crate) fn nominal_first(&self) -> i128 {
         let below = self.slot_start(0) - (1 << self.shift);
         if below < i64::MIN.into() { i64::MIN.into() } else { self.base.into() }
     }
 
-    /// This node with every slot halved `doublings` times, and how many of the new slots are dropped in
-    /// front. The first and the last slot may reach beyond the keys that the node stands for; of their
-    /// halves, those wholly beyond are dropped, in front and behind: they would tell keys apart that all
-    /// nodes above leave in one leaf.
+    /// This node with every slot halved `doublings` times, and how many of the new slots are dropped in front.
+    ///
+    /// The first and the last slot may reach beyond `bounds`, the keys that the node stands for. New slots that
+    /// are wholly beyond are dropped, in front and behind, because they would tell keys apart that must stay in
+    /// one leaf (`adapt/extend.rs`).
     pub(crate) fn doubled(&self, doublings: u32, bounds: (i128, i128)) -> (Self, usize) {
         let finer = Self { shift: self.shift - doublings, fanout: self.fanout << doublings, ..*self };
         let most = 1usize << doublings;
@@ -191,19 +192,19 @@ impl InnerHeader {
         (Self { base, fanout: finer.fanout - (before + behind) as u32, ..finer }, before)
     }
 
-    /// The keys that slot `slot` stands for, of those in `bounds`.
+    /// The part of `bounds` that `slot` stands for.
     pub(crate) fn slot_bounds(&self, slot: usize, bounds: (i128, i128)) -> (i128, i128) {
         let first = if slot == 0 { self.nominal_first() } else { self.slot_start(slot) };
         (first.max(bounds.0), (self.slot_start(slot + 1) - 1).min(bounds.1))
     }
 
-    /// The last key of the nominal range.
+    /// The last key of the node's range.
     pub(crate) fn nominal_last(&self) -> i128 {
         self.slot_start(self.fanout as usize) - 1
     }
 }
 
-// An image is these structs, mapped.
+// An image consists of these structs, and is mapped into memory: their layout is part of its format.
 const _: () = {
     assert!(std::mem::offset_of!(LeafHeader, model) == 0 && std::mem::offset_of!(LeafHeader, capacity) == 24);
     assert!(std::mem::offset_of!(LeafHeader, next) == LeafHeader::NEXT_AT);
@@ -228,10 +229,10 @@ mod tests {
             assert_eq!(dropped, expected);
         };
         is(node.doubled(1, EVERYTHING), plain(8, -100, 5), 0);
-        // The last slot is 92..=155: of its eight halves, those from 108 on lie beyond 107.
+        // The last slot is 92..=155, and of its eight parts those from 108 on lie beyond 107.
         is(node.doubled(3, (-100, 107)), plain(26, -100, 3), 0);
         is(node.doubled(3, (-100, 108)), plain(27, -100, 3), 0);
-        // The first slot is -100..=-37: of its four halves, -84 ends the first.
+        // The first slot is -100..=-37, and the first of its four parts ends before -84.
         is(node.doubled(2, (-84, 200)), plain(15, -84, 4), 1);
         is(node.doubled(2, (-85, 200)), plain(16, -100, 4), 0);
     }

@@ -1,9 +1,9 @@
-//! Building a data node: choose a model, put every entry at its predicted slot or the next free one.
+//! Laying out a data node: a model is chosen, and each entry goes into its predicted line or the next with room.
 //!
-//! Knows entries and one leaf, no tree. One pass over the lines: `O(capacity)`. Entries go to the start of
-//! the predicted cache line, eight slots, and its gaps to its end: a search compares that one line and
-//! sees a larger key behind the wanted one, so it is done, and the payload lies in the line with the same
-//! number, asked for at the same time. At a fill of 0.7 one entry in ten overflows its line.
+//! A line is a cache line of eight slots. Its entries are at its start and its gaps at its end. So a search counts
+//! in the predicted line, sees a greater key behind the wanted one, and is done. The payload is in the line of
+//! payloads with the same number, which is fetched at the same time. At a fill of 0.7 one entry in ten overflows its
+//! line. Knows entries and one leaf, no tree. One pass over the lines: `O(capacity)`.
 
 use std::ops::Range;
 
@@ -13,50 +13,50 @@ use super::view::LeafMut;
 use crate::count;
 use crate::search::{Kernel, Operation, Supported, WINDOW, dispatch};
 
-/// Fill above which an insert asks for room.
+/// Fill above which an insert asks for room, in a leaf without a trend.
 const GROW_FILL: f64 = 0.85;
-/// The same for a leaf packed for a trend.
+/// Fill above which an insert asks for room, in a leaf that is packed for a trend.
 const GROW_PACKED: f64 = 0.985;
-/// Fill below which a removal contracts.
+/// Fill below which a removal contracts the leaf.
 const SHRINK_FILL: f64 = 0.44;
 /// Entries per slot in the packed part of a leaf that grows at one end.
 pub(crate) const PACKED_FILL: f64 = 0.95;
 
-/// Search work that a leaf may cost on average, in doublings beyond the first window, before it is
-/// split rather than kept.
+/// Mean search work, in doublings beyond the predicted line, above which a leaf is split rather than kept.
 pub(crate) const ACCEPTABLE_STEPS: f64 = 1.5;
 
-/// Search work from which on the next line is not where an entry that is not in its own line lies.
+/// Above this mean search work, an overflowing entry is rarely in the next line.
 const COARSE_STEPS: f64 = 1.0;
 
-/// The slots for `count` entries at `fill`: whole words, and few distinct sizes, so that freed leaves
-/// fit the next ones.
+/// The slots for `count` entries at `fill`: whole bitmap words, and few distinct sizes, so that the memory of freed
+/// leaves fits new ones.
 pub(crate) fn slots_for(count: usize, fill: f64) -> usize {
     let wanted = ((count as f64 / fill) as usize + 1).max(64);
     let grain = (wanted.next_power_of_two() / 64).max(64);
     wanted.next_multiple_of(grain)
 }
 
-/// The slots for `count` entries at `fill`, at most `most` of them, but always enough for the entries and a gap to
-/// insert into: a crowded leaf is searched and split like any other, one that its entries do not fit is none.
+/// `slots_for`, but at most `most` slots, unless the entries and one gap need more: a crowded leaf still works and is
+/// split later.
 pub(crate) fn slots_within(count: usize, fill: f64, most: usize) -> usize {
     slots_for(count, fill).min(most).max((count + 2).next_multiple_of(64))
 }
 
-/// How entries are going to lie in a leaf: decided from a sample, before any is moved.
+/// How the entries of a leaf will lie in it: decided from a sample, before any of them is moved.
 pub(crate) struct Layout {
     model: Model,
     trend: Trend,
-    /// Slots for each entry, and from the left end to the first.
+    /// Slots for each entry.
     pitch: f64,
+    /// Slots in front of the first entry.
     offset: f64,
-    /// The expected result of `place`.
+    /// The search work that `fill` is expected to return.
     pub(crate) steps: f64,
 }
 
 impl Layout {
-    /// For ascending keys in a leaf of `capacity` slots; `trend` leaves the room at one end. Reads a few
-    /// hundred keys.
+    /// The layout of ascending keys in a leaf of `capacity` slots. On a trend the free slots are all left at the end
+    /// that grows. Reads a few hundred keys.
     pub(crate) fn of(keys: &[i64], capacity: usize, trend: Trend) -> Self {
         let packed = keys.len() as f64 / PACKED_FILL;
         let (pitch, offset) = match trend {
@@ -73,14 +73,14 @@ impl Layout {
         layout
     }
 
-    /// The slots that so many entries are to fill. Those that predict beyond stay inside: a few far keys
-    /// would use up the end that is left for a trend, and have the leaf built anew every few inserts.
+    /// The slots that the entries may fill. An entry predicted outside stays inside: otherwise a few far keys would
+    /// use up the room that is left for a trend, and the leaf would be rebuilt every few inserts.
     fn span(&self, entries: usize) -> Range<usize> {
         self.offset as usize..(self.offset + entries as f64 * self.pitch).ceil() as usize
     }
 
-    /// What `Put` would return, from a sample: an entry lies at its prediction, or as far behind it as the
-    /// entries before it push it.
+    /// The search work that `Put` would return, estimated from a sample: an entry is at its predicted slot, or as
+    /// far behind it as the entries before it push it.
     fn expected_steps(&self, keys: &[i64], capacity: usize) -> f64 {
         let span = self.span(keys.len());
         let (mut slot, mut rank, mut steps, mut samples) = (0, 0, 0u32, 0u32);
@@ -96,9 +96,9 @@ impl Layout {
         f64::from(steps) / f64::from(samples.max(1))
     }
 
-    /// Fills a fresh leaf with the entries, fewer than its slots, that this layout was made for. Returns
-    /// the mean search work in doublings beyond the first line.
-    pub(crate) fn place(
+    /// Fills a fresh leaf with the entries that this layout was made for, which must be fewer than its slots.
+    /// Returns the mean search work, in doublings beyond the predicted line.
+    pub(crate) fn fill(
         mut self,
         backend: Supported,
         leaf: &mut LeafMut<'_>,
@@ -107,7 +107,8 @@ impl Layout {
     ) -> f64 {
         let capacity = leaf.keys.len();
         assert!(keys.len() < capacity && keys.len() == payloads.len(), "a leaf is built with room to spare");
-        // A gallop costs its doublings twice (out and back); halving the whole leaf costs its logarithm.
+        // A gallop costs each doubling twice, out and back; a binary search costs the leaf's logarithm once. Above
+        // this the leaf is better off without a model.
         let most = f64::from((capacity / WINDOW).ilog2()) / 2.0;
         let mut steps = self.steps;
         if steps <= most * 2.0 {
@@ -134,7 +135,7 @@ fn write_header(head: &mut LeafHeader, model: Model, count: usize, trend: Trend)
     let capacity = f64::from(head.capacity);
     let fill = count as f64 / capacity;
     let grow = if trend == Trend::Anywhere && fill < GROW_FILL { GROW_FILL } else { GROW_PACKED };
-    // One gap at least is kept: an insert below grow_at must find it.
+    // At least one gap is kept: an insert below `grow_at` relies on it.
     let grow_at =
         ((capacity * grow) as u32).clamp(count as u32 + 1, head.capacity - 1).min(u32::from(u16::MAX));
     let shrink_at = (capacity * SHRINK_FILL) as u32;
@@ -165,7 +166,7 @@ impl Operation for Put<'_, '_> {
         let Layout { model, pitch, offset, .. } = *self.layout;
         let keys = self.keys;
         if model.is_plain() {
-            // Evenly: how many entries belong before the end of the line, less those placed.
+            // Evenly spread: the entries that belong before the end of the line, less those placed already.
             let before = |line: usize| (((line + 1) * WINDOW) as f64 - offset) / pitch;
             let share =
                 |line: usize, at: usize, _: &[i64; WINDOW]| (before(line) as usize).saturating_sub(at);
@@ -186,8 +187,8 @@ impl Operation for Put<'_, '_> {
     }
 }
 
-/// Fills the leaf line by line: as many entries as `share` says (of line, entries placed, and the next
-/// eight keys), at most eight, and as many as must if the rest is to fit. Returns what `place` does.
+/// Fills the leaf line by line. A line gets as many entries as `share` says, which is told the line, the entries
+/// placed so far and the next eight keys: at most eight, and enough for the rest to fit. Returns the mean search work.
 #[inline(always)]
 fn put(
     leaf: &mut LeafMut<'_>,
@@ -221,7 +222,7 @@ fn put(
         }
         let count = share(line, at, &next).max(must).min(left).min(WINDOW);
         if count == 0 {
-            // A gap holds the next entry's key, before the first entry the least one.
+            // A gap holds the next entry's key; before the first entry it holds the least key.
             slots.fill(if at == 0 { i64::MIN } else { next[0] });
             continue;
         }
@@ -233,7 +234,7 @@ fn put(
         leaf.bits[line / 8] |= (0xFF >> (WINDOW - count)) << (line % 8 * 8);
         begin.get_or_insert(line * WINDOW);
         end = line * WINDOW + count;
-        // Both ends of the line tell of the entries between them.
+        // The mean of the first and the last entry stands for all entries of the line.
         let first = line_distance(line * WINDOW, predict(next[0]).min(lines * WINDOW - 1));
         let last = line_distance(line * WINDOW, predict(next[count - 1]).min(lines * WINDOW - 1));
         steps += u64::from(first + last) * count as u64;
@@ -250,7 +251,7 @@ mod tests {
     use crate::search::Supported;
 
     #[test]
-    fn uniform_keys_lie_within_a_window_of_their_prediction() {
+    fn uniform_keys_lie_in_their_predicted_line_or_the_next() {
         let mut state = 1u64;
         let mut keys: Vec<i64> = (0..8_000)
             .map(|_| {
@@ -267,7 +268,7 @@ mod tests {
         let layout = Layout::of(&keys, capacity, Trend::Anywhere);
         assert!(layout.steps < 0.3, "{}", layout.steps);
         let mut leaf = LeafMut { head: &mut head, bits: &mut bits, keys: &mut slots, payloads: &mut room };
-        let steps = layout.place(Supported::active(), &mut leaf, &keys, &payloads);
+        let steps = layout.fill(Supported::active(), &mut leaf, &keys, &payloads);
         assert!(steps < 0.3, "{steps}");
         let leaf: Leaf<'_> = leaf.view();
         let occupied = (0..leaf.keys.len()).filter(|&slot| bitmap::is_set(leaf.bits, slot));

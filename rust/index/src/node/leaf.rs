@@ -1,53 +1,54 @@
 //! What happens inside one data node: find, insert, remove.
 //!
-//! A gap holds the key of the next entry on its right, so the slots are sorted without the bitmap and
-//! the last slot of an equal run is the entry itself. A removal in a gap run too long to rewrite leaves
-//! its key behind as a ghost and marks the leaf; only marked leaves consult the bitmap on a match.
-//! Knows no tree: a leaf that needs room says so. A search is `O(log error)`; an insert moves at most
-//! one leaf, and moves beyond a bound are counted as debt that has the leaf rebuilt.
+//! A gap holds the key of the next entry on its right. So the slots are sorted, gaps included, and of a run of equal
+//! keys the last slot is the entry. A removal would have to rewrite the gaps before it; where they are too many, it
+//! leaves the key behind in them, as ghosts, and marks the leaf. Only in a marked leaf does a match need the bitmap.
+//!
+//! A search is `O(log error)`. An insert moves the entries of one leaf at most; the leaf counts excessive moves as
+//! debt, and is rebuilt when the debt is large. Knows no tree: a leaf that needs room says so.
 
 use super::bitmap;
 use super::header::LeafHeader;
 use super::view::{Leaf, LeafMut};
 use crate::count;
-use crate::search::{self, BLOCK, Kernel, PAIR, WINDOW};
+use crate::search::{self, Kernel, PAIR, WINDOW, WORD};
 
-/// A gap run longer than this is not rewritten by one insert or removal.
+/// The most gaps that one insert or removal rewrites.
 const REWRITE: usize = 64;
-/// An insert beyond the last or first key leaves at most this many gaps behind.
+/// The most gaps that an insert above the last key, or below the first, leaves between them.
 const STRIDE: usize = 16;
 
 /// What an insert did.
 pub(crate) enum Insertion {
-    /// The key was there, with this payload.
+    /// The key was there already, with this payload.
     Replaced(u64),
     Added,
-    /// Nothing: the leaf must be rebuilt or split first.
+    /// It did nothing: the leaf must be rebuilt or split first.
     NoRoom,
 }
 
-/// What the predicted line of a leaf says about a key.
+/// What the predicted line of a leaf tells about a key.
 #[derive(Clone, Copy)]
 pub(crate) enum Near {
-    /// Its entry is in this slot.
+    /// The key's entry is in this slot.
     Entry(usize),
-    /// There is no entry.
+    /// The leaf has no such key.
     Absent,
-    /// None or all of the keys of the line that begins here are at most the key.
+    /// The answer is outside the line that begins at this slot.
     Beyond(usize),
-    /// The leaf is plain: nothing.
+    /// The leaf is plain and predicts no line.
     Unknown,
 }
 
 /// What a removal did.
 pub(crate) struct Removal {
     pub(crate) payload: u64,
-    /// The leaf has just become sparse enough to contract or merge.
+    /// Whether the leaf has just become sparse enough to be contracted or merged.
     pub(crate) sparse: bool,
 }
 
-/// Moves the lanes from `at` to the gap on its right by one, and puts `item` in front. Branch-free: a selection
-/// for each lane.
+/// Moves the lanes from `at` up to the gap on its right by one, and puts `item` into lane `at`. Without branches: each
+/// lane is a selection.
 #[inline(always)]
 fn open_lane<T: Copy, const LANES: usize>(lanes: &mut [T; LANES], at: usize, gap: usize, item: T) {
     let old = *lanes;
@@ -58,7 +59,7 @@ fn open_lane<T: Copy, const LANES: usize>(lanes: &mut [T; LANES], at: usize, gap
     }
 }
 
-/// Moves the lanes behind the gap in lane 0, up to `at`, by one to the left, and puts `item` into lane `at`.
+/// Moves the lanes behind the gap, which is lane 0, up to `at` by one to the left, and puts `item` into lane `at`.
 #[inline(always)]
 fn close_lane<T: Copy, const LANES: usize>(lanes: &mut [T; LANES], at: usize, item: T) {
     let old = *lanes;
@@ -68,7 +69,7 @@ fn close_lane<T: Copy, const LANES: usize>(lanes: &mut [T; LANES], at: usize, it
     }
 }
 
-/// Moves the slots from `at` to the gap on its right by one, and puts `item` in front.
+/// Moves the slots from `at` up to the gap on its right by one, and puts `item` into slot `at`.
 #[inline(always)]
 fn open_slots<T: Copy>(slots: &mut [T], at: usize, gap: usize, item: T) {
     match slots[at..].first_chunk_mut() {
@@ -80,7 +81,7 @@ fn open_slots<T: Copy>(slots: &mut [T], at: usize, gap: usize, item: T) {
     }
 }
 
-/// Moves the slots behind a gap, up to `at`, by one to the left, and puts `item` into slot `at`.
+/// Moves the slots behind the gap up to `at` by one to the left, and puts `item` into slot `at`.
 #[inline(always)]
 fn close_slots<T: Copy>(slots: &mut [T], gap: usize, at: usize, item: T) {
     match slots[gap..].first_chunk_mut() {
@@ -99,7 +100,7 @@ impl Leaf<'_> {
         self.head.model.predict(key).min(self.keys.len() - 1)
     }
 
-    /// Slots whose key is at most `key`, as far as the last entry.
+    /// How many slots up to the last entry hold a key less than or equal to `key`.
     #[inline(always)]
     pub(crate) fn upper_bound<K: Kernel>(&self, key: i64) -> usize {
         let guess = self.guess(key);
@@ -119,7 +120,7 @@ impl Leaf<'_> {
         above.min(end)
     }
 
-    /// The upper bound, given that none or all of the keys of the line at `start` are at most the key.
+    /// The upper bound, when it is outside the line at `start`.
     #[inline(always)]
     fn beyond<K: Kernel>(&self, start: usize, key: i64) -> usize {
         if self.head.coarse != 0 {
@@ -128,7 +129,7 @@ impl Leaf<'_> {
         search::beyond::<K>(self.keys, start, key)
     }
 
-    /// Slots whose key is below `key`, as far as the last entry.
+    /// How many slots up to the last entry hold a key less than `key`.
     #[inline(always)]
     pub(crate) fn lower_bound<K: Kernel>(&self, key: i64) -> usize {
         match key.checked_sub(1) {
@@ -145,7 +146,7 @@ impl Leaf<'_> {
         self.find_from::<K>(key, guess)
     }
 
-    /// `find`, the guess known.
+    /// `find` from a known guess.
     #[inline(always)]
     pub(crate) fn find_from<K: Kernel>(&self, key: i64, guess: usize) -> Option<usize> {
         let near = self.look::<K>(key, guess);
@@ -156,14 +157,14 @@ impl Leaf<'_> {
         found
     }
 
-    /// What the predicted line says about a key; asks for the next line where that is not all.
+    /// What the predicted line tells about a key. Prefetches the next line where the answer is not in this one.
     #[inline(always)]
     pub(crate) fn look<K: Kernel>(&self, key: i64, guess: usize) -> Near {
         if self.head.model.is_plain() {
             return Near::Unknown;
         }
         let (start, count) = search::in_line::<K>(self.keys, guess, key);
-        // As in `upper_bound`: strictly inside the line the answer is certain.
+        // Strictly inside the line the answer is certain.
         if count.wrapping_sub(1) < WINDOW - 1 {
             let slot = start + count - 1;
             let found = self.keys[slot] == key && self.is_entry(slot);
@@ -171,14 +172,14 @@ impl Leaf<'_> {
         }
         let last = start + WINDOW - 1;
         if count == WINDOW && self.keys[last] == key && bitmap::is_set(self.bits, last) {
-            // The last of a full line: its bit says so without a look at the next line.
+            // The last entry of a full line: its bit tells so, and the next line need not be read.
             return Near::Entry(last);
         }
         self.prefetch(if count == 0 { start.wrapping_sub(WINDOW) } else { start + WINDOW });
         Near::Beyond(start)
     }
 
-    /// The slot of the entry, given what `look` found.
+    /// The slot of the key's entry, from what `look` found.
     #[inline(always)]
     pub(crate) fn conclude<K: Kernel>(&self, key: i64, near: Near) -> Option<usize> {
         let above = match near {
@@ -192,23 +193,23 @@ impl Leaf<'_> {
         self.find_far(above, key)
     }
 
-    /// `find`, the upper bound known.
+    /// `find` from a known upper bound.
     #[inline(always)]
     fn find_far(&self, above: usize, key: i64) -> Option<usize> {
         let slot = above.min(self.head.end as usize).wrapping_sub(1);
         (self.keys.get(slot) == Some(&key) && self.is_entry(slot)).then_some(slot)
     }
 
-    /// Whether the last slot of an equal run is an entry: not outside the first and last, not a ghost.
+    /// Whether the last slot of a run of equal keys is an entry, and neither a ghost nor outside `begin..end`.
     #[inline(always)]
     fn is_entry(&self, slot: usize) -> bool {
         let (begin, end) = (self.head.begin as usize, self.head.end as usize);
         slot.wrapping_sub(begin) < end - begin && (self.head.ghosts == 0 || bitmap::is_set(self.bits, slot))
     }
 
-    /// Asks for the line beside the predicted one, where an insert of this key will need it.
+    /// Prefetches the line beside the predicted one, if an insert of this key will need it.
     #[inline(always)]
-    pub(crate) fn expect<K: Kernel>(&self, key: i64) {
+    pub(crate) fn prefetch_neighbour<K: Kernel>(&self, key: i64) {
         let (start, count) = search::in_line::<K>(self.keys, self.guess(key), key);
         if count == 0 {
             search::prefetch_slot(self.keys, start.wrapping_sub(1));
@@ -217,7 +218,7 @@ impl Leaf<'_> {
         }
     }
 
-    /// Asks for the lines that a search from `guess` will read, and the payload's.
+    /// Prefetches the lines that a search from `guess` reads first: of the key and of the payload.
     #[inline(always)]
     pub(crate) fn prefetch(&self, guess: usize) {
         search::prefetch_slot(self.keys, guess);
@@ -226,7 +227,7 @@ impl Leaf<'_> {
 
     /// The largest key.
     pub(crate) fn last_key(&self) -> Option<i64> {
-        // The slot below `end` is occupied, unless there is no entry.
+        // The slot before `end` is occupied, unless the leaf is empty.
         (self.head.count > 0).then(|| self.keys[self.head.end as usize - 1])
     }
 }
@@ -237,14 +238,14 @@ impl LeafMut<'_> {
         Leaf { head: self.head, bits: self.bits, keys: self.keys, payloads: self.payloads }
     }
 
-    /// Inserts, or replaces the payload.
+    /// Inserts the key, or replaces its payload.
     #[inline(always)]
     pub(crate) fn insert<K: Kernel>(&mut self, key: i64, payload: u64) -> Insertion {
         if self.head.tail_inserts > self.head.inserts / 2
             && self.view().last_key().is_some_and(|last| last < key)
             && self.has_room()
         {
-            // A trend goes on: nothing to search for.
+            // The trend goes on, so there is nothing to search for.
             self.head.inserts = self.head.inserts.saturating_add(1);
             return self.append(key, payload);
         }
@@ -254,11 +255,11 @@ impl LeafMut<'_> {
             let (begin, end) = (self.head.begin as usize, self.head.end as usize);
             let (mut start, mut count) = search::in_line::<K>(self.keys, guess, key);
             if count == WINDOW && start + 2 * WINDOW <= end {
-                // The line is full of smaller keys: an entry that finds that goes into the next one.
+                // The line is full of smaller keys, so the entry goes into the next line.
                 (start, count) = search::in_line::<K>(self.keys, start + WINDOW, key);
             }
-            // Below the last key of the line and above the one before it the place is certain; the line lies
-            // between the first entry and the last.
+            // The position is certain where the line lies between the first entry and the last, and the key between
+            // the slot before the line and the line's last slot.
             if count < WINDOW
                 && start >= begin
                 && start + WINDOW <= end
@@ -270,21 +271,22 @@ impl LeafMut<'_> {
         self.insert_anywhere::<K>(key, guess, payload)
     }
 
-    /// `at` of the eight slots from `start` hold keys at most `key`, not all; if none, the slot before does. The
-    /// slots lie between the first entry and the last, and the leaf has no ghosts.
+    /// Inserts into the line at `start`, of which the first `at` slots hold keys less than or equal to `key`. `at` is
+    /// less than eight, and where it is zero the slot before the line holds such a key. The line lies between the
+    /// first entry and the last, and the leaf has no ghosts.
     #[inline(always)]
     fn insert_in_line(&mut self, start: usize, at: usize, key: i64, payload: u64) -> Insertion {
         let above = start + at;
         if self.keys[above - 1] == key {
-            // The last of an equal run is the entry.
+            // The last slot of a run of equal keys is the entry.
             count::touch_one(&self.payloads[above - 1]);
             return Insertion::Replaced(std::mem::replace(&mut self.payloads[above - 1], payload));
         }
         if !self.has_room() {
             return Insertion::NoRoom;
         }
-        count::touch_one(&self.bits[start / BLOCK]);
-        let gaps = !(self.bits[start / BLOCK] >> (start % BLOCK)) as u32 & (0xFF << at) & 0xFF;
+        count::touch_one(&self.bits[start / WORD]);
+        let gaps = !(self.bits[start / WORD] >> (start % WORD)) as u32 & (0xFF << at) & 0xFF;
         if gaps == 0 {
             self.head.inserts = self.head.inserts.saturating_add(1);
             return self.shift(above, key, payload);
@@ -310,7 +312,7 @@ impl LeafMut<'_> {
         self.head.count < u32::from(self.head.grow_at) && u32::from(self.head.debt) < self.head.capacity
     }
 
-    /// `insert` wherever the key belongs.
+    /// Inserts the key wherever it belongs.
     #[inline(always)]
     fn insert_anywhere<K: Kernel>(&mut self, key: i64, guess: usize, payload: u64) -> Insertion {
         let above = self.view().upper_bound_from::<K>(key, guess);
@@ -334,7 +336,7 @@ impl LeafMut<'_> {
             return self.prepend(key, payload);
         }
         if !bitmap::is_set(self.bits, above) {
-            // `above < end`, and the slot below `end` is occupied, so there is a next entry.
+            // `above < end` and the slot before `end` is occupied, so there is a next entry.
             let next = bitmap::next_set(self.bits, above).unwrap_or(end);
             let slot = self.place_for(key, above, next - 1).min(above + REWRITE - 1);
             count::moved(slot - above);
@@ -342,20 +344,21 @@ impl LeafMut<'_> {
             return self.occupy(slot, key, payload);
         }
         if !bitmap::is_set(self.bits, above - 1) {
-            // Only in a leaf with ghosts: one with a smaller key lies just below.
+            // Only in a leaf with ghosts: the slot below is a ghost with a smaller key.
             return self.occupy(above - 1, key, payload);
         }
         self.shift(above, key, payload)
     }
 
-    /// The slot for `key` inside a run of gaps: as near as it gets to the start of the predicted line;
-    /// the middle of it in a plain leaf.
+    /// The slot for `key` among the gaps `first..=last`: the one nearest to the start of the predicted line, or the
+    /// middle one in a plain leaf.
     #[inline(always)]
     fn place_for(&self, key: i64, first: usize, last: usize) -> usize {
         if self.head.model.is_plain() {
             return first.midpoint(last);
         }
-        // Not `clamp`: it is not inlined below a target feature, and the call spills vectors (a sixth of an append).
+        // Not `clamp`, which is not inlined into functions with target features: the call would spill vectors, a
+        // sixth of the time of an append.
         search::line_of(self.head.model.predict(key)).max(first).min(last)
     }
 
@@ -370,7 +373,7 @@ impl LeafMut<'_> {
         Insertion::Added
     }
 
-    /// The key is above every entry (or there is none).
+    /// Inserts a key above every entry, or into an empty leaf.
     #[inline(always)]
     fn append(&mut self, key: i64, payload: u64) -> Insertion {
         let (begin, end, capacity) =
@@ -386,7 +389,7 @@ impl LeafMut<'_> {
         }
         if end == capacity {
             if self.head.tail_inserts >= 16 && self.head.tail_inserts >= self.head.inserts / 2 {
-                // Room was left at this end for a trend and is used up: rebuild before the next insert.
+                // The room that was left at this end for a trend is used up: the next insert rebuilds the leaf.
                 self.head.debt = LeafHeader::END_OF_ROOM;
             }
             return self.shift(end, key, payload);
@@ -399,7 +402,7 @@ impl LeafMut<'_> {
         self.occupy(slot, key, payload)
     }
 
-    /// The key is below every entry.
+    /// Inserts a key below every entry.
     #[inline(always)]
     fn prepend(&mut self, key: i64, payload: u64) -> Insertion {
         let begin = self.head.begin as usize;
@@ -422,7 +425,7 @@ impl LeafMut<'_> {
         self.occupy(slot, key, payload)
     }
 
-    /// Slot `above` and the one below it are occupied (or the array ends there): moves the entries
+    /// Inserts a key before slot `above`, where both neighbours are occupied or the array ends: moves the entries
     /// between `above` and the nearest gap by one.
     #[inline(always)]
     fn shift(&mut self, above: usize, key: i64, payload: u64) -> Insertion {
@@ -431,7 +434,7 @@ impl LeafMut<'_> {
         let distance = |gap: Option<usize>| gap.map_or(usize::MAX, |gap| gap.abs_diff(above));
         let moved;
         let slot = if distance(right) <= distance(left) {
-            // `grow_at` is below the capacity, so one of the two gaps exists.
+            // The count is below `grow_at`, which is below the capacity, so one of the two gaps exists.
             let gap = right.expect("a leaf below grow_at has a gap");
             moved = gap - above;
             open_slots(self.keys, above, gap, key);
@@ -440,7 +443,7 @@ impl LeafMut<'_> {
             self.head.end = self.head.end.max(gap as u32 + 1);
             above
         } else {
-            // As above: `left` is the nearer, so it exists.
+            // One of the two gaps exists, and the left one is nearer.
             let gap = left.expect("a leaf below grow_at has a gap");
             moved = above - gap;
             close_slots(self.keys, gap, above - 1, key);
@@ -469,8 +472,8 @@ impl LeafMut<'_> {
         Some(Removal { payload, sparse: count == u32::from(self.head.shrink_at) })
     }
 
-    /// Gives the slots that held a removed entry's key the key that the gap rule asks for. The ends of
-    /// the leaf move inwards, so removals from either end cost each slot once.
+    /// Restores the gap rule where a removed entry was: gives the slots that hold its key the next entry's. `begin` and
+    /// `end` move inwards, so removals from either end rewrite each slot once.
     #[inline(always)]
     fn close(&mut self, slot: usize) {
         let (begin, end) = (self.head.begin as usize, self.head.end as usize);
@@ -489,7 +492,7 @@ impl LeafMut<'_> {
             self.keys[last..end].fill(i64::MAX);
             self.head.end = last as u32;
         } else {
-            // The entry at `begin` is another, so there is one on the left.
+            // The entry at `begin` is another one, so there is one on the left.
             let first = bitmap::previous_set(self.bits, slot).map_or(begin, |last| last + 1);
             if slot - first < REWRITE {
                 let next = self.keys[slot + 1];

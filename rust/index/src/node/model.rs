@@ -1,22 +1,24 @@
-//! The linear model of a data node: fixed point, exact, monotone.
+//! The linear model of a data node: from key to slot, in fixed point, monotone.
 //!
-//! Fitting uses floating point; prediction never does, so that every caller gets the same slot. Knows
-//! nothing of slots' contents. A prediction is one multiplication; a fit reads at most 256 keys.
+//! Fitting uses floating point. Prediction uses integers only, so that it gives every caller the same slot. A
+//! prediction is one multiplication; a fit reads at most 256 keys. Knows nothing of what slots hold.
 
 use crate::count;
 
-/// `slot = (min(key - base, span) << shift) * slope >> 96`, base and span saturating.
+/// `slot = (min(key - base, span) << shift) * slope >> 96`, where `shift` is the leading zeros of `span`. Keys below
+/// `base` count as `base`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(crate) struct Model {
     base: i64,
     span: u64,
-    /// Zero marks a plain sorted leaf, which predicts nothing and is searched whole.
+    /// Zero marks a plain leaf, which has no model and is searched by binary search.
     slope: u64,
 }
 
-/// Keys that a line is fitted to, and those that choose between two lines.
+/// The most keys that a line is fitted to.
 const SAMPLES: usize = 256;
+/// The most keys that decide which of two lines fits better.
 const JUDGED: usize = 64;
 
 /// A line from key to rank: `rank = slope * (key - origin) + intercept`.
@@ -28,10 +30,10 @@ pub(crate) struct Line {
 }
 
 impl Model {
-    /// A leaf without a model.
+    /// The model of a plain leaf.
     pub(crate) const PLAIN: Self = Self { base: 0, span: 0, slope: 0 };
 
-    /// The words of the model as they lie in memory and in an image.
+    /// The words of the model, in the order that they have in memory and in an image.
     pub(crate) fn words(&self) -> [u64; 3] {
         let Self { base, span, slope } = *self;
         [base as u64, span, slope]
@@ -42,7 +44,7 @@ impl Model {
         self.slope == 0
     }
 
-    /// The predicted slot, not clamped to a capacity.
+    /// The predicted slot. It may lie beyond the leaf's last slot.
     #[inline]
     pub(crate) fn predict(&self, key: i64) -> usize {
         let delta = (key.max(self.base).wrapping_sub(self.base) as u64).min(self.span);
@@ -50,15 +52,15 @@ impl Model {
         ((u128::from(scaled) * u128::from(self.slope)) >> 96) as usize
     }
 
-    /// For finding where predictions cross a slot.
+    /// The inverse of `predict`.
     pub(crate) fn boundaries(&self) -> Boundaries {
         // slot = delta * 2^shift * slope / 2^96
         let shift = self.span.leading_zeros() as i32;
         Boundaries { deltas_per_slot: 2f64.powi(96 - shift) / self.slope as f64 }
     }
 
-    /// Scales a line of ranks to slots, `slots_per_key` apart and `offset` slots from the left, for a
-    /// leaf of `capacity` slots. A line that predicts nothing gives a plain leaf.
+    /// Scales a line that predicts ranks to slots, `slots_per_key` apart from slot `offset` on, in a leaf of
+    /// `capacity` slots. A line that does not rise gives a plain leaf.
     pub(crate) fn from_line(line: Line, slots_per_key: f64, offset: f64, capacity: usize) -> Self {
         let slope = line.slope * slots_per_key;
         let intercept = line.intercept * slots_per_key + offset;
@@ -71,21 +73,22 @@ impl Model {
         } else {
             line.origin.saturating_add_unsigned(back)
         };
-        // Keys beyond `span` predict past the last slot anyway.
+        // Keys farther than `span` from the base are predicted beyond the last slot in any case.
         let span = ((capacity as f64 / slope) as u64).max(1);
         let scale = 2f64.powi(96 - span.leading_zeros() as i32);
         Self { base, span, slope: ((slope * scale) as u64).max(1) }
     }
 }
 
-/// The inverse of a model's prediction.
+/// The inverse of a model: the keys between which its prediction passes from one slot to the next.
 pub(crate) struct Boundaries {
     deltas_per_slot: f64,
 }
 
 impl Boundaries {
-    /// The largest key predicted below `slot`, which is above zero. Exact while keys lie within 2^50 of
-    /// the base; beyond, off by so little that it hardly ever meets a key, and placement may be off.
+    /// The largest key whose predicted slot is below `slot`, which is above zero. Exact for keys within 2^50 of the
+    /// base. Farther away it is off by so little that a key is rarely in between, and an entry that is ends up one
+    /// line from its prediction, where a search still finds it.
     #[inline(always)]
     pub(crate) fn last_below(&self, model: &Model, slot: usize) -> i64 {
         let delta = (slot as f64 * self.deltas_per_slot) as u64;
@@ -102,8 +105,8 @@ impl Boundaries {
 }
 
 impl Line {
-    /// The better, by mean log2 error, of least squares over all keys and over their middle, which a
-    /// few outliers at the ends cannot bend. `keys` are strictly ascending.
+    /// Least squares over all keys or over their middle three quarters, which outliers at the ends cannot bend:
+    /// whichever has the smaller mean log2 error. `keys` are strictly ascending.
     pub(crate) fn fit(keys: &[i64]) -> Self {
         let all = Self::least_squares(keys, 0, keys.len());
         if keys.len() < 32 {
@@ -134,7 +137,7 @@ impl Line {
         Self { origin, slope, intercept: (sum_y - slope * sum_x) / weight }
     }
 
-    /// Log2 distances between rank and line, summed over a sample.
+    /// The sum, over a sample, of the logarithm of the distance between a key's rank and the line.
     fn error(&self, keys: &[i64]) -> f64 {
         let last = (keys.len() - 1) as f64;
         let mut sum = 0.0;
@@ -144,14 +147,15 @@ impl Line {
             let distance = key.abs_diff(self.origin) as f64;
             let signed = if key < self.origin { -distance } else { distance };
             let guess = (self.slope * signed + self.intercept).clamp(0.0, last);
-            // The bits of a float above one are its logarithm, straight between powers of two.
+            // The bits of a float above one, read as an integer, are its logarithm, interpolated linearly between
+            // powers of two.
             sum += (1.0 + (guess - rank as f64).abs()).to_bits() as f64;
         }
         sum
     }
 }
 
-/// Up to `most` ranks of `from..to`, evenly spaced, first and last included.
+/// At most `most` ranks of `from..to`, evenly spaced, the first and the last among them.
 fn sample_ranks(from: usize, to: usize, most: usize) -> impl Iterator<Item = usize> {
     let (length, count) = (to - from, (to - from).min(most));
     (0..count).map(move |i| from + i * (length - 1) / (count.max(2) - 1))

@@ -1,32 +1,37 @@
-//! How much a node takes and where it may lie: units, chunks and blocks.
+//! The size of a node, and the units, chunks and blocks in which memory and images measure it.
 //!
-//! Knows sizes only. The same in memory and in an image.
+//! Knows sizes only, which are the same in memory and in an image.
 
 use super::header::{InnerHeader, LeafHeader};
 
+/// Bytes of a unit: nodes begin at multiples of it.
 pub(crate) const UNIT: usize = 64;
 pub(crate) const CHUNK_SHIFT: u32 = 19;
+/// Units of a chunk, which no node crosses.
 pub(crate) const CHUNK_UNITS: u32 = 1 << CHUNK_SHIFT;
 pub(crate) const CHUNK_BYTES: usize = CHUNK_UNITS as usize * UNIT;
-/// What an image is verified by, in units: 64 KiB.
+/// Units of a block, by which images are verified, as a power of two: 64 KiB.
 pub(crate) const BLOCK_SHIFT: u32 = 10;
 
 const _: () = assert!(size_of::<LeafHeader>() == UNIT && size_of::<InnerHeader>() == UNIT);
 
+/// Bytes of the bitmap of a data node, which fills whole units.
 pub(crate) const fn bitmap_bytes(capacity: usize) -> usize {
-    // `next_multiple_of` compiles to a division's remainder and a branch.
+    // Not `next_multiple_of`, which compiles to a division and a branch.
     (capacity / 8 + UNIT - 1) & !(UNIT - 1)
 }
 
+/// Bytes of a data node.
 pub(crate) const fn leaf_bytes(capacity: usize) -> usize {
     UNIT + bitmap_bytes(capacity) + capacity * 16
 }
 
+/// Bytes of a model node, which need not fill its last unit.
 pub(crate) const fn inner_bytes(fanout: usize) -> usize {
     UNIT + fanout * size_of::<u32>()
 }
 
-/// What a data node of `capacity` slots or a model node of `fanout` children takes; the other is zero.
+/// Bytes of memory for a data node of `capacity` slots or a model node of `fanout` children; the other is zero.
 pub(crate) const fn node_bytes(capacity: usize, fanout: usize) -> usize {
     let bytes = if capacity > 0 { leaf_bytes(capacity) } else { inner_bytes(fanout) };
     bytes.next_multiple_of(UNIT)

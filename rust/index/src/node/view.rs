@@ -1,6 +1,6 @@
-//! Views of nodes: borrowed parts of the arena, as slices.
+//! Views of nodes: the parts of a node as slices that borrow its memory.
 //!
-//! Knows what a node consists of, not where it lies.
+//! Knows what a node consists of, nothing of where it lies. `O(1)`.
 
 use super::header::{InnerHeader, LeafHeader};
 
@@ -14,7 +14,7 @@ pub(crate) struct Leaf<'a> {
 }
 
 impl Leaf<'_> {
-    /// Keys and payloads of the slots of bitmap word `index`.
+    /// Keys and payloads of the 64 slots of bitmap word `index`.
     #[inline(always)]
     pub(crate) fn word(&self, index: usize) -> (&[i64; 64], &[u64; 64]) {
         let (keys, payloads) = (&self.keys[index * 64..], &self.payloads[index * 64..]);

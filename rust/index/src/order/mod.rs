@@ -1,6 +1,6 @@
-//! Keys in order: the nearest ones, ranges, scans into arrays, and ranks.
+//! Keys in order: nearest keys, iteration over ranges, scans into arrays, and ranks.
 //!
-//! Knows the leaf list and what lies in leaves; changes nothing.
+//! Knows the leaf list and the entries of leaves. Changes nothing.
 
 mod neighbours;
 mod range;

@@ -1,11 +1,12 @@
-//! The ends of the index and the nearest key on either side of one: first, last, floor, ceiling, lower,
-//! higher. One descent and one search; empty leaves on the way are stepped over.
+//! The first and the last key, and the nearest keys on either side of a key: floor, ceiling, lower, higher.
+//!
+//! Knows leaves and the list that links them. One descent and one search; empty leaves are skipped.
 
 use crate::node::{NIL, bitmap};
 use crate::search::{Kernel, Operation, dispatch};
 use crate::tree::Alex;
 
-/// A place between slots: `slot` is the first slot on the right of it.
+/// A position between two slots of a leaf: `slot` is the one on its right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
     pub(crate) leaf: u32,
@@ -13,47 +14,48 @@ pub(crate) struct Position {
 }
 
 impl Alex {
-    /// The smallest key and its payload.
+    /// The entry with the smallest key.
     pub fn first(&self) -> Option<(i64, u64)> {
         self.entry_after(Position { leaf: self.first_leaf, slot: 0 })
     }
 
-    /// The largest key and its payload.
+    /// The entry with the largest key.
     pub fn last(&self) -> Option<(i64, u64)> {
         let slot = self.arena.leaf(self.last_leaf).keys.len();
         self.entry_before(Position { leaf: self.last_leaf, slot })
     }
 
-    /// The largest key at most `key`.
+    /// The entry with the largest key less than or equal to `key`.
     pub fn floor(&self, key: i64) -> Option<(i64, u64)> {
         self.entry_before(self.position_above(key))
     }
 
-    /// The smallest key at least `key`.
+    /// The entry with the smallest key greater than or equal to `key`.
     pub fn ceiling(&self, key: i64) -> Option<(i64, u64)> {
         self.entry_after(self.position_below(key))
     }
 
-    /// The largest key below `key`.
+    /// The entry with the largest key less than `key`.
     pub fn lower(&self, key: i64) -> Option<(i64, u64)> {
         self.entry_before(self.position_below(key))
     }
 
-    /// The smallest key above `key`.
+    /// The entry with the smallest key greater than `key`.
     pub fn higher(&self, key: i64) -> Option<(i64, u64)> {
         self.entry_after(self.position_above(key))
     }
 
-    /// Between the keys at most `key` and those above it, in the leaf that owns `key`.
+    /// The position after all keys less than or equal to `key`, in the leaf that owns `key`.
     pub(crate) fn position_above(&self, key: i64) -> Position {
         dispatch(self.backend, Locate { tree: self, key, after: true })
     }
 
-    /// Between the keys below `key` and those from it on, in the leaf that owns `key`.
+    /// The position after all keys less than `key`, in the leaf that owns `key`.
     pub(crate) fn position_below(&self, key: i64) -> Position {
         dispatch(self.backend, Locate { tree: self, key, after: false })
     }
 
+    /// The first entry after a position.
     pub(crate) fn entry_after(&self, from: Position) -> Option<(i64, u64)> {
         let Position { leaf: mut id, mut slot } = from;
         while id != NIL {
@@ -66,6 +68,7 @@ impl Alex {
         None
     }
 
+    /// The last entry before a position.
     pub(crate) fn entry_before(&self, to: Position) -> Option<(i64, u64)> {
         let (mut id, mut slot) = (to.leaf, Some(to.slot));
         while id != NIL {
@@ -92,7 +95,7 @@ impl Operation for Locate<'_> {
     fn run<K: Kernel>(self) -> Position {
         let id = self.tree.leaf_of(self.key);
         let leaf = self.tree.arena.leaf(id);
-        // Below `key` is above its predecessor; the leaf stays the one that owns `key`.
+        // The lower bound is the upper bound of the key's predecessor, in the leaf that owns `key` itself.
         let slot = if self.after { leaf.upper_bound::<K>(self.key) } else { leaf.lower_bound::<K>(self.key) };
         Position { leaf: id, slot }
     }

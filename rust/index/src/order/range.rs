@@ -1,6 +1,6 @@
-//! Ordered iteration, both ways, and the positions that a range of keys begins and ends at.
+//! Iteration over a range of keys from both ends, and the positions where a range begins and ends.
 //!
-//! Knows the leaf list and the bitmaps; never searches after it has begun. `O(1)` an entry.
+//! Knows the leaf list and the bitmaps. After the two searches at the beginning, an entry is `O(1)`.
 
 use std::iter::FusedIterator;
 use std::ops::Bound;
@@ -10,8 +10,8 @@ use crate::node::{Leaf, NIL, bitmap};
 use crate::tree::Alex;
 
 impl Alex {
-    /// The entries between two bounds, in ascending order of keys, from either end. A start above the
-    /// stop is an empty range.
+    /// Iterates over the entries between two bounds in ascending order of keys, from either end. A range whose start
+    /// is above its stop is empty.
     pub fn range(&self, start: Bound<i64>, stop: Bound<i64>) -> Range<'_> {
         let Some((from, to)) = self.span(start, stop) else {
             return Range { tree: self, front: None, back: None };
@@ -23,10 +23,9 @@ impl Alex {
         }
     }
 
-    /// The positions that bound a range; `None` if it is empty for certain. The first never lies beyond
-    /// the second.
+    /// The positions where a range begins and ends, in this order, or `None` if the range is certainly empty.
     pub(crate) fn span(&self, start: Bound<i64>, stop: Bound<i64>) -> Option<(Position, Position)> {
-        // As inclusive keys: bounds that exclude the whole key space leave nothing.
+        // Both bounds as inclusive keys. A bound that excludes every key has none, and the range is empty.
         let low = match start {
             Bound::Included(key) => key,
             Bound::Excluded(key) => key.checked_add(1)?,
@@ -58,7 +57,7 @@ impl Alex {
 #[derive(Clone)]
 pub struct Range<'a> {
     tree: &'a Alex,
-    /// Both are there until the range is used up.
+    /// Both are `Some` until the range is exhausted.
     front: Option<Front<'a>>,
     back: Option<Back<'a>>,
 }
@@ -67,7 +66,7 @@ pub struct Range<'a> {
 struct Front<'a> {
     leaf: Leaf<'a>,
     id: u32,
-    /// Slots yet to visit in word `index` of the bitmap.
+    /// Occupied slots of bitmap word `index` that are still to visit.
     word: u64,
     index: usize,
 }
@@ -76,7 +75,7 @@ struct Front<'a> {
 struct Back<'a> {
     leaf: Leaf<'a>,
     id: u32,
-    /// Entries from here on are out of range or were yielded.
+    /// Entries from this slot on are outside the range or were yielded.
     slot: usize,
 }
 
@@ -88,7 +87,7 @@ impl<'a> Front<'a> {
         Self { leaf, id: from.leaf, word, index }
     }
 
-    /// The next occupied slot of this leaf, not yet taken.
+    /// The next slot of this leaf to yield, which is not taken yet.
     #[inline]
     fn peek(&mut self) -> Option<usize> {
         while self.word == 0 {
@@ -98,7 +97,7 @@ impl<'a> Front<'a> {
         Some(self.index * 64 + self.word.trailing_zeros() as usize)
     }
 
-    /// The first slot not yet taken.
+    /// The first slot that is not taken yet, occupied or not.
     fn position(&self) -> usize {
         if self.word == 0 {
             (self.index + 1) * 64

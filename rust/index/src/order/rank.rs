@@ -1,12 +1,12 @@
-//! Positions in key order: the key at a rank, and keys that cut the index into parts of equal counts.
+//! Ranks in key order: the entry at a rank, and the keys that divide the index into parts of equal counts.
 //!
-//! Knows the leaf list, its counts and bitmaps. `O(leaves)`, and `O(slots / 64)` in one leaf for each rank.
+//! Knows the leaf list, and the counts and bitmaps of leaves. `O(leaves)`, and `O(slots / 64)` in a leaf for each rank.
 
 use crate::node::NIL;
 use crate::tree::Alex;
 
 impl Alex {
-    /// The entry with exactly `rank` keys below it.
+    /// The entry that has exactly `rank` keys below it.
     pub fn nth(&self, rank: usize) -> Option<(i64, u64)> {
         let mut ranks = [rank].into_iter();
         let mut found = None;
@@ -14,9 +14,9 @@ impl Alex {
         found
     }
 
-    /// The keys that begin the second and each further of `parts` parts of the key order whose counts
-    /// differ by one at most: ascending, `parts - 1` of them. They repeat where there are fewer keys than
-    /// parts, and are 0 in an empty index.
+    /// The keys at which the keys in order divide into `parts` parts whose counts differ by one at most: the first key
+    /// of the second and each further part, `parts - 1` of them, ascending. Keys repeat if there are fewer keys than
+    /// parts; in an empty index all are 0.
     pub fn boundaries(&self, parts: usize) -> Vec<i64> {
         let len = self.len as u128;
         let mut keys = Vec::with_capacity(parts.saturating_sub(1));
@@ -26,18 +26,18 @@ impl Alex {
         keys
     }
 
-    /// Visits the entries at ascending ranks, as far as there are entries.
+    /// Calls `visit` with the entries at ascending ranks, and stops at the first rank that is too large.
     fn visit_ranks(&self, ranks: &mut impl Iterator<Item = usize>, mut visit: impl FnMut(i64, u64)) {
         if self.is_empty() {
             return;
         }
         let (mut leaf, mut below) = (self.arena.leaf(self.first_leaf), 0);
         for rank in ranks.take_while(|&rank| rank < self.len) {
-            // The counts of all leaves add up to `len`, so a leaf that holds the rank lies ahead.
+            // The counts of all leaves add up to `len`, so the leaf with this rank is ahead.
             while rank - below >= leaf.head.count as usize {
                 below += leaf.head.count as usize;
                 if leaf.head.next == NIL {
-                    // An image is damaged there; nothing that is returned counts (`Alex::damage`).
+                    // Only the list of a damaged image ends early (`Alex::damage`).
                     return;
                 }
                 leaf = self.arena.leaf(leaf.head.next);

@@ -1,22 +1,22 @@
-//! Ranges as arrays: copying runs of entries by bitmap words, and counting them.
+//! Scans: the entries of a range copied into arrays, or counted.
 //!
-//! Knows leaves and their bitmaps. A full word is copied whole, any other is compressed by the kernel:
-//! under a nanosecond an entry. Counting takes whole leaves from their headers: `O(leaves)`.
+//! Copies the occupied slots of one bitmap word after another by the kernel's `compress`, which takes less than a
+//! nanosecond an entry. Counting reads the headers of whole leaves: `O(leaves)`. Knows leaves and their bitmaps.
 
 use std::ops::Bound;
 
 use crate::node::{Leaf, NIL, bitmap};
-use crate::search::{BLOCK, Kernel, Operation, Output, WINDOW, dispatch, prefetch};
+use crate::search::{Kernel, Operation, Output, WINDOW, WORD, dispatch, prefetch};
 use crate::tree::Alex;
 
-/// Entries of a scan that are asked for before it begins.
-const EXPECTED: usize = 128;
-/// Words of a leaf that are asked for ahead of the one that is copied.
-const AHEAD: usize = 3;
+/// The most entries that are prefetched before a scan begins.
+const PREFETCHED: usize = 128;
+/// How many bitmap words ahead of the one that is copied slots are prefetched.
+const WORDS_AHEAD: usize = 3;
 
 impl Alex {
-    /// Appends up to `limit` entries of a range to `keys` and `payloads`, ascending, or descending from
-    /// its end if `reverse`.
+    /// Appends at most `limit` entries of a range to `keys` and `payloads`: ascending from its start, or, if `reverse`,
+    /// descending from its end.
     pub fn scan_into(
         &self,
         start: Bound<i64>,
@@ -30,8 +30,8 @@ impl Alex {
         dispatch(self.backend, Scan { tree: self, start, stop, reverse, limit, out, run });
     }
 
-    /// Appends the entries of every range `starts[i] <= key < stops[i]`, one range after the other, and calls
-    /// `ended` with the length of `keys` after each. What the next ranges will read is asked for ahead.
+    /// Appends the entries of every range `starts[i] <= key < stops[i]`, one range after the other, and calls `ended`
+    /// with the length of `keys` after each. Prefetches for the ranges that come next.
     ///
     /// # Panics
     /// If the two slices differ in length.
@@ -47,14 +47,14 @@ impl Alex {
         dispatch(self.backend, ScanMany { tree: self, starts, stops, keys, payloads, ended });
     }
 
-    /// Asks for the lines that a short scan from `start` will read, all at once: they would come one after
-    /// another otherwise, before the processor sees a stream in them.
+    /// Prefetches the lines that a short scan from `start` reads, all at once. Otherwise they would come one after
+    /// another until the processor recognises a stream.
     #[inline(always)]
-    fn expect(&self, start: i64, stop: Bound<i64>, limit: usize) {
+    fn prefetch_scan(&self, start: i64, stop: Bound<i64>, limit: usize) {
         let leaf = self.arena.leaf(self.leaf_of(start));
         let first = leaf.guess(start);
         let mut slots =
-            (limit.min(EXPECTED) * leaf.keys.len() / (leaf.head.count as usize).max(1)).min(4 * EXPECTED);
+            (limit.min(PREFETCHED) * leaf.keys.len() / (leaf.head.count as usize).max(1)).min(4 * PREFETCHED);
         if let Bound::Included(stop) | Bound::Excluded(stop) = stop
             && let last @ 1.. = leaf.guess(stop).saturating_sub(first)
         {
@@ -75,7 +75,7 @@ impl Alex {
         let mut total =
             bitmap::count(first.bits, from.slot, first.keys.len()) + bitmap::count(last.bits, 0, to.slot);
         let mut id = first.head.next;
-        // The list ends early only where an image is damaged.
+        // Only the list of a damaged image ends before `to.leaf`.
         while id != to.leaf && id != NIL {
             let head = self.arena.leaf(id).head;
             total += head.count as usize;
@@ -92,7 +92,7 @@ struct Scan<'a> {
     reverse: bool,
     limit: usize,
     out: Output<'a>,
-    /// One word's entries, for a scan in reverse.
+    /// The entries of one bitmap word, for a reverse scan.
     run: (Vec<i64>, Vec<u64>),
 }
 
@@ -102,7 +102,7 @@ impl Operation for Scan<'_> {
     #[inline(always)]
     fn run<K: Kernel>(self) {
         if let (Bound::Included(key) | Bound::Excluded(key), false) = (self.start, self.reverse) {
-            self.tree.expect(key, self.stop, self.limit);
+            self.tree.prefetch_scan(key, self.stop, self.limit);
         }
         self.copy::<K>();
     }
@@ -128,7 +128,7 @@ impl<E: FnMut(usize)> Operation for ScanMany<'_, E> {
                 prefetch(tree.arena.address(tree.leaf_of(start)));
             }
             if let (Some(&start), Some(&stop)) = (starts.get(i + 1), stops.get(i + 1)) {
-                tree.expect(start, Bound::Excluded(stop), usize::MAX);
+                tree.prefetch_scan(start, Bound::Excluded(stop), usize::MAX);
             }
             let out = Output { keys: self.keys, payloads: self.payloads };
             let (start, stop, run) =
@@ -153,7 +153,7 @@ impl Scan<'_> {
                 prefetch(self.tree.arena.address(next));
             }
             self.leaf::<K>(&leaf, low, high);
-            // The list ends early only where an image is damaged.
+            // Only the list of a damaged image ends before `last`.
             if id == last || next == NIL {
                 return;
             }
@@ -161,27 +161,27 @@ impl Scan<'_> {
         }
     }
 
-    /// Copies the entries in slots `low..high`, as far as the limit allows.
+    /// Copies the entries of slots `low..high` of a leaf, as many as the limit allows.
     #[inline(always)]
     fn leaf<K: Kernel>(&mut self, leaf: &Leaf<'_>, low: usize, high: usize) {
         if low >= high {
             return;
         }
         self.out.reserve(self.limit.min(leaf.head.count as usize).min(high - low));
-        let (first, last) = (low / BLOCK, (high - 1) / BLOCK);
+        let (first, last) = (low / WORD, (high - 1) / WORD);
         for step in 0..=last - first {
             let index = if self.reverse { last - step } else { first + step };
             let mut mask = leaf.bits[index];
             if index == first {
-                mask &= !0 << (low % BLOCK);
+                mask &= !0 << (low % WORD);
             }
             if index == last {
-                mask &= !0 >> (BLOCK - 1 - (high - 1) % BLOCK);
+                mask &= !0 >> (WORD - 1 - (high - 1) % WORD);
             }
-            let ahead = if self.reverse { index.wrapping_sub(AHEAD) } else { index + AHEAD };
-            if ahead < leaf.bits.len() && self.limit > AHEAD * BLOCK {
-                for line in (0..BLOCK).step_by(WINDOW) {
-                    leaf.prefetch(ahead * BLOCK + line);
+            let ahead = if self.reverse { index.wrapping_sub(WORDS_AHEAD) } else { index + WORDS_AHEAD };
+            if ahead < leaf.bits.len() && self.limit > WORDS_AHEAD * WORD {
+                for line in (0..WORD).step_by(WINDOW) {
+                    leaf.prefetch(ahead * WORD + line);
                 }
             }
             if self.reverse {
@@ -204,7 +204,7 @@ impl Scan<'_> {
         keys.clear();
         payloads.clear();
         let (slots, their_payloads) = leaf.word(index);
-        Output { keys, payloads }.extend::<K>(mask, slots, their_payloads, BLOCK);
+        Output { keys, payloads }.extend::<K>(mask, slots, their_payloads, WORD);
         let from = keys.len() - keys.len().min(self.limit);
         self.out.keys.extend(keys[from..].iter().rev());
         self.out.payloads.extend(payloads[from..].iter().rev());

@@ -1,6 +1,6 @@
 //! The kernel for 256-bit vectors. Runs only below `backend::dispatch`, which has checked the features.
 #![allow(unsafe_code)]
-// Vectors are read by unaligned loads.
+// Pointers are cast to vectors that only unaligned loads and stores touch.
 #![allow(clippy::cast_ptr_alignment)]
 
 use std::arch::x86_64::{
@@ -9,12 +9,12 @@ use std::arch::x86_64::{
     _mm256_set1_epi64x, _mm256_storeu_si256,
 };
 
-use super::kernel::{BLOCK, Kernel, PAIR, QUAD, Room, WINDOW};
+use super::kernel::{Kernel, PAIR, QUAD, Room, WINDOW, WORD};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx2;
 
-/// For each mask of four lanes, the order of 32-bit halves that moves the set lanes to the front.
+/// For each mask of four lanes, the permutation of their 32-bit halves that moves the marked lanes to the front.
 static FRONT: [[i32; 8]; 16] = front();
 
 const fn front() -> [[i32; 8]; 16] {
@@ -41,7 +41,8 @@ unsafe impl Kernel for Avx2 {
     fn count_at_most(window: &[i64; WINDOW], target: i64) -> usize {
         let place = window.as_ptr().cast::<__m256i>();
         // SAFETY: the processor has AVX2 (this kernel runs only below `backend::dispatch`), and the two
-        // unaligned loads read the eight keys of `window`. No closures: they would be compiled without AVX2.
+        // unaligned loads read the eight keys of `window`.
+        // No closures here or below: they would be compiled without AVX2.
         unsafe {
             let wanted = _mm256_set1_epi64x(target);
             let low = _mm256_cmpgt_epi64(_mm256_loadu_si256(place), wanted);
@@ -54,24 +55,24 @@ unsafe impl Kernel for Avx2 {
     #[inline(always)]
     fn count_inside(window: &[i64; WINDOW], target: i64) -> Option<usize> {
         let place = window.as_ptr().cast::<__m256i>();
-        // SAFETY: the features and the eight keys as in `count_at_most`.
+        // SAFETY: as in `count_at_most`: AVX2, and the eight keys of `window`.
         let above = unsafe {
             let wanted = _mm256_set1_epi64x(target);
             let low = _mm256_cmpgt_epi64(_mm256_loadu_si256(place), wanted);
             let high = _mm256_cmpgt_epi64(_mm256_loadu_si256(place.add(1)), wanted);
             _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_packs_epi32(low, high))) as u8
         };
-        // None or all: adding one leaves no bit but the lowest.
+        // For none or all, adding one leaves only the lowest bit or nothing.
         (above.wrapping_add(1) & !1 != 0).then_some(WINDOW - above.count_ones() as usize)
     }
 
     #[inline(always)]
     fn count_in_pair(pair: &[i64; PAIR], target: i64) -> usize {
         let place = pair.as_ptr().cast::<__m256i>();
-        // SAFETY: AVX2 as above; the four unaligned loads read the sixteen keys of `pair`.
+        // SAFETY: AVX2, as in `count_at_most`; the four unaligned loads read the sixteen keys of `pair`.
         unsafe {
             let wanted = _mm256_set1_epi64x(target);
-            // All bits of a lane, or none: packed twice, two bytes are left of it. Their order does not matter.
+            // A lane is all ones or all zeros. Packing twice leaves two bytes of it; their order does not matter.
             let first = _mm256_packs_epi32(
                 _mm256_cmpgt_epi64(_mm256_loadu_si256(place), wanted),
                 _mm256_cmpgt_epi64(_mm256_loadu_si256(place.add(1)), wanted),
@@ -88,7 +89,7 @@ unsafe impl Kernel for Avx2 {
     #[inline(always)]
     fn count_in_quad(quad: &[i64; QUAD], target: i64) -> usize {
         let place = quad.as_ptr().cast::<__m256i>();
-        // SAFETY: AVX2 as above; the eight unaligned loads read the 32 keys of `quad`. A macro, not a closure, as above.
+        // SAFETY: AVX2, as in `count_at_most`; the eight unaligned loads read the 32 keys of `quad`.
         unsafe {
             let wanted = _mm256_set1_epi64x(target);
             macro_rules! above {
@@ -108,16 +109,16 @@ unsafe impl Kernel for Avx2 {
     #[inline(always)]
     fn compress(
         mask: u64,
-        keys: &[i64; BLOCK],
-        payloads: &[u64; BLOCK],
+        keys: &[i64; WORD],
+        payloads: &[u64; WORD],
         key_room: &mut Room<i64>,
         payload_room: &mut Room<u64>,
     ) -> usize {
         let mut count = 0;
         for group in 0..16 {
             let lanes = (mask >> (group * 4) & 15) as usize;
-            // SAFETY: AVX2 as above. Loads read four of 64 slots (group < 16) and a table row of 32
-            // bytes; stores write four of 72 places, count <= 60.
+            // SAFETY: AVX2, as in `count_at_most`. Loads read four of 64 slots (group < 16) and a table row
+            // of 32 bytes; stores write four of 72 elements (count <= 60).
             unsafe {
                 let order = _mm256_loadu_si256(FRONT[lanes].as_ptr().cast());
                 let four_keys = _mm256_loadu_si256(keys.as_ptr().add(group * 4).cast());

@@ -6,7 +6,7 @@ use std::arch::x86_64::{
     _mm512_maskz_compress_epi64, _mm512_set1_epi64, _mm512_storeu_si512,
 };
 
-use super::kernel::{BLOCK, Kernel, PAIR, QUAD, Room, WINDOW};
+use super::kernel::{Kernel, PAIR, QUAD, Room, WINDOW, WORD};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx512;
@@ -26,19 +26,19 @@ unsafe impl Kernel for Avx512 {
 
     #[inline(always)]
     fn count_inside(window: &[i64; WINDOW], target: i64) -> Option<usize> {
-        // SAFETY: the features and the eight keys as in `count_at_most`.
+        // SAFETY: as in `count_at_most`: AVX-512 F, and the eight keys of `window`.
         let below = unsafe {
             let wanted = _mm512_set1_epi64(target);
             _mm512_cmple_epi64_mask(_mm512_loadu_si512(window.as_ptr().cast()), wanted)
         };
-        // None or all: adding one leaves no bit but the lowest.
+        // For none or all, adding one leaves only the lowest bit or nothing.
         (below.wrapping_add(1) & !1 != 0).then_some(below.count_ones() as usize)
     }
 
     #[inline(always)]
     fn count_in_pair(pair: &[i64; PAIR], target: i64) -> usize {
         let place = pair.as_ptr();
-        // SAFETY: AVX-512 F as above; the two unaligned loads read the sixteen keys of `pair`.
+        // SAFETY: AVX-512 F, as in `count_at_most`; the two unaligned loads read the sixteen keys of `pair`.
         unsafe {
             let wanted = _mm512_set1_epi64(target);
             let low = _mm512_cmple_epi64_mask(_mm512_loadu_si512(place.cast()), wanted);
@@ -50,7 +50,8 @@ unsafe impl Kernel for Avx512 {
     #[inline(always)]
     fn count_in_quad(quad: &[i64; QUAD], target: i64) -> usize {
         let place = quad.as_ptr();
-        // SAFETY: AVX-512 F and BW as above; the four unaligned loads read the 32 keys of `quad`.
+        // SAFETY: AVX-512 F and BW (`backend::dispatch` checks both); the four unaligned loads read the 32
+        // keys of `quad`.
         unsafe {
             let wanted = _mm512_set1_epi64(target);
             macro_rules! below {
@@ -68,16 +69,17 @@ unsafe impl Kernel for Avx512 {
     #[inline(always)]
     fn compress(
         mask: u64,
-        keys: &[i64; BLOCK],
-        payloads: &[u64; BLOCK],
+        keys: &[i64; WORD],
+        payloads: &[u64; WORD],
         key_room: &mut Room<i64>,
         payload_room: &mut Room<u64>,
     ) -> usize {
         let mut count = 0;
         for group in 0..8 {
             let lanes = (mask >> (group * 8)) as u8;
-            // SAFETY: AVX-512 as above. Loads read eight of 64 slots (group < 8); stores write eight of
-            // 72 places, count <= 56. The register form is used: to memory it is microcoded on Zen 4.
+            // SAFETY: AVX-512 F, as in `count_at_most`. Loads read eight of 64 slots (group < 8); stores write
+            // eight of 72 elements (count <= 56).
+            // Compression goes to a register first: straight to memory it is microcoded on Zen 4.
             unsafe {
                 let eight_keys = _mm512_loadu_si512(keys.as_ptr().add(group * 8).cast());
                 let eight_payloads = _mm512_loadu_si512(payloads.as_ptr().add(group * 8).cast());

@@ -1,8 +1,8 @@
-//! Which instruction set searches data nodes: found once, chosen once, dispatched once per operation.
+//! The SIMD backend: which instruction sets the processor has, which one is used, and how an operation runs on it.
 //!
-//! Knows the processor and the names, nothing of trees. An operation is a value with a body generic
-//! over a `Kernel`; `dispatch` enters it through a function compiled for the chosen instruction
-//! set, so that everything inlined below uses it.
+//! An operation is a value whose body is generic over a `Kernel`. `dispatch` enters it through a function that
+//! is compiled for the chosen instruction set, so that everything inlined into it uses that set: one branch an
+//! operation. Knows the processor, nothing of trees.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -44,7 +44,7 @@ impl Backend {
     }
 }
 
-/// A backend that this processor was found to have: only `Supported::of` makes one.
+/// A backend that this processor supports. `of` and `active` make one only after a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Supported(Backend);
 
@@ -54,7 +54,8 @@ impl Supported {
     }
 
     pub(crate) fn active() -> Self {
-        // 0 is "not chosen yet"; otherwise one more than the place in `ALL`, stored by `select` after its check.
+        // 0 means that none was chosen yet; otherwise it is one more than the backend's discriminant, stored after
+        // a check that the processor supports it.
         match ACTIVE.load(Ordering::Relaxed) {
             2 => Self(Backend::Avx2),
             3 => Self(Backend::Avx512),
@@ -86,19 +87,19 @@ pub fn available() -> Vec<Backend> {
     Backend::ALL.into_iter().filter(|backend| backend.is_available()).collect()
 }
 
-/// The backend that new trees use: the widest available, unless one was selected.
+/// The backend of new trees: the widest available, unless another was selected.
 pub fn active() -> Backend {
     Supported::active().backend()
 }
 
-/// Selects the backend of every tree made from now on.
+/// Selects the backend of trees made from now on.
 pub fn select(backend: Backend) -> Result<(), BackendError> {
     let supported = Supported::of(backend)?;
     ACTIVE.store(supported.0 as u8 + 1, Ordering::Relaxed);
     Ok(())
 }
 
-/// Selects by name: `auto`, `scalar`, `avx2` or `avx512`. Returns what is now active.
+/// Selects the backend by name: `auto`, `scalar`, `avx2` or `avx512`. Returns the backend selected.
 pub fn select_by_name(name: &str) -> Result<Backend, BackendError> {
     if name == "auto" {
         return Ok(choose_best().backend());
@@ -109,20 +110,20 @@ pub fn select_by_name(name: &str) -> Result<Backend, BackendError> {
     Ok(backend)
 }
 
-/// One operation, compiled once for each backend. `run` must be `inline(always)`.
+/// An operation, compiled once for each backend. `run` must be `inline(always)`.
 pub(crate) trait Operation {
     type Output;
     fn run<K: Kernel>(self) -> Self::Output;
 }
 
-/// Runs an operation with the kernel of a supported.
+/// Runs an operation with the kernel of a backend.
 #[inline]
 pub(crate) fn dispatch<O: Operation>(supported: Supported, operation: O) -> O::Output {
     #[cfg(target_arch = "x86_64")]
     match supported.0 {
-        // SAFETY: a `Supported` is made only after `is_available` found every feature of its entry.
+        // SAFETY: a `Supported` exists only after `is_available` found every feature that its entry enables.
         Backend::Avx512 => return unsafe { enter_avx512(operation) },
-        // SAFETY: as above.
+        // SAFETY: the same check, for AVX2.
         Backend::Avx2 => return unsafe { enter_avx2(operation) },
         Backend::Scalar => {}
     }
@@ -131,7 +132,7 @@ pub(crate) fn dispatch<O: Operation>(supported: Supported, operation: O) -> O::O
 }
 
 /// # Safety
-/// The processor must have the features named below.
+/// The processor must have every feature that this function enables.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 unsafe fn enter_avx2<O: Operation>(operation: O) -> O::Output {
@@ -139,7 +140,7 @@ unsafe fn enter_avx2<O: Operation>(operation: O) -> O::Output {
 }
 
 /// # Safety
-/// The processor must have the features named below.
+/// The processor must have every feature that this function enables.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,lzcnt,popcnt")]
 unsafe fn enter_avx512<O: Operation>(operation: O) -> O::Output {

@@ -1,28 +1,30 @@
-//! Upper-bound search in a sorted slot array, from a guess.
+//! Upper-bound search in a sorted slot array, from a guess: how many keys are less than or equal to a target.
 //!
-//! The cache line of the guess, eight slots, is compared branch-free, then (where the model fits well) the next
-//! one; then three keys, 32 slots apart, say which quarter of the 128 slots around the line to count; outside them
-//! the search gallops by 256, 1,024, 4,096 slots and quarters without branches: `O(log error)` always, never a
-//! scan. Placement (`place.rs`) fills predicted lines from their left end, so that nine of ten searches end in the
-//! first line. Knows slices of keys, nothing of nodes. The kernels differ in how they count 8, 16 and 32 slots and
-//! in `compress` only.
+//! The search counts in the cache line of the guess, eight slots, without a branch, and where the model fits well
+//! in the next line. Then it looks at the 128 slots around the line: three keys, 32 slots apart, tell which
+//! quarter to count. Outside those it gallops by 256, 1,024 and 4,096 slots and divides the last step by four
+//! until 16 slots are left. `O(log error)` always, never a scan. Layout (`node/layout.rs`) fills each predicted
+//! line from its left end, so nine of ten searches end in the first line.
 //!
-//! Which side of the line the key is on does not matter up to the gallop, and is a matter of arithmetic there: a
-//! branch on it would be guessed wrong every other time, and what depends on it would wait for the line.
+//! Nothing branches on which side of the line the key is: the branch would be mispredicted every other time, and
+//! the loads behind it would wait for the line. The gallop takes the side as a number instead.
+//!
+//! Knows slices of keys, nothing of nodes. Kernels differ only in how they count 8, 16 and 32 slots and compress.
 
 use std::hint::select_unpredictable;
 
-use super::kernel::{BLOCK, Kernel, PAIR, QUAD, WINDOW};
+use super::kernel::{Kernel, PAIR, QUAD, WINDOW, WORD};
 use crate::count;
 
-/// Slots around the line that are searched before galloping.
+/// Slots around the line that are searched before the gallop.
 const AROUND: usize = 4 * QUAD;
 
-/// The first gallop, in slots; each is so many times as long as the one before.
-const GALLOP: usize = 4 * BLOCK;
+/// Slots of the first step of a gallop.
+const GALLOP: usize = 4 * WORD;
+/// How many times as long as the step before each further step is.
 const STRETCH: usize = 4;
 
-/// The first slot of the cache line of a slot.
+/// The first slot of the cache line that a slot is in.
 #[inline(always)]
 pub(crate) fn line_of(slot: usize) -> usize {
     slot & !(WINDOW - 1)
@@ -30,7 +32,7 @@ pub(crate) fn line_of(slot: usize) -> usize {
 
 #[inline(always)]
 fn window(keys: &[i64], start: usize) -> &[i64; WINDOW] {
-    // Every caller clamps `start` to the length less a window, and leaves have 64 slots at least.
+    // Cannot fail: every caller clamps `start` to the length less a window, and a leaf has at least 64 slots.
     let (window, _) = keys[start..].split_first_chunk().expect("start is at most the length less a window");
     count::touch(window);
     window
@@ -38,14 +40,14 @@ fn window(keys: &[i64], start: usize) -> &[i64; WINDOW] {
 
 #[inline(always)]
 fn pair(keys: &[i64], start: usize) -> &[i64; PAIR] {
-    // As above, less a pair.
+    // Cannot fail: the caller clamps `start` to the length less a pair, and a leaf has at least 64 slots.
     let (pair, _) = keys[start..].split_first_chunk().expect("start is at most the length less a pair");
     count::touch(pair);
     pair
 }
 
-/// The start of the cache line of a guess, which is a slot of a leaf (whole lines), and how many of its keys
-/// are at most `target`.
+/// The first slot of the cache line of `guess`, and how many of its keys are less than or equal to `target`. `guess`
+/// must be a slot of `keys`, which must be whole lines.
 #[inline(always)]
 pub(crate) fn in_line<K: Kernel>(keys: &[i64], guess: usize, target: i64) -> (usize, usize) {
     let (lines, _) = keys.as_chunks::<WINDOW>();
@@ -54,12 +56,12 @@ pub(crate) fn in_line<K: Kernel>(keys: &[i64], guess: usize, target: i64) -> (us
     (line_of(guess), K::count_at_most(line, target))
 }
 
-/// How many keys of ascending `keys` are at most `target`. At least 64 keys; any guess. `COARSE` where the guess
-/// may well be off by more than a line.
+/// How many of the ascending `keys`, at least 64, are less than or equal to `target`, from any `guess`. `COARSE` says
+/// that the guess may well be off by more than a line.
 #[inline(always)]
 pub(crate) fn upper_bound<K: Kernel, const COARSE: bool>(keys: &[i64], guess: usize, target: i64) -> usize {
-    // Once, so that the compiler need not ask again for each line.
-    assert!(keys.len() >= BLOCK, "a leaf has at least 64 slots");
+    // Checked once here, so that the compiler drops the check of each line.
+    assert!(keys.len() >= WORD, "a leaf has at least 64 slots");
     let (lines, _) = keys.as_chunks::<WINDOW>();
     let line = (guess / WINDOW).min(lines.len() - 1);
     let start = line * WINDOW;
@@ -73,7 +75,7 @@ pub(crate) fn upper_bound<K: Kernel, const COARSE: bool>(keys: &[i64], guess: us
     }
 }
 
-/// `upper_bound`, comparing `LINES` lines at first, then galloping.
+/// `upper_bound` that counts in `LINES` lines first and gallops then.
 #[inline(always)]
 pub(crate) fn upper_bound_in<K: Kernel, const LINES: usize>(
     keys: &[i64],
@@ -93,32 +95,31 @@ pub(crate) fn upper_bound_in<K: Kernel, const LINES: usize>(
     gallop::<K>(keys, if right { start + slots } else { start }, right, target)
 }
 
-/// `upper_bound` when none or all of the window at `start` are at most `target`: the next line on the right, where
-/// an entry lies that found its line full, then `around`.
+/// `upper_bound` when the answer is outside the line at `start`: tries the next line on the right, where an entry is
+/// whose own line was full, then `around`.
 #[inline(always)]
 pub(crate) fn beyond<K: Kernel>(keys: &[i64], start: usize, target: i64) -> usize {
-    // Where the next line usually is it, it is read before it is known that it must be, because nothing but a
-    // guessed branch depends on it.
+    // One predictable branch: the processor reads the next line before the first one has told whether it must.
     let next = (start + WINDOW).min(keys.len() - WINDOW);
     let last = &keys[next + WINDOW - 1];
     count::touch_one(last);
-    // The key is between the two: written so that it is one branch, where `&` is compiled to two.
+    // True where the target lies between the two keys. `!=` is compiled to one branch, `&` to two.
     if (*last <= target) != (keys[start] <= target) {
         return next + K::count_at_most(window(keys, next), target);
     }
     around::<K>(keys, start, target)
 }
 
-/// `beyond` where models err by more than a line: the 128 slots around the window, then gallops. Nothing waits for
-/// the window: which side the key is on does not matter.
+/// `beyond` for models that err by more than a line: looks at the 128 slots around the line, then gallops. Which side
+/// of the line the key is on does not matter, so nothing waits for the line.
 #[inline(always)]
 pub(crate) fn around<K: Kernel>(keys: &[i64], start: usize, target: i64) -> usize {
     let Some(last) = keys.len().checked_sub(AROUND) else {
         return quarters::<K>(keys, 0, keys.len(), target);
     };
-    // The middle one of the three keys is then the first of the line, which has been read.
+    // This makes the middle one of the three keys the first of the line, which is in the cache already.
     let from = start.saturating_sub(AROUND / 2).min(last);
-    // `from` is at most the length less the slots around.
+    // Cannot fail: `from` is at most the length less the slots around.
     let (slots, _): (&[i64; AROUND], _) = keys[from..].split_first_chunk().expect("from leaves room");
     count::touch_one(&slots[0]);
     count::touch_one(&slots[AROUND - 1]);
@@ -126,24 +127,25 @@ pub(crate) fn around<K: Kernel>(keys: &[i64], start: usize, target: i64) -> usiz
         let right = slots[0] <= target;
         return gallop::<K>(keys, select_unpredictable(right, from + AROUND, from), right, target);
     }
-    // Moves of the place itself: 11 instructions, where a sum of comparisons takes 14.
+    // Selecting the position takes 11 instructions, summing comparisons takes 14.
     let mut low = 0;
     for quad in 1..AROUND / QUAD {
         let key = &slots[quad * QUAD];
         count::touch_one(key);
         low = select_unpredictable(*key <= target, quad * QUAD, low);
     }
-    // `low` is at most the slots around less a quad.
+    // Cannot fail: `low` is at most the slots around less a quad.
     let (quad, _): (&[i64; QUAD], _) = slots[low..].split_first_chunk().expect("low leaves room");
     count::touch(quad);
     from + low + K::count_in_quad(quad, target)
 }
 
-/// The answer is at least `edge` (right) or at most `edge`: ever longer steps, then quarters.
+/// Finds an answer that is at least `edge` (`right`) or at most `edge`: by ever longer steps, then by quarters.
 #[inline(always)]
 fn gallop<K: Kernel>(keys: &[i64], edge: usize, right: bool, target: i64) -> usize {
     let room = select_unpredictable(right, keys.len() - edge, edge);
-    // The key that so many slots end or begin with, seen from the edge: `edge + slots - 1` or `edge - slots`.
+    // `base + (slots ^ sign)` is the key `slots` away from the edge: `edge + slots - 1` on the right, `edge - slots`
+    // on the left.
     let sign = select_unpredictable(right, 0, usize::MAX);
     let base = select_unpredictable(right, edge.wrapping_sub(1), edge.wrapping_add(1));
     let (mut walked, mut step) = (0, GALLOP);
@@ -161,12 +163,12 @@ fn gallop<K: Kernel>(keys: &[i64], edge: usize, right: bool, target: i64) -> usi
     quarters::<K>(keys, low, step, target)
 }
 
-/// `upper_bound` when the answer is known to lie in `low..=high`, and no guess is near it. Halvings by branches:
-/// a processor that guesses right every other time reads ahead, where it would wait for each key.
+/// `upper_bound` when the answer is in `low..=high` and there is no guess. The binary search branches on purpose: a
+/// processor that predicts every other branch right has read ahead by then, where it would wait for each key.
 #[inline(always)]
 pub(crate) fn between<K: Kernel>(keys: &[i64], mut low: usize, high: usize, target: i64) -> usize {
     let mut slots = high - low;
-    while slots > BLOCK {
+    while slots > WORD {
         let half = slots / 2;
         let below = &keys[low + half - 1];
         count::touch_one(below);
@@ -180,8 +182,8 @@ pub(crate) fn between<K: Kernel>(keys: &[i64], mut low: usize, high: usize, targ
     quarters::<K>(keys, low, slots, target)
 }
 
-/// `upper_bound` when the answer is known to lie in `low..=low + slots`, without branches: quarters, not halves,
-/// because three reads at a time do not wait for each other.
+/// `upper_bound` when the answer is in `low..=low + slots`, without branches. It divides by four because three reads
+/// that do not wait for each other cost about as much as one.
 #[inline(always)]
 fn quarters<K: Kernel>(keys: &[i64], mut low: usize, mut slots: usize, target: i64) -> usize {
     while slots > PAIR {

@@ -1,8 +1,8 @@
-//! Search in the sorted slots of a data node: which instruction set does it, and how.
+//! Search in the sorted slots of a data node, for each instruction set.
 //!
-//! `kernel` is what differs between instruction sets, `scalar`, `avx2` and `avx512` are the kernels, `backend`
-//! chooses one and enters it, `bounds` is the search over any of them, `output` the copying of marked slots.
-//! `searcher` offers the search by itself. Knows slices of keys, nothing of nodes.
+//! `kernel` declares what an instruction set provides; `scalar`, `avx2` and `avx512` provide it. `backend` chooses
+//! one and enters it. `bounds` searches with any of them, `output` copies entries with any of them, and
+//! `searcher` offers the search to callers. Knows slices of keys, nothing of nodes.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -20,6 +20,6 @@ mod tests;
 
 pub(crate) use backend::{Operation, Supported, dispatch};
 pub(crate) use bounds::{around, between, beyond, in_line, line_of};
-pub(crate) use kernel::{BLOCK, Kernel, PAIR, WINDOW};
+pub(crate) use kernel::{Kernel, PAIR, WINDOW, WORD};
 pub(crate) use output::Output;
 pub(crate) use prefetch::{prefetch, prefetch_slot};

@@ -1,30 +1,30 @@
-//! Where compressed entries go: two vectors that grow together, written without a copy in between.
+//! Two vectors that entries are appended to: kernels compress slots straight into their spare capacity.
 //!
 //! Knows kernels and vectors, nothing of nodes.
 #![allow(unsafe_code)]
 
-use super::kernel::{BLOCK, Kernel, ROOM};
+use super::kernel::{Kernel, ROOM, WORD};
 
-/// Entries are appended to both.
+/// The vectors that entries are appended to.
 pub(crate) struct Output<'a> {
     pub(crate) keys: &'a mut Vec<i64>,
     pub(crate) payloads: &'a mut Vec<u64>,
 }
 
 impl Output<'_> {
-    /// Makes room for so many entries, and what a word may write beyond them.
+    /// Reserves room for `entries`, and for what a kernel may write beyond them.
     pub(crate) fn reserve(&mut self, entries: usize) {
         self.keys.reserve(entries + ROOM);
         self.payloads.reserve(entries + ROOM);
     }
 
-    /// Appends the first `count` of the slots whose bit is set.
+    /// Appends the slots whose bit is set, the first `count` of them at most.
     #[inline(always)]
     pub(crate) fn extend<K: Kernel>(
         &mut self,
         mask: u64,
-        keys: &[i64; BLOCK],
-        payloads: &[u64; BLOCK],
+        keys: &[i64; WORD],
+        payloads: &[u64; WORD],
         count: usize,
     ) {
         if self.keys.capacity() - self.keys.len() < ROOM
@@ -36,7 +36,7 @@ impl Output<'_> {
             self.keys.spare_capacity_mut().first_chunk_mut(),
             self.payloads.spare_capacity_mut().first_chunk_mut(),
         ) else {
-            unreachable!("both were reserved");
+            unreachable!("both vectors have a room reserved");
         };
         let found = K::compress(mask, keys, payloads, key_room, payload_room);
         let count = count.min(found);

@@ -1,11 +1,11 @@
-//! Prefetch: a hint that a cache line will be wanted. Changes nothing that can be observed.
+//! Prefetching a cache line: a hint to the processor, without any effect but on time.
 #![allow(unsafe_code)]
 
-/// Asks for the cache line at `place`; any address is allowed, nothing is read.
+/// Prefetches the cache line at `place`. Any address is allowed: nothing is read.
 #[inline(always)]
 pub(crate) fn prefetch<T>(place: *const T) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: SSE is part of x86-64, and a prefetch of any address, valid or not, has no effect but on caches.
+    // SAFETY: SSE is part of x86-64, and a prefetch of any address, valid or not, affects caches only.
     unsafe {
         std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(place.cast());
     }
@@ -13,7 +13,7 @@ pub(crate) fn prefetch<T>(place: *const T) {
     let _ = place;
 }
 
-/// Asks for the cache line of `items[slot]`.
+/// Prefetches the cache line of `items[slot]`.
 #[inline(always)]
 pub(crate) fn prefetch_slot<T>(items: &[T], slot: usize) {
     prefetch(items.as_ptr().wrapping_add(slot));

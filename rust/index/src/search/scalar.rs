@@ -1,8 +1,8 @@
-//! The portable kernel: what the others must equal.
+//! The portable kernel, which is the specification of the others.
 // `Kernel` is an unsafe trait.
 #![allow(unsafe_code)]
 
-use super::kernel::{BLOCK, Kernel, PAIR, QUAD, Room, WINDOW};
+use super::kernel::{Kernel, PAIR, QUAD, Room, WINDOW, WORD};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scalar;
@@ -11,7 +11,7 @@ pub(crate) struct Scalar;
 unsafe impl Kernel for Scalar {
     #[inline(always)]
     fn count_at_most(window: &[i64; WINDOW], target: i64) -> usize {
-        // Halvings by arithmetic: no branch to mispredict, four loads instead of eight.
+        // A binary search without branches: nothing to mispredict, and four loads instead of eight.
         let mut low = 0;
         low += usize::from(window[low + 3] <= target) * 4;
         low += usize::from(window[low + 1] <= target) * 2;
@@ -40,8 +40,8 @@ unsafe impl Kernel for Scalar {
     #[inline(always)]
     fn compress(
         mask: u64,
-        keys: &[i64; BLOCK],
-        payloads: &[u64; BLOCK],
+        keys: &[i64; WORD],
+        payloads: &[u64; WORD],
         key_room: &mut Room<i64>,
         payload_room: &mut Room<u64>,
     ) -> usize {

@@ -1,6 +1,6 @@
-//! The search of a data node by itself, for measuring it and for sorted arrays of one's own.
+//! The search of a data node as a public function, for benchmarks and for a caller's own sorted arrays.
 //!
-//! Knows kernels and window shapes, no tree. One dispatch a call.
+//! Knows kernels and shapes of windows, no tree. Each call dispatches once.
 
 use super::backend::{Operation, Supported, dispatch};
 use super::bounds;
@@ -8,7 +8,7 @@ use super::kernel::Kernel;
 use crate::error::BackendError;
 use crate::options::Backend;
 
-/// Slots compared first, around the guess. The index uses the first two.
+/// The slots around the guess that are counted before the gallop. The index uses `Line` and `Around`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// The guess's cache line, 8 slots, then the next: for data nodes whose model fits.
@@ -25,7 +25,7 @@ impl Shape {
     /// Every shape.
     pub const ALL: [Self; 4] = [Self::Line, Self::Around, Self::Pair, Self::Block];
 
-    /// How many slots are compared first, or looked at around the line.
+    /// Slots that are looked at before the gallop.
     pub fn slots(self) -> usize {
         match self {
             Self::Line => 8,
@@ -41,7 +41,7 @@ impl Shape {
 pub struct Searcher(Supported);
 
 impl Searcher {
-    /// A searcher with a backend that this processor has.
+    /// A searcher that uses `backend`.
     pub fn new(backend: Backend) -> Result<Self, BackendError> {
         Supported::of(backend).map(Self)
     }
@@ -51,8 +51,8 @@ impl Searcher {
         self.0.backend()
     }
 
-    /// How many of the ascending `keys`, 64 at least, are at most `target`, searched from `guess`, any slot:
-    /// the shape's window, then galloping. `O(log error)`.
+    /// How many of the ascending `keys` are less than or equal to `target`: searches the shape's window around
+    /// `guess`, which may be any number, then gallops. `O(log error)`.
     ///
     /// ```
     /// use alex_index::simd::{Backend, Searcher, Shape};
@@ -69,7 +69,7 @@ impl Searcher {
         dispatch(self.0, Search { shape, keys, guess, target })
     }
 
-    /// `upper_bound` for many targets, each with its guess: calls `visit` with the place of each and its
+    /// `upper_bound` for many targets, each with its guess. Calls `visit` with the position of each query and its
     /// answer, in order.
     ///
     /// ```
@@ -108,7 +108,7 @@ impl<V: FnMut(usize, usize)> Operation for Searches<'_, V> {
 
     #[inline(always)]
     fn run<K: Kernel>(mut self) {
-        // A loop for each shape: the choice is not part of a search.
+        // One loop for each shape, so that no search pays for the choice.
         match self.shape {
             Shape::Line => self.each(bounds::upper_bound::<K, false>),
             Shape::Around => self.each(bounds::upper_bound::<K, true>),

@@ -1,4 +1,4 @@
-//! The same properties over every kernel this processor runs, against plain counting.
+//! The same properties of every kernel that this processor runs, compared with plain counting.
 #![allow(clippy::unwrap_used)]
 
 use rand::rngs::SmallRng;
@@ -97,7 +97,7 @@ macro_rules! kernel_properties {
         mod $module {
             use super::*;
 
-            /// A machine without the instruction set has nothing to test here.
+            /// `None` on a machine without the instruction set, where there is nothing to test.
             fn supported() -> Option<Supported> {
                 Supported::of($backend).ok()
             }
@@ -107,7 +107,7 @@ macro_rules! kernel_properties {
                 let Some(supported) = supported() else { return };
                 let mut random = SmallRng::seed_from_u64(1);
                 for _ in 0..2_000 {
-                    // Every alignment of the window against a cache line.
+                    // `start` covers every alignment of the window to a cache line.
                     let keys = slots(&mut random, 40);
                     let start = random.random_range(0..=24);
                     let window: &[i64; WINDOW] = keys[start..][..WINDOW].try_into().unwrap();

@@ -1,22 +1,22 @@
-//! The tree that the index is judged against: a textbook B+tree with nodes of 64 keys, counting its work as
-//! the index counts its own.
+//! The B+tree that the index is compared with: a textbook tree with nodes of 64 keys, which counts its work as the index
+//! counts its own.
 //!
-//! Binary search in every node, a split in two halves when a node is full, borrowing from or merging with
-//! a neighbour when it is less than half full. A node is a header line, 64 keys and 64 payloads or
-//! children. It is the yardstick: kept plain on purpose, and compared with `BTreeMap` in its own tests.
+//! It searches each node by binary search. A full node is split into halves; a node that is less than half full borrows
+//! from a neighbour or merges with it. A node has a header line, 64 keys, and 64 payloads or children. The tree is kept
+//! plain on purpose, and is compared with `BTreeMap` in its own tests.
 
 use alex_index::count;
 
 const KEYS: usize = 64;
 const HALF: usize = KEYS / 2;
 
-/// Children of a model-free inner node are nodes below it; of a leaf there are none.
+/// A leaf or an inner node.
 #[repr(C, align(64))]
 struct Node {
     header: Header,
     keys: [i64; KEYS],
-    /// Payloads of a leaf, ids of children of an inner node; child `i` holds keys from `keys[i]` on, and
-    /// `keys[0]` of an inner node stands for everything below `keys[1]`.
+    /// The payloads of a leaf, or the ids of an inner node's children. Child `i` holds keys from `keys[i]` on; `keys[0]` of
+    /// an inner node stands for every key below `keys[1]`.
     values: [u64; KEYS],
 }
 
@@ -31,7 +31,7 @@ impl Node {
         Box::new(Self { header: Header { count: 0, is_leaf }, keys: [0; KEYS], values: [0; KEYS] })
     }
 
-    /// How many keys are at most `key`, by halving.
+    /// How many keys are less than or equal to `key`, by binary search.
     fn upper_bound(&self, key: i64) -> usize {
         let (mut low, mut high) = (0, self.header.count);
         while low < high {
@@ -83,7 +83,7 @@ impl Node {
         entry
     }
 
-    /// Moves the entries from `at` on to the end of `other`.
+    /// Moves the entries from position `at` on to the end of `other`.
     fn give(&mut self, at: usize, other: &mut Self) {
         let (end, to) = (self.header.count, other.header.count);
         count::moved(end - at);
@@ -146,7 +146,7 @@ impl BTree {
         node.find(key).map(|slot| node.values[slot])
     }
 
-    /// The inner nodes on the way to a leaf, with the child taken, and the leaf.
+    /// The path to a leaf: inner nodes, each with the number of the child that the path takes, and the leaf.
     fn path(&self, key: i64) -> (Vec<(usize, usize)>, usize) {
         let (mut path, mut id) = (Vec::new(), self.root);
         loop {
@@ -218,8 +218,8 @@ impl BTree {
         Some(payload)
     }
 
-    /// Borrows one entry for a child that is less than half full, or merges it with a neighbour; says
-    /// whether it merged.
+    /// Borrows one entry for a child that is less than half full, or merges it with a neighbour. Returns whether it
+    /// merged.
     fn refill(&mut self, parent: usize, child: usize) -> bool {
         let children = self.node(parent).header.count;
         let left = if child + 1 < children { child } else { child - 1 };
@@ -229,7 +229,7 @@ impl BTree {
         count::touch_one(&high.header);
         let bound = self.node(parent).keys[left + 1];
         if !high.header.is_leaf {
-            // The first key of an inner node is not kept up; the parent knows it.
+            // The first key of an inner node may be stale; the parent has the right one.
             high.keys[0] = bound;
         }
         let merged = low.header.count + high.header.count <= KEYS;
@@ -254,7 +254,7 @@ impl BTree {
         merged
     }
 
-    /// The smallest entry.
+    /// The entry with the smallest key.
     pub fn first(&self) -> Option<(i64, u64)> {
         let mut node = self.node(self.root);
         while !node.header.is_leaf {

@@ -1,4 +1,4 @@
-//! Key distributions and oracles shared by the scenarios. Not every scenario uses all of it.
+//! Distributions of keys, and comparisons with an oracle, for all tests. Not every test uses all of it.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 #[cfg(debug_assertions)]
@@ -16,7 +16,7 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
-/// How keys are drawn, and in which order they come.
+/// A distribution of keys, and the order in which they come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keys {
     Uniform,
@@ -27,7 +27,7 @@ pub enum Keys {
     Clustered,
     Timestamps,
     Extreme,
-    /// Runs of all the others, one after another: ranges grow, nest and overlap.
+    /// Runs of all the other distributions, one after another: ranges grow, nest and overlap.
     Mixed,
 }
 
@@ -47,8 +47,7 @@ fn normal(random: &mut SmallRng) -> f64 {
     (-2.0 * u.ln()).sqrt() * (v * std::f64::consts::TAU).cos()
 }
 
-/// `count` keys (a few may repeat), in the order that the distribution stands for: shuffled unless the
-/// order is the point.
+/// `count` keys, of which a few may repeat, in the order of the distribution: shuffled unless it has an order of its own.
 pub fn draw(kind: Keys, count: usize, seed: u64) -> Vec<i64> {
     let mut random = SmallRng::seed_from_u64(seed);
     let last = count as i64;
@@ -106,7 +105,7 @@ pub fn draw(kind: Keys, count: usize, seed: u64) -> Vec<i64> {
     keys
 }
 
-/// A tree for each backend of this machine.
+/// An empty tree for each backend of this machine.
 pub fn trees(max_leaf_slots: Option<usize>) -> impl Iterator<Item = Alex> {
     available().into_iter().map(move |backend| tree(backend, max_leaf_slots))
 }
@@ -115,7 +114,7 @@ pub fn tree(backend: Backend, max_leaf_slots: Option<usize>) -> Alex {
     Alex::with_options(Options { backend: Some(backend), max_leaf_slots }).unwrap()
 }
 
-/// Everything a reader can ask, against the oracle, for keys around `probes`.
+/// Compares the answers of all read operations with the oracle's, for keys around `probes`.
 pub fn assert_equal(tree: &Alex, oracle: &BTreeMap<i64, u64>, probes: &[i64]) {
     tree.check().unwrap();
     assert_eq!(tree.len(), oracle.len());
@@ -136,12 +135,16 @@ pub fn assert_equal(tree: &Alex, oracle: &BTreeMap<i64, u64>, probes: &[i64]) {
     assert_ranges(tree, oracle, probes);
 }
 
-/// Many ranges in one call: from each probe to the one after it, some of them empty or the wrong way round.
+/// Compares `scan_many` with the oracle, for ranges from each probe to the next. Some are empty or end before they start.
 fn assert_ranges(tree: &Alex, oracle: &BTreeMap<i64, u64>, probes: &[i64]) {
     let stops: Vec<i64> = probes.iter().cycle().skip(1).take(probes.len()).copied().collect();
     let (mut keys, mut payloads, mut ends) = (vec![7], vec![7], vec![1]);
     tree.scan_many(probes, &stops, &mut keys, &mut payloads, |end| ends.push(end));
-    assert_eq!((ends.len(), keys[0], payloads[0]), (probes.len() + 1, 7, 7), "one end each, nothing lost");
+    assert_eq!(
+        (ends.len(), keys[0], payloads[0]),
+        (probes.len() + 1, 7, 7),
+        "one end for each range, and what was there stays"
+    );
     for (range, (&start, &stop)) in ends.windows(2).zip(probes.iter().zip(&stops)) {
         let found = keys[range[0]..range[1]].iter().zip(&payloads[range[0]..range[1]]);
         assert!(found.eq(oracle.range(start..stop.max(start))), "range {start}..{stop}");
@@ -149,7 +152,7 @@ fn assert_ranges(tree: &Alex, oracle: &BTreeMap<i64, u64>, probes: &[i64]) {
     assert_eq!((ends.last(), keys.len()), (Some(&keys.len()), payloads.len()));
 }
 
-/// Scans, iterators and counts of one range, against the oracle.
+/// Compares scans, iteration and counts of one range with the oracle's.
 pub fn assert_range(
     tree: &Alex,
     oracle: &BTreeMap<i64, u64>,

@@ -1,5 +1,5 @@
-//! Sequences of operations as fuzzing draws, shrinks and replays them, and their execution beside a
-//! `BTreeMap`: after every step the invariants hold and answers around the touched keys agree.
+//! Sequences of operations that fuzzing draws, shrinks and replays, and that run beside a `BTreeMap`: after every step
+//! the invariants hold, and answers around the changed keys agree.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -11,15 +11,15 @@ use rand::{Rng, SeedableRng};
 
 use super::{assert_equal, assert_range};
 
-/// Keys that the index holds at most: every step reads all of it.
+/// The most keys of the index, which is small because every step reads all of it.
 const MOST_KEYS: usize = 40_000;
 
-/// A key, chosen when the step runs.
+/// A key that is chosen when the step runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Key {
-    /// Beside a key that is there, by its place in key order (of 65,536).
+    /// A key at some distance from one that is there, which is given by its position in key order, in 65,536ths.
     Near(u16, i8),
-    /// Anywhere, of so many bits.
+    /// Any key of so many bits.
     Wide(i64, u8),
     /// `i64::MIN`, -1, 0, `i64::MAX` and their neighbours.
     Edge(u8),
@@ -30,7 +30,7 @@ pub enum Step {
     Insert(Key),
     Remove(Key),
     ReplaceIf(Key, bool),
-    /// Keys at equal distances from one: the attack on a data node, and every trend.
+    /// Keys come at equal distances from one: the attack on a data node, and every trend.
     Run {
         from: Key,
         count: u16,
@@ -38,7 +38,7 @@ pub enum Step {
         descending: bool,
         many: bool,
     },
-    /// Keys anywhere within some bits of one.
+    /// Keys come that differ from one in its lowest bits.
     Scatter {
         around: Key,
         bits: u8,
@@ -46,7 +46,7 @@ pub enum Step {
         seed: u64,
         many: bool,
     },
-    /// Keys that are there go: one in `every`, from a place in key order on, ascending or descending.
+    /// One in `every` of the keys goes, from a position in key order on, ascending or descending.
     Drain {
         from: u16,
         count: u16,
@@ -61,7 +61,7 @@ pub enum Step {
     Thrash(Key, u8),
     Lookups(Key, u64),
     Range(Key, Key, u8, u16),
-    /// All entries loaded in bulk into a new tree, sorted or not.
+    /// All entries are loaded in bulk into a new tree, sorted or not.
     Reload(bool),
     Clear,
 }
@@ -96,14 +96,14 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The largest leaf, in slots, and what happens.
+/// A sequence of steps, and the slots of the largest leaf.
 pub fn sequence() -> impl Strategy<Value = (usize, Vec<Step>)> {
     let slots = prop_oneof![Just(128), Just(192), Just(512), Just(2_048), Just(1 << 14)];
     let steps = prop_oneof![30 => step(), 1 => Just(Step::Clear)];
     (slots, proptest::collection::vec(steps, 1..80))
 }
 
-/// An index, what it should hold, and the payload of the next insert.
+/// An index, its oracle, and the payload of the next insert.
 struct Pair {
     tree: Alex,
     oracle: BTreeMap<i64, u64>,
@@ -274,7 +274,7 @@ impl Pair {
                     self.oracle.iter().map(|(&key, &payload)| (key, payload)).unzip();
                 self.tree.clear();
                 if sorted {
-                    // Into the same tree: only it has this backend and this leaf size.
+                    // Into the same tree, because a new one would have the default backend and leaf size.
                     self.tree.insert_many(&keys, &payloads, |_, _| panic!("no key was there"));
                 } else {
                     let loaded = Alex::from_sorted(&keys, &payloads).unwrap();

@@ -1,5 +1,5 @@
-//! A trial of the index beside a B+tree: the same operations on both, the answers compared, the work of
-//! both counted, and the bounds of every input judged phase by phase.
+//! A trial of the index beside a B+tree: both do the same operations, their answers are compared and their work is
+//! counted. Phase by phase, the trial judges whether the bounds hold that every input must stay within.
 
 use std::ops::Bound;
 
@@ -8,21 +8,22 @@ use alex_index::{Alex, MAX_LEAF_SLOTS};
 
 use super::btree::BTree;
 
-/// No input may cost more than this many times the work of the B+tree ...
+/// The most work of the index for each unit of the B+tree's.
 pub const MAX_RATIO: f64 = 3.0;
-/// ... or more bytes a key than this,
+/// The most bytes of the index for each key.
 pub const MAX_BYTES_PER_KEY: usize = 40;
-/// a few leaves of a small tree aside.
+/// Bytes that do not count in `MAX_BYTES_PER_KEY`: a small tree has a few leaves, however few its keys are.
 pub const FREE_BYTES: usize = 64 << 10;
-/// Model nodes on any path, and entries of all of them for each data node, whatever comes.
+/// The most nodes on any path.
 pub const MAX_HEIGHT: usize = 16;
-/// Leaves' worth of slots that one operation may write: a leaf copied out and its two halves, a few times.
+/// The most slots that one operation may write, in leaves of the largest size: a leaf is copied out and its two halves are
+/// written, a few times.
 pub const MAX_OPERATION_LEAVES: u64 = 16;
 
-/// Slots that only a change of structure moves.
+/// An operation that moves more slots than this has changed the structure.
 const STRUCTURAL_SLOTS: u64 = 64;
 
-/// What a phase cost so far.
+/// The work of a phase so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Phase {
     operations: u64,
@@ -45,7 +46,7 @@ impl Trial {
         Self::of(Alex::new())
     }
 
-    /// Starts with a loaded tree; the B+tree gets the same entries, uncounted.
+    /// A trial of a loaded tree. The B+tree gets the same entries, which is not counted.
     pub fn loaded(sorted: &[i64]) -> Self {
         let payloads: Vec<u64> = sorted.iter().map(|&key| !key as u64).collect();
         let mut trial = Self::of(Alex::from_sorted(sorted, &payloads).unwrap());
@@ -60,18 +61,18 @@ impl Trial {
         Self { tree, reference: BTree::default(), phase: Phase::default(), broken: Vec::new(), quiet: false }
     }
 
-    /// Prints nothing but what is broken.
+    /// Prints only the bounds that are broken.
     pub fn quiet(mut self) -> Self {
         self.quiet = true;
         self
     }
 
-    /// Operations of the phase so far.
+    /// How many operations the phase has had so far.
     pub fn operations(&self) -> u64 {
         self.phase.operations
     }
 
-    /// The keys at this moment, ascending.
+    /// The keys of the index, ascending.
     pub fn keys(&self) -> Vec<i64> {
         self.tree.range(Bound::Unbounded, Bound::Unbounded).map(|(key, _)| key).collect()
     }
@@ -96,14 +97,14 @@ impl Trial {
         self.note(index, reference);
     }
 
-    /// Whether this insert cost more than a shift within a leaf can.
+    /// Inserts a key. Returns whether that changed the structure.
     pub fn insert_is_structural(&mut self, key: i64) -> bool {
         let before = self.phase.index;
         self.insert(key);
         self.phase.index.slots - before.slots > STRUCTURAL_SLOTS
     }
 
-    /// The same for a removal.
+    /// Removes a key. Returns whether that changed the structure.
     pub fn remove_is_structural(&mut self, key: i64) -> bool {
         let before = self.phase.index;
         self.remove(key);
@@ -124,7 +125,7 @@ impl Trial {
         self.note(index, reference);
     }
 
-    /// Removes the smallest entry, found by both for themselves.
+    /// Removes the entry with the smallest key, which index and B+tree each find by themselves.
     pub fn pop_first(&mut self) -> Option<i64> {
         let (found, index) = count::work(|| self.tree.first());
         let (expected, reference) = count::work(|| self.reference.first());
@@ -147,13 +148,13 @@ impl Trial {
         keys.into_iter().for_each(|key| self.get(key));
     }
 
-    /// Forgets what the phase cost: it only set the stage.
+    /// Begins a phase, and forgets the work so far, which only prepared it.
     pub fn begin(&mut self) {
         self.tree.check().unwrap();
         self.phase = Phase::default();
     }
 
-    /// Judges the phase and begins the next.
+    /// Judges the phase, and begins the next.
     #[allow(clippy::print_stderr)]
     pub fn end(&mut self, name: &str) {
         self.tree.check().unwrap();
@@ -190,7 +191,7 @@ impl Trial {
 }
 
 impl Drop for Trial {
-    /// All phases are judged before the test fails, so that one run shows the whole picture.
+    /// Fails the test here, after all phases were judged, so that one run shows every broken bound.
     fn drop(&mut self) {
         if !std::thread::panicking() {
             assert!(self.broken.is_empty(), "bounds broken:\n{}", self.broken.join("\n"));
