@@ -48,6 +48,6 @@ pub use options::{
 pub use progress::OpenProgress;
 pub use repair::salvage::RepairMode;
 #[doc(hidden)]
-pub use threads::panics::panic_is_caught;
+pub use threads::panics::{catching, panic_is_caught};
 pub use values::column::ValueColumn;
 pub use values::value::{NEAR_BYTES, Value, Values};

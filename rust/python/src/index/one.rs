@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use alex_index::Alex;
+use alex_store::catching;
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
 
 use crate::convert::keys::{Role, lent, many, one, one_value};
 use crate::convert::values;
 use crate::errors::OrRaise;
-use crate::index::shared::{Indexed, Shared};
+use crate::index::shared::{Damaged, Indexed, Shared};
 use crate::memory::{self, probe, room};
 
 /// Keys handled between two checks for signals, if the work can be split.
@@ -69,7 +70,8 @@ impl AlexIndex {
         values::check_count(keys.len(), values.len())?;
         // A sorted copy, and the index itself.
         probe(keys.len().saturating_mul(2 * INDEX_BYTES_A_KEY))?;
-        let alex = py.detach(|| Alex::from_unsorted(keys, payloads(values)));
+        let made = py.detach(|| catching("making an index", || Alex::from_unsorted(keys, payloads(values))));
+        let alex = made.map_err(|panic| Damaged::by(&panic, true)).or_raise(py)?;
         Ok(Self { shared: Arc::new(Shared::new(Indexed::made(alex))) })
     }
 }

@@ -7,33 +7,67 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 use alex_index::Alex;
 use alex_index::image::Damage;
+use alex_store::{Error, catching};
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 
-use crate::errors::{OrRaise, corruption_error};
+use crate::errors::{OrRaise, alex_error, corruption_error};
 use crate::index::cursors::{Cursor, Cursors};
+use crate::memory;
 
-/// Damage in the file that an index was loaded from, found by a later call.
-pub(crate) struct Damaged {
-    damage: Damage,
-    path: Option<PathBuf>,
+/// Why a call on an index failed.
+#[derive(Clone)]
+pub(crate) enum Damaged {
+    /// Damage in the file that the index was loaded from, found by a later call.
+    File { damage: Damage, path: Option<PathBuf> },
+    /// The call panicked.
+    Panicked {
+        why: String,
+        /// Memory was short, which explains the panic.
+        no_memory: bool,
+        /// The index passed a check afterwards. Otherwise it is never used again.
+        whole: bool,
+    },
 }
 
 impl Damaged {
     #[cold]
     pub(crate) fn of(damage: &Damage, path: Option<&Path>) -> Self {
-        Self { damage: damage.clone(), path: path.map(Path::to_owned) }
+        Self::File { damage: damage.clone(), path: path.map(Path::to_owned) }
+    }
+
+    #[cold]
+    pub(crate) fn by(panic: &Error, whole: bool) -> Self {
+        Self::Panicked { why: panic.to_string(), no_memory: memory::is_short(), whole }
     }
 }
 
 impl<T> OrRaise<T> for Result<T, Damaged> {
     #[inline]
     fn or_raise(self, py: Python<'_>) -> PyResult<T> {
-        self.map_err(|Damaged { damage, path }| {
+        self.map_err(|damaged| raise(py, damaged))
+    }
+}
+
+#[cold]
+fn raise(py: Python<'_>, damaged: Damaged) -> PyErr {
+    match damaged {
+        Damaged::File { damage, path } => {
             let name =
                 path.as_deref().map_or_else(|| "the file".to_owned(), |path| path.display().to_string());
             let message = format!("{name}, which this index was loaded from, is {damage}; load another copy");
             corruption_error(py, message, path.as_deref(), &damage)
-        })
+        }
+        Damaged::Panicked { why, no_memory, whole } => {
+            let why = if no_memory { "there is no memory for more of the index" } else { &why };
+            let rest = if whole {
+                "of a call on many keys, some may be done"
+            } else {
+                "the index may be half changed and must be made anew"
+            };
+            let message = format!("{why}; {rest}");
+            if no_memory { PyMemoryError::new_err(message) } else { alex_error(py, message) }
+        }
     }
 }
 
@@ -44,6 +78,8 @@ pub(crate) struct Indexed {
     cursors: Mutex<Cursors>,
     /// The file that it was loaded from.
     source: Option<PathBuf>,
+    /// Set after a change that panicked and left the tree half changed: it is never used again.
+    broken: Option<Damaged>,
 }
 
 impl Indexed {
@@ -54,7 +90,7 @@ impl Indexed {
 
     /// An index that was loaded from a file.
     pub(crate) fn loaded(alex: Alex, source: PathBuf) -> Self {
-        Self { alex, cursors: Mutex::default(), source: Some(source) }
+        Self { alex, source: Some(source), ..Self::default() }
     }
 
     /// Passes on what a call found, unless the call met damage in the file: then nothing that it found counts.
@@ -72,15 +108,40 @@ impl Indexed {
 
     #[inline]
     fn ask<T>(&self, call: impl FnOnce(&Alex) -> T) -> Result<T, Damaged> {
-        let found = call(&self.alex);
+        let found = call(self.tree()?);
         self.vouch(found)
+    }
+
+    /// The tree, unless it may be half changed.
+    #[inline]
+    fn tree(&self) -> Result<&Alex, Damaged> {
+        match &self.broken {
+            None => Ok(&self.alex),
+            Some(broken) => Err(broken.clone()),
+        }
+    }
+
+    /// What follows from a panic in the middle of a change. Usually there was no memory for a new node, and the tree
+    /// is as it was before that node was needed. O(keys).
+    #[cold]
+    fn after(&mut self, panic: &Error) -> Damaged {
+        let checked = catching("a check of the index", || self.alex.check().is_ok());
+        let whole = checked.is_ok_and(|whole| whole);
+        let damaged = Damaged::by(panic, whole);
+        if !whole {
+            self.broken = Some(damaged.clone());
+        }
+        damaged
     }
 
     /// Changes the index, after its unfinished iterators were given copies.
     fn change<T>(&mut self, call: impl FnOnce(&mut Alex) -> T) -> Result<T, Damaged> {
+        self.tree()?;
         self.cursors.get_mut().unwrap_or_else(PoisonError::into_inner).release(&self.alex);
-        let found = call(&mut self.alex);
-        self.vouch(found)
+        match catching("a change of the index", || call(&mut self.alex)) {
+            Ok(found) => self.vouch(found),
+            Err(panic) => Err(self.after(&panic)),
+        }
     }
 
     fn add(&self, cursor: &Arc<Cursor>) {
@@ -142,8 +203,10 @@ impl Shared {
     /// Replaces everything. Waits.
     pub(crate) fn replace(&self, with: Indexed) {
         let mut indexed = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let Indexed { alex, cursors, .. } = &mut *indexed;
-        cursors.get_mut().unwrap_or_else(PoisonError::into_inner).release(alex);
+        let Indexed { alex, cursors, broken, .. } = &mut *indexed;
+        if broken.is_none() {
+            cursors.get_mut().unwrap_or_else(PoisonError::into_inner).release(alex);
+        }
         *indexed = with;
     }
 

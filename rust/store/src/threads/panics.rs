@@ -18,7 +18,7 @@ pub fn panic_is_caught() -> bool {
 }
 
 /// Runs `work`; its panic is an error that names `what`.
-pub(crate) fn catching<T>(what: &'static str, work: impl FnOnce() -> T) -> Result<T, Error> {
+pub fn catching<T>(what: &'static str, work: impl FnOnce() -> T) -> Result<T, Error> {
     let outer = CAUGHT.replace(true);
     let outcome = catch_unwind(AssertUnwindSafe(work));
     CAUGHT.set(outer);
