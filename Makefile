@@ -134,9 +134,11 @@ prices: .venv/installed ## fit the index's cost model to this machine: counts an
 	    --json benchmarks/results/$$(date +%F)-index-prices.json
 
 .PHONY: fuzz-store
-fuzz-store: .venv/toolchain ## mutated files of every kind under the store's readers: make fuzz-store SECONDS=60 SEED=n
+fuzz-store: .venv/toolchain ## mutated and forged files of every kind, so long each under store and index: make fuzz-store SECONDS=60 SEED=n
 	ALEXPY_FUZZ_SECONDS=$(SECONDS) ALEXPY_FUZZ_SEED=$(SEED) \
 	    cargo test --locked --package alex-store --test crash -- --nocapture fuzz_readers
+	ALEXPY_FUZZ_SECONDS=$(SECONDS) ALEXPY_FUZZ_SEED=$(SEED) \
+	    cargo test --locked --package alex-index --test forged_images -- --nocapture
 
 .PHONY: decide
 decide: .venv/built .venv/compare ## RocksDB or own storage, by the gates of the first plan; writes docs/decision.md

@@ -711,7 +711,9 @@ impl DiskFile for SimFile {
         world.count_read();
         let inode = &world.files[self.id];
         let count = inode.len.saturating_sub(offset).min(buffer.len() as u64) as usize;
-        inode.cache.read(offset, &mut buffer[..count]);
+        if count > 0 {
+            inode.cache.read(offset, &mut buffer[..count]);
+        }
         Ok(count)
     }
 

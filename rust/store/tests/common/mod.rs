@@ -3,7 +3,10 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod forge;
+pub mod forged_store;
 pub mod hook;
+pub mod memory;
 pub mod two_images;
 
 use std::collections::BTreeMap;
