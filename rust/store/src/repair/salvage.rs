@@ -16,7 +16,7 @@ use crate::log::outdated::newer_segments;
 use crate::log::resync::{Met, walk};
 use crate::log::segment::Segment;
 use crate::operation::Operation;
-use crate::options::ReadMode;
+use crate::options::{MAX_SEGMENT_BYTES, ReadMode};
 use crate::progress::OpenProgress;
 
 /// Bytes between two calls of the progress callback.
@@ -68,7 +68,7 @@ impl Salvaged {
         for piece in &pieces {
             bytes_total += match (&piece.segment, piece.end) {
                 (_, Some(end)) => end.offset,
-                (Some(segment), None) => segment.len()?,
+                (Some(segment), None) => segment.len()?.min(MAX_SEGMENT_BYTES),
                 (None, None) => 0,
             };
         }
@@ -441,37 +441,77 @@ fn drop_unlisted_recovery(opened: &mut Vec<(u32, Option<Arc<Segment>>)>) -> Resu
         entry.1.as_ref().is_none_or(|segment| segment.header.origin == Origin::Recovery)
     };
     let first = opened.iter().rposition(|entry| !recovery(entry)).map_or(0, |last| last + 1);
+    let proven = |from: usize| opened[from].1.as_ref().map(|segment| segment.header.predecessor);
+    let Some(oldest) = (first..opened.len()).filter_map(proven).map(|end| end.segment).min() else {
+        return Ok(());
+    };
+    // All are read once, however many recoveries there were.
+    let log = Changes::read(opened, oldest)?;
     // An earlier recovery may stand right before the last one.
-    for from in first..opened.len() {
-        if repeats(opened, from)? {
-            opened.truncate(from);
-            return Ok(());
-        }
+    let repeats = |&from: &usize| proven(from).is_some_and(|proven| log.repeats(opened[from].0, proven));
+    if let Some(from) = (first..opened.len()).find(repeats) {
+        opened.truncate(from);
     }
     Ok(())
 }
 
-/// Whether the segments from `from` on only repeat what stands behind the place that the first of them
-/// follows.
-fn repeats(opened: &[(u32, Option<Arc<Segment>>)], from: usize) -> Result<bool> {
-    let Some(first) = &opened[from].1 else { return Ok(false) };
-    let proven = first.header.predecessor;
-    let (mut old, mut again) = (Vec::new(), Vec::new());
-    for (at, (id, segment)) in opened.iter().enumerate() {
-        let Some(segment) = segment.as_ref().filter(|_| *id >= proven.segment) else { continue };
-        let records = if at < from { &mut old } else { &mut again };
-        let start = if *id == proven.segment { proven.offset } else { 0 };
-        walk(segment, None, &mut |met| {
-            if let Met::Record(offset, record) = met
-                && offset >= start
-                && change(&record, Location::new(*id, offset)).is_some()
-            {
-                records.push((record.kind, record.key, crc32c::crc32c(record.value)));
-            }
-            Ok(true)
-        })?;
+/// What the records of a piece of the log change, in their order, so that copies of them can be told.
+struct Changes {
+    /// Segment and offset of each.
+    places: Vec<(u32, u64)>,
+    /// How many of the changes up to each, counted back from it, are those that the log ends with.
+    like_the_end: Vec<usize>,
+}
+
+impl Changes {
+    /// Those of all segments from `oldest` on. O(bytes of them).
+    fn read(opened: &[(u32, Option<Arc<Segment>>)], oldest: u32) -> Result<Self> {
+        let (mut places, mut changes) = (Vec::new(), Vec::new());
+        for (id, segment) in opened.iter().filter(|(id, _)| *id >= oldest) {
+            let Some(segment) = segment else { continue };
+            walk(segment, None, &mut |met| {
+                if let Met::Record(offset, record) = met
+                    && change(&record, Location::new(*id, offset)).is_some()
+                {
+                    places.push((*id, offset));
+                    changes.push((record.kind, record.key, crc32c::crc32c(record.value)));
+                }
+                Ok(true)
+            })?;
+        }
+        Ok(Self { places, like_the_end: like_the_end(&changes) })
     }
-    Ok(old.starts_with(&again))
+
+    /// Whether the segments from `from` on only repeat what stands behind `proven`, the place that the first of them
+    /// follows. O(log changes).
+    fn repeats(&self, from: u32, proven: LogEnd) -> bool {
+        let old = self.places.partition_point(|&place| place < (proven.segment, proven.offset));
+        let again = self.places.partition_point(|&(segment, _)| segment < from);
+        let count = self.places.len() - again;
+        // Behind the last of those that would be repeated, all of which stand before their copies.
+        let end = old + count;
+        end <= again && (count == 0 || self.like_the_end[end - 1] >= count)
+    }
+}
+
+/// For each item, how many items up to it equal as many at the end of all (the Z algorithm, from behind). O(items).
+fn like_the_end<T: PartialEq>(items: &[T]) -> Vec<usize> {
+    let back = |at: usize| &items[items.len() - 1 - at];
+    let mut like = vec![0; items.len()];
+    // The stretch that reaches farthest of those known to equal the beginning, read backwards.
+    let (mut start, mut end) = (0, 0);
+    for at in 0..items.len() {
+        let mut count = if at < end { like[at - start].min(end - at) } else { 0 };
+        while at + count < items.len() && back(count) == back(at + count) {
+            count += 1;
+        }
+        if at > 0 && at + count > end {
+            (start, end) = (at, at + count);
+        }
+        like[at] = count;
+    }
+    like.reverse();
+    like
 }
 
 #[cfg(test)]
@@ -506,6 +546,20 @@ mod tests {
                 it.iter().map(|(&key, &(_, place))| (key, place)).collect()
             };
             assert_eq!(places(&found.newest), places(&right), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn what_equals_the_end_is_counted_as_comparing_item_by_item_does() {
+        for seed in 0..500 {
+            let mut rng = Rng::new(seed);
+            let different = 1 + rng.below(3);
+            let items: Vec<u64> = (0..rng.below(40)).map(|_| rng.below(different)).collect();
+            let right = |at: usize| {
+                (0..=at).take_while(|&back| items[at - back] == items[items.len() - 1 - back]).count()
+            };
+            let right: Vec<usize> = (0..items.len()).map(right).collect();
+            assert_eq!(like_the_end(&items), right, "seed {seed}: {items:?}");
         }
     }
 }
