@@ -4,6 +4,8 @@
 //! is copied once for each class. Knows which segments and when; how, and when files may go, is compaction's
 //! (`emptying.rs`, `freeing.rs`). O(bytes of the merged segments), amortised O(1) for a session.
 
+use std::collections::HashSet;
+
 use crate::compaction::inputs::{Input, Pace};
 use crate::compaction::relocation_writer::RelocationWriter;
 use crate::engine::compaction_state::Compaction;
@@ -52,7 +54,7 @@ impl Shared {
         pace: &mut Pace<'_>,
     ) -> Result<()> {
         // What was written is not merged again at once.
-        let mut tried = Vec::new();
+        let mut tried = HashSet::new();
         loop {
             let inputs = self.inputs(compaction);
             let chosen = self.small_ones(inputs, which, &tried);
@@ -76,7 +78,7 @@ impl Shared {
     }
 
     /// Small segments of one class, the smallest class first; none where there are too few.
-    fn small_ones(&self, mut inputs: Vec<Input>, which: Merge, tried: &[u32]) -> Vec<Input> {
+    fn small_ones(&self, mut inputs: Vec<Input>, which: Merge, tried: &HashSet<u32>) -> Vec<Input> {
         let options = &self.options;
         inputs.retain(|input| {
             let bytes = input.bytes();

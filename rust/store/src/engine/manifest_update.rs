@@ -65,7 +65,8 @@ impl Shared {
         // Whatever became of them, a generation is not used for two contents.
         catalog.manifest.generation = next.generation;
         if let Err(failure) = written {
-            let new: Vec<u32> = next.files().filter(|&id| !catalog.manifest.lists(id)).collect();
+            let listed = catalog.manifest.file_set();
+            let new: Vec<u32> = next.files().filter(|id| !listed.contains(id)).collect();
             catalog.uncertain.extend(new);
             let images = next.images.iter().map(|image| image.id);
             let new: Vec<u32> = images.filter(|&id| !catalog.manifest.lists_image(id)).collect();
@@ -73,11 +74,12 @@ impl Shared {
             return Err(failure);
         }
         let before = std::mem::replace(&mut catalog.manifest, next);
+        let listed = catalog.manifest.file_set();
         let kept = catalog.unlisted.as_ref().map(|spare| spare.listed.segment);
         for id in before.files().chain(std::mem::take(&mut catalog.uncertain)) {
             if Some(id) == kept {
                 catalog.uncertain.push(id);
-            } else if !catalog.manifest.lists(id) {
+            } else if !listed.contains(&id) {
                 // Should this fail, it costs space until the next opening removes the orphan.
                 let _ = self.disk.remove(&Segment::name(id));
             }

@@ -2,6 +2,7 @@
 //! relocated records, and which images of the index are kept, in two copies that are written one after the
 //! other. Knows nothing of what the files hold. Reading and writing are O(segments).
 
+use std::collections::HashSet;
 use std::io;
 
 use zerocopy::little_endian::{U32, U64};
@@ -198,6 +199,11 @@ impl Manifest {
     /// Whether the image is one that opening may begin from.
     pub(crate) fn lists_image(&self, id: u32) -> bool {
         self.images.iter().any(|image| image.id == id)
+    }
+
+    /// The ids of all segments, to look many up. O(segments).
+    pub(crate) fn file_set(&self) -> HashSet<u32> {
+        self.files().collect()
     }
 
     /// The ids of all segments.

@@ -61,12 +61,13 @@ pub(crate) fn newer_segments(
     let log = manifest.segments.iter().map(|entry| entry.segment);
     let newest = log.chain(manifest.spare.map(|spare| spare.segment)).max().unwrap_or(0);
     let mut ids: Vec<u32> = names.iter().filter_map(|name| Segment::id_of(name)).collect();
-    ids.retain(|&id| id > newest && !manifest.lists(id));
+    let listed = manifest.file_set();
+    let whole = ids.iter().filter(|id| listed.contains(id)).count() == listed.len();
+    ids.retain(|&id| id > newest && !listed.contains(&id));
     ids.sort_unstable();
     // A file that is listed and gone went when a newer manifest no longer listed it, or was lost: then, too, whatever
     // was on the device may be a copy of it.
-    let reached =
-        if manifest.files().all(|id| names.contains(&Segment::name(id))) { reached } else { Some(0) };
+    let reached = if whole { reached } else { Some(0) };
     let mut newer = Vec::new();
     for id in ids {
         let segment = match Segment::open(disk, id, Access::Read, ReadMode::Pread) {

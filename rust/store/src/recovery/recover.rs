@@ -261,7 +261,8 @@ fn prove(
     manifest.spare = None;
     let mut segments = Segments::default();
     let relocated = chain.relocations.iter().map(|(segment, _)| segment);
-    for kept in chain.segments.iter().chain(relocated).filter(|kept| manifest.lists(kept.id())) {
+    let listed = manifest.file_set();
+    for kept in chain.segments.iter().chain(relocated).filter(|kept| listed.contains(&kept.id())) {
         segments.insert(Arc::clone(kept));
     }
     let mut begin = |log: &mut Log, room: u64| -> Result<()> {
@@ -347,9 +348,10 @@ fn remove_orphans(disk: &Arc<dyn Disk>, names: &[String], manifest: &Manifest) -
         // Its header never became durable.
         Err(error) => matches!(error, Error::Corruption { .. }),
     };
+    let listed = manifest.file_set();
     let mut removed = false;
     for name in names {
-        let orphan = Segment::id_of(name).is_some_and(|id| !manifest.lists(id) && ours(id))
+        let orphan = Segment::id_of(name).is_some_and(|id| !listed.contains(&id) && ours(id))
             || image_id_of(name).is_some_and(|id| !manifest.lists_image(id));
         if orphan || manifest::UNFINISHED.contains(&name.as_str()) {
             match disk.remove(name) {

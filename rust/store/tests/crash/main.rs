@@ -13,6 +13,7 @@ mod full_disk;
 mod fuzz_readers;
 mod interrupted_roll;
 mod killed_then_cut;
+mod near_linear;
 mod next_segment;
 mod nothing_is_cut;
 mod outdated;
