@@ -15,7 +15,9 @@ use std::io;
 
 use super::skeleton::{Place, Skeleton};
 use crate::build::{Chain, Draft, Entries, LOAD_FILL, Plan, prefix};
-use crate::mapped::format::{BLOCK_BYTES, HEADER_BYTES, Header, Identity, block_at, padded};
+use crate::mapped::format::{
+    BLOCK_BYTES, HEADER_BYTES, Header, Identity, MAX_ATTACHMENT_BYTES, block_at, padded,
+};
 use crate::node::{
     CHUNK_UNITS, InnerHeader, Leaf, LeafHeader, NIL, NodeId, UNIT, bitmap_bytes, inner_bytes, leaf_bytes,
     units_of,
@@ -145,6 +147,9 @@ impl<S: ImageSink> ImageWriter<S> {
     /// Writes the remaining entries, the model nodes, the checksums, `attachment`, and the header at the end. Syncs
     /// nothing. Only after it has returned is the file an image.
     pub fn finish(mut self, attachment: &[u8]) -> io::Result<(Written, S)> {
+        if attachment.len() as u64 > MAX_ATTACHMENT_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an attachment has at most 1 GiB"));
+        }
         self.close_slot()?;
         while self.frames.len() > 1 {
             self.leave()?;

@@ -19,6 +19,9 @@ const VERSION: u16 = 1;
 /// No header of any version is longer.
 const MAX_HEADER_BYTES: usize = 1 << 20;
 
+/// The longest attachment, in bytes: it is copied into memory.
+pub(crate) const MAX_ATTACHMENT_BYTES: u64 = 1 << 30;
+
 /// The store and the number that an image belongs to. It is in the header, for the caller to compare.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -218,6 +221,7 @@ impl Header {
         require((1..=units).contains(&inner_start), 88, "model nodes behind data nodes", inner_start)?;
         let attachment = self.attachment_bytes;
         require(attachment <= file_bytes, 120, "an attachment no longer than the file", attachment)?;
+        require(attachment <= MAX_ATTACHMENT_BYTES, 120, "an attachment of at most 1 GiB", attachment)?;
         let whole = self.file_bytes() as u64;
         if whole != file_bytes {
             let expected = format!("a file of {whole} bytes");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use alex_index::image::{Identity, ImageError, ImageMemory, check_file};
 use alex_index::{Alex, Options as IndexOptions};
 
-use crate::disk::{Access, Disk};
+use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::format::attachment::{Attachment, image_name};
 use crate::format::manifest::ImageEntry;
@@ -17,6 +17,16 @@ use crate::options::{Options, ReadMode};
 pub(crate) struct Image {
     pub(crate) index: Index,
     pub(crate) attachment: Attachment,
+}
+
+/// Fills zeros with what a file holds. Its holes take no memory, however long they make it.
+fn read_data(file: &dyn DiskFile, bytes: &mut [u8]) -> std::io::Result<()> {
+    let (len, mut offset) = (bytes.len() as u64, 0);
+    while let Some(piece) = file.next_data(offset)?.filter(|piece| piece.start < len) {
+        offset = piece.end.min(len);
+        file.read_at(piece.start, &mut bytes[piece.start as usize..offset as usize])?;
+    }
+    Ok(())
 }
 
 /// Opens an image that the manifest lists.
@@ -42,7 +52,7 @@ pub(crate) fn open(
     }
     let memory = match options.read_mode {
         ReadMode::Mmap => file.map_private(len).map_err(|error| Error::io(Operation::Map, &path, error))?,
-        ReadMode::Pread => ImageMemory::read(len, |bytes| file.read_at(0, bytes).map(drop))
+        ReadMode::Pread => ImageMemory::read(len, |bytes| read_data(&*file, bytes))
             .map_err(|error| Error::io(Operation::Read, &path, error))?,
     };
     let opened = Alex::open_image(memory, IndexOptions::default()).map_err(|error| match error {

@@ -98,13 +98,16 @@ impl Directory {
         Ok(names)
     }
 
-    /// Bytes of all its files. One that is removed meanwhile takes nothing.
+    /// Bytes that all its files take on the disk, whatever their lengths say. One that is removed meanwhile takes
+    /// nothing.
     pub(super) fn bytes(&self) -> io::Result<u64> {
-        let mut bytes = 0;
+        let mut bytes = 0_u64;
         for entry in Dir::read_from(&self.file)? {
             let name = entry?;
             let found = fs::statat(&self.file, name.file_name(), AtFlags::SYMLINK_NOFOLLOW);
-            bytes += found.map_or(0, |found| found.st_size.try_into().unwrap_or(0));
+            // Counted in units of 512 bytes on every file system.
+            let blocks: u64 = found.map_or(0, |found| found.st_blocks.try_into().unwrap_or(0));
+            bytes = bytes.saturating_add(blocks.saturating_mul(512));
         }
         Ok(bytes)
     }

@@ -52,6 +52,11 @@ impl FileHeader {
         }
     }
 
+    /// Bytes of header that the checksum at its end closes: of a manifest, all of its file.
+    pub(crate) fn header_bytes(&self) -> u32 {
+        self.header_bytes.get()
+    }
+
     /// Refuses what this version must not read. `bytes` is the file from its start; the checksum is
     /// the caller's to verify, which must happen first.
     pub(crate) fn refuse_newer(&self, path: &Path) -> Result<()> {

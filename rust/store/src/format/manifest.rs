@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::path::Path;
 
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -14,6 +15,7 @@ use crate::format::header::{FileHeader, LogEnd, SEGMENT_HEADER_BYTES};
 use crate::format::record::MAX_SEQ;
 use crate::operation::Operation;
 use crate::options::MAX_SEGMENT_BYTES;
+use crate::room::filled;
 
 const MAGIC: [u8; 8] = *b"ALEXMAN\0";
 /// The two copies.
@@ -22,6 +24,8 @@ pub(crate) const NAMES: [&str; 2] = ["MANIFEST-A", "MANIFEST-B"];
 pub(crate) const UNFINISHED: [&str; 2] = ["MANIFEST-A.new", "MANIFEST-B.new"];
 /// A manifest of more segments than can ever be is damage, and must not make a reader allocate.
 const MAX_BYTES: u64 = 1 << 30;
+/// A store keeps two at most.
+const MAX_IMAGES: usize = 16;
 /// Above every sequence that a manifest names: the next one may lie a segment's records above the last there can be.
 const MAX_NAMED_SEQ: u64 = MAX_SEQ + MAX_SEGMENT_BYTES;
 
@@ -151,12 +155,47 @@ pub(crate) struct Manifest {
     pub(crate) next_image: u32,
 }
 
+/// Whether nobody but a stray file can have this id: it lies behind half of those that are left. The store would not
+/// come to it within two billion segments; to go on behind it would use up all before it.
+pub(crate) fn is_stray(next: u32, id: u32) -> bool {
+    id > u32::midpoint(next, u32::MAX)
+}
+
 /// The outcome of looking for a manifest.
 pub(crate) enum Found {
     /// The newer whole copy, and whether the other one is its like.
     Manifest(Manifest, bool),
     /// There is no copy at all.
     Nothing,
+}
+
+/// Refuses a file that is longer than it says itself, before memory is taken for it.
+fn check_length(head: &[u8], len: u64, path: &Path) -> Result<()> {
+    // What is shorter is told when it is decoded.
+    let Ok((raw, _)) = FileHeader::ref_from_prefix(head) else { return Ok(()) };
+    check_magic(raw, path)?;
+    let most = u64::from(raw.header_bytes()).min(MAX_BYTES);
+    if len <= most {
+        return Ok(());
+    }
+    Err(Error::Corruption {
+        path: path.to_owned(),
+        offset: most,
+        expected: format!("a manifest of {most} bytes"),
+        found: format!("{len} bytes"),
+    })
+}
+
+fn check_magic(raw: &FileHeader, path: &Path) -> Result<()> {
+    if raw.magic == MAGIC {
+        return Ok(());
+    }
+    Err(Error::Corruption {
+        path: path.to_owned(),
+        offset: 0,
+        expected: "the magic of a manifest".to_owned(),
+        found: format!("{:02x?}", raw.magic),
+    })
 }
 
 /// Why a manifest could not be written.
@@ -263,8 +302,11 @@ impl Manifest {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(wrap(Operation::Open))?,
         };
-        let len = file.len().map_err(wrap(Operation::Read))?.min(MAX_BYTES);
-        let mut bytes = vec![0; len as usize];
+        let len = file.len().map_err(wrap(Operation::Read))?;
+        let mut head = [0; size_of::<RawManifest>()];
+        let read = file.read_at(0, &mut head).map_err(wrap(Operation::Read))?;
+        check_length(&head[..read], len, &path)?;
+        let mut bytes = filled(0, len as usize)?;
         let read = file.read_at(0, &mut bytes).map_err(wrap(Operation::Read))?;
         bytes.truncate(read);
         Self::decode(&bytes, &path).map(Some)
@@ -340,7 +382,7 @@ impl Manifest {
         bytes
     }
 
-    fn decode(bytes: &[u8], path: &std::path::Path) -> Result<Self> {
+    fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
         let damaged = |offset: usize, expected: &str, found: String| Error::Corruption {
             path: path.to_owned(),
             offset: offset as u64,
@@ -350,9 +392,7 @@ impl Manifest {
         let Ok((raw, rest)) = RawManifest::ref_from_prefix(bytes) else {
             return Err(damaged(0, "a manifest", format!("{} bytes", bytes.len())));
         };
-        if raw.file.magic != MAGIC {
-            return Err(damaged(0, "the magic of a manifest", format!("{:02x?}", raw.file.magic)));
-        }
+        check_magic(&raw.file, path)?;
         let Some((covered, stored)) = bytes.split_last_chunk::<4>() else {
             return Err(damaged(0, "a manifest", format!("{} bytes", bytes.len())));
         };
@@ -373,6 +413,9 @@ impl Manifest {
         let Ok((images, _)) = <[RawImage]>::ref_from_prefix_with_elems(rest, count) else {
             return Err(damaged(104, "as many images as fit the file", count.to_string()));
         };
+        if count > MAX_IMAGES {
+            return Err(damaged(104, "as many images as a store keeps", count.to_string()));
+        }
         let images = images
             .iter()
             .map(|image| ImageEntry {
@@ -501,8 +544,6 @@ impl RawEntry {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn manifest() -> Manifest {

@@ -10,7 +10,7 @@ use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::format::location::Location;
-use crate::format::manifest::{self, Entry, Manifest, Relocation};
+use crate::format::manifest::{self, Entry, Manifest, Relocation, is_stray};
 use crate::log::reader::{Beyond, SegmentReader, watermark_beyond};
 use crate::log::segment::Segment;
 use crate::log::segments::Segments;
@@ -100,23 +100,41 @@ impl Chain {
         if !chain.cut {
             chain.find_spare(disk, manifest, options)?;
         }
-        for id in names.iter().filter_map(|name| Segment::id_of(name)) {
-            // Also those whose header is damaged or never became durable; the very last id is never ours.
-            chain.next_segment = chain.next_segment.max(id.checked_add(1).unwrap_or(0));
-            if manifest.lists(id) {
-                continue;
-            }
-            match Segment::open(disk, id, Access::Read, options.read_mode) {
-                Ok(orphan) => chain.next_seq = chain.next_seq.max(orphan.header.highest_possible_seq() + 1),
-                // Whose sequences must not be used again, so it is not passed over.
-                Err(error) if error.says_no_descriptor() => return Err(error),
-                Err(_) => {}
-            }
-        }
+        chain.go_behind_files(disk, manifest, names, options)?;
         if options.read_mode == ReadMode::Pread && !chain.scarce {
             chain.leave_some(disk, options)?;
         }
         Ok(chain)
+    }
+
+    /// Sees to it that no id and no sequence is used that a file has, whether the manifest lists it or not.
+    fn go_behind_files(
+        &mut self,
+        disk: &Arc<dyn Disk>,
+        manifest: &Manifest,
+        names: &[String],
+        options: &Options,
+    ) -> Result<()> {
+        let listed = manifest.file_set();
+        for id in names.iter().filter_map(|name| Segment::id_of(name)) {
+            let mut ours = listed.contains(&id);
+            if !ours {
+                match Segment::open(disk, id, Access::Read, options.read_mode) {
+                    Ok(orphan) if orphan.header.store_id == manifest.store_id => {
+                        self.next_seq = self.next_seq.max(orphan.header.highest_possible_seq() + 1);
+                        ours = true;
+                    }
+                    // Whose sequences must not be used again, so it is not passed over.
+                    Err(error) if error.says_no_descriptor() => return Err(error),
+                    Ok(_) | Err(_) => {}
+                }
+            }
+            // Also those whose header is damaged or never became durable.
+            if ours || !is_stray(manifest.next_segment, id) {
+                self.next_segment = self.next_segment.max(id.saturating_add(1));
+            }
+        }
+        Ok(())
     }
 
     /// The chain of what a read-only handle holds open, whatever was removed since: what `manifest`, which ends where

@@ -1,42 +1,49 @@
-//! How much memory a call takes: an allocator that counts. A test file that measures makes it its own.
+//! How much memory a call takes: an allocator that counts, for each thread by itself, since tests run side by side.
+//! A test program that measures makes it its own.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
 
 /// The system's allocator, which remembers how many bytes it had given out at the most.
 pub struct Counting;
 
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    static HELD: Cell<isize> = const { Cell::new(0) };
+    static MOST: Cell<isize> = const { Cell::new(0) };
+}
 
-// SAFETY: every call is passed on to the system's allocator as it is.
+fn count(bytes: isize) {
+    let held = HELD.get() + bytes;
+    HELD.set(held);
+    MOST.set(MOST.get().max(held));
+}
+
+// SAFETY: every call is passed on to the system's allocator as it is, and counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        MOST.fetch_max(held, Ordering::Relaxed);
+        count(layout.size().cast_signed());
         // SAFETY: the caller's promises about the layout are passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        MOST.fetch_max(held, Ordering::Relaxed);
+        count(layout.size().cast_signed());
         // SAFETY: the caller's promises about the layout are passed on.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        count(-layout.size().cast_signed());
         // SAFETY: the memory came from `alloc` with this layout, as the caller promises.
         unsafe { System.dealloc(memory, layout) }
     }
 }
 
-/// What a call returns, and how many bytes more than before it were in use at the most, other threads included.
+/// What a call returns, and how many bytes more than before it this thread had in use at the most.
 pub fn most_bytes<T>(call: impl FnOnce() -> T) -> (T, usize) {
-    let held = HELD.load(Ordering::Relaxed);
-    MOST.store(held, Ordering::Relaxed);
+    let held = HELD.get();
+    MOST.set(held);
     let outcome = call();
-    (outcome, MOST.load(Ordering::Relaxed).saturating_sub(held))
+    (outcome, (MOST.get() - held).max(0).cast_unsigned())
 }

@@ -10,15 +10,15 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alex_store::disk::Disk;
-use alex_store::disk::sim::{Loss, Rng, SimDisk};
-use alex_store::{Options, ReadMode, Recovery, RepairMode, ScanRange, Store};
 use crate::common::forge::{
     change_anywhere, content_of, forge, place, records, rename_segment, seal_image, seal_manifest,
     seal_record, seal_segment_header,
 };
 use crate::common::memory::most_bytes;
 use crate::common::open;
+use alex_store::disk::Disk;
+use alex_store::disk::sim::{Loss, Rng, SimDisk};
+use alex_store::{Options, ReadMode, Recovery, RepairMode, ScanRange, Store};
 
 /// Memory that opening takes at any size, for pieces of files, runs of keys and the repaired store's segments.
 const FREE_BYTES: usize = 128 << 20;

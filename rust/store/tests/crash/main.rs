@@ -4,6 +4,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[global_allocator]
+static ALLOCATOR: common::memory::Counting = common::memory::Counting;
+
 mod bit_flips;
 mod damage;
 mod damage_is_read_once;
@@ -11,6 +14,7 @@ mod fill;
 mod flush_races;
 mod full_disk;
 mod fuzz_readers;
+mod giant_files;
 mod interrupted_roll;
 mod killed_then_cut;
 mod near_linear;

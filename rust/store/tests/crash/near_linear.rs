@@ -5,12 +5,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use alex_store::disk::Disk;
-use alex_store::disk::sim::SimDisk;
-use alex_store::{Options, RepairMode, Store};
 use crate::common::forged_store::{Forged, LOG, PUT, RANGE_TOMBSTONE, RECOVERY, Record};
 use crate::common::hook::{Call, HookDisk};
 use crate::common::open;
+use alex_store::disk::Disk;
+use alex_store::disk::sim::SimDisk;
+use alex_store::{Options, RepairMode, Store};
 
 /// Four times as much takes four times as long; what is quadratic takes sixteen times as long.
 const AT_MOST: f64 = 9.0;
