@@ -28,6 +28,8 @@ const MAX_BYTES: u64 = 1 << 30;
 const MAX_IMAGES: usize = 16;
 /// Above every sequence that a manifest names: the next one may lie a segment's records above the last there can be.
 const MAX_NAMED_SEQ: u64 = MAX_SEQ + MAX_SEGMENT_BYTES;
+/// More changes than any writer makes; counting on from here is safe.
+const MAX_GENERATION: u64 = u64::MAX / 2;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
@@ -470,6 +472,9 @@ impl Manifest {
     /// Refuses figures that no store can have, so that counting on from them is safe: their place, what would
     /// be right, and the figure.
     fn check_numbers(&self) -> Result<(), (usize, &'static str, u64)> {
+        if self.generation > MAX_GENERATION {
+            return Err((32, "a generation that others can follow", self.generation));
+        }
         let sequences = [(72, self.next_seq), (80, self.watermark), (88, self.committed_seq)];
         for (at, found) in sequences {
             if found > MAX_NAMED_SEQ {
@@ -582,6 +587,14 @@ mod tests {
         }
         for len in 0..bytes.len() {
             assert!(Manifest::decode(&bytes[..len], Path::new("m")).is_err(), "length {len}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_that_no_other_can_follow_is_refused() {
+        for (generation, refused) in [(MAX_GENERATION, false), (MAX_GENERATION + 1, true), (u64::MAX, true)] {
+            let forged = Manifest { generation, ..manifest() };
+            assert_eq!(Manifest::decode(&forged.encode(), Path::new("m")).is_err(), refused, "{generation}");
         }
     }
 }
