@@ -2,7 +2,7 @@
 
 One thread puts and gets random keys in turn, timing each call and checking each answer, once with nothing
 beside it and once each with compaction, with checkpoints and with both; `--rounds` times in turn. What went
-on is asserted from what the store says. With `--locks` it also runs rust/store/examples/lock_times.rs, which
+on is asserted from what the store says. With `--locks` it also runs rust/store/benches/lock_times.rs, which
 tells how long each place in the store holds the locks that a put waits for: the clock of a put on a busy
 machine of two cores is mostly the scheduler's. `python benchmarks/latency.py --locks --json FILE`.
 """
@@ -131,8 +131,8 @@ def figures(samples: list[np.ndarray[Any, Any]]) -> dict[str, Any]:
 
 def lock_times(seconds: float) -> Any:
     """How long each place held the locks that a put waits for."""
-    command = "cargo run --release --quiet --locked --package alex-store --features lock-times"
-    arguments = [*command.split(), "--example", "lock_times", "--", "1000000", str(seconds)]
+    command = "cargo bench --quiet --locked --package alex-store --features lock-times"
+    arguments = [*command.split(), "--bench", "lock_times", "--", "1000000", str(seconds)]
     return json.loads(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout)
 
 

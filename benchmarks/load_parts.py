@@ -2,7 +2,7 @@
 
 A load of 1M values of 100 bytes in batches of 10,000, with the flush at its end, from Python and from Rust,
 beside a copy of the same bytes into a mapped reserved file, its flush and the insert of the same keys into an
-index, each measured apart (rust/store/examples/load_parts.rs). Durable commits of one value and of 100 beside
+index, each measured apart (rust/store/benches/load_parts.rs). Durable commits of one value and of 100 beside
 `pwrite` and `fdatasync` of the same bytes into a reserved file, and beside writes with O_DIRECT and O_DSYNC
 of the blocks they touch. Everything in turn, `--rounds` times, medians of ratios taken in one round; every
 load is read back. `python benchmarks/load_parts.py --json FILE`; needs cargo.
@@ -32,7 +32,7 @@ RECORD_BYTES = 128
 BATCH_BYTES = 40 + 32
 BATCH = 10_000
 BLOCK = 4096
-EXAMPLE = "--package alex-store --example load_parts"
+BENCH = "--package alex-store --bench load_parts"
 TARGETS = {
     "load from Rust / parts": "<= 1.25",
     "load from Python / parts": "<= 1.25",
@@ -123,8 +123,8 @@ def _bytes(size: int) -> int:
 
 def parts(folder: Path, count: int, seed: int) -> dict[str, float]:
     """Seconds of a load from Rust and of its parts."""
-    command = ["cargo", "run", "--release", "--quiet", "--locked", *EXAMPLE.split(), "--"]
-    command += [str(folder), str(count), str(seed)]
+    command = ["cargo", "bench", "--quiet", "--locked", *BENCH.split(), "--"]
+    command += [str(folder.resolve()), str(count), str(seed)]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return dict(found)
 

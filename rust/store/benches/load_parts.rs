@@ -1,7 +1,7 @@
 //! A load of 1M values of 100 bytes in batches of 10,000, with the flush at its end, beside its parts measured
 //! apart: a copy of the same bytes into a mapped, reserved file, its flush, the insert of the same keys into an
 //! index, and the checksums of the same records. One round a run, as JSON in seconds; `benchmarks/load_parts.py`
-//! takes rounds in turn: `cargo run --release -p alex-store --example load_parts -- FOLDER [keys] [seed]`.
+//! takes rounds in turn: `cargo bench -p alex-store --bench load_parts -- FOLDER [keys] [seed]`.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fs::File;
@@ -104,7 +104,8 @@ fn checksums(keys: usize) -> f64 {
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
+    // `cargo bench` adds an argument of its own.
+    let arguments: Vec<String> = std::env::args().filter(|argument| argument != "--bench").collect();
     let count: u64 = arguments.get(2).map_or(1_000_000, |text| text.parse().unwrap());
     let seed = arguments.get(3).map_or(1, |text| text.parse().unwrap());
     let folder = tempfile::tempdir_in(&arguments[1]).unwrap();

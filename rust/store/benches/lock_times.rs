@@ -1,7 +1,7 @@
 //! How long a put waits inside the store's locks, and who holds them how long, while the store is quiet, while
 //! it compacts, while it writes images, and during both. One thread puts, one gets and checks what it gets.
-//! Prints JSON, times in nanoseconds; `benchmarks/latency.py` runs it: `cargo run --release -p alex-store
-//! --features lock-times --example lock_times -- [keys] [seconds for each phase] [the name of one phase]`.
+//! Prints JSON, times in nanoseconds; `benchmarks/latency.py` runs it: `cargo bench -p alex-store
+//! --features lock-times --bench lock_times -- [keys] [seconds for each phase] [the name of one phase]`.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fs::File;
@@ -184,7 +184,8 @@ fn phase(keys: u64, seconds: f64, (name, compaction, checkpoints): (&str, bool, 
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
+    // `cargo bench` adds an argument of its own.
+    let arguments: Vec<String> = std::env::args().filter(|argument| argument != "--bench").collect();
     let keys = arguments.get(1).map_or(1_000_000, |text| text.parse().unwrap());
     let seconds = arguments.get(2).map_or(4.0, |text| text.parse().unwrap());
     let only = |name: &str| arguments.get(3).is_none_or(|only| only == name);
