@@ -1,8 +1,24 @@
 //! A durable, ordered key-value engine for one writer process: `i64` keys, byte values.
 //!
 //! One append-only, checksummed log is write-ahead log and data at once; an ALEX index in memory says
-//! where each key's newest record is. Each file of this crate holds one concept; `disk` is the only one
-//! that touches files, `store` holds what all calls share, `commit` and `query` are the calls.
+//! where each key's newest record is. Folders are layers, from top to bottom:
+//!
+//! - `calls`: what a user can ask of a store, a kind of call a file; the handle, opening and closing.
+//! - `recovery`: from files to a state.
+//! - `compaction`: giving disk space back.
+//! - `checkpoint`: images of the index.
+//! - `engine`: what an open store is: its parts, its locks, and the changes that take several parts.
+//! - `repair`: what can be read of a damaged store, and the directory that a new one comes into being in.
+//! - `values`: values on their way out.
+//! - `index`: keys to locations, every answer checked.
+//! - `log`: segments, appending to them, and reading them back.
+//! - `format`: what bytes mean, and their checks.
+//! - `threads`: threads beside callers, the bells that wake them, panics made into errors.
+//! - `disk`: the only layer that touches files.
+//! - the ground, files beside this one: `error`, `operation`, `options`, `progress`, `random`, `room`.
+//!
+//! A file uses its own layer, the layers below it, and the ground; no two files use each other. What an upper layer does
+//! for a lower one (a thread's task, the rebuilding of an index) the lower one is told when a store is opened.
 
 mod calls;
 mod checkpoint;
@@ -35,7 +51,7 @@ pub use disk::fork_generation;
 pub use engine::compaction_state::CompactReport;
 #[cfg(feature = "lock-times")]
 #[doc(hidden)]
-pub use engine::locks::{Histogram, LockTimes, Places, lock_times};
+pub use engine::lock_times::{Histogram, LockTimes, Places, lock_times};
 pub use error::{Error, Result};
 pub use format::measure::checksum_records;
 pub use index::open_scans::ScanRange;

@@ -1,10 +1,9 @@
 //! Closing: calls and threads end, the log is sealed so that the next opening finds it whole, and files are let go.
 
-use parking_lot::MutexGuard;
-
 use crate::calls::store::Store;
 use crate::checkpoint::write::GENERATIONS;
 use crate::engine::catalog::Catalog;
+use crate::engine::locks::Guard;
 use crate::engine::shared::Shared;
 use crate::engine::state::State;
 use crate::engine::writing::Writing;
@@ -56,7 +55,7 @@ impl Store {
 }
 
 /// Ends the log so that the next opening finds it whole.
-fn seal(shared: &Shared, catalog: &mut MutexGuard<'_, Catalog>, writing: &mut Writing) -> Result<()> {
+fn seal(shared: &Shared, catalog: &mut Guard<'_, Catalog>, writing: &mut Writing) -> Result<()> {
     if shared.options.read_only {
         return Ok(());
     }

@@ -1,5 +1,5 @@
 //! One moment for a read of many keys, however large it is: keys are looked up a piece at a time, so that no writer waits
-//! long, and what a piece finds is put right by what was noted of changes meanwhile (`noted.rs`). Knows nothing of values.
+//! long, and what a piece finds is put right by what was noted of changes meanwhile (`index/noted.rs`). Knows nothing of values.
 
 use std::sync::Arc;
 

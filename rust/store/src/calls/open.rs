@@ -1,5 +1,5 @@
 //! Opening a store, for writing or beside a writer: from a path to a handle, its threads running. Knows the order of
-//! steps and when to look again; what the files say is recovery's (`recovery.rs`).
+//! steps and when to look again; what the files say is recovery's (`recovery/recover.rs`).
 
 use std::io;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::engine::flow::Waits;
 use crate::engine::health::{Harm, Health};
 use crate::engine::kept_images::Images;
 use crate::engine::lifetime::{DirectoryLock, Lifetime};
-use crate::engine::locks::{CommitLock, StateLock};
+use crate::engine::locks::{CommitLock, Lock as OrderedLock, Rank, StateLock};
 use crate::engine::running_calls::RunningCalls;
 use crate::engine::shared::{Opened, Shared};
 use crate::engine::threads::Threads;
@@ -200,10 +200,10 @@ fn assemble(
         calls: Arc::new(RunningCalls::default()),
         health: Health::default(),
         compacting: Compacting::default(),
-        maintenance: Mutex::new(()),
-        catalog: Mutex::new(Catalog::new(manifest)),
+        maintenance: OrderedLock::new(Rank::Maintenance, ()),
+        catalog: OrderedLock::new(Rank::Catalog, Catalog::new(manifest)),
         turn: FlushTurn::default(),
-        flushing: Mutex::new(()),
+        flushing: OrderedLock::new(Rank::Flushing, ()),
         watermarks: Watermarks::new(log.end.last_seq, durable_seq),
         threads: Threads::new(Arc::clone(&log.ahead)),
         writing: CommitLock::new(Writing::new(log, images)),

@@ -1,5 +1,5 @@
 //! Scans: the items of a key range as they were when the scan began, read run by run. How that comes about beside
-//! writers is told in `open_scans.rs`.
+//! writers is told in `index/open_scans.rs`.
 
 use std::sync::Arc;
 

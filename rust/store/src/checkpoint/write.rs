@@ -15,11 +15,10 @@ use std::sync::Arc;
 
 use alex_index::image::{Identity, ImageSink, ImageWriter};
 
-use parking_lot::MutexGuard;
-
 use crate::disk::DiskFile;
 use crate::engine::compaction_state::Emptied;
 use crate::engine::health::Harm;
+use crate::engine::locks::Guard;
 use crate::engine::shared::Shared;
 use crate::engine::state::State;
 use crate::engine::writing::Writing;
@@ -87,7 +86,7 @@ impl Shared {
     }
 
     /// Writes an image and has the manifest name it, no longer those to `give_up`.
-    fn new_image(&self, _maintenance: &MutexGuard<'_, ()>, give_up: &[u32]) -> Result<()> {
+    fn new_image(&self, _maintenance: &Guard<'_, ()>, give_up: &[u32]) -> Result<()> {
         let least_bytes = self.options.checkpoint_tail_bytes;
         let id = self.catalog.lock().next_image(&*self.disk).inspect_err(|_| {
             // Commits must not wait for what cannot come.

@@ -4,10 +4,9 @@
 
 use std::sync::Arc;
 
-use parking_lot::MutexGuard;
-
 use crate::engine::catalog::Catalog;
 use crate::engine::compaction_state::{Compaction, Emptied};
+use crate::engine::locks::Guard;
 use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::log::segment::Segment;
@@ -71,7 +70,7 @@ impl Shared {
         Ok(if tight { LEAST_WHEN_TIGHT.max(image / 2) } else { LEAST_EMPTIED_BYTES.max(2 * image) })
     }
 
-    fn free(&self, catalog: &mut MutexGuard<'_, Catalog>, freed: &[Arc<Segment>]) -> Result<()> {
+    fn free(&self, catalog: &mut Guard<'_, Catalog>, freed: &[Arc<Segment>]) -> Result<()> {
         if freed.is_empty() {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 //! time to open are to be bounded by the bytes of a store, not by its sessions. Segments of one size class are
 //! brought together in one relocation segment once there are enough of them, as in a log-structured merge: each byte
 //! is copied once for each class. Knows which segments and when; how, and when files may go, is compaction's
-//! (`emptying.rs`, `freeing.rs`). O(bytes of the merged segments), amortised O(1) for a session.
+//! (`relocate.rs`, `free.rs`). O(bytes of the merged segments), amortised O(1) for a session.
 
 use std::collections::HashSet;
 

@@ -26,9 +26,9 @@ const WORTH_IT: f64 = 0.01;
 /// enough to begin: a store at rest would stay just below the limit for good, at 1.43 times its live bytes by
 /// default, where 1.4 is the most that `docs/safety.md` allows.
 const AT_REST: f64 = 0.9;
-/// Compaction for the room of writers ends at this share of the allowed dead bytes (`space.rs`).
+/// Compaction for the room of writers ends at this share of the allowed dead bytes (`engine/space.rs`).
 const ROOM: f64 = 0.35;
-/// After so many rounds in a row that freed nothing, writers that wait for space may go on (`space.rs`).
+/// After so many rounds in a row that freed nothing, writers that wait for space may go on (`engine/space.rs`).
 const FRUITLESS: u32 = 3;
 const BETWEEN_ROUNDS: Duration = Duration::from_millis(5);
 /// After a failure the background thread waits so long before it tries again.

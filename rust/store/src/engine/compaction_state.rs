@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use parking_lot::{Mutex, MutexGuard};
-
+use crate::engine::locks::{Guard, Lock, Rank};
 use crate::log::segment::Segment;
 
 /// What a compaction has done.
@@ -90,10 +89,9 @@ impl Emptied {
 }
 
 /// Compaction as a part of an open store.
-#[derive(Default)]
 pub(crate) struct Compacting {
     /// One at a time; comes before all other locks.
-    state: Mutex<Compaction>,
+    state: Lock<Compaction>,
     pub(crate) totals: Totals,
     /// How many wait for the compaction that runs.
     hurry: AtomicU64,
@@ -101,19 +99,30 @@ pub(crate) struct Compacting {
     grace: AtomicU64,
 }
 
+impl Default for Compacting {
+    fn default() -> Self {
+        Self {
+            state: Lock::new(Rank::Compaction, Compaction::default()),
+            totals: Totals::default(),
+            hurry: AtomicU64::new(0),
+            grace: AtomicU64::new(0),
+        }
+    }
+}
+
 impl Compacting {
     /// The right to compact.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Compaction> {
+    pub(crate) fn lock(&self) -> Guard<'_, Compaction> {
         self.state.lock()
     }
 
     /// The right to compact, unless somebody has it.
-    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, Compaction>> {
+    pub(crate) fn try_lock(&self) -> Option<Guard<'_, Compaction>> {
         self.state.try_lock()
     }
 
     /// The right to compact; a thread that has it and paces itself no longer does.
-    pub(crate) fn hurried(&self) -> MutexGuard<'_, Compaction> {
+    pub(crate) fn hurried(&self) -> Guard<'_, Compaction> {
         self.hurry.fetch_add(1, Ordering::AcqRel);
         let compaction = self.lock();
         self.hurry.fetch_sub(1, Ordering::AcqRel);

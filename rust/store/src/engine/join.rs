@@ -1,4 +1,4 @@
-//! Making one index of an image and what came behind it (`tail.rs`): at the first call that needs more than
+//! Making one index of an image and what came behind it (`index/overlay.rs`): at the first call that needs more than
 //! looking up keys, or by a thread of the store soon after opening. Knows who waits; knows nothing of how.
 
 use std::sync::Arc;

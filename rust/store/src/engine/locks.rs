@@ -1,309 +1,247 @@
-//! The commit lock and the lock on the published state. Plain locks; with the feature `lock-times` each also
-//! tells, for every place that takes it, how long it was held and how long was waited for it, which is how
-//! "no put is blocked inside our locks for more than 5 ms" is measured (`examples/lock_times.rs`). Knows
-//! nothing of what the locks protect.
+//! The locks of an open store, and the one order in which they are taken: a thread that holds a lock takes only locks of a
+//! later [`Rank`]. Builds with debug assertions check that at each lock, and so do all tests. Locks that are not in this
+//! table protect one value for a moment, and nothing is taken under them. Knows nothing of what the locks protect.
+//!
+//! With the feature `lock-times` the commit lock and the state's lock also tell how long they are held
+//! (`lock_times.rs`).
 
+use std::ops::{Deref, DerefMut};
+
+use parking_lot::{Mutex, MutexGuard};
 #[cfg(not(feature = "lock-times"))]
-pub(crate) use parking_lot::{
-    Mutex as CommitLock, MutexGuard as CommitGuard, RwLock as StateLock, RwLockReadGuard as StateReadGuard,
-    RwLockWriteGuard as StateWriteGuard,
+use parking_lot::{
+    Mutex as CommitInner, MutexGuard as CommitInnerGuard, RwLock as StateInner,
+    RwLockReadGuard as StateInnerReadGuard, RwLockWriteGuard as StateInnerWriteGuard,
 };
 
 #[cfg(feature = "lock-times")]
-pub use timed::{Histogram, LockTimes, Places, lock_times};
-#[cfg(feature = "lock-times")]
-pub(crate) use timed::{
-    Timed as CommitLock, TimedGuard as CommitGuard, TimedReadGuard as StateReadGuard, TimedRw as StateLock,
-    TimedWriteGuard as StateWriteGuard,
+use crate::engine::lock_times::{
+    Timed as CommitInner, TimedGuard as CommitInnerGuard, TimedReadGuard as StateInnerReadGuard,
+    TimedRw as StateInner, TimedWriteGuard as StateInnerWriteGuard,
 };
 
-#[cfg(feature = "lock-times")]
-mod timed {
-    use std::cell::{Cell, RefCell};
-    use std::collections::BTreeMap;
-    use std::fs::File;
-    use std::ops::{Deref, DerefMut};
-    use std::os::unix::fs::FileExt;
-    use std::panic::Location;
-    use std::time::Instant;
+/// The locks, in the order in which they are taken. The table in docs/ARCHITECTURE.md has the same rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    /// The right to compact, and what one unit leaves to the next. Held across everything that a compaction does.
+    Compaction,
+    /// An image that is being written, or an index that is being moved: never both. Held across the writing of an image
+    /// and the moving of a unit's keys.
+    Maintenance,
+    /// The manifest, and the ids that come next. Held across the syncs of a change of the manifest.
+    Catalog,
+    /// The right to flush, for which the next one waits its turn (`turn.rs`). Held across the syncs of a flush.
+    Flushing,
+    /// The end of the log, and the order of commits. Held across the writes of a commit and a rebuild of a damaged index;
+    /// never across a sync, except while closing and after a write that failed.
+    Commit,
+    /// Counts that are being corrected. Held across reads of record headers.
+    Counting,
+    /// The index, the segments, open scans and moments. Never held across a system call.
+    State,
+}
 
-    use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+/// A lock that this thread holds, or waits for.
+struct Held {
+    #[cfg(debug_assertions)]
+    rank: Rank,
+}
 
-    /// What one place in the code did with one lock.
-    #[doc(hidden)]
-    #[derive(Debug, Clone, Default)]
-    pub struct LockTimes {
-        /// Nanoseconds that it was held, each time, without those that the scheduler let others run instead.
-        /// Nor those that the holder waited for the other of these locks: they are told of whoever held that.
-        pub held: Histogram,
-        /// The longest hold by the clock, in nanoseconds: all that passed.
-        pub longest_by_the_clock: u64,
-        /// Nanoseconds that were waited for it, each time that it was not free at once.
-        pub waited: Histogram,
-    }
+#[cfg(debug_assertions)]
+mod order {
+    use std::cell::Cell;
 
-    /// Counts of nanoseconds, in steps of a sixteenth of their power of two.
-    #[doc(hidden)]
-    #[derive(Debug, Clone)]
-    pub struct Histogram {
-        steps: Box<[u64; STEPS]>,
-        longest: u64,
-    }
-
-    const STEPS: usize = 16 * 64;
-
-    impl Default for Histogram {
-        fn default() -> Self {
-            Self { steps: Box::new([0; STEPS]), longest: 0 }
-        }
-    }
-
-    impl Histogram {
-        /// One more.
-        pub fn add(&mut self, nanos: u64) {
-            self.steps[Self::step(nanos)] += 1;
-            self.longest = self.longest.max(nanos);
-        }
-
-        fn step(nanos: u64) -> usize {
-            let scale = nanos.max(16).ilog2() - 4;
-            (scale as usize) * 16 + (nanos >> scale) as usize
-        }
-
-        fn absorb(&mut self, other: &Self) {
-            self.steps.iter_mut().zip(other.steps.iter()).for_each(|(mine, more)| *mine += more);
-            self.longest = self.longest.max(other.longest);
-        }
-
-        /// How many there are.
-        pub fn count(&self) -> u64 {
-            self.steps.iter().sum()
-        }
-
-        /// The time that so large a share of them kept to, at most a sixteenth too long; of all, the longest.
-        pub fn at(&self, share: f64) -> u64 {
-            let rank = (self.count() as f64 * share) as u64;
-            let mut below = 0;
-            for (step, &count) in self.steps.iter().enumerate() {
-                below += count;
-                if below > rank {
-                    let next = step as u64 + 1;
-                    let end = if next < 32 { next } else { (next % 16 + 16) << (next / 16 - 1) };
-                    return (end - 1).min(self.longest);
-                }
-            }
-            self.longest
-        }
-    }
-
-    #[doc(hidden)]
-    pub type Places = BTreeMap<(&'static str, u32, &'static str), LockTimes>;
-
-    /// Of the threads that have ended.
-    static ENDED: Mutex<Places> = Mutex::new(Places::new());
-
-    #[derive(Default)]
-    struct Mine(RefCell<Places>);
-
-    impl Drop for Mine {
-        fn drop(&mut self) {
-            self.hand_over();
-        }
-    }
-
-    impl Mine {
-        fn hand_over(&self) {
-            let mut ended = ENDED.lock();
-            for (place, times) in self.0.take() {
-                let sum = ended.entry(place).or_default();
-                sum.held.absorb(&times.held);
-                sum.waited.absorb(&times.waited);
-                sum.longest_by_the_clock = sum.longest_by_the_clock.max(times.longest_by_the_clock);
-            }
-        }
-    }
-
-    /// Everything since the last call that this thread did and those that have ended, by file, line and kind
-    /// of lock. (While a thread runs it keeps its own account: a common one would be one more lock.)
-    #[doc(hidden)]
-    pub fn lock_times() -> Places {
-        MINE.with(Mine::hand_over);
-        std::mem::take(&mut ENDED.lock())
-    }
-
-    fn note(place: &'static Location<'static>, kind: &'static str, note: impl FnOnce(&mut LockTimes)) {
-        // After the thread's own account is gone, it is ending.
-        let _ = MINE.try_with(|mine| {
-            note(mine.0.borrow_mut().entry((place.file(), place.line(), kind)).or_default());
-        });
-    }
+    use super::{Held, Rank};
 
     thread_local! {
-        static MINE: Mine = Mine::default();
-        /// What the system says of this thread.
-        static ACCOUNT: Option<File> = File::open("/proc/thread-self/schedstat").ok();
-        /// Nanoseconds that this thread waited for these locks, the scheduler's share left out.
-        static WAITED: Cell<u64> = const { Cell::new(0) };
+        /// A bit for each rank.
+        static HELD: Cell<u8> = const { Cell::new(0) };
     }
 
-    /// Nanoseconds that this thread could have run and did not, since others ran.
-    fn delayed() -> u64 {
-        let mut text = [0; 64];
-        let read = ACCOUNT.try_with(|file| file.as_ref()?.read_at(&mut text, 0).ok());
-        let text = str::from_utf8(&text[..read.ok().flatten().unwrap_or(0)]).unwrap_or_default();
-        text.split(' ').nth(1).and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
-    }
-
-    /// Begun when a lock was taken; notes the hold when it is dropped, which is after the lock is free.
-    struct Hold {
-        place: &'static Location<'static>,
-        kind: &'static str,
-        since: Instant,
-        delayed: u64,
-        waited: u64,
-    }
-
-    impl Hold {
-        fn begin(place: &'static Location<'static>, kind: &'static str) -> Self {
-            Self { place, kind, delayed: delayed(), waited: WAITED.get(), since: Instant::now() }
+    impl Held {
+        #[track_caller]
+        pub(super) fn begin(rank: Rank) -> Self {
+            let held = HELD.get();
+            assert!(held >> rank as u8 == 0, "the lock of {rank:?} comes before one that is held: {held:#b}");
+            HELD.set(held | 1 << rank as u8);
+            Self { rank }
         }
     }
 
-    impl Drop for Hold {
+    impl Drop for Held {
         fn drop(&mut self) {
-            let clock = self.since.elapsed().as_nanos() as u64;
-            let held = clock.saturating_sub(delayed() - self.delayed + WAITED.get() - self.waited);
-            note(self.place, self.kind, |times| {
-                times.held.add(held);
-                times.longest_by_the_clock = times.longest_by_the_clock.max(clock);
-            });
+            HELD.set(HELD.get() & !(1 << self.rank as u8));
         }
     }
+}
 
-    /// Waits where it must, and notes how long.
-    fn waited<T>(
-        place: &'static Location<'static>,
-        kind: &'static str,
-        at_once: Option<T>,
-        wait: impl FnOnce() -> T,
-    ) -> T {
-        at_once.unwrap_or_else(|| {
-            let (since, before) = (Instant::now(), delayed());
-            let guard = wait();
-            let nanos = since.elapsed().as_nanos() as u64;
-            WAITED.set(WAITED.get() + nanos.saturating_sub(delayed() - before));
-            note(place, kind, |times| times.waited.add(nanos));
-            guard
-        })
+#[cfg(not(debug_assertions))]
+impl Held {
+    #[inline(always)]
+    fn begin(_rank: Rank) -> Self {
+        Self {}
+    }
+}
+
+macro_rules! guard {
+    ($(#[$doc:meta])* $name:ident, $inner:ident) => {
+        $(#[$doc])*
+        pub(crate) struct $name<'l, T> {
+            // Let go before the thread counts as one that holds it no more.
+            inner: $inner<'l, T>,
+            _held: Held,
+        }
+
+        impl<T> Deref for $name<'_, T> {
+            type Target = T;
+
+            #[inline]
+            fn deref(&self) -> &T {
+                &self.inner
+            }
+        }
+    };
+    ($(#[$doc:meta])* $name:ident, $inner:ident, mut) => {
+        guard!($(#[$doc])* $name, $inner);
+
+        impl<T> DerefMut for $name<'_, T> {
+            #[inline]
+            fn deref_mut(&mut self) -> &mut T {
+                &mut self.inner
+            }
+        }
+    };
+}
+
+guard!(
+    /// A [`Lock`] that is held.
+    Guard, MutexGuard, mut
+);
+guard!(
+    /// The commit lock, held.
+    CommitGuard, CommitInnerGuard, mut
+);
+guard!(
+    /// The state's lock, held for reading.
+    StateReadGuard, StateInnerReadGuard
+);
+guard!(
+    /// The state's lock, held for writing.
+    StateWriteGuard, StateInnerWriteGuard, mut
+);
+
+/// A lock with a place in the order.
+pub(crate) struct Lock<T> {
+    rank: Rank,
+    inner: Mutex<T>,
+}
+
+impl<T> Lock<T> {
+    pub(crate) fn new(rank: Rank, value: T) -> Self {
+        Self { rank, inner: Mutex::new(value) }
     }
 
-    macro_rules! guard {
-        ($name:ident, $inner:ident) => {
-            // The lock is given back before the hold is noted.
-            pub(crate) struct $name<'l, T> {
-                guard: $inner<'l, T>,
-                _hold: Hold,
-            }
-
-            impl<T> Deref for $name<'_, T> {
-                type Target = T;
-
-                fn deref(&self) -> &T {
-                    &self.guard
-                }
-            }
-        };
-        ($name:ident, $inner:ident, mut) => {
-            guard!($name, $inner);
-
-            impl<T> DerefMut for $name<'_, T> {
-                fn deref_mut(&mut self) -> &mut T {
-                    &mut self.guard
-                }
-            }
-        };
+    #[track_caller]
+    pub(crate) fn lock(&self) -> Guard<'_, T> {
+        let held = Held::begin(self.rank);
+        Guard { inner: self.inner.lock(), _held: held }
     }
 
-    guard!(TimedGuard, MutexGuard, mut);
-    guard!(TimedReadGuard, RwLockReadGuard);
-    guard!(TimedWriteGuard, RwLockWriteGuard, mut);
+    #[track_caller]
+    pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
+        let held = Held::begin(self.rank);
+        Some(Guard { inner: self.inner.try_lock()?, _held: held })
+    }
+}
 
-    pub(crate) struct Timed<T>(Mutex<T>);
+/// The commit lock.
+pub(crate) struct CommitLock<T>(CommitInner<T>);
 
-    impl<T> Timed<T> {
-        pub(crate) fn new(value: T) -> Self {
-            Self(Mutex::new(value))
-        }
-
-        #[track_caller]
-        pub(crate) fn lock(&self) -> TimedGuard<'_, T> {
-            let place = Location::caller();
-            let guard = waited(place, "commit", self.0.try_lock(), || self.0.lock());
-            TimedGuard { guard, _hold: Hold::begin(place, "commit") }
-        }
-
-        #[track_caller]
-        pub(crate) fn try_lock(&self) -> Option<TimedGuard<'_, T>> {
-            let guard = self.0.try_lock()?;
-            Some(TimedGuard { guard, _hold: Hold::begin(Location::caller(), "commit") })
-        }
+impl<T> CommitLock<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(CommitInner::new(value))
     }
 
-    pub(crate) struct TimedRw<T>(RwLock<T>);
-
-    impl<T> TimedRw<T> {
-        pub(crate) fn new(value: T) -> Self {
-            Self(RwLock::new(value))
-        }
-
-        #[track_caller]
-        pub(crate) fn read(&self) -> TimedReadGuard<'_, T> {
-            let place = Location::caller();
-            let guard = waited(place, "state, read", self.0.try_read(), || self.0.read());
-            TimedReadGuard { guard, _hold: Hold::begin(place, "state, read") }
-        }
-
-        #[track_caller]
-        pub(crate) fn try_read(&self) -> Option<TimedReadGuard<'_, T>> {
-            let guard = self.0.try_read()?;
-            Some(TimedReadGuard { guard, _hold: Hold::begin(Location::caller(), "state, read") })
-        }
-
-        #[track_caller]
-        pub(crate) fn write(&self) -> TimedWriteGuard<'_, T> {
-            let place = Location::caller();
-            let guard = waited(place, "state, write", self.0.try_write(), || self.0.write());
-            TimedWriteGuard { guard, _hold: Hold::begin(place, "state, write") }
-        }
-
-        #[track_caller]
-        pub(crate) fn try_write(&self) -> Option<TimedWriteGuard<'_, T>> {
-            let guard = self.0.try_write()?;
-            Some(TimedWriteGuard { guard, _hold: Hold::begin(Location::caller(), "state, write") })
-        }
+    #[inline]
+    #[track_caller]
+    pub(crate) fn lock(&self) -> CommitGuard<'_, T> {
+        let held = Held::begin(Rank::Commit);
+        CommitGuard { inner: self.0.lock(), _held: held }
     }
 
-    #[cfg(test)]
-    mod tests {
-        use super::Histogram;
+    #[inline]
+    #[track_caller]
+    pub(crate) fn try_lock(&self) -> Option<CommitGuard<'_, T>> {
+        let held = Held::begin(Rank::Commit);
+        Some(CommitGuard { inner: self.0.try_lock()?, _held: held })
+    }
+}
 
-        #[test]
-        fn a_histogram_is_at_most_a_sixteenth_off() {
-            let mut histogram = Histogram::default();
-            for nanos in 1..=100_000 {
-                histogram.add(nanos);
-            }
-            assert_eq!(histogram.count(), 100_000);
-            for (share, exact) in [(0.0001, 10), (0.5, 50_000), (0.99, 99_000), (0.999, 99_900)] {
-                let found = histogram.at(share);
-                assert!((exact..=exact + exact / 16 + 1).contains(&found), "{share}: {found}");
-            }
-            assert_eq!(histogram.at(1.0), 100_000);
-            for power in 0..64 {
-                let mut one = Histogram::default();
-                one.add(1 << power);
-                assert_eq!(one.at(0.0), 1 << power);
-            }
+/// The lock on the published state.
+pub(crate) struct StateLock<T>(StateInner<T>);
+
+impl<T> StateLock<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(StateInner::new(value))
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(crate) fn read(&self) -> StateReadGuard<'_, T> {
+        let held = Held::begin(Rank::State);
+        StateReadGuard { inner: self.0.read(), _held: held }
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(crate) fn try_read(&self) -> Option<StateReadGuard<'_, T>> {
+        let held = Held::begin(Rank::State);
+        Some(StateReadGuard { inner: self.0.try_read()?, _held: held })
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(crate) fn write(&self) -> StateWriteGuard<'_, T> {
+        let held = Held::begin(Rank::State);
+        StateWriteGuard { inner: self.0.write(), _held: held }
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(crate) fn try_write(&self) -> Option<StateWriteGuard<'_, T>> {
+        let held = Held::begin(Rank::State);
+        Some(StateWriteGuard { inner: self.0.try_write()?, _held: held })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::{CommitLock, Lock, Rank, StateLock};
+
+    #[test]
+    fn a_lock_that_is_taken_out_of_order_is_told_and_those_held_are_let_go() {
+        let catalog = Lock::new(Rank::Catalog, ());
+        let (commit, state) = (CommitLock::new(()), StateLock::new(()));
+        for _ in 0..2 {
+            let in_order = (catalog.lock(), commit.lock(), state.read());
+            drop(in_order);
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                let _state = state.write();
+                let _commit = commit.lock();
+            }));
+            assert_eq!(outcome.is_err(), cfg!(debug_assertions));
+            let twice = catch_unwind(AssertUnwindSafe(|| {
+                let _once = catalog.lock();
+                assert!(catalog.try_lock().is_none());
+            }));
+            assert_eq!(twice.is_err(), cfg!(debug_assertions));
         }
+        drop((
+            catalog.try_lock().expect("free"),
+            commit.try_lock().expect("free"),
+            state.try_write().expect("free"),
+        ));
     }
 }

@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use parking_lot::MutexGuard;
-
 use crate::engine::catalog::{Catalog, LogFacts, reserve_spare};
+use crate::engine::locks::Guard;
 use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::attachment::image_name;
@@ -18,7 +17,7 @@ impl Shared {
     /// listed and no longer lists are removed. No lock but the catalog's is held while the disk works.
     pub(crate) fn update_manifest(
         &self,
-        catalog: &mut MutexGuard<'_, Catalog>,
+        catalog: &mut Guard<'_, Catalog>,
         change: impl FnOnce(&mut Manifest),
     ) -> Result<(), NotWritten> {
         let untouched = |error| NotWritten { error, maybe_there: false };
@@ -57,7 +56,7 @@ impl Shared {
     /// Writes both copies and removes the files that are listed no longer.
     pub(crate) fn write_manifest(
         &self,
-        catalog: &mut MutexGuard<'_, Catalog>,
+        catalog: &mut Guard<'_, Catalog>,
         mut next: Manifest,
     ) -> Result<(), NotWritten> {
         let _whole = self.health.in_one_piece("a change of the manifest");

@@ -10,6 +10,8 @@ pub(crate) mod health;
 pub(crate) mod join;
 pub(crate) mod kept_images;
 pub(crate) mod lifetime;
+#[cfg(feature = "lock-times")]
+pub(crate) mod lock_times;
 pub(crate) mod locks;
 pub(crate) mod manifest_update;
 pub(crate) mod mending;

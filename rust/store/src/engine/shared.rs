@@ -1,6 +1,6 @@
 //! What the handle, its scans and its threads share: the parts of an open store, and who may use them. Each part has a
 //! file of its own, and so have the changes that take several of them: `flush.rs`, `commit.rs`, `manifest_update.rs`,
-//! `whole.rs`, `space.rs`, `mending.rs`. Knows nothing of the calls above.
+//! `join.rs`, `space.rs`, `mending.rs`. Knows nothing of the calls above.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::engine::compaction_state::Compacting;
 use crate::engine::flow::Waits;
 use crate::engine::health::Health;
 use crate::engine::lifetime::Lifetime;
-use crate::engine::locks::{CommitLock, StateLock, StateReadGuard, StateWriteGuard};
+use crate::engine::locks::{CommitLock, Lock, StateLock, StateReadGuard, StateWriteGuard};
 use crate::engine::running_calls::{Call, RunningCalls};
 use crate::engine::state::State;
 use crate::engine::threads::Threads;
@@ -40,13 +40,13 @@ pub(crate) struct Shared {
     pub(crate) compacting: Compacting,
     /// Held while an image is written, from its begin to its publication, and while relocated records take
     /// the place of others: neither happens within the other.
-    pub(crate) maintenance: Mutex<()>,
+    pub(crate) maintenance: Lock<()>,
     /// What the manifest says; held while it is changed.
-    pub(crate) catalog: Mutex<Catalog>,
+    pub(crate) catalog: Lock<Catalog>,
     /// Taken before `flushing` by those who want a flush.
     pub(crate) turn: FlushTurn,
     /// Held by whoever flushes: concurrent flushes wait here and find their work done.
-    pub(crate) flushing: Mutex<()>,
+    pub(crate) flushing: Lock<()>,
     /// The commit lock.
     pub(crate) writing: CommitLock<Writing>,
     pub(crate) state: StateLock<State>,

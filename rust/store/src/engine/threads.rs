@@ -1,4 +1,4 @@
-//! The threads of an open store, and what wakes them. What they do is said where the store is opened (`open.rs`).
+//! The threads of an open store, and what wakes them. What they do is said where the store is opened (`calls/open.rs`).
 
 use std::io;
 use std::sync::Arc;

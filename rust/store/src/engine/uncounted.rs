@@ -1,17 +1,23 @@
 //! Records that were replaced where nobody may wait for them to be read: counted as dead later, by those who look at
 //! counts. Knows nothing of why they were replaced.
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
+use crate::engine::locks::{Guard, Lock, Rank};
 use crate::format::location::Location;
 
 /// See the module.
-#[derive(Default)]
 pub(crate) struct Uncounted {
     /// Taken after the state's lock.
     records: Mutex<Vec<Location>>,
     /// Held while they are counted, and while counts are replaced; taken before the state's lock.
-    counting: Mutex<()>,
+    counting: Lock<()>,
+}
+
+impl Default for Uncounted {
+    fn default() -> Self {
+        Self { records: Mutex::default(), counting: Lock::new(Rank::Counting, ()) }
+    }
 }
 
 impl Uncounted {
@@ -25,7 +31,7 @@ impl Uncounted {
     }
 
     /// The right to count, or to replace what was counted.
-    pub(crate) fn counting(&self) -> MutexGuard<'_, ()> {
+    pub(crate) fn counting(&self) -> Guard<'_, ()> {
         self.counting.lock()
     }
 }

@@ -1,9 +1,9 @@
 //! The index of a store: keys to locations, opened from an image or built by replay. Gives no answer that
 //! came from a damaged image: every call that meets damage says [`Damaged`] instead, and from then on every
 //! call does. A change that panics counts as damage too: the image may be what is wrong, or there was no memory,
-//! and the log has everything. What replay found behind an image may be kept apart from it (`tail.rs`);
-//! until both are one, only what looks up keys may be called. Knows nothing of locks; `rebuild.rs` is what helps
-//! against damage, `whole.rs` makes one of two parts. Costs are those of `Alex`.
+//! and the log has everything. What replay found behind an image may be kept apart from it (`overlay.rs`);
+//! until both are one, only what looks up keys may be called. Knows nothing of locks; `engine/mending.rs` helps against
+//! damage, `engine/join.rs` makes one of two parts. Costs are those of `Alex`.
 
 use std::ops::Bound;
 
