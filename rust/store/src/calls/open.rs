@@ -229,26 +229,26 @@ fn start_threads(shared: &Arc<Shared>) -> io::Result<()> {
     };
     let threads = &shared.threads;
     threads.start(|started| {
-        let mut start = |task: Task<Shared>, bell: &Bell, nap| {
+        let mut start = |task: &Task<Shared>, bell: &Bell, nap| {
             started(Worker::start(task, Arc::downgrade(shared), bell.clone(), nap))
         };
         if shared.options.durability != Durability::Sync {
             let nap = shared.options.sync_interval.min(LONGEST_NAP);
-            start(poisons("alexpy-flush", Shared::background_flush), &Bell::default(), nap)?;
+            start(&poisons("alexpy-flush", Shared::background_flush), &Bell::default(), nap)?;
         }
         let ahead = Task {
             name: "alexpy-ahead",
             run: |shared: &Shared| shared.threads.ahead.prepare(),
             panicked: |shared: &Shared, error| shared.health.panicked(error, Harm::None),
         };
-        start(ahead, &threads.ahead.bell, PREPARER_NAP)?;
-        start(poisons("alexpy-prepare", Shared::prepare), &threads.preparer, PREPARER_NAP)?;
+        start(&ahead, &threads.ahead.bell, PREPARER_NAP)?;
+        start(&poisons("alexpy-prepare", Shared::prepare), &threads.preparer, PREPARER_NAP)?;
         let image = |shared: &Shared| {
             shared.make_whole_in_background();
             shared.checkpoint_if_due();
         };
-        start(poisons("alexpy-image", image), &threads.checkpointer, PREPARER_NAP)?;
+        start(&poisons("alexpy-image", image), &threads.checkpointer, PREPARER_NAP)?;
         threads.checkpointer.ring();
-        start(poisons("alexpy-compact", Shared::compact_in_background), &threads.compactor, COMPACTOR_NAP)
+        start(&poisons("alexpy-compact", Shared::compact_in_background), &threads.compactor, COMPACTOR_NAP)
     })
 }

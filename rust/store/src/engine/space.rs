@@ -68,7 +68,7 @@ impl Shared {
             Some(Follower::Compaction) => drop(self.look_at_space(writing)?),
             // Commits that wait ring no more: an image for the sake of space may have left a tail that is too long.
             Some(Follower::Checkpoint) if writing.images.wants_checkpoint() => {
-                self.threads.checkpointer.ring()
+                self.threads.checkpointer.ring();
             }
             _ => {}
         }

@@ -4,3 +4,4 @@ pub(crate) mod chain;
 pub(crate) mod rebuild;
 pub(crate) mod recover;
 pub(crate) mod replay;
+pub(crate) mod rewrite;

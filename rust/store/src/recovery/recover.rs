@@ -8,24 +8,21 @@ use std::sync::Arc;
 
 use crate::checkpoint::image_file;
 use crate::disk::{Access, Disk};
-use crate::engine::catalog::{LogFacts, reserve_spare};
 use crate::engine::state::State;
 use crate::error::{Error, Result};
 use crate::format::attachment::{image_id_of, image_name};
-use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
-use crate::format::location::Location;
+use crate::format::header::LogEnd;
 use crate::format::manifest::{self, Manifest};
-use crate::format::record::Kind;
-use crate::log::append::{Log, Trim};
+use crate::log::append::Log;
 use crate::log::outdated;
-use crate::log::reader::{SegmentReader, watermark_beyond};
+use crate::log::reader::watermark_beyond;
 use crate::log::segment::Segment;
-use crate::log::segments::Segments;
 use crate::operation::Operation;
 use crate::options::{Durability, Options, ReadMode, Recovery, WriteMode};
 use crate::progress::OpenProgress;
 use crate::recovery::chain::Chain;
 use crate::recovery::replay::{Replay, Stop};
+use crate::recovery::rewrite::Rewrite;
 
 /// A directory is looked at so often, at most, until what is read of it and what it lists agree.
 const LOOKS: usize = 100;
@@ -163,44 +160,28 @@ fn recover_from(
     })?;
     let Based { mut state, reached, watermark, stop, tail_bytes, bad_images, milestones } =
         base(disk, &chain, &manifest, options, look.images_may_be_gone, progress)?;
-    let mut dropped_bytes = 0;
-    if let Some(stop) = &stop {
-        let beyond = chain.watermark_beyond(stop.at, stop.offset, reached.last_seq)?;
-        let highest = watermark.max(beyond.watermark);
-        let caught_up = options.read_only && (1..=reached.last_seq).contains(&look.confirmed);
-        if highest > reached.last_seq && !caught_up && options.recovery == Recovery::Strict {
-            look.confirmed = highest;
-            return Err(stop.refusal(reached.last_seq, highest));
+    let dropped_bytes = match &stop {
+        Some(stop) => accept_end(&chain, stop, watermark, reached, options, look)?,
+        None if watermark > reached.last_seq && options.recovery == Recovery::Strict => {
+            return Err(Error::Corruption {
+                path: disk.path().to_owned(),
+                offset: 0,
+                expected: format!("records up to sequence {watermark}, which the device had confirmed"),
+                found: format!("a log that ends at sequence {}", reached.last_seq),
+            });
         }
-        dropped_bytes = beyond.bytes;
-    } else if watermark > reached.last_seq && options.recovery == Recovery::Strict {
-        return Err(Error::Corruption {
-            path: disk.path().to_owned(),
-            offset: 0,
-            expected: format!("records up to sequence {watermark}, which the device had confirmed"),
-            found: format!("a log that ends at sequence {}", reached.last_seq),
-        });
-    }
-
+        None => 0,
+    };
     // Before anything is written or removed.
     outdated::refuse(disk, &manifest, &names, Some(reached.last_seq))?;
 
-    let copies = match options.write_mode {
-        WriteMode::Mmap => true,
-        WriteMode::Pwrite => false,
-        // A commit that is flushed at once is faster by system call (docs/dev/004).
-        WriteMode::Auto => disk.maps_safely() && options.durability != Durability::Sync,
-    };
     let clean = manifest.clean && !chain.cut && stop.is_none() && watermark >= reached.last_seq;
     let next_seq = chain.next_seq.max(reached.last_seq + 1);
     let ids = names.iter().filter_map(|name| image_id_of(name));
     // The very last id is never ours.
     let next_image = ids.filter_map(|id| id.checked_add(1)).fold(manifest.next_image, u32::max);
     let mut manifest = Manifest { next_segment: chain.next_segment, next_seq, next_image, ..manifest };
-    let mut log = Log::new(manifest.store_id, chain.entries_up_to(reached), reached, next_seq, copies);
-    // Only where what was written once is written over in place: elsewhere that takes space nobody reserved. And
-    // not where commits are copied into a map: one stored into pages that came in by the megabyte makes all dirty.
-    log.fills = options.durability == Durability::Sync && disk.maps_safely() && !copies;
+    let mut log = log_of(&**disk, &manifest, &chain, reached, options);
 
     if options.read_only {
         let durable_seq = watermark.min(reached.last_seq);
@@ -229,7 +210,7 @@ fn recover_from(
         });
     }
     let proven = chain.end_of(watermark.min(reached.last_seq), &milestones)?;
-    prove(disk, options, &chain, proven, reached, &mut state, &mut log, &mut manifest)?;
+    Rewrite { disk, options, chain: &chain, proven, reached }.run(&mut state, &mut log, &mut manifest)?;
     if manifest.lists(reached.segment) {
         give_back_rest(disk, &chain, reached, stop.is_none());
     }
@@ -239,88 +220,39 @@ fn recover_from(
     Ok(Recovered { state, log, manifest, tail_bytes, durable_seq, dropped_bytes })
 }
 
-/// Appends the records between `proven` and `reached` again to a new segment, flushes it, and ends the
-/// old log at `proven`: what could be read may have been only in the page cache, and pages that a failed
-/// flush lost look clean. The records are read a second time for that: unless exactly those that replay
-/// accepted are found, this fails, and nothing that it wrote counts (docs/dev/028).
-#[allow(clippy::too_many_arguments, reason = "all of what recovery holds, once")]
-fn prove(
-    disk: &Arc<dyn Disk>,
-    options: &Options,
+/// Whether the log may end where replay stopped; how many bytes behind that are dropped.
+fn accept_end(
     chain: &Chain,
-    proven: LogEnd,
+    stop: &Stop,
+    watermark: u64,
     reached: LogEnd,
-    state: &mut State,
-    log: &mut Log,
-    manifest: &mut Manifest,
-) -> Result<()> {
-    let tail = chain.between(proven, reached);
-    log.end = proven;
-    log.entries = chain.entries_up_to(proven);
-    manifest.segments.clone_from(&log.entries);
-    manifest.spare = None;
-    let mut segments = Segments::default();
-    let relocated = chain.relocations.iter().map(|(segment, _)| segment);
-    let listed = manifest.file_set();
-    for kept in chain.segments.iter().chain(relocated).filter(|kept| listed.contains(&kept.id())) {
-        segments.insert(Arc::clone(kept));
+    options: &Options,
+    look: &mut Look,
+) -> Result<u64> {
+    let beyond = chain.watermark_beyond(stop.at, stop.offset, reached.last_seq)?;
+    let highest = watermark.max(beyond.watermark);
+    let caught_up = options.read_only && (1..=reached.last_seq).contains(&look.confirmed);
+    if highest > reached.last_seq && !caught_up && options.recovery == Recovery::Strict {
+        look.confirmed = highest;
+        return Err(stop.refusal(reached.last_seq, highest));
     }
-    let mut begin = |log: &mut Log, room: u64| -> Result<()> {
-        log.spare = Some(reserve_spare(disk, options, manifest, &LogFacts::of(log), room, true)?);
-        segments.insert(log.roll(disk, proven.last_seq, Origin::Recovery)?);
-        Ok(())
+    Ok(beyond.bytes)
+}
+
+/// The log up to what was accepted, and how it is written from now on.
+fn log_of(disk: &dyn Disk, manifest: &Manifest, chain: &Chain, reached: LogEnd, options: &Options) -> Log {
+    let copies = match options.write_mode {
+        WriteMode::Mmap => true,
+        WriteMode::Pwrite => false,
+        // A commit that is flushed at once is faster by system call (docs/dev/004).
+        WriteMode::Auto => disk.maps_safely() && options.durability != Durability::Sync,
     };
-    begin(log, 0)?;
-    for (old, from, to) in tail {
-        let here = old.id() == proven.segment && from > SEGMENT_HEADER_BYTES;
-        let mut seq = if here { proven.last_seq + 1 } else { old.header.base_seq };
-        let mut reader = SegmentReader::new(&old, from, to);
-        while !reader.is_at_limit() {
-            // Pages that a failed flush lost may leave memory at any moment: what ends early now was not the end.
-            let (offset, record) = reader.next_again(seq)?;
-            seq += 1;
-            old.count_cut(&record);
-            let room = match (record.kind, record.batch()) {
-                (Kind::Mark | Kind::Footer, _) => continue,
-                // A batch stays in one segment.
-                (Kind::BatchBegin, Some(batch)) => batch.bytes.get(),
-                (Kind::Put | Kind::Tombstone | Kind::RangeTombstone, _) => record.size(),
-                _ => 0,
-            };
-            if !log.has_room(room) {
-                log.write_again()?;
-                begin(log, room)?;
-            }
-            let new = log.append_again(record.kind, record.key, record.value)?;
-            let old_location = Location::new(old.id(), offset);
-            if matches!(record.kind, Kind::Put | Kind::BatchPut)
-                && state.index.replace_if(record.key, old_location.0, new.0)?
-            {
-                old.count_dead(record.size());
-                if let Some(active) = &log.active {
-                    active.count_live(record.size());
-                }
-            }
-        }
-    }
-    log.write_again()?;
-    state.segments = Arc::new(segments);
-    for segment in log.unsynced.drain(..).chain(log.active.clone()) {
-        segment.sync()?;
-    }
-    manifest.segments.clone_from(&log.entries);
-    manifest.watermark = log.end.last_seq;
-    manifest.next_seq = manifest.next_seq.max(log.next_seq_bound());
-    manifest.clean = false;
-    for relocation in &mut manifest.relocations {
-        // With a log that was cut before damage, what compaction saved of its rest does not count either,
-        // now and after all later openings.
-        relocation.last_seq = relocation.last_seq.min(reached.last_seq);
-    }
-    manifest.write(&**disk)?;
-    log.written_again()?;
-    log.to_trim.drain(..).for_each(Trim::give_back);
-    Ok(())
+    let mut log =
+        Log::new(manifest.store_id, chain.entries_up_to(reached), reached, manifest.next_seq, copies);
+    // Only where what was written once is written over in place: elsewhere that takes space nobody reserved. And
+    // not where commits are copied into a map: one stored into pages that came in by the megabyte makes all dirty.
+    log.fills = options.durability == Durability::Sync && disk.maps_safely() && !copies;
+    log
 }
 
 /// Gives back what was reserved in the segment that the log ended in. Should this fail, it costs space and nothing

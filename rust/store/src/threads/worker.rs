@@ -34,21 +34,22 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts a thread that runs `task` each time it is rung for, and at least every `longest_nap`.
     pub(crate) fn start<T: Send + Sync + 'static>(
-        task: Task<T>,
+        task: &Task<T>,
         works_on: Weak<T>,
         bell: Bell,
         longest_nap: Duration,
     ) -> io::Result<Self> {
+        let &Task { name, run, panicked } = task;
         let heard = bell.clone();
-        let thread = std::thread::Builder::new().name(task.name.to_owned()).spawn(move || {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             while heard.wait(longest_nap) {
                 let Some(owner) = works_on.upgrade() else { return };
-                let panicked = catching(task.name, || (task.run)(&owner)).is_err_and(|error| {
-                    (task.panicked)(&owner, error);
+                let failed = catching(name, || run(&owner)).is_err_and(|error| {
+                    panicked(&owner, error);
                     true
                 });
                 drop(owner);
-                if panicked && !heard.rest(BACK_OFF) {
+                if failed && !heard.rest(BACK_OFF) {
                     return;
                 }
             }

@@ -1,0 +1,130 @@
+//! The end of recovery: records that the device never confirmed are written again to a new segment, flushed, and the old
+//! log ends before them. What could be read may have been only in the page cache, and pages that a failed flush lost
+//! look clean. Knows nothing of how the end of the log was found. O(bytes that are not proven).
+
+use std::sync::Arc;
+
+use crate::disk::Disk;
+use crate::engine::catalog::{LogFacts, reserve_spare};
+use crate::engine::state::State;
+use crate::error::Result;
+use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
+use crate::format::location::Location;
+use crate::format::manifest::Manifest;
+use crate::format::record::{Kind, Record};
+use crate::log::append::{Log, Trim};
+use crate::log::reader::SegmentReader;
+use crate::log::segment::Segment;
+use crate::log::segments::Segments;
+use crate::options::Options;
+use crate::recovery::chain::Chain;
+
+/// What is written again: the records between `proven` and `reached`.
+pub(crate) struct Rewrite<'r> {
+    pub(crate) disk: &'r Arc<dyn Disk>,
+    pub(crate) options: &'r Options,
+    pub(crate) chain: &'r Chain,
+    /// Everything up to here is on the device.
+    pub(crate) proven: LogEnd,
+    /// Everything up to here was accepted.
+    pub(crate) reached: LogEnd,
+}
+
+impl Rewrite<'_> {
+    /// Writes them again, flushes, and lists the new segments in place of the old end. The records are read a second
+    /// time for that: unless exactly those that replay accepted are found, this fails, and nothing that it wrote counts
+    /// (docs/dev/028).
+    pub(crate) fn run(&self, state: &mut State, log: &mut Log, manifest: &mut Manifest) -> Result<()> {
+        log.end = self.proven;
+        log.entries = self.chain.entries_up_to(self.proven);
+        manifest.segments.clone_from(&log.entries);
+        manifest.spare = None;
+        let mut segments = Segments::default();
+        let relocated = self.chain.relocations.iter().map(|(segment, _)| segment);
+        let listed = manifest.file_set();
+        for kept in self.chain.segments.iter().chain(relocated).filter(|kept| listed.contains(&kept.id())) {
+            segments.insert(Arc::clone(kept));
+        }
+        let mut begin = |log: &mut Log, room: u64| -> Result<()> {
+            let facts = LogFacts::of(log);
+            log.spare = Some(reserve_spare(self.disk, self.options, manifest, &facts, room, true)?);
+            segments.insert(log.roll(self.disk, self.proven.last_seq, Origin::Recovery)?);
+            Ok(())
+        };
+        begin(log, 0)?;
+        for (old, from, to) in self.chain.between(self.proven, self.reached) {
+            self.write_again(&old, from, to, state, log, &mut begin)?;
+        }
+        log.write_again()?;
+        state.segments = Arc::new(segments);
+        for segment in log.unsynced.drain(..).chain(log.active.clone()) {
+            segment.sync()?;
+        }
+        self.list(log, manifest)
+    }
+
+    /// Writes what one segment holds of them; `begin` goes on in a segment with room for so many bytes.
+    fn write_again(
+        &self,
+        old: &Arc<Segment>,
+        from: u64,
+        to: u64,
+        state: &mut State,
+        log: &mut Log,
+        begin: &mut dyn FnMut(&mut Log, u64) -> Result<()>,
+    ) -> Result<()> {
+        let here = old.id() == self.proven.segment && from > SEGMENT_HEADER_BYTES;
+        let mut seq = if here { self.proven.last_seq + 1 } else { old.header.base_seq };
+        let mut reader = SegmentReader::new(old, from, to);
+        while !reader.is_at_limit() {
+            // Pages that a failed flush lost may leave memory at any moment: what ends early now was not the end.
+            let (offset, record) = reader.next_again(seq)?;
+            seq += 1;
+            old.count_cut(&record);
+            let Some(room) = room_for(&record) else { continue };
+            if !log.has_room(room) {
+                log.write_again()?;
+                begin(log, room)?;
+            }
+            let new = log.append_again(record.kind, record.key, record.value)?;
+            let old_location = Location::new(old.id(), offset);
+            if matches!(record.kind, Kind::Put | Kind::BatchPut)
+                && state.index.replace_if(record.key, old_location.0, new.0)?
+            {
+                old.count_dead(record.size());
+                if let Some(active) = &log.active {
+                    active.count_live(record.size());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the manifest list the log as it is now, and marks it as proven.
+    fn list(&self, log: &mut Log, manifest: &mut Manifest) -> Result<()> {
+        manifest.segments.clone_from(&log.entries);
+        manifest.watermark = log.end.last_seq;
+        manifest.next_seq = manifest.next_seq.max(log.next_seq_bound());
+        manifest.clean = false;
+        for relocation in &mut manifest.relocations {
+            // With a log that was cut before damage, what compaction saved of its rest does not count either,
+            // now and after all later openings.
+            relocation.last_seq = relocation.last_seq.min(self.reached.last_seq);
+        }
+        manifest.write(&**self.disk)?;
+        log.written_again()?;
+        log.to_trim.drain(..).for_each(Trim::give_back);
+        Ok(())
+    }
+}
+
+/// Bytes that must fit the segment in which the record is written again; `None` where it is not written.
+fn room_for(record: &Record<'_>) -> Option<u64> {
+    match (record.kind, record.batch()) {
+        (Kind::Mark | Kind::Footer, _) => None,
+        // A batch stays in one segment.
+        (Kind::BatchBegin, Some(batch)) => Some(batch.bytes.get()),
+        (Kind::Put | Kind::Tombstone | Kind::RangeTombstone, _) => Some(record.size()),
+        _ => Some(0),
+    }
+}
