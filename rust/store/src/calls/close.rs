@@ -30,7 +30,11 @@ impl Store {
         shared.compacting.hurry_for_good();
         shared.calls.wait();
         let outcome = {
-            let _compaction = shared.compacting.lock();
+            let mut compaction = shared.compacting.lock();
+            shared.threads.checkpointer.answered();
+            // A failure that poisons is met below; all others cost files.
+            let _ = catching("merging small segments", || shared.merge_at_close(&mut compaction))
+                .map_err(|panicked| shared.health.poison(panicked));
             let _maintenance = shared.maintenance.lock();
             let mut catalog = shared.catalog.lock();
             let _flushing = shared.flushing.lock();

@@ -2,9 +2,7 @@
 //! time to open are to be bounded by the bytes of a store, not by its sessions. Segments of one size class are
 //! brought together in one relocation segment once there are enough of them, as in a log-structured merge: each byte
 //! is copied once for each class. Knows which segments and when; how, and when files may go, is compaction's
-//! (`relocate.rs`, `free.rs`). O(bytes of the merged segments), amortised O(1) for a session.
-
-use std::collections::HashSet;
+//! (`emptying.rs`, `freeing.rs`). O(bytes of the merged segments), amortised O(1) for a session.
 
 use crate::compaction::inputs::{Input, Pace};
 use crate::compaction::relocation_writer::RelocationWriter;
@@ -19,9 +17,11 @@ const LOWEST_BYTES: u64 = 256 << 10;
 const CLASS_FACTOR: u64 = 4;
 /// The most segments that are merged at a time.
 const MOST_SEGMENTS: usize = 64;
-/// A new image, without which the files of merged segments stay where images need them, is written for one small
-/// segment for each so many bytes of it.
+/// Where images need the files of merged segments, a new image is written once there is a small segment for each so
+/// many bytes of it, ...
 const IMAGE_BYTES_EACH: u64 = 1 << 20;
+/// ... or so many of them, however large the image: a process may have 65,530 maps, and opening looks at each file.
+const MOST_BEHIND_AN_IMAGE: usize = 4096;
 
 /// Which segments are merged.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,48 +46,61 @@ fn class(bytes: u64, options: &Options) -> u32 {
 }
 
 impl Shared {
-    /// Merges small segments until there are few of each class, and frees them.
+    /// Merges small segments so that there are few of each class, and frees them.
     pub(crate) fn merge_small(
         &self,
         compaction: &mut Compaction,
         which: Merge,
         pace: &mut Pace<'_>,
     ) -> Result<()> {
-        // What was written is not merged again at once.
-        let mut tried = HashSet::new();
-        loop {
-            let inputs = self.inputs(compaction);
-            let chosen = self.small_ones(inputs, which, &tried);
-            if chosen.is_empty() || !self.worth_an_image(chosen.len(), which) {
-                return Ok(());
-            }
-            tried.extend(chosen.iter().map(|input| input.segment.id()));
-            tried.extend(self.empty(compaction, chosen, pace)?);
-            self.free_in_spite_of_images(compaction)?;
+        let groups = self.small_ones(self.inputs(compaction), which);
+        let segments = groups.iter().map(Vec::len).sum();
+        if segments == 0 || !self.worth_an_image(segments, which) {
+            return Ok(());
         }
+        // Freeing needs it, and what was committed is safe then, whatever becomes of this.
+        self.flush_up_to(self.watermarks.last())?;
+        for group in groups {
+            self.empty(compaction, group, pace)?;
+        }
+        // One image for all of them.
+        self.free_in_spite_of_images(compaction)
     }
 
-    /// As `merge_small`, for an opening: only what is done in a moment, and a failure that poisons nothing costs
-    /// nothing but files.
+    /// As `merge_small`, for an opening after a kill, which writes anyway. One that finds the store as a close left it
+    /// writes nothing.
     pub(crate) fn merge_at_open(&self) -> Result<()> {
-        let mut compaction = self.compacting.lock();
-        match self.merge_small(&mut compaction, Merge::Lowest, &mut |_| self.check_writable()) {
+        if self.catalog.lock().manifest.clean {
+            return Ok(());
+        }
+        match self.merge_lowest(&mut self.compacting.lock()) {
             Err(error) if self.check_writable().is_err() => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// Small segments of one class, the smallest class first; none where there are too few.
-    fn small_ones(&self, mut inputs: Vec<Input>, which: Merge, tried: &HashSet<u32>) -> Vec<Input> {
+    /// As `merge_small`, for a close that has something to write.
+    pub(crate) fn merge_at_close(&self, compaction: &mut Compaction) -> Result<()> {
+        self.check_writable()?;
+        let wrote = {
+            let writing = self.writing.lock();
+            writing.log.active.is_some() || !writing.log.unsynced.is_empty()
+        };
+        if wrote { self.merge_lowest(compaction) } else { Ok(()) }
+    }
+
+    /// Only what is done in a moment.
+    fn merge_lowest(&self, compaction: &mut Compaction) -> Result<()> {
+        self.merge_small(compaction, Merge::Lowest, &mut |_| self.check_writable())
+    }
+
+    /// Groups of small segments that are worth a segment of their own, each of one class.
+    fn small_ones(&self, mut inputs: Vec<Input>, which: Merge) -> Vec<Vec<Input>> {
         let options = &self.options;
-        inputs.retain(|input| {
-            let bytes = input.bytes();
-            let small = bytes <= small_bytes(options) && !input.segment.is_pinned();
-            small && !tried.contains(&input.segment.id())
-        });
+        inputs.retain(|input| input.bytes() <= small_bytes(options) && !input.segment.is_pinned());
         inputs.sort_by_key(Input::bytes);
         let least = if which == Merge::All { 2 } else { options.merge_small_from };
-        let mut classes: Vec<Vec<Input>> = Vec::new();
+        let mut groups: Vec<Vec<Input>> = Vec::new();
         let (mut gathered, mut bytes) = (None, 0);
         for input in inputs {
             let class = if which == Merge::All { 0 } else { class(input.bytes(), options) };
@@ -99,22 +112,24 @@ impl Shared {
             if gathered == Some(class)
                 && RelocationWriter::fits(bytes)
                 && bytes <= options.segment_bytes
-                && let Some(inputs) = classes.last_mut().filter(|inputs| !full(inputs))
+                && let Some(inputs) = groups.last_mut().filter(|inputs| !full(inputs))
             {
                 inputs.push(input);
             } else {
                 bytes = input.bytes();
-                classes.push(vec![input]);
+                groups.push(vec![input]);
             }
             gathered = Some(class);
         }
-        classes.into_iter().find(|inputs| inputs.len() >= least).unwrap_or_default()
+        groups.retain(|inputs| inputs.len() >= least);
+        groups
     }
 
     /// Whether files come free without a new image, or are many beside what one costs.
     fn worth_an_image(&self, segments: usize, which: Merge) -> bool {
-        let bytes = self.writing.lock().images.newest_bytes();
-        which == Merge::All || bytes <= segments as u64 * IMAGE_BYTES_EACH
+        let image = self.writing.lock().images.newest_bytes();
+        let each = IMAGE_BYTES_EACH.min(small_bytes(&self.options));
+        which == Merge::All || segments >= MOST_BEHIND_AN_IMAGE || image <= segments as u64 * each
     }
 }
 

@@ -28,6 +28,11 @@ impl Bell {
         self.0.1.notify_all();
     }
 
+    /// The worker has ended, and so have the calls that ask: what comes now is not to stop.
+    pub(crate) fn answered(&self) {
+        self.0.0.lock().stop = false;
+    }
+
     /// Whether the worker is to end: long tasks ask between two steps.
     pub(crate) fn stopping(&self) -> bool {
         self.0.0.lock().stop

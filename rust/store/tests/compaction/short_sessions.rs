@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::common::{Content, content, open};
-use alex_store::disk::Disk;
+use alex_store::disk::{Access, Disk};
 use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk};
 use alex_store::{Options, Store};
 
@@ -112,17 +112,86 @@ fn segments_of_every_size_are_merged_by_compact_and_in_the_background() {
 }
 
 #[test]
-fn a_full_disk_keeps_no_store_from_opening() {
+fn opening_a_store_that_was_closed_writes_nothing_however_many_small_segments_it_has() {
     let disk = SimDisk::new(4);
-    let options = Options { merge_small_from: usize::MAX, ..options() };
+    let many = Options { merge_small_from: usize::MAX, ..options() };
     for key in 0..20 {
-        let store = open(&disk, &options).expect("opens");
+        let store = open(&disk, &many).expect("opens");
         store.put(key, b"value").expect("writes");
         store.close().expect("closes");
     }
+    let (before, steps) = (files(&disk), disk.steps());
+    let store = open(&disk, &options()).expect("opens");
+    store.close().expect("closes");
+    assert_eq!((files(&disk), disk.steps()), (before, steps), "nothing was written");
+    let store = open(&disk, &options()).expect("opens");
+    store.put(20, b"value").expect("writes");
+    store.close().expect("closes");
+    assert!(files(&disk) <= 6, "{:?}", disk.list());
+    assert_eq!(open(&disk, &options()).expect("opens").len().expect("open"), 21);
+}
+
+#[test]
+fn small_segments_behind_a_large_image_are_bounded_by_its_bytes() {
+    for killed in [false, true] {
+        let mut disk = SimDisk::new(5);
+        // Of so small segments an image pays for one by 512 bytes of it.
+        let options = Options { segment_bytes: 4096, ..options() };
+        let store = open(&disk, &options).expect("opens");
+        let mut model = Content::new();
+        for key in 10_000..14_000 {
+            store.put(key, &[]).expect("writes");
+            model.insert(key, Vec::new());
+        }
+        store.compact(&mut |_| true).expect("compacts");
+        store.checkpoint().expect("writes an image");
+        store.close().expect("closes");
+        let image =
+            disk.list().expect("lists").into_iter().find(|name| name.ends_with(".idx")).expect("an image");
+        let bytes = disk.open(&image, Access::Read).expect("opens").len().expect("reads");
+        let (base, bound) = (files(&disk), bytes as usize / 512);
+        assert!(bound > 64, "more than are merged at a time: {bound}");
+        let mut rng = Rng::new(11);
+        for _ in 0..3 * bound {
+            let store = open(&disk, &options).expect("opens");
+            session(&store, &mut model, &mut rng);
+            if killed {
+                drop(store);
+                disk = disk.restart(Loss::ProcessOnly);
+            } else {
+                store.close().expect("closes");
+            }
+            let now = files(&disk);
+            assert!(now <= base + bound + bound / 8 + 16, "{now} files, {base} before, {bound} allowed");
+        }
+        let store = open(&disk, &options).expect("opens");
+        assert_eq!(content(&store), model);
+        assert!(store.verify(&mut |_| true).expect("reads").is_ok());
+    }
+}
+
+#[test]
+fn a_full_disk_keeps_no_store_from_opening() {
+    let disk = SimDisk::new(4);
+    let many = Options { merge_small_from: usize::MAX, ..options() };
+    for key in 0..20 {
+        let store = open(&disk, &many).expect("opens");
+        store.put(key, b"value").expect("writes");
+        if key < 19 {
+            store.close().expect("closes");
+        }
+    }
+    let disk = disk.restart(Loss::ProcessOnly);
+    let recovery = {
+        let disk = disk.copy();
+        let before = disk.steps();
+        drop(open(&disk, &many).expect("opens"));
+        disk.steps() - before
+    };
     let before = files(&disk);
-    disk.plan(0, Fault::Full);
-    let store = open(&disk, &self::options()).expect("opens without merging");
+    disk.plan(recovery + 1, Fault::Full);
+    let store = open(&disk, &options()).expect("opens without merging");
+    assert_eq!(disk.struck(), [Fault::Full]);
     assert_eq!(store.len().expect("open"), 20);
     assert!(files(&disk) >= before);
 }
