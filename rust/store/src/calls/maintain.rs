@@ -6,13 +6,16 @@ use crate::error::Result;
 use crate::progress::OpenProgress;
 
 impl Store {
-    /// Returns when everything written before the call is safe on the device.
+    /// Returns when everything written before the call is safe on the device, in the directory that the path leads to:
+    /// where that is another one by now, all is safe where the store was moved to, and this is [`Error::Moved`].
+    ///
+    /// [`Error::Moved`]: crate::Error::Moved
     pub fn flush(&self) -> Result<()> {
         self.shared.check_usable()?;
         if self.read_only() {
             return Ok(());
         }
-        self.shared.flush_up_to(self.shared.watermarks.last())
+        self.shared.flush_in_place(self.shared.watermarks.last())
     }
 
     /// Writes an image of the index now, from which the next opening starts. Writers and readers go on.

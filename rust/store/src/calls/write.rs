@@ -226,7 +226,7 @@ impl Store {
     /// Waits for what the caller was promised.
     fn settle(&self, seq: u64, sync: bool) -> Result<()> {
         if sync || self.shared.options.durability == Durability::Sync {
-            self.shared.flush_up_to(seq)?;
+            self.shared.flush_in_place(seq)?;
         } else if self.shared.flush_due() {
             self.shared.background_flush();
         }

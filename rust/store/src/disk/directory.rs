@@ -221,7 +221,7 @@ impl Directory {
 
     /// Refuses once the path or the lock file in the directory is not what was opened and locked: whatever is there
     /// now is not ours to change, and whoever finds no lock file may make another. What is known of the directory.
-    fn check(&self) -> io::Result<Stat> {
+    pub(super) fn check(&self) -> io::Result<Stat> {
         let moved = |path: PathBuf| refused(Refusal::Moved(path));
         let there = match fs::statat(CWD, &self.path, AtFlags::empty()) {
             Ok(found) if Identity::of(&found) == self.identity => found,

@@ -176,6 +176,10 @@ impl Disk for RealDisk {
         self.lock_with(true)
     }
 
+    fn check_place(&self) -> io::Result<()> {
+        self.directory.check().map(|_| ())
+    }
+
     fn let_go(&self) {
         self.directory.let_go();
     }

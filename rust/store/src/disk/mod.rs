@@ -65,6 +65,12 @@ pub trait Disk: Send + Sync {
     /// Takes the writer's lock, held until the guard is dropped; or tells who has it.
     fn lock(&self) -> io::Result<Lock>;
 
+    /// Refuses where the path leads to another directory by now, or the lock file is another: what is written would be
+    /// where nobody looks for it.
+    fn check_place(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Gives back what is held of the directory itself: it will not be asked for anything more.
     fn let_go(&self) {}
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::engine::shared::Shared;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log::append::Failure;
+use crate::operation::Operation;
 use crate::options::Durability;
 
 impl Shared {
@@ -48,6 +49,12 @@ impl Shared {
         }
         self.watermarks.flushed(last_seq, begun.elapsed());
         Ok(())
+    }
+
+    /// Makes everything up to `seq` durable for a caller who is to find it under the store's path.
+    pub(crate) fn flush_in_place(&self, seq: u64) -> Result<()> {
+        self.flush_up_to(seq)?;
+        self.disk.check_place().map_err(|error| Error::io(Operation::Open, &self.path, error))
     }
 
     /// Whether a flush is the next write's to do, since no background thread does it.

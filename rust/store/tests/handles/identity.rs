@@ -253,6 +253,30 @@ fn a_store_that_was_renamed_writes_nothing_into_the_one_in_its_place() {
 }
 
 #[test]
+fn a_flush_of_a_store_that_was_renamed_tells_and_loses_nothing() {
+    let dir = folder();
+    let (path, away) = (dir.path().join("store"), dir.path().join("away"));
+    let store = open(&path, &small()).expect("opens");
+    fill(&store, 0..5);
+    store.flush().expect("flushes");
+    fs::rename(&path, &away).expect("moves");
+    drop(open(&path, &small()).expect("another store"));
+    assert!(matches!(store.flush(), Err(Error::Moved { .. })), "with nothing to flush");
+    store.put(5, &[7; 100]).expect("goes into the file that is open");
+    assert!(matches!(store.flush(), Err(Error::Moved { .. })));
+    assert_eq!(
+        store.stats().expect("open").durable_seq,
+        store.stats().expect("open").last_seq,
+        "all is safe"
+    );
+    let mut batch = alex_store::Batch::new();
+    batch.put(6, &[7; 100]).expect("short");
+    assert!(matches!(store.commit(&batch, true), Err(Error::Moved { .. })), "a commit that is to be flushed");
+    drop(store);
+    assert_eq!(open(&away, &small()).expect("opens").len().expect("open"), 7);
+}
+
+#[test]
 fn a_store_that_was_renamed_and_is_back_goes_on() {
     let dir = folder();
     let (path, away) = (dir.path().join("store"), dir.path().join("away"));
