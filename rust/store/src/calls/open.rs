@@ -27,7 +27,7 @@ use crate::engine::writing::Writing;
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
 use crate::operation::Operation;
-use crate::options::{Durability, Options, check_path};
+use crate::options::{Durability, Options, Recovery, check_path};
 use crate::progress::OpenProgress;
 use crate::random::random_id;
 use crate::recovery::rebuild::rebuilt;
@@ -108,13 +108,25 @@ impl Store {
     ) -> Result<Self> {
         let begun = Instant::now();
         let (mut still_looks, mut look) = (0, Look::default());
+        // What a writer at work is in the middle of looks like damage, so that only damage that stays is gone around.
+        let strict = Options { recovery: Recovery::Strict, ..options.clone() };
+        let mut stays = false;
         loop {
             let Some((manifest, agree)) = recover::find_manifest(&**disk, path)? else {
                 return Err(Error::NotFound { path: path.to_owned() });
             };
             let (generation, clean) = (manifest.generation, manifest.clean);
-            let error = match recover::recover(disk, manifest, agree, options, &mut look, progress) {
+            let rules = if stays { options } else { &strict };
+            let error = match recover::recover(disk, manifest, agree, rules, &mut look, progress) {
                 Ok(recovered) => {
+                    let moved_on = || -> Result<bool> {
+                        let now = recover::read_manifest(&**disk)?;
+                        Ok(now.is_none_or(|(now, _)| now.generation != generation))
+                    };
+                    if stays && begun.elapsed() <= READER_PATIENCE && moved_on()? {
+                        stays = false;
+                        continue;
+                    }
                     return Ok(assemble(Arc::clone(disk), path, options, recovered, None));
                 }
                 Err(error) => error,
@@ -132,9 +144,13 @@ impl Store {
             let without_image = gone && !std::mem::replace(&mut look.images_may_be_gone, still) && still;
             // Nor does what is refused by its format change without a manifest.
             let settled = still && (clean || matches!(error, Error::Format { .. }));
-            let over = settled || still_looks == STILL_LOOKS || begun.elapsed() > READER_PATIENCE;
+            let over = settled || still_looks >= STILL_LOOKS || begun.elapsed() > READER_PATIENCE;
             if over && !without_image {
-                return Err(error);
+                if stays || options.recovery == Recovery::Strict {
+                    return Err(error);
+                }
+                stays = true;
+                continue;
             }
             if still && !without_image {
                 std::thread::sleep(Duration::from_millis(20));

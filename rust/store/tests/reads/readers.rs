@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::common::hook::{Call, HookDisk, quiet};
 use crate::common::{Content, Model, content, for_seeds, options, step};
 use alex_store::disk::Disk;
 use alex_store::disk::sim::{Rng, SimDisk};
-use alex_store::{Error, Options, ReadMode, Store};
+use alex_store::{Error, Options, ReadMode, Recovery, Store};
 
 /// Where a store is.
 enum Place<'a> {
@@ -96,6 +97,38 @@ fn readers_of_any_age_show_their_moment_whatever_the_writer_removes() {
     for_seeds("readers_of_any_age_show_their_moment", 2, |seed| {
         beside_a_writer(&Place::Simulated(&SimDisk::new(seed)), &mut Rng::new(seed));
     });
+}
+
+#[test]
+fn a_reader_that_goes_around_damage_takes_no_file_for_damaged_that_a_writer_removed() {
+    for read_mode in [ReadMode::Mmap, ReadMode::Pread] {
+        let disk = SimDisk::new(3);
+        let writing = Options { segment_bytes: 4096, ..quiet() };
+        let writer = Place::Simulated(&disk).open(&writing).expect("opens");
+        let mut moment = Content::new();
+        for round in 0..10_u8 {
+            for key in 0..20 {
+                writer.put(key, &[round; 100]).expect("writes");
+                moment.insert(key, vec![round; 100]);
+            }
+        }
+        writer.flush().expect("flushes");
+        let (hooked, removed) = (HookDisk::new(&disk), Arc::new(AtomicU64::new(0)));
+        let (beside, told) = (writer.clone(), Arc::clone(&removed));
+        hooked.hook(move |call| {
+            if matches!(call, Call::Open(name) if name.starts_with("seg-"))
+                && told.load(Ordering::Relaxed) == 0
+            {
+                let report = beside.compact(&mut |_| true).expect("compacts");
+                told.store(report.freed_segments, Ordering::Relaxed);
+            }
+            Ok(())
+        });
+        let around = Options { read_only: true, recovery: Recovery::PointInTime, read_mode, ..writing };
+        let reader = hooked.open_store(&around).expect("opens beside a writer");
+        assert!(removed.load(Ordering::Relaxed) > 3, "files were removed while the reader looked");
+        check(&reader, &moment, "a reader that goes around damage");
+    }
 }
 
 #[test]
