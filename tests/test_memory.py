@@ -7,6 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+import alexpy
+
 # MiB: hardly anything, less than many calls need, and more than most do.
 ROOMS = ["0", "20", "150"] if "ALEXPY_LIMIT_SEEDS" not in os.environ else ["0", "1", "5", "20", "60", "150"]
 PROGRAM = Path(__file__).with_name("memory_limits.py")
@@ -38,3 +43,41 @@ def test_an_index_that_finds_no_memory_in_the_middle_of_a_call_raises_memory_err
     )
     assert run.returncode == 0, run.stderr[-4000:]
     assert "panicked" not in run.stderr
+
+
+# Prints what came of opening a store whose index is built from the log, with ever more MiB of address space.
+OPENING = """
+import pathlib, resource, sys
+import alexpy
+_, hard = resource.getrlimit(resource.RLIMIT_AS)
+for room in range(0, 160, 16):
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (room << 20), hard))
+    try:
+        alexpy.open(sys.argv[1], read_only=True, **eval(sys.argv[2])).close()
+        outcome = "opened"
+    except Exception as error:
+        outcome = f"{type(error).__name__}: {error}"
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    print(outcome, flush=True)
+"""
+
+
+@pytest.mark.parametrize("options", ["{}", "{'recovery': 'point_in_time'}"])
+def test_an_opening_without_memory_for_the_index_is_a_memory_error_and_blames_nothing(
+    store_path: Path, options: str
+) -> None:
+    with alexpy.open(store_path, background=False) as store:
+        store.put_many(np.arange(20_000), np.zeros((20_000, 4), np.uint8))
+    for image in store_path.glob("img-*"):
+        image.unlink()
+    run = subprocess.run(
+        [sys.executable, "-c", OPENING, str(store_path), options],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    outcomes = run.stdout.splitlines()
+    assert {outcome.split(":")[0] for outcome in outcomes} == {"opened", "MemoryError"}, outcomes
+    assert any("of the index" in outcome for outcome in outcomes), outcomes

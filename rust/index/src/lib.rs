@@ -69,6 +69,8 @@ pub mod simd {
     pub use crate::search::searcher::{Searcher, Shape};
 }
 
+#[doc(hidden)]
+pub use arena::system::lacked_bytes;
 pub use error::{CheckError, Unsorted};
 pub use inspect::{ERROR_CLASSES, LeafSurvey, Stats, Survey};
 pub use options::{MAX_LEAF_SLOTS, Options};

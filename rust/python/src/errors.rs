@@ -154,7 +154,7 @@ pub(crate) fn to_exception(py: Python<'_>, error: &Error) -> PyErr {
             poisoned
         }
         Error::Invalid(_) => PyValueError::new_err(message),
-        Error::OutOfMemory { .. } => PyMemoryError::new_err(message),
+        Error::OutOfMemory { .. } | Error::IndexOutOfMemory { .. } => PyMemoryError::new_err(message),
         // Normally the signal handler that asked for the stop has raised its own exception, and the caller passes
         // that one on. This is for a stop without one.
         Error::Interrupted => PyKeyboardInterrupt::new_err(()),

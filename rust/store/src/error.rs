@@ -121,6 +121,14 @@ pub enum Error {
         /// What was asked for in vain.
         bytes: u64,
     },
+    /// There is no memory for the index to grow. What the log holds stays as it is.
+    #[error(
+        "there is no memory for {bytes} more bytes of the index; what was committed is in the log, open the store again once there is memory"
+    )]
+    IndexOutOfMemory {
+        /// What was asked for in vain.
+        bytes: u64,
+    },
     /// A store cannot be closed by the callback of a call that is still using it.
     #[error("{} cannot be closed in the middle of a call on it by the same thread; close it once that call has returned", .path.display())]
     InCall {
@@ -141,7 +149,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Whether it says that this process lacks something now, or may not, rather than that a device is bad.
     pub(crate) fn says_not_now(&self) -> bool {
-        let Self::Io { source, .. } = self else { return matches!(self, Self::OutOfMemory { .. }) };
+        let source = match self {
+            Self::Io { source, .. } => source,
+            other => return matches!(other, Self::OutOfMemory { .. } | Self::IndexOutOfMemory { .. }),
+        };
         let says = source.raw_os_error();
         self.says_no_descriptor()
             || matches!(says, Some(libc::ENOMEM | libc::EAGAIN | libc::EACCES | libc::EPERM))
@@ -219,6 +230,7 @@ fn pid_text(pid: Option<u32>) -> String {
 fn poison_text(cause: &Error) -> &'static str {
     match cause {
         Error::Panicked { .. } => "a background thread failed in the middle of a change",
+        Error::OutOfMemory { .. } | Error::IndexOutOfMemory { .. } => "there was no memory for a change",
         _ => "an earlier flush failed",
     }
 }

@@ -12,7 +12,7 @@
 #![allow(clippy::cast_ptr_alignment)]
 
 mod free_space;
-mod system;
+pub(crate) mod system;
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -8,6 +8,8 @@ pub(super) use from_allocator::{ask_for_huge_pages, map, unmap};
 #[cfg(unix)]
 pub(super) use from_mappings::{ask_for_huge_pages, map, unmap};
 
+use std::any::Any;
+
 use crate::node::CHUNK_BYTES;
 
 const HUGE_PAGE: usize = 2 << 20;
@@ -15,7 +17,17 @@ const HUGE_PAGE: usize = 2 << 20;
 /// Panics, where a failing allocator would end the process: the caller may have other work, and files to close.
 #[cold]
 fn no_memory() -> ! {
-    panic!("there is no memory for {CHUNK_BYTES} more bytes of the index")
+    panic!("{NO_MEMORY}{CHUNK_BYTES} more bytes of the index")
+}
+
+/// How the panic begins that says so.
+const NO_MEMORY: &str = "there is no memory for ";
+
+/// Whether a panic says that there was no memory for the index to grow: for so many bytes.
+#[doc(hidden)]
+pub fn lacked_bytes(panic: &(dyn Any + Send)) -> Option<u64> {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    text.filter(|text| text.starts_with(NO_MEMORY)).map(|_| CHUNK_BYTES as u64)
 }
 
 #[cfg(unix)]
@@ -26,6 +38,7 @@ mod from_mappings {
     use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
     use super::{HUGE_PAGE, no_memory};
+
     use crate::node::CHUNK_BYTES;
 
     pub(crate) fn map() -> NonNull<u8> {
@@ -88,6 +101,8 @@ mod from_allocator {
     use std::ptr::NonNull;
 
     use super::{HUGE_PAGE, no_memory};
+    use std::any::Any;
+
     use crate::node::CHUNK_BYTES;
 
     const LAYOUT: Layout = match Layout::from_size_align(CHUNK_BYTES, HUGE_PAGE) {

@@ -4,8 +4,6 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use alex_index::Alex;
-
 use crate::format::location::Location;
 use crate::index::checked::{Damaged, Index};
 use crate::index::noted::Moments;
@@ -51,11 +49,8 @@ impl State {
         locations: &[u64],
         dead: &mut Vec<Location>,
     ) -> Result<(), Damaged> {
-        if self.index.is_empty()?
-            && let Ok(index) = Alex::from_sorted(keys, locations)
-        {
-            // One pass over keys that ascend; refused at once where they do not.
-            self.index.replaced(index);
+        // One pass over keys that ascend; refused at once where they do not.
+        if self.index.is_empty()? && self.index.build(keys, locations)? {
             return Ok(());
         }
         self.index.insert_many(keys, locations, |_, old| dead.push(Location(old)))

@@ -32,13 +32,13 @@ pub(crate) struct Index {
     image: Option<u32>,
     /// Newer than all else.
     tail: Option<Box<Tail>>,
-    /// A change of it panicked.
-    broken: bool,
+    /// A change of it panicked: why no answer counts any more.
+    broken: Option<Error>,
 }
 
 impl Index {
     pub(crate) fn from_image(alex: Alex, image: u32) -> Self {
-        Self { alex, image: Some(image), tail: None, broken: false }
+        Self { alex, image: Some(image), tail: None, broken: None }
     }
 
     /// Keeps what comes from here on apart, so that it touches nothing of the image; for replay.
@@ -67,9 +67,9 @@ impl Index {
     fn change<T>(&mut self, change: impl FnOnce(&mut Alex) -> T) -> Result<T, Damaged> {
         match catching("a change of the index", || change(&mut self.alex)) {
             Ok(changed) => self.vouch(changed),
-            Err(_) => {
+            Err(error) => {
                 // The tree may be half changed: it is never read again.
-                self.broken = true;
+                self.broken = Some(error);
                 Err(Damaged)
             }
         }
@@ -82,7 +82,12 @@ impl Index {
     /// Whether damage was met.
     #[inline]
     pub(crate) fn is_damaged(&self) -> bool {
-        self.broken || self.alex.damage().is_some()
+        self.broken.is_some() || self.alex.damage().is_some()
+    }
+
+    /// The error of a change that found no memory, which says nothing against an image or the log.
+    pub(crate) fn lacks_memory(&self) -> Option<Error> {
+        self.broken.clone().filter(|error| matches!(error, Error::IndexOutOfMemory { .. }))
     }
 
     #[inline]
@@ -95,9 +100,20 @@ impl Index {
         &self.alex
     }
 
+    /// Makes an index of keys that ascend, where they do: whether so.
+    pub(crate) fn build(&mut self, keys: &[i64], locations: &[u64]) -> Result<bool, Damaged> {
+        match self.change(|_| Alex::from_sorted(keys, locations))? {
+            Ok(alex) => {
+                self.replaced(alex);
+                Ok(true)
+            }
+            Err(_) => Ok(false),
+        }
+    }
+
     /// An index that is being built from the log alone.
     pub(crate) fn replaced(&mut self, alex: Alex) {
-        *self = Self { alex, image: None, tail: None, broken: false };
+        *self = Self { alex, image: None, tail: None, broken: None };
     }
 
     pub(crate) fn len(&self) -> Result<usize, Damaged> {
@@ -286,6 +302,22 @@ mod tests {
         for index in [from_image(), from_log()] {
             breaks(index);
         }
+    }
+
+    #[test]
+    fn a_change_that_finds_no_memory_says_so_and_blames_no_image() {
+        let mut index = from_image();
+        let lacking =
+            index.insert_many(&[2], &[22], |_, _| panic!("there is no memory for 8 more bytes of the index"));
+        assert_eq!(lacking, Err(Damaged));
+        let lack = index.lacks_memory();
+        assert!(
+            matches!(lack, Some(crate::error::Error::IndexOutOfMemory { bytes }) if bytes > 8),
+            "{lack:?}"
+        );
+        let mut index = from_image();
+        assert!(index.insert_many(&[2], &[22], |_, _| panic!("as a broken tree would")).is_err());
+        assert!(index.is_damaged() && index.lacks_memory().is_none());
     }
 
     fn breaks(mut index: Index) {

@@ -240,7 +240,11 @@ impl<'c> Replay<'c> {
         self.merge_below(self.reached.last_seq + 1);
         self.publish();
         if self.from.is_none() && self.state.index.is_damaged() {
-            // No image is to blame: there is no memory, or the index itself is at fault.
+        if let Some(lack) = self.state.index.lacks_memory() {
+            // An image is not to blame for that.
+            return Err(lack);
+        }
+            // No image is to blame: the index itself is at fault.
             let message = "the log was left as it is".to_owned();
             return Err(Error::Panicked { what: "building the index", message });
         }

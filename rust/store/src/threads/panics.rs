@@ -17,12 +17,15 @@ pub fn panic_is_caught() -> bool {
     CAUGHT.get()
 }
 
-/// Runs `work`; its panic is an error that names `what`.
+/// Runs `work`; its panic is an error that names `what`, or one that says that there was no memory for the index.
 pub fn catching<T>(what: &'static str, work: impl FnOnce() -> T) -> Result<T, Error> {
     let outer = CAUGHT.replace(true);
     let outcome = catch_unwind(AssertUnwindSafe(work));
     CAUGHT.set(outer);
-    outcome.map_err(|panic| Error::Panicked { what, message: message_of(&*panic) })
+    outcome.map_err(|panic| match alex_index::lacked_bytes(&*panic) {
+        Some(bytes) => Error::IndexOutOfMemory { bytes },
+        None => Error::Panicked { what, message: message_of(&*panic) },
+    })
 }
 
 fn message_of(panic: &(dyn Any + Send)) -> String {
