@@ -7,12 +7,14 @@ import gc
 import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 import alexpy
@@ -241,6 +243,54 @@ def _in_fork(call: Any) -> str:
     os.waitpid(child, 0)
     with os.fdopen(receive) as pipe:
         return pipe.read()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.parametrize("reads", [False, True])
+def test_an_index_that_another_thread_uses_answers_in_a_forked_child_or_raises(reads: bool) -> None:
+    keys = np.arange(1_000_000)
+    index = alexpy.AlexIndex(keys, keys)
+    iterator = index.scan(5)
+    done = threading.Event()
+
+    def use() -> None:
+        while not done.is_set():
+            if reads:
+                index.get_many(keys)
+            else:
+                index.put_many(keys, keys)
+
+    def try_all() -> list[str]:
+        signal.alarm(30)  # What hangs says nothing.
+        outcomes = set()
+        for call in (
+            lambda: next(iterator),
+            lambda: index[7],
+            lambda: len(index),
+            lambda: index.put(7, 7),
+            lambda: index.get_many([7]),
+            lambda: index.put_many([7], [7]),
+            lambda: next(index.scan(7)),
+            index.clear,
+        ):
+            try:
+                call()
+                outcomes.add("answered")
+            except alexpy.ForkedError:
+                outcomes.add("ForkedError")
+        return sorted(outcomes)
+
+    user = threading.Thread(target=use)
+    user.start()
+    try:
+        outcomes = [_in_fork(try_all) for _ in range(20)]
+    finally:
+        done.set()
+        user.join()
+    assert set(outcomes) <= {"['ForkedError']", "['answered']"}
+    assert "['ForkedError']" in outcomes, "no fork came in the middle of a call"
+    assert _in_fork(try_all) == "['answered']", "nobody uses it"
+    assert len(index) == len(keys), "the parent's is as it was"
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

@@ -47,7 +47,7 @@ pub use calls::scan::{Scan, ScanRun};
 pub use calls::stats::Stats;
 pub use calls::store::Store;
 pub use calls::verify::VerifyReport;
-pub use disk::fork_generation;
+pub use disk::{fork_generation, watch_forks};
 pub use engine::compaction_state::CompactReport;
 #[cfg(feature = "lock-times")]
 #[doc(hidden)]

@@ -143,12 +143,14 @@ impl AlexIndex {
     /// 20
     #[allow(clippy::needless_pass_by_value)]
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        self.shared().check(py)?;
         let saved = py.detach(|| self.shared().ask(|alex| save(alex, &path))).or_raise(py)?;
         saved.map_err(|error| raise(py, &path, Failure::Io(Operation::Save, error)))
     }
 
     /// Replaces this index, which is empty, by the image at `path`.
     fn _load(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        self.shared().check(py)?;
         let alex = py.detach(|| load(&path)).map_err(|failure| raise(py, &path, failure))?;
         py.detach(|| self.shared().replace(Indexed::loaded(alex, path)));
         Ok(())

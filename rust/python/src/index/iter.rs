@@ -32,7 +32,8 @@ impl IndexIterator {
         let ScanRequest { range, reverse, limit, yields } = request;
         let cursor = Arc::new(Cursor::over(range, reverse, limit));
         let index = Arc::clone(index.shared());
-        if !index.try_add(&cursor) {
+        // Where it is refused, the first step raises.
+        if index.check(py).is_ok() && !index.try_add(&cursor) {
             py.detach(|| index.add(&cursor));
         }
         Self { yields, index, cursor }
@@ -46,6 +47,8 @@ impl IndexIterator {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        // Whoever held the cursor when the process was forked held the index, too.
+        self.index.check(py)?;
         loop {
             let item = self.cursor.take();
             if let Some((key, payload)) = item {

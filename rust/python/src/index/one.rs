@@ -36,6 +36,7 @@ impl AlexIndex {
     /// Reads at once, or detached if a writer holds the lock. For work of nanoseconds.
     #[inline]
     pub(crate) fn read<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&Alex) -> T + Send) -> PyResult<T> {
+        self.shared.check(py)?;
         self.shared.try_ask(call).unwrap_or_else(|call| py.detach(|| self.shared.ask(call))).or_raise(py)
     }
 
@@ -43,6 +44,7 @@ impl AlexIndex {
     #[inline]
     fn change<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&mut Alex) -> T + Send) -> PyResult<T> {
         memory::check()?;
+        self.shared.check(py)?;
         self.shared
             .try_change(call)
             .unwrap_or_else(|call| py.detach(|| self.shared.change(call)))
@@ -54,6 +56,7 @@ impl AlexIndex {
         py: Python<'_>,
         call: impl FnOnce(&mut Alex) -> T + Send,
     ) -> PyResult<T> {
+        self.shared.check(py)?;
         py.detach(|| self.shared.change(call)).or_raise(py)
     }
 
@@ -62,6 +65,7 @@ impl AlexIndex {
         py: Python<'_>,
         call: impl FnOnce(&Alex) -> T + Send,
     ) -> PyResult<T> {
+        self.shared.check(py)?;
         py.detach(|| self.shared.ask(call)).or_raise(py)
     }
 

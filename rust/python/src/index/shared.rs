@@ -3,15 +3,16 @@
 //! Calls come in two forms: one waits for the lock and must be made detached, its `try_` twin does not wait.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 use alex_index::Alex;
 use alex_index::image::Damage;
-use alex_store::{Error, catching};
+use alex_store::{Error, catching, fork_generation, watch_forks};
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 
-use crate::errors::{OrRaise, alex_error, corruption_error};
+use crate::errors::{OrRaise, alex_error, corruption_error, forked_error};
 use crate::index::cursors::{Cursor, Cursors};
 use crate::memory;
 
@@ -150,20 +151,64 @@ impl Indexed {
 }
 
 /// See the module.
-#[derive(Default)]
-pub(crate) struct Shared(RwLock<Indexed>);
+pub(crate) struct Shared {
+    indexed: RwLock<Indexed>,
+    /// How many forks lay before the process in which nobody but its own threads holds the lock.
+    generation: AtomicU64,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self::new(Indexed::default())
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.is_lost() {
+            // Maybe half changed: its memory stays with the child.
+            std::mem::forget(std::mem::take(self.indexed.get_mut().unwrap_or_else(PoisonError::into_inner)));
+        }
+    }
+}
 
 impl Shared {
     pub(crate) fn new(indexed: Indexed) -> Self {
-        Self(RwLock::new(indexed))
+        watch_forks();
+        Self { indexed: RwLock::new(indexed), generation: AtomicU64::new(fork_generation()) }
+    }
+
+    /// Whether a thread that is not in this process, a forked child, holds the lock for ever.
+    fn is_lost(&self) -> bool {
+        // Taken once for writing, the lock also forgets those who waited for it in the parent.
+        self.generation.load(Ordering::Relaxed) != fork_generation()
+            && matches!(self.indexed.try_write(), Err(TryLockError::WouldBlock))
+    }
+
+    /// Refuses an index that a thread of the parent was using when this process was forked. Before every call, with
+    /// the GIL: then the first one in a child finds no thread of its own at work.
+    #[inline]
+    pub(crate) fn check(&self, py: Python<'_>) -> PyResult<()> {
+        if self.generation.load(Ordering::Relaxed) == fork_generation() { Ok(()) } else { self.inherit(py) }
+    }
+
+    #[cold]
+    fn inherit(&self, py: Python<'_>) -> PyResult<()> {
+        if self.is_lost() {
+            let message = "another thread was using this AlexIndex when the process was forked, so that it cannot be \
+                           used in the child; make a copy before the fork, or build it in the child";
+            return Err(forked_error(py, message));
+        }
+        self.generation.store(fork_generation(), Ordering::Relaxed);
+        Ok(())
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Indexed> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.indexed.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn try_read(&self) -> Option<RwLockReadGuard<'_, Indexed>> {
-        match self.0.try_read() {
+        match self.indexed.try_read() {
             Ok(indexed) => Some(indexed),
             Err(TryLockError::Poisoned(broken)) => Some(broken.into_inner()),
             Err(TryLockError::WouldBlock) => None,
@@ -186,13 +231,13 @@ impl Shared {
 
     /// Changes the index. Waits.
     pub(crate) fn change<T>(&self, call: impl FnOnce(&mut Alex) -> T) -> Result<T, Damaged> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).change(call)
+        self.indexed.write().unwrap_or_else(PoisonError::into_inner).change(call)
     }
 
     /// Changes the index at once, or gives `call` back if the lock is held or an iterator must be copied out first.
     #[inline]
     pub(crate) fn try_change<T, F: FnOnce(&mut Alex) -> T>(&self, call: F) -> Result<Result<T, Damaged>, F> {
-        if let Ok(mut indexed) = self.0.try_write()
+        if let Ok(mut indexed) = self.indexed.try_write()
             && indexed.cursors().is_empty()
         {
             return Ok(indexed.change(call));
@@ -202,7 +247,7 @@ impl Shared {
 
     /// Replaces everything. Waits.
     pub(crate) fn replace(&self, with: Indexed) {
-        let mut indexed = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut indexed = self.indexed.write().unwrap_or_else(PoisonError::into_inner);
         let Indexed { alex, cursors, broken, .. } = &mut *indexed;
         if broken.is_none() {
             cursors.get_mut().unwrap_or_else(PoisonError::into_inner).release(alex);

@@ -41,7 +41,7 @@ pub(super) fn holds(directory: Identity) -> bool {
 }
 
 /// Sees to it that children of this process count as such. Readers take no lock and need this all the same.
-pub(crate) fn watch() {
+pub fn watch() {
     INSTALL.call_once(|| {
         // SAFETY: the handlers are plain functions for the life of the program.
         unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };

@@ -20,7 +20,7 @@ use alex_index::image::ImageMemory;
 pub(crate) use directory::LOCK_FILE;
 pub(crate) use file::RealDisk;
 pub use fork::generation as fork_generation;
-pub(crate) use fork::watch as watch_forks;
+pub use fork::watch as watch_forks;
 pub use map::Map;
 pub(crate) use map::prefetch;
 
