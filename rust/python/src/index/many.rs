@@ -28,6 +28,8 @@ impl AlexIndex {
     ///
     /// Both are one-dimensional integer arrays or buffers (native int64 is read without a copy), Arrow
     /// integer arrays, or iterables of ints, of the same length. The last duplicate of a key wins.
+    /// Arrays are read where they lie: what another thread writes into one meanwhile is stored as it happens
+    /// to be read, and none may free or resize one, which NumPy allows with `refcheck=False`.
     /// Raises TypeError, OverflowError or ValueError for what is none of these; nothing is stored then.
     /// O(keys), the GIL released. Ctrl-C is checked for after each million keys, which stay stored.
     ///

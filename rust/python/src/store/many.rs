@@ -39,8 +39,10 @@ impl Store {
     /// Arrow integer array, or any iterable of ints. `values`: a sequence or iterator of values as in
     /// `put`; or an array whose first axis is the keys, each row's memory one value; or an Arrow binary
     /// array. The last duplicate of a key wins. With `sync=True` the call returns once everything is
-    /// safe on the device. A crash leaves all of it or nothing. Raises ValueError if the lengths
-    /// differ, and what `put` raises; nothing is written then. O(bytes), the GIL released.
+    /// safe on the device. A crash leaves all of it or nothing. Arrays are read where they lie: what
+    /// another thread writes into one meanwhile is stored as it happens to be read, and none may free or
+    /// resize one, which NumPy allows with `refcheck=False`. Raises ValueError if the lengths differ, and
+    /// what `put` raises; nothing is written then. O(bytes), the GIL released.
     ///
     /// >>> s.put_many(np.array([3, 1, 3]), [b"a", b"b", b"c"])
     /// 2
@@ -65,7 +67,8 @@ impl Store {
     ///
     /// Values are written in the order of their keys, whatever order they come in, so that ranges are read
     /// sequentially later; the sorting makes it slower than `put_many` at writing. One atomic commit, also if
-    /// the store is not empty. `keys`, `values` and errors are as in `put_many`; one call takes at most 32
+    /// the store is not empty. `keys`, `values`, errors and what other
+    /// threads must leave alone are as in `put_many`; one call takes at most 32
     /// GiB of records. `progress(done, total)` is called with bytes before the work, after the sorting, and
     /// at the end; an exception that it raises before the end leaves the store as it was. O(n log n + bytes),
     /// the GIL released.
