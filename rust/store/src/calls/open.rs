@@ -200,9 +200,11 @@ fn assemble(
     recovered: Recovered,
     lock: Option<DirectoryLock>,
 ) -> Store {
-    let Recovered { state, log, manifest, tail_bytes, durable_seq, dropped_bytes } = recovered;
+    let Recovered { state, log, manifest, tail_bytes, durable_seq, uncounted, dropped_bytes } = recovered;
     let images = Images::new(&manifest.images, tail_bytes, options.checkpoint_tail_bytes);
     disk::watch_forks();
+    let pending = Uncounted::default();
+    pending.add(uncounted);
     Store::of(Arc::new(Shared {
         disk,
         path: path.to_owned(),
@@ -224,7 +226,7 @@ fn assemble(
         threads: Threads::new(Arc::clone(&log.ahead)),
         writing: CommitLock::new(Writing::new(log, images)),
         state: StateLock::new(state),
-        uncounted: Uncounted::default(),
+        uncounted: pending,
         damaged_images: Mutex::new(Vec::new()),
         waits: Waits::default(),
         rebuild: rebuilt,

@@ -168,6 +168,7 @@ impl Shared {
                 .push(&stream.keys, &stream.locations)
                 .map_err(|error| file.failed(Operation::Write, error))?;
         }
+        // Most of them, with no lock held.
         self.count_replaced();
         let (until, counts) = {
             let writing = self.writing.lock();
@@ -176,12 +177,27 @@ impl Shared {
                 // was read of both is not what either counts. Made again.
                 return Err(Error::ImageDamaged);
             }
+            self.all_counted()?;
             (writing.log.end, self.read_state()?.segments.counted())
         };
         let entry = file.finish(writer, &Attachment { begin, until, counts })?;
         self.flush_up_to(until.last_seq)?;
         debug_assert!(self.watermarks.durable() >= until.last_seq);
         Ok(entry)
+    }
+
+    /// Refuses an image whose counts would be wrong for good, since replaced records cannot be looked at now.
+    fn all_counted(&self) -> Result<()> {
+        while !self.count_replaced() {
+            let segments = Arc::clone(&self.state.read().segments);
+            if let Some(location) = self.uncounted.first()
+                && let Some(segment) = segments.get(location.segment())
+            {
+                // If it can be by now, all is counted once more.
+                segment.record_size(location.offset())?;
+            }
+        }
+        Ok(())
     }
 
     /// What closing writes: an image of the index as it stays, if that is worth it. The log is sealed and
@@ -201,7 +217,7 @@ impl Shared {
                     .map_err(|error| file.failed(Operation::Write, error))?;
             }
             drop(state);
-            self.count_replaced();
+            self.all_counted()?;
             let counts = self.read_state()?.segments.counted();
             file.finish(writer, &Attachment { begin: writing.log.end, until: writing.log.end, counts })
         };

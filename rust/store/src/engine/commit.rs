@@ -207,7 +207,7 @@ impl Shared {
                 active.count_live(live);
                 active.count_tombstone(shape.bytes - live);
             }
-            segments.count_dead(&dead);
+            self.count_dead(&segments, &dead);
         }
         Ok(self.published(writing))
     }
@@ -242,7 +242,7 @@ impl Shared {
                 if let Some(active) = &writing.log.active {
                     active.count_live(shape.bytes);
                 }
-                segments.count_dead(&dead);
+                self.count_dead(&segments, &dead);
             } else {
                 rebuilt = true;
             }
@@ -311,7 +311,7 @@ impl Shared {
         let dead = old.map(|old| (old, Arc::clone(&state.segments)));
         drop(state);
         if let Some((old, segments)) = dead {
-            segments.count_dead(&[old]);
+            self.count_dead(&segments, &[old]);
         }
         match &writing.log.active {
             Some(active) if puts => active.count_live(shape.bytes),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use crate::engine::shared::Shared;
 use crate::engine::state::State;
+use crate::format::location::Location;
+use crate::log::segments::Segments;
 
 /// Keys joined under one write lock: less than a millisecond.
 const STEP_KEYS: usize = 256;
@@ -28,14 +30,27 @@ impl Shared {
         self.uncounted.add(dead);
     }
 
-    /// Counts the records that joining replaced; for those who look at counts. Reads a header of each.
-    pub(crate) fn count_replaced(&self) {
+    /// Counts the records that a commit replaced.
+    #[inline]
+    pub(crate) fn count_dead(&self, segments: &Segments, dead: &[Location]) {
+        let left = segments.count_dead(dead);
+        if !left.is_empty() {
+            self.uncounted.add(left);
+        }
+    }
+
+    /// Counts the records that joining replaced, and those that could not be looked at before; for those who look at
+    /// counts. Whether all are counted now. Reads a header of each.
+    pub(crate) fn count_replaced(&self) -> bool {
         // Held to the end, so that whoever comes meanwhile waits until the counts are right. Those who join
         // hold the state's lock and must not wait for records that are read.
         let _counting = self.uncounted.counting();
         let segments = Arc::clone(&self.state.read().segments);
         let uncounted = self.uncounted.take();
-        segments.count_dead(&uncounted);
+        let left = segments.count_dead(&uncounted);
+        let all = left.is_empty();
+        self.uncounted.add(left);
+        all
     }
 
     /// What the thread that writes images does first of all.

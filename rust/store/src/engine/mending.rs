@@ -46,12 +46,13 @@ impl Shared {
     fn try_rebuild(&self, writing: &mut Writing, end: LogEnd) -> Result<()> {
         let damaged = self.read_state()?.index.image();
         self.damaged_images.lock().extend(damaged);
-        let Rebuilt { state: fresh, tail_bytes, bad_images } = (self.rebuild)(self, writing, end)?;
+        let Rebuilt { state: fresh, tail_bytes, bad_images, uncounted } = (self.rebuild)(self, writing, end)?;
         self.damaged_images.lock().extend(bad_images);
         let _counting = self.uncounted.counting();
         let mut state = self.write_state()?;
         // Pending counts belong to the old index; drop them.
         drop(self.uncounted.take());
+        self.uncounted.add(uncounted);
         for segment in state.segments.iter() {
             let counted = fresh.segments.get(segment.id());
             segment.take_counts(counted.map_or(Counts::default(), |counted| counted.counts()));

@@ -23,6 +23,7 @@ use crate::engine::watermarks::Watermarks;
 use crate::engine::writing::Writing;
 use crate::error::{Error, Result};
 use crate::format::header::LogEnd;
+use crate::format::location::Location;
 use crate::format::manifest::Manifest;
 use crate::options::Options;
 
@@ -81,6 +82,8 @@ pub(crate) struct Rebuilt {
     pub(crate) tail_bytes: u64,
     /// Images that are damaged, missing, or of another log than there is.
     pub(crate) bad_images: Vec<u32>,
+    /// Replaced records that could not be looked at.
+    pub(crate) uncounted: Vec<Location>,
 }
 
 impl Shared {

@@ -1,5 +1,5 @@
 //! Records that were replaced where nobody may wait for them to be read: counted as dead later, by those who look at
-//! counts. Knows nothing of why they were replaced.
+//! counts; and those that could not be read for want of a descriptor. Knows nothing of why they were replaced.
 
 use parking_lot::Mutex;
 
@@ -28,6 +28,11 @@ impl Uncounted {
     /// The records, for whoever counts them now.
     pub(crate) fn take(&self) -> Vec<Location> {
         std::mem::take(&mut *self.records.lock())
+    }
+
+    /// One of them.
+    pub(crate) fn first(&self) -> Option<Location> {
+        self.records.lock().first().copied()
     }
 
     /// The right to count, or to replace what was counted.

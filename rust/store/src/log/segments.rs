@@ -144,17 +144,23 @@ impl Segments {
 }
 
 impl Segments {
-    /// Counts records that nothing points to any more.
-    pub(crate) fn count_dead(&self, dead: &[Location]) {
+    /// Counts records that nothing points to any more; those that cannot be looked at now are left over, to be counted
+    /// later.
+    ///
+    /// The counts only advise compaction: a damaged record is found by whoever needs its bytes, and none may fail the
+    /// commit that replaced it.
+    #[must_use]
+    pub(crate) fn count_dead(&self, dead: &[Location]) -> Vec<Location> {
+        let mut left = Vec::new();
         for &location in dead {
-            // The counts only advise compaction; a record that cannot be read is found by whoever
-            // needs its bytes, and must not fail the commit that replaced it.
-            if let Some(segment) = self.get(location.segment())
-                && let Ok(size) = segment.record_size(location.offset())
-            {
-                segment.count_dead(size);
+            let Some(segment) = self.get(location.segment()) else { continue };
+            match segment.record_size(location.offset()) {
+                Ok(size) => segment.count_dead(size),
+                Err(error) if error.says_not_now() => left.push(location),
+                Err(_) => {}
             }
         }
+        left
     }
 }
 

@@ -47,10 +47,11 @@ pub(crate) fn rebuilt(shared: &Shared, writing: &Writing, end: LogEnd) -> Result
     while !based.state.index.is_whole() {
         based.state.index.join(usize::MAX, &mut dead);
     }
-    based.state.segments.count_dead(&dead);
+    let left = based.state.segments.count_dead(&dead);
+    based.uncounted.extend(left);
     if let Some(stop) = &based.stop {
         return Err(stop.refusal(based.reached.last_seq, end.last_seq));
     }
-    let recover::Based { state, tail_bytes, bad_images, .. } = based;
-    Ok(Rebuilt { state, tail_bytes, bad_images })
+    let recover::Based { state, tail_bytes, bad_images, uncounted, .. } = based;
+    Ok(Rebuilt { state, tail_bytes, bad_images, uncounted })
 }

@@ -36,6 +36,8 @@ pub(crate) struct Recovered {
     pub(crate) tail_bytes: u64,
     /// Everything up to here is on the device.
     pub(crate) durable_seq: u64,
+    /// Replaced records that could not be looked at.
+    pub(crate) uncounted: Vec<Location>,
     /// Bytes that were found behind the accepted end and dropped.
     pub(crate) dropped_bytes: u64,
 }
@@ -52,6 +54,8 @@ pub(crate) struct Based {
     pub(crate) tail_bytes: u64,
     /// Images that are damaged, missing, or of another log than there is.
     pub(crate) bad_images: Vec<u32>,
+    /// Replaced records that could not be looked at.
+    pub(crate) uncounted: Vec<Location>,
     milestones: Vec<LogEnd>,
 }
 
@@ -100,10 +104,10 @@ fn says_damage(error: &std::io::Error, may_be_gone: bool) -> bool {
 }
 
 fn based(replay: Replay<'_>, chain: &Chain, begin: Option<LogEnd>, bad_images: Vec<u32>) -> Based {
-    let Replay { state, reached, watermark, stop, milestones, .. } = replay;
+    let Replay { state, reached, watermark, stop, milestones, dead: uncounted, .. } = replay;
     let tail_bytes =
         chain.between(begin.unwrap_or_default(), reached).iter().map(|(_, from, to)| to - from).sum();
-    Based { state, reached, watermark, stop, tail_bytes, bad_images, milestones }
+    Based { state, reached, watermark, stop, tail_bytes, bad_images, uncounted, milestones }
 }
 
 /// What one attempt to open knows of those before it.
@@ -158,7 +162,7 @@ fn recover_from(
         outdated::refuse(disk, &manifest, &names, None)?;
         Err(error)
     })?;
-    let Based { mut state, reached, watermark, stop, tail_bytes, bad_images, milestones } =
+    let Based { mut state, reached, watermark, stop, tail_bytes, bad_images, uncounted, milestones } =
         base(disk, &chain, &manifest, options, look.images_may_be_gone, progress)?;
     let dropped_bytes = match &stop {
         Some(stop) => accept_end(&chain, stop, watermark, reached, options, look)?,
@@ -185,7 +189,7 @@ fn recover_from(
 
     if options.read_only {
         let durable_seq = watermark.min(reached.last_seq);
-        return Ok(Recovered { state, log, manifest, tail_bytes, durable_seq, dropped_bytes });
+        return Ok(Recovered { state, log, manifest, tail_bytes, durable_seq, uncounted, dropped_bytes });
     }
     if !copies_agree {
         // The newer copy may have its name in memory only, if its writer was killed there: a power cut could bring
@@ -206,6 +210,7 @@ fn recover_from(
             manifest,
             tail_bytes,
             durable_seq: reached.last_seq,
+            uncounted,
             dropped_bytes,
         });
     }
@@ -217,7 +222,7 @@ fn recover_from(
     // Of which every record was written again.
     remove_orphans(disk, &names, &manifest)?;
     let durable_seq = log.end.last_seq;
-    Ok(Recovered { state, log, manifest, tail_bytes, durable_seq, dropped_bytes })
+    Ok(Recovered { state, log, manifest, tail_bytes, durable_seq, uncounted, dropped_bytes })
 }
 
 /// Whether the log may end where replay stopped; how many bytes behind that are dropped.

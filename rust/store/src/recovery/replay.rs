@@ -140,7 +140,8 @@ pub(crate) struct Replay<'c> {
     pub(crate) milestones: Vec<LogEnd>,
     keys: Vec<i64>,
     locations: Vec<u64>,
-    dead: Vec<Location>,
+    /// Replaced records that are still to be counted.
+    pub(crate) dead: Vec<Location>,
 }
 
 impl<'c> Replay<'c> {
@@ -239,11 +240,11 @@ impl<'c> Replay<'c> {
         // Records above the end of the log are newer than something that was dropped.
         self.merge_below(self.reached.last_seq + 1);
         self.publish();
-        if self.from.is_none() && self.state.index.is_damaged() {
         if let Some(lack) = self.state.index.lacks_memory() {
             // An image is not to blame for that.
             return Err(lack);
         }
+        if self.from.is_none() && self.state.index.is_damaged() {
             // No image is to blame: the index itself is at fault.
             let message = "the log was left as it is".to_owned();
             return Err(Error::Panicked { what: "building the index", message });
@@ -456,10 +457,10 @@ impl<'c> Replay<'c> {
         let _: Result<(), Damaged> = self.state.put_many(&self.keys, &self.locations, &mut self.dead);
         self.keys.clear();
         self.locations.clear();
-        if self.uncounted.is_none() {
-            self.state.segments.count_dead(&self.dead);
-        }
+        let left =
+            if self.uncounted.is_none() { self.state.segments.count_dead(&self.dead) } else { Vec::new() };
         self.dead.clear();
+        self.dead.extend(left);
     }
 
     /// At the place where an image's counts were taken: from here on everything counts. Up to here the image

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::common::{Content, content, open};
-use alex_store::disk::{Access, Disk};
 use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk};
+use alex_store::disk::{Access, Disk};
 use alex_store::{Options, Store};
 
 fn options() -> Options {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::common::hook::{Call, HookDisk, quiet};
-use crate::common::{Content, for_seeds, open};
+use crate::common::{Content, content, for_seeds, open};
 use alex_store::disk::sim::{Loss, Rng, SimDisk};
-use alex_store::{Batch, Error, Options, ReadMode, ScanRange, Store, WriteMode};
+use alex_store::{Batch, Error, Options, ReadMode, Store, WriteMode};
 
 /// What the system says, and of which calls it can be said.
 #[derive(Debug, Clone, Copy)]
@@ -96,20 +96,6 @@ fn call(store: &Store, rng: &mut Rng, model: &mut Content) -> Result<(), Error> 
     Ok(())
 }
 
-/// What a store holds. Not how many bytes of it count: where a replaced record could not be looked at, that is not
-/// exact.
-fn content(store: &Store) -> Content {
-    let range = ScanRange { start: Bound::Unbounded, stop: Bound::Unbounded, reverse: false, limit: None };
-    let run = store.scan(range).expect("scans").next_run(1000).expect("reads");
-    let values = (0..run.keys.len()).map(|i| run.values.get(i).expect("there").to_vec());
-    let content: Content = run.keys.iter().copied().zip(values).collect();
-    assert_eq!(store.len().expect("open"), content.len() as u64);
-    for (&key, value) in &content {
-        assert_eq!(store.get(key).expect("reads").as_deref(), Some(&value[..]));
-    }
-    content
-}
-
 fn says(error: &Error, lack: Lack) -> bool {
     matches!(error, Error::Io { source, .. } if source.raw_os_error() == Some(lack.errno()))
 }
@@ -193,6 +179,41 @@ fn each_call_of_a_fixed_workload_that_finds_no_descriptor_costs_that_call_only()
             }
         }
     }
+}
+
+#[test]
+fn records_replaced_while_no_descriptor_was_left_are_counted_later() {
+    let hooked = HookDisk::new(&SimDisk::new(1));
+    let options = Options { read_mode: ReadMode::Pread, write_mode: WriteMode::Pwrite, ..quiet() };
+    let store = hooked.open_store(&options).expect("opens");
+    let mut model = Content::new();
+    for key in 0..50 {
+        store.put(key, &[1; 100]).expect("writes");
+        model.insert(key, vec![1; 100]);
+    }
+    store.close().expect("closes");
+    // Opened for each read: more segments than a handle holds descriptors of.
+    let store = hooked.open_store(&options).expect("opens");
+    store.put(1000, b"").expect("writes");
+    model.insert(1000, Vec::new());
+    hooked.hook(|call| match call {
+        Call::Read(_) | Call::Open(_) => Err(io::Error::from_raw_os_error(libc::EMFILE)),
+        _ => Ok(()),
+    });
+    store.put(1, &[2; 100]).expect("needs no descriptor");
+    store.delete(2).expect("needs no descriptor");
+    store.put_many(&[3, 4], &[[3_u8; 10]; 2][..], false).expect("needs no descriptor");
+    model.remove(&2);
+    model.extend([(1, vec![2; 100]), (3, vec![3; 10]), (4, vec![3; 10])]);
+    assert!(
+        store.checkpoint().is_err_and(|error| says(&error, Lack::Descriptors)),
+        "an image would count them wrongly"
+    );
+    hooked.unhook();
+    assert_eq!(content(&store), model);
+    store.checkpoint().expect("nothing is lacking");
+    store.close().expect("closes");
+    assert_eq!(content(&hooked.open_store(&options).expect("opens")), model);
 }
 
 #[test]
