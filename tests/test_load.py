@@ -142,7 +142,7 @@ def test_the_output_of_a_csv_writer_is_read_back_text_by_text(
 
 
 ANY_NUMBER = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-# Not `st.recursive`: when a test begins, that reads the source of its function again, and warns where this file
+# Not `st.recursive`: when a test begins, that reads the source of its function again, and warns if this file
 # was edited since it was imported.
 ANY_JSON: st.SearchStrategy[Any] = st.deferred(
     lambda: (

@@ -476,8 +476,8 @@ class Store(MutableMapping[int, bytes]):
         """Returns when everything written before the call is safe on the device.
 
         Raises OSError if the device refuses; the store then takes no more writes (PoisonedError) until it is
-        opened again. With ESTALE it says that the directory was renamed or replaced; all is safe where it is now.
-        One device flush, the GIL released.
+        opened again. With ESTALE the directory was renamed or replaced, and all is safe where it is now. One
+        device flush, the GIL released.
 
         >>> s[1] = b"one"
         >>> s.flush()
