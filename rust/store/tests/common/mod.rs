@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod alone;
 pub mod forge;
 pub mod forged_store;
 pub mod hook;

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::common::alone::ran_in_own_process;
 use alex_store::{Error, Options, ScanRange, Store};
 
 fn open(path: &Path, options: &Options) -> Store {
@@ -30,6 +31,9 @@ fn in_child(child: impl FnOnce() -> bool) -> bool {
 
 #[test]
 fn a_writer_is_refused_in_a_child_and_goes_on_in_the_parent() {
+    if ran_in_own_process(|| ()) {
+        return;
+    }
     let dir = tempfile::tempdir().expect("temporary directory");
     let store = open(dir.path(), &Options::default());
     store.put(1, b"one").expect("writes");
@@ -47,6 +51,9 @@ fn a_writer_is_refused_in_a_child_and_goes_on_in_the_parent() {
 
 #[test]
 fn the_lock_is_free_once_the_parent_let_go_even_while_a_child_lives() {
+    if ran_in_own_process(|| ()) {
+        return;
+    }
     let dir = tempfile::tempdir().expect("temporary directory");
     let store = open(dir.path(), &Options::default());
     // SAFETY: the child only sleeps.
@@ -70,6 +77,9 @@ fn the_lock_is_free_once_the_parent_let_go_even_while_a_child_lives() {
 
 #[test]
 fn a_child_that_drops_an_inherited_writer_leaves_its_own_memory_alone() {
+    if ran_in_own_process(|| ()) {
+        return;
+    }
     let dir = tempfile::tempdir().expect("temporary directory");
     let store = open(dir.path(), &Options::default());
     store.put(1, b"one").expect("writes");
@@ -95,6 +105,9 @@ fn a_child_that_drops_an_inherited_writer_leaves_its_own_memory_alone() {
 
 #[test]
 fn an_inherited_reader_scans_in_the_child_whatever_the_parent_was_doing() {
+    if ran_in_own_process(|| ()) {
+        return;
+    }
     let dir = tempfile::tempdir().expect("temporary directory");
     let keys: Vec<i64> = (0..100_000).collect();
     let writer = open(dir.path(), &Options::default());
@@ -128,6 +141,9 @@ fn an_inherited_reader_scans_in_the_child_whatever_the_parent_was_doing() {
 
 #[test]
 fn a_child_closes_and_drops_whatever_threads_of_the_parent_were_doing() {
+    if ran_in_own_process(|| ()) {
+        return;
+    }
     let dir = tempfile::tempdir().expect("temporary directory");
     let keys: Vec<i64> = (0..50_000).collect();
     let values = vec![[1; 8]; keys.len()];
