@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 # The module that a path starts from, `()` for the crate's root.
@@ -218,11 +218,17 @@ def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
     return list({frozenset(way): way for way in reversed(ways) if way}.values())[::-1]
 
 
-def upward(arrows: dict[str, set[str]], layers: list[str], ground: list[str]) -> Iterable[tuple[str, str]]:
-    """The arrows that lead to a layer above their own. The ground lies below all layers, and is one."""
-    height = {name: len(layers) - at for at, name in enumerate(layers)} | dict.fromkeys(ground, 0)
+def upward(
+    arrows: dict[str, set[str]], layers: list[list[str]], ground: list[str]
+) -> Iterator[tuple[str, str]]:
+    """The arrows that lead to a layer above their own, or to a neighbour in it; layers from top to bottom.
+
+    The ground lies below all of them; its files may use each other.
+    """
+    depth = {name: at for at, names in enumerate([*layers, ground]) for name in names}
     for here in sorted(arrows):
         for there in sorted(arrows[here]):
-            below, above = height.get(here.split("/")[0]), height.get(there.split("/")[0])
-            if below is not None and above is not None and above > below:
+            one, other = here.split("/")[0], there.split("/")[0]
+            known = one in depth and other in depth and one != other
+            if known and depth[one] >= depth[other] and not (one in ground and other in ground):
                 yield here, there
