@@ -5,7 +5,6 @@ The layers stand in layers.toml. Nothing need be built: `pytest --noconftest tes
 
 from __future__ import annotations
 
-import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -62,28 +61,31 @@ def test_three_exceptions_at_most_and_each_has_a_reason() -> None:
         assert len(entry["reason"].split()) > 5, entry
 
 
-def drawn(picture: str, crate: str) -> list[str]:
-    """The names at the left of the block that begins with the crate's folder; two spaces begin the prose."""
-    lines = picture.split(f"\nrust/{crate}/src/", 1)[1].split("\n```", 1)[0].split("\n")[1:]
-    names = []
-    for line in lines:
-        if not re.match(r"  \S", line):
-            continue
-        for word in line.strip().split("  ")[0].split():
-            name = re.fullmatch(r"(\w+)(?:/|\.rs)", word)
-            if name is None:
-                break
-            names.append(name[1])
-    return names
+def drawn(picture: str, crate: str) -> dict[str, set[str]]:
+    """The layers of a crate in the block that begins with its folder, each with its files.
+
+    Names are indented by two spaces, prose follows behind two more, files of a folder are indented further.
+    """
+    block = picture.split(f"\nrust/{crate}/src/", 1)[1].split("\n```", 1)[0].split("\n")[1:]
+    layers: dict[str, set[str]] = {}
+    for line in block:
+        names = line.strip().split("  ")[0].split()
+        if line.startswith("   "):
+            layers[next(reversed(layers))].update(names)
+        else:
+            layers |= {name.removesuffix("/").removesuffix(".rs"): set() for name in names}
+    return layers
 
 
-@pytest.mark.skipif(not PICTURE.exists(), reason="docs/ARCHITECTURE.md is not there yet")
 @pytest.mark.parametrize("crate", TABLE)
-def test_the_picture_in_the_architecture_page_shows_the_same_layers(crate: str) -> None:
+def test_the_picture_in_the_architecture_page_shows_the_same_layers_and_their_files(crate: str) -> None:
     layers, ground = listed(TABLE[crate]["layers"]), TABLE[crate]["ground"]
-    names = drawn(PICTURE.read_text(), crate)
-    assert names[: len(layers)] == layers
-    assert sorted(names[len(layers) :]) == sorted(ground)
+    picture = drawn(PICTURE.read_text(), crate)
+    assert list(picture)[: len(layers)] == layers
+    assert sorted(list(picture)[len(layers) :]) == sorted(ground)
+    for name, files in picture.items():
+        folder = ROOT / "rust" / crate / "src" / name
+        assert files == {path.stem for path in folder.glob("*.rs")} - {"mod"}, name
 
 
 # What the test itself sees, on small crates that were made up for it.
@@ -233,12 +235,13 @@ def test_the_layers_are_read_from_a_picture() -> None:
 rust/store/src/        from top to bottom
   lib.rs               the public names
   calls/               open/ close.rs and others
-                       more/ prose
+                         open close
   error.rs options.rs  the ground
 ```
 rust/index/src/
   tree.rs
 ```
 """
-    assert drawn(picture, "store") == ["lib", "calls", "error", "options"]
-    assert drawn(picture, "index") == ["tree"]
+    layers = {"lib": set(), "calls": {"open", "close"}, "error": set(), "options": set()}
+    assert drawn(picture, "store") == layers
+    assert drawn(picture, "index") == {"tree": set()}
