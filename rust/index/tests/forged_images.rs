@@ -158,6 +158,7 @@ fn any_number(random: &mut SmallRng) -> u64 {
 }
 
 /// Forges one detail of an image.
+#[expect(clippy::too_many_lines, reason = "one arm for each detail")]
 fn forge(bytes: &mut [u8], forged: &mut Vec<i64>, random: &mut SmallRng) {
     let leaves = leaves(bytes);
     let leaf = *leaves.choose(random).unwrap();

@@ -46,6 +46,7 @@ fn bound(key: i64, kind: u8) -> Bound<i64> {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each step")]
 fn apply(tree: &mut Alex, oracle: &mut BTreeMap<i64, u64>, pool: &[i64], steps: &[Step]) {
     let mut payload = 0;
     for step in steps {

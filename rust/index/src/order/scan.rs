@@ -17,6 +17,7 @@ const WORDS_AHEAD: usize = 3;
 impl Alex {
     /// Appends at most `limit` entries of a range to `keys` and `payloads`: ascending from its start, or, if `reverse`,
     /// descending from its end.
+    #[expect(clippy::too_many_arguments, reason = "a range and its direction, and where entries go")]
     pub fn scan_into(
         &self,
         start: Bound<i64>,

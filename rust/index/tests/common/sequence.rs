@@ -171,7 +171,7 @@ impl Pair {
     }
 
     /// Runs a step and returns the keys to look at.
-    #[allow(clippy::too_many_lines)] // one arm for each step
+    #[expect(clippy::too_many_lines, reason = "one arm for each step")]
     fn run(&mut self, step: &Step) -> Vec<i64> {
         match *step {
             Step::Insert(key) => {

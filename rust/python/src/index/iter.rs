@@ -95,7 +95,7 @@ impl AlexIndex {
     #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
                         limit=None))]
     // One parameter for each keyword of the Python call.
-    #[allow(clippy::too_many_arguments)]
+    #[expect(clippy::too_many_arguments, reason = "what Python calls has a parameter for each option")]
     fn scan(
         &self,
         py: Python<'_>,
@@ -122,7 +122,7 @@ impl AlexIndex {
     #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
                         limit=None))]
     // One parameter for each keyword of the Python call.
-    #[allow(clippy::too_many_arguments)]
+    #[expect(clippy::too_many_arguments, reason = "what Python calls has a parameter for each option")]
     fn scan_keys(
         &self,
         py: Python<'_>,
@@ -149,7 +149,7 @@ impl AlexIndex {
     #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
                         limit=None))]
     // One parameter for each keyword of the Python call.
-    #[allow(clippy::too_many_arguments)]
+    #[expect(clippy::too_many_arguments, reason = "what Python calls has a parameter for each option")]
     fn scan_values(
         &self,
         py: Python<'_>,

@@ -112,6 +112,7 @@ impl Store {
     #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
                         limit=None))]
     // One parameter for each keyword of the Python call.
+    #[expect(clippy::too_many_arguments, reason = "what Python calls has a parameter for each option")]
     fn scan(
         slf: &Bound<'_, Self>,
         start: Option<&Bound<'_, PyAny>>,
@@ -137,6 +138,7 @@ impl Store {
     #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
                         limit=None))]
     // One parameter for each keyword of the Python call.
+    #[expect(clippy::too_many_arguments, reason = "what Python calls has a parameter for each option")]
     fn scan_keys(
         slf: &Bound<'_, Self>,
         start: Option<&Bound<'_, PyAny>>,
@@ -162,6 +164,7 @@ impl Store {
     #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
                         limit=None))]
     // One parameter for each keyword of the Python call.
+    #[expect(clippy::too_many_arguments, reason = "what Python calls has a parameter for each option")]
     fn scan_values(
         slf: &Bound<'_, Self>,
         start: Option<&Bound<'_, PyAny>>,

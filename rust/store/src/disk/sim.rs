@@ -456,6 +456,10 @@ impl SimDisk {
         self.next(Loss::ProcessOnly)
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "what a cut leaves of names, lengths and sectors, in the order in which seeds draw it"
+    )]
     fn next(&self, loss: Loss) -> Self {
         let mut old = self.world.lock();
         let mut names = old.durable_names.clone();

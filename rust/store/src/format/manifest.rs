@@ -384,6 +384,7 @@ impl Manifest {
         bytes
     }
 
+    #[expect(clippy::too_many_lines, reason = "one check after another, in the order of the bytes")]
     fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
         let damaged = |offset: usize, expected: &str, found: String| Error::Corruption {
             path: path.to_owned(),

@@ -207,6 +207,7 @@ impl std::fmt::Display for Bad {
 }
 
 /// Appends one record, to stand at `offset`, to `out`.
+#[expect(clippy::too_many_arguments, reason = "the fields of a record, and where it goes")]
 pub(crate) fn encode(
     out: &mut Vec<u8>,
     seal: Seal,

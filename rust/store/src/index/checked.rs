@@ -202,6 +202,7 @@ impl Index {
     }
 
     /// As `Alex::scan_into`. With damage nothing is appended.
+    #[expect(clippy::too_many_arguments, reason = "as Alex::scan_into")]
     pub(crate) fn scan_into(
         &self,
         start: Bound<i64>,

@@ -148,6 +148,7 @@ pub(crate) fn recover(
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "the order of the steps is what makes recovery safe")]
 fn recover_from(
     disk: &Arc<dyn Disk>,
     manifest: Manifest,

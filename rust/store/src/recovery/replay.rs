@@ -298,6 +298,7 @@ impl<'c> Replay<'c> {
     }
 
     /// Replays one segment up to its known end, or as far as its records are valid.
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind of record")]
     fn segment(&mut self, at: usize, report: &mut dyn FnMut(u64) -> bool) -> Result<()> {
         let segment = Arc::clone(&self.chain.segments[at]);
         let known_end = self.chain.known_end(at);

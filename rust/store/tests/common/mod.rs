@@ -215,6 +215,7 @@ fn bulk_load(store: &Store, keys: &[i64], values: &[Vec<u8>]) -> Result<u64, Err
 }
 
 /// One random call. `Ok(false)`: the store can take no more calls (power off or poisoned).
+#[expect(clippy::too_many_lines, reason = "one arm for each call")]
 pub fn step(store: &Store, model: &mut Model, rng: &mut Rng, options: &Options, disk: &SimDisk) -> bool {
     let durable = options.durability == Durability::Sync;
     let mut next = model.now().clone();

@@ -98,6 +98,7 @@ fn a_change_at_any_moment_of_a_relocation_wins_over_the_copy() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scenario, told from its beginning to its end")]
 fn readers_racing_compaction_see_what_a_model_says() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let options = Options {

@@ -429,6 +429,7 @@ fn an_image_cut_short_or_copied_from_elsewhere_is_not_used() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scenario, told from its beginning to its end")]
 fn checkpoints_beside_writers_and_readers_lose_and_invent_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("store");

@@ -344,6 +344,7 @@ fn images(disk: &SimDisk) -> Vec<String> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one arm for each call")]
 fn a_store_in_parts_is_that_of_a_model_whatever_is_called_held_cut_or_damaged() {
     for_seeds("a_store_in_parts_is_that_of_a_model", 1, |seed| {
         let mut rng = Rng::new(seed);
@@ -496,6 +497,7 @@ fn work_on_own_keys(store: &Store, own: &mut Content, thread: i64, threads: i64,
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scenario, told from its beginning to its end")]
 fn threads_that_come_while_the_parts_are_joined_or_found_damaged_each_find_their_own_keys() {
     const THREADS: i64 = 4;
     for round in 0..3 {

@@ -109,6 +109,7 @@ fn a_backup_beside_a_busy_writer_is_a_prefix_of_its_commits() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scenario, told from its beginning to its end")]
 fn a_backup_beside_compaction_and_checkpoints_is_of_one_moment() {
     const KEYS: i64 = 200;
     let dir = tempfile::tempdir().expect("temporary directory");
