@@ -36,8 +36,9 @@ SHELL := /bin/bash
 
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
-# One interpreter for every cargo call, so that none of them rebuilds what another built.
+# One interpreter and one way to link for every cargo call, so that none of them rebuilds what another built.
 export PYO3_PYTHON := $(BIN)/python
+export PYO3_BUILD_EXTENSION_MODULE := 1
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 # What the built extension depends on. Python files do not count: the package is installed in place.
@@ -55,11 +56,36 @@ demo: .venv/built .venv/demo ## build, then a tour on 336,776 flights: load, ask
 .PHONY: test
 test: test-rust test-python ## build, then every test, Rust and Python
 
+# The unoptimised build of the extension lies beside links to the package's Python files, in a folder of its own:
+# `make demo` and the benchmarks can never measure it by mistake.
+QUICK := $(CURDIR)/target/quick-package
+# Seeds of the tests on simulated disks, of 10,000 in `make test-rust`.
+QUICK_SEEDS ?= 200
+.PHONY: check
+check: .venv/installed ## in 90 seconds: formatters, linters, an unoptimised build, the fast half of all tests
+	cargo fmt --all --check
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	    $(KEEP_MEMORY) ALEXPY_SEEDS=$(QUICK_SEEDS) ALEXPY_FUZZ_SECONDS=1 \
+	        cargo nextest run --cargo-profile dev --profile fast --locked --package alex-index --package alex-store; \
+	else \
+	    echo 'cargo-nextest is not installed: Rust tests run with cargo test, which cannot leave the slow half out'; \
+	    ALEXPY_SEEDS=$(QUICK_SEEDS) cargo test --profile dev --locked --package alex-index --package alex-store \
+	        --lib --tests; \
+	fi
+	cargo build --locked --package alexpy
+	@rm -rf $(QUICK) && mkdir -p $(QUICK)/alexpy && ln -s $(CURDIR)/python/alexpy/* $(QUICK)/alexpy
+	@ln -sf $(CURDIR)/target/debug/lib_alexpy.so $(QUICK)/alexpy/_alexpy.abi3.so
+	PYTHONPATH=$(QUICK) $(BIN)/pytest -m 'not slow' $(PYTEST_ARGS)
+
 .PHONY: lint
-lint: .venv/built ## formatters, clippy, ruff, mypy and stubtest, changing nothing
+lint: .venv/built ## formatters, clippy, rustdoc, ruff, mypy and stubtest, changing nothing
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --package alex-store --features lock-times --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 	@if command -v cargo-deny >/dev/null 2>&1; then echo 'cargo deny check bans licenses sources'; \
 	    cargo deny --locked check bans licenses sources; \
 	else echo 'cargo-deny is not installed: licences of the crates not checked'; fi

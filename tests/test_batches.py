@@ -254,6 +254,7 @@ def test_what_is_durable_is_never_above_what_is_committed(store_path: Path) -> N
                 assert stats.durable_seq <= stats.last_seq, (mode, stats)
 
 
+@pytest.mark.slow
 def test_what_is_durable_is_never_above_what_is_committed_beside_writers(store_path: Path) -> None:
     done = threading.Event()
 

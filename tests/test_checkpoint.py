@@ -76,6 +76,7 @@ def test_the_background_thread_writes_images_and_keeps_two(store_path: Path) -> 
 
 
 @pytest.mark.parametrize("read_mode", ["mmap", "pread"])
+@pytest.mark.slow
 def test_an_image_damaged_in_any_block_changes_no_answer(store_path: Path, read_mode: str) -> None:
     with alexpy.open(store_path) as store:
         expected = _fill(store)

@@ -238,6 +238,7 @@ def test_a_bug_is_one_line_too(run: CommandLine, filled: Path, monkeypatch: pyte
     run("get", filled, 1).fails(3, "LookupError: the dog ate it")
 
 
+@pytest.mark.slow
 def test_the_installed_script_and_the_module_are_one(filled: Path) -> None:
     module = run_process("get", filled, 1).succeeds()
     script = subprocess.run(
@@ -308,6 +309,7 @@ def test_ctrl_c_ends_a_load_with_130_and_keeps_what_is_committed(store_path: Pat
         assert list(store.keys()) == list(range(10))
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_any_moment_reports_exactly_what_is_kept(tmp_path: Path) -> None:
     chance = random.Random()
     file = tmp_path / "f.csv"

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
     from command_line import CommandLine
 
+pytestmark = pytest.mark.slow
+
 SMALL = replace(FULL.scaled(2000), repetitions=1)
 # What Python and the package itself bring; the rest is checked where it is installed.
 ALWAYS = ("alexpy", "sqlite", "dict", "searchsorted")

@@ -137,6 +137,7 @@ def _damaged(saved: Path, folder: Path, at: int, bit: int = 0) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_in_any_header_byte_is_refused(saved: Path, tmp_path: Path) -> None:
     chance = random.Random(5)
     for at in range(PAGE):

@@ -79,6 +79,7 @@ def test_the_figures_in_words_name_the_shape_and_the_errors() -> None:
 
 
 @pytest.mark.parametrize("name", _distributions(10))
+@pytest.mark.slow
 def test_a_plot_of_any_index_is_drawn(name: str, tmp_path: Any) -> None:
     pytest.importorskip("matplotlib")
     figure = AlexIndex(_distributions(60_000)[name]).plot()
@@ -192,6 +193,7 @@ MANY = 24_000_000
 @pytest.mark.parametrize(
     "call", ["put_many", "delete_many", "get_many", "contains_many", "floor_many", "scan_many"]
 )
+@pytest.mark.slow
 def test_ctrl_c_ends_a_long_call_and_leaves_a_whole_index(call: str, interrupt_soon: Any) -> None:
     # Spread over the key range, so that each key costs its cache misses and the call lasts for seconds.
     keys = np.arange(MANY, dtype=np.int64) * 0x5851_F42D_4C95_7F2D

@@ -34,6 +34,8 @@ from writers import Writers
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = int(os.environ.get("ALEXPY_KILLS", "200"))
 SEED = int(os.environ.get("ALEXPY_KILL_SEED", "0")) or random.SystemRandom().getrandbits(32)
 CASES = list(

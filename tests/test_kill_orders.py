@@ -26,6 +26,8 @@ from writers import Writers
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 KILLS = 2 * int(os.environ.get("ALEXPY_KILLS", "50"))
 SEED = int(os.environ.get("ALEXPY_KILL_SEED", "0")) or random.SystemRandom().getrandbits(32)
 KILLS_A_STORE = 3

@@ -15,6 +15,8 @@ import pytest
 
 import alexpy
 
+pytestmark = pytest.mark.slow
+
 # A piece is 4,096 keys, and from four pieces on a second thread helps.
 SHARED = 16_384
 COUNT = 60_000

@@ -18,6 +18,8 @@ import pytest
 
 import alexpy
 
+pytestmark = pytest.mark.slow
+
 SEEDS = int(os.environ.get("ALEXPY_LIMIT_SEEDS", "4"))
 
 _PROGRAM = r"""

@@ -471,6 +471,7 @@ def reader(
     return rows.RowReader(io.BufferedReader(Endless(parts)), "endless", file_format, "id", value)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file() -> None:
     def parts() -> Iterator[bytes]:
         yield b"id,v\n"
@@ -509,6 +510,7 @@ def test_a_line_without_end_is_refused_and_not_read_whole() -> None:
         list(reader(parts()))
 
 
+@pytest.mark.slow
 def test_a_quote_never_closed_in_a_file_without_end_is_refused() -> None:
     def parts() -> Iterator[bytes]:
         yield b'id,v\n1,"\n'

@@ -12,6 +12,8 @@ import pytest
 
 import alexpy
 
+pytestmark = pytest.mark.slow
+
 # MiB: hardly anything, less than many calls need, and more than most do.
 ROOMS = ["0", "20", "150"] if "ALEXPY_LIMIT_SEEDS" not in os.environ else ["0", "1", "5", "20", "60", "150"]
 PROGRAM = Path(__file__).with_name("memory_limits.py")

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # `make torture` runs every combination, other runs one of so many.
 STRIDE = "5" if "ALEXPY_LIMIT_SEEDS" not in os.environ else "1"
 PROGRAM = Path(__file__).with_name("mid_call.py")

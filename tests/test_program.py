@@ -32,6 +32,8 @@ import alexpy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.slow
+
 SECONDS = float(os.environ.get("ALEXPY_PROGRAM_SECONDS", "0"))
 EDGE = (-(2**63), -1, 0, 2**63 - 1)
 

@@ -290,6 +290,7 @@ def test_damage_is_refused_at_opening_and_no_key_is_left_out(store_path: Path, f
 @pytest.mark.parametrize(
     "write", ["store.put(key, value)", "store.delete(key)", "store.put_many([key], [value])"]
 )
+@pytest.mark.slow
 def test_a_write_that_the_system_refuses_is_an_os_error_and_the_index_is_as_before(
     store_path: Path, write: str
 ) -> None:

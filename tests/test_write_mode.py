@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 # What makes each, and the smallest size it can be made in.
 FILE_SYSTEMS: dict[str, tuple[list[str], int]] = {
     "ext4": (["mkfs.ext4", "-q"], 64 << 20),

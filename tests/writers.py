@@ -20,7 +20,7 @@ class Writers:
 
     def __enter__(self) -> Self:
         # A thread pool of NumPy's must not be there to be forked.
-        environ = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+        environ = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
             [sys.executable, str(self._program)],
             stdin=subprocess.PIPE,

@@ -46,10 +46,6 @@ pub(crate) struct Chain {
 impl Chain {
     /// Opens what the manifest lists. A file that it does not list never held a record that counts,
     /// since nothing goes into a segment before both copies of the manifest name it.
-    #[expect(
-        clippy::too_many_lines,
-        reason = "one kind of file after another, each checked before it counts"
-    )]
     pub(crate) fn find(
         disk: &Arc<dyn Disk>,
         manifest: &Manifest,

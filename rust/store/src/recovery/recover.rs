@@ -12,6 +12,7 @@ use crate::engine::state::State;
 use crate::error::{Error, Result};
 use crate::format::attachment::{image_id_of, image_name};
 use crate::format::header::LogEnd;
+use crate::format::location::Location;
 use crate::format::manifest::{self, Manifest};
 use crate::log::append::Log;
 use crate::log::outdated;
@@ -148,7 +149,6 @@ pub(crate) fn recover(
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "the order of the steps is what makes recovery safe")]
 fn recover_from(
     disk: &Arc<dyn Disk>,
     manifest: Manifest,

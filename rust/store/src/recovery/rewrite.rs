@@ -64,6 +64,10 @@ impl Rewrite<'_> {
     }
 
     /// Writes what one segment holds of them; `begin` goes on in a segment with room for so many bytes.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a piece of the old log, and all that the new one consists of"
+    )]
     fn write_again(
         &self,
         old: &Arc<Segment>,
