@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::ops::Bound;
 use std::time::Instant;
 
-use alex_index::Alex;
+use alex_index::{Alex, Stats};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -73,6 +73,49 @@ fn lookup(tree: &Alex, shuffled: &[i64]) -> f64 {
     })
 }
 
+/// Ranges of 100 keys, for each key.
+fn short_ranges(tree: &Alex, shuffled: &[i64]) -> f64 {
+    let (mut keys, mut payloads) = (Vec::new(), Vec::new());
+    median(10_000 * 100, || {
+        for &key in &shuffled[..10_000] {
+            keys.clear();
+            payloads.clear();
+            tree.scan_into(Bound::Included(key), Bound::Unbounded, false, 100, &mut keys, &mut payloads);
+            assert_eq!(keys[0], key);
+        }
+    })
+}
+
+/// Removes all keys, and returns the median of as many parts as there are rounds.
+fn remove_all(tree: &mut Alex, shuffled: &[i64]) -> f64 {
+    let mut times: Vec<f64> = Vec::new();
+    for part in shuffled.chunks(shuffled.len() / ROUNDS) {
+        let start = Instant::now();
+        assert!(part.iter().all(|&key| tree.remove(key) == Some(key as u64)));
+        times.push(start.elapsed().as_secs_f64() * 1e9 / part.len() as f64);
+    }
+    assert!(tree.is_empty());
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn print_shape(name: &str, stats: &Stats, count: usize) {
+    println!(
+        "{:>21} | {name:>8}: {:.2} B/key, fill {:.3}, height {}, depth {:.2}, {} leaves ({} plain), {} inner, {} entries, error {:.2} max {}",
+        "",
+        stats.bytes as f64 / count as f64,
+        stats.fill,
+        stats.height,
+        stats.mean_depth,
+        stats.leaves,
+        stats.plain_leaves,
+        stats.inner_nodes,
+        stats.pointer_entries,
+        stats.mean_error,
+        stats.max_error
+    );
+}
+
 fn bench(kind: &str, count: usize) {
     let keys = draw(kind, count);
     let mut sorted = keys.clone();
@@ -98,15 +141,7 @@ fn bench(kind: &str, count: usize) {
         tree.scan_into(all, all, false, usize::MAX, &mut out_keys, &mut out_payloads);
     });
     assert!(out_keys == sorted && out_payloads == payloads);
-    let ranges = median(10_000 * 100, || {
-        for &key in &shuffled[..10_000] {
-            out_keys.clear();
-            out_payloads.clear();
-            let from = Bound::Included(key);
-            tree.scan_into(from, Bound::Unbounded, false, 100, &mut out_keys, &mut out_payloads);
-            assert_eq!(out_keys[0], key);
-        }
-    });
+    let ranges = short_ranges(&tree, &shuffled);
     drop(tree);
 
     let mut tree = Alex::new();
@@ -125,35 +160,14 @@ fn bench(kind: &str, count: usize) {
     });
     let mixed = tree.stats();
     assert_eq!(tree.len(), count);
-    let mut removals: Vec<f64> = Vec::new();
-    for part in shuffled.chunks(count / ROUNDS) {
-        let start = Instant::now();
-        assert!(part.iter().all(|&key| tree.remove(key) == Some(key as u64)));
-        removals.push(start.elapsed().as_secs_f64() * 1e9 / part.len() as f64);
-    }
-    removals.sort_by(f64::total_cmp);
-    assert!(tree.is_empty());
-    let remove = removals[removals.len() / 2];
+    let remove = remove_all(&mut tree, &shuffled);
     println!(
         "{kind:>11} {count:>9} | load {load:5.1} get {get:5.1} batch {batch:5.1} scan {scan:5.2} range {ranges:5.2} \
          | insert {insert:5.1} then get {get_after:5.1} | shuffled insert {shuffled_insert:5.1} batch {batch_insert:5.1} \
          remove {remove:5.1}"
     );
     for (name, stats) in [("load", loaded), ("insert", steady), ("shuffled", mixed)] {
-        println!(
-            "{:>21} | {name:>8}: {:.2} B/key, fill {:.3}, height {}, depth {:.2}, {} leaves ({} plain), {} inner, {} entries, error {:.2} max {}",
-            "",
-            stats.bytes as f64 / count as f64,
-            stats.fill,
-            stats.height,
-            stats.mean_depth,
-            stats.leaves,
-            stats.plain_leaves,
-            stats.inner_nodes,
-            stats.pointer_entries,
-            stats.mean_error,
-            stats.max_error
-        );
+        print_shape(name, &stats, count);
     }
 }
 

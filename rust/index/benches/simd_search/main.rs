@@ -138,6 +138,16 @@ fn duels(keys: &[i64], sets: &[(String, Queries)], searchers: &[Searcher]) -> St
     format!("{{\"duels\": {{{}}}}}\n", rows.join(",\n"))
 }
 
+/// Sorted random keys in `room`, aligned so that lines of eight keys are cache lines, as they are in a leaf.
+fn draw_keys(room: &mut [i64]) -> &[i64] {
+    let first = room.as_ptr().align_offset(64);
+    let keys = &mut room[first..][..SLOTS];
+    let mut random = SmallRng::seed_from_u64(7);
+    keys.fill_with(|| random.random());
+    keys.sort_unstable();
+    keys
+}
+
 fn main() {
     let mut criterion = Criterion::default()
         .sample_size(20)
@@ -145,14 +155,8 @@ fn main() {
         .measurement_time(Duration::from_millis(60))
         .without_plots()
         .configure_from_args();
-    let mut random = SmallRng::seed_from_u64(7);
-    let mut keys: Vec<i64> = (0..SLOTS).map(|_| random.random()).collect();
-    keys.sort_unstable();
-    // Aligned, so that lines of eight keys are cache lines, as they are in a leaf.
     let mut room = vec![0; SLOTS + 8];
-    let first = room.as_ptr().align_offset(64);
-    room[first..][..SLOTS].copy_from_slice(&keys);
-    let keys = &room[first..][..SLOTS];
+    let keys = draw_keys(&mut room);
     let searchers: Vec<Searcher> =
         available().into_iter().map(|backend| Searcher::new(backend).unwrap()).collect();
     let narrow = ERRORS.map(|error| (error.to_string(), error..=error + error / 4));
