@@ -1,9 +1,9 @@
 //! The work and the time of operations of the index, to which `make prices` fits the cost model.
 //!
-//! The program does the same work in two builds. The one with debug assertions counts: it prints the cache lines that each
-//! phase touched and the slots that it moved. The release build prints the time of each phase. A phase is about a hundred
-//! thousand operations of one kind on a tree of one distribution in one state. `benchmarks/index_prices.py` explains the
-//! fit.
+//! The program does the same work in two builds. The one with debug assertions counts: it prints the cache
+//! lines that each phase touched and the slots that it moved. The release build prints the time of each
+//! phase. A phase is about a hundred thousand operations of one kind on a tree of one distribution in one
+//! state. `benchmarks/index_prices.py` explains the fit.
 //!
 //! `cargo bench --bench prices -- [millions] [distribution...]` prints a JSON object a line.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
@@ -136,7 +136,8 @@ fn sample(keys: &[i64], random: &mut SmallRng) -> Vec<i64> {
     (0..LOOKUPS).map(|_| keys[random.random_range(0..keys.len())]).collect()
 }
 
-/// A quarter of the keys is loaded. The others are inserted in random order, then half of all keys are removed.
+/// A quarter of the keys is loaded. The others are inserted in random order, then half of all keys are
+/// removed.
 fn grow_and_shrink(phases: &mut Phases, data: &Data) {
     let mut random = SmallRng::seed_from_u64(4);
     let (others, first) = data.shuffled.split_at(data.shuffled.len() / 4 * 3);

@@ -1,10 +1,10 @@
-//! The proof at size: 10 million keys of each distribution are inserted one by one in four orders, mixed with removals.
-//! Then every key is found with its payload, no other key is, the invariants hold, and memory is within its bounds. The
-//! same for 100 million uniform keys that are loaded in bulk.
+//! The proof at size: 10 million keys of each distribution are inserted one by one in four orders, mixed with
+//! removals. Then every key is found with its payload, no other key is, the invariants hold, and memory is
+//! within its bounds. The same for 100 million uniform keys that are loaded in bulk.
 //!
-//! `cargo bench -p alex-index --bench ten_million -- [millions] [distribution...]` prints a table to stderr and a JSON
-//! object a line to stdout. `bulk` in place of a distribution loads ten times as many keys in bulk. The exit status is 1
-//! if anything does not hold. `make proof` keeps the output.
+//! `cargo bench -p alex-index --bench ten_million -- [millions] [distribution...]` prints a table to stderr
+//! and a JSON object a line to stdout. `bulk` in place of a distribution loads ten times as many keys in
+//! bulk. The exit status is 1 if anything does not hold. `make proof` keeps the output.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 
 #[path = "../tests/common/mod.rs"]
@@ -127,8 +127,8 @@ fn examine(tree: &Alex, sorted: &[i64], verdict: &mut Verdict) {
     verdict.figures.push(("resident MB", resident() as f64 / 1e6));
 }
 
-/// Inserts every key. After each tenth, removes one of the keys before it; at the end, inserts half of the removed keys
-/// again. Then looks up every key.
+/// Inserts every key. After each tenth, removes one of the keys before it; at the end, inserts half of the
+/// removed keys again. Then looks up every key.
 fn one_by_one(name: &str, sorted: &[i64], order: Order) -> bool {
     let mut verdict = Verdict::new(format!("{name} {order:?}"));
     let keys = order.of(sorted);

@@ -1,5 +1,5 @@
-//! A million keys of each distribution are inserted one by one. Then every key is found, no other key is, and iteration
-//! yields the sorted input. With the scalar and the AVX2 backend.
+//! A million keys of each distribution are inserted one by one. Then every key is found, no other key is, and
+//! iteration yields the sorted input. With the scalar and the AVX2 backend.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -1,6 +1,7 @@
-//! Inputs that are made to spoil a learned index stay within its bounds: at most three times the work of a B+tree, as
-//! counted (`common/trial.rs`), at most 40 bytes a key at any moment, and bounded depth, model nodes and worst operation.
-//! A phase is what an attacker repeats; operations that only prepare it are not judged.
+//! Inputs that are made to spoil a learned index stay within its bounds: at most three times the work of a
+//! B+tree, as counted (`common/trial.rs`), at most 40 bytes a key at any moment, and bounded depth, model
+//! nodes and worst operation. A phase is what an attacker repeats; operations that only prepare it are not
+//! judged.
 #![allow(clippy::unwrap_used)]
 #![cfg(debug_assertions)]
 
@@ -181,8 +182,8 @@ fn a_thousand_streams() {
 
 // ---- published attacks ----
 
-/// The white-box time attack of Yang, Kornaropoulos, Cheng: Algorithmic Complexity Attacks on Dynamic Learned Indexes
-/// (VLDB 2023): runs of consecutive keys go into the middle of the longest run of the largest node.
+/// The white-box time attack of Yang, Kornaropoulos, Cheng: Algorithmic Complexity Attacks on Dynamic Learned
+/// Indexes (VLDB 2023): runs of consecutive keys go into the middle of the longest run of the largest node.
 #[test]
 fn time_attack_on_data_nodes_white_box() {
     for batch in [100, 1_000] {
@@ -199,7 +200,8 @@ fn time_attack_on_data_nodes_white_box() {
     }
 }
 
-/// The black-box time attack of the same paper: runs of consecutive keys go to random positions of the key range.
+/// The black-box time attack of the same paper: runs of consecutive keys go to random positions of the key
+/// range.
 #[test]
 fn time_attack_on_data_nodes_black_box() {
     for kind in [Keys::Uniform, Keys::Lognormal, Keys::Timestamps] {
@@ -219,8 +221,8 @@ fn time_attack_on_data_nodes_black_box() {
     }
 }
 
-/// The space attack on data nodes of the same paper: a node gets just as many keys as make it expand, the cheapest
-/// nodes first.
+/// The space attack on data nodes of the same paper: a node gets just as many keys as make it expand, the
+/// cheapest nodes first.
 #[test]
 fn space_attack_on_data_nodes() {
     for kind in [Keys::Uniform, Keys::Lognormal, Keys::Clustered] {
@@ -239,8 +241,9 @@ fn space_attack_on_data_nodes() {
     }
 }
 
-/// The space attack on model nodes of the same paper: one key again and again, which makes ALEX in C++ split downwards
-/// until memory is exhausted. A map replaces the key, so what is left of the attack is keys as near to it as possible.
+/// The space attack on model nodes of the same paper: one key again and again, which makes ALEX in C++ split
+/// downwards until memory is exhausted. A map replaces the key, so what is left of the attack is keys as near
+/// to it as possible.
 #[test]
 fn space_attack_on_model_nodes() {
     let mut trial = Trial::loaded(&distinct(draw(Keys::Uniform, 100_000, 15)));
@@ -253,8 +256,8 @@ fn space_attack_on_model_nodes() {
     trial.end("two hundred such places");
 }
 
-/// Kornaropoulos, Ren, Tamassia: The Price of Tailoring the Index to Your Data (SIGMOD 2022). Keys are placed so that the
-/// regression of each model has the greatest loss: all of them into one gap of each segment.
+/// Kornaropoulos, Ren, Tamassia: The Price of Tailoring the Index to Your Data (SIGMOD 2022). Keys are placed
+/// so that the regression of each model has the greatest loss: all of them into one gap of each segment.
 #[test]
 fn poisoned_training_data() {
     let legitimate = distinct(draw(Keys::Uniform, 100_000, 16));
@@ -325,8 +328,8 @@ fn a_dense_run_that_never_grows() {
 
 #[test]
 fn a_window_that_slides_by_leaps() {
-    // Appended keys that are farther apart than before use up the room at the end of a leaf, and removals keep the leaf
-    // from being split.
+    // Appended keys that are farther apart than before use up the room at the end of a leaf, and removals
+    // keep the leaf from being split.
     for (window, leap) in [(3_000, 16), (8_000, 16), (13_000, 16), (13_000, 400), (100_000, 16)] {
         let mut trial = Trial::new();
         let mut keys: Vec<i64> = (0..window).collect();
@@ -365,7 +368,8 @@ fn streams_that_end() {
 
 #[test]
 fn thrash_on_a_small_leaf_that_owns_half_of_a_model_node() {
-    // One half of the model node is empty. The leaf that owns it keeps few keys, its neighbour too many to merge with.
+    // One half of the model node is empty. The leaf that owns it keeps few keys, its neighbour too many to
+    // merge with.
     let sorted: Vec<i64> = (0..1_500_000i64).map(|i| if i < 750_000 { i } else { i + 1_500_000 }).collect();
     let mut trial = Trial::loaded(&sorted);
     let survey = trial.tree.survey();
@@ -432,7 +436,8 @@ fn removals_that_stop_short_of_contraction() {
 
 #[test]
 fn thrash_at_every_structural_change() {
-    // Each operation that was expensive is done and undone fifty times, while the tree grows and while it shrinks.
+    // Each operation that was expensive is done and undone fifty times, while the tree grows and while it
+    // shrinks.
     for kind in
         [Keys::Uniform, Keys::Sequential, Keys::Clustered, Keys::Extreme, Keys::Lognormal, Keys::Mixed]
     {
@@ -465,8 +470,8 @@ fn thrash_at_every_structural_change() {
 
 #[test]
 fn a_few_far_keys_do_not_use_up_the_room_for_a_trend() {
-    // A run of keys before (or behind) a full leaf, a thousand times as far apart as the leaf's own: no line predicts
-    // both. The leaf was once rebuilt every sixteen inserts, which cost 3.6 B+trees.
+    // A run of keys before (or behind) a full leaf, a thousand times as far apart as the leaf's own: no line
+    // predicts both. The leaf was once rebuilt every sixteen inserts, which cost 3.6 B+trees.
     for side in [-1, 1] {
         let mut trial = Trial::loaded(&distinct((0..8_000).map(|i| i * side).collect()));
         for _ in 0..9 {
@@ -480,7 +485,8 @@ fn a_few_far_keys_do_not_use_up_the_room_for_a_trend() {
 
 #[test]
 fn thrash_on_the_leaf_between_two_nested_nodes() {
-    // A wide run of slots with hardly a key is between two crowded slots: its leaf has no neighbour to merge with.
+    // A wide run of slots with hardly a key is between two crowded slots: its leaf has no neighbour to merge
+    // with.
     let crowd = |at: i64| (0..40_000i64).map(move |i| at + i * 3);
     let mut trial = Trial::loaded(&distinct(crowd(0).chain(crowd(1 << 60)).collect()));
     for count in 1..20i64 {

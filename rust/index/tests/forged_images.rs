@@ -1,8 +1,9 @@
-//! Images with right checksums that no writer wrote: forged by someone who knows the format. Opening one, and every call
-//! afterwards, returns an answer or reports damage. There is no panic, no endless loop, no allocation out of proportion
-//! to the file, and no count below zero.
+//! Images with right checksums that no writer wrote: forged by someone who knows the format. Opening one, and
+//! every call afterwards, returns an answer or reports damage. There is no panic, no endless loop, no
+//! allocation out of proportion to the file, and no count below zero.
 //!
-//! Cases run from the seed `ALEXPY_FUZZ_SEED` on for `ALEXPY_FUZZ_SECONDS` (default: 2); `ALEXPY_SEED` replays one case.
+//! Cases run from the seed `ALEXPY_FUZZ_SEED` on for `ALEXPY_FUZZ_SECONDS` (default: 2); `ALEXPY_SEED`
+//! replays one case.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;
@@ -233,8 +234,8 @@ fn forge(bytes: &mut [u8], forged: &mut Vec<i64>, random: &mut SmallRng) {
     }
 }
 
-/// Makes every kind of call, among them large changes. Returns whether no damage was found. Long, because there are many
-/// kinds of calls.
+/// Makes every kind of call, among them large changes. Returns whether no damage was found. Long, because
+/// there are many kinds of calls.
 fn ask_everything(mut index: Alex, keys: &[i64], forged: &[i64], random: &mut SmallRng) -> bool {
     let mut asked: Vec<i64> = keys.choose_multiple(random, 60).copied().collect();
     asked.extend(forged.choose_multiple(random, 60));

@@ -1,11 +1,12 @@
-//! Fuzzing without a fuzzer's toolchain: cases come from seeds, shrink, can be replayed, and stop after a given time.
+//! Fuzzing without a fuzzer's toolchain: cases come from seeds, shrink, can be replayed, and stop after a
+//! given time.
 //!
-//! `sequences` (`make fuzz`) draws sequences of operations and runs them beside a `BTreeMap` on every backend. `costs`
-//! (`make attack`) draws attacks and holds them to the bounds of `common/trial.rs`.
+//! `sequences` (`make fuzz`) draws sequences of operations and runs them beside a `BTreeMap` on every
+//! backend. `costs` (`make attack`) draws attacks and holds them to the bounds of `common/trial.rs`.
 //!
 //! The number of a case is its seed. Cases run from `ALEXPY_FUZZ_SEED` (default: the clock) upwards until
-//! `ALEXPY_FUZZ_SECONDS` (default: 2) have passed, and at least one runs; so a seed and zero seconds replay one case. A
-//! failure prints the shrunk case and the command that replays it.
+//! `ALEXPY_FUZZ_SECONDS` (default: 2) have passed, and at least one runs; so a seed and zero seconds replay
+//! one case. A failure prints the shrunk case and the command that replays it.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;

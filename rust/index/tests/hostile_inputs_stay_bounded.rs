@@ -1,5 +1,6 @@
-//! Inputs that are made to spoil a learned index do not: every key is found, no leaf outgrows the largest size, which
-//! bounds what one insert can move, depth and model nodes stay small, and memory stays within 40 bytes a key.
+//! Inputs that are made to spoil a learned index do not: every key is found, no leaf outgrows the largest
+//! size, which bounds what one insert can move, depth and model nodes stay small, and memory stays within 40
+//! bytes a key.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -1,5 +1,5 @@
-//! An image opens as the index that it was written from and can be changed like any other. If its bytes are damaged, it
-//! reports that before any answer comes from them.
+//! An image opens as the index that it was written from and can be changed like any other. If its bytes are
+//! damaged, it reports that before any answer comes from them.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -18,8 +18,8 @@ use rand::{Rng, SeedableRng};
 const IDENTITY: Identity = Identity { store: [5; 16], file: 77 };
 const EVERYTHING: (Bound<i64>, Bound<i64>) = (Bound::Unbounded, Bound::Unbounded);
 
-/// Writes an image of the keys that `index` holds at the beginning, as far as it still holds them, `run` entries at a
-/// time. Calls `between` after each run.
+/// Writes an image of the keys that `index` holds at the beginning, as far as it still holds them, `run`
+/// entries at a time. Calls `between` after each run.
 fn write_while(index: &mut Alex, run: usize, mut between: impl FnMut(&mut Alex, Option<i64>)) -> Vec<u8> {
     let mut writer = ImageWriter::begin(index, Vec::new(), IDENTITY);
     let held = oracle_of(index);
@@ -241,8 +241,8 @@ fn an_error_of_the_sink_is_returned() {
     }
 }
 
-/// Asks everything. Answers must be right if no damage was found. Returns whether that was so. Long, because there are
-/// many kinds of calls.
+/// Asks everything. Answers must be right if no damage was found. Returns whether that was so. Long, because
+/// there are many kinds of calls.
 fn ask_everything(mut index: Alex, oracle: &BTreeMap<i64, u64>, random: &mut SmallRng) -> bool {
     let keys: Vec<i64> = oracle.keys().copied().collect();
     let whole = |index: &Alex| index.damage().is_none();

@@ -1,9 +1,9 @@
-//! An image is written while the index changes; it is opened, and the changes since it was begun are replayed. The result
-//! equals the index. So it is for every order in which keys come and go, over and over, each image begun from the one
-//! before.
+//! An image is written while the index changes; it is opened, and the changes since it was begun are
+//! replayed. The result equals the index. So it is for every order in which keys come and go, over and over,
+//! each image begun from the one before.
 //!
-//! Payloads are the numbers of the changes that wrote them, like locations in a log. As in a store, the stream leaves out
-//! entries that are newer than the image; replay brings them.
+//! Payloads are the numbers of the changes that wrote them, like locations in a log. As in a store, the
+//! stream leaves out entries that are newer than the image; replay brings them.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -104,7 +104,8 @@ impl Pair {
         self.remove(&keys, matches!(going, Going::FrontByRange | Going::NearlyAll) || random.random());
     }
 
-    /// Writes an image, calling `between` between its runs, then opens it and replays the changes since it was begun.
+    /// Writes an image, calling `between` between its runs, then opens it and replays the changes since it
+    /// was begun.
     fn turn_over(&mut self, run: usize, mut between: impl FnMut(&mut Self)) -> Alex {
         self.log.clear();
         let begin = self.number;
@@ -138,7 +139,8 @@ impl Pair {
     }
 }
 
-/// `count` keys come in batches, in the order of `kind`, and go in the order of `going`, while images are written.
+/// `count` keys come in batches, in the order of `kind`, and go in the order of `going`, while images are
+/// written.
 fn live(kind: Keys, going: Going, slots: Option<usize>, count: usize, seed: u64) {
     let mut random = SmallRng::seed_from_u64(seed);
     let keys = draw(kind, count, seed);
@@ -179,7 +181,8 @@ fn live(kind: Keys, going: Going, slots: Option<usize>, count: usize, seed: u64)
     assert_equal(&pair.index, &pair.oracle, &probes);
 }
 
-/// Keys of several counters, each in its own part of the key space, so that ranges grow in the middle of the tree.
+/// Keys of several counters, each in its own part of the key space, so that ranges grow in the middle of the
+/// tree.
 fn counters(count: usize, seed: u64) -> Vec<i64> {
     let mut random = SmallRng::seed_from_u64(seed);
     let mut next: Vec<i64> = (0..random.random_range(2..9)).map(|at: i64| at << 40).collect();
@@ -212,7 +215,8 @@ fn a_leaf_full_of_keys_beyond_every_range_goes_into_an_image_and_takes_more_afte
     for (slots, most) in [(Some(128), 128), (Some(1_024), 1_024), (None, 16_384)] {
         let mut pair =
             Pair { index: tree(available()[0], slots), oracle: BTreeMap::new(), number: 0, log: Vec::new() };
-        // At one of these counts the last leaf is as full as it can be, mostly with keys above its parent's range.
+        // At one of these counts the last leaf is as full as it can be, mostly with keys above its parent's
+        // range.
         for count in (most / 50..4 * most).step_by(most / 50) {
             let from = pair.number as i64;
             pair.put(&(from..count as i64).collect::<Vec<_>>(), true);

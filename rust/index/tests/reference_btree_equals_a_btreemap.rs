@@ -52,6 +52,7 @@ fn a_lookup_among_a_million_keys_touches_what_its_nodes_of_64_keys_need() {
         assert_eq!((found, work.slots), (Some(0), 0));
         lines += work.lines;
     }
-    // Each of three or four nodes costs its header, three or four lines of keys, and the child or the payload.
+    // Each of three or four nodes costs its header, three or four lines of keys, and the child or the
+    // payload.
     assert!((16_000..=20_000).contains(&lines), "{lines}");
 }

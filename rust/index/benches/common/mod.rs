@@ -8,8 +8,8 @@ use rand::{Rng, SeedableRng};
 /// The distributions of the report, in its order.
 pub const DISTRIBUTIONS: [&str; 5] = ["uniform", "sequential", "lognormal", "timestamps", "clustered"];
 
-/// Distinct keys in ascending order and the same keys shuffled, with the payloads of both. A payload has its key's own
-/// bits, so that every answer can be checked without another array.
+/// Distinct keys in ascending order and the same keys shuffled, with the payloads of both. A payload has its
+/// key's own bits, so that every answer can be checked without another array.
 pub struct Data {
     pub sorted: Vec<i64>,
     pub sorted_payloads: Vec<u64>,

@@ -1,5 +1,5 @@
-//! Figures of the report that are not rows of a benchmark: bytes a key, shapes of trees, and the times of single inserts.
-//! Written as JSON.
+//! Figures of the report that are not rows of a benchmark: bytes a key, shapes of trees, and the times of
+//! single inserts. Written as JSON.
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -55,8 +55,8 @@ fn shape(name: &str, tree: &Alex) -> String {
     text + "}"
 }
 
-/// A tree from which two of three keys were removed in random order: fills are just above those that contract a data
-/// node.
+/// A tree from which two of three keys were removed in random order: fills are just above those that contract
+/// a data node.
 fn thinned(data: &Data) -> Alex {
     let mut tree = loaded(data);
     for &key in &data.shuffled[..data.shuffled.len() / 3 * 2] {

@@ -1,9 +1,9 @@
 //! Every row of "The index" in the performance report, with all answers checked: `make bench`.
 //!
-//! A benchmark is named `distribution-millions/row`. Each sample does all the work of the row on fresh or unchanged data.
-//! The check of every answer is part of the time, which is given for each key. A tree is made when a row first needs it.
-//! `ALEX_BENCH_MILLIONS` (default: `1,10`) and `ALEX_BENCH_KINDS` choose what runs; `ALEX_BENCH_FACTS` names a file for
-//! the figures that are not rows.
+//! A benchmark is named `distribution-millions/row`. Each sample does all the work of the row on fresh or
+//! unchanged data. The check of every answer is part of the time, which is given for each key. A tree is made
+//! when a row first needs it. `ALEX_BENCH_MILLIONS` (default: `1,10`) and `ALEX_BENCH_KINDS` choose what
+//! runs; `ALEX_BENCH_FACTS` names a file for the figures that are not rows.
 #![allow(missing_docs, unsafe_code, clippy::print_stdout, clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]

@@ -1,7 +1,7 @@
 //! The time of memory accesses on this machine, measured in the same run: no lookup can be faster.
 //!
-//! Reads random cache lines of 256 MiB, for which huge pages are requested: lines that are independent, pairs of lines
-//! like those of a key and its payload, and lines each of which waits for the one before.
+//! Reads random cache lines of 256 MiB, for which huge pages are requested: lines that are independent, pairs
+//! of lines like those of a key and its payload, and lines each of which waits for the one before.
 #![allow(unsafe_code)]
 
 use std::hint::black_box;

@@ -1,15 +1,16 @@
-//! Search in the slots of a data node: the time for each prediction error, for each kernel and each shape of the window
-//! that is counted first, and for plain exponential search. `make bench` plots it.
+//! Search in the slots of a data node: the time for each prediction error, for each kernel and each shape of
+//! the window that is counted first, and for plain exponential search. `make bench` plots it.
 //!
-//! The node has 2^14 slots and is in the second-level cache. Random keys are searched from a guess that is off by the
-//! error, or by up to a quarter more, to either side. With so narrow a range of errors, branch prediction learns how often
-//! a loop goes round, which favours exponential search. So `8-45` draws errors from all of that range, as in a node
-//! whose model fits badly. The instruction set is dispatched once for all searches, as the index does once for each
-//! operation. Every answer is checked.
+//! The node has 2^14 slots and is in the second-level cache. Random keys are searched from a guess that is
+//! off by the error, or by up to a quarter more, to either side. With so narrow a range of errors, branch
+//! prediction learns how often a loop goes round, which favours exponential search. So `8-45` draws errors
+//! from all of that range, as in a node whose model fits badly. The instruction set is dispatched once for
+//! all searches, as the index does once for each operation. Every answer is checked.
 //!
-//! SIMD is compared with `scalar`, the backend of a machine without AVX2, which runs the same algorithm and counts windows
-//! by binary search without branches; and with `plain loop`, which counts the same windows by a loop over their keys.
-//! Ratios are measured separately, both sides in turn; `ALEX_BENCH_DUELS` names a file for them.
+//! SIMD is compared with `scalar`, the backend of a machine without AVX2, which runs the same algorithm and
+//! counts windows by binary search without branches; and with `plain loop`, which counts the same windows by
+//! a loop over their keys. Ratios are measured separately, both sides in turn; `ALEX_BENCH_DUELS` names a
+//! file for them.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -109,8 +110,9 @@ fn run(searcher: Searcher, shape: Shape, keys: &[i64], queries: &Queries) {
     assert_eq!(right, SEARCHES, "a search went wrong");
 }
 
-/// How many times as long the scalar backend takes as SIMD, as JSON by SIMD backend, shape and error. Both are measured in
-/// turn, so that a machine whose speed changes affects both, and the median of the ratios counts.
+/// How many times as long the scalar backend takes as SIMD, as JSON by SIMD backend, shape and error. Both
+/// are measured in turn, so that a machine whose speed changes affects both, and the median of the ratios
+/// counts.
 fn duels(keys: &[i64], sets: &[(String, Queries)], searchers: &[Searcher]) -> String {
     let Some((scalar, vectors)) = searchers.split_first() else { return String::new() };
     let time = |searcher: Searcher, shape: Shape, queries: &Queries| {

@@ -1,9 +1,9 @@
 //! Giving room back: a sparse leaf is merged with a neighbour or gets fewer slots.
 //!
-//! Hysteresis: a removal comes here when 0.44 of the slots are filled. A rebuilt leaf has 0.6 of its slots filled, and a
-//! merged leaf has at most 0.3 entries for each slot of the largest leaf. Where neither helps, the leaf waits until
-//! half of its entries are gone. A model node with a single child is replaced by that child. One or two leaves are
-//! touched: `O(leaf + fan-out)`.
+//! Hysteresis: a removal comes here when 0.44 of the slots are filled. A rebuilt leaf has 0.6 of its slots
+//! filled, and a merged leaf has at most 0.3 entries for each slot of the largest leaf. Where neither helps,
+//! the leaf waits until half of its entries are gone. A model node with a single child is replaced by that
+//! child. One or two leaves are touched: `O(leaf + fan-out)`.
 
 use super::target::Target;
 use crate::build::{Chain, Entries, SPLIT_FILL};
@@ -38,13 +38,15 @@ impl Alex {
                 tree.replace(&target, &chain, &[NodeId::leaf(leaf)]);
             });
         } else {
-            // Neither helps. It is tried again when half of the entries are gone; an empty leaf is left alone.
+            // Neither helps. It is tried again when half of the entries are gone; an empty leaf is left
+            // alone.
             let head = self.arena.leaf_head_mut(target.leaf);
             head.shrink_at = if head.count == 0 { LeafHeader::NEVER } else { (head.count / 2) as u16 };
         }
     }
 
-    /// Merges the leaf with a neighbour under the same model node if both together are small. Returns whether it did.
+    /// Merges the leaf with a neighbour under the same model node if both together are small. Returns whether
+    /// it did.
     fn merge(&mut self, target: &Target) -> bool {
         let Some(&(parent, slot)) = target.path.last() else { return false };
         let run = self.run_of(parent, slot);
@@ -87,7 +89,8 @@ impl Alex {
         merged.is_some()
     }
 
-    /// Gives a leaf's slots to a neighbour and frees the leaf. It must be empty, or its entries must be copied out.
+    /// Gives a leaf's slots to a neighbour and frees the leaf. It must be empty, or its entries must be
+    /// copied out.
     fn hand_over(&mut self, parent: u32, run: std::ops::Range<usize>, heir: u32, leaf: u32) {
         let node = self.arena.inner_mut(parent);
         node.children[run].fill(NodeId::leaf(heir).0);

@@ -1,8 +1,8 @@
 //! Making room in a full leaf.
 //!
-//! A leaf is rebuilt with more slots while it is below the largest size and a model fits it. Else, if many of its keys
-//! are outside the range of a model node above it, that range is extended (`extend.rs`). Else the leaf is split
-//! (`split.rs`). `O(leaf + fan-out)`.
+//! A leaf is rebuilt with more slots while it is below the largest size and a model fits it. Else, if many of
+//! its keys are outside the range of a model node above it, that range is extended (`extend.rs`). Else the
+//! leaf is split (`split.rs`). `O(leaf + fan-out)`.
 
 use super::target::Target;
 use crate::build::{Chain, Entries, SPLIT_FILL};
@@ -43,8 +43,9 @@ impl Alex {
         });
     }
 
-    /// The last resort if `make_room` did not help: a larger leaf, whatever its size. It can only be needed because of
-    /// a defect, on which test builds panic; in other builds a slow leaf is better than an endless insert.
+    /// The last resort if `make_room` did not help: a larger leaf, whatever its size. It can only be needed
+    /// because of a defect, on which test builds panic; in other builds a slow leaf is better than an endless
+    /// insert.
     #[cold]
     #[inline(never)]
     pub(crate) fn force_room(&mut self, key: i64) {
@@ -64,7 +65,8 @@ impl Alex {
     fn expand(&mut self, target: &Target, entries: Entries<'_>) -> bool {
         let count = entries.len();
         if target.crowded && count >= self.min_split() {
-            // Only smaller leaves move less: in a leaf of this size the next key would cost as much as the last.
+            // Only smaller leaves move less: in a leaf of this size the next key would cost as much as the
+            // last.
             return false;
         }
         let (most, capacity) = match target.trend {

@@ -1,18 +1,19 @@
 //! Keys outside a model node's range: the range is extended, or a wider model node goes above.
 //!
-//! Keys outside the range are clamped into the edge slots. When an edge leaf overflows and an eighth of its keys are
-//! outside the range of a node above it, the topmost such node grows on that side. It gets more slots of the same width.
-//! If those are too many for its children, slots at the other end are trimmed that one leaf owns in excess. If that
-//! does not help, a wider node goes above it. At most one leaf is moved: `O(leaf + fan-out)`.
+//! Keys outside the range are clamped into the edge slots. When an edge leaf overflows and an eighth of its
+//! keys are outside the range of a node above it, the topmost such node grows on that side. It gets more
+//! slots of the same width. If those are too many for its children, slots at the other end are trimmed that
+//! one leaf owns in excess. If that does not help, a wider node goes above it. At most one leaf is moved:
+//! `O(leaf + fan-out)`.
 //!
-//! Why this is exact: a nested node never tells keys apart that are outside its slot in a node above (`bounds`). So
-//! all keys outside a node's range, on one side, are in one leaf.
+//! Why this is exact: a nested node never tells keys apart that are outside its slot in a node above
+//! (`bounds`). So all keys outside a node's range, on one side, are in one leaf.
 //!
-//! Bounds: a node grows within `fanout_limit`, or up to the next power of two of its fan-out. A wider node above has
-//! at most 65 slots, and its shift is strictly between its parent's and its child's: one of its slots is at least as wide
-//! as the child's whole range. Where that shift is not below the parent's, or no such slot fits above `i64::MIN`, the
-//! child already covers a quarter of what it ever can; then it is extended instead, to four times its slots at most,
-//! which can happen once.
+//! Bounds: a node grows within `fanout_limit`, or up to the next power of two of its fan-out. A wider node
+//! above has at most 65 slots, and its shift is strictly between its parent's and its child's: one of its
+//! slots is at least as wide as the child's whole range. Where that shift is not below the parent's, or no
+//! such slot fits above `i64::MIN`, the child already covers a quarter of what it ever can; then it is
+//! extended instead, to four times its slots at most, which can happen once.
 
 use super::split::fanout_limit;
 use super::target::Target;
@@ -47,8 +48,9 @@ struct Growth<'a> {
 }
 
 impl Growth<'_> {
-    /// How many slots of width 2^shift it takes from the base up to `reach` (right) or down to it (left). On the left
-    /// they are whole slots above `i64::MIN`: at least one at the node's own shift, because of `nominal_first`.
+    /// How many slots of width 2^shift it takes from the base up to `reach` (right) or down to it (left). On
+    /// the left they are whole slots above `i64::MIN`: at least one at the node's own shift, because of
+    /// `nominal_first`.
     fn slots(&self, shift: u32) -> usize {
         let base = i128::from(self.head.base);
         let slots = match self.side {
@@ -61,7 +63,8 @@ impl Growth<'_> {
         usize::try_from(slots).unwrap_or(usize::MAX)
     }
 
-    /// How many more slots, after `added` new ones, still begin (right) or lie wholly (left) inside the bounds.
+    /// How many more slots, after `added` new ones, still begin (right) or lie wholly (left) inside the
+    /// bounds.
     fn room(&self, added: usize) -> usize {
         let room = match self.side {
             Side::Right => self.bounds.1 - self.head.slot_start(self.head.fanout as usize + added),
@@ -129,8 +132,8 @@ impl Alex {
         None
     }
 
-    /// Adds slots of the same width on one side. The leaf owns them if it is a child of the node. Else the keys outside
-    /// move to a new leaf, which owns them.
+    /// Adds slots of the same width on one side. The leaf owns them if it is a child of the node. Else the
+    /// keys outside move to a new leaf, which owns them.
     fn widen(&mut self, target: &Target, entries: Entries<'_>, growth: &Growth<'_>, added: usize) {
         let mut head = growth.head;
         let owner = if growth.is_parent {
@@ -176,8 +179,8 @@ impl Alex {
         self.point(growth.above, NodeId::inner(id));
     }
 
-    /// Splits the leaf before the key `edge`. The keys on the inner side stay in the leaf's slots; those outside go to a
-    /// new neighbour, which is returned and is not in any model node yet.
+    /// Splits the leaf before the key `edge`. The keys on the inner side stay in the leaf's slots; those
+    /// outside go to a new neighbour, which is returned and is not in any model node yet.
     fn move_out(&mut self, target: &Target, entries: Entries<'_>, side: Side, edge: i128) -> u32 {
         let cut = entries.keys.partition_point(|&key| i128::from(key) < edge);
         let (left, right) = (entries.part(0..cut), entries.part(cut..entries.len()));
@@ -190,8 +193,9 @@ impl Alex {
         outside
     }
 
-    /// Removes the slots that the leaf at the other end owns beyond one, as in a queue whose old end is drained. Its keys
-    /// stay in it, clamped into the slot that it keeps. Returns whether at least half of the slots went; else does nothing.
+    /// Removes the slots that the leaf at the other end owns beyond one, as in a queue whose old end is
+    /// drained. Its keys stay in it, clamped into the slot that it keeps. Returns whether at least half of
+    /// the slots went; else does nothing.
     fn trim(&mut self, growth: &Growth<'_>) -> bool {
         let mut head = growth.head;
         let children = self.arena.inner(growth.node).children;
@@ -214,10 +218,12 @@ impl Alex {
     }
 }
 
-/// The farthest eighth of the keys outside is covered too, unless it is this many times as far away as the others.
+/// The farthest eighth of the keys outside is covered too, unless it is this many times as far away as the
+/// others.
 const FAR: i128 = 8;
 
-/// The highest key that an extension should cover, of those above the range. Without any, a key inside the range.
+/// The highest key that an extension should cover, of those above the range. Without any, a key inside the
+/// range.
 fn highest(beyond: &[i64], head: &InnerHeader) -> i128 {
     let Some(&last) = beyond.last() else { return head.nominal_last() };
     let most = i128::from(beyond[beyond.len() - 1 - beyond.len() / SHARE]);
@@ -225,7 +231,8 @@ fn highest(beyond: &[i64], head: &InnerHeader) -> i128 {
     if last - most > FAR * (most - head.nominal_last()) { most } else { last }
 }
 
-/// The lowest key that an extension should cover, of those below the range. Without any, a key inside the range.
+/// The lowest key that an extension should cover, of those below the range. Without any, a key inside the
+/// range.
 fn lowest(before: &[i64], head: &InnerHeader) -> i128 {
     let Some(&first) = before.first() else { return head.nominal_first() };
     let (first, most) = (i128::from(first), i128::from(before[before.len() / SHARE]));

@@ -9,8 +9,8 @@ use crate::node::{InnerHeader, NIL, NodeId};
 use crate::tree::Alex;
 
 impl Alex {
-    /// Puts new nodes in place of a leaf, and their leaves into the leaf list. `pieces` has one child for each slot
-    /// of the leaf's run, or one child for all of them.
+    /// Puts new nodes in place of a leaf, and their leaves into the leaf list. `pieces` has one child for
+    /// each slot of the leaf's run, or one child for all of them.
     pub(crate) fn replace(&mut self, target: &Target, chain: &Chain, pieces: &[NodeId]) {
         match target.path.last() {
             Some(&(parent, slot)) => {
@@ -52,7 +52,8 @@ impl Alex {
         }
     }
 
-    /// Replaces a model node by one with another header and other children, and points its parent to the new one.
+    /// Replaces a model node by one with another header and other children, and points its parent to the new
+    /// one.
     pub(crate) fn rewrite_inner(
         &mut self,
         above: &[(u32, usize)],

@@ -1,8 +1,8 @@
 //! Splitting a leaf.
 //!
-//! The leaf is cut between two of its slots if that balances. Else the parent's slots are halved until a cut between
-//! two of them would balance. Else the slot that holds most keys gets a model node of its own. Each step changes one
-//! leaf and one model node: `O(leaf + fan-out)`.
+//! The leaf is cut between two of its slots if that balances. Else the parent's slots are halved until a cut
+//! between two of them would balance. Else the slot that holds most keys gets a model node of its own. Each
+//! step changes one leaf and one model node: `O(leaf + fan-out)`.
 
 use std::ops::Range;
 
@@ -46,8 +46,9 @@ impl Alex {
         }
     }
 
-    /// Splits the leaf of `run` at the slot `boundary`, which is before entry `cut`. On a trend, the side that the trend
-    /// leaves behind gets settled leaves, as many as suit it, and the side that grows gets a leaf with room.
+    /// Splits the leaf of `run` at the slot `boundary`, which is before entry `cut`. On a trend, the side
+    /// that the trend leaves behind gets settled leaves, as many as suit it, and the side that grows gets a
+    /// leaf with room.
     fn split_sideways(
         &mut self,
         target: &Target,
@@ -68,7 +69,8 @@ impl Alex {
             [(left, run.start..boundary, Trend::Descending), (right, boundary..run.end, Trend::Ascending)];
         for (part, slots, growth) in sides {
             if target.trend == growth {
-                // Room for as many entries again, and no more: a trend may end here, and empty slots cost memory.
+                // Room for as many entries again, and no more: a trend may end here, and empty slots cost
+                // memory.
                 let room = entries.len().min(self.max_slots / 2).next_multiple_of(64);
                 let capacity =
                     slots_within(part.len(), PACKED_FILL, self.max_slots).max(room.min(self.max_slots));
@@ -82,8 +84,8 @@ impl Alex {
         self.replace(target, &chain, &pieces);
     }
 
-    /// Gives the slot that holds nearly all keys a model node of its own, and the slots before and behind it a leaf
-    /// each.
+    /// Gives the slot that holds nearly all keys a model node of its own, and the slots before and behind it
+    /// a leaf each.
     fn split_down(
         &mut self,
         target: &Target,
@@ -120,8 +122,8 @@ impl Alex {
         self.replace(target, &chain, &pieces);
     }
 
-    /// How often the parent's slots must be halved so that a cut between two of them balances. `None` if it takes more
-    /// slots than the parent may have.
+    /// How often the parent's slots must be halved so that a cut between two of them balances. `None` if it
+    /// takes more slots than the parent may have.
     fn useful_doublings(&self, target: &Target, keys: &[i64]) -> Option<u32> {
         let (&(parent, _), above) = target.path.split_last()?;
         let node = self.arena.inner(parent);
@@ -129,8 +131,8 @@ impl Alex {
         if node.children.len() * 2 > limit {
             return None;
         }
-        // A nested model node owns exactly one slot, on which the bound of the depth relies, so its parent's slots
-        // cannot be halved.
+        // A nested model node owns exactly one slot, on which the bound of the depth relies, so its parent's
+        // slots cannot be halved.
         count::touch(node.children);
         if node.children.iter().any(|&child| !NodeId(child).is_leaf()) {
             return None;
@@ -158,9 +160,9 @@ impl Alex {
     }
 }
 
-/// The slot boundary where a run of slots is cut, and how many keys are below it. On a trend it is the outermost boundary
-/// at the growing end that leaves at least half of the keys behind; else the most balanced boundary, with at least an
-/// eighth of the keys on each side. `None` if there is no such boundary.
+/// The slot boundary where a run of slots is cut, and how many keys are below it. On a trend it is the
+/// outermost boundary at the growing end that leaves at least half of the keys behind; else the most balanced
+/// boundary, with at least an eighth of the keys on each side. `None` if there is no such boundary.
 fn choose(head: &InnerHeader, keys: &[i64], run: &Range<usize>, trend: Trend) -> Option<(usize, usize)> {
     let (first, last) = (*keys.first()?, *keys.last()?);
     let below = |boundary: usize| keys.partition_point(|&key| head.route(key) < boundary);

@@ -1,7 +1,7 @@
 //! The free space of the arena: extents of whole units, taken by best fit and joined with free neighbours.
 //!
-//! Knows offsets and lengths, nothing of memory or nodes. Every operation is `O(log extents)`, and only structural
-//! changes of the tree, one in thousands of inserts, need one.
+//! Knows offsets and lengths, nothing of memory or nodes. Every operation is `O(log extents)`, and only
+//! structural changes of the tree, one in thousands of inserts, need one.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,14 +1,15 @@
 //! The memory of the tree: position-independent, never moved, and all of it plain integers.
 //!
-//! A node's id is its offset in 64-byte units. Memory comes in chunks of 32 MiB of address space, aligned to huge
-//! pages and found through a small table. The first chunks may be an opened image (`mapped`), whose leaves are
-//! verified when they are first used.
+//! A node's id is its offset in 64-byte units. Memory comes in chunks of 32 MiB of address space, aligned to
+//! huge pages and found through a small table. The first chunks may be an opened image (`mapped`), whose
+//! leaves are verified when they are first used.
 //!
-//! Every view is bounds-checked against its chunk, and every bit pattern is a valid integer. So a wrong id can give
-//! wrong numbers or a panic, never undefined behaviour. Views cost `O(1)`, allocation `O(log extents)`. Knows the
-//! layout of the two kinds of nodes and nothing of what they mean.
+//! Every view is bounds-checked against its chunk, and every bit pattern is a valid integer. So a wrong id
+//! can give wrong numbers or a panic, never undefined behaviour. Views cost `O(1)`, allocation `O(log
+//! extents)`. Knows the layout of the two kinds of nodes and nothing of what they mean.
 #![allow(unsafe_code)]
-// Pointers are cast to headers at multiples of 64 bytes and to arrays at multiples of 8: see `place`, `leaf_parts`.
+// Pointers are cast to headers at multiples of 64 bytes and to arrays at multiples of 8: see `place`,
+// `leaf_parts`.
 #![allow(clippy::cast_ptr_alignment)]
 
 mod free_space;
@@ -27,7 +28,8 @@ use crate::node::{
 
 /// Ids leave their top bit to `NodeId`, so there are 2^31 units: 128 GiB.
 const MAX_CHUNKS: usize = 1 << (31 - CHUNK_SHIFT);
-/// Live bytes from which on chunks ask for huge pages. A small index keeps small pages: one huge page has 2 MiB.
+/// Live bytes from which on chunks ask for huge pages. A small index keeps small pages: one huge page has 2
+/// MiB.
 const HUGE_PAGES_FROM: u64 = 4 << 20;
 
 /// Chunks of zero-initialised memory, and the free space in them.
@@ -37,7 +39,8 @@ pub(crate) struct Arena {
     free: FreeSpace,
     live_units: u64,
     huge_pages: bool,
-    /// A bit for each block of the image, set once every leaf that begins in it is verified. Empty without an image.
+    /// A bit for each block of the image, set once every leaf that begins in it is verified. Empty without an
+    /// image.
     verified: Vec<AtomicU64>,
     image: Option<Box<Image>>,
 }
@@ -104,7 +107,8 @@ impl Arena {
         }
     }
 
-    /// Verifies every leaf that begins in the same block as this one. Returns false if one of them is damaged.
+    /// Verifies every leaf that begins in the same block as this one. Returns false if one of them is
+    /// damaged.
     #[cold]
     #[inline(never)]
     pub(crate) fn verify(&self, id: u32) -> bool {
@@ -135,8 +139,8 @@ impl Arena {
         (bytes <= room).then(|| self.leaf_view(id))
     }
 
-    /// A model node that is not checked yet. `None` if its header says that it reaches past its chunk. The id must
-    /// lie in the arena.
+    /// A model node that is not checked yet. `None` if its header says that it reaches past its chunk. The id
+    /// must lie in the arena.
     pub(crate) fn inner_unless_too_long(&self, id: u32) -> Option<Inner<'_>> {
         let (place, room) = self.place(id);
         // SAFETY: as in `leaf_unless_too_long`.
@@ -144,8 +148,8 @@ impl Arena {
         (inner_bytes(fanout) <= room).then(|| self.inner(id))
     }
 
-    /// Empties every leaf that begins in the same, damaged block as this one, so that changes find valid nodes. From
-    /// here on the index's answers may be wrong (`Alex::damage`).
+    /// Empties every leaf that begins in the same, damaged block as this one, so that changes find valid
+    /// nodes. From here on the index's answers may be wrong (`Alex::damage`).
     #[cold]
     #[inline(never)]
     fn blank(&mut self, id: u32) {
@@ -201,8 +205,8 @@ impl Arena {
         self.release(id, units);
     }
 
-    /// The first byte of a node, and the bytes of its chunk from there on: at least a header, because offsets are
-    /// whole units.
+    /// The first byte of a node, and the bytes of its chunk from there on: at least a header, because offsets
+    /// are whole units.
     #[inline(always)]
     fn place(&self, id: u32) -> (*mut u8, usize) {
         let offset = (id & (CHUNK_UNITS - 1)) as usize * UNIT;

@@ -14,7 +14,8 @@ use crate::node::CHUNK_BYTES;
 
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Panics, where a failing allocator would end the process: the caller may have other work, and files to close.
+/// Panics, where a failing allocator would end the process: the caller may have other work, and files to
+/// close.
 #[cold]
 fn no_memory() -> ! {
     panic!("{NO_MEMORY}{CHUNK_BYTES} more bytes of the index")

@@ -1,15 +1,17 @@
-//! Building a subtree from ascending entries in one pass: the whole tree, or the nodes that replace a full leaf.
+//! Building a subtree from ascending entries in one pass: the whole tree, or the nodes that replace a full
+//! leaf.
 //!
-//! A model node gets about eight slots for each leaf that it is expected to have. Neighbouring slots share a leaf while
-//! it stays small. A slot with too many keys for a leaf gets a nested model node, whose range is tight around the
-//! slot's keys. A run of slots whose keys no model fits is halved. Only `route` decides which child a key belongs to.
+//! A model node gets about eight slots for each leaf that it is expected to have. Neighbouring slots share a
+//! leaf while it stays small. A slot with too many keys for a leaf gets a nested model node, whose range is
+//! tight around the slot's keys. A run of slots whose keys no model fits is halved. Only `route` decides
+//! which child a key belongs to.
 //!
-//! Depth: a nested node covers the keys of one slot, which is at most 2^(shift + 1) wide (slot 0, where no whole slot
-//! fits above `i64::MIN`), and has at least 16 slots. So its shift is smaller than its parent's; shifts lie in
-//! 0..=63, so no path has more than 64 model nodes.
+//! Depth: a nested node covers the keys of one slot, which is at most 2^(shift + 1) wide (slot 0, where no
+//! whole slot fits above `i64::MIN`), and has at least 16 slots. So its shift is smaller than its parent's;
+//! shifts lie in 0..=63, so no path has more than 64 model nodes.
 //!
-//! Keys outside the range that a node was asked to cover stay in its edge slots. They are never more than a fraction
-//! of one leaf (`clip` here, `adapt/extend.rs` later). `O(n)`.
+//! Keys outside the range that a node was asked to cover stay in its edge slots. They are never more than a
+//! fraction of one leaf (`clip` here, `adapt/extend.rs` later). `O(n)`.
 
 use std::ops::Range;
 
@@ -23,12 +25,13 @@ use crate::tree::Alex;
 pub(crate) const LOAD_FILL: f64 = 0.7;
 /// Entries for each slot after an expansion or a split: room for 40 % more before the next one.
 pub(crate) const SPLIT_FILL: f64 = 0.6;
-/// Entries for each slot of leaves that a trend has left behind. A little more than after a load, because removals leave
-/// gaps there that no insert fills.
+/// Entries for each slot of leaves that a trend has left behind. A little more than after a load, because
+/// removals leave gaps there that no insert fills.
 const SETTLED_FILL: f64 = 0.72;
 /// Mean search work that is as good as none: one entry in twenty is in the line after its own.
 const EASY_STEPS: f64 = 0.05;
-/// Slots of a new model node for each leaf that it is expected to have. The sum is rounded up to a power of two.
+/// Slots of a new model node for each leaf that it is expected to have. The sum is rounded up to a power of
+/// two.
 const SLOTS_PER_LEAF: usize = 8;
 /// The smallest and the largest fan-out of a new model node, as powers of two.
 const FANOUT_LOG: (u32, u32) = (4, 16);
@@ -69,8 +72,8 @@ impl Alex {
         self.lay_out(chain, entries, capacity, layout)
     }
 
-    /// Builds a leaf at the end of `chain`, or returns `None` if its entries should be split instead. A sample tells
-    /// most of these cases before any entry is moved.
+    /// Builds a leaf at the end of `chain`, or returns `None` if its entries should be split instead. A
+    /// sample tells most of these cases before any entry is moved.
     pub(crate) fn fitting_leaf(
         &mut self,
         chain: &mut Chain,
@@ -142,8 +145,8 @@ impl Alex {
         let goal = (most * 3 / 4).min(entries.len() / 2 + 1);
         let (first, last) = self.clip(entries.keys, plan);
         if first >= last || plan.below == 0 {
-            // At most one of the keys is inside the bounds, and the node must not tell the others apart. They come from
-            // one leaf, or are the few that `clip` leaves out, so they fit one leaf.
+            // At most one of the keys is inside the bounds, and the node must not tell the others apart. They
+            // come from one leaf, or are the few that `clip` leaves out, so they fit one leaf.
             let capacity = slots_within(entries.len(), plan.fill, self.max_slots);
             return NodeId::leaf(self.new_leaf(chain, entries, capacity, Trend::Anywhere));
         }
@@ -164,7 +167,8 @@ impl Alex {
         self.finish(&draft)
     }
 
-    /// Gathers slots into runs that fit a leaf, and builds the leaf of each run, or the nested node of a large slot.
+    /// Gathers slots into runs that fit a leaf, and builds the leaf of each run, or the nested node of a
+    /// large slot.
     fn sweep(
         &mut self,
         chain: &mut Chain,
@@ -224,7 +228,8 @@ impl Alex {
             self.emit(chain, entries.part(cut..count), draft, boundary..slots.end);
             return;
         }
-        // All entries share one slot. It gets a nested node, and the slots before and behind it get a leaf each.
+        // All entries share one slot. It gets a nested node, and the slots before and behind it get a leaf
+        // each.
         let none = entries.part(0..0);
         let slot = head.route(entries.keys[0]);
         self.emit(chain, none, draft, slots.start..slot);
@@ -248,8 +253,9 @@ impl Alex {
         NodeId::inner(id)
     }
 
-    /// The key range of a node over these keys: the plan's, tightened to the keys, and without a few far outliers at
-    /// either end. Those go to the edge slots; inside the range they would crowd all other keys into one slot.
+    /// The key range of a node over these keys: the plan's, tightened to the keys, and without a few far
+    /// outliers at either end. Those go to the edge slots; inside the range they would crowd all other keys
+    /// into one slot.
     fn clip(&self, keys: &[i64], plan: Plan) -> (i64, i64) {
         let (Some(&first), Some(&last)) = (keys.first(), keys.last()) else { return (0, 0) };
         let (mut low, mut high) = (i128::from(first).max(plan.bounds.0), i128::from(last).min(plan.bounds.1));
@@ -264,13 +270,15 @@ impl Alex {
             let to = keys.partition_point(|&key| i128::from(key) <= inner_high + core);
             high = high.min(keys[to - 1].into());
         }
-        // Each end is a key, or a bound of a slot that is clipped to the keys, so both fit an i64 where low <= high.
+        // Each end is a key, or a bound of a slot that is clipped to the keys, so both fit an i64 where low
+        // <= high.
         if low > high { (0, 0) } else { (low as i64, high as i64) }
     }
 }
 
-/// The fill of leaves on the side of a split that the trend leaves behind. Few inserts will come there, so they are
-/// about as full as after a bulk load, and packed where the keys are found as easily then, as a counter's are.
+/// The fill of leaves on the side of a split that the trend leaves behind. Few inserts will come there, so
+/// they are about as full as after a bulk load, and packed where the keys are found as easily then, as a
+/// counter's are.
 pub(crate) fn settled_fill(keys: &[i64], trend: Trend) -> f64 {
     let easy =
         |&fill: &f64| Layout::of(keys, slots_for(keys.len(), fill), Trend::Anywhere).steps <= EASY_STEPS;

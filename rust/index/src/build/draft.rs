@@ -38,8 +38,8 @@ impl Chain {
 /// The keys that a new model node must cover, and the fill of its leaves.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
-    /// The keys that its slot stands for in every node above it. Keys outside stay together in one edge slot at every
-    /// depth, so that a node above can later move them out of one leaf.
+    /// The keys that its slot stands for in every node above it. Keys outside stay together in one edge slot
+    /// at every depth, so that a node above can later move them out of one leaf.
     pub(crate) bounds: (i128, i128),
     /// The parent's shift, and 64 at the root. The node's shift must be smaller.
     pub(crate) below: u32,
@@ -83,8 +83,8 @@ impl Draft {
     }
 }
 
-/// The slot boundary inside `slots` that halves the keys best, and how many keys are below it: at least one and not all.
-/// `None` if all keys share one slot.
+/// The slot boundary inside `slots` that halves the keys best, and how many keys are below it: at least one
+/// and not all. `None` if all keys share one slot.
 pub(crate) fn balance(head: &InnerHeader, keys: &[i64], slots: &Range<usize>) -> Option<(usize, usize)> {
     let middle = head.route(*keys.get(keys.len() / 2)?);
     [middle, middle + 1]
@@ -113,7 +113,8 @@ mod tests {
 
     #[test]
     fn a_cut_has_keys_on_both_sides() {
-        // Fourteen keys in slot 1 and one in slot 2: a cut before all of them would be as unbalanced as the right one.
+        // Fourteen keys in slot 1 and one in slot 2: a cut before all of them would be as unbalanced as the
+        // right one.
         let head = InnerHeader { base: 0, fanout: 4, shift: 4, children: 4 };
         let keys: Vec<i64> = (16..30).chain([40]).collect();
         assert_eq!(balance(&head, &keys, &(0..4)), Some((2, 14)));

@@ -1,7 +1,7 @@
 //! Building an index, or a part of one, from ascending entries.
 //!
-//! `sort` brings entries into order, `draft` holds a node under construction, `bulk_load` builds nodes and `new`
-//! builds indexes. Knows nothing of changing nodes.
+//! `sort` brings entries into order, `draft` holds a node under construction, `bulk_load` builds nodes and
+//! `new` builds indexes. Knows nothing of changing nodes.
 
 mod bulk_load;
 mod draft;

@@ -75,7 +75,8 @@ impl Alex {
         Ok(tree)
     }
 
-    /// An index of keys in any order. Of equal keys the last one counts. Keys that ascend already are not copied.
+    /// An index of keys in any order. Of equal keys the last one counts. Keys that ascend already are not
+    /// copied.
     ///
     /// # Panics
     /// If the two slices differ in length.

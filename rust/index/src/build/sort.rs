@@ -1,9 +1,9 @@
 //! Sorting pairs of key and payload by key, stably, for keys that come in no order.
 //!
-//! A least-significant-digit radix sort over the highest bits in which the keys differ: as many bits as it takes to make
-//! groups of equal digits small. Then each group is sorted in the same way, small groups by comparison. Random keys
-//! take two or three passes whatever their width, dense keys as many as their range has bytes. `O(n)`, and the memory
-//! of a second copy. Knows nothing of trees.
+//! A least-significant-digit radix sort over the highest bits in which the keys differ: as many bits as it
+//! takes to make groups of equal digits small. Then each group is sorted in the same way, small groups by
+//! comparison. Random keys take two or three passes whatever their width, dense keys as many as their range
+//! has bytes. `O(n)`, and the memory of a second copy. Knows nothing of trees.
 
 /// A key with its payload, or with its position in a batch.
 pub(crate) type Pair = (i64, u64);
@@ -52,7 +52,8 @@ fn sort(pairs: &mut [Pair], buffer: &mut [Pair]) {
     }
 }
 
-/// One stable pass over the digit at `shift`. Returns false if all pairs have the same digit and nothing was moved.
+/// One stable pass over the digit at `shift`. Returns false if all pairs have the same digit and nothing was
+/// moved.
 fn pass(from: &[Pair], to: &mut [Pair], low: i64, shift: u32) -> bool {
     let digit = |key: i64| (key.wrapping_sub(low) as u64 >> shift) as usize % (1 << DIGIT);
     let mut places = [0usize; 1 << DIGIT];

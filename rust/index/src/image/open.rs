@@ -1,9 +1,10 @@
-//! Opening an image: header, checksum table and model nodes are checked; data nodes are verified at their first use.
+//! Opening an image: header, checksum table and model nodes are checked; data nodes are verified at their
+//! first use.
 //!
-//! Model nodes are few and every lookup passes them, so they are checked at once. The walk over them also collects the
-//! data nodes, and which keys are sent to each, for their verification later. Model nodes are behind the data nodes in
-//! post-order, children first. The walk checks that order, so it reaches no node twice and ends whatever the bytes are.
-//! `O(blocks + model nodes)`.
+//! Model nodes are few and every lookup passes them, so they are checked at once. The walk over them also
+//! collects the data nodes, and which keys are sent to each, for their verification later. Model nodes are
+//! behind the data nodes in post-order, children first. The walk checks that order, so it reaches no node
+//! twice and ends whatever the bytes are. `O(blocks + model nodes)`.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -32,10 +33,11 @@ pub struct Opened {
 }
 
 impl Alex {
-    /// Opens an image. Damage in its header, table or model nodes is an error now. Damage in a data node is found at its
-    /// first use, and [`Alex::damage`] tells of it.
+    /// Opens an image. Damage in its header, table or model nodes is an error now. Damage in a data node is
+    /// found at its first use, and [`Alex::damage`] tells of it.
     ///
-    /// Of the options, `max_leaf_slots` is ignored: the image has its own. `O(blocks of 64 KiB + model nodes)`.
+    /// Of the options, `max_leaf_slots` is ignored: the image has its own. `O(blocks of 64 KiB + model
+    /// nodes)`.
     pub fn open_image(memory: ImageMemory, options: Options) -> Result<Opened, ImageError> {
         if cfg!(target_endian = "big") {
             return Err(ImageError::Format("needs a little-endian machine".to_owned()));

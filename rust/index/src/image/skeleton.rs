@@ -1,4 +1,5 @@
-//! The skeleton of a tree: a copy of its model nodes, by which an image is built while the tree goes on changing.
+//! The skeleton of a tree: a copy of its model nodes, by which an image is built while the tree goes on
+//! changing.
 //!
 //! Knows no entries. Time and memory: `O(model nodes)`.
 

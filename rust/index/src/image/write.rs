@@ -1,15 +1,16 @@
 //! Writing an image from an ascending stream of entries, in bounded memory.
 //!
-//! The model nodes are those that the tree had at the beginning (`skeleton.rs`). The data nodes are built by the code of
-//! bulk loads: packed, and with new models. A run of slots is gathered until it fills a leaf. In memory are the entries of
-//! one run, the last leaf, whose link to the next is not known yet, and the model nodes, which are written last,
-//! children first.
+//! The model nodes are those that the tree had at the beginning (`skeleton.rs`). The data nodes are built by
+//! the code of bulk loads: packed, and with new models. A run of slots is gathered until it fills a leaf. In
+//! memory are the entries of one run, the last leaf, whose link to the next is not known yet, and the model
+//! nodes, which are written last, children first.
 //!
-//! The tree may change between two pushes, but only keys that it held at the beginning may be pushed, because those fit
-//! its model nodes. Later keys may be outside the ranges of these, any number of them in one slot, where the tree itself
-//! has extended a range since.
+//! The tree may change between two pushes, but only keys that it held at the beginning may be pushed, because
+//! those fit its model nodes. Later keys may be outside the ranges of these, any number of them in one slot,
+//! where the tree itself has extended a range since.
 //!
-//! Bytes go to an [`ImageSink`]: the nodes in order, and the header at the end. `O(entries)`. Knows nothing of files.
+//! Bytes go to an [`ImageSink`]: the nodes in order, and the header at the end. `O(entries)`. Knows nothing
+//! of files.
 
 use std::io;
 
@@ -54,8 +55,8 @@ pub struct Written {
     pub bytes: u64,
 }
 
-/// A model node that is complete except that its children which are model nodes have no ids yet: they are given by
-/// their number in `NodeWriter::inner`.
+/// A model node that is complete except that its children which are model nodes have no ids yet: they are
+/// given by their number in `NodeWriter::inner`.
 struct DoneInner {
     head: InnerHeader,
     children: Vec<u32>,
@@ -69,8 +70,8 @@ struct Frame {
     run_slot: usize,
 }
 
-/// Writes an image from an ascending stream of entries: [`begin`](Self::begin), then [`push`](Self::push) them, then
-/// [`finish`](Self::finish).
+/// Writes an image from an ascending stream of entries: [`begin`](Self::begin), then [`push`](Self::push)
+/// them, then [`finish`](Self::finish).
 pub struct ImageWriter<S> {
     out: NodeWriter<S>,
     identity: Identity,
@@ -111,9 +112,10 @@ impl<S: ImageSink> ImageWriter<S> {
         self.last_key
     }
 
-    /// Adds the next entries. Their keys must ascend, must be above all keys before, and must be keys that the index held
-    /// when the image was begun. Not all of those need come, and their payloads may have changed. Later keys are an
-    /// error if more of them are outside the range of a model node than a data node can hold.
+    /// Adds the next entries. Their keys must ascend, must be above all keys before, and must be keys that
+    /// the index held when the image was begun. Not all of those need come, and their payloads may have
+    /// changed. Later keys are an error if more of them are outside the range of a model node than a data
+    /// node can hold.
     ///
     /// # Panics
     /// If the two slices differ in length.
@@ -144,8 +146,8 @@ impl<S: ImageSink> ImageWriter<S> {
         Ok(())
     }
 
-    /// Writes the remaining entries, the model nodes, the checksums, `attachment`, and the header at the end. Syncs
-    /// nothing. Only after it has returned is the file an image.
+    /// Writes the remaining entries, the model nodes, the checksums, `attachment`, and the header at the end.
+    /// Syncs nothing. Only after it has returned is the file an image.
     pub fn finish(mut self, attachment: &[u8]) -> io::Result<(Written, S)> {
         if attachment.len() as u64 > MAX_ATTACHMENT_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "an attachment has at most 1 GiB"));
@@ -217,8 +219,8 @@ impl<S: ImageSink> ImageWriter<S> {
             .keep_inner(InnerHeader { children: draft.pieces.len() as u32, ..draft.head }, draft.children()))
     }
 
-    /// Decides where the entries of the last slot go, which are complete now: they join the run, or begin the next run,
-    /// or, if they are too many for a leaf, get a model node. Follows the rules of `Alex::sweep`.
+    /// Decides where the entries of the last slot go, which are complete now: they join the run, or begin the
+    /// next run, or, if they are too many for a leaf, get a model node. Follows the rules of `Alex::sweep`.
     fn close_slot(&mut self) -> io::Result<()> {
         let (Some(place), Some(frame)) = (self.place.take(), self.frames.last()) else { return Ok(()) };
         let most = self.workshop.most_entries(LOAD_FILL);

@@ -1,9 +1,10 @@
 //! A check of every invariant of the tree, node by node and slot by slot.
 //!
-//! Of model nodes: the shift is below the parent's, which bounds the depth; runs and counts of children agree; a nested
-//! model node is in exactly one slot; all keys beyond one end of the range are in one leaf. Of leaves: ends, order, gap
-//! rule, bitmap, counts and limits; each key is routed from the root to its own leaf. Of the list: it links the leaves
-//! of the tree, in order, both ways. Of the arena: no byte is lost or counted twice.
+//! Of model nodes: the shift is below the parent's, which bounds the depth; runs and counts of children
+//! agree; a nested model node is in exactly one slot; all keys beyond one end of the range are in one leaf.
+//! Of leaves: ends, order, gap rule, bitmap, counts and limits; each key is routed from the root to its own
+//! leaf. Of the list: it links the leaves of the tree, in order, both ways. Of the arena: no byte is lost or
+//! counted twice.
 //!
 //! `O(slots + keys * height)`.
 
@@ -75,8 +76,8 @@ impl Alex {
         Ok(())
     }
 
-    /// Keys below a model node's range must all belong to one leaf of it, and so must keys above the range: extending a
-    /// range moves the keys of one leaf only (`adapt/extend.rs`).
+    /// Keys below a model node's range must all belong to one leaf of it, and so must keys above the range:
+    /// extending a range moves the keys of one leaf only (`adapt/extend.rs`).
     fn check_outside(&self, node: NodeId) -> Result<(), CheckError> {
         let head = self.arena.inner(node.id()).head;
         let place = format!("model node {}", node.id());
@@ -150,9 +151,9 @@ impl Alex {
     }
 }
 
-/// Checks the unoccupied slots: before the first entry they hold `i64::MIN`, behind the last one `i64::MAX`, and in
-/// between the key of the next entry. In a leaf with ghosts, any key will do in between that keeps the slots sorted and
-/// is above the entry on the left.
+/// Checks the unoccupied slots: before the first entry they hold `i64::MIN`, behind the last one `i64::MAX`,
+/// and in between the key of the next entry. In a leaf with ghosts, any key will do in between that keeps the
+/// slots sorted and is above the entry on the left.
 fn check_gaps(leaf: &Leaf<'_>, place: &str) -> Result<(), CheckError> {
     let (begin, end) = (leaf.head.begin as usize, leaf.head.end as usize);
     for slot in 0..begin {

@@ -1,4 +1,5 @@
-//! A survey of the tree: every data node with its model, and where keys are compared with where they are predicted.
+//! A survey of the tree: every data node with its model, and where keys are compared with where they are
+//! predicted.
 //!
 //! For people, for pictures, and for tests that attack a tree whose shape they know. `O(slots)`.
 
@@ -67,8 +68,8 @@ impl Alex {
         survey
     }
 
-    /// The keys of the data node with number `at` in key order, each with its slot and its predicted slot, which is
-    /// its own where there is no model. Empty if there is no such node.
+    /// The keys of the data node with number `at` in key order, each with its slot and its predicted slot,
+    /// which is its own where there is no model. Empty if there is no such node.
     pub fn leaf_slots(&self, at: usize) -> Vec<(i64, usize, usize)> {
         let mut id = self.first_leaf;
         for _ in 0..at {

@@ -1,16 +1,17 @@
 //! Reading many keys in one call.
 //!
-//! A group of keys goes through the stages of a lookup together, and each stage prefetches the cache lines of the next.
-//! The time of a lookup is that of its cache misses, and a group's misses overlap, so a batch costs a fraction of single
-//! calls. Results come in the order of the keys. Changes nothing.
+//! A group of keys goes through the stages of a lookup together, and each stage prefetches the cache lines of
+//! the next. The time of a lookup is that of its cache misses, and a group's misses overlap, so a batch costs
+//! a fraction of single calls. Results come in the order of the keys. Changes nothing.
 
 use crate::node::{Leaf, Near};
 use crate::order::Position;
 use crate::search::{Kernel, Operation, dispatch, prefetch};
 use crate::tree::Alex;
 
-/// Keys that go through a stage together. Two stages have lines in flight at a time, four or five lines for each key.
-/// With 16 or 32 keys a batch took half as long again (10M uniform keys: 50 ns a key, 33 ns with 8).
+/// Keys that go through a stage together. Two stages have lines in flight at a time, four or five lines for
+/// each key. With 16 or 32 keys a batch took half as long again (10M uniform keys: 50 ns a key, 33 ns with
+/// 8).
 const READ_GROUP: usize = 8;
 
 impl Alex {
@@ -19,19 +20,20 @@ impl Alex {
         dispatch(self.backend, GetMany { tree: self, keys, visit });
     }
 
-    /// Looks up every key. Calls `visit` with its position in `keys` and whether the index holds it, in order.
+    /// Looks up every key. Calls `visit` with its position in `keys` and whether the index holds it, in
+    /// order.
     pub fn contains_many(&self, keys: &[i64], mut visit: impl FnMut(usize, bool)) {
         self.get_many(keys, |i, payload| visit(i, payload.is_some()));
     }
 
-    /// Calls `visit` with the position of each of `keys` and the entry with the largest key less than or equal to it,
-    /// in order.
+    /// Calls `visit` with the position of each of `keys` and the entry with the largest key less than or
+    /// equal to it, in order.
     pub fn floor_many(&self, keys: &[i64], visit: impl FnMut(usize, Option<(i64, u64)>)) {
         dispatch(self.backend, NearMany { tree: self, keys, after: true, visit });
     }
 
-    /// Calls `visit` with the position of each of `keys` and the entry with the smallest key greater than or equal to
-    /// it, in order.
+    /// Calls `visit` with the position of each of `keys` and the entry with the smallest key greater than or
+    /// equal to it, in order.
     pub fn ceiling_many(&self, keys: &[i64], visit: impl FnMut(usize, Option<(i64, u64)>)) {
         dispatch(self.backend, NearMany { tree: self, keys, after: false, visit });
     }

@@ -1,11 +1,12 @@
-//! Changing many keys in one call: the keys are sorted and taken run by run, where a run is the keys of one leaf.
+//! Changing many keys in one call: the keys are sorted and taken run by run, where a run is the keys of one
+//! leaf.
 //!
-//! A run that is large compared with its leaf is merged: the leaf is rewritten in one pass. A batch that is large
-//! compared with the tree is merged with the whole tree. Other keys are inserted or removed one by one, in order of keys,
-//! while the lines of the next few are prefetched.
+//! A run that is large compared with its leaf is merged: the leaf is rewritten in one pass. A batch that is
+//! large compared with the tree is merged with the whole tree. Other keys are inserted or removed one by one,
+//! in order of keys, while the lines of the next few are prefetched.
 //!
-//! `O(n + leaves touched)` besides the sorting; a leaf is rewritten only if a [`MERGE_SHARE`]th of it changes. Knows
-//! leaves by their entries; `node/leaf.rs` knows what happens in one.
+//! `O(n + leaves touched)` besides the sorting; a leaf is rewritten only if a [`MERGE_SHARE`]th of it
+//! changes. Knows leaves by their entries; `node/leaf.rs` knows what happens in one.
 
 use std::ops::Bound;
 
@@ -16,15 +17,15 @@ use crate::node::{Insertion, NodeId, Trend};
 use crate::search::{Kernel, Operation, dispatch, prefetch, prefetch_slot};
 use crate::tree::{Alex, Scratch};
 
-/// A run is merged if it has at least one key for this many entries of the leaf: rewriting an entry costs about a
-/// quarter of inserting one.
+/// A run is merged if it has at least one key for this many entries of the leaf: rewriting an entry costs
+/// about a quarter of inserting one.
 const MERGE_SHARE: usize = 4;
 /// Runs of fewer keys are never merged.
 const MERGE_LEAST: usize = 32;
 /// Keys that are prefetched together.
 const WRITE_GROUP: usize = 8;
-/// Entries from which on a write looks ahead at prefetched lines. A smaller tree is in the last-level cache, and looking
-/// ahead costs more than it saves (10 % at 1M keys).
+/// Entries from which on a write looks ahead at prefetched lines. A smaller tree is in the last-level cache,
+/// and looking ahead costs more than it saves (10 % at 1M keys).
 const LOOK_FROM: usize = 1 << 21;
 /// Attempts to make room for a run before its keys are inserted one by one.
 const MAX_DIVISIONS: usize = 64;
@@ -61,8 +62,8 @@ impl Batch {
 impl Alex {
     /// Inserts every key with its payload, or replaces its payload. Of equal keys the last counts.
     ///
-    /// Calls `replaced` with the position of each key that was there already, be it from earlier in the batch, and
-    /// with its previous payload: in order of keys, and for equal keys in order of positions.
+    /// Calls `replaced` with the position of each key that was there already, be it from earlier in the
+    /// batch, and with its previous payload: in order of keys, and for equal keys in order of positions.
     ///
     /// # Panics
     /// If the two slices differ in length.
@@ -73,8 +74,8 @@ impl Alex {
         batch.keep(&mut self.scratch);
     }
 
-    /// Removes every key. Calls `removed` with the position of each key that was there and its payload, in order of keys.
-    /// Of equal keys the first position counts.
+    /// Removes every key. Calls `removed` with the position of each key that was there and its payload, in
+    /// order of keys. Of equal keys the first position counts.
     pub fn remove_many(&mut self, keys: &[i64], removed: impl FnMut(usize, u64)) {
         let batch = Batch::of(keys, &mut self.scratch);
         dispatch(self.backend, RemoveRuns { tree: self, pairs: &batch.pairs, removed });
@@ -98,7 +99,8 @@ impl Alex {
         }
     }
 
-    /// Looks at the lines that were prefetched, and prefetches the neighbouring lines that the changes need as well.
+    /// Looks at the lines that were prefetched, and prefetches the neighbouring lines that the changes need
+    /// as well.
     #[inline(always)]
     fn look_ahead<K: Kernel>(&self, group: &[Pair], leaves: &[u32; WRITE_GROUP]) {
         for (&leaf, &(key, _)) in leaves.iter().zip(group) {
@@ -107,8 +109,8 @@ impl Alex {
         }
     }
 
-    /// How many of the pairs, from the first on, belong to the first one's leaf, if they are enough to be merged; else
-    /// zero.
+    /// How many of the pairs, from the first on, belong to the first one's leaf, if they are enough to be
+    /// merged; else zero.
     fn long_run(&self, pairs: &[Pair]) -> usize {
         if self.damage().is_some() {
             return 0;
@@ -136,8 +138,8 @@ impl Alex {
         self.reload(&new.0, &new.1);
     }
 
-    /// Merges as much of a run into its leaf as the leaf has room for, and returns how much. Where that is too little,
-    /// splits the leaf or extends a range instead, and returns zero.
+    /// Merges as much of a run into its leaf as the leaf has room for, and returns how much. Where that is
+    /// too little, splits the leaf or extends a range instead, and returns zero.
     fn merge_run(&mut self, run: &[Pair], payloads: &[u64], replaced: &mut impl FnMut(usize, u64)) -> usize {
         let key = run[0].0;
         let target = self.target(key);
@@ -222,7 +224,8 @@ impl Alex {
     }
 }
 
-/// Merges entries with the keys of `pairs` and the payloads at their positions. Of equal keys the last counts.
+/// Merges entries with the keys of `pairs` and the payloads at their positions. Of equal keys the last
+/// counts.
 fn merge(
     old: Entries<'_>,
     pairs: &[Pair],
@@ -283,8 +286,8 @@ impl<V: FnMut(usize, u64)> Operation for InsertRuns<'_, V> {
         let (mut at, mut rounds) = (0, 0);
         // Up to here, pairs are known not to begin a run that is worth merging.
         let mut short_until = 0;
-        // Three groups are in flight: one is prefetched, one is looked at, one is inserted. `ready` is the position and
-        // the version of the tree for which `leaves` are right.
+        // Three groups are in flight: one is prefetched, one is looked at, one is inserted. `ready` is the
+        // position and the version of the tree for which `leaves` are right.
         let mut leaves = [[0; WRITE_GROUP]; 3];
         let mut ready = (usize::MAX, tree.version);
         let group = |at: usize| pairs.get(at..).map_or(&[][..], |rest| &rest[..rest.len().min(WRITE_GROUP)]);

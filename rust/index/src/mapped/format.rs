@@ -1,8 +1,10 @@
-//! The bytes of an image around its nodes: header, checksum table and attachment. `docs/format.md` has the fields.
+//! The bytes of an image around its nodes: header, checksum table and attachment. `docs/format.md` has the
+//! fields.
 //!
 //! An image is a header page, the nodes in blocks of 64 KiB, a table with a CRC-32C of each block, and an
-//! attachment, which belongs to the caller. Table and attachment are padded with zeros to a multiple of 8 bytes.
-//! The header has the checksums of both and ends in its own. All integers are little-endian. Knows nothing of trees.
+//! attachment, which belongs to the caller. Table and attachment are padded with zeros to a multiple of 8
+//! bytes. The header has the checksums of both and ends in its own. All integers are little-endian. Knows
+//! nothing of trees.
 
 use std::io;
 
@@ -267,8 +269,8 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-/// Reads all of an image's file, which is `file_bytes` long, and compares all checksums. `read` fills a buffer from an
-/// offset. `O(bytes)`, 64 KiB at a time.
+/// Reads all of an image's file, which is `file_bytes` long, and compares all checksums. `read` fills a
+/// buffer from an offset. `O(bytes)`, 64 KiB at a time.
 pub fn check_file(
     file_bytes: u64,
     mut read: impl FnMut(u64, &mut [u8]) -> io::Result<()>,

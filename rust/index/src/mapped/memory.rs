@@ -1,4 +1,5 @@
-//! The memory of an opened image: a private, writable copy of a file's bytes, followed by zeros up to a whole chunk.
+//! The memory of an opened image: a private, writable copy of a file's bytes, followed by zeros up to a whole
+//! chunk.
 //!
 //! The unsafe code of opening is here and in the arena. Knows nothing of nodes. Mapping is `O(1)`.
 #![allow(unsafe_code)]
@@ -35,8 +36,8 @@ fn span_of(len: u64) -> io::Result<usize> {
 }
 
 impl ImageMemory {
-    /// Maps the first `len` bytes of a file, copy on write. Pages are read when they are first used. The file must
-    /// not be shortened while the mapping lives; it may be removed.
+    /// Maps the first `len` bytes of a file, copy on write. Pages are read when they are first used. The file
+    /// must not be shortened while the mapping lives; it may be removed.
     #[cfg(unix)]
     pub fn map(file: impl std::os::fd::AsFd, len: u64) -> io::Result<Self> {
         use rustix::mm::{MapFlags, ProtFlags, mmap};
@@ -60,7 +61,8 @@ impl ImageMemory {
         Ok(memory)
     }
 
-    /// Memory for `len` bytes, which `fill` reads from the file: for where mapping is not possible or not wanted.
+    /// Memory for `len` bytes, which `fill` reads from the file: for where mapping is not possible or not
+    /// wanted.
     pub fn read(len: u64, fill: impl FnOnce(&mut [u8]) -> io::Result<()>) -> io::Result<Self> {
         let memory = Self::zeros(len)?;
         // SAFETY: `len <= span` bytes of ours, initialised with zeros, and this is the only reference.
@@ -80,7 +82,8 @@ impl ImageMemory {
 
     /// Bytes `at..at + len` of the file.
     ///
-    /// The caller, which is in this crate, must see to it that nobody holds an exclusive view of a node there.
+    /// The caller, which is in this crate, must see to it that nobody holds an exclusive view of a node
+    /// there.
     pub(crate) fn bytes(&self, at: usize, len: usize) -> Option<&[u8]> {
         if at.checked_add(len)? > self.len {
             return None;

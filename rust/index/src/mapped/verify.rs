@@ -1,12 +1,13 @@
-//! Verification of an opened image: before a data node is first used, its form and the checksums of its blocks.
+//! Verification of an opened image: before a data node is first used, its form and the checksums of its
+//! blocks.
 //!
-//! A data node is used, and so changed, only after every block that it touches was compared with its checksum. So
-//! each block is compared while it still is what was read from the file. Each node is also checked for everything
-//! that other code relies on, the keys that model nodes send to it included. So even an image with forged checksums
-//! causes no access outside the memory, no endless loop and no panic.
+//! A data node is used, and so changed, only after every block that it touches was compared with its
+//! checksum. So each block is compared while it still is what was read from the file. Each node is also
+//! checked for everything that other code relies on, the keys that model nodes send to it included. So even
+//! an image with forged checksums causes no access outside the memory, no endless loop and no panic.
 //!
-//! Verifying is `O(bytes)`, once, in one pass; the arena knows what was verified. Of model nodes this file knows only
-//! which keys they send to each data node (`image/open.rs`).
+//! Verifying is `O(bytes)`, once, in one pass; the arena knows what was verified. Of model nodes this file
+//! knows only which keys they send to each data node (`image/open.rs`).
 
 use std::ops::RangeInclusive;
 use std::sync::OnceLock;
@@ -42,8 +43,8 @@ pub(crate) struct Image {
     totals: Totals,
 }
 
-/// Totals of the nodes verified so far, to be compared with the totals in the header: counts that start from a header
-/// that says too little would fall below zero later.
+/// Totals of the nodes verified so far, to be compared with the totals in the header: counts that start from
+/// a header that says too little would fall below zero later.
 #[derive(Debug, Default)]
 struct Totals {
     /// A bit for each block, set once its data nodes are counted.
@@ -138,8 +139,8 @@ impl Image {
         Ok(())
     }
 
-    /// Verifies the data nodes that begin in a block. Keeps the first damage; after it, no node counts as good. `view`
-    /// returns a node that is not verified, or `None` if it reaches past its chunk.
+    /// Verifies the data nodes that begin in a block. Keeps the first damage; after it, no node counts as
+    /// good. `view` returns a node that is not verified, or `None` if it reaches past its chunk.
     pub(crate) fn verify_leaves_of<'a>(&self, block: u32, view: impl Fn(u32) -> Option<Leaf<'a>>) -> bool {
         if self.damage.get().is_some() {
             return false;
@@ -169,8 +170,8 @@ impl Image {
         }
     }
 
-    /// Adds a block's keys and units to the totals, once for each block. The totals must never exceed the header's,
-    /// and must equal them after the last data node.
+    /// Adds a block's keys and units to the totals, once for each block. The totals must never exceed the
+    /// header's, and must equal them after the last data node.
     fn count(&self, block: u32, leaves: usize, keys: u64, units: u64) -> Result<(), Damage> {
         let Totals { counted, keys: all_keys, units: all_units, left } = &self.totals;
         let Some(word) = counted.get((block / 64) as usize) else { return Ok(()) };
@@ -219,9 +220,9 @@ impl Image {
 #[allow(clippy::reversed_empty_ranges, reason = "no key is the point")]
 pub(crate) const NO_KEYS: RangeInclusive<i64> = i64::MAX..=i64::MIN;
 
-/// Checks everything that other code relies on in a leaf. The model and the counters of trend and debt may be anything:
-/// a prediction is clamped to the leaf and its errors are searched on both sides, and the counters decide only when a
-/// leaf is rebuilt.
+/// Checks everything that other code relies on in a leaf. The model and the counters of trend and debt may be
+/// anything: a prediction is clamped to the leaf and its errors are searched on both sides, and the counters
+/// decide only when a leaf is rebuilt.
 fn check_form(
     leaf: &Leaf<'_>,
     max_slots: usize,
@@ -250,8 +251,8 @@ fn check_form(
     let Slots { in_order, gaps } = dispatch(Supported::active(), CheckSlots { leaf: *leaf, begin, end });
     require(in_order, "in order")?;
     require(gaps, "whose gaps hold the next key")?;
-    // The slots ascend, so the slot next to the first entry tells of all before it, and the slot next to the last of
-    // all behind it.
+    // The slots ascend, so the slot next to the first entry tells of all before it, and the slot next to the
+    // last of all behind it.
     require(begin == 0 || leaf.keys[begin - 1] == i64::MIN, "with the least key before its first entry")?;
     require(end == capacity || leaf.keys[end] == i64::MAX, "with the greatest key behind its last entry")
 }
@@ -260,8 +261,8 @@ fn check_form(
 struct Slots {
     /// No slot holds a greater key than the next slot.
     in_order: bool,
-    /// Between the first entry and the last, an entry is the last slot of its key and a gap is not. In a leaf with
-    /// ghosts a gap may be either.
+    /// Between the first entry and the last, an entry is the last slot of its key and a gap is not. In a leaf
+    /// with ghosts a gap may be either.
     gaps: bool,
 }
 

@@ -1,8 +1,8 @@
 //! The headers of data nodes and model nodes, and how a model node routes keys.
 //!
-//! A model node divides a key range into slots of equal width and routes by `(key - base) >> shift`, clamped to
-//! its slots. Routing uses integers only and is monotone over all of `i64`; bulk load, insert, split, lookup and
-//! check all use this one function. Knows no memory and no search.
+//! A model node divides a key range into slots of equal width and routes by `(key - base) >> shift`, clamped
+//! to its slots. Routing uses integers only and is monotone over all of `i64`; bulk load, insert, split,
+//! lookup and check all use this one function. Knows no memory and no search.
 
 use super::model::Model;
 
@@ -42,8 +42,8 @@ pub(crate) const EVERYTHING: (i128, i128) = (i64::MIN as i128, i64::MAX as i128)
 
 /// Header of a data node: one cache line, followed by bitmap, keys and payloads.
 ///
-/// Occupied slots are in `begin..end`. Slots before it hold `i64::MIN` and slots behind it `i64::MAX`, which sort
-/// where a search expects them; so both values may be keys, too.
+/// Occupied slots are in `begin..end`. Slots before it hold `i64::MIN` and slots behind it `i64::MAX`, which
+/// sort where a search expects them; so both values may be keys, too.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 pub(crate) struct LeafHeader {
@@ -58,15 +58,18 @@ pub(crate) struct LeafHeader {
     pub(crate) grow_at: u16,
     /// The count at which a removal tries to contract or merge.
     pub(crate) shrink_at: u16,
-    /// Slots that inserts moved beyond what one insert should cost. When it reaches `capacity`, the leaf is rebuilt.
+    /// Slots that inserts moved beyond what one insert should cost. When it reaches `capacity`, the leaf is
+    /// rebuilt.
     pub(crate) debt: u16,
-    /// Inserts since the leaf was built, how many of them were above its last key, and how many below its first.
+    /// Inserts since the leaf was built, how many of them were above its last key, and how many below its
+    /// first.
     pub(crate) inserts: u16,
     pub(crate) tail_inserts: u16,
     pub(crate) head_inserts: u16,
     /// Not zero if a gap may hold a removed entry's key; then a match counts only if the bitmap confirms it.
     pub(crate) ghosts: u16,
-    /// Not zero if the model usually errs by more than a line; then searches skip the next line and look around.
+    /// Not zero if the model usually errs by more than a line; then searches skip the next line and look
+    /// around.
     pub(crate) coarse: u16,
 }
 
@@ -165,23 +168,25 @@ impl InnerHeader {
         ((delta >> (self.shift & 63)).min(u64::from(self.fanout - 1))) as usize
     }
 
-    /// The first key of a slot's own range of equal width, before keys outside the node's range are clamped into it.
+    /// The first key of a slot's own range of equal width, before keys outside the node's range are clamped
+    /// into it.
     pub(crate) fn slot_start(&self, slot: usize) -> i128 {
         i128::from(self.base) + ((slot as i128) << self.shift)
     }
 
-    /// The first key of the node's range: its base, or `i64::MIN` where no whole slot fits below the base; slot 0
-    /// then takes what is left.
+    /// The first key of the node's range: its base, or `i64::MIN` where no whole slot fits below the base;
+    /// slot 0 then takes what is left.
     pub(crate) fn nominal_first(&self) -> i128 {
         let below = self.slot_start(0) - (1 << self.shift);
         if below < i64::MIN.into() { i64::MIN.into() } else { self.base.into() }
     }
 
-    /// This node with every slot halved `doublings` times, and how many of the new slots are dropped in front.
+    /// This node with every slot halved `doublings` times, and how many of the new slots are dropped in
+    /// front.
     ///
-    /// The first and the last slot may reach beyond `bounds`, the keys that the node stands for. New slots that
-    /// are wholly beyond are dropped, in front and behind, because they would tell keys apart that must stay in
-    /// one leaf (`adapt/extend.rs`).
+    /// The first and the last slot may reach beyond `bounds`, the keys that the node stands for. New slots
+    /// that are wholly beyond are dropped, in front and behind, because they would tell keys apart that must
+    /// stay in one leaf (`adapt/extend.rs`).
     pub(crate) fn doubled(&self, doublings: u32, bounds: (i128, i128)) -> (Self, usize) {
         let finer = Self { shift: self.shift - doublings, fanout: self.fanout << doublings, ..*self };
         let most = 1usize << doublings;

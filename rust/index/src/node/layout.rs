@@ -1,9 +1,10 @@
-//! Laying out a data node: a model is chosen, and each entry goes into its predicted line or the next with room.
+//! Laying out a data node: a model is chosen, and each entry goes into its predicted line or the next with
+//! room.
 //!
-//! A line is a cache line of eight slots. Its entries are at its start and its gaps at its end. So a search counts
-//! in the predicted line, sees a greater key behind the wanted one, and is done. The payload is in the line of
-//! payloads with the same number, which is fetched at the same time. At a fill of 0.7 one entry in ten overflows its
-//! line. Knows entries and one leaf, no tree. One pass over the lines: `O(capacity)`.
+//! A line is a cache line of eight slots. Its entries are at its start and its gaps at its end. So a search
+//! counts in the predicted line, sees a greater key behind the wanted one, and is done. The payload is in the
+//! line of payloads with the same number, which is fetched at the same time. At a fill of 0.7 one entry in
+//! ten overflows its line. Knows entries and one leaf, no tree. One pass over the lines: `O(capacity)`.
 
 use std::ops::Range;
 
@@ -28,16 +29,16 @@ pub(crate) const ACCEPTABLE_STEPS: f64 = 1.5;
 /// Above this mean search work, an overflowing entry is rarely in the next line.
 const COARSE_STEPS: f64 = 1.0;
 
-/// The slots for `count` entries at `fill`: whole bitmap words, and few distinct sizes, so that the memory of freed
-/// leaves fits new ones.
+/// The slots for `count` entries at `fill`: whole bitmap words, and few distinct sizes, so that the memory of
+/// freed leaves fits new ones.
 pub(crate) fn slots_for(count: usize, fill: f64) -> usize {
     let wanted = ((count as f64 / fill) as usize + 1).max(64);
     let grain = (wanted.next_power_of_two() / 64).max(64);
     wanted.next_multiple_of(grain)
 }
 
-/// `slots_for`, but at most `most` slots, unless the entries and one gap need more: a crowded leaf still works and is
-/// split later.
+/// `slots_for`, but at most `most` slots, unless the entries and one gap need more: a crowded leaf still
+/// works and is split later.
 pub(crate) fn slots_within(count: usize, fill: f64, most: usize) -> usize {
     slots_for(count, fill).min(most).max((count + 2).next_multiple_of(64))
 }
@@ -55,8 +56,8 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// The layout of ascending keys in a leaf of `capacity` slots. On a trend the free slots are all left at the end
-    /// that grows. Reads a few hundred keys.
+    /// The layout of ascending keys in a leaf of `capacity` slots. On a trend the free slots are all left at
+    /// the end that grows. Reads a few hundred keys.
     pub(crate) fn of(keys: &[i64], capacity: usize, trend: Trend) -> Self {
         let packed = keys.len() as f64 / PACKED_FILL;
         let (pitch, offset) = match trend {
@@ -73,14 +74,14 @@ impl Layout {
         layout
     }
 
-    /// The slots that the entries may fill. An entry predicted outside stays inside: otherwise a few far keys would
-    /// use up the room that is left for a trend, and the leaf would be rebuilt every few inserts.
+    /// The slots that the entries may fill. An entry predicted outside stays inside: otherwise a few far keys
+    /// would use up the room that is left for a trend, and the leaf would be rebuilt every few inserts.
     fn span(&self, entries: usize) -> Range<usize> {
         self.offset as usize..(self.offset + entries as f64 * self.pitch).ceil() as usize
     }
 
-    /// The search work that `Put` would return, estimated from a sample: an entry is at its predicted slot, or as
-    /// far behind it as the entries before it push it.
+    /// The search work that `Put` would return, estimated from a sample: an entry is at its predicted slot,
+    /// or as far behind it as the entries before it push it.
     fn expected_steps(&self, keys: &[i64], capacity: usize) -> f64 {
         let span = self.span(keys.len());
         let (mut slot, mut rank, mut steps, mut samples) = (0, 0, 0u32, 0u32);
@@ -107,8 +108,8 @@ impl Layout {
     ) -> f64 {
         let capacity = leaf.keys.len();
         assert!(keys.len() < capacity && keys.len() == payloads.len(), "a leaf is built with room to spare");
-        // A gallop costs each doubling twice, out and back; a binary search costs the leaf's logarithm once. Above
-        // this the leaf is better off without a model.
+        // A gallop costs each doubling twice, out and back; a binary search costs the leaf's logarithm once.
+        // Above this the leaf is better off without a model.
         let most = f64::from((capacity / WINDOW).ilog2()) / 2.0;
         let mut steps = self.steps;
         if steps <= most * 2.0 {
@@ -187,8 +188,9 @@ impl Operation for Put<'_, '_> {
     }
 }
 
-/// Fills the leaf line by line. A line gets as many entries as `share` says, which is told the line, the entries
-/// placed so far and the next eight keys: at most eight, and enough for the rest to fit. Returns the mean search work.
+/// Fills the leaf line by line. A line gets as many entries as `share` says, which is told the line, the
+/// entries placed so far and the next eight keys: at most eight, and enough for the rest to fit. Returns the
+/// mean search work.
 #[inline(always)]
 fn put(
     leaf: &mut LeafMut<'_>,

@@ -1,11 +1,12 @@
 //! What happens inside one data node: find, insert, remove.
 //!
-//! A gap holds the key of the next entry on its right. So the slots are sorted, gaps included, and of a run of equal
-//! keys the last slot is the entry. A removal would have to rewrite the gaps before it; where they are too many, it
-//! leaves the key behind in them, as ghosts, and marks the leaf. Only in a marked leaf does a match need the bitmap.
+//! A gap holds the key of the next entry on its right. So the slots are sorted, gaps included, and of a run
+//! of equal keys the last slot is the entry. A removal would have to rewrite the gaps before it; where they
+//! are too many, it leaves the key behind in them, as ghosts, and marks the leaf. Only in a marked leaf does
+//! a match need the bitmap.
 //!
-//! A search is `O(log error)`. An insert moves the entries of one leaf at most; the leaf counts excessive moves as
-//! debt, and is rebuilt when the debt is large. Knows no tree: a leaf that needs room says so.
+//! A search is `O(log error)`. An insert moves the entries of one leaf at most; the leaf counts excessive
+//! moves as debt, and is rebuilt when the debt is large. Knows no tree: a leaf that needs room says so.
 
 use super::bitmap;
 use super::header::LeafHeader;
@@ -47,8 +48,8 @@ pub(crate) struct Removal {
     pub(crate) sparse: bool,
 }
 
-/// Moves the lanes from `at` up to the gap on its right by one, and puts `item` into lane `at`. Without branches: each
-/// lane is a selection.
+/// Moves the lanes from `at` up to the gap on its right by one, and puts `item` into lane `at`. Without
+/// branches: each lane is a selection.
 #[inline(always)]
 fn open_lane<T: Copy, const LANES: usize>(lanes: &mut [T; LANES], at: usize, gap: usize, item: T) {
     let old = *lanes;
@@ -59,7 +60,8 @@ fn open_lane<T: Copy, const LANES: usize>(lanes: &mut [T; LANES], at: usize, gap
     }
 }
 
-/// Moves the lanes behind the gap, which is lane 0, up to `at` by one to the left, and puts `item` into lane `at`.
+/// Moves the lanes behind the gap, which is lane 0, up to `at` by one to the left, and puts `item` into lane
+/// `at`.
 #[inline(always)]
 fn close_lane<T: Copy, const LANES: usize>(lanes: &mut [T; LANES], at: usize, item: T) {
     let old = *lanes;
@@ -157,7 +159,8 @@ impl Leaf<'_> {
         found
     }
 
-    /// What the predicted line tells about a key. Prefetches the next line where the answer is not in this one.
+    /// What the predicted line tells about a key. Prefetches the next line where the answer is not in this
+    /// one.
     #[inline(always)]
     pub(crate) fn look<K: Kernel>(&self, key: i64, guess: usize) -> Near {
         if self.head.model.is_plain() {
@@ -200,7 +203,8 @@ impl Leaf<'_> {
         (self.keys.get(slot) == Some(&key) && self.is_entry(slot)).then_some(slot)
     }
 
-    /// Whether the last slot of a run of equal keys is an entry, and neither a ghost nor outside `begin..end`.
+    /// Whether the last slot of a run of equal keys is an entry, and neither a ghost nor outside
+    /// `begin..end`.
     #[inline(always)]
     fn is_entry(&self, slot: usize) -> bool {
         let (begin, end) = (self.head.begin as usize, self.head.end as usize);
@@ -258,8 +262,8 @@ impl LeafMut<'_> {
                 // The line is full of smaller keys, so the entry goes into the next line.
                 (start, count) = search::in_line::<K>(self.keys, start + WINDOW, key);
             }
-            // The position is certain where the line lies between the first entry and the last, and the key between
-            // the slot before the line and the line's last slot.
+            // The position is certain where the line lies between the first entry and the last, and the key
+            // between the slot before the line and the line's last slot.
             if count < WINDOW
                 && start >= begin
                 && start + WINDOW <= end
@@ -271,9 +275,9 @@ impl LeafMut<'_> {
         self.insert_anywhere::<K>(key, guess, payload)
     }
 
-    /// Inserts into the line at `start`, of which the first `at` slots hold keys less than or equal to `key`. `at` is
-    /// less than eight, and where it is zero the slot before the line holds such a key. The line lies between the
-    /// first entry and the last, and the leaf has no ghosts.
+    /// Inserts into the line at `start`, of which the first `at` slots hold keys less than or equal to `key`.
+    /// `at` is less than eight, and where it is zero the slot before the line holds such a key. The line lies
+    /// between the first entry and the last, and the leaf has no ghosts.
     #[inline(always)]
     fn insert_in_line(&mut self, start: usize, at: usize, key: i64, payload: u64) -> Insertion {
         let above = start + at;
@@ -350,15 +354,15 @@ impl LeafMut<'_> {
         self.shift(above, key, payload)
     }
 
-    /// The slot for `key` among the gaps `first..=last`: the one nearest to the start of the predicted line, or the
-    /// middle one in a plain leaf.
+    /// The slot for `key` among the gaps `first..=last`: the one nearest to the start of the predicted line,
+    /// or the middle one in a plain leaf.
     #[inline(always)]
     fn place_for(&self, key: i64, first: usize, last: usize) -> usize {
         if self.head.model.is_plain() {
             return first.midpoint(last);
         }
-        // Not `clamp`, which is not inlined into functions with target features: the call would spill vectors, a
-        // sixth of the time of an append.
+        // Not `clamp`, which is not inlined into functions with target features: the call would spill
+        // vectors, a sixth of the time of an append.
         search::line_of(self.head.model.predict(key)).max(first).min(last)
     }
 
@@ -389,7 +393,8 @@ impl LeafMut<'_> {
         }
         if end == capacity {
             if self.head.tail_inserts >= 16 && self.head.tail_inserts >= self.head.inserts / 2 {
-                // The room that was left at this end for a trend is used up: the next insert rebuilds the leaf.
+                // The room that was left at this end for a trend is used up: the next insert rebuilds the
+                // leaf.
                 self.head.debt = LeafHeader::END_OF_ROOM;
             }
             return self.shift(end, key, payload);
@@ -425,8 +430,8 @@ impl LeafMut<'_> {
         self.occupy(slot, key, payload)
     }
 
-    /// Inserts a key before slot `above`, where both neighbours are occupied or the array ends: moves the entries
-    /// between `above` and the nearest gap by one.
+    /// Inserts a key before slot `above`, where both neighbours are occupied or the array ends: moves the
+    /// entries between `above` and the nearest gap by one.
     #[inline(always)]
     fn shift(&mut self, above: usize, key: i64, payload: u64) -> Insertion {
         let right = bitmap::next_clear(self.bits, above);
@@ -472,8 +477,8 @@ impl LeafMut<'_> {
         Some(Removal { payload, sparse: count == u32::from(self.head.shrink_at) })
     }
 
-    /// Restores the gap rule where a removed entry was: gives the slots that hold its key the next entry's. `begin` and
-    /// `end` move inwards, so removals from either end rewrite each slot once.
+    /// Restores the gap rule where a removed entry was: gives the slots that hold its key the next entry's.
+    /// `begin` and `end` move inwards, so removals from either end rewrite each slot once.
     #[inline(always)]
     fn close(&mut self, slot: usize) {
         let (begin, end) = (self.head.begin as usize, self.head.end as usize);

@@ -5,8 +5,8 @@
 
 use crate::count;
 
-/// `slot = (min(key - base, span) << shift) * slope >> 96`, where `shift` is the leading zeros of `span`. Keys below
-/// `base` count as `base`.
+/// `slot = (min(key - base, span) << shift) * slope >> 96`, where `shift` is the leading zeros of `span`.
+/// Keys below `base` count as `base`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(crate) struct Model {
@@ -86,9 +86,9 @@ pub(crate) struct Boundaries {
 }
 
 impl Boundaries {
-    /// The largest key whose predicted slot is below `slot`, which is above zero. Exact for keys within 2^50 of the
-    /// base. Farther away it is off by so little that a key is rarely in between, and an entry that is ends up one
-    /// line from its prediction, where a search still finds it.
+    /// The largest key whose predicted slot is below `slot`, which is above zero. Exact for keys within 2^50
+    /// of the base. Farther away it is off by so little that a key is rarely in between, and an entry that is
+    /// ends up one line from its prediction, where a search still finds it.
     #[inline(always)]
     pub(crate) fn last_below(&self, model: &Model, slot: usize) -> i64 {
         let delta = (slot as f64 * self.deltas_per_slot) as u64;
@@ -105,8 +105,8 @@ impl Boundaries {
 }
 
 impl Line {
-    /// Least squares over all keys or over their middle three quarters, which outliers at the ends cannot bend:
-    /// whichever has the smaller mean log2 error. `keys` are strictly ascending.
+    /// Least squares over all keys or over their middle three quarters, which outliers at the ends cannot
+    /// bend: whichever has the smaller mean log2 error. `keys` are strictly ascending.
     pub(crate) fn fit(keys: &[i64]) -> Self {
         let all = Self::least_squares(keys, 0, keys.len());
         if keys.len() < 32 {
@@ -147,8 +147,8 @@ impl Line {
             let distance = key.abs_diff(self.origin) as f64;
             let signed = if key < self.origin { -distance } else { distance };
             let guess = (self.slope * signed + self.intercept).clamp(0.0, last);
-            // The bits of a float above one, read as an integer, are its logarithm, interpolated linearly between
-            // powers of two.
+            // The bits of a float above one, read as an integer, are its logarithm, interpolated linearly
+            // between powers of two.
             sum += (1.0 + (guess - rank as f64).abs()).to_bits() as f64;
         }
         sum

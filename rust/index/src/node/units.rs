@@ -31,7 +31,8 @@ pub(crate) const fn inner_bytes(fanout: usize) -> usize {
     UNIT + fanout * size_of::<u32>()
 }
 
-/// Bytes of memory for a data node of `capacity` slots or a model node of `fanout` children; the other is zero.
+/// Bytes of memory for a data node of `capacity` slots or a model node of `fanout` children; the other is
+/// zero.
 pub(crate) const fn node_bytes(capacity: usize, fanout: usize) -> usize {
     let bytes = if capacity > 0 { leaf_bytes(capacity) } else { inner_bytes(fanout) };
     bytes.next_multiple_of(UNIT)

@@ -10,8 +10,8 @@ use crate::node::{Leaf, NIL, bitmap};
 use crate::tree::Alex;
 
 impl Alex {
-    /// Iterates over the entries between two bounds in ascending order of keys, from either end. A range whose start
-    /// is above its stop is empty.
+    /// Iterates over the entries between two bounds in ascending order of keys, from either end. A range
+    /// whose start is above its stop is empty.
     pub fn range(&self, start: Bound<i64>, stop: Bound<i64>) -> Range<'_> {
         let Some((from, to)) = self.span(start, stop) else {
             return Range { tree: self, front: None, back: None };

@@ -1,6 +1,7 @@
 //! Ranks in key order: the entry at a rank, and the keys that divide the index into parts of equal counts.
 //!
-//! Knows the leaf list, and the counts and bitmaps of leaves. `O(leaves)`, and `O(slots / 64)` in a leaf for each rank.
+//! Knows the leaf list, and the counts and bitmaps of leaves. `O(leaves)`, and `O(slots / 64)` in a leaf for
+//! each rank.
 
 use crate::node::NIL;
 use crate::tree::Alex;
@@ -14,9 +15,9 @@ impl Alex {
         found
     }
 
-    /// The keys at which the keys in order divide into `parts` parts whose counts differ by one at most: the first key
-    /// of the second and each further part, `parts - 1` of them, ascending. Keys repeat if there are fewer keys than
-    /// parts; in an empty index all are 0.
+    /// The keys at which the keys in order divide into `parts` parts whose counts differ by one at most: the
+    /// first key of the second and each further part, `parts - 1` of them, ascending. Keys repeat if there
+    /// are fewer keys than parts; in an empty index all are 0.
     pub fn boundaries(&self, parts: usize) -> Vec<i64> {
         let len = self.len as u128;
         let mut keys = Vec::with_capacity(parts.saturating_sub(1));

@@ -1,7 +1,8 @@
 //! Scans: the entries of a range copied into arrays, or counted.
 //!
-//! Copies the occupied slots of one bitmap word after another by the kernel's `compress`, which takes less than a
-//! nanosecond an entry. Counting reads the headers of whole leaves: `O(leaves)`. Knows leaves and their bitmaps.
+//! Copies the occupied slots of one bitmap word after another by the kernel's `compress`, which takes less
+//! than a nanosecond an entry. Counting reads the headers of whole leaves: `O(leaves)`. Knows leaves and
+//! their bitmaps.
 
 use std::ops::Bound;
 
@@ -15,8 +16,8 @@ const PREFETCHED: usize = 128;
 const WORDS_AHEAD: usize = 3;
 
 impl Alex {
-    /// Appends at most `limit` entries of a range to `keys` and `payloads`: ascending from its start, or, if `reverse`,
-    /// descending from its end.
+    /// Appends at most `limit` entries of a range to `keys` and `payloads`: ascending from its start, or, if
+    /// `reverse`, descending from its end.
     #[expect(clippy::too_many_arguments, reason = "a range and its direction, and where entries go")]
     pub fn scan_into(
         &self,
@@ -31,8 +32,8 @@ impl Alex {
         dispatch(self.backend, Scan { tree: self, start, stop, reverse, limit, out, run });
     }
 
-    /// Appends the entries of every range `starts[i] <= key < stops[i]`, one range after the other, and calls `ended`
-    /// with the length of `keys` after each. Prefetches for the ranges that come next.
+    /// Appends the entries of every range `starts[i] <= key < stops[i]`, one range after the other, and calls
+    /// `ended` with the length of `keys` after each. Prefetches for the ranges that come next.
     ///
     /// # Panics
     /// If the two slices differ in length.
@@ -48,8 +49,8 @@ impl Alex {
         dispatch(self.backend, ScanMany { tree: self, starts, stops, keys, payloads, ended });
     }
 
-    /// Prefetches the lines that a short scan from `start` reads, all at once. Otherwise they would come one after
-    /// another until the processor recognises a stream.
+    /// Prefetches the lines that a short scan from `start` reads, all at once. Otherwise they would come one
+    /// after another until the processor recognises a stream.
     #[inline(always)]
     fn prefetch_scan(&self, start: i64, stop: Bound<i64>, limit: usize) {
         let leaf = self.arena.leaf(self.leaf_of(start));

@@ -14,7 +14,8 @@ use super::kernel::{Kernel, PAIR, QUAD, Room, WINDOW, WORD};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx2;
 
-/// For each mask of four lanes, the permutation of their 32-bit halves that moves the marked lanes to the front.
+/// For each mask of four lanes, the permutation of their 32-bit halves that moves the marked lanes to the
+/// front.
 static FRONT: [[i32; 8]; 16] = front();
 
 const fn front() -> [[i32; 8]; 16] {
@@ -72,7 +73,8 @@ unsafe impl Kernel for Avx2 {
         // SAFETY: AVX2, as in `count_at_most`; the four unaligned loads read the sixteen keys of `pair`.
         unsafe {
             let wanted = _mm256_set1_epi64x(target);
-            // A lane is all ones or all zeros. Packing twice leaves two bytes of it; their order does not matter.
+            // A lane is all ones or all zeros. Packing twice leaves two bytes of it; their order does not
+            // matter.
             let first = _mm256_packs_epi32(
                 _mm256_cmpgt_epi64(_mm256_loadu_si256(place), wanted),
                 _mm256_cmpgt_epi64(_mm256_loadu_si256(place.add(1)), wanted),

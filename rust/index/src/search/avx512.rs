@@ -77,9 +77,9 @@ unsafe impl Kernel for Avx512 {
         let mut count = 0;
         for group in 0..8 {
             let lanes = (mask >> (group * 8)) as u8;
-            // SAFETY: AVX-512 F, as in `count_at_most`. Loads read eight of 64 slots (group < 8); stores write
-            // eight of 72 elements (count <= 56).
-            // Compression goes to a register first: straight to memory it is microcoded on Zen 4.
+            // SAFETY: AVX-512 F, as in `count_at_most`. Loads read eight of 64 slots (group < 8); stores
+            // write eight of 72 elements (count <= 56). Compression goes to a register first: straight to
+            // memory it is microcoded on Zen 4.
             unsafe {
                 let eight_keys = _mm512_loadu_si512(keys.as_ptr().add(group * 8).cast());
                 let eight_payloads = _mm512_loadu_si512(payloads.as_ptr().add(group * 8).cast());

@@ -1,8 +1,9 @@
-//! The SIMD backend: which instruction sets the processor has, which one is used, and how an operation runs on it.
+//! The SIMD backend: which instruction sets the processor has, which one is used, and how an operation runs
+//! on it.
 //!
-//! An operation is a value whose body is generic over a `Kernel`. `dispatch` enters it through a function that
-//! is compiled for the chosen instruction set, so that everything inlined into it uses that set: one branch an
-//! operation. Knows the processor, nothing of trees.
+//! An operation is a value whose body is generic over a `Kernel`. `dispatch` enters it through a function
+//! that is compiled for the chosen instruction set, so that everything inlined into it uses that set: one
+//! branch an operation. Knows the processor, nothing of trees.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -54,8 +55,8 @@ impl Supported {
     }
 
     pub(crate) fn active() -> Self {
-        // 0 means that none was chosen yet; otherwise it is one more than the backend's discriminant, stored after
-        // a check that the processor supports it.
+        // 0 means that none was chosen yet; otherwise it is one more than the backend's discriminant, stored
+        // after a check that the processor supports it.
         match ACTIVE.load(Ordering::Relaxed) {
             2 => Self(Backend::Avx2),
             3 => Self(Backend::Avx512),

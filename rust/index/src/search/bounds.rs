@@ -1,15 +1,16 @@
 //! Upper-bound search in a sorted slot array, from a guess: how many keys are less than or equal to a target.
 //!
-//! The search counts in the cache line of the guess, eight slots, without a branch, and where the model fits well
-//! in the next line. Then it looks at the 128 slots around the line: three keys, 32 slots apart, tell which
-//! quarter to count. Outside those it gallops by 256, 1,024 and 4,096 slots and divides the last step by four
-//! until 16 slots are left. `O(log error)` always, never a scan. Layout (`node/layout.rs`) fills each predicted
-//! line from its left end, so nine of ten searches end in the first line.
+//! The search counts in the cache line of the guess, eight slots, without a branch, and where the model fits
+//! well in the next line. Then it looks at the 128 slots around the line: three keys, 32 slots apart, tell
+//! which quarter to count. Outside those it gallops by 256, 1,024 and 4,096 slots and divides the last step
+//! by four until 16 slots are left. `O(log error)` always, never a scan. Layout (`node/layout.rs`) fills each
+//! predicted line from its left end, so nine of ten searches end in the first line.
 //!
-//! Nothing branches on which side of the line the key is: the branch would be mispredicted every other time, and
-//! the loads behind it would wait for the line. The gallop takes the side as a number instead.
+//! Nothing branches on which side of the line the key is: the branch would be mispredicted every other time,
+//! and the loads behind it would wait for the line. The gallop takes the side as a number instead.
 //!
-//! Knows slices of keys, nothing of nodes. Kernels differ only in how they count 8, 16 and 32 slots and compress.
+//! Knows slices of keys, nothing of nodes. Kernels differ only in how they count 8, 16 and 32 slots and
+//! compress.
 
 use std::hint::select_unpredictable;
 
@@ -46,8 +47,8 @@ fn pair(keys: &[i64], start: usize) -> &[i64; PAIR] {
     pair
 }
 
-/// The first slot of the cache line of `guess`, and how many of its keys are less than or equal to `target`. `guess`
-/// must be a slot of `keys`, which must be whole lines.
+/// The first slot of the cache line of `guess`, and how many of its keys are less than or equal to `target`.
+/// `guess` must be a slot of `keys`, which must be whole lines.
 #[inline(always)]
 pub(crate) fn in_line<K: Kernel>(keys: &[i64], guess: usize, target: i64) -> (usize, usize) {
     let (lines, _) = keys.as_chunks::<WINDOW>();
@@ -56,8 +57,8 @@ pub(crate) fn in_line<K: Kernel>(keys: &[i64], guess: usize, target: i64) -> (us
     (line_of(guess), K::count_at_most(line, target))
 }
 
-/// How many of the ascending `keys`, at least 64, are less than or equal to `target`, from any `guess`. `COARSE` says
-/// that the guess may well be off by more than a line.
+/// How many of the ascending `keys`, at least 64, are less than or equal to `target`, from any `guess`.
+/// `COARSE` says that the guess may well be off by more than a line.
 #[inline(always)]
 pub(crate) fn upper_bound<K: Kernel, const COARSE: bool>(keys: &[i64], guess: usize, target: i64) -> usize {
     // Checked once here, so that the compiler drops the check of each line.
@@ -95,11 +96,12 @@ pub(crate) fn upper_bound_in<K: Kernel, const LINES: usize>(
     gallop::<K>(keys, if right { start + slots } else { start }, right, target)
 }
 
-/// `upper_bound` when the answer is outside the line at `start`: tries the next line on the right, where an entry is
-/// whose own line was full, then `around`.
+/// `upper_bound` when the answer is outside the line at `start`: tries the next line on the right, where an
+/// entry is whose own line was full, then `around`.
 #[inline(always)]
 pub(crate) fn beyond<K: Kernel>(keys: &[i64], start: usize, target: i64) -> usize {
-    // One predictable branch: the processor reads the next line before the first one has told whether it must.
+    // One predictable branch: the processor reads the next line before the first one has told whether it
+    // must.
     let next = (start + WINDOW).min(keys.len() - WINDOW);
     let last = &keys[next + WINDOW - 1];
     count::touch_one(last);
@@ -110,8 +112,8 @@ pub(crate) fn beyond<K: Kernel>(keys: &[i64], start: usize, target: i64) -> usiz
     around::<K>(keys, start, target)
 }
 
-/// `beyond` for models that err by more than a line: looks at the 128 slots around the line, then gallops. Which side
-/// of the line the key is on does not matter, so nothing waits for the line.
+/// `beyond` for models that err by more than a line: looks at the 128 slots around the line, then gallops.
+/// Which side of the line the key is on does not matter, so nothing waits for the line.
 #[inline(always)]
 pub(crate) fn around<K: Kernel>(keys: &[i64], start: usize, target: i64) -> usize {
     let Some(last) = keys.len().checked_sub(AROUND) else {
@@ -140,12 +142,13 @@ pub(crate) fn around<K: Kernel>(keys: &[i64], start: usize, target: i64) -> usiz
     from + low + K::count_in_quad(quad, target)
 }
 
-/// Finds an answer that is at least `edge` (`right`) or at most `edge`: by ever longer steps, then by quarters.
+/// Finds an answer that is at least `edge` (`right`) or at most `edge`: by ever longer steps, then by
+/// quarters.
 #[inline(always)]
 fn gallop<K: Kernel>(keys: &[i64], edge: usize, right: bool, target: i64) -> usize {
     let room = select_unpredictable(right, keys.len() - edge, edge);
-    // `base + (slots ^ sign)` is the key `slots` away from the edge: `edge + slots - 1` on the right, `edge - slots`
-    // on the left.
+    // `base + (slots ^ sign)` is the key `slots` away from the edge: `edge + slots - 1` on the right, `edge -
+    // slots` on the left.
     let sign = select_unpredictable(right, 0, usize::MAX);
     let base = select_unpredictable(right, edge.wrapping_sub(1), edge.wrapping_add(1));
     let (mut walked, mut step) = (0, GALLOP);
@@ -163,8 +166,9 @@ fn gallop<K: Kernel>(keys: &[i64], edge: usize, right: bool, target: i64) -> usi
     quarters::<K>(keys, low, step, target)
 }
 
-/// `upper_bound` when the answer is in `low..=high` and there is no guess. The binary search branches on purpose: a
-/// processor that predicts every other branch right has read ahead by then, where it would wait for each key.
+/// `upper_bound` when the answer is in `low..=high` and there is no guess. The binary search branches on
+/// purpose: a processor that predicts every other branch right has read ahead by then, where it would wait
+/// for each key.
 #[inline(always)]
 pub(crate) fn between<K: Kernel>(keys: &[i64], mut low: usize, high: usize, target: i64) -> usize {
     let mut slots = high - low;
@@ -182,8 +186,8 @@ pub(crate) fn between<K: Kernel>(keys: &[i64], mut low: usize, high: usize, targ
     quarters::<K>(keys, low, slots, target)
 }
 
-/// `upper_bound` when the answer is in `low..=low + slots`, without branches. It divides by four because three reads
-/// that do not wait for each other cost about as much as one.
+/// `upper_bound` when the answer is in `low..=low + slots`, without branches. It divides by four because
+/// three reads that do not wait for each other cost about as much as one.
 #[inline(always)]
 fn quarters<K: Kernel>(keys: &[i64], mut low: usize, mut slots: usize, target: i64) -> usize {
     while slots > PAIR {

@@ -18,7 +18,8 @@ pub(crate) const QUAD: usize = 4 * WINDOW;
 /// Slots of a bitmap word. No leaf has fewer.
 pub(crate) const WORD: usize = 64;
 
-/// Elements that a kernel may write for one word: its 64 slots, and what the last whole vector has beyond them.
+/// Elements that a kernel may write for one word: its 64 slots, and what the last whole vector has beyond
+/// them.
 pub(crate) const ROOM: usize = WORD + 8;
 
 /// Uninitialised room for the entries of one word.

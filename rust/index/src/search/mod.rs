@@ -1,8 +1,8 @@
 //! Search in the sorted slots of a data node, for each instruction set.
 //!
-//! `kernel` declares what an instruction set provides; `scalar`, `avx2` and `avx512` provide it. `backend` chooses
-//! one and enters it. `bounds` searches with any of them, `output` copies entries with any of them, and
-//! `searcher` offers the search to callers. Knows slices of keys, nothing of nodes.
+//! `kernel` declares what an instruction set provides; `scalar`, `avx2` and `avx512` provide it. `backend`
+//! chooses one and enters it. `bounds` searches with any of them, `output` copies entries with any of them,
+//! and `searcher` offers the search to callers. Knows slices of keys, nothing of nodes.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

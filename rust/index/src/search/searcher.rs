@@ -13,7 +13,8 @@ use crate::options::Backend;
 pub enum Shape {
     /// The guess's cache line, 8 slots, then the next: for data nodes whose model fits.
     Line,
-    /// The guess's cache line, then the 128 slots around it: for data nodes whose model errs by more than a line.
+    /// The guess's cache line, then the 128 slots around it: for data nodes whose model errs by more than a
+    /// line.
     Around,
     /// Two lines: 16 slots.
     Pair,
@@ -51,8 +52,8 @@ impl Searcher {
         self.0.backend()
     }
 
-    /// How many of the ascending `keys` are less than or equal to `target`: searches the shape's window around
-    /// `guess`, which may be any number, then gallops. `O(log error)`.
+    /// How many of the ascending `keys` are less than or equal to `target`: searches the shape's window
+    /// around `guess`, which may be any number, then gallops. `O(log error)`.
     ///
     /// ```
     /// use alex_index::simd::{Backend, Searcher, Shape};
@@ -69,8 +70,8 @@ impl Searcher {
         dispatch(self.0, Search { shape, keys, guess, target })
     }
 
-    /// `upper_bound` for many targets, each with its guess. Calls `visit` with the position of each query and its
-    /// answer, in order.
+    /// `upper_bound` for many targets, each with its guess. Calls `visit` with the position of each query and
+    /// its answer, in order.
     ///
     /// ```
     /// use alex_index::simd::{Backend, Searcher, Shape};

@@ -1,9 +1,9 @@
-//! The B+tree that the index is compared with: a textbook tree with nodes of 64 keys, which counts its work as the index
-//! counts its own.
+//! The B+tree that the index is compared with: a textbook tree with nodes of 64 keys, which counts its work
+//! as the index counts its own.
 //!
-//! It searches each node by binary search. A full node is split into halves; a node that is less than half full borrows
-//! from a neighbour or merges with it. A node has a header line, 64 keys, and 64 payloads or children. The tree is kept
-//! plain on purpose, and is compared with `BTreeMap` in its own tests.
+//! It searches each node by binary search. A full node is split into halves; a node that is less than half
+//! full borrows from a neighbour or merges with it. A node has a header line, 64 keys, and 64 payloads or
+//! children. The tree is kept plain on purpose, and is compared with `BTreeMap` in its own tests.
 
 use alex_index::count;
 
@@ -15,8 +15,8 @@ const HALF: usize = KEYS / 2;
 struct Node {
     header: Header,
     keys: [i64; KEYS],
-    /// The payloads of a leaf, or the ids of an inner node's children. Child `i` holds keys from `keys[i]` on; `keys[0]` of
-    /// an inner node stands for every key below `keys[1]`.
+    /// The payloads of a leaf, or the ids of an inner node's children. Child `i` holds keys from `keys[i]`
+    /// on; `keys[0]` of an inner node stands for every key below `keys[1]`.
     values: [u64; KEYS],
 }
 
@@ -218,8 +218,8 @@ impl BTree {
         Some(payload)
     }
 
-    /// Borrows one entry for a child that is less than half full, or merges it with a neighbour. Returns whether it
-    /// merged.
+    /// Borrows one entry for a child that is less than half full, or merges it with a neighbour. Returns
+    /// whether it merged.
     fn refill(&mut self, parent: usize, child: usize) -> bool {
         let children = self.node(parent).header.count;
         let left = if child + 1 < children { child } else { child - 1 };

@@ -47,7 +47,8 @@ fn normal(random: &mut SmallRng) -> f64 {
     (-2.0 * u.ln()).sqrt() * (v * std::f64::consts::TAU).cos()
 }
 
-/// `count` keys, of which a few may repeat, in the order of the distribution: shuffled unless it has an order of its own.
+/// `count` keys, of which a few may repeat, in the order of the distribution: shuffled unless it has an order
+/// of its own.
 pub fn draw(kind: Keys, count: usize, seed: u64) -> Vec<i64> {
     let mut random = SmallRng::seed_from_u64(seed);
     let last = count as i64;
@@ -135,7 +136,8 @@ pub fn assert_equal(tree: &Alex, oracle: &BTreeMap<i64, u64>, probes: &[i64]) {
     assert_ranges(tree, oracle, probes);
 }
 
-/// Compares `scan_many` with the oracle, for ranges from each probe to the next. Some are empty or end before they start.
+/// Compares `scan_many` with the oracle, for ranges from each probe to the next. Some are empty or end before
+/// they start.
 fn assert_ranges(tree: &Alex, oracle: &BTreeMap<i64, u64>, probes: &[i64]) {
     let stops: Vec<i64> = probes.iter().cycle().skip(1).take(probes.len()).copied().collect();
     let (mut keys, mut payloads, mut ends) = (vec![7], vec![7], vec![1]);

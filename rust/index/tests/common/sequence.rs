@@ -1,5 +1,5 @@
-//! Sequences of operations that fuzzing draws, shrinks and replays, and that run beside a `BTreeMap`: after every step
-//! the invariants hold, and answers around the changed keys agree.
+//! Sequences of operations that fuzzing draws, shrinks and replays, and that run beside a `BTreeMap`: after
+//! every step the invariants hold, and answers around the changed keys agree.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -17,7 +17,8 @@ const MOST_KEYS: usize = 40_000;
 /// A key that is chosen when the step runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Key {
-    /// A key at some distance from one that is there, which is given by its position in key order, in 65,536ths.
+    /// A key at some distance from one that is there, which is given by its position in key order, in
+    /// 65,536ths.
     Near(u16, i8),
     /// Any key of so many bits.
     Wide(i64, u8),

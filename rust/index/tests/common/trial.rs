@@ -1,5 +1,6 @@
-//! A trial of the index beside a B+tree: both do the same operations, their answers are compared and their work is
-//! counted. Phase by phase, the trial judges whether the bounds hold that every input must stay within.
+//! A trial of the index beside a B+tree: both do the same operations, their answers are compared and their
+//! work is counted. Phase by phase, the trial judges whether the bounds hold that every input must stay
+//! within.
 
 use std::ops::Bound;
 
@@ -16,8 +17,8 @@ pub const MAX_BYTES_PER_KEY: usize = 40;
 pub const FREE_BYTES: usize = 64 << 10;
 /// The most nodes on any path.
 pub const MAX_HEIGHT: usize = 16;
-/// The most slots that one operation may write, in leaves of the largest size: a leaf is copied out and its two halves are
-/// written, a few times.
+/// The most slots that one operation may write, in leaves of the largest size: a leaf is copied out and its
+/// two halves are written, a few times.
 pub const MAX_OPERATION_LEAVES: u64 = 16;
 
 /// An operation that moves more slots than this has changed the structure.
