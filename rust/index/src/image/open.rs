@@ -66,7 +66,7 @@ impl Alex {
         let Walk { leaves, inner_units, .. } = walk;
         let ends = (leaves.first().map(|leaf| leaf.id), leaves.last().map(|leaf| leaf.id));
         if ends != (Some(header.first_leaf), Some(header.last_leaf)) {
-            return Err(damage(96, "the first and last data node", "others").into());
+            return Err(damage(96, "the ids of the first and the last data node", "others").into());
         }
         if let Some(image) = arena.image_mut() {
             image.name(leaves, inner_units);
@@ -127,7 +127,10 @@ impl<'h> Walk<'h> {
         };
         if node.is_leaf() {
             let smallest = units_of(leaf_bytes(64));
-            require(self.leaves.last().is_none_or(|last| last.id + smallest <= id), "data nodes in order")?;
+            require(
+                self.leaves.last().is_none_or(|last| last.id + smallest <= id),
+                "data nodes in ascending order",
+            )?;
             require(
                 id.saturating_add(smallest) <= self.header.inner_start,
                 "a data node before the model nodes",
@@ -142,7 +145,7 @@ impl<'h> Walk<'h> {
         let head = *inner.head;
         let end = id.saturating_add(units_of(inner_bytes(inner.children.len())));
         require(end <= self.units, "a model node in the image")?;
-        require(inner.children.len() >= 2, "a model node of several children")?;
+        require(inner.children.len() >= 2, "a model node with several children")?;
         require(head.shift < below, "a model node narrower than its parent")?;
         require(
             head.slot_start(inner.children.len() - 1) <= EVERYTHING.1,
@@ -157,7 +160,7 @@ impl<'h> Walk<'h> {
             slot = next;
             runs += 1;
         }
-        require(runs >= 2 && runs == head.children, "as many children as its header says")?;
+        require(runs >= 2 && runs == head.children, "a model node with as many children as its header says")?;
         // Extending a range moves the keys of one leaf only (`adapt/extend.rs`).
         let together = |near: i128, far: i64| {
             i64::try_from(near)
@@ -167,7 +170,7 @@ impl<'h> Walk<'h> {
             together(head.nominal_last() + 1, i64::MAX) && together(head.nominal_first() - 1, i64::MIN),
             "a model node that keeps all keys beyond an end in one leaf",
         )?;
-        require(id >= self.next_inner, "model nodes in order")?;
+        require(id >= self.next_inner, "model nodes in ascending order")?;
         self.next_inner = end;
         self.inner_units += u64::from(end - id);
         Ok(())

@@ -207,12 +207,12 @@ impl Image {
         let keys = self.ranges.get(at).unwrap_or(&NO_KEYS);
         match view(id) {
             Some(leaf) if units_of(leaf_bytes(leaf.keys.len())) > limit - id => {
-                Err("one that ends before the next")
+                Err("that ends before the next one")
             }
             Some(leaf) => check_form(&leaf, self.header.max_leaf_slots(), (prev, next), keys).map(|()| leaf),
-            None => Err("one inside its chunk"),
+            None => Err("inside its chunk"),
         }
-        .map_err(|expected| damage(place, format!("a data node: {expected}"), "another"))
+        .map_err(|expected| damage(place, format!("a data node {expected}"), "another"))
     }
 }
 
@@ -232,8 +232,8 @@ fn check_form(
     let (head, capacity) = (leaf.head, leaf.keys.len());
     let (begin, end, count) = (head.begin as usize, head.end as usize, head.count as usize);
     let require = |holds: bool, what: &'static str| if holds { Ok(()) } else { Err(what) };
-    require(capacity > 0 && capacity.is_multiple_of(64), "of whole words")?;
-    require(capacity <= max_slots, "no larger than the image's largest")?;
+    require(capacity > 0 && capacity.is_multiple_of(64), "of whole bitmap words")?;
+    require(capacity <= max_slots, "no larger than the image allows")?;
     require(begin <= end && end <= capacity, "with ends in order")?;
     require(count <= usize::from(head.grow_at), "with no more keys than its limit")?;
     require(usize::from(head.grow_at) < capacity, "with a gap at its limit")?;
@@ -245,11 +245,11 @@ fn check_form(
         require(bitmap::is_set(leaf.bits, end - 1), "that ends with a key")?;
         // Routing is monotone, so what holds for the first and the last key holds for all keys between them.
         let routed = keys.contains(&leaf.keys[begin]) && keys.contains(&leaf.keys[end - 1]);
-        require(routed, "of keys that the model nodes send to it")?;
+        require(routed, "whose keys the model nodes send to it")?;
     }
     require((head.prev, head.next) == neighbours, "between its neighbours")?;
     let Slots { in_order, gaps } = dispatch(Supported::active(), CheckSlots { leaf: *leaf, begin, end });
-    require(in_order, "in order")?;
+    require(in_order, "whose keys ascend")?;
     require(gaps, "whose gaps hold the next key")?;
     // The slots ascend, so the slot next to the first entry tells of all before it, and the slot next to the
     // last of all behind it.
