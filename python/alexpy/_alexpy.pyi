@@ -209,7 +209,7 @@ class Store(MutableMapping[int, bytes]):
         0
         """
     def put_many(self, keys: _Ints, values: _Values, *, sync: bool = False) -> int:
-        """Stores `values[i]` under `keys[i]` for every i, in one atomic batch; returns how many distinct keys.
+        """Stores `values[i]` under `keys[i]` for every i in one atomic batch; returns how many distinct keys.
 
         `keys`: a one-dimensional integer array or buffer (native int64 is read without a conversion), an
         Arrow integer array, or any iterable of ints. `values`: a sequence or iterator of values as in
@@ -501,7 +501,7 @@ class Store(MutableMapping[int, bytes]):
         b'one'
         """
     def checkpoint(self) -> None:
-        """Writes an image of the index, so that the next opening starts from it and replays only the log after it.
+        """Writes an image of the index, so that the next opening starts from it, not from the log before it.
 
         The background thread does this by itself (`checkpoint_tail_bytes`), and so does closing if it saves
         time later. Readers and writers go on meanwhile; when the call returns, everything written before it

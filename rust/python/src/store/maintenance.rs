@@ -58,7 +58,7 @@ impl Store {
         Ok((report.freed_segments, report.freed_bytes, report.moved_bytes))
     }
 
-    /// Writes an image of the index, so that the next opening starts from it and replays only the log after it.
+    /// Writes an image of the index, so that the next opening starts from it, not from the log before it.
     ///
     /// The background thread does this by itself (`checkpoint_tail_bytes`), and so does closing if it saves
     /// time later. Readers and writers go on meanwhile; when the call returns, everything written before it

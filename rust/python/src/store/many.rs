@@ -33,7 +33,7 @@ impl Store {
 
 #[pymethods]
 impl Store {
-    /// Stores `values[i]` under `keys[i]` for every i, in one atomic batch; returns how many distinct keys.
+    /// Stores `values[i]` under `keys[i]` for every i in one atomic batch; returns how many distinct keys.
     ///
     /// `keys`: a one-dimensional integer array or buffer (native int64 is read without a conversion), an
     /// Arrow integer array, or any iterable of ints. `values`: a sequence or iterator of values as in
