@@ -269,6 +269,24 @@ fn forge_segment(bytes: &mut Vec<u8>, rng: &mut Rng) {
     }
 }
 
+/// Places in the header of a data node, and the first behind it, with their widths.
+const DATA_NODE_FIELDS: [(usize, usize); 14] = [
+    (0, 8),
+    (8, 8),
+    (16, 8),
+    (24, 4),
+    (28, 4),
+    (32, 4),
+    (36, 4),
+    (40, 4),
+    (44, 4),
+    (48, 4),
+    (52, 4),
+    (56, 4),
+    (60, 4),
+    (64, 8),
+];
+
 fn forge_image(bytes: &mut [u8], rng: &mut Rng) {
     let nodes = u64_at(bytes, 72).unwrap_or_default().min(bytes.len() as u64) as usize;
     let attached = 4096 + nodes + (nodes.div_ceil(65_536) * 4).next_multiple_of(8);
@@ -312,22 +330,7 @@ fn forge_image(bytes: &mut [u8], rng: &mut Rng) {
         3 => {
             // A data node's header, or anything of it.
             let at = 4096 + 64 * u32_at(bytes, 96).unwrap_or_default() as usize;
-            let fields = [
-                (at, 8),
-                (at + 8, 8),
-                (at + 16, 8),
-                (at + 24, 4),
-                (at + 28, 4),
-                (at + 32, 4),
-                (at + 36, 4),
-                (at + 40, 4),
-                (at + 44, 4),
-                (at + 48, 4),
-                (at + 52, 4),
-                (at + 56, 4),
-                (at + 60, 4),
-                (at + 64, 8),
-            ];
+            let fields = DATA_NODE_FIELDS.map(|(field, width)| (at + field, width));
             change_field(bytes, &fields, rng);
         }
         4 if inner < 4096 + nodes => change_anywhere(bytes, inner..4096 + nodes, rng),

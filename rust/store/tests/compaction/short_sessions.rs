@@ -147,7 +147,7 @@ fn small_segments_behind_a_large_image_are_bounded_by_its_bytes() {
         store.checkpoint().expect("writes an image");
         store.close().expect("closes");
         let image =
-            disk.list().expect("lists").into_iter().find(|name| name.ends_with(".idx")).expect("an image");
+            disk.list().expect("lists").into_iter().find(|name| name.starts_with("img-")).expect("an image");
         let bytes = disk.open(&image, Access::Read).expect("opens").len().expect("reads");
         let (base, bound) = (files(&disk), bytes as usize / 512);
         assert!(bound > 64, "more than are merged at a time: {bound}");
