@@ -37,7 +37,11 @@ impl AlexIndex {
     #[inline]
     pub(crate) fn read<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&Alex) -> T + Send) -> PyResult<T> {
         self.shared.check(py)?;
-        self.shared.try_ask(call).unwrap_or_else(|call| py.detach(|| self.shared.ask(call))).or_raise(py)
+        match self.shared.try_read() {
+            Some(indexed) => indexed.ask(call),
+            None => py.detach(|| self.shared.ask(call)),
+        }
+        .or_raise(py)
     }
 
     /// Changes the index at once, or detached if the lock is held or an iterator must be copied out.
@@ -45,10 +49,11 @@ impl AlexIndex {
     fn change<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&mut Alex) -> T + Send) -> PyResult<T> {
         memory::check()?;
         self.shared.check(py)?;
-        self.shared
-            .try_change(call)
-            .unwrap_or_else(|call| py.detach(|| self.shared.change(call)))
-            .or_raise(py)
+        match self.shared.try_write() {
+            Some(mut indexed) => indexed.change(call),
+            None => py.detach(|| self.shared.change(call)),
+        }
+        .or_raise(py)
     }
 
     pub(crate) fn change_detached<T: Send>(

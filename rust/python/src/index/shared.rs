@@ -1,10 +1,10 @@
 //! What an `AlexIndex` and its iterators share: the index of alex-index and its unfinished iterators, behind a lock.
 //!
-//! Calls come in two forms: one waits for the lock and must be made detached, its `try_` twin does not wait.
+//! Calls that wait for the lock must be made detached; those named `try_` do not wait.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 use alex_index::Alex;
 use alex_index::image::Damage;
@@ -107,8 +107,9 @@ impl Indexed {
         self.cursors.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reads the index.
     #[inline]
-    fn ask<T>(&self, call: impl FnOnce(&Alex) -> T) -> Result<T, Damaged> {
+    pub(crate) fn ask<T>(&self, call: impl FnOnce(&Alex) -> T) -> Result<T, Damaged> {
         let found = call(self.tree()?);
         self.vouch(found)
     }
@@ -136,7 +137,7 @@ impl Indexed {
     }
 
     /// Changes the index, after its unfinished iterators were given copies.
-    fn change<T>(&mut self, call: impl FnOnce(&mut Alex) -> T) -> Result<T, Damaged> {
+    pub(crate) fn change<T>(&mut self, call: impl FnOnce(&mut Alex) -> T) -> Result<T, Damaged> {
         self.tree()?;
         self.cursors.get_mut().unwrap_or_else(PoisonError::into_inner).release(&self.alex);
         match catching("a change of the index", || call(&mut self.alex)) {
@@ -207,7 +208,9 @@ impl Shared {
         self.indexed.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn try_read(&self) -> Option<RwLockReadGuard<'_, Indexed>> {
+    /// The index to read, or `None` if a writer holds the lock.
+    #[inline]
+    pub(crate) fn try_read(&self) -> Option<RwLockReadGuard<'_, Indexed>> {
         match self.indexed.try_read() {
             Ok(indexed) => Some(indexed),
             Err(TryLockError::Poisoned(broken)) => Some(broken.into_inner()),
@@ -220,29 +223,16 @@ impl Shared {
         self.read().ask(call)
     }
 
-    /// Reads at once, or gives `call` back if a writer holds the lock.
-    #[inline]
-    pub(crate) fn try_ask<T, F: FnOnce(&Alex) -> T>(&self, call: F) -> Result<Result<T, Damaged>, F> {
-        match self.try_read() {
-            Some(indexed) => Ok(indexed.ask(call)),
-            None => Err(call),
-        }
-    }
-
     /// Changes the index. Waits.
     pub(crate) fn change<T>(&self, call: impl FnOnce(&mut Alex) -> T) -> Result<T, Damaged> {
         self.indexed.write().unwrap_or_else(PoisonError::into_inner).change(call)
     }
 
-    /// Changes the index at once, or gives `call` back if the lock is held or an iterator must be copied out first.
+    /// The index to change, or `None` if the lock is held or an iterator must be copied out first.
     #[inline]
-    pub(crate) fn try_change<T, F: FnOnce(&mut Alex) -> T>(&self, call: F) -> Result<Result<T, Damaged>, F> {
-        if let Ok(mut indexed) = self.indexed.try_write()
-            && indexed.cursors().is_empty()
-        {
-            return Ok(indexed.change(call));
-        }
-        Err(call)
+    pub(crate) fn try_write(&self) -> Option<RwLockWriteGuard<'_, Indexed>> {
+        let mut indexed = self.indexed.try_write().ok()?;
+        indexed.cursors().is_empty().then_some(indexed)
     }
 
     /// Replaces everything. Waits.
