@@ -53,8 +53,7 @@ impl Shared {
             let mut writing = self.writing.lock();
             let end = writing.log.end;
             if end.segment == 0 || writing.images.has_one_at(end) {
-                // There is nothing behind that image.
-                writing.images.schedule(self.options.checkpoint_tail_bytes);
+                writing.images.nothing_follows(self.options.checkpoint_tail_bytes);
                 writing.bound_tail();
                 return Ok(());
             }

@@ -95,7 +95,9 @@ impl Images {
         let bound = Self::bound(least_bytes, self.newest_bytes);
         self.stop_at = bound.max(LEAST_STOP_BYTES);
         let latest = bound.min(self.slow_from());
-        self.due = Due::At(latest - (self.grew.saturating_mul(5) / 4).min(latest - bound / 2));
+        let early = (self.grew.saturating_mul(5) / 4).min(latest - bound / 2);
+        // Where nothing was written, none is due.
+        self.due = Due::At((latest - early).max(1));
     }
 
     /// Commits are slowed when the tail is so long.
@@ -173,6 +175,13 @@ impl Images {
         self.schedule(least_bytes);
     }
 
+    /// A published image begins at the end of the log, or the log is empty. The tail may have counted more: of an
+    /// image whose manifest failed at first nobody took note when a later manifest listed it.
+    pub(crate) fn nothing_follows(&mut self, least_bytes: u64) {
+        self.tail_bytes = 0;
+        self.schedule(least_bytes);
+    }
+
     /// After damage: the index was built from what is left.
     pub(crate) fn rebuilt_without(&mut self, damaged: &[u32], tail_bytes: u64) {
         self.kept.retain(|kept| !damaged.contains(&kept.id));
@@ -223,6 +232,33 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::{Due, Images, LEAST_STOP_BYTES};
+    use crate::format::header::LogEnd;
+    use crate::format::manifest::ImageEntry;
+
+    #[test]
+    fn once_an_image_is_listed_that_begins_at_the_end_of_the_log_no_other_is_due() {
+        for least_bytes in [1, 2, 1 << 10, 1 << 20, 64 << 20] {
+            for listed_at_once in [true, false] {
+                let mut images = Images::new(&[], 100 << 20, least_bytes);
+                assert!(images.is_due());
+                let end = LogEnd { segment: 2, offset: 4096, ..LogEnd::default() };
+                images.begin(1, end);
+                let image = ImageEntry { id: 1, position: end, bytes: 4096, keys: 1 };
+                if listed_at_once {
+                    images.published(&[image], 100 << 20, least_bytes);
+                } else {
+                    // One copy of the manifest could not be written, and a later one lists it.
+                    images.put_off(least_bytes);
+                    images.listed(&[image]);
+                    assert!(images.has_one_at(end));
+                    images.nothing_follows(least_bytes);
+                }
+                assert!(!images.is_due() && !images.wants_checkpoint(), "{least_bytes} {listed_at_once}");
+                images.tail_bytes += 1 << 30;
+                assert!(images.is_due());
+            }
+        }
+    }
 
     #[test]
     fn a_checkpoint_begins_before_commits_are_slowed_however_little_was_written_beside_the_last() {
