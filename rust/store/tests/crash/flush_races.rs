@@ -19,8 +19,13 @@ fn flush_while_the_segment_ends(write_mode: WriteMode, named_by_the_log: bool) {
     let (writer, mut once) = (store.clone(), true);
     disk.hook(move |call| {
         if matches!(call, Call::Synced(name) if name.starts_with("seg")) && std::mem::take(&mut once) {
-            writer.put(2, b"two").expect("writes");
-            writer.put(3, &[3; 4000]).expect("begins another segment");
+            let writer = writer.clone();
+            // By a thread of its own: this one holds the right to flush.
+            let puts = move || {
+                writer.put(2, b"two").expect("writes");
+                writer.put(3, &[3; 4000]).expect("begins another segment");
+            };
+            std::thread::spawn(puts).join().expect("writes");
         }
         Ok(())
     });
