@@ -28,7 +28,19 @@ pub(crate) fn rebuilt(shared: &Shared, writing: &Writing, end: LogEnd) -> Result
     omit(&mut segments, &writing.freeing);
     let known = Arc::clone(&shared.read_state()?.segments);
     let in_use = |it: &Relocation| !writing.freeing.contains(&it.segment) && known.get(it.segment).is_some();
-    let relocations = listed.relocations.iter().copied().filter(in_use).collect();
+    let mut relocations = listed.relocations.clone();
+    if shared.opened.manifest.is_none() {
+        // Where a change reached one copy only, it has not happened: what the older one lists may be in use still, and
+        // hold a tombstone that hides a put of the log.
+        let older =
+            manifest::NAMES.iter().filter_map(|name| Manifest::read_copy(&**disk, name).ok().flatten());
+        for relocation in older.flat_map(|copy| copy.relocations) {
+            if !relocations.iter().any(|it| it.segment == relocation.segment) {
+                relocations.push(relocation);
+            }
+        }
+    }
+    relocations.retain(in_use);
     if let Some(last) = segments.iter().position(|entry| entry.segment == end.segment) {
         segments.truncate(last + 1);
         segments[last].end = Some(end);

@@ -2,6 +2,7 @@
 //! replayed over it, stays, also for the image that is only looked at once the newer one turns out to be
 //! damaged.
 
+use std::io::ErrorKind;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -321,4 +322,64 @@ fn no_image_is_written_across_the_moving_of_an_index() {
     // `content` compares what is counted as live.
     let store = open(&disk.restart(Loss::Everything), &quiet()).expect("opens");
     assert_eq!(content(&store), model);
+}
+
+/// The nth change of the manifests reaches one of them only, on a disk that has no room for an image, and then the
+/// index is found damaged. Whether there were so many changes.
+fn freed_in_one_manifest(nth: u64) -> bool {
+    let sim = SimDisk::new(1);
+    let options = Options { segment_bytes: 4 << 20, ..quiet() };
+    let store = open(&sim, &options).expect("opens");
+    let mut model = Content::new();
+    put_all(&store, &mut model, 1000..MANY, 1);
+    store.end_segment().expect("no fault");
+    // Segment 2 has the put, segment 3 its tombstone, and then a relocation has that.
+    put_all(&store, &mut model, 0..10, 2);
+    store.end_segment().expect("no fault");
+    store.delete(7).expect("no fault");
+    model.remove(&7);
+    store.end_segment().expect("no fault");
+    put_all(&store, &mut model, 20..30, 3);
+    store.compact_some(&|id| id == 3).expect("no fault");
+    store.checkpoint().expect("no fault");
+    store.compact_some(&|_| false).expect("frees segment 3");
+    store.flush().expect("no fault");
+    drop(store);
+    let segments = files(&sim, "seg-");
+    assert!(!segments.contains(&"seg-00000003.log".to_owned()), "{segments:?}");
+
+    let sim = sim.restart(Loss::Everything);
+    let image = files(&sim, "img-").pop().expect("one");
+    sim.corrupt(&image, |bytes| {
+        let at = bytes.len() - 300_000;
+        bytes[at] ^= 1;
+    });
+    let disk = HookDisk::new(&sim);
+    let store = disk.open_store(&options).expect("opens");
+    store.compact_some(&|id| id != 1).expect("moves what segment 2 and the relocation hold");
+    let changes = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&changes);
+    disk.hook(move |call| match call {
+        Call::Create(name, _) if name.starts_with("img-") => Err(ErrorKind::StorageFull.into()),
+        Call::Write("MANIFEST-B.new", ..) if counted.fetch_add(1, Ordering::Relaxed) == nth => {
+            Err(ErrorKind::StorageFull.into())
+        }
+        _ => Ok(()),
+    });
+    let outcome = store.compact(&mut |_| true);
+    disk.unhook();
+    let failed = changes.load(Ordering::Relaxed) > nth;
+    assert!(outcome.is_ok() || failed, "{outcome:?}");
+    assert_eq!(store.get(7).expect("reads").map(|_| ()), None);
+    assert_eq!(content(&store), model, "the damage is met, and the index is built anew");
+    drop(store);
+    let store = open(&sim.restart(Loss::Everything), &options).expect("opens");
+    assert_eq!(content(&store), model);
+    failed
+}
+
+#[test]
+fn a_deleted_key_stays_deleted_where_freeing_reached_one_manifest_and_the_index_is_built_anew() {
+    let changes = (0..).take_while(|&nth| freed_in_one_manifest(nth)).count();
+    assert!(changes >= 2, "images are given up, and segments freed: {changes}");
 }
