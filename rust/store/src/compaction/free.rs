@@ -14,7 +14,7 @@ use crate::log::segment::Segment;
 /// See `most_emptied_bytes`.
 const LEAST_EMPTIED_BYTES: u64 = 256 << 20;
 /// The same where writers may soon have to wait for space.
-const LEAST_WHEN_TIGHT: u64 = 16 << 20;
+const LEAST_WHEN_TIGHT: u64 = 4 << 20;
 
 impl Shared {
     /// Removes the emptied segments that may go: (a) a pass over their records found none that the index

@@ -156,7 +156,13 @@ impl Shared {
             if !self.space().is_ok_and(|space| space.is_slow()) {
                 return;
             }
-            fruitless = if self.compacting.totals.report().freed_bytes > freed { 0 } else { fruitless + 1 };
+            let still_fruitless = || self.compacting.totals.report().freed_bytes == freed;
+            // An image costs less than the disk space that writers would go on to take.
+            if still_fruitless() && self.free_in_spite_of_images(&mut compaction).is_err() {
+                compaction.not_before = Some(Instant::now() + BACK_OFF);
+                break;
+            }
+            fruitless = if still_fruitless() { fruitless + 1 } else { 0 };
             if self.wait_until(Instant::now() + BETWEEN_ROUNDS).is_err() {
                 return;
             }
