@@ -36,10 +36,10 @@ pub(crate) fn refuse(
     Err(Error::Format {
         path: disk.path().to_owned(),
         problem: format!(
-            "has manifests that are older than segments beside them, which they do not list: {}{more}. A \
-             copy that was taken file by file while the store was written looks like this, and so does a backup \
-             put over newer files. Nothing was changed. Put the newer MANIFEST-A and MANIFEST-B back if you have them; else \
-             repair(path, dest, mode=\"salvage\") brings what all segments hold into a new store",
+            "has manifests that are older than segments beside them, which they do not list: {}{more}. A copy \
+             that was taken file by file while the store was written looks like this, and so does a backup put \
+             over newer files. Nothing was changed. Put the newer MANIFEST-A and MANIFEST-B back if you have \
+             them; else repair(path, dest, mode=\"salvage\") brings what all segments hold into a new store",
             newer.join(", ")
         ),
     })
