@@ -77,7 +77,7 @@ pub enum SyncFailure {
 /// What goes wrong at one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The power goes.
+    /// The power is cut.
     Cut,
     /// A sync (or a rename) fails.
     Sync(SyncFailure),
