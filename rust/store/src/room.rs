@@ -52,7 +52,7 @@ mod tests {
     use crate::error::Error;
 
     #[test]
-    fn what_no_memory_holds_is_refused() {
+    fn more_than_memory_can_hold_is_refused() {
         let mut list = vec![1_u64];
         let refused = |outcome: Result<(), Error>| matches!(outcome, Err(Error::OutOfMemory { .. }));
         assert!(refused(room(&mut list, usize::MAX / 16)) && list == [1]);

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_that_waits_for_a_checkpoint_sees_to_it_that_one_is_made() {
+    fn a_commit_that_waits_for_a_checkpoint_makes_sure_that_one_is_made() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let store = Store::open(dir.path(), &Options::default(), &mut |_| true).expect("opens");
         store.put(1, b"one").expect("writes");

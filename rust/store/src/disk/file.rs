@@ -568,7 +568,7 @@ mod tests {
     }
 
     #[test]
-    fn space_that_was_reserved_and_never_written_is_not_told_as_data() {
+    fn space_that_was_reserved_and_never_written_is_not_reported_as_data() {
         let folder = tempfile::tempdir().expect("a folder");
         let disk = RealDisk::new(folder.path()).expect("a directory");
         let file = disk.create("file", LEN).expect("creates");

@@ -183,7 +183,7 @@ mod tests {
     use super::{Flow, Follower, Limit, Wait};
 
     #[test]
-    fn commits_are_slowed_the_more_the_nearer_they_come_and_do_not_pass() {
+    fn commits_are_slowed_more_the_nearer_they_come_and_do_not_pass() {
         let mut flow = Flow::default();
         flow.limit(Follower::Compaction, Limit { slow_from: 0, stop_at: 0 });
         assert_eq!(flow.wait(10), None, "nobody follows");

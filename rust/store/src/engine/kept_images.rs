@@ -240,7 +240,7 @@ mod tests {
     use crate::format::manifest::ImageEntry;
 
     #[test]
-    fn once_an_image_is_listed_that_begins_at_the_end_of_the_log_no_other_is_due() {
+    fn no_image_is_due_once_one_that_begins_at_the_end_of_the_log_is_listed() {
         for least_bytes in [1, 2, 1 << 10, 1 << 20, 64 << 20] {
             for listed_at_once in [true, false] {
                 let mut images = Images::new(&[], 100 << 20, least_bytes);

@@ -223,7 +223,7 @@ mod tests {
     use super::{CommitLock, Lock, Rank, StateLock};
 
     #[test]
-    fn a_lock_that_is_taken_out_of_order_is_told_and_those_held_are_let_go() {
+    fn a_lock_taken_out_of_order_is_reported_and_held_locks_are_released() {
         let catalog = Lock::new(Rank::Catalog, ());
         let (commit, state) = (CommitLock::new(()), StateLock::new(()));
         for _ in 0..2 {

@@ -123,7 +123,7 @@ mod tests {
     const SEGMENT: u64 = 64 << 20;
 
     #[test]
-    fn what_may_be_dead_keeps_to_two_and_a_half_live_bytes_and_four_segments_with_the_reserved_ends() {
+    fn the_allowed_bytes_keep_to_two_and_a_half_live_bytes_and_four_segments_with_the_reserved_ends() {
         for live in [0, 1, 1 << 20, SEGMENT, 500 << 20, 1 << 40] {
             let space = Space::new(live, live, SEGMENT);
             assert!(space.pressure() == 0.0 && !space.is_tight());
