@@ -52,13 +52,13 @@ pub enum Error {
     },
     /// The store's directory or its lock file was removed, renamed or replaced while the handle was open.
     /// What is there now is not changed.
-    #[error("{} is no longer what this store was opened with: it was removed, renamed or replaced; nothing that is there now was changed, and what was committed is where the store's own directory is; close this handle and open the store there", .path.display())]
+    #[error("{} is no longer what this store was opened with: it was removed, renamed or replaced; what is there now was not changed, and everything committed is in the store's own directory; close this handle and open the store there", .path.display())]
     Moved {
         /// The directory or the lock file.
         path: PathBuf,
     },
     /// The directory in which a new store should be created does not exist.
-    #[error("cannot create {}: the directory that it should be in does not exist; make that first, or open with parents=True", .path.display())]
+    #[error("cannot create {}: its parent directory does not exist; create it first, or open with parents=True", .path.display())]
     NoParent {
         /// The path given.
         path: PathBuf,
@@ -202,7 +202,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoFile(what) => write!(f, "is {what}, where a store has a file"),
-            Self::ForeignLock => f.write_str("holds something that is no lock of a store"),
+            Self::ForeignLock => f.write_str("holds something that is not the lock of a store"),
             Self::Moved(path) => write!(f, "{} was removed, renamed or replaced", path.display()),
         }
     }

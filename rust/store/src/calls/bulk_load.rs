@@ -81,7 +81,7 @@ fn check<V: ValueSource + ?Sized>(keys: usize, values: &V) -> Result<u64> {
 impl Store {
     /// Puts many values, with keys in any order, in one atomic commit. Returns the number of distinct keys.
     /// The last duplicate wins. `progress` is called with no lock held: before the work, once the keys are
-    /// sorted, and when everything is written. If it returns false before the last of these calls, the store
+    /// sorted, and when everything is written. If it returns false in any but the last of these calls, the store
     /// stays unchanged.
     pub fn bulk_load<V: ValueSource + ?Sized>(
         &self,

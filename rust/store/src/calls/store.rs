@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::engine::shared::Shared;
 use crate::options::Options;
 
-/// An open store. Clones are the same handle. Dropping the last clone stops the threads and releases the lock, but
-/// does not seal the log: only [`Store::close`] does.
+/// An open store. Clones are the same handle. Dropping the last clone stops the threads and releases the lock,
+/// but does not seal the log: only [`Store::close`] does.
 #[derive(Clone)]
 pub struct Store {
     pub(crate) shared: Arc<Shared>,
@@ -43,7 +43,8 @@ impl Store {
         &self.shared.options
     }
 
-    /// Whether this process is a child of the one that opened the store: then the handle must not be used.
+    /// Whether this process is a forked child of the one that opened the store. There a handle for writing is
+    /// refused; a read-only one still reads.
     #[inline]
     pub fn is_inherited(&self) -> bool {
         self.shared.is_inherited()

@@ -80,7 +80,8 @@ impl Directory {
     /// system busy. The descriptor number stays ours; the system refuses any later operation on it.
     pub(super) fn let_go(&self) {
         if let Ok(nowhere) = File::open("/dev/null") {
-            // SAFETY: dup3 between two open descriptors touches no memory; `self.file` stays an open descriptor of ours.
+            // SAFETY: dup3 between two open descriptors touches no memory; `self.file` stays an open descriptor
+            // of ours.
             unsafe { libc::dup3(nowhere.as_raw_fd(), self.file.as_raw_fd(), libc::O_CLOEXEC) };
         }
     }

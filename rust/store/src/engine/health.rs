@@ -77,7 +77,7 @@ pub(crate) struct InOnePiece<'h> {
 impl Drop for InOnePiece<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let message = "it came to no end".to_owned();
+            let message = "it did not finish".to_owned();
             self.health.poison(Error::Panicked { what: self.what, message });
         }
     }

@@ -90,9 +90,10 @@ impl Images {
         least_bytes.max(image_bytes / 2)
     }
 
-    /// Schedules the next checkpoint so early that it ends before commits are slowed, if it takes as long as
-    /// the last one did. It never begins later than that point: slowed writers add little while an image is
-    /// written, and that must not delay the next checkpoint to where writers are already slowed.
+    /// Schedules the next checkpoint so early that it ends before commits are slowed, if the log grows
+    /// meanwhile by as much as during the last one. It never begins later than that point: slowed writers add
+    /// little while an image is written, and that must not delay the next checkpoint to where writers are
+    /// already slowed.
     pub(crate) fn schedule(&mut self, least_bytes: u64) {
         let bound = Self::bound(least_bytes, self.newest_bytes);
         self.stop_at = bound.max(LEAST_STOP_BYTES);
@@ -208,8 +209,8 @@ impl Images {
     ///
     /// An image begun after the pass that found nothing pointing there has no such entry, and it begins
     /// behind those segments in the log, because none of them was the log's last. So no tombstone is freed
-    /// before every image is one begun after it: tombstones in the log stay until then, and copies of them
-    /// are written later still.
+    /// until every image was begun after it: tombstones in the log stay until then, and copies of them are
+    /// written later still.
     pub(crate) fn need(&self, emptied: &Emptied) -> bool {
         self.kept.iter().any(|image| image.needs(emptied))
     }

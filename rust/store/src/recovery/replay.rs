@@ -407,7 +407,10 @@ impl<'c> Replay<'c> {
                     && open.ops.len() as u64 == open.records
                     && end == open.end_offset;
                 if !whole {
-                    return Err(format!("the end of another batch than began at {}", open.begin_offset));
+                    return Err(format!(
+                        "the end of a batch other than the one that began at {}",
+                        open.begin_offset
+                    ));
                 }
                 for (seq, change) in std::mem::take(&mut open.ops) {
                     self.apply(seq, change);

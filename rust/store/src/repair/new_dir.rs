@@ -74,7 +74,7 @@ impl NewDir {
         let work = dest.with_file_name(unfinished);
         if work.exists() {
             return Err(Error::Invalid(format!(
-                "{} exists: another call is making it, or one was cut off; remove it in that case",
+                "{} exists: another call is making it, or an earlier one was cut off; in that case remove it",
                 work.display()
             )));
         }

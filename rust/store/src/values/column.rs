@@ -162,8 +162,9 @@ impl ValueColumn {
             end += len;
         }
         let end = self.data.len() + end;
-        // SAFETY: the ranges are those of a part's room which it has written, and they lie within the capacity, in
-        // ascending order; each was moved to where the one before ends, so all bytes up to `end` are initialised.
+        // SAFETY: each range is the written part of a part's room. The ranges lie within the capacity in
+        // ascending order, and each was moved to where the one before it ends, so all bytes up to `end` are
+        // initialised.
         unsafe { self.data.set_len(end) };
     }
 }
@@ -188,8 +189,8 @@ impl Part<'_> {
         let end = self.filled + value.len();
         match self.room.get_mut(self.filled..end) {
             Some(room) if self.more.is_empty() => {
-                // SAFETY: both are `value.len()` long; the room is memory that only this part has. Any bytes are
-                // valid where bytes may be uninitialised.
+                // SAFETY: both are `value.len()` long, and only this part has the memory of the room. Memory that
+                // may be uninitialised accepts any bytes.
                 unsafe {
                     room.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(value.as_ptr(), value.len());
                 };

@@ -59,7 +59,7 @@ fn the_lock_is_free_once_the_parent_released_it_even_while_a_child_lives() {
     // SAFETY: the child only sleeps.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        // SAFETY: as above.
+        // SAFETY: the child only sleeps and exits.
         unsafe {
             libc::sleep(20);
             libc::_exit(0);
