@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_that_misses_a_key_has_one_too_many_or_a_wrong_place_is_found_out() {
+    fn an_index_with_a_missing_key_an_extra_key_or_a_wrong_location_is_detected() {
         let (_dir, store) = store();
         assert_eq!(found(&store), "");
         let change = |change: &dyn Fn(&mut State)| change(&mut store.shared.state.write());

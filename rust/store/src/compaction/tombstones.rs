@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_extent_tells_of_a_tombstone_only_what_its_puts_would() {
+    fn an_extent_decides_about_a_tombstone_only_as_its_puts_would() {
         let puts = [(10, 7), (20, 5), (30, 9)];
         let extent = puts.iter().fold(None, |extent, &(key, seq)| Some(PutExtent::with(extent, key, seq)));
         let extent = extent.expect("there are puts");

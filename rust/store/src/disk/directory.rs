@@ -142,8 +142,8 @@ impl Directory {
     }
 
     /// The mode that a new file requests, which the process's umask may reduce, and the mode bits that it
-    /// gets regardless. Nobody may read or write the file whom the directory does not allow. A directory that
-    /// is shared by a group (its set-group-id bit says so) shares its files with the group.
+    /// gets regardless. Users without access to the directory get none to the file. A directory that a group
+    /// shares (its set-group-id bit says so) shares its files with the group.
     fn modes(&self, directory: &Stat) -> (Mode, Mode) {
         if let Some(mode) = self.file_mode {
             return (mode & (Mode::RUSR | Mode::WUSR), mode);

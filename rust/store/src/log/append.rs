@@ -342,8 +342,8 @@ impl Log {
     /// Writes zeros behind the next commit if the segment's blocks there are only reserved. Commits then
     /// overwrite blocks that hold data, and a flush does not make the file system record, durably, that
     /// reserved blocks hold data now (docs/dev/023). The zeros all lie beyond the end of the log and of that
-    /// commit. The caller holds the commit lock. Very small commits are left out because most go into a block
-    /// that is already begun, and large ones because they would write twice the bytes.
+    /// commit. The caller holds the commit lock. Commits smaller than a block are left out because most go into
+    /// a block that is already begun, and large ones because they would write twice the bytes.
     fn fill_ahead(&mut self, active: &Segment, shape: Shape) {
         let begin = (self.end.offset + MARK_BYTES + shape.bytes_in_log()).next_multiple_of(BLOCK_BYTES);
         let worthwhile = (BLOCK_BYTES..MOST_FILL_BYTES).contains(&shape.bytes);

@@ -1,7 +1,7 @@
 //! Replay: reads the log in order, accepts the longest valid prefix and builds the index from it. Records
 //! that compaction copied are merged back by sequence number, so that index and deletions come out as they
-//! once were, in whatever order the files are read. Knows nothing of what happens to the
-//! rest. O(log bytes), in bounded memory except for open batches and 32 bytes for each relocated record.
+//! once were, in whatever order the files are read. Knows nothing of what happens to the rest of the log.
+//! O(log bytes), in bounded memory except for open batches and for 32 bytes per relocated record.
 
 use std::path::PathBuf;
 use std::sync::Arc;

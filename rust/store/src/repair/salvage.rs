@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn what_equals_the_end_is_counted_as_comparing_item_by_item_does() {
+    fn items_that_equal_the_end_are_counted_as_by_comparing_one_by_one() {
         for seed in 0..500 {
             let mut rng = Rng::new(seed);
             let different = 1 + rng.below(3);

@@ -193,7 +193,7 @@ fn readers_racing_compaction_see_what_a_model_says() {
 }
 
 #[test]
-fn values_and_scans_held_over_compaction_and_close_keep_their_bytes_and_let_go_of_their_files() {
+fn values_and_scans_held_over_compaction_and_close_keep_their_bytes_and_then_release_their_files() {
     for read_mode in [ReadMode::Mmap, ReadMode::Pread] {
         let dir = tempfile::tempdir().expect("temporary directory");
         let options = Options { segment_bytes: 64 << 10, read_mode, background: false, ..Options::default() };
@@ -344,7 +344,7 @@ fn a_failed_flush_frees_nothing_and_poisons() {
 }
 
 #[test]
-fn a_store_overfilled_four_times_and_deleted_to_a_tenth_comes_down_by_itself() {
+fn a_store_overfilled_four_times_and_deleted_to_a_tenth_shrinks_by_itself() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let options = Options {
         segment_bytes: 256 << 10,

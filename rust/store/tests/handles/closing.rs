@@ -57,7 +57,7 @@ fn a_running_read_is_completed_and_later_calls_are_refused() {
 }
 
 #[test]
-fn a_backup_is_completed_by_a_close_beside_it() {
+fn a_close_waits_for_a_running_backup() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let store = filled(&dir.path().join("store"));
     let (begun, has_begun) = mpsc::channel();

@@ -137,7 +137,7 @@ fn the_first_call_after_a_crash_answers_as_a_model_does() {
 }
 
 #[test]
-fn damage_in_the_image_is_met_when_the_parts_are_joined_and_costs_no_key() {
+fn damage_in_the_image_is_found_when_the_parts_are_joined_and_costs_no_key() {
     let disk = SimDisk::new(7);
     let store = open(&disk, &quiet()).expect("opens");
     let keys: Vec<i64> = (0..5000).collect();
