@@ -1,7 +1,8 @@
-//! A load of 1M values of 100 bytes in batches of 10,000, with the flush at its end, beside its parts measured
-//! apart: a copy of the same bytes into a mapped, reserved file, its flush, the insert of the same keys into an
-//! index, and the checksums of the same records. One round a run, as JSON in seconds; `benchmarks/load_parts.py`
-//! takes rounds in turn: `cargo bench -p alex-store --bench load_parts -- FOLDER [keys] [seed]`.
+//! A load of 1M values of 100 bytes in batches of 10,000, with the flush at its end, compared with its parts
+//! measured separately: a copy of the same bytes into a mapped, reserved file, its flush, the insert of the
+//! same keys into an index, and the checksums of the same records. Each run makes one round and prints JSON,
+//! in seconds. `benchmarks/load_parts.py` alternates rounds: `cargo bench -p alex-store --bench load_parts --
+//! FOLDER [keys] [seed]`.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fs::File;
@@ -14,11 +15,11 @@ use alex_store::{Options, Store, checksum_records};
 
 const BATCH: usize = 10_000;
 const VALUE_BYTES: usize = 100;
-/// A header of 24 bytes, the value, 4 bytes of padding.
+/// A header of 24 bytes, the value, and 4 bytes of padding.
 const RECORD_BYTES: usize = 128;
 const SEGMENT_BYTES: usize = 64 << 20;
 
-/// The number-th key: spread over all of them.
+/// The key with this number, spread over the whole key space.
 fn key(seed: u64, number: u64) -> i64 {
     (number + seed * 1_000_003).wrapping_mul(0x9E37_79B9_7F4A_7C15) as i64
 }
@@ -29,7 +30,7 @@ fn seconds<T>(work: impl FnOnce() -> T) -> (f64, T) {
     (begun.elapsed().as_secs_f64(), outcome)
 }
 
-/// The store's load; every key is found afterwards.
+/// Times the store's load. Checks afterwards that every key is found.
 fn load(folder: &Path, keys: &[i64], values: &[Vec<u8>]) -> f64 {
     let store = Store::open(&folder.join("store"), &Options::default(), &mut |_| true).unwrap();
     let (took, ()) = seconds(|| {
@@ -46,7 +47,8 @@ fn load(folder: &Path, keys: &[i64], values: &[Vec<u8>]) -> f64 {
     took
 }
 
-/// A copy of as many bytes into maps of reserved files, made durable before the clock starts, and their flush.
+/// Times a copy of as many bytes into maps of reserved files, which are made durable before the clock starts,
+/// and their flush.
 fn copy_and_flush(folder: &Path, values: &[Vec<u8>]) -> (f64, f64) {
     let in_one = SEGMENT_BYTES / RECORD_BYTES;
     let mut files: Vec<_> = (0..values.len().div_ceil(in_one))
@@ -60,7 +62,7 @@ fn copy_and_flush(folder: &Path, values: &[Vec<u8>]) -> (f64, f64) {
             rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, SEGMENT_BYTES as u64)
                 .unwrap();
             file.sync_all().unwrap();
-            // SAFETY: the file was made here and nobody else knows of it.
+            // SAFETY: the file was created here and nobody else knows of it.
             let map = unsafe { memmap2::MmapMut::map_mut(&file) }.unwrap();
             (file, map)
         })
@@ -94,7 +96,7 @@ fn insert(keys: &[i64]) -> f64 {
     took
 }
 
-/// Of records that are in the nearest caches, as in a commit, which has just copied them.
+/// Checksums of records that are in the nearest caches, as in a commit, which has just copied them.
 fn checksums(keys: usize) -> f64 {
     let batch = vec![7; 64 * RECORD_BYTES];
     let work = || (0..keys / 64).fold(0, |all, _| all ^ checksum_records(black_box(&batch), RECORD_BYTES));

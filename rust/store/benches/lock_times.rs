@@ -1,7 +1,8 @@
-//! How long a put waits inside the store's locks, and who holds them how long, while the store is quiet, while
-//! it compacts, while it writes images, and during both. One thread puts, one gets and checks what it gets.
-//! Prints JSON, times in nanoseconds; `benchmarks/latency.py` runs it: `cargo bench -p alex-store
-//! --features lock-times --bench lock_times -- [keys] [seconds for each phase] [the name of one phase]`.
+//! How long a put waits for the store's locks, and who holds them for how long: while the store is quiet,
+//! while it compacts, while it writes images, and during both. One thread puts; another gets values and
+//! checks them. Prints JSON, with times in nanoseconds. `benchmarks/latency.py` runs it: `cargo bench -p
+//! alex-store --features lock-times --bench lock_times -- [keys] [seconds for each phase] [the name of one
+//! phase]`.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fs::File;
@@ -11,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use alex_store::{Histogram, Options, Store, lock_times};
 
-/// Between two puts, so that compaction keeps pace.
+/// Pause between two puts, so that compaction keeps pace.
 const PAUSE: Duration = Duration::from_micros(5);
 const VALUE_BYTES: usize = 100;
 
-/// What goes on beside the two threads.
+/// What runs beside the two threads.
 const PHASES: [(&str, bool, bool); 4] = [
     ("quiet", false, false),
     ("compaction", true, false),
@@ -23,7 +24,7 @@ const PHASES: [(&str, bool, bool); 4] = [
     ("both", true, true),
 ];
 
-/// Spread over all keys, a different one for each number.
+/// A different key for each number, spread over the whole key space.
 fn key(number: u64) -> i64 {
     number.wrapping_mul(0x9E37_79B9_7F4A_7C15) as i64
 }
@@ -42,7 +43,7 @@ fn random(state: &mut u64) -> u64 {
     *state
 }
 
-/// For each key the version that was put, and the one that is being put.
+/// For each key, the version that was put, and the one that is being put.
 struct Versions(Vec<(AtomicU64, AtomicU64)>);
 
 impl Versions {
@@ -70,8 +71,8 @@ impl Versions {
     }
 }
 
-/// The longest pauses, in nanoseconds, of two threads that do nothing but look at the clock; what the system
-/// says that it let others run instead is left out. A hold of a lock this long may be the machine's host's.
+/// The longest pauses, in nanoseconds, of two threads that only look at the clock, without the time in which
+/// the system let others run. If a lock is held this long, the host of the machine may be the cause.
 fn pauses(seconds: f64) -> [u64; 2] {
     let delayed = |account: &File| {
         let mut text = [0; 64];
@@ -161,7 +162,8 @@ fn phase(keys: u64, seconds: f64, (name, compaction, checkpoints): (&str, bool, 
     });
     let freed = store.stats().unwrap().compaction.freed_segments;
     assert_eq!(freed > 0, compaction, "{name}: {freed} segments were freed");
-    // Its threads end and hand over what they did; a call of close would add what it does with nobody beside.
+    // Its threads end and hand over their times. A call of close would add times of work that nothing runs
+    // beside.
     drop(store);
     let places: Vec<String> = lock_times()
         .into_iter()

@@ -1,5 +1,5 @@
 //! Writes the frozen stores of the current format that `tests/test_format.py` opens: one that was closed, and
-//! one whose writer died, with every kind of record and of file in it. Run once for each format, never over
+//! one whose writer died, with every kind of record and file in them. Run once for each format, never over
 //! what a release has left behind: `cargo run -p alex-store --example format_fixture -- tests/data/format-1`.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -17,7 +17,7 @@ fn open(path: &Path, write_mode: WriteMode) -> Store {
     let options = Options {
         segment_bytes: 8192,
         background: false,
-        // Nothing but what is asked for below.
+        // Nothing happens except what is requested below.
         checkpoint_tail_bytes: 1 << 40,
         durability: Durability::Os,
         write_mode,
@@ -84,7 +84,7 @@ fn fill(path: &Path, write_mode: WriteMode) -> (Store, Model) {
     (store, model)
 }
 
-/// Dies twice: what the second life finds is written again, which is an origin of its own.
+/// Dies twice: what the second life finds is written again, in segments with an origin of their own.
 fn live_and_die(path: &Path, life: u8) -> ! {
     let mut model = Model::new();
     let store = if life == 0 {
@@ -121,7 +121,7 @@ fn main() {
     save(folder, "killed", &model);
 }
 
-/// The items as a JSON object: keys as text, values in hexadecimal.
+/// Writes the items as a JSON object: keys as text, values in hexadecimal.
 fn save(folder: &Path, name: &str, model: &Model) {
     std::fs::remove_file(folder.join(name).join("LOCK")).unwrap();
     let mut text = String::from("{");

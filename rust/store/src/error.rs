@@ -1,5 +1,5 @@
-//! The one error type of the engine. Variants carry what a person needs to act: the path, the offset,
-//! what was expected and what was found. The Python layer maps them to exceptions in one place.
+//! The one error type of the engine. Variants carry what a person needs to act: the path, the offset, what
+//! was expected and what was found. The Python layer maps them to exceptions in one place.
 
 use std::fmt;
 use std::io;
@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use crate::operation::Operation;
 
-/// Every way a call on a store can fail.
+/// Every way in which a call on a store can fail.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused an operation on a file of the store.
     #[error("cannot {operation} {}: {source}", .path.display())]
     Io {
-        /// What was asked of it.
+        /// The operation that failed.
         operation: Operation,
         /// The file or directory.
         path: PathBuf,
@@ -29,12 +29,12 @@ pub enum Error {
         path: PathBuf,
         /// Byte offset of the damage in that file.
         offset: u64,
-        /// What a whole file would hold there.
+        /// What an undamaged file would hold there.
         expected: String,
         /// What it holds.
         found: String,
     },
-    /// The directory or file is not a store of a format that this version reads. Nothing was touched.
+    /// The directory or file is not a store in a format that this version reads. Nothing was changed.
     #[error("{} {problem}", .path.display())]
     Format {
         /// The directory or file.
@@ -47,35 +47,35 @@ pub enum Error {
     Locked {
         /// The store's directory.
         path: PathBuf,
-        /// The process that holds the lock, where it is known.
+        /// The process that holds the lock, if known.
         pid: Option<u32>,
     },
-    /// The store's directory or its lock file was removed, renamed or replaced while the handle was open. What is
-    /// there now is not touched.
-    #[error("{} is no longer what this store was opened with: it was removed, renamed or replaced; nothing that is there now was changed, and what was committed is where the store's own directory is; close this handle and open the store there", .path.display())]
+    /// The store's directory or its lock file was removed, renamed or replaced while the handle was open.
+    /// What is there now is not changed.
+    #[error("{} is no longer what this store was opened with: it was removed, renamed or replaced; what is there now was not changed, and everything committed is in the store's own directory; close this handle and open the store there", .path.display())]
     Moved {
         /// The directory or the lock file.
         path: PathBuf,
     },
-    /// The directory that a new one should be made in does not exist.
-    #[error("cannot create {}: the directory that it should be in does not exist; make that first, or open with parents=True", .path.display())]
+    /// The directory in which a new store should be created does not exist.
+    #[error("cannot create {}: its parent directory does not exist; create it first, or open with parents=True", .path.display())]
     NoParent {
         /// The path given.
         path: PathBuf,
     },
-    /// There is no store at the path, and creating one was not asked for.
+    /// There is no store at the path, and the options do not allow creating one.
     #[error("there is no store at {}; open with create=True and without read_only to make one", .path.display())]
     NotFound {
         /// The path given.
         path: PathBuf,
     },
-    /// The path is a file.
+    /// The path leads to a file.
     #[error("{} is a file; a store is a directory", .path.display())]
     NotADirectory {
         /// The path given.
         path: PathBuf,
     },
-    /// A write on a handle opened with `read_only`.
+    /// A write on a handle that was opened with `read_only`.
     #[error("{} was opened read-only", .path.display())]
     ReadOnly {
         /// The store's directory.
@@ -87,8 +87,8 @@ pub enum Error {
         /// The store's directory.
         path: PathBuf,
     },
-    /// A flush failed earlier, or a background thread in the middle of a change: what the device holds is unknown,
-    /// so no write is accepted until the store is opened again.
+    /// An earlier flush failed, or a background thread failed in the middle of a change. The contents of the
+    /// device are unknown, so no write is accepted until the store is opened again.
     #[error("{} takes no more writes because {} ({cause}); reads go on, reopen the store to write again", .path.display(), poison_text(.cause))]
     Poisoned {
         /// The store's directory.
@@ -102,31 +102,31 @@ pub enum Error {
         /// The store's directory.
         path: PathBuf,
     },
-    /// The image that the index was opened from is damaged where a call needed it. The engine builds the
-    /// index anew and makes the call again, so that this leaves no call.
+    /// The image from which the index was opened is damaged where a call needed it. The engine rebuilds the
+    /// index and repeats the call, so no call returns this.
     #[doc(hidden)]
     #[error("an image of the index is damaged; open the store again")]
     ImageDamaged,
-    /// Work beside the callers ended in a panic, a defect of this library. Calls go on.
+    /// Background work ended in a panic, a defect of this library. Calls go on.
     #[error("{what} panicked: {message}; that is a defect of alexpy, please report it")]
     Panicked {
         /// The thread or the work.
         what: &'static str,
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
-    /// There is no memory for what the call needs. Nothing was changed.
+    /// There is not enough memory for the call. Nothing was changed.
     #[error("there is no memory for {bytes} bytes; nothing was changed")]
     OutOfMemory {
-        /// What was asked for in vain.
+        /// The number of bytes requested.
         bytes: u64,
     },
-    /// There is no memory for the index to grow. What the log holds stays as it is.
+    /// There is not enough memory for the index to grow. What the log holds stays as it is.
     #[error(
         "there is no memory for {bytes} more bytes of the index; what was committed is in the log, open the store again once there is memory"
     )]
     IndexOutOfMemory {
-        /// What was asked for in vain.
+        /// The number of bytes requested.
         bytes: u64,
     },
     /// A store cannot be closed by the callback of a call that is still using it.
@@ -138,7 +138,8 @@ pub enum Error {
     /// An argument that can never be accepted. Nothing was changed.
     #[error("{0}")]
     Invalid(String),
-    /// The caller's progress callback asked to stop. Nothing was changed.
+    /// The caller's progress callback asked to stop. Nothing was changed, except that compaction keeps what
+    /// it has done.
     #[error("interrupted")]
     Interrupted,
 }
@@ -147,7 +148,7 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Whether it says that this process lacks something now, or may not, rather than that a device is bad.
+    /// Whether this process lacks a resource or permission now, rather than that a device is bad.
     pub(crate) fn says_not_now(&self) -> bool {
         let source = match self {
             Self::Io { source, .. } => source,
@@ -158,14 +159,14 @@ impl Error {
             || matches!(says, Some(libc::ENOMEM | libc::EAGAIN | libc::EACCES | libc::EPERM))
     }
 
-    /// Whether it says that there is no room for a file of that size: on the disk, or by a limit.
+    /// Whether there is no room for a file of that size, on the disk or by a limit.
     pub(crate) fn says_full(&self) -> bool {
         let Self::Io { source, .. } = self else { return false };
         matches!(source.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG))
             || source.kind() == io::ErrorKind::StorageFull
     }
 
-    /// Whether it says that this process, or the machine, has no descriptor left.
+    /// Whether this process, or the machine, has no descriptors left.
     pub(crate) fn says_no_descriptor(&self) -> bool {
         let Self::Io { source, .. } = self else { return false };
         matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
@@ -186,12 +187,12 @@ impl Error {
     }
 }
 
-/// Why something is not touched although the operating system would allow it; inside an [`io::Error`].
+/// Why a file is left alone although the operating system would allow access; inside an [`io::Error`].
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// A name of the store belongs to this, not to a file.
+    /// A name of the store belongs to something that is not a file.
     NoFile(&'static str),
-    /// A lock file that holds something else.
+    /// A lock file with other contents.
     ForeignLock,
     /// What is at this path is not what was opened: it was removed, renamed or replaced.
     Moved(PathBuf),
@@ -201,7 +202,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoFile(what) => write!(f, "is {what}, where a store has a file"),
-            Self::ForeignLock => f.write_str("holds something that is no lock of a store"),
+            Self::ForeignLock => f.write_str("holds something that is not the lock of a store"),
             Self::Moved(path) => write!(f, "{} was removed, renamed or replaced", path.display()),
         }
     }

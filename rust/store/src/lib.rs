@@ -1,24 +1,25 @@
 //! A durable, ordered key-value engine for one writer process: `i64` keys, byte values.
 //!
-//! One append-only, checksummed log is write-ahead log and data at once; an ALEX index in memory says
-//! where each key's newest record is. Folders are layers, from top to bottom:
+//! One append-only, checksummed log is both write-ahead log and data; an ALEX index in memory says where each
+//! key's newest record is. Folders are layers, from top to bottom:
 //!
-//! - `calls`: what a user can ask of a store, a kind of call a file; the handle, opening and closing.
+//! - `calls`: what a user can ask of a store, one kind of call per file; the handle, opening and closing.
 //! - `recovery`: from files to a state.
-//! - `compaction`: giving disk space back.
+//! - `compaction`: gives disk space back.
 //! - `checkpoint`: images of the index.
-//! - `engine`: what an open store is: its parts, its locks, and the changes that take several parts.
-//! - `repair`: what can be read of a damaged store, and the directory that a new one comes into being in.
+//! - `engine`: what an open store is: its parts, its locks, and the changes that involve several parts.
+//! - `repair`: what can be read of a damaged store, and the directory in which a new one is created.
 //! - `values`: values on their way out.
-//! - `index`: keys to locations, every answer checked.
-//! - `log`: segments, appending to them, and reading them back.
+//! - `index`: keys to locations, with every answer checked.
+//! - `log`: segments, how records are appended to them, and how they are read back.
 //! - `format`: what bytes mean, and their checks.
-//! - `threads`: threads beside callers, the bells that wake them, panics made into errors.
+//! - `threads`: background threads, the bells that wake them, and panics turned into errors.
 //! - `disk`: the only layer that touches files.
-//! - the ground, files beside this one: `error`, `operation`, `options`, `progress`, `random`, `room`.
+//! - the ground, the files beside this one: `error`, `operation`, `options`, `progress`, `random`, `room`.
 //!
-//! A file uses its own layer, the layers below it, and the ground; no two files use each other. What an upper layer does
-//! for a lower one (a thread's task, the rebuilding of an index) the lower one is told when a store is opened.
+//! A file uses its own layer, the layers below it, and the ground; no two files use each other. If a lower
+//! layer needs something from an upper one (a thread's task, the rebuilding of an index), it is passed in
+//! when a store is opened.
 
 mod calls;
 mod checkpoint;

@@ -1,25 +1,25 @@
-//! What a store asks of the operating system, as its errors name it; and after which of it nobody knows what
-//! the device holds. Whoever makes a call knows which of these it is, and says so; knows nothing of why it failed.
+//! What a store asks of the operating system, as its errors name it, and which failures leave the contents of
+//! the device unknown. The caller of an operation states which one it is. Knows nothing of why it failed.
 
 use std::fmt;
 
-/// An operation on a file or directory. Shown as a verb with what belongs to it: "cannot {operation} {path}".
+/// An operation on a file or directory. Displayed as a verb that fits "cannot {operation} {path}".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Operation {
-    /// Opening a file or directory that should be there.
+    /// Opening a file or directory that should exist.
     Open,
     /// Reading bytes, or asking for a length.
     Read,
     /// Listing a directory.
     List,
-    /// Making a file or directory.
+    /// Creating a file or directory.
     Create,
-    /// Making a file whose blocks are reserved.
+    /// Reserving blocks for a new file.
     Reserve,
-    /// Writing by system call. What a failed one left is erased, or lies where nothing is ever read.
+    /// Writing by system call. What a failed write left is erased, or lies where nothing is ever read.
     Write,
-    /// Copying into a writable map; as `Write`.
+    /// Copying into a writable map; otherwise like `Write`.
     CopyInto,
     /// Mapping a file.
     Map,
@@ -31,9 +31,9 @@ pub enum Operation {
     Link,
     /// Removing a name.
     Remove,
-    /// Giving a file the name of another.
+    /// Renaming a file, replacing any file with the new name.
     Rename,
-    /// Waiting for the device to confirm what was written into a file.
+    /// Waiting for the device to confirm what was written to a file.
     Sync,
     /// Waiting for the device to confirm the names in a directory.
     SyncDirectory,
@@ -43,23 +43,23 @@ pub enum Operation {
     StartThreads,
     /// Getting random bytes.
     GetRandom,
-    /// Finding out which directory a path means.
+    /// Finding out which directory a path leads to.
     Find,
-    /// Writing an index into a file of its own.
+    /// Writing an index to a file of its own.
     Save,
 }
 
 impl Operation {
-    /// Whether, once it failed, bytes or names that were handed over before may or may not be on the device, now
-    /// and after any later success: the kernel forgets what it failed to write. A rename counts as well, since it
-    /// can have happened although it says that it failed, where the device is the reason. All others change
-    /// nothing that counts.
+    /// Whether, after it failed, bytes or names handed over earlier may or may not be on the device, now and
+    /// after any later success: the kernel forgets what it failed to write. A rename counts as well, since it
+    /// can have happened even though it reports a failure of the device. All other operations change nothing
+    /// that counts.
     pub(crate) fn leaves_doubt(self) -> bool {
         matches!(self, Self::Sync | Self::SyncDirectory | Self::Rename)
     }
 
-    /// Whether, once it failed, any part of the bytes that were handed over may lie in the file: they must be erased
-    /// before anything that reads there.
+    /// Whether, after it failed, any part of the bytes may lie in the file, so that they must be erased
+    /// before anything reads there.
     pub(crate) fn may_leave_bytes(self) -> bool {
         matches!(self, Self::Write | Self::CopyInto)
     }

@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// When a write is safe against what; the promises are spelled out in `docs/safety.md`.
+/// When a write is safe, and against what. `docs/safety.md` spells out the promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// A returned write survives a power cut.
     Sync,
     /// A returned write survives a process kill, and a power cut after the next timed flush.
     Interval,
-    /// A returned write survives a process kill; the operating system decides about the device.
+    /// A returned write survives a process kill; the operating system decides when it reaches the device.
     Os,
 }
 
 /// How bytes reach the active segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteMode {
-    /// `Mmap` where that is known to be safe and fast, else `Pwrite`.
+    /// `Mmap` if that is known to be safe and fast, otherwise `Pwrite`.
     Auto,
     /// Copied into a shared mapping of the reserved file.
     Mmap,
@@ -32,14 +32,14 @@ pub enum WriteMode {
 pub enum ReadMode {
     /// From read-only mappings: fastest, but a device error ends the process with SIGBUS.
     Mmap,
-    /// With a system call a record: a device error is an [`Error::Io`].
+    /// With one system call per record: a device error is an [`Error::Io`].
     Pread,
 }
 
-/// What opening does about acknowledged data that is damaged.
+/// What opening does if acknowledged data is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recovery {
-    /// Refuse to open and name the place.
+    /// Refuse to open, and name the place.
     Strict,
     /// Open with everything before the damage.
     PointInTime,
@@ -48,47 +48,47 @@ pub enum Recovery {
 /// Options of [`Store::open`](crate::Store::open).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Refuse writes, take no lock.
+    /// Refuse writes and take no lock.
     pub read_only: bool,
-    /// Make a store where there is none.
+    /// Create a store if there is none.
     pub create: bool,
-    /// Make the directories above it as well.
+    /// Also create missing parent directories.
     pub parents: bool,
     /// See [`Durability`].
     pub durability: Durability,
     /// Time between timed flushes, for [`Durability::Interval`].
     pub sync_interval: Duration,
-    /// Bytes reserved for a segment, its header included.
+    /// Bytes reserved for a segment, including its header.
     pub segment_bytes: u64,
     /// See [`WriteMode`].
     pub write_mode: WriteMode,
     /// See [`ReadMode`].
     pub read_mode: ReadMode,
-    /// Check a record's checksum each time it is read.
+    /// Check a record's checksum whenever it is read.
     pub verify_reads: bool,
-    /// Run the background threads; without them a timed flush happens in the first write that is due,
-    /// and compaction only where it is asked for.
+    /// Run the background threads. Without them, the first write after a timed flush is due makes that flush,
+    /// and compaction runs only on request.
     pub background: bool,
     /// Compaction starts when more than this share of the bytes of ended segments is dead (a little less
-    /// while nothing is written), and goes on until it is half of that.
+    /// while nothing is written), and continues until half this share is dead.
     pub compact_dead_ratio: f64,
-    /// Most bytes a second that the background thread reads and writes for compaction.
+    /// The most bytes per second that the background thread reads and writes for compaction.
     pub compact_bytes_per_second: u64,
     /// See [`Recovery`].
     pub recovery: Recovery,
-    /// A checkpoint is due once so many bytes of log, and half the bytes of the last image, came after the
-    /// last one.
+    /// A checkpoint is due when this many bytes of log, and half the bytes of the last image, have been
+    /// written since the last one.
     pub checkpoint_tail_bytes: u64,
-    /// So many small segments of about one size are merged. Other than the default only in tests.
+    /// This many small segments of about one size are merged. Differs from the default only in tests.
     #[doc(hidden)]
     pub merge_small_from: usize,
 }
 
-/// The smallest segment that may be asked for, in bytes.
+/// The smallest allowed segment, in bytes.
 pub const MIN_SEGMENT_BYTES: u64 = 4096;
-/// The largest segment: locations count 8-byte units in 32 bits.
+/// The largest allowed segment, in bytes: locations count 8-byte units in 32 bits.
 pub const MAX_SEGMENT_BYTES: u64 = 1 << 35;
-/// The default segment, in bytes.
+/// The default size of a segment, in bytes.
 pub const DEFAULT_SEGMENT_BYTES: u64 = 64 << 20;
 
 impl Default for Options {
@@ -122,7 +122,7 @@ impl Options {
                 self.segment_bytes
             )));
         }
-        // Written so that NaN fails it.
+        // Written so that NaN fails the check.
         if !(self.compact_dead_ratio > 0.0 && self.compact_dead_ratio < 1.0) {
             return Err(Error::Invalid(format!(
                 "compact_dead_ratio must be between 0 and 1, not {}",
@@ -144,7 +144,7 @@ impl Options {
     }
 }
 
-/// Refuses what can be no path.
+/// Refuses what cannot be a path.
 pub(crate) fn check_path(path: &Path) -> Result<()> {
     let bytes = path.as_os_str().as_encoded_bytes();
     if bytes.is_empty() {

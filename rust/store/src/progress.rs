@@ -1,10 +1,10 @@
-//! How far a long call has come, as its caller is told. Knows nothing of what the call does.
+//! How far a long call has come, as reported to its caller. Knows nothing of what the call does.
 
 /// Progress of a call that reads many bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenProgress {
     /// Bytes handled so far.
     pub bytes_done: u64,
-    /// Bytes there are to handle, at most.
+    /// Bytes to handle in total, at most.
     pub bytes_total: u64,
 }

@@ -1,4 +1,4 @@
-//! Random bytes from the operating system: salts of segments, ids of stores.
+//! Random bytes from the operating system, for salts of segments and ids of stores.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ pub(crate) fn random_u64(path: &Path) -> Result<u64> {
     getrandom::u64().map_err(|error| Error::io(Operation::GetRandom, path, error.into()))
 }
 
-/// A new store's id.
+/// The id of a new store.
 pub(crate) fn random_id(path: &Path) -> Result<[u8; 16]> {
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|error| Error::io(Operation::GetRandom, path, error.into()))?;

@@ -1,5 +1,5 @@
-//! Room in memory for what grows with the caller's data: asked for before anything is changed, and refused with an
-//! error where there is none, since an ordinary allocation would end the process. O(1).
+//! Room in memory for what grows with the caller's data. It is requested before anything is changed and
+//! refused with an error if there is none, since an ordinary allocation would end the process. O(1).
 
 use std::mem::size_of;
 
@@ -11,32 +11,32 @@ pub(crate) fn room<T>(items: &mut Vec<T>, more: usize) -> Result<()> {
     if items.capacity() - items.len() >= more || items.try_reserve(more).is_ok() {
         return Ok(());
     }
-    // Growth that makes the next one cheap asks for twice as much.
+    // Growth that makes later pushes cheap may request twice as much.
     items.try_reserve_exact(more).map_err(|_| no_memory::<T>(more))
 }
 
-/// An empty list with room for so many items.
+/// An empty list with room for this many items.
 pub(crate) fn with_room<T>(items: usize) -> Result<Vec<T>> {
     let mut list = Vec::new();
     list.try_reserve_exact(items).map_err(|_| no_memory::<T>(items))?;
     Ok(list)
 }
 
-/// A copy.
+/// A copy of a slice.
 pub(crate) fn copy_of<T: Copy>(items: &[T]) -> Result<Vec<T>> {
     let mut copy = with_room(items.len())?;
     copy.extend_from_slice(items);
     Ok(copy)
 }
 
-/// As many of the same.
+/// A list of this many copies of an item.
 pub(crate) fn filled<T: Clone>(item: T, items: usize) -> Result<Vec<T>> {
     let mut list = with_room(items)?;
     list.resize(items, item);
     Ok(list)
 }
 
-/// Where this succeeds, so many bytes can be had a moment later for what asks in the ordinary way.
+/// If this succeeds, ordinary allocations of this many bytes in total can succeed a moment later.
 pub(crate) fn probe(bytes: usize) -> Result<()> {
     with_room::<u8>(bytes).map(drop)
 }
@@ -52,7 +52,7 @@ mod tests {
     use crate::error::Error;
 
     #[test]
-    fn what_no_memory_holds_is_refused() {
+    fn more_than_memory_can_hold_is_refused() {
         let mut list = vec![1_u64];
         let refused = |outcome: Result<(), Error>| matches!(outcome, Err(Error::OutOfMemory { .. }));
         assert!(refused(room(&mut list, usize::MAX / 16)) && list == [1]);

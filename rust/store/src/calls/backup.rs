@@ -1,6 +1,6 @@
-//! `backup`: a copy of an open store in a new directory, consistent at one sequence. Segments that are
-//! finished are shared by hard links, which costs no space; the rest is copied. Writes go on meanwhile.
-//! O(segments), and O(bytes) of what is copied.
+//! `backup`: copies an open store into a new directory, consistent at one sequence number. Finished segments
+//! are shared by hard links, which takes no space; the rest is copied. Writes go on meanwhile. O(segments),
+//! and O(bytes) of what is copied.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,15 +23,16 @@ struct Part {
     segment: Arc<Segment>,
     /// How many of its bytes count.
     bytes: u64,
-    /// Nothing will be written into its file or cut from it any more, and all of it is on the device.
+    /// Its file is complete: nothing will be written to it or cut from it any more, and all of it is on the
+    /// device.
     finished: bool,
 }
 
 impl Store {
-    /// Makes a store in the directory `dest`, which must not exist or be empty, that holds what this one
-    /// holds now. `dest` has its name only once it is whole and durable. Segments that are finished are hard
-    /// links where the file system can, so damage to such a file hits both; copy `dest` elsewhere against
-    /// that. `progress` as in [`Store::verify`].
+    /// Creates a store in the directory `dest`, which must be empty or not exist, with everything that this
+    /// one holds now. `dest` gets its name only once it is whole and durable. Finished segments become hard
+    /// links where the file system allows it, so damage to such a file affects both stores; copy `dest`
+    /// elsewhere to guard against that. `progress` works as in [`Store::verify`].
     pub fn backup(&self, dest: &Path, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<()> {
         let shared = &self.shared;
         let _running = shared.enter()?;
@@ -41,11 +42,11 @@ impl Store {
             let segments = Arc::clone(&shared.read_state()?.segments);
             let mut listed = catalog.manifest.clone();
             listed.segments.clone_from(&writing.log.entries);
-            // Compaction must not remove a file before it was linked or copied.
+            // Compaction must not remove a file before it is linked or copied.
             let pins: Vec<_> = segments.iter().map(Segment::pin).collect();
             let manifest = listed.of_backup(writing.log.end, writing.log.next_seq_bound());
             let mut parts = Vec::new();
-            // Beside a reader the writer may go on where the reader's log ends.
+            // Beside a reader, the writer may go on where the reader's log ends.
             let written = shared.options.read_only && !catalog.manifest.clean;
             for (id, bytes, ended) in manifest.parts(&writing.log.entries) {
                 let Some(segment) = segments.get(id) else { continue };
@@ -70,14 +71,14 @@ impl Store {
             }
         }
         disk.sync_dir().map_err(|error| Error::io(Operation::SyncDirectory, disk.path(), error))?;
-        // Until now the directory is none that opens as a store.
+        // Until now the directory does not open as a store.
         manifest.write(&disk)?;
         new_dir.finish()
     }
 }
 
 impl Manifest {
-    /// What a backup's manifest says: the log up to `end`, closed in order.
+    /// The manifest of a backup: the log up to `end`, cleanly closed.
     fn of_backup(&self, end: LogEnd, next_seq: u64) -> Self {
         let mut manifest = self.up_to(end);
         manifest.generation = 0;
@@ -90,7 +91,7 @@ impl Manifest {
         manifest
     }
 
-    /// Of each segment: its id, its bytes, and whether it had ended according to `entries`.
+    /// For each segment: its id, its size in bytes, and whether it had ended according to `entries`.
     fn parts(&self, entries: &[Entry]) -> Vec<(u32, u64, bool)> {
         let log =
             self.segments.iter().zip(entries).map(|(entry, now)| {
@@ -101,15 +102,15 @@ impl Manifest {
     }
 }
 
-/// Shares a finished file; false where that cannot be.
+/// Shares a finished file; false if that is impossible.
 fn link(part: &Part, source: &dyn Disk, disk: &RealDisk) -> Result<bool> {
-    // What was reserved behind its end may still be cut off.
+    // Reserved space behind its end may still be cut off.
     if part.segment.len()? != part.bytes {
         return Ok(false);
     }
     let name = Segment::name(part.segment.id());
     let to = disk.path_of(&name);
-    // Another file system, one without links, links forbidden: in all cases a copy does.
+    // Another file system, one without links, or links forbidden: a copy serves in every case.
     if disk.link_from(source, &name).is_err() {
         return Ok(false);
     }

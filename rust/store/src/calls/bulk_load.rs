@@ -1,5 +1,5 @@
-//! `bulk_load`: many values in one commit, written in the order of their keys into a segment of their own, so
-//! that later ranges of keys are ranges of the file. O(n log n + bytes).
+//! `bulk_load`: stores many values in one commit, in key order in a segment of their own, so that later key
+//! ranges are ranges of the file. O(n log n + bytes).
 
 use crate::calls::store::Store;
 use crate::disk::prefetch;
@@ -9,10 +9,10 @@ use crate::log::batch::{ValueSource, check_value};
 use crate::progress::OpenProgress;
 use crate::room::with_room;
 
-/// How far ahead of the value that is copied values are asked for.
+/// How many values ahead of the copied one are prefetched.
 const PREFETCH_AHEAD: usize = 16;
 
-/// Values in the order of their keys, each key once.
+/// Values in key order, each key once.
 struct Sorted<'v>(Vec<&'v [u8]>);
 
 impl ValueSource for Sorted<'_> {
@@ -24,7 +24,7 @@ impl ValueSource for Sorted<'_> {
         self.0[i]
     }
 
-    /// In the order of their keys the values are anywhere in memory.
+    /// In key order, the values lie anywhere in memory.
     fn prefetch(&self, i: usize) {
         if let Some(value) = self.0.get(i + PREFETCH_AHEAD) {
             prefetch(value.as_ptr());
@@ -33,7 +33,7 @@ impl ValueSource for Sorted<'_> {
     }
 }
 
-/// Distinct keys in ascending order, and the place that each had among those given.
+/// Distinct keys in ascending order, each with its position in the given order.
 pub struct SortedKeys {
     keys: Vec<i64>,
     places: Vec<usize>,
@@ -41,13 +41,13 @@ pub struct SortedKeys {
 }
 
 impl SortedKeys {
-    /// Sorts; of equal keys the last one given stays. O(n log n).
+    /// Sorts the keys. The last of equal keys stays. O(n log n).
     pub fn of(given: &[i64]) -> Result<Self> {
         let mut order = with_room(given.len())?;
         order.extend(given.iter().copied().zip(0..));
         if !order.is_sorted_by(|a: &(i64, usize), b| a.0 < b.0) {
             order.sort_unstable();
-            // Of equal keys the last one given stands last: it is the one to stay.
+            // Of equal keys, the one given last comes last and must stay.
             order.reverse();
             order.dedup_by_key(|entry| entry.0);
             order.reverse();
@@ -61,7 +61,8 @@ impl SortedKeys {
     }
 }
 
-/// Refuses values that do not go with so many keys, or with any; the bytes of their records.
+/// Refuses values whose number differs from the number of keys, or that are too long. Returns the bytes of
+/// their records.
 fn check<V: ValueSource + ?Sized>(keys: usize, values: &V) -> Result<u64> {
     if keys != values.len() {
         return Err(Error::Invalid(format!(
@@ -78,9 +79,10 @@ fn check<V: ValueSource + ?Sized>(keys: usize, values: &V) -> Result<u64> {
 }
 
 impl Store {
-    /// Puts many values, whose keys come in any order, in one atomic commit; the number of distinct keys. The
-    /// last duplicate wins. `progress` is called with no lock held before the work, once the keys are sorted,
-    /// and when everything is written; until the last of these, returning false leaves the store as it was.
+    /// Puts many values, with keys in any order, in one atomic commit. Returns the number of distinct keys.
+    /// The last duplicate wins. `progress` is called with no lock held: before the work, once the keys are
+    /// sorted, and when everything is written. If it returns false in any but the last of these calls, the store
+    /// stays unchanged.
     pub fn bulk_load<V: ValueSource + ?Sized>(
         &self,
         keys: &[i64],
@@ -96,12 +98,13 @@ impl Store {
         let sorted = SortedKeys::of(keys)?;
         report(0)?;
         let loaded = self.load_sorted(&sorted, values)?;
-        // It is written: the answer is the count, whatever the caller wishes now.
+        // Everything is written: the result is the count, whatever the caller answers now.
         let _ = report(bytes_total);
         Ok(loaded)
     }
 
-    /// As [`Store::bulk_load`], of keys that were sorted before; `values` belong to the keys as they were given.
+    /// Like [`Store::bulk_load`], for keys that are already sorted; `values` are in the order in which the
+    /// keys were given.
     pub fn load_sorted<V: ValueSource + ?Sized>(&self, keys: &SortedKeys, values: &V) -> Result<u64> {
         check(keys.given, values)?;
         let mut sorted = with_room(keys.places.len())?;

@@ -1,4 +1,5 @@
-//! Closing: calls and threads end, the log is sealed so that the next opening finds it whole, and files are let go.
+//! Closing: ends calls and threads, seals the log so that the next opening finds it whole, and releases
+//! files.
 
 use crate::calls::store::Store;
 use crate::checkpoint::write::GENERATIONS;
@@ -13,26 +14,27 @@ use crate::log::append::Trim;
 use crate::threads::panics::catching;
 
 impl Store {
-    /// Flushes, seals what was written and gives the lock back; waits for running calls. Further calls
-    /// do nothing. Values read before stay valid; scans and writes raise [`Error::Closed`].
+    /// Flushes, seals what was written and releases the lock; waits for running calls. Further calls do
+    /// nothing. Values that were already read stay valid; scans and writes raise [`Error::Closed`].
     pub fn close(&self) -> Result<()> {
         let shared = &*self.shared;
         if shared.is_inherited() {
-            // All there is to end is the parent's. Whatever its other threads held is locked here for ever.
+            // Everything that could be ended belongs to the parent. Locks that its other threads held stay
+            // locked here forever.
             shared.lifetime.close();
             return Ok(());
         }
         if !shared.calls.begin_close() {
             return Err(Error::InCall { path: shared.path.clone() });
         }
-        // First of all the threads, which take the same locks.
+        // Stop the threads first, since they take the same locks.
         shared.stop_threads();
         shared.compacting.hurry_for_good();
         shared.calls.wait();
         let outcome = {
             let mut compaction = shared.compacting.lock();
             shared.threads.checkpointer.answered();
-            // A failure that poisons is met below; all others cost files.
+            // A failure that poisons is met again below; any other only leaves more files.
             let _ = catching("merging small segments", || shared.merge_at_close(&mut compaction))
                 .map_err(|panicked| shared.health.poison(panicked));
             let _maintenance = shared.maintenance.lock();
@@ -63,7 +65,7 @@ fn seal(shared: &Shared, catalog: &mut Guard<'_, Catalog>, writing: &mut Writing
     if shared.options.read_only {
         return Ok(());
     }
-    // What a failed flush may have lost must not look safely closed.
+    // What a failed flush may have lost must not look cleanly closed.
     shared.check_unpoisoned()?;
     if writing.log.active.is_none() && writing.log.unsynced.is_empty() && catalog.manifest.clean {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Reading into columns: the values of many keys, and the items of a scan. Several threads read a large batch.
+//! Reads into columns: the values of many keys, and the items of a scan. Several threads read a large batch.
 //! Knows nothing of Python or Arrow.
 
 use std::ops::ControlFlow;
@@ -15,11 +15,11 @@ use crate::room::{room, with_room};
 use crate::values::column::{Part, ValueColumn};
 use crate::values::{parallel, value};
 
-/// Room for so many rows at most is made before they are there.
+/// At most this many rows are reserved in advance.
 const LIKELY_ROWS: usize = 1 << 16;
-/// Rows from which on it pays to look at a value first, to guess how long all are.
+/// From this many rows on, it pays to look at a value first, to guess the length of all.
 const GUESSED_ROWS: usize = 16;
-/// Bytes from which on it pays to look at more of them.
+/// From this many bytes on, it pays to look at more values.
 const MUCH_BYTES: usize = 1 << 16;
 
 /// Some items of a scan, as columns.
@@ -32,15 +32,15 @@ pub struct ItemColumns {
 }
 
 impl Store {
-    /// As [`Moment::get_column`], now.
+    /// Like [`Moment::get_column`], as of now.
     pub fn get_column(&self, keys: &[i64], values: &mut ValueColumn, found: &mut Vec<bool>) -> Result<()> {
         self.moment()?.get_column(keys, values, found)
     }
 }
 
 impl Moment {
-    /// Appends the values of many keys, in their order, to `values`, and to `found` whether each was there; a
-    /// key that is not there gets an empty value. O(keys * log n + bytes), with the cache misses overlapped.
+    /// Appends the values of many keys, in their order, to `values`, and whether each key exists to `found`.
+    /// A missing key gets an empty value. O(keys * log n + bytes), with the cache misses overlapped.
     pub fn get_column(&self, keys: &[i64], values: &mut ValueColumn, found: &mut Vec<bool>) -> Result<()> {
         let width = likely_width(keys.len(), |row| {
             let mut locations = Vec::with_capacity(1);
@@ -66,7 +66,7 @@ impl Moment {
 }
 
 impl Scan {
-    /// Up to `rows` further items; fewer are the end. O(log n + items + bytes).
+    /// Up to `rows` further items; fewer mean the end. O(log n + items + bytes).
     pub fn next_columns(&mut self, rows: usize) -> Result<ItemColumns> {
         let _running = self.shared.enter()?;
         let (mut keys, mut locations, mut runs) = (Vec::new(), Vec::new(), Vec::new());
@@ -76,18 +76,18 @@ impl Scan {
             if keys.len() - had < wanted {
                 break;
             }
-            // The first run was a whole one: more are likely.
+            // The first run was full, so more are likely.
             let more = (rows - keys.len()).min(LIKELY_ROWS);
             room(&mut keys, more)?;
             room(&mut locations, more)?;
         }
-        // The same allocation: both types have one layout.
+        // This reuses the allocation: both types have the same layout.
         let locations: Vec<_> = locations.into_iter().map(Location).collect();
         let width =
             likely_width(keys.len(), |row| length(&runs[row / PIECE_KEYS], keys[row], locations[row]));
         let part_len = parallel::part_len(keys.len(), width);
-        // A piece is of one run. Whole runs give pieces of one length, a power of two as their own is, of which a part
-        // has eight or more.
+        // A piece lies in one run. Whole runs divide into pieces of equal length, a power of two like the
+        // run's own, of which a part has eight or more.
         let piece_len = PIECE_KEYS.min(1 << (part_len / 8).max(1).ilog2());
         let runs = keys.chunks(PIECE_KEYS).zip(locations.chunks(PIECE_KEYS)).zip(&runs);
         let pieces = runs.flat_map(|((keys, locations), segments)| {
@@ -108,7 +108,7 @@ impl Scan {
 }
 
 impl Shared {
-    /// Pushes the values of `keys`, which are at `locations`; an empty one where that is nowhere.
+    /// Pushes the values of `keys`, which are at `locations`; an empty value for a key without a location.
     fn push_values<L: Copy + Into<Option<Location>>>(
         &self,
         segments: &Segments,
@@ -123,14 +123,14 @@ impl Shared {
     }
 }
 
-/// How long the value of a key is; `None` where only a read could tell, or what is there cannot be read, which the
+/// Length of the value of a key; `None` if only a read could tell, or if the value cannot be read, which the
 /// read itself will report.
 fn length(segments: &Segments, key: i64, location: Location) -> Option<usize> {
     segments.at(location).ok()?.mapped_len(location.offset(), key)
 }
 
-/// The length of all of so many values, guessed from the first, or from three of them where they would take much
-/// memory; 0 where those differ, and for a few values.
+/// The common length of this many values, guessed from the first, or from three of them if all would take
+/// much memory; 0 if those differ, or for a few values.
 fn likely_width(rows: usize, length: impl Fn(usize) -> Option<usize>) -> usize {
     if rows < GUESSED_ROWS {
         return 0;

@@ -1,4 +1,4 @@
-//! Calls that look after a store: flush, checkpoint, compact. How each is done is its own layer's.
+//! Calls that maintain a store: flush, checkpoint, compact. Their own layers know how each is done.
 
 use crate::calls::store::Store;
 use crate::engine::compaction_state::CompactReport;
@@ -6,8 +6,9 @@ use crate::error::Result;
 use crate::progress::OpenProgress;
 
 impl Store {
-    /// Returns when everything written before the call is safe on the device, in the directory that the path leads to:
-    /// where that is another one by now, all is safe where the store was moved to, and this is [`Error::Moved`].
+    /// Returns when everything written before the call is safe on the device, in the directory that the path
+    /// leads to. If the path leads to another directory by now, everything is safe where the store was moved
+    /// to, and this returns [`Error::Moved`].
     ///
     /// [`Error::Moved`]: crate::Error::Moved
     pub fn flush(&self) -> Result<()> {
@@ -18,18 +19,17 @@ impl Store {
         self.shared.flush_in_place(self.shared.watermarks.last())
     }
 
-    /// Writes an image of the index now, from which the next opening starts. Writers and readers go on.
+    /// Writes an image of the index now; the next opening starts from it. Writers and readers go on.
     ///
-    /// O(keys). Where nothing was written since the last image, nothing happens.
+    /// O(keys). Does nothing if nothing was written since the last image.
     pub fn checkpoint(&self) -> Result<()> {
         let _running = self.shared.enter()?;
         self.shared.checkpoint()
     }
 
-    /// Copies live records together and gives the disk space of all others back, as far as scans, values
-    /// and backups that are open do not hold it. `progress` is called between two pieces of work, with no
-    /// lock held; once it returns false, the call ends with [`Error::Interrupted`], and what was done until
-    /// then stays done.
+    /// Moves live records together and frees the disk space of all others, unless open scans, values or
+    /// backups hold it. `progress` is called between two pieces of work, with no lock held. Once it returns
+    /// false, the call ends with [`Error::Interrupted`], and what was done by then stays done.
     ///
     /// O(bytes of the store) at most; writes and reads go on meanwhile.
     pub fn compact(&self, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<CompactReport> {
@@ -37,8 +37,8 @@ impl Store {
         self.shared.compact(progress)
     }
 
-    /// Ends the segment that is written and compacts those of the ended ones whose ids are `chosen`, however
-    /// little there is to be had from them. For tests that try every order.
+    /// Ends the active segment and compacts those ended segments whose ids are `chosen`, however little it
+    /// gains. For tests that try every order.
     #[doc(hidden)]
     pub fn compact_some(&self, chosen: &dyn Fn(u32) -> bool) -> Result<()> {
         let mut compaction = self.shared.compacting.lock();
@@ -49,14 +49,13 @@ impl Store {
         self.shared.free_emptied(&mut compaction)
     }
 
-    /// Lets the log go on in a new segment. For tests that need to know where.
+    /// Moves the log on to a new segment. For tests that need to control where.
     #[doc(hidden)]
     pub fn end_segment(&self) -> Result<()> {
         self.shared.end_segment()
     }
 
-    /// What the background threads do when their time has come, once and now. For tests that need to
-    /// know when it happens.
+    /// Runs each periodic task of the background threads once, now. For tests that need to control when.
     #[doc(hidden)]
     pub fn tend(&self) -> Result<()> {
         self.shared.check_writable()?;
@@ -105,20 +104,20 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_that_waits_for_a_checkpoint_sees_to_it_that_one_is_made() {
+    fn a_commit_that_waits_for_a_checkpoint_makes_sure_that_one_is_made() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let store = Store::open(dir.path(), &Options::default(), &mut |_| true).expect("opens");
         store.put(1, b"one").expect("writes");
         {
             let mut writing = store.shared.writing.lock();
-            // As after an image that was made for compaction's sake, much smaller than the one before.
+            // As after an image that was made to free space, much smaller than the one before.
             writing.images.tail_bytes = 1 << 30;
             writing.bound_tail();
             assert_eq!(writing.flow.behind(), Some(Follower::Checkpoint));
         }
         let (told, ended) = mpsc::channel();
         let writer = store.clone();
-        // Left alone where it hangs.
+        // Left running if it hangs.
         thread::spawn(move || told.send(writer.put(2, b"two").is_ok()));
         assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok(true));
     }

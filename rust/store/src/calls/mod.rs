@@ -1,4 +1,4 @@
-//! What a user can ask of a store, a kind of call a file.
+//! What a user can ask of a store, one kind of call per file.
 
 pub(crate) mod backup;
 pub(crate) mod bulk_load;

@@ -1,5 +1,6 @@
-//! One moment for a read of many keys, however large it is: keys are looked up a piece at a time, so that no writer waits
-//! long, and what a piece finds is put right by what was noted of changes meanwhile (`index/noted.rs`). Knows nothing of values.
+//! One moment for a read of many keys, however large. Keys are looked up one piece at a time, so that no
+//! writer waits long, and the result of each piece is corrected by the changes noted meanwhile
+//! (`index/noted.rs`). Knows nothing of values.
 
 use std::sync::Arc;
 
@@ -14,23 +15,23 @@ use crate::index::noted::Noted;
 use crate::log::segments::Segments;
 use crate::room::room;
 
-/// The store as it was when this was made, for reading many keys; made by [`Store::moment`]. For one call: it keeps
-/// the store from being closed.
+/// The store as it was when this was made, for reading many keys; made by [`Store::moment`]. Meant for one
+/// call: while it lives, closing the store waits.
 pub struct Moment {
     pub(crate) shared: Arc<Shared>,
-    /// `None` where nothing can change.
+    /// `None` if nothing can change.
     seen: Option<Seen>,
     _running: Call,
 }
 
 struct Seen {
-    /// Whatever any key pointed into.
+    /// The segments that any key pointed into.
     segments: Arc<Segments>,
     noted: Arc<Mutex<Noted>>,
 }
 
 impl Store {
-    /// This moment, for a read of many keys. O(1).
+    /// This moment, for reading many keys. O(1).
     pub fn moment(&self) -> Result<Moment> {
         let running = self.shared.enter()?;
         let seen = if self.shared.options.read_only {
@@ -46,8 +47,8 @@ impl Store {
 }
 
 impl Moment {
-    /// Appends where the records of `keys` were, and says in which segments that is. Holds the state's lock meanwhile:
-    /// many keys are looked up in pieces.
+    /// Appends the locations of the records of `keys`, and returns the segments that they are in. Holds the
+    /// state's lock meanwhile, so look up many keys in pieces.
     pub(crate) fn locate(
         &self,
         keys: &[i64],
@@ -60,7 +61,7 @@ impl Moment {
             let state = self.shared.read_parts()?;
             state.index.get_many(keys, |_, found| locations.push(found.map(Location)))?;
             let Some(seen) = &self.seen else { return Ok(Arc::clone(&state.segments)) };
-            // Under the state's lock, so that nothing is changed between looking and this.
+            // Under the state's lock, so that nothing changes between the lookup and this.
             seen.noted.lock().correct(keys, &mut locations[had..])?;
             Ok(Arc::clone(&seen.segments))
         })

@@ -1,5 +1,5 @@
-//! Opening a store, for writing or beside a writer: from a path to a handle, its threads running. Knows the order of
-//! steps and when to look again; what the files say is recovery's (`recovery/recover.rs`).
+//! Opens a store, for writing or beside a writer: from a path to a handle with its threads running. Knows the
+//! order of steps and when to look again. What the files say is up to recovery (`recovery/recover.rs`).
 
 use std::io;
 use std::path::Path;
@@ -35,28 +35,28 @@ use crate::recovery::recover::{self, Look, Recovered};
 use crate::threads::bell::Bell;
 use crate::threads::worker::{Task, Worker};
 
-/// How often a read-only opening looks at files that do not fit while no manifest changes: a writer at work also
-/// appends without one.
+/// How often a read-only opening reads files that do not fit together while the manifest stays the same: a
+/// running writer appends without changing the manifest, too.
 const STILL_LOOKS: usize = 5;
 
-/// How long a read-only opening starts again because a writer changes the manifest under it.
+/// How long a read-only opening starts over because a writer changes the manifest meanwhile.
 const READER_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The flushing thread looks at least this often whether a segment has ended.
+/// The flushing thread checks at least this often whether a segment has ended.
 const LONGEST_NAP: Duration = Duration::from_millis(50);
 
-/// The compacting thread looks this often how much is dead.
+/// The compaction thread checks this often how much is dead.
 const COMPACTOR_NAP: Duration = Duration::from_millis(500);
 
-/// The preparing thread is rung for; this is for what it missed.
+/// The preparing thread is woken by its bell; this covers a missed ring.
 const PREPARER_NAP: Duration = Duration::from_secs(3600);
 
 impl Store {
-    /// Opens the store in the directory `path`, making it where the options allow. `progress` is called
+    /// Opens the store in the directory `path`, and creates it if the options allow. `progress` is called
     /// every few mebibytes of log; once it returns false, opening stops with [`Error::Interrupted`].
     ///
-    /// O(bytes of log since the last checkpoint); without one, or if both images are damaged, O(bytes of log):
-    /// the index is then built from the segments.
+    /// O(bytes of log since the last checkpoint). Without a checkpoint, or if both images are damaged, the
+    /// index is built from the segments: O(bytes of log).
     pub fn open(
         path: &Path,
         options: &Options,
@@ -85,7 +85,7 @@ impl Store {
         Self::open_on(Arc::new(disk), path, options, progress)
     }
 
-    /// As [`Store::open`], on any disk. For tests that cut the power.
+    /// Like [`Store::open`], on any disk. For tests that cut the power.
     #[doc(hidden)]
     pub fn open_on(
         disk: Arc<dyn Disk>,
@@ -108,7 +108,8 @@ impl Store {
     ) -> Result<Self> {
         let begun = Instant::now();
         let (mut still_looks, mut look) = (0, Look::default());
-        // What a writer at work is in the middle of looks like damage, so that only damage that stays is gone around.
+        // The unfinished work of a running writer looks like damage, so only damage that persists is
+        // tolerated.
         let strict = Options { recovery: Recovery::Strict, ..options.clone() };
         let mut stays = false;
         loop {
@@ -135,14 +136,14 @@ impl Store {
             if !gone && !matches!(error, Error::Corruption { .. } | Error::Format { .. }) {
                 return Err(error);
             }
-            // A writer at work may have gone on between two looks. As long as it writes manifests, another look
-            // finds another store; damage that stays is damage, and where no writer was at work nothing can have
-            // moved.
+            // A running writer may have gone on between two looks. As long as it writes manifests, another
+            // look finds another store. Damage that persists is damage, and without a running writer nothing
+            // can have changed.
             let still = recover::read_manifest(&**disk)?.is_some_and(|(now, _)| now.generation == generation);
             still_looks = if still { still_looks + 1 } else { 0 };
-            // Without an image that is listed for good the log is read.
+            // If an image is missing that is listed for good, the log is read instead.
             let without_image = gone && !std::mem::replace(&mut look.images_may_be_gone, still) && still;
-            // Nor does what is refused by its format change without a manifest.
+            // A format that is refused does not change without a new manifest either.
             let settled = still && (clean || matches!(error, Error::Format { .. }));
             let over = settled || still_looks >= STILL_LOOKS || begun.elapsed() > READER_PATIENCE;
             if over && !without_image {
@@ -164,7 +165,7 @@ impl Store {
         options: &Options,
         progress: &mut dyn FnMut(OpenProgress) -> bool,
     ) -> Result<Self> {
-        // Looked at before the lock, whose file would be the first thing written into the directory.
+        // Look before taking the lock, whose file would be the first thing written to the directory.
         if recover::find_manifest(&*disk, path)?.is_none() && !options.create {
             return Err(Error::NotFound { path: path.to_owned() });
         }
@@ -173,7 +174,7 @@ impl Store {
                 Lock::Taken(lock) => lock,
                 Lock::Held(pid) => return Err(Error::Locked { path: path.to_owned(), pid }),
             };
-        // Again, since now nobody else changes what is found.
+        // Look again: now nobody else changes what is found.
         let (manifest, agree) = match recover::find_manifest(&*disk, path)? {
             Some(found) => found,
             None => {
@@ -233,7 +234,7 @@ fn assemble(
     }))
 }
 
-/// Starts the threads that flush on time, make segments and pages ahead of need, write images and compact.
+/// Starts the threads that flush on time, prepare segments and pages, write images and compact.
 fn start_threads(shared: &Arc<Shared>) -> io::Result<()> {
     {
         let mut writing = shared.writing.lock();

@@ -17,8 +17,8 @@ use crate::options::ReadMode;
 use crate::values::parallel;
 use crate::values::value::{self, Value, Values};
 
-/// Keys looked up at a time by large batches: what is found stays in the nearest caches until it is read, and
-/// the read lock is held shortly.
+/// Keys that a large batch looks up at a time: the results stay in the nearest caches until they are read,
+/// and the read lock is held only briefly.
 pub(crate) const PIECE_KEYS: usize = 1 << 12;
 
 impl Store {
@@ -27,7 +27,7 @@ impl Store {
         self.shared.mending(|| self.shared.value_of(key))
     }
 
-    /// As [`Store::get`], or `None` where that would wait for a lock or a system call.
+    /// Like [`Store::get`], but returns `None` instead of waiting for a lock or a system call.
     #[inline]
     pub fn try_get(&self, key: i64) -> Option<Result<Option<Value>>> {
         if self.shared.options.read_mode == ReadMode::Pread {
@@ -45,12 +45,12 @@ impl Store {
         }))
     }
 
-    /// Whether a key is there. O(log n).
+    /// Whether a key exists. O(log n).
     pub fn contains(&self, key: i64) -> Result<bool> {
         self.shared.mending(|| self.shared.contains(key))
     }
 
-    /// As [`Store::contains`], or `None` where that would wait for a lock.
+    /// Like [`Store::contains`], but returns `None` instead of waiting for a lock.
     pub fn try_contains(&self, key: i64) -> Option<Result<bool>> {
         match self.shared.try_read_parts()? {
             Ok(state) => state.index.contains(key).ok().map(Ok),
@@ -95,12 +95,12 @@ impl Store {
         Ok(values)
     }
 
-    /// As [`Store::get_many`], into the memory of values that were read before.
+    /// Like [`Store::get_many`], but reuses the memory of values that were read before.
     pub fn get_many_into(&self, keys: &[i64], values: &mut Values) -> Result<()> {
         self.moment()?.read_into(keys, true, values)
     }
 
-    /// As [`Moment::get_rows`], now.
+    /// Like [`Moment::get_rows`], as of now.
     ///
     /// # Panics
     /// If `rows` does not hold `keys.len()` rows.
@@ -108,12 +108,12 @@ impl Store {
         self.moment()?.get_rows(keys, width, rows)
     }
 
-    /// As [`Moment::contains_many`], now.
+    /// Like [`Moment::contains_many`], as of now.
     pub fn contains_many(&self, keys: &[i64], found: &mut [bool]) -> Result<()> {
         self.moment()?.contains_many(keys, found)
     }
 
-    /// The items of a range, as they are now, whatever is written while they are read. O(1).
+    /// The items of a range as they are now, whatever is written while they are read. O(1).
     pub fn scan(&self, range: ScanRange) -> Result<Scan> {
         Scan::new(Arc::clone(&self.shared), range)
     }
@@ -123,8 +123,9 @@ impl Store {
         self.shared.mending(|| Ok(self.shared.read_state()?.index.count(start, stop)? as u64))
     }
 
-    /// The keys that begin the second and each further of `parts` ranges of about equal counts, ascending,
-    /// `parts - 1` of them; they repeat where there are fewer keys than parts. O(leaves + parts).
+    /// Splits the keys into `parts` ranges of about equal counts. Returns the `parts - 1` keys with which the
+    /// second and later ranges begin, ascending; keys repeat if there are fewer keys than parts. O(leaves +
+    /// parts).
     pub fn boundaries(&self, parts: usize) -> Result<Vec<i64>> {
         self.shared.mending(|| Ok(self.shared.read_state()?.index.boundaries(parts)?))
     }
@@ -134,7 +135,7 @@ impl Store {
         self.shared.mending(|| Ok(self.shared.read_state()?.index.len()? as u64))
     }
 
-    /// As [`Store::len`], or `None` where that would wait for a lock.
+    /// Like [`Store::len`], but returns `None` instead of waiting for a lock.
     pub fn try_len(&self) -> Option<Result<u64>> {
         match self.shared.try_read_state()? {
             Ok(state) => state.index.len().ok().map(|len| Ok(len as u64)),
@@ -149,20 +150,20 @@ impl Store {
 }
 
 impl Moment {
-    /// The values of many keys, in the memory of values that were read before: all of them, at once.
+    /// The values of many keys, all at once, in the memory of values that were read before.
     pub fn get_many_into(&self, keys: &[i64], values: &mut Values) -> Result<()> {
         self.read_into(keys, true, values)
     }
 
-    /// As [`Moment::get_many_into`], but of long values only so many as stay in the caches until they are copied,
-    /// one at least; `values.len()` says how many of the keys, from the first on, were read.
+    /// Like [`Moment::get_many_into`], but reads only as many long values as stay in the caches until they
+    /// are copied, at least one; `values.len()` says how many keys were read, counted from the first.
     pub fn get_some_into(&self, keys: &[i64], values: &mut Values) -> Result<()> {
         self.read_into(keys, false, values)
     }
 
     fn read_into(&self, keys: &[i64], all: bool, values: &mut Values) -> Result<()> {
         values.read(keys, all, self.shared.options.verify_reads, |locations| {
-            // A piece at a time: no writer waits for all of them.
+            // One piece at a time, so that no writer waits for all of them.
             let mut segments = Arc::default();
             for piece in keys.chunks(PIECE_KEYS) {
                 segments = self.locate(piece, locations)?;
@@ -171,11 +172,11 @@ impl Moment {
         })
     }
 
-    /// The values of many keys, all `width` bytes long, one after another in `rows`. A key that is not
-    /// there leaves its row as it is; the place of the first such key. O(keys * log n + bytes).
+    /// Reads the values of many keys, all `width` bytes long, one after another into `rows`. A missing key
+    /// leaves its row unchanged; returns the position of the first such key. O(keys * log n + bytes).
     ///
-    /// A value of another length is [`Error::Invalid`] and names its key. A large batch
-    /// is read by several threads.
+    /// A value of another length causes [`Error::Invalid`], which names its key. Several threads read a large
+    /// batch.
     ///
     /// # Panics
     /// If `rows` does not hold `keys.len()` rows.
@@ -224,7 +225,7 @@ impl Moment {
         Ok(missing)
     }
 
-    /// Which of many keys are there; `found` must be as long as `keys`. No value is read. O(keys * log n).
+    /// Which of many keys exist; `found` must be as long as `keys`. Reads no values. O(keys * log n).
     pub fn contains_many(&self, keys: &[i64], found: &mut [bool]) -> Result<()> {
         let mut locations = Vec::new();
         for (keys, found) in keys.chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
@@ -236,12 +237,12 @@ impl Moment {
     }
 }
 
-/// Where the record of a key is.
+/// The location of a key's record.
 #[inline]
 fn find(state: &State, key: i64) -> Result<Option<(Arc<Segment>, u64)>> {
     let Some(location) = state.index.get(key)?.map(Location) else { return Ok(None) };
     let segment = state.segments.at(location)?;
-    // The header would say only later that there are further lines to fetch.
+    // Prefetch now: only the header would tell, later, that there are further lines to fetch.
     segment.prefetch(location.offset());
     Ok(Some((Arc::clone(segment), location.offset())))
 }
@@ -258,12 +259,12 @@ impl Shared {
         found.map(|(segment, offset)| self.read(&segment, offset, key)).transpose()
     }
 
-    /// Whether a key is there.
+    /// Whether a key exists.
     pub(crate) fn contains(&self, key: i64) -> Result<bool> {
         Ok(self.read_parts()?.index.contains(key)?)
     }
 
-    /// The item that `find` finds.
+    /// The item that `find` returns.
     pub(crate) fn item(
         &self,
         find: impl FnOnce(&State) -> Result<Option<(i64, u64)>, Damaged>,

@@ -1,4 +1,4 @@
-//! `repair`: what can be read of a damaged store goes into a new one. The damaged store is not changed.
+//! `repair`: copies what can be read of a damaged store into a new one. The damaged store is not changed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,21 +22,21 @@ const COMMIT_KEYS: usize = 1 << 14;
 pub struct RepairReport {
     /// Keys in the new store.
     pub kept: u64,
-    /// Records of the old store that are known to have been there and could not be kept.
+    /// Records that are known to have been in the old store and could not be kept.
     pub lost: u64,
-    /// File, offset and length in bytes of each damaged place; a length of 0 stands for all of a file whose
-    /// length does not say what it held.
+    /// File, offset and length in bytes of each damaged place. A length of 0 stands for a whole file whose
+    /// length does not tell what it held.
     pub damaged: Vec<(PathBuf, u64, u64)>,
-    /// How many keys [`RepairMode::Salvage`] would keep, where those are more.
+    /// How many keys [`RepairMode::Salvage`] would keep, if more.
     pub salvage_keeps: Option<u64>,
 }
 
 impl Store {
-    /// Brings what can be read of the store in `path` into a new store in `dest`, which must not exist or be
-    /// empty. `path` is only read, and must not be open for writing. With [`RepairMode::Salvage`] a key whose
-    /// deletion is among what was lost comes back.
+    /// Copies what can be read of the store in `path` into a new store in `dest`, which must be empty or not
+    /// exist. `path` is only read, and must not be open for writing. With [`RepairMode::Salvage`], a key
+    /// whose deletion was lost comes back.
     ///
-    /// O(bytes), with the keys in memory. `progress` as in [`Store::verify`].
+    /// O(bytes), with the keys in memory. `progress` works as in [`Store::verify`].
     pub fn repair(
         path: &Path,
         dest: &Path,
@@ -54,7 +54,7 @@ impl Store {
             Err(error) => return Err(Error::io(Operation::Open, path, error)),
         }
         let source = RealDisk::new(path).map_err(|error| Error::io(Operation::Open, path, error))?;
-        // Held to the end: nobody writes meanwhile.
+        // Hold the lock to the end: nobody writes meanwhile.
         let _lock = match source
             .lock_existing()
             .map_err(|error| Error::io(Operation::Lock, &path.join(LOCK_FILE), error))?
@@ -63,7 +63,7 @@ impl Store {
             Lock::Taken(lock) => lock,
         };
         let source: Arc<dyn Disk> = Arc::new(source);
-        // Looked at before anything is made.
+        // Read everything before creating anything.
         let salvaged = Salvaged::read(&source, mode, progress)?;
         let by_salvage = kept_by_salvage(&source, &salvaged, mode, progress)?;
         let new_dir = NewDir::begin(dest, path)?;
@@ -74,7 +74,7 @@ impl Store {
         Ok(report.beside(by_salvage))
     }
 
-    /// As [`Store::repair`], from any disk to any disk. For tests.
+    /// Like [`Store::repair`], from any disk to any disk. For tests.
     #[doc(hidden)]
     pub fn repair_on(
         source: &Arc<dyn Disk>,
@@ -89,14 +89,15 @@ impl Store {
 }
 
 impl RepairReport {
-    /// Notes how many keys salvage keeps, if that is more.
+    /// Records how many keys salvage would keep, if more.
     fn beside(mut self, by_salvage: u64) -> Self {
         self.salvage_keeps = (by_salvage > self.kept).then_some(by_salvage);
         self
     }
 }
 
-/// How many keys the other mode keeps; 0 where this one lost nothing or is that one, or nobody can tell.
+/// How many keys salvage would keep; 0 if this repair lost nothing or is a salvage itself, or if nobody can
+/// tell.
 fn kept_by_salvage(
     source: &Arc<dyn Disk>,
     read: &Salvaged,

@@ -1,5 +1,5 @@
-//! Scans: the items of a key range as they were when the scan began, read run by run. How that comes about beside
-//! writers is told in `index/open_scans.rs`.
+//! Scans: the items of a key range as they were when the scan began, read run by run. `index/open_scans.rs`
+//! explains how that works beside writers.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::log::segments::Segments;
 use crate::room::room;
 use crate::values::value::Values;
 
-/// A run of entries: keys, and where their records are.
+/// A run of entries: keys and the locations of their records.
 pub(crate) struct Run {
     pub(crate) keys: Vec<i64>,
     pub(crate) locations: Vec<u64>,
@@ -44,7 +44,7 @@ impl Scan {
     pub(crate) fn new(shared: Arc<Shared>, range: ScanRange) -> Result<Self> {
         let rest = Arc::new(Mutex::new(Rest::of(range)));
         if shared.options.read_only {
-            // Nothing will change under it.
+            // Nothing will change meanwhile.
             drop(shared.read_state()?);
         } else {
             shared.write_state()?.scans.add(&rest);
@@ -52,7 +52,7 @@ impl Scan {
         Ok(Self { shared, rest })
     }
 
-    /// Up to `max` further items; an empty run is the end. O(log n + items), and a read of each value.
+    /// Up to `max` further items; an empty run means the end. O(log n + items), and a read of each value.
     pub fn next_run(&mut self, max: usize) -> Result<ScanRun> {
         let _running = self.shared.enter()?;
         let run = self.take(max)?;
@@ -65,13 +65,14 @@ impl Scan {
         Ok(ScanRun { keys: run.keys, values })
     }
 
-    /// Up to `max` further keys, no value read; an empty vector is the end.
+    /// Up to `max` further keys without their values; an empty vector means the end.
     pub fn next_keys(&mut self, max: usize) -> Result<Vec<i64>> {
         let _running = self.shared.enter()?;
         Ok(self.take(max)?.keys)
     }
 
-    /// As [`Scan::take`], and what lookups of those keys find, where nothing changed since the scan was made.
+    /// Like [`Scan::take`], and also returns what lookups of those keys find, if nothing changed since the
+    /// scan was made.
     pub(crate) fn take_looked_up(&mut self, max: usize) -> Result<(Run, Option<Vec<Option<u64>>>)> {
         let shared = Arc::clone(&self.shared);
         shared.mending(|| {
@@ -83,7 +84,7 @@ impl Scan {
             let mut found = None;
             if !rest.is_frozen() {
                 let looked_up = found.insert(Vec::with_capacity(run.keys.len()));
-                // The leaves of these keys were just read, so damage is not met here.
+                // The leaves of these keys were just read, so no damage can come up here.
                 state.index.get_many(&run.keys, |_, location| looked_up.push(location))?;
             }
             drop(rest);
@@ -91,14 +92,15 @@ impl Scan {
         })
     }
 
-    /// Up to `max` further entries; an empty run is the end.
+    /// Up to `max` further entries; an empty run means the end.
     pub(crate) fn take(&mut self, max: usize) -> Result<Run> {
         let (mut keys, mut locations) = (Vec::new(), Vec::new());
         let segments = self.take_into(max, &mut keys, &mut locations)?;
         Ok(Run { keys, locations, segments })
     }
 
-    /// As [`Scan::take`], appended to what the caller has; the segments that those records are in.
+    /// Like [`Scan::take`], but appends to the caller's vectors. Returns the segments that the records are
+    /// in.
     pub(crate) fn take_into(
         &mut self,
         max: usize,

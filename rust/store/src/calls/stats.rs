@@ -1,4 +1,4 @@
-//! Counters of an open store, for people who look.
+//! Counters of an open store, for statistics.
 
 use std::sync::Arc;
 
@@ -19,17 +19,17 @@ pub struct Stats {
     pub dead_bytes: u64,
     /// Bytes allocated on the disk for the segments.
     pub disk_bytes: u64,
-    /// Segments.
+    /// Number of segments.
     pub segments: u64,
-    /// Bytes of log that opening has to replay.
+    /// Bytes of log that the next opening must replay.
     pub tail_bytes: u64,
-    /// Bytes of memory that the index takes.
+    /// Bytes of memory that the index uses.
     pub index_bytes: u64,
     /// Tree height of the index.
     pub index_height: u32,
-    /// The sequence of the last commit.
+    /// The sequence number of the last commit.
     pub last_seq: u64,
-    /// Everything up to this sequence is on the device.
+    /// Everything up to this sequence number is on the device.
     pub durable_seq: u64,
     /// How long the last flush took; `None` before the first.
     pub last_sync_seconds: Option<f64>,
@@ -39,13 +39,13 @@ pub struct Stats {
     pub compaction: CompactReport,
     /// Segments that compaction leaves alone because a record in them is damaged.
     pub damaged_segments: u64,
-    /// The first panic, a defect of this library, of a thread that works beside the callers.
+    /// The message of the first panic on a background thread, which is a defect of this library.
     pub background_failure: Option<String>,
     /// How bytes reach the log: "mmap" or "pwrite".
     pub write_mode: &'static str,
-    /// How long commits have waited, in all, for a checkpoint or for compaction that could not keep up.
+    /// How long commits have waited, in total, because a checkpoint or compaction could not keep up.
     pub slowed_seconds: f64,
-    /// What commits wait for now, if they do: "checkpoint" or "compaction".
+    /// What commits wait for now, if anything: "checkpoint" or "compaction".
     pub slowed_by: Option<&'static str>,
 }
 
@@ -68,12 +68,12 @@ impl Store {
             count += 1;
         }
         let shared = &self.shared;
-        // Asked before the sequence of the last commit, which is never below it.
+        // Read before the sequence number of the last commit, which is never below it.
         let durable_seq = shared.watermarks.durable();
         let (tail_bytes, copies, behind) = {
             let writing = shared.writing.lock();
             disk_bytes += writing.log.spare.as_ref().map_or(0, Spare::allocated);
-            // A segment whose blocks could not be reserved is not mapped, whatever was chosen.
+            // A segment whose blocks could not be reserved is not mapped, whatever mode was chosen.
             let copies = writing.log.active.as_ref().map_or(writing.log.copies, |active| active.copies());
             (writing.images.tail_bytes, copies, writing.flow.behind())
         };

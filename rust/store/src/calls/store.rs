@@ -1,4 +1,4 @@
-//! The handle that users hold. What it can be asked is said in the files beside this one, a kind of call each.
+//! The handle that users hold. The files beside this one say what it can be asked, one kind of call each.
 
 use std::fmt;
 use std::path::Path;
@@ -7,23 +7,24 @@ use std::sync::Arc;
 use crate::engine::shared::Shared;
 use crate::options::Options;
 
-/// An open store. Clones are the same handle; the store closes when the last one is gone.
+/// An open store. Clones are the same handle. Dropping the last clone stops the threads and releases the lock,
+/// but does not seal the log: only [`Store::close`] does.
 #[derive(Clone)]
 pub struct Store {
     pub(crate) shared: Arc<Shared>,
     _guard: Arc<LastHandle>,
 }
 
-/// Gone with the last clone of the handle, while scans may still read what they share with it.
+/// Dropped with the last clone of the handle, while scans may still read what they share with it.
 struct LastHandle(Arc<Shared>);
 
 impl Drop for LastHandle {
-    /// A store that is dropped unclosed ends as if the process had been killed: every commit is in the
-    /// page cache. Only the lock is given up, once the thread that might still flush has ended.
+    /// A store that is dropped without being closed ends as if the process had been killed: every commit is
+    /// in the page cache. Only the lock is released, once the thread that might still flush has ended.
     fn drop(&mut self) {
         if self.0.is_inherited() {
-            // The threads and the lock are the parent's, and so is whoever may hold what is taken below; the fork
-            // handler let go of our descriptor.
+            // The threads and the lock belong to the parent, and so do the threads that may hold the locks
+            // taken below; the fork handler already closed our descriptor.
             return;
         }
         self.0.stop_threads();
@@ -32,17 +33,18 @@ impl Drop for LastHandle {
 }
 
 impl Store {
-    /// A handle on a store that was opened.
+    /// A handle on an open store.
     pub(crate) fn of(shared: Arc<Shared>) -> Self {
         Self { _guard: Arc::new(LastHandle(Arc::clone(&shared))), shared }
     }
 
-    /// How it was opened.
+    /// The options with which the store was opened.
     pub fn options(&self) -> &Options {
         &self.shared.options
     }
 
-    /// Whether this is a child of the process that opened it: then nothing of it may be used.
+    /// Whether this process is a forked child of the one that opened the store. There a handle for writing is
+    /// refused; a read-only one still reads.
     #[inline]
     pub fn is_inherited(&self) -> bool {
         self.shared.is_inherited()

@@ -1,6 +1,6 @@
-//! `verify`: reads every byte of every file of a store without trusting the index, then builds the index
-//! again from the log and compares the two. Changes nothing; writers and readers go on meanwhile. O(bytes on
-//! disk), and the memory of a second index.
+//! `verify`: reads every byte of every file of a store without trusting the index, then rebuilds the index
+//! from the log and compares the two. Changes nothing; writers and readers go on meanwhile. O(bytes on disk),
+//! and the memory of a second index.
 
 use std::io::ErrorKind::NotFound;
 use std::ops::Bound;
@@ -27,9 +27,9 @@ use crate::progress::OpenProgress;
 use crate::recovery::chain::Chain;
 use crate::recovery::replay::Replay;
 
-/// More damage than this is counted as damage, but not listed.
+/// Damage beyond this number is not listed.
 const MAX_ERRORS: usize = 1000;
-/// How often copies of the manifest that differ are looked at again, and how long after.
+/// How often manifest copies that differ are read again, and how long after.
 const MANIFEST_LOOKS: usize = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 /// Index entries compared at a time.
@@ -48,7 +48,7 @@ pub struct VerifyReport {
     pub records: u64,
     /// Bytes read.
     pub bytes: u64,
-    /// Everything that is not as it should be, in the order it was found; at most 1,000.
+    /// Everything that is wrong, in the order in which it was found; at most 1,000 errors.
     pub errors: Vec<Error>,
 }
 
@@ -64,7 +64,7 @@ impl VerifyReport {
         }
     }
 
-    /// Damage is what the report is for; a failure of another kind ends the call.
+    /// Damage goes into the report; any other failure ends the call.
     fn note<T>(&mut self, outcome: Result<T>) -> Result<Option<T>> {
         match outcome {
             Ok(value) => Ok(Some(value)),
@@ -78,31 +78,31 @@ impl VerifyReport {
 }
 
 impl Store {
-    /// Checks every byte of every file, without the index, and then the index against the log. Damage is
+    /// Checks every byte of every file without the index, and then the index against the log. Damage is
     /// listed in the report, not raised; a read error of the device is raised. What is written meanwhile is
-    /// not looked at. `progress` is called every few mebibytes; once it returns false, the call stops with
+    /// not checked. `progress` is called every few mebibytes; once it returns false, the call stops with
     /// [`Error::Interrupted`].
     ///
     /// O(bytes), read twice, and the memory of a second index.
     pub fn verify(&self, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<VerifyReport> {
         let shared = &self.shared;
         let _running = shared.enter()?;
-        // The log as far as it is published now, and the index of the same moment.
+        // The log as far as it is published now, and the index at the same moment.
         let (manifest, segments, mut scan, _pins) = {
             let catalog = shared.catalog.lock();
             let writing = shared.writing.lock();
             let scan = Scan::new(Arc::clone(shared), ALL)?;
             let mut manifest = catalog.manifest.clone();
             manifest.segments.clone_from(&writing.log.entries);
-            // It holds nothing yet, or it is the last of the log's entries.
+            // The spare segment holds nothing yet, or it is the last of the log's entries.
             manifest.spare = None;
-            // Compaction must not remove a file before it was looked at.
+            // Compaction must not remove a file before it is checked.
             let segments = Arc::clone(&shared.read_state()?.segments);
             let pins: Vec<_> = segments.iter().map(Segment::pin).collect();
             (manifest.up_to(writing.log.end), segments, scan, pins)
         };
         let mut report = VerifyReport::default();
-        // A writer may remove any file beside a reader, who looks at what it holds.
+        // A writer may remove any file beside a reader, which therefore checks the files that it holds open.
         let held = shared.options.read_only.then_some(&*segments);
         let mut check = Check::new(&shared.disk, &manifest, held, progress);
         check.manifests(&mut report, !shared.options.read_only)?;
@@ -114,8 +114,8 @@ impl Store {
         Ok(report)
     }
 
-    /// As [`Store::verify`], of a closed store in the directory `path` that cannot be opened: only the files,
-    /// each by itself. Takes no lock and writes nothing.
+    /// Like [`Store::verify`], for a closed store in the directory `path` that cannot be opened: checks only
+    /// the files, each by itself. Takes no lock and writes nothing.
     pub fn verify_files(path: &Path, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<VerifyReport> {
         check_path(path)?;
         let disk = RealDisk::new(path).map_err(|error| Error::io(Operation::Open, path, error))?;
@@ -123,7 +123,7 @@ impl Store {
     }
 }
 
-/// As [`Store::verify_files`], on any disk.
+/// Like [`Store::verify_files`], on any disk.
 pub(crate) fn verify_files_on(
     disk: &Arc<dyn Disk>,
     progress: &mut dyn FnMut(OpenProgress) -> bool,
@@ -144,7 +144,7 @@ pub(crate) fn verify_files_on(
 }
 
 impl Manifest {
-    /// What it says of the log up to `end`.
+    /// The manifest, cut to the log up to `end`.
     pub(crate) fn up_to(&self, end: LogEnd) -> Self {
         let mut manifest = self.clone();
         if let Some(last) = manifest.segments.iter().position(|entry| entry.segment == end.segment) {
@@ -158,7 +158,7 @@ impl Manifest {
 struct Check<'a> {
     disk: &'a Arc<dyn Disk>,
     manifest: &'a Manifest,
-    /// What a read-only handle holds open.
+    /// The segments that a read-only handle holds open.
     held: Option<&'a Segments>,
     progress: &'a mut dyn FnMut(OpenProgress) -> bool,
     bytes_done: u64,
@@ -175,13 +175,13 @@ impl<'a> Check<'a> {
         Self { disk, manifest, held, progress, bytes_done: 0, bytes_total: 0 }
     }
 
-    /// Both copies must be whole and, where nobody changes them at this moment, alike.
+    /// Both copies must be whole and, if nobody is changing them at this moment, alike.
     fn manifests(&self, report: &mut VerifyReport, alike: bool) -> Result<()> {
         let read = || NAMES.map(|name| Manifest::read_copy(&**self.disk, name));
         let mut copies = read();
         for _ in 0..MANIFEST_LOOKS {
             match &copies {
-                // A writer has replaced one and not yet the other.
+                // A writer has replaced one copy and not yet the other.
                 [Ok(Some(a)), Ok(Some(b))] if alike && a != b => {}
                 _ => break,
             }
@@ -213,7 +213,8 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Each segment by itself: its header, every record, and that the records reach to where the log counts.
+    /// Checks each segment by itself: its header, every record, and that the records reach as far as the log
+    /// counts.
     fn segments(&mut self, report: &mut VerifyReport) -> Result<()> {
         let log = self.manifest.segments.iter().map(|entry| (entry.segment, entry.end));
         let relocated = self.manifest.relocations.iter().map(|entry| {
@@ -221,7 +222,7 @@ impl<'a> Check<'a> {
             (entry.segment, Some(end))
         });
         let all: Vec<_> = log.chain(relocated).collect();
-        // Once for the bytes, once for the index.
+        // Once for the bytes, and once for the index.
         self.bytes_total = 2 * all.iter().map(|(_, end)| end.map_or(0, |end| end.offset)).sum::<u64>();
         for (id, end) in all {
             let opened = match self.held {
@@ -236,7 +237,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Each image by itself. Opening can do without them, and somebody should know why it takes long.
+    /// Checks each image by itself. Opening can do without them, but a user should learn why it takes long.
     fn images(&self, report: &mut VerifyReport) -> Result<()> {
         for entry in &self.manifest.images {
             let checked = image_file::check(&**self.disk, entry);
@@ -296,7 +297,8 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// A second look at a segment that is held open. Its name may only be gone where no manifest lists it any more.
+    /// A second look at a segment that is held open. Its name may be gone only if no manifest lists it any
+    /// more.
     fn held_segment(&self, held: &Segments, id: u32) -> Result<Segment> {
         let segment = held.at(Location::new(id, 0))?.twin();
         let mut bytes = [0; SEGMENT_HEADER_BYTES as usize];
@@ -318,7 +320,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// What the newest manifest on the disk says.
+    /// Whether the newest manifest on the disk lists something.
     fn is_listed(&self, listed: impl Fn(&Manifest) -> bool) -> Result<bool> {
         Ok(matches!(Manifest::read(&**self.disk)?, manifest::Found::Manifest(now, _) if listed(&now)))
     }
@@ -366,7 +368,7 @@ impl<'a> Check<'a> {
     }
 }
 
-/// What the log says, beside what the store's index says.
+/// Compares what the log says with what the store's index says.
 fn compare(report: &mut VerifyReport, log: &State, scan: &mut Scan, path: &Path) -> Result<()> {
     let mut after = Bound::Unbounded;
     loop {
@@ -423,7 +425,7 @@ fn compare(report: &mut VerifyReport, log: &State, scan: &mut Scan, path: &Path)
     }
 }
 
-/// Whether two places hold the same value of a key: a record may have been moved, never changed.
+/// Whether two locations hold the same value of a key: a record may have been moved, but never changed.
 fn same_record(key: i64, a: Location, of_a: &Segments, b: Location, of_b: &Segments) -> Result<bool> {
     let value = |location: Location, segments: &Segments| {
         crate::values::value::Value::read(segments.at(location)?, location.offset(), key, true)
@@ -455,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_that_misses_a_key_has_one_too_many_or_a_wrong_place_is_found_out() {
+    fn an_index_with_a_missing_key_an_extra_key_or_a_wrong_location_is_detected() {
         let (_dir, store) = store();
         assert_eq!(found(&store), "");
         let change = |change: &dyn Fn(&mut State)| change(&mut store.shared.state.write());

@@ -1,5 +1,5 @@
-//! Writing: each call is one commit. The flush that some calls wait for comes after the commit lock is released. A call
-//! that fails before that changed nothing.
+//! Writing: each call is one commit. If a call waits for a flush, it does so after the commit lock is
+//! released. A call that fails before its commit changes nothing.
 
 use std::ops::Bound;
 
@@ -17,7 +17,7 @@ use crate::values::value::Value;
 const QUICK_VALUE_BYTES: usize = 4096;
 
 impl Store {
-    /// Puts key = value. O(log n + bytes).
+    /// Sets a key to a value. O(log n + bytes).
     pub fn put(&self, key: i64, value: &[u8]) -> Result<()> {
         check_value(value)?;
         let seq = {
@@ -28,7 +28,7 @@ impl Store {
         self.settle(seq, false)
     }
 
-    /// As [`Store::put`], or `None` where that would wait for a lock, a system call or a flush.
+    /// Like [`Store::put`], but returns `None` instead of waiting for a lock, a system call or a flush.
     #[inline]
     pub fn try_put(&self, key: i64, value: &[u8]) -> Option<Result<()>> {
         if value.len() > QUICK_VALUE_BYTES {
@@ -37,10 +37,10 @@ impl Store {
         self.shared.try_commit_one(Op::Put(key, value)).map(|done| done.map(|_| ()))
     }
 
-    /// Removes a key; whether it was there. O(log n).
+    /// Removes a key. Returns whether it existed. O(log n).
     pub fn delete(&self, key: i64) -> Result<bool> {
         self.shared.check_writable()?;
-        // What is not there needs no room in the log.
+        // A missing key needs no room in the log.
         if !self.contains(key)? {
             return Ok(false);
         }
@@ -48,7 +48,7 @@ impl Store {
         Ok(self.change(delete, |shared| Ok(shared.contains(key)?.then_some(delete)))?.is_some())
     }
 
-    /// As [`Store::delete`], or `None` where that would wait.
+    /// Like [`Store::delete`], but returns `None` instead of waiting.
     pub fn try_delete(&self, key: i64) -> Option<Result<bool>> {
         self.shared.try_commit_one(Op::Delete(key))
     }
@@ -73,7 +73,7 @@ impl Store {
         Ok(taken)
     }
 
-    /// Puts only where the key is absent; the value that is there already, `None` if it put.
+    /// Puts only if the key is absent. Returns the existing value, or `None` if it put.
     pub fn get_or_put(&self, key: i64, value: &[u8]) -> Result<Option<Value>> {
         check_value(value)?;
         let mut there = None;
@@ -84,7 +84,7 @@ impl Store {
         Ok(there)
     }
 
-    /// Puts `new` only where the value equals `expected`; `None` means absent on both sides. Whether it
+    /// Puts `new` only if the value equals `expected`; `None` means absent on both sides. Returns whether it
     /// did.
     pub fn compare_and_set(&self, key: i64, expected: Option<&[u8]>, new: Option<&[u8]>) -> Result<bool> {
         new.map_or(Ok(()), check_value)?;
@@ -102,7 +102,7 @@ impl Store {
         Ok(equal)
     }
 
-    /// Puts many values in one atomic commit; the number of distinct keys. The last duplicate wins.
+    /// Puts many values in one atomic commit. Returns the number of distinct keys. The last duplicate wins.
     pub fn put_many<V: ValueSource + ?Sized>(&self, keys: &[i64], values: &V, sync: bool) -> Result<u64> {
         if keys.len() != values.len() {
             return Err(Error::Invalid(format!(
@@ -126,7 +126,7 @@ impl Store {
         Ok(distinct)
     }
 
-    /// Removes many keys in one atomic commit; how many were there.
+    /// Removes many keys in one atomic commit. Returns how many existed.
     pub fn delete_many(&self, keys: &[i64]) -> Result<u64> {
         let mut keys = copy_of(keys)?;
         keys.sort_unstable();
@@ -157,7 +157,7 @@ impl Store {
         Ok(count)
     }
 
-    /// Removes every key of a range in one commit; how many there were. Writes one record.
+    /// Removes every key of a range in one commit. Returns how many existed. Writes one record.
     pub fn delete_range(&self, start: Bound<i64>, stop: Bound<i64>) -> Result<u64> {
         let first = match start {
             Bound::Included(key) => Some(key),
@@ -179,12 +179,12 @@ impl Store {
         Ok(count)
     }
 
-    /// Removes every key in one commit; how many there were.
+    /// Removes every key in one commit. Returns how many existed.
     pub fn clear(&self) -> Result<u64> {
         self.delete_range(Bound::Unbounded, Bound::Unbounded)
     }
 
-    /// Commits everything in `batch`, or nothing. With `sync` it is on the device when this returns.
+    /// Commits everything in `batch`, or nothing. With `sync`, it is on the device when this returns.
     pub fn commit(&self, batch: &Batch, sync: bool) -> Result<()> {
         let ops = (0..batch.len()).map(|i| batch.op(i));
         let shape = Shape {
@@ -202,8 +202,8 @@ impl Store {
         self.settle(seq, sync)
     }
 
-    /// Commits the operation that `decide` finds, looking at the store as nobody else can change it. Its
-    /// record is no longer than that of `largest`.
+    /// Commits the operation that `decide` chooses while nobody else can change the store. Its record is no
+    /// longer than that of `largest`.
     fn change<'a>(
         &self,
         largest: Op<'_>,
@@ -223,7 +223,7 @@ impl Store {
         Ok(Some(()))
     }
 
-    /// Waits for what the caller was promised.
+    /// Makes a commit as durable as the caller was promised.
     fn settle(&self, seq: u64, sync: bool) -> Result<()> {
         if sync || self.shared.options.durability == Durability::Sync {
             self.shared.flush_in_place(seq)?;

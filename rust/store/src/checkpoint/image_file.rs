@@ -1,4 +1,4 @@
-//! Opening images of the index, and checking them. Opening is O(blocks of 64 KiB), nothing else is read.
+//! Opens and checks images of the index. Opening reads O(blocks of 64 KiB) and nothing else.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(crate) struct Image {
     pub(crate) attachment: Attachment,
 }
 
-/// Fills zeros with what a file holds. Its holes take no memory, however long they make it.
+/// Fills zeroed memory with a file's data. Holes take no memory, however long they make the file.
 fn read_data(file: &dyn DiskFile, bytes: &mut [u8]) -> std::io::Result<()> {
     let (len, mut offset) = (bytes.len() as u64, 0);
     while let Some(piece) = file.next_data(offset)?.filter(|piece| piece.start < len) {

@@ -1,13 +1,13 @@
-//! Writing an image of the index while writers go on, and making the manifest name it.
+//! Writes an image of the index while writers go on, and makes the manifest list it.
 //!
-//! Entries are copied in runs under the read lock, so a change waits for microseconds. Those that the log got
-//! after `begin`, a commit boundary, are left out: the model nodes of the image are those of the index as it was
-//! when the image was begun, and later keys need not fit them; nor must a writer that goes on at the end of the
-//! keys keep the image from ever getting there. So each key is in the image as it was at `begin`, or is not there
-//! if it has changed since. Replay of every record from `begin` on mends that: at `until`, the commit boundary
-//! where the last entry was read, the index is what it was then, and so are the counts, which were taken there.
-//! Before the manifest names an image the log is durable past `until`, so an image refers to nothing that
-//! recovery could drop. Two images are kept. O(keys), in memory of a few leaves.
+//! Entries are copied in runs under the read lock, so a change waits for microseconds. Entries that were
+//! logged after `begin`, a commit boundary, are left out: the image has the model nodes of the index as it
+//! was when the image was begun, and later keys need not fit them. A writer that keeps adding keys at the end
+//! must not keep the image from finishing, either. So each key is in the image as it was at `begin`, or is
+//! missing if it has changed since. Replaying every record from `begin` on repairs that: at `until`, the
+//! commit boundary where the last entry was read, the index is what it was then, and so are the counts, which
+//! were taken there. The log is durable past `until` before the manifest lists an image, so an image never
+//! refers to anything that recovery could drop. Two images are kept. O(keys), in memory of a few leaves.
 
 use std::io;
 use std::ops::Bound;
@@ -32,9 +32,9 @@ use crate::log::segments::Segments;
 use crate::operation::Operation;
 use crate::threads::panics::catching;
 
-/// Entries copied under one lock: two microseconds, which is what a put beside a checkpoint may wait for.
+/// Entries copied under one lock: takes two microseconds, which a put beside a checkpoint may have to wait.
 const RUN: usize = 1024;
-/// Images that are kept.
+/// How many images are kept.
 pub(crate) const GENERATIONS: usize = 2;
 struct Sink(Arc<dyn DiskFile>);
 
@@ -61,8 +61,9 @@ impl Shared {
         self.new_image(&maintenance, &[])
     }
 
-    /// Sees to it that no image needs the emptied segments any more: gives up those that do, for a new one
-    /// where that leaves none. A full disk must not keep segments from coming free, so there it leaves none.
+    /// Makes sure that no image needs the emptied segments any more. Gives up the images that do, after
+    /// writing a new one if none would remain. A full disk must not keep segments from being freed: there no
+    /// image may remain.
     pub(crate) fn replace_images(&self, emptied: &[Emptied]) -> Result<()> {
         let maintenance = self.maintenance.lock();
         self.check_writable()?;
@@ -84,11 +85,11 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes an image and has the manifest name it, no longer those to `give_up`.
+    /// Writes an image and makes the manifest list it, and drop the images in `give_up`.
     fn new_image(&self, _maintenance: &Guard<'_, ()>, give_up: &[u32]) -> Result<()> {
         let least_bytes = self.options.checkpoint_tail_bytes;
         let id = self.catalog.lock().next_image(&*self.disk).inspect_err(|_| {
-            // Commits must not wait for what cannot come.
+            // Commits must not wait for an image that cannot be written.
             let mut writing = self.writing.lock();
             writing.images.put_off(least_bytes);
             writing.bound_tail();
@@ -101,20 +102,20 @@ impl Shared {
         };
         let write = || self.mending(|| self.write_image(id, begin));
         let written = catching("the writing of an image", write).unwrap_or_else(|panicked| {
-            // Nothing refers to what was written: it is made anew when it is due again.
+            // Nothing refers to what was written. The image is written anew when one is due again.
             self.health.panicked(panicked.clone(), Harm::None);
             Err(panicked)
         });
         let written = written.inspect_err(|_| {
-            // No manifest names it; should this fail too, the next opening removes it as an orphan.
+            // No manifest lists the file. If this fails too, the next opening removes it as an orphan.
             let _ = self.disk.remove(&image_name(id));
             let mut writing = self.writing.lock();
             writing.images.abandon(id, least_bytes);
             writing.bound_tail();
         })?;
         let mut catalog = self.catalog.lock();
-        // Should this fail, a copy of the manifest may name the image all the same: it counts as kept, and its file
-        // goes with the next manifest that is there for certain and does not name it.
+        // If this fails, a copy of the manifest may list the image all the same. It then counts as kept, and
+        // its file is removed with the next manifest that certainly is on the disk and does not list it.
         self.update_manifest(&mut catalog, |next| {
             next.images.retain(|image| !give_up.contains(&image.id));
             next.images.insert(0, written);
@@ -142,13 +143,13 @@ impl Shared {
     /// One round of the thread that writes images.
     pub(crate) fn checkpoint_if_due(&self) {
         let due = || self.writing.lock().images.is_due() && self.check_writable().is_ok();
-        // More than is due may have come meanwhile. A failure that matters is remembered; a full disk is met
-        // again by the next write.
+        // Another image may have become due meanwhile. A failure that matters is remembered; a full disk is
+        // met again by the next write.
         while due() && !self.threads.checkpointer.stopping() && self.checkpoint().is_ok() {}
     }
 
     /// Writes the file of an image begun at `begin`, durable under its name, and makes the log durable past
-    /// everything it refers to.
+    /// everything that the image refers to.
     fn write_image(&self, id: u32, begin: LogEnd) -> Result<ImageEntry> {
         let rebuilds = self.writing.lock().images.rebuilds;
         let mut file = ImageFile::create(self, id)?;
@@ -167,13 +168,13 @@ impl Shared {
                 .push(&stream.keys, &stream.locations)
                 .map_err(|error| file.failed(Operation::Write, error))?;
         }
-        // Most of them, with no lock held.
+        // Counts most of them while no lock is held.
         self.count_replaced();
         let (until, counts) = {
             let writing = self.writing.lock();
             if writing.images.rebuilds != rebuilds {
-                // An index that was built anew may point to where things were before they were moved: what
-                // was read of both is not what either counts. Made again.
+                // A rebuilt index may point to where records were before they were moved, so entries read
+                // before and after do not match either set of counts. The image is written again.
                 return Err(Error::ImageDamaged);
             }
             self.all_counted()?;
@@ -185,22 +186,22 @@ impl Shared {
         Ok(entry)
     }
 
-    /// Refuses an image whose counts would be wrong for good, since replaced records cannot be looked at now.
+    /// Refuses to write an image while replaced records cannot be read: its counts would be wrong for good.
     fn all_counted(&self) -> Result<()> {
         while !self.count_replaced() {
             let segments = Arc::clone(&self.state.read().segments);
             if let Some(location) = self.uncounted.first()
                 && let Some(segment) = segments.get(location.segment())
             {
-                // If it can be by now, all is counted once more.
+                // If the record can be read by now, everything is counted again.
                 segment.record_size(location.offset())?;
             }
         }
         Ok(())
     }
 
-    /// What closing writes: an image of the index as it stays, if that is worth it. The log is sealed and
-    /// synced. A failure costs the next opening time and nothing else.
+    /// Writes an image of the final index on closing, if it is worthwhile. The log is sealed and synced. A
+    /// failure costs the next opening time and nothing else.
     pub(crate) fn image_at_close(&self, writing: &Writing, id: u32) -> Option<ImageEntry> {
         if !writing.images.worth_at_close(self.options.checkpoint_tail_bytes) {
             return None;
@@ -223,28 +224,28 @@ impl Shared {
         catching("the writing of an image", write)
             .and_then(|written| written)
             .inspect_err(|_| {
-                // As in `checkpoint`.
+                // No manifest lists the file; a later opening removes it if this fails.
                 let _ = self.disk.remove(&image_name(id));
             })
             .ok()
     }
 }
 
-/// The entries of an image, run by run: those of the index that the log got before `begin`.
+/// The entries of an image, run by run: those that were logged before `begin`.
 struct Stream {
     begin: LogEnd,
-    /// Segments of relocated records whose ids are above that of `begin`'s segment: what they hold is older.
+    /// Relocation segments with higher ids than the segment of `begin`. Their records are older.
     relocated: Vec<u32>,
     after: Bound<i64>,
-    /// The highest key at first: what comes behind it is new.
+    /// The highest key at the beginning; keys beyond it are new.
     last: i64,
     keys: Vec<i64>,
     locations: Vec<u64>,
 }
 
 impl Stream {
-    /// Of the index as it is when the image's model nodes are taken, at or after `begin`. While the image is written no
-    /// entry moves to another place: the caller holds the lock of `maintenance`.
+    /// Streams the index as of when the image's model nodes are taken, at or after `begin`. No entry moves
+    /// while the image is written, because the caller holds the `maintenance` lock.
     fn of(state: &State, begin: LogEnd) -> Result<Self> {
         let relocated = |segment: &&Arc<Segment>| {
             segment.id() > begin.segment && segment.header.origin == Origin::Relocation
@@ -259,7 +260,7 @@ impl Stream {
         })
     }
 
-    /// Reads the next run, which may be empty; false once there is none. O(log n + run).
+    /// Reads the next run, which may be empty; false once there are no more. O(log n + run).
     fn next_run(&mut self, state: &State) -> Result<bool> {
         let Self { begin, relocated, after, last, keys, locations } = self;
         keys.clear();
@@ -287,7 +288,7 @@ impl Stream {
     }
 }
 
-/// The file of an image being written.
+/// The file of an image that is being written.
 struct ImageFile<'s> {
     shared: &'s Shared,
     id: u32,
@@ -300,7 +301,7 @@ impl<'s> ImageFile<'s> {
         let name = image_name(id);
         let path = shared.disk.path_of(&name);
         match shared.disk.remove(&name) {
-            // Of an attempt that met damage in the image that the index came from.
+            // The file was left by an attempt that found damage in the image from which the index came.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::io(Operation::Remove, &path, error));
             }
@@ -320,7 +321,7 @@ impl<'s> ImageFile<'s> {
         Error::io(operation, &self.shared.disk.path_of(&image_name(self.id)), error)
     }
 
-    /// Writes what is left, durable with its name.
+    /// Writes the rest, and makes the file durable together with its name.
     fn finish(self, writer: ImageWriter<Sink>, attachment: &Attachment) -> Result<ImageEntry> {
         let (written, _) =
             writer.finish(&attachment.encode()).map_err(|error| self.failed(Operation::Write, error))?;
@@ -332,7 +333,7 @@ impl<'s> ImageFile<'s> {
 }
 
 impl Segments {
-    /// How the bytes of each segment count; taken under the commit lock.
+    /// The counts of each segment, taken under the commit lock.
     fn counted(&self) -> Vec<Count> {
         let count = |segment: &Arc<Segment>| {
             let Counts { live, tombstones, .. } = segment.counts();

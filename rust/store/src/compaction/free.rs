@@ -1,6 +1,6 @@
-//! Freeing: the disk space of segments that nothing needs goes back, by the rules that keep deleted keys
-//! deleted and the newest value the newest, whatever is cut off when. Knows nothing of why a segment is
-//! empty. O(segments).
+//! Frees segments that nothing needs: their disk space goes back, by rules that keep deleted keys deleted and
+//! the newest value the newest, wherever a crash cuts in. Knows nothing of why a segment is empty.
+//! O(segments).
 
 use std::sync::Arc;
 
@@ -13,15 +13,15 @@ use crate::log::segment::Segment;
 
 /// See `most_emptied_bytes`.
 const LEAST_EMPTIED_BYTES: u64 = 256 << 20;
-/// The same where writers may soon have to wait for space.
+/// The same bound when writers may soon have to wait for space.
 const LEAST_WHEN_TIGHT: u64 = 4 << 20;
 
 impl Shared {
     /// Removes the emptied segments that may go: (a) a pass over their records found none that the index
-    /// points to, and (b) every tombstone in them was droppable or carried on, else they were not here;
-    /// (c) all that there was after that pass is on the device, so that nothing older than it is needed
-    /// again; (d) the manifest omits them, durably in both copies, before the files go; (e) nobody who
-    /// needs the files is left: no image of the index, nor the replay over it, no backup.
+    /// points to; (b) every tombstone in them was droppable or carried on, or they would not count as
+    /// emptied; (c) everything that existed after that pass is on the device, so that nothing older than it
+    /// is needed again; (d) the manifest drops them, durably in both copies, before the files go; (e) nobody
+    /// needs the files any more: no image of the index, no replay over one, and no backup.
     pub(crate) fn free_emptied(&self, compaction: &mut Compaction) -> Result<()> {
         let Some(newest) = compaction.emptied.iter().map(|emptied| emptied.seq).max() else {
             return Ok(());
@@ -30,7 +30,7 @@ impl Shared {
         let mut catalog = self.catalog.lock();
         let (free, kept): (Vec<Emptied>, Vec<Emptied>) = {
             let mut writing = self.writing.lock();
-            // An index that was built from an older image since may point into them again.
+            // If the index was since rebuilt from an older image, it may point into them again.
             compaction.emptied.retain(|emptied| emptied.rebuilds == writing.images.rebuilds);
             let may_go = |emptied: &Emptied| {
                 let pinned = emptied.segments.iter().any(|segment| segment.is_pinned());
@@ -51,7 +51,7 @@ impl Shared {
         outcome
     }
 
-    /// As `free_emptied`, and where images are all that needs the segments, they are given up for a new one.
+    /// Like `free_emptied`; if only images still need the segments, those images are given up for a new one.
     pub(crate) fn free_in_spite_of_images(&self, compaction: &mut Compaction) -> Result<()> {
         self.free_emptied(compaction)?;
         if self.writing.lock().images.that_need(&compaction.emptied).is_empty() {
@@ -61,8 +61,8 @@ impl Shared {
         self.free_emptied(compaction)
     }
 
-    /// Emptied segments may take so much space until a new image is written for their sake: an image is then
-    /// small beside what comes free, or writers need it soon.
+    /// How much space emptied segments may take before a new image is written for their sake: the image is
+    /// then small compared with what it frees, or writers need the space soon.
     pub(crate) fn most_emptied_bytes(&self) -> Result<u64> {
         let mut writing = self.writing.lock();
         let image = writing.images.newest_bytes();
@@ -76,7 +76,7 @@ impl Shared {
         }
         let free: Vec<u32> = freed.iter().map(|segment| segment.id()).collect();
         for segment in freed {
-            // Scans and values that are open read on.
+            // Open scans and values read on.
             segment.outlive_its_name()?;
         }
         self.update_manifest(catalog, |next| {
@@ -99,7 +99,7 @@ impl Shared {
     }
 }
 
-/// Takes segments out of the log's list. What follows them no longer follows what the list says.
+/// Removes segments from the log's list. The segment after each of them no longer follows what the list says.
 pub(crate) fn omit(entries: &mut Vec<crate::format::manifest::Entry>, free: &[u32]) {
     let mut after_gap = false;
     entries.retain_mut(|entry| {

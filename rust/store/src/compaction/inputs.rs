@@ -1,5 +1,5 @@
-//! What compaction can work on: segments that take no more records and are on the device, and what there is to gain from
-//! each. Knows nothing of how they are emptied. O(segments).
+//! What compaction can work on: segments that take no more records and are on the device, and how much each
+//! would gain. Knows nothing of how segments are emptied. O(segments).
 
 use std::sync::Arc;
 
@@ -10,15 +10,16 @@ use crate::format::manifest::Relocation;
 use crate::format::record::MARK_BYTES;
 use crate::log::segment::{Counts, Segment};
 
-/// Called with the bytes that were handled since; may sleep, and ends the unit by an error.
+/// Called with the number of bytes handled since the last call. May sleep; ends the unit by returning an
+/// error.
 pub(crate) type Pace<'a> = dyn FnMut(u64) -> Result<()> + 'a;
 
-/// What is looked for.
+/// What compaction looks for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Segments with overwritten or deleted values.
     Values,
-    /// Segments with tombstones, which may have nothing left to hide.
+    /// Segments with tombstones, which may no longer hide anything.
     Tombstones,
 }
 
@@ -27,7 +28,7 @@ pub(crate) struct Input {
     pub(crate) segment: Arc<Segment>,
     pub(crate) counts: Counts,
     pub(crate) end: u64,
-    /// Records above this sequence do not count.
+    /// Records above this sequence number do not count.
     pub(crate) last_seq: u64,
 }
 
@@ -37,13 +38,13 @@ impl Input {
         self.counts.total
     }
 
-    /// Bytes of records that neither the index nor anybody's deletion needs.
+    /// Bytes of records that neither the index nor a deletion needs.
     pub(crate) fn dead(&self) -> u64 {
         let kept = self.counts.live + self.counts.tombstones + MARK_BYTES;
         self.counts.total.saturating_sub(kept)
     }
 
-    /// Whether nothing in it is in use, tombstones that may still be needed apart.
+    /// Whether nothing in it is in use, except for tombstones that may still be needed.
     pub(crate) fn is_wholly_dead(&self) -> bool {
         self.counts.live == 0 && self.dead() * 2 > self.counts.total && !self.segment.is_pinned()
     }
@@ -59,7 +60,7 @@ impl Input {
 }
 
 impl Shared {
-    /// Every segment that could be compacted: ended, durable, not damaged, not waiting to be freed.
+    /// Every segment that could be compacted: ended, durable, not damaged, and not waiting to be freed.
     pub(crate) fn inputs(&self, compaction: &Compaction) -> Vec<Input> {
         let relocations = self.catalog.lock().manifest.relocations.clone();
         let entries = self.writing.lock().log.entries.clone();

@@ -1,8 +1,9 @@
-//! Merging small segments: sessions that are short, or end in a kill, leave a segment each, and files, maps and the
-//! time to open are to be bounded by the bytes of a store, not by its sessions. Segments of one size class are
-//! brought together in one relocation segment once there are enough of them, as in a log-structured merge: each byte
-//! is copied once for each class. Knows which segments and when; how, and when files may go, is compaction's
-//! (`emptying.rs`, `freeing.rs`). O(bytes of the merged segments), amortised O(1) for a session.
+//! Merges small segments. Sessions that are short, or end in a kill, leave a segment each, but files, maps
+//! and the time to open must be bounded by the size of a store, not by its sessions. Once there are enough
+//! segments of one size class, they are merged into one relocation segment, as in a log-structured merge:
+//! each byte is copied once per class. Knows which segments to merge and when; how they are emptied is
+//! `relocate.rs`, and when files may go is `free.rs`. O(bytes of the merged segments), amortised O(1) for a
+//! session.
 
 use crate::compaction::inputs::{Input, Pace};
 use crate::compaction::relocation_writer::RelocationWriter;
@@ -11,16 +12,17 @@ use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::options::Options;
 
-/// Bytes of records of the lowest class: to copy so much costs less than the syncs around it.
+/// Size of the lowest class, in bytes of records: copying this much costs less than the syncs around it.
 const LOWEST_BYTES: u64 = 256 << 10;
-/// Each class is so many times as large as the one below it.
+/// Each class is this many times as large as the one below it.
 const CLASS_FACTOR: u64 = 4;
 /// The most segments that are merged at a time.
 const MOST_SEGMENTS: usize = 64;
-/// Where images need the files of merged segments, a new image is written once there is a small segment for each so
-/// many bytes of it, ...
+/// If images need the files of merged segments, a new image is written once there is a small segment for
+/// every `IMAGE_BYTES_EACH` of it, ...
 const IMAGE_BYTES_EACH: u64 = 1 << 20;
-/// ... or so many of them, however large the image: a process may have 65,530 maps, and opening looks at each file.
+/// ... or this many segments, however large the image: a process may have 65,530 maps, and opening looks at
+/// each file.
 const MOST_BEHIND_AN_IMAGE: usize = 4096;
 
 /// Which segments are merged.
@@ -28,13 +30,13 @@ const MOST_BEHIND_AN_IMAGE: usize = 4096;
 pub(crate) enum Merge {
     /// Those of the lowest class, which takes milliseconds.
     Lowest,
-    /// Those of any class of which there are enough.
+    /// Those of any class that has enough of them.
     Enough,
-    /// All small ones, however few: somebody asked for it.
+    /// All small ones, however few, because the caller asked for it.
     All,
 }
 
-/// Records of so many bytes make a segment a small one.
+/// A segment with at most this many bytes of records is small.
 fn small_bytes(options: &Options) -> u64 {
     options.segment_bytes / 8
 }
@@ -46,7 +48,7 @@ fn class(bytes: u64, options: &Options) -> u32 {
 }
 
 impl Shared {
-    /// Merges small segments so that there are few of each class, and frees them.
+    /// Merges small segments so that few of each class remain, and frees the merged ones.
     pub(crate) fn merge_small(
         &self,
         compaction: &mut Compaction,
@@ -58,17 +60,17 @@ impl Shared {
         if segments == 0 || !self.worth_an_image(segments, which) {
             return Ok(());
         }
-        // Freeing needs it, and what was committed is safe then, whatever becomes of this.
+        // Freeing needs the flush, and what was committed is then safe, whatever becomes of the merge.
         self.flush_up_to(self.watermarks.last())?;
         for group in groups {
             self.empty(compaction, group, pace)?;
         }
-        // One image for all of them.
+        // One image for all groups.
         self.free_in_spite_of_images(compaction)
     }
 
-    /// As `merge_small`, for an opening after a kill, which writes anyway. One that finds the store as a close left it
-    /// writes nothing.
+    /// Like `merge_small`, for an opening after a kill, which writes anyway. An opening that finds a cleanly
+    /// closed store writes nothing.
     pub(crate) fn merge_at_open(&self) -> Result<()> {
         if self.catalog.lock().manifest.clean {
             return Ok(());
@@ -79,7 +81,7 @@ impl Shared {
         }
     }
 
-    /// As `merge_small`, for a close that has something to write.
+    /// Like `merge_small`, for a close that has something to write.
     pub(crate) fn merge_at_close(&self, compaction: &mut Compaction) -> Result<()> {
         self.check_writable()?;
         let wrote = {
@@ -89,12 +91,12 @@ impl Shared {
         if wrote { self.merge_lowest(compaction) } else { Ok(()) }
     }
 
-    /// Only what is done in a moment.
+    /// Merges only what takes a moment.
     fn merge_lowest(&self, compaction: &mut Compaction) -> Result<()> {
         self.merge_small(compaction, Merge::Lowest, &mut |_| self.check_writable())
     }
 
-    /// Groups of small segments that are worth a segment of their own, each of one class.
+    /// Groups of small segments that are worth merging, each group of one class.
     fn small_ones(&self, mut inputs: Vec<Input>, which: Merge) -> Vec<Vec<Input>> {
         let options = &self.options;
         inputs.retain(|input| input.bytes() <= small_bytes(options) && !input.segment.is_pinned());
@@ -125,7 +127,7 @@ impl Shared {
         groups
     }
 
-    /// Whether files come free without a new image, or are many beside what one costs.
+    /// Whether files can be freed without a new image, or are so many that one is worth its cost.
     fn worth_an_image(&self, segments: usize, which: Merge) -> bool {
         let image = self.writing.lock().images.newest_bytes();
         let each = IMAGE_BYTES_EACH.min(small_bytes(&self.options));

@@ -1,4 +1,5 @@
-//! Compaction: when, which segments, how what is needed is moved out of them, and when their files may go.
+//! Compaction: when it runs, on which segments, how what is needed is moved out of them, and when their files
+//! may go.
 
 pub(crate) mod free;
 pub(crate) mod inputs;

@@ -1,7 +1,7 @@
-//! One unit of compaction: what is needed of a few segments is copied, in key order, into one relocation segment,
-//! which is synced and listed before the index moves, key by key, only where nobody changed it meanwhile; then
-//! nothing points into them any more. Knows nothing of why these segments, nor of when they are removed. O(bytes of
-//! the segments).
+//! One unit of compaction. What is needed of a few segments is copied, in key order, into one relocation
+//! segment, which is synced and listed before the index moves. The index then moves key by key, except for
+//! keys that changed meanwhile, until nothing points into the old segments any more. Knows nothing of why
+//! these segments were chosen, nor of when they are removed. O(bytes of the segments).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,20 +21,20 @@ use crate::log::reader::{Next, SegmentReader};
 use crate::log::segment::Segment;
 use crate::operation::Operation;
 
-/// Keys looked up, or moved, under one hold of a lock: some tens of microseconds.
+/// Keys looked up, or moved, under one hold of a lock: takes some tens of microseconds.
 const STEP_KEYS: usize = 256;
 
-/// What became of the copying of a unit.
+/// The outcome of copying a unit.
 enum Copied {
     /// There was nothing to copy.
     Nothing,
-    /// The id of the segment that the copies are in.
+    /// The id of the segment that holds the copies.
     Into(u32),
-    /// A record that was whole a moment ago is not: its segment is kept.
+    /// A record that was whole a moment ago no longer is. Its segment is kept.
     Damaged,
 }
 
-/// A record that the index pointed to when it was looked at.
+/// A record that the index pointed to when it was looked up.
 #[derive(Clone, Copy)]
 struct Live {
     key: i64,
@@ -50,7 +50,7 @@ struct Gathered {
     tombstones: Vec<Tombstone>,
 }
 
-/// Where a key's record is copied to.
+/// Where the record of a key was copied from and to.
 struct Move {
     key: i64,
     from: Location,
@@ -59,8 +59,8 @@ struct Move {
 }
 
 impl Shared {
-    /// Moves what is needed out of the chosen segments, and frees them if nobody else needs them. The
-    /// segment that it is in now.
+    /// Moves what is needed out of the chosen segments, and frees them if nothing else needs them. Returns
+    /// the id of the segment that holds it now.
     pub(crate) fn empty(
         &self,
         compaction: &mut Compaction,
@@ -76,7 +76,7 @@ impl Shared {
             Copied::Damaged => return Ok(None),
         };
         if self.anything_points_to(&gathered.live, pace)? {
-            // An index that was built anew may point to where things were before they were moved.
+            // An index that was rebuilt may point to where records were before they were moved.
             debug_assert!(self.writing.lock().images.rebuilds > 0, "every record in use was copied");
             return Ok(written);
         }
@@ -91,8 +91,8 @@ impl Shared {
         Ok(written)
     }
 
-    /// Reads and checks every record of the chosen segments. One that holds a bad record is left out and
-    /// kept as it is: whatever it still can give, it gives to whoever reads it.
+    /// Reads and checks every record of the chosen segments. A segment with a bad record is left out and kept
+    /// as it is, so that its other records can still be read.
     fn gather(
         &self,
         compaction: &mut Compaction,
@@ -160,7 +160,7 @@ impl Shared {
         self.keep_live(&mut step, &mut gathered.live)
     }
 
-    /// Keeps those of `step` that the index points to.
+    /// Moves the records of `step` that the index points to into `live`.
     fn keep_live(&self, step: &mut Vec<Live>, live: &mut Vec<Live>) -> Result<()> {
         let keys: Vec<i64> = step.iter().map(|it| it.key).collect();
         let mut points_here = vec![false; keys.len()];
@@ -172,8 +172,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Marks the tombstones under which a segment that stays holds an older put, and counts those that only
-    /// segments need which go as soon as nobody holds them.
+    /// Marks the tombstones that hide an older put in a segment that stays. Counts those that only pinned or
+    /// emptied segments need, since those go as soon as nobody holds them.
     fn mark_needed_tombstones(
         &self,
         compaction: &mut Compaction,
@@ -184,7 +184,7 @@ impl Shared {
         if tombstones.is_empty() {
             return Ok(());
         }
-        // Every segment there is, with how far it counts; what is written later is newer.
+        // Every existing segment, and how far it counts. What is written later is newer.
         let relocations = self.catalog.lock().manifest.relocations.clone();
         let entries = self.writing.lock().log.entries.clone();
         let segments = Arc::clone(&self.read_state()?.segments);
@@ -212,7 +212,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Copies what is needed into a segment of its own and moves the index there.
+    /// Copies what is needed into a new segment and moves the index there.
     fn relocate(
         &self,
         compaction: &mut Compaction,
@@ -224,7 +224,7 @@ impl Shared {
         if live.is_empty() && tombstones.is_empty() {
             return Ok(Copied::Nothing);
         }
-        // In the order of keys, so that scans read along.
+        // In key order, so that scans read sequentially.
         live.sort_unstable_by_key(|it| it.key);
         let (id, store_id) = {
             let mut catalog = self.catalog.lock();
@@ -240,7 +240,7 @@ impl Shared {
             watermark: self.watermarks.durable(),
         };
         let give_up = || {
-            // Nothing refers to it; should this fail too, the next opening removes it as an orphan.
+            // Nothing refers to the file. If this fails too, the next opening removes it as an orphan.
             let _ = self.disk.remove(&Segment::name(id));
         };
         let begun = RelocationWriter::begin(&self.disk, &plan, &self.options);
@@ -273,7 +273,8 @@ impl Shared {
         Ok(Copied::Into(id))
     }
 
-    /// Writes the records, each checked once more as it is read; or the segment of one that is damaged.
+    /// Writes the records, each checked again as it is read. Returns the segment of a damaged record, if
+    /// there is one.
     #[allow(clippy::type_complexity, reason = "made and taken apart in one place")]
     fn copy(
         &self,
@@ -316,7 +317,7 @@ impl Shared {
         let durable = self.watermarks.durable();
         debug_assert!(listed.last_seq <= durable, "only what is durable is relocated");
         self.update_manifest(&mut catalog, |next| {
-            // Its records stand without the markers of their batches, all of which are on the device.
+            // Its records lack the markers of their batches, all of which are on the device.
             next.committed_seq = next.committed_seq.max(durable);
             next.relocations.push(listed);
         })?;
@@ -325,18 +326,18 @@ impl Shared {
         Ok(())
     }
 
-    /// Points the index at the copies, a few keys at a time, each only where nobody changed it.
+    /// Points the index at the copies, a few keys at a time, except for keys that changed meanwhile.
     fn move_index(&self, segment: &Arc<Segment>, moves: &[Move]) -> Result<()> {
-        // The log says nothing of it, so no image may be half before it and half behind.
+        // The log does not record these moves, so they must not happen while an image is being written.
         let _no_image = self.maintenance.lock();
-        // Where an image turned out to be damaged the index was built anew, as it was before the first move.
+        // If an image turns out to be damaged, the index is rebuilt as it was before the first move.
         self.mending(|| self.move_all(segment, moves))
     }
 
     fn move_all(&self, segment: &Arc<Segment>, moves: &[Move]) -> Result<()> {
         let _whole = self.health.in_one_piece("moving records");
         for step in moves.chunks(STEP_KEYS) {
-            // With the commit lock, so that commits and checkpoints see counts that fit the index.
+            // With the commit lock, so that commits and checkpoints see counts that match the index.
             let _writing = self.writing.lock();
             let mut state = self.write_state()?;
             let segments = Arc::clone(&state.segments);
@@ -353,9 +354,10 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether the index points to any of these. With the records that were found not to be in use when they were
-    /// read, they are all of their segments: a pass over the records, never the counters. A record that the index
-    /// does not point to it never will again, since nothing is ever pointed at an old record anew.
+    /// Whether the index points to any of these records. Together with the records that were unused when they
+    /// were read, they are all records of their segments: this is a pass over the records and never relies on
+    /// counters. A record that the index does not point to is never used again, since nothing is ever pointed
+    /// at an old record.
     fn anything_points_to(&self, records: &[Live], pace: &mut Pace<'_>) -> Result<bool> {
         let (mut step, mut live) = (Vec::with_capacity(STEP_KEYS), Vec::new());
         for some in records.chunks(STEP_KEYS) {
@@ -367,7 +369,8 @@ impl Shared {
     }
 }
 
-/// Whether bytes are not what was written, or cannot be read any more: not for the next attempt to mend.
+/// Whether bytes differ from what was written, or can no longer be read, so that another attempt would not
+/// help.
 fn is_damage(error: &Error) -> bool {
     match error {
         Error::Corruption { .. } => true,
@@ -378,7 +381,7 @@ fn is_damage(error: &Error) -> bool {
     }
 }
 
-/// Hands every record of a segment that counts to `each`, checked. A bad one is an error.
+/// Passes every record of a segment that counts to `each`, checked. A bad record is an error.
 fn each_record(
     input: &Input,
     pace: &mut Pace<'_>,

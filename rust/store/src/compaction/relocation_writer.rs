@@ -1,5 +1,5 @@
-//! A segment of relocated records on its way to the disk: records with the sequences they always had,
-//! outside the log. Knows how to write one; knows nothing of why, or of the index. O(bytes).
+//! Writes a segment of relocated records: records outside the log that keep their original sequence numbers.
+//! Knows nothing of why they are relocated, or of the index. O(bytes).
 
 use std::sync::Arc;
 
@@ -27,24 +27,24 @@ pub(crate) struct RelocationWriter {
     watermark: u64,
 }
 
-/// What the new segment is to hold.
+/// What the new segment will hold.
 pub(crate) struct Plan {
     pub(crate) id: u32,
     pub(crate) store_id: [u8; 16],
     /// Bytes of all its records.
     pub(crate) bytes: u64,
-    /// The lowest sequence among them.
+    /// The lowest sequence number among them.
     pub(crate) first_seq: u64,
     pub(crate) watermark: u64,
 }
 
 impl RelocationWriter {
-    /// Whether records of so many bytes fit one segment.
+    /// Whether records of this many bytes fit one segment.
     pub(crate) fn fits(bytes: u64) -> bool {
         bytes.saturating_add(SEGMENT_HEADER_BYTES + MARK_BYTES + PAGE_BYTES) <= MAX_SEGMENT_BYTES
     }
 
-    /// Makes the file, durable under its name, and writes its header.
+    /// Creates the file, durable under its name, and writes its header.
     pub(crate) fn begin(disk: &Arc<dyn Disk>, plan: &Plan, options: &Options) -> Result<Self> {
         let needed = SEGMENT_HEADER_BYTES + plan.bytes + MARK_BYTES;
         let listed = manifest::Spare {
@@ -73,7 +73,7 @@ impl RelocationWriter {
         })
     }
 
-    /// Appends one record; where it is.
+    /// Appends one record. Returns its location.
     pub(crate) fn push(&mut self, kind: Kind, seq: u64, key: i64, value: &[u8]) -> Result<Location> {
         let offset = self.written + self.scratch.len() as u64;
         record::encode(&mut self.scratch, self.segment.seal(), offset, kind, seq, key, value);
@@ -96,7 +96,7 @@ impl RelocationWriter {
         Ok(())
     }
 
-    /// Seals the segment: all of it is on the device when this returns, and never changes again.
+    /// Seals the segment: all of it is on the device when this returns, and it never changes again.
     pub(crate) fn seal(mut self) -> Result<(Arc<Segment>, Relocation)> {
         self.push(Kind::Footer, 0, 0, &self.watermark.to_le_bytes())?;
         self.flush()?;

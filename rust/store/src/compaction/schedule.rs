@@ -1,8 +1,9 @@
-//! Compaction: brings live records together in new segments and gives back the disk space of old ones.
+//! When compaction runs, on which segments, and for how long: in rounds of the background thread, and in
+//! calls.
 //!
-//! It works in units of the deadest few segments: `emptying` moves what is needed elsewhere, then `freeing`
-//! takes over. Here is when, which and how many: rounds of the background thread, and calls. Knows nothing
-//! of records. O(bytes of the segments it reads).
+//! Compaction gathers live records in new segments and gives back the disk space of old ones. It works in
+//! units of the few segments with the most dead bytes: `relocate.rs` moves what is needed elsewhere, then
+//! `free.rs` removes the files. Knows nothing of records. O(bytes of the segments it reads).
 
 use std::time::{Duration, Instant};
 
@@ -16,46 +17,48 @@ use crate::format::header::Origin;
 use crate::log::segment::Counts;
 use crate::progress::OpenProgress;
 
-/// The most segments that one unit takes: emptied ones cost no copying, but each manifest entry a little.
+/// The most segments in one unit: emptied ones cost no copying, but each costs a little manifest space.
 const UNIT_SEGMENTS: usize = 64;
-/// The most bytes that one unit reads, if that is more than a segment's: so often is progress reported.
+/// The most bytes that one unit reads, unless a segment is larger. Progress is reported this often.
 const UNIT_BYTES: u64 = 256 << 20;
-/// The foreground leaves segments alone of which less than this share would come free.
+/// Segments that would free no more than this share of their bytes are skipped.
 const WORTH_IT: f64 = 0.01;
-/// Where nothing was written since the last look, so much of the dead bytes that may lie beside the live ones is
-/// enough to begin: a store at rest would stay just below the limit for good, at 1.43 times its live bytes by
-/// default, where 1.4 is the most that `docs/safety.md` allows.
+/// If nothing was written since the last look, this share of the allowed dead bytes is enough to begin.
+/// Otherwise a store at rest would stay just below the limit forever, at 1.43 times its live bytes by
+/// default, while `docs/safety.md` allows at most 1.4.
 const AT_REST: f64 = 0.9;
-/// Compaction for the room of writers ends at this share of the allowed dead bytes (`engine/space.rs`).
+/// Compaction that makes room for writers ends at this share of the allowed dead bytes (`engine/space.rs`).
 const ROOM: f64 = 0.35;
-/// After so many rounds in a row that freed nothing, writers that wait for space may go on (`engine/space.rs`).
+/// After this many rounds in a row that freed nothing, writers that wait for space may go on
+/// (`engine/space.rs`).
 const FRUITLESS: u32 = 3;
 const BETWEEN_ROUNDS: Duration = Duration::from_millis(5);
-/// After a failure the background thread waits so long before it tries again.
+/// After a failure the background thread waits this long before it tries again.
 const BACK_OFF: Duration = Duration::from_secs(10);
 
-/// How far a caller's units have come.
+/// The progress of a round of units.
 struct Round {
     phase: Phase,
     goal: Goal,
-    /// Of the log only what had ended when the round began: a writer that goes on must not make it endless.
+    /// Only log segments that had ended when the round began: a writer that goes on must not make the round
+    /// endless.
     newest: u32,
-    /// Segments that this phase has written or looked at: nothing more is to be had from them.
+    /// Segments that this phase has written or examined: nothing more can be gained from them.
     tried: Vec<u32>,
     /// The most dead bytes that were left alone because a backup reads their segments.
     pinned: u64,
-    /// It ended because there was nothing more to be had, not because it had come to its goal.
+    /// The round ended because nothing more could be gained, not because it reached its goal.
     nothing_left: bool,
 }
 
-/// How far to go.
+/// How far a round goes.
 #[derive(Clone, Copy, PartialEq)]
 enum Goal {
-    /// Until no more than this share of the bytes is dead.
+    /// Until at most this share of the bytes is dead.
     DeadRatio(f64),
-    /// Until writers have room again: only what is cheapest to free.
+    /// Until writers have room again; only what is cheapest to free.
     Room,
-    /// What costs no copying.
+    /// Only what costs no copying.
     WhollyDead,
 }
 
@@ -95,8 +98,8 @@ impl Shared {
         })
     }
 
-    /// Lets the log go on in a new segment if the active one holds dead records, and makes all of the old
-    /// ones durable: only those can be compacted.
+    /// Moves the log on to a new segment if the active one holds dead records, and makes all old segments
+    /// durable: only durable segments can be compacted.
     fn end_worthwhile_segment(&self) -> Result<()> {
         let worthwhile = self.writing.lock().log.active.as_ref().is_some_and(|active| {
             let counts = active.counts();
@@ -113,7 +116,7 @@ impl Shared {
         self.prepare_spare(0, true)?;
         let last_seq = {
             let mut writing = self.writing.lock();
-            // Unless somebody was faster.
+            // Unless another thread did it first.
             if writing.log.active.is_some() && writing.log.spare_has_room(0) {
                 self.roll(&mut writing)?;
             }
@@ -122,7 +125,7 @@ impl Shared {
         self.flush_up_to(last_seq)
     }
 
-    /// One round of the background thread: works until too little is dead, or until it is told to end.
+    /// One round of the background thread: works until little enough is dead, or until it is told to stop.
     pub(crate) fn compact_in_background(&self) {
         let Some(mut compaction) = self.compacting.try_lock() else { return };
         if self.check_writable().is_err() {
@@ -135,7 +138,7 @@ impl Shared {
         let mut ready_at = Instant::now();
         let mut pace = |bytes: u64| {
             if self.space()?.is_tight() {
-                // The rate is the writer's now: the sooner space comes free, the less it has to wait.
+                // The writer sets the rate now: the sooner space is freed, the less it must wait.
                 ready_at = Instant::now();
             } else {
                 ready_at +=
@@ -147,12 +150,12 @@ impl Shared {
         while fruitless < FRUITLESS {
             let freed = self.compacting.totals.report().freed_bytes;
             if self.compact_to_goal(&mut compaction, &mut pace).is_err() {
-                // What matters is remembered by whoever noticed it: a failed sync poisons. All else, a full
-                // disk before all, is tried again.
+                // A failure that matters has been remembered where it was noticed: a failed sync poisons.
+                // Anything else, most of all a full disk, is tried again.
                 compaction.not_before = Some(Instant::now() + BACK_OFF);
                 break;
             }
-            // While writers wait nobody rings.
+            // While writers wait, nobody rings.
             if !self.space().is_ok_and(|space| space.is_slow()) {
                 return;
             }
@@ -170,7 +173,7 @@ impl Shared {
         self.give_grace();
     }
 
-    /// What the background does, in the foreground and at once.
+    /// Does in the foreground, and at once, what the background thread does.
     pub(crate) fn compact_if_due(&self) -> Result<()> {
         self.compact_to_goal(&mut self.compacting.lock(), &mut |_| self.check_writable())
     }
@@ -178,23 +181,23 @@ impl Shared {
     fn compact_to_goal(&self, compaction: &mut Compaction, pace: &mut Pace<'_>) -> Result<()> {
         let tight = self.space()?.is_tight();
         if tight {
-            // Only what is on the device can be compacted, and what has ended last is what is wanted most.
+            // Only what is on the device can be compacted, and the newest ended segments matter most.
             self.flush_up_to(self.watermarks.last())?;
         }
-        // Also what a round left that was interrupted.
+        // Includes what an interrupted round left.
         self.free_for_space(compaction)?;
         self.merge_small(compaction, Merge::Enough, pace)?;
         let inputs = self.inputs(compaction);
         let (dead, total) = dead_of(&inputs);
         compaction.settled = compaction.settled.min(dead);
         if compaction.emptied.is_empty() && !inputs.iter().any(|input| input.segment.is_pinned()) {
-            // Each dead put can hold a tombstone back once: it is in no segment that comes after.
+            // Each dead put can hold back a tombstone only once: it is in no later segment.
             compaction.settled = compaction.settled.saturating_sub(std::mem::take(&mut compaction.held));
         }
         let last_seq = self.watermarks.last();
         let at_rest = std::mem::replace(&mut compaction.seen_seq, last_seq) == last_seq;
         let ratio = self.options.compact_dead_ratio;
-        // Of all bytes, told as a share of the live ones.
+        // The ratio refers to all bytes; this converts it to a share of the live ones.
         let allowed = (total - dead) as f64 * ratio / (1.0 - ratio);
         let due = dead as f64 > if at_rest { allowed * AT_REST } else { allowed };
         let goal = if tight {
@@ -204,10 +207,10 @@ impl Shared {
         } else if inputs.iter().any(Input::is_wholly_dead) {
             Goal::WhollyDead
         } else {
-            // Where nothing is written any more, nothing but this gives back what was emptied.
+            // When nothing more is written, only this frees what was emptied.
             return if at_rest { self.free_in_spite_of_images(compaction) } else { Ok(()) };
         };
-        // What the last round could not free does not start the next one.
+        // What the last round could not free must not start the next one.
         if goal != Goal::WhollyDead && dead < compaction.settled + total / 20 {
             return Ok(());
         }
@@ -223,14 +226,14 @@ impl Shared {
             compaction.held += round.pinned;
             compaction.settled = dead_of(&self.inputs(compaction)).0;
         } else {
-            // What an earlier round had to leave, and may have once nobody holds it, is still so.
+            // What an earlier round had to leave, and what can be freed once nobody holds it, is unchanged.
             compaction.held += held_before;
         }
-        // Writers that wait need not wait until somebody looks again.
+        // Waiting writers need not wait until somebody looks again.
         self.space().map(drop)
     }
 
-    /// Frees what was emptied, at the price of an image where it is worth that.
+    /// Frees what was emptied; writes a new image for it if that is worthwhile.
     fn free_for_space(&self, compaction: &mut Compaction) -> Result<()> {
         self.free_emptied(compaction)?;
         let waiting = compaction.emptied.iter().map(Emptied::bytes).sum::<u64>();
@@ -241,7 +244,7 @@ impl Shared {
         }
     }
 
-    /// Sleeps in pieces, unless somebody waits for what this thread holds.
+    /// Sleeps in short steps, and stops early if somebody waits for what this thread holds.
     fn wait_until(&self, at: Instant) -> Result<()> {
         loop {
             self.check_writable()?;
@@ -256,7 +259,8 @@ impl Shared {
         }
     }
 
-    /// One unit of work: the bytes of the segments that it read, or `None` once there is none left.
+    /// One unit of work. Returns the number of bytes in the segments that it read, or `None` if nothing is
+    /// left to do.
     fn unit(
         &self,
         compaction: &mut Compaction,
@@ -272,7 +276,7 @@ impl Shared {
             *round = Round { phase: Phase::Tombstones, tried: Vec::new(), ..*round };
             chosen = self.choose(compaction, round);
             if !chosen.is_empty() {
-                // Else every put that was emptied out of them before would keep its tombstone.
+                // Otherwise every put that was emptied out of them would keep its tombstone needed.
                 self.free_in_spite_of_images(compaction)?;
             }
         }
@@ -286,7 +290,8 @@ impl Shared {
         Ok(Some(bytes))
     }
 
-    /// The deadest segments, as many as one relocation segment can hold what is left of.
+    /// The segments with the most dead bytes, as many as fit one relocation segment after what is dead is
+    /// dropped.
     fn choose(&self, compaction: &Compaction, round: &mut Round) -> Vec<Input> {
         let mut inputs = self.inputs(compaction);
         let (mut dead, mut total) = dead_of(&inputs);

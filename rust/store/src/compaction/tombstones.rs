@@ -1,6 +1,6 @@
-//! Which tombstones are still needed: those under which some other segment holds an older put that would
+//! Finds the tombstones that are still needed: those that hide an older put in another segment, which would
 //! come back without them. Knows how to read segments; knows nothing of freeing. O(records of the segments
-//! looked at), sorted one segment at a time; O(tombstones) for segments whose extent, once it is known, says enough.
+//! read), sorted one segment at a time; O(tombstones) for segments whose put extent is known and decides.
 
 use crate::error::{Error, Result};
 use crate::format::header::SEGMENT_HEADER_BYTES;
@@ -14,7 +14,7 @@ pub(crate) struct Tombstone {
     pub(crate) first: i64,
     pub(crate) last: i64,
     pub(crate) seq: u64,
-    /// One key's, which may have had it as its only record.
+    /// It deletes one key. That key may have no other record.
     pub(crate) single: bool,
     pub(crate) needed: bool,
 }
@@ -25,7 +25,7 @@ impl Tombstone {
         size_of_record(if self.single { 0 } else { 8 })
     }
 
-    /// Whether it covers an older put of a segment, where the extent of those can tell.
+    /// Whether it covers an older put of a segment, if the extent of the segment's puts decides that.
     fn covers_older(&self, puts: PutExtent) -> Option<bool> {
         if self.seq <= puts.oldest || self.last < puts.first || puts.last < self.first {
             return Some(false);
@@ -34,12 +34,12 @@ impl Tombstone {
     }
 }
 
-/// How many puts share one minimum of the first level.
+/// How many puts share one minimum at the lowest level.
 const BLOCK: usize = 64;
 
-/// Marks the tombstones that cover an older put in `segment`, up to its `end`. Liveness plays no part: a
-/// put that lost, or that was copied and not freed yet, would come back all the same. Where the segment
-/// cannot be read to its end, what was found there; then all are needed, for all that is known.
+/// Marks the tombstones that cover an older put in `segment`, up to its `end`. Liveness plays no part: a put
+/// that was replaced, or copied and not freed yet, would come back all the same. If the segment cannot be
+/// read to its end, returns what was found there; all tombstones must then be assumed to be needed.
 pub(crate) fn mark_needed(
     tombstones: &mut [Tombstone],
     segment: &Segment,
@@ -63,7 +63,8 @@ pub(crate) fn mark_needed(
     let first = open.clone().map(|tombstone| tombstone.first).min().unwrap_or(i64::MAX);
     let last = open.map(|tombstone| tombstone.last).max().unwrap_or(i64::MIN);
     if newest <= segment.header.base_seq {
-        // Neither a segment of the log nor one of relocated records holds anything below its first.
+        // No segment, whether of the log or of relocated records, holds anything below its base sequence
+        // number.
         return Ok(None);
     }
     let mut puts: Vec<(i64, u64)> = Vec::new();
@@ -113,10 +114,11 @@ fn oldest(puts: &[(i64, u64)]) -> u64 {
     puts.iter().map(|put| put.1).min().unwrap_or(u64::MAX)
 }
 
-/// The oldest put of any range, in O(log puts): minima of blocks, and of pairs of those, and so on.
+/// Finds the oldest put of any range in O(log puts): minima of blocks, of pairs of blocks, and so on.
 struct Oldest<'p> {
     puts: &'p [(i64, u64)],
-    /// A heap: the minima of blocks in its second half, each before them that of the two below it.
+    /// A heap: the second half holds the minima of blocks, and each entry before it the minimum of its two
+    /// children.
     minima: Vec<u64>,
 }
 
@@ -159,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_extent_tells_of_a_tombstone_only_what_its_puts_would() {
+    fn an_extent_decides_about_a_tombstone_only_as_its_puts_would() {
         let puts = [(10, 7), (20, 5), (30, 9)];
         let extent = puts.iter().fold(None, |extent, &(key, seq)| Some(PutExtent::with(extent, key, seq)));
         let extent = extent.expect("there are puts");

@@ -1,7 +1,7 @@
-//! The directory of a store as what it is, not as what it is called: one descriptor, held from opening on. Every
-//! file is looked up in it and nowhere else, whatever its path means by then; only plain files are opened, without
-//! waiting for anything; and before a name in it changes, what the path and the lock file are is compared with what
-//! is held. Knows nothing of what the files hold. Each call is a few system calls.
+//! The directory of a store, identified by a descriptor held since opening rather than by its name. Every
+//! file is looked up in that directory and nowhere else, whatever its path means by then. Only plain files
+//! are opened, without ever blocking. Before a name in it changes, the path and the lock file are compared
+//! with what is held. Knows nothing of what the files hold. Each call costs a few system calls.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -16,15 +16,15 @@ use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use super::Access;
 use crate::error::Refusal;
 
-/// Standard input, output and error: what a program believes these to be goes to whatever file has their numbers.
+/// Standard input, output and error: whatever file has these numbers receives what a program writes to them.
 const STANDARD: i32 = 2;
 
-/// What the writer locks beside the directory.
+/// The file that the writer locks in addition to the directory.
 pub(crate) const LOCK_FILE: &str = "LOCK";
-/// No lock file of ours is longer: a process id is a number of seven digits.
+/// A lock file of ours is never longer: a process id has at most seven digits.
 const LOCK_BYTES: usize = 32;
 
-/// Which file or directory something is, whatever it is called.
+/// Identifies a file or directory, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
     device: u64,
@@ -41,20 +41,20 @@ fn refused(refusal: Refusal) -> io::Error {
     io::Error::other(refusal)
 }
 
-/// See the module.
+/// The directory of a store, held by a descriptor.
 pub(super) struct Directory {
     file: OwnedFd,
-    /// With no symbolic link in it.
+    /// Contains no symbolic link.
     path: PathBuf,
     identity: Identity,
-    /// The lock file, while it is held.
+    /// The lock file while it is held.
     lock_file: Mutex<Option<Identity>>,
-    /// What new files may be used for and by whom, where the directory does not say it.
+    /// The mode of new files, if it is not derived from the directory's mode.
     file_mode: Option<Mode>,
 }
 
 impl Directory {
-    /// Takes an existing directory.
+    /// Opens an existing directory.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let file = above_standard(fs::openat(CWD, path, flags, Mode::empty())?)?;
@@ -63,7 +63,7 @@ impl Directory {
         Ok(Self { file, path, identity, lock_file: Mutex::new(None), file_mode: None })
     }
 
-    /// New files get just this mode.
+    /// New files get exactly this mode.
     pub(super) fn with_file_mode(self, mode: u32) -> Self {
         Self { file_mode: Some(Mode::from_raw_mode(mode | 0o600)), ..self }
     }
@@ -76,20 +76,21 @@ impl Directory {
         self.identity
     }
 
-    /// Points the descriptor elsewhere, so that a handle that was closed and is not collected yet keeps no file system
-    /// busy. The number stays ours; what is asked for after that is refused by the system.
+    /// Points the descriptor elsewhere, so that a handle that was closed but not yet collected keeps no file
+    /// system busy. The descriptor number stays ours; the system refuses any later operation on it.
     pub(super) fn let_go(&self) {
         if let Ok(nowhere) = File::open("/dev/null") {
-            // SAFETY: dup3 between two open descriptors touches no memory; `self.file` stays an open descriptor of ours.
+            // SAFETY: dup3 between two open descriptors touches no memory; `self.file` stays an open descriptor
+            // of ours.
             unsafe { libc::dup3(nowhere.as_raw_fd(), self.file.as_raw_fd(), libc::O_CLOEXEC) };
         }
     }
 
-    /// The names in it, in no particular order.
+    /// The names in the directory, in no particular order.
     pub(super) fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.file)? {
-            // A name that is no UTF-8 is none of ours, but it is there: a directory with one is not empty.
+            // A name that is not UTF-8 is not ours, but it exists: a directory with one is not empty.
             let name = entry?.file_name().to_string_lossy().into_owned();
             if name != "." && name != ".." {
                 names.push(name);
@@ -98,32 +99,32 @@ impl Directory {
         Ok(names)
     }
 
-    /// Bytes that all its files take on the disk, whatever their lengths say. One that is removed meanwhile takes
-    /// nothing.
+    /// Disk space that all its files occupy, in bytes, whatever their lengths say. A file that is removed
+    /// meanwhile counts as nothing.
     pub(super) fn bytes(&self) -> io::Result<u64> {
         let mut bytes = 0_u64;
         for entry in Dir::read_from(&self.file)? {
             let name = entry?;
             let found = fs::statat(&self.file, name.file_name(), AtFlags::SYMLINK_NOFOLLOW);
-            // Counted in units of 512 bytes on every file system.
+            // Blocks count 512 bytes on every file system.
             let blocks: u64 = found.map_or(0, |found| found.st_blocks.try_into().unwrap_or(0));
             bytes = bytes.saturating_add(blocks.saturating_mul(512));
         }
         Ok(bytes)
     }
 
-    /// The kind of its file system, by the number that Linux gives it.
+    /// The kind of its file system, as Linux's magic number.
     pub(super) fn file_system(&self) -> io::Result<i64> {
         Ok(fs::fstatfs(&self.file)?.f_type)
     }
 
-    /// Opens a plain file; waits for nobody, and follows no link out of the directory.
+    /// Opens a plain file. Never blocks, and follows no link out of the directory.
     pub(super) fn open_file(&self, name: &str, access: Access) -> io::Result<File> {
         let access = if access == Access::Write { OFlags::RDWR } else { OFlags::RDONLY };
         plain_file(fs::openat(&self.file, name, access | GUARDED, Mode::empty()))
     }
 
-    /// Makes a new file.
+    /// Creates a new file.
     pub(super) fn create_file(&self, name: &str) -> io::Result<File> {
         let directory = self.check()?;
         let (mode, forced) = self.modes(&directory);
@@ -134,15 +135,15 @@ impl Directory {
             Ok(File::from(file))
         });
         if finished.is_err() {
-            // Nothing refers to it yet; should this fail too, opening clears it as an orphan.
+            // Nothing refers to the file yet. If this fails too, opening clears it as an orphan.
             let _ = self.remove(name);
         }
         finished
     }
 
-    /// What a new file asks for, of which the system takes what the process's umask forbids; and what it gets all
-    /// the same. Nobody may read or write it whom the directory does not let do so; a directory that a group shares
-    /// (its set-group-id bit says so) shares its files with the group.
+    /// The mode that a new file requests, which the process's umask may reduce, and the mode bits that it
+    /// gets regardless. Users without access to the directory get none to the file. A directory that a group
+    /// shares (its set-group-id bit says so) shares its files with the group.
     fn modes(&self, directory: &Stat) -> (Mode, Mode) {
         if let Some(mode) = self.file_mode {
             return (mode & (Mode::RUSR | Mode::WUSR), mode);
@@ -166,7 +167,7 @@ impl Directory {
         Ok(fs::unlinkat(&self.file, name, AtFlags::empty())?)
     }
 
-    /// Gives a file of another directory a name in this one.
+    /// Links a file of another directory into this one.
     pub(super) fn link_from(&self, source: BorrowedFd<'_>, name: &str) -> io::Result<()> {
         self.check()?;
         Ok(fs::linkat(source, name, &self.file, name, AtFlags::empty())?)
@@ -183,7 +184,8 @@ impl Directory {
         Ok(File::from(above_standard(file)?))
     }
 
-    /// Opens the lock file; `None` where there is none and none is to be made. One that is not ours is left alone.
+    /// Opens the lock file; `None` if there is none and none should be made. A file that is not ours is left
+    /// alone.
     pub(super) fn open_lock_file(&self, make: bool) -> io::Result<Option<File>> {
         let opened = if make {
             let directory = self.check()?;
@@ -207,20 +209,21 @@ impl Directory {
         Ok(opened)
     }
 
-    /// From now on the lock file is compared as well.
+    /// From now on [`Directory::check`] compares the lock file as well.
     pub(super) fn hold(&self, lock_file: &File) -> io::Result<()> {
         *self.lock_file.lock() = Some(Identity::of(&fs::fstat(lock_file)?));
         self.check().map(|_| ())
     }
 
-    /// The process id that whoever holds the lock wrote into its file.
+    /// The process id that the holder of the lock wrote into its file.
     pub(super) fn holder(&self) -> Option<u32> {
         let file = self.open_file(LOCK_FILE, Access::Read).ok()?;
         lock_text(&file).ok()?.trim().parse().ok()
     }
 
-    /// Refuses once the path or the lock file in the directory is not what was opened and locked: whatever is there
-    /// now is not ours to change, and whoever finds no lock file may make another. What is known of the directory.
+    /// Fails once the path or the lock file in the directory is no longer what was opened and locked:
+    /// whatever is there now must not be changed, and a process that finds no lock file may create another.
+    /// Returns the status of the directory.
     pub(super) fn check(&self) -> io::Result<Stat> {
         let moved = |path: PathBuf| refused(Refusal::Moved(path));
         let there = match fs::statat(CWD, &self.path, AtFlags::empty()) {
@@ -243,7 +246,7 @@ impl AsFd for Directory {
     }
 }
 
-/// What was opened, if it is a plain file.
+/// The opened file, if it is a plain file.
 fn plain_file(opened: Result<OwnedFd, Errno>) -> io::Result<File> {
     let file = opened.map_err(|errno| match errno {
         Errno::LOOP => refused(Refusal::NoFile("a symbolic link")),
@@ -260,11 +263,11 @@ fn plain_file(opened: Result<OwnedFd, Errno>) -> io::Result<File> {
     }
 }
 
-/// What a lock file says; refused where it is none of ours.
+/// The contents of a lock file. Fails if it is not ours.
 fn lock_text(file: &File) -> io::Result<String> {
     let mut bytes = [0; LOCK_BYTES + 1];
     let read = std::os::unix::fs::FileExt::read_at(file, &mut bytes, 0)?;
-    // A power cut may leave zeros of what was written.
+    // A power cut may leave zeros in place of what was written.
     let ours = |&byte: &u8| byte.is_ascii_digit() || byte.is_ascii_whitespace() || byte == 0;
     if read > LOCK_BYTES || !bytes[..read].iter().all(ours) {
         return Err(refused(Refusal::ForeignLock));
@@ -272,14 +275,15 @@ fn lock_text(file: &File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes[..read]).into_owned())
 }
 
-/// No store file is one of these, which other code of the process may write into without knowing.
+/// Flags for store files. Standard descriptors are avoided, since other code of the process may unknowingly
+/// write to them.
 const GUARDED: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 fn above_standard(file: OwnedFd) -> io::Result<OwnedFd> {
     if file.as_raw_fd() > STANDARD { Ok(file) } else { Ok(fcntl_dupfd_cloexec(&file, STANDARD + 1)?) }
 }
 
-/// Gives a file the rights that it lacks.
+/// Gives a file the mode bits that it lacks.
 fn permit(file: impl AsFd, forced: Mode) -> io::Result<()> {
     let has = Mode::from_raw_mode(fs::fstat(&file)?.st_mode);
     if !has.contains(forced) {

@@ -1,5 +1,5 @@
-//! The real disk: files of one directory, through `std`, `rustix` and `memmap2`. Stores into a writable
-//! map are the one unsafe act here. Knows nothing of records.
+//! The real disk: files of one directory, through `std`, `rustix` and `memmap2`. Stores into a writable map
+//! are the main unsafe act here. Knows nothing of records.
 #![allow(unsafe_code)]
 
 use std::fs::{self, File};
@@ -23,44 +23,45 @@ use super::fork::{self, NotInherited};
 use super::memory;
 use super::{Access, Disk, DiskFile, Lock, Map};
 
-/// A page that was stored into through a map costs a fault, again after each flush: some microseconds a page on a
-/// virtual machine. A system call has none. `docs/dev/022-large-pieces-go-by-system-call.md` has the figures.
+/// The first store into a page through a map costs a fault, again after each flush: some microseconds a page
+/// on a virtual machine. A system call has no such cost. `docs/dev/022-large-pieces-go-by-system-call.md` has
+/// the figures.
 const COPIES_BELOW: usize = 8 << 10;
 
-/// So much is stored into a map before its pages are taken out of it for a flush (`WritableMap::let_go`).
+/// Once this much is stored into a map, a flush first takes its pages out of the map (`WritableMap::let_go`).
 const LET_GO_BYTES: u64 = 64 << 10;
 
 const EXT4_MAGIC: i64 = 0xEF53;
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 const XFS_MAGIC: i64 = 0x5846_5342;
 
-/// A directory of the operating system.
+/// A directory in the operating system's file system.
 pub(crate) struct RealDisk {
     directory: Directory,
     maps_safely: bool,
     tells_data: bool,
-    /// Its files are larger than what memory can hold of them.
+    /// Whether its files are too large for memory to cache.
     crowded: bool,
 }
 
 impl RealDisk {
-    /// Takes an existing directory, and holds it whatever becomes of its path.
+    /// Opens an existing directory, and holds it whatever becomes of its path.
     pub(crate) fn new(path: &Path) -> io::Result<Self> {
         Self::over(Directory::open(path)?)
     }
 
-    /// As [`RealDisk::new`]; new files get just this mode.
+    /// Like [`RealDisk::new`], but new files get exactly this mode.
     pub(crate) fn with_file_mode(path: &Path, mode: u32) -> io::Result<Self> {
         Self::over(Directory::open(path)?.with_file_mode(mode))
     }
 
     fn over(directory: Directory) -> io::Result<Self> {
-        // ext2, ext3 and ext4 share a magic number; all reserve blocks before a map may be dirtied.
+        // ext2, ext3 and ext4 share a magic number. All of them reserve blocks before a map may be dirtied.
         let kind = directory.file_system()?;
         let maps_safely = kind == EXT4_MAGIC || kind == TMPFS_MAGIC;
-        // Half, since there are others who want memory.
+        // Half, because others need memory too.
         let crowded = directory.bytes()? > memory::limit() / 2;
-        // Those known to count pages that only the cache holds as data.
+        // File systems known to report pages that only the cache holds as data.
         let tells_data = maps_safely || kind == XFS_MAGIC;
         Ok(Self { directory, maps_safely, tells_data, crowded })
     }
@@ -70,7 +71,8 @@ impl RealDisk {
         Arc::new(RealFile { file, reserved, tells_data, crowded, writable: RwLock::new(None) })
     }
 
-    /// Makes the directory and its name durable; with `parents` also those that it lacks.
+    /// Creates the directory and makes its name durable; with `parents`, also creates the missing directories
+    /// above it.
     pub(crate) fn make_dir(path: &Path, parents: bool) -> io::Result<()> {
         let parent = match path.parent() {
             Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
@@ -87,23 +89,24 @@ impl RealDisk {
         File::open(parent)?.sync_all()
     }
 
-    /// Gives a finished file of another directory a name in this one; `Unsupported` where that is no directory.
+    /// Links a finished file of another directory into this one; `Unsupported` if `source` is not a real
+    /// directory.
     pub(crate) fn link_from(&self, source: &dyn Disk, name: &str) -> io::Result<()> {
         let source = source.descriptor().ok_or(io::ErrorKind::Unsupported)?;
         self.directory.link_from(source, name)
     }
 
-    /// As [`Disk::lock`], but writes nothing, and also where there is no lock file.
+    /// Like [`Disk::lock`], but writes nothing, and works without a lock file.
     pub(crate) fn lock_existing(&self) -> io::Result<Lock> {
         self.lock_with(false)
     }
 
-    /// Locks the directory itself, so that a lock file that is removed lets nobody else in; then the lock file,
-    /// which is what versions before this one lock.
+    /// Locks the directory itself, so that removing the lock file lets nobody else in, and then the lock
+    /// file, which is what earlier versions lock.
     fn lock_with(&self, make: bool) -> io::Result<Lock> {
         let identity = self.directory.identity();
         let held = || Ok(Lock::Held(self.holder(identity)));
-        // Some network file systems lock no directories; there the lock file has to do.
+        // Some network file systems cannot lock directories; there the lock file must suffice.
         let Some(directory) = NotInherited::lock(self.directory.again()?, identity, false)? else {
             return held();
         };
@@ -112,18 +115,18 @@ impl RealDisk {
         };
         let Some(file) = NotInherited::lock(file, identity, true)? else { return held() };
         if make {
-            // Only a courtesy to the next one who asks; the lock is the flock itself.
+            // Only a courtesy to the next process that asks; the flock itself is the lock.
             let text = std::process::id().to_string();
             let written = file.file().write_all_at(text.as_bytes(), 0);
             let _ = written.and_then(|()| file.file().set_len(text.len() as u64));
             self.directory.hold(file.file())?;
         }
-        // Dropped in this order: whoever finds the directory free finds the file free as well.
+        // Dropped in this order: a process that finds the directory unlocked finds the file unlocked as well.
         Ok(Lock::Taken(Box::new((file, directory))))
     }
 
-    /// The process that holds the lock, as far as it is known: another may have the number of this one, where
-    /// containers share a directory.
+    /// The process that holds the lock, as far as it is known. If containers share a directory, another
+    /// process may have the same number as this one.
     fn holder(&self, identity: Identity) -> Option<u32> {
         let own = std::process::id();
         if fork::holds(identity) { Some(own) } else { self.directory.holder().filter(|&pid| pid != own) }
@@ -144,7 +147,7 @@ impl Disk for RealDisk {
         let reserved = match reserve(&file, bytes) {
             Ok(reserved) => reserved,
             Err(error) => {
-                // Nothing refers to it yet; should removing fail too, opening clears it as an orphan.
+                // Nothing refers to the file yet. If removing it fails too, opening clears it as an orphan.
                 let _ = self.directory.remove(name);
                 return Err(error);
             }
@@ -204,7 +207,7 @@ impl Disk for RealDisk {
     }
 }
 
-/// Gives the file `bytes` zeros; true where the file system reserved blocks for them.
+/// Extends the file to `bytes` zeros. Returns true if the file system reserved blocks for them.
 fn reserve(file: &File, bytes: u64) -> io::Result<bool> {
     if bytes == 0 {
         return Ok(false);
@@ -221,37 +224,37 @@ struct RealFile {
     reserved: bool,
     /// Whether [`DiskFile::next_data`] can ask the file system.
     tells_data: bool,
-    /// Whether maps are read page by page, not ahead.
+    /// Whether maps are read page by page, without reading ahead.
     crowded: bool,
     writable: RwLock<Option<WritableMap>>,
 }
 
-/// A shared map for writing. A forked child does not inherit it, so its copy of this value must not
-/// unmap what may be there in its place.
+/// A shared map for writing. A forked child does not inherit it, so the child's copy of this value must not
+/// unmap whatever may be at its address.
 struct WritableMap {
     map: ManuallyDrop<MmapRaw>,
     fork_generation: u64,
-    /// Bytes of pages that were stored into since [`WritableMap::let_go`], about.
+    /// Approximate bytes of the pages that were stored into since [`WritableMap::let_go`].
     touched: AtomicU64,
 }
 
 impl WritableMap {
     fn touch(&self, bytes: u64) {
-        // Added up without care for who else does: a count that is lost costs the interrupts, a reset that is lost a
-        // system call.
+        // Not an atomic addition: a lost count costs the interrupts, and a lost reset a system call.
         self.touched.store(self.touched.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
     }
 
-    /// Takes pages that were stored into out of the map, if they are many. Before the kernel writes a page that is
-    /// still there, it tells each processor that may have it as writable, by an interrupt a page; like this it is
-    /// one for all of them. What the pages hold stays in the file; the next store brings its page back.
+    /// Takes stored-to pages out of the map if there are many. Before the kernel writes a page that is still
+    /// in the map, it interrupts every processor that may hold it as writable, once per page; this way there
+    /// is one interrupt for all pages. Their contents stay in the file, and the next store brings its page
+    /// back.
     fn let_go(&self) {
         if self.fork_generation == fork::generation()
             && self.touched.swap(0, Ordering::Relaxed) >= LET_GO_BYTES
         {
-            // SAFETY: the map is that of this process (checked just above; a child may have other memory there), and
-            // a shared one of a file, so its memory is the file's, and the same bytes are there again at the next
-            // access. A hint: where it fails, pages are told of one by one.
+            // SAFETY: the map belongs to this process (checked just above; a child may have other memory
+            // there) and is a shared map of a file. Its memory is the file's, and the same bytes are there
+            // again at the next access. This is a hint: if it fails, each page causes its own interrupt.
             let _ = unsafe { self.map.unchecked_advise(UncheckedAdvice::DontNeed) };
         }
     }
@@ -260,7 +263,7 @@ impl WritableMap {
 impl Drop for WritableMap {
     fn drop(&mut self) {
         if self.fork_generation == fork::generation() {
-            // SAFETY: dropped once, here; the map is that of this process (checked just above).
+            // SAFETY: dropped once, here; the map belongs to this process (checked just above).
             unsafe { ManuallyDrop::drop(&mut self.map) };
         }
     }
@@ -298,7 +301,7 @@ impl DiskFile for RealFile {
         if !self.tells_data {
             return Ok((offset < len).then_some(offset..len));
         }
-        // The position that this moves is used by nobody.
+        // Nobody uses the position that this moves.
         let piece = seek(&self.file, SeekFrom::Data(offset))
             .and_then(|data| Ok(data..seek(&self.file, SeekFrom::Hole(data))?));
         match piece {
@@ -318,7 +321,7 @@ impl DiskFile for RealFile {
 
     fn begin_sync(&self, offset: u64, len: u64) {
         let (Ok(offset), Ok(len)) = (offset.try_into(), len.try_into()) else { return };
-        // SAFETY: a system call on a descriptor that is open as long as `self`; it takes no pointer.
+        // SAFETY: a system call on a descriptor that stays open as long as `self`; it takes no pointer.
         unsafe { libc::sync_file_range(self.file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
     }
 
@@ -332,8 +335,9 @@ impl DiskFile for RealFile {
         let map = MmapOptions::new().len(usize_len(len)?).map_raw(&self.file)?;
         // A child that wrote here would write into its parent's log.
         map.advise(Advice::DontFork)?;
-        // Else the first touch of a page reads ahead around it, which in a reserved file is to fill megabytes with
-        // zeros, for up to 20 ms under the commit lock. A hint: where it fails, that happens.
+        // Otherwise the first touch of a page reads ahead around it, which in a reserved file means filling
+        // megabytes with zeros, for up to 20 ms under the commit lock. This is a hint: if it fails, that
+        // happens.
         let _ = map.advise(Advice::Random);
         *self.writable.write() = Some(WritableMap {
             map: ManuallyDrop::new(map),
@@ -350,11 +354,11 @@ impl DiskFile for RealFile {
             (Some(writable @ WritableMap { map, fork_generation, .. }), Some(end))
                 if end <= map.len() as u64 && *fork_generation == fork::generation() =>
             {
-                // SAFETY: the range was checked to lie in the map, which lives while `guard` does. The
-                // caller holds the commit lock, or is recovery, alone with the log, and writes only above
-                // the published end of the log, so no reader (`Segment::shown`) and no other writer
-                // touches these bytes. The file is reserved (checked
-                // in `map_for_writing`) and never shortened while mapped for writing.
+                // SAFETY: the range was checked to lie in the map, which lives while `guard` does. The caller
+                // holds the commit lock, or is recovery, which is alone with the log. It writes only above
+                // the published end of the log, so no reader (`Segment::shown`) and no other writer touches
+                // these bytes. The file is reserved (checked in `map_for_writing`) and is never shortened
+                // while it is mapped for writing.
                 unsafe {
                     let to = map.as_mut_ptr().add(offset as usize);
                     std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
@@ -386,7 +390,7 @@ impl DiskFile for RealFile {
     fn map(&self, len: u64) -> io::Result<Map> {
         let raw = MmapOptions::new().len(usize_len(len)?).map_raw_read_only(&self.file)?;
         if self.crowded {
-            // Megabytes read ahead of one value would each time throw out others.
+            // Otherwise reading one value would read megabytes ahead, and evict others each time.
             let _ = raw.advise(Advice::Random);
         }
         let (start, len) = (raw.as_ptr(), raw.len());
@@ -408,7 +412,7 @@ impl DiskFile for RealFile {
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        // A file that a backup shares is cut by nobody.
+        // A file that is shared with a backup must not be cut.
         if self.file.metadata()?.nlink() > 1 {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the file has another name"));
         }
@@ -419,7 +423,7 @@ impl DiskFile for RealFile {
         if let Some(writable) = self.writable.read().as_ref() {
             writable.let_go();
         }
-        // Also flushes pages dirtied through a shared map, and the length where that changed.
+        // Also flushes pages dirtied through a shared map, and the length if it changed.
         self.file.sync_data()
     }
 }
@@ -439,7 +443,8 @@ mod tests {
 
     const LEN: u64 = 1 << 20;
 
-    /// Whether each byte that is not zero, from `offset` on, lies in a piece; and the bytes of the pieces.
+    /// Checks that each nonzero byte from `offset` on lies in a piece. Returns the total length of the
+    /// pieces.
     fn pieces_hold_all(file: &dyn DiskFile, offset: u64, seed: u64) -> u64 {
         let (mut pieces, mut at, mut told) = (Vec::new(), offset, 0);
         while let Some(piece) = file.next_data(at).expect("asks") {
@@ -480,7 +485,8 @@ mod tests {
                 }
                 let from = rng.below(LEN / 2);
                 pieces_hold_all(&*file, from, seed);
-                // Another descriptor, after the map is gone, and what is behind a cut is gone, too.
+                // Through another descriptor, after the map is gone; what lies behind a cut must be gone,
+                // too.
                 file.unmap_writing();
                 let again = disk.open(&name, Access::Write).expect("opens");
                 pieces_hold_all(&*again, from, seed);
@@ -491,7 +497,8 @@ mod tests {
         }
     }
 
-    /// A new file that is mapped for writing; none where this file system cannot reserve its blocks, which is told.
+    /// A new file that is mapped for writing; `None`, with a message, if this file system cannot reserve its
+    /// blocks.
     fn mapped(name: &str) -> Option<(tempfile::TempDir, Arc<dyn DiskFile>)> {
         let folder = tempfile::tempdir_in(".").expect("a folder");
         let disk = RealDisk::new(folder.path()).expect("a directory");
@@ -506,7 +513,7 @@ mod tests {
         }
     }
 
-    /// Kilobytes of this process's writable maps of a file that are in memory.
+    /// Resident kilobytes of this process's writable maps of a file.
     fn resident(name: &str) -> u64 {
         let maps = std::fs::read_to_string("/proc/self/smaps").expect("Linux");
         let mut lines = maps.lines().skip_while(|line| !(line.ends_with(name) && line.contains(" rw-s ")));
@@ -561,7 +568,7 @@ mod tests {
     }
 
     #[test]
-    fn space_that_was_reserved_and_never_written_is_not_told_as_data() {
+    fn space_that_was_reserved_and_never_written_is_not_reported_as_data() {
         let folder = tempfile::tempdir().expect("a folder");
         let disk = RealDisk::new(folder.path()).expect("a directory");
         let file = disk.create("file", LEN).expect("creates");

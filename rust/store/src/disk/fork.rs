@@ -1,6 +1,6 @@
-//! What a forked child must not inherit: the right to write. A child gets another generation number,
-//! by which handles tell that they were inherited, and its copies of lock files are pointed elsewhere,
-//! since an inherited descriptor keeps a lock alive after its holder is killed.
+//! Keeps a forked child from inheriting the right to write. A child gets another generation number, by which
+//! handles tell that they were inherited. Its copies of lock descriptors are pointed elsewhere, since an
+//! inherited descriptor keeps a lock alive after its holder is killed.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -26,11 +26,11 @@ pub fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// A descriptor that holds a lock on a store's directory or in it.
+/// A descriptor that holds a lock on a store's directory, or on its lock file.
 struct Held {
     descriptor: RawFd,
     directory: Identity,
-    /// Of the process that took the lock.
+    /// The generation of the process that took the lock.
     generation: u64,
 }
 
@@ -40,7 +40,7 @@ pub(super) fn holds(directory: Identity) -> bool {
     LOCKED.lock().iter().any(|held| held.directory == directory && held.generation == now)
 }
 
-/// Sees to it that children of this process count as such. Readers take no lock and need this all the same.
+/// Installs the handlers that count forks. Readers take no lock but need this all the same.
 pub fn watch() {
     INSTALL.call_once(|| {
         // SAFETY: the handlers are plain functions for the life of the program.
@@ -48,16 +48,16 @@ pub fn watch() {
     });
 }
 
-/// A lock file's descriptor, released in every child that is forked while it is held.
+/// A descriptor with a lock, released in every child that is forked while it is held.
 pub(super) struct NotInherited(File);
 
 impl NotInherited {
-    /// Locks the file and takes note of it in one step, so that a thread that finds it locked by another of this
-    /// process is told so. `None` where somebody has the lock; where the system has no lock for such a file, that is
-    /// an error only if the lock is `needed`.
+    /// Locks the file and records that in one step, so that a thread that finds it locked by another thread
+    /// of this process is told so. `None` if somebody has the lock. If the system cannot lock such a file,
+    /// that is an error only if the lock is `needed`.
     pub(super) fn lock(file: File, directory: Identity, needed: bool) -> io::Result<Option<Self>> {
         if NOWHERE.get().is_none() {
-            // Opened now: a child of a threaded program may call little more than dup2.
+            // Opened now, because a child of a threaded program may call little more than dup2.
             let _ = NOWHERE.set(File::open("/dev/null")?);
         }
         watch();
@@ -81,8 +81,8 @@ impl NotInherited {
 
 impl Drop for NotInherited {
     fn drop(&mut self) {
-        // Said aloud, since a child forked between here and the closing would keep the lock alive. In a
-        // child the descriptor leads nowhere, and so does this.
+        // Unlock explicitly, since a child forked between here and the close would keep the lock alive. In a
+        // child the descriptor leads nowhere, and so does this call.
         let _ = flock(&self.0, FlockOperation::Unlock);
         let descriptor = self.0.as_raw_fd();
         LOCKED.lock().retain(|other| other.descriptor != descriptor);
@@ -99,13 +99,13 @@ extern "C" fn in_parent() {
     unsafe { LOCKED.force_unlock() };
 }
 
-/// Runs in the child, straight after the fork, where only async-signal-safe calls are allowed.
+/// Runs in the child, right after the fork, where only async-signal-safe calls are allowed.
 extern "C" fn in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
     if let Some(nowhere) = NOWHERE.get() {
-        // SAFETY: the list is locked, by `before`, and this is the child's only thread.
+        // SAFETY: `before` locked the list, and this is the child's only thread.
         for &Held { descriptor, .. } in unsafe { &*LOCKED.data_ptr() } {
-            // The number stays ours, so that the child's own drop closes nothing of anybody else's.
+            // The descriptor number stays ours, so that the child's own drop closes nobody else's file.
             // SAFETY: dup3 between two open descriptors is async-signal-safe and touches no memory.
             unsafe { libc::dup3(nowhere.as_raw_fd(), descriptor, libc::O_CLOEXEC) };
         }

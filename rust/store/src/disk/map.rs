@@ -1,16 +1,16 @@
-//! Read-only views of a file's bytes. The unsafe part of reading is here and nowhere else; knows
-//! nothing of records. Every access is O(1).
+//! Read-only views of a file's bytes. All unsafe code for reading is here. Knows nothing of records. Every
+//! access is O(1).
 #![allow(unsafe_code)]
 
 use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
-/// A read-only window on a file, valid for as long as it lives, also after the file was removed.
+/// A read-only window on a file, valid for as long as it lives, even after the file is removed.
 ///
-/// Bytes that were published (committed to the index, or below an accepted end of a log) are never
-/// written again or cut off, which is what makes handing out plain slices of them sound. Behind them the file
-/// may be written or cut: `Segment::shown` asks for nothing there, whatever the length in a record says.
+/// Published bytes (those committed to the index, or below an accepted end of a log) are never rewritten or
+/// cut off, which makes it sound to hand out plain slices of them. Behind them the file may be written or
+/// cut; `Segment::shown` never requests bytes there, whatever length a record claims.
 #[derive(Clone)]
 pub struct Map {
     start: *const u8,
@@ -20,7 +20,7 @@ pub struct Map {
 
 // SAFETY: the memory is owned by `_owner`, which is Send and Sync, and is only read through here.
 unsafe impl Send for Map {}
-// SAFETY: as above; `&Map` gives out shared slices only.
+// SAFETY: as for `Send`; `&Map` gives out shared slices only.
 unsafe impl Sync for Map {}
 
 impl Map {
@@ -32,12 +32,12 @@ impl Map {
         Self { start, len, _owner: owner }
     }
 
-    /// Its length in bytes; the file may be shorter by now.
+    /// Length of the window in bytes; the file may be shorter by now.
     pub(crate) fn len(&self) -> u64 {
         self.len as u64
     }
 
-    /// The bytes at `offset`, or `None` where the window ends before `offset + len`.
+    /// The bytes at `offset`, or `None` if the window ends before `offset + len`.
     #[inline]
     pub fn bytes(&self, offset: u64, len: usize) -> Option<&[u8]> {
         let from = usize::try_from(offset).ok()?;
@@ -45,13 +45,13 @@ impl Map {
         if end > self.len {
             return None;
         }
-        // SAFETY: `end <= self.len` was checked just above, `new` promises that window, and callers
-        // ask only for published bytes, which nobody writes (see the type's documentation).
+        // SAFETY: `end <= self.len` was checked just above, `new` guarantees that window, and callers request
+        // only published bytes, which nobody writes (see the documentation of the type).
         Some(unsafe { std::slice::from_raw_parts(self.start.add(from), len) })
     }
 
-    /// Copies the bytes from `offset` on by system call; how many there were. Where the file cannot be read, or is
-    /// shorter by now, that is an error or an end here, and no signal.
+    /// Copies the bytes from `offset` on by system call. Returns how many there were. If the file cannot be
+    /// read, or is shorter by now, that is an error or an early end here, and no signal.
     pub fn copy_out(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let from = usize::try_from(offset).unwrap_or(usize::MAX).min(self.len);
         let want = buffer.len().min(self.len - from);
@@ -83,14 +83,14 @@ impl Map {
         Ok(done)
     }
 
-    /// Asks the processor to fetch the cache line at `offset`; a hint, never an access.
+    /// Prefetches the cache line at `offset`: a hint, never an access.
     #[inline]
     pub fn prefetch(&self, offset: u64) {
         prefetch(self.start.wrapping_add(offset as usize));
     }
 }
 
-/// Asks the processor to fetch the cache line at any address; a hint, never an access.
+/// Prefetches the cache line at any address: a hint, never an access.
 #[inline]
 pub(crate) fn prefetch(address: *const u8) {
     #[cfg(target_arch = "x86_64")]

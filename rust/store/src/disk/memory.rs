@@ -1,11 +1,11 @@
-//! How much memory this process may have: what decides whether reading ahead of a mapped file helps or throws
-//! out what is needed. Knows Linux' files about it; where they say nothing, the machine's memory counts.
+//! How much memory this process may use: decides whether reading ahead in a mapped file helps or evicts what
+//! is needed. Knows the files in which Linux states limits; without a limit, the machine's memory counts.
 
 use std::fs;
 use std::path::Path;
 
-/// Bytes of memory that this process may use, with its page cache: the least of the machine's and of the limits
-/// of its control groups.
+/// Bytes of memory that this process may use, including its page cache: the lowest of the machine's memory
+/// and the limits of its control groups.
 pub(super) fn limit() -> u64 {
     let info = rustix::system::sysinfo();
     let machine = (info.totalram as u64).saturating_mul(info.mem_unit.into());
@@ -13,7 +13,7 @@ pub(super) fn limit() -> u64 {
     least_limit(Path::new("/sys/fs/cgroup"), &groups).map_or(machine, |limit| limit.min(machine))
 }
 
-/// The least limit of the groups that `/proc/self/cgroup` names, and of those above them, under `root`.
+/// The lowest limit of the groups named in `/proc/self/cgroup`, and of their ancestors, under `root`.
 fn least_limit(root: &Path, groups: &str) -> Option<u64> {
     let mut least: Option<u64> = None;
     for line in groups.lines() {
@@ -28,7 +28,7 @@ fn least_limit(root: &Path, groups: &str) -> Option<u64> {
         };
         let group = hierarchy.join(path.trim_start_matches('/'));
         for above in group.ancestors().take_while(|above| above.starts_with(&hierarchy)) {
-            // "max", or nothing at all, is no limit.
+            // "max", or no content at all, means no limit.
             let limit = fs::read_to_string(above.join(file)).ok().and_then(|text| text.trim().parse().ok());
             least = [least, limit].into_iter().flatten().min();
         }

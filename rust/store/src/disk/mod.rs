@@ -1,6 +1,6 @@
-//! The only way to files: a directory of named files behind one trait, with a real and a simulated
-//! implementation. Nothing above this folder opens, maps or syncs anything itself, so that a test can
-//! cut the power between any two steps. Knows nothing of records, segments or manifests.
+//! The only access to files: a directory of named files behind one trait, with a real and a simulated
+//! implementation. Nothing above this folder opens, maps or syncs anything itself, so that a test can cut the
+//! power between any two steps. Knows nothing of records, segments or manifests.
 
 mod directory;
 mod file;
@@ -24,7 +24,7 @@ pub use fork::watch as watch_forks;
 pub use map::Map;
 pub(crate) use map::prefetch;
 
-/// What opening a file is for.
+/// What a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Reading only.
@@ -41,14 +41,14 @@ pub trait Disk: Send + Sync {
     /// The names of the files in the directory, in no particular order.
     fn list(&self) -> io::Result<Vec<String>>;
 
-    /// Makes a new file of `bytes` zeros, with real blocks behind them where the file system can;
-    /// fails if the name is taken. Neither the file nor its name is durable yet.
+    /// Creates a new file of `bytes` zeros, with real blocks behind them if the file system can reserve them.
+    /// Fails if the name is taken. Neither the file nor its name is durable yet.
     fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>>;
 
     /// Opens an existing file.
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Renames over whatever has the new name. Durable after [`Disk::sync_dir`].
+    /// Renames a file, replacing any file with the new name. Durable after [`Disk::sync_dir`].
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a name. Durable after [`Disk::sync_dir`].
@@ -57,30 +57,30 @@ pub trait Disk: Send + Sync {
     /// Makes every earlier create, rename and remove durable.
     fn sync_dir(&self) -> io::Result<()>;
 
-    /// The directory's own descriptor, where it has one: for links from it.
+    /// The directory's own descriptor, if it has one; used to link files from it.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// Takes the writer's lock, held until the guard is dropped; or tells who has it.
+    /// Takes the writer's lock, held until the guard is dropped, or says who has it.
     fn lock(&self) -> io::Result<Lock>;
 
-    /// Refuses where the path leads to another directory by now, or the lock file is another: what is written would be
-    /// where nobody looks for it.
+    /// Fails if the path by now leads to another directory, or the lock file is another one: what is written
+    /// would be where nobody looks for it.
     fn check_place(&self) -> io::Result<()> {
         Ok(())
     }
 
-    /// Gives back what is held of the directory itself: it will not be asked for anything more.
+    /// Releases the directory itself. Nothing more will be requested of this disk.
     fn let_go(&self) {}
 
-    /// Whether a store into the map of a reserved file was shown never to fault here.
+    /// Whether a store into the map of a reserved file is known never to fault here.
     fn maps_safely(&self) -> bool;
 
-    /// Pieces of fewer bytes go into a map faster by copying, all others by system call.
+    /// Pieces shorter than this go into a map faster by copying; all others by system call.
     fn copies_below(&self) -> usize;
 
-    /// Names this boot of the machine, zeros where the system does not tell. Kept for diagnosis only.
+    /// Identifies this boot of the machine; zeros if the system does not say. Kept for diagnosis only.
     fn boot_id(&self) -> [u8; 16];
 
     /// The full path of a file, for messages.
@@ -91,15 +91,15 @@ pub trait Disk: Send + Sync {
 
 /// The outcome of [`Disk::lock`].
 pub enum Lock {
-    /// Ours until the guard is dropped.
+    /// The lock is ours until the guard is dropped.
     Taken(Box<dyn Send + Sync>),
-    /// Somebody else's; the process id where it is known.
+    /// Somebody else has the lock; the process id, if known.
     Held(Option<u32>),
 }
 
 /// One open file.
 pub trait DiskFile: Send + Sync {
-    /// Its length in bytes.
+    /// Length of the file in bytes.
     fn len(&self) -> io::Result<u64>;
 
     /// Whether the file has no bytes.
@@ -107,7 +107,7 @@ pub trait DiskFile: Send + Sync {
         Ok(self.len()? == 0)
     }
 
-    /// Whether [`Disk::create`] could reserve blocks for it.
+    /// Whether [`Disk::create`] could reserve blocks for the file.
     fn is_reserved(&self) -> bool {
         true
     }
@@ -115,42 +115,42 @@ pub trait DiskFile: Send + Sync {
     /// Bytes allocated on the device.
     fn allocated(&self) -> io::Result<u64>;
 
-    /// Fills `buffer` from `offset`; returns how much there was before the end of the file.
+    /// Fills `buffer` from `offset`. Returns the number of bytes before the end of the file.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// The next piece of the file, from `offset` on, that may hold anything but zeros; `None` if there is
-    /// none. Reserved space need not be read. What was read from it counts as data from then on.
+    /// none. Lets callers skip reserved space, which counts as data once it has been read.
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>>;
 
-    /// Says that reads come to where nothing was written: what is read ahead would only be zeros. A hint.
+    /// Hints that reads will reach space that was never written, where reading ahead would yield only zeros.
     fn read_nothing_ahead(&self) {}
 
     /// Writes all of `bytes` with system calls. After an error any part may have been written.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Lets the device begin with a part that was written, so that [`DiskFile::sync`] waits less. A hint:
-    /// it proves nothing, and where it fails `sync` finds out.
+    /// Lets the device begin with a part that was written, so that [`DiskFile::sync`] waits less. A hint: it
+    /// proves nothing, and if it fails, `sync` reports it.
     fn begin_sync(&self, _offset: u64, _len: u64) {}
 
-    /// Prepares [`DiskFile::copy_into`] for the first `len` bytes. Refused where blocks could not be
-    /// reserved, since a store into the map would then end the process on a full disk.
+    /// Prepares [`DiskFile::copy_into`] for the first `len` bytes. Refused if blocks could not be reserved,
+    /// since a store into the map would then end the process on a full disk.
     fn map_for_writing(&self, len: u64) -> io::Result<()>;
 
     /// Copies `bytes` into the writable map; the only function that stores into one.
     fn copy_into(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Brings the pages of a part of the writable map into memory, ready to be copied into. A hint: it
-    /// changes no byte, and where it fails a copy works as before.
+    /// changes no byte, and if it fails, copying works as before.
     fn prepare(&self, offset: u64, len: u64) -> io::Result<()>;
 
-    /// Gives the writable map back.
+    /// Releases the writable map.
     fn unmap_writing(&self);
 
     /// A read-only map of the first `len` bytes, coherent with every kind of write.
     fn map(&self, len: u64) -> io::Result<Map>;
 
-    /// The first `len` bytes as private memory: changes of it never reach the file. Read, unless the
-    /// implementation maps it.
+    /// The first `len` bytes as private memory, whose changes never reach the file. Read by default; an
+    /// implementation may map it instead.
     fn map_private(&self, len: u64) -> io::Result<ImageMemory> {
         ImageMemory::read(len, |bytes| {
             let read = self.read_at(0, bytes)?;
@@ -158,13 +158,13 @@ pub trait DiskFile: Send + Sync {
         })
     }
 
-    /// Gives blocks from `offset` on back, where only zeros are. Neither length nor content changes, so that whoever
-    /// has the file mapped reads on. A hint.
+    /// Gives back blocks from `offset` on that hold only zeros. Neither length nor content changes, so that
+    /// processes that have the file mapped can read on. A hint.
     fn give_back_zeros(&self, _offset: u64) {}
 
-    /// Cuts the file to `len` bytes. Whoever has more of it mapped ends with a signal there.
+    /// Cuts the file to `len` bytes. A process that reads beyond this through a map gets a fatal signal.
     fn truncate(&self, len: u64) -> io::Result<()>;
 
-    /// Returns when the device has confirmed every byte written before, by either way, and the length.
+    /// Returns when the device has confirmed every byte written before, in either way, and the length.
     fn sync(&self) -> io::Result<()>;
 }

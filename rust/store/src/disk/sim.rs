@@ -1,7 +1,7 @@
-//! A disk whose power can be cut. Everything that was written but not synced may or may not be there
-//! afterwards: each 512-byte sector or 4 KiB page as it was at any moment since the last sync, half a
-//! copy included; file lengths and names likewise. Syncs, reservations and writes can be made to fail.
-//! Nothing here is random by itself: the caller's seed decides, so that a failure replays exactly.
+//! A disk whose power can be cut. Anything written but not synced may or may not be there afterwards: each
+//! 512-byte sector or 4 KiB page is as it was at any moment since the last sync, even with half a copy, and
+//! the same goes for file lengths and names. Syncs, reservations and writes can be made to fail. Nothing here
+//! is random by itself: the caller's seed decides, so that a failure replays exactly.
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
@@ -15,21 +15,21 @@ use parking_lot::Mutex;
 
 use super::{Access, Disk, DiskFile, Lock, Map};
 
-/// What a device that cannot write says.
+/// The error of a device that cannot write.
 const EIO: i32 = 5;
 
-/// Unreserved files begin with pages for so many bytes. More follow while nobody has mapped the file.
+/// Unreserved files begin with pages for this many bytes, and can grow while nobody has mapped the file.
 const GROWTH_BYTES: u64 = 16 << 10;
 
-/// What memory keeps and drops as a whole.
+/// The unit that memory keeps or drops as a whole.
 const PAGE_BYTES: usize = 4096;
 
-/// `SplitMix64` (Steele, Lea and Flood 2014): small, seedable, good enough to choose faults.
+/// `SplitMix64` (Steele, Lea and Flood 2014): small, seedable, and good enough to choose faults.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// A generator that always yields the same numbers for a seed.
+    /// A generator that always yields the same numbers for the same seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -43,25 +43,25 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`, which is not 0.
+    /// A number below `bound`, which must not be 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.next_u64() % bound
     }
 
-    /// True once in `n`.
+    /// True with probability 1 in `n`.
     pub fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 }
 
-/// What is left of everything that was not synced.
+/// How much is lost of everything that was not synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
-    /// Nothing.
+    /// Nothing is left.
     Everything,
-    /// Sectors, pages, lengths and names at random.
+    /// Sectors, pages, lengths and names are lost at random.
     Random,
-    /// All of it: the process was killed, the machine runs on.
+    /// Everything is left: the process was killed and the machine keeps running.
     ProcessOnly,
 }
 
@@ -77,17 +77,17 @@ pub enum SyncFailure {
 /// What goes wrong at one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The power goes.
+    /// The power is cut.
     Cut,
     /// A sync (or a rename) fails.
     Sync(SyncFailure),
-    /// A reservation, or a write by system call, finds the disk full, the write with a part written.
+    /// A reservation, or a write by system call, finds the disk full. A part of the write is done.
     Full,
-    /// A write by system call fails with a part written, or all of it.
+    /// A write by system call fails after a part of it, or all, is done.
     Write,
 }
 
-/// Shared by all handles of a simulated disk.
+/// A handle of a simulated disk; clones share the disk.
 #[derive(Clone)]
 pub struct SimDisk {
     world: Arc<Mutex<World>>,
@@ -103,13 +103,13 @@ struct World {
     /// Steps taken: everything that changes the disk is one.
     steps: u64,
     faults: BTreeMap<u64, Fault>,
-    /// Faults that really struck.
+    /// Faults that actually struck.
     struck: Vec<(u64, Fault)>,
     power: bool,
     rng: Rng,
-    /// Reads until the page cache is dropped.
+    /// How many more reads until the page cache is dropped.
     forgets_in: Option<u64>,
-    /// What was dropped was more than a copy of what the device has.
+    /// Whether dropped pages held anything other than a copy of what the device has.
     forgot: bool,
 }
 
@@ -141,7 +141,7 @@ struct Pages(Box<[UnsafeCell<u8>]>);
 
 // SAFETY: written only under the world's lock; read through maps only where nobody writes (see `Map`).
 unsafe impl Send for Pages {}
-// SAFETY: as above.
+// SAFETY: as for `Send`.
 unsafe impl Sync for Pages {}
 
 impl Pages {
@@ -150,7 +150,7 @@ impl Pages {
         let mut bytes = vec![0; content.len().max(capacity as usize)].into_boxed_slice();
         bytes[..content.len()].copy_from_slice(content);
         let cells = Box::into_raw(bytes) as *mut [UnsafeCell<u8>];
-        // SAFETY: the box was just given up, and a cell has the layout of what is in it.
+        // SAFETY: the box was just given up, and a cell has the same layout as its content.
         Arc::new(Self(unsafe { Box::from_raw(cells) }))
     }
 
@@ -188,7 +188,7 @@ fn power_is_off() -> io::Error {
 }
 
 impl World {
-    /// Counts a step and tells what goes wrong at it: a cut, or the first planned fault that is due and
+    /// Counts a step and returns the fault that strikes it: a cut, or the first planned fault that is due and
     /// that this kind of step `can` have.
     fn step(&mut self, can: fn(Fault) -> bool) -> io::Result<Option<Fault>> {
         if !self.power {
@@ -232,8 +232,7 @@ impl World {
             inode.cache = Pages::new(&content, end.next_power_of_two() as u64);
         }
         inode.cache.write(offset, &bytes[..count]);
-        // On the way to the device even a write that was cut may be there whole: the rest of the copy
-        // simply never reached memory, so only `count` bytes can.
+        // Only these bytes can reach the device: the rest of a copy that was cut never reached memory.
         inode.changes.push(Change::Write(offset, bytes[..count].to_vec()));
         inode.len = inode.len.max(offset + count as u64);
         outcome
@@ -251,7 +250,7 @@ impl World {
             _ => {}
         }
         let inode = &mut self.files[id];
-        // Only what is still dirty is written: pages that were marked clean stay lost.
+        // Write only what is still dirty: pages that were marked clean stay lost.
         for change in std::mem::take(&mut inode.changes) {
             if let Change::Write(offset, bytes) = change {
                 lay(&mut inode.durable, offset, &bytes);
@@ -262,7 +261,7 @@ impl World {
         Ok(())
     }
 
-    /// Counts a read, before which the page cache may be dropped.
+    /// Counts a read. The page cache may be dropped before it.
     fn count_read(&mut self) {
         self.forgets_in = match self.forgets_in {
             Some(1) => {
@@ -273,8 +272,8 @@ impl World {
         };
     }
 
-    /// Drops clean pages, all or some: what is read from then on is what the device has. That is something else
-    /// where a failed sync has marked a page clean.
+    /// Drops clean pages, all or some: later reads return what the device has. That differs if a failed sync
+    /// marked a page clean.
     fn forget(&mut self) {
         let all = self.rng.one_in(2);
         for inode in &self.files {
@@ -302,7 +301,7 @@ impl World {
         }
     }
 
-    /// The content of a file after the power came back.
+    /// The content of a file after the power comes back.
     fn survivor(&mut self, id: usize, loss: Loss) -> (Vec<u8>, u64) {
         let inode = &self.files[id];
         if loss == Loss::Everything {
@@ -319,7 +318,7 @@ impl World {
         let mut content = inode.durable.clone();
         content.resize(touched as usize, 0);
         let unit = if self.rng.one_in(2) { 512 } else { 4096 };
-        // Some files lose little and some much, so that long prefixes and deep holes both happen.
+        // Some files lose little and some much, so that both long prefixes and deep holes occur.
         let kept_whole = self.rng.below(9);
         for from in (0..touched).step_by(unit as usize) {
             let in_unit: Vec<_> = self.files[id]
@@ -382,7 +381,7 @@ fn lay(content: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
 }
 
 impl SimDisk {
-    /// An empty disk; everything that chance decides follows from `seed`.
+    /// An empty disk. Everything left to chance follows from `seed`.
     pub fn new(seed: u64) -> Self {
         let world = World {
             files: Vec::new(),
@@ -406,31 +405,31 @@ impl SimDisk {
         self.world.lock().steps
     }
 
-    /// Plans a fault for the step that comes `ahead` steps from now, 1 being the next, or for the first one
-    /// after that which can have such a fault.
+    /// Plans a fault for the step that comes `ahead` steps from now (1 is the next), or for the first later
+    /// step that can have such a fault.
     pub fn plan(&self, ahead: u64, fault: Fault) {
         let mut world = self.world.lock();
         let step = world.steps + ahead;
         world.faults.insert(step, fault);
     }
 
-    /// Forgets every fault that has not struck.
+    /// Drops every planned fault that has not struck.
     pub fn unplan(&self) {
         self.world.lock().faults.clear();
     }
 
-    /// The faults that struck since the disk was made or restarted.
+    /// The faults that struck since the disk was created or restarted.
     pub fn struck(&self) -> Vec<Fault> {
         self.world.lock().struck.iter().map(|&(_, fault)| fault).collect()
     }
 
-    /// Drops clean pages out of memory before the read that comes `ahead` reads from now, 1 being the next: those
-    /// that a failed sync marked clean then read as something else than before.
+    /// Drops clean pages from memory before the read that comes `ahead` reads from now (1 is the next). Pages
+    /// that a failed sync marked clean then read differently than before.
     pub fn plan_forgetting(&self, ahead: u64) {
         self.world.lock().forgets_in = Some(ahead);
     }
 
-    /// Takes [`SimDisk::plan_forgetting`] back; whether it changed what reads find.
+    /// Cancels [`SimDisk::plan_forgetting`]. Returns whether it changed what reads find.
     pub fn unplan_forgetting(&self) -> bool {
         let mut world = self.world.lock();
         world.forgets_in = None;
@@ -442,7 +441,7 @@ impl SimDisk {
         self.world.lock().power
     }
 
-    /// The disk as the next process finds it. The old handles are dead from here on.
+    /// The disk as the next process finds it. Old handles stop working.
     #[must_use]
     pub fn restart(&self, loss: Loss) -> Self {
         let next = self.next(loss);
@@ -450,7 +449,7 @@ impl SimDisk {
         next
     }
 
-    /// Another disk with the same content, to be damaged by itself.
+    /// Another disk with the same content, to be damaged independently.
     #[must_use]
     pub fn copy(&self) -> Self {
         self.next(Loss::ProcessOnly)
@@ -530,7 +529,7 @@ impl SimDisk {
             files.push(inode);
         }
         let (durable_names, name_changes) = if loss == Loss::ProcessOnly {
-            // Names that only the running system knows can still be lost later.
+            // Names known only to the running system can still be lost later.
             let known = old.durable_names.clone();
             let pending = names
                 .iter()
@@ -564,7 +563,7 @@ impl SimDisk {
         Self { world: Arc::new(Mutex::new(world)), path: self.path.clone() }
     }
 
-    /// Changes stored bytes behind everybody's back, durably. For damage tests.
+    /// Changes stored bytes directly and durably. For damage tests.
     pub fn corrupt(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut world = self.world.lock();
         let Some(&id) = world.names.get(name) else { return };
@@ -676,7 +675,7 @@ impl Disk for SimDisk {
     }
 
     fn copies_below(&self) -> usize {
-        // So that small workloads write in both ways, in turn.
+        // Small enough that small workloads write in both ways.
         160
     }
 
@@ -762,7 +761,7 @@ impl DiskFile for SimFile {
         let world = self.world.lock();
         let pages = Arc::clone(&world.files[self.id].cache);
         let (start, len) = (pages.start(), (len as usize).min(pages.capacity()));
-        // SAFETY: `len` was cut to the pages, which live as long as the map's owner.
+        // SAFETY: `len` was limited to the pages, which live as long as the map's owner.
         Ok(unsafe { Map::new(start, len, pages) })
     }
 

@@ -1,5 +1,5 @@
-//! What the manifest of an open store says, the ids that come next, and which files a copy of it may name. Reserves the
-//! file that the log goes on in. Knows nothing of who changes it.
+//! What the manifest of an open store says, the next ids, and which files a copy of it may name. Reserves the
+//! file in which the log goes on. Knows nothing of who changes it.
 
 use std::sync::Arc;
 
@@ -12,16 +12,16 @@ use crate::log::next_segment::Spare;
 use crate::options::Options;
 use crate::random::random_u64;
 
-/// What the manifest on the disk says. See the module.
+/// What the manifest on disk says.
 pub(crate) struct Catalog {
-    /// As it was written last; ids may have been used since.
+    /// As last written. Ids may have been used since.
     pub(crate) manifest: Manifest,
-    /// A segment that was made, while the manifest that should list it could not be written.
+    /// A segment that was made, but not listed because its manifest could not be written.
     pub(crate) unlisted: Option<Spare>,
-    /// Segments that a manifest listed which may or may not be on the disk: their files stay until one
-    /// that is there for certain lists them no longer.
+    /// Segments listed in a manifest that may or may not be on the disk. Their files stay until a manifest
+    /// that certainly is on the disk no longer lists them.
     pub(crate) uncertain: Vec<u32>,
-    /// As `uncertain`, of images.
+    /// Like `uncertain`, for images.
     pub(crate) uncertain_images: Vec<u32>,
 }
 
@@ -30,12 +30,12 @@ impl Catalog {
         Self { manifest, unlisted: None, uncertain: Vec::new(), uncertain_images: Vec::new() }
     }
 
-    /// An id for a new segment. Ids are never used twice, not even those of files that were given up.
+    /// An id for a new segment. Ids are never reused, not even those of abandoned files.
     pub(crate) fn next_segment(&mut self, disk: &dyn Disk) -> Result<u32> {
         next_segment(&mut self.manifest, disk)
     }
 
-    /// An id for a new image, as [`Catalog::next_segment`].
+    /// An id for a new image. Never reused either.
     pub(crate) fn next_image(&mut self, disk: &dyn Disk) -> Result<u32> {
         let id = self.manifest.next_image;
         if id == u32::MAX {
@@ -62,10 +62,11 @@ fn used_up(disk: &dyn Disk) -> Error {
     ))
 }
 
-/// Where a disk is too full for a whole segment, one of these sizes has to do for what frees space.
+/// On a disk too full for a whole segment, one of these sizes must do for commits that free space.
 const SMALL_BYTES: [u64; 2] = [64 << 10, 8 << 10];
 
-/// Makes a file for the log to go on in, with room for `room` bytes of records; a small one if it `frees` space.
+/// Makes a file in which the log can go on, with room for `room` bytes of records. May be small if it `frees`
+/// space.
 pub(crate) fn reserve_spare(
     disk: &Arc<dyn Disk>,
     options: &Options,

@@ -1,6 +1,6 @@
-//! Committing: bytes go into the log, then the index learns of them, both under the commit lock, so that there is one
-//! order. Room is made before the lock is taken, and memory before the log changes: from there on there is no turning
-//! back. Knows nothing of what the callers decided from.
+//! Commits: bytes go into the log, then the index learns of them, both under the commit lock, so that there
+//! is one order. Room in the log is made before the lock is taken, and memory is allocated before the log
+//! changes: after that a commit can no longer be refused. Knows nothing of why callers commit what they do.
 
 use std::collections::HashSet;
 use std::ops::Bound;
@@ -20,29 +20,30 @@ use crate::log::segments::Segments;
 use crate::options::Durability;
 use crate::room::{probe, with_room};
 
-/// With `sync`, the device begins with commits of so many bytes before the flush is asked for. Not with smaller
-/// ones: threads that share a flush would each write the same page.
+/// With `sync`, the device begins with commits of at least this many bytes before the flush is requested.
+/// Smaller commits are left out, because threads that share a flush would each write the same page.
 const BEGUN_EARLY_BYTES: u64 = 8 << 10;
 
-/// The compacting thread looks how much is dead each time so much was written.
+/// The compaction thread checks how much is dead each time this much was written.
 const LOOK_BYTES: u64 = 8 << 20;
-/// Commits of so many keys make sure beforehand that the index can grow by as much as so many bytes for each.
+/// Commits of at least `PROBED_KEYS` keys first make sure that the index can grow by `INDEX_BYTES_A_KEY` for
+/// each.
 const PROBED_KEYS: usize = 1 << 14;
 const INDEX_BYTES_A_KEY: usize = 48;
-/// It grows by chunks of 32 MiB, and something else may need memory meanwhile.
+/// The index grows in chunks of 32 MiB, and something else may need memory meanwhile.
 const INDEX_CHUNK_BYTES: usize = 64 << 20;
 
 impl Shared {
     pub(crate) fn log_if_writable(&self) -> Result<CommitGuard<'_, Writing>> {
-        // Before the lock, too: in a forked child nobody may be there to let it go.
+        // Check before taking the lock, too: in a forked child its holder may not exist to release it.
         self.check_usable()?;
         let writing = self.writing.lock();
         self.check_writable()?;
         Ok(writing)
     }
 
-    /// The commit lock, with room for a commit of this shape. What the disk takes long for happens before
-    /// the lock is taken, mostly on the background thread.
+    /// Takes the commit lock, with room for a commit of this shape. Slow disk work happens before the lock is
+    /// taken, mostly on the background thread.
     pub(crate) fn ready_log(&self, shape: Shape) -> Result<CommitGuard<'_, Writing>> {
         let room = shape.bytes_in_log();
         let mut may_wait = true;
@@ -68,7 +69,7 @@ impl Shared {
         }
     }
 
-    /// Goes on in the spare segment.
+    /// Moves the log on to the spare segment.
     pub(crate) fn roll(&self, writing: &mut Writing) -> Result<()> {
         let durable_seq = self.watermarks.durable();
         let rolled = writing.log.roll(&self.disk, durable_seq, Origin::Log);
@@ -90,7 +91,7 @@ impl Shared {
         if let Err(Error::Io { operation, .. }) = &appended
             && operation.may_leave_bytes()
         {
-            // A commit that was refused must stay absent; if that cannot be made sure, nobody knows.
+            // A refused commit must stay absent. If that cannot be ensured, the outcome is unknown.
             writing.log.withdraw().map_err(|error| self.health.poison(error))?;
         }
         appended?;
@@ -100,14 +101,14 @@ impl Shared {
             && shape.bytes >= BEGUN_EARLY_BYTES
             && let Some(active) = &writing.log.active
         {
-            // While the index learns of the commit.
+            // The device works while the index learns of the commit.
             active.begin_sync(before.offset, bytes);
         }
         Ok(before)
     }
 
-    /// Brings a commit, which the log took in behind `before`, into the index. `None` where the index had to
-    /// be built anew: from the log, so that the commit is in it, and in all counts.
+    /// Applies a commit to the index; the log already holds it behind `before`. `None` if the index had to be
+    /// rebuilt: the rebuild reads the log, so the commit is in the new index and in all counts.
     fn absorb<T>(
         &self,
         writing: &mut Writing,
@@ -117,7 +118,7 @@ impl Shared {
     ) -> Result<Option<(T, Arc<Segments>)>> {
         let mut state = self.write_state()?;
         while prepare(&mut state).is_err() {
-            // An open scan or a large read has yet to read the index as it was before this commit.
+            // An open scan or a large read still has to read the index as it was before this commit.
             drop(state);
             self.rebuild_index(writing, before)?;
             state = self.write_state()?;
@@ -133,7 +134,7 @@ impl Shared {
         Ok(None)
     }
 
-    /// Tells everyone how far the log goes now.
+    /// Publishes the new end of the log, and wakes the threads that wait for it to grow.
     #[inline]
     fn published(&self, writing: &mut Writing) -> u64 {
         self.watermarks.reached(writing.log.end.last_seq);
@@ -150,7 +151,7 @@ impl Shared {
         writing.log.end.last_seq
     }
 
-    /// The memory that bringing a commit into the index takes.
+    /// Allocates the memory that applying a commit to the index needs.
     fn prepared<'a>(
         &self,
         writing: &mut Writing,
@@ -180,12 +181,12 @@ impl Shared {
         })
     }
 
-    /// One operation, for which there is room.
+    /// Commits one operation, for which there must be room.
     pub(crate) fn commit_one(&self, writing: &mut Writing, op: Op<'_>) -> Result<()> {
         self.commit_ops(writing, &std::iter::once(op), Shape::of(op)).map(|_| ())
     }
 
-    /// Any operations, for which there is room; the sequence of the last.
+    /// Commits any operations, for which there must be room. Returns the sequence number of the last record.
     pub(crate) fn commit_ops<'a>(
         &self,
         writing: &mut Writing,
@@ -212,20 +213,20 @@ impl Shared {
         Ok(self.published(writing))
     }
 
-    /// Many puts, in one commit: its sequence, and how many distinct keys there are.
+    /// Commits many puts at once. Returns the sequence number, and the number of distinct keys.
     pub(crate) fn commit_puts<V: ValueSource + ?Sized>(
         &self,
         keys: &[i64],
         values: &V,
         shape: Shape,
     ) -> Result<(u64, u64)> {
-        // All of it before anything is written: from there on there is no turning back.
+        // Allocate everything before anything is written: after that the commit can no longer be refused.
         let mut locations = with_room(keys.len())?;
         let mut dead = with_room(keys.len())?;
         let mut rebuilt = false;
         let seq = {
             let mut writing = self.ready_log(shape)?;
-            // After the log's room was made, which takes memory too.
+            // Probe after room was made in the log, which takes memory too.
             probe_index(keys.len())?;
             let ops = keys.iter().enumerate().map(|(i, &key)| {
                 values.prefetch(i);
@@ -248,7 +249,8 @@ impl Shared {
             }
             self.published(&mut writing)
         };
-        // A replaced record of this very commit, which lies in one segment, was a duplicate among `keys`.
+        // A commit lies in one segment, so a replaced record within these locations was a duplicate among
+        // `keys`.
         let here =
             locations.first().copied().unwrap_or_default()..=locations.last().copied().unwrap_or_default();
         let replaced_here = if rebuilt {
@@ -259,7 +261,8 @@ impl Shared {
         Ok((seq, (keys.len() - replaced_here) as u64))
     }
 
-    /// A commit that only copies a few bytes into memory, or `None`; false if there was nothing to delete.
+    /// A commit that only copies a few bytes into memory; `None` if this one would do more. Returns false if
+    /// there was nothing to delete.
     #[inline]
     pub(crate) fn try_commit_one(&self, op: Op<'_>) -> Option<Result<bool>> {
         let mut writing = self.writing.try_lock()?;
@@ -272,7 +275,7 @@ impl Shared {
                 Err(error) => return Some(Err(error)),
             };
             match state.index.get(key).ok()? {
-                // Counted as dead in the end; it comes while the log is written.
+                // The record will be counted as dead at the end; prefetch it while the log is written.
                 Some(record) => state.segments.prefetch(Location(record)),
                 None => return Some(Ok(false)),
             }
@@ -281,11 +284,11 @@ impl Shared {
         if self.options.durability == Durability::Sync || !writing.takes_at_once(shape) || self.flush_due() {
             return None;
         }
-        // Taken before the log changes: from there on there is no turning back.
+        // Take the state before the log changes: after that the commit can no longer be refused.
         let mut state = self.state.try_write().filter(|state| state.index.is_whole())?;
         let key = match op {
             Op::Put(key, _) => {
-                // As above.
+                // The index is searched after the log is written.
                 state.index.prefetch(key);
                 key
             }
@@ -330,7 +333,8 @@ struct Prepared {
     range: (Vec<i64>, Vec<u64>),
 }
 
-/// Refuses a large commit for whose keys the index could hardly grow: once it is in the log, there is no way back.
+/// Refuses a large commit if the index could probably not grow for its keys: once it is in the log, it cannot
+/// be undone.
 fn probe_index(keys: usize) -> Result<()> {
     if keys < PROBED_KEYS {
         return Ok(());
@@ -338,7 +342,7 @@ fn probe_index(keys: usize) -> Result<()> {
     probe(keys.saturating_mul(INDEX_BYTES_A_KEY).saturating_add(INDEX_CHUNK_BYTES))
 }
 
-/// Brings one committed operation into the index; the bytes that it made live.
+/// Applies one committed operation to the index. Returns the number of bytes that became live.
 fn apply(
     state: &mut State,
     op: Op<'_>,

@@ -1,5 +1,5 @@
-//! What compaction leaves from one unit to the next, and what it has done: behind the first of all locks, so that one
-//! compaction works at a time. Knows nothing of how it works.
+//! What compaction carries from one unit to the next, and what it has done so far. Guarded by the first of
+//! all locks, so that only one compaction runs at a time. Knows nothing of how compaction works.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use crate::log::segment::Segment;
 /// What a compaction has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CompactReport {
-    /// Segments whose files were removed.
+    /// Bytes of the records in those segments.
     pub freed_segments: u64,
-    /// Bytes of their records.
+    /// Bytes of the records that were copied elsewhere.
     pub freed_bytes: u64,
     /// Bytes of records that were copied.
     pub moved_bytes: u64,
@@ -49,32 +49,32 @@ impl Totals {
     }
 }
 
-/// What goes on from one unit to the next.
+/// What compaction carries from one unit to the next.
 #[derive(Default)]
 pub(crate) struct Compaction {
     /// Dead bytes that the last round had to leave.
     pub(crate) settled: u64,
-    /// Those of them that it could have freed, had nobody held a segment: the records of one that a backup
-    /// reads, and tombstones that hide nothing but puts in segments that are held.
+    /// The part of `settled` that could have been freed if no segment were held: records in a segment that a
+    /// backup reads, and tombstones that hide only puts in held segments.
     pub(crate) held: u64,
-    /// Segments that hold a damaged record, and what was found there; they are kept.
+    /// Segments that hold a damaged record, each with a description of the damage. They are kept.
     pub(crate) damaged: BTreeMap<u32, String>,
-    /// Units whose segments nothing points into, until they may go.
+    /// Units whose segments nothing points into any more, until they may be freed.
     pub(crate) emptied: Vec<Emptied>,
     pub(crate) not_before: Option<Instant>,
-    /// The last sequence there was when the background looked last.
+    /// The last sequence number when the background thread last looked.
     pub(crate) seen_seq: u64,
 }
 
-/// The segments of one unit, from which everything that is needed was moved elsewhere. They go together
-/// or not at all: a tombstone in one may have been dropped because its puts are in another.
+/// The segments of one unit, after everything that is needed was moved elsewhere. They are freed together or
+/// not at all: a tombstone in one may have been dropped because its puts are in another.
 pub(crate) struct Emptied {
     pub(crate) segments: Vec<Arc<Segment>>,
-    /// The last sequence there was when a pass over their records found none that the index points to.
+    /// The last sequence number when a pass over their records found none that the index points to.
     pub(crate) seq: u64,
-    /// Which images had been begun then.
+    /// The image tick at that time: says which images had been begun.
     pub(crate) tick: u64,
-    /// How often the index had been built anew when the pass began.
+    /// How often the index had been rebuilt when the pass began.
     pub(crate) rebuilds: u64,
 }
 
@@ -88,14 +88,14 @@ impl Emptied {
     }
 }
 
-/// Compaction as a part of an open store.
+/// The compaction state of an open store.
 pub(crate) struct Compacting {
-    /// One at a time; comes before all other locks.
+    /// One compaction at a time. Taken before all other locks.
     state: Lock<Compaction>,
     pub(crate) totals: Totals,
-    /// How many wait for the compaction that runs.
+    /// How many callers wait for the running compaction.
     hurry: AtomicU64,
-    /// The log may grow to here whatever is dead (`space.rs`).
+    /// The log may grow to here, however much is dead (`space.rs`).
     grace: AtomicU64,
 }
 
@@ -116,12 +116,12 @@ impl Compacting {
         self.state.lock()
     }
 
-    /// The right to compact, unless somebody has it.
+    /// The right to compact, or `None` if another thread has it.
     pub(crate) fn try_lock(&self) -> Option<Guard<'_, Compaction>> {
         self.state.try_lock()
     }
 
-    /// The right to compact; a thread that has it and paces itself no longer does.
+    /// The right to compact. The thread that has it meanwhile stops pacing itself.
     pub(crate) fn hurried(&self) -> Guard<'_, Compaction> {
         self.hurry.fetch_add(1, Ordering::AcqRel);
         let compaction = self.lock();
@@ -129,12 +129,12 @@ impl Compacting {
         compaction
     }
 
-    /// From now on nobody paces himself.
+    /// From now on no compaction paces itself.
     pub(crate) fn hurry_for_good(&self) {
         self.hurry.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Whether somebody waits for the compaction that runs.
+    /// Whether somebody waits for the running compaction.
     pub(crate) fn is_hurried(&self) -> bool {
         self.hurry.load(Ordering::Acquire) > 0
     }
@@ -143,7 +143,7 @@ impl Compacting {
         self.grace.load(Ordering::Relaxed)
     }
 
-    /// The log may grow to `written` bytes whatever is dead.
+    /// Lets the log grow to `written` bytes, however much is dead.
     pub(crate) fn give_grace(&self, written: u64) {
         self.grace.store(written, Ordering::Relaxed);
     }

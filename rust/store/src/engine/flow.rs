@@ -1,22 +1,25 @@
-//! How far a writer may run ahead of the threads that follow it: the checkpoint, so that an opening never has more
-//! than a bounded piece of log to replay, and compaction, so that a bounded share of the disk is dead.
+//! How far a writer may run ahead of the two threads that follow it: the checkpoint, so that opening never
+//! replays more than a bounded piece of log, and compaction, so that only a bounded share of the disk is
+//! dead.
 //!
-//! Both say how many bytes the log may grow to: from one place on commits are slowed, the more the nearer they come
-//! to another, which they do not pass. A follower that cannot get anywhere lets the writer go on. Knows nothing of
-//! what the followers do. Asking is O(1), behind the commit lock.
+//! Each follower sets two limits on the growth of the log. Beyond the first, commits are slowed, the more so
+//! the nearer they come to the second, which they do not pass. A follower that makes no progress raises its
+//! limits, so that the writer goes on. Knows nothing of what the followers do. Checking is O(1), behind the
+//! commit lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Half way between the two places a byte costs so many nanoseconds: a writer of 250 MB/s is then half as fast.
+/// Halfway between the two limits, a byte costs this many nanoseconds: a writer of 250 MB/s then runs at half
+/// speed.
 const NANOS_PER_BYTE: f64 = 4.0;
-/// Waits are added up to at least this, since a sleep takes some 60 us more than it was asked for.
+/// Waits are accumulated to at least this, since a sleep takes about 60 us longer than requested.
 const LEAST_NAP: Duration = Duration::from_millis(1);
-/// One commit waits no longer than this for the bytes of others.
+/// The longest time that one commit waits, including accumulated waits of others.
 const LONGEST_NAP: Duration = Duration::from_millis(100);
 
-/// Who a writer may run ahead of.
+/// A thread that a writer may run ahead of, up to a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Follower {
     Checkpoint,
@@ -32,10 +35,10 @@ impl Follower {
     }
 }
 
-/// The count of bytes begins here, so that a limit can lie before the beginning.
+/// The byte count begins here, so that a limit can lie before the beginning.
 const BEGIN: u64 = 1 << 62;
 
-/// In bytes of log since the store was opened, from [`BEGIN`] on.
+/// Both limits are in bytes of log since the store was opened, counted from [`BEGIN`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limit {
     pub(crate) slow_from: u64,
@@ -46,14 +49,14 @@ impl Limit {
     pub(crate) const NONE: Self = Self { slow_from: u64::MAX, stop_at: u64::MAX };
 }
 
-/// The writer's side: how far it is, and how far it may go. Behind the commit lock.
+/// The writer's side: how far it is, and how far it may go. Guarded by the commit lock.
 pub(crate) struct Flow {
     written: u64,
     checkpoint: Limit,
     compaction: Limit,
-    /// The lower of the two places from which on commits are slowed.
+    /// The lower of the two limits from which commits are slowed.
     free_below: u64,
-    /// Somebody follows.
+    /// Whether any thread follows the writer.
     followed: bool,
 }
 
@@ -77,7 +80,7 @@ pub(crate) enum Wait {
 }
 
 impl Flow {
-    /// Bytes of log since the store was opened, from a beginning that is above any number of bytes.
+    /// Bytes of log since the store was opened, counted from [`BEGIN`].
     pub(crate) fn written(&self) -> u64 {
         self.written
     }
@@ -87,7 +90,7 @@ impl Flow {
         self.written += bytes;
     }
 
-    /// Whether anybody follows from now on: where nobody does, commits never wait.
+    /// Sets whether any thread follows from now on. If none does, commits never wait.
     pub(crate) fn follow(&mut self, followed: bool) {
         *self = Self { written: self.written, followed, ..Self::default() };
     }
@@ -109,7 +112,7 @@ impl Flow {
         self.written < self.free_below
     }
 
-    /// Whom commits wait for, if they do.
+    /// The follower that commits wait for, if any.
     pub(crate) fn behind(&self) -> Option<Follower> {
         if self.is_free() {
             return None;
@@ -118,7 +121,8 @@ impl Flow {
         Some(if slower { Follower::Checkpoint } else { Follower::Compaction })
     }
 
-    /// How much lies behind over how much lies before; infinite where nothing does.
+    /// The distance past the first limit divided by the distance left to the second; infinite if none is
+    /// left.
     fn share(&self, limit: Limit) -> f64 {
         let before = limit.stop_at.saturating_sub(self.written);
         if before == 0 {
@@ -127,7 +131,7 @@ impl Flow {
         self.written.saturating_sub(limit.slow_from) as f64 / before as f64
     }
 
-    /// What a commit of so many bytes waits for.
+    /// How a commit of this many bytes must wait, if at all.
     pub(crate) fn wait(&self, bytes: u64) -> Option<Wait> {
         if self.is_free() {
             return None;
@@ -143,7 +147,7 @@ impl Flow {
 /// How long commits have waited.
 #[derive(Default)]
 pub(crate) struct Waits {
-    /// Nanoseconds of waits too short to sleep for.
+    /// Nanoseconds of waiting that were too short to sleep for.
     owed: AtomicU64,
     waited: AtomicU64,
 }
@@ -153,7 +157,7 @@ impl Waits {
         Duration::from_nanos(self.waited.load(Ordering::Relaxed))
     }
 
-    /// Waits, or owes it. No lock is held.
+    /// Sleeps, or adds a short wait to those owed. The caller holds no lock.
     pub(crate) fn wait(&self, wait: Wait) {
         let nap = match wait {
             Wait::UntilThereIsRoom => LEAST_NAP,
@@ -179,7 +183,7 @@ mod tests {
     use super::{Flow, Follower, Limit, Wait};
 
     #[test]
-    fn commits_are_slowed_the_more_the_nearer_they_come_and_do_not_pass() {
+    fn commits_are_slowed_more_the_nearer_they_come_and_do_not_pass() {
         let mut flow = Flow::default();
         flow.limit(Follower::Compaction, Limit { slow_from: 0, stop_at: 0 });
         assert_eq!(flow.wait(10), None, "nobody follows");

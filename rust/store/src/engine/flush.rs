@@ -1,5 +1,5 @@
-//! Flushing: everything that was written goes to the device, oldest first, in one go for all who wait. Knows nothing of
-//! records. O(segments that ended since the last flush) system calls.
+//! Flushing: everything written goes to the device, oldest segment first, in one flush for all who wait.
+//! Knows nothing of records. O(segments that ended since the last flush) system calls.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,16 +29,16 @@ impl Shared {
             let writing = self.writing.lock();
             self.watermarks.note_ended(false);
             self.threads.ahead.passed(writing.log.end.offset);
-            // What ends a segment has a sequence too.
+            // The footer of a segment has a sequence number too.
             self.watermarks.reached(writing.log.end.last_seq);
             (writing.log.unsynced.clone(), writing.log.active.clone(), writing.log.end.last_seq)
         };
-        // Oldest first, and the watermark rises only when all of them are safe: a newer segment on the
-        // device with an older one lost would be a hole.
+        // Sync the oldest first, and raise the watermark only when all are safe: a newer segment on the
+        // device would leave a hole if an older one were lost.
         for segment in ended.iter().chain(&active) {
             segment.sync().map_err(|error| self.health.after(Failure::of(error)))?;
         }
-        // Only of those that had ended before is it known that nothing was added since.
+        // Only segments that had already ended are certain to have received nothing since.
         self.writing
             .lock()
             .log
@@ -51,13 +51,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Makes everything up to `seq` durable for a caller who is to find it under the store's path.
+    /// Makes everything up to `seq` durable, for a caller who must find it under the store's path.
     pub(crate) fn flush_in_place(&self, seq: u64) -> Result<()> {
         self.flush_up_to(seq)?;
         self.disk.check_place().map_err(|error| Error::io(Operation::Open, &self.path, error))
     }
 
-    /// Whether a flush is the next write's to do, since no background thread does it.
+    /// Whether the next write must flush, because no background thread does.
     pub(crate) fn flush_due(&self) -> bool {
         if self.options.background {
             return false;
@@ -65,15 +65,15 @@ impl Shared {
         self.flush_wanted()
     }
 
-    /// With `interval` time is up; in every mode a segment has ended: what was never proven durable is
-    /// written again after a crash, and that must not grow without bound.
+    /// A flush is wanted when the interval has passed (with `interval`), and in every mode when a segment has
+    /// ended: records not proven durable are written again after a crash, and their number must stay bounded.
     fn flush_wanted(&self) -> bool {
         self.watermarks.ended_unsynced()
             || self.options.durability == Durability::Interval
                 && self.watermarks.since_flush() >= self.options.sync_interval
     }
 
-    /// The flush that nobody waits for. A failure is remembered and raised by the next write.
+    /// A flush that nobody waits for. A failure is remembered, and the next write reports it.
     pub(crate) fn background_flush(&self) {
         if self.flush_wanted() && self.check_writable().is_ok() {
             // The error poisons the store, which every later write and flush reports.

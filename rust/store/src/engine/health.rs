@@ -1,5 +1,6 @@
-//! What is wrong with an open store: the failure after which it takes no more writes, and the first panic beside the
-//! callers. [`Operation::leaves_doubt`](crate::operation::Operation) says which failures poison. Knows nothing of locks.
+//! What is wrong with an open store: the failure after which it takes no more writes, and the first panic on
+//! a background thread. [`Operation::leaves_doubt`](crate::operation::Operation) says which failures poison.
+//! Knows nothing of locks.
 
 use std::sync::OnceLock;
 
@@ -11,17 +12,17 @@ use crate::log::append::Failure;
 /// What a panic in the middle of a task may leave behind.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Harm {
-    /// Nothing: it only prepares what others do without.
+    /// Nothing: the task only prepares something that others can do without.
     None,
-    /// Files, counts or the index may be half changed: the store takes no more writes.
+    /// Files, counts or the index may be half changed. The store takes no more writes.
     Poisons,
 }
 
-/// See the module.
+/// What is wrong with an open store.
 #[derive(Default)]
 pub(crate) struct Health {
     poisoned: OnceLock<Error>,
-    /// What the first panic of a thread that works beside the callers said.
+    /// The message of the first panic on a background thread.
     background_failure: Mutex<Option<String>>,
 }
 
@@ -32,13 +33,14 @@ impl Health {
         self.poisoned.get()
     }
 
-    /// Remembers a failure after which nobody knows what the device holds. Never retried.
+    /// Remembers a failure after which the contents of the device are unknown. The operation is never
+    /// retried.
     pub(crate) fn poison(&self, error: Error) -> Error {
         let _ = self.poisoned.set(error.clone());
         error
     }
 
-    /// The error of a failure, which poisons where it leaves doubt.
+    /// The error of a failure. Poisons the store if the failure leaves doubt.
     pub(crate) fn after(&self, failure: Failure) -> Error {
         match failure {
             Failure::Clean(error) => error,
@@ -46,7 +48,8 @@ impl Health {
         }
     }
 
-    /// Remembers the first panic, which is a defect of ours, and what it may have half changed.
+    /// Remembers the first panic, which is a defect in this crate. Poisons the store if something may be half
+    /// changed.
     pub(crate) fn panicked(&self, error: Error, harm: Harm) {
         self.background_failure.lock().get_or_insert_with(|| error.to_string());
         if harm == Harm::Poisons {
@@ -54,18 +57,18 @@ impl Health {
         }
     }
 
-    /// What the first panic beside the callers said.
+    /// The message of the first panic on a background thread.
     pub(crate) fn background_failure(&self) -> Option<String> {
         self.background_failure.lock().clone()
     }
 
-    /// Begins a change that must be whole: a panic before the guard is dropped poisons the store.
+    /// Begins a change that must be whole. A panic before the guard is dropped poisons the store.
     pub(crate) fn in_one_piece(&self, what: &'static str) -> InOnePiece<'_> {
         InOnePiece { health: self, what }
     }
 }
 
-/// Held during a change that must be whole; dropped by a panic, whoever's, it poisons the store.
+/// Held during a change that must be whole. If a panic anywhere drops it, the store is poisoned.
 pub(crate) struct InOnePiece<'h> {
     health: &'h Health,
     what: &'static str,
@@ -74,7 +77,7 @@ pub(crate) struct InOnePiece<'h> {
 impl Drop for InOnePiece<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let message = "it came to no end".to_owned();
+            let message = "it did not finish".to_owned();
             self.health.poison(Error::Panicked { what: self.what, message });
         }
     }

@@ -1,5 +1,6 @@
-//! Making one index of an image and what came behind it (`index/overlay.rs`): at the first call that needs more than
-//! looking up keys, or by a thread of the store soon after opening. Knows who waits; knows nothing of how.
+//! Joins an image and what came after it into one index (`index/overlay.rs`): at the first call that needs
+//! more than lookups of keys, or on a thread of the store soon after opening. Knows who waits; knows nothing
+//! of how the parts are joined.
 
 use std::sync::Arc;
 
@@ -8,11 +9,12 @@ use crate::engine::state::State;
 use crate::format::location::Location;
 use crate::log::segments::Segments;
 
-/// Keys joined under one write lock: less than a millisecond.
+/// Keys joined under one write lock; takes less than a millisecond.
 const STEP_KEYS: usize = 256;
 
 impl Shared {
-    /// Joins the parts of the index, if there are two, while `go_on` says so. Readers get in between.
+    /// Joins the parts of the index, if there are two, while `go_on` returns true. Readers can run in
+    /// between.
     pub(crate) fn make_whole(&self, go_on: impl Fn() -> bool) {
         while go_on() {
             let mut state = self.state.write();
@@ -23,14 +25,14 @@ impl Shared {
         }
     }
 
-    /// Joins up to so many keys; the caller holds the write lock.
+    /// Joins up to this many keys. The caller holds the write lock.
     pub(crate) fn join(&self, state: &mut State, keys: usize) {
         let mut dead = Vec::new();
         state.index.join(keys, &mut dead);
         self.uncounted.add(dead);
     }
 
-    /// Counts the records that a commit replaced.
+    /// Counts the records that a commit replaced as dead.
     #[inline]
     pub(crate) fn count_dead(&self, segments: &Segments, dead: &[Location]) {
         let left = segments.count_dead(dead);
@@ -39,11 +41,12 @@ impl Shared {
         }
     }
 
-    /// Counts the records that joining replaced, and those that could not be looked at before; for those who look at
-    /// counts. Whether all are counted now. Reads a header of each.
+    /// Counts the records that joining replaced, and those that could not be read before, so that counts are
+    /// right. Returns whether all are counted now. Reads the header of each record.
     pub(crate) fn count_replaced(&self) -> bool {
-        // Held to the end, so that whoever comes meanwhile waits until the counts are right. Those who join
-        // hold the state's lock and must not wait for records that are read.
+        // Hold this to the end, so that callers who arrive meanwhile wait until the counts are right. The
+        // records are read without the state's lock: threads that join hold that lock and must not wait for
+        // reads.
         let _counting = self.uncounted.counting();
         let segments = Arc::clone(&self.state.read().segments);
         let uncounted = self.uncounted.take();
@@ -53,7 +56,7 @@ impl Shared {
         all
     }
 
-    /// What the thread that writes images does first of all.
+    /// The first task of the thread that writes images.
     pub(crate) fn make_whole_in_background(&self) {
         self.make_whole(|| !self.threads.checkpointer.stopping());
         self.count_replaced();

@@ -1,5 +1,5 @@
-//! Whether a handle may still be used: it was closed, or belongs to the process that this one was forked from. Holds the
-//! writer's lock on the directory. Knows nothing of what is closed.
+//! Whether a handle may still be used: it may be closed, or belong to the process from which this one was
+//! forked. Holds the writer's lock on the directory. Knows nothing of what closing does.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,10 +7,10 @@ use parking_lot::Mutex;
 
 use crate::disk::fork_generation;
 
-/// The writer's lock on the directory, for as long as this lives.
+/// The writer's lock on the directory, held while this value lives.
 pub(crate) type DirectoryLock = Box<dyn Send + Sync>;
 
-/// See the module.
+/// Whether a handle may still be used.
 pub(crate) struct Lifetime {
     closed: AtomicBool,
     fork_generation: u64,
@@ -22,7 +22,7 @@ impl Lifetime {
         Self { closed: AtomicBool::new(false), fork_generation: fork_generation(), lock: Mutex::new(lock) }
     }
 
-    /// Whether this process is a child of the one that opened the handle.
+    /// Whether this process is a forked child of the one that opened the handle.
     #[inline]
     pub(crate) fn is_inherited(&self) -> bool {
         self.fork_generation != fork_generation()
@@ -33,12 +33,12 @@ impl Lifetime {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Closes the handle; whether it was closed before.
+    /// Closes the handle. Returns whether it was already closed.
     pub(crate) fn close(&self) -> bool {
         self.closed.swap(true, Ordering::AcqRel)
     }
 
-    /// Gives the writer's lock back.
+    /// Releases the writer's lock.
     pub(crate) fn unlock(&self) {
         *self.lock.lock() = None;
     }

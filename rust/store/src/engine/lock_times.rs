@@ -1,6 +1,6 @@
-//! How long the commit lock and the state's lock are held, for each place that takes them, and how long was waited for
-//! them: which is how "no put is blocked inside our locks for more than 5 ms" is measured (`benches/lock_times.rs`). Only
-//! with the feature `lock-times`. Knows nothing of what the locks protect.
+//! Measures how long the commit lock and the state's lock are held, for each place that takes them, and how
+//! long threads wait for them. This is how "no put is blocked inside our locks for more than 5 ms" is checked
+//! (`benches/lock_times.rs`). Only with the feature `lock-times`. Knows nothing of what the locks protect.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -16,16 +16,16 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[doc(hidden)]
 #[derive(Debug, Clone, Default)]
 pub struct LockTimes {
-    /// Nanoseconds that it was held, each time, without those that the scheduler let others run instead.
-    /// Nor those that the holder waited for the other of these locks: they are told of whoever held that.
+    /// Nanoseconds of each hold, without the time in which the scheduler ran others, and without the time in
+    /// which the holder waited for the other of these locks: that time is charged to whoever held it.
     pub held: Histogram,
-    /// The longest hold by the clock, in nanoseconds: all that passed.
+    /// The longest hold by the clock, in nanoseconds, with nothing left out.
     pub longest_by_the_clock: u64,
-    /// Nanoseconds that were waited for it, each time that it was not free at once.
+    /// Nanoseconds of each wait, when the lock was not free at once.
     pub waited: Histogram,
 }
 
-/// Counts of nanoseconds, in steps of a sixteenth of their power of two.
+/// Counts of durations, in steps of a sixteenth of their power of two.
 #[doc(hidden)]
 #[derive(Debug, Clone)]
 pub struct Histogram {
@@ -42,7 +42,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// One more.
+    /// Adds one duration.
     pub fn add(&mut self, nanos: u64) {
         self.steps[Self::step(nanos)] += 1;
         self.longest = self.longest.max(nanos);
@@ -58,12 +58,13 @@ impl Histogram {
         self.longest = self.longest.max(other.longest);
     }
 
-    /// How many there are.
+    /// How many durations there are.
     pub fn count(&self) -> u64 {
         self.steps.iter().sum()
     }
 
-    /// The time that so large a share of them kept to, at most a sixteenth too long; of all, the longest.
+    /// The duration that this share of them did not exceed, at most a sixteenth too long; for all of them,
+    /// the longest.
     pub fn at(&self, share: f64) -> u64 {
         let rank = (self.count() as f64 * share) as u64;
         let mut below = 0;
@@ -82,7 +83,7 @@ impl Histogram {
 #[doc(hidden)]
 pub type Places = BTreeMap<(&'static str, u32, &'static str), LockTimes>;
 
-/// Of the threads that have ended.
+/// Times of the threads that have ended.
 static ENDED: Mutex<Places> = Mutex::new(Places::new());
 
 #[derive(Default)]
@@ -106,8 +107,8 @@ impl Mine {
     }
 }
 
-/// Everything since the last call that this thread did and those that have ended, by file, line and kind
-/// of lock. (While a thread runs it keeps its own account: a common one would be one more lock.)
+/// The times since the last call of this thread and of all threads that have ended, by file, line and kind of
+/// lock. (A running thread keeps its own account, since a shared one would be one more lock.)
 #[doc(hidden)]
 pub fn lock_times() -> Places {
     MINE.with(Mine::hand_over);
@@ -115,7 +116,7 @@ pub fn lock_times() -> Places {
 }
 
 fn note(place: &'static Location<'static>, kind: &'static str, note: impl FnOnce(&mut LockTimes)) {
-    // After the thread's own account is gone, it is ending.
+    // If the thread's own account is gone, the thread is ending.
     let _ = MINE.try_with(|mine| {
         note(mine.0.borrow_mut().entry((place.file(), place.line(), kind)).or_default());
     });
@@ -123,13 +124,13 @@ fn note(place: &'static Location<'static>, kind: &'static str, note: impl FnOnce
 
 thread_local! {
     static MINE: Mine = Mine::default();
-    /// What the system says of this thread.
+    /// The scheduler's statistics for this thread.
     static ACCOUNT: Option<File> = File::open("/proc/thread-self/schedstat").ok();
-    /// Nanoseconds that this thread waited for these locks, the scheduler's share left out.
+    /// Nanoseconds that this thread waited for these locks, without scheduling delays.
     static WAITED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Nanoseconds that this thread could have run and did not, since others ran.
+/// Nanoseconds in which this thread could have run but others ran.
 fn delayed() -> u64 {
     let mut text = [0; 64];
     let read = ACCOUNT.try_with(|file| file.as_ref()?.read_at(&mut text, 0).ok());
@@ -137,7 +138,7 @@ fn delayed() -> u64 {
     text.split(' ').nth(1).and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
 }
 
-/// Begun when a lock was taken; notes the hold when it is dropped, which is after the lock is free.
+/// Created when a lock is taken. Records the hold when dropped, after the lock is released.
 struct Hold {
     place: &'static Location<'static>,
     kind: &'static str,
@@ -163,7 +164,7 @@ impl Drop for Hold {
     }
 }
 
-/// Waits where it must, and notes how long.
+/// Waits if necessary, and records how long.
 fn waited<T>(
     place: &'static Location<'static>,
     kind: &'static str,
@@ -182,7 +183,7 @@ fn waited<T>(
 
 macro_rules! guard {
     ($name:ident, $inner:ident) => {
-        // The lock is given back before the hold is noted.
+        // Fields drop in order: the lock is released before the hold is recorded.
         pub(crate) struct $name<'l, T> {
             guard: $inner<'l, T>,
             _hold: Hold,

@@ -1,8 +1,9 @@
-//! The locks of an open store, and the one order in which they are taken: a thread that holds a lock takes only locks of a
-//! later [`Rank`]. Builds with debug assertions check that at each lock, and so do all tests. Locks that are not in this
-//! table protect one value for a moment, and nothing is taken under them. Knows nothing of what the locks protect.
+//! The locks of an open store, and the one order in which they are taken: a thread that holds a lock takes
+//! only locks of a later [`Rank`]. Builds with debug assertions, and so all tests, check this at each lock.
+//! Locks outside this table protect one value for a moment, and no other lock is taken while one is held.
+//! Knows nothing of what the locks protect.
 //!
-//! With the feature `lock-times` the commit lock and the state's lock also tell how long they are held
+//! With the feature `lock-times`, the commit lock and the state's lock also report how long they are held
 //! (`lock_times.rs`).
 
 use std::ops::{Deref, DerefMut};
@@ -23,17 +24,18 @@ use crate::engine::lock_times::{
 /// The locks, in the order in which they are taken. The table in docs/ARCHITECTURE.md has the same rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
-    /// The right to compact, and what one unit leaves to the next. Held across everything that a compaction does.
+    /// The right to compact, and what one unit leaves to the next. Held across everything that a compaction
+    /// does.
     Compaction,
-    /// An image that is being written, or an index that is being moved: never both. Held across the writing of an image
+    /// Either an image is written or records are relocated, never both. Held across the writing of an image
     /// and the moving of a unit's keys.
     Maintenance,
-    /// The manifest, and the ids that come next. Held across the syncs of a change of the manifest.
+    /// The manifest and the next ids. Held across the syncs of a change of the manifest.
     Catalog,
-    /// The right to flush, for which the next one waits its turn (`turn.rs`). Held across the syncs of a flush.
+    /// The right to flush, after waiting for a turn (`turn.rs`). Held across the syncs of a flush.
     Flushing,
-    /// The end of the log, and the order of commits. Held across the writes of a commit and a rebuild of a damaged index;
-    /// never across a sync, except while closing and after a write that failed.
+    /// The end of the log and the order of commits. Held across the writes of a commit and a rebuild of a
+    /// damaged index; never across a sync, except while closing and after a write that failed.
     Commit,
     /// Counts that are being corrected. Held across reads of record headers.
     Counting,
@@ -54,7 +56,7 @@ mod order {
     use super::{Held, Rank};
 
     thread_local! {
-        /// A bit for each rank.
+        /// One bit for each rank.
         static HELD: Cell<u8> = const { Cell::new(0) };
     }
 
@@ -87,7 +89,7 @@ macro_rules! guard {
     ($(#[$doc:meta])* $name:ident, $inner:ident) => {
         $(#[$doc])*
         pub(crate) struct $name<'l, T> {
-            // Let go before the thread counts as one that holds it no more.
+            // Fields drop in order: the lock is released before the thread stops counting as its holder.
             inner: $inner<'l, T>,
             _held: Held,
         }
@@ -221,7 +223,7 @@ mod tests {
     use super::{CommitLock, Lock, Rank, StateLock};
 
     #[test]
-    fn a_lock_that_is_taken_out_of_order_is_told_and_those_held_are_let_go() {
+    fn a_lock_taken_out_of_order_is_reported_and_held_locks_are_released() {
         let catalog = Lock::new(Rank::Catalog, ());
         let (commit, state) = (CommitLock::new(()), StateLock::new(()));
         for _ in 0..2 {

@@ -1,5 +1,5 @@
-//! Every change of an open store's manifest: made outside the commit lock, so that no write waits for its syncs. Here
-//! too the log's next segment is prepared. Knows nothing of what records hold.
+//! Every change of an open store's manifest, made outside the commit lock so that no write waits for its
+//! syncs. The log's next segment is prepared here too. Knows nothing of what records hold.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use crate::log::append::{Failure, Trim};
 use crate::log::segment::Segment;
 
 impl Shared {
-    /// Brings the manifest up to the log and lets `change` change the rest, in both copies. Files that it
-    /// listed and no longer lists are removed. No lock but the catalog's is held while the disk works.
+    /// Brings the manifest up to date with the log and lets `change` change the rest, in both copies. Removes
+    /// files that it no longer lists. No lock but the catalog's is held during disk work.
     pub(crate) fn update_manifest(
         &self,
         catalog: &mut Guard<'_, Catalog>,
@@ -53,7 +53,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes both copies and removes the files that are listed no longer.
+    /// Writes both copies and removes the files that are no longer listed.
     pub(crate) fn write_manifest(
         &self,
         catalog: &mut Guard<'_, Catalog>,
@@ -61,7 +61,7 @@ impl Shared {
     ) -> Result<(), NotWritten> {
         let _whole = self.health.in_one_piece("a change of the manifest");
         let written = next.write(&*self.disk);
-        // Whatever became of them, a generation is not used for two contents.
+        // Even after a failure, one generation never stands for two contents.
         catalog.manifest.generation = next.generation;
         if let Err(failure) = written {
             let listed = catalog.manifest.file_set();
@@ -79,30 +79,30 @@ impl Shared {
             if Some(id) == kept {
                 catalog.uncertain.push(id);
             } else if !listed.contains(&id) {
-                // Should this fail, it costs space until the next opening removes the orphan.
+                // A failure here costs space until the next opening removes the orphan.
                 let _ = self.disk.remove(&Segment::name(id));
             }
         }
         let images = before.images.iter().map(|image| image.id);
         for id in images.chain(std::mem::take(&mut catalog.uncertain_images)) {
             if !catalog.manifest.lists_image(id) {
-                // As above.
+                // A failure here, too, only costs space.
                 let _ = self.disk.remove(&image_name(id));
             }
         }
         Ok(())
     }
 
-    /// Takes images that were found damaged off the list.
+    /// Drops images that were found damaged from the list.
     pub(crate) fn without_damaged(&self, next: &mut Manifest) {
         let damaged = self.damaged_images.lock();
         next.images.retain(|image| !damaged.contains(&image.id));
     }
 
-    /// Makes sure that the log can go on with a record of `room` bytes: in the active segment, or in a
-    /// spare one that the manifest lists. O(1) system calls and syncs; takes the commit lock briefly.
-    /// Where the disk is too full for a whole one, a commit that `frees` space gets a small one; where none can
-    /// be had, a smaller spare stays for what fits it.
+    /// Makes sure that the log can go on with records of `room` bytes: in the active segment, or in a spare
+    /// one that the manifest lists. O(1) system calls and syncs; takes the commit lock briefly. If the disk
+    /// is too full for a whole segment, a commit that `frees` space gets a small one. If no segment can be
+    /// made, a smaller spare stays for what fits it.
     pub(crate) fn prepare_spare(&self, room: u64, frees: bool) -> Result<()> {
         let mut catalog = self.catalog.lock();
         self.check_writable()?;
@@ -119,10 +119,11 @@ impl Shared {
                 .map_err(|error| self.health.after(Failure::of(error)))?,
         };
         if let Some(outgrown) = catalog.unlisted.take() {
-            // A copy of the manifest may name it: its file goes with the next one that is there for certain.
+            // A copy of the manifest may name it. Its file is removed with the next manifest that certainly
+            // is on the disk.
             catalog.uncertain.push(outgrown.listed.segment);
         }
-        // Too small: nobody may begin it any more once the manifest no longer lists it.
+        // Too small. Take it, so that nobody begins it once the manifest no longer lists it.
         let small = self.writing.lock().log.spare.take();
         let listed = spare.listed;
         match self.update_manifest(&mut catalog, |next| next.spare = Some(listed)) {
@@ -131,13 +132,13 @@ impl Shared {
                 Ok(())
             }
             Err(NotWritten { error, maybe_there: false }) if small.is_some() => {
-                // Every copy lists the small one as before.
+                // Every copy of the manifest still lists the small one.
                 self.writing.lock().log.spare = small;
                 let _ = self.disk.remove(&Segment::name(listed.segment));
                 Err(error)
             }
             Err(failure) => {
-                // The small one's file goes with the next manifest, which lists it no longer.
+                // The file of the small one is removed with the next manifest, which no longer lists it.
                 catalog.unlisted = Some(spare);
                 Err(failure.into())
             }

@@ -1,5 +1,6 @@
-//! Damage found after opening: the index is dropped and built anew, while writers, and readers that need it, wait. Knows
-//! who waits; how an index comes about is told by whoever opened the store ([`Rebuild`](crate::engine::shared::Rebuild)), and what is damaged by nobody.
+//! Repairs damage found after opening: the index is dropped and rebuilt while writers, and readers that need
+//! it, wait. Knows who waits. How an index is rebuilt comes from the code that opened the store
+//! ([`Rebuild`](crate::engine::shared::Rebuild)). Knows nothing of what is damaged.
 
 use crate::engine::shared::{Rebuilt, Shared};
 use crate::engine::writing::Writing;
@@ -8,8 +9,8 @@ use crate::format::header::LogEnd;
 use crate::log::segment::Counts;
 
 impl Shared {
-    /// Makes a call that reads the index, again if the image was found damaged. No lock may be held, and the
-    /// call must be one that can be made twice.
+    /// Makes a call that reads the index, and repeats it if the image was found damaged. The caller holds no
+    /// lock, and the call must be repeatable.
     pub(crate) fn mending<T>(&self, mut call: impl FnMut() -> Result<T>) -> Result<T> {
         loop {
             match call() {
@@ -19,7 +20,7 @@ impl Shared {
         }
     }
 
-    /// Rebuilds the index unless somebody else has done it.
+    /// Rebuilds the index unless another thread has done so.
     fn mend(&self) -> Result<()> {
         let mut writing = self.writing.lock();
         if !self.read_state()?.index.is_damaged() {
@@ -33,16 +34,16 @@ impl Shared {
         }
     }
 
-    /// Replaces the damaged index by that of the log up to `end`, a commit boundary at or before the log's
-    /// end. The caller holds no lock on the state. Should it fail, the store takes no more writes, since the log
+    /// Replaces the damaged index by one of the log up to `end`, a commit boundary at or before the log's
+    /// end. The caller holds no lock on the state. On failure the store takes no more writes, since the log
     /// may hold a commit that the index will never learn of.
     pub(crate) fn rebuild_index(&self, writing: &mut Writing, end: LogEnd) -> Result<()> {
         self.try_rebuild(writing, end)
             .map_err(|error| if self.options.read_only { error } else { self.health.poison(error) })
     }
 
-    /// As [`Shared::rebuild_index`], for who has changed nothing: should it fail, the next call that needs the index
-    /// tries it again.
+    /// Like [`Shared::rebuild_index`], for callers that have changed nothing: after a failure, the next call
+    /// that needs the index tries again.
     fn try_rebuild(&self, writing: &mut Writing, end: LogEnd) -> Result<()> {
         let damaged = self.read_state()?.index.image();
         self.damaged_images.lock().extend(damaged);
@@ -58,7 +59,7 @@ impl Shared {
             segment.take_counts(counted.map_or(Counts::default(), |counted| counted.counts()));
         }
         if let Some(active) = &writing.log.active {
-            // A commit that the index is yet to learn of.
+            // A commit that the index has yet to learn of.
             active.count_appended(writing.log.end.offset - end.offset);
         }
         state.index = fresh.index;

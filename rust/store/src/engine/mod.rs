@@ -1,5 +1,5 @@
-//! What an open store is: its parts, the locks around them, and the changes that take several parts. Calls nothing
-//! above it: what upper layers do for it, it is told when the store is opened.
+//! What an open store is: its parts, the locks around them, and the changes that involve several parts. Calls
+//! nothing in the layers above: when the store is opened, they pass in the functions that it needs from them.
 
 pub(crate) mod catalog;
 pub(crate) mod commit;

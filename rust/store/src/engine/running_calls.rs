@@ -1,5 +1,6 @@
-//! The calls that are running: closing waits for them, and lets no new ones in. Only calls on many keys and those that
-//! read files register; what looks at one key holds the state's lock instead. Knows nothing of what a call does. O(1).
+//! The calls that are running: closing waits for them, and admits no new ones. Only calls on many keys and
+//! calls that read files register; calls on one key hold the state's lock instead. Knows nothing of what a
+//! call does. O(1).
 
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
@@ -8,7 +9,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::disk::fork_generation;
 
-/// See the module.
+/// The calls that are running.
 #[derive(Default)]
 pub(crate) struct RunningCalls {
     running: Mutex<Running>,
@@ -17,14 +18,14 @@ pub(crate) struct RunningCalls {
 
 #[derive(Default)]
 struct Running {
-    /// Of each call the thread that makes it.
+    /// The thread of each call.
     threads: Vec<ThreadId>,
     closing: bool,
 }
 
 impl RunningCalls {
-    /// Registers a call; `None` once the store is being closed. What a call itself calls (the caller's callback, say)
-    /// is let in also while closing waits.
+    /// Registers a call; `None` once the store is closing. Calls made from within a running call (by the
+    /// caller's callback, say) are admitted even while closing waits.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Call> {
         let thread = thread::current().id();
         let mut running = self.running.lock();
@@ -35,7 +36,7 @@ impl RunningCalls {
         Some(Call { calls: Some(Arc::clone(self)), thread, generation: fork_generation() })
     }
 
-    /// Lets no new calls in; false for a thread that is in the middle of one, which would wait for itself.
+    /// Admits no new calls. Returns false for a thread that is inside a call, since it would wait for itself.
     pub(crate) fn begin_close(&self) -> bool {
         let mut running = self.running.lock();
         if running.threads.contains(&thread::current().id()) {
@@ -45,7 +46,7 @@ impl RunningCalls {
         true
     }
 
-    /// Waits for the calls that are running.
+    /// Waits until no call is running.
     pub(crate) fn wait(&self) {
         let mut running = self.running.lock();
         while !running.threads.is_empty() {
@@ -54,11 +55,11 @@ impl RunningCalls {
     }
 }
 
-/// A call that is running, for as long as this lives.
+/// A running call, registered while this value lives.
 pub(crate) struct Call {
-    /// `None` where nobody waits for it.
+    /// `None` if nobody waits for the call.
     calls: Option<Arc<RunningCalls>>,
-    /// That began it, on whichever it ends.
+    /// The thread that began the call, whichever thread ends it.
     thread: ThreadId,
     generation: u64,
 }
@@ -74,7 +75,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         let Some(calls) = &self.calls else { return };
         if self.generation != fork_generation() {
-            // Whoever held the lock when the process was forked is not here to let it go.
+            // In a forked child, whoever held the lock when the process was forked is not here to release it.
             return;
         }
         let mut running = calls.running.lock();

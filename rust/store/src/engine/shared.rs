@@ -1,6 +1,6 @@
-//! What the handle, its scans and its threads share: the parts of an open store, and who may use them. Each part has a
-//! file of its own, and so have the changes that take several of them: `flush.rs`, `commit.rs`, `manifest_update.rs`,
-//! `join.rs`, `space.rs`, `mending.rs`. Knows nothing of the calls above.
+//! What the handle, its scans and its threads share: the parts of an open store, and who may use them. Each
+//! part has its own file, and so do the changes that involve several parts: `flush.rs`, `commit.rs`,
+//! `manifest_update.rs`, `join.rs`, `space.rs`, `mending.rs`. Knows nothing of the calls above.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,30 +35,31 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) opened: Opened,
     pub(crate) lifetime: Lifetime,
-    /// What closing waits for.
+    /// The calls that closing waits for.
     pub(crate) calls: Arc<RunningCalls>,
     pub(crate) health: Health,
     pub(crate) compacting: Compacting,
-    /// Held while an image is written, from its begin to its publication, and while relocated records take
-    /// the place of others: neither happens within the other.
+    /// Held while an image is written, from its beginning to its publication, and while relocated records
+    /// replace others: neither happens during the other.
     pub(crate) maintenance: Lock<()>,
-    /// What the manifest says; held while it is changed.
+    /// What the manifest says. Held while the manifest is changed.
     pub(crate) catalog: Lock<Catalog>,
-    /// Taken before `flushing` by those who want a flush.
+    /// Taken before `flushing` by threads that want a flush.
     pub(crate) turn: FlushTurn,
-    /// Held by whoever flushes: concurrent flushes wait here and find their work done.
+    /// Held during a flush. Concurrent flushes wait here and then find their work done.
     pub(crate) flushing: Lock<()>,
     /// The commit lock.
     pub(crate) writing: CommitLock<Writing>,
     pub(crate) state: StateLock<State>,
     pub(crate) watermarks: Watermarks,
     pub(crate) uncounted: Uncounted,
-    /// Images that were found damaged, until the manifest lists them no longer and for good.
+    /// Images that were found damaged. Kept until a manifest that certainly is on the disk no longer lists
+    /// them.
     pub(crate) damaged_images: Mutex<Vec<u32>>,
     pub(crate) threads: Threads,
     /// How long commits have waited for the threads that follow them.
     pub(crate) waits: Waits,
-    /// How an index is built anew, from files: told by whoever opened the store.
+    /// Rebuilds an index from files. Provided by the code that opened the store.
     pub(crate) rebuild: Rebuild,
 }
 
@@ -67,22 +68,22 @@ pub(crate) struct Opened {
     pub(crate) store_id: [u8; 16],
     /// Bytes behind the accepted end of the log, which were dropped.
     pub(crate) dropped_bytes: u64,
-    /// The manifest that a read-only handle was opened with: what it lists is held open.
+    /// The manifest with which a read-only handle was opened. The handle holds open the files that it lists.
     pub(crate) manifest: Option<Manifest>,
 }
 
-/// Builds the index anew from an older image or the whole log, up to a place; the caller holds the commit lock and none
-/// on the state. O(bytes of log).
+/// Rebuilds the index from an older image or the whole log, up to a position. The caller holds the commit
+/// lock and no lock on the state. O(bytes of log).
 pub(crate) type Rebuild = fn(&Shared, &Writing, LogEnd) -> Result<Rebuilt>;
 
-/// An index that was built anew.
+/// An index that was rebuilt.
 pub(crate) struct Rebuilt {
     pub(crate) state: State,
-    /// Bytes of log behind the image that it was built from.
+    /// Bytes of log behind the image from which it was built.
     pub(crate) tail_bytes: u64,
-    /// Images that are damaged, missing, or of another log than there is.
+    /// Images that are damaged, missing, or belong to another log.
     pub(crate) bad_images: Vec<u32>,
-    /// Replaced records that could not be looked at.
+    /// Replaced records that could not be read.
     pub(crate) uncounted: Vec<Location>,
 }
 
@@ -101,7 +102,7 @@ impl Shared {
         }
     }
 
-    /// As [`Shared::read_state`], for who only looks up keys.
+    /// Lookups only; the index may still be in two parts.
     #[inline]
     #[track_caller]
     pub(crate) fn read_parts(&self) -> Result<StateReadGuard<'_, State>> {
@@ -110,14 +111,14 @@ impl Shared {
         if state.closed { Err(self.closed_error()) } else { Ok(state) }
     }
 
-    /// As [`Shared::read_state`], or `None` instead of waiting.
+    /// Like [`Shared::read_state`], but returns `None` instead of waiting.
     #[inline]
     #[track_caller]
     pub(crate) fn try_read_state(&self) -> Option<Result<StateReadGuard<'_, State>>> {
         self.try_read_parts().filter(|state| state.as_ref().map_or(true, |state| state.index.is_whole()))
     }
 
-    /// As [`Shared::read_parts`], or `None` instead of waiting.
+    /// Like [`Shared::read_parts`], but returns `None` instead of waiting.
     #[inline]
     #[track_caller]
     pub(crate) fn try_read_parts(&self) -> Option<Result<StateReadGuard<'_, State>>> {
@@ -158,7 +159,7 @@ impl Shared {
         if self.lifetime.is_closed() {
             return Err(self.closed_error());
         }
-        // A reader's maps are as good in a child as in its parent.
+        // A reader's maps work as well in a child as in its parent.
         if self.options.read_only { Ok(()) } else { Err(Error::Forked { path: self.path.clone() }) }
     }
 
@@ -167,7 +168,7 @@ impl Shared {
         if self.lifetime.is_closed() { Err(self.closed_error()) } else { Ok(()) }
     }
 
-    /// Refuses a write on a handle that takes none; called with the commit lock held.
+    /// Refuses a write on a handle that accepts none. Called with the commit lock held.
     #[inline]
     pub(crate) fn check_writable(&self) -> Result<()> {
         self.check_usable()?;
@@ -185,7 +186,7 @@ impl Shared {
         }
     }
 
-    /// Registers a call, which closing then waits for.
+    /// Registers a call. Closing then waits for it.
     pub(crate) fn enter(&self) -> Result<Call> {
         self.check_usable()?;
         if self.is_inherited() {

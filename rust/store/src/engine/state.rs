@@ -1,5 +1,5 @@
-//! What readers see: the index, the segments it points into, and the scans that are open. Changed only
-//! under its write lock, which is never held across a system call. Knows nothing of the log's end.
+//! What readers see: the index, the segments it points into, and the open scans. Changed only under its write
+//! lock, which is never held across a system call. Knows nothing of the log's end.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub(crate) struct State {
     pub(crate) index: Index,
     pub(crate) segments: Arc<Segments>,
     pub(crate) scans: OpenScans,
-    /// Large reads that are going on.
+    /// Large reads in progress.
     pub(crate) moments: Moments,
     pub(crate) closed: bool,
 }
@@ -30,38 +30,38 @@ impl State {
         self.moments.before_change(&self.index, ops)
     }
 
-    /// As [`State::before_change`], of many puts.
+    /// Like [`State::before_change`], for many puts.
     pub(crate) fn before_puts(&mut self, keys: &[i64]) -> Result<(), Damaged> {
         self.scans.before_change(&self.index, &self.segments)?;
         self.moments.before_puts(&self.index, keys)
     }
 
-    /// Points a key at its newest record; the location of the record that this replaces.
+    /// Points a key at its newest record. Returns the location of the record that this replaces.
     #[inline]
     pub(crate) fn put(&mut self, key: i64, location: Location) -> Result<Option<Location>, Damaged> {
         Ok(self.index.insert(key, location.0)?.map(Location))
     }
 
-    /// Points many keys at their newest records, in order; adds what this replaces to `dead`.
+    /// Points many keys at their newest records, in order. Adds the replaced records to `dead`.
     pub(crate) fn put_many(
         &mut self,
         keys: &[i64],
         locations: &[u64],
         dead: &mut Vec<Location>,
     ) -> Result<(), Damaged> {
-        // One pass over keys that ascend; refused at once where they do not.
+        // One pass over keys if they ascend; refused at once if they do not.
         if self.index.is_empty()? && self.index.build(keys, locations)? {
             return Ok(());
         }
         self.index.insert_many(keys, locations, |_, old| dead.push(Location(old)))
     }
 
-    /// Forgets a key; the location of its record.
+    /// Removes a key. Returns the location of its record.
     pub(crate) fn delete(&mut self, key: i64) -> Result<Option<Location>, Damaged> {
         Ok(self.index.remove(key)?.map(Location))
     }
 
-    /// Forgets every key from `first` to `last`; adds their records to `dead`. O(keys in the range).
+    /// Removes every key from `first` to `last`. Adds their records to `dead`. O(keys in the range).
     pub(crate) fn delete_range(
         &mut self,
         first: i64,
@@ -71,7 +71,7 @@ impl State {
         self.delete_range_with(first, last, dead, &mut (Vec::new(), Vec::new()))
     }
 
-    /// As [`State::delete_range`], with memory for the keys of the range and where they are.
+    /// Like [`State::delete_range`], with memory for the keys in the range and their locations.
     pub(crate) fn delete_range_with(
         &mut self,
         first: i64,

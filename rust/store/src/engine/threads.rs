@@ -1,4 +1,5 @@
-//! The threads of an open store, and what wakes them. What they do is said where the store is opened (`calls/open.rs`).
+//! The threads of an open store, and the bells that wake them. The code that opens the store
+//! (`calls/open.rs`) says what they do.
 
 use std::io;
 use std::sync::Arc;
@@ -9,11 +10,11 @@ use crate::log::prefault::Ahead;
 use crate::threads::bell::Bell;
 use crate::threads::worker::Worker;
 
-/// See the module.
+/// The threads of an open store, and the bells that wake them.
 pub(crate) struct Threads {
     /// Rung when a checkpoint is due.
     pub(crate) checkpointer: Bell,
-    /// Rung when somebody should look how much is dead.
+    /// Rung when somebody should check how much is dead.
     pub(crate) compactor: Bell,
     /// Rung when the log's next segment should be made.
     pub(crate) preparer: Bell,
@@ -23,7 +24,7 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
-    /// None runs yet.
+    /// No thread runs yet.
     pub(crate) fn new(ahead: Arc<Ahead>) -> Self {
         Self {
             checkpointer: Bell::default(),
@@ -34,7 +35,7 @@ impl Threads {
         }
     }
 
-    /// Starts threads, each added as `start` makes it.
+    /// Starts threads. `start` passes each worker on as it is made.
     pub(crate) fn start(
         &self,
         start: impl FnOnce(&mut dyn FnMut(io::Result<Worker>) -> io::Result<()>) -> io::Result<()>,
@@ -50,7 +51,7 @@ impl Threads {
     pub(crate) fn stop(&self) {
         let workers = std::mem::take(&mut *self.running.lock());
         workers.iter().for_each(Worker::stop);
-        // Each waits for its thread.
+        // Dropping a worker waits for its thread.
         drop(workers);
     }
 }

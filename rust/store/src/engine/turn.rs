@@ -1,9 +1,10 @@
-//! Threads that wait for the same flush: one of them makes it, the others sleep until it is done and are woken
-//! together. With a plain lock they would be woken one after another, each to find that nothing is left to do.
+//! Threads that wait for the same flush: one of them makes it, the others sleep until it is done and are
+//! woken together. With a plain lock they would be woken one after another, each to find nothing left to do.
+//! Knows nothing of what a flush does.
 
 use parking_lot::{Condvar, Mutex};
 
-/// See the module.
+/// The turn to flush.
 #[derive(Default)]
 pub(crate) struct FlushTurn {
     taken: Mutex<bool>,
@@ -11,7 +12,7 @@ pub(crate) struct FlushTurn {
 }
 
 impl FlushTurn {
-    /// The right to make the next flush, or `None` as soon as `done` says that it is not needed any more.
+    /// The right to make the next flush, or `None` as soon as `done` says that it is no longer needed.
     pub(crate) fn take(&self, done: impl Fn() -> bool) -> Option<Turn<'_>> {
         let mut taken = self.taken.lock();
         loop {
@@ -27,7 +28,7 @@ impl FlushTurn {
     }
 }
 
-/// Held while a flush is made, however it ends.
+/// Held while a flush is made; given back however it ends.
 pub(crate) struct Turn<'t>(&'t FlushTurn);
 
 impl Drop for Turn<'_> {

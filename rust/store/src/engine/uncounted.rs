@@ -1,16 +1,17 @@
-//! Records that were replaced where nobody may wait for them to be read: counted as dead later, by those who look at
-//! counts; and those that could not be read for want of a descriptor. Knows nothing of why they were replaced.
+//! Replaced records that are yet to be counted as dead: records replaced where nobody may wait for them to be
+//! read, and records that could not be read for want of a descriptor. They are counted by the next caller
+//! that needs the counts. Knows nothing of why they were replaced.
 
 use parking_lot::Mutex;
 
 use crate::engine::locks::{Guard, Lock, Rank};
 use crate::format::location::Location;
 
-/// See the module.
+/// Replaced records that are yet to be counted as dead.
 pub(crate) struct Uncounted {
     /// Taken after the state's lock.
     records: Mutex<Vec<Location>>,
-    /// Held while they are counted, and while counts are replaced; taken before the state's lock.
+    /// Held while records are counted, and while counts are replaced. Taken before the state's lock.
     counting: Lock<()>,
 }
 
@@ -25,17 +26,17 @@ impl Uncounted {
         self.records.lock().extend(records);
     }
 
-    /// The records, for whoever counts them now.
+    /// Takes all records, to count them.
     pub(crate) fn take(&self) -> Vec<Location> {
         std::mem::take(&mut *self.records.lock())
     }
 
-    /// One of them.
+    /// Any one of the records.
     pub(crate) fn first(&self) -> Option<Location> {
         self.records.lock().first().copied()
     }
 
-    /// The right to count, or to replace what was counted.
+    /// The right to count, or to replace the counts.
     pub(crate) fn counting(&self) -> Guard<'_, ()> {
         self.counting.lock()
     }

@@ -1,18 +1,19 @@
-//! How far the log goes and how much of it is on the device, for those who hold no lock. Knows nothing of files. O(1).
+//! How far the log goes and how much of it is on the device, for callers that hold no lock. Knows nothing of
+//! files. O(1).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// See the module.
+/// How far the log goes and how much of it is on the device.
 pub(crate) struct Watermarks {
     last: AtomicU64,
     durable: AtomicU64,
-    /// A segment was ended since the last flush.
+    /// A segment has ended since the last flush.
     ended_unsynced: AtomicBool,
     opened: Instant,
     /// Microseconds from `opened` to the end of the last flush.
     last_flush_micros: AtomicU64,
-    /// Nanoseconds that the last flush took, 0 before the first.
+    /// Nanoseconds that the last flush took; 0 before the first.
     last_flush_nanos: AtomicU64,
 }
 
@@ -28,32 +29,33 @@ impl Watermarks {
         }
     }
 
-    /// The sequence of the last record in the log.
+    /// The sequence number of the last record in the log.
     #[inline]
     pub(crate) fn last(&self) -> u64 {
         self.last.load(Ordering::Acquire)
     }
 
-    /// Everything up to this sequence is on the device.
+    /// The sequence number up to which everything is on the device.
     #[inline]
     pub(crate) fn durable(&self) -> u64 {
         self.durable.load(Ordering::Acquire)
     }
 
-    /// The log goes up to this sequence now.
+    /// Publishes the sequence number of the last record.
     #[inline]
     pub(crate) fn reached(&self, last: u64) {
         self.last.store(last, Ordering::Release);
     }
 
-    /// A flush ended that took so long: everything up to this sequence is on the device.
+    /// Records the end of a flush, how long it took, and that everything up to this sequence number is on the
+    /// device.
     pub(crate) fn flushed(&self, durable: u64, took: Duration) {
         self.made_durable(durable);
         self.last_flush_nanos.store(took.as_nanos() as u64, Ordering::Relaxed);
         self.last_flush_micros.store(self.opened.elapsed().as_micros() as u64, Ordering::Relaxed);
     }
 
-    /// Everything up to this sequence is on the device.
+    /// Records that everything up to this sequence number is on the device.
     pub(crate) fn made_durable(&self, durable: u64) {
         self.durable.store(durable, Ordering::Release);
     }
@@ -64,7 +66,7 @@ impl Watermarks {
         self.ended_unsynced.load(Ordering::Relaxed)
     }
 
-    /// Says whether there are such segments; behind the commit lock.
+    /// Sets whether there are such segments. The caller holds the commit lock.
     pub(crate) fn note_ended(&self, unsynced: bool) {
         self.ended_unsynced.store(unsynced, Ordering::Relaxed);
     }

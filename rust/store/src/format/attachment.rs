@@ -1,5 +1,5 @@
-//! Images of the index as files of a store: their names, and what is attached to them. The bytes of the index in them are
-//! alex-index's. Knows nothing of how they are written or opened.
+//! Images of the index as files of a store: their names, and what is attached to them. The bytes of the index
+//! itself belong to alex-index. Knows nothing of how images are written or opened.
 
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -11,7 +11,7 @@ pub(crate) fn image_name(id: u32) -> String {
     format!("img-{id:08x}.idx")
 }
 
-/// The id in a file's name, where it is an image's.
+/// The id in a file's name, if the name is an image's.
 pub(crate) fn image_id_of(file: &str) -> Option<u32> {
     let digits = file.strip_prefix("img-")?.strip_suffix(".idx")?;
     let id = u32::from_str_radix(digits, 16).ok()?;
@@ -27,7 +27,7 @@ struct RawEnd {
     last_seq: U64,
 }
 
-/// What stands first in the attachment of an image; the counts of the segments follow.
+/// The beginning of an image's attachment; the counts of the segments follow.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
 struct RawAttachment {
@@ -68,21 +68,21 @@ impl RawEnd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Count {
     pub(crate) segment: u32,
-    /// Of records that the index points to.
+    /// Bytes of records that the index points to.
     pub(crate) live: u64,
-    /// Of tombstones.
+    /// Bytes of tombstones.
     pub(crate) tombstones: u64,
 }
 
-/// What an image says beside the index.
+/// What an image says besides the index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Attachment {
-    /// Where the log ended when its writing began: replay goes on from there.
+    /// Where the log ended when the image was begun; replay goes on from there.
     pub(crate) begin: LogEnd,
-    /// Where it ended when its last entry was read. Once replay has come so far, the index is what it was
-    /// then, whatever happened in between.
+    /// Where the log ended when the last entry was read. Once replay reaches this position, the index is what
+    /// it was then, whatever happened in between.
     pub(crate) until: LogEnd,
-    /// How the bytes of each segment counted then.
+    /// How the bytes of each segment counted at `until`.
     pub(crate) counts: Vec<Count>,
 }
 

@@ -1,5 +1,5 @@
-//! The header that every file of a store begins with, and what a segment adds to it. Field by field in
-//! `docs/format.md`. Knows nothing of how files are read or written.
+//! The header with which every file of a store begins, and what a segment adds to it. `docs/format.md`
+//! describes each field. Knows nothing of how files are read or written.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::format::record::MAX_SEQ;
 use crate::options::MAX_SEGMENT_BYTES;
 
-/// The format this version writes.
+/// The format that this version writes.
 pub(crate) const FORMAT_VERSION: u16 = 1;
 /// The oldest version whose readers understand what this version writes.
 const MIN_READER_VERSION: u16 = 1;
@@ -25,13 +25,13 @@ pub(crate) struct FileHeader {
     pub(crate) magic: [u8; 8],
     format_version: U16,
     min_reader_version: U16,
-    /// A set bit that a reader does not know means that it must not read on.
+    /// A reader that does not know a set bit must not read on.
     incompatible_features: U32,
     /// The same random number in all files of a store.
     pub(crate) store_id: [u8; 16],
-    /// The segment's id; the manifest's generation.
+    /// The id of a segment, or the generation of a manifest.
     pub(crate) file_id: U64,
-    /// Bytes that the checksum at the end of the header covers, these 64 included.
+    /// Number of bytes covered by the checksum at the end of the header, including these 64.
     header_bytes: U32,
     reserved: [u8; 20],
 }
@@ -52,13 +52,13 @@ impl FileHeader {
         }
     }
 
-    /// Bytes of header that the checksum at its end closes: of a manifest, all of its file.
+    /// Number of header bytes that end with the checksum; in a manifest, the whole file.
     pub(crate) fn header_bytes(&self) -> u32 {
         self.header_bytes.get()
     }
 
-    /// Refuses what this version must not read. `bytes` is the file from its start; the checksum is
-    /// the caller's to verify, which must happen first.
+    /// Refuses what this version must not read. `bytes` is the file from its start. The caller must verify
+    /// the checksum first.
     pub(crate) fn refuse_newer(&self, path: &Path) -> Result<()> {
         let version = self.min_reader_version.get();
         if version > FORMAT_VERSION {
@@ -88,11 +88,12 @@ impl FileHeader {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Origin {
-    /// The segment before it was full, or there was none.
+    /// The previous segment was full, or there was none.
     Log = 0,
-    /// Recovery wrote again here what was not proven durable; counts only once the manifest lists it.
+    /// Recovery wrote records again here that were not proven durable. Counts only once the manifest lists
+    /// it.
     Recovery = 1,
-    /// Compaction copied records here out of other segments; not part of the log.
+    /// Compaction copied records here from other segments. Not part of the log.
     Relocation = 2,
 }
 
@@ -121,14 +122,14 @@ struct RawSegmentHeader {
 pub(crate) const SEGMENT_HEADER_BYTES: u64 = 192;
 const _: () = assert!(size_of::<RawSegmentHeader>() == SEGMENT_HEADER_BYTES as usize);
 
-/// A place in the log: after the last accepted byte of a segment.
+/// A position in the log: after the last accepted byte of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct LogEnd {
-    /// The segment, 0 for none: the log begins here.
+    /// The segment; 0 means none, at the beginning of the log.
     pub(crate) segment: u32,
-    /// How many of its bytes count.
+    /// How many of the segment's bytes count.
     pub(crate) offset: u64,
-    /// The last sequence up to there, 0 for none.
+    /// The last sequence number before this position; 0 means none.
     pub(crate) last_seq: u64,
 }
 
@@ -138,22 +139,22 @@ pub(crate) struct SegmentHeader {
     pub(crate) store_id: [u8; 16],
     pub(crate) id: u32,
     pub(crate) origin: Origin,
-    /// Seeds the checksums of its records.
+    /// Seeds the checksums of the segment's records.
     pub(crate) salt: u64,
-    /// The sequence of its first record.
+    /// The sequence number of the first record.
     pub(crate) base_seq: u64,
-    /// Bytes reserved for it, this header included.
+    /// Bytes reserved for the segment, including this header.
     pub(crate) capacity: u64,
-    /// The durable watermark when it was begun.
+    /// The durable watermark when the segment was begun.
     pub(crate) watermark: u64,
-    /// Where the log ended before it.
+    /// Where the log ended before this segment.
     pub(crate) predecessor: LogEnd,
-    /// The boot of the machine that began it.
+    /// The boot of the machine that began the segment.
     pub(crate) boot_id: [u8; 16],
 }
 
 impl SegmentHeader {
-    /// The highest sequence that a record of this segment can have.
+    /// The highest sequence number that a record of this segment can have.
     pub(crate) fn highest_possible_seq(&self) -> u64 {
         // Bounded, so that adding to it is safe whatever a damaged file says.
         self.base_seq
@@ -188,7 +189,7 @@ impl SegmentHeader {
         bytes
     }
 
-    /// Parses and checks; `path` is for messages only.
+    /// Parses and checks a header; `path` is for messages only.
     pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
         let damaged = |expected: &str, found: String| Error::Corruption {
             path: path.to_owned(),
@@ -219,7 +220,7 @@ impl SegmentHeader {
         let id = |id: U64| {
             u32::try_from(id.get()).map_err(|_| damaged("a segment id of 32 bits", id.get().to_string()))
         };
-        // What counts on from here must not overflow, nor reach beyond what a location can name.
+        // Values that code counts on from must not overflow, nor exceed what a location can express.
         let sequences = [raw.base_seq, raw.watermark, raw.predecessor_last_seq];
         if let Some(seq) = sequences.iter().find(|seq| seq.get() > MAX_SEQ) {
             return Err(damaged("sequences of 56 bits", seq.get().to_string()));

@@ -1,6 +1,6 @@
-//! Where a record is: what the index holds for each key. Knows nothing of files.
+//! The location of a record: what the index holds for each key. Knows nothing of files.
 
-/// Where the index says a record is: segment in the high half, offset in units of 8 bytes in the low.
+/// A record's location: the segment in the high half, the offset in units of 8 bytes in the low half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Location(pub(crate) u64);
 

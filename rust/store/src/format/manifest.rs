@@ -1,6 +1,6 @@
 //! The manifest: which segments make up the log and how far each counts, which one comes next, which hold
-//! relocated records, and which images of the index are kept, in two copies that are written one after the
-//! other. Knows nothing of what the files hold. Reading and writing are O(segments).
+//! relocated records, and which images of the index are kept. It has two copies, written one after the other.
+//! Knows nothing of what the files hold. Reading and writing are O(segments).
 
 use std::collections::HashSet;
 use std::io;
@@ -20,15 +20,16 @@ use crate::room::filled;
 const MAGIC: [u8; 8] = *b"ALEXMAN\0";
 /// The two copies.
 pub(crate) const NAMES: [&str; 2] = ["MANIFEST-A", "MANIFEST-B"];
-/// What a copy is called until it is whole.
+/// The names of unfinished copies.
 pub(crate) const UNFINISHED: [&str; 2] = ["MANIFEST-A.new", "MANIFEST-B.new"];
-/// A manifest of more segments than can ever be is damage, and must not make a reader allocate.
+/// A larger manifest lists more segments than can exist: it is damaged, and must not make a reader allocate.
 const MAX_BYTES: u64 = 1 << 30;
-/// A store keeps two at most.
+/// A store keeps at most two images; this leaves room.
 const MAX_IMAGES: usize = 16;
-/// Above every sequence that a manifest names: the next one may lie a segment's records above the last there can be.
+/// The highest sequence number in a valid manifest: the next one may exceed the highest possible by a
+/// segment's records.
 const MAX_NAMED_SEQ: u64 = MAX_SEQ + MAX_SEGMENT_BYTES;
-/// More changes than any writer makes; counting on from here is safe.
+/// More changes than any writer makes, so that counting on from here is safe.
 const MAX_GENERATION: u64 = u64::MAX / 2;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
@@ -75,7 +76,7 @@ const _: () = assert!(size_of::<RawImage>() == 40);
 const ENDED: u32 = 1;
 /// Relocated records, outside the log.
 const RELOCATION: u32 = 2;
-/// The log's next segment; `end` is its capacity, `last_seq` its salt.
+/// The log's next segment: `end` is its capacity, `last_seq` its salt.
 const SPARE: u32 = 4;
 /// A segment of the log right before this one was freed.
 const AFTER_GAP: u32 = 8;
@@ -84,34 +85,34 @@ const AFTER_GAP: u32 = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) segment: u32,
-    /// How far it counts; `None` while it takes records.
+    /// How far the segment counts; `None` while it takes records.
     pub(crate) end: Option<LogEnd>,
     /// A segment of the log right before it was freed.
     pub(crate) after_gap: bool,
 }
 
-/// A sealed segment of records that compaction copied out of others.
+/// A sealed segment of records that compaction copied from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Relocation {
     pub(crate) segment: u32,
-    /// How many of its bytes count.
+    /// How many of the segment's bytes count.
     pub(crate) end: u64,
-    /// Records above this sequence do not count.
+    /// Records above this sequence number do not count.
     pub(crate) last_seq: u64,
 }
 
-/// The segment that the log goes on in once the active one is full. It may have begun since: its header
-/// tells, and until that is written nothing is in it.
+/// The segment in which the log goes on once the active one is full. The log may have begun there since: its
+/// header tells, and until that is written the segment is empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Spare {
     pub(crate) segment: u32,
     pub(crate) capacity: u64,
-    /// Named here too, so that what its records say of the device can be read without its header.
+    /// Stored here too, so that the watermarks in its records can be read without its header.
     pub(crate) salt: u64,
 }
 
 impl Spare {
-    /// More sequences than its records can have, with the footer of the segment before it.
+    /// More sequence numbers than its records can have, plus the footer of the segment before it.
     pub(crate) fn most_records(&self) -> u64 {
         self.capacity / crate::format::record::HEADER_BYTES + 2
     }
@@ -121,11 +122,11 @@ impl Spare {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ImageEntry {
     pub(crate) id: u32,
-    /// Where the log ended when its writing began: replay goes on from there.
+    /// Where the log ended when the image was begun; replay goes on from there.
     pub(crate) position: LogEnd,
-    /// Bytes of its file.
+    /// Size of the file, in bytes.
     pub(crate) bytes: u64,
-    /// Keys in it.
+    /// Number of keys.
     pub(crate) keys: u64,
 }
 
@@ -137,43 +138,44 @@ pub(crate) struct Manifest {
     pub(crate) generation: u64,
     /// Ids from here on were never used.
     pub(crate) next_segment: u32,
-    /// Sequences from here on were never used by the segments it lists.
+    /// Sequence numbers from here on were never used in the listed segments.
     pub(crate) next_seq: u64,
-    /// Every record up to this sequence was once confirmed by the device.
+    /// Every record up to this sequence number was once confirmed by the device.
     pub(crate) watermark: u64,
-    /// Up to here every batch is known to be whole, so that relocated records count without its markers.
+    /// Every batch up to this sequence number is known to be whole, so relocated records count without its
+    /// markers.
     pub(crate) committed_seq: u64,
-    /// The last writer closed the store: everything listed is flushed and ended.
+    /// Whether the last writer closed the store: everything listed is flushed and ended.
     pub(crate) clean: bool,
     /// The log, in order.
     pub(crate) segments: Vec<Entry>,
-    /// What compaction wrote, by id.
+    /// What compaction wrote, in order of id.
     pub(crate) relocations: Vec<Relocation>,
-    /// Where the log goes on, if that was prepared.
+    /// Where the log goes on, if that segment was prepared.
     pub(crate) spare: Option<Spare>,
-    /// The images that opening may begin from, newest first.
+    /// The images from which opening may start, newest first.
     pub(crate) images: Vec<ImageEntry>,
     /// Image ids from here on were never used.
     pub(crate) next_image: u32,
 }
 
-/// Whether nobody but a stray file can have this id: it lies behind half of those that are left. The store would not
-/// come to it within two billion segments; to go on behind it would use up all before it.
+/// Whether only a stray file can have this id: it lies beyond half of the ids that are left. The store would
+/// not reach it within two billion segments, and to go on after it would waste all ids before it.
 pub(crate) fn is_stray(next: u32, id: u32) -> bool {
     id > u32::midpoint(next, u32::MAX)
 }
 
 /// The outcome of looking for a manifest.
 pub(crate) enum Found {
-    /// The newer whole copy, and whether the other one is its like.
+    /// The newer whole copy, and whether the other copy equals it.
     Manifest(Manifest, bool),
     /// There is no copy at all.
     Nothing,
 }
 
-/// Refuses a file that is longer than it says itself, before memory is taken for it.
+/// Refuses a file that is longer than its header says, before memory is allocated for it.
 fn check_length(head: &[u8], len: u64, path: &Path) -> Result<()> {
-    // What is shorter is told when it is decoded.
+    // A file that is too short is reported when it is decoded.
     let Ok((raw, _)) = FileHeader::ref_from_prefix(head) else { return Ok(()) };
     check_magic(raw, path)?;
     let most = u64::from(raw.header_bytes()).min(MAX_BYTES);
@@ -203,8 +205,8 @@ fn check_magic(raw: &FileHeader, path: &Path) -> Result<()> {
 /// Why a manifest could not be written.
 pub(crate) struct NotWritten {
     pub(crate) error: Error,
-    /// A copy of it may be on the disk all the same: what it names must stay, until another one that does not
-    /// is there for certain.
+    /// A copy of it may be on the disk all the same. The files that it names must stay until another
+    /// manifest, which does not name them, certainly is on the disk.
     pub(crate) maybe_there: bool,
 }
 
@@ -237,12 +239,12 @@ impl Manifest {
         self.entries().any(|entry| entry.segment.get() == segment)
     }
 
-    /// Whether the image is one that opening may begin from.
+    /// Whether opening may start from this image.
     pub(crate) fn lists_image(&self, id: u32) -> bool {
         self.images.iter().any(|image| image.id == id)
     }
 
-    /// The ids of all segments, to look many up. O(segments).
+    /// The ids of all segments, for many lookups. O(segments).
     pub(crate) fn file_set(&self) -> HashSet<u32> {
         self.files().collect()
     }
@@ -280,8 +282,8 @@ impl Manifest {
                 {
                     damaged = Some(error);
                 }
-                // A newer format is refused even if the other copy could be read; and where this one may be whole,
-                // the other one may be older.
+                // A newer format is refused even if the other copy can be read; and if this copy may be
+                // whole, the other one may be older.
                 Err(error) => return Err(error),
             }
         }
@@ -293,7 +295,7 @@ impl Manifest {
         }
     }
 
-    /// One copy; `None` where there is no such file.
+    /// Reads one copy; `None` if the file does not exist.
     pub(crate) fn read_copy(disk: &dyn Disk, name: &str) -> Result<Option<Self>> {
         let path = disk.path_of(name);
         let wrap = |operation: Operation| {
@@ -334,7 +336,7 @@ impl Manifest {
             let file = disk.create(unfinished, 0).map_err(wrap(Operation::Create, maybe_there))?;
             file.write_at(0, &bytes).map_err(wrap(Operation::Write, maybe_there))?;
             file.sync().map_err(wrap(Operation::Sync, maybe_there))?;
-            // Also a rename that fails may have been done.
+            // A rename that fails may still have happened.
             maybe_there = true;
             disk.rename(unfinished, name).map_err(wrap(Operation::Rename, maybe_there))?;
             disk.sync_dir().map_err(wrap(Operation::SyncDirectory, maybe_there))?;
@@ -342,7 +344,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// Bytes of a copy.
+    /// Size of a copy, in bytes.
     pub(crate) fn encoded_bytes(&self) -> u64 {
         self.encode().len() as u64
     }
@@ -470,8 +472,8 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Refuses figures that no store can have, so that counting on from them is safe: their place, what would
-    /// be right, and the figure.
+    /// Refuses figures that no store can have, so that counting on from them is safe. An error holds the
+    /// offset, what would be right, and the figure.
     fn check_numbers(&self) -> Result<(), (usize, &'static str, u64)> {
         if self.generation > MAX_GENERATION {
             return Err((32, "a generation that others can follow", self.generation));
@@ -488,7 +490,7 @@ impl Manifest {
         }
     }
 
-    /// The id of a segment that is listed twice, if there is one. O(segments * log segments).
+    /// Returns the id of a segment that is listed twice as an error. O(segments * log segments).
     fn check_ids(&self) -> Result<(), u32> {
         let mut ids: Vec<u32> = self.files().collect();
         ids.sort_unstable();
@@ -498,7 +500,7 @@ impl Manifest {
         }
     }
 
-    /// Takes one entry in, or returns the flags that no segment has.
+    /// Adds one entry. Returns the flags as an error if no segment has them.
     fn take(&mut self, entry: RawEntry) -> Result<(), u32> {
         let (segment, end, last_seq) = (entry.segment.get(), entry.end.get(), entry.last_seq.get());
         let flags = entry.flags.get();
@@ -528,19 +530,19 @@ impl RawEntry {
         }
     }
 
-    /// Whether it is one of the log.
+    /// Whether the entry belongs to the log.
     fn is_log(&self) -> bool {
         matches!(self.flags.get() & !AFTER_GAP, 0 | ENDED)
     }
 
-    /// As [`Manifest::check_numbers`], the place counted from the entry's start.
+    /// Like [`Manifest::check_numbers`], with the offset counted from the entry's start.
     fn check(&self) -> Result<(), (usize, &'static str, u64)> {
         let (end, last_seq) = (self.end.get(), self.last_seq.get());
         let sized = self.flags.get() & (ENDED | SPARE) != 0;
         if sized && !(SEGMENT_HEADER_BYTES..=MAX_SEGMENT_BYTES).contains(&end) {
             return Err((8, "the length of a segment", end));
         }
-        // Of a spare it is a salt.
+        // In a spare, this field is a salt.
         if self.flags.get() & ENDED != 0 && last_seq > MAX_SEQ {
             return Err((16, "a sequence of 56 bits", last_seq));
         }

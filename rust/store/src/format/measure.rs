@@ -1,13 +1,14 @@
-//! Parts of a commit by themselves, for `alexpy bench profile`: no store uses this, and it knows none.
+//! Runs parts of a commit by themselves, for `alexpy bench profile`. No store uses this. Knows nothing of
+//! stores.
 
 use crate::format::record::Seal;
 
-/// Takes the checksum of each record of `record_bytes` in `bytes`, as commits do, and folds them into one
+/// Computes the checksum of each record of `record_bytes` in `bytes`, as commits do, and folds them into one
 /// number. O(bytes).
 ///
 /// # Panics
 ///
-/// Where `record_bytes` is 0.
+/// If `record_bytes` is 0.
 pub fn checksum_records(bytes: &[u8], record_bytes: usize) -> u32 {
     let seal = Seal::new(0);
     let records = bytes.chunks_exact(record_bytes).enumerate();

@@ -1,5 +1,5 @@
-//! The record: how one operation looks in a segment, written once here and parsed once here. Knows
-//! nothing of files, of the index or of what order means. Encoding and checking are O(length).
+//! The record: the bytes of one operation in a segment. This is the only code that writes and parses them.
+//! Knows nothing of files, of the index or of what order means. Encoding and checking are O(length).
 
 use zerocopy::little_endian::{I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -11,27 +11,27 @@ pub(crate) const MAX_VALUE_BYTES: u64 = u32::MAX as u64;
 /// Sequence numbers have 56 bits.
 pub(crate) const MAX_SEQ: u64 = (1 << 56) - 1;
 
-/// What a record says. Zero is no kind, so zeroes never parse.
+/// What a record says. Zero is not a kind, so zeros never parse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
-    /// key = value.
+    /// Sets a key to a value.
     Put = 1,
-    /// The key is gone.
+    /// Deletes the key.
     Tombstone = 2,
-    /// Every key from `key` to the value (an i64), both included, is gone.
+    /// Deletes every key from `key` to the value (an i64), both included.
     RangeTombstone = 3,
-    /// The next records count only once the matching commit is reached. Value: [`BatchBegin`].
+    /// The following records count only once the matching commit is reached. Value: [`BatchBegin`].
     BatchBegin = 4,
-    /// Ends a batch. Value: the number of records, as in its begin.
+    /// Ends a batch. Value: the number of records, as in its begin record.
     BatchCommit = 5,
-    /// As `Put`, inside a batch.
+    /// Like `Put`, inside a batch.
     BatchPut = 6,
-    /// As `Tombstone`, inside a batch.
+    /// Like `Tombstone`, inside a batch.
     BatchTombstone = 7,
-    /// As `RangeTombstone`, inside a batch.
+    /// Like `RangeTombstone`, inside a batch.
     BatchRangeTombstone = 8,
-    /// Names the durable watermark. Value: the highest sequence (u64) a finished flush covered.
+    /// Records the durable watermark. Value: the highest sequence number (u64) that a finished flush covered.
     Mark = 9,
     /// Ends a segment. Value: the durable watermark, as in `Mark`.
     Footer = 10,
@@ -88,20 +88,20 @@ const _: () = assert!(size_of::<RawHeader>() == HEADER_BYTES as usize);
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
 pub(crate) struct BatchBegin {
-    /// Records between begin and commit.
+    /// Number of records between begin and commit.
     pub(crate) records: U64,
-    /// Bytes from the start of the begin to the end of the commit.
+    /// Bytes from the start of the begin record to the end of the commit record.
     pub(crate) bytes: U64,
 }
 
 const _: () = assert!(size_of::<BatchBegin>() == 16);
 
-/// Bytes that a batch needs beside its records.
+/// Bytes that a batch needs besides its records.
 pub(crate) const BATCH_BYTES: u64 = size_of_record(16) + size_of_record(8);
-/// Bytes of a mark, and of a footer.
+/// Size of a mark, and of a footer.
 pub(crate) const MARK_BYTES: u64 = size_of_record(8);
 
-/// Bytes of a record with a value of `value_len` bytes: header, value, padding to 8.
+/// Size of a record with a value of `value_len` bytes: header, value, padding to 8.
 pub(crate) const fn size_of_record(value_len: u64) -> u64 {
     HEADER_BYTES + value_len.next_multiple_of(8)
 }
@@ -109,9 +109,9 @@ pub(crate) const fn size_of_record(value_len: u64) -> u64 {
 /// Spreads an offset over the seed: 2^32 divided by the golden ratio, made odd.
 const PLACE_FACTOR: u32 = 0x9E37_79B1;
 
-/// What ties a checksum to its place: it starts from a seed made of the segment's salt and the record's
-/// offset, so that stale, copied or misplaced bytes never parse. Two offsets of a segment never share a
-/// seed, since an odd factor maps the 32 bits of `offset / 8` one to one.
+/// Ties a checksum to its place. The checksum starts from a seed made of the segment's salt and the record's
+/// offset, so that stale, copied or misplaced bytes never parse. Two offsets of a segment never share a seed,
+/// since an odd factor maps the 32 bits of `offset / 8` one to one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seal(u32);
 
@@ -127,19 +127,19 @@ impl Seal {
     }
 }
 
-/// The checksum of a record, piece by piece.
+/// The checksum of a record, computed piece by piece.
 pub(crate) struct Unsealed {
     stored: u32,
     computed: u32,
 }
 
 impl Unsealed {
-    /// Of the record at `offset` that begins with `header`.
+    /// For the record at `offset` that begins with `header`.
     pub(crate) fn new(seal: Seal, offset: u64, header: &[u8]) -> Self {
         Self { stored: peek_checksum(header), computed: seal.checksum(offset, &[]) }
     }
 
-    /// Goes on with the next bytes that it covers: all behind its first four.
+    /// Adds the next bytes that the checksum covers: everything behind its first four.
     pub(crate) fn add(&mut self, covered: &[u8]) {
         self.computed = crc32c::crc32c_append(self.computed, covered);
     }
@@ -159,7 +159,7 @@ pub(crate) struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// Bytes it takes in the segment.
+    /// Size of the record in the segment, in bytes.
     pub(crate) fn size(&self) -> u64 {
         size_of_record(self.value.len() as u64)
     }
@@ -174,7 +174,7 @@ impl Record<'_> {
         Some(i64::from_le_bytes(self.value.try_into().ok()?))
     }
 
-    /// The value of a batch's begin.
+    /// The value of a batch's begin record.
     pub(crate) fn batch(&self) -> Option<BatchBegin> {
         BatchBegin::read_from_bytes(self.value).ok()
     }
@@ -185,11 +185,11 @@ impl Record<'_> {
 pub(crate) enum Bad {
     /// Zeros: nothing was ever written here.
     Empty,
-    /// Fewer bytes are left than the record needs; how many it needs.
+    /// Fewer bytes are left than the record needs; the number that it needs.
     Short(u64),
-    /// The kind is none of ours.
+    /// The kind is not one of ours.
     Kind(u8),
-    /// Stored and computed checksum.
+    /// The stored and the computed checksum.
     Checksum(u32, u32),
 }
 
@@ -206,7 +206,7 @@ impl std::fmt::Display for Bad {
     }
 }
 
-/// Appends one record, to stand at `offset`, to `out`.
+/// Appends one record to `out`, encoded for `offset`.
 #[expect(clippy::too_many_arguments, reason = "the fields of a record, and where it goes")]
 pub(crate) fn encode(
     out: &mut Vec<u8>,
@@ -232,7 +232,7 @@ pub(crate) fn encode(
     out[start..start + 4].copy_from_slice(header.crc.as_bytes());
 }
 
-/// The bytes a record will take, from its first 24; no check beyond the kind.
+/// Size of a record, from its first 24 bytes. Checks only the kind.
 pub(crate) fn peek_size(header: &[u8]) -> Result<u64, Bad> {
     let raw = RawHeader::read_from_prefix(header).map_err(|_| Bad::Short(HEADER_BYTES))?.0;
     let kind = raw.kind_and_seq.get() as u8;
@@ -245,18 +245,18 @@ pub(crate) fn peek_size(header: &[u8]) -> Result<u64, Bad> {
     Ok(size_of_record(u64::from(raw.value_len.get())))
 }
 
-/// The checksum that the first 24 bytes of a record name; no check at all.
+/// The checksum stored in the first 24 bytes of a record. Checks nothing.
 pub(crate) fn peek_checksum(header: &[u8]) -> u32 {
     RawHeader::read_from_prefix(header).map_or(0, |(raw, _)| raw.crc.get())
 }
 
-/// The sequence that the first 24 bytes of a record name; no check at all.
+/// The sequence number stored in the first 24 bytes of a record. Checks nothing.
 pub(crate) fn peek_seq(header: &[u8]) -> u64 {
     RawHeader::read_from_prefix(header).map_or(0, |(raw, _)| raw.kind_and_seq.get() >> 8)
 }
 
-/// Parses and checks the record at the start of `bytes`, which stand at `offset` of their segment.
-/// `verify` false skips the checksum, never the lengths.
+/// Parses and checks the record at the start of `bytes`, which stands at `offset` in its segment. If `verify`
+/// is false, the checksum is not checked, but the lengths still are.
 #[inline]
 pub(crate) fn parse(bytes: &[u8], seal: Seal, offset: u64, verify: bool) -> Result<Record<'_>, Bad> {
     let size = peek_size(bytes)?;
@@ -276,8 +276,8 @@ pub(crate) fn parse(bytes: &[u8], seal: Seal, offset: u64, verify: bool) -> Resu
     Ok(Record { kind, seq: kind_and_seq >> 8, key: raw.key.get(), value })
 }
 
-/// The length of the value of `key`, where a whole put of it stands at the start of `bytes` and of its
-/// segment's `offset`; else `None`, and [`parse`] says why. The short way for reads, which know the key.
+/// The length of the value of `key`, if a whole put of it stands at the start of `bytes`, at `offset` of its
+/// segment. Otherwise `None`, and [`parse`] says why. The fast path for reads, which know the key.
 #[inline]
 pub(crate) fn value_len_of(bytes: &[u8], seal: Seal, offset: u64, key: i64, verify: bool) -> Option<u32> {
     let (raw, _) = RawHeader::ref_from_prefix(bytes).ok()?;

@@ -1,9 +1,9 @@
-//! The index of a store: keys to locations, opened from an image or built by replay. Gives no answer that
-//! came from a damaged image: every call that meets damage says [`Damaged`] instead, and from then on every
-//! call does. A change that panics counts as damage too: the image may be what is wrong, or there was no memory,
+//! The index of a store: keys to locations, opened from an image or built by replay. Never gives an answer
+//! that came from a damaged image: the call that meets damage returns [`Damaged`] instead, and so does every
+//! call after it. A change that panics counts as damage too: the image may be at fault, or memory ran out,
 //! and the log has everything. What replay found behind an image may be kept apart from it (`overlay.rs`);
-//! until both are one, only what looks up keys may be called. Knows nothing of locks; `engine/mending.rs` helps against
-//! damage, `engine/join.rs` makes one of two parts. Costs are those of `Alex`.
+//! until the two are joined, only calls that look up keys are allowed. Knows nothing of locks:
+//! `engine/mending.rs` repairs damage, and `engine/join.rs` joins the two parts. Costs are those of `Alex`.
 
 use std::ops::Bound;
 
@@ -14,7 +14,7 @@ use crate::format::location::Location;
 use crate::index::overlay::{Tail, there};
 use crate::threads::panics::catching;
 
-/// The image is damaged where a call needed it: the index must be rebuilt, and the call made again.
+/// The image is damaged where a call needed it: rebuild the index, and repeat the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Damaged;
 
@@ -24,15 +24,15 @@ impl From<Damaged> for Error {
     }
 }
 
-/// See the module.
+/// An index that reports damage instead of a wrong answer.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     alex: Alex,
-    /// The image that it was opened from.
+    /// The image from which it was opened.
     image: Option<u32>,
-    /// Newer than all else.
+    /// What replay found behind the image; newer than everything in `alex`.
     tail: Option<Box<Tail>>,
-    /// A change of it panicked: why no answer counts any more.
+    /// The error of a change that panicked. No answer counts any more.
     broken: Option<Error>,
 }
 
@@ -41,7 +41,7 @@ impl Index {
         Self { alex, image: Some(image), tail: None, broken: None }
     }
 
-    /// Keeps what comes from here on apart, so that it touches nothing of the image; for replay.
+    /// Keeps what comes from here on apart, so that it changes nothing in the image; for replay.
     pub(crate) fn keep_apart(&mut self) {
         self.tail = Some(Box::default());
     }
@@ -52,23 +52,23 @@ impl Index {
         self.tail.is_none()
     }
 
-    /// Brings the next `limit` keys that are kept apart to the others; adds the records that this replaces to
-    /// `dead`. Looking up keys gives the same answers before and after. O(limit * log n).
+    /// Moves the next `limit` keys that are kept apart into the tree. Adds the records that this replaces to
+    /// `dead`. Lookups give the same answers before and after. O(limit * log n).
     pub(crate) fn join(&mut self, limit: usize, dead: &mut Vec<Location>) {
         let Some(mut tail) = self.tail.take() else { return };
         if self.change(|alex| tail.join(alex, limit, dead)) == Ok(true) {
-            // More is left. With damage nothing counts, the log has it all.
+            // More keys are left. After damage nothing counts, since the log has it all.
             self.tail = Some(tail);
         }
     }
 
-    /// Makes a change of the tree.
+    /// Changes the tree.
     #[inline]
     fn change<T>(&mut self, change: impl FnOnce(&mut Alex) -> T) -> Result<T, Damaged> {
         match catching("a change of the index", || change(&mut self.alex)) {
             Ok(changed) => self.vouch(changed),
             Err(error) => {
-                // The tree may be half changed: it is never read again.
+                // The tree may be half changed, so it is never read again.
                 self.broken = Some(error);
                 Err(Damaged)
             }
@@ -79,13 +79,13 @@ impl Index {
         self.image
     }
 
-    /// Whether damage was met.
+    /// Whether damage was found.
     #[inline]
     pub(crate) fn is_damaged(&self) -> bool {
         self.broken.is_some() || self.alex.damage().is_some()
     }
 
-    /// The error of a change that found no memory, which says nothing against an image or the log.
+    /// The error of a change that ran out of memory, in which case neither an image nor the log is at fault.
     pub(crate) fn lacks_memory(&self) -> Option<Error> {
         self.broken.clone().filter(|error| matches!(error, Error::IndexOutOfMemory { .. }))
     }
@@ -95,12 +95,12 @@ impl Index {
         if self.is_damaged() { Err(Damaged) } else { Ok(found) }
     }
 
-    /// For who checks for damage afterwards: the writer of an image.
+    /// The bare tree, for a caller that checks for damage afterwards: the writer of an image.
     pub(crate) fn alex(&self) -> &Alex {
         &self.alex
     }
 
-    /// Makes an index of keys that ascend, where they do: whether so.
+    /// Builds the index from keys if they ascend. Returns whether they did.
     pub(crate) fn build(&mut self, keys: &[i64], locations: &[u64]) -> Result<bool, Damaged> {
         match self.change(|_| Alex::from_sorted(keys, locations))? {
             Ok(alex) => {
@@ -111,7 +111,7 @@ impl Index {
         }
     }
 
-    /// An index that is being built from the log alone.
+    /// Replaces the index by one that is built from the log alone.
     pub(crate) fn replaced(&mut self, alex: Alex) {
         *self = Self { alex, image: None, tail: None, broken: None };
     }
@@ -201,7 +201,7 @@ impl Index {
         self.vouch(self.alex.boundaries(parts))
     }
 
-    /// As `Alex::scan_into`. With damage nothing is appended.
+    /// See `Alex::scan_into`. Appends nothing after damage.
     #[expect(clippy::too_many_arguments, reason = "as Alex::scan_into")]
     pub(crate) fn scan_into(
         &self,
@@ -263,7 +263,7 @@ impl Index {
         self.change(|alex| alex.replace_if(key, expected, new))
     }
 
-    /// Forgets everything, the image too; not a way out of damage.
+    /// Removes everything, including the image. Fails after damage.
     pub(crate) fn clear(&mut self) -> Result<(), Damaged> {
         self.vouch(())?;
         self.replaced(Alex::new());

@@ -1,4 +1,4 @@
-//! From keys to locations: the index, checked at its first use, and what keeps readers' views of it steady.
+//! From keys to locations: the index, checked at its first use, and what keeps a reader's view of it stable.
 
 pub(crate) mod checked;
 pub(crate) mod noted;

@@ -1,6 +1,6 @@
-//! The moments that are open, and what is noted for them: each change first notes where the keys that it touches were.
-//! Costs a writer a note for each changed key where somebody reads so, and memory for the keys changed meanwhile. Knows
-//! nothing of values.
+//! The open moments, and the notes kept for them: each change first notes where the keys that it touches
+//! were. While such a read is open, a writer pays a note for each changed key, and memory grows with the keys
+//! changed meanwhile. Knows nothing of values.
 
 use std::collections::HashMap;
 use std::ops::Bound;
@@ -14,10 +14,10 @@ use crate::index::checked::{Damaged, Index};
 use crate::log::batch::Op;
 use crate::room::{no_memory, room};
 
-/// Where keys were at the moment that have been changed since.
+/// The locations, as of the moment, of keys that have been changed since.
 #[derive(Default)]
 pub(crate) struct Noted {
-    /// Those that no piece has looked at; the same key may come again.
+    /// Notes that no piece has processed yet. A key may occur more than once.
     new: Vec<(i64, Option<Location>)>,
     first: HashMap<i64, Option<Location>>,
     /// There was no memory for a note.
@@ -35,7 +35,7 @@ impl Noted {
         }
     }
 
-    /// Puts what was found for `keys` right.
+    /// Corrects what was found for `keys`.
     pub(crate) fn correct(&mut self, keys: &[i64], found: &mut [Option<Location>]) -> Result<()> {
         let refused = |items| Err(no_memory::<(i64, Option<Location>)>(items));
         if self.lost {
@@ -60,14 +60,14 @@ impl Noted {
     }
 }
 
-/// The moments that a change must not be seen at.
+/// The moments that must not see a change.
 #[derive(Default)]
 pub(crate) struct Moments(Mutex<Vec<Weak<Mutex<Noted>>>>);
 
 impl Moments {
     pub(crate) fn add(&self, noted: &Arc<Mutex<Noted>>) {
         let mut open = self.0.lock();
-        // Those that have passed are swept out each time the list would grow.
+        // Moments that have ended are removed whenever the list would grow.
         if open.len() == open.capacity() {
             open.retain(|noted| noted.strong_count() > 0);
         }
@@ -80,7 +80,7 @@ impl Moments {
         open.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Notes where the keys are that `ops` are about to change. O(1) where nobody reads so.
+    /// Notes the locations of the keys that `ops` are about to change. O(1) if no moment is open.
     #[inline]
     pub(crate) fn before_change<'a>(
         &mut self,
@@ -113,14 +113,14 @@ impl Moments {
         Ok(())
     }
 
-    /// As [`Moments::before_change`], of many puts.
+    /// Like [`Moments::before_change`], for many puts.
     pub(crate) fn before_puts(&mut self, index: &Index, keys: &[i64]) -> Result<(), Damaged> {
         let open = self.open();
         let mut open: Vec<_> = open.iter().map(|noted| noted.lock()).collect();
         if open.is_empty() { Ok(()) } else { index.get_many(keys, |i, was| note(&mut open, keys[i], was)) }
     }
 
-    /// Notes that a key pointed to a record which was moved.
+    /// Notes that a key pointed to a record that was moved.
     pub(crate) fn moved(&mut self, key: i64, from: Location) {
         if !self.0.get_mut().is_empty() {
             for noted in self.open() {

@@ -1,6 +1,6 @@
-//! The scans that are open. A scan reads runs straight from the index, at no cost until somebody writes; the first change
-//! after it was made makes it copy what it has not read yet (16 bytes an item) and go on from the copy. Knows nothing of
-//! records.
+//! The open scans. A scan reads runs straight from the index, at no cost until somebody writes. The first
+//! change after the scan was made first lets it copy what it has not read yet (16 bytes an item); the scan
+//! then goes on from the copy. Knows nothing of records.
 
 use std::ops::Bound;
 use std::sync::{Arc, Weak};
@@ -21,7 +21,7 @@ pub struct ScanRange {
     pub stop: Bound<i64>,
     /// Highest key first.
     pub reverse: bool,
-    /// At most so many items, counted from where the scan begins.
+    /// At most this many items, counted from where the scan begins.
     pub limit: Option<u64>,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Rest {
     range: ScanRange,
     left: u64,
     frozen: Option<Frozen>,
-    /// There was no memory for a copy of so many items.
+    /// There was no memory for a copy of this many items.
     lost: Option<usize>,
 }
 
@@ -42,7 +42,7 @@ struct Frozen {
 }
 
 impl Rest {
-    /// Nothing was yielded yet.
+    /// A scan that has yielded nothing yet.
     pub(crate) fn of(range: ScanRange) -> Self {
         Self { range, left: range.limit.unwrap_or(u64::MAX), frozen: None, lost: None }
     }
@@ -52,7 +52,7 @@ impl Rest {
         self.frozen.is_some()
     }
 
-    /// Copies what is left, before the index changes. O(items left).
+    /// Copies the remaining items before the index changes. O(items left).
     fn freeze(&mut self, index: &Index, segments: &Arc<Segments>) -> Result<(), Damaged> {
         if self.frozen.is_some() || self.lost.is_some() {
             return Ok(());
@@ -71,7 +71,7 @@ impl Rest {
         Ok(())
     }
 
-    /// Appends up to `max` items to `keys` and `locations`; the segments that they are in.
+    /// Appends up to `max` items to `keys` and `locations`. Returns the segments that they are in.
     pub(crate) fn take(
         &mut self,
         index: &Index,
@@ -110,21 +110,21 @@ impl Rest {
     }
 }
 
-/// The scans that a change must not be seen by.
+/// The scans that must not see a change.
 #[derive(Default)]
 pub(crate) struct OpenScans(Vec<Weak<Mutex<Rest>>>);
 
 impl OpenScans {
     pub(crate) fn add(&mut self, rest: &Arc<Mutex<Rest>>) {
-        // Scans that ended are swept out each time the list would grow.
+        // Scans that have ended are removed whenever the list would grow.
         if self.0.len() == self.0.capacity() {
             self.0.retain(|scan| scan.strong_count() > 0);
         }
         self.0.push(Arc::downgrade(rest));
     }
 
-    /// Lets every open scan copy what it has not read yet. O(1) when none is open. With damage nothing may
-    /// change until they could.
+    /// Lets every open scan copy what it has not read yet. O(1) if none is open. After damage, nothing may
+    /// change until they have succeeded.
     #[inline]
     pub(crate) fn before_change(&mut self, index: &Index, segments: &Arc<Segments>) -> Result<(), Damaged> {
         for scan in &self.0 {

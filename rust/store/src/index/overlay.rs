@@ -1,7 +1,7 @@
-//! What replay found behind an image, apart from it. To bring a hundred thousand random keys into an image of
-//! ten million copies and checks all of it, some 100 ms; opening does not wait for that, as long as keys are
-//! only looked up. Knows nothing of records or locks; docs/dev/019-the-tail-is-joined-late.md says what it
-//! gave. Costs are those of a small `Alex`.
+//! What replay found behind an image, kept apart from it. Inserting a hundred thousand random keys into an
+//! image of ten million copies and checks all of the image, which takes about 100 ms. Opening does not wait
+//! for that as long as keys are only looked up. Knows nothing of records or locks.
+//! docs/dev/019-the-tail-is-joined-late.md has the measurements. Costs are those of a small `Alex`.
 
 use std::ops::Bound;
 
@@ -9,26 +9,26 @@ use alex_index::Alex;
 
 use crate::format::location::Location;
 
-/// In place of a location, of a key that was deleted: no record begins inside the header of a segment.
+/// Stands for the location of a deleted key: no record begins inside the header of a segment.
 const GONE: u64 = 0;
 
 /// The newest change of each key.
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
     changes: Alex,
-    /// Keys up to here are in the index, too.
+    /// Keys up to here are already in the index, too.
     joined: Option<i64>,
 }
 
 impl Tail {
-    /// What became of a key, for [`there`]; `None` where nothing did.
+    /// The newest change of a key, to be passed to [`there`]; `None` if the key did not change.
     #[inline]
     pub(crate) fn change(&self, key: i64) -> Option<u64> {
         self.changes.get(key)
     }
 
-    /// Points keys at their newest records, in order; calls `replaced` as `Alex::insert_many` does, as far as
-    /// that is known here.
+    /// Points keys at their newest records, in order. Calls `replaced` as `Alex::insert_many` does, as far as
+    /// replaced records are known here.
     pub(crate) fn insert_many(
         &mut self,
         keys: &[i64],
@@ -42,7 +42,7 @@ impl Tail {
         });
     }
 
-    /// Forgets a key; its location, if that is known here.
+    /// Removes a key. Returns its location, if it is known here.
     pub(crate) fn remove(&mut self, key: i64) -> Option<u64> {
         self.changes.insert(key, GONE).and_then(there)
     }
@@ -51,8 +51,8 @@ impl Tail {
         self.changes.replace_if(key, expected, new)
     }
 
-    /// Brings the next `limit` keys into the index; adds what that replaces to `dead`. False once nothing is
-    /// left.
+    /// Moves the next `limit` keys into the index. Adds the records that this replaces to `dead`. Returns
+    /// false once no keys are left.
     pub(crate) fn join(&mut self, index: &mut Alex, limit: usize, dead: &mut Vec<Location>) -> bool {
         let (mut keys, mut locations) = (Vec::new(), Vec::new());
         let after = self.joined.map_or(Bound::Unbounded, Bound::Excluded);
@@ -75,7 +75,7 @@ impl Tail {
     }
 }
 
-/// The location that a change gave a key, unless it was deleted.
+/// The location that a change gave a key; `None` if the change deleted it.
 pub(crate) fn there(location: u64) -> Option<u64> {
     (location != GONE).then_some(location)
 }

@@ -1,7 +1,7 @@
-//! The end of the log: which segment takes records, what sequence comes next, what is not synced yet.
-//! Appends one commit at a time under the commit lock; goes on in the spare segment when the active one is
-//! full, by two small writes and no sync. Knows nothing of the index or the manifest's files. An append is
-//! O(bytes).
+//! The end of the log: the segment that takes records, the next sequence number, and what is not synced yet.
+//! Appends one commit at a time under the commit lock. When the active segment is full, the log goes on in
+//! the spare one, at the cost of two small writes and no sync. Knows nothing of the index or the manifest's
+//! files. An append is O(bytes).
 
 use std::sync::Arc;
 
@@ -20,26 +20,26 @@ use crate::room::room;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U64;
 
-/// Records are encoded here before they go to the segment, which keeps both ways of writing alike.
+/// Records are encoded into a buffer of this size before they go to the segment, whichever way it is written.
 const SCRATCH_BYTES: usize = 256 << 10;
-/// With `sync`, zeros are written so far ahead of the log's end: at first, and at most.
+/// With `sync`, zeros are written this far ahead of the log's end: at first, and at most.
 const LEAST_FILL_BYTES: u64 = 64 << 10;
 const MOST_FILL_BYTES: u64 = 1 << 20;
 /// Block size of the file system, in bytes.
 const BLOCK_BYTES: u64 = 4096;
-/// In segments of so many bytes so many are kept for tombstones.
+/// Segments of at least `KEPT_FROM_BYTES` keep `KEPT_BYTES` free for tombstones.
 const KEPT_FROM_BYTES: u64 = 64 << 10;
 const KEPT_BYTES: u64 = 2 << 10;
-/// What they are written from.
+/// The source of the zeros that are written ahead.
 static ZEROS: [u8; MOST_FILL_BYTES as usize] = [0; MOST_FILL_BYTES as usize];
 
-/// What a commit needs of the log.
+/// What a commit needs from the log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) records: u64,
     /// Bytes of those records.
     pub(crate) bytes: u64,
-    /// They are tombstones only, which a full disk must still take: nothing else makes it less full.
+    /// Tombstones only. A full disk must still accept these: nothing else frees space on it.
     pub(crate) frees: bool,
 }
 
@@ -49,7 +49,7 @@ impl Shape {
         Self { records: 1, bytes: op_bytes(op), frees: !matches!(op, Op::Put(..)) }
     }
 
-    /// A batch of one is one plain record: whole or absent by its own checksum.
+    /// A batch of one operation is one plain record, which its own checksum makes whole or absent.
     fn is_batch(self) -> bool {
         self.records > 1
     }
@@ -59,7 +59,7 @@ impl Shape {
     }
 }
 
-/// Bytes of the record of an operation.
+/// Size of an operation's record, in bytes.
 pub(crate) fn op_bytes(op: Op<'_>) -> u64 {
     match op {
         Op::Put(_, value) => size_of_record(value.len() as u64),
@@ -68,50 +68,51 @@ pub(crate) fn op_bytes(op: Op<'_>) -> u64 {
     }
 }
 
-/// The writer's side of the log; behind the commit lock.
+/// The writer's side of the log, guarded by the commit lock.
 pub(crate) struct Log {
     store_id: [u8; 16],
-    /// The segments of the log, in order; what of them the manifest on the disk does not say yet, their
-    /// headers do.
+    /// The segments of the log, in order. Their headers say what the manifest on disk does not say yet.
     pub(crate) entries: Vec<Entry>,
-    /// The segment that takes records; none until the first write after opening or after a failure.
+    /// The segment that takes records. `None` until the first write after opening or after a failure.
     pub(crate) active: Option<Arc<Segment>>,
-    /// Where the log goes on once that is full. The manifest lists it.
+    /// The segment in which the log goes on once the active one is full. The manifest lists it.
     pub(crate) spare: Option<Spare>,
     /// Where the accepted log ends.
     pub(crate) end: LogEnd,
     pub(crate) next_seq: u64,
-    /// The next commit names the watermark if that is at least so high: above what the log itself names last.
+    /// The next commit records the durable watermark if it is at least this: higher than what the log last
+    /// recorded.
     mark_from: u64,
     /// Segments that were ended but not yet synced, oldest first.
     pub(crate) unsynced: Vec<Arc<Segment>>,
-    /// Once the log has grown to here, its next segment should be made; none where somebody was told so.
+    /// The next segment should be made once the log reaches this offset. `None` once that has been announced.
     ring_at: Option<u64>,
-    /// Ended segments and their ends, until the manifest names those too.
+    /// Ended segments and their ends, kept until the manifest lists those ends too.
     pub(crate) to_trim: Vec<Trim>,
     /// Whether segments are written by copying into a map.
     pub(crate) copies: bool,
-    /// Whether zeros are written ahead of the end (`fill_ahead`).
+    /// Whether zeros are written ahead of the log's end (`fill_ahead`).
     pub(crate) fills: bool,
     /// Bytes at the end of the active segment that only tombstones may use.
     kept_bytes: u64,
-    /// Up to here the active segment was written, if only with zeros; its blocks beyond are reserved only.
+    /// The active segment is written up to here, if only with zeros. Blocks beyond are merely reserved.
     filled: u64,
     scratch: Vec<u8>,
-    /// Hears how far the active segment is written.
+    /// Is told how far the active segment is written.
     pub(crate) ahead: Arc<Ahead>,
 }
 
-/// A segment that has ended, with what was reserved in it and is to go back.
+/// A segment that has ended, with reserved space to give back.
 pub(crate) struct Trim {
     file: Arc<dyn DiskFile>,
     from: u64,
-    /// The file may be shortened, since nobody ever read what was behind there. Else what is there are zeros.
+    /// Whether the file may be shortened, because nobody ever read beyond `from`. Otherwise that part is
+    /// zeroed space.
     cut: bool,
 }
 
 impl Trim {
-    /// Should this fail, it costs space and nothing else.
+    /// A failure here costs space and nothing else.
     pub(crate) fn give_back(self) {
         if self.cut {
             let _: std::io::Result<()> = self.file.truncate(self.from);
@@ -172,7 +173,7 @@ impl Log {
         self.to_trim.clear();
     }
 
-    /// Whether a commit of this shape would only be copied into memory.
+    /// Whether a commit of this shape needs nothing but a copy into memory.
     pub(crate) fn fits_by_copying(&self, shape: Shape) -> bool {
         let copies =
             |active: &Arc<Segment>| active.copies_piece(shape.bytes_in_log() as usize + MARK_BYTES as usize);
@@ -185,16 +186,16 @@ impl Log {
         self.has_room(shape.bytes_in_log().saturating_add(kept))
     }
 
-    /// Whether records of so many bytes fit the active segment.
+    /// Whether records of this many bytes fit the active segment.
     pub(crate) fn has_room(&self, bytes: u64) -> bool {
         self.active.as_ref().is_some_and(|active| {
-            // Room for a mark before them, and for the footer after them.
+            // Leave room for a mark before the records and for the footer after them.
             let needed = (MARK_BYTES + MARK_BYTES).saturating_add(bytes);
             self.end.offset.saturating_add(needed) <= active.header.capacity
         })
     }
 
-    /// Whether it is time to make the next segment; true once.
+    /// Whether it is time to make the next segment; returns true only once.
     #[inline]
     pub(crate) fn wants_spare(&mut self) -> bool {
         let wants = self.ring_at.is_some_and(|at| self.end.offset >= at);
@@ -204,21 +205,21 @@ impl Log {
         wants
     }
 
-    /// Whether records of so many bytes fit the segment that comes next.
+    /// Whether records of this many bytes fit the spare segment.
     pub(crate) fn spare_has_room(&self, bytes: u64) -> bool {
         self.spare.as_ref().is_some_and(|spare| spare.has_room(bytes))
     }
 
-    /// No record that goes into the active segment has a sequence as high as this.
+    /// Every record in the active segment has a sequence number below this.
     pub(crate) fn next_seq_bound(&self) -> u64 {
         let active = self.active.as_ref().map_or(0, |active| active.header.highest_possible_seq() + 1);
         self.next_seq.max(active)
     }
 
-    /// Ends the active segment and goes on in the spare one, which becomes the new active segment.
-    /// Nothing of this is durable before the next flush, as the records that follow are not.
+    /// Ends the active segment and goes on in the spare one, which becomes the active segment. Like the
+    /// records that follow, none of this is durable before the next flush.
     ///
-    /// When it fails, the log is where it was and takes no more bytes in the segment it ended in.
+    /// On failure the log ends where it did, and the segment in which it ends takes no more bytes.
     pub(crate) fn roll(
         &mut self,
         disk: &Arc<dyn Disk>,
@@ -241,8 +242,8 @@ impl Log {
             predecessor: self.end,
             boot_id: disk.boot_id(),
         };
-        // Should this fail, the header may be there all the same, and says that the log ended where it
-        // did: so nothing more goes into the segment before, which was let go.
+        // If this fails, the header may be there all the same. It says where the log ended, so nothing more
+        // may go into the previous segment, which has been let go.
         let segment = Arc::new(spare.begin(disk, header)?);
         let before = self.entries.last().map_or(0, |entry| entry.segment);
         let after_gap = header.predecessor.segment != before;
@@ -253,12 +254,12 @@ impl Log {
         self.filled = SEGMENT_HEADER_BYTES;
         self.kept_bytes = if header.capacity < KEPT_FROM_BYTES { 0 } else { KEPT_BYTES };
         self.ahead.rolled();
-        // A first segment may never fill; one that follows another is likely to.
+        // The first segment may never fill; one that follows another probably will.
         self.ring_at = Some(if before == 0 { header.capacity / 4 } else { 0 });
         Ok(segment)
     }
 
-    /// Writes the footer and lets the active segment go; it stays open until it is synced.
+    /// Writes the footer and lets the active segment go. The segment stays open until it is synced.
     pub(crate) fn end_active(&mut self, durable_seq: u64) -> Result<()> {
         let Some(active) = self.active.take() else { return Ok(()) };
         let mut footer = Vec::new();
@@ -276,8 +277,9 @@ impl Log {
         written
     }
 
-    /// The active segment takes no more: its end is where the log ends now. It is cut there later, unless a commit
-    /// behind that failed, up to `failed_end`: another process may have mapped what was there of it.
+    /// The active segment takes no more records and ends where the log ends now. Its file is cut there later,
+    /// unless a commit behind that end failed and wrote up to `failed_end`: another process may have mapped
+    /// those bytes.
     fn let_go(&mut self, segment: Arc<Segment>, failed_end: Option<u64>) {
         let file = segment.stop_writing();
         let (from, cut) = (failed_end.unwrap_or(self.end.offset), failed_end.is_none());
@@ -288,9 +290,9 @@ impl Log {
         }
     }
 
-    /// Appends one commit, for which the active segment has room: a mark where the watermark rose, then
-    /// the operations, as one batch where they are several. `placed` hears where each record went, in
-    /// order. On failure nothing counts: the log ends where it ended, and goes on in a new segment.
+    /// Appends one commit, for which the active segment must have room: a mark if the watermark rose, then
+    /// the operations, as one batch if there are several. `placed` is told the location of each record, in
+    /// order. On failure nothing counts: the log ends where it did, and goes on in a new segment.
     pub(crate) fn append<'a>(
         &mut self,
         ops: impl Iterator<Item = Op<'a>>,
@@ -315,10 +317,10 @@ impl Log {
             written: start.offset,
             seq: self.next_seq,
         };
-        // Sequences are used up by failed commits too.
+        // Failed commits use up their sequence numbers too.
         self.next_seq += shape.records + u64::from(mark.is_some()) + 2 * u64::from(shape.is_batch());
-        // Nothing is ever written over bytes that may or may not be there: until the commit is whole,
-        // also if a caller's iterator panics, the segment is one that has ended.
+        // Bytes that may or may not be there are never overwritten. Until the commit is whole, the segment
+        // therefore counts as ended, even if a caller's iterator panics.
         let most = start.offset + MARK_BYTES + shape.bytes_in_log();
         let unfinished = Unfinished { log: self, active: Some(Arc::clone(&active)), end: most };
         writer.commit(ops, shape, mark, placed)?;
@@ -337,29 +339,31 @@ impl Log {
         Ok(())
     }
 
-    /// Writes zeros behind the next commit, where the segment's blocks are only reserved: commits are then written
-    /// over blocks that hold data, and the file system need not note at each flush, durably, that reserved ones do
-    /// now (docs/dev/023). All of it lies above the end of the log and of that commit; the caller holds the commit
-    /// lock. Small commits mostly go into a block that they have begun; large ones would pay for twice the bytes.
+    /// Writes zeros behind the next commit if the segment's blocks there are only reserved. Commits then
+    /// overwrite blocks that hold data, and a flush does not make the file system record, durably, that
+    /// reserved blocks hold data now (docs/dev/023). The zeros all lie beyond the end of the log and of that
+    /// commit. The caller holds the commit lock. Commits smaller than a block are left out because most go into
+    /// a block that is already begun, and large ones because they would write twice the bytes.
     fn fill_ahead(&mut self, active: &Segment, shape: Shape) {
         let begin = (self.end.offset + MARK_BYTES + shape.bytes_in_log()).next_multiple_of(BLOCK_BYTES);
         let worthwhile = (BLOCK_BYTES..MOST_FILL_BYTES).contains(&shape.bytes);
         if begin <= self.filled || !worthwhile || !active.is_reserved() {
             return;
         }
-        // As much as was written before, so that a store of a few commits costs little.
+        // As much as was written so far, so that a store of a few commits costs little.
         let len = self.end.offset.clamp(LEAST_FILL_BYTES, MOST_FILL_BYTES);
         let len = len.min(active.header.capacity.saturating_sub(begin));
         if len > 0 {
-            // Only zeros over zeros: should this fail, the commit's own write or flush says so.
+            // Zeros over zeros: if this fails, the commit's own write or flush reports it.
             let _ = active.write(begin, &ZEROS[..len as usize]);
         }
         self.filled = begin + len;
     }
 
-    /// Takes back what a failed write may have left behind the log's end, durably: what is missing of a record
-    /// may have been zeros, so it could be found whole after a crash, as a commit that was refused. Zeros in the place
-    /// of its first kind make it no record; nothing is cut, since another process may have mapped it.
+    /// Erases, durably, what a failed write may have left behind the log's end. The missing part of its
+    /// record may have been zeros, so that a crash could leave the record whole and bring back a refused
+    /// commit. Zeros over the first record's sequence and kind make it no record. The file is not cut, since
+    /// another process may have mapped it.
     pub(crate) fn withdraw(&self) -> Result<()> {
         match self.unsynced.last() {
             Some(segment) if segment.id() == self.end.segment => segment.erase_record(self.end.offset),
@@ -367,8 +371,8 @@ impl Log {
         }
     }
 
-    /// Appends a record as it stands, with a new sequence, for recovery; the caller made room, and calls
-    /// [`Log::write_again`] before anything else.
+    /// Appends a record as it is, with a new sequence number, for recovery. The caller has made room, and
+    /// calls [`Log::write_again`] before anything else.
     pub(crate) fn append_again(&mut self, kind: Kind, key: i64, value: &[u8]) -> Result<Location> {
         let Some(active) = &self.active else {
             return Err(Error::Invalid("no segment is open for writing".to_owned()));
@@ -389,8 +393,9 @@ impl Log {
         Ok(location)
     }
 
-    /// Recovery is over: what it wrote is on the device and listed. A mark behind it, on the device when this returns,
-    /// says so, and tells the segment from one that a recovery left behind unlisted (`outdated.rs`).
+    /// Ends recovery: what it wrote is on the device and listed. A mark says so, and is itself on the device
+    /// when this returns. It distinguishes the segment from one that a recovery left behind unlisted
+    /// (`outdated.rs`).
     pub(crate) fn written_again(&mut self) -> Result<()> {
         let durable_seq = self.end.last_seq;
         self.append_again(Kind::Mark, 0, &durable_seq.to_le_bytes())?;
@@ -399,7 +404,7 @@ impl Log {
         self.active.as_ref().map_or(Ok(()), |active| active.sync())
     }
 
-    /// Writes what [`Log::append_again`] gathered.
+    /// Writes the records that [`Log::append_again`] gathered.
     pub(crate) fn write_again(&mut self) -> Result<()> {
         if let Some(active) = &self.active {
             active.write_through(self.end.offset - self.scratch.len() as u64, &self.scratch)?;
@@ -410,11 +415,11 @@ impl Log {
     }
 }
 
-/// An append that has begun; dropped unfinished, it ends the segment where the commit before it ended.
+/// An append that has begun. If dropped unfinished, it ends the segment where the previous commit ended.
 struct Unfinished<'l> {
     log: &'l mut Log,
     active: Option<Arc<Segment>>,
-    /// Where it would have ended at most.
+    /// The farthest offset that the append could have written.
     end: u64,
 }
 
@@ -432,12 +437,12 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-/// Encodes the records of one commit and puts them into the segment piece by piece.
+/// Encodes the records of one commit and writes them to the segment piece by piece.
 struct Writer<'s> {
     segment: &'s Arc<Segment>,
     ahead: &'s Ahead,
     scratch: Vec<u8>,
-    /// Everything below this offset is in the segment, the scratch comes next.
+    /// Everything below this offset is in the segment; the scratch buffer follows.
     written: u64,
     seq: u64,
 }

@@ -1,5 +1,5 @@
-//! What a commit is made of: one operation, a batch collected by a user, or arrays of keys and values.
-//! Knows nothing of records, locks or files.
+//! What a commit consists of: one operation, a batch collected by a user, or arrays of keys and values. Knows
+//! nothing of records, locks or files.
 
 use crate::error::{Error, Result};
 use crate::format::record::MAX_VALUE_BYTES;
@@ -14,9 +14,9 @@ pub(crate) enum Op<'a> {
     DeleteRange(i64, i64),
 }
 
-/// The values of a batch write; the i-th belongs to the i-th key.
+/// The values of a batch write: the i-th value belongs to the i-th key.
 pub trait ValueSource: Sync {
-    /// How many there are.
+    /// How many values there are.
     fn len(&self) -> usize;
 
     /// Whether there are none.
@@ -27,7 +27,7 @@ pub trait ValueSource: Sync {
     /// The i-th value, for i below `len`.
     fn get(&self, i: usize) -> &[u8];
 
-    /// Hears that the values from the i-th on are about to be copied, in order.
+    /// A hint that the values from the i-th on are about to be copied, in order.
     fn prefetch(&self, i: usize) {
         let _ = i;
     }
@@ -43,7 +43,7 @@ impl<T: AsRef<[u8]> + Sync> ValueSource for [T] {
     }
 }
 
-/// Operations that commit together; the last one on a key wins.
+/// Operations that commit together. The last operation on a key wins.
 #[derive(Default)]
 pub struct Batch {
     entries: Vec<Entry>,
@@ -63,7 +63,7 @@ impl Batch {
         Self::default()
     }
 
-    /// Adds key = value; the bytes are copied.
+    /// Sets a key to a value; the bytes are copied.
     pub fn put(&mut self, key: i64, value: &[u8]) -> Result<()> {
         check_value(value)?;
         room(&mut self.values, value.len())?;
@@ -74,17 +74,17 @@ impl Batch {
         Ok(())
     }
 
-    /// Makes room for so many further operations.
+    /// Makes room for this many further operations.
     pub fn reserve(&mut self, operations: usize) -> Result<()> {
         room(&mut self.entries, operations)
     }
 
-    /// Adds the removal of a key, which need not be there.
+    /// Removes a key, which need not exist.
     pub fn delete(&mut self, key: i64) {
         self.entries.push(Entry::Delete(key));
     }
 
-    /// Forgets the operations from the `len`-th on.
+    /// Drops the operations from the `len`-th on.
     pub fn truncate(&mut self, len: usize) {
         self.entries.truncate(len);
         let end = self.entries.iter().rev().find_map(|entry| match entry {
@@ -94,24 +94,24 @@ impl Batch {
         self.values.truncate(end.unwrap_or_default());
     }
 
-    /// Adds the removal of every key from `first` to `last`, both included.
+    /// Removes every key from `first` to `last`, both included.
     pub fn delete_range(&mut self, first: i64, last: i64) {
         if first <= last {
             self.entries.push(Entry::DeleteRange(first, last));
         }
     }
 
-    /// How many operations were added.
+    /// How many operations the batch holds.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether nothing was added.
+    /// Whether the batch is empty.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Forgets every operation.
+    /// Drops every operation.
     pub fn clear(&mut self) {
         self.entries.clear();
         self.values.clear();
@@ -126,7 +126,7 @@ impl Batch {
     }
 }
 
-/// Refuses a value that no record can hold.
+/// Rejects a value that is too long for a record.
 pub(crate) fn check_value(value: &[u8]) -> Result<()> {
     if value.len() as u64 > MAX_VALUE_BYTES {
         return Err(Error::Invalid(format!(

@@ -1,6 +1,6 @@
-//! A segment's file before its first byte: reserved, durable under its name, mapped. The log goes on in
-//! it with one write and no sync. Knows nothing of what goes in. Reserving costs system calls and syncs,
-//! and therefore happens outside the commit lock; beginning costs one write.
+//! A segment's file before its first byte: reserved, durable under its name, and mapped, so that the log can
+//! go on in it with one write and no sync. Reserving costs system calls and syncs, and therefore happens
+//! outside the commit lock; beginning costs one write. Knows nothing of the records that go in.
 
 use std::io;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::log::segment::Segment;
 use crate::operation::Operation;
 use crate::options::{MAX_SEGMENT_BYTES, Options, ReadMode, WriteMode};
 
-/// Segments are whole pages.
+/// Segment sizes are multiples of this.
 const PAGE_BYTES: u64 = 4096;
 
-/// See the module.
+/// A segment's file before its first byte.
 pub(crate) struct Spare {
     pub(crate) listed: manifest::Spare,
     file: Arc<dyn DiskFile>,
@@ -26,7 +26,7 @@ pub(crate) struct Spare {
 }
 
 impl Spare {
-    /// Bytes of a segment that must hold `room` bytes of records, or an error where none can.
+    /// Size of a segment that has room for `room` bytes of records, or an error if none can.
     pub(crate) fn capacity_for(room: u64, options: &Options) -> Result<u64> {
         Self::needed(room)
             .max(options.segment_bytes)
@@ -40,19 +40,19 @@ impl Spare {
             })
     }
 
-    /// Bytes of the least segment for `room` bytes of records.
+    /// Size of the smallest segment with room for `room` bytes of records.
     pub(crate) fn needed(room: u64) -> u64 {
-        // A mark before the records, a footer after them.
+        // A mark before the records and a footer after them.
         (SEGMENT_HEADER_BYTES + MARK_BYTES + MARK_BYTES).saturating_add(room)
     }
 
-    /// Whether records of so many bytes fit.
+    /// Whether records of this many bytes fit.
     pub(crate) fn has_room(&self, room: u64) -> bool {
         Self::needed(room) <= self.listed.capacity
     }
 
-    /// Makes the file, durable with its name. With `copies` its bytes will be copied into a map, else
-    /// written by system call. A full disk shows here, and leaves nothing behind.
+    /// Creates the file, durable together with its name. With `copies`, its bytes will be copied into a map;
+    /// otherwise they are written by system call. If the disk is full, this fails and leaves nothing behind.
     pub(crate) fn reserve(
         disk: &Arc<dyn Disk>,
         listed: manifest::Spare,
@@ -69,7 +69,7 @@ impl Spare {
         let prepare = || {
             let copies = copies
                 && match file.map_for_writing(listed.capacity) {
-                    // The file system is one that maps safely, but this file's blocks are not reserved.
+                    // The file system can map safely, but the blocks of this file are not reserved.
                     Err(error)
                         if error.kind() == io::ErrorKind::Unsupported
                             && options.write_mode == WriteMode::Auto =>
@@ -89,7 +89,7 @@ impl Spare {
         match prepare() {
             Ok((map, copies)) => Ok(Self { listed, file, map, copies }),
             Err(error) => {
-                // Nothing refers to it; should this fail too, the next opening removes it as an orphan.
+                // Nothing refers to the file. If this fails too, the next opening removes it as an orphan.
                 let _ = disk.remove(&name);
                 Err(error)
             }
@@ -98,11 +98,11 @@ impl Spare {
 
     /// Bytes allocated on the disk.
     pub(crate) fn allocated(&self) -> u64 {
-        // Only for people who look: what was reserved, where the system does not say.
+        // For statistics only: falls back on the reserved size if the system does not say.
         self.file.allocated().unwrap_or(self.listed.capacity)
     }
 
-    /// Writes the header, after which records may follow. Nothing of it is durable yet.
+    /// Writes the header; records may follow it. Nothing is durable yet.
     pub(crate) fn begin(self, disk: &Arc<dyn Disk>, header: SegmentHeader) -> Result<Segment> {
         debug_assert_eq!(
             (header.id, header.salt, header.capacity),

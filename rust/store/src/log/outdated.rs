@@ -1,7 +1,8 @@
-//! Manifests that are older than the segments beside them: a copy of a store at work that was taken file by file,
-//! or a restored backup mixed with newer files. By such a manifest the newer segments are orphans, and to remove
-//! them would lose what they hold. Knows how the two are told apart (docs/dev/028); removes nothing itself.
-//! O(bytes) of segments that are not listed, of which there are few.
+//! Finds manifests that are older than the segments beside them: in a copy of a running store that was taken
+//! file by file, or in a restored backup mixed with newer files. To such a manifest the newer segments look
+//! like orphans, and removing them would lose what they hold. Knows how the two are told apart
+//! (docs/dev/028); removes nothing itself. O(bytes) of the segments that are not listed, of which there are
+//! few.
 
 use std::sync::Arc;
 
@@ -14,11 +15,11 @@ use crate::log::resync::{Met, walk};
 use crate::log::segment::Segment;
 use crate::options::ReadMode;
 
-/// Newer segments that a message names.
+/// How many newer segments a message names.
 const NAMED: usize = 3;
 
-/// Refuses a store whose manifests are older than segments in it. `reached` is the last sequence of the log that
-/// they list, where that is known.
+/// Refuses a store whose manifests are older than segments in it. `reached` is the last sequence number of
+/// the log that the manifest lists, if known.
 pub(crate) fn refuse(
     disk: &Arc<dyn Disk>,
     manifest: &Manifest,
@@ -35,10 +36,10 @@ pub(crate) fn refuse(
     Err(Error::Format {
         path: disk.path().to_owned(),
         problem: format!(
-            "has manifests that are older than segments beside them, which they do not list: {}{more}. So looks \
-             a copy that was taken file by file while the store was written, or a backup put over newer files. \
-             Nothing was changed. Put the newer MANIFEST-A and MANIFEST-B back if you have them; else \
-             repair(path, dest, mode=\"salvage\") brings what all segments hold into a new store",
+            "has manifests that are older than segments beside them, which they do not list: {}{more}. A copy \
+             that was taken file by file while the store was written looks like this, and so does a backup put \
+             over newer files. Nothing was changed. Put the newer MANIFEST-A and MANIFEST-B back if you have \
+             them; else repair(path, dest, mode=\"salvage\") brings what all segments hold into a new store",
             newer.join(", ")
         ),
     })
@@ -46,11 +47,13 @@ pub(crate) fn refuse(
 
 /// The names of segments that a newer manifest than this one listed, in order.
 ///
-/// The log goes into a segment once both copies of the manifest list it, and ids rise, so this is about segments
-/// above the newest of the log, or of its reserve, that this manifest lists: all others were there before it was
-/// written, and it left them out. Of those above, an interrupted writer leaves some that count nowhere: reserves
-/// without a header; the header of one that the log could not go on in, without a record; what recovery wrote
-/// again, without a mark, which the first commit after a recovery writes; relocated records, which the log holds
+/// Records go into a segment only once both copies of the manifest list it, and ids rise. So only segments
+/// above the newest one that this manifest lists, in the log or as its reserve, need a look: all others
+/// existed before the manifest was written, which left them out. Among those above, an interrupted writer
+/// leaves some that do not count: reserves without a header; a segment with a header but no record, in which
+/// the log could not go on; records that an unfinished recovery wrote again, without the mark
+/// that ends a recovery; and relocated records up to the watermark that their header names, which the log
+/// holds too. Every other segment was listed.
 /// too, up to the watermark that their header names. What else is there was listed.
 pub(crate) fn newer_segments(
     disk: &Arc<dyn Disk>,
@@ -65,14 +68,14 @@ pub(crate) fn newer_segments(
     let whole = ids.iter().filter(|id| listed.contains(id)).count() == listed.len();
     ids.retain(|&id| id > newest && !listed.contains(&id));
     ids.sort_unstable();
-    // A file that is listed and gone went when a newer manifest no longer listed it, or was lost: then, too, whatever
-    // was on the device may be a copy of it.
+    // A listed file that is missing was removed after a newer manifest dropped it, or was lost. In either
+    // case a segment may hold a copy of anything that was on the device.
     let reached = if whole { reached } else { Some(0) };
     let mut newer = Vec::new();
     for id in ids {
         let segment = match Segment::open(disk, id, Access::Read, ReadMode::Pread) {
             Ok(segment) if segment.header.store_id == manifest.store_id => segment,
-            // Of another store, never begun, or removed by a writer meanwhile.
+            // The segment belongs to another store, was never begun, or was removed by a writer meanwhile.
             Ok(_) | Err(Error::Corruption { .. } | Error::Format { .. }) => continue,
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
@@ -90,7 +93,7 @@ pub(crate) fn newer_segments(
     Ok(newer)
 }
 
-/// Whether a segment has a whole record of such a kind, if only behind damage.
+/// Whether a segment holds a whole record of a wanted kind, even if only behind damage.
 fn holds(segment: &Segment, wanted: impl Fn(Kind) -> bool) -> Result<bool> {
     let mut found = false;
     walk(segment, None, &mut |met| {

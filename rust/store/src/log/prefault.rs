@@ -1,6 +1,6 @@
-//! The pages that a fast writer is about to copy into, brought into memory by a thread beside it: a first
-//! store into a page of a file costs the writer a fault of 2 us, and now and then one of milliseconds
-//! (docs/dev/016). Only a hint: what is not prepared is faulted in as ever. Knows nothing of records.
+//! Brings the pages that a fast writer is about to copy into memory, on a thread beside the writer. A first
+//! store into a page of a file costs a fault of 2 us, and now and then one of milliseconds (docs/dev/016).
+//! This is only a hint: a page that was not prepared is faulted in as usual. Knows nothing of records.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -10,19 +10,19 @@ use parking_lot::Mutex;
 use crate::log::segment::Segment;
 use crate::threads::bell::Bell;
 
-/// How far ahead of the writer. Pages prepared but not yet written go to the device as zeros if a flush comes
-/// in between, so this is no more than the thread needs to stay ahead.
+/// How far ahead of the writer pages are prepared. Pages that are prepared but not yet written go to the
+/// device as zeros if a flush comes in between, so this is no more than the thread needs to stay ahead.
 const WINDOW_BYTES: u64 = 4 << 20;
-/// How much is written between two flushes, and between two rings, before pages are prepared: a writer that
-/// flushes more often would write each page twice.
+/// How much must be written between two flushes, and between two rings of the bell, before pages are
+/// prepared. For a writer that flushes more often, each page would be written twice.
 const STEP_BYTES: u64 = 1 << 20;
-/// How much is prepared at a time: ending a segment waits for it.
+/// How much is prepared at a time. Ending a segment waits for this.
 const CHUNK_BYTES: u64 = 512 << 10;
 
-/// See the module. The writer tells where it is, the thread prepares what comes next.
+/// The writer reports where it is, and the thread prepares what comes next.
 pub(crate) struct Ahead {
     pub(crate) bell: Bell,
-    /// The writer tells once it has got here in its segment.
+    /// The writer reports once it has reached this offset in its segment.
     tell_at: AtomicU64,
     tail: Mutex<Tail>,
 }
@@ -41,20 +41,20 @@ impl Default for Ahead {
 }
 
 impl Ahead {
-    /// The writer goes on in a new segment.
+    /// The writer has moved on to a new segment.
     pub(crate) fn rolled(&self) {
         self.tell_at.store(STEP_BYTES, Ordering::Relaxed);
     }
 
-    /// Everything in the active segment below `end` needs no pages: it is about to be flushed, or went in by
-    /// system call. A round of the thread ends.
+    /// Nothing in the active segment below `end` needs pages: it is about to be flushed, or was written by
+    /// system call. Ends a round of the thread.
     pub(crate) fn passed(&self, end: u64) {
         self.tell_at.fetch_max(end.saturating_add(STEP_BYTES), Ordering::Relaxed);
-        // What was prepared may be taken out of the map by that flush; the next writer that is fast says where it is.
+        // The flush may take prepared pages out of the map. The next fast writer reports where it is.
         *self.tail.lock() = Tail::default();
     }
 
-    /// The writer has written everything below `end`. O(1), and mostly one comparison.
+    /// The writer has written everything below `end`. O(1), usually a single comparison.
     #[inline]
     pub(crate) fn wrote(&self, segment: &Arc<Segment>, end: u64) {
         if end >= self.tell_at.load(Ordering::Relaxed) {
@@ -77,7 +77,7 @@ impl Ahead {
         self.bell.ring();
     }
 
-    /// One round of the thread: until the window before the writer is prepared.
+    /// One round of the thread: prepares pages until the whole window ahead of the writer is ready.
     pub(crate) fn prepare(&self) {
         while !self.bell.stopping() {
             let (segment, from, len) = {
@@ -92,7 +92,7 @@ impl Ahead {
                 (segment, from, end - from)
             };
             if segment.prepare(from, len).is_err() {
-                // The segment has ended, or the system cannot do it.
+                // The segment has ended, or the system does not support this.
                 return;
             }
         }

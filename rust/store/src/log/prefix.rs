@@ -1,26 +1,26 @@
-//! Checksums of any piece of a file after one pass over it: the checksum of a piece follows from those of the two
-//! prefixes that end where it begins and where it ends. Knows nothing of records. Memory: 4 bytes for each KiB of
-//! the file that was looked at; a checksum costs O(log length) and reading two pieces of at most a KiB.
+//! Checksums of any piece of a file after one pass over it: the checksum of a piece follows from those of the
+//! two prefixes that end at its beginning and at its end. Knows nothing of records. Memory: 4 bytes for each
+//! KiB of the file that was read. A checksum costs O(log length) and reading two pieces of at most a KiB.
 //!
-//! Why it works: a CRC without its first and last inversion is linear. With `r(s, x)` the register after the bytes `x`
-//! from the register `s`, `r(s, x) = r(0, x) ^ advance(s, len(x))`, where `advance` feeds zeros. So of the piece
-//! `a..b`, `r(s, piece) = r(0, ..b) ^ advance(r(0, ..a) ^ s, b - a)`. To feed n zeros is to multiply by x^(8n) modulo
-//! the polynomial, which is done by squaring.
+//! Why it works: a CRC without its first and last inversion is linear. Let `r(s, x)` be the register after
+//! the bytes `x`, starting from register `s`. Then `r(s, x) = r(0, x) ^ advance(s, len(x))`, where `advance`
+//! feeds zeros. For the piece `a..b` this gives `r(s, piece) = r(0, ..b) ^ advance(r(0, ..a) ^ s, b - a)`.
+//! Feeding n zeros multiplies by x^(8n) modulo the polynomial, which is done by repeated squaring.
 
 use crate::error::Result;
 use crate::log::segment::Segment;
 
-/// Bytes between two prefixes that are kept.
+/// Distance between two stored prefixes, in bytes.
 const STEP: u64 = 1 << 10;
-/// Bytes read at a time: whole steps.
+/// Bytes read at a time; a multiple of `STEP`.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// CRC-32C's polynomial, the coefficient of x^0 in the top bit.
+/// The polynomial of CRC-32C, with the coefficient of x^0 in the top bit.
 const POLYNOMIAL: u32 = 0x82F6_3B78;
 /// The polynomial 1.
 const ONE: u32 = 1 << 31;
 
-/// Registers after prefixes of a segment's file, made as far as they are asked for.
+/// The CRC registers after prefixes of a segment's file, computed as far as they are needed.
 pub(crate) struct Prefixes<'s> {
     segment: &'s Segment,
     /// Register after `i * STEP` bytes, from 0.
@@ -33,7 +33,8 @@ impl<'s> Prefixes<'s> {
         Self { segment, registers: vec![0], chunk: Vec::new() }
     }
 
-    /// The CRC-32C of the bytes `from..to`, continued from the checksum `seed`; `None` where the file ends before.
+    /// The CRC-32C of the bytes `from..to`, continued from the checksum `seed`; `None` if the file ends
+    /// before `to`.
     pub(crate) fn checksum(&mut self, seed: u32, from: u64, to: u64) -> Result<Option<u32>> {
         let (Some(before), Some(all)) = (self.register(from)?, self.register(to)?) else { return Ok(None) };
         Ok(Some(!(all ^ advance(before ^ !seed, to - from))))
@@ -52,7 +53,7 @@ impl<'s> Prefixes<'s> {
         Ok(Some(feed(register, rest)))
     }
 
-    /// Makes the registers up to this one, as far as the file goes.
+    /// Computes the registers up to this one, as far as the file goes.
     fn reach(&mut self, step: usize) -> Result<()> {
         while self.registers.len() <= step {
             let start = (self.registers.len() as u64 - 1) * STEP;
@@ -74,14 +75,14 @@ impl<'s> Prefixes<'s> {
     }
 }
 
-/// The register after further bytes.
+/// The register after these further bytes.
 fn feed(register: u32, bytes: &[u8]) -> u32 {
     !crc32c::crc32c_append(!register, bytes)
 }
 
-/// The register after so many zeros. O(log zeros).
+/// The register after this many zeros. O(log zeros).
 fn advance(register: u32, zeros: u64) -> u32 {
-    // x^8, squared once for each binary digit.
+    // x^8, squared once for each binary digit of the count.
     let (mut power, mut square, mut left) = (ONE, ONE >> 8, zeros);
     while left > 0 {
         if left & 1 == 1 {

@@ -1,6 +1,6 @@
-//! Reads a segment record by record with system calls, in pieces of bounded size, and searches what
-//! lies behind the end of its records. Never touches a map, so that a file cut short under it is an
-//! end and not a signal. O(bytes read).
+//! Reads a segment record by record with system calls, in pieces of bounded size, and searches the bytes
+//! behind the end of its records. Never reads through a map: if a file is cut short meanwhile, the reader
+//! sees an end and the process gets no signal. O(bytes read).
 
 use crate::error::Result;
 use crate::format::record::{self, Bad, HEADER_BYTES, Kind, MARK_BYTES, Record};
@@ -10,7 +10,7 @@ use crate::options::MAX_SEGMENT_BYTES;
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Records of so many bytes are looked at before memory is taken for them, where a file has holes.
+/// In a file with holes, longer records than this are checked before memory is allocated for them.
 const SPARSE_FROM: u64 = 16 << 20;
 
 /// What comes next in a segment.
@@ -34,12 +34,12 @@ pub(crate) struct SegmentReader<'s> {
 
 impl<'s> SegmentReader<'s> {
     pub(crate) fn new(segment: &'s Segment, offset: u64, limit: u64) -> Self {
-        // A location reaches no farther, whatever a forged file holds there.
+        // Locations reach no farther, whatever a forged file holds beyond.
         let limit = limit.min(MAX_SEGMENT_BYTES);
         Self { segment, offset, limit, chunk: Vec::new(), chunk_start: offset }
     }
 
-    /// The next record, checked, or why there is none; the reader stays before what is no record.
+    /// The next valid record, or why there is none; in that case the reader does not move.
     pub(crate) fn next(&mut self) -> Result<Next<'_>> {
         if !self.has(HEADER_BYTES)? {
             return Ok(Next::End(self.offset, Bad::Short(HEADER_BYTES)));
@@ -61,12 +61,12 @@ impl<'s> SegmentReader<'s> {
         }
     }
 
-    /// Where the next record is looked for.
+    /// Where the reader looks for the next record.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Goes on at an offset ahead; what is at hand stays at hand.
+    /// Goes on at an offset ahead. Bytes already read stay in memory.
     pub(crate) fn go_to(&mut self, offset: u64) {
         self.offset = offset;
         if offset > self.chunk_start + self.chunk.len() as u64 {
@@ -75,9 +75,10 @@ impl<'s> SegmentReader<'s> {
         }
     }
 
-    /// The next record in a second reading of what replay accepted: the one with sequence `expected`. Since a
-    /// checksum covers the sequence, the place and the segment's salt, a whole record with that sequence at this
-    /// place is the one that was accepted. That it is not there any more is damage, never an end.
+    /// Reads the next record for the second time, after replay accepted it with sequence number `expected`. A
+    /// checksum covers the sequence number, the place and the segment's salt, so a whole record with that
+    /// number at this place is the one that was accepted. If it is no longer there, that is damage and never
+    /// an end.
     pub(crate) fn next_again(&mut self, expected: u64) -> Result<(u64, Record<'_>)> {
         let segment = self.segment;
         match self.next()? {
@@ -98,7 +99,7 @@ impl<'s> SegmentReader<'s> {
         (self.offset - self.chunk_start) as usize
     }
 
-    /// Makes sure that the next `size` bytes are at hand; false where the segment ends before.
+    /// Makes sure that the next `size` bytes are in memory; false if the segment ends before.
     fn has(&mut self, size: u64) -> Result<bool> {
         if self.offset.saturating_add(size) > self.limit {
             return Ok(false);
@@ -124,8 +125,8 @@ impl<'s> SegmentReader<'s> {
 }
 
 impl SegmentReader<'_> {
-    /// Whether a long record may be read into memory: its bytes are on the disk, or, where the file has holes that
-    /// make it longer than that, its checksum is right. A length that is wrong must not allocate holes.
+    /// Whether a long record may be read into memory: its bytes are on the disk, or, if the file has holes,
+    /// its checksum is right. A wrong length must not allocate memory for holes.
     fn is_there(&self, size: u64) -> Result<bool> {
         if self.segment.allocated()? >= size {
             return Ok(true);
@@ -147,22 +148,22 @@ impl SegmentReader<'_> {
     }
 }
 
-/// What was found behind an end.
+/// What was found behind an end of records.
 pub(crate) struct Beyond {
-    /// The highest watermark that a valid mark or footer names.
+    /// The highest watermark in any valid mark or footer.
     pub(crate) watermark: u64,
-    /// Bytes up to the last one that is not zero.
+    /// Number of bytes up to the last one that is not zero.
     pub(crate) bytes: u64,
 }
 
-/// Looks at every place from `from` on for marks and footers later than `after_seq`. Records behind a
-/// hole are normal after a power cut and prove nothing; the watermarks that they name do.
+/// Searches from `from` on for marks and footers later than `after_seq`. Records behind a hole are normal
+/// after a power cut and prove nothing; the watermarks in marks and footers do prove something.
 pub(crate) fn watermark_beyond(segment: &Segment, from: u64, after_seq: u64) -> Result<Beyond> {
     let mut beyond = Beyond { watermark: 0, bytes: 0 };
     let mut chunk = vec![0; CHUNK_BYTES + MARK_BYTES as usize];
-    // All known before the first is read, which may make neighbours of it count as data.
+    // List all pieces before reading the first one: reading may make its neighbours count as data.
     for piece in segment.data_from(from)? {
-        // No mark begins in zeros, and all begin at multiples of 8.
+        // No mark begins with zeros, and all begin at multiples of 8.
         for start in (piece.start & !7..piece.end).step_by(CHUNK_BYTES) {
             // The last bytes of a mark may be zeros beyond the piece.
             let want = (piece.end - start + MARK_BYTES).min(chunk.len() as u64) as usize;
@@ -188,7 +189,7 @@ pub(crate) fn watermark_beyond(segment: &Segment, from: u64, after_seq: u64) -> 
     Ok(beyond)
 }
 
-/// The last byte that is not zero; fast over pages of zeros, of which reserved segments mostly consist.
+/// The last byte that is not zero. Fast over pages of zeros, which make up most of a reserved segment.
 fn last_nonzero(piece: &[u8]) -> Option<usize> {
     const ZEROS: [u8; 4096] = [0; 4096];
     let mut end = piece.len();

@@ -1,7 +1,8 @@
-//! Reads a segment record by record and goes on behind damage: the next record is found by alignment, by the
-//! range of sequences that the header allows and by the salted checksum, which bytes of any other origin do
-//! not have. Knows nothing of what records mean. O(bytes), whatever is damaged and whatever the damaged bytes look
-//! like: a plausible place costs a short look (`prefix.rs`), not the reading of all that its length names.
+//! Reads a segment record by record and goes on behind damage. The next record is found by its alignment, by
+//! the range of sequence numbers that the header allows, and by the salted checksum, which bytes of any other
+//! origin do not have. Knows nothing of what records mean. O(bytes), whatever is damaged and whatever the
+//! damaged bytes look like: checking a plausible place costs a short look (`prefix.rs`), and not a read of
+//! the whole length that it claims.
 
 use crate::error::Result;
 use crate::format::header::{Origin, SEGMENT_HEADER_BYTES};
@@ -13,13 +14,13 @@ use crate::options::MAX_SEGMENT_BYTES;
 
 /// Bytes searched at a time.
 const CHUNK_BYTES: usize = 1 << 20;
-/// Records of at most so many bytes are checked by reading them.
+/// Records of at most this many bytes are checked by reading them.
 const SHORT_BYTES: u64 = 1 << 10;
 
-/// Sequences that a search among relocated records believes in.
+/// The highest sequence number that a search among relocated records accepts.
 const RELOCATED_SEQS: u64 = 1 << 44;
 
-/// What a walk meets.
+/// What a walk encounters.
 pub(crate) enum Met<'a> {
     /// A valid record at an offset.
     Record(u64, Record<'a>),
@@ -27,8 +28,8 @@ pub(crate) enum Met<'a> {
     Damage { offset: u64, len: u64, why: Bad },
 }
 
-/// Walks the records of a segment up to `limit`, or to the end of its file; `visit` says false to stop. Zeros
-/// at the end of a file without a limit are space that was never written, not damage.
+/// Walks the records of a segment up to `limit`, or to the end of its file; `visit` returns false to stop. In
+/// a walk without a limit, zeros at the end of the file are space that was never written, not damage.
 pub(crate) fn walk(
     segment: &Segment,
     limit: Option<u64>,
@@ -40,7 +41,7 @@ pub(crate) fn walk(
     let mut search: Option<Search<'_>> = None;
     loop {
         let at = reader.offset();
-        // Behind damage no length is believed before its checksum: it may name all the rest, again and again.
+        // Behind damage, do not trust a length before its checksum: each may claim all the rest of the file.
         let doubted = match &mut search {
             Some(search) => search.doubt(at)?,
             None => None,
@@ -78,11 +79,11 @@ pub(crate) fn walk(
 struct Found {
     /// Where the next valid record begins.
     record: Option<u64>,
-    /// Behind the last byte that is not zero, at most where the search ended.
+    /// The end of the last byte that is not zero, at most where the search ended.
     written_end: u64,
 }
 
-/// Looks for records behind damage; what it read serves the next search.
+/// Searches for records behind damage, and keeps what it read for the next search.
 struct Search<'s> {
     segment: &'s Segment,
     end: u64,
@@ -97,7 +98,7 @@ impl<'s> Search<'s> {
         Ok(Self { segment, end, prefixes: Prefixes::new(segment), chunk: Vec::new(), chunk_start: 0 })
     }
 
-    /// The bytes at hand from `offset` on: those of a header at least, unless the file ends before.
+    /// Bytes in memory from `offset` on: at least a whole header, unless the file ends before.
     fn bytes_at(&mut self, offset: u64) -> Result<&[u8]> {
         let want = (self.end.saturating_sub(offset)).min(HEADER_BYTES);
         let there = self.chunk_start..=self.chunk_start + self.chunk.len() as u64;
@@ -111,7 +112,7 @@ impl<'s> Search<'s> {
         Ok(&self.chunk[(offset - self.chunk_start) as usize..])
     }
 
-    /// Why no valid record stands at `offset`, where that takes a look at its checksum to say.
+    /// Why there is no valid record at `offset`, if only a checksum can tell.
     fn doubt(&mut self, offset: u64) -> Result<Option<Bad>> {
         let Ok(size) = record::peek_size(self.bytes_at(offset)?) else { return Ok(None) };
         if size <= SHORT_BYTES || size > self.end.saturating_sub(offset) {
@@ -120,7 +121,7 @@ impl<'s> Search<'s> {
         self.check_long(offset, size)
     }
 
-    /// Why the long record at `offset` is none.
+    /// Why there is no valid long record at `offset`.
     fn check_long(&mut self, offset: u64, size: u64) -> Result<Option<Bad>> {
         let stored = record::peek_checksum(self.bytes_at(offset)?);
         let seed = self.segment.seal().checksum(offset, &[]);
@@ -132,23 +133,24 @@ impl<'s> Search<'s> {
         })
     }
 
-    /// Looks for the next record behind `from`, of a sequence above `after_seq`. Space that holds nothing is not
-    /// read.
+    /// Searches behind `from` for the next record with a sequence number above `after_seq`. Skips holes in
+    /// the file.
     fn next_record(&mut self, from: u64, after_seq: u64) -> Result<Found> {
         let seqs = match self.segment.header.origin {
             Origin::Log | Origin::Recovery => after_seq + 1..=self.segment.header.highest_possible_seq(),
-            // Of relocated records hardly anything is known, and this much still sifts most other bytes out.
+            // Hardly anything is known about relocated records, but this bound still rules out most other
+            // bytes.
             Origin::Relocation => 1..=RELOCATED_SEQS,
         };
         let mut found = Found { record: None, written_end: from };
         let mut offset = from;
         while let Some(piece) = self.segment.next_data(offset)?.filter(|piece| piece.start < self.end) {
-            // All records begin at multiples of 8, and none in zeros.
+            // All records begin at multiples of 8, and none with zeros.
             offset = offset.max(piece.start & !7);
             let piece_end = piece.end.min(self.end);
             while offset < piece_end {
                 let (begun, len) = (offset, self.bytes_at(offset)?.len());
-                // A header that is not all at hand is looked at with the next bytes.
+                // A header that is only partly in memory is examined with the next bytes.
                 let places = len.saturating_sub(HEADER_BYTES as usize - 1);
                 for at in (0..places).step_by(8) {
                     let place = begun + at as u64;
@@ -157,7 +159,7 @@ impl<'s> Search<'s> {
                         return Ok(found);
                     }
                 }
-                // Only where that came to nothing: so each byte is looked at once.
+                // Only if that found nothing, so that each byte is looked at once.
                 let last = self.bytes_at(begun)?.iter().rposition(|&byte| byte != 0);
                 found.written_end = last.map_or(0, |last| begun + last as u64 + 1).max(found.written_end);
                 offset = (begun + places as u64).next_multiple_of(8).max(begun + 8);
@@ -166,12 +168,12 @@ impl<'s> Search<'s> {
         Ok(found)
     }
 
-    /// Whether a whole record with one of `seqs` stands at `offset`.
+    /// Whether a whole record stands at `offset`, with a sequence number in `seqs`.
     fn is_record(&mut self, offset: u64, seqs: &std::ops::RangeInclusive<u64>) -> Result<bool> {
         let end = self.end;
         let seal = self.segment.seal();
         let bytes = self.bytes_at(offset)?;
-        // The cheap checks first: hardly any other bytes pass them, so few checksums are computed.
+        // The cheap checks first: few other bytes pass them, so few checksums are computed.
         let Ok(size) = record::peek_size(bytes) else { return Ok(false) };
         if !seqs.contains(&record::peek_seq(bytes)) || size > end - offset {
             return Ok(false);

@@ -1,5 +1,5 @@
-//! One file of the log: its header, its bytes, and how many of them still count. Knows how to read and
-//! write itself at an offset; knows nothing of commits, recovery or the index.
+//! One file of the log: its header, its bytes, and how many of them still count. Reads and writes at an
+//! offset. Knows nothing of commits, recovery or the index.
 
 use std::io;
 use std::ops::Range;
@@ -21,38 +21,39 @@ use crate::room::{copy_of, filled, room};
 pub(crate) struct Segment {
     pub(crate) header: SegmentHeader,
     pub(crate) path: PathBuf,
-    /// Given back once the segment is synced and read through its map only: a process has few
-    /// descriptors and a store may have many segments.
+    /// Given back once the segment is synced, if it is read only through its map: a process has few
+    /// descriptors, and a store may have many segments.
     file: RwLock<Option<Arc<dyn DiskFile>>>,
     disk: Arc<dyn Disk>,
     seal: Seal,
     /// `None` with [`ReadMode::Pread`].
     map: Option<Map>,
-    /// With [`ReadMode::Pread`], in place of a descriptor: keeps the file there once its name is gone. Read by
-    /// system call only.
+    /// With [`ReadMode::Pread`], replaces a descriptor: keeps the file alive once its name is gone. Read only
+    /// by system calls.
     kept: OnceLock<Map>,
-    /// Where what may be read through the map ends: below it nothing is written again and nothing cut off.
+    /// End of what may be read through the map: bytes below are never rewritten or cut off.
     shown_end: AtomicU64,
-    /// Pieces of fewer bytes are copied into the writable map; 0 where there is none.
+    /// Pieces shorter than this are copied into the writable map; 0 if there is none.
     copies_below: usize,
-    /// What its puts lie between, once somebody has read all of them after it ended; none where it has none.
+    /// Bounds of the segment's puts, once they were all read after it ended. The inner option is `None` if it
+    /// has no puts.
     pub(crate) put_extent: OnceLock<Option<PutExtent>>,
-    /// Who needs the file under its name.
+    /// How many holders need the file under its name.
     pins: AtomicU32,
-    /// Bytes of its records that the index points to.
+    /// Bytes of the records that the index points to.
     live_bytes: AtomicU64,
-    /// Bytes of all its records.
+    /// Bytes of all records.
     total_bytes: AtomicU64,
-    /// Bytes of its tombstones of both kinds, which the index never points to.
+    /// Bytes of the tombstones of both kinds, which the index never points to.
     tombstone_bytes: AtomicU64,
 }
 
-/// What the puts of a segment that takes no more records lie between.
+/// Bounds of the puts in a segment that takes no more records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PutExtent {
     pub(crate) first: i64,
     pub(crate) last: i64,
-    /// The lowest sequence.
+    /// The lowest sequence number.
     pub(crate) oldest: u64,
 }
 
@@ -63,7 +64,7 @@ impl PutExtent {
     }
 }
 
-/// Keeps a segment's file under its name for as long as this lives.
+/// Keeps a segment's file under its name while this value lives.
 pub(crate) struct Pin(Arc<Segment>);
 
 #[allow(dead_code, reason = "for backups")]
@@ -79,27 +80,27 @@ impl Drop for Pin {
     }
 }
 
-/// How the bytes of a segment's records count; for choosing what to compact, and for people who look.
+/// How the bytes of a segment's records count; used to choose what to compact, and for statistics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Of records that the index points to.
+    /// Bytes of records that the index points to.
     pub(crate) live: u64,
-    /// Of all records.
+    /// Bytes of all records.
     pub(crate) total: u64,
-    /// Of tombstones.
+    /// Bytes of tombstones.
     pub(crate) tombstones: u64,
 }
 
 /// A value read from a segment.
 pub(crate) enum Found {
-    /// It lies in the segment's map, from this offset on.
+    /// It lies in the segment's map, from offset `start` on.
     Mapped {
         /// Offset of the value's first byte.
         start: u64,
         /// Its length in bytes.
         len: u32,
     },
-    /// It was read.
+    /// It was read by a system call.
     Read(Vec<u8>),
 }
 
@@ -109,7 +110,7 @@ impl Segment {
         format!("seg-{id:08x}.log")
     }
 
-    /// The id in a file's name, where it is a segment's.
+    /// The id in a file's name, if the name is a segment's.
     pub(crate) fn id_of(name: &str) -> Option<u32> {
         let digits = name.strip_prefix("seg-")?.strip_suffix(".log")?;
         let id = u32::from_str_radix(digits, 16).ok()?;
@@ -134,7 +135,7 @@ impl Segment {
         }
         let len = file.len().map_err(|error| Error::io(Operation::Read, &path, error))?;
         let map = match read_mode {
-            // Beyond that nothing counts, however large somebody made the file.
+            // Nothing counts beyond that, however large somebody made the file.
             ReadMode::Mmap => {
                 let len = len.min(MAX_SEGMENT_BYTES);
                 Some(file.map(len).map_err(|error| Error::io(Operation::Map, &path, error))?)
@@ -144,8 +145,8 @@ impl Segment {
         Ok(Self::over(disk, header, file, map, false))
     }
 
-    /// Opens the segment that the log goes on in, and tells whether that has begun: until its header is
-    /// whole, nothing in it counts, and it is read with what `unbegun` says.
+    /// Opens the segment in which the log goes on, and returns whether the log has begun there. Until its
+    /// header is whole, nothing in the segment counts, and `unbegun` stands in for the header.
     pub(crate) fn open_spare(
         disk: &Arc<dyn Disk>,
         unbegun: SegmentHeader,
@@ -170,7 +171,7 @@ impl Segment {
         }
     }
 
-    /// A segment whose file is at hand; `copies` where it was mapped for writing.
+    /// A segment over a file that is already open; `copies` if the file is mapped for writing.
     pub(crate) fn over(
         disk: &Arc<dyn Disk>,
         header: SegmentHeader,
@@ -204,21 +205,21 @@ impl Segment {
         self.seal
     }
 
-    /// Lets the map be read up to `end`, and not behind it: there the file may be cut, or written by others.
+    /// Allows reads through the map up to `end`. Beyond it the file may be cut, or written by others.
     #[inline]
     pub(crate) fn show_up_to(&self, end: u64) {
         self.shown_end.store(end, Ordering::Relaxed);
     }
 
-    /// What the map shows from `offset` on; nothing where that is too far.
+    /// What the map shows from `offset` on; nothing if that lies too far ahead.
     #[inline]
     fn shown<'m>(&self, map: &'m Map, offset: u64) -> &'m [u8] {
         let len = self.shown_end.load(Ordering::Relaxed).saturating_sub(offset);
         map.bytes(offset, len as usize).unwrap_or_default()
     }
 
-    /// Keeps the file from being removed. An `Arc` alone keeps its bytes readable, not its name. The
-    /// caller holds the catalog's lock, under which segments are freed, and so cannot come too late.
+    /// Keeps the file from being removed. An `Arc` alone keeps its bytes readable, but not its name. The
+    /// caller holds the catalog's lock, under which segments are freed, so a pin cannot come too late.
     pub(crate) fn pin(self: &Arc<Self>) -> Pin {
         self.pins.fetch_add(1, Ordering::AcqRel);
         Pin(Arc::clone(self))
@@ -228,22 +229,23 @@ impl Segment {
         self.pins.load(Ordering::Acquire) > 0
     }
 
-    /// Whether it is mapped for writing.
+    /// Whether the segment is mapped for writing.
     pub(crate) fn copies(&self) -> bool {
         self.copies_below > 0
     }
 
-    /// Whether blocks of the disk are reserved for all of it, as far as this handle made the file.
+    /// Whether disk blocks are reserved for the whole segment, as far as the handle that created the file
+    /// knows.
     pub(crate) fn is_reserved(&self) -> bool {
         self.file.read().as_ref().is_some_and(|file| file.is_reserved())
     }
 
-    /// Whether so many bytes go in by copying, which takes no system call.
+    /// Whether this many bytes are written by copying, without a system call.
     pub(crate) fn copies_piece(&self, bytes: usize) -> bool {
         bytes < self.copies_below
     }
 
-    /// Calls the file, which is opened for this one call if its descriptor was given back.
+    /// Calls the file. If its descriptor was given back, the file is opened for this one call.
     fn with_file<T>(
         &self,
         operation: Operation,
@@ -260,7 +262,7 @@ impl Segment {
         outcome.map_err(|error| Error::io(operation, &self.path, error))
     }
 
-    /// Puts bytes at an offset that is above everything published.
+    /// Writes bytes at an offset beyond everything published.
     pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         if self.copies_piece(bytes.len()) {
             self.with_file(Operation::CopyInto, |file| file.copy_into(offset, bytes))
@@ -269,34 +271,35 @@ impl Segment {
         }
     }
 
-    /// As [`Segment::write`], for much that is written at once and flushed soon: by system call, faster
-    /// than copying into pages that nothing prepared, and the device begins at once.
+    /// Like [`Segment::write`], for a large write that is flushed soon: a system call is faster than copying
+    /// into unprepared pages, and the device begins at once.
     pub(crate) fn write_through(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.with_file(Operation::Write, |file| file.write_at(offset, bytes))?;
         self.begin_sync(offset, bytes.len() as u64);
         Ok(())
     }
 
-    /// Lets the device begin with bytes that will be synced soon. A hint: the sync finds out what failed.
+    /// Lets the device begin with bytes that will be synced soon. Only a hint: the sync reports failures.
     pub(crate) fn begin_sync(&self, offset: u64, len: u64) {
         if let Some(file) = &*self.file.read() {
             file.begin_sync(offset, len);
         }
     }
 
-    /// Makes copying into a part of the segment that comes next faster.
+    /// Speeds up later copies into a part of the segment.
     pub(crate) fn prepare(&self, offset: u64, len: u64) -> Result<()> {
         self.with_file(Operation::Prepare, |file| file.prepare(offset, len))
     }
 
-    /// Sees to it that no record begins at `offset`, durably: its sequence and kind, eight bytes in one sector, become
-    /// zeros where they are not.
+    /// Makes sure, durably, that no record begins at `offset`: the record's sequence number and kind, eight
+    /// bytes in one sector, become zeros unless the whole header is zero already.
     pub(crate) fn erase_record(&self, offset: u64) -> Result<()> {
         let mut header = [0; record::HEADER_BYTES as usize];
         let there = self.read_at(offset, &mut header)?;
         if header[..there].iter().any(|&byte| byte != 0) {
             let erased = self.with_file(Operation::Write, |file| file.write_at(offset + 8, &[0; 8]));
-            // What can be written no more, or only elsewhere on a full disk, can still be cut off.
+            // If the bytes cannot be written any more, or only elsewhere on a full disk, they can still be
+            // cut off.
             erased.or_else(|_| self.with_file(Operation::Cut, |file| file.truncate(offset)))?;
         }
         self.sync()
@@ -306,7 +309,7 @@ impl Segment {
         self.with_file(Operation::Sync, |file| file.sync())
     }
 
-    /// Takes no more bytes; the file, to be cut to its end.
+    /// Takes no more bytes. Returns the file, which is still to be cut to its end.
     pub(crate) fn stop_writing(&self) -> Option<Arc<dyn DiskFile>> {
         let file = self.file.read().clone();
         if let Some(file) = &file {
@@ -315,7 +318,7 @@ impl Segment {
         file
     }
 
-    /// Gives the descriptor back if values are read through the map. Only once everything is synced.
+    /// Gives the descriptor back if values are read through the map. Call it only once everything is synced.
     pub(crate) fn release(&self) {
         if self.map.is_some() {
             *self.file.write() = None;
@@ -327,7 +330,7 @@ impl Segment {
         *self.file.write() = None;
     }
 
-    /// As [`Segment::release_at_any_cost`], and what it holds stays readable after somebody removed the file.
+    /// Like [`Segment::release_at_any_cost`], but the contents stay readable after somebody removes the file.
     pub(crate) fn release_but_keep(&self) -> Result<()> {
         if self.map.is_none() && self.kept.get().is_none() {
             let map = self.with_file(Operation::Map, |file| file.map(file.len()?.min(MAX_SEGMENT_BYTES)))?;
@@ -337,8 +340,8 @@ impl Segment {
         Ok(())
     }
 
-    /// The same file as this one, also if its name is gone, counted and shown by itself and read with system
-    /// calls only: for a second look at what a handle holds.
+    /// A second view of the same file, even if its name is gone: with counts and a shown end of its own, and
+    /// read only by system calls. For checking what a handle holds.
     pub(crate) fn twin(&self) -> Self {
         let kept = OnceLock::new();
         if let Some(map) = self.map.as_ref().or_else(|| self.kept.get()) {
@@ -362,7 +365,8 @@ impl Segment {
         }
     }
 
-    /// What a call of the file came to, or where its name is gone, what `look` finds in the map that keeps it.
+    /// The outcome of a call on the file or, if the file's name is gone, what `look` finds in the map that
+    /// keeps it.
     fn or_kept<T>(&self, outcome: Result<T>, look: impl FnOnce(&Map) -> io::Result<T>) -> Result<T> {
         match (outcome, self.map.as_ref().or_else(|| self.kept.get())) {
             (Err(Error::Io { source, .. }), Some(map)) if source.kind() == io::ErrorKind::NotFound => {
@@ -372,13 +376,13 @@ impl Segment {
         }
     }
 
-    /// Fills `buffer` from `offset`; returns how much there was.
+    /// Fills `buffer` from `offset`; returns the number of bytes read.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let read = self.with_file(Operation::Read, |file| file.read_at(offset, buffer));
         self.or_kept(read, |map| map.copy_out(offset, buffer))
     }
 
-    /// The pieces from `offset` on that may hold anything but zeros.
+    /// The pieces from `offset` on that may hold something other than zeros.
     pub(crate) fn data_from(&self, mut offset: u64) -> Result<Vec<Range<u64>>> {
         let begin = offset;
         let pieces = self.with_file(Operation::Read, |file| {
@@ -392,13 +396,13 @@ impl Segment {
         self.or_kept(pieces, |map| Ok(rest_of(map, begin).into_iter().collect()))
     }
 
-    /// As [`DiskFile::next_data`].
+    /// See [`DiskFile::next_data`].
     pub(crate) fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>> {
         let piece = self.with_file(Operation::Read, |file| file.next_data(offset));
         self.or_kept(piece, |map| Ok(rest_of(map, offset)))
     }
 
-    /// As [`DiskFile::read_nothing_ahead`].
+    /// See [`DiskFile::read_nothing_ahead`].
     pub(crate) fn read_nothing_ahead(&self) -> Result<()> {
         let told = self.with_file(Operation::Read, |file| {
             file.read_nothing_ahead();
@@ -407,7 +411,7 @@ impl Segment {
         self.or_kept(told, |_| Ok(()))
     }
 
-    /// Bytes allocated on the disk under the segment's name: none once compaction has removed it.
+    /// Bytes allocated on the disk under the segment's name: 0 once compaction has removed the file.
     pub(crate) fn allocated(&self) -> Result<u64> {
         match self.with_file(Operation::Read, |file| file.allocated()) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(0),
@@ -415,12 +419,12 @@ impl Segment {
         }
     }
 
-    /// Bytes of the file, whether they count or not; once its name is gone, of what is mapped.
+    /// Length of the file, whether its bytes count or not; once its name is gone, length of the map.
     pub(crate) fn len(&self) -> Result<u64> {
         self.or_kept(self.with_file(Operation::Read, |file| file.len()), |map| Ok(map.len()))
     }
 
-    /// Reads the value of the put of `key` that stands at `offset`.
+    /// Reads the value of the put of `key` at `offset`.
     #[inline]
     pub(crate) fn value(&self, offset: u64, key: i64, verify: bool) -> Result<Found> {
         match &self.map {
@@ -445,8 +449,7 @@ impl Segment {
         }
     }
 
-    /// How long the value of the put of `key` is that stands at `offset`, where a map can tell; its checksum is not
-    /// looked at.
+    /// Length of the value of the put of `key` at `offset`, if a map can tell. Does not check the checksum.
     pub(crate) fn mapped_len(&self, offset: u64, key: i64) -> Option<usize> {
         self.map.as_ref()?;
         match self.value(offset, key, false) {
@@ -455,13 +458,13 @@ impl Segment {
         }
     }
 
-    /// A copy of the value of the put of `key` that stands at `offset`, read with system calls and checked.
+    /// A copy of the value of the put of `key` at `offset`, read with system calls and checked.
     pub(crate) fn value_copy(&self, offset: u64, key: i64) -> Result<Vec<u8>> {
         let bytes = self.read_record(offset)?;
         copy_of(self.checked(&bytes, offset, key, true)?.value)
     }
 
-    /// Calls `take` with the checked value of the put of `key` that stands at `offset`.
+    /// Calls `take` with the checked value of the put of `key` at `offset`.
     pub(crate) fn with_value<T>(&self, offset: u64, key: i64, take: impl FnOnce(&[u8]) -> T) -> Result<T> {
         Ok(match self.value(offset, key, true)? {
             Found::Mapped { start, len } => take(self.mapped(start, len)),
@@ -481,22 +484,22 @@ impl Segment {
     #[inline]
     pub(crate) fn prefetch(&self, offset: u64) {
         if let Some(map) = &self.map {
-            // A header and a hundred bytes lie in three lines unless they happen to be aligned.
+            // A header and a hundred bytes span three cache lines, unless they happen to be aligned.
             map.prefetch(offset);
             map.prefetch(offset + 64);
             map.prefetch(offset + 127);
         }
     }
 
-    /// The raw bytes of the record at `offset`, with system calls.
+    /// The raw bytes of the record at `offset`, read with system calls.
     pub(crate) fn read_record(&self, offset: u64) -> Result<Vec<u8>> {
-        // One call suffices for most records; a longer one takes a second for its rest.
+        // One call suffices for most records; a longer record takes a second one.
         let mut bytes = filled(0, 512)?;
         let read = self.read_at(offset, &mut bytes)?;
         bytes.truncate(read);
         let size = record::peek_size(&bytes).map_err(|bad| self.damaged(offset, bad))? as usize;
         if size > bytes.len() {
-            // A damaged length must not allocate more than the file could hold.
+            // A damaged length must not allocate more memory than the file could hold.
             if offset + size as u64 > self.len()? {
                 return Err(self.damaged(offset, Bad::Short(size as u64)));
             }
@@ -525,7 +528,7 @@ impl Segment {
         Ok(record)
     }
 
-    /// Bytes that the record at `offset` takes.
+    /// Size of the record at `offset`, in bytes.
     pub(crate) fn record_size(&self, offset: u64) -> Result<u64> {
         let mut header = [0; record::HEADER_BYTES as usize];
         let size = match &self.map {
@@ -557,25 +560,26 @@ impl Segment {
         }
     }
 
-    /// Of a place where a whole record was read when the store was opened, and a moment later was not.
+    /// The error for a whole record that was read when the store was opened and could not be read a moment
+    /// later.
     pub(crate) fn read_otherwise(&self, offset: u64, seq: u64, found: String) -> Error {
         Error::Corruption {
             path: self.path.clone(),
             offset,
             expected: format!(
                 "the record with sequence {seq}, which was read here a moment ago (the device may have lost what \
-                 only memory held; opening the store once more tells)"
+                 only memory held; opening the store again will tell)"
             ),
             found,
         }
     }
 
-    /// Counts bytes that were appended.
+    /// Counts appended bytes.
     pub(crate) fn count_appended(&self, bytes: u64) {
         self.total_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts records that the index points to now.
+    /// Counts records that the index now points to.
     pub(crate) fn count_live(&self, bytes: u64) {
         self.live_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -585,19 +589,19 @@ impl Segment {
         self.live_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Counts a tombstone that was appended.
+    /// Counts an appended tombstone.
     pub(crate) fn count_tombstone(&self, bytes: u64) {
         self.tombstone_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts a record that was found if it is a tombstone of any kind.
+    /// Counts a record that was found, if it is a tombstone of either kind.
     pub(crate) fn count_if_tombstone(&self, record: &Record<'_>) {
         if record.kind.is_tombstone() {
             self.count_tombstone(record.size());
         }
     }
 
-    /// Counts a record no more that was written again elsewhere, whatever the index points to.
+    /// No longer counts a record that was written again elsewhere, whatever the index points to.
     pub(crate) fn count_cut(&self, record: &Record<'_>) {
         self.total_bytes.fetch_sub(record.size(), Ordering::Relaxed);
         if record.kind.is_tombstone() {
@@ -605,18 +609,18 @@ impl Segment {
         }
     }
 
-    /// How its bytes count.
+    /// The current counts.
     pub(crate) fn counts(&self) -> Counts {
         let total = self.total_bytes.load(Ordering::Relaxed);
-        // A record that was replaced counted for what its header said, which nobody had checked: where that is
-        // damaged, less than nothing may be left.
+        // A replaced record was counted with the size in its header, which nobody had checked. If that size
+        // is damaged, the result may be negative.
         let live = self.live_bytes.load(Ordering::Relaxed).cast_signed().max(0).cast_unsigned();
-        // An image says what it wants of them.
+        // The tombstone count may come from an image, which can claim anything.
         let tombstones = self.tombstone_bytes.load(Ordering::Relaxed).min(total);
         Counts { live: live.min(total), total, tombstones }
     }
 
-    /// Makes sure that the bytes can be read after the file was removed, by whoever holds the segment.
+    /// Makes sure that holders of the segment can read its bytes after the file is removed.
     pub(crate) fn outlive_its_name(&self) -> Result<()> {
         let mut held = self.file.write();
         if self.map.is_none() && held.is_none() {
@@ -626,7 +630,7 @@ impl Segment {
         Ok(())
     }
 
-    /// Replaces what was counted.
+    /// Replaces the counts.
     pub(crate) fn take_counts(&self, counts: Counts) {
         self.live_bytes.store(counts.live, Ordering::Relaxed);
         self.total_bytes.store(counts.total, Ordering::Relaxed);
@@ -634,7 +638,7 @@ impl Segment {
     }
 }
 
-/// All that a map holds from `offset` on, of which no hole is known.
+/// Everything the map holds from `offset` on; a map knows of no holes.
 fn rest_of(map: &Map, offset: u64) -> Option<Range<u64>> {
     (offset < map.len()).then_some(offset..map.len())
 }

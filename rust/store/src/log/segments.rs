@@ -1,4 +1,4 @@
-//! The open segments of a store by their ids. Knows nothing of what is in them.
+//! The open segments of a store, by id. Knows nothing of what is in them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,26 +9,26 @@ use crate::log::segment::Segment;
 
 /// The open segments by id; shared by everyone who still reads from them.
 ///
-/// Ids that lie close together index a table; ids so far apart that most of that would be empty, as nobody but
-/// a forger makes them at once and only years of writing do in small segments, are searched for instead. Memory
-/// is O(segments) either way.
+/// Ids that lie close together index a table. If they lie so far apart that most of the table would be empty,
+/// they are found by binary search instead; only a forger makes such ids at once, and only years of writing
+/// in small segments make them gradually. Memory is O(segments) either way.
 #[derive(Clone, Default)]
 pub(crate) struct Segments {
-    /// The id of the first place in the table.
+    /// The id of the table's first slot.
     first_id: u32,
-    /// Empty while ids lie far apart.
+    /// The table; empty while ids lie far apart.
     by_id: Vec<Option<Arc<Segment>>>,
-    /// All of them in the order of their ids, while those lie far apart; else empty.
+    /// All segments in order of id while ids lie far apart; otherwise empty.
     apart: Vec<(u32, Arc<Segment>)>,
     count: usize,
 }
 
-/// Places in the table for each segment in it, at most, and in any case.
+/// The table has at most `PLACES_EACH` slots for each segment, and `PLACES_FREE` on top.
 const PLACES_EACH: usize = 8;
 const PLACES_FREE: usize = 1024;
 
 impl Segments {
-    /// O(1) where the ids lie close together, else O(log segments).
+    /// O(1) if the ids lie close together, otherwise O(log segments).
     #[inline]
     pub(crate) fn get(&self, id: u32) -> Option<&Arc<Segment>> {
         match self.by_id.get(id.wrapping_sub(self.first_id) as usize) {
@@ -43,7 +43,7 @@ impl Segments {
         Some(&self.apart[at].1)
     }
 
-    /// Adds a segment, in place of one with its id. O(1) amortised where its id is higher than all others.
+    /// Adds a segment, replacing one with the same id. O(1) amortised if its id is higher than all others.
     pub(crate) fn insert(&mut self, segment: Arc<Segment>) {
         let id = segment.id();
         if self.apart.is_empty() && self.fits_table(id) {
@@ -77,7 +77,7 @@ impl Segments {
         self.bring_together();
     }
 
-    /// Whether the table would not be mostly empty with this id in it.
+    /// Whether the table would stay dense enough with this id in it.
     fn fits_table(&self, id: u32) -> bool {
         let last = self.first_id.saturating_add(self.by_id.len().saturating_sub(1) as u32);
         let (first, last) =
@@ -85,7 +85,7 @@ impl Segments {
         (last - first) as usize <= PLACES_FREE + PLACES_EACH * self.count
     }
 
-    /// Makes a table of ids that lie close together by now: twice as close as those that no longer fit one.
+    /// Goes back to a table if the ids now lie close together: twice as close as a table requires.
     fn bring_together(&mut self) {
         let (Some(&(first, _)), Some(&(last, _))) = (self.apart.first(), self.apart.last()) else { return };
         if (last - first) as usize > usize::midpoint(PLACES_FREE, PLACES_EACH * self.count) {
@@ -99,7 +99,7 @@ impl Segments {
         }
     }
 
-    /// Forgets a segment that nothing points into. O(segments).
+    /// Removes a segment that nothing points into. O(segments).
     pub(crate) fn remove(&mut self, id: u32) -> Option<Arc<Segment>> {
         if let Ok(at) = self.apart.binary_search_by_key(&id, |&(id, _)| id) {
             self.count -= 1;
@@ -123,7 +123,7 @@ impl Segments {
         self.by_id.iter().flatten().chain(self.apart.iter().map(|(_, segment)| segment))
     }
 
-    /// Hints that the record at a location is about to be read.
+    /// Hints that the record at this location is about to be read.
     #[inline]
     pub(crate) fn prefetch(&self, location: Location) {
         if let Some(segment) = self.get(location.segment()) {
@@ -131,7 +131,7 @@ impl Segments {
         }
     }
 
-    /// The record at a location that the index holds.
+    /// The segment that a location from the index points into.
     #[inline]
     pub(crate) fn at(&self, location: Location) -> Result<&Arc<Segment>> {
         self.get(location.segment()).ok_or_else(|| Error::Corruption {
@@ -144,11 +144,11 @@ impl Segments {
 }
 
 impl Segments {
-    /// Counts records that nothing points to any more; those that cannot be looked at now are left over, to be counted
+    /// Counts records that nothing points to any more. Returns those that cannot be read now, to be counted
     /// later.
     ///
-    /// The counts only advise compaction: a damaged record is found by whoever needs its bytes, and none may fail the
-    /// commit that replaced it.
+    /// The counts only advise compaction. A damaged record is reported to whoever needs its bytes; it must
+    /// not fail the commit that replaced it.
     #[must_use]
     pub(crate) fn count_dead(&self, dead: &[Location]) -> Vec<Location> {
         let mut left = Vec::new();

@@ -1,5 +1,5 @@
-//! The segments of the log as the manifest and their headers link them, checked to follow each other.
-//! Knows where each begins and ends; knows nothing of what their records do.
+//! The segments of the log as the manifest and their headers link them, checked to follow each other. Knows
+//! where each begins and ends. Knows nothing of what their records do.
 
 use std::io;
 use std::sync::Arc;
@@ -16,36 +16,37 @@ use crate::log::segment::Segment;
 use crate::log::segments::Segments;
 use crate::options::{Options, ReadMode, Recovery};
 
-/// For `read_mode="pread"` a chain holds one in so many of the descriptors that the process may have, and at most
-/// so many; where there are too few for that it holds none. Other segments are opened for each read.
+/// With `read_mode="pread"` a chain holds at most one in `HELD_SHARE` of the descriptors that the process may
+/// have, and at most `HELD_OPEN`; if there are too few for that, it holds none. Other segments are opened for
+/// each read.
 const HELD_SHARE: u64 = 4;
 const HELD_OPEN: u64 = 256;
 /// Descriptors that must be left for the rest of opening, and for a first write.
 const LEFT_FREE: usize = 8;
 
-/// The segments of the log in order, checked to follow each other, and what stands beside them.
+/// The segments of the log in order, checked to follow each other, and the files that accompany them.
 pub(crate) struct Chain {
     pub(crate) segments: Vec<Arc<Segment>>,
-    /// How far each of them counts, where that is known.
+    /// Where each segment ends, if known.
     entries: Vec<Entry>,
-    /// What compaction wrote.
+    /// Segments that compaction wrote.
     pub(crate) relocations: Vec<(Arc<Segment>, Relocation)>,
-    /// The next segment, without a whole header: nothing in it counts, but a watermark in it would tell
+    /// The next segment, if it has no whole header. Nothing in it counts, but a watermark in it would prove
     /// that it once did.
     unbegun: Option<Segment>,
-    /// The process has few descriptors left.
+    /// Whether the process has few descriptors left.
     scarce: bool,
     /// The chain was cut before a damaged segment, as `recovery="point_in_time"` allows.
     pub(crate) cut: bool,
-    /// No segment file holds a sequence as high as this.
+    /// Every sequence number in a segment file is below this.
     pub(crate) next_seq: u64,
-    /// No segment file has an id as high as this.
+    /// Every id of a segment file is below this.
     pub(crate) next_segment: u32,
 }
 
 impl Chain {
-    /// Opens what the manifest lists. A file that it does not list never held a record that counts,
-    /// since nothing goes into a segment before both copies of the manifest name it.
+    /// Opens what the manifest lists. An unlisted file never held a record that counts, since nothing goes
+    /// into a segment before both copies of the manifest list it.
     pub(crate) fn find(
         disk: &Arc<dyn Disk>,
         manifest: &Manifest,
@@ -107,7 +108,8 @@ impl Chain {
         Ok(chain)
     }
 
-    /// Sees to it that no id and no sequence is used that a file has, whether the manifest lists it or not.
+    /// Makes sure that no id and no sequence number of an existing file is reused, whether the manifest lists
+    /// it or not.
     fn go_behind_files(
         &mut self,
         disk: &Arc<dyn Disk>,
@@ -124,12 +126,12 @@ impl Chain {
                         self.next_seq = self.next_seq.max(orphan.header.highest_possible_seq() + 1);
                         ours = true;
                     }
-                    // Whose sequences must not be used again, so it is not passed over.
+                    // The sequence numbers in this file must not be reused, so it cannot be skipped.
                     Err(error) if error.says_no_descriptor() => return Err(error),
                     Ok(_) | Err(_) => {}
                 }
             }
-            // Also those whose header is damaged or never became durable.
+            // Includes files whose header is damaged or never became durable.
             if ours || !is_stray(manifest.next_segment, id) {
                 self.next_segment = self.next_segment.max(id.saturating_add(1));
             }
@@ -137,8 +139,8 @@ impl Chain {
         Ok(())
     }
 
-    /// The chain of what a read-only handle holds open, whatever was removed since: what `manifest`, which ends where
-    /// the handle's log ends, lists.
+    /// The chain of files that a read-only handle holds open, even if they have been removed since: those
+    /// that `manifest` lists. That manifest ends where the handle's log ends.
     pub(crate) fn held(manifest: &Manifest, segments: &Segments) -> Result<Self> {
         let twin = |id| segments.at(Location::new(id, 0)).map(|segment| segment.twin());
         let mut chain = Self {
@@ -160,7 +162,7 @@ impl Chain {
         Ok(chain)
     }
 
-    /// Takes the next segment in if the log went on there before the manifest could say so.
+    /// Adds the next segment if the log went on there before the manifest could say so.
     fn find_spare(&mut self, disk: &Arc<dyn Disk>, manifest: &Manifest, options: &Options) -> Result<()> {
         let Some(spare) = manifest.spare else { return Ok(()) };
         let unbegun = SegmentHeader {
@@ -205,7 +207,7 @@ impl Chain {
         self.entries.push(entry);
     }
 
-    /// Holds no descriptors where there would be none for what comes next.
+    /// Releases descriptors if too few would be left for what follows.
     fn leave_some(&self, disk: &Arc<dyn Disk>, options: &Options) -> Result<()> {
         let opened: Vec<_> = (0..LEFT_FREE).map(|_| disk.open(manifest::NAMES[0], Access::Read)).collect();
         let none = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
@@ -226,7 +228,7 @@ impl Chain {
             .try_for_each(|segment| release_at_any_cost(segment, options))
     }
 
-    /// Opens a segment that must belong to this store.
+    /// Opens a segment, which must belong to this store.
     fn open_segment(
         &mut self,
         disk: &Arc<dyn Disk>,
@@ -237,7 +239,7 @@ impl Chain {
         let access = if options.read_only { Access::Read } else { Access::Write };
         let mut opened = Segment::open(disk, id, access, options.read_mode);
         if opened.as_ref().is_err_and(Error::says_no_descriptor) {
-            // What was opened so far can do without, if it must.
+            // The segments opened so far can do without their descriptors, if they must.
             self.scarce = true;
             self.let_go(options)?;
             opened = Segment::open(disk, id, access, options.read_mode);
@@ -247,7 +249,7 @@ impl Chain {
         Ok(segment)
     }
 
-    /// A segment must begin where the one before it ended. Of one that was freed only the id is known.
+    /// Checks that a segment begins where the one before it ended. Of a freed segment only the id is known.
     fn check_link(&self, segment: &Segment, after_gap: bool) -> Result<()> {
         let Entry { segment: before, end, .. } =
             self.entries.last().copied().unwrap_or(Entry { segment: 0, end: None, after_gap: false });
@@ -264,12 +266,12 @@ impl Chain {
         Ok(())
     }
 
-    /// How far a segment counts, where it is known: by its successor or by the manifest.
+    /// The end of a segment, if its successor or the manifest says it.
     pub(crate) fn known_end(&self, at: usize) -> Option<LogEnd> {
         self.entries.get(at)?.end
     }
 
-    /// Looks behind the place where replay stopped for a watermark that covers what is missing.
+    /// Searches behind the place where replay stopped for a watermark that covers what is missing.
     pub(crate) fn watermark_beyond(&self, at: usize, offset: u64, last_seq: u64) -> Result<Beyond> {
         let mut beyond = Beyond { watermark: 0, bytes: 0 };
         for (here, segment) in self.segments.iter().enumerate().skip(at) {
@@ -286,19 +288,19 @@ impl Chain {
         Ok(beyond)
     }
 
-    /// The place right behind the record with sequence `seq`, which was accepted or is in a segment that
-    /// was freed since. `milestones` are known places to look from.
+    /// The position right behind the record with sequence number `seq`, which was accepted or is in a segment
+    /// that was freed since. `milestones` are known positions to start from.
     pub(crate) fn end_of(&self, seq: u64, milestones: &[LogEnd]) -> Result<LogEnd> {
         let holder = self.segments.iter().rposition(|segment| segment.header.base_seq <= seq);
         let (Some(at), true) = (holder, seq > 0) else {
-            // Before the first segment there is nothing, or one that was freed.
+            // Nothing, or a freed segment, lies before the first segment.
             return Ok(self.segments.first().map_or(LogEnd::default(), |first| first.header.predecessor));
         };
         let segment = &self.segments[at];
         if let Some(after) = self.segments.get(at + 1)
             && self.known_end(at).is_some_and(|end| end.last_seq < seq)
         {
-            // It was in a segment between the two.
+            // The record was in a freed segment between these two.
             return Ok(after.header.predecessor);
         }
         let mut end = LogEnd { segment: segment.id(), offset: SEGMENT_HEADER_BYTES, last_seq: seq };
@@ -310,7 +312,7 @@ impl Chain {
         if let Some(known) = milestones.iter().rfind(known) {
             (end.offset, next_seq) = (known.offset, known.last_seq + 1);
         }
-        // Sequences have no gaps inside a segment, so counting records is enough.
+        // Sequence numbers have no gaps inside a segment, so counting records is enough.
         let mut reader = SegmentReader::new(segment, end.offset, u64::MAX);
         for expected in next_seq..=seq {
             let (offset, record) = reader.next_again(expected)?;
@@ -319,11 +321,11 @@ impl Chain {
         Ok(end)
     }
 
-    /// The pieces of segments between two places in the log.
+    /// The pieces of segments between two positions in the log.
     pub(crate) fn between(&self, from: LogEnd, to: LogEnd) -> Vec<(Arc<Segment>, u64, u64)> {
         let position = |id| self.segments.iter().position(|segment| segment.id() == id);
         let Some(last) = position(to.segment) else { return Vec::new() };
-        // That segment, or if it was freed the one after it; ids rise along the log.
+        // That segment or, if it was freed, the one after it; ids rise along the log.
         let first = self.segments.partition_point(|segment| segment.id() < from.segment);
         (first..=last)
             .map(|at| {
@@ -356,7 +358,7 @@ fn held_open() -> usize {
     (limit / HELD_SHARE).min(HELD_OPEN) as usize
 }
 
-/// Gives the descriptor of a segment back although reads may need it.
+/// Gives the descriptor of a segment back even though reads may need it.
 fn release_at_any_cost(segment: &Segment, options: &Options) -> Result<()> {
     if options.read_only {
         // A writer may remove the file at any moment.

@@ -1,4 +1,4 @@
-//! From files to a state: what of the log counts, and the index over it.
+//! From files to a state: which part of the log counts, and the index over it.
 
 pub(crate) mod chain;
 pub(crate) mod rebuild;

@@ -1,5 +1,5 @@
-//! The index of an open store, built anew from an older image or the whole log: what [`Rebuild`](crate::engine::shared::Rebuild)
-//! asks for. Knows nothing of what is damaged. O(bytes of log).
+//! Rebuilds the index of an open store from an older image or the whole log, as
+//! [`Rebuild`](crate::engine::shared::Rebuild) requires. Knows nothing of what is damaged. O(bytes of log).
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::options::{Options, Recovery};
 use crate::recovery::chain::Chain;
 use crate::recovery::recover;
 
-/// See the module. A reader's index is that of what it holds open.
+/// Rebuilds the index. For a reader, it covers the files that the reader holds open.
 pub(crate) fn rebuilt(shared: &Shared, writing: &Writing, end: LogEnd) -> Result<Rebuilt> {
     let disk = &shared.disk;
-    // A reader's moment is not that of the manifest on the disk.
+    // A reader shows an older state than the manifest on the disk.
     let listed = match (&shared.opened.manifest, Manifest::read(&**disk)) {
         (Some(opened_with), _) => opened_with.clone(),
         (None, Ok(manifest::Found::Manifest(listed, _))) => listed,
@@ -24,7 +24,8 @@ pub(crate) fn rebuilt(shared: &Shared, writing: &Writing, end: LogEnd) -> Result
         (None, Err(error)) => return Err(error),
     };
     let mut segments = writing.log.entries.clone();
-    // What is about to be removed, or is not known to be listed for good, must not come into use again.
+    // A segment that is about to be removed, or that may not be listed for good, must not come into use
+    // again.
     omit(&mut segments, &writing.freeing);
     let known = Arc::clone(&shared.read_state()?.segments);
     let in_use = |it: &Relocation| !writing.freeing.contains(&it.segment) && known.get(it.segment).is_some();

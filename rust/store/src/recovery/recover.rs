@@ -1,6 +1,6 @@
-//! Opening: from the manifest and the segments back to the index, by the rules of `docs/safety.md`.
-//! Accepts the longest valid prefix of the log, refuses when data that the device once confirmed is
-//! damaged, and writes again what was never proven durable before new writes are accepted. O(log bytes).
+//! Opening: from the manifest and the segments back to the index, by the rules of `docs/safety.md`. Accepts
+//! the longest valid prefix of the log, refuses the store if data that the device once confirmed is damaged,
+//! and writes again what was never proven durable before it accepts new writes. O(log bytes).
 
 use std::io;
 use std::path::Path;
@@ -25,43 +25,42 @@ use crate::recovery::chain::Chain;
 use crate::recovery::replay::{Replay, Stop};
 use crate::recovery::rewrite::Rewrite;
 
-/// A directory is looked at so often, at most, until what is read of it and what it lists agree.
+/// How often a directory is read, at most, until its contents and its listing agree.
 const LOOKS: usize = 100;
 
-/// A store brought back.
+/// A recovered store.
 pub(crate) struct Recovered {
     pub(crate) state: State,
     pub(crate) log: Log,
     pub(crate) manifest: Manifest,
-    /// Bytes of log behind the newest image that is listed.
+    /// Bytes of log behind the newest listed image.
     pub(crate) tail_bytes: u64,
-    /// Everything up to here is on the device.
+    /// Everything up to this sequence number is on the device.
     pub(crate) durable_seq: u64,
-    /// Replaced records that could not be looked at.
+    /// Replaced records that could not be read.
     pub(crate) uncounted: Vec<Location>,
-    /// Bytes that were found behind the accepted end and dropped.
+    /// Bytes found behind the accepted end of the log and dropped.
     pub(crate) dropped_bytes: u64,
 }
 
-/// What the index, or what is left of it, was built from.
+/// A recovered index, and the facts found on the way.
 pub(crate) struct Based {
     pub(crate) state: State,
-    /// The end of what is accepted.
+    /// The end of the accepted log.
     pub(crate) reached: LogEnd,
-    /// The highest that anything accepted names.
+    /// The highest watermark in anything accepted.
     pub(crate) watermark: u64,
     pub(crate) stop: Option<Stop>,
     /// Bytes of log behind the image.
     pub(crate) tail_bytes: u64,
-    /// Images that are damaged, missing, or of another log than there is.
+    /// Images that are damaged, missing, or belong to another log.
     pub(crate) bad_images: Vec<u32>,
-    /// Replaced records that could not be looked at.
+    /// Replaced records that could not be read.
     pub(crate) uncounted: Vec<Location>,
     milestones: Vec<LogEnd>,
 }
 
-/// Builds the index: from the newest image that is whole and what the log holds behind it, else from the
-/// whole log.
+/// Builds the index from the newest whole image and the log behind it, or else from the whole log.
 pub(crate) fn base(
     disk: &Arc<dyn Disk>,
     chain: &Chain,
@@ -81,7 +80,7 @@ pub(crate) fn base(
                     }
                 }
             }
-            // What the log holds is as good; only what may help next time is worth an error.
+            // The log holds the same data. Only a failure that may not recur next time is worth an error.
             Err(Error::Io { source, .. }) if !says_damage(&source, images_may_be_gone) => {
                 let operation = Operation::Read;
                 return Err(Error::Io { operation, path: disk.path_of(&image_name(entry.id)), source });
@@ -96,8 +95,8 @@ pub(crate) fn base(
     Ok(based(replay, chain, None, bad_images))
 }
 
-/// Whether a failed read says that a file is gone or its device is bad, rather than that the machine lacks
-/// something now.
+/// Whether a failed read means that the file is gone or its device is bad, rather than that the machine lacks
+/// a resource now.
 fn says_damage(error: &std::io::Error, may_be_gone: bool) -> bool {
     use std::io::ErrorKind::{NotFound, UnexpectedEof};
     let gone = error.kind() == NotFound && may_be_gone;
@@ -111,28 +110,28 @@ fn based(replay: Replay<'_>, chain: &Chain, begin: Option<LogEnd>, bad_images: V
     Based { state, reached, watermark, stop, tail_bytes, bad_images, uncounted, milestones }
 }
 
-/// What one attempt to open knows of those before it.
+/// What one attempt to open carries over from earlier ones.
 #[derive(Default)]
 pub(crate) struct Look {
-    /// The watermark that the last refusal was based on.
+    /// The watermark on which the last refusal was based.
     confirmed: u64,
-    /// An image that is listed and not there counts as damaged. Beside a writer it was replaced, and the manifest is
-    /// to be read again instead: without images opening takes long.
+    /// Whether a listed image that is missing counts as damaged. Beside a writer it was replaced, and the
+    /// manifest must be read again instead, because opening takes long without images.
     pub(crate) images_may_be_gone: bool,
 }
 
 impl Look {
-    /// The only one: nobody else changes anything.
+    /// The only attempt: nobody else changes anything.
     pub(crate) fn of_a_writer() -> Self {
         Self { confirmed: 0, images_may_be_gone: true }
     }
 }
 
-/// Brings the store back. With `read_only` nothing is written and what was not proven is shown as is.
+/// Recovers the store. With `read_only` nothing is written, and what was not proven is shown as it is.
 ///
-/// A reader beside a writer can meet a record before it is whole and then, behind it, a watermark that
-/// was written meanwhile. So a refusal leaves in `look` the watermark it was based on, and the
-/// reader's next attempt is content once it has reached that one: damage that stays never lets it.
+/// A reader beside a writer can meet a record before it is whole and then, behind it, a watermark that was
+/// written meanwhile. So a refusal leaves the watermark on which it was based in `look`, and the reader's
+/// next attempt succeeds once it has reached that watermark. Damage that persists never lets it.
 pub(crate) fn recover(
     disk: &Arc<dyn Disk>,
     manifest: Manifest,
@@ -143,7 +142,7 @@ pub(crate) fn recover(
 ) -> Result<Recovered> {
     let without_images = Manifest { images: Vec::new(), ..manifest.clone() };
     match recover_from(disk, manifest, copies_agree, options, look, progress) {
-        // Met by what comes after replay; the whole log is left.
+        // Damage was found after replay; only the whole log is left to build from.
         Err(Error::ImageDamaged) => recover_from(disk, without_images, false, options, look, progress),
         outcome => outcome,
     }
@@ -159,7 +158,7 @@ fn recover_from(
 ) -> Result<Recovered> {
     let names = disk.list().map_err(|error| Error::io(Operation::List, disk.path(), error))?;
     let chain = Chain::find(disk, &manifest, &names, options).or_else(|error| {
-        // Where a file is missing that a newer manifest no longer listed, this is why.
+        // If a file is missing because a newer manifest dropped it, this error explains why.
         outdated::refuse(disk, &manifest, &names, None)?;
         Err(error)
     })?;
@@ -177,13 +176,13 @@ fn recover_from(
         }
         None => 0,
     };
-    // Before anything is written or removed.
+    // Check before anything is written or removed.
     outdated::refuse(disk, &manifest, &names, Some(reached.last_seq))?;
 
     let clean = manifest.clean && !chain.cut && stop.is_none() && watermark >= reached.last_seq;
     let next_seq = chain.next_seq.max(reached.last_seq + 1);
     let ids = names.iter().filter_map(|name| image_id_of(name));
-    // The very last id is never ours.
+    // The very last id is never used by this store.
     let next_image = ids.filter_map(|id| id.checked_add(1)).fold(manifest.next_image, u32::max);
     let mut manifest = Manifest { next_segment: chain.next_segment, next_seq, next_image, ..manifest };
     let mut log = log_of(&**disk, &manifest, &chain, reached, options);
@@ -193,11 +192,12 @@ fn recover_from(
         return Ok(Recovered { state, log, manifest, tail_bytes, durable_seq, uncounted, dropped_bytes });
     }
     if !copies_agree {
-        // The newer copy may have its name in memory only, if its writer was killed there: a power cut could bring
-        // back the older one, and what is removed by the newer would be missed.
+        // If its writer was killed there, the newer copy may have its name in memory only. A power cut could
+        // bring back the older copy, and it would miss the files that are removed because the newer one no
+        // longer lists them.
         manifest.write(&**disk)?;
     }
-    // Of what a crash interrupted. First of all, so that a full disk finds their space.
+    // Remove what a crash left unfinished. Do it first, so that a full disk gains their space.
     remove_orphans(disk, &names, &manifest)?;
     manifest.images.retain(|image| !bad_images.contains(&image.id));
     if clean {
@@ -220,13 +220,13 @@ fn recover_from(
     if manifest.lists(reached.segment) {
         give_back_rest(disk, &chain, reached, stop.is_none());
     }
-    // Of which every record was written again.
+    // Every record in these segments was written again.
     remove_orphans(disk, &names, &manifest)?;
     let durable_seq = log.end.last_seq;
     Ok(Recovered { state, log, manifest, tail_bytes, durable_seq, uncounted, dropped_bytes })
 }
 
-/// Whether the log may end where replay stopped; how many bytes behind that are dropped.
+/// Decides whether the log may end where replay stopped. Returns how many bytes behind that end are dropped.
 fn accept_end(
     chain: &Chain,
     stop: &Stop,
@@ -245,7 +245,7 @@ fn accept_end(
     Ok(beyond.bytes)
 }
 
-/// The log up to what was accepted, and how it is written from now on.
+/// The log up to its accepted end, and how it is written from now on.
 fn log_of(disk: &dyn Disk, manifest: &Manifest, chain: &Chain, reached: LogEnd, options: &Options) -> Log {
     let copies = match options.write_mode {
         WriteMode::Mmap => true,
@@ -255,14 +255,14 @@ fn log_of(disk: &dyn Disk, manifest: &Manifest, chain: &Chain, reached: LogEnd, 
     };
     let mut log =
         Log::new(manifest.store_id, chain.entries_up_to(reached), reached, manifest.next_seq, copies);
-    // Only where what was written once is written over in place: elsewhere that takes space nobody reserved. And
-    // not where commits are copied into a map: one stored into pages that came in by the megabyte makes all dirty.
+    // Only if overwriting happens in place: elsewhere it takes space that nobody reserved. And not if commits
+    // are copied into a map: after zeros came into the page cache by the megabyte, one store would make all
+    // those pages dirty.
     log.fills = options.durability == Durability::Sync && disk.maps_safely() && !copies;
     log
 }
 
-/// Gives back what was reserved in the segment that the log ended in. Should this fail, it costs space and nothing
-/// else.
+/// Gives back reserved space in the segment in which the log ended. A failure costs space and nothing else.
 fn give_back_rest(disk: &Arc<dyn Disk>, chain: &Chain, reached: LogEnd, in_order: bool) {
     let Some(segment) = chain.segments.iter().find(|segment| segment.id() == reached.segment) else { return };
     let (Ok(beyond), Ok(file)) = (
@@ -274,12 +274,12 @@ fn give_back_rest(disk: &Arc<dyn Disk>, chain: &Chain, reached: LogEnd, in_order
     if in_order && beyond.bytes == 0 {
         let _: io::Result<()> = file.truncate(reached.offset);
     } else {
-        // A reader of another process may have mapped more than was accepted now.
+        // A reader in another process may have mapped more than was accepted now.
         file.give_back_zeros(reached.offset + beyond.bytes);
     }
 }
 
-/// Removes files that the manifest, durable in at least one copy, does not name: nothing in them counts.
+/// Removes files that the manifest, durable in at least one copy, does not list: nothing in them counts.
 fn remove_orphans(disk: &Arc<dyn Disk>, names: &[String], manifest: &Manifest) -> Result<()> {
     let ours = |id| match Segment::open(disk, id, Access::Read, ReadMode::Pread) {
         Ok(segment) => segment.header.store_id == manifest.store_id,
@@ -293,7 +293,7 @@ fn remove_orphans(disk: &Arc<dyn Disk>, names: &[String], manifest: &Manifest) -
             || image_id_of(name).is_some_and(|id| !manifest.lists_image(id));
         if orphan || manifest::UNFINISHED.contains(&name.as_str()) {
             match disk.remove(name) {
-                // The manifest's own writing may have been faster.
+                // Writing the manifest may have removed it first.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 outcome => {
                     outcome.map_err(|error| Error::io(Operation::Remove, &disk.path_of(name), error))?;
@@ -308,7 +308,7 @@ fn remove_orphans(disk: &Arc<dyn Disk>, names: &[String], manifest: &Manifest) -
     Ok(())
 }
 
-/// Reads the manifest of a directory that must hold a store; tells whether both copies agree.
+/// Reads the manifest of a directory that must hold a store. Also returns whether both copies agree.
 pub(crate) fn read_manifest(disk: &dyn Disk) -> Result<Option<(Manifest, bool)>> {
     match Manifest::read(disk)? {
         manifest::Found::Manifest(manifest, agree) => Ok(Some((manifest, agree))),
@@ -316,15 +316,15 @@ pub(crate) fn read_manifest(disk: &dyn Disk) -> Result<Option<(Manifest, bool)>>
     }
 }
 
-/// As [`read_manifest`], of a directory that may as well be empty, and of which others may be making a store just
-/// now. One that holds other people's files is refused.
+/// Like [`read_manifest`], for a directory that may be empty, or in which others may be creating a store
+/// right now. Refuses a directory that holds foreign files.
 pub(crate) fn find_manifest(disk: &dyn Disk, path: &Path) -> Result<Option<(Manifest, bool)>> {
     for _ in 0..LOOKS {
         if let Some(found) = read_manifest(disk)? {
             return Ok(Some(found));
         }
         let names = disk.list().map_err(|error| Error::io(Operation::List, path, error))?;
-        // Made between the two looks.
+        // The store was created between the two looks.
         let made = names.iter().any(|name| manifest::NAMES.contains(&name.as_str()));
         if !made {
             refuse_foreign(path, &names)?;
@@ -337,9 +337,9 @@ pub(crate) fn find_manifest(disk: &dyn Disk, path: &Path) -> Result<Option<(Mani
     })
 }
 
-/// Refuses a directory that holds other people's files.
+/// Refuses a directory that holds foreign files.
 fn refuse_foreign(path: &Path, names: &[String]) -> Result<()> {
-    // What a crash leaves of a store that was being made counts as empty.
+    // What a crash leaves of a store that was being created counts as empty.
     let ours = |name: &String| name == "LOCK" || manifest::UNFINISHED.contains(&name.as_str());
     if names.iter().all(ours) {
         return Ok(());

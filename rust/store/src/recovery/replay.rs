@@ -1,7 +1,7 @@
-//! Replay: reads the log in order, accepts the longest valid prefix and builds the index from it. What
-//! compaction copied is brought back to its place in the order of sequences, so that index and deletions
-//! come out as they once were, whatever order the files are read in. Knows nothing of what happens to the
-//! rest. O(log bytes), in bounded memory but for open batches and 32 bytes for each relocated record.
+//! Replay: reads the log in order, accepts the longest valid prefix and builds the index from it. Records
+//! that compaction copied are merged back by sequence number, so that index and deletions come out as they
+//! once were, in whatever order the files are read. Knows nothing of what happens to the rest of the log.
+//! O(log bytes), in bounded memory except for open batches and for 32 bytes per relocated record.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,17 +25,18 @@ use crate::recovery::chain::Chain;
 const RUN: usize = 1 << 17;
 /// Bytes between two calls of the progress callback.
 const PROGRESS_BYTES: u64 = 8 << 20;
-/// Bytes between two places that can be found again without reading from the start of their segment.
+/// Distance in bytes between positions from which a segment can be read again without starting at its
+/// beginning.
 const MILESTONE_BYTES: u64 = 1 << 20;
 
-/// Where and why replay could not go on.
+/// Where and why replay stopped.
 pub(crate) struct Stop {
-    /// Position in the chain.
+    /// Index of the segment in the chain.
     pub(crate) at: usize,
     path: PathBuf,
     /// The first byte that does not count.
     pub(crate) offset: u64,
-    /// Where the record begins that is not whole: in a batch, behind that.
+    /// Where the broken record begins; in a batch, this lies behind `offset`.
     bad_offset: u64,
     found: String,
 }
@@ -54,7 +55,7 @@ impl Stop {
     }
 }
 
-/// A batch whose commit was not reached yet.
+/// A batch whose end was not reached yet.
 struct OpenBatch {
     begin_offset: u64,
     end_offset: u64,
@@ -62,7 +63,7 @@ struct OpenBatch {
     ops: Vec<(u64, Change)>,
 }
 
-/// One change of the index, as replayed.
+/// One change to the index.
 #[derive(Clone, Copy)]
 enum Change {
     Put { key: i64, location: Location, size: u64 },
@@ -71,7 +72,7 @@ enum Change {
 }
 
 impl Change {
-    /// What a record changes; `None` for those that change nothing, or whose value is no key.
+    /// The change that a record makes; `None` for records that change nothing, or whose value is not a key.
     fn of(record: &Record<'_>, location: Location) -> Option<Self> {
         let key = record.key;
         match record.kind {
@@ -85,12 +86,12 @@ impl Change {
     }
 }
 
-/// A record that compaction copied, waiting for its place among those of the log.
+/// A record that compaction copied, waiting for its place among the records of the log.
 #[derive(Clone, Copy)]
 struct Relocated {
     seq: u64,
     key: i64,
-    /// Where it is; of a range tombstone the last key.
+    /// The record's location; for a range tombstone, its last key.
     place: u64,
     /// Size in units of 8 bytes; 0 for a tombstone, `u32::MAX` for a range tombstone.
     size: u32,
@@ -122,21 +123,22 @@ impl Relocated {
 pub(crate) struct Replay<'c> {
     chain: &'c Chain,
     pub(crate) state: State,
-    /// The end of what is accepted.
+    /// The end of the accepted log.
     pub(crate) reached: LogEnd,
-    /// The highest that anything accepted names.
+    /// The highest watermark in anything accepted.
     pub(crate) watermark: u64,
     pub(crate) stop: Option<Stop>,
-    /// By sequence.
+    /// Sorted by sequence number.
     relocated: Vec<Relocated>,
-    /// How many of them have been applied.
+    /// How many of `relocated` have been applied.
     merged: usize,
     committed_seq: u64,
-    /// Where it begins: the place in the chain, and the end of the log there.
+    /// Where replay begins: the index in the chain, and the end of the log there.
     from: Option<(usize, LogEnd)>,
-    /// Of an image: what to count, once replay has come to where that was counted. Until then nothing is.
+    /// Counts from an image, applied once replay reaches the position where they were taken. Until then
+    /// nothing is counted.
     uncounted: Option<Attachment>,
-    /// Ends of the log on the way, about a mebibyte apart.
+    /// Positions passed in the log, about a mebibyte apart.
     pub(crate) milestones: Vec<LogEnd>,
     keys: Vec<i64>,
     locations: Vec<u64>,
@@ -170,7 +172,7 @@ impl<'c> Replay<'c> {
         }
     }
 
-    /// Goes on from an image; `None` if the chain does not hold the place where it begins.
+    /// Goes on from an image; `None` if the chain does not contain the position where the image begins.
     pub(crate) fn over(chain: &'c Chain, manifest: &Manifest, image: Image) -> Option<Self> {
         let begin = image.attachment.begin;
         let first = chain.segments.iter().position(|segment| segment.id() == begin.segment)?;
@@ -195,13 +197,13 @@ impl<'c> Replay<'c> {
         Some(replay)
     }
 
-    /// Whether the image, if it began from one, was whole as far as it was used, and the log too as far as
-    /// that refers to it.
+    /// Whether the image, if replay began from one, was whole as far as it was used, and so was the log as
+    /// far as the image refers to it.
     pub(crate) fn is_sound(&self) -> bool {
         self.uncounted.is_none() && !self.state.index.is_damaged()
     }
 
-    /// Replays the chain, or up to the first place without a valid record.
+    /// Replays the chain, up to the first place without a valid record.
     pub(crate) fn run(&mut self, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<()> {
         let (first, skipped) = self.from.map_or((0, 0), |(first, begin)| (first, begin.offset));
         let mut bytes_total = 0;
@@ -212,10 +214,10 @@ impl<'c> Replay<'c> {
             };
         }
         bytes_total = bytes_total.saturating_sub(skipped);
-        // Of the first segment only what follows counts.
+        // In the first segment, only what follows the image's beginning counts.
         let mut bytes_done = 0u64.wrapping_sub(skipped);
         if self.from.is_none() {
-            // An image knows of the relocated records whatever it needs.
+            // An image already contains what it needs of the relocated records.
             bytes_total += self.chain.relocations.iter().map(|(_, listed)| listed.end).sum::<u64>();
             for (segment, listed) in &self.chain.relocations {
                 self.read_relocated(segment, *listed)?;
@@ -241,18 +243,18 @@ impl<'c> Replay<'c> {
         self.merge_below(self.reached.last_seq + 1);
         self.publish();
         if let Some(lack) = self.state.index.lacks_memory() {
-            // An image is not to blame for that.
+            // The image is not at fault.
             return Err(lack);
         }
         if self.from.is_none() && self.state.index.is_damaged() {
-            // No image is to blame: the index itself is at fault.
+            // No image is involved: the index itself is at fault.
             let message = "the log was left as it is".to_owned();
             return Err(Error::Panicked { what: "building the index", message });
         }
         Ok(())
     }
 
-    /// Reads what compaction wrote into one segment, all of which the device has confirmed.
+    /// Reads one segment that compaction wrote. The device has confirmed all of it.
     fn read_relocated(&mut self, segment: &Arc<Segment>, listed: Relocation) -> Result<()> {
         let damaged = |offset, expected: &str, found: String| Error::Corruption {
             path: segment.path.clone(),
@@ -288,8 +290,8 @@ impl<'c> Replay<'c> {
         Ok(())
     }
 
-    /// Applies the relocated records that come before sequence `seq`. One that the log still has, too,
-    /// comes right after it, so that the index ends at the copy.
+    /// Applies the relocated records with sequence numbers below `seq`. A copy of a record that is still in
+    /// the log comes right after that record, so that the index ends at the copy.
     fn merge_below(&mut self, seq: u64) {
         while let Some(&record) = self.relocated.get(self.merged).filter(|record| record.seq < seq) {
             self.merged += 1;
@@ -314,7 +316,7 @@ impl<'c> Replay<'c> {
             _ => LogEnd {
                 segment: segment.id(),
                 offset: SEGMENT_HEADER_BYTES,
-                // What lies between a segment and the one before it was freed.
+                // Whatever lay between a segment and the one before it was freed.
                 last_seq: self.reached.last_seq.max(segment.header.predecessor.last_seq),
             },
         };
@@ -361,15 +363,15 @@ impl<'c> Replay<'c> {
         segment.count_appended(self.reached.offset - SEGMENT_HEADER_BYTES);
         let whole = known_end.is_some_and(|end| end == self.reached);
         if !whole {
-            // In the segment that was being written this is the normal end. Whether anything is missing
-            // behind it is decided by the watermarks alone.
+            // For the segment that was being written this is the normal end. Only the watermarks decide
+            // whether anything behind it is missing.
             self.stop =
                 Some(Stop { at, path: segment.path.clone(), offset: self.reached.offset, bad_offset, found });
         }
         Ok(())
     }
 
-    /// Takes one record in; an error says what is wrong with it in its place.
+    /// Accepts one record. An error says what is wrong with it at this place.
     fn accept(
         &mut self,
         batch: &mut Option<OpenBatch>,
@@ -405,7 +407,10 @@ impl<'c> Replay<'c> {
                     && open.ops.len() as u64 == open.records
                     && end == open.end_offset;
                 if !whole {
-                    return Err(format!("the end of another batch than began at {}", open.begin_offset));
+                    return Err(format!(
+                        "the end of a batch other than the one that began at {}",
+                        open.begin_offset
+                    ));
                 }
                 for (seq, change) in std::mem::take(&mut open.ops) {
                     self.apply(seq, change);
@@ -453,7 +458,7 @@ impl<'c> Replay<'c> {
         }
     }
 
-    /// Brings the collected puts into the index. Damage is looked for once, at the end (`is_sound`).
+    /// Applies the collected puts to the index. Damage is checked once, at the end (`is_sound`).
     fn publish(&mut self) {
         let _: Result<(), Damaged> = self.state.put_many(&self.keys, &self.locations, &mut self.dead);
         self.keys.clear();
@@ -464,8 +469,8 @@ impl<'c> Replay<'c> {
         self.dead.extend(left);
     }
 
-    /// At the place where an image's counts were taken: from here on everything counts. Up to here the image
-    /// held any mixture of old and new entries, which says nothing about what replaced what.
+    /// If this is the position where an image's counts were taken, everything counts from here on. Before it
+    /// the image held an arbitrary mixture of old and new entries, which does not show what replaced what.
     #[inline]
     fn count_from_here(&mut self) {
         let here = |attachment: &mut Attachment| {

@@ -1,6 +1,7 @@
-//! The end of recovery: records that the device never confirmed are written again to a new segment, flushed, and the old
-//! log ends before them. What could be read may have been only in the page cache, and pages that a failed flush lost
-//! look clean. Knows nothing of how the end of the log was found. O(bytes that are not proven).
+//! The end of recovery: records that the device never confirmed are written again to a new segment and
+//! flushed, and the old log ends before them. They may have been read from the page cache only, where pages
+//! that a failed flush lost look clean. Knows nothing of how the end of the log was found. O(bytes that are
+//! not proven).
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use crate::log::segments::Segments;
 use crate::options::Options;
 use crate::recovery::chain::Chain;
 
-/// What is written again: the records between `proven` and `reached`.
+/// Writes the records between `proven` and `reached` again.
 pub(crate) struct Rewrite<'r> {
     pub(crate) disk: &'r Arc<dyn Disk>,
     pub(crate) options: &'r Options,
@@ -31,9 +32,9 @@ pub(crate) struct Rewrite<'r> {
 }
 
 impl Rewrite<'_> {
-    /// Writes them again, flushes, and lists the new segments in place of the old end. The records are read a second
-    /// time for that: unless exactly those that replay accepted are found, this fails, and nothing that it wrote counts
-    /// (docs/dev/028).
+    /// Writes the records again, flushes, and lists the new segments in place of the old end. The records are
+    /// read for a second time: unless exactly those that replay accepted are found, this fails, and nothing
+    /// that it wrote counts (docs/dev/028).
     pub(crate) fn run(&self, state: &mut State, log: &mut Log, manifest: &mut Manifest) -> Result<()> {
         log.end = self.proven;
         log.entries = self.chain.entries_up_to(self.proven);
@@ -63,7 +64,8 @@ impl Rewrite<'_> {
         self.list(log, manifest)
     }
 
-    /// Writes what one segment holds of them; `begin` goes on in a segment with room for so many bytes.
+    /// Writes the records of one segment. `begin` goes on in a segment with room for the given number of
+    /// bytes.
     #[expect(
         clippy::too_many_arguments,
         reason = "a piece of the old log, and all that the new one consists of"
@@ -81,7 +83,8 @@ impl Rewrite<'_> {
         let mut seq = if here { self.proven.last_seq + 1 } else { old.header.base_seq };
         let mut reader = SegmentReader::new(old, from, to);
         while !reader.is_at_limit() {
-            // Pages that a failed flush lost may leave memory at any moment: what ends early now was not the end.
+            // Pages that a failed flush lost may leave memory at any moment: an early end now is not the end
+            // of the log.
             let (offset, record) = reader.next_again(seq)?;
             seq += 1;
             old.count_cut(&record);
@@ -104,15 +107,15 @@ impl Rewrite<'_> {
         Ok(())
     }
 
-    /// Has the manifest list the log as it is now, and marks it as proven.
+    /// Makes the manifest list the log as it is now, and marks the log as proven.
     fn list(&self, log: &mut Log, manifest: &mut Manifest) -> Result<()> {
         manifest.segments.clone_from(&log.entries);
         manifest.watermark = log.end.last_seq;
         manifest.next_seq = manifest.next_seq.max(log.next_seq_bound());
         manifest.clean = false;
         for relocation in &mut manifest.relocations {
-            // With a log that was cut before damage, what compaction saved of its rest does not count either,
-            // now and after all later openings.
+            // If the log was cut before damage, relocated records beyond the cut do not count either, now or
+            // after any later opening.
             relocation.last_seq = relocation.last_seq.min(self.reached.last_seq);
         }
         manifest.write(&**self.disk)?;
@@ -122,7 +125,7 @@ impl Rewrite<'_> {
     }
 }
 
-/// Bytes that must fit the segment in which the record is written again; `None` where it is not written.
+/// Room that a segment must have before this record goes in; `None` if the record is not written.
 fn room_for(record: &Record<'_>) -> Option<u64> {
     match (record.kind, record.batch()) {
         (Kind::Mark | Kind::Footer, _) => None,

@@ -1,6 +1,7 @@
-//! A directory that comes into being whole: made under another name beside its own, and renamed once
-//! everything in it is durable. A crash in between leaves only the other name. It is used by whom the store that
-//! it comes from is: the same modes, of the directory and of files.
+//! Creates a directory that appears whole: it is made under another name beside its own, and renamed once
+//! everything in it is durable. A crash in between leaves only the other name. The files, and a directory
+//! that did not exist before, get the modes of the store that they come from, so that the same users can use
+//! them.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -15,22 +16,22 @@ use crate::error::{Error, Result};
 use crate::operation::Operation;
 use crate::options::check_path;
 
-/// What is added to the name of a directory that is not finished.
+/// Appended to the name of a directory that is not finished.
 const UNFINISHED: &str = ".unfinished";
 
-/// A directory being made; dropped unfinished, it is removed.
+/// A directory that is being made. If dropped unfinished, it is removed.
 pub(crate) struct NewDir {
     dest: PathBuf,
     work: PathBuf,
-    /// Held, so that the end needs no descriptor that could be missing then.
+    /// Held open, so that finishing needs no descriptor that might be missing then.
     parent: File,
-    /// None where there is no file to tell.
+    /// `None` if the source has no file to take the mode from.
     file_mode: Option<u32>,
     finished: bool,
 }
 
 impl NewDir {
-    /// Begins the directory `dest`, which must not exist or be empty, for the store in `source`.
+    /// Begins the directory `dest`, which must be empty or not exist, for a copy of the store in `source`.
     pub(crate) fn begin(dest: &Path, source: &Path) -> Result<Self> {
         check_path(dest)?;
         let refuse =
@@ -41,7 +42,7 @@ impl NewDir {
                 if entries.next().is_some() {
                     return refuse("is not empty: choose a new directory");
                 }
-                // Whoever made it chose who may look into it.
+                // Keep the mode that the creator of the directory chose.
                 mode = fs::metadata(dest).map(|found| found.permissions().mode()).ok();
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -50,7 +51,7 @@ impl NewDir {
             }
             Err(error) => return Err(Error::io(Operation::Open, dest, error)),
         }
-        // Only made absolute: what `..` behind a symbolic link means is the system's to say.
+        // Only made absolute: what `..` behind a symbolic link means is up to the system.
         let dest = std::path::absolute(dest).map_err(|error| Error::io(Operation::Find, dest, error))?;
         let inside = source.canonicalize().is_ok_and(|source| {
             let known = dest.ancestors().find_map(|above| above.canonicalize().ok());
@@ -73,7 +74,7 @@ impl NewDir {
         let work = dest.with_file_name(unfinished);
         if work.exists() {
             return Err(Error::Invalid(format!(
-                "{} exists: another call is making it, or one was cut off; remove it in that case",
+                "{} exists: another call is making it, or an earlier one was cut off; in that case remove it",
                 work.display()
             )));
         }
@@ -82,21 +83,21 @@ impl NewDir {
             move |error| Error::io(operation, &path, error)
         };
         let (of_source, file_mode) = modes(source).map_err(wrap(Operation::Read, source))?;
-        // At first for nobody else: what it is for in the end is said before anything is in it.
+        // At first for nobody else: the final mode is set before anything is in the directory.
         DirBuilder::new().mode(0o700).create(&work).map_err(wrap(Operation::Create, &work))?;
         let new = Self { dest, work, parent, file_mode, finished: false };
-        // Of a source that nobody may change any more, too, the owner's copy is to be filled.
+        // Even if nobody may change the source any more, the owner must be able to fill the copy.
         let mode = Permissions::from_mode(mode.unwrap_or(of_source) & 0o7777 | 0o700);
         fs::set_permissions(&new.work, mode).map_err(wrap(Operation::Create, &new.work))?;
         Ok(new)
     }
 
-    /// Where its files go for now.
+    /// The directory in which its files are made for now.
     pub(crate) fn work(&self) -> &Path {
         &self.work
     }
 
-    /// For making them.
+    /// A disk on which its files are made.
     pub(crate) fn disk(&self) -> Result<RealDisk> {
         let disk = match self.file_mode {
             Some(mode) => RealDisk::with_file_mode(&self.work, mode),
@@ -105,7 +106,8 @@ impl NewDir {
         disk.map_err(|error| Error::io(Operation::Open, &self.work, error))
     }
 
-    /// Gives it its name. Everything in it must be durable, the names of its files included.
+    /// Renames the directory to its final name. Everything in it must be durable, including the names of its
+    /// files.
     pub(crate) fn finish(mut self) -> Result<()> {
         let names = self.work.file_name().zip(self.dest.file_name());
         let renamed = names.map_or(Ok(()), |(from, to)| renameat(&self.parent, from, &self.parent, to));
@@ -115,11 +117,11 @@ impl NewDir {
     }
 }
 
-/// Of the directory of a store; and of its files what all of them allow.
+/// The mode of a store's directory, and the mode bits that all its files share.
 fn modes(store: &Path) -> io::Result<(u32, Option<u32>)> {
     let mut files = None;
     for entry in fs::read_dir(store)? {
-        // One that is removed meanwhile says nothing.
+        // A file that is removed meanwhile does not count.
         if let Ok(found) = entry?.metadata()
             && found.is_file()
         {
@@ -132,7 +134,7 @@ fn modes(store: &Path) -> io::Result<(u32, Option<u32>)> {
 impl Drop for NewDir {
     fn drop(&mut self) {
         if !self.finished {
-            // The error that brought us here is the one to report.
+            // The error that led here is the one to report.
             let _ = fs::remove_dir_all(&self.work);
         }
     }

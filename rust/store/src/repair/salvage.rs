@@ -1,5 +1,5 @@
-//! What can still be read of a damaged store: its segments, with or without a manifest, and the newest
-//! record of every key in them. Only reads. Knows nothing of where the records go. O(bytes), with the keys in
+//! What can still be read of a damaged store: its segments, with or without a manifest, and the newest record
+//! of every key in them. Only reads. Knows nothing of where the records go. O(bytes), with the keys in
 //! memory.
 
 use std::collections::{BTreeMap, BinaryHeap};
@@ -27,36 +27,36 @@ const PROGRESS_BYTES: u64 = 8 << 20;
 pub enum RepairMode {
     /// Everything before the first damage, as if the store had ended there.
     PointInTime,
-    /// Every record that can be read, also those behind damage.
+    /// Every record that can be read, including those behind damage.
     Salvage,
 }
 
-/// A piece of the log.
+/// A segment of the log, or one of relocated records.
 struct Piece {
-    /// Its file; `None` where its header cannot be read.
+    /// Its file; `None` if its header cannot be read.
     segment: Option<Arc<Segment>>,
     path: PathBuf,
     /// Where it ends, if anything says so.
     end: Option<LogEnd>,
-    /// Copies of records of any sequence, made by compaction; not part of the log.
+    /// Whether it holds copies made by compaction, with any sequence numbers, and is not part of the log.
     relocated: bool,
 }
 
 /// What was found.
 #[derive(Default)]
 pub(crate) struct Salvaged {
-    /// The newest record of each key: its sequence and, unless it is a tombstone, its place.
+    /// The newest record of each key: its sequence number and, unless it is a tombstone, its location.
     newest: BTreeMap<i64, (u64, Option<Location>)>,
     ranges: Vec<(u64, i64, i64)>,
     segments: BTreeMap<u32, Arc<Segment>>,
-    /// Records that are known to have been there and are not kept.
+    /// Records that are known to have existed and are not kept.
     pub(crate) lost: u64,
     /// File, offset and length.
     pub(crate) damaged: Vec<(PathBuf, u64, u64)>,
 }
 
 impl Salvaged {
-    /// Reads everything there is.
+    /// Reads the whole store.
     pub(crate) fn read(
         disk: &Arc<dyn Disk>,
         mode: RepairMode,
@@ -87,7 +87,7 @@ impl Salvaged {
         self.newest.values().filter(|(_, place)| place.is_some()).count() as u64
     }
 
-    /// The keys that are left and their values, in the order of the keys.
+    /// The keys that are left and their values, in key order.
     pub(crate) fn items(&self) -> impl Iterator<Item = Result<(i64, Vec<u8>)>> {
         self.newest.iter().filter_map(|(&key, &(_, place))| {
             let place = place?;
@@ -108,12 +108,13 @@ impl Salvaged {
         }
     }
 
-    /// Range tombstones remove what is older than they, in whatever order they were read: one sweep over keys and
-    /// ranges. O((keys + ranges) log ranges).
+    /// Range tombstones remove everything older than themselves, in whatever order they were read: one sweep
+    /// over keys and ranges. O((keys + ranges) log ranges).
     fn apply_ranges(&mut self) {
         self.ranges.sort_unstable_by_key(|&(_, first, _)| first);
         let mut coming = self.ranges.iter().peekable();
-        // Those that have begun, the newest at the top; one that has ended goes once it is there.
+        // The ranges that have begun, the newest on top. One that has ended is removed when it reaches the
+        // top.
         let mut begun: BinaryHeap<(u64, i64)> = BinaryHeap::new();
         for (&key, newest) in &mut self.newest {
             while let Some(&(seq, _, last)) = coming.next_if(|&&(_, first, _)| first <= key) {
@@ -133,7 +134,7 @@ impl Salvaged {
 
 #[derive(Clone, Copy)]
 enum Change {
-    /// A key's newest record, `None` for a tombstone.
+    /// The newest record of a key; `None` for a tombstone.
     Point(i64, Option<Location>),
     Range(i64, i64),
 }
@@ -149,19 +150,19 @@ fn change(record: &Record<'_>, place: Location) -> Option<Change> {
     }
 }
 
-/// One pass over the pieces of the log, in their order.
+/// One pass over the pieces of the log, in order.
 struct Reading {
     mode: RepairMode,
-    /// Point in time: the first damage was met, nothing behind it counts.
+    /// Point in time: damage was found, and nothing behind it counts.
     stopped: bool,
-    /// The last sequence met, in the order of the log.
+    /// The last sequence number read, in the order of the log.
     last_seq: u64,
-    /// The last sequence that counts.
+    /// The last sequence number that counts.
     reached: u64,
 }
 
 impl Reading {
-    /// Reads one piece; how many bytes it has.
+    /// Reads one piece. Returns its size in bytes.
     fn piece(
         &mut self,
         piece: &Piece,
@@ -176,7 +177,7 @@ impl Reading {
             return Ok(known.offset);
         };
         found.segments.insert(segment.id(), Arc::clone(segment));
-        // One segment at a time keeps its descriptor, else each read would open the file.
+        // Only one segment at a time keeps its descriptor; without it, each read would open the file.
         segment.outlive_its_name()?;
         let read = self.read(segment, piece, found, report);
         segment.release_at_any_cost();
@@ -221,7 +222,7 @@ impl Reading {
             Ok(true)
         })?;
         if !piece.relocated && known.last_seq > self.last_seq {
-            // Damage at the very end. What lies before it was whole: a batch there had its commit.
+            // The damage is at the very end. Everything before it was whole, so a batch there had its commit.
             found.lost += known.last_seq - self.last_seq;
             if !self.stopped {
                 self.accept(found, &mut waiting);
@@ -231,8 +232,9 @@ impl Reading {
         Ok(end)
     }
 
-    /// Takes in a record of the log. Records of a batch wait for proof that it was committed: one that was
-    /// not is the last thing in its segment, so whatever follows it, first of all its commit, is proof.
+    /// Accepts a record of the log. Records of a batch wait for proof that it was committed: an uncommitted
+    /// batch is the last thing in its segment, so anything that follows it, its commit first of all, is
+    /// proof.
     fn record(
         &mut self,
         found: &mut Salvaged,
@@ -242,7 +244,7 @@ impl Reading {
     ) {
         let missing = record.seq.saturating_sub(self.last_seq + 1);
         if missing > 0 {
-            // Inside a segment only damage hides a sequence.
+            // Inside a segment, only damage hides a sequence number.
             found.lost += missing;
             self.stopped |= self.mode == RepairMode::PointInTime;
         }
@@ -274,7 +276,7 @@ impl Reading {
         }
     }
 
-    /// Takes in a copy of a record, whose sequence says where in the log it counts.
+    /// Accepts a copy of a record. Its sequence number says where in the log it counts.
     fn relocated(&self, found: &mut Salvaged, record: &Record<'_>, place: Location, last_seq: u64) {
         let beyond = record.seq > last_seq && last_seq > 0;
         let dropped = self.mode == RepairMode::PointInTime && self.stopped && record.seq > self.reached;
@@ -289,9 +291,9 @@ impl Reading {
     }
 }
 
-/// The pieces of the log in order: as the manifest lists them, or where no copy of it can be read, as the
-/// headers of the segments link them. So, too, where both copies are older than segments beside them, for salvage:
-/// point in time goes back to where they were written.
+/// The pieces of the log in order: as the manifest lists them or, if no copy of it can be read, as the
+/// headers of the segments link them. Salvage also follows the headers if both copies are older than segments
+/// beside them; point in time goes back to when they were written.
 fn pieces(disk: &Arc<dyn Disk>, mode: RepairMode, found: &mut Salvaged) -> Result<Vec<Piece>> {
     match Manifest::read(&**disk) {
         Ok(Found::Manifest(manifest, _)) => {
@@ -312,7 +314,7 @@ fn pieces(disk: &Arc<dyn Disk>, mode: RepairMode, found: &mut Salvaged) -> Resul
     }
 }
 
-/// Opens a segment; `None` where its file is missing or its header damaged.
+/// Opens a segment; `None` if its file is missing or its header damaged.
 fn open(disk: &Arc<dyn Disk>, id: u32) -> Result<Option<Arc<Segment>>> {
     match Segment::open(disk, id, Access::Read, ReadMode::Pread) {
         Ok(segment) => {
@@ -326,7 +328,7 @@ fn open(disk: &Arc<dyn Disk>, id: u32) -> Result<Option<Arc<Segment>>> {
     }
 }
 
-/// Whether a segment's file was made and nothing was written into it yet.
+/// Whether a segment's file was made but nothing was written to it yet.
 fn is_unbegun(disk: &Arc<dyn Disk>, id: u32) -> Result<bool> {
     let name = Segment::name(id);
     let wrap = |error| Error::io(Operation::Read, &disk.path_of(&name), error);
@@ -380,7 +382,8 @@ fn listed(disk: &Arc<dyn Disk>, manifest: &Manifest) -> Result<Vec<Piece>> {
     Ok(pieces)
 }
 
-/// Follows the headers back from the newest segment. Where one cannot be read, the next older one goes on.
+/// Follows the headers back from the newest segment. If one cannot be read, goes on with the next older
+/// segment.
 fn linked(disk: &Arc<dyn Disk>) -> Result<Vec<Piece>> {
     let names = disk.list().map_err(|error| Error::io(Operation::List, disk.path(), error))?;
     let mut ids: Vec<u32> = names.iter().filter_map(|name| Segment::id_of(name)).collect();
@@ -392,7 +395,7 @@ fn linked(disk: &Arc<dyn Disk>) -> Result<Vec<Piece>> {
             opened.push((id, segment));
         }
     }
-    // Files of another store may have been copied in: the majority is right.
+    // Files of another store may have been copied in; the majority is right.
     let mut stores: BTreeMap<[u8; 16], usize> = BTreeMap::new();
     for (_, segment) in &opened {
         if let Some(segment) = segment {
@@ -417,10 +420,10 @@ fn linked(disk: &Arc<dyn Disk>) -> Result<Vec<Piece>> {
         Piece { segment, path, end, relocated }
     };
     let mut pieces: Vec<Piece> = Vec::new();
-    // What the segment behind says of the one before it.
+    // The predecessor named by the header of the next newer segment.
     let mut before: Option<LogEnd> = None;
     for (id, segment) in opened.into_iter().rev() {
-        // Between a segment and the one that it follows lies nothing that counts.
+        // Nothing that counts lies between a segment and the one that it follows.
         if before.is_some_and(|before| id > before.segment) {
             continue;
         }
@@ -433,9 +436,10 @@ fn linked(disk: &Arc<dyn Disk>) -> Result<Vec<Piece>> {
     Ok(pieces)
 }
 
-/// Recovery writes the end of the log again and lists that only once all of it is durable. Cut off before,
-/// it leaves segments at the end that repeat a part of the log and end it too early: they are told by
-/// holding nothing that the log before them does not hold at the same place.
+/// Drops the segments of an interrupted recovery. Recovery writes the end of the log again and lists the new
+/// segments only once everything is durable. If it is cut off before that, it leaves segments at the end that
+/// repeat a part of the log and would end it too early. They hold nothing but what the log before them holds
+/// at the same place.
 fn drop_unlisted_recovery(opened: &mut Vec<(u32, Option<Arc<Segment>>)>) -> Result<()> {
     let recovery = |entry: &(u32, Option<Arc<Segment>>)| {
         entry.1.as_ref().is_none_or(|segment| segment.header.origin == Origin::Recovery)
@@ -445,9 +449,9 @@ fn drop_unlisted_recovery(opened: &mut Vec<(u32, Option<Arc<Segment>>)>) -> Resu
     let Some(oldest) = (first..opened.len()).filter_map(proven).map(|end| end.segment).min() else {
         return Ok(());
     };
-    // All are read once, however many recoveries there were.
+    // All segments are read once, however many recoveries there were.
     let log = Changes::read(opened, oldest)?;
-    // An earlier recovery may stand right before the last one.
+    // An earlier recovery may come right before the last one.
     let repeats = |&from: &usize| proven(from).is_some_and(|proven| log.repeats(opened[from].0, proven));
     if let Some(from) = (first..opened.len()).find(repeats) {
         opened.truncate(from);
@@ -455,16 +459,16 @@ fn drop_unlisted_recovery(opened: &mut Vec<(u32, Option<Arc<Segment>>)>) -> Resu
     Ok(())
 }
 
-/// What the records of a piece of the log change, in their order, so that copies of them can be told.
+/// The changes made by the records of a part of the log, in order, so that copies can be recognised.
 struct Changes {
     /// Segment and offset of each.
     places: Vec<(u32, u64)>,
-    /// How many of the changes up to each, counted back from it, are those that the log ends with.
+    /// For each change, how many changes counted back from it equal as many at the end of the log.
     like_the_end: Vec<usize>,
 }
 
 impl Changes {
-    /// Those of all segments from `oldest` on. O(bytes of them).
+    /// The changes of all segments from `oldest` on. O(bytes of those segments).
     fn read(opened: &[(u32, Option<Arc<Segment>>)], oldest: u32) -> Result<Self> {
         let (mut places, mut changes) = (Vec::new(), Vec::new());
         for (id, segment) in opened.iter().filter(|(id, _)| *id >= oldest) {
@@ -482,19 +486,20 @@ impl Changes {
         Ok(Self { places, like_the_end: like_the_end(&changes) })
     }
 
-    /// Whether the segments from `from` on only repeat what stands behind `proven`, the place that the first of them
-    /// follows. O(log changes).
+    /// Whether the segments from `from` on only repeat what follows `proven`, the position that the first of
+    /// them continues. O(log changes).
     fn repeats(&self, from: u32, proven: LogEnd) -> bool {
         let old = self.places.partition_point(|&place| place < (proven.segment, proven.offset));
         let again = self.places.partition_point(|&(segment, _)| segment < from);
         let count = self.places.len() - again;
-        // Behind the last of those that would be repeated, all of which stand before their copies.
+        // Behind the last of the changes that would be repeated, all of which come before their copies.
         let end = old + count;
         end <= again && (count == 0 || self.like_the_end[end - 1] >= count)
     }
 }
 
-/// For each item, how many items up to it equal as many at the end of all (the Z algorithm, from behind). O(items).
+/// For each item, how many items up to it equal as many at the end (the Z algorithm, run backwards).
+/// O(items).
 fn like_the_end<T: PartialEq>(items: &[T]) -> Vec<usize> {
     let back = |at: usize| &items[items.len() - 1 - at];
     let mut like = vec![0; items.len()];
@@ -550,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn what_equals_the_end_is_counted_as_comparing_item_by_item_does() {
+    fn items_that_equal_the_end_are_counted_as_by_comparing_one_by_one() {
         for seed in 0..500 {
             let mut rng = Rng::new(seed);
             let different = 1 + rng.below(3);

@@ -11,34 +11,34 @@ struct Signal {
     rung: bool,
 }
 
-/// Wakes a worker; made before it, so that whoever needs the worker can ring at any time.
+/// Wakes a worker. Created before the worker, so that callers can ring at any time.
 #[derive(Clone, Default)]
 pub(crate) struct Bell(Arc<(Mutex<Signal>, Condvar)>);
 
 impl Bell {
-    /// Wakes the worker now, or makes it go round once more.
+    /// Wakes the worker now, or makes it run once more.
     pub(crate) fn ring(&self) {
         self.0.0.lock().rung = true;
         self.0.1.notify_all();
     }
 
-    /// Tells the worker to end.
+    /// Tells the worker to stop.
     pub(super) fn stop(&self) {
         self.0.0.lock().stop = true;
         self.0.1.notify_all();
     }
 
-    /// The worker has ended, and so have the calls that ask: what comes now is not to stop.
+    /// The worker has ended, and so have the calls that check for a stop. Later work must not stop.
     pub(crate) fn answered(&self) {
         self.0.0.lock().stop = false;
     }
 
-    /// Whether the worker is to end: long tasks ask between two steps.
+    /// Whether the worker must stop; long tasks check this between two steps.
     pub(crate) fn stopping(&self) -> bool {
         self.0.0.lock().stop
     }
 
-    /// Waits for so long, whoever rings; false once the worker is to end.
+    /// Waits for this long, even if the bell rings; false once the worker must stop.
     pub(super) fn rest(&self, long: Duration) -> bool {
         let until = Instant::now() + long;
         let mut signal = self.0.0.lock();
@@ -46,7 +46,7 @@ impl Bell {
         !signal.stop
     }
 
-    /// Waits until it is rung, or for so long; false once the worker is to end.
+    /// Waits until the bell rings, or at most this long; false once the worker must stop.
     pub(crate) fn wait(&self, longest: Duration) -> bool {
         let mut signal = self.0.0.lock();
         if !signal.stop && !signal.rung {

@@ -1,4 +1,4 @@
-//! Threads that work beside callers: bells that wake them, and panics made into errors. Know nothing of stores.
+//! Background threads: bells that wake them, and panics turned into errors. Know nothing of stores.
 
 pub(crate) mod bell;
 pub(crate) mod panics;

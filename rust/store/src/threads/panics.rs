@@ -1,5 +1,5 @@
-//! Panics, each of which would be a defect of ours, made into errors: nobody's thread ends by one. Knows nothing of what
-//! was going on.
+//! Turns panics, each of which is a defect of this library, into errors, so that no thread ends by one. Knows
+//! nothing of what was going on.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -11,13 +11,14 @@ thread_local! {
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a panic of this thread is caught and told by the store's errors and figures, so that a panic hook need
-/// say nothing of it.
+/// Whether a panic of this thread is caught and reported in the store's errors and statistics, so that a
+/// panic hook need not report it.
 pub fn panic_is_caught() -> bool {
     CAUGHT.get()
 }
 
-/// Runs `work`; its panic is an error that names `what`, or one that says that there was no memory for the index.
+/// Runs `work`. A panic becomes an error that names `what`, or one that says that memory for the index ran
+/// out.
 pub fn catching<T>(what: &'static str, work: impl FnOnce() -> T) -> Result<T, Error> {
     let outer = CAUGHT.replace(true);
     let outcome = catch_unwind(AssertUnwindSafe(work));

@@ -1,6 +1,6 @@
-//! A thread that works for something beside those who call it: it does one task when it is rung for, or when its time
-//! has come. It holds what it works on weakly, so that a store nobody uses goes away. A panic of the task ends no
-//! thread: the task's owner hears of it, and the task is left alone for a while. Knows nothing of stores.
+//! A background thread with one task, which runs when its bell rings or its time has come. It holds what it
+//! works on by a weak reference, so that an unused store is dropped. If the task panics, the thread goes on:
+//! the task's owner is told, and the task is left alone for a while. Knows nothing of stores.
 
 use std::io;
 use std::sync::Weak;
@@ -12,19 +12,19 @@ use crate::error::Error;
 use crate::threads::bell::Bell;
 use crate::threads::panics::catching;
 
-/// A task that panicked is left alone for so long.
+/// A task that panicked is left alone for this long.
 const BACK_OFF: Duration = Duration::from_secs(10);
 
 /// What a worker does.
 pub(crate) struct Task<T> {
-    /// Name of the thread, which people are told when the task panics.
+    /// Name of the thread; part of the message if the task panics.
     pub(crate) name: &'static str,
     pub(crate) run: fn(&T),
-    /// Hears of a panic.
+    /// Called after a panic.
     pub(crate) panicked: fn(&T, Error),
 }
 
-/// A running thread; dropping it stops the thread and waits for it.
+/// A running thread. Dropping this stops the thread and waits for it.
 pub(crate) struct Worker {
     bell: Bell,
     thread: Option<JoinHandle<()>>,
@@ -32,7 +32,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts a thread that runs `task` each time it is rung for, and at least every `longest_nap`.
+    /// Starts a thread that runs `task` whenever its bell rings, and at least every `longest_nap`.
     pub(crate) fn start<T: Send + Sync + 'static>(
         task: &Task<T>,
         works_on: Weak<T>,
@@ -57,7 +57,7 @@ impl Worker {
         Ok(Self { bell, thread: Some(thread), generation: fork_generation() })
     }
 
-    /// Tells the thread to end, without waiting for it.
+    /// Tells the thread to stop, without waiting for it.
     pub(crate) fn stop(&self) {
         self.bell.stop();
     }
@@ -72,7 +72,7 @@ impl Drop for Worker {
         }
         self.stop();
         if let Some(thread) = self.thread.take() {
-            // Tasks are caught; a panic in between, in waiting, left nothing undone.
+            // Panics of tasks are caught. A panic outside a task, while waiting, leaves nothing undone.
             let _ = thread.join();
         }
     }

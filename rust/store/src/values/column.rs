@@ -1,8 +1,8 @@
-//! Many values as one column: their bytes one after another, and where each begins. That is the layout of
+//! Many values as one column: their bytes one after another, and the offset of each. This is the layout of
 //! Arrow's `LargeBinary`, so nothing is converted on the way out. Knows nothing of stores.
 //!
-//! Several threads may fill a column at once: where all values are as long as was guessed, each thread writes
-//! where its values stay, and nothing is copied or allocated twice.
+//! Several threads can fill a column at once. If all values are as long as guessed, each thread writes them
+//! to their final place, and nothing is copied or allocated twice.
 #![allow(unsafe_code)]
 
 use std::mem::{MaybeUninit, take};
@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::room::{room, with_room};
 use crate::values::parallel;
 
-/// No more memory than this is asked for on a guess; what nobody writes to is never given.
+/// A guess never allocates more than this. Pages that nobody writes to take no memory.
 const MOST_GUESSED_BYTES: usize = 1 << 30;
 
 /// Values of any lengths; value `i` is `data[offsets[i]..offsets[i + 1]]`.
@@ -36,7 +36,7 @@ impl ValueColumn {
         Self { data: Vec::new(), offsets }
     }
 
-    /// As [`ValueColumn::with_capacity`], or an error where there is no memory for that.
+    /// Like [`ValueColumn::with_capacity`], but returns an error if there is no memory.
     pub fn with_room(rows: usize) -> Result<Self> {
         let mut offsets = with_room(rows.saturating_add(1))?;
         offsets.push(0);
@@ -69,9 +69,9 @@ impl ValueColumn {
         self.data.get(start as usize..end as usize)
     }
 
-    /// Appends what `read` pushes for each of `parts`, in their order; what it returned for each. Each part says
-    /// how many values it has, and is read on a thread of its own. `width` is how long most values are likely to
-    /// be, 0 where nobody knows. After an error the column is as it was. O(bytes).
+    /// Appends what `read` pushes for each of `parts`, in their order. Returns what `read` returned for each.
+    /// Each part states how many values it has, and is read on a thread of its own. `width` is the likely
+    /// length of most values, or 0 if unknown. After an error the column is unchanged. O(bytes).
     pub(crate) fn append_parts<I: Send, T: Send>(
         &mut self,
         width: usize,
@@ -125,7 +125,7 @@ impl ValueColumn {
         Ok(outcomes)
     }
 
-    /// Appends what parts have copied, and where each value of it ends; there is room for the ends.
+    /// Appends the values that parts copied, with their ends, for which there is already room.
     fn append_copies(&mut self, mut copies: Vec<(Vec<u8>, Vec<i64>)>) -> Result<()> {
         let mut bytes: usize = copies.iter().map(|(bytes, _)| bytes.len()).sum();
         let mut end = self.data.len() as i64;
@@ -150,7 +150,7 @@ impl ValueColumn {
         Ok(())
     }
 
-    /// Takes over what parts wrote behind the data, at `filled` from its end.
+    /// Takes over what parts wrote behind the data; `filled` holds their ranges, counted from its end.
     fn close_up(&mut self, filled: Vec<Range<usize>>) {
         let room = self.data.spare_capacity_mut();
         let mut end = 0;
@@ -162,8 +162,9 @@ impl ValueColumn {
             end += len;
         }
         let end = self.data.len() + end;
-        // SAFETY: the ranges are those of a part's room which it has written, and they lie within the capacity, in
-        // ascending order; each was moved to where the one before ends, so all bytes up to `end` are initialised.
+        // SAFETY: each range is the written part of a part's room. The ranges lie within the capacity in
+        // ascending order, and each was moved to where the one before it ends, so all bytes up to `end` are
+        // initialised.
         unsafe { self.data.set_len(end) };
     }
 }
@@ -172,13 +173,13 @@ impl ValueColumn {
 pub(crate) struct Part<'c> {
     /// Where `room` begins, counted from the end of the column's data.
     start: usize,
-    /// Where values stay, as far as they fit.
+    /// Memory of the column, for values as far as they fit.
     room: &'c mut [MaybeUninit<u8>],
-    /// So many bytes of it are written.
+    /// This many bytes of `room` are written.
     filled: usize,
-    /// The first value that did not fit and all after it.
+    /// The first value that did not fit, and all values after it.
     more: Vec<u8>,
-    /// Where each value ends, from the part's first on.
+    /// Where each value ends, counted from the beginning of the part.
     ends: Vec<i64>,
 }
 
@@ -188,8 +189,8 @@ impl Part<'_> {
         let end = self.filled + value.len();
         match self.room.get_mut(self.filled..end) {
             Some(room) if self.more.is_empty() => {
-                // SAFETY: both are `value.len()` long; the room is memory that only this part has. Any bytes are
-                // valid where bytes may be uninitialised.
+                // SAFETY: both are `value.len()` long, and only this part has the memory of the room. Memory that
+                // may be uninitialised accepts any bytes.
                 unsafe {
                     room.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(value.as_ptr(), value.len());
                 };
@@ -209,13 +210,13 @@ impl Part<'_> {
         self.filled + self.more.len()
     }
 
-    /// All its bytes, in memory that is not the column's, and where each value ends.
+    /// All bytes of the part, in memory outside the column, and where each value ends.
     fn into_bytes(self) -> Result<(Vec<u8>, Vec<i64>)> {
         if self.filled == 0 {
             return Ok((self.more, self.ends));
         }
         let filled = &self.room[..self.filled];
-        // SAFETY: `push` has written so many bytes, one value after another.
+        // SAFETY: `push` has written this many bytes, one value after another.
         let filled = unsafe { std::slice::from_raw_parts(filled.as_ptr().cast::<u8>(), filled.len()) };
         let mut bytes = with_room(filled.len() + self.more.len())?;
         bytes.extend_from_slice(filled);
@@ -229,7 +230,8 @@ mod tests {
     use super::{MOST_GUESSED_BYTES, ValueColumn};
     use crate::error::Error;
 
-    /// Appends `parts` of values to a column, with a guess; checks it against the values one by one.
+    /// Appends `parts` of values to a column, with a guess, and compares the column with the values one by
+    /// one.
     fn check(width: usize, calls: &[&[&[&[u8]]]]) {
         let mut column = ValueColumn::default();
         let mut expected: Vec<&[u8]> = Vec::new();

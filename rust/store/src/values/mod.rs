@@ -1,4 +1,4 @@
-//! Values on their way out: one, many, and columns of them.
+//! Values on their way out: single values, many at once, and columns.
 
 pub(crate) mod column;
 pub(crate) mod parallel;

@@ -1,22 +1,23 @@
-//! Large batch reads on several threads. Knows nothing of what they read.
+//! Runs large batch reads on several threads. Knows nothing of what they read.
 //!
-//! Reading records of random keys is waiting for memory, which each processor does by itself. Threads live as
-//! long as the call that started them. Why it pays: docs/dev/014-large-batches-use-two-threads.md.
+//! Reading records of random keys means waiting for memory, which each processor does independently. Threads
+//! live as long as the call that started them. For why it pays, see
+//! docs/dev/014-large-batches-use-two-threads.md.
 
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
-/// Items, and bytes of long ones, below which a further thread does not pay: it starts in some 50 us, and the first
-/// of a process in a millisecond.
+/// Below this many items, or bytes of long items, another thread does not pay: it takes about 50 us to start,
+/// and the first thread of a process a millisecond.
 const PART_ITEMS: usize = 1 << 12;
 const PART_BYTES: usize = 1 << 22;
 
-/// More would wait for the same memory.
+/// More threads would wait for the same memory.
 const MAX_THREADS: usize = 4;
 
-/// How many items each thread gets, the caller's among them, of so many, each of `item_bytes` or more.
+/// How many items each thread gets, including the caller's, out of `items` of at least `item_bytes` each.
 pub(crate) fn part_len(items: usize, item_bytes: usize) -> usize {
     static CPUS: OnceLock<usize> = OnceLock::new();
     let cpus = *CPUS.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get));
@@ -24,8 +25,8 @@ pub(crate) fn part_len(items: usize, item_bytes: usize) -> usize {
     items.div_ceil(cpus.min(MAX_THREADS)).max(least)
 }
 
-/// What `work` makes of each of `parts`, in their order: the first on the caller's thread, each further one on
-/// one of its own, or on the caller's too where the system gives no thread.
+/// Applies `work` to each of `parts` and returns the results in order. The first part runs on the caller's
+/// thread, each other part on a thread of its own, or on the caller's too if the system provides no thread.
 pub(crate) fn map<I: Send, T: Send>(
     mut parts: impl Iterator<Item = I>,
     work: impl Fn(I) -> T + Sync,

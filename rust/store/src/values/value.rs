@@ -1,4 +1,4 @@
-//! Values on their way out: one, or many at once, with what they point into kept alive. Knows nothing
+//! Values on their way out: one, or many at once, together with what keeps their bytes alive. Knows nothing
 //! of the index or of locks. Reading one value is O(its length).
 
 use std::ops::{ControlFlow, Deref};
@@ -10,16 +10,17 @@ use crate::log::segment::{Found, Segment};
 use crate::log::segments::Segments;
 use crate::room::room;
 
-/// How far ahead a batch read asks for records, in keys.
+/// How many keys ahead a batch read prefetches records.
 const PREFETCH_AHEAD: usize = 16;
 
-/// Values up to this length are copied in passing by a batch read.
+/// A batch read copies values up to this length as it goes.
 const COPIED_BYTES: usize = 512;
 
-/// Longer values are only checked; so many bytes of them are still near when the caller copies them.
+/// Longer values are only checked. This many bytes of them are still in the caches when the caller copies
+/// them.
 pub const NEAR_BYTES: usize = 1 << 20;
 
-/// One value; stays valid after it was overwritten or deleted and after the store was closed.
+/// One value. Stays valid after it is overwritten or deleted, and after the store is closed.
 #[derive(Clone)]
 pub struct Value(Source);
 
@@ -57,7 +58,7 @@ impl std::fmt::Debug for Value {
     }
 }
 
-/// The values of a batch read, in the order of its keys. Its memory serves one read after another.
+/// The values of a batch read, in the order of its keys. Its memory is reused by the next read.
 #[derive(Default)]
 pub struct Values {
     segments: Arc<Segments>,
@@ -75,8 +76,8 @@ enum Slot {
 }
 
 impl Values {
-    /// Reads the values of `keys` that `locate` finds places for, in place of what was read before. Where not
-    /// `all` of them are wanted at once, ends when it has come to as many long values as stay near.
+    /// Reads the values of those `keys` that `locate` finds, in place of what was read before. Unless `all`
+    /// of them are wanted at once, stops after as many long values as stay in the caches.
     pub(crate) fn read(
         &mut self,
         keys: &[i64],
@@ -100,7 +101,7 @@ impl Values {
             *long_bytes += if long { value.len() } else { 0 };
             slots.push(match place {
                 Some((segment, start)) if long => Slot::Mapped { segment, len: value.len() as u32, start },
-                // Its lines are at hand now, and may not be when the caller comes for them.
+                // Its cache lines are at hand now, and may not be when the caller wants them.
                 _ => {
                     let start = copied.len();
                     room(copied, value.len())?;
@@ -118,17 +119,17 @@ impl Values {
         self.slots.len()
     }
 
-    /// Whether none were.
+    /// Whether no keys were read.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// How many bytes the long values among them come to.
+    /// Total length of the long values, in bytes.
     pub fn long_bytes(&self) -> usize {
         self.long_bytes
     }
 
-    /// The value of the i-th key, `None` where it is not in the store.
+    /// The value of the i-th key; `None` if the key is not in the store.
     #[inline]
     pub fn get(&self, i: usize) -> Option<&[u8]> {
         match self.slots.get(i)? {
@@ -139,9 +140,8 @@ impl Values {
     }
 }
 
-/// Reads the values at `locations` in their order, asking for records ahead of time, and hands each to
-/// `each`, until that has enough: its number, and where there is one the value and its place in a mapped
-/// segment.
+/// Reads the values at `locations` in order, with prefetching, and passes each to `each` until that returns
+/// `Break`: the index of the value and, if it exists, its bytes and its place in a mapped segment.
 pub(crate) fn for_each<L: Copy + Into<Option<Location>>>(
     segments: &Segments,
     keys: &[i64],

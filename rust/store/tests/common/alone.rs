@@ -1,14 +1,14 @@
-//! Tests that change or measure their whole process: its limits, its mask, its memory, its children.
+//! For tests that change or measure their whole process: its limits, its umask, its memory, its children.
 
 use std::process::Command;
 
-/// Set in the process that runs one test only.
+/// Set in a process that runs only one test.
 const ALONE: &str = "ALEX_STORE_TEST_ALONE";
 
-/// For a test that must be the only one in its process: runs the test in one and returns true, or returns false
-/// where this process is that one. cargo-nextest gives each test a process; under `cargo test`, where all tests of a
-/// program share one, the program is started again for this test. The closure stands in the test: its type's name
-/// holds the test's.
+/// For a test that must be the only one in its process. Returns false if this process runs only this test;
+/// otherwise runs the test in a process of its own and returns true. cargo-nextest gives each test a process.
+/// Under `cargo test`, where all tests of a program share one, the program is started again for this test.
+/// The closure must stand in the test: its type's name contains the test's name.
 pub fn ran_in_own_process<F: Fn()>(_: F) -> bool {
     let of_its_own = std::env::var_os(ALONE).is_some()
         || std::env::var_os("NEXTEST_EXECUTION_MODE").is_some_and(|mode| mode == "process-per-test");

@@ -1,5 +1,5 @@
-//! Bytes that no writer wrote and whose checksums are right all the same: forged by someone who knows the format as
-//! `docs/format.md` has it. Written again here, so that a mistake in one shows.
+//! Forges bytes that no writer wrote but whose checksums are right, as someone could who knows the format in
+//! `docs/format.md`. The format is implemented here a second time, so that a mistake in either place shows.
 
 use alex_store::disk::Disk;
 use alex_store::disk::sim::{Rng, SimDisk};
@@ -16,7 +16,7 @@ pub fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
     !crc
 }
 
-/// Overwrites bytes where there are so many.
+/// Overwrites bytes, if there are enough.
 pub fn put(bytes: &mut [u8], at: usize, part: &[u8]) {
     if let Some(place) = at.checked_add(part.len()).and_then(|end| bytes.get_mut(at..end)) {
         place.copy_from_slice(part);
@@ -45,7 +45,7 @@ pub fn seal_segment_header(bytes: &mut [u8]) {
     }
 }
 
-/// Seals the record at an offset, if it is one by its length; where the next one begins.
+/// Seals the record at an offset, if its length is plausible. Returns where the next one begins.
 pub fn seal_record(bytes: &mut [u8], offset: usize) -> Option<usize> {
     let salt = bytes.get(72..80)?.to_vec();
     let length = u32_at(bytes, offset + 4)? as usize;
@@ -56,7 +56,7 @@ pub fn seal_record(bytes: &mut [u8], offset: usize) -> Option<usize> {
     Some(end)
 }
 
-/// Seals header, table, blocks and attachment, as far as the lengths in the header lie in the file.
+/// Seals header, table, blocks and attachment, as far as the lengths in the header lie within the file.
 pub fn seal_image(bytes: &mut [u8]) {
     let part = |from: u64, len: u64| Some((from as usize, usize::try_from(from.checked_add(len)?).ok()?));
     let lengths = u64_at(bytes, 72).zip(u64_at(bytes, 120));
@@ -85,7 +85,7 @@ pub fn seal_image(bytes: &mut [u8]) {
     }
 }
 
-/// Where the records of a segment stand.
+/// The offsets of a segment's records.
 pub fn records(bytes: &[u8]) -> Vec<usize> {
     let (mut places, mut offset) = (Vec::new(), 192);
     while bytes.get(offset + 8).is_some_and(|&kind| (1..=10).contains(&kind)) {
@@ -103,7 +103,7 @@ pub fn content_of(disk: &SimDisk, name: &str) -> Vec<u8> {
     content
 }
 
-/// Puts a file in place of whatever is there.
+/// Replaces a file, or creates it.
 pub fn place(disk: &SimDisk, name: &str, content: Vec<u8>) {
     let _ = disk.create(name, 0);
     disk.corrupt(name, |bytes| *bytes = content);
@@ -117,7 +117,7 @@ fn any_number(rng: &mut Rng) -> u64 {
     }
 }
 
-/// Changes the number that stands somewhere: to any, or to one near it.
+/// Changes the number at a position, to any number or to one nearby.
 fn change_number(bytes: &mut [u8], at: usize, width: usize, rng: &mut Rng) {
     let old = match width {
         8 => u64_at(bytes, at),
@@ -127,7 +127,7 @@ fn change_number(bytes: &mut [u8], at: usize, width: usize, rng: &mut Rng) {
     let near = old.unwrap_or_default().wrapping_add(rng.below(5)).wrapping_sub(2);
     let new = match rng.below(3) {
         0 => near,
-        // By bytes that are a header, or by a record.
+        // By the size of a header, or of a record.
         1 => old.unwrap_or_default().wrapping_add([8, 24, 32, 192][rng.below(4) as usize]),
         _ => any_number(rng),
     };
@@ -142,7 +142,7 @@ pub fn change_anywhere(bytes: &mut [u8], range: std::ops::Range<usize>, rng: &mu
     put(bytes, at, &any_number(rng).to_le_bytes()[..width]);
 }
 
-/// One of the fields, each given by offset and width.
+/// Changes one of the fields, each given by offset and width.
 fn change_field(bytes: &mut [u8], fields: &[(usize, usize)], rng: &mut Rng) {
     let (at, width) = fields[rng.below(fields.len() as u64) as usize];
     change_number(bytes, at, width, rng);
@@ -165,7 +165,7 @@ fn forge_manifest(bytes: &mut Vec<u8>, rng: &mut Rng) {
             change_field(bytes, &fields, rng);
         }
         4 if segments > 1 && entry(segments) <= bytes.len() => {
-            // Two entries change places, or one stands in both.
+            // Two entries swap places, or one appears twice.
             let pick = |rng: &mut Rng| entry(rng.below(segments as u64) as usize);
             let (a, b) = (pick(rng), pick(rng));
             let (first, second) = (bytes[a..a + 24].to_vec(), bytes[b..b + 24].to_vec());
@@ -175,7 +175,7 @@ fn forge_manifest(bytes: &mut Vec<u8>, rng: &mut Rng) {
             }
         }
         5 if segments > 0 && entry(segments) <= bytes.len() => {
-            // An entry less.
+            // One entry is removed.
             let at = entry(rng.below(segments as u64) as usize);
             bytes.drain(at..at + 24);
             put(bytes, 100, &(segments as u32 - 1).to_le_bytes());
@@ -227,7 +227,7 @@ fn forge_segment(bytes: &mut Vec<u8>, rng: &mut Rng) {
             seal_segment_header(bytes);
         }
         2 => {
-            // Another salt, for all its records.
+            // Another salt, for all records.
             change_number(bytes, 72, 8, rng);
             seal_segment_header(bytes);
             for place in places {
@@ -259,7 +259,7 @@ fn forge_segment(bytes: &mut Vec<u8>, rng: &mut Rng) {
                 match rng.below(4) {
                     0 => put(bytes, place + 8, &[1 + rng.below(10) as u8]),
                     1 => change_field(bytes, &[(place + 4, 4), (place + 8, 8), (place + 16, 8)], rng),
-                    // What stands in the value: counts, lengths, watermarks, last keys.
+                    // The contents of the value: counts, lengths, watermarks, last keys.
                     2 => change_field(bytes, &[(place + 24, 8), (place + 32, 8)], rng),
                     _ => change_anywhere(bytes, place + 4..place + 40, rng),
                 }
@@ -269,7 +269,7 @@ fn forge_segment(bytes: &mut Vec<u8>, rng: &mut Rng) {
     }
 }
 
-/// Places in the header of a data node, and the first behind it, with their widths.
+/// Fields in the header of a data node, and the first one behind it, with their widths.
 const DATA_NODE_FIELDS: [(usize, usize); 14] = [
     (0, 8),
     (8, 8),
@@ -312,7 +312,7 @@ fn forge_image(bytes: &mut [u8], rng: &mut Rng) {
             change_field(bytes, &fields, rng);
         }
         1 | 2 => {
-            // Where replay begins, until when it only applies, and what the segments count.
+            // Where replay begins, up to where it only applies, and the counts of the segments.
             let mut fields = vec![
                 (attached, 4),
                 (attached + 8, 8),
@@ -328,19 +328,19 @@ fn forge_image(bytes: &mut [u8], rng: &mut Rng) {
             change_field(bytes, &fields, rng);
         }
         3 => {
-            // A data node's header, or anything of it.
+            // The header of a data node, or any part of it.
             let at = 4096 + 64 * u32_at(bytes, 96).unwrap_or_default() as usize;
             let fields = DATA_NODE_FIELDS.map(|(field, width)| (at + field, width));
             change_field(bytes, &fields, rng);
         }
         4 if inner < 4096 + nodes => change_anywhere(bytes, inner..4096 + nodes, rng),
-        // A key, or where its record lies.
+        // A key, or the location of its record.
         _ => change_anywhere(bytes, 4096..4096 + nodes.max(8), rng),
     }
     seal_image(bytes);
 }
 
-/// Forges one thing in a file, and seals it.
+/// Forges one thing in a file and seals it.
 pub fn forge(name: &str, bytes: &mut Vec<u8>, rng: &mut Rng) {
     if name.starts_with("MANIFEST") {
         forge_manifest(bytes, rng);

@@ -1,5 +1,5 @@
-//! Whole stores that no writer wrote, byte by byte as `docs/format.md` has them: of any ids, any number of segments
-//! and any records, which would take a writer years.
+//! Whole stores that no writer wrote, built byte by byte as `docs/format.md` describes them: with any ids,
+//! any number of segments and any records, which would take a writer years.
 
 use std::path::Path;
 
@@ -17,13 +17,13 @@ pub const RECOVERY: u32 = 1;
 pub const PUT: u8 = 1;
 pub const RANGE_TOMBSTONE: u8 = 3;
 
-/// A record to be: kind, key, value.
+/// A record to be written: kind, key, value.
 pub type Record = (u8, i64, Vec<u8>);
 
-/// Segments of a log that follow each other, in files and in the manifest.
+/// The segments of a log, one following the other, in files and in the manifest.
 #[derive(Default)]
 pub struct Forged {
-    /// Of each segment: its id, its bytes, the end of its records, the last sequence.
+    /// For each segment: its id, its bytes, the end of its records, the last sequence number.
     segments: Vec<(u32, Vec<u8>, u64, u64)>,
 }
 
@@ -66,7 +66,7 @@ impl Forged {
         self.segments.push((id, bytes, end, seq));
     }
 
-    /// The manifest of a store that was closed.
+    /// The manifest of a closed store.
     fn manifest(&self) -> Vec<u8> {
         let (last, last_seq) = self.segments.last().map_or((0, 0), |&(id, _, _, seq)| (id, seq));
         let len = 112 + 24 * self.segments.len() + 4;
@@ -88,7 +88,7 @@ impl Forged {
         bytes
     }
 
-    /// Bytes of all segments.
+    /// Total size of all segments, in bytes.
     pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|(_, bytes, ..)| bytes.len() as u64).sum()
     }

@@ -1,4 +1,4 @@
-//! A disk that lets a test look at, act beside, or fail single calls of another disk.
+//! A disk that lets a test observe, accompany or fail single calls of another disk.
 
 use std::io;
 use std::ops::Range;
@@ -12,23 +12,23 @@ use alex_store::{Error, Options, Store};
 /// A call that is about to be made.
 pub enum Call<'a> {
     Read(&'a str),
-    /// So many bytes have been read.
+    /// This many bytes have been read.
     ReadBytes(&'a str, u64),
     Write(&'a str, u64, &'a [u8]),
     MapForWriting,
     Open(&'a str),
-    /// A new file of so many bytes.
+    /// A new file of this many bytes.
     Create(&'a str, u64),
     Map(&'a str),
     Sync(&'a str),
-    /// The sync has been made.
+    /// The sync is done.
     Synced(&'a str),
     Remove(&'a str),
 }
 
 type Hook = Box<dyn FnMut(&Call<'_>) -> io::Result<()> + Send>;
 
-/// See the module.
+/// A simulated disk with a hook on its calls.
 #[derive(Clone)]
 pub struct HookDisk {
     inner: SimDisk,
@@ -40,7 +40,7 @@ impl HookDisk {
         Self { inner: inner.clone(), hook: Arc::default() }
     }
 
-    /// From now on each call asks `hook`; an error is the call's outcome.
+    /// From now on each call asks `hook` first; an error becomes the outcome of the call.
     pub fn hook(&self, hook: impl FnMut(&Call<'_>) -> io::Result<()> + Send + 'static) {
         *self.hook.lock().expect("no test panics in a hook") = Some(Box::new(hook));
     }
@@ -186,7 +186,7 @@ impl DiskFile for HookFile {
     }
 }
 
-/// Small segments, no thread, flushes only where the test asks.
+/// Small segments, no threads, and flushes only on request.
 pub fn quiet() -> Options {
     Options {
         background: false,

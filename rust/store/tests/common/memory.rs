@@ -1,11 +1,11 @@
-//! How much memory a call takes: an allocator that counts, for each thread by itself, since tests run side by side.
-//! A test program that measures makes it its own.
+//! How much memory a call takes: an allocator that counts separately for each thread, since tests run side by
+//! side. A test program that measures memory makes it its global allocator.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// The system's allocator, which remembers how many bytes it had given out at the most.
+/// The system's allocator, which also remembers the most bytes that were allocated at once.
 pub struct Counting;
 
 thread_local! {
@@ -40,7 +40,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// What a call returns, and how many bytes more than before it this thread had in use at the most.
+/// Returns what a call returns, and how many more bytes than before this thread had in use at most.
 pub fn most_bytes<T>(call: impl FnOnce() -> T) -> (T, usize) {
     let held = HELD.get();
     MOST.set(held);

@@ -1,5 +1,5 @@
-//! Random workloads on a simulated disk beside a model, and the judgement after each crash: the store
-//! must equal a prefix of its commits, at least up to the last durable one.
+//! Random workloads on a simulated disk, compared with a model, and the judgement after each crash: the store
+//! must equal a prefix of its commits that includes every durable one.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
@@ -23,7 +23,7 @@ use alex_store::{Batch, Durability, Error, Operation, Options, ReadMode, ScanRan
 /// The content of a store.
 pub type Content = BTreeMap<i64, Vec<u8>>;
 
-/// How many seeds a test runs: its share of `ALEXPY_SEEDS`, which CI leaves at 10,000.
+/// How many seeds a test runs: its share of `ALEXPY_SEEDS`, which defaults to 10,000.
 pub fn seeds(share_percent: u64) -> std::ops::Range<u64> {
     let all: u64 = std::env::var("ALEXPY_SEEDS")
         .map_or(10_000, |text| text.parse().expect("ALEXPY_SEEDS is a number of seeds"));
@@ -36,7 +36,7 @@ pub fn seeds(share_percent: u64) -> std::ops::Range<u64> {
     }
 }
 
-/// Runs `one` for every seed; a failure names the seed and how to replay it.
+/// Runs `one` for every seed. A failure names the seed and how to replay it.
 pub fn for_seeds(test: &str, share_percent: u64, one: impl Fn(u64)) {
     for seed in seeds(share_percent) {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| one(seed)));
@@ -74,13 +74,13 @@ pub fn open(disk: &SimDisk, options: &Options) -> Result<Store, Error> {
     Store::open_on(Arc::new(disk.clone()), Path::new("simulated"), options, &mut |_| true)
 }
 
-/// As `open`, but only if the power is still on after it: giving space back is the last step of opening,
-/// and its failure is nobody's concern.
+/// Like `open`, but only if the power is still on afterwards: giving space back is the last step of opening,
+/// and its failure does not matter.
 pub fn open_with_power(disk: &SimDisk, options: &Options) -> Option<Store> {
     open(disk, options).ok().filter(|_| disk.has_power())
 }
 
-/// Everything in the store, read in three ways that must agree.
+/// The whole content of the store, read in three ways that must agree.
 pub fn content(store: &Store) -> Content {
     let range = ScanRange { start: Bound::Unbounded, stop: Bound::Unbounded, reverse: false, limit: None };
     let mut scan = store.scan(range).expect("an open store scans");
@@ -110,7 +110,7 @@ pub fn content(store: &Store) -> Content {
 }
 
 #[derive(Clone)]
-/// What a store may hold: its commits in order, and which of them a power cut must not take.
+/// What a store may hold: its commits in order, and which of them a power cut must not lose.
 pub struct Model {
     commits: Vec<Content>,
     durable: usize,
@@ -133,7 +133,7 @@ impl Model {
         }
     }
 
-    /// A commit that failed, and may be found all the same.
+    /// A commit that failed but may be found all the same.
     pub fn maybe(&mut self, next: Content) {
         let now = self.now().clone();
         self.commits.push(next);
@@ -198,7 +198,7 @@ fn value(rng: &mut Rng) -> Vec<u8> {
     bytes
 }
 
-/// Work that changes no content, but where things are.
+/// Work that changes where things are, but no content.
 fn background_work(store: &Store, rng: &mut Rng) -> (&'static str, bool, Result<(), Error>) {
     match rng.below(3) {
         0 => ("tend", false, store.tend()),
@@ -214,7 +214,7 @@ fn bulk_load(store: &Store, keys: &[i64], values: &[Vec<u8>]) -> Result<u64, Err
     store.bulk_load(keys, values, &mut |_| true)
 }
 
-/// One random call. `Ok(false)`: the store can take no more calls (power off or poisoned).
+/// One random call. Returns false if the store can take no more calls (power off or poisoned).
 #[expect(clippy::too_many_lines, reason = "one arm for each call")]
 pub fn step(store: &Store, model: &mut Model, rng: &mut Rng, options: &Options, disk: &SimDisk) -> bool {
     let durable = options.durability == Durability::Sync;
@@ -303,7 +303,7 @@ pub fn step(store: &Store, model: &mut Model, rng: &mut Rng, options: &Options, 
             true
         }
         Err(error) if refuses_only_the_call(&error) => {
-            // Absent from the running store, which goes on, and after every crash that follows.
+            // Absent from the running store, which goes on, and after every later crash.
             assert_eq!(&content(store), model.now(), "a commit refused by the disk changes nothing");
             true
         }
@@ -318,21 +318,21 @@ pub fn step(store: &Store, model: &mut Model, rng: &mut Rng, options: &Options, 
     }
 }
 
-/// Whether a disk that is full or cannot write refused this one call.
+/// Whether a disk that is full or cannot write refused only this call.
 fn refuses_only_the_call(error: &Error) -> bool {
     use Operation::{Create, Reserve, Write};
     let Error::Io { source, operation: Reserve | Create | Write, .. } = error else { return false };
     source.kind() == std::io::ErrorKind::StorageFull || source.raw_os_error() == Some(5)
 }
 
-/// What a seed does between two looks at the disk.
+/// What a seed does between two restarts of the disk.
 pub struct Plan {
     pub faults: Vec<(u64, Fault)>,
     pub losses: Vec<Loss>,
 }
 
-/// Runs one seed: some lives of a store, each ended by a cut, a kill or a close, each followed by a
-/// judgement; at last the store must open twice with the same content.
+/// Runs one seed: several lives of a store, each ended by a cut, a kill or a close and followed by a
+/// judgement. At last the store must open twice with the same content.
 pub fn run_seed(seed: u64, plan: impl Fn(&mut Rng) -> Plan) {
     let mut rng = Rng::new(seed);
     let mut disk = SimDisk::new(rng.next_u64());
@@ -392,7 +392,7 @@ pub fn run_seed(seed: u64, plan: impl Fn(&mut Rng) -> Plan) {
     let found = content(&store);
     model.judge(&found, "at the end");
     drop(store);
-    // What a writer was shown once is durable from then on.
+    // What a writer has shown is durable from then on.
     let again = open(&disk.restart(Loss::Everything), &options).expect("opens a second time");
     assert_eq!(content(&again), found, "the second opening finds the same\n{}", model.log.join("\n"));
 }

@@ -1,4 +1,5 @@
-//! A store whose index was opened from the newer of two images, of which a block is damaged and not looked at yet.
+//! A store whose index was opened from the newer of two images, with a damaged block in that image that was
+//! not read yet.
 
 use alex_store::disk::Disk;
 use alex_store::disk::sim::{Loss, SimDisk};
@@ -7,7 +8,7 @@ use alex_store::{Options, Store};
 use super::hook::quiet;
 use super::{Content, open};
 
-/// The files whose names begin so, in order.
+/// The files with this prefix, in order.
 pub fn files(disk: &SimDisk, prefix: &str) -> Vec<String> {
     let mut names = disk.list().expect("the power is on");
     names.retain(|name| name.starts_with(prefix));
@@ -15,7 +16,7 @@ pub fn files(disk: &SimDisk, prefix: &str) -> Vec<String> {
     names
 }
 
-/// One commit of values that `mark` tells apart from those of other commits.
+/// One commit of values that `mark` distinguishes from those of other commits.
 pub fn put_all(store: &Store, model: &mut Content, keys: impl Iterator<Item = i64>, mark: u8) {
     let keys: Vec<i64> = keys.collect();
     let values: Vec<Vec<u8>> = keys.iter().map(|key| vec![mark; (key % 20) as usize]).collect();
@@ -28,8 +29,8 @@ pub fn two_segments() -> Options {
     Options { segment_bytes: 4 << 20, ..quiet() }
 }
 
-/// The newer image is damaged so far before its end: data nodes lie in the order of their keys, model nodes and
-/// what comes behind are small. The older image was begun before all of segment 1 was moved away.
+/// The newer image is damaged this far before its end. Data nodes are in key order, and the model nodes and
+/// what follows are small. The older image was begun before everything in segment 1 was moved away.
 pub fn moved_between_two_images(keys: i64, damage_before_end: usize) -> (SimDisk, Content) {
     let disk = SimDisk::new(1);
     let store = open(&disk, &two_segments()).expect("opens");

@@ -1,5 +1,5 @@
-//! Compaction beside everything else: changes that race it, values and scans held over
-//! it, damage in what it reads, and the disk space it gives back.
+//! Compaction beside everything else: changes that race it, values and scans held over it, damage in what it
+//! reads, and the disk space that it gives back.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -24,7 +24,7 @@ fn segment_files(disk: &SimDisk) -> usize {
     disk.list().expect("the power is on").iter().filter(|name| name.starts_with("seg-")).count()
 }
 
-/// Overwrites everything some times, so that most of what is there is dead.
+/// Overwrites everything several times, so that most of it is dead.
 fn overwrite(store: &Store, keys: i64, rounds: u8) {
     for round in 1..=rounds {
         for key in 0..keys {
@@ -47,7 +47,7 @@ fn a_change_at_any_moment_of_a_relocation_wins_over_the_copy() {
             let acted = Arc::new(AtomicBool::new(false));
             let acts = Arc::clone(&acted);
             disk.hook(move |call| {
-                // Not while the catalog or the flush is locked, where the caller would wait for itself.
+                // Not while the catalog or the flush is locked, since the caller would wait for itself.
                 if matches!(call, Call::Write(name, ..) | Call::Synced(name) if name.starts_with("seg")) {
                     calls += 1;
                     if calls == moment + 1 {
@@ -109,7 +109,7 @@ fn readers_racing_compaction_see_what_a_model_says() {
         ..Options::default()
     };
     let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
-    // A value names its key and a version, and grows with the version, so that any mix-up shows.
+    // A value contains its key and a version, and grows with the version, so that any mix-up shows.
     let value = |key: i64, version: u64| {
         let mut bytes = key.to_le_bytes().to_vec();
         bytes.extend(version.to_le_bytes());
@@ -193,7 +193,7 @@ fn readers_racing_compaction_see_what_a_model_says() {
 }
 
 #[test]
-fn values_and_scans_held_over_compaction_and_close_keep_their_bytes_and_let_go_of_their_files() {
+fn values_and_scans_held_over_compaction_and_close_keep_their_bytes_and_then_release_their_files() {
     for read_mode in [ReadMode::Mmap, ReadMode::Pread] {
         let dir = tempfile::tempdir().expect("temporary directory");
         let options = Options { segment_bytes: 64 << 10, read_mode, background: false, ..Options::default() };
@@ -245,7 +245,7 @@ fn a_compaction_ends_although_its_caller_goes_on_overwriting() {
     let mut calls = 0;
     let report = store.compact(&mut |_| {
         calls += 1;
-        // Several segments, nearly all dead when the next call comes.
+        // Several segments, nearly all dead by the next call.
         overwrite(&store, 400, 2);
         calls < 200
     });
@@ -254,13 +254,13 @@ fn a_compaction_ends_although_its_caller_goes_on_overwriting() {
 }
 
 #[test]
-fn counters_can_be_asked_for_while_files_go() {
+fn stats_can_be_read_while_files_are_removed() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let options = Options { segment_bytes: 1 << 14, background: false, ..Options::default() };
     let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
     overwrite(&store, 400, 5);
     store.flush().expect("flushes");
-    // A handle that knows of files which then go, as a call does that looks at them one after another.
+    // A handle on files that are then removed, as for a call that looks at them one after another.
     let reader =
         Store::open(dir.path(), &Options { read_only: true, ..options }, &mut |_| true).expect("opens");
     let before = reader.stats().expect("counts");
@@ -327,7 +327,7 @@ fn a_failed_flush_frees_nothing_and_poisons() {
     overwrite(&store, 60, 3);
     store.flush().expect("flushes");
     let files = segment_files(&sim);
-    // The newest values are in the page cache only; all else is dead once they count.
+    // The newest values are only in the page cache; once they count, all others are dead.
     overwrite(&store, 60, 4);
     disk.hook(|call| match call {
         Call::Sync(name) if name.starts_with("seg") => Err(std::io::Error::other("simulated device error")),
@@ -344,7 +344,7 @@ fn a_failed_flush_frees_nothing_and_poisons() {
 }
 
 #[test]
-fn a_store_overfilled_four_times_and_deleted_to_a_tenth_comes_down_by_itself() {
+fn a_store_overfilled_four_times_and_deleted_to_a_tenth_shrinks_by_itself() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let options = Options {
         segment_bytes: 256 << 10,
@@ -369,7 +369,7 @@ fn a_store_overfilled_four_times_and_deleted_to_a_tenth_comes_down_by_itself() {
     let files = || -> u64 {
         let blocks = |entry: std::io::Result<std::fs::DirEntry>| {
             let entry = entry.expect("lists");
-            // A file may go while it is looked at.
+            // A file may be removed meanwhile.
             entry.metadata().map_or(0, |found| std::os::unix::fs::MetadataExt::blocks(&found) * 512)
         };
         std::fs::read_dir(dir.path()).expect("lists").map(blocks).sum()
@@ -389,8 +389,8 @@ fn a_store_overfilled_four_times_and_deleted_to_a_tenth_comes_down_by_itself() {
     assert_eq!(again.len().expect("open"), kept.len() as u64);
 }
 
-/// A store overfilled four times and emptied to a tenth, with an image from before the deletions, of which
-/// nobody but `tend` takes care from here on; and the keys that are left.
+/// A store that was overfilled four times and emptied to a tenth, with an image from before the deletions;
+/// from here on only `tend` maintains it. Also returns the keys that are left.
 fn overfilled_and_deleted(dir: &std::path::Path) -> (Store, Vec<i64>) {
     let options = Options {
         segment_bytes: OVERFILLED_SEGMENT_BYTES,
@@ -417,7 +417,8 @@ fn overfilled_and_deleted(dir: &std::path::Path) -> (Store, Vec<i64>) {
 
 const OVERFILLED_SEGMENT_BYTES: u64 = 256 << 10;
 
-/// At most 1.4 times the live bytes are left, and what is left is what should be, also to whoever opens the store anew.
+/// At most 1.4 times the live bytes are left, and the store holds what it should, also after it is opened
+/// again.
 fn has_come_down(store: Store, dir: &std::path::Path, kept: &[i64]) {
     let stats = store.stats().expect("open");
     let allowed = stats.live_bytes * 14 / 10 + 2 * OVERFILLED_SEGMENT_BYTES;
@@ -453,8 +454,8 @@ fn a_store_at_rest_does_not_stay_just_below_the_dead_share_that_starts_a_round()
         Options { segment_bytes: OVERFILLED_SEGMENT_BYTES, background: false, ..Options::default() };
     let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
     let keys: Vec<i64> = (0..10_000).collect();
-    // 4,000 of 14,000 records are dead: 28.6 %, where 30 % begin a round; 1.4 times the live bytes. No segment is
-    // wholly dead: that would go at once.
+    // Of 14,000 records, 4,000 are dead: 28.6 %, where a round starts at 30 %; that is 1.4 times the live
+    // bytes. No segment is wholly dead, since that would be freed at once.
     let overwritten: Vec<i64> = keys.iter().copied().step_by(2).take(4000).collect();
     for part in [&keys[..], &overwritten[..]] {
         for keys in part.chunks(1000) {
@@ -479,7 +480,7 @@ fn a_store_at_rest_does_not_stay_just_below_the_dead_share_that_starts_a_round()
 }
 
 #[test]
-fn a_segment_in_which_nothing_lives_goes_at_once_and_costs_no_copy() {
+fn a_wholly_dead_segment_is_freed_at_once_without_a_copy() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let options = Options {
         segment_bytes: OVERFILLED_SEGMENT_BYTES,
@@ -490,7 +491,7 @@ fn a_segment_in_which_nothing_lives_goes_at_once_and_costs_no_copy() {
     let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
     let mut most = 0;
     for key in 0..60_000 {
-        // A queue: far below the dead share that starts a round.
+        // A queue, far below the dead share that starts a round.
         store.put(key, &[7; 100]).expect("writes");
         if key % 1000 == 999 {
             store.delete_range(Bound::Unbounded, Bound::Excluded(key - 10_000)).expect("writes");
@@ -506,7 +507,7 @@ fn a_segment_in_which_nothing_lives_goes_at_once_and_costs_no_copy() {
 }
 
 #[test]
-fn what_an_interrupted_compaction_emptied_comes_free_without_another_one() {
+fn segments_emptied_by_an_interrupted_compaction_are_freed_without_another_one() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let (store, kept) = overfilled_and_deleted(dir.path());
     let mut units = 0;
@@ -522,7 +523,7 @@ fn what_an_interrupted_compaction_emptied_comes_free_without_another_one() {
 }
 
 #[test]
-fn what_a_backup_held_comes_free_after_it_although_nothing_new_dies() {
+fn segments_held_by_a_backup_are_freed_after_it_although_nothing_new_dies() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let (store, kept) = overfilled_and_deleted(dir.path());
     let copy = tempfile::tempdir().expect("temporary directory");

@@ -1,5 +1,5 @@
-//! What is counted: live and dead bytes of segments, which say when to compact, stay those of the records,
-//! whatever was cut, damaged or built anew meanwhile.
+//! The live and dead bytes of segments, which decide when to compact, stay those of the records, whatever was
+//! cut, damaged or rebuilt meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,9 +13,9 @@ use alex_store::disk::sim::{Loss, SimDisk};
 const MANY: i64 = 150_000;
 
 #[test]
-fn an_image_written_while_the_index_is_built_anew_counts_what_it_points_to() {
+fn an_image_written_while_the_index_is_rebuilt_counts_what_it_points_to() {
     let options = two_segments();
-    // In neither the first leaf nor the last one.
+    // Neither in the first leaf nor in the last one.
     let (disk, mut model) = moved_between_two_images(MANY, 700_000);
     let hooked = HookDisk::new(&disk);
     let store = hooked.open_store(&options).expect("opens");
@@ -23,7 +23,7 @@ fn an_image_written_while_the_index_is_built_anew_counts_what_it_points_to() {
     let met = Arc::new(AtomicU64::new(0));
     let (counted, reader) = (Arc::clone(&met), store.clone());
     hooked.hook(move |call| {
-        // Some of the image is on its way, from the index that is about to be given up.
+        // A part of the image is written, from the index that is about to be given up.
         if matches!(call, Call::Write(name, ..) if name.starts_with("img-"))
             && counted.fetch_add(1, Ordering::Relaxed) == 0
         {
@@ -42,9 +42,9 @@ fn an_image_written_while_the_index_is_built_anew_counts_what_it_points_to() {
     let store = open(&disk.restart(Loss::Everything), &options).expect("opens");
     assert_eq!(content(&store), model);
     put_all(&store, &mut model, 0..MANY / 2, 5);
-    // With its live bytes.
+    // Includes a check of its live bytes.
     assert_eq!(content(&store), model);
-    // What counts as dead is what can be freed.
+    // What counts as dead can be freed.
     store.compact(&mut |_| true).expect("no fault");
     let stats = store.stats().expect("open");
     assert_eq!(content(&store), model);
@@ -52,7 +52,7 @@ fn an_image_written_while_the_index_is_built_anew_counts_what_it_points_to() {
 }
 
 #[test]
-fn what_recovery_writes_again_does_not_count_twice() {
+fn records_that_recovery_writes_again_do_not_count_twice() {
     let disk = SimDisk::new(1);
     let options = Options { segment_bytes: 1 << 20, ..quiet() };
     let store = open(&disk, &options).expect("opens");
@@ -70,7 +70,7 @@ fn what_recovery_writes_again_does_not_count_twice() {
     assert_eq!(content(&store), model);
     let after = store.stats().expect("open");
     assert_eq!(after.live_bytes, before.live_bytes);
-    // Some marks may come or go.
+    // Some marks may appear or disappear.
     assert!(after.dead_bytes.abs_diff(before.dead_bytes) < 500, "{before:?}\n{after:?}");
 }
 
@@ -88,7 +88,7 @@ fn a_record_whose_length_is_damaged_does_not_upset_the_counts_when_it_is_replace
         drop(store);
         let disk = disk.restart(Loss::Everything);
         let first = files(&disk, "seg-").remove(0);
-        // The record behind the header of the segment and the begin of the batch: key 0.
+        // The record behind the segment's header and the begin of the batch: key 0.
         disk.corrupt(&first, |bytes| bytes[192 + 40 + 7] = 1);
         let store = open(&disk, &options).expect("opens from the image");
         assert!(store.get(0).is_err(), "it is damaged");

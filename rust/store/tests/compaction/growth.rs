@@ -1,6 +1,6 @@
-//! A writer that never pauses: at every moment what is on the disk is bounded by what is live, and the log that an
-//! opening would replay by its bound, whatever is put and however it goes; writers that outrun the threads behind
-//! them are slowed and told so.
+//! A writer that never pauses. At every moment, what is on the disk is bounded by what is live, and the log
+//! that an opening would replay by its own bound, whatever is put and however it is removed. Writers that
+//! outrun the background threads are slowed, and told so.
 
 use std::ops::Bound;
 use std::path::Path;
@@ -14,11 +14,11 @@ use alex_store::{Options, Store};
 const SEGMENT_BYTES: u64 = 16 << 20;
 const TAIL_BYTES: u64 = 16 << 20;
 
-/// Writes one commit of so many bytes at most.
+/// Writes one commit of at most `LARGEST_COMMIT` bytes.
 type Work = fn(&Store, i64, &mut Rng);
 
 const LARGEST_COMMIT: u64 = 1 << 20;
-/// Looks, of 20 ms each, for which what lived may take space after it died.
+/// For this many looks, of 20 ms each, dead data may still take space.
 const MOMENT: usize = 25;
 
 fn put(store: &Store, keys: impl Iterator<Item = i64>) {
@@ -79,18 +79,18 @@ fn allocated(dir: &Path, prefix: &str) -> u64 {
     let entries = std::fs::read_dir(dir).expect("reads");
     let files = entries
         .filter_map(|entry| entry.ok().filter(|it| it.file_name().to_string_lossy().starts_with(prefix)));
-    // One that is removed meanwhile takes nothing.
+    // A file that is removed meanwhile takes no space.
     files.filter_map(|entry| entry.metadata().ok()).map(|found| found.blocks() * 512).sum()
 }
 
-/// What the store takes beyond 2.5 bytes for a live one, in segments.
+/// The space that the store takes beyond 2.5 bytes for each live one, in segments.
 fn beyond(dir: &Path, live: u64) -> f64 {
-    // A file that goes and one that comes while the others are looked at are not there together.
+    // A file that is removed and one that is created during the listing do not exist together.
     let taken = (0..3).map(|_| allocated(dir, "seg-")).min().unwrap_or(0);
     (taken as f64 - 2.5 * live as f64) / SEGMENT_BYTES as f64
 }
 
-/// Runs a workload; the most that was ever taken beyond 2.5 live bytes, in segments, and the longest tail.
+/// Runs a workload, and checks the most space beyond 2.5 live bytes, in segments, and the longest tail.
 fn run(name: &str, work: Work, time: Duration) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("store");
@@ -113,7 +113,8 @@ fn run(name: &str, work: Work, time: Duration) {
         while !done.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(20));
             let stats = store.stats().expect("open");
-            // What lived before a `clear` or a trim is dead after it, and takes a moment to go.
+            // Data that was live before a `clear` or a trim is dead afterwards, and takes a moment to be
+            // freed.
             live.rotate_left(1);
             live[MOMENT - 1] = stats.live_bytes;
             segments = segments.max(beyond(&path, live.into_iter().max().unwrap_or(0)));
@@ -143,7 +144,7 @@ fn seconds() -> Duration {
 }
 
 #[test]
-fn what_is_overwritten_takes_no_more_than_is_promised() {
+fn overwritten_values_take_no_more_than_is_promised() {
     run("overwritten", overwritten, seconds());
 }
 
@@ -187,7 +188,7 @@ fn a_writer_that_outruns_compaction_is_slowed_and_told() {
         assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", store.stats());
     }
     assert!(matches!(told, Some("compaction" | "checkpoint")), "{told:?}");
-    // Waiters go on when the store closes under them.
+    // Waiting writers go on when the store is closed meanwhile.
     thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let mut rng = Rng::new(3);

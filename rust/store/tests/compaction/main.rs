@@ -1,4 +1,5 @@
-//! Compaction and what it frees: nothing is lost, nothing comes back, and the disk stays bounded by what is live.
+//! Compaction and what it frees: nothing is lost, nothing comes back, and the disk stays bounded by what is
+//! live.
 
 #[path = "../common/mod.rs"]
 mod common;

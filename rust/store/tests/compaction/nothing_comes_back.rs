@@ -1,5 +1,5 @@
-//! Puts, deletes and range deletes over segments, compacted in every order, cut off at
-//! every step, with the index lost: no deleted key and no older value comes back, and none is lost.
+//! Puts, deletes and range deletes over several segments, compacted in every order and cut off at every step,
+//! with the index lost: no deleted key and no older value comes back, and none is lost.
 
 use std::ops::Bound;
 
@@ -8,7 +8,7 @@ use crate::common::{Content, content, open, seeds};
 use alex_store::disk::sim::{Fault, Loss, SimDisk};
 use alex_store::{Options, Store};
 
-/// What a segment may hold: one commit over three keys.
+/// How many kinds of commit there are. A segment holds one commit, over three keys.
 const COMMITS: u64 = 8;
 
 fn commit(store: &Store, model: &mut Content, which: u64, nth: u8) -> Result<(), alex_store::Error> {
@@ -44,8 +44,8 @@ fn commit(store: &Store, model: &mut Content, which: u64, nth: u8) -> Result<(),
     outcome
 }
 
-/// One history: four segments of one commit each, and two partial compactions of the first segments, which
-/// `first` and `second` choose by their bits, the first before or after the last commit.
+/// One history: four segments of one commit each, and two partial compactions. The bits of `first` and
+/// `second` choose their segments. The first compaction runs before or after the last commit.
 #[derive(Debug, Clone, Copy)]
 struct History {
     commits: [u64; 4],
@@ -82,8 +82,8 @@ fn check(history: History) {
     assert_eq!(keys(&content(&store)), keys(&model), "reopened: {history:?}");
 }
 
-/// Every history, by number. Segments are counted from 2 to 5, the store begins with 1 or 2; relocation
-/// segments come between, so that masks of eight bits reach every one.
+/// The history with this number. Segments are counted from 2 to 5, and the store begins with 1 or 2;
+/// relocation segments come in between, so masks of eight bits reach every one.
 fn history(mut number: u64) -> History {
     let mut next = |bound: u64| {
         let digit = number % bound;
@@ -104,7 +104,8 @@ const HISTORIES: u64 = COMMITS.pow(4) * 2 * 256 * 3;
 
 #[test]
 fn no_deleted_key_comes_back_whatever_is_compacted_in_whatever_order() {
-    // All of them with a million seeds; else evenly spread ones, at a stride that shares no factor.
+    // All histories with a million seeds; otherwise evenly spread ones, at a stride that shares no factor
+    // with their number.
     let count = (seeds(100).end * 7).min(HISTORIES);
     let stride = HISTORIES / count;
     let stride = stride + u64::from(stride.is_multiple_of(2));
@@ -138,7 +139,7 @@ fn power_cut_at_each_step_of_compaction_and_freeing_loses_and_resurrects_nothing
             let steps = disk.steps() - before;
             drop(store);
             let mut disk = disk.restart(loss);
-            // The opening after it is cut off too, now and then.
+            // Sometimes the next opening is cut off too.
             if let Some(cut) = cut.filter(|cut| cut % 3 == 0) {
                 disk.plan(1 + cut % 11, Fault::Cut);
                 drop(open(&disk, &quiet()));
@@ -164,7 +165,7 @@ fn power_cut_at_each_step_of_compaction_and_freeing_loses_and_resurrects_nothing
 }
 
 #[test]
-fn what_nothing_needs_is_gone_after_a_compaction() {
+fn nothing_unneeded_is_left_after_a_compaction() {
     let disk = SimDisk::new(1);
     let store = open(&disk, &Options { segment_bytes: 8192, ..quiet() }).expect("opens");
     for round in 0..20 {
@@ -185,7 +186,7 @@ fn what_nothing_needs_is_gone_after_a_compaction() {
         after.segments
     );
     assert_eq!(after.live_bytes, 7 * 64);
-    // One relocated segment's footer; no tombstone is left, for there is nothing for it to hide.
+    // The footer of one relocated segment. No tombstone is left, because there is nothing for it to hide.
     assert!(after.dead_bytes <= 64, "{after:?}");
     assert_eq!((report.moved_bytes, report), (7 * 64, after.compaction));
     drop(store);

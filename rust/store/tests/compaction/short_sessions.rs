@@ -1,5 +1,6 @@
-//! Many sessions, each so short that it leaves a segment of a few bytes, closed or killed: files are bounded by what
-//! is in the store, not by how often it was opened, and nothing that was deleted comes back.
+//! Many sessions, each so short that it leaves a segment of a few bytes, closed or killed. The number of
+//! files is bounded by what is in the store, not by how often it was opened, and nothing that was deleted
+//! comes back.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ fn files(disk: &SimDisk) -> usize {
     disk.list().expect("lists").len()
 }
 
-/// One session: a few changes of the store and of the model.
+/// One session: a few changes to the store and to the model.
 fn session(store: &Store, model: &mut Content, rng: &mut Rng) {
     for _ in 0..=rng.below(3) {
         let key = rng.below(60) as i64;
@@ -135,7 +136,7 @@ fn opening_a_store_that_was_closed_writes_nothing_however_many_small_segments_it
 fn small_segments_behind_a_large_image_are_bounded_by_its_bytes() {
     for killed in [false, true] {
         let mut disk = SimDisk::new(5);
-        // Of so small segments an image pays for one by 512 bytes of it.
+        // With segments this small, an image is worth one for every 512 bytes of it.
         let options = Options { segment_bytes: 4096, ..options() };
         let store = open(&disk, &options).expect("opens");
         let mut model = Content::new();
@@ -171,7 +172,7 @@ fn small_segments_behind_a_large_image_are_bounded_by_its_bytes() {
 }
 
 #[test]
-fn a_full_disk_keeps_no_store_from_opening() {
+fn a_full_disk_does_not_keep_a_store_from_opening() {
     let disk = SimDisk::new(4);
     let many = Options { merge_small_from: usize::MAX, ..options() };
     for key in 0..20 {

@@ -1,7 +1,8 @@
-//! Bits flipped in every file of a small, cleanly closed store, 64 KiB in all. An error or
-//! the right answer; never a wrong value, a missing key, a crash or a hang.
+//! Bits flipped in every file of a small, cleanly closed store, 64 KiB in all. The outcome is an error or the
+//! right answer, never a wrong value, a missing key, a crash or a hang.
 //!
-//! One random bit of every byte; every bit of every byte with `ALEXPY_BITS=every`, as `make torture` has it.
+//! Flips one random bit of every byte, or every bit of every byte with `ALEXPY_BITS=every`, which `make
+//! torture` sets.
 
 use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,10 +1,10 @@
-//! Damage of stored bytes: an error or the right answer, never a wrong one.
+//! Damaged stored bytes cause an error or the right answer, never a wrong one.
 
 use crate::common::{Content, content, open};
 use alex_store::disk::sim::{Loss, SimDisk};
 use alex_store::{Error, Options, Recovery, Store};
 
-/// A small store, cleanly closed, of several segments and every kind of record.
+/// A small, cleanly closed store with several segments and every kind of record.
 fn closed_store() -> (SimDisk, Content) {
     let disk = SimDisk::new(1);
     let options = Options { segment_bytes: 4096, background: false, ..Options::default() };
@@ -80,7 +80,7 @@ fn either_manifest_copy_may_be_lost() {
         let store = open(&disk, &Options { background: false, ..Options::default() }).expect("opens");
         assert_eq!(content(&store), expected);
         drop(store);
-        // Opening made both whole again.
+        // Opening made both copies whole again.
         let other = if name == "MANIFEST-A" { "MANIFEST-B" } else { "MANIFEST-A" };
         let disk = disk.restart(Loss::Everything);
         disk.corrupt(other, Vec::clear);
@@ -132,7 +132,7 @@ fn damage_below_a_watermark_that_only_the_log_names_is_refused_after_a_kill() {
     assert_eq!(damaged(b"three").expect("it was never flushed"), [1, 2], "as after a power cut");
 }
 
-/// The file of a store that is closed, as it is now.
+/// The current contents of a file of a closed store.
 fn bytes_of(disk: &SimDisk, name: &str) -> Vec<u8> {
     let mut found = Vec::new();
     disk.copy().corrupt(name, |bytes| found.clone_from(bytes));
@@ -141,7 +141,7 @@ fn bytes_of(disk: &SimDisk, name: &str) -> Vec<u8> {
 
 #[test]
 fn a_stale_segment_a_longer_one_and_records_copied_elsewhere_are_detected_by_name() {
-    // What the store was before its last life, put back file by file.
+    // The store's files from before its last life, put back one by one.
     let disk = SimDisk::new(1);
     let options = Options { segment_bytes: 1 << 14, background: false, ..Options::default() };
     let live = |disk: &SimDisk, byte: u8| {
@@ -173,7 +173,7 @@ fn a_stale_segment_a_longer_one_and_records_copied_elsewhere_are_detected_by_nam
         assert_eq!(texts.len(), 1, "reading and writing judge alike: {texts:?}");
         texts.remove(0)
     };
-    // A manifest copy of the past is outvoted by the newer one, both of them refuse the present's files or
+    // A manifest copy of the past is outvoted by the newer one; two of them refuse the present's files or
     // show the past as a whole; a segment of the past in its own place is whole and the same.
     let put_back = |name: &'static str| {
         let before = bytes_of(&old, name);
@@ -194,11 +194,11 @@ fn a_stale_segment_a_longer_one_and_records_copied_elsewhere_are_detected_by_nam
     }
     let text = refusal(&|disk| disk.corrupt(&second, Vec::clear));
     assert!(text.contains(&second), "{text}");
-    // What stands behind the end does not count, whatever it is.
+    // What lies behind the end does not count, whatever it is.
     for more in [vec![0; 5000], vec![0xFF; 5000], first[192..].to_vec()] {
         assert_eq!(refusal(&|disk| disk.corrupt(&second, |bytes| bytes.extend(&more))), "opened");
     }
-    // A record in the place of another of its size: of the same segment, and of another one.
+    // A record in the place of another of the same size: from the same segment, and from another one.
     for source in [bytes_of(&disk, &second), first] {
         let text = refusal(&|disk| {
             disk.corrupt(&second, |bytes| {
@@ -222,7 +222,7 @@ impl ListSegments for SimDisk {
     }
 }
 
-/// Changes the length of the value, in the file that holds it and under its map; the length of the file.
+/// Changes the length of a value in its file, beneath the map. Returns the length of the file.
 fn lengthen(folder: &std::path::Path, value: &[u8]) -> u64 {
     use std::os::unix::fs::FileExt;
     for entry in std::fs::read_dir(folder).expect("lists") {
@@ -239,7 +239,7 @@ fn lengthen(folder: &std::path::Path, value: &[u8]) -> u64 {
 }
 
 #[test]
-fn a_length_that_leads_behind_the_end_of_a_file_that_was_cut_under_its_map_is_damage_and_no_signal() {
+fn a_length_beyond_the_end_of_a_file_cut_under_its_map_is_damage_and_no_signal() {
     for verify_reads in [true, false] {
         let options = Options {
             background: false,

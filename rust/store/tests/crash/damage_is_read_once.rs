@@ -1,5 +1,5 @@
-//! What repair and verify read grows with the bytes of the store, whatever is damaged in it and however its bytes
-//! look: counted in bytes read, so that no clock decides.
+//! What repair and verify read grows with the size of the store, whatever is damaged in it and however its
+//! bytes look. This is counted in bytes read, so that no clock decides.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,8 +17,9 @@ fn segment(disk: &SimDisk) -> String {
     names.into_iter().find(|name| name.starts_with("seg-")).expect("a segment")
 }
 
-/// Damages the segment below an open store. Bytes of it that verify reads then, repair of all that can be read, and
-/// repair up to the damage, which looks twice: the most of these, as a multiple of the segment's bytes.
+/// Damages the segment beneath an open store, then runs verify, repair of everything readable, and repair up
+/// to the damage, which looks twice. Returns the most bytes that any of these read, as a multiple of the
+/// segment's size.
 fn reads(disk: &SimDisk, expected_keys: u64, damage: impl FnOnce(&mut Vec<u8>)) -> f64 {
     let options = Options { background: false, ..Options::default() };
     let counting = HookDisk::new(disk);
@@ -51,7 +52,7 @@ fn reads(disk: &SimDisk, expected_keys: u64, damage: impl FnOnce(&mut Vec<u8>)) 
 }
 
 fn store_with(disk: &SimDisk, values: impl Iterator<Item = Vec<u8>>) {
-    // No flush falls due, after which a record would name its watermark and all others lie elsewhere.
+    // No flush falls due. It would make a record state its watermark, and move all others.
     let sync_interval = Duration::from_secs(3600);
     let options = Options { segment_bytes: 8 << 20, background: false, sync_interval, ..Options::default() };
     let store = Store::open_on(Arc::new(disk.clone()), Path::new("simulated"), &options, &mut |_| true);
@@ -62,7 +63,7 @@ fn store_with(disk: &SimDisk, values: impl Iterator<Item = Vec<u8>>) {
     store.close().expect("closes");
 }
 
-/// A value made of what looks like headers of records, each as long as can be.
+/// A value full of bytes that look like record headers, each with the longest possible length.
 fn plausible(bytes: usize) -> Vec<u8> {
     let mut value = vec![0; bytes];
     for at in (0..bytes).step_by(24) {
@@ -83,7 +84,7 @@ fn a_damaged_value_that_looks_like_headers_is_searched_once() {
         // The header of the second record.
         ratios.push(reads(&disk, 2, |file| file[192 + 128 + 20] ^= 1));
     }
-    // Two pieces of at most a KiB for each place, of which there is one in 24 bytes.
+    // Two pieces of at most a KiB for each place, and a place every 24 bytes.
     assert!(ratios.iter().all(|&ratio| ratio < 110.0), "{ratios:?}");
 }
 
@@ -91,7 +92,7 @@ fn a_damaged_value_that_looks_like_headers_is_searched_once() {
 fn damage_everywhere_is_read_a_few_times_over() {
     let disk = SimDisk::new(4);
     store_with(&disk, (0..20_000).map(|i| vec![i as u8; 40]));
-    // Every tenth record, in turn its header and its value.
+    // Every tenth record, alternately its header and its value.
     let damaged = || (10..20_000).step_by(10);
     let ratio = reads(&disk, 20_000 - damaged().count() as u64, |file| {
         for record in damaged() {

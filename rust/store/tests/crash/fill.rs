@@ -1,4 +1,4 @@
-//! With `sync`, zeros are written ahead of the log's end. They must never meet a byte of a commit.
+//! With `sync`, zeros are written ahead of the log's end. They must never overwrite a byte of a commit.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ struct Written {
     zeros: u64,
 }
 
-/// Random commits with values of one to 2,000 bytes that are nowhere zero; what they wrote.
+/// Makes random commits with values of 1 to 2,000 nonzero bytes. Returns what they wrote.
 fn write(durability: Durability, seed: u64) -> Written {
     let sim = SimDisk::new(seed);
     let disk = HookDisk::new(&sim);

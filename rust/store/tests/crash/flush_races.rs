@@ -1,4 +1,4 @@
-//! Commits and closings that fall into the middle of a flush.
+//! Commits and closings in the middle of a flush.
 
 use std::io;
 use std::sync::mpsc;
@@ -9,18 +9,19 @@ use crate::common::{content, open};
 use alex_store::disk::sim::{Loss, SimDisk};
 use alex_store::{Durability, Options, WriteMode};
 
-/// Puts go into a segment after its sync but before the flush is over, and one of them ends it.
+/// Puts go into a segment after its sync but before the flush is over, and one of them ends the segment.
 fn flush_while_the_segment_ends(write_mode: WriteMode, named_by_the_log: bool) {
     let sim = SimDisk::new(1);
     let disk = HookDisk::new(&sim);
-    // With the thread, since a put that ends a segment would otherwise wait for the flush it is part of.
+    // With background threads, since a put that ends a segment would otherwise wait for the flush that it is
+    // part of.
     let store = disk.open_store(&Options { write_mode, background: true, ..quiet() }).expect("opens");
     store.put(1, b"one").expect("writes");
     let (writer, mut once) = (store.clone(), true);
     disk.hook(move |call| {
         if matches!(call, Call::Synced(name) if name.starts_with("seg")) && std::mem::take(&mut once) {
             let writer = writer.clone();
-            // By a thread of its own: this one holds the right to flush.
+            // On a thread of its own, because this one holds the right to flush.
             let puts = move || {
                 writer.put(2, b"two").expect("writes");
                 writer.put(3, &[3; 4000]).expect("begins another segment");
@@ -61,7 +62,7 @@ fn a_sync_put_that_waits_for_a_close_that_fails_is_not_acknowledged() {
     let (closer, putter, mut once) = (store.clone(), store.clone(), true);
     disk.hook(move |call| {
         match call {
-            // A footer: kind 10 in its ninth byte. The closing fails there.
+            // A footer has kind 10 in its ninth byte. Closing fails there.
             Call::Write(_, _, bytes) if bytes.len() == 32 && bytes[8] == 10 => {
                 return Err(io::Error::other("simulated device error"));
             }

@@ -1,5 +1,5 @@
-//! A disk that is full at any moment, and a kill after it: what returned is there, what was refused is not, and no
-//! file that a manifest may name was removed.
+//! A disk that is full at any moment, followed by a kill: every call that returned is there, every refused
+//! one is not, and no file that a manifest may name was removed.
 
 use std::io;
 use std::ops::Bound;
@@ -105,7 +105,7 @@ fn a_segment_that_one_copy_of_the_manifest_names_stays_until_neither_does() {
         let store = disk.open_store(&quiet()).expect("opens");
         store.put(1, &[1; 2000]).expect("writes");
         store.flush().expect("flushes");
-        // Copy A names the new segment, copy B does not.
+        // Copy A names the new segment; copy B does not.
         disk.hook(|call| match call {
             Call::Write("MANIFEST-B.new", ..) => Err(full()),
             _ => Ok(()),
@@ -124,7 +124,7 @@ fn a_segment_that_one_copy_of_the_manifest_names_stays_until_neither_does() {
 
 #[test]
 fn a_large_commit_that_is_refused_leaves_the_reserved_segment_to_small_ones() {
-    // No file can be made; the file can, and the manifest cannot be written; or only its first copy.
+    // No file can be created; or it can, but the manifest cannot be written; or only its first copy can.
     for refused in ["seg-", "MANIFEST-A.new", "MANIFEST-B.new"] {
         let sim = SimDisk::new(1);
         let disk = HookDisk::new(&sim);

@@ -1,9 +1,9 @@
-//! Files that no writer wrote: mutated bytes, and forged ones whose checksums are right, in every file kind.
-//! Opening, reading, verifying, repairing, backing up and writing on give an answer or an error: no panic, no
-//! hang, and memory in proportion to the files.
+//! Files that no writer wrote, of every kind: mutated bytes, and forged ones whose checksums are right.
+//! Opening, reading, verifying, repairing, backing up and further writes give an answer or an error: no
+//! panic, no hang, and memory in proportion to the files.
 //!
-//! Seeded and bounded by time: `ALEXPY_FUZZ_SECONDS` (default 2, `make fuzz-store` has more) from the seed
-//! `ALEXPY_FUZZ_SEED` on; `ALEXPY_SEED` replays one.
+//! Seeded and bounded by time: runs for `ALEXPY_FUZZ_SECONDS` (default 2; `make fuzz-store` sets more),
+//! starting with the seed `ALEXPY_FUZZ_SEED`. `ALEXPY_SEED` replays one seed.
 #![allow(clippy::print_stderr)]
 
 use std::ops::Bound;
@@ -20,11 +20,12 @@ use alex_store::disk::Disk;
 use alex_store::disk::sim::{Loss, Rng, SimDisk};
 use alex_store::{Options, ReadMode, Recovery, RepairMode, ScanRange, Store};
 
-/// Memory that opening takes at any size, for pieces of files, runs of keys and the repaired store's segments.
+/// Memory that opening takes at any size: for pieces of files, runs of keys and the repaired store's
+/// segments.
 const FREE_BYTES: usize = 128 << 20;
-/// And so many bytes for each of the files.
+/// In addition, this many bytes for each byte of the files.
 const BYTES_EACH: usize = 100;
-/// A hang, on the slowest machine.
+/// A call that takes longer hangs, even on the slowest machine.
 const HANG: Duration = Duration::from_secs(20);
 
 fn options() -> Options {
@@ -51,8 +52,8 @@ fn mutate(name: &str, bytes: &mut Vec<u8>, rng: &mut Rng) {
     }
 }
 
-/// Lives of a store, of which the last ends as a kill would end it; with everything that a store can hold, images
-/// and relocated records too.
+/// Several lives of a store, of which the last ends as by a kill, with everything that a store can hold,
+/// including images and relocated records.
 fn store_with(images: bool) -> SimDisk {
     let disk = SimDisk::new(1);
     for life in 0..3_u8 {
@@ -77,7 +78,7 @@ fn store_with(images: bool) -> SimDisk {
     disk.restart(Loss::ProcessOnly)
 }
 
-/// Everything that an open store answers.
+/// Makes every call that reads an open store.
 fn ask(store: &Store, rng: &mut Rng) {
     let range =
         |reverse, limit| ScanRange { start: Bound::Unbounded, stop: Bound::Unbounded, reverse, limit };
@@ -97,7 +98,7 @@ fn ask(store: &Store, rng: &mut Rng) {
     }
 }
 
-/// Everything that changes one.
+/// Makes every call that changes an open store.
 fn write(store: &Store, rng: &mut Rng) {
     let _ = store.put(7, b"goes on");
     let _ = store.put_many(&(0..40).collect::<Vec<_>>(), &vec![[1; 40]; 40][..], rng.one_in(2));
@@ -114,7 +115,7 @@ fn write(store: &Store, rng: &mut Rng) {
     let _ = store.flush();
 }
 
-/// Opens in every way that there is, reads, repairs, and goes on.
+/// Opens the store in every possible way, reads, repairs, and goes on.
 fn use_all(disk: &SimDisk, rng: &mut Rng) {
     for recovery in [Recovery::Strict, Recovery::PointInTime] {
         for read_only in [true, false] {
@@ -145,7 +146,7 @@ fn use_all(disk: &SimDisk, rng: &mut Rng) {
     }
 }
 
-/// The same files in a real directory, whose own calls differ.
+/// The same files in a real directory, whose calls differ.
 fn use_files(disk: &SimDisk) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("store");
@@ -174,7 +175,7 @@ fn change(disk: &SimDisk, rng: &mut Rng) {
             let _ = disk.remove(&name);
         }
         2 => {
-            // A stray file, of any id.
+            // A stray file with any id.
             let id = [u32::MAX, u32::MAX - 1, 0, 9, 1 << 30][rng.below(5) as usize];
             let stray = if rng.one_in(2) { format!("seg-{id:08x}.log") } else { format!("img-{id:08x}.idx") };
             let mut content = if rng.one_in(3) { Vec::new() } else { content_of(disk, &name) };
@@ -192,7 +193,7 @@ fn change(disk: &SimDisk, rng: &mut Rng) {
         }
         _ => {
             disk.corrupt(&name, |bytes| mutate(&name, bytes, rng));
-            // What one copy of the manifest says counts only where the other does not say more.
+            // What one copy of the manifest says counts only if the other does not say more.
             if name == "MANIFEST-A" && !rng.one_in(4) {
                 place(disk, "MANIFEST-B", content_of(disk, &name));
             }
@@ -210,7 +211,7 @@ fn the_checksums_of_this_test_are_those_of_the_format() {
         if name.starts_with("MANIFEST") {
             seal_manifest(&mut after);
         } else if name.starts_with("img-") {
-            // Sums that are wrong are made right again.
+            // Wrong checksums are made right again.
             after[4100..4120].reverse();
             after[108] ^= 1;
             seal_image(&mut after);
@@ -231,7 +232,7 @@ fn the_checksums_of_this_test_are_those_of_the_format() {
 }
 
 #[test]
-fn no_file_makes_a_reader_panic_hang_or_take_memory_beyond_its_measure() {
+fn no_file_makes_a_reader_panic_hang_or_take_too_much_memory() {
     let number = |name: &str, default: u64| {
         let text = std::env::var(name).unwrap_or_default();
         if text.is_empty() { default } else { text.parse().expect("a number") }

@@ -1,6 +1,6 @@
-//! Files that say of themselves that they are huge, and ids at the ends of what there is: somebody made a file
-//! longer than the disk, or gave one the last id. What a store holds is opened, verified and repaired in time and
-//! memory for the bytes that are there. On the files of this machine, since it is the file system that has holes.
+//! Files that claim to be huge, and ids at the ends of their range: somebody made a file longer than the
+//! disk, or gave one the last id. The contents of the store are opened, verified and repaired in time and
+//! memory for the data that exists. Uses real files, since it is the file system that has holes.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -12,9 +12,9 @@ use crate::common::memory::most_bytes;
 use crate::common::{Content, content};
 use alex_store::{Error, Options, ReadMode, Recovery, RepairMode, Store};
 
-/// Memory for pieces of files that are read at a time, for an index, and for a repaired store's segment.
+/// Memory for the pieces of files that are read at a time, for an index, and for a repaired store's segment.
 const MEMORY: usize = 64 << 20;
-/// Reading a terabyte takes minutes.
+/// Reading a terabyte would take minutes.
 const TIME: Duration = Duration::from_secs(10);
 
 fn options() -> Options {
@@ -30,7 +30,7 @@ fn open(path: &Path, options: &Options) -> Result<Store, Error> {
     Store::open(path, options, &mut |_| true)
 }
 
-/// Makes a file as long as this file system lets it be; how long.
+/// Makes a file as long as this file system allows. Returns its length.
 fn stretch(path: &Path) -> u64 {
     let file = File::options().write(true).open(path).expect("there");
     let longest = (33..63).rev().map(|power| (1 << power) - 1).find(|&len| file.set_len(len).is_ok());
@@ -45,7 +45,7 @@ fn within_bounds<T>(what: &str, call: impl FnOnce() -> T) -> T {
     outcome
 }
 
-/// A store of segments, some of them of relocated records, an image, and a tail that nobody closed.
+/// A store with segments, including relocated records, an image, and a tail that was never closed.
 fn made(path: &Path) -> Content {
     let store = open(path, &options()).expect("opens");
     let mut model = Content::new();
@@ -73,7 +73,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn files_longer_than_any_disk_cost_what_is_in_them() {
+fn files_longer_than_any_disk_cost_only_the_data_in_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("store");
     let model = made(&path);
@@ -83,7 +83,7 @@ fn files_longer_than_any_disk_cost_what_is_in_them() {
         .filter(|name| name != "LOCK")
         .collect();
     names.sort();
-    // All at once, too.
+    // And all at once.
     let each = names.iter().map(|name| vec![name.clone()]);
     for (number, stretched) in each.chain([names.clone()]).enumerate() {
         let damaged = folder.path().join(format!("damaged-{number}"));
@@ -125,7 +125,7 @@ fn files_longer_than_any_disk_cost_what_is_in_them() {
     }
 }
 
-/// Makes the newest image so long that its own header and both manifests say so.
+/// Makes the newest image this long; its own header and both manifests say so.
 fn stretch_image(path: &Path, len: u64) {
     let mut id = 0;
     for name in ["MANIFEST-A", "MANIFEST-B"] {
@@ -148,7 +148,7 @@ fn stretch_image(path: &Path, len: u64) {
 }
 
 #[test]
-fn an_image_as_long_as_all_that_name_it_say_is_not_read_into_memory() {
+fn a_huge_sparse_image_is_not_read_into_memory() {
     let folder = tempfile::tempdir().expect("a folder");
     for read_mode in [ReadMode::Mmap, ReadMode::Pread] {
         let path = folder.path().join(format!("{read_mode:?}"));
@@ -158,7 +158,7 @@ fn an_image_as_long_as_all_that_name_it_say_is_not_read_into_memory() {
             let options = Options { read_mode, read_only, ..options() };
             let store = within_bounds("opening", || open(&path, &options)).expect("opens");
             assert_eq!(content(&store), model, "{read_mode:?}");
-            // What opening does without, it takes off the list.
+            // An image that opening does without is taken off the list.
             if read_only {
                 let report = within_bounds("verify", || store.verify(&mut |_| true)).expect("reads");
                 assert!(report.errors.iter().all(|error| error.to_string().contains("img-")), "{report:?}");
@@ -195,7 +195,7 @@ fn segments_whose_ids_lie_billions_apart_are_a_store_like_any_other() {
         let store = within_bounds("opening", || open(&path, &options())).expect("opens");
         match within_bounds("a put", || store.put(7, b"goes on")) {
             Ok(()) => drop(model.insert(7, b"goes on".to_vec())),
-            // Where no id is left, that is said.
+            // If no id is left, the error says so.
             Err(error) => assert!(ids[3] == u32::MAX && error.to_string().contains("used up"), "{error}"),
         }
         assert_eq!(content(&store), model);
@@ -207,7 +207,7 @@ fn a_stray_file_of_the_last_id_does_not_use_up_a_store() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("store");
     let mut model = made(&path);
-    // A segment of another store, whose sequences are the last ones, too.
+    // A segment of another store, with the highest sequence numbers too.
     let mut foreign = Forged::default();
     foreign.add(u32::MAX - 1, LOG, [(PUT, 1, b"foreign".to_vec())]);
     let mut foreign = content_of(&foreign.on_disk(false), "seg-fffffffe.log");

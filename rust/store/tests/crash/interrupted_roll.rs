@@ -1,4 +1,4 @@
-//! Beginning a segment, or filling it, is interrupted by an error or a panic; the store goes on.
+//! Beginning or filling a segment is interrupted by an error or a panic; the store goes on.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};

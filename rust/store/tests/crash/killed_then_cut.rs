@@ -1,12 +1,12 @@
-//! An opening is killed, and then the power goes during the next one: the second must not remove files on the
-//! strength of what the first left in the page cache only. Found by seed 37548 of `power_cut.rs` at 1,000,000.
+//! An opening is killed, and the power is cut during the next one. The second must not remove files because
+//! of what the first left only in the page cache. Found by seed 37548 of `power_cut.rs` at 1,000,000.
 
 use crate::common::hook::quiet;
 use crate::common::{Content, content, open, open_with_power};
 use alex_store::Options;
 use alex_store::disk::sim::{Fault, Loss, SimDisk};
 
-/// Keys that were flushed, and all that were put.
+/// `FLUSHED` keys were flushed, of `PUT` keys in all.
 const FLUSHED: i64 = 10;
 const PUT: i64 = 20;
 

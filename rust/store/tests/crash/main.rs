@@ -1,5 +1,5 @@
-//! What a crash, a failing device or damaged bytes leave: a prefix of the commits, an error by name, or what repair
-//! saves of it.
+//! What a crash, a failing device or damaged bytes leave: a prefix of the commits, a named error, or what
+//! repair saves.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,6 +1,7 @@
-//! Opening, verifying and repairing take work in proportion to what there is, whatever it is: range tombstones by
-//! the ten thousand, segments by the thousand, recoveries by the hundred. Counted in bytes read where that tells, and
-//! else in the processor time of this thread, since no other program's work is in that.
+//! Opening, verifying and repairing take work in proportion to the amount of data, whatever it is: range
+//! tombstones by the ten thousand, segments by the thousand, recoveries by the hundred. Work is counted in
+//! bytes read where that is meaningful, and otherwise in processor time of this thread, which no other
+//! program affects.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +13,7 @@ use alex_store::disk::Disk;
 use alex_store::disk::sim::SimDisk;
 use alex_store::{Options, RepairMode, Store};
 
-/// Four times as much takes four times as long; what is quadratic takes sixteen times as long.
+/// Four times as much data takes about four times as long; quadratic work would take sixteen times as long.
 const AT_MOST: f64 = 9.0;
 /// The system counts work in steps of some milliseconds.
 const LEAST_NANOS: u64 = 20_000_000;
@@ -21,20 +22,21 @@ fn options() -> Options {
     Options { background: false, ..Options::default() }
 }
 
-/// Nanoseconds that this thread has been running.
+/// Nanoseconds that this thread has run.
 fn worked() -> u64 {
     let times = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
     times.split(' ').next().and_then(|first| first.parse().ok()).expect("nanoseconds")
 }
 
-/// Nanoseconds of work that a call takes.
+/// Returns what a call returns, and its work in nanoseconds.
 fn work<T>(call: impl FnOnce() -> T) -> (T, u64) {
     let begun = worked();
     let outcome = call();
     (outcome, worked() - begun)
 }
 
-/// Refuses what takes more than in proportion: the work of each call on a quarter of it, and on all.
+/// Fails if work grows more than in proportion: compares each call on a quarter of the data with the same
+/// call on all.
 fn compare<const CALLS: usize>(what: &str, calls: [&str; CALLS], few: [u64; CALLS], many: [u64; CALLS]) {
     for ((call, few), many) in calls.iter().zip(few).zip(many) {
         let ratio = many as f64 / few.max(LEAST_NANOS) as f64;
@@ -77,7 +79,7 @@ const RANGES: [Workload; 6] = [
 ];
 
 #[test]
-fn many_range_tombstones_are_replayed_verified_and_repaired_in_time_for_as_many() {
+fn many_range_tombstones_are_replayed_verified_and_repaired_in_proportionate_time() {
     let most = std::env::var("ALEXPY_RANGES").map_or(20_000, |text| text.parse().expect("a number"));
     for (name, records) in RANGES {
         let mut all = Vec::new();
@@ -97,7 +99,7 @@ fn many_range_tombstones_are_replayed_verified_and_repaired_in_time_for_as_many(
 }
 
 #[test]
-fn many_segments_are_opened_and_repaired_in_time_for_as_many() {
+fn many_segments_are_opened_and_repaired_in_proportionate_time() {
     let most = std::env::var("ALEXPY_SEGMENTS").map_or(4_000, |text| text.parse().expect("a number"));
     let mut all = Vec::new();
     for n in [most / 4, most] {
@@ -106,11 +108,11 @@ fn many_segments_are_opened_and_repaired_in_time_for_as_many() {
             forged.add(id, LOG, [key(id.into())]);
         }
         let disk = forged.on_disk(true);
-        // Nothing is merged: that would write a manifest for each few of them.
+        // Nothing is merged: that would write a manifest for every few segments.
         let options = Options { merge_small_from: usize::MAX, ..options() };
         let (store, opening) = work(|| open(&disk, &options).expect("opens"));
         assert_eq!(store.len().expect("open"), n.into());
-        // The manifest is written for each of them.
+        // The manifest is written for each segment.
         let ((), writing) = work(|| {
             for key in 0..10 {
                 store.put(key, b"new").expect("writes");
@@ -126,7 +128,7 @@ fn many_segments_are_opened_and_repaired_in_time_for_as_many() {
 }
 
 #[test]
-fn segments_of_many_recoveries_are_read_a_few_times_over_where_no_manifest_is_left() {
+fn segments_of_many_recoveries_are_read_a_few_times_over_if_no_manifest_is_left() {
     for n in [40, 400] {
         let mut forged = Forged::default();
         forged.add(1, LOG, (0..20).map(key));
@@ -148,7 +150,7 @@ fn segments_of_many_recoveries_are_read_a_few_times_over_where_no_manifest_is_le
         let report = Store::repair_on(&source, Arc::new(SimDisk::new(9)), RepairMode::Salvage, &options());
         assert_eq!(report.expect("repairs").kept, u64::from(n) * 20);
         let times = read.load(Ordering::Relaxed) as f64 / bytes as f64;
-        // Each value, too, is read by itself, with what lies behind it.
+        // Each value is also read by itself, with what lies behind it.
         assert!(times < 12.0, "{n} recoveries are read {times} times over");
     }
 }

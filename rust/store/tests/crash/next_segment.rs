@@ -1,4 +1,4 @@
-//! The segment that the log goes on in, made and listed before it is needed.
+//! The segment in which the log goes on, made and listed before it is needed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use crate::common::{content, open};
 use alex_store::disk::sim::{Loss, SimDisk};
 use alex_store::{Durability, Error, Options, Store, WriteMode};
 
-/// Fills the first segment, and a part of the next one, which the manifest lists as not begun.
+/// Fills the first segment and a part of the next one, which the manifest lists as not begun.
 fn rolled(store: &Store) {
     store.put(1, &[1; 3000]).expect("writes");
     store.tend().expect("makes the next segment");
@@ -24,7 +24,7 @@ fn going_on_in_the_next_segment_syncs_nothing() {
         store.tend().expect("makes the next segment");
         let syncs = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&syncs);
-        // The threads of the store flush too, but not within this one call of the hook's caller.
+        // The background threads flush too, but not within this one call of the hook's caller.
         let caller = std::thread::current().id();
         disk.hook(move |call| {
             if matches!(call, Call::Sync(_)) && std::thread::current().id() == caller {
@@ -63,7 +63,7 @@ fn a_damaged_header_of_a_begun_segment_is_refused_if_the_device_had_confirmed_it
     let options = Options { durability: Durability::Sync, ..quiet() };
     let store = open(&sim, &options).expect("opens");
     rolled(&store);
-    // Its mark names what the flush before covered, in this same segment.
+    // Its mark states what the previous flush covered, in this same segment.
     store.put(3, b"three").expect("writes");
     drop(store);
     let whole = sim.restart(Loss::ProcessOnly);

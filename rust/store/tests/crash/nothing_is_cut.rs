@@ -1,5 +1,5 @@
-//! No file is cut below what a reader may have mapped, which would end its process: not by an opening that goes back
-//! to before damage, not by one after a crash, and not after a commit that failed.
+//! No file is cut below what a reader may have mapped, which would kill its process: not by an opening that
+//! goes back to before damage, not by one after a crash, and not after a commit that failed.
 
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
@@ -54,7 +54,7 @@ fn point_in_time_cuts_no_file_under_a_reader() {
 }
 
 #[test]
-fn what_was_reserved_comes_back_after_a_crash_without_a_cut() {
+fn reserved_space_is_given_back_after_a_crash_without_a_cut() {
     let folder = tempfile::tempdir().expect("a folder");
     // A part of the segment is proven, so that it stays.
     let store = open(folder.path(), &options());
@@ -81,7 +81,7 @@ fn a_commit_that_failed_for_its_zeros_is_no_record_and_its_file_is_not_cut() {
     store.put(1, b"one").expect("writes");
     let mut value = vec![0; 12_000];
     value[..100].fill(7);
-    // All of it is there but for some zeros in the end.
+    // All of it is there, except for some zeros at the end.
     let (target, written) = (sim.clone(), value.len());
     disk.hook(move |call| match call {
         Call::Write("seg-00000001.log", offset, bytes) if bytes.len() > written => {

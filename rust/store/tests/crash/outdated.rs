@@ -1,5 +1,5 @@
-//! Manifests of the past beside the segments of now. Either the log that they list goes on to
-//! what there is now, or the store is refused by name, nothing is changed, and salvage finds all of it.
+//! Manifests of the past beside the segments of today. Either the log that they list goes on to the present,
+//! or the store is refused by name, nothing is changed, and salvage finds everything.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ fn put_back(disk: &SimDisk, manifests: &[Vec<u8>; 2]) {
     }
 }
 
-/// Why the store was refused; if it was not, it must hold `expected`.
+/// Why the store was refused. If it was not, it must hold `expected`.
 fn refusal(disk: &SimDisk, options: &Options, expected: &Content, what: &str) -> Option<Error> {
     let (before, manifests) = (names(disk), MANIFESTS.map(|name| bytes_of(disk, name)));
     match open(disk, options) {
@@ -85,7 +85,7 @@ fn manifests_older_than_the_segments_beside_them_are_refused_and_nothing_is_remo
             let mut options = options(&mut rng);
             let reading = Options { read_only: true, recovery: Recovery::Strict, ..options.clone() };
             let strict = refusal(&disk.copy(), &options, model.now(), &what);
-            // A reader looks at damage for a tenth of a second, in case a writer is at work.
+            // A reader checks damage for a tenth of a second, in case a writer is at work.
             if !matches!(strict, Some(Error::Corruption { .. })) || rng.one_in(20) {
                 let read = refusal(&disk, &reading, model.now(), &what);
                 let text = |error: &Option<Error>| error.as_ref().map(ToString::to_string);
@@ -108,8 +108,8 @@ fn manifests_older_than_the_segments_beside_them_are_refused_and_nothing_is_remo
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
             let store = open(&salvaged, &options).expect("whole");
             let mut kept = content(&store);
-            // Without the manifest of now it cannot know where a segment ended whose successor was freed: a key that
-            // was deleted may come back.
+            // Without today's manifest, salvage cannot know where a segment ended whose successor was freed,
+            // so a deleted key may come back.
             kept.retain(|key, _| model.now().contains_key(key));
             assert!(kept == *model.now(), "{what}: salvage keeps all of it: {report:?}, {:?}", names(&disk));
         }

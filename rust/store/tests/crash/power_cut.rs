@@ -1,5 +1,4 @@
-//! The power goes, a sync fails, or a write does, at any step of a
-//! random workload.
+//! The power is cut, or a sync or a write fails, at any step of a random workload.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -70,7 +69,7 @@ fn power_cut_during_recovery_five_times_over_ends_in_the_same_state() {
             disk = disk.restart(loss);
             disk.plan(1 + rng.below(25), Fault::Cut);
             if let Some(store) = open_with_power(&disk, &options(&mut rng)) {
-                // Recovery was over before the cut: what it showed must stay.
+                // Recovery was finished before the cut, so what it showed must stay.
                 model.judge(&content(&store), "after recovery");
             }
             loss = if rng.one_in(2) { Loss::Random } else { Loss::Everything };
@@ -185,7 +184,7 @@ fn one_fixed_workload_survives_a_cut_at_every_single_step() {
         model.judge(&content(&store), &format!("cut at step {cut:?} of seed {seed}"));
         steps
     };
-    // Eighteen workloads: every durability and write mode comes up, several times.
+    // Eighteen workloads: each durability and write mode comes up several times.
     for seed in 0..18 {
         let steps = run(None, Loss::ProcessOnly, seed);
         assert!(steps > 20, "the workload does something");

@@ -1,4 +1,5 @@
-//! `repair`: what was not hit by damage is in the new store, and nothing else; the damaged one stays as it is.
+//! `repair`: the new store holds everything that damage did not hit, and nothing else. The damaged store
+//! stays unchanged.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -30,12 +31,12 @@ fn history() -> (SimDisk, Vec<Content>) {
     history_with(&|_| ())
 }
 
-/// As [`history`], with two images in the end, and most of the log in copies that compaction made.
+/// Like [`history`], but with two images at the end, and most of the log in copies that compaction made.
 fn compacted_history() -> (SimDisk, Vec<Content>) {
     let (disk, states) = history_with(&|store| {
         assert!(store.compact(&mut |_| true).expect("compacts").freed_segments > 0);
         store.checkpoint().expect("writes an image");
-        // What it was before.
+        // Its previous value again.
         store.put(0, &[]).expect("writes");
         store.checkpoint().expect("writes an image");
     });
@@ -43,7 +44,7 @@ fn compacted_history() -> (SimDisk, Vec<Content>) {
     (disk, states)
 }
 
-/// `care` is called near the end of each life, with a few commits to come.
+/// `care` is called near the end of each life, before the last few commits.
 fn history_with(care: &dyn Fn(&Store)) -> (SimDisk, Vec<Content>) {
     let disk = SimDisk::new(1);
     let mut states = vec![Content::new()];
@@ -152,7 +153,7 @@ fn one_flipped_bit_anywhere_costs_at_most_what_it_hit() {
 }
 
 #[test]
-fn images_whole_damaged_or_gone_change_nothing_of_what_is_saved() {
+fn images_whole_damaged_or_gone_do_not_change_what_is_saved() {
     let (disk, states) = compacted_history();
     let whole = states.last().expect("begun");
     let images: Vec<String> = files(&disk).into_iter().filter(|name| name.starts_with("img-")).collect();
@@ -194,7 +195,7 @@ fn a_flipped_bit_in_a_compacted_store_with_images_costs_one_record_at_most() {
             let place = format!("{name}, byte {at}, bit {bit}");
             let (found, report) = repaired(&copy, RepairMode::Salvage).expect("repairs");
             if report.damaged.is_empty() {
-                // Behind the end that the manifest names nothing counts.
+                // Nothing counts behind the end that the manifest names.
                 assert_eq!((&found, report.lost), (whole, 0), "{place}");
                 beyond += 1;
                 continue;
@@ -226,7 +227,7 @@ fn salvage_finds_what_lies_behind_several_holes_and_in_damaged_batches() {
     store.put_many(&keys, &vec![[8; 100]; 50][..], false).expect("writes");
     store.put(1000, b"behind the batch").expect("writes");
     store.close().expect("closes");
-    // 128 bytes a record; a batch begins with 40 and ends with 32.
+    // Each record has 128 bytes; a batch begins with 40 and ends with 32.
     let batch = 192 + 50 * 128;
     disk.corrupt("seg-00000001.log", |bytes| {
         bytes[192 + 128 * 10 + 50] ^= 1;
@@ -301,7 +302,7 @@ fn a_crashed_store_without_manifests_is_salvaged_as_recovery_would_open_it() {
             }
             drop(store);
             disk = disk.restart(Loss::ProcessOnly);
-            // Some openings are cut off, in the middle of recovery too.
+            // Some openings are cut off, even in the middle of recovery.
             if rng.one_in(2) {
                 disk.plan(1 + rng.below(20), Fault::Cut);
             }
@@ -311,7 +312,7 @@ fn a_crashed_store_without_manifests_is_salvaged_as_recovery_would_open_it() {
         let store = open(&disk.copy(), &Options { read_only: true, ..options() }).expect("opens");
         assert_eq!(content(&store), expected, "seed {seed}: a kill loses nothing");
         for name in ["MANIFEST-A", "MANIFEST-B"] {
-            // There is none yet where the first opening was cut off.
+            // No manifest exists yet if the first opening was cut off.
             let _ = disk.remove(name);
         }
         if files(&disk).iter().any(|name| name.starts_with("seg-")) && !expected.is_empty() {
@@ -322,7 +323,7 @@ fn a_crashed_store_without_manifests_is_salvaged_as_recovery_would_open_it() {
 }
 
 #[test]
-fn what_is_no_store_is_refused() {
+fn a_source_that_is_no_store_is_refused() {
     let source: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
     let dest = || Arc::new(SimDisk::new(2)) as Arc<dyn Disk>;
     let refused = Store::repair_on(&source, dest(), RepairMode::Salvage, &options());

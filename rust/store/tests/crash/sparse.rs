@@ -1,5 +1,5 @@
 //! Holes: a copy that leaves out zeros is the same store, and a hole where records were confirmed is noticed.
-//! On the files of this machine, since it is the file system that tells where data is.
+//! Uses real files, since it is the file system that knows where data is.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -24,7 +24,7 @@ fn open(path: &Path, options: &Options) -> Result<Store, Error> {
     Store::open(path, options, &mut |_| true)
 }
 
-/// Copies the files of a store, each block of zeros as a hole; the bytes that were left out.
+/// Copies the files of a store, each block of zeros as a hole. Returns how many bytes were left out.
 fn copy_with_holes(from: &Path, to: &Path) -> u64 {
     let mut left_out = 0;
     fs::create_dir(to).expect("a folder");
@@ -44,7 +44,7 @@ fn copy_with_holes(from: &Path, to: &Path) -> u64 {
     left_out
 }
 
-/// Values of which most are zeros, many blocks of them, and some before and behind them that are not.
+/// Values that are mostly zeros, over many blocks, with some nonzero bytes before and behind them.
 fn write(store: &Store, model: &mut Content, keys: std::ops::Range<i64>) {
     for key in keys {
         let mut value = vec![0; (key as usize % 5) * 9000];
@@ -98,7 +98,7 @@ fn a_hole_among_records_that_a_later_watermark_covers_is_refused_wherever_data_g
                 store.put(key, &[key as u8 | 1; 3000]).expect("no fault");
             }
             store.flush().expect("no fault");
-            // The next record names the watermark; behind it are reserved zeros.
+            // The next record states the watermark; behind it are reserved zeros.
             store.put(1000, &[7; 3000]).expect("no fault");
             drop(store);
             // The segment's first blocks hold its header and the first records.

@@ -1,4 +1,4 @@
-//! `verify`: nothing to say of a whole store, and the place of each damaged byte.
+//! `verify`: nothing is reported for a whole store, and the place of each damaged byte otherwise.
 
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ fn options() -> Options {
     Options { segment_bytes: 4096, background: false, ..Options::default() }
 }
 
-/// Some segments, with every kind of record.
+/// Several segments, with every kind of record.
 fn fill(store: &Store) {
     for i in 0..60_u8 {
         store.put(i64::from(i), &vec![i; usize::from(i)]).expect("writes");
@@ -81,7 +81,7 @@ fn one_flipped_bit_of_every_byte_is_found_with_its_file() {
     fill(&store);
     store.close().expect("closes");
     let mut rng = Rng::new(5);
-    // The index of this handle was built before the damage, so it cannot be what finds it.
+    // The index of this handle was built before the damage, so it cannot be what finds the damage.
     for name in disk.list().expect("lists").into_iter().filter(|name| name != "LOCK") {
         for at in 0..len(&disk, &name) {
             let copy = disk.copy();
@@ -91,7 +91,7 @@ fn one_flipped_bit_of_every_byte_is_found_with_its_file() {
             let found = places(&verify(&reader));
             assert!(!found.is_empty(), "{name}, byte {at}, bit {bit}");
             for (file, offset) in found {
-                // Of a manifest the checksum says that it is damaged, not where.
+                // The checksum of a manifest shows that it is damaged, not where.
                 let near = offset <= at as u64 || name.starts_with("MANIFEST");
                 assert!(file == name && near, "{name}, byte {at}: {file} at {offset}");
             }

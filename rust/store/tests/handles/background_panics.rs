@@ -1,5 +1,6 @@
-//! A thread of the store panics, as only a defect of ours could make it: here the disk does it in our place. The
-//! panic is named, what may be half changed takes no more writes, what is not goes on, and closing ends.
+//! A thread of the store panics, which only a defect in the store could cause; here the disk does it instead.
+//! The panic is named. A store that may be half changed takes no more writes, any other goes on, and closing
+//! ends.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ fn options() -> Options {
     Options { segment_bytes: 16 << 10, sync_interval: Duration::from_millis(2), ..Options::default() }
 }
 
-/// Waits until it is so, or for long.
+/// Waits until `so` holds, but not forever.
 fn wait_for(what: &str, so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !so() {
@@ -55,7 +56,7 @@ fn a_flush_that_panics_poisons_by_name_and_the_durable_part_opens_again() {
 }
 
 #[test]
-fn an_image_whose_writing_panics_is_told_of_and_written_later() {
+fn an_image_whose_writing_panics_is_reported_and_written_later() {
     let sim = SimDisk::new(2);
     let disk = HookDisk::new(&sim);
     let options = Options { checkpoint_tail_bytes: 2000, ..options() };
@@ -84,7 +85,7 @@ fn an_image_whose_writing_panics_is_told_of_and_written_later() {
     });
     key += 1;
     store.put(key, b"last").expect("writes go on");
-    // Nothing holds segments for an image that came to nothing.
+    // Nothing holds segments for an image that was abandoned.
     for key in 0..200 {
         store.put(key, &[9; 50]).expect("writes go on");
     }

@@ -1,4 +1,4 @@
-//! Closing waits for the calls that run, and lets no further ones in.
+//! Closing waits for running calls, and admits no further ones.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ fn filled(dir: &Path) -> Store {
 }
 
 #[test]
-fn a_read_that_runs_is_completed_and_later_calls_are_refused() {
+fn a_running_read_is_completed_and_later_calls_are_refused() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let store = filled(dir.path());
     let mut scan = store
@@ -57,7 +57,7 @@ fn a_read_that_runs_is_completed_and_later_calls_are_refused() {
 }
 
 #[test]
-fn a_backup_is_completed_by_a_close_beside_it() {
+fn a_close_waits_for_a_running_backup() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let store = filled(&dir.path().join("store"));
     let (begun, has_begun) = mpsc::channel();
@@ -71,7 +71,7 @@ fn a_backup_is_completed_by_a_close_beside_it() {
         });
         has_begun.recv_timeout(Duration::from_secs(20)).expect("it began");
         store.close().expect("closes");
-        // The call itself has ended; its thread may still be on its way out.
+        // The call has ended; its thread may still be on its way out.
         running.join().expect("no panic").expect("completed");
     });
     let copy = Store::open(&dir.path().join("copy"), &Options::default(), &mut |_| true).expect("opens");

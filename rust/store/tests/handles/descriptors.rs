@@ -1,4 +1,4 @@
-//! A store of very many segments opens within the usual limit of open files.
+//! A store with very many segments opens within the usual limit of open files.
 #![allow(unsafe_code)]
 
 use crate::common::alone::ran_in_own_process;
@@ -16,7 +16,7 @@ fn more_sessions_than_descriptors_leave_a_store_that_opens() {
     let options = Options { background: false, segment_bytes: 4096, ..Options::default() };
     let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
     for key in 0..500_i64 {
-        // Nearly each fills a segment of its own.
+        // Nearly every value fills a segment of its own.
         store.put(key, &[7; 3800]).expect("writes");
         if key % 100 == 0 {
             store.flush().expect("flushes");

@@ -12,7 +12,7 @@ fn open(path: &Path, options: &Options) -> Store {
     Store::open(path, options, &mut |_| true).expect("opens")
 }
 
-/// Runs `child` in a forked process; whether it returned true. A hang is ended after some seconds.
+/// Runs `child` in a forked process. Returns whether it returned true. A hang is ended after some seconds.
 fn in_child(child: impl FnOnce() -> bool) -> bool {
     // SAFETY: the child calls only `child`, which touches nothing that other threads of the parent hold
     // locked (that is what is tested), and leaves by `_exit`.
@@ -50,7 +50,7 @@ fn a_writer_is_refused_in_a_child_and_goes_on_in_the_parent() {
 }
 
 #[test]
-fn the_lock_is_free_once_the_parent_let_go_even_while_a_child_lives() {
+fn the_lock_is_free_once_the_parent_released_it_even_while_a_child_lives() {
     if ran_in_own_process(|| ()) {
         return;
     }
@@ -59,7 +59,7 @@ fn the_lock_is_free_once_the_parent_let_go_even_while_a_child_lives() {
     // SAFETY: the child only sleeps.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        // SAFETY: as above.
+        // SAFETY: the child only sleeps and exits.
         unsafe {
             libc::sleep(20);
             libc::_exit(0);
@@ -84,7 +84,7 @@ fn a_child_that_drops_an_inherited_writer_leaves_its_own_memory_alone() {
     let store = open(dir.path(), &Options::default());
     store.put(1, b"one").expect("writes");
     let whole = in_child(move || {
-        // Where the parent's writable map was, the child may have memory of its own by now.
+        // The child may by now have memory of its own where the parent's writable map was.
         let mut maps = Vec::new();
         for _ in 0..200 {
             // SAFETY: a fresh anonymous mapping, used below only.
@@ -171,7 +171,7 @@ fn a_child_closes_and_drops_whatever_threads_of_the_parent_were_doing() {
             let ended = in_child(|| {
                 let refused = matches!(writer.put(1, b"one"), Err(Error::Forked { .. }));
                 let counted = matches!(writer.stats(), Err(Error::Forked { .. }));
-                // The last handles: their parts are the parent's, threads and all.
+                // The last handles: their parts, including threads, belong to the parent.
                 let (last_writer, last_reader) =
                     // SAFETY: this process has nobody else who would drop them, and leaves by `_exit`.
                     unsafe { (std::ptr::read(&raw const writer), std::ptr::read(&raw const reader)) };

@@ -1,6 +1,6 @@
-//! The directory of a store is what it is, not what it is called. Files of it that are removed,
-//! replaced or no files at all; the directory renamed, with another in its place; many who make one store at once;
-//! who may read what.
+//! A store's directory is identified by what it is, not by its name. Its files are removed, replaced, or are
+//! no files at all; the directory is renamed, with another in its place; many threads create one store at
+//! once; and files are readable only by whom they should be.
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, OsStr};
@@ -27,7 +27,7 @@ fn folder() -> TempDir {
     tempfile::tempdir().expect("temporary directory")
 }
 
-/// A closed store of some segments and an image.
+/// A closed store with several segments and an image.
 fn made(path: &Path) {
     let store = open(path, &small()).expect("opens");
     fill(&store, 0..100);
@@ -41,7 +41,7 @@ fn fill(store: &Store, keys: std::ops::Range<i64>) {
     }
 }
 
-/// Every file below a directory and what it holds; nothing is followed or waited for.
+/// Every file below a directory with its contents. Follows no links and never blocks.
 fn files(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found: Vec<_> = fs::read_dir(path)
         .expect("lists")
@@ -56,7 +56,7 @@ fn files(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
-/// What stands in place of a file.
+/// What is put in place of a file.
 #[derive(Debug, Clone, Copy)]
 enum Odd {
     Link,
@@ -68,7 +68,7 @@ enum Odd {
 const ODD: [Odd; 4] = [Odd::Link, Odd::DanglingLink, Odd::Pipe, Odd::Directory];
 
 impl Odd {
-    /// Puts it at `path`; a link leads to `outside`.
+    /// Puts it at `path`. A link leads to `outside`.
     fn put(self, path: &Path, outside: &Path) {
         match self {
             Self::Link | Self::DanglingLink => symlink(outside, path).expect("links"),
@@ -83,13 +83,13 @@ impl Odd {
 }
 
 #[test]
-fn whatever_is_no_file_in_place_of_a_store_file_is_refused_by_name_and_left_alone() {
+fn anything_but_a_plain_file_in_place_of_a_store_file_is_refused_by_name_and_left_alone() {
     let dir = folder();
     let whole = dir.path().join("whole");
     made(&whole);
     let names: Vec<_> = files(&whole).into_iter().map(|(path, _)| path).collect();
     assert!(names.len() > 6, "{names:?}");
-    // Of images only the newest is opened.
+    // Of the images, only the newest is opened.
     let images = names.iter().filter(|path| path.extension() == Some(OsStr::new("idx")));
     let newest = images.max().expect("an image").clone();
     let names = names.iter().filter(|path| path.extension() != newest.extension() || **path == newest);
@@ -166,7 +166,7 @@ fn a_lock_file_that_holds_anything_else_is_neither_read_whole_nor_cut() {
         assert!(matches!(refused, Err(Error::Format { .. })), "{refused:?}");
         let len = fs::metadata(&lock).expect("there").len();
         assert_eq!(len, if foreign { text.len() as u64 } else { huge });
-        // What a power cut may leave of a lock of ours is none of these.
+        // What a power cut may leave of our own lock file is none of these.
         for left in [&b""[..], b"\0\0\0\0", b"123\n", b"4194304"] {
             fs::write(&lock, left).expect("writes");
             open(&path, &small()).expect("opens").close().expect("closes");
@@ -188,7 +188,7 @@ fn a_lock_that_was_removed_lets_no_second_writer_in_and_its_holder_notices() {
         }
         let second = open(dir.path(), &small());
         assert!(matches!(second, Err(Error::Locked { pid, .. }) if pid == Some(std::process::id())));
-        // Until it needs another file, the first one goes on.
+        // Until it needs another file, the first writer goes on.
         let refused = loop {
             match first.put(key, &[7; 100]) {
                 Ok(()) => key += 1,
@@ -254,7 +254,7 @@ fn a_store_that_was_renamed_writes_nothing_into_the_one_in_its_place() {
 }
 
 #[test]
-fn a_flush_of_a_store_that_was_renamed_tells_and_loses_nothing() {
+fn a_flush_of_a_renamed_store_reports_it_and_loses_nothing() {
     let dir = folder();
     let (path, away) = (dir.path().join("store"), dir.path().join("away"));
     let store = open(&path, &small()).expect("opens");
@@ -322,7 +322,7 @@ fn threads_that_make_one_store_at_once_get_one_writer_and_locked_errors() {
             let make = || {
                 together.wait();
                 let opened = open(&path, &small());
-                // Nobody closes before all have tried.
+                // No thread closes before all have tried.
                 done.wait();
                 match opened {
                     Ok(_) => 1,
@@ -377,7 +377,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn files_are_for_nobody_whom_the_directory_does_not_let_in_and_copies_keep_that() {
+fn files_are_no_more_accessible_than_their_directory_and_copies_keep_that() {
     if ran_in_own_process(|| ()) {
         return;
     }
@@ -403,7 +403,7 @@ fn files_are_for_nobody_whom_the_directory_does_not_let_in_and_copies_keep_that(
                 assert_eq!(mode(&file), of_files, "{}", file.display());
             }
         }
-        // A copy of files that were closed to others stays so, and a directory that was there keeps its mode.
+        // A copy keeps files closed to others, and an existing directory keeps its mode.
         for (file, _) in files(&path) {
             fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("sets");
         }
@@ -420,7 +420,7 @@ fn files_are_for_nobody_whom_the_directory_does_not_let_in_and_copies_keep_that(
 }
 
 #[test]
-fn a_store_that_nobody_may_change_any_more_can_be_copied() {
+fn a_store_without_write_permission_can_be_copied() {
     let dir = folder();
     let path = dir.path().join("store");
     made(&path);
@@ -429,7 +429,7 @@ fn a_store_that_nobody_may_change_any_more_can_be_copied() {
     let (copy, repaired) = (dir.path().join("copy"), dir.path().join("new"));
     let backed_up = store.backup(&copy, &mut |_| true);
     let kept = Store::repair(&path, &repaired, RepairMode::PointInTime, &mut |_| true);
-    // Else nobody could remove it.
+    // Otherwise nobody could remove it.
     fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("sets");
     backed_up.expect("copies");
     kept.expect("repairs");
@@ -437,7 +437,7 @@ fn a_store_that_nobody_may_change_any_more_can_be_copied() {
 }
 
 #[test]
-fn what_can_be_no_path_is_refused_as_an_argument() {
+fn an_impossible_path_is_refused_as_an_argument() {
     let dir = folder();
     made(dir.path());
     let with_nul = PathBuf::from(std::ffi::OsString::from_vec(b"a\0b".to_vec()));
@@ -460,7 +460,7 @@ fn what_can_be_no_path_is_refused_as_an_argument() {
 }
 
 #[test]
-fn missing_parents_are_made_only_where_that_is_asked_for() {
+fn missing_parents_are_made_only_on_request() {
     let dir = folder();
     let path = dir.path().join("a/b/store");
     assert!(matches!(open(&path, &small()), Err(Error::NoParent { .. })));

@@ -1,5 +1,5 @@
-//! Limits of resources, as far as a simulated disk can show them: a call that finds no descriptor, no map or no room,
-//! whichever call it is, is an error of its own kind; nothing is lost, nothing poisoned, and it goes on.
+//! Limits of resources, as far as a simulated disk can show them. Any call that finds no descriptor, no map
+//! or no room returns an error of its own kind. Nothing is lost or poisoned, and the store goes on.
 
 use std::io;
 use std::ops::Bound;
@@ -11,7 +11,7 @@ use crate::common::{Content, content, for_seeds, open};
 use alex_store::disk::sim::{Loss, Rng, SimDisk};
 use alex_store::{Batch, Error, Options, ReadMode, Store, WriteMode};
 
-/// What the system says, and of which calls it can be said.
+/// What the system reports, and for which calls it can.
 #[derive(Debug, Clone, Copy)]
 enum Lack {
     Descriptors,
@@ -39,7 +39,7 @@ impl Lack {
     }
 }
 
-/// From the call that is `first` among those of its kind, so many fail.
+/// Starting with the `first` call of its kind, `count` calls fail.
 fn fail(disk: &HookDisk, lack: Lack, first: u64, count: u64) -> Arc<AtomicU64> {
     let (mut calls, struck) = (0, Arc::new(AtomicU64::new(0)));
     let told = Arc::clone(&struck);
@@ -57,7 +57,7 @@ fn fail(disk: &HookDisk, lack: Lack, first: u64, count: u64) -> Arc<AtomicU64> {
     struck
 }
 
-/// One call at random. It changes the store as it changes `model`, or not at all.
+/// One random call. It changes the store as it changes `model`, or not at all.
 fn call(store: &Store, rng: &mut Rng, model: &mut Content) -> Result<(), Error> {
     let mut next = model.clone();
     let key = rng.below(40).cast_signed();
@@ -101,7 +101,7 @@ fn says(error: &Error, lack: Lack) -> bool {
 }
 
 #[test]
-fn whatever_call_lacks_something_nothing_is_poisoned_and_nothing_lost() {
+fn a_call_that_lacks_a_resource_poisons_nothing_and_loses_nothing() {
     for_seeds("whatever_call_lacks_something", 5, |seed| {
         let mut rng = Rng::new(seed);
         let lack = [Lack::Descriptors, Lack::Maps, Lack::Room, Lack::FileSize][rng.below(4) as usize];
@@ -118,7 +118,7 @@ fn whatever_call_lacks_something_nothing_is_poisoned_and_nothing_lost() {
             let store = loop {
                 match hooked.open_store(&options) {
                     Ok(store) => break store,
-                    // A store that was just being made is none yet.
+                    // A store that was just being created does not exist yet.
                     Err(error) => assert!(says(&error, lack), "seed {seed}, life {life}: {lack:?}: {error}"),
                 }
             };
@@ -141,7 +141,7 @@ fn whatever_call_lacks_something_nothing_is_poisoned_and_nothing_lost() {
             match rng.below(3) {
                 0 => store.close().expect("nothing is lacking"),
                 1 => {
-                    // What closing lacks costs the next opening time, and nothing else.
+                    // If closing lacks something, that costs the next opening time, and nothing else.
                     fail(&hooked, lack, 1 + rng.below(4), 1);
                     if let Err(error) = store.close() {
                         assert!(says(&error, lack), "seed {seed}: {lack:?}: {error}");
@@ -157,7 +157,7 @@ fn whatever_call_lacks_something_nothing_is_poisoned_and_nothing_lost() {
 }
 
 #[test]
-fn each_call_of_a_fixed_workload_that_finds_no_descriptor_costs_that_call_only() {
+fn a_call_of_a_fixed_workload_that_finds_no_descriptor_fails_alone() {
     for read_mode in [ReadMode::Mmap, ReadMode::Pread] {
         let options = Options { read_mode, checkpoint_tail_bytes: 1000, ..quiet() };
         for first in 1.. {
@@ -192,7 +192,7 @@ fn records_replaced_while_no_descriptor_was_left_are_counted_later() {
         model.insert(key, vec![1; 100]);
     }
     store.close().expect("closes");
-    // Opened for each read: more segments than a handle holds descriptors of.
+    // Segments are opened for each read: there are more than a handle holds descriptors for.
     let store = hooked.open_store(&options).expect("opens");
     store.put(1000, b"").expect("writes");
     model.insert(1000, Vec::new());
@@ -222,7 +222,7 @@ fn a_full_disk_takes_deletes_until_there_is_room_again() {
     let options = Options { segment_bytes: 256 << 10, ..quiet() };
     let store = hooked.open_store(&options).expect("opens");
     store.put(-1, b"the first segment is made").expect("writes");
-    // What of the disk is left takes no file of more than 64 KiB.
+    // What is left of the disk holds no file of more than 64 KiB.
     let (filled, small) = (Arc::new(AtomicU64::new(0)), 64 << 10);
     let full = Arc::clone(&filled);
     hooked.hook(move |call| match call {
@@ -246,7 +246,7 @@ fn a_full_disk_takes_deletes_until_there_is_room_again() {
 }
 
 #[test]
-fn a_segment_that_puts_have_filled_takes_some_deletes_where_no_other_can_be_made() {
+fn a_segment_filled_by_puts_takes_some_deletes_if_no_other_can_be_made() {
     let hooked = HookDisk::new(&SimDisk::new(1));
     let options = Options { segment_bytes: 256 << 10, ..quiet() };
     let store = hooked.open_store(&options).expect("opens");

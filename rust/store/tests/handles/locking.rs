@@ -1,4 +1,4 @@
-//! One writer: a second one in the same process is refused. And what else opening refuses.
+//! One writer: a second one in the same process is refused. Also tests what else opening refuses.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
 //! Checkpoints: openings that begin from an image find what a full scan finds, whatever was cut, damaged or
-//! racing.
+//! raced.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -35,7 +35,7 @@ fn counts(stats: &Stats) -> (u64, u64, u64) {
     (stats.keys, stats.live_bytes, stats.dead_bytes)
 }
 
-/// Opens and tells how many bytes of log were to be replayed.
+/// Opens a store and returns how many bytes of log it had to replay.
 fn open_counting(path: &Path, options: &Options) -> (Store, u64) {
     let mut most = 0;
     let store = Store::open(path, options, &mut |progress: OpenProgress| {
@@ -51,7 +51,7 @@ fn fill(store: &Store, keys: std::ops::Range<i64>, mark: u8) {
     store.put_many(&keys, &values[..], false).expect("no fault");
 }
 
-/// Keys and values, read by scanning, for stores too large for `content`.
+/// Keys and values, read by a scan, for stores too large for `content`.
 fn everything(store: &Store) -> Content {
     let mut scan = store.scan(ALL).expect("open");
     let mut content = Content::new();
@@ -74,7 +74,7 @@ fn an_opening_replays_only_what_came_after_the_image_and_counts_what_a_full_scan
         let options = Options { segment_bytes: 32 << 20, read_mode, ..quiet() };
         let store = Store::open(&path, &options, &mut |_| true).expect("opens");
         for key in -12..0 {
-            // Progress is told every eight mebibytes.
+            // Progress is reported every eight mebibytes.
             store.put(key, &vec![9; 1 << 20]).expect("no fault");
         }
         fill(&store, 0..60_000, 1);
@@ -98,7 +98,7 @@ fn an_opening_replays_only_what_came_after_the_image_and_counts_what_a_full_scan
         assert_eq!(after.keys, before.keys);
         assert_eq!(after.live_bytes, before.live_bytes, "live bytes are exact after an image");
         assert!(after.tail_bytes <= 2 * tail + 4096, "{} of {tail}", after.tail_bytes);
-        // A change of what came from the image, and once more.
+        // Change what came from the image, and change it again.
         fill(&store, 100..200, 4);
         store.close().expect("no fault");
         let (store, replayed) = open_counting(&path, &options);
@@ -120,7 +120,7 @@ fn an_opening_replays_only_what_came_after_the_image_and_counts_what_a_full_scan
 }
 
 #[test]
-fn two_images_are_kept_and_what_is_not_listed_goes() {
+fn two_images_are_kept_and_unlisted_ones_are_removed() {
     let disk = SimDisk::new(1);
     let store = open(&disk, &quiet()).expect("opens");
     store.checkpoint().expect("nothing to do");
@@ -144,7 +144,7 @@ fn two_images_are_kept_and_what_is_not_listed_goes() {
 }
 
 #[test]
-fn closing_writes_an_image_only_where_the_tail_has_grown_worth_it() {
+fn closing_writes_an_image_only_if_the_tail_is_worth_it() {
     let disk = SimDisk::new(1);
     let options = Options { checkpoint_tail_bytes: 500, ..quiet() };
     let store = open(&disk, &options).expect("opens");
@@ -164,7 +164,7 @@ fn closing_writes_an_image_only_where_the_tail_has_grown_worth_it() {
     let store = open(&disk, &options).expect("opens");
     assert_eq!(store.stats().expect("open").tail_bytes, 0);
     assert_eq!(content(&store).len(), 20);
-    // Nothing was written: nothing to do.
+    // Nothing was written, so there is nothing to do.
     let steps = disk.steps();
     store.close().expect("no fault");
     assert_eq!(disk.steps(), steps);
@@ -208,7 +208,7 @@ fn a_checkpoint_cut_at_each_of_its_steps_loses_nothing_and_brings_nothing_back()
         for loss in [Loss::Everything, Loss::Random, Loss::ProcessOnly] {
             for cut in 1..=steps {
                 let (disk, store, expected) = prepare(seed);
-                // Durable before, so that a power cut may take nothing.
+                // Make everything durable first, so that a power cut may lose nothing.
                 store.flush().expect("no fault");
                 disk.plan(cut, Fault::Cut);
                 // The last steps only remove what is no longer needed.
@@ -281,7 +281,7 @@ fn both_images_damaged_or_gone_is_a_full_scan_with_progress() {
                     },
                 )
                 .expect("opens");
-                // A small log: the callback comes every few mebibytes.
+                // A small log: the callback is called every few mebibytes.
                 assert_eq!(called, 0);
                 assert_eq!(content(&store), expected);
                 if !read_only {
@@ -294,7 +294,7 @@ fn both_images_damaged_or_gone_is_a_full_scan_with_progress() {
     }
 }
 
-/// Reads or changes most of a store whose image may be damaged anywhere; what it holds then.
+/// Reads or changes most of a store whose image may be damaged anywhere. Returns what it holds afterwards.
 fn use_in_one_way(store: &Store, round: usize, what: &str, keys: &[i64], expected: &Content) -> Content {
     let mut model = expected.clone();
     match round % 6 {
@@ -382,7 +382,7 @@ fn a_bit_flipped_anywhere_in_the_newest_image_changes_no_answer() {
         assert_eq!(content(&store), model, "byte {at}");
         store.tend().expect("no fault");
         if images(&disk).contains(&newest) {
-            // Met late or not at all; a checkpoint drops an image that was met.
+            // The damage is found late or not at all. A checkpoint drops an image whose damage was found.
             store.put(77, b"77").expect("goes on");
             model.insert(77, b"77".to_vec());
             store.checkpoint().expect("no fault");
@@ -446,7 +446,7 @@ fn checkpoints_beside_writers_and_readers_lose_and_invent_nothing() {
                     let store = &store;
                     scope.spawn(move || {
                         let mut rng = Rng::new(life * 2 + writer as u64);
-                        // Each writer has keys of its own: odd and even.
+                        // Each writer has its own keys: odd or even.
                         let mut key = || (rng.below(30_000) * 2) as i64 + writer as i64;
                         for round in 0..1_500u64 {
                             let keys: Vec<i64> = (0..=round % 7).map(|_| key()).collect();

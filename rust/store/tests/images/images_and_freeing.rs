@@ -1,6 +1,6 @@
-//! Images of the index beside compaction and bulk loads: what an image that is kept points to, or what is
-//! replayed over it, stays, also for the image that is only looked at once the newer one turns out to be
-//! damaged.
+//! Images of the index beside compaction and bulk loads. Whatever a kept image points to, and whatever is
+//! replayed over it, stays. That includes the older image, which is read only once the newer one turns out to
+//! be damaged.
 
 use std::io::ErrorKind;
 use std::ops::Bound;
@@ -14,10 +14,10 @@ use crate::common::{Content, content, for_seeds, open};
 use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk};
 use alex_store::{Options, Store};
 
-/// An image has several data nodes when it holds so many keys.
+/// An image of this many keys has several data nodes.
 const MANY: i64 = 60_000;
 
-/// A change of any kind; the small set of keys lets each meet what others wrote.
+/// A change of any kind. The small set of keys lets each change meet earlier ones.
 fn change(store: &Store, rng: &mut Rng, model: &mut Content) {
     let key = |rng: &mut Rng| rng.below(24) as i64;
     match rng.below(8) {
@@ -46,7 +46,7 @@ fn change(store: &Store, rng: &mut Rng, model: &mut Content) {
     }
 }
 
-/// What moves things about and changes no content.
+/// Work that moves things and changes no content.
 fn work(store: &Store, rng: &mut Rng) -> Result<(), alex_store::Error> {
     match rng.below(6) {
         0..=1 => store.checkpoint(),
@@ -60,7 +60,7 @@ fn work(store: &Store, rng: &mut Rng) -> Result<(), alex_store::Error> {
 }
 
 #[test]
-fn whichever_image_an_opening_begins_from_it_finds_the_same_after_any_mix_of_compactions_and_cuts() {
+fn an_opening_finds_the_same_from_any_image_after_any_mix_of_compactions_and_cuts() {
     let (older, none) = (AtomicU64::new(0), AtomicU64::new(0));
     for_seeds("whichever_image_an_opening_begins_from", 20, |seed| {
         let mut rng = Rng::new(seed);
@@ -79,7 +79,7 @@ fn whichever_image_an_opening_begins_from_it_finds_the_same_after_any_mix_of_com
                 store.close().expect("no fault");
             } else {
                 store.flush().expect("no fault");
-                // In the midst of what changes no content.
+                // In the middle of work that changes no content.
                 disk.plan(1 + rng.below(40), Fault::Cut);
                 for _ in 0..40 {
                     if work(&store, &mut rng).is_err() || !disk.has_power() {
@@ -95,7 +95,7 @@ fn whichever_image_an_opening_begins_from_it_finds_the_same_after_any_mix_of_com
                 let copy = disk.copy();
                 for name in images.iter().rev().take(damaged) {
                     copy.corrupt(name, |bytes| {
-                        // The blocks of the data nodes: seen only once they are used.
+                        // The blocks of the data nodes, which are read only when they are used.
                         let at = 4096.min(bytes.len().saturating_sub(1));
                         if let Some(byte) = bytes.get_mut(at) {
                             *byte ^= 0x10;
@@ -107,7 +107,7 @@ fn whichever_image_an_opening_begins_from_it_finds_the_same_after_any_mix_of_com
                 assert_eq!(content(&store), model, "life {life}, {damaged} of {images:?} damaged");
                 older.fetch_add(u64::from(damaged == 1 && images.len() == 2), Ordering::Relaxed);
                 none.fetch_add(u64::from(damaged > 0 && damaged == images.len()), Ordering::Relaxed);
-                // And what is there after it can be worked with, and opened again.
+                // The store can be worked with, and opened again.
                 let mut model = model.clone();
                 for _ in 0..4 {
                     change(&store, &mut rng, &mut model);
@@ -227,14 +227,14 @@ fn a_disk_too_full_for_a_new_image_loses_the_images_and_gives_the_space_back() {
 }
 
 #[test]
-fn what_was_emptied_before_an_image_turned_out_damaged_is_not_freed_by_that() {
+fn damage_found_in_an_image_does_not_free_segments_that_were_emptied_before() {
     let (disk, mut model) = moved_between_two_images(MANY, 40_000);
     let store = open(&disk, &quiet()).expect("opens");
-    // All of it was moved to a copy, says the newer image.
+    // By the newer image, all of it was moved to a copy.
     store.compact_some(&|id| id == 1).expect("no fault");
     let images = files(&disk, "img-");
     assert_eq!(store.get(MANY - 1).expect("answers").as_deref(), Some(&model[&(MANY - 1)][..]));
-    // The older image says that it is where it always was.
+    // By the older image, it is where it always was.
     for mark in 4..7 {
         put_all(&store, &mut model, 0..1, mark);
         store.checkpoint().expect("no fault");
@@ -248,7 +248,7 @@ fn what_was_emptied_before_an_image_turned_out_damaged_is_not_freed_by_that() {
 }
 
 #[test]
-fn an_index_built_anew_while_segments_are_freed_does_without_them() {
+fn an_index_rebuilt_while_segments_are_freed_does_without_them() {
     let (disk, mut model) = moved_between_two_images(MANY, 40_000);
     let hooked = HookDisk::new(&disk);
     let store = hooked.open_store(&quiet()).expect("opens");
@@ -258,7 +258,8 @@ fn an_index_built_anew_while_segments_are_freed_does_without_them() {
     let counted = Arc::clone(&met);
     hooked.hook(move |call| {
         match call {
-            // What making an image begins with: images are given up unread, so that segments come free while the damage is yet to be met.
+            // The first step of making an image: images are given up unread, so that segments are freed
+            // before the damage is found.
             Call::Remove(name) if name.starts_with("img-") => {
                 return Err(std::io::ErrorKind::StorageFull.into());
             }
@@ -283,7 +284,7 @@ fn an_index_built_anew_while_segments_are_freed_does_without_them() {
     assert_eq!(content(&store), model);
 }
 
-/// Whether it was done while the image was written, and its thread.
+/// Whether it finished while the image was written, and its thread.
 type Compaction = (bool, std::thread::JoinHandle<()>);
 
 #[test]
@@ -298,7 +299,7 @@ fn no_image_is_written_across_the_moving_of_an_index() {
     let compaction: Arc<Mutex<Option<Compaction>>> = Arc::default();
     let (started, other) = (Arc::clone(&compaction), store.clone());
     hooked.hook(move |call| {
-        // A piece of the image is on its way, the rest is yet to be read.
+        // A part of the image is written, and the rest is yet to be read.
         let mut started = started.lock().expect("no panic");
         if matches!(call, Call::Write(name, ..) if name.starts_with("img-")) && started.is_none() {
             let store = other.clone();
@@ -319,7 +320,7 @@ fn no_image_is_written_across_the_moving_of_an_index() {
     assert_eq!(content(&store), model);
     store.flush().expect("no fault");
     drop(store);
-    // `content` compares what is counted as live.
+    // `content` also checks the count of live bytes.
     let store = open(&disk.restart(Loss::Everything), &quiet()).expect("opens");
     assert_eq!(content(&store), model);
 }

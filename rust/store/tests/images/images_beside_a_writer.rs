@@ -1,5 +1,6 @@
-//! A store whose writer never pauses while images are written one after another, left as a killed process leaves it,
-//! opens with everything in it: for every order in which keys come and every way they go.
+//! A store whose writer never pauses while images are written one after another, left as a killed process
+//! leaves it, opens with all of its content: for every order in which keys arrive and every way in which they
+//! are removed.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use alex_store::disk::sim::Rng;
 use alex_store::{Options, ScanRange, Store};
 
-/// In which order keys come.
+/// The order in which keys arrive.
 #[derive(Clone, Copy, Debug)]
 enum Coming {
     Ascending,
@@ -20,15 +21,15 @@ enum Coming {
     /// Several counters, each in its own part of the key space.
     Counters,
     Anywhere,
-    /// Ascending, with keys far beyond all others in between.
+    /// Ascending, interspersed with keys far beyond all others.
     Outliers,
 }
 
-/// How they go again.
+/// How keys are removed.
 #[derive(Clone, Copy, Debug)]
 enum Going {
     Never,
-    /// The lower half by one range, now and then.
+    /// The lower half, with one range delete, now and then.
     FrontByRange,
     FrontOneByOne,
     BackOneByOne,
@@ -65,7 +66,7 @@ fn key(coming: Coming, number: i64, rng: &mut Rng) -> i64 {
     }
 }
 
-/// The store beside what it should hold.
+/// The store, and what it should hold.
 struct Life {
     store: Store,
     model: BTreeMap<i64, u64>,
@@ -189,7 +190,7 @@ fn live(coming: Coming, going: Going, seed: u64) {
         if rng.one_in(4) {
             store.close().expect("no fault");
         }
-        // Else as a kill leaves it.
+        // Otherwise left as a kill leaves it.
         drop(store);
         life = Life { store: open(&path, background), model, next };
         life.judge(&format!("{what}, opened again"));

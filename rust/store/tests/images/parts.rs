@@ -1,4 +1,4 @@
-//! An index in two parts among everything else: a store of some image blocks that is killed, cut, damaged and
+//! An index in two parts among everything else: a store of several image blocks is killed, cut, damaged and
 //! opened again and again, beside a model, with scans and values held over each change.
 
 use std::ops::Bound;
@@ -13,7 +13,7 @@ use alex_store::disk::Disk;
 use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk};
 use alex_store::{Batch, Options, ReadMode, Scan, ScanRange, Store, Value, WriteMode};
 
-/// Some blocks of an image.
+/// Enough for several blocks of an image.
 const KEYS: u64 = 5000;
 const ALL: ScanRange =
     ScanRange { start: Bound::Unbounded, stop: Bound::Unbounded, reverse: false, limit: None };
@@ -78,7 +78,7 @@ impl Model {
 
 fn value(rng: &mut Rng) -> Vec<u8> {
     let mut value = vec![0; rng.below(40) as usize];
-    // Zeros to the end, as a record that was torn may have.
+    // Zeros to the end, as a torn record may have.
     if let Some(first) = value.first_mut() {
         *first = rng.next_u64() as u8;
     }
@@ -274,7 +274,7 @@ fn look_up(store: &Store, now: &Content, rng: &mut Rng) {
     }
 }
 
-/// What is left of a scan.
+/// What a scan has yet to yield.
 type Rest = Vec<(i64, Vec<u8>)>;
 
 /// What was begun before a change and goes on after it.
@@ -345,7 +345,7 @@ fn images(disk: &SimDisk) -> Vec<String> {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "one arm for each call")]
-fn a_store_in_parts_is_that_of_a_model_whatever_is_called_held_cut_or_damaged() {
+fn a_store_in_parts_equals_a_model_whatever_is_called_held_cut_or_damaged() {
     for_seeds("a_store_in_parts_is_that_of_a_model", 1, |seed| {
         let mut rng = Rng::new(seed);
         let mut disk = SimDisk::new(seed);
@@ -365,7 +365,7 @@ fn a_store_in_parts_is_that_of_a_model_whatever_is_called_held_cut_or_damaged() 
                 Some(store) => store,
                 None => {
                     if rng.one_in(3) {
-                        // Cut off while it opens, some times.
+                        // Sometimes cut off while it opens.
                         for _ in 0..rng.below(4) {
                             let inner = disk.clone();
                             inner.plan(1 + rng.below(30), Fault::Cut);
@@ -434,7 +434,7 @@ fn a_store_in_parts_is_that_of_a_model_whatever_is_called_held_cut_or_damaged() 
     });
 }
 
-/// What one thread does to the keys that are its own, beside others, with what it knows of them.
+/// What one thread does to its own keys beside others, and what it knows of them.
 fn work_on_own_keys(store: &Store, own: &mut Content, thread: i64, threads: i64, rng: &mut Rng) {
     let own_key = |rng: &mut Rng| rng.below(KEYS * 4) as i64 * threads + thread;
     match rng.below(20) {
@@ -498,7 +498,7 @@ fn work_on_own_keys(store: &Store, own: &mut Content, thread: i64, threads: i64,
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "one scenario, told from its beginning to its end")]
-fn threads_that_come_while_the_parts_are_joined_or_found_damaged_each_find_their_own_keys() {
+fn threads_find_their_own_keys_while_the_parts_are_joined_or_found_damaged() {
     const THREADS: i64 = 4;
     for round in 0..3 {
         let mut rng = Rng::new(round);
@@ -564,7 +564,7 @@ fn threads_that_come_while_the_parts_are_joined_or_found_damaged_each_find_their
 }
 
 #[test]
-fn who_looks_up_a_key_does_not_wait_for_records_that_are_counted_while_the_parts_are_joined() {
+fn a_lookup_does_not_wait_for_records_that_are_counted_while_the_parts_are_joined() {
     let disk = SimDisk::new(1);
     let options = Options { segment_bytes: 64 << 20, read_mode: ReadMode::Pread, ..quiet() };
     let store = open(&disk, &options).expect("opens");
@@ -580,7 +580,7 @@ fn who_looks_up_a_key_does_not_wait_for_records_that_are_counted_while_the_parts
     let (begun, done) = (Arc::clone(&counting), Arc::clone(&answered));
     hooked.hook(move |call| {
         if matches!(call, Call::Read(name) if name.starts_with("seg-")) && !begun.swap(true, SeqCst) {
-            // The header of a record that was replaced, on a disk that takes its time.
+            // Reading the header of a replaced record, on a slow disk.
             let until = Instant::now() + Duration::from_secs(2);
             while !done.load(SeqCst) && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(1));
@@ -588,7 +588,7 @@ fn who_looks_up_a_key_does_not_wait_for_records_that_are_counted_while_the_parts
         }
         Ok(())
     });
-    // What it makes on the way is made now.
+    // Do now what it would otherwise do later.
     store.tend().expect("no fault");
     let longest = std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -1,5 +1,5 @@
-//! What came behind an image is kept apart from it after opening: whatever is asked first, the answer is that
-//! of a model, and so is everything after it.
+//! What came behind an image is kept apart from it after opening. Whatever the first call is, it answers as a
+//! model does, and so does everything after it.
 
 use std::ops::Bound;
 
@@ -48,7 +48,7 @@ fn change(store: &Store, model: &mut Content, rng: &mut Rng) {
     }
 }
 
-/// Asks one thing that may be answered from two parts, or needs them joined first.
+/// Makes one call that may be answered from two parts, or needs them joined first.
 fn ask(store: &Store, model: &mut Content, rng: &mut Rng) {
     let key = rng.below(KEYS as u64) as i64;
     let item = |found: Option<(i64, alex_store::Value)>| found.map(|(key, value)| (key, value.to_vec()));
@@ -90,7 +90,7 @@ fn look_up_every_key(store: &Store, model: &Content) {
 }
 
 #[test]
-fn whatever_is_asked_first_after_a_crash_is_answered_as_by_a_model() {
+fn the_first_call_after_a_crash_answers_as_a_model_does() {
     for seed in 0..300 {
         println!("seed {seed}");
         let mut rng = Rng::new(seed);
@@ -124,7 +124,7 @@ fn whatever_is_asked_first_after_a_crash_is_answered_as_by_a_model() {
         let store = store.expect("open");
         let stats = store.stats().expect("open");
         store.close().expect("no fault");
-        // Counted anew, by a store that knows of no image.
+        // Counted again, by a store that knows of no image.
         for name in alex_store::disk::Disk::list(&disk).expect("the power is on") {
             if name.starts_with("img-") {
                 alex_store::disk::Disk::remove(&disk, &name).expect("there");
@@ -137,7 +137,7 @@ fn whatever_is_asked_first_after_a_crash_is_answered_as_by_a_model() {
 }
 
 #[test]
-fn damage_in_the_image_is_met_when_the_parts_are_joined_and_costs_no_key() {
+fn damage_in_the_image_is_found_when_the_parts_are_joined_and_costs_no_key() {
     let disk = SimDisk::new(7);
     let store = open(&disk, &quiet()).expect("opens");
     let keys: Vec<i64> = (0..5000).collect();
@@ -156,7 +156,7 @@ fn damage_in_the_image_is_met_when_the_parts_are_joined_and_costs_no_key() {
     assert_eq!(names.len(), 1);
     disk.corrupt(&names[0], |bytes| bytes[20_000] ^= 8);
     let store = open(&disk, &quiet()).expect("opens");
-    // Of the tail, which says so whatever the image holds.
+    // From the tail, which answers whatever the image holds.
     assert_eq!(store.get(5500).expect("there").as_deref(), Some(&b"newer"[..]));
     assert_eq!(store.len().expect("the log has it all") as usize, model.len());
     assert_eq!(content(&store), model);

@@ -1,5 +1,5 @@
-//! Files whose names have the highest ids there can be lie beside a store: those that are nobody's change nothing, and
-//! where images can be written no more, nothing else waits for them.
+//! Files whose names have the highest possible ids can lie beside a store. Stray files change nothing; and
+//! when no more images can be written, nothing waits for them.
 
 use std::path::Path;
 use std::sync::mpsc;
@@ -30,7 +30,7 @@ fn with_strays(dir: &Path, names: &[&str]) -> Store {
     open(dir)
 }
 
-/// Puts much, on a thread that is left alone where it hangs.
+/// Puts much, on a thread that is left running if it hangs.
 fn fill(store: &Store) {
     let (told, ended) = mpsc::channel();
     let writer = store.clone();
@@ -47,7 +47,7 @@ fn fill(store: &Store) {
 }
 
 #[test]
-fn a_writer_goes_on_where_no_further_image_can_have_an_id() {
+fn a_writer_goes_on_when_image_ids_are_used_up() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let store = with_strays(dir.path(), &["img-fffffffe.idx"]);
     fill(&store);
@@ -58,7 +58,7 @@ fn a_writer_goes_on_where_no_further_image_can_have_an_id() {
 }
 
 #[test]
-fn files_with_ids_that_nobody_gives_use_up_none() {
+fn stray_files_with_high_ids_use_up_no_ids() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let store = with_strays(dir.path(), &["img-ffffffff.idx", "seg-ffffffff.log"]);
     fill(&store);

@@ -57,7 +57,7 @@ fn a_backup_is_a_store_of_its_own_and_shares_only_finished_segments() {
     assert!(shared.len() > 4 && shared[&newest] == 1, "the active one is copied: {shared:?}");
     assert!(shared.values().filter(|&&links| links == 2).count() > 3, "finished ones are links: {shared:?}");
 
-    // Both go their own ways.
+    // Both stores go their own ways.
     for key in 0..3000 {
         store.put(key, b"changed").expect("writes");
     }
@@ -87,7 +87,7 @@ fn a_backup_beside_a_busy_writer_is_a_prefix_of_its_commits() {
                     if done.load(Ordering::Relaxed) {
                         return;
                     }
-                    // Two keys a commit, so that half a commit shows.
+                    // Two keys per commit, so that half a commit shows.
                     store.put_many(&[key, -key], &[&[7; 300][..]; 2][..], false).expect("writes");
                     written.store(key, Ordering::Release);
                 }
@@ -122,7 +122,8 @@ fn a_backup_beside_compaction_and_checkpoints_is_of_one_moment() {
         names.filter(|name| name.to_string_lossy().starts_with("img-")).collect()
     };
     std::thread::scope(|scope| {
-        // Commit n puts n under two keys that the next 199 leave alone, and every third takes them away.
+        // Commit n puts n under two keys that the next 199 commits leave alone; every third commit removes
+        // them.
         scope.spawn(|| {
             for number in 1.. {
                 if !going() {
@@ -151,7 +152,7 @@ fn a_backup_beside_compaction_and_checkpoints_is_of_one_moment() {
         });
         let mut freed = 0;
         for round in 0..6 {
-            // Not before both have been at work since the last one.
+            // Wait until both have worked since the last round.
             let before = images(&dir.path().join("store"));
             while store.stats().expect("open").compaction.freed_segments == freed
                 || images(&dir.path().join("store")) == before
@@ -249,7 +250,7 @@ fn opening_a_damaged_backup_at_a_point_in_time_cuts_nothing_of_the_store() {
             .collect()
     };
     let before = lengths(&path);
-    // The last segment, which is not shared, is lost: the log ends inside what is.
+    // The last segment, which is not shared, is lost: the log ends inside a shared one.
     let newest = links(&copy).into_keys().next_back().expect("has segments");
     std::fs::write(copy.join(newest), b"lost").expect("writes");
     let recovered = open(&copy, &Options { recovery: Recovery::PointInTime, ..options() });

@@ -13,7 +13,7 @@ fn filled(options: &Options) -> Store {
     let store = open(&SimDisk::new(1), options).expect("opens");
     let mut rng = Rng::new(3);
     for i in 0..200_u8 {
-        // Also values longer than what batch reads copy in passing.
+        // Includes values longer than those that batch reads copy as they go.
         let value = vec![i; rng.below(2000) as usize * usize::from(!i.is_multiple_of(3))];
         store.put(i64::from(i) * 5, &value).expect("writes");
     }

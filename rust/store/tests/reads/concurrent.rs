@@ -1,4 +1,4 @@
-//! Readers beside a writer: every answer is one that the store gave at some moment.
+//! Readers beside a writer: every answer is one that was true at some moment.
 
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

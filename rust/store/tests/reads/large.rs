@@ -66,10 +66,10 @@ fn a_read_of_some_keys_ends_once_it_has_a_mebibyte_of_long_values() {
 }
 
 #[test]
-fn deleting_what_is_not_there_needs_no_room_in_the_log() {
+fn deleting_a_missing_key_needs_no_room_in_the_log() {
     for durability in [Durability::Sync, Durability::Interval] {
         let dir = tempfile::tempdir().expect("temporary directory");
-        // Without threads of its own, which may hold a lock or reserve ahead.
+        // Without background threads, which may hold a lock or reserve ahead.
         let options = Options { durability, background: false, ..Options::default() };
         let open = || Store::open(dir.path(), &options, &mut |_| true).expect("opens");
         let store = open();

@@ -1,4 +1,4 @@
-//! A read of many keys answers as of one moment, whatever is written, removed, moved or compacted between two of its
+//! A read of many keys answers as of one moment, whatever is written, removed, moved or compacted between its
 //! pieces.
 
 use std::ops::Bound;
@@ -10,7 +10,7 @@ use alex_store::{Batch, Moment, Options, ReadMode, Store, Values};
 
 const KEYS: i64 = 60;
 
-/// One random commit, or something that moves records about; in the store and in the model.
+/// One random commit, or an operation that moves records, in the store and in the model.
 fn change(rng: &mut Rng, store: &Store, now: &mut Content) {
     let key = |rng: &mut Rng| rng.below(KEYS as u64) as i64;
     let value = |rng: &mut Rng| vec![rng.below(256) as u8; rng.below(90) as usize];
@@ -55,13 +55,13 @@ fn change(rng: &mut Rng, store: &Store, now: &mut Content) {
             store.end_segment().expect("writes");
             store.compact_some(&|_| true).expect("compacts");
         }
-        // Merges small segments too.
+        // Also merges small segments.
         8 => drop(store.compact(&mut |_| true).expect("compacts")),
         _ => store.checkpoint().expect("writes"),
     }
 }
 
-/// Reads a few keys of a moment by one of the ways there are; they must be as they were then.
+/// Reads a few keys of a moment in one of the possible ways; their values must be as they were then.
 fn read(rng: &mut Rng, moment: &Moment, then: &Content) {
     let keys: Vec<i64> = (0..rng.below(40)).map(|_| rng.below(KEYS as u64 + 5) as i64).collect();
     match rng.below(3) {
@@ -89,7 +89,7 @@ fn read(rng: &mut Rng, moment: &Moment, then: &Content) {
 }
 
 #[test]
-fn every_piece_of_a_large_read_is_of_the_moment_that_it_began() {
+fn every_piece_of_a_large_read_is_of_the_moment_when_it_began() {
     for_seeds("--test one_moment every_piece", 5, |seed| {
         let mut rng = Rng::new(seed);
         let disk = SimDisk::new(seed);
@@ -128,7 +128,7 @@ fn reads_of_many_keys_never_mix_two_batches_of_a_writer_beside_them() {
     write(0);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        // Ends by itself where a reader fails.
+        // Ends by itself if a reader fails.
         scope.spawn(|| (1..500).take_while(|_| !done.load(Ordering::Relaxed)).for_each(write));
         for _ in 0..10 {
             let mut rows = vec![0; keys.len() * 8];

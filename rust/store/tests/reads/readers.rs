@@ -1,5 +1,5 @@
-//! Read-only handles beside a writer that overwrites, rolls, compacts, checkpoints, closes and
-//! opens again. Each shows its moment for as long as it lives, whatever files the writer has removed: to reads, to
+//! Read-only handles beside a writer that overwrites, rolls, compacts, checkpoints, closes and opens again.
+//! Each handle shows its moment for as long as it lives, whatever files the writer has removed, to reads, to
 //! verify and to backup.
 
 use std::path::Path;
@@ -13,7 +13,7 @@ use alex_store::disk::Disk;
 use alex_store::disk::sim::{Rng, SimDisk};
 use alex_store::{Error, Options, ReadMode, Recovery, Store};
 
-/// Where a store is.
+/// Where a store is kept.
 enum Place<'a> {
     Simulated(&'a SimDisk),
     Real(&'a Path),
@@ -42,7 +42,7 @@ fn check(reader: &Store, moment: &Content, what: &str) {
     assert!(report.is_ok(), "{what}: {:?}", report.errors);
 }
 
-/// A backup by the reader holds what the reader shows.
+/// A backup made by the reader holds what the reader shows.
 fn back_up(reader: &Store, moment: &Content, what: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let dest = folder.path().join("backup");
@@ -52,7 +52,7 @@ fn back_up(reader: &Store, moment: &Content, what: &str) {
     check(&copy, moment, what);
 }
 
-/// Random work of a writer; readers come at random moments and stay.
+/// Random work of a writer. Readers arrive at random moments and stay.
 fn beside_a_writer(place: &Place<'_>, rng: &mut Rng) {
     let disk = SimDisk::new(0);
     let disk = if let Place::Simulated(disk) = place { disk } else { &disk };
@@ -85,7 +85,7 @@ fn beside_a_writer(place: &Place<'_>, rng: &mut Rng) {
     for (at, (reader, moment)) in readers.iter().enumerate() {
         let what = format!("reader {at} in the end\n{}", model.log.join("\n"));
         check(reader, moment, &what);
-        // A backup asks a real directory for its permissions.
+        // A backup reads the permissions of a real directory.
         if at % 4 == 0 && matches!(place, Place::Real(_)) {
             back_up(reader, moment, &what);
         }
@@ -100,7 +100,7 @@ fn readers_of_any_age_show_their_moment_whatever_the_writer_removes() {
 }
 
 #[test]
-fn a_reader_that_goes_around_damage_takes_no_file_for_damaged_that_a_writer_removed() {
+fn a_reader_that_tolerates_damage_does_not_take_a_removed_file_for_damage() {
     for read_mode in [ReadMode::Mmap, ReadMode::Pread] {
         let disk = SimDisk::new(3);
         let writing = Options { segment_bytes: 4096, ..quiet() };
@@ -153,7 +153,7 @@ fn readers_come_and_stay_while_threads_compact_and_checkpoint() {
         ..Options::default()
     };
     let writer = Store::open(folder.path(), &writing, &mut |_| true).expect("opens");
-    // The i-th commit puts i under key i % KEYS, so that one number says what all others must be.
+    // The i-th commit puts i under key i % KEYS, so that one number determines all others.
     let value = |i: u64| i.to_le_bytes().repeat(25);
     let moment = |last: u64| -> Content {
         (last.saturating_sub(KEYS - 1).max(1)..=last).map(|i| ((i % KEYS) as i64, value(i))).collect()
@@ -204,7 +204,7 @@ fn readers_come_and_stay_while_threads_compact_and_checkpoint() {
 }
 
 #[test]
-fn a_reader_by_system_calls_keeps_more_segments_than_descriptors() {
+fn a_reader_that_uses_system_calls_keeps_more_segments_than_descriptors() {
     const SEGMENTS: i64 = 1200;
     let folder = tempfile::tempdir().expect("a folder");
     let writing = Options {
@@ -271,7 +271,7 @@ fn a_reader_whose_image_is_damaged_builds_its_index_from_what_it_holds() {
         let reading = Options { read_only: true, read_mode, ..writing.clone() };
         let reader = Store::open(folder.path(), &reading, &mut |_| true).expect("opens");
         let moment = model.clone();
-        // Before the damage is met, everything that the index would be built from goes.
+        // Before the damage is found, everything from which the index would be rebuilt is removed.
         for key in 0..6000 {
             writer.put(key, b"newest").expect("writes");
             model.insert(key, b"newest".to_vec());

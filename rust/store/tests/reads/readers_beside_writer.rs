@@ -1,4 +1,4 @@
-//! Read-only handles opened while a writer commits and flushes: each sees a prefix, none is refused.
+//! Read-only handles opened while a writer commits and flushes: each sees a prefix, and none is refused.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ fn opening_read_only_beside_a_busy_sync_writer_shows_a_prefix_and_never_refuses(
     let (acknowledged, done) = (AtomicI64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // In the order of the keys, so that a prefix of commits is a prefix of keys.
+            // In key order, so that a prefix of commits is a prefix of keys.
             for key in 1.. {
                 if done.load(Ordering::Relaxed) {
                     return;
