@@ -6,10 +6,10 @@ use crate::checkpoint::write::GENERATIONS;
 use crate::engine::catalog::Catalog;
 use crate::engine::locks::Guard;
 use crate::engine::shared::Shared;
-use crate::engine::state::State;
 use crate::engine::writing::Writing;
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
+use crate::index::checked::Index;
 use crate::log::append::Trim;
 use crate::threads::panics::catching;
 
@@ -51,9 +51,9 @@ impl Store {
             writing.log.let_go_of_files();
             outcome
         };
-        let open_state =
-            std::mem::replace(&mut *shared.state.write(), State { closed: true, ..State::default() });
-        drop(open_state);
+        let empty = Index::empty().ok();
+        let opened = shared.state.write().close(empty);
+        drop(opened);
         shared.lifetime.unlock();
         shared.disk.let_go();
         outcome

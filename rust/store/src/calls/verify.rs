@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::format::header::{LogEnd, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::format::location::Location;
 use crate::format::manifest::{self, Manifest, NAMES};
+use crate::index::checked::Index;
 use crate::index::open_scans::ScanRange;
 use crate::log::resync::{Met, walk};
 use crate::log::segment::Segment;
@@ -352,7 +353,7 @@ impl<'a> Check<'a> {
         let Some(chain) = report.note(chain)? else {
             return Ok(());
         };
-        let mut replay = Replay::new(&chain, self.manifest);
+        let mut replay = Replay::new(&chain, self.manifest, Index::empty()?);
         let (begun, bytes_total) = (self.bytes_done, self.bytes_total);
         let progress = &mut *self.progress;
         replay.run(&mut |at| progress(OpenProgress { bytes_done: begun + at.bytes_done, bytes_total }))?;

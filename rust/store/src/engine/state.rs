@@ -1,6 +1,7 @@
 //! What readers see: the index, the segments it points into, and the open scans. Changed only under its write
 //! lock, which is never held across a system call. Knows nothing of the log's end.
 
+use std::mem::take;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -12,7 +13,6 @@ use crate::log::batch::Op;
 use crate::log::segments::Segments;
 
 /// The published state of an open store.
-#[derive(Default)]
 pub(crate) struct State {
     pub(crate) index: Index,
     pub(crate) segments: Arc<Segments>,
@@ -23,6 +23,24 @@ pub(crate) struct State {
 }
 
 impl State {
+    pub(crate) fn new(index: Index, segments: Segments) -> Self {
+        Self {
+            index,
+            segments: Arc::new(segments),
+            scans: OpenScans::default(),
+            moments: Moments::default(),
+            closed: false,
+        }
+    }
+
+    /// Lets go of everything and returns it, to be dropped with no lock held. `empty` takes the place of the
+    /// index; if there was no memory for one, the index stays until the handle goes.
+    pub(crate) fn close(&mut self, empty: Option<Index>) -> impl Sized + use<> {
+        self.closed = true;
+        let index = empty.map(|empty| std::mem::replace(&mut self.index, empty));
+        (index, take(&mut self.segments), take(&mut self.scans), take(&mut self.moments))
+    }
+
     /// Must be called, and succeed, before the first change of a commit.
     #[inline]
     pub(crate) fn before_change<'a>(&mut self, ops: impl Iterator<Item = Op<'a>>) -> Result<(), Damaged> {

@@ -25,7 +25,7 @@ impl From<Damaged> for Error {
 }
 
 /// An index that reports damage instead of a wrong answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Index {
     alex: Alex,
     /// The image from which it was opened.
@@ -37,6 +37,15 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    /// An index of no keys. Fails if there is no memory for its first node.
+    pub(crate) fn empty() -> Result<Self, Error> {
+        Ok(Self::of(catching("making an index", Alex::new)?))
+    }
+
+    fn of(alex: Alex) -> Self {
+        Self { alex, image: None, tail: None, broken: None }
+    }
+
     pub(crate) fn from_image(alex: Alex, image: u32) -> Self {
         Self { alex, image: Some(image), tail: None, broken: None }
     }
@@ -104,16 +113,11 @@ impl Index {
     pub(crate) fn build(&mut self, keys: &[i64], locations: &[u64]) -> Result<bool, Damaged> {
         match self.change(|_| Alex::from_sorted(keys, locations))? {
             Ok(alex) => {
-                self.replaced(alex);
+                *self = Self::of(alex);
                 Ok(true)
             }
             Err(_) => Ok(false),
         }
-    }
-
-    /// Replaces the index by one that is built from the log alone.
-    pub(crate) fn replaced(&mut self, alex: Alex) {
-        *self = Self { alex, image: None, tail: None, broken: None };
     }
 
     pub(crate) fn len(&self) -> Result<usize, Damaged> {
@@ -266,7 +270,7 @@ impl Index {
     /// Removes everything, including the image. Fails after damage.
     pub(crate) fn clear(&mut self) -> Result<(), Damaged> {
         self.vouch(())?;
-        self.replaced(Alex::new());
+        *self = Self::of(self.change(|_| Alex::new())?);
         Ok(())
     }
 }
@@ -293,9 +297,7 @@ mod tests {
     }
 
     fn from_log() -> Index {
-        let mut index = Index::default();
-        index.replaced(Alex::from_sorted(&[1, 2, 3], &[10, 20, 30]).expect("ascending"));
-        index
+        Index::of(Alex::from_sorted(&[1, 2, 3], &[10, 20, 30]).expect("ascending"))
     }
 
     #[test]

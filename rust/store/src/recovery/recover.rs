@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::format::attachment::{image_id_of, image_name};
 use crate::format::header::LogEnd;
 use crate::format::location::Location;
-use crate::format::manifest::{self, Manifest};
+use crate::format::manifest::{self, Manifest, is_stray};
+use crate::index::checked::Index;
 use crate::log::append::Log;
 use crate::log::outdated;
 use crate::log::reader::watermark_beyond;
@@ -90,7 +91,7 @@ pub(crate) fn base(
         }
         bad_images.push(entry.id);
     }
-    let mut replay = Replay::new(chain, manifest);
+    let mut replay = Replay::new(chain, manifest, Index::empty()?);
     replay.run(progress)?;
     Ok(based(replay, chain, None, bad_images))
 }
@@ -182,7 +183,7 @@ fn recover_from(
     let clean = manifest.clean && !chain.cut && stop.is_none() && watermark >= reached.last_seq;
     let next_seq = chain.next_seq.max(reached.last_seq + 1);
     let ids = names.iter().filter_map(|name| image_id_of(name));
-    // The very last id is never used by this store.
+    let ids = ids.filter(|&id| !is_stray(manifest.next_image, id));
     let next_image = ids.filter_map(|id| id.checked_add(1)).fold(manifest.next_image, u32::max);
     let mut manifest = Manifest { next_segment: chain.next_segment, next_seq, next_image, ..manifest };
     let mut log = log_of(&**disk, &manifest, &chain, reached, options);

@@ -14,7 +14,7 @@ use crate::format::header::{LogEnd, SEGMENT_HEADER_BYTES};
 use crate::format::location::Location;
 use crate::format::manifest::{Manifest, Relocation};
 use crate::format::record::{BatchBegin, Kind, Record};
-use crate::index::checked::Damaged;
+use crate::index::checked::{Damaged, Index};
 use crate::log::reader::{Next, SegmentReader};
 use crate::log::segment::{Counts, Segment};
 use crate::log::segments::Segments;
@@ -147,7 +147,8 @@ pub(crate) struct Replay<'c> {
 }
 
 impl<'c> Replay<'c> {
-    pub(crate) fn new(chain: &'c Chain, manifest: &Manifest) -> Self {
+    /// Begins with `index`, which is empty or an image's.
+    pub(crate) fn new(chain: &'c Chain, manifest: &Manifest, index: Index) -> Self {
         let mut segments = Segments::default();
         let relocations = chain.relocations.iter().map(|(segment, _)| segment);
         for segment in chain.segments.iter().chain(relocations) {
@@ -156,7 +157,7 @@ impl<'c> Replay<'c> {
         }
         Self {
             chain,
-            state: State { segments: Arc::new(segments), ..State::default() },
+            state: State::new(index, segments),
             reached: LogEnd::default(),
             watermark: manifest.watermark,
             stop: None,
@@ -181,7 +182,7 @@ impl<'c> Replay<'c> {
         {
             return None;
         }
-        let mut replay = Self::new(chain, manifest);
+        let mut replay = Self::new(chain, manifest, image.index);
         for (segment, relocation) in &chain.relocations {
             segment.count_appended(relocation.end.saturating_sub(SEGMENT_HEADER_BYTES));
         }
@@ -191,7 +192,6 @@ impl<'c> Replay<'c> {
             segment.count_appended(end.saturating_sub(SEGMENT_HEADER_BYTES));
             replay.watermark = replay.watermark.max(segment.header.watermark);
         }
-        replay.state.index = image.index;
         replay.from = Some((first, begin));
         replay.uncounted = Some(image.attachment);
         Some(replay)

@@ -49,9 +49,22 @@ fn fill(store: &Store) {
 #[test]
 fn a_writer_goes_on_when_image_ids_are_used_up() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let store = with_strays(dir.path(), &["img-fffffffe.idx"]);
+    // Each stray file uses up half of the ids that are left.
+    let (mut next, mut sessions) = (2_u32, 0);
+    let refused = loop {
+        let stray = u32::midpoint(next, u32::MAX);
+        let store = with_strays(dir.path(), &[&format!("img-{stray:08x}.idx")]);
+        store.put(2, b"two").expect("writes");
+        if let Err(refused) = store.checkpoint() {
+            break refused.to_string();
+        }
+        store.close().expect("closes");
+        (next, sessions) = (stray.saturating_add(2), sessions + 1);
+        assert!(sessions < 100, "{next}");
+    };
+    assert!(sessions > 20, "{sessions}");
+    let store = open(dir.path());
     fill(&store);
-    let refused = store.checkpoint().expect_err("there is no id for it").to_string();
     assert!(refused.contains("used up its ids"), "{refused}");
     store.close().expect("closes");
     assert_eq!(open(dir.path()).len().expect("open"), VALUES as u64);
@@ -59,10 +72,12 @@ fn a_writer_goes_on_when_image_ids_are_used_up() {
 
 #[test]
 fn stray_files_with_high_ids_use_up_no_ids() {
-    let dir = tempfile::tempdir().expect("temporary directory");
-    let store = with_strays(dir.path(), &["img-ffffffff.idx", "seg-ffffffff.log"]);
-    fill(&store);
-    store.checkpoint().expect("writes");
-    store.close().expect("closes");
-    assert_eq!(open(dir.path()).len().expect("open"), VALUES as u64);
+    for strays in [["img-ffffffff.idx", "seg-ffffffff.log"], ["img-fffffffe.idx", "seg-fffffffe.log"]] {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let store = with_strays(dir.path(), &strays);
+        fill(&store);
+        store.checkpoint().expect("writes");
+        store.close().expect("closes");
+        assert_eq!(open(dir.path()).len().expect("open"), VALUES as u64);
+    }
 }
