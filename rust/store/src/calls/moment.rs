@@ -63,7 +63,17 @@ impl Moment {
             let Some(seen) = &self.seen else { return Ok(Arc::clone(&state.segments)) };
             // Under the state's lock, so that nothing changes between the lookup and this.
             seen.noted.lock().correct(keys, &mut locations[had..])?;
-            Ok(Arc::clone(&seen.segments))
+            let seen = &seen.segments;
+            let newer = |location: &Location| seen.get(location.segment()).is_none();
+            if !locations[had..].iter().flatten().any(newer) {
+                return Ok(Arc::clone(seen));
+            }
+            // The index was built anew, and points to copies that compaction has made since.
+            let mut both = Segments::clone(seen);
+            for segment in state.segments.iter().filter(|segment| seen.get(segment.id()).is_none()) {
+                both.insert(Arc::clone(segment));
+            }
+            Ok(Arc::new(both))
         })
     }
 }
