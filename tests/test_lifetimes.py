@@ -11,7 +11,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import weakref
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +22,7 @@ import pytest
 import alexpy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -195,6 +198,52 @@ def test_readers_and_writers_of_many_threads_meet_a_close_with_closed_errors_onl
 
 
 # ---- processes ----
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_calls_beside_a_closing_end_as_if_before_or_after_it(store_path: Path, seed: int) -> None:
+    """Sync puts, flushes, figures and reads by system call use the directory, which closing lets go of."""
+    options: dict[str, Any] = {
+        "durability": "sync",
+        "read_mode": "pread",
+        "segment_bytes": 1 << 20,
+        "background": False,
+    }
+    with alexpy.open(store_path, **options) as store:
+        store.put_many(np.arange(40_000), np.zeros((40_000, 1000), np.uint8))
+    store = alexpy.open(store_path, **options)
+    calls = [
+        lambda key: store.put(key, b"new"),
+        lambda key: store.put_many([key], [b"new"], sync=True),
+        lambda _: store.flush(),
+        lambda _: store.stats(),
+        store.get,
+        store.floor,
+    ]
+    wrong: list[Exception] = []
+    started = threading.Barrier(len(calls) + 1)
+
+    def repeat(call: Callable[[int], object]) -> None:
+        random = Random(seed)
+        started.wait()
+        while True:
+            try:
+                call(random.randrange(40_000))
+            except alexpy.ClosedError:
+                return
+            except Exception as error:  # noqa: BLE001 - shown by the main thread
+                wrong.append(error)
+                return
+
+    threads = [threading.Thread(target=repeat, args=[call]) for call in calls]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    time.sleep(0.002 * seed)
+    store.close()
+    for thread in threads:
+        thread.join()
+    assert not wrong, wrong
 
 
 def test_a_read_only_store_pickles_as_path_and_options(store_path: Path) -> None:

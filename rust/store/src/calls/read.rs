@@ -251,6 +251,18 @@ impl Shared {
     #[inline]
     fn read(&self, segment: &Arc<Segment>, offset: u64, key: i64) -> Result<Value> {
         Value::read(segment, offset, key, self.options.verify_reads)
+            .map_err(|error| self.unless_closed(error))
+    }
+
+    /// Reads of one key do not make closing wait, which may let go of the directory before such a read has opened a
+    /// segment's file.
+    #[cold]
+    fn unless_closed(&self, error: Error) -> Error {
+        if matches!(error, Error::Io { .. }) && self.lifetime.is_closed() {
+            self.closed_error()
+        } else {
+            error
+        }
     }
 
     /// The value of a key.

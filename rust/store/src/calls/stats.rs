@@ -52,6 +52,7 @@ pub struct Stats {
 impl Store {
     /// What the store holds and does. O(segments + model nodes of the index).
     pub fn stats(&self) -> Result<Stats> {
+        let _running = self.shared.enter()?;
         let (segments, keys, index_bytes, index_height) = self.shared.mending(|| {
             let state = self.shared.read_state()?;
             let index = &state.index;

@@ -53,7 +53,12 @@ impl Shared {
 
     /// Makes everything up to `seq` durable, for a caller who must find it under the store's path.
     pub(crate) fn flush_in_place(&self, seq: u64) -> Result<()> {
+        // While closing waits for this call, it does not let go of the directory; once it has, it has flushed.
+        let running = self.enter();
         self.flush_up_to(seq)?;
+        if running.is_err() {
+            return Ok(());
+        }
         self.disk.check_place().map_err(|error| Error::io(Operation::Open, &self.path, error))
     }
 
