@@ -109,6 +109,7 @@ fn percentiles(nanos: &Histogram) -> String {
     )
 }
 
+#[expect(clippy::too_many_lines, reason = "the threads of a measurement borrow what it makes")]
 fn phase(keys: u64, seconds: f64, (name, compaction, checkpoints): (&str, bool, bool)) -> String {
     let folder = tempfile::tempdir().unwrap();
     let options = Options {

@@ -32,6 +32,8 @@ impl Store {
     /// false, the call ends with [`Error::Interrupted`], and what was done by then stays done.
     ///
     /// O(bytes of the store) at most; writes and reads go on meanwhile.
+    ///
+    /// [`Error::Interrupted`]: crate::Error::Interrupted
     pub fn compact(&self, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<CompactReport> {
         let _running = self.shared.enter()?;
         self.shared.compact(progress)

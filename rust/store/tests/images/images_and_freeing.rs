@@ -381,6 +381,6 @@ fn freed_in_one_manifest(nth: u64) -> bool {
 
 #[test]
 fn a_deleted_key_stays_deleted_where_freeing_reached_one_manifest_and_the_index_is_built_anew() {
-    let changes = (0..).take_while(|&nth| freed_in_one_manifest(nth)).count();
-    assert!(changes >= 2, "images are given up, and segments freed: {changes}");
+    let changes = (0..20).take_while(|&nth| freed_in_one_manifest(nth)).count();
+    assert!((2..20).contains(&changes), "images are given up, and segments freed: {changes}");
 }
