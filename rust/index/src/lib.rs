@@ -75,4 +75,6 @@ pub use error::{CheckError, Unsorted};
 pub use inspect::{ERROR_CLASSES, LeafSurvey, Stats, Survey};
 pub use options::{MAX_LEAF_SLOTS, Options};
 pub use order::Range;
+#[doc(hidden)]
+pub use search::prefetch;
 pub use tree::Alex;

@@ -22,4 +22,5 @@ pub(crate) use backend::{Operation, Supported, dispatch};
 pub(crate) use bounds::{around, between, beyond, in_line, line_of};
 pub(crate) use kernel::{Kernel, PAIR, WINDOW, WORD};
 pub(crate) use output::Output;
-pub(crate) use prefetch::{prefetch, prefetch_slot};
+pub use prefetch::prefetch;
+pub(crate) use prefetch::prefetch_slot;

@@ -3,7 +3,7 @@
 
 /// Prefetches the cache line at `place`. Any address is allowed: nothing is read.
 #[inline(always)]
-pub(crate) fn prefetch<T>(place: *const T) {
+pub fn prefetch<T>(place: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: SSE is part of x86-64, and a prefetch of any address, valid or not, affects caches only.
     unsafe {

@@ -71,17 +71,8 @@ pub(crate) fn view(py: Python<'_>, value: Value) -> PyResult<Bound<'_, PyMemoryV
 /// Prefetches the first two cache lines of a value that is read soon.
 #[inline]
 pub(crate) fn prefetch(value: &[u8]) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch is a hint; it reads nothing and faults at no address.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(value.as_ptr().cast());
-            _mm_prefetch::<_MM_HINT_T0>(value.as_ptr().wrapping_add(64).cast());
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = value;
+    alex_index::prefetch(value.as_ptr());
+    alex_index::prefetch(value.as_ptr().wrapping_add(64));
 }
 
 /// A buffer that an object exports, released when dropped. Made and dropped while attached to the interpreter.

@@ -8,4 +8,5 @@ pub(crate) mod bounds;
 pub(crate) mod buffers;
 pub(crate) mod keys;
 pub(crate) mod pairs;
+pub(crate) mod scans;
 pub(crate) mod values;

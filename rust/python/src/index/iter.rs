@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
-use crate::convert::bounds::{self, ScanRequest, Yields};
+use crate::convert::bounds::{ScanRequest, Yields};
 use crate::convert::pairs;
+use crate::convert::scans::scan_method;
 use crate::errors::OrRaise;
 use crate::index::cursors::Cursor;
 use crate::index::one::AlexIndex;
@@ -28,15 +29,16 @@ pub(crate) struct IndexIterator {
 }
 
 impl IndexIterator {
-    pub(crate) fn over(py: Python<'_>, index: &AlexIndex, request: ScanRequest) -> Self {
+    pub(crate) fn over(index: &Bound<'_, AlexIndex>, request: ScanRequest) -> PyResult<Self> {
         let ScanRequest { range, reverse, limit, yields } = request;
         let cursor = Arc::new(Cursor::over(range, reverse, limit));
-        let index = Arc::clone(index.shared());
-        // Where it is refused, the first step raises.
-        if index.check(py).is_ok() && !index.try_add(&cursor) {
+        let py = index.py();
+        let index = Arc::clone(index.get().shared());
+        index.check(py)?;
+        if !index.try_add(&cursor) {
             py.detach(|| index.add(&cursor));
         }
-        Self { yields, index, cursor }
+        Ok(Self { yields, index, cursor })
     }
 }
 
@@ -72,14 +74,16 @@ impl IndexIterator {
 
 #[pymethods]
 impl AlexIndex {
-    fn __iter__(&self, py: Python<'_>) -> IndexIterator {
-        IndexIterator::over(py, self, ScanRequest::of_keys(false))
+    fn __iter__(slf: &Bound<'_, Self>) -> PyResult<IndexIterator> {
+        IndexIterator::over(slf, ScanRequest::of_keys(false))
     }
 
-    fn __reversed__(&self, py: Python<'_>) -> IndexIterator {
-        IndexIterator::over(py, self, ScanRequest::of_keys(true))
+    fn __reversed__(slf: &Bound<'_, Self>) -> PyResult<IndexIterator> {
+        IndexIterator::over(slf, ScanRequest::of_keys(true))
     }
+}
 
+scan_method! {
     /// Iterates over (key, value) of `start <= key < stop`, in key order.
     ///
     /// Bounds are any ints (clamped to int64) or None for no bound; `include_start` and `include_stop`
@@ -92,25 +96,10 @@ impl AlexIndex {
     /// 3
     /// >>> list(x.scan(1, 3)), list(x.scan(limit=1, reverse=True))
     /// ([(1, 10), (2, 20)], [(3, 30)])
-    #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
-                        limit=None))]
-    // One parameter for each keyword of the Python call.
-    #[expect(clippy::too_many_arguments, reason = "what Python calls has a parameter for each option")]
-    fn scan(
-        &self,
-        py: Python<'_>,
-        start: Option<&Bound<'_, PyAny>>,
-        stop: Option<&Bound<'_, PyAny>>,
-        include_start: bool,
-        include_stop: bool,
-        reverse: bool,
-        limit: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<IndexIterator> {
-        let range = bounds::range(start, stop, include_start, include_stop)?;
-        let limit = bounds::limit(limit)?;
-        Ok(IndexIterator::over(py, self, ScanRequest { range, reverse, limit, yields: Yields::Items }))
-    }
+    AlexIndex.scan yields Items by IndexIterator
+}
 
+scan_method! {
     /// Iterates over the keys of a range.
     ///
     /// Arguments and errors as in `scan`.
@@ -119,25 +108,10 @@ impl AlexIndex {
     /// 3
     /// >>> list(x.scan_keys(2))
     /// [2, 3]
-    #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
-                        limit=None))]
-    // One parameter for each keyword of the Python call.
-    #[expect(clippy::too_many_arguments, reason = "what Python calls has a parameter for each option")]
-    fn scan_keys(
-        &self,
-        py: Python<'_>,
-        start: Option<&Bound<'_, PyAny>>,
-        stop: Option<&Bound<'_, PyAny>>,
-        include_start: bool,
-        include_stop: bool,
-        reverse: bool,
-        limit: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<IndexIterator> {
-        let range = bounds::range(start, stop, include_start, include_stop)?;
-        let limit = bounds::limit(limit)?;
-        Ok(IndexIterator::over(py, self, ScanRequest { range, reverse, limit, yields: Yields::Keys }))
-    }
+    AlexIndex.scan_keys yields Keys by IndexIterator
+}
 
+scan_method! {
     /// Iterates over the values of a range, in the order of their keys.
     ///
     /// Arguments and errors as in `scan`.
@@ -146,22 +120,5 @@ impl AlexIndex {
     /// 3
     /// >>> list(x.scan_values(stop=3))
     /// [10, 20]
-    #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
-                        limit=None))]
-    // One parameter for each keyword of the Python call.
-    #[expect(clippy::too_many_arguments, reason = "what Python calls has a parameter for each option")]
-    fn scan_values(
-        &self,
-        py: Python<'_>,
-        start: Option<&Bound<'_, PyAny>>,
-        stop: Option<&Bound<'_, PyAny>>,
-        include_start: bool,
-        include_stop: bool,
-        reverse: bool,
-        limit: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<IndexIterator> {
-        let range = bounds::range(start, stop, include_start, include_stop)?;
-        let limit = bounds::limit(limit)?;
-        Ok(IndexIterator::over(py, self, ScanRequest { range, reverse, limit, yields: Yields::Values }))
-    }
+    AlexIndex.scan_values yields Values by IndexIterator
 }

@@ -2,8 +2,9 @@
 
 use pyo3::prelude::*;
 
-use crate::convert::bounds::{self, Part, ScanRequest, Yields};
+use crate::convert::bounds::{self, Part, ScanRequest};
 use crate::convert::keys;
+use crate::convert::scans::scan_method;
 use crate::store::one::{Item, Store, item};
 use crate::store::scan::StoreIterator;
 
@@ -97,88 +98,6 @@ impl Store {
         StoreIterator::over(slf, ScanRequest::of_keys(true))
     }
 
-    /// Iterates over (key, value) of `start <= key < stop`, in key order.
-    ///
-    /// Bounds are any ints (clamped to int64) or None for no bound; `include_start` and `include_stop`
-    /// say whether a bound belongs to the range; `reverse=True` goes from the top without swapping the
-    /// bounds; `limit` is the most items. The iterator sees the store as it was when the iterator was made,
-    /// whatever is written meanwhile. Raises TypeError for bounds that are not ints, ValueError for a
-    /// negative limit, ClosedError once the store is closed. O(1) to make, O(1) an item.
-    ///
-    /// >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
-    /// 3
-    /// >>> list(s.scan(1, 3)), list(s.scan(limit=1, reverse=True))
-    /// ([(1, b'a'), (2, b'b')], [(3, b'c')])
-    #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
-                        limit=None))]
-    // One parameter for each keyword of the Python call.
-    #[expect(clippy::too_many_arguments, reason = "what Python calls has a parameter for each option")]
-    fn scan(
-        slf: &Bound<'_, Self>,
-        start: Option<&Bound<'_, PyAny>>,
-        stop: Option<&Bound<'_, PyAny>>,
-        include_start: bool,
-        include_stop: bool,
-        reverse: bool,
-        limit: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<StoreIterator> {
-        let range = bounds::range(start, stop, include_start, include_stop)?;
-        let limit = bounds::limit(limit)?;
-        StoreIterator::over(slf, ScanRequest { range, reverse, limit, yields: Yields::Items })
-    }
-
-    /// Iterates over the keys of a range; no value is read.
-    ///
-    /// Arguments and errors as in `scan`.
-    ///
-    /// >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
-    /// 3
-    /// >>> list(s.scan_keys(2))
-    /// [2, 3]
-    #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
-                        limit=None))]
-    // One parameter for each keyword of the Python call.
-    #[expect(clippy::too_many_arguments, reason = "what Python calls has a parameter for each option")]
-    fn scan_keys(
-        slf: &Bound<'_, Self>,
-        start: Option<&Bound<'_, PyAny>>,
-        stop: Option<&Bound<'_, PyAny>>,
-        include_start: bool,
-        include_stop: bool,
-        reverse: bool,
-        limit: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<StoreIterator> {
-        let range = bounds::range(start, stop, include_start, include_stop)?;
-        let limit = bounds::limit(limit)?;
-        StoreIterator::over(slf, ScanRequest { range, reverse, limit, yields: Yields::Keys })
-    }
-
-    /// Iterates over the values of a range, in the order of their keys.
-    ///
-    /// Arguments and errors as in `scan`.
-    ///
-    /// >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
-    /// 3
-    /// >>> list(s.scan_values(stop=3))
-    /// [b'a', b'b']
-    #[pyo3(signature = (start=None, stop=None, *, include_start=true, include_stop=false, reverse=false,
-                        limit=None))]
-    // One parameter for each keyword of the Python call.
-    #[expect(clippy::too_many_arguments, reason = "what Python calls has a parameter for each option")]
-    fn scan_values(
-        slf: &Bound<'_, Self>,
-        start: Option<&Bound<'_, PyAny>>,
-        stop: Option<&Bound<'_, PyAny>>,
-        include_start: bool,
-        include_stop: bool,
-        reverse: bool,
-        limit: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<StoreIterator> {
-        let range = bounds::range(start, stop, include_start, include_stop)?;
-        let limit = bounds::limit(limit)?;
-        StoreIterator::over(slf, ScanRequest { range, reverse, limit, yields: Yields::Values })
-    }
-
     /// The number of keys of `start <= key < stop`.
     ///
     /// Bounds and errors as in `scan`. No value is read.
@@ -214,4 +133,44 @@ impl Store {
         let parts = bounds::part_count(n)?;
         Ok(bounds::parts(&self.detached(py, |engine| engine.boundaries(parts))?))
     }
+}
+
+scan_method! {
+    /// Iterates over (key, value) of `start <= key < stop`, in key order.
+    ///
+    /// Bounds are any ints (clamped to int64) or None for no bound; `include_start` and `include_stop`
+    /// say whether a bound belongs to the range; `reverse=True` goes from the top without swapping the
+    /// bounds; `limit` is the most items. The iterator sees the store as it was when the iterator was made,
+    /// whatever is written meanwhile. Raises TypeError for bounds that are not ints, ValueError for a
+    /// negative limit, ClosedError once the store is closed. O(1) to make, O(1) an item.
+    ///
+    /// >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
+    /// 3
+    /// >>> list(s.scan(1, 3)), list(s.scan(limit=1, reverse=True))
+    /// ([(1, b'a'), (2, b'b')], [(3, b'c')])
+    Store.scan yields Items by StoreIterator
+}
+
+scan_method! {
+    /// Iterates over the keys of a range; no value is read.
+    ///
+    /// Arguments and errors as in `scan`.
+    ///
+    /// >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
+    /// 3
+    /// >>> list(s.scan_keys(2))
+    /// [2, 3]
+    Store.scan_keys yields Keys by StoreIterator
+}
+
+scan_method! {
+    /// Iterates over the values of a range, in the order of their keys.
+    ///
+    /// Arguments and errors as in `scan`.
+    ///
+    /// >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
+    /// 3
+    /// >>> list(s.scan_values(stop=3))
+    /// [b'a', b'b']
+    Store.scan_values yields Values by StoreIterator
 }

@@ -2,7 +2,6 @@
 //! ranges are ranges of the file. O(n log n + bytes).
 
 use crate::calls::store::Store;
-use crate::disk::prefetch;
 use crate::error::{Error, Result};
 use crate::format::record::size_of_record;
 use crate::log::batch::{ValueSource, check_value};
@@ -27,8 +26,8 @@ impl ValueSource for Sorted<'_> {
     /// In key order, the values lie anywhere in memory.
     fn prefetch(&self, i: usize) {
         if let Some(value) = self.0.get(i + PREFETCH_AHEAD) {
-            prefetch(value.as_ptr());
-            prefetch(value.as_ptr().wrapping_add(64));
+            alex_index::prefetch(value.as_ptr());
+            alex_index::prefetch(value.as_ptr().wrapping_add(64));
         }
     }
 }

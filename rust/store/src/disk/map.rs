@@ -75,6 +75,17 @@ impl Map {
                         Some(libc::EINTR) => {}
                         Some(libc::EFAULT) if done > 0 => break,
                         Some(libc::EFAULT) => return Err(io::Error::from_raw_os_error(libc::EIO)),
+                        // Some sandboxes forbid the call. Then a page that cannot be read ends the process, as it does
+                        // in every read of a map.
+                        Some(libc::EPERM | libc::ENOSYS) => {
+                            // SAFETY: `rest` is as long as what is left of the window, which stays mapped and is not
+                            // part of any buffer.
+                            unsafe {
+                                let from = self.start.add(from + done);
+                                from.copy_to_nonoverlapping(rest.as_mut_ptr(), rest.len());
+                            }
+                            done = want;
+                        }
                         _ => return Err(error),
                     }
                 }
@@ -86,19 +97,6 @@ impl Map {
     /// Prefetches the cache line at `offset`: a hint, never an access.
     #[inline]
     pub fn prefetch(&self, offset: u64) {
-        prefetch(self.start.wrapping_add(offset as usize));
+        alex_index::prefetch(self.start.wrapping_add(offset as usize));
     }
-}
-
-/// Prefetches the cache line at any address: a hint, never an access.
-#[inline]
-pub(crate) fn prefetch(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch of any address is allowed; it never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }

@@ -22,7 +22,6 @@ pub(crate) use file::RealDisk;
 pub use fork::generation as fork_generation;
 pub use fork::watch as watch_forks;
 pub use map::Map;
-pub(crate) use map::prefetch;
 
 /// What a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
