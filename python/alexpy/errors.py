@@ -107,9 +107,9 @@ class ClosedError(AlexError, ValueError):
 
 
 class PoisonedError(AlexError):
-    """An earlier flush failed, so the store takes no more writes until it is opened again.
+    """An earlier flush or change failed half-way, so the store takes no more writes until it is opened again.
 
-    Reads go on. `__cause__` is the failure.
+    The message says what failed. Reads go on. `__cause__` is the failure.
 
     Example:
         >>> issubclass(PoisonedError, AlexError)

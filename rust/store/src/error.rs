@@ -232,6 +232,9 @@ fn poison_text(cause: &Error) -> &'static str {
     match cause {
         Error::Panicked { .. } => "a background thread failed in the middle of a change",
         Error::OutOfMemory { .. } | Error::IndexOutOfMemory { .. } => "there was no memory for a change",
-        _ => "an earlier flush failed",
+        Error::Io { operation: Operation::Sync | Operation::SyncDirectory, .. } => "an earlier flush failed",
+        Error::Io { .. } => "an earlier write failed, and might be found after all",
+        Error::Corruption { .. } | Error::ImageDamaged => "damage was found in the middle of a change",
+        _ => "an earlier change failed",
     }
 }
