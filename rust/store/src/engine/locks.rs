@@ -39,7 +39,8 @@ pub(crate) enum Rank {
     Commit,
     /// Counts that are being corrected. Held across reads of record headers.
     Counting,
-    /// The index, the segments, open scans and moments. Never held across a system call.
+    /// The index, the segments, open scans and moments. Never held across a system call, except while closing writes an
+    /// image and after a write that failed.
     State,
 }
 
