@@ -365,7 +365,8 @@ fn a_store_overfilled_four_times_and_deleted_to_a_tenth_shrinks_by_itself() {
         store.delete_many(keys).expect("deletes");
     }
     let begun = Instant::now();
-    let allowed = |live: u64| live * 14 / 10 + 2 * options.segment_bytes;
+    // Headers, manifests and the last block of each file come on top, which so small a store notices.
+    let allowed = |live: u64| live * 14 / 10 + 2 * options.segment_bytes + (32 << 10);
     let files = || -> u64 {
         let blocks = |entry: std::io::Result<std::fs::DirEntry>| {
             let entry = entry.expect("lists");
