@@ -83,8 +83,7 @@ check: .venv/installed ## in 90 seconds: formatters, linters, an unoptimised bui
 .PHONY: lint
 lint: .venv/built ## formatters, clippy, rustdoc, ruff, mypy and stubtest, changing nothing
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo clippy --package alex-store --features lock-times --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 	@if command -v cargo-deny >/dev/null 2>&1; then echo 'cargo deny check bans licenses sources'; \
 	    cargo deny --locked check bans licenses sources; \
@@ -219,14 +218,16 @@ clean: ## remove everything that was built or downloaded
 # --- parts of the above ---------------------------------------------------------------------------------
 
 .PHONY: test-rust
+# The extension's own tests are those in Python.
+test-rust: RUST_TESTS := --locked --package alex-index --package alex-store
 test-rust: .venv/toolchain
 	@if cargo nextest --version >/dev/null 2>&1; then \
-	    echo 'Rust tests run with cargo nextest'; $(KEEP_MEMORY) cargo nextest run --workspace --locked; \
+	    echo 'Rust tests run with cargo nextest'; $(KEEP_MEMORY) cargo nextest run $(RUST_TESTS); \
 	else \
 	    echo 'Rust tests run with cargo test (cargo-nextest is not installed)'; \
-	    cargo test --workspace --locked --lib --bins --tests; \
+	    cargo test $(RUST_TESTS) --lib --tests; \
 	fi
-	cargo test --workspace --locked --doc --quiet
+	cargo test $(RUST_TESTS) --doc --quiet
 
 .PHONY: test-python
 test-python: .venv/built
