@@ -6,7 +6,7 @@
 use std::ops::Bound as End;
 
 use alex_store::ScanRange;
-use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
@@ -81,6 +81,17 @@ pub(crate) fn range(
         Edge::BelowAll => return Ok(None),
     };
     Ok(Some((low, high)))
+}
+
+/// The range of a `delete_range`, which needs at least one end.
+pub(crate) fn deleted_range(
+    start: Option<&Bound<'_, PyAny>>,
+    stop: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Range> {
+    if start.is_none() && stop.is_none() {
+        return Err(PyTypeError::new_err("delete_range() needs a bound; clear() removes every key"));
+    }
+    range(start, stop, true, false)
 }
 
 /// A range as the engine scans it.

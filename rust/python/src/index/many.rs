@@ -2,7 +2,7 @@
 
 use alex_index::Alex;
 use numpy::PyArray1;
-use pyo3::exceptions::{PyKeyError, PyTypeError};
+use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 
 use crate::convert::arrays::array;
@@ -142,10 +142,7 @@ impl AlexIndex {
         start: Option<&Bound<'_, PyAny>>,
         stop: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
-        if start.is_none() && stop.is_none() {
-            return Err(PyTypeError::new_err("delete_range() needs a bound; clear() removes every key"));
-        }
-        let Some((start, stop)) = bounds::range(start, stop, true, false)? else { return Ok(0) };
+        let Some((start, stop)) = bounds::deleted_range(start, stop)? else { return Ok(0) };
         self.change_detached(py, |alex| {
             let (mut keys, mut payloads) = (Vec::new(), Vec::new());
             alex.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);

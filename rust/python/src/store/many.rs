@@ -5,7 +5,7 @@
 
 use alex_store::{Error, Moment, SortedKeys, Store as Engine, ValueSource, Values};
 use numpy::{PyArray1, PyArrayMethods, PyUntypedArrayMethods};
-use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -254,10 +254,7 @@ impl Store {
         start: Option<&Bound<'_, PyAny>>,
         stop: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
-        if start.is_none() && stop.is_none() {
-            return Err(PyTypeError::new_err("delete_range() needs a bound; clear() removes every key"));
-        }
-        match bounds::range(start, stop, true, false)? {
+        match bounds::deleted_range(start, stop)? {
             Some((start, stop)) => self.detached(py, |engine| engine.delete_range(start, stop)),
             // An empty range, but the engine must still refuse what it cannot write.
             None => self.detached(py, |engine| engine.delete_many(&[])),
