@@ -153,6 +153,24 @@ pub(crate) struct SegmentHeader {
     pub(crate) boot_id: [u8; 16],
 }
 
+#[cfg(test)]
+impl SegmentHeader {
+    /// Of a segment of the log of nobody's store, for tests of what lies in it.
+    pub(crate) fn of_test(id: u32, capacity: u64) -> Self {
+        Self {
+            store_id: [0; 16],
+            id,
+            origin: Origin::Log,
+            salt: 0,
+            base_seq: 1,
+            capacity,
+            watermark: 0,
+            predecessor: LogEnd::default(),
+            boot_id: [0; 16],
+        }
+    }
+}
+
 impl SegmentHeader {
     /// The highest sequence number that a record of this segment can have.
     pub(crate) fn highest_possible_seq(&self) -> u64 {

@@ -105,7 +105,7 @@ mod tests {
 
     use super::{Ahead, STEP_BYTES, WINDOW_BYTES};
     use crate::disk::{Disk, RealDisk};
-    use crate::format::header::{LogEnd, Origin, SegmentHeader};
+    use crate::format::header::SegmentHeader;
     use crate::format::manifest;
     use crate::log::next_segment::Spare;
     use crate::log::segment::Segment;
@@ -117,17 +117,7 @@ mod tests {
         let options = Options::default();
         let listed = manifest::Spare { segment: 1, capacity: CAPACITY, salt: 3 };
         let spare = Spare::reserve(disk, listed, copies, &options).unwrap();
-        let header = SegmentHeader {
-            store_id: [1; 16],
-            id: 1,
-            origin: Origin::Log,
-            salt: 3,
-            base_seq: 1,
-            capacity: CAPACITY,
-            watermark: 0,
-            predecessor: LogEnd::default(),
-            boot_id: [0; 16],
-        };
+        let header = SegmentHeader { store_id: [1; 16], salt: 3, ..SegmentHeader::of_test(1, CAPACITY) };
         Arc::new(spare.begin(disk, header).unwrap())
     }
 

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::disk::Disk;
     use crate::disk::sim::{Rng, SimDisk};
-    use crate::format::header::{LogEnd, Origin, SegmentHeader};
+    use crate::format::header::SegmentHeader;
 
     #[test]
     fn feeding_zeros_is_what_the_checksum_does_with_zeros() {
@@ -130,17 +130,7 @@ mod tests {
         let bytes: Vec<u8> = (0..300_001).map(|_| rng.next_u64() as u8).collect();
         let file = disk.create("file", 0).expect("a file");
         file.write_at(0, &bytes).expect("writes");
-        let header = SegmentHeader {
-            store_id: [0; 16],
-            id: 1,
-            origin: Origin::Log,
-            salt: 0,
-            base_seq: 1,
-            capacity: 4096,
-            watermark: 0,
-            predecessor: LogEnd::default(),
-            boot_id: [0; 16],
-        };
+        let header = SegmentHeader::of_test(1, 4096);
         let segment = Segment::over(&disk, header, file, None, false);
         let mut prefixes = Prefixes::new(&segment);
         for _ in 0..2000 {

@@ -171,20 +171,10 @@ mod tests {
     use super::*;
     use crate::disk::sim::{Rng, SimDisk};
     use crate::disk::{Disk, DiskFile};
-    use crate::format::header::{LogEnd, Origin, SegmentHeader};
+    use crate::format::header::SegmentHeader;
 
     fn segment(disk: &Arc<dyn Disk>, file: &Arc<dyn DiskFile>, id: u32) -> Arc<Segment> {
-        let header = SegmentHeader {
-            store_id: [0; 16],
-            id,
-            origin: Origin::Log,
-            salt: 0,
-            base_seq: 1,
-            capacity: 4096,
-            watermark: 0,
-            predecessor: LogEnd::default(),
-            boot_id: [0; 16],
-        };
+        let header = SegmentHeader::of_test(id, 4096);
         Arc::new(Segment::over(disk, header, Arc::clone(file), None, false))
     }
 
