@@ -112,15 +112,26 @@ fn segments_of_every_size_are_merged_by_compact_and_in_the_background() {
     assert!(store.verify(&mut |_| true).expect("reads").is_ok());
 }
 
+fn never_merging() -> Options {
+    Options { merge_small_from: usize::MAX, ..options() }
+}
+
+/// A store of a key for each of twenty sessions, in as many segments. The last session may be killed.
+fn twenty_sessions(closed: bool) -> SimDisk {
+    let disk = SimDisk::new(4);
+    for key in 0..20 {
+        let store = open(&disk, &never_merging()).expect("opens");
+        store.put(key, b"value").expect("writes");
+        if closed || key < 19 {
+            store.close().expect("closes");
+        }
+    }
+    disk
+}
+
 #[test]
 fn opening_a_store_that_was_closed_writes_nothing_however_many_small_segments_it_has() {
-    let disk = SimDisk::new(4);
-    let many = Options { merge_small_from: usize::MAX, ..options() };
-    for key in 0..20 {
-        let store = open(&disk, &many).expect("opens");
-        store.put(key, b"value").expect("writes");
-        store.close().expect("closes");
-    }
+    let disk = twenty_sessions(true);
     let (before, steps) = (files(&disk), disk.steps());
     let store = open(&disk, &options()).expect("opens");
     store.close().expect("closes");
@@ -173,20 +184,12 @@ fn small_segments_behind_a_large_image_are_bounded_by_its_bytes() {
 
 #[test]
 fn a_full_disk_does_not_keep_a_store_from_opening() {
-    let disk = SimDisk::new(4);
-    let many = Options { merge_small_from: usize::MAX, ..options() };
-    for key in 0..20 {
-        let store = open(&disk, &many).expect("opens");
-        store.put(key, b"value").expect("writes");
-        if key < 19 {
-            store.close().expect("closes");
-        }
-    }
+    let disk = twenty_sessions(false);
     let disk = disk.restart(Loss::ProcessOnly);
     let recovery = {
         let disk = disk.copy();
         let before = disk.steps();
-        drop(open(&disk, &many).expect("opens"));
+        drop(open(&disk, &never_merging()).expect("opens"));
         disk.steps() - before
     };
     let before = files(&disk);
