@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import gc
 import multiprocessing
-import os
 import pickle
 import signal
 import subprocess
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 
 import alexpy
+from forked import outcome_in_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -277,23 +277,6 @@ def test_workers_of_every_kind_read_a_pickled_store(store_path: Path, method: st
         assert pool.map(_read_in_worker, [reader, reader]) == [{1: b"one", 2: b"two"}] * 2
 
 
-def _in_fork(call: Any) -> str:
-    """Run `call` in a forked child; return the name of its exception, or the repr of its result."""
-    receive, send = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            outcome = repr(call())
-        except BaseException as error:  # noqa: BLE001
-            outcome = type(error).__name__
-        os.write(send, outcome.encode())
-        os._exit(0)
-    os.close(send)
-    os.waitpid(child, 0)
-    with os.fdopen(receive) as pipe:
-        return pipe.read()
-
-
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize("reads", [False, True])
 def test_an_index_that_another_thread_uses_answers_in_a_forked_child_or_raises(reads: bool) -> None:
@@ -332,13 +315,13 @@ def test_an_index_that_another_thread_uses_answers_in_a_forked_child_or_raises(r
     user = threading.Thread(target=use)
     user.start()
     try:
-        outcomes = [_in_fork(try_all) for _ in range(20)]
+        outcomes = [outcome_in_fork(try_all) for _ in range(20)]
     finally:
         done.set()
         user.join()
     assert set(outcomes) <= {"['ForkedError']", "['answered']"}
     assert "['ForkedError']" in outcomes, "no fork came in the middle of a call"
-    assert _in_fork(try_all) == "['answered']", "nobody uses it"
+    assert outcome_in_fork(try_all) == "['answered']", "nobody uses it"
     assert len(index) == len(keys), "the parent's is as it was"
 
 
@@ -357,7 +340,7 @@ def test_a_writer_in_a_forked_child_raises_forked_error_and_the_parent_goes_on(s
         store.flush,
         batch.commit,
     ):
-        assert _in_fork(call) == "ForkedError"
+        assert outcome_in_fork(call) == "ForkedError"
     batch.commit()
     assert dict(store) == {1: b"one", 2: b"two"}
 
@@ -367,7 +350,7 @@ def test_a_read_only_store_works_in_a_forked_child(store_path: Path) -> None:
     with alexpy.open(store_path) as store:
         store[1] = b"one"
     with alexpy.open(store_path, read_only=True) as reader:
-        assert _in_fork(lambda: dict(reader)) == "{1: b'one'}"
+        assert outcome_in_fork(lambda: dict(reader)) == "{1: b'one'}"
         assert dict(reader) == {1: b"one"}
 
 

@@ -15,7 +15,7 @@ import warnings as _warnings
 from ._alexpy import ScanBatch, ValueBuffers, build_info
 from ._index import AlexIndex
 from ._maintenance import CompactReport, RepairReport, VerifyReport, repair
-from ._store import Stats, Store, WriteBatch, open  # noqa: A004 - `alexpy.open` is the public name
+from ._store import Snapshot, Stats, Store, WriteBatch, open  # noqa: A004 - `alexpy.open` is the public name
 from .config import Config
 from .errors import (
     AlexError,
@@ -42,6 +42,7 @@ __all__ = [
     "ReadOnlyError",
     "RepairReport",
     "ScanBatch",
+    "Snapshot",
     "Stats",
     "Store",
     "ValueBuffers",

@@ -3,7 +3,7 @@
 Docstrings below are those of the built module, put here by rust/python/stub_docs.py.
 """
 
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -80,21 +80,10 @@ def _checksum_records(data: bytes, record_bytes: int) -> int:
     """
 
 @disjoint_base
-class Store(MutableMapping[int, bytes]):
-    """The native half of `alexpy.Store`; `alexpy.open` makes them."""
+class Reader(Mapping[int, bytes]):
+    """What `Store` and `Snapshot` have in common: the calls that read."""
 
-    def __new__(
-        cls,
-        path: str | PathLike[str],
-        config: Config,
-        *,
-        read_only: bool,
-        create: bool,
-        parents: bool,
-    ) -> Self: ...
     def __getitem__(self, key: SupportsIndex, /) -> bytes: ...
-    def __setitem__(self, key: SupportsIndex, value: Buffer, /) -> None: ...
-    def __delitem__(self, key: SupportsIndex, /) -> None: ...
     def __contains__(self, key: object, /) -> bool: ...
     def __len__(self, /) -> int: ...
     def __iter__(self, /) -> Iterator[int]: ...
@@ -125,31 +114,6 @@ class Store(MutableMapping[int, bytes]):
         >>> bytes(view), view.readonly
         (b'one', True)
         """
-    def put(self, key: SupportsIndex, value: Buffer) -> None:
-        """Stores `value` under `key`, replacing what was there.
-
-        `key` is an int64; `value` is bytes or any other contiguous buffer (bytearray, memoryview, NumPy
-        array), stored as its raw memory, at most 2**32-1 bytes. When the call returns, the write
-        survives a kill of the process; with `durability="sync"` also a power cut. Raises TypeError,
-        OverflowError, ValueError or BufferError for what cannot be stored, ReadOnlyError, ClosedError,
-        PoisonedError, or OSError (ENOSPC if the disk is full). O(len(value)).
-
-        >>> s.put(1, b"one")
-        >>> s[1]
-        b'one'
-        """
-    def delete(self, key: SupportsIndex) -> bool:
-        """Removes `key`; True if it was there.
-
-        Raises TypeError or OverflowError for a key that is not an int64, and what `put` raises when it cannot
-        write. O(1).
-
-        >>> s[1] = b"one"
-        >>> s.delete(1), s.delete(1)
-        (True, False)
-        """
-    def _take(self, key: SupportsIndex) -> bytes | None:
-        """Removes `key` and returns its value, or None if it was absent."""
     def _get_rows(
         self,
         keys: _Ints,
@@ -161,87 +125,6 @@ class Store(MutableMapping[int, bytes]):
 
         An absent key gets the bytes of `fill`, or raises KeyError. `out`, if not None, is a pair: a function
         that returns the memory of an array, and the array to read into.
-        """
-    def popitem(self, last: bool = True) -> tuple[int, bytes]:
-        """Removes the last item, or with `last=False` the first, and returns it.
-
-        One commit: no two threads get the same item. Raises KeyError if the store is empty, and what `put`
-        raises when it cannot write. O(1).
-
-        >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
-        3
-        >>> s.popitem(), s.popitem(last=False)
-        ((3, b'c'), (1, b'a'))
-        """
-    def setdefault(self, key: SupportsIndex, default: Buffer) -> bytes:
-        """The value of `key`; if the key is absent, `default` is stored first.
-
-        Atomic among threads. `default` is a value as in `put`. Raises as `put`. O(len(default)).
-
-        >>> s.setdefault(1, b"one"), s.setdefault(1, b"uno")
-        (b'one', b'one')
-        """
-    def put_if_absent(self, key: SupportsIndex, value: Buffer) -> bool:
-        """Stores `value` under `key` only if the key is absent; True if it was stored.
-
-        Atomic among threads. Raises as `put`. O(len(value)).
-
-        >>> s.put_if_absent(1, b"one"), s.put_if_absent(1, b"uno"), s[1]
-        (True, False, b'one')
-        """
-    def compare_and_set(self, key: SupportsIndex, expected: Buffer | None, new: Buffer | None) -> bool:
-        """Stores `new` under `key` only if its value equals `expected`; True if it was stored.
-
-        None means absent: `expected=None` stores only if the key is absent, `new=None` deletes.
-        Atomic among threads. Raises as `put`. O(len(expected) + len(new)).
-
-        >>> s.compare_and_set(1, None, b"one"), s.compare_and_set(1, b"two", b"three")
-        (True, False)
-        """
-    def clear(self) -> None:
-        """Removes everything, in one commit.
-
-        Raises what `put` raises when it cannot write.
-
-        >>> s[1] = b"one"
-        >>> s.clear()
-        >>> len(s)
-        0
-        """
-    def put_many(self, keys: _Ints, values: _Values, *, sync: bool = False) -> int:
-        """Stores `values[i]` under `keys[i]` for every i in one atomic batch; returns how many distinct keys.
-
-        `keys`: a one-dimensional integer array or buffer (native int64 is read without a conversion), an
-        Arrow integer array, or any iterable of ints. `values`: a sequence or iterator of values as in
-        `put`; or an array whose first axis is the keys, each row's memory one value; or an Arrow binary
-        array. The last duplicate of a key wins. With `sync=True` the call returns once everything is
-        safe on the device. A crash leaves all of it or nothing. Arrays are read where they lie: what
-        another thread writes into one meanwhile is stored as it happens to be read, and none may free or
-        resize one, which NumPy allows with `refcheck=False`. Raises ValueError if the lengths differ, and
-        what `put` raises; nothing is written then. O(bytes), the GIL released.
-
-        >>> s.put_many(np.array([3, 1, 3]), [b"a", b"b", b"c"])
-        2
-        >>> list(s.items())
-        [(1, b'b'), (3, b'c')]
-        """
-    def bulk_load(
-        self, keys: _Ints, values: _Values, *, progress: Callable[[int, int], object] | None = None
-    ) -> int:
-        """Stores `values[i]` under `keys[i]` for every i, sorted by key; returns how many distinct keys.
-
-        Values are written in the order of their keys, whatever order they come in, so that ranges are read
-        sequentially later; the sorting makes it slower than `put_many` at writing. One atomic commit, also if
-        the store is not empty. `keys`, `values`, errors and what other
-        threads must leave alone are as in `put_many`; one call takes at most 32
-        GiB of records. `progress(done, total)` is called with bytes before the work, after the sorting, and
-        at the end; an exception that it raises before the end leaves the store as it was. O(n log n + bytes),
-        the GIL released.
-
-        >>> s.bulk_load([3, 1, 3], [b"a", b"b", b"c"])
-        2
-        >>> list(s.items())
-        [(1, b'b'), (3, b'c')]
         """
     @overload
     def get_many(self, keys: _Ints) -> list[bytes | None]:
@@ -279,39 +162,6 @@ class Store(MutableMapping[int, bytes]):
         >>> s[1] = b"one"
         >>> s.contains_many([0, 1]).tolist()
         [False, True]
-        """
-    def delete_many(self, keys: _Ints) -> int:
-        """Removes many keys in one atomic batch; returns how many of them were present.
-
-        `keys` as in `put_many`; duplicates count once. Raises as `put_many`. O(keys), the GIL released.
-
-        >>> s.put_many([1, 2, 3], [b"", b"", b""])
-        3
-        >>> s.delete_many([1, 2, 2, 9])
-        2
-        """
-    def delete_range(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> int:
-        """Removes every key of `start <= key < stop` in one commit; returns how many there were.
-
-        Bounds as in `scan`, but at least one must be given, else TypeError: `clear` removes everything.
-        Raises what `put` raises when it cannot write.
-
-        >>> s.put_many([1, 2, 3], [b"", b"", b""])
-        3
-        >>> s.delete_range(2)
-        2
-        """
-    def batch(self, sync: bool = False) -> WriteBatch:
-        """A `WriteBatch`: writes that commit together when its `with` block ends.
-
-        With `sync=True` the commit returns once everything is safe on the device, at any durability.
-        Raises ReadOnlyError or ClosedError. O(1).
-
-        >>> with s.batch() as b:
-        ...     b.put(1, b"one")
-        ...     b.put(2, b"two")
-        >>> len(s)
-        2
         """
     def first(self) -> tuple[int, bytes] | None:
         """The item with the smallest key, or None if the store is empty.
@@ -472,6 +322,173 @@ class Store(MutableMapping[int, bytes]):
         >>> s.count(2), s.count()
         (2, 3)
         """
+    def split(self, n: SupportsIndex) -> list[tuple[int | None, int | None]]:
+        """`n` ranges (start, stop) that cover everything and whose counts differ by one at most.
+
+        For parallel work: pass them to `scan`, `scan_batches` or `count`. The first start and the last
+        stop are None. With fewer keys than `n` some ranges are empty. Raises ValueError if `n` is not
+        from 1 to 2**24, TypeError if it is not an int, ClosedError. No value is read. O(index nodes + n).
+
+        >>> s.put_many(range(10), [b""] * 10)
+        10
+        >>> s.split(3)
+        [(None, 3), (3, 6), (6, None)]
+        """
+
+@disjoint_base
+class Store(Reader, MutableMapping[int, bytes]):
+    """The native half of `alexpy.Store`; `alexpy.open` makes them."""
+
+    def __new__(
+        cls,
+        path: str | PathLike[str],
+        config: Config,
+        *,
+        read_only: bool,
+        create: bool,
+        parents: bool,
+    ) -> Self: ...
+    def __setitem__(self, key: SupportsIndex, value: Buffer, /) -> None: ...
+    def __delitem__(self, key: SupportsIndex, /) -> None: ...
+    def put(self, key: SupportsIndex, value: Buffer) -> None:
+        """Stores `value` under `key`, replacing what was there.
+
+        `key` is an int64; `value` is bytes or any other contiguous buffer (bytearray, memoryview, NumPy
+        array), stored as its raw memory, at most 2**32-1 bytes. When the call returns, the write
+        survives a kill of the process; with `durability="sync"` also a power cut. Raises TypeError,
+        OverflowError, ValueError or BufferError for what cannot be stored, ReadOnlyError, ClosedError,
+        PoisonedError, or OSError (ENOSPC if the disk is full). O(len(value)).
+
+        >>> s.put(1, b"one")
+        >>> s[1]
+        b'one'
+        """
+    def delete(self, key: SupportsIndex) -> bool:
+        """Removes `key`; True if it was there.
+
+        Raises TypeError or OverflowError for a key that is not an int64, and what `put` raises when it cannot
+        write. O(1).
+
+        >>> s[1] = b"one"
+        >>> s.delete(1), s.delete(1)
+        (True, False)
+        """
+    def _take(self, key: SupportsIndex) -> bytes | None:
+        """Removes `key` and returns its value, or None if it was absent."""
+    def popitem(self, last: bool = True) -> tuple[int, bytes]:
+        """Removes the last item, or with `last=False` the first, and returns it.
+
+        One commit: no two threads get the same item. Raises KeyError if the store is empty, and what `put`
+        raises when it cannot write. O(1).
+
+        >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
+        3
+        >>> s.popitem(), s.popitem(last=False)
+        ((3, b'c'), (1, b'a'))
+        """
+    def setdefault(self, key: SupportsIndex, default: Buffer) -> bytes:
+        """The value of `key`; if the key is absent, `default` is stored first.
+
+        Atomic among threads. `default` is a value as in `put`. Raises as `put`. O(len(default)).
+
+        >>> s.setdefault(1, b"one"), s.setdefault(1, b"uno")
+        (b'one', b'one')
+        """
+    def put_if_absent(self, key: SupportsIndex, value: Buffer) -> bool:
+        """Stores `value` under `key` only if the key is absent; True if it was stored.
+
+        Atomic among threads. Raises as `put`. O(len(value)).
+
+        >>> s.put_if_absent(1, b"one"), s.put_if_absent(1, b"uno"), s[1]
+        (True, False, b'one')
+        """
+    def compare_and_set(self, key: SupportsIndex, expected: Buffer | None, new: Buffer | None) -> bool:
+        """Stores `new` under `key` only if its value equals `expected`; True if it was stored.
+
+        None means absent: `expected=None` stores only if the key is absent, `new=None` deletes.
+        Atomic among threads. Raises as `put`. O(len(expected) + len(new)).
+
+        >>> s.compare_and_set(1, None, b"one"), s.compare_and_set(1, b"two", b"three")
+        (True, False)
+        """
+    def clear(self) -> None:
+        """Removes everything, in one commit.
+
+        Raises what `put` raises when it cannot write.
+
+        >>> s[1] = b"one"
+        >>> s.clear()
+        >>> len(s)
+        0
+        """
+    def put_many(self, keys: _Ints, values: _Values, *, sync: bool = False) -> int:
+        """Stores `values[i]` under `keys[i]` for every i in one atomic batch; returns how many distinct keys.
+
+        `keys`: a one-dimensional integer array or buffer (native int64 is read without a conversion), an
+        Arrow integer array, or any iterable of ints. `values`: a sequence or iterator of values as in
+        `put`; or an array whose first axis is the keys, each row's memory one value; or an Arrow binary
+        array. The last duplicate of a key wins. With `sync=True` the call returns once everything is
+        safe on the device. A crash leaves all of it or nothing. Arrays are read where they lie: what
+        another thread writes into one meanwhile is stored as it happens to be read, and none may free or
+        resize one, which NumPy allows with `refcheck=False`. Raises ValueError if the lengths differ, and
+        what `put` raises; nothing is written then. O(bytes), the GIL released.
+
+        >>> s.put_many(np.array([3, 1, 3]), [b"a", b"b", b"c"])
+        2
+        >>> list(s.items())
+        [(1, b'b'), (3, b'c')]
+        """
+    def bulk_load(
+        self, keys: _Ints, values: _Values, *, progress: Callable[[int, int], object] | None = None
+    ) -> int:
+        """Stores `values[i]` under `keys[i]` for every i, sorted by key; returns how many distinct keys.
+
+        Values are written in the order of their keys, whatever order they come in, so that ranges are read
+        sequentially later; the sorting makes it slower than `put_many` at writing. One atomic commit, also if
+        the store is not empty. `keys`, `values`, errors and what other
+        threads must leave alone are as in `put_many`; one call takes at most 32
+        GiB of records. `progress(done, total)` is called with bytes before the work, after the sorting, and
+        at the end; an exception that it raises before the end leaves the store as it was. O(n log n + bytes),
+        the GIL released.
+
+        >>> s.bulk_load([3, 1, 3], [b"a", b"b", b"c"])
+        2
+        >>> list(s.items())
+        [(1, b'b'), (3, b'c')]
+        """
+    def delete_many(self, keys: _Ints) -> int:
+        """Removes many keys in one atomic batch; returns how many of them were present.
+
+        `keys` as in `put_many`; duplicates count once. Raises as `put_many`. O(keys), the GIL released.
+
+        >>> s.put_many([1, 2, 3], [b"", b"", b""])
+        3
+        >>> s.delete_many([1, 2, 2, 9])
+        2
+        """
+    def delete_range(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> int:
+        """Removes every key of `start <= key < stop` in one commit; returns how many there were.
+
+        Bounds as in `scan`, but at least one must be given, else TypeError: `clear` removes everything.
+        Raises what `put` raises when it cannot write.
+
+        >>> s.put_many([1, 2, 3], [b"", b"", b""])
+        3
+        >>> s.delete_range(2)
+        2
+        """
+    def batch(self, sync: bool = False) -> WriteBatch:
+        """A `WriteBatch`: writes that commit together when its `with` block ends.
+
+        With `sync=True` the commit returns once everything is safe on the device, at any durability.
+        Raises ReadOnlyError or ClosedError. O(1).
+
+        >>> with s.batch() as b:
+        ...     b.put(1, b"one")
+        ...     b.put(2, b"two")
+        >>> len(s)
+        2
+        """
     def flush(self) -> None:
         """Returns when everything written before the call is safe on the device.
 
@@ -516,18 +533,6 @@ class Store(MutableMapping[int, bytes]):
         """
     def _verify(self, progress: Callable[[int, int], object] | None) -> tuple[int, int, list[AlexError]]:
         """The figures of `verify` as (records, bytes, errors)."""
-    def split(self, n: SupportsIndex) -> list[tuple[int | None, int | None]]:
-        """`n` ranges (start, stop) that cover everything and whose counts differ by one at most.
-
-        For parallel work: pass them to `scan`, `scan_batches` or `count`. The first start and the last
-        stop are None. With fewer keys than `n` some ranges are empty. Raises ValueError if `n` is not
-        from 1 to 2**24, TypeError if it is not an int, ClosedError. No value is read. O(index nodes + n).
-
-        >>> s.put_many(range(10), [b""] * 10)
-        10
-        >>> s.split(3)
-        [(None, 3), (3, 6), (6, None)]
-        """
     def _compact(self, progress: Callable[[int, int], object] | None) -> tuple[int, int, int]:
         """The figures of `compact` as (freed segments, freed bytes, moved bytes)."""
     def _stats(self) -> dict[str, Any]:
@@ -557,6 +562,35 @@ class Store(MutableMapping[int, bytes]):
     @property
     def config(self) -> Config:
         """The `Config` that the store was opened with. O(1)."""
+
+@disjoint_base
+class Snapshot(Reader):
+    """The native half of `alexpy.Snapshot`; `Store.snapshot` makes them."""
+
+    def __new__(cls, store: Store) -> Self: ...
+    def close(self) -> None:
+        """Lets go of the version of the store; a second call does nothing.
+
+        What the snapshot alone kept is given back: memory, and the disk space of what was overwritten or deleted
+        since. Afterwards the snapshot and its iterators raise ClosedError; the store stays open.
+
+        >>> snapshot = s.snapshot()
+        >>> snapshot.close()
+        >>> snapshot.closed
+        True
+        """
+    @property
+    def closed(self) -> bool:
+        """Whether the snapshot, or its store, was closed. O(1)."""
+    @property
+    def seq(self) -> int:
+        """The sequence number of the last commit that the snapshot has seen, as `Stats.last_seq`. O(1)."""
+    @property
+    def path(self) -> Path:
+        """The directory of the store, a `pathlib.Path`. O(1)."""
+    @property
+    def store(self) -> Store:
+        """The store that this is a snapshot of. O(1)."""
 
 @final
 class WriteBatch:

@@ -7,29 +7,25 @@ down. Here is what else Python code expects of a mapping, and `open`. No engine 
 from __future__ import annotations
 
 import os
-from collections.abc import ItemsView, Iterable, KeysView, Mapping, MutableMapping, ValuesView
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
-from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 from . import _alexpy
 from ._alexpy import WriteBatch
-from ._convert import Row
 from ._maintenance import CompactReport, VerifyReport
-from ._mapping import Closing, Items, Keys, Values, columns
+from ._mapping import Closing, columns
 from ._path import absolute
+from ._reads import Reads
 from .config import Config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from _typeshed import SupportsKeysAndGetItem
-    from numpy.typing import DTypeLike
     from typing_extensions import Buffer
 
-__all__ = ["Stats", "Store", "WriteBatch", "open"]
+__all__ = ["Snapshot", "Stats", "Store", "WriteBatch", "open"]
 
 _T = TypeVar("_T")
 _MISSING: Final = object()
@@ -86,9 +82,13 @@ class Stats:
     """Seconds, in all, that commits have waited for a checkpoint or a compaction that could not keep up."""
     slowed_by: str | None
     """What commits are waiting for now: "checkpoint", "compaction" or None."""
+    snapshots: int
+    """Snapshots, iterators and running reads of many keys, since the store was last emptied."""
+    history_bytes: int
+    """Bytes of memory that they need for what has changed since they were made."""
 
 
-class Store(_alexpy.Store, Closing):
+class Store(_alexpy.Store, Reads, Closing):
     """A durable mapping of int64 keys to bytes, ordered by key, in a directory; `alexpy.open` makes them.
 
     A `MutableMapping[int, bytes]`: it has the methods of a dict, and every write survives a kill of the
@@ -156,84 +156,25 @@ class Store(_alexpy.Store, Closing):
         keys, values = columns(other)
         self.put_many(keys, values, sync=sync)
 
-    def get_array(
-        self,
-        keys: Any,
-        dtype: DTypeLike,
-        shape: tuple[int, ...] | int = (),
-        *,
-        fill: Any = None,
-        out: np.ndarray[Any, Any] | None = None,
-    ) -> np.ndarray[Any, Any]:
-        """Return the values of many keys, all of one length, in one array of shape (len(keys), *shape).
+    def snapshot(self) -> Snapshot:
+        """Return the store as it is now, to be read for as long as it is kept, whatever is written meanwhile.
 
-        The fastest way to read: no object is made for a value. `keys` as in `put_many`; each value is the raw
-        memory of one row, an element or an array of `shape` of the native `dtype` given. The rows have the
-        order and the duplicates of `keys`. An absent key raises KeyError, or gives a row of `fill`.
-        `out`, an array of exactly that dtype and shape, is filled and returned instead of a new array. In a
-        loop that saves fresh memory from the operating system, which can take as long as the reading.
-        After an error some rows of `out` may be written. No other thread may free or resize it meanwhile, as
-        NumPy allows with `refcheck=False`. O(keys + bytes), the GIL released; large batches are read
-        by up to four threads.
+        Any number may be kept. One costs nothing while nothing changes; then about 60 bytes of memory for
+        each key that changes, however often it does, and the disk space of what is overwritten or deleted,
+        until it is closed or dropped. O(1).
 
         Raises:
-            KeyError: a key is absent and no `fill` was given.
-            ValueError: a value is not as long as a row (the message names the key), or `out` has another
-                shape, is not C-contiguous, is read-only, or shares memory with `keys`.
-            TypeError: `dtype` holds Python objects, `keys` are no keys, or `out` is no array of `dtype`.
-            MemoryError: there is no memory for so many rows.
+            ClosedError: the store is closed.
 
         Example:
-            >>> s.put_many([1, 2], np.array([[0.5, 1.5], [2.5, 3.5]]))
-            2
-            >>> s.get_array([2, 1, 9], np.float64, (2,), fill=0).tolist()
-            [[2.5, 3.5], [0.5, 1.5], [0.0, 0.0]]
-            >>> batch = np.empty((2, 2))
-            >>> s.get_array([2, 1], np.float64, (2,), out=batch) is batch
-            True
+            >>> s[1] = b"one"
+            >>> with s.snapshot() as before:
+            ...     s[1] = b"uno"
+            ...     before[1], s[1]
+            (b'one', b'uno')
 
         """
-        row = Row(dtype, shape, fill)
-        if out is None:
-            return row.array(*self._get_rows(keys, row.nbytes, row.filled, None))
-        if isinstance(keys, np.ndarray) and isinstance(out, np.ndarray) and np.may_share_memory(keys, out):
-            raise ValueError("out shares memory with keys")
-        # The call takes the memory of `out` after it has read the keys: their code may do anything to `out`.
-        self._get_rows(keys, row.nbytes, row.filled, (row.memory, out))
-        return out
-
-    def keys(self) -> KeysView[int]:
-        """Return a view of the keys, ascending; O(1).
-
-        Example:
-            >>> s.update({2: b"two", 1: b"one"})
-            >>> list(s.keys()), 2 in s.keys()
-            ([1, 2], True)
-
-        """
-        return Keys(self)
-
-    def values(self) -> ValuesView[bytes]:
-        """Return a view of the values, in the order of their keys; O(1).
-
-        Example:
-            >>> s.update({2: b"two", 1: b"one"})
-            >>> list(s.values())
-            [b'one', b'two']
-
-        """
-        return Values(self)
-
-    def items(self) -> ItemsView[int, bytes]:
-        """Return a view of the (key, value) pairs, in key order; O(1).
-
-        Example:
-            >>> s.update({2: b"two", 1: b"one"})
-            >>> list(s.items())
-            [(1, b'one'), (2, b'two')]
-
-        """
-        return Items(self)
+        return Snapshot(self)
 
     def stats(self) -> Stats:
         """Return the figures of this moment; O(segments).
@@ -293,20 +234,6 @@ class Store(_alexpy.Store, Closing):
         """
         return CompactReport(*self._compact(progress))
 
-    def __eq__(self, other: object) -> bool:
-        """Whether `other` is a mapping with the same items; streams both, O(bytes)."""
-        if self is other:
-            return True
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        if len(self) != len(other):
-            return False
-        if isinstance(other, Store):
-            return all(mine == its for mine, its in zip_longest(self.scan(), other.scan()))
-        return all(key in other and other[key] == value for key, value in self.scan())
-
-    __hash__ = None  # type: ignore[assignment]
-
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle a read-only store as its path and options: unpickling opens it again."""
         if not self.read_only:
@@ -324,8 +251,47 @@ class Store(_alexpy.Store, Closing):
         return f"<alexpy.Store {path!r}, {len(self)} keys{mode}>"
 
 
+class Snapshot(_alexpy.Snapshot, Reads):
+    """A store as it was at one moment; what `Store.snapshot` returns.
+
+    A `Mapping[int, bytes]` with all the methods of `Store` that read. It stays the same for as long as it is
+    kept, whatever is written, cleared or compacted. Closing the store closes it too. May be used by many
+    threads; in a forked child it raises ForkedError. Not picklable.
+
+    Example:
+        >>> s.update({1: b"one", 2: b"two"})
+        >>> before = s.snapshot()
+        >>> s.clear()
+        >>> list(before.items()), len(before), len(s)
+        ([(1, b'one'), (2, b'two')], 2, 0)
+
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> Self:
+        """Return the snapshot."""
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Close the snapshot."""
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Refuse: another process has no part in what keeps the snapshot readable."""
+        raise TypeError("a snapshot cannot be pickled; pickle a store that is open with read_only=True")
+
+    def __repr__(self) -> str:
+        """Name the directory and the sequence number, and the number of keys while the snapshot is open."""
+        path = os.fspath(self.path)
+        if self.closed:
+            return f"<alexpy.Snapshot of {path!r}, closed>"
+        return f"<alexpy.Snapshot of {path!r} at {self.seq}, {len(self)} keys>"
+
+
 # An ABC as a real base would give the native class a metaclass; for type checkers the stub names it as one.
 MutableMapping.register(Store)
+Mapping.register(Snapshot)
 
 
 def open(  # noqa: A001 - `alexpy.open` is the public name

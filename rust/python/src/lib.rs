@@ -100,7 +100,11 @@ mod _alexpy {
     #[pymodule_export]
     use super::store::one::Store;
     #[pymodule_export]
+    use super::store::reader::Reader;
+    #[pymodule_export]
     use super::store::scan::StoreIterator;
+    #[pymodule_export]
+    use super::store::snapshot::Snapshot;
     #[pymodule_export]
     use super::{build_info, checksum_records};
 

@@ -1,28 +1,33 @@
 //! How long a put waits for the store's locks, and who holds them for how long: while the store is quiet,
-//! while it compacts, while it writes images, and during both. One thread puts; another gets values and
+//! while it compacts, while it writes images, during both, and beside a hundred open scans of the whole store, one of
+//! which is read from all the time. One thread puts; another gets values and
 //! checks them. Prints JSON, with times in nanoseconds. `benchmarks/latency.py` runs it: `cargo bench -p
 //! alex-store --features lock-times --bench lock_times -- [keys] [seconds for each phase] [the name of one
 //! phase]`.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fs::File;
+use std::ops::Bound;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use alex_store::{Histogram, Options, Store, lock_times};
+use alex_store::{Histogram, Options, ScanRange, Store, lock_times};
 
 /// Pause between two puts, so that compaction keeps pace.
 const PAUSE: Duration = Duration::from_micros(5);
 const VALUE_BYTES: usize = 100;
 
 /// What runs beside the two threads.
-const PHASES: [(&str, bool, bool); 4] = [
-    ("quiet", false, false),
-    ("compaction", true, false),
-    ("checkpoints", false, true),
-    ("both", true, true),
+const PHASES: [(&str, bool, bool, usize); 5] = [
+    ("quiet", false, false, 0),
+    ("compaction", true, false, 0),
+    ("checkpoints", false, true, 0),
+    ("both", true, true, 0),
+    ("scans", false, false, 100),
 ];
+const ALL: ScanRange =
+    ScanRange { start: Bound::Unbounded, stop: Bound::Unbounded, reverse: false, limit: None };
 
 /// A different key for each number, spread over the whole key space.
 fn key(number: u64) -> i64 {
@@ -110,7 +115,11 @@ fn percentiles(nanos: &Histogram) -> String {
 }
 
 #[expect(clippy::too_many_lines, reason = "the threads of a measurement borrow what it makes")]
-fn phase(keys: u64, seconds: f64, (name, compaction, checkpoints): (&str, bool, bool)) -> String {
+fn phase(
+    keys: u64,
+    seconds: f64,
+    (name, compaction, checkpoints, scans): (&str, bool, bool, usize),
+) -> String {
     let folder = tempfile::tempdir().unwrap();
     let options = Options {
         segment_bytes: 8 << 20,
@@ -126,9 +135,10 @@ fn phase(keys: u64, seconds: f64, (name, compaction, checkpoints): (&str, bool, 
         store.put_many(&numbers.map(key).collect::<Vec<_>>(), &values[..], false).unwrap();
     }
     store.flush().unwrap();
+    let mut scans: Vec<_> = (0..scans).map(|_| store.scan(ALL).unwrap()).collect();
     drop(lock_times());
     let stop = AtomicBool::new(false);
-    let mut images = 0;
+    let (mut images, mut scanned) = (0, 0);
     let (puts, gets) = std::thread::scope(|scope| {
         let puts = scope.spawn(|| {
             let (mut state, mut version, mut nanos) = (1, 1, Histogram::default());
@@ -154,6 +164,20 @@ fn phase(keys: u64, seconds: f64, (name, compaction, checkpoints): (&str, bool, 
             if checkpoints {
                 store.checkpoint().unwrap();
                 images += 1;
+            } else if let Some(scan) = scans.last_mut() {
+                let run = scan.next_run(1000).unwrap();
+                for i in 0..run.keys.len() {
+                    let found = run.values.get(i).unwrap();
+                    assert_eq!(
+                        found[8..16],
+                        1_u64.to_le_bytes(),
+                        "a scan saw what was put after it was made"
+                    );
+                }
+                scanned += run.keys.len();
+                if run.keys.is_empty() {
+                    scans.pop();
+                }
             } else {
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -161,7 +185,8 @@ fn phase(keys: u64, seconds: f64, (name, compaction, checkpoints): (&str, bool, 
         stop.store(true, Ordering::Relaxed);
         (puts.join().unwrap(), gets.join().unwrap())
     });
-    let freed = store.stats().unwrap().compaction.freed_segments;
+    let stats = store.stats().unwrap();
+    let (freed, history) = (stats.compaction.freed_segments, stats.history_bytes);
     assert_eq!(freed > 0, compaction, "{name}: {freed} segments were freed");
     // Its threads end and hand over their times. A call of close would add times of work that nothing runs
     // beside.
@@ -178,7 +203,7 @@ fn phase(keys: u64, seconds: f64, (name, compaction, checkpoints): (&str, bool, 
         })
         .collect();
     format!(
-        "  \"{name}\": {{\n   \"images\": {images}, \"freed segments\": {freed},\n   \"get\": {},\n   \"put\": {},\n   \
+        "  \"{name}\": {{\n   \"images\": {images}, \"freed segments\": {freed}, \"items scanned\": {scanned}, \"bytes of history\": {history},\n   \"get\": {},\n   \"put\": {},\n   \
          \"places\": [\n{}\n   ]\n  }}",
         percentiles(&gets),
         percentiles(&puts),

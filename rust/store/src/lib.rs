@@ -46,7 +46,7 @@ pub use calls::moment::Moment;
 pub use calls::repair::RepairReport;
 pub use calls::scan::{Scan, ScanRun};
 pub use calls::stats::Stats;
-pub use calls::store::Store;
+pub use calls::store::{Reader, Snapshot, Store};
 pub use calls::verify::VerifyReport;
 pub use disk::{fork_generation, watch_forks};
 pub use engine::compaction_state::CompactReport;
@@ -55,7 +55,7 @@ pub use engine::compaction_state::CompactReport;
 pub use engine::lock_times::{Histogram, LockTimes, Places, lock_times};
 pub use error::{Error, Result};
 pub use format::measure::checksum_records;
-pub use index::open_scans::ScanRange;
+pub use index::versions::ScanRange;
 pub use log::batch::{Batch, ValueSource};
 pub use operation::Operation;
 pub use options::{

@@ -18,9 +18,9 @@ use crate::convert::arrow::{self, ArrowArray};
 use crate::convert::{bounds, keys};
 use crate::errors::{OrRaise, detached};
 use crate::memory;
-use crate::store::handle::{Born, MADE_BEFORE_FORK};
-use crate::store::many::LARGE_PIECE_KEYS;
-use crate::store::one::Store;
+use crate::store::handle::{Born, MADE_BEFORE_FORK, drop_version};
+use crate::store::read_many::LARGE_PIECE_KEYS;
+use crate::store::reader::Reader;
 
 /// Rows of each array of an Arrow stream.
 const BATCH_ROWS: usize = 1 << 16;
@@ -205,13 +205,20 @@ impl ScanBatch {
 #[pyclass(frozen, module = "alexpy._alexpy")]
 pub(crate) struct BatchIterator {
     /// Keeps the store open while only the iterator refers to it.
-    store: Py<Store>,
+    store: Py<Reader>,
     rows: usize,
     /// `None` at the end. Locked only without the GIL.
     scan: Mutex<Option<Scan>>,
     /// An iterator that has ended stays at its end, even if the store is closed.
     finished: AtomicBool,
     born: Born,
+}
+
+impl Drop for BatchIterator {
+    fn drop(&mut self) {
+        let scan = self.scan.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        drop_version(scan, |scan| scan.as_ref().is_some_and(Scan::keeps_something));
+    }
 }
 
 #[pymethods]
@@ -253,7 +260,7 @@ impl BatchIterator {
 /// True
 #[pyclass(frozen, module = "alexpy._alexpy")]
 pub(crate) struct ArrowStream {
-    store: Py<Store>,
+    store: Py<Reader>,
     range: ScanRange,
 }
 
@@ -273,13 +280,13 @@ impl ArrowStream {
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         drop(requested_schema);
-        let scan = self.store.get().detached(py, |engine| engine.scan(self.range))?;
+        let scan = self.store.get().detached(py, |reader| reader.scan(self.range))?;
         arrow::stream(py, scan, BATCH_ROWS)
     }
 }
 
 #[pymethods]
-impl Store {
+impl Reader {
     /// The values of many keys in one buffer with offsets: a `ValueBuffers`.
     ///
     /// For values of different lengths, without making an object for each; `get_array` is for values of one
@@ -325,7 +332,7 @@ impl Store {
         let Some(rows) = usize::try_from(rows).ok().filter(|&rows| rows > 0) else {
             return Err(PyValueError::new_err(format!("rows must be at least 1, not {rows}")));
         };
-        let scan = slf.get().detached(slf.py(), |engine| engine.scan(range))?;
+        let scan = slf.get().detached(slf.py(), |reader| reader.scan(range))?;
         Ok(BatchIterator {
             store: slf.clone().unbind(),
             rows,

@@ -39,6 +39,16 @@ impl Born {
     }
 }
 
+/// Drops a scan or a snapshot; without the GIL if that may take long.
+pub(crate) fn drop_version<T: Send>(version: T, keeps_something: impl FnOnce(&T) -> bool) {
+    if !keeps_something(&version) {
+        return;
+    }
+    let mut version = Some(version);
+    // While the interpreter ends, it is dropped as it is.
+    let _ = Python::try_attach(|py| py.detach(|| drop(version.take())));
+}
+
 /// See the module.
 pub(crate) struct Handle {
     engine: Engine,

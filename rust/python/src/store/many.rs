@@ -1,35 +1,13 @@
-//! `Store`, many keys in one call: batch writes and batch reads.
-//!
-//! All of them convert their arguments while attached and work detached. Long reads are cut into pieces, with a check
-//! for Ctrl-C between two.
+//! `Store`, changes of many keys in one call. All of them convert their arguments while attached and work detached.
 
-use alex_store::{Error, Moment, SortedKeys, Store as Engine, ValueSource, Values};
-use numpy::{PyArray1, PyArrayMethods, PyUntypedArrayMethods};
-use pyo3::exceptions::{PyKeyError, PyValueError};
+use alex_store::{Error, SortedKeys, ValueSource};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
 
-use crate::convert::arrays::{Pinned, zeros};
-use crate::convert::buffers::{PREFETCH_AHEAD, prefetch};
 use crate::convert::{bounds, keys, values};
 use crate::errors::{detached, to_exception};
-use crate::memory::{bytes, filled};
 use crate::progress::with_progress;
 use crate::store::batch::WriteBatch;
 use crate::store::one::Store;
-use crate::store::read_ahead::{PIECE_KEYS, read_ahead};
-
-/// Keys, and bytes of rows, read between two checks for signals if no object is made of the values. Large enough for
-/// the engine to share among threads.
-pub(crate) const LARGE_PIECE_KEYS: usize = 1 << 18;
-const LARGE_PIECE_BYTES: usize = 1 << 28;
-
-impl Store {
-    /// The moment as of which a call reads all its keys. The store is not closed while it lives.
-    pub(crate) fn moment(&self, py: Python<'_>) -> PyResult<Moment> {
-        self.detached(py, Engine::moment)
-    }
-}
 
 #[pymethods]
 impl Store {
@@ -101,128 +79,6 @@ impl Store {
         let source = values.source();
         values::check_count(keys.len(), source.len())?;
         with_progress(py, Some(progress), |progress| engine.bulk_load(&keys, &source, progress))
-    }
-
-    /// The values of many keys as a list of bytes, with `default` for absent keys.
-    ///
-    /// `keys` as in `put_many`; the list has their order and their duplicates. Raises TypeError,
-    /// OverflowError or ValueError for what are no keys, CorruptionError if a stored value is damaged.
-    /// O(keys); lookups are interleaved, with the GIL released. From 16,384 keys on, or ten MiB of long
-    /// values, a second thread reads ahead.
-    ///
-    /// >>> s.put_many([1, 2], [b"one", b"two"])
-    /// 2
-    /// >>> s.get_many([2, 1, 5])
-    /// [b'two', b'one', None]
-    #[pyo3(signature = (keys, default=None))]
-    fn get_many<'py>(
-        &self,
-        py: Python<'py>,
-        keys: &Bound<'py, PyAny>,
-        default: Option<Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyList>> {
-        let keys = keys::many(keys, keys::Role::Key)?;
-        let moment = self.moment(py)?;
-        // Filled with the default first: other threads must not see a list with empty slots.
-        let default = default.unwrap_or_else(|| py.None().into_bound(py));
-        let list = PyList::new(py, [default])?.as_sequence().repeat(keys.len())?.cast_into::<PyList>()?;
-        let made = list.clone().unbind();
-        let read = |piece: &[i64], values: &mut Values| moment.get_some_into(piece, values);
-        read_ahead(py, &keys, read, |py, start, values| {
-            let list = made.bind(py);
-            for i in 0..values.len() {
-                if let Some(ahead) = values.get(i + PREFETCH_AHEAD) {
-                    prefetch(ahead);
-                }
-                if let Some(value) = values.get(i) {
-                    list.set_item(start + i, bytes(py, value)?)?;
-                }
-            }
-            Ok(())
-        })?;
-        Ok(list)
-    }
-
-    /// The part of `get_array` that reads: the values of `keys`, each `width` bytes, one after another.
-    ///
-    /// An absent key gets the bytes of `fill`, or raises KeyError. `out`, if not None, is a pair: a function
-    /// that returns the memory of an array, and the array to read into.
-    fn _get_rows<'py>(
-        &self,
-        py: Python<'py>,
-        keys: &Bound<'py, PyAny>,
-        width: usize,
-        fill: Option<&[u8]>,
-        out: Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>,
-    ) -> PyResult<(Bound<'py, PyArray1<u8>>, usize)> {
-        let keys = keys::many(keys, keys::Role::Key)?;
-        let moment = self.moment(py)?;
-        let bytes = keys.len().saturating_mul(width);
-        let out = match out {
-            Some((memory, out)) => {
-                let memory = memory.call1((&out,))?.cast_into::<PyArray1<u8>>()?;
-                Some((out.len()?, memory))
-            }
-            None => None,
-        };
-        let (array, pinned) = match out {
-            // Not allocated by NumPy, which asks for large pages: if the kernel must move other memory to make
-            // them, a first read takes three times as long (docs/measurements).
-            None => (PyArray1::from_vec(py, zeros(bytes)?), None),
-            Some((rows, out)) if rows == keys.len() && out.len() == bytes => {
-                let pinned = Pinned::of(out.as_any())?;
-                (out, Some(pinned))
-            }
-            Some((rows, _)) => {
-                let count = keys.len();
-                return Err(PyValueError::new_err(format!(
-                    "out has {rows} rows, and there are {count} keys"
-                )));
-            }
-        };
-        {
-            let in_use = |_| PyValueError::new_err("out is being used by another call; wait for it");
-            let mut rows = array.try_readwrite().map_err(in_use)?;
-            if let Some(fill) = fill.filter(|fill| !fill.is_empty()) {
-                rows.as_slice_mut()?.chunks_exact_mut(fill.len()).for_each(|row| row.copy_from_slice(fill));
-            }
-            let piece_keys = LARGE_PIECE_KEYS.min(LARGE_PIECE_BYTES / width.max(1)).max(1);
-            for (number, piece) in keys.chunks(piece_keys).enumerate() {
-                // A signal handler can do anything to `out`, so its memory is borrowed again for each piece.
-                py.check_signals()?;
-                pinned.as_ref().map_or(Ok(()), |pinned| pinned.check(py))?;
-                let rows = rows.as_slice_mut()?;
-                let from = number * piece_keys * width;
-                let rows = &mut rows[from..from + piece.len() * width];
-                let missing = detached(py, || moment.get_rows(piece, width, rows))?;
-                if let (Some(missing), None) = (missing, fill) {
-                    return Err(PyKeyError::new_err(piece[missing]));
-                }
-            }
-        }
-        Ok((array, keys.len()))
-    }
-
-    /// Which of many keys are present, as a bool array of the same length.
-    ///
-    /// `keys` and errors as in `get_many`. O(keys), no value is read, the GIL is released.
-    ///
-    /// >>> s[1] = b"one"
-    /// >>> s.contains_many([0, 1]).tolist()
-    /// [False, True]
-    fn contains_many<'py>(
-        &self,
-        py: Python<'py>,
-        keys: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyArray1<bool>>> {
-        let keys = keys::many(keys, keys::Role::Key)?;
-        let moment = self.moment(py)?;
-        let mut found = filled(false, keys.len())?;
-        for (piece, found) in keys.chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
-            py.check_signals()?;
-            detached(py, || moment.contains_many(piece, found))?;
-        }
-        Ok(PyArray1::from_vec(py, found))
     }
 
     /// Removes many keys in one atomic batch; returns how many of them were present.

@@ -1,4 +1,4 @@
-//! `Store` and the objects that it returns: one file for each kind of call, each with its own `#[pymethods]` block.
+//! `Store`, `Snapshot` and the objects that they return: one file for each kind of call, each with its own `#[pymethods]` block.
 
 pub(crate) mod batch;
 pub(crate) mod columns;
@@ -8,4 +8,7 @@ pub(crate) mod many;
 pub(crate) mod one;
 pub(crate) mod order;
 pub(crate) mod read_ahead;
+pub(crate) mod read_many;
+pub(crate) mod reader;
 pub(crate) mod scan;
+pub(crate) mod snapshot;

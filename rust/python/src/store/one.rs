@@ -1,26 +1,26 @@
-//! `Store`, the native half: opening, the calls on one key, figures and closing. The other calls are in the files
-//! beside this one, by topic; `alexpy._store.Store` adds the rest of the mapping in Python.
-//!
-//! Calls on one key try the engine while attached to the interpreter, because releasing and taking the GIL costs more
-//! than a lookup. When the engine would wait, they detach and wait there. All other calls detach.
+//! `Store`, the native half: opening, the calls that change one key, figures and closing. The other calls are in the
+//! files beside this one, by topic, and those that read belong to its base class (`reader.rs`); `alexpy._store.Store`
+//! adds the rest of the mapping in Python.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use alex_store::{Durability, Error, Options, ReadMode, Recovery, Store as Engine, Value, WriteMode};
+use alex_store::{Durability, Error, Options, ReadMode, Recovery, Store as Engine, WriteMode};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyMemoryView};
+use pyo3::types::{PyBytes, PyDict};
 
-use crate::convert::{buffers, keys, values};
+use crate::convert::{keys, values};
 use crate::errors::{OrRaise, detached, to_exception};
 use crate::memory::bytes;
 use crate::store::handle::Handle;
+use crate::store::reader::{Item, Reader, item};
 
 /// The native half of `alexpy.Store`; `alexpy.open` makes them.
-#[pyclass(frozen, subclass, mapping, weakref, module = "alexpy._alexpy")]
+#[pyclass(frozen, subclass, mapping, weakref, extends = Reader, module = "alexpy._alexpy")]
 pub(crate) struct Store {
-    handle: Handle,
+    handle: Arc<Handle>,
     config: Py<PyAny>,
 }
 
@@ -29,6 +29,10 @@ impl Store {
     #[inline]
     pub(crate) fn engine(&self, py: Python<'_>) -> PyResult<&Engine> {
         self.handle.engine(py)
+    }
+
+    pub(crate) fn handle(&self) -> &Arc<Handle> {
+        &self.handle
     }
 
     /// Calls the engine without the GIL.
@@ -53,15 +57,6 @@ impl Store {
     }
 
     #[inline]
-    fn lookup(&self, py: Python<'_>, key: i64) -> PyResult<Option<Value>> {
-        let engine = self.engine(py)?;
-        match engine.try_get(key) {
-            Some(found) => found.or_raise(py),
-            None => detached(py, || engine.get(key)),
-        }
-    }
-
-    #[inline]
     fn remove(&self, py: Python<'_>, key: i64) -> PyResult<bool> {
         let engine = self.engine(py)?;
         match engine.try_delete(key) {
@@ -69,13 +64,6 @@ impl Store {
             None => detached(py, || engine.delete(key)),
         }
     }
-}
-
-/// A key and its value, ready for Python.
-pub(crate) type Item<'py> = (i64, Bound<'py, PyBytes>);
-
-pub(crate) fn item(py: Python<'_>, found: Option<(i64, Value)>) -> PyResult<Option<Item<'_>>> {
-    found.map(|(key, value)| Ok((key, bytes(py, &value)?))).transpose()
 }
 
 /// The fields of `alexpy.Config`, whose values it has checked.
@@ -142,20 +130,15 @@ impl Store {
         read_only: bool,
         create: bool,
         parents: bool,
-    ) -> PyResult<Self> {
+    ) -> PyResult<PyClassInitializer<Self>> {
         let chosen = config.extract::<Chosen>()?.options()?;
         let options = Options { read_only, create, parents, ..chosen };
-        Ok(Self { handle: Handle::open(py, &path, &options)?, config: config.unbind() })
+        let handle = Arc::new(Handle::open(py, &path, &options)?);
+        let store = Self { handle: Arc::clone(&handle), config: config.unbind() };
+        Ok(PyClassInitializer::from(Reader::of(handle)).add_subclass(store))
     }
 
     // ---- one key ----
-
-    fn __getitem__<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-        match self.lookup(py, keys::one(key)?)? {
-            Some(value) => bytes(py, &value),
-            None => Err(PyKeyError::new_err(key.clone().unbind())),
-        }
-    }
 
     fn __setitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         self.put(py, key, value)
@@ -167,65 +150,6 @@ impl Store {
         } else {
             Err(PyKeyError::new_err(key.clone().unbind()))
         }
-    }
-
-    fn __contains__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let key = keys::one(key)?;
-        let engine = self.engine(py)?;
-        match engine.try_contains(key) {
-            Some(found) => found.or_raise(py),
-            None => detached(py, || engine.contains(key)),
-        }
-    }
-
-    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        let engine = self.engine(py)?;
-        let keys = match engine.try_len() {
-            Some(keys) => keys.or_raise(py),
-            None => detached(py, || engine.len()),
-        };
-        keys.map(|keys| keys as usize)
-    }
-
-    /// The value of `key` as bytes, or `default` if the key is absent.
-    ///
-    /// Raises TypeError or OverflowError for a key that is not an int64, CorruptionError if the stored value
-    /// is damaged. O(1) in practice: one predicted position in the index, one read.
-    ///
-    /// >>> s[1] = b"one"
-    /// >>> s.get(1), s.get(2), s.get(2, b"")
-    /// (b'one', None, b'')
-    #[pyo3(signature = (key, default=None))]
-    fn get<'py>(
-        &self,
-        py: Python<'py>,
-        key: &Bound<'py, PyAny>,
-        default: Option<Bound<'py, PyAny>>,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        match self.lookup(py, keys::one(key)?)? {
-            Some(value) => Ok(Some(bytes(py, &value)?.into_any())),
-            None => Ok(default),
-        }
-    }
-
-    /// The value of `key` as a read-only memoryview of the stored bytes, or None.
-    ///
-    /// Nothing is copied. The view stays valid, with the same bytes, after the key is overwritten or deleted
-    /// and after the store is closed. While it lives, the disk space of its segment is kept.
-    /// Raises as `get`. O(1).
-    ///
-    /// >>> s[1] = b"one"
-    /// >>> view = s.get_view(1)
-    /// >>> del s[1]
-    /// >>> bytes(view), view.readonly
-    /// (b'one', True)
-    fn get_view<'py>(
-        &self,
-        py: Python<'py>,
-        key: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<Bound<'py, PyMemoryView>>> {
-        let value = self.lookup(py, keys::one(key)?)?;
-        value.map(|value| buffers::view(py, value)).transpose()
     }
 
     /// Stores `value` under `key`, replacing what was there.
@@ -393,6 +317,8 @@ impl Store {
         figures.set_item("write_mode", stats.write_mode)?;
         figures.set_item("slowed_seconds", stats.slowed_seconds)?;
         figures.set_item("slowed_by", stats.slowed_by)?;
+        figures.set_item("snapshots", stats.snapshots)?;
+        figures.set_item("history_bytes", stats.history_bytes)?;
         Ok(figures)
     }
 

@@ -1,15 +1,16 @@
-//! `Store`, the calls that depend on the order of keys: neighbours, ranges and counts. All detach.
+//! `Store` and `Snapshot`, the calls that depend on the order of keys: neighbours, ranges and counts. All detach.
 
+use alex_store::Reader as EngineReader;
 use pyo3::prelude::*;
 
 use crate::convert::bounds::{self, Part, ScanRequest};
 use crate::convert::keys;
 use crate::convert::scans::scan_method;
-use crate::store::one::{Item, Store, item};
+use crate::store::reader::{Item, Reader, item};
 use crate::store::scan::StoreIterator;
 
 #[pymethods]
-impl Store {
+impl Reader {
     // ---- order ----
 
     /// The item with the smallest key, or None if the store is empty.
@@ -21,7 +22,7 @@ impl Store {
     /// >>> s.first()
     /// (1, b'one')
     fn first<'py>(&self, py: Python<'py>) -> PyResult<Option<Item<'py>>> {
-        item(py, self.detached(py, alex_store::Store::first)?)
+        item(py, self.detached(py, EngineReader::first)?)
     }
 
     /// The item with the largest key, or None if the store is empty.
@@ -33,7 +34,7 @@ impl Store {
     /// >>> s.last()
     /// (2, b'two')
     fn last<'py>(&self, py: Python<'py>) -> PyResult<Option<Item<'py>>> {
-        item(py, self.detached(py, alex_store::Store::last)?)
+        item(py, self.detached(py, EngineReader::last)?)
     }
 
     /// The item with the largest key at or below `key`, or None.
@@ -46,7 +47,7 @@ impl Store {
     /// ((10, b'a'), None)
     fn floor<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
         let key = keys::one(key)?;
-        item(py, self.detached(py, |engine| engine.floor(key))?)
+        item(py, self.detached(py, |reader| reader.floor(key))?)
     }
 
     /// The item with the smallest key at or above `key`, or None.
@@ -59,7 +60,7 @@ impl Store {
     /// ((20, b'b'), None)
     fn ceiling<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
         let key = keys::one(key)?;
-        item(py, self.detached(py, |engine| engine.ceiling(key))?)
+        item(py, self.detached(py, |reader| reader.ceiling(key))?)
     }
 
     /// The item with the largest key below `key`, or None.
@@ -72,7 +73,7 @@ impl Store {
     /// ((10, b'a'), None)
     fn lower<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
         let key = keys::one(key)?;
-        item(py, self.detached(py, |engine| engine.lower(key))?)
+        item(py, self.detached(py, |reader| reader.lower(key))?)
     }
 
     /// The item with the smallest key above `key`, or None.
@@ -85,7 +86,7 @@ impl Store {
     /// ((20, b'b'), None)
     fn higher<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
         let key = keys::one(key)?;
-        item(py, self.detached(py, |engine| engine.higher(key))?)
+        item(py, self.detached(py, |reader| reader.higher(key))?)
     }
 
     // ---- ranges ----
@@ -114,7 +115,7 @@ impl Store {
         stop: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
         match bounds::range(start, stop, true, false)? {
-            Some((start, stop)) => self.detached(py, |engine| engine.count(start, stop)),
+            Some((start, stop)) => self.detached(py, |reader| reader.count(start, stop)),
             None => self.check_open(py).map(|_| 0),
         }
     }
@@ -131,7 +132,7 @@ impl Store {
     /// [(None, 3), (3, 6), (6, None)]
     fn split(&self, py: Python<'_>, n: &Bound<'_, PyAny>) -> PyResult<Vec<Part>> {
         let parts = bounds::part_count(n)?;
-        Ok(bounds::parts(&self.detached(py, |engine| engine.boundaries(parts))?))
+        Ok(bounds::parts(&self.detached(py, |reader| reader.boundaries(parts))?))
     }
 }
 
@@ -148,7 +149,7 @@ scan_method! {
     /// 3
     /// >>> list(s.scan(1, 3)), list(s.scan(limit=1, reverse=True))
     /// ([(1, b'a'), (2, b'b')], [(3, b'c')])
-    Store.scan yields Items by StoreIterator
+    Reader.scan yields Items by StoreIterator
 }
 
 scan_method! {
@@ -160,7 +161,7 @@ scan_method! {
     /// 3
     /// >>> list(s.scan_keys(2))
     /// [2, 3]
-    Store.scan_keys yields Keys by StoreIterator
+    Reader.scan_keys yields Keys by StoreIterator
 }
 
 scan_method! {
@@ -172,5 +173,5 @@ scan_method! {
     /// 3
     /// >>> list(s.scan_values(stop=3))
     /// [b'a', b'b']
-    Store.scan_values yields Values by StoreIterator
+    Reader.scan_values yields Values by StoreIterator
 }

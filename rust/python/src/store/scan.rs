@@ -17,8 +17,8 @@ use crate::convert::buffers::{PREFETCH_AHEAD, prefetch};
 use crate::convert::pairs;
 use crate::errors::to_exception;
 use crate::memory::{bytes, int};
-use crate::store::handle::{Born, MADE_BEFORE_FORK};
-use crate::store::one::Store;
+use crate::store::handle::{Born, MADE_BEFORE_FORK, drop_version};
+use crate::store::reader::Reader;
 
 /// Items of the first run, and of the longest.
 const FIRST_RUN_ITEMS: usize = 16;
@@ -41,7 +41,7 @@ const RUN_GROWTH: usize = 4;
 pub(crate) struct StoreIterator {
     yields: Yields,
     /// Keeps the store open while only the iterator refers to it.
-    store: Py<Store>,
+    store: Py<Reader>,
     state: Mutex<State>,
     pulled: Condvar,
     /// An iterator that has ended stays at its end, even if the store is closed.
@@ -94,15 +94,15 @@ enum Item<'py> {
 
 impl StoreIterator {
     /// The iterator that was asked for, with its first run pulled.
-    pub(crate) fn over(store: &Bound<'_, Store>, request: ScanRequest) -> PyResult<Self> {
+    pub(crate) fn over(store: &Bound<'_, Reader>, request: ScanRequest) -> PyResult<Self> {
         let ScanRequest { range, reverse, limit, yields } = request;
         let range = scan_range(range, reverse, limit);
         let first_run_items = match limit {
             Some(limit) if limit <= WHOLE_LIMIT_ITEMS => WHOLE_LIMIT_ITEMS as usize,
             _ => FIRST_RUN_ITEMS,
         };
-        let state = store.get().detached(store.py(), |engine| {
-            let mut scan = engine.scan(range)?;
+        let state = store.get().detached(store.py(), |reader| {
+            let mut scan = reader.scan(range)?;
             Ok(match pull(&mut scan, yields, first_run_items) {
                 Ok(run) => {
                     let next_run_items = run.next_items(first_run_items);
@@ -201,6 +201,15 @@ impl Drop for PullEnd<'_> {
         state.position = 0;
         drop(state);
         self.iterator.pulled.notify_all();
+    }
+}
+
+impl Drop for StoreIterator {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Source::Ready { scan, .. } = std::mem::replace(&mut state.source, Source::Finished) {
+            drop_version(scan, Scan::keeps_something);
+        }
     }
 }
 

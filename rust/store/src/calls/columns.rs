@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use crate::calls::moment::Moment;
 use crate::calls::read::PIECE_KEYS;
 use crate::calls::scan::Scan;
-use crate::calls::store::Store;
+use crate::calls::store::Reader;
 use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::location::Location;
@@ -31,7 +31,7 @@ pub struct ItemColumns {
     pub values: ValueColumn,
 }
 
-impl Store {
+impl Reader {
     /// Like [`Moment::get_column`], as of now.
     pub fn get_column(&self, keys: &[i64], values: &mut ValueColumn, found: &mut Vec<bool>) -> Result<()> {
         self.moment()?.get_column(keys, values, found)

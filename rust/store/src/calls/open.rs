@@ -201,9 +201,10 @@ fn assemble(
     recovered: Recovered,
     lock: Option<DirectoryLock>,
 ) -> Store {
-    let Recovered { state, log, manifest, tail_bytes, durable_seq, uncounted, dropped_bytes } = recovered;
+    let Recovered { mut state, log, manifest, tail_bytes, durable_seq, uncounted, dropped_bytes } = recovered;
     let images = Images::new(&manifest.images, tail_bytes, options.checkpoint_tail_bytes);
     disk::watch_forks();
+    state.is_after(log.end.last_seq);
     let pending = Uncounted::default();
     pending.add(uncounted);
     Store::of(Arc::new(Shared {

@@ -4,14 +4,13 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use crate::calls::moment::Moment;
-use crate::calls::scan::Scan;
-use crate::calls::store::Store;
+use crate::calls::store::Reader;
 use crate::engine::shared::Shared;
 use crate::engine::state::State;
 use crate::error::{Error, Result};
 use crate::format::location::Location;
-use crate::index::checked::Damaged;
-use crate::index::open_scans::ScanRange;
+use crate::index::checked::{Damaged, Index};
+use crate::index::versions::{ScanRange, Version};
 use crate::log::segment::Segment;
 use crate::options::ReadMode;
 use crate::values::parallel;
@@ -21,20 +20,24 @@ use crate::values::value::{self, Value, Values};
 /// and the read lock is held only briefly.
 pub(crate) const PIECE_KEYS: usize = 1 << 12;
 
-impl Store {
+impl Reader {
     /// The value of a key. O(log n + bytes).
     pub fn get(&self, key: i64) -> Result<Option<Value>> {
-        self.shared.mending(|| self.shared.value_of(key))
+        self.shared.mending(|| self.shared.value_of(key, self.at()))
     }
 
-    /// Like [`Store::get`], but returns `None` instead of waiting for a lock or a system call.
+    fn at(&self) -> Option<&Version> {
+        self.at.as_deref()
+    }
+
+    /// Like [`Reader::get`], but returns `None` instead of waiting for a lock or a system call.
     #[inline]
     pub fn try_get(&self, key: i64) -> Option<Result<Option<Value>>> {
         if self.shared.options.read_mode == ReadMode::Pread {
             return None;
         }
         let found = match self.shared.try_read_parts()? {
-            Ok(state) => find(&state, key),
+            Ok(state) => find(&state, key, self.at()),
             Err(error) => return Some(Err(error)),
         };
         if matches!(found, Err(Error::ImageDamaged)) {
@@ -47,45 +50,64 @@ impl Store {
 
     /// Whether a key exists. O(log n).
     pub fn contains(&self, key: i64) -> Result<bool> {
-        self.shared.mending(|| self.shared.contains(key))
+        self.shared.mending(|| contains(&*self.shared.read_parts()?, key, self.at()))
     }
 
-    /// Like [`Store::contains`], but returns `None` instead of waiting for a lock.
+    /// Like [`Reader::contains`], but returns `None` instead of waiting for a lock.
     pub fn try_contains(&self, key: i64) -> Option<Result<bool>> {
         match self.shared.try_read_parts()? {
-            Ok(state) => state.index.contains(key).ok().map(Ok),
+            Ok(state) => {
+                let found = contains(&state, key, self.at());
+                (!matches!(found, Err(Error::ImageDamaged))).then_some(found)
+            }
             Err(error) => Some(Err(error)),
         }
     }
 
     /// The item with the lowest key.
     pub fn first(&self) -> Result<Option<(i64, Value)>> {
-        self.shared.mending(|| self.shared.item(|state| state.index.first()))
+        self.end((Bound::Unbounded, Bound::Unbounded), false, Index::first)
     }
 
     /// The item with the highest key.
     pub fn last(&self) -> Result<Option<(i64, Value)>> {
-        self.shared.mending(|| self.shared.item(|state| state.index.last()))
+        self.end((Bound::Unbounded, Bound::Unbounded), true, Index::last)
     }
 
     /// The item with the highest key that is at most `key`.
     pub fn floor(&self, key: i64) -> Result<Option<(i64, Value)>> {
-        self.shared.mending(|| self.shared.item(|state| state.index.floor(key)))
+        self.end((Bound::Unbounded, Bound::Included(key)), true, |index| index.floor(key))
     }
 
     /// The item with the lowest key that is at least `key`.
     pub fn ceiling(&self, key: i64) -> Result<Option<(i64, Value)>> {
-        self.shared.mending(|| self.shared.item(|state| state.index.ceiling(key)))
+        self.end((Bound::Included(key), Bound::Unbounded), false, |index| index.ceiling(key))
     }
 
     /// The item with the highest key below `key`.
     pub fn lower(&self, key: i64) -> Result<Option<(i64, Value)>> {
-        self.shared.mending(|| self.shared.item(|state| state.index.lower(key)))
+        self.end((Bound::Unbounded, Bound::Excluded(key)), true, |index| index.lower(key))
     }
 
     /// The item with the lowest key above `key`.
     pub fn higher(&self, key: i64) -> Result<Option<(i64, Value)>> {
-        self.shared.mending(|| self.shared.item(|state| state.index.higher(key)))
+        self.end((Bound::Excluded(key), Bound::Unbounded), false, |index| index.higher(key))
+    }
+
+    /// The item at an end of a range. `find` finds the same in the index as it is.
+    fn end(
+        &self,
+        (start, stop): (Bound<i64>, Bound<i64>),
+        reverse: bool,
+        find: impl Fn(&Index) -> Result<Option<(i64, u64)>, Damaged>,
+    ) -> Result<Option<(i64, Value)>> {
+        if self.at.is_none() {
+            return self.shared.mending(|| self.shared.item(&find));
+        }
+        let run = self.scan(ScanRange { start, stop, reverse, limit: Some(1) })?.take(1)?;
+        let Some(&key) = run.keys.first() else { return Ok(None) };
+        let location = run.location(0);
+        Ok(Some((key, self.shared.read(run.segments.at(location)?, location.offset(), key)?)))
     }
 
     /// The values of many keys, in their order. O(keys * log n), with the cache misses overlapped.
@@ -95,7 +117,7 @@ impl Store {
         Ok(values)
     }
 
-    /// Like [`Store::get_many`], but reuses the memory of values that were read before.
+    /// Like [`Reader::get_many`], but reuses the memory of values that were read before.
     pub fn get_many_into(&self, keys: &[i64], values: &mut Values) -> Result<()> {
         self.moment()?.read_into(keys, true, values)
     }
@@ -113,30 +135,41 @@ impl Store {
         self.moment()?.contains_many(keys, found)
     }
 
-    /// The items of a range as they are now, whatever is written while they are read. O(1).
-    pub fn scan(&self, range: ScanRange) -> Result<Scan> {
-        Scan::new(Arc::clone(&self.shared), range)
-    }
-
-    /// How many keys are in a range. O(log n + leaves of the range).
+    /// How many keys are in a range. O(log n + leaves of the range), and for a snapshot O(keys of the range that have
+    /// changed since).
     pub fn count(&self, start: Bound<i64>, stop: Bound<i64>) -> Result<u64> {
-        self.shared.mending(|| Ok(self.shared.read_state()?.index.count(start, stop)? as u64))
+        let Some(version) = self.at() else {
+            return self.shared.mending(|| Ok(self.shared.read_state()?.index.count(start, stop)? as u64));
+        };
+        let (mut count, mut rest) = (0, Some((start, stop)));
+        while let Some((start, stop)) = rest {
+            let (some, further) =
+                self.shared.mending(|| self.shared.read_state()?.at(version)?.count(start, stop))?;
+            (count, rest) = (count + some, further);
+        }
+        Ok(count)
     }
 
-    /// Splits the keys into `parts` ranges of about equal counts. Returns the `parts - 1` keys with which the
-    /// second and later ranges begin, ascending; keys repeat if there are fewer keys than parts. O(leaves +
-    /// parts).
+    /// Splits the keys into `parts` ranges of about equal counts, for a snapshot as the keys are now. Returns the
+    /// `parts - 1` keys with which the second and later ranges begin, ascending; keys repeat if there are fewer keys than
+    /// parts. O(leaves + parts).
     pub fn boundaries(&self, parts: usize) -> Result<Vec<i64>> {
         self.shared.mending(|| Ok(self.shared.read_state()?.index.boundaries(parts)?))
     }
 
-    /// How many keys there are. O(1).
+    /// How many keys there are. O(1), and for a snapshot as [`Reader::count`].
     pub fn len(&self) -> Result<u64> {
+        if self.at.is_some() {
+            return self.count(Bound::Unbounded, Bound::Unbounded);
+        }
         self.shared.mending(|| Ok(self.shared.read_state()?.index.len()? as u64))
     }
 
-    /// Like [`Store::len`], but returns `None` instead of waiting for a lock.
+    /// Like [`Reader::len`], but returns `None` instead of waiting for a lock, or counting.
     pub fn try_len(&self) -> Option<Result<u64>> {
+        if self.at.is_some() {
+            return None;
+        }
         match self.shared.try_read_state()? {
             Ok(state) => state.index.len().ok().map(|len| Ok(len as u64)),
             Err(error) => Some(Err(error)),
@@ -237,14 +270,26 @@ impl Moment {
     }
 }
 
-/// The location of a key's record.
+/// The location of a key's record: as it is, or in a version.
 #[inline]
-fn find(state: &State, key: i64) -> Result<Option<(Arc<Segment>, u64)>> {
-    let Some(location) = state.index.get(key)?.map(Location) else { return Ok(None) };
-    let segment = state.segments.at(location)?;
-    // Prefetch now: only the header would tell, later, that there are further lines to fetch.
-    segment.prefetch(location.offset());
-    Ok(Some((Arc::clone(segment), location.offset())))
+fn find(state: &State, key: i64, at: Option<&Version>) -> Result<Option<(Arc<Segment>, u64)>> {
+    let Some(version) = at else {
+        let Some(location) = state.index.get(key)?.map(Location) else { return Ok(None) };
+        let segment = state.segments.at(location)?;
+        // Prefetch now: only the header would tell, later, that there are further lines to fetch.
+        segment.prefetch(location.offset());
+        return Ok(Some((Arc::clone(segment), location.offset())));
+    };
+    let view = state.at(version)?;
+    let Some(location) = view.find(key)? else { return Ok(None) };
+    Ok(Some((Arc::clone(view.segments().at(location)?), location.offset())))
+}
+
+fn contains(state: &State, key: i64, at: Option<&Version>) -> Result<bool> {
+    match at {
+        None => Ok(state.index.contains(key)?),
+        Some(version) => Ok(state.at(version)?.find(key)?.is_some()),
+    }
 }
 
 impl Shared {
@@ -266,24 +311,19 @@ impl Shared {
     }
 
     /// The value of a key.
-    pub(crate) fn value_of(&self, key: i64) -> Result<Option<Value>> {
-        let found = find(&*self.read_parts()?, key)?;
+    pub(crate) fn value_of(&self, key: i64, at: Option<&Version>) -> Result<Option<Value>> {
+        let found = find(&*self.read_parts()?, key, at)?;
         found.map(|(segment, offset)| self.read(&segment, offset, key)).transpose()
     }
 
-    /// Whether a key exists.
-    pub(crate) fn contains(&self, key: i64) -> Result<bool> {
-        Ok(self.read_parts()?.index.contains(key)?)
-    }
-
-    /// The item that `find` returns.
+    /// The item that `find` finds in the index.
     pub(crate) fn item(
         &self,
-        find: impl FnOnce(&State) -> Result<Option<(i64, u64)>, Damaged>,
+        find: impl FnOnce(&Index) -> Result<Option<(i64, u64)>, Damaged>,
     ) -> Result<Option<(i64, Value)>> {
         let (key, segment, offset) = {
             let state = self.read_state()?;
-            let Some((key, location)) = find(&state)? else { return Ok(None) };
+            let Some((key, location)) = find(&state.index)? else { return Ok(None) };
             let location = Location(location);
             (key, Arc::clone(state.segments.at(location)?), location.offset())
         };

@@ -1,14 +1,12 @@
-//! Scans: the items of a key range as they were when the scan began, read run by run. `index/open_scans.rs`
-//! explains how that works beside writers.
+//! Scans: the items of a key range of a version of the store, read run by run.
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
+use crate::calls::store::Reader;
 use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::location::Location;
-use crate::index::open_scans::{Rest, ScanRange};
+use crate::index::versions::{Rest, ScanRange, Version};
 use crate::log::segments::Segments;
 use crate::room::room;
 use crate::values::value::Values;
@@ -37,19 +35,22 @@ pub struct ScanRun {
 /// An iterator over the store as it was when the scan was made.
 pub struct Scan {
     pub(crate) shared: Arc<Shared>,
-    rest: Arc<Mutex<Rest>>,
+    version: Arc<Version>,
+    rest: Rest,
+}
+
+impl Reader {
+    /// The items of a range as they are now, whatever is written while they are read. O(log snapshots).
+    pub fn scan(&self, range: ScanRange) -> Result<Scan> {
+        self.shared.check_usable()?;
+        Ok(Scan { shared: Arc::clone(&self.shared), version: self.version()?, rest: Rest::of(range) })
+    }
 }
 
 impl Scan {
-    pub(crate) fn new(shared: Arc<Shared>, range: ScanRange) -> Result<Self> {
-        let rest = Arc::new(Mutex::new(Rest::of(range)));
-        if shared.options.read_only {
-            // Nothing will change meanwhile.
-            drop(shared.read_state()?);
-        } else {
-            shared.write_state()?.scans.add(&rest);
-        }
-        Ok(Self { shared, rest })
+    /// Like `Snapshot::keeps_something`.
+    pub fn keeps_something(&self) -> bool {
+        self.version.keeps_something()
     }
 
     /// Up to `max` further items; an empty run means the end. O(log n + items), and a read of each value.
@@ -74,22 +75,25 @@ impl Scan {
     /// Like [`Scan::take`], and also returns what lookups of those keys find, if nothing changed since the
     /// scan was made.
     pub(crate) fn take_looked_up(&mut self, max: usize) -> Result<(Run, Option<Vec<Option<u64>>>)> {
-        let shared = Arc::clone(&self.shared);
-        shared.mending(|| {
-            let state = self.shared.read_state()?;
-            let mut rest = self.rest.lock();
-            let (mut keys, mut locations) = (Vec::new(), Vec::new());
-            let segments = rest.take(&state.index, &state.segments, max, &mut keys, &mut locations)?;
-            let run = Run { keys, locations, segments };
-            let mut found = None;
-            if !rest.is_frozen() {
-                let looked_up = found.insert(Vec::with_capacity(run.keys.len()));
-                // The leaves of these keys were just read, so no damage can come up here.
-                state.index.get_many(&run.keys, |_, location| looked_up.push(location))?;
+        let Self { shared, version, rest } = self;
+        let unchanged = shared.mending(|| {
+            let state = shared.read_state()?;
+            let view = state.at(version)?;
+            if !view.is_current() {
+                return Ok(None);
             }
-            drop(rest);
-            Ok((run, found))
-        })
+            let (mut keys, mut locations) = (Vec::new(), Vec::new());
+            rest.take(&view, max, &mut keys, &mut locations)?;
+            // Under the same hold of the lock, since records may be moved. The leaves of these keys were just read, so no
+            // damage can come up here.
+            let mut looked_up = Vec::with_capacity(keys.len());
+            state.index.get_many(&keys, |_, location| looked_up.push(location))?;
+            Ok(Some((Run { keys, locations, segments: view.segments() }, Some(looked_up))))
+        })?;
+        match unchanged {
+            Some(run) => Ok(run),
+            None => Ok((self.take(max)?, None)),
+        }
     }
 
     /// Up to `max` further entries; an empty run means the end.
@@ -99,20 +103,29 @@ impl Scan {
         Ok(Run { keys, locations, segments })
     }
 
-    /// Like [`Scan::take`], but appends to the caller's vectors. Returns the segments that the records are
-    /// in.
+    /// Like [`Scan::take`], but appends to the caller's vectors, fewer entries only at the end. Returns the segments that
+    /// the records, and those of earlier calls, are in.
     pub(crate) fn take_into(
         &mut self,
         max: usize,
         keys: &mut Vec<i64>,
         locations: &mut Vec<u64>,
     ) -> Result<Arc<Segments>> {
+        let Self { shared, version, rest } = self;
         let had = keys.len();
-        self.shared.mending(|| {
-            keys.truncate(had);
-            locations.truncate(had);
-            let state = self.shared.read_state()?;
-            self.rest.lock().take(&state.index, &state.segments, max, keys, locations)
-        })
+        loop {
+            let begun = keys.len();
+            let segments = shared.mending(|| {
+                keys.truncate(begun);
+                locations.truncate(begun);
+                let state = shared.read_state()?;
+                let view = state.at(version)?;
+                rest.take(&view, had + max - begun, keys, locations)?;
+                Ok(view.segments())
+            })?;
+            if rest.is_empty() || keys.len() - had >= max {
+                return Ok(segments);
+            }
+        }
     }
 }

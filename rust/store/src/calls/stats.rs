@@ -47,18 +47,23 @@ pub struct Stats {
     pub slowed_seconds: f64,
     /// What commits wait for now, if anything: "checkpoint" or "compaction".
     pub slowed_by: Option<&'static str>,
+    /// How many snapshots, open scans and large reads there are, of the store as it is since it was last emptied.
+    pub snapshots: u64,
+    /// Bytes of memory that they need for what has changed since.
+    pub history_bytes: u64,
 }
 
 impl Store {
     /// What the store holds and does. O(segments + model nodes of the index).
     pub fn stats(&self) -> Result<Stats> {
         let _running = self.shared.enter()?;
-        let (segments, keys, index_bytes, index_height) = self.shared.mending(|| {
-            let state = self.shared.read_state()?;
-            let index = &state.index;
-            let keys = index.len()? as u64;
-            Ok((Arc::clone(&state.segments), keys, index.nbytes() as u64, index.height()))
-        })?;
+        let (segments, keys, index_bytes, index_height, (snapshots, history_bytes)) =
+            self.shared.mending(|| {
+                let state = self.shared.read_state()?;
+                let (index, history) = (&state.index, state.era().size());
+                let keys = index.len()? as u64;
+                Ok((Arc::clone(&state.segments), keys, index.nbytes() as u64, index.height(), history))
+            })?;
         self.shared.count_replaced();
         let (mut live_bytes, mut total_bytes, mut disk_bytes, mut count) = (0, 0, 0, 0);
         for segment in segments.iter() {
@@ -97,6 +102,8 @@ impl Store {
             write_mode: if copies { "mmap" } else { "pwrite" },
             slowed_seconds: shared.waits.waited().as_secs_f64(),
             slowed_by: behind.map(Follower::name),
+            snapshots,
+            history_bytes,
         })
     }
 }

@@ -1,18 +1,83 @@
 //! The handle that users hold. The files beside this one say what it can be asked, one kind of call each.
 
 use std::fmt;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::engine::shared::Shared;
+use crate::error::Result;
+use crate::index::versions::Version;
 use crate::options::Options;
+
+/// What can be asked: a store as it is, or a [`Snapshot`].
+#[derive(Clone)]
+pub struct Reader {
+    pub(crate) shared: Arc<Shared>,
+    /// `None` for the store as it is.
+    pub(crate) at: Option<Arc<Version>>,
+}
 
 /// An open store. Clones are the same handle. Dropping the last clone stops the threads and releases the lock,
 /// but does not seal the log: only [`Store::close`] does.
 #[derive(Clone)]
 pub struct Store {
-    pub(crate) shared: Arc<Shared>,
+    reader: Reader,
     _guard: Arc<LastHandle>,
+}
+
+impl Deref for Store {
+    type Target = Reader;
+
+    #[inline]
+    fn deref(&self) -> &Reader {
+        &self.reader
+    }
+}
+
+/// A store as it was when this was made, for as long as this lives. Clones are the same snapshot. It costs the store
+/// nothing until something changes; then memory for each changed key, and the disk space of what compaction removes
+/// meanwhile.
+#[derive(Clone)]
+pub struct Snapshot(Reader);
+
+impl Deref for Snapshot {
+    type Target = Reader;
+
+    #[inline]
+    fn deref(&self) -> &Reader {
+        &self.0
+    }
+}
+
+impl Store {
+    /// Like [`Store::snapshot`], but returns `None` instead of waiting for a lock.
+    pub fn try_snapshot(&self) -> Option<Result<Snapshot>> {
+        if let Err(error) = self.shared.check_usable() {
+            return Some(Err(error));
+        }
+        let pinned = self.shared.try_read_parts()?.map(|state| Arc::new(state.pin()));
+        Some(pinned.map(|at| Snapshot(Reader { shared: Arc::clone(&self.shared), at: Some(at) })))
+    }
+
+    /// The store as it is now, kept. O(log snapshots).
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        self.shared.check_usable()?;
+        let at = Arc::new(self.shared.read_parts()?.pin());
+        Ok(Snapshot(Reader { shared: Arc::clone(&self.shared), at: Some(at) }))
+    }
+}
+
+impl Snapshot {
+    /// Whether dropping it may take milliseconds, because memory and files are kept for it.
+    pub fn keeps_something(&self) -> bool {
+        self.0.at.as_ref().is_some_and(|at| at.keeps_something())
+    }
+
+    /// The sequence number of the last commit that it has seen.
+    pub fn seq(&self) -> u64 {
+        self.0.at.as_ref().map_or(0, |at| at.seq())
+    }
 }
 
 /// Dropped with the last clone of the handle, while scans may still read what they share with it.
@@ -35,9 +100,12 @@ impl Drop for LastHandle {
 impl Store {
     /// A handle on an open store.
     pub(crate) fn of(shared: Arc<Shared>) -> Self {
-        Self { _guard: Arc::new(LastHandle(Arc::clone(&shared))), shared }
+        let guard = Arc::new(LastHandle(Arc::clone(&shared)));
+        Self { reader: Reader { shared, at: None }, _guard: guard }
     }
+}
 
+impl Reader {
     /// The options with which the store was opened.
     pub fn options(&self) -> &Options {
         &self.shared.options

@@ -18,7 +18,7 @@ use crate::format::header::{LogEnd, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::format::location::Location;
 use crate::format::manifest::{self, Manifest, NAMES};
 use crate::index::checked::Index;
-use crate::index::open_scans::ScanRange;
+use crate::index::versions::ScanRange;
 use crate::log::resync::{Met, walk};
 use crate::log::segment::Segment;
 use crate::log::segments::Segments;
@@ -92,7 +92,7 @@ impl Store {
         let (manifest, segments, mut scan, _pins) = {
             let catalog = shared.catalog.lock();
             let writing = shared.writing.lock();
-            let scan = Scan::new(Arc::clone(shared), ALL)?;
+            let scan = self.scan(ALL)?;
             let mut manifest = catalog.manifest.clone();
             manifest.segments.clone_from(&writing.log.entries);
             // The spare segment holds nothing yet, or it is the last of the log's entries.

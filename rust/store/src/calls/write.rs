@@ -45,7 +45,9 @@ impl Store {
             return Ok(false);
         }
         let delete = Op::Delete(key);
-        Ok(self.change(delete, |shared| Ok(shared.contains(key)?.then_some(delete)))?.is_some())
+        Ok(self
+            .change(delete, |shared| Ok(shared.read_parts()?.index.contains(key)?.then_some(delete)))?
+            .is_some())
     }
 
     /// Like [`Store::delete`], but returns `None` instead of waiting.
@@ -57,7 +59,7 @@ impl Store {
     pub fn take(&self, key: i64) -> Result<Option<Value>> {
         let mut taken = None;
         self.change(Op::Delete(key), |shared| {
-            taken = shared.value_of(key)?;
+            taken = shared.value_of(key, None)?;
             Ok(taken.is_some().then_some(Op::Delete(key)))
         })?;
         Ok(taken)
@@ -67,7 +69,7 @@ impl Store {
     pub fn take_end(&self, last: bool) -> Result<Option<(i64, Value)>> {
         let mut taken = None;
         self.change(Op::Delete(0), |shared| {
-            taken = shared.item(|state| if last { state.index.last() } else { state.index.first() })?;
+            taken = shared.item(|index| if last { index.last() } else { index.first() })?;
             Ok(taken.as_ref().map(|(key, _)| Op::Delete(*key)))
         })?;
         Ok(taken)
@@ -78,7 +80,7 @@ impl Store {
         check_value(value)?;
         let mut there = None;
         self.change(Op::Put(key, value), |shared| {
-            there = shared.value_of(key)?;
+            there = shared.value_of(key, None)?;
             Ok(there.is_none().then_some(Op::Put(key, value)))
         })?;
         Ok(there)
@@ -91,7 +93,7 @@ impl Store {
         let mut equal = false;
         let largest = new.map_or(Op::Delete(key), |new| Op::Put(key, new));
         self.change(largest, |shared| {
-            let current = shared.value_of(key)?;
+            let current = shared.value_of(key, None)?;
             equal = current.as_deref() == expected;
             Ok(match (equal, new, &current) {
                 (true, Some(new), _) => Some(Op::Put(key, new)),

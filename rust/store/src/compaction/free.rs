@@ -86,12 +86,12 @@ impl Shared {
         let mut writing = self.writing.lock();
         omit(&mut writing.log.entries, &free);
         let mut state = self.write_state()?;
-        let segments = Arc::make_mut(&mut state.segments);
-        for id in &free {
-            segments.remove(*id);
-        }
+        state.remove_segments(&free);
+        let era = Arc::clone(state.era());
         drop(state);
         drop(writing);
+        // What no version needs of what was freed before.
+        era.let_go();
         for segment in freed {
             self.compacting.totals.freed(segment.counts().total);
         }

@@ -322,7 +322,7 @@ impl Shared {
             next.relocations.push(listed);
         })?;
         let mut state = self.write_state().map_err(|error| NotWritten { error, maybe_there: true })?;
-        Arc::make_mut(&mut state.segments).insert(Arc::clone(segment));
+        state.add_segment(Arc::clone(segment));
         Ok(())
     }
 
@@ -343,7 +343,6 @@ impl Shared {
             let segments = Arc::clone(&state.segments);
             for &Move { key, from, to, bytes } in step {
                 if state.index.replace_if(key, from.0, to.0)? {
-                    state.moments.moved(key, from);
                     segment.count_live(bytes);
                     if let Some(from) = segments.get(from.segment()) {
                         from.count_dead(bytes);

@@ -18,7 +18,7 @@ use crate::log::append::{Failure, Shape, op_bytes};
 use crate::log::batch::{Op, ValueSource};
 use crate::log::segments::Segments;
 use crate::options::Durability;
-use crate::room::{probe, with_room};
+use crate::room::{no_memory, probe, with_room};
 
 /// With `sync`, the device begins with commits of at least this many bytes before the flush is requested.
 /// Smaller commits are left out, because threads that share a flush would each write the same page.
@@ -75,7 +75,7 @@ impl Shared {
         let rolled = writing.log.roll(&self.disk, durable_seq, Origin::Log);
         self.watermarks.note_ended(!writing.log.unsynced.is_empty());
         let segment = rolled.map_err(|error| self.health.after(Failure::of(error)))?;
-        Arc::make_mut(&mut self.write_state()?.segments).insert(segment);
+        self.write_state()?.add_segment(segment);
         Ok(())
     }
 
@@ -108,28 +108,35 @@ impl Shared {
     }
 
     /// Applies a commit to the index; the log already holds it behind `before`. `None` if the index had to be
-    /// rebuilt: the rebuild reads the log, so the commit is in the new index and in all counts.
+    /// rebuilt: the rebuild reads the log, so the commit is in the new index and in all counts. `change` may be called
+    /// twice.
     fn absorb<T>(
         &self,
         writing: &mut Writing,
         before: LogEnd,
-        prepare: impl Fn(&mut State) -> Result<(), Damaged>,
-        change: impl FnOnce(&mut State) -> Result<T, Damaged>,
+        mut change: impl FnMut(&mut State) -> Result<T, Damaged>,
     ) -> Result<Option<(T, Arc<Segments>)>> {
-        let mut state = self.write_state()?;
-        while prepare(&mut state).is_err() {
-            // An open scan or a large read still has to read the index as it was before this commit.
+        let end = writing.log.end;
+        for again in [false, true] {
+            let mut state = self.write_state()?;
+            state.begin(end.last_seq);
+            let changed = change(&mut state);
+            if let Ok(changed) = changed {
+                state.end();
+                return Ok(Some((changed, Arc::clone(&state.segments))));
+            }
+            if !state.is_pinned() {
+                break;
+            }
+            // Versions need to know what this commit replaces, which only the index before it can tell.
+            if again {
+                let error = state.index.failure().unwrap_or_else(|| no_memory::<Location>(1));
+                state.lose_versions(end.last_seq, error);
+                break;
+            }
             drop(state);
             self.rebuild_index(writing, before)?;
-            state = self.write_state()?;
         }
-        let changed = change(&mut state);
-        let segments = Arc::clone(&state.segments);
-        drop(state);
-        if let Ok(changed) = changed {
-            return Ok(Some((changed, segments)));
-        }
-        let end = writing.log.end;
         self.rebuild_index(writing, end)?;
         Ok(None)
     }
@@ -195,9 +202,9 @@ impl Shared {
     ) -> Result<u64> {
         let Prepared { mut locations, mut dead, mut range } = self.prepared(writing, ops.clone(), shape)?;
         let before = self.append(writing, ops.clone(), shape, |location| locations.push(location))?;
-        let prepare = |state: &mut State| state.before_change(ops.clone());
-        let absorbed = self.absorb(writing, before, prepare, |state| {
+        let absorbed = self.absorb(writing, before, |state| {
             let mut live = 0;
+            dead.clear();
             for (op, &location) in ops.clone().zip(&locations) {
                 live += apply(state, op, location, &mut dead, &mut range)?;
             }
@@ -233,12 +240,10 @@ impl Shared {
                 Op::Put(key, values.get(i))
             });
             let before = self.append(&mut writing, ops, shape, |location| locations.push(location.0))?;
-            let absorbed = self.absorb(
-                &mut writing,
-                before,
-                |state| state.before_puts(keys),
-                |state| state.put_many(keys, &locations, &mut dead),
-            )?;
+            let absorbed = self.absorb(&mut writing, before, |state| {
+                dead.clear();
+                state.put_many(keys, &locations, &mut dead)
+            })?;
             if let Some(((), segments)) = absorbed {
                 if let Some(active) = &writing.log.active {
                     active.count_live(shape.bytes);
@@ -295,34 +300,39 @@ impl Shared {
             Op::Delete(key) => key,
             Op::DeleteRange(..) => return None,
         };
-        state.before_change(std::iter::once(op)).ok()?;
         let mut placed = Location(0);
-        if let Err(error) =
-            self.append(&mut writing, std::iter::once(op), shape, |location| placed = location)
-        {
-            return Some(Err(error));
-        }
-        let puts = matches!(op, Op::Put(..));
-        let old = if puts { state.put(key, placed) } else { state.delete(key) };
-        let Ok(old) = old else {
-            drop(state);
-            let end = writing.log.end;
-            let rebuilt = self.rebuild_index(&mut writing, end);
-            self.published(&mut writing);
-            return Some(rebuilt.map(|()| true));
+        let before = match self.append(&mut writing, std::iter::once(op), shape, |at| placed = at) {
+            Ok(before) => before,
+            Err(error) => return Some(Err(error)),
         };
-        let dead = old.map(|old| (old, Arc::clone(&state.segments)));
-        drop(state);
-        if let Some((old, segments)) = dead {
-            self.count_dead(&segments, &[old]);
-        }
-        match &writing.log.active {
-            Some(active) if puts => active.count_live(shape.bytes),
-            Some(active) => active.count_tombstone(shape.bytes),
-            None => {}
+        state.begin(writing.log.end.last_seq);
+        let puts = matches!(op, Op::Put(..));
+        let change = |state: &mut State| if puts { state.put(key, placed) } else { state.delete(key) };
+        let absorbed = match change(&mut state) {
+            Ok(old) => {
+                state.end();
+                let dead = old.map(|old| (old, Arc::clone(&state.segments)));
+                drop(state);
+                Ok(Some(dead))
+            }
+            Err(Damaged) => {
+                drop(state);
+                let absorbed = self.absorb(&mut writing, before, change);
+                absorbed.map(|absorbed| absorbed.map(|(old, segments)| old.map(|old| (old, segments))))
+            }
+        };
+        if let Ok(Some(dead)) = &absorbed {
+            if let Some((old, segments)) = dead {
+                self.count_dead(segments, &[*old]);
+            }
+            match &writing.log.active {
+                Some(active) if puts => active.count_live(shape.bytes),
+                Some(active) => active.count_tombstone(shape.bytes),
+                None => {}
+            }
         }
         self.published(&mut writing);
-        Some(Ok(true))
+        Some(absorbed.map(|_| true))
     }
 }
 

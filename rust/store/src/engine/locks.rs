@@ -1,6 +1,7 @@
 //! The locks of an open store, and the one order in which they are taken: a thread that holds a lock takes
 //! only locks of a later [`Rank`]. Builds with debug assertions, and so all tests, check this at each lock.
-//! Locks outside this table protect one value for a moment, and no other lock is taken while one is held.
+//! Locks outside this table protect one value for a moment, and no other lock is taken while one is held; but for what
+//! is kept for versions (`index/versions.rs`), whose locks come after all of these.
 //! Knows nothing of what the locks protect.
 //!
 //! With the feature `lock-times`, the commit lock and the state's lock also report how long they are held
@@ -39,7 +40,7 @@ pub(crate) enum Rank {
     Commit,
     /// Counts that are being corrected. Held across reads of record headers.
     Counting,
-    /// The index, the segments, open scans and moments. Never held across a system call, except while closing writes an
+    /// The index, the segments and the versions. Never held across a system call, except while closing writes an
     /// image and after a write that failed.
     State,
 }

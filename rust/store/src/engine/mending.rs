@@ -63,6 +63,7 @@ impl Shared {
             active.count_appended(writing.log.end.offset - end.offset);
         }
         state.index = fresh.index;
+        state.is_after(end.last_seq);
         drop(state);
         writing.images.rebuilt_without(&self.damaged_images.lock(), tail_bytes);
         writing.bound_tail();

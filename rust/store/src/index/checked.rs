@@ -94,6 +94,11 @@ impl Index {
         self.broken.is_some() || self.alex.damage().is_some()
     }
 
+    /// The error of a change that failed.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.broken.clone()
+    }
+
     /// The error of a change that ran out of memory, in which case neither an image nor the log is at fault.
     pub(crate) fn lacks_memory(&self) -> Option<Error> {
         self.broken.clone().filter(|error| matches!(error, Error::IndexOutOfMemory { .. }))
@@ -267,11 +272,11 @@ impl Index {
         self.change(|alex| alex.replace_if(key, expected, new))
     }
 
-    /// Removes everything, including the image. Fails after damage.
-    pub(crate) fn clear(&mut self) -> Result<(), Damaged> {
+    /// Removes everything, including the image, and returns it. Fails after damage.
+    pub(crate) fn take(&mut self) -> Result<Self, Damaged> {
         self.vouch(())?;
-        *self = Self::of(self.change(|_| Alex::new())?);
-        Ok(())
+        let empty = Self::of(self.change(|_| Alex::new())?);
+        Ok(std::mem::replace(self, empty))
     }
 }
 

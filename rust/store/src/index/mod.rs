@@ -1,6 +1,6 @@
-//! From keys to locations: the index, checked at its first use, and what keeps a reader's view of it stable.
+//! From keys to locations: the index, checked at its first use, and what it was before.
 
 pub(crate) mod checked;
-pub(crate) mod noted;
-pub(crate) mod open_scans;
+pub(crate) mod history;
 pub(crate) mod overlay;
+pub(crate) mod versions;

@@ -10,7 +10,7 @@ use alex_index::Alex;
 use crate::format::location::Location;
 
 /// Stands for the location of a deleted key: no record begins inside the header of a segment.
-const GONE: u64 = 0;
+pub(crate) const GONE: u64 = 0;
 
 /// The newest change of each key.
 #[derive(Debug, Default)]

@@ -18,7 +18,9 @@ use std::time::Duration;
 
 use alex_store::disk::Disk;
 use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk, SyncFailure};
-use alex_store::{Batch, Durability, Error, Operation, Options, ReadMode, ScanRange, Store, WriteMode};
+use alex_store::{
+    Batch, Durability, Error, Operation, Options, ReadMode, Reader, ScanRange, Snapshot, Store, WriteMode,
+};
 
 /// The content of a store.
 pub type Content = BTreeMap<i64, Vec<u8>>;
@@ -82,6 +84,14 @@ pub fn open_with_power(disk: &SimDisk, options: &Options) -> Option<Store> {
 
 /// The whole content of the store, read in three ways that must agree.
 pub fn content(store: &Store) -> Content {
+    let content = content_of(store);
+    let live: usize = content.values().map(|value| 24 + value.len().next_multiple_of(8)).sum();
+    assert_eq!(store.stats().expect("open").live_bytes, live as u64, "live bytes are exact");
+    content
+}
+
+/// Like `content`, of a store or a snapshot.
+pub fn content_of(store: &Reader) -> Content {
     let range = ScanRange { start: Bound::Unbounded, stop: Bound::Unbounded, reverse: false, limit: None };
     let mut scan = store.scan(range).expect("an open store scans");
     let mut content = Content::new();
@@ -104,8 +114,6 @@ pub fn content(store: &Store) -> Content {
         let value = store.get(*key).expect("open").expect("scanned");
         assert_eq!(*value, content[key][..], "get of {key}");
     }
-    let live: usize = content.values().map(|value| 24 + value.len().next_multiple_of(8)).sum();
-    assert_eq!(store.stats().expect("open").live_bytes, live as u64, "live bytes are exact");
     content
 }
 
@@ -331,6 +339,34 @@ pub struct Plan {
     pub losses: Vec<Loss>,
 }
 
+/// Random calls, among them snapshots that are read at the end, and sometimes a close.
+fn live(store: &Store, model: &mut Model, rng: &mut Rng, options: &Options, disk: &SimDisk) {
+    let mut alive = true;
+    let mut snapshots: Vec<(Snapshot, Content)> = Vec::new();
+    for _ in 0..rng.below(40) {
+        if rng.one_in(10) {
+            snapshots.truncate(2);
+            snapshots.push((store.snapshot().expect("open"), model.now().clone()));
+        }
+        alive = step(store, model, rng, options, disk);
+        if !alive {
+            break;
+        }
+    }
+    for (snapshot, then) in snapshots {
+        if disk.has_power() {
+            assert_eq!(content_of(&snapshot), then, "a snapshot\n{}", model.log.join("\n"));
+        }
+    }
+    if alive && rng.one_in(4) {
+        let closed = store.close();
+        model.note(format!("step {}: close {closed:?}", disk.steps()));
+        if closed.is_ok() {
+            model.all_durable();
+        }
+    }
+}
+
 /// Runs one seed: several lives of a store, each ended by a cut, a kill or a close and followed by a
 /// judgement. At last the store must open twice with the same content.
 pub fn run_seed(seed: u64, plan: impl Fn(&mut Rng) -> Plan) {
@@ -348,20 +384,7 @@ pub fn run_seed(seed: u64, plan: impl Fn(&mut Rng) -> Plan) {
             Ok(_) if !disk.has_power() => {}
             Ok(store) => {
                 model.judge(&content(&store), "after opening");
-                let mut alive = true;
-                for _ in 0..rng.below(40) {
-                    alive = step(&store, &mut model, &mut rng, &options, &disk);
-                    if !alive {
-                        break;
-                    }
-                }
-                if alive && rng.one_in(4) {
-                    let closed = store.close();
-                    model.note(format!("step {}: close {closed:?}", disk.steps()));
-                    if closed.is_ok() {
-                        model.all_durable();
-                    }
-                }
+                live(&store, &mut model, &mut rng, &options, &disk);
             }
             Err(error) => {
                 model.note(format!("step {}: open failed: {error}", disk.steps()));

@@ -10,3 +10,4 @@ mod large;
 mod one_moment;
 mod readers;
 mod readers_beside_writer;
+mod versions;

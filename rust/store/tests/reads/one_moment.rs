@@ -8,10 +8,10 @@ use crate::common::{Content, content, for_seeds, open, options};
 use alex_store::disk::sim::{Rng, SimDisk};
 use alex_store::{Batch, Moment, Options, ReadMode, Store, Values};
 
-const KEYS: i64 = 60;
+pub(crate) const KEYS: i64 = 60;
 
 /// One random commit, or an operation that moves records, in the store and in the model.
-fn change(rng: &mut Rng, store: &Store, now: &mut Content) {
+pub(crate) fn change(rng: &mut Rng, store: &Store, now: &mut Content) {
     let key = |rng: &mut Rng| rng.below(KEYS as u64) as i64;
     let value = |rng: &mut Rng| vec![rng.below(256) as u8; rng.below(90) as usize];
     match rng.below(10) {
@@ -62,7 +62,7 @@ fn change(rng: &mut Rng, store: &Store, now: &mut Content) {
 }
 
 /// Reads a few keys of a moment in one of the possible ways; their values must be as they were then.
-fn read(rng: &mut Rng, moment: &Moment, then: &Content) {
+pub(crate) fn read(rng: &mut Rng, moment: &Moment, then: &Content) {
     let keys: Vec<i64> = (0..rng.below(40)).map(|_| rng.below(KEYS as u64 + 5) as i64).collect();
     match rng.below(3) {
         0 => {

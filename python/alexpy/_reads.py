@@ -1,0 +1,122 @@
+"""What `Store` and `Snapshot` have in common beyond their native base class: the Python-shaped reads.
+
+No engine logic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import ItemsView, KeysView, Mapping, ValuesView
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _alexpy
+from ._convert import Row
+from ._mapping import Items, Keys, Values
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    _Base = _alexpy.Reader
+else:
+    _Base = object
+
+
+class Reads(_Base):
+    """Reads in the shapes that Python code expects; mixed into the native classes."""
+
+    __slots__ = ()
+
+    def get_array(
+        self,
+        keys: Any,
+        dtype: DTypeLike,
+        shape: tuple[int, ...] | int = (),
+        *,
+        fill: Any = None,
+        out: np.ndarray[Any, Any] | None = None,
+    ) -> np.ndarray[Any, Any]:
+        """Return the values of many keys, all of one length, in one array of shape (len(keys), *shape).
+
+        The fastest way to read: no object is made for a value. `keys` as in `put_many`; each value is the raw
+        memory of one row, an element or an array of `shape` of the native `dtype` given. The rows have the
+        order and the duplicates of `keys`. An absent key raises KeyError, or gives a row of `fill`.
+        `out`, an array of exactly that dtype and shape, is filled and returned instead of a new array. In a
+        loop that saves fresh memory from the operating system, which can take as long as the reading.
+        After an error some rows of `out` may be written. No other thread may free or resize it meanwhile, as
+        NumPy allows with `refcheck=False`. O(keys + bytes), the GIL released; large batches are read
+        by up to four threads.
+
+        Raises:
+            KeyError: a key is absent and no `fill` was given.
+            ValueError: a value is not as long as a row (the message names the key), or `out` has another
+                shape, is not C-contiguous, is read-only, or shares memory with `keys`.
+            TypeError: `dtype` holds Python objects, `keys` are no keys, or `out` is no array of `dtype`.
+            MemoryError: there is no memory for so many rows.
+
+        Example:
+            >>> s.put_many([1, 2], np.array([[0.5, 1.5], [2.5, 3.5]]))
+            2
+            >>> s.get_array([2, 1, 9], np.float64, (2,), fill=0).tolist()
+            [[2.5, 3.5], [0.5, 1.5], [0.0, 0.0]]
+            >>> batch = np.empty((2, 2))
+            >>> s.get_array([2, 1], np.float64, (2,), out=batch) is batch
+            True
+
+        """
+        row = Row(dtype, shape, fill)
+        if out is None:
+            return row.array(*self._get_rows(keys, row.nbytes, row.filled, None))
+        if isinstance(keys, np.ndarray) and isinstance(out, np.ndarray) and np.may_share_memory(keys, out):
+            raise ValueError("out shares memory with keys")
+        # The call takes the memory of `out` after it has read the keys: their code may do anything to `out`.
+        self._get_rows(keys, row.nbytes, row.filled, (row.memory, out))
+        return out
+
+    def keys(self) -> KeysView[int]:
+        """Return a view of the keys, ascending; O(1).
+
+        Example:
+            >>> s.update({2: b"two", 1: b"one"})
+            >>> list(s.keys()), 2 in s.keys()
+            ([1, 2], True)
+
+        """
+        return Keys(self)
+
+    def values(self) -> ValuesView[bytes]:
+        """Return a view of the values, in the order of their keys; O(1).
+
+        Example:
+            >>> s.update({2: b"two", 1: b"one"})
+            >>> list(s.values())
+            [b'one', b'two']
+
+        """
+        return Values(self)
+
+    def items(self) -> ItemsView[int, bytes]:
+        """Return a view of the (key, value) pairs, in key order; O(1).
+
+        Example:
+            >>> s.update({2: b"two", 1: b"one"})
+            >>> list(s.items())
+            [(1, b'one'), (2, b'two')]
+
+        """
+        return Items(self)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether `other` is a mapping with the same items; streams both, O(bytes)."""
+        if self is other:
+            return True
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        if len(self) != len(other):
+            return False
+        if isinstance(other, _alexpy.Reader):
+            return all(mine == its for mine, its in zip_longest(self.scan(), other.scan()))
+        return all(key in other and other[key] == value for key, value in self.scan())
+
+    __hash__ = None  # type: ignore[assignment]

@@ -1,0 +1,210 @@
+//! What `Store` and `Snapshot` have in common: their base class, with the calls that read one key. The reads of many keys
+//! and of ranges are in the files beside this one, by topic.
+//!
+//! Calls on one key try the engine while attached to the interpreter, because releasing and taking the GIL costs more
+//! than a lookup. When the engine would wait, they detach and wait there. All other calls detach.
+
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use alex_store::{Error, Reader as EngineReader, Snapshot as Kept, Store as Engine, Value};
+use pyo3::exceptions::PyKeyError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyMemoryView};
+
+use crate::convert::{buffers, keys};
+use crate::errors::{OrRaise, closed_error, detached, to_exception};
+use crate::memory::{self, bytes};
+use crate::store::handle::{Born, Handle, drop_version};
+
+/// What `Store` and `Snapshot` have in common: the calls that read.
+#[pyclass(frozen, subclass, mapping, weakref, module = "alexpy._alexpy")]
+pub(crate) struct Reader {
+    handle: Arc<Handle>,
+    /// `None` for the store as it is.
+    at: Option<At>,
+}
+
+/// The version that a snapshot reads.
+struct At {
+    /// `None` once the snapshot is closed. Locked for a moment only, while no Python code can run.
+    kept: Mutex<Option<Kept>>,
+    born: Born,
+}
+
+/// What a call reads.
+pub(crate) enum Reading<'h> {
+    Now(&'h Engine),
+    Then(Kept),
+}
+
+impl Deref for Reading<'_> {
+    type Target = EngineReader;
+
+    #[inline]
+    fn deref(&self) -> &EngineReader {
+        match self {
+            Self::Now(engine) => engine,
+            Self::Then(kept) => kept,
+        }
+    }
+}
+
+impl Reader {
+    /// Reads the store as it is.
+    pub(crate) fn of(handle: Arc<Handle>) -> Self {
+        Self { handle, at: None }
+    }
+
+    /// Reads what the store was.
+    pub(crate) fn at(handle: Arc<Handle>, kept: Kept) -> Self {
+        Self { handle, at: Some(At { kept: Mutex::new(Some(kept)), born: Born::here() }) }
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// The snapshot that is read, unless it is closed, or this is no snapshot.
+    pub(crate) fn kept(&self) -> Option<Kept> {
+        self.at.as_ref().and_then(|at| at.kept.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Lets go of the snapshot that is read.
+    pub(crate) fn let_go(&self) {
+        if let Some(at) = &self.at {
+            let kept = at.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+            drop_version(kept, |kept| kept.as_ref().is_some_and(Kept::keeps_something));
+        }
+    }
+
+    /// What a call reads, or the exception that says why it cannot.
+    #[inline]
+    pub(crate) fn reading(&self, py: Python<'_>) -> PyResult<Reading<'_>> {
+        match &self.at {
+            None => Ok(Reading::Now(self.handle.engine(py)?)),
+            Some(at) => self.reading_at(py, at),
+        }
+    }
+
+    fn reading_at(&self, py: Python<'_>, at: &At) -> PyResult<Reading<'_>> {
+        at.born.check(py, "this snapshot was made before fork(); take a new one in the child")?;
+        if memory::is_short() {
+            memory::check()?;
+        }
+        let kept = self.kept().ok_or_else(|| closed_error(py, "the snapshot is closed"))?;
+        Ok(Reading::Then(kept))
+    }
+
+    /// Reads without the GIL.
+    pub(crate) fn detached<T: Send>(
+        &self,
+        py: Python<'_>,
+        call: impl FnOnce(&EngineReader) -> Result<T, Error> + Send,
+    ) -> PyResult<T> {
+        let reading = self.reading(py)?;
+        detached(py, || call(&reading))
+    }
+
+    /// Like [`Reader::reading`], and raises `ClosedError` if the store is closed.
+    #[inline]
+    pub(crate) fn check_open(&self, py: Python<'_>) -> PyResult<Reading<'_>> {
+        let reading = self.reading(py)?;
+        if reading.is_closed() {
+            let path = reading.path().to_owned();
+            return Err(to_exception(py, &Error::Closed { path }));
+        }
+        Ok(reading)
+    }
+
+    #[inline]
+    fn lookup(&self, py: Python<'_>, key: i64) -> PyResult<Option<Value>> {
+        let reader = self.reading(py)?;
+        match reader.try_get(key) {
+            Some(found) => found.or_raise(py),
+            None => detached(py, || reader.get(key)),
+        }
+    }
+}
+
+/// A key and its value, ready for Python.
+pub(crate) type Item<'py> = (i64, Bound<'py, PyBytes>);
+
+pub(crate) fn item(py: Python<'_>, found: Option<(i64, Value)>) -> PyResult<Option<Item<'_>>> {
+    found.map(|(key, value)| Ok((key, bytes(py, &value)?))).transpose()
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+#[pymethods]
+impl Reader {
+    fn __getitem__<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        match self.lookup(py, keys::one(key)?)? {
+            Some(value) => bytes(py, &value),
+            None => Err(PyKeyError::new_err(key.clone().unbind())),
+        }
+    }
+
+    fn __contains__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let key = keys::one(key)?;
+        let reader = self.reading(py)?;
+        match reader.try_contains(key) {
+            Some(found) => found.or_raise(py),
+            None => detached(py, || reader.contains(key)),
+        }
+    }
+
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        let reader = self.reading(py)?;
+        let keys = match reader.try_len() {
+            Some(keys) => keys.or_raise(py),
+            None => detached(py, || reader.len()),
+        };
+        keys.map(|keys| keys as usize)
+    }
+
+    /// The value of `key` as bytes, or `default` if the key is absent.
+    ///
+    /// Raises TypeError or OverflowError for a key that is not an int64, CorruptionError if the stored value
+    /// is damaged. O(1) in practice: one predicted position in the index, one read.
+    ///
+    /// >>> s[1] = b"one"
+    /// >>> s.get(1), s.get(2), s.get(2, b"")
+    /// (b'one', None, b'')
+    #[pyo3(signature = (key, default=None))]
+    fn get<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self.lookup(py, keys::one(key)?)? {
+            Some(value) => Ok(Some(bytes(py, &value)?.into_any())),
+            None => Ok(default),
+        }
+    }
+
+    /// The value of `key` as a read-only memoryview of the stored bytes, or None.
+    ///
+    /// Nothing is copied. The view stays valid, with the same bytes, after the key is overwritten or deleted
+    /// and after the store is closed. While it lives, the disk space of its segment is kept.
+    /// Raises as `get`. O(1).
+    ///
+    /// >>> s[1] = b"one"
+    /// >>> view = s.get_view(1)
+    /// >>> del s[1]
+    /// >>> bytes(view), view.readonly
+    /// (b'one', True)
+    fn get_view<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyMemoryView>>> {
+        let value = self.lookup(py, keys::one(key)?)?;
+        value.map(|value| buffers::view(py, value)).transpose()
+    }
+}
