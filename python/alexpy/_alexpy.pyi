@@ -571,8 +571,8 @@ class Snapshot(Reader):
     def close(self) -> None:
         """Lets go of the version of the store; a second call does nothing.
 
-        What the snapshot alone kept is given back: memory, and the disk space of what was overwritten or deleted
-        since. Afterwards the snapshot and its iterators raise ClosedError; the store stays open.
+        What was kept for it alone is given back: memory, and the disk space of what was overwritten or
+        deleted since. Afterwards the snapshot and its iterators raise ClosedError; the store stays open.
 
         >>> snapshot = s.snapshot()
         >>> snapshot.close()
