@@ -106,7 +106,7 @@ impl Store {
         // A writer may remove any file beside a reader, which therefore checks the files that it holds open.
         let held = shared.options.read_only.then_some(&*segments);
         let mut check = Check::new(&shared.disk, &manifest, held, progress);
-        check.manifests(&mut report, !shared.options.read_only)?;
+        check.manifests(&mut report, &|| !shared.options.read_only && !shared.catalog.lock().half_written)?;
         check.segments(&mut report)?;
         check.images(&mut report)?;
         if report.is_ok() {
@@ -134,7 +134,7 @@ pub(crate) fn verify_files_on(
     match manifest {
         Some(manifest::Found::Manifest(manifest, _)) => {
             let mut check = Check::new(disk, &manifest, None, progress);
-            check.manifests(&mut report, true)?;
+            check.manifests(&mut report, &|| true)?;
             check.segments(&mut report)?;
             check.images(&mut report)?;
         }
@@ -176,21 +176,22 @@ impl<'a> Check<'a> {
         Self { disk, manifest, held, progress, bytes_done: 0, bytes_total: 0 }
     }
 
-    /// Both copies must be whole and, if nobody is changing them at this moment, alike.
-    fn manifests(&self, report: &mut VerifyReport, alike: bool) -> Result<()> {
+    /// Both copies must be whole and, if nobody is changing them at this moment and `must_agree` says so, alike.
+    fn manifests(&self, report: &mut VerifyReport, must_agree: &dyn Fn() -> bool) -> Result<()> {
         let read = || NAMES.map(|name| Manifest::read_copy(&**self.disk, name));
         let mut copies = read();
         for _ in 0..MANIFEST_LOOKS {
             match &copies {
                 // A writer has replaced one copy and not yet the other.
-                [Ok(Some(a)), Ok(Some(b))] if alike && a != b => {}
+                [Ok(Some(a)), Ok(Some(b))] if a != b && must_agree() => {}
                 _ => break,
             }
             std::thread::sleep(BETWEEN_LOOKS);
             copies = read();
         }
         if let [Ok(Some(a)), Ok(Some(b))] = &copies
-            && (alike && a != b)
+            && a != b
+            && must_agree()
         {
             report.add(Error::Corruption {
                 path: self.disk.path_of(NAMES[1]),

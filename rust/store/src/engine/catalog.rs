@@ -23,11 +23,19 @@ pub(crate) struct Catalog {
     pub(crate) uncertain: Vec<u32>,
     /// Like `uncertain`, for images.
     pub(crate) uncertain_images: Vec<u32>,
+    /// Whether the copies on the disk may differ, since only one could be written.
+    pub(crate) half_written: bool,
 }
 
 impl Catalog {
     pub(crate) fn new(manifest: Manifest) -> Self {
-        Self { manifest, unlisted: None, uncertain: Vec::new(), uncertain_images: Vec::new() }
+        Self {
+            manifest,
+            unlisted: None,
+            uncertain: Vec::new(),
+            uncertain_images: Vec::new(),
+            half_written: false,
+        }
     }
 
     /// An id for a new segment. Ids are never reused, not even those of abandoned files.

@@ -70,8 +70,10 @@ impl Shared {
             let images = next.images.iter().map(|image| image.id);
             let new: Vec<u32> = images.filter(|&id| !catalog.manifest.lists_image(id)).collect();
             catalog.uncertain_images.extend(new);
+            catalog.half_written |= failure.maybe_there;
             return Err(failure);
         }
+        catalog.half_written = false;
         let before = std::mem::replace(&mut catalog.manifest, next);
         let listed = catalog.manifest.file_set();
         let kept = catalog.unlisted.as_ref().map(|spare| spare.listed.segment);

@@ -6,8 +6,8 @@ use std::ops::Bound;
 
 use crate::common::hook::{Call, HookDisk, quiet};
 use crate::common::{Content, content, for_seeds, open, options};
-use alex_store::disk::Disk;
 use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk};
+use alex_store::disk::{Access, Disk};
 use alex_store::{Batch, Error, Store};
 
 fn full() -> io::Error {
@@ -178,5 +178,36 @@ fn images_whose_manifest_failed_go_at_once_or_with_the_next_manifest() {
         assert_eq!(names(&disk, "img").len(), 1);
         store.checkpoint().expect("there is space");
         assert_eq!(names(&disk, "img").len(), 2);
+    }
+}
+
+#[test]
+fn a_manifest_whose_second_copy_could_not_be_written_is_no_damage() {
+    for refused in ["MANIFEST-A.new", "MANIFEST-B.new"] {
+        let sim = SimDisk::new(1);
+        let disk = HookDisk::new(&sim);
+        let store = disk.open_store(&quiet()).expect("opens");
+        store.put(1, &[1; 40]).expect("writes");
+        disk.hook(move |call| match call {
+            Call::Write(name, ..) if *name == refused => Err(full()),
+            _ => Ok(()),
+        });
+        store.checkpoint().expect_err("one copy of the manifest cannot be written");
+        disk.unhook();
+        let report = store.verify(&mut |_| true).expect("reads");
+        assert!(report.is_ok(), "{refused}: {:?}", report.errors);
+        store.put(2, &[2; 40]).expect("writes");
+        store.checkpoint().expect("there is space");
+        assert!(store.verify(&mut |_| true).expect("reads").is_ok());
+        // Copies that differ without such a reason are reported.
+        let copy = sim.open("MANIFEST-B", Access::Read).expect("there");
+        let mut bytes = vec![0; copy.len().expect("open") as usize];
+        copy.read_at(0, &mut bytes).expect("reads");
+        store.put(3, &[3; 40]).expect("writes");
+        store.checkpoint().expect("an image");
+        disk.remove("MANIFEST-B").expect("removes");
+        let file = disk.create("MANIFEST-B", 0).expect("creates");
+        file.write_at(0, &bytes).expect("writes");
+        assert!(!store.verify(&mut |_| true).expect("reads").is_ok(), "an older copy was put in place");
     }
 }
