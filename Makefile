@@ -59,6 +59,8 @@ test: test-rust test-python ## build, then every test, Rust and Python
 # The unoptimised build of the extension lies beside links to the package's Python files, in a folder of its own:
 # `make demo` and the benchmarks can never measure it by mistake.
 QUICK := $(CURDIR)/target/quick-package
+# What importing that build warns of, which is no fault there: as Python takes it, for pytest and its children.
+NO_DEBUG_WARNING := ignore:alexpy was built for debugging:RuntimeWarning
 # Seeds of the tests on simulated disks, of 10,000 in `make test-rust`.
 QUICK_SEEDS ?= 200
 .PHONY: check
@@ -78,7 +80,8 @@ check: .venv/installed ## in 90 seconds: formatters, linters, an unoptimised bui
 	cargo build --locked --package alexpy
 	@rm -rf $(QUICK) && mkdir -p $(QUICK)/alexpy && ln -s $(CURDIR)/python/alexpy/* $(QUICK)/alexpy
 	@ln -sf $(CURDIR)/target/debug/lib_alexpy.so $(QUICK)/alexpy/_alexpy.abi3.so
-	PYTHONPATH=$(QUICK) $(BIN)/pytest -m 'not slow' $(PYTEST_ARGS)
+	PYTHONPATH=$(QUICK) PYTHONWARNINGS='$(NO_DEBUG_WARNING)' \
+	    $(BIN)/pytest -n 2 -W '$(NO_DEBUG_WARNING)' -m 'not slow' $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: .venv/built ## formatters, clippy, rustdoc, ruff, mypy and stubtest, changing nothing
