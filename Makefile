@@ -6,10 +6,11 @@
 # Which Python makes .venv.
 PYTHON ?= python3
 # How much `make torture` does: simulated power cuts; which bits of each byte are flipped ("every", or "one" at
-# random); rounds of SIGKILL.
+# random); rounds of SIGKILL; seconds of each test of readers beside a writer.
 SEEDS ?= 1000000
 BITS ?= every
 KILLS ?= 1000
+FOLLOW ?= 600
 # Simulated disks come and go by the million: the C library is to keep their memory, instead of giving it back and
 # asking again. Some of those tests take a third of the time.
 KEEP_MEMORY := MALLOC_TOP_PAD_=67108864
@@ -109,6 +110,7 @@ torture: .venv/built ## crash tests at length: make torture SEEDS=1000000 BITS=e
 	    $(if $(shell cargo nextest --version 2>/dev/null),cargo nextest run --profile torture,cargo test) \
 	    --locked --package alex-store --tests
 	ALEXPY_KILLS=$(KILLS) $(BIN)/pytest tests/test_kill.py tests/test_kill_orders.py --timeout=0 -s
+	ALEXPY_FOLLOW_SECONDS=$(FOLLOW) $(BIN)/pytest tests/test_follow.py --timeout=0 -s
 	ALEXPY_LIMIT_SEEDS=$(KILLS) $(BIN)/pytest tests/test_limits.py tests/test_memory.py \
 	    tests/test_mid_call.py --timeout=0
 
@@ -234,7 +236,7 @@ test-rust: .venv/toolchain
 
 .PHONY: test-python
 test-python: .venv/built
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
 
 .venv/toolchain: tools/toolchain.sh
 	@tools/toolchain.sh '$(PYTHON)'

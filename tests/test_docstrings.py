@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import alexpy
-from alexpy import _alexpy, _convert, _index, _store, errors
+from alexpy import _alexpy, _convert, _index, _store, aio, errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,11 +28,13 @@ def _public() -> Iterator[tuple[str, Any]]:
         yield name, member
         if inspect.isclass(member):
             for attribute in dir(member):
-                owned = not hasattr(Exception, attribute) and not hasattr(BlockingIOError, attribute)
+                owned = not any(hasattr(base, attribute) for base in (BlockingIOError, tuple))
                 if not attribute.startswith("_") and owned:
                     yield f"{name}.{attribute}", getattr(member, attribute)
     yield "IndexStats", _index.IndexStats
     yield "StoreIterator", _alexpy.StoreIterator
+    yield "ChangeIterator", _alexpy.ChangeIterator
+    yield "AsyncStore", aio.AsyncStore
     for returned in (_alexpy.ArrowArray, _alexpy.ArrowStream, _alexpy.BatchIterator):
         yield returned.__name__, returned
     yield "IndexIterator", _alexpy.IndexIterator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,12 +28,16 @@ class Writers:
             stdout=subprocess.PIPE,
             env=environ,
             text=True,
+            start_new_session=True,
         )
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None:
+            # What was forked would go on, and the wait for the end of all of it with it.
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.__exit__(kind, error, trace)
 
     def start(self, job: str) -> int:

@@ -13,6 +13,7 @@ names what is public: no logic, and nothing that the command line alone needs.
 import warnings as _warnings
 
 from ._alexpy import ScanBatch, ValueBuffers, build_info
+from ._changes import Change
 from ._index import AlexIndex
 from ._maintenance import CompactReport, RepairReport, VerifyReport, repair
 from ._store import Snapshot, Stats, Store, WriteBatch, open  # noqa: A004 - `alexpy.open` is the public name
@@ -23,6 +24,7 @@ from .errors import (
     CorruptionError,
     ForkedError,
     FormatError,
+    HistoryGoneError,
     LockedError,
     PoisonedError,
     ReadOnlyError,
@@ -31,12 +33,14 @@ from .errors import (
 __all__ = [
     "AlexError",
     "AlexIndex",
+    "Change",
     "ClosedError",
     "CompactReport",
     "Config",
     "CorruptionError",
     "ForkedError",
     "FormatError",
+    "HistoryGoneError",
     "LockedError",
     "PoisonedError",
     "ReadOnlyError",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from typing_extensions import Buffer, CapsuleType, disjoint_base
 
+from alexpy._changes import Change
 from alexpy.config import Config
 from alexpy.errors import AlexError
 
@@ -21,6 +22,7 @@ __all__ = [
     "ArrowArray",
     "ArrowStream",
     "BatchIterator",
+    "ChangeIterator",
     "IndexIterator",
     "Reader",
     "ScanBatch",
@@ -491,6 +493,51 @@ class Store(Reader, MutableMapping[int, bytes]):
         >>> len(s)
         2
         """
+    def refresh(self) -> int:
+        """Brings a read-only store up to date; the sequence number of the last commit that it then shows.
+
+        Every write that had returned before the call is visible afterwards, in whatever process of this
+        machine it was made; whole commits only, and never an older state than before. Snapshots and
+        iterators keep what they see. The writer is neither asked nor slowed. Of a store opened for writing:
+        the sequence number of its last commit. Raises CorruptionError if the log is damaged where it is yet
+        to be read, FormatError if the store was replaced, FileNotFoundError if it was removed; what was
+        visible stays so. O(bytes of new log), and a few system calls if there is nothing new.
+
+        >>> with alexpy.open(s.path, read_only=True) as reader:
+        ...     s[1] = b"one"
+        ...     before = 1 in reader
+        ...     seq = reader.refresh()
+        ...     before, reader[1], seq == s.stats().last_seq
+        (False, b'one', True)
+        """
+    def wait(self, seq: int, timeout: float | None = None) -> int:
+        """Waits until the commit with sequence number `seq` is visible here; the sequence number reached.
+
+        In a read-only store this refreshes, at first every 50 us and at last every 2 ms. Returns after
+        `timeout` seconds in any case: compare what it returns with `seq`. Ctrl-C ends it. Raises as
+        `refresh`; ValueError if `timeout` is negative.
+
+        >>> s[1] = b"one"
+        >>> s.wait(1, timeout=10) >= 1
+        True
+        """
+    def changes(self, since: int | None = None) -> ChangeIterator:
+        """Iterates over the changes after the sequence number `since`, in the order of their commits.
+
+        Each is a `Change` (seq, key, value). `since=None` means from now on. It ends at the newest change
+        that this store shows; to go on, `wait` (or `refresh`) and ask for the changes after the last one
+        seen. What a read-only store shows comes with `refresh`. Raises HistoryGoneError if compaction has
+        freed some of them: read the whole store through a `snapshot`, then go on from its `seq`. After a
+        writer was killed, changes that the device had not confirmed come again, in the same order, under
+        new sequence numbers. O(segments), and O(bytes of one segment) to find the first change.
+
+        >>> s[1] = b"one"
+        >>> s.delete_range(5, 9)
+        0
+        >>> del s[1]
+        >>> [(change.key, change.value) for change in s.changes(since=0)]
+        [(1, b'one'), (1, None)]
+        """
     def flush(self) -> None:
         """Returns when everything written before the call is safe on the device.
 
@@ -828,6 +875,25 @@ class BatchIterator:
 
     def __iter__(self, /) -> Self: ...
     def __next__(self, /) -> ScanBatch: ...
+
+@final
+class ChangeIterator:
+    """Iterates over committed changes in their order.
+
+    What `Store.changes` returns: an iterator of `Change`. Each step is O(1), with the GIL released once in a
+    run of up to 4,096 changes. While it lives, compaction frees none of the changes that it had found when
+    it was made, or when it last looked beyond them. Raises ClosedError once the store is closed,
+    CorruptionError if a record is damaged, and HistoryGoneError if further changes were freed before it came
+    to them. Not picklable.
+
+    >>> feed = s.changes()
+    >>> s[1] = b"one"
+    >>> next(feed).value
+    b'one'
+    """
+
+    def __iter__(self, /) -> Self: ...
+    def __next__(self, /) -> Change: ...
 
 @final
 class StoreIterator:

@@ -15,6 +15,7 @@ __all__ = [
     "CorruptionError",
     "ForkedError",
     "FormatError",
+    "HistoryGoneError",
     "LockedError",
     "PoisonedError",
     "ReadOnlyError",
@@ -133,6 +134,19 @@ class FormatError(AlexError):
 
     Example:
         >>> issubclass(FormatError, AlexError)
+        True
+
+    """
+
+
+class HistoryGoneError(AlexError):
+    """The changes asked for are not all in the log any more: compaction has freed some of them.
+
+    Nothing that is in the store is missing. Read it whole through a snapshot, and go on with the changes
+    after the snapshot's `seq`.
+
+    Example:
+        >>> issubclass(HistoryGoneError, AlexError)
         True
 
     """

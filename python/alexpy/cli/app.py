@@ -16,6 +16,7 @@ import alexpy
 
 from .backup import backup
 from .bench import bench
+from .changes import changes
 from .checkpoint import checkpoint
 from .compact import compact
 from .compare import compare
@@ -57,6 +58,7 @@ for _command in (
     put,
     delete,
     scan,
+    changes,
     stats,
     verify,
     checkpoint,

@@ -19,17 +19,21 @@ def item_line(key: int, value: bytes) -> bytes:
 
 
 def item_json(key: int, value: bytes) -> bytes:
-    """Return one JSON line for programs: `value` as text if it is UTF-8, else `value_base64`."""
+    """Return one JSON line for programs, of `item`."""
+    return json_line(item(key, value))
+
+
+def item(key: int, value: bytes) -> dict[str, object]:
+    """Return key and value for JSON: `value` as text if it is UTF-8, else `value_base64`."""
     try:
-        item: dict[str, object] = {"key": key, "value": value.decode()}
+        return {"key": key, "value": value.decode()}
     except UnicodeDecodeError:
-        item = {"key": key, "value_base64": base64.b64encode(value).decode()}
-    return json_line(item)
+        return {"key": key, "value_base64": base64.b64encode(value).decode()}
 
 
-def json_line(item: object) -> bytes:
+def json_line(what: object) -> bytes:
     """Return compact JSON and a line end."""
-    return json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return json.dumps(what, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 def byte_count(count: int) -> str:

@@ -47,6 +47,7 @@ static CLOSED: Class = Class::named("ClosedError");
 static CORRUPTION: Class = Class::named("CorruptionError");
 static FORKED: Class = Class::named("ForkedError");
 static FORMAT: Class = Class::named("FormatError");
+static HISTORY_GONE: Class = Class::named("HistoryGoneError");
 static LOCKED: Class = Class::named("LockedError");
 static POISONED: Class = Class::named("PoisonedError");
 static READ_ONLY: Class = Class::named("ReadOnlyError");
@@ -146,6 +147,7 @@ pub(crate) fn to_exception(py: Python<'_>, error: &Error) -> PyErr {
         Error::Locked { path, pid } => LOCKED.error(py, (message, path.as_os_str().to_owned(), *pid)),
         Error::Format { .. } => FORMAT.error(py, (message,)),
         Error::ReadOnly { .. } => READ_ONLY.error(py, (message,)),
+        Error::HistoryGone { .. } => HISTORY_GONE.error(py, (message,)),
         Error::Closed { .. } => CLOSED.error(py, (message,)),
         Error::Forked { .. } => FORKED.error(py, (message,)),
         Error::Poisoned { cause, .. } => {

@@ -94,6 +94,8 @@ mod _alexpy {
     #[pymodule_export]
     use super::store::batch::WriteBatch;
     #[pymodule_export]
+    use super::store::changes::ChangeIterator;
+    #[pymodule_export]
     use super::store::columns::{ArrowStream, BatchIterator, ScanBatch, ValueBuffers};
     #[pymodule_export]
     use super::store::maintenance::{_repair, _verify_files};

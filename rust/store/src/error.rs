@@ -135,6 +135,14 @@ pub enum Error {
         /// The store's directory.
         path: PathBuf,
     },
+    /// Some of the changes that were asked for are no longer in the log.
+    #[error("the changes of {} after sequence {since} are gone, since compaction has freed some of them; read the whole store through a snapshot, and go on with the changes after its seq", .path.display())]
+    HistoryGone {
+        /// The store's directory.
+        path: PathBuf,
+        /// The sequence number after which changes were asked for.
+        since: u64,
+    },
     /// An argument that can never be accepted. Nothing was changed.
     #[error("{0}")]
     Invalid(String),

@@ -41,6 +41,7 @@ mod threads;
 mod values;
 
 pub use calls::bulk_load::SortedKeys;
+pub use calls::changes::{Changed, Changes, What};
 pub use calls::columns::ItemColumns;
 pub use calls::moment::Moment;
 pub use calls::repair::RepairReport;

@@ -2,12 +2,14 @@
 
 pub(crate) mod backup;
 pub(crate) mod bulk_load;
+pub(crate) mod changes;
 pub(crate) mod close;
 pub(crate) mod columns;
 pub(crate) mod maintain;
 pub(crate) mod moment;
 pub(crate) mod open;
 pub(crate) mod read;
+pub(crate) mod refresh;
 pub(crate) mod repair;
 pub(crate) mod scan;
 pub(crate) mod stats;

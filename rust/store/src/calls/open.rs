@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -13,6 +13,7 @@ use crate::disk::{self, Disk, LOCK_FILE, Lock, RealDisk};
 use crate::engine::catalog::Catalog;
 use crate::engine::compaction_state::Compacting;
 use crate::engine::flow::Waits;
+use crate::engine::followed::Followed;
 use crate::engine::health::{Harm, Health};
 use crate::engine::kept_images::Images;
 use crate::engine::lifetime::{DirectoryLock, Lifetime};
@@ -27,20 +28,14 @@ use crate::engine::writing::Writing;
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
 use crate::operation::Operation;
-use crate::options::{Durability, Options, Recovery, check_path};
+use crate::options::{Durability, Options, check_path};
 use crate::progress::OpenProgress;
 use crate::random::random_id;
+use crate::recovery::beside_writer::recover_beside_writer;
 use crate::recovery::rebuild::rebuilt;
 use crate::recovery::recover::{self, Look, Recovered};
 use crate::threads::bell::Bell;
 use crate::threads::worker::{Task, Worker};
-
-/// How often a read-only opening reads files that do not fit together while the manifest stays the same: a
-/// running writer appends without changing the manifest, too.
-const STILL_LOOKS: usize = 5;
-
-/// How long a read-only opening starts over because a writer changes the manifest meanwhile.
-const READER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The flushing thread checks at least this often whether a segment has ended.
 const LONGEST_NAP: Duration = Duration::from_millis(50);
@@ -95,68 +90,10 @@ impl Store {
     ) -> Result<Self> {
         options.validate()?;
         if options.read_only {
-            return Self::open_reader(&disk, path, options, progress);
+            let recovered = recover_beside_writer(&disk, path, options, progress)?;
+            return Ok(assemble(disk, path, options, recovered, None));
         }
         Self::open_writer(disk, path, options, progress)
-    }
-
-    fn open_reader(
-        disk: &Arc<dyn Disk>,
-        path: &Path,
-        options: &Options,
-        progress: &mut dyn FnMut(OpenProgress) -> bool,
-    ) -> Result<Self> {
-        let begun = Instant::now();
-        let (mut still_looks, mut look) = (0, Look::default());
-        // The unfinished work of a running writer looks like damage, so only damage that persists is
-        // tolerated.
-        let strict = Options { recovery: Recovery::Strict, ..options.clone() };
-        let mut stays = false;
-        loop {
-            let Some((manifest, agree)) = recover::find_manifest(&**disk, path)? else {
-                return Err(Error::NotFound { path: path.to_owned() });
-            };
-            let (generation, clean) = (manifest.generation, manifest.clean);
-            let rules = if stays { options } else { &strict };
-            let error = match recover::recover(disk, manifest, agree, rules, &mut look, progress) {
-                Ok(recovered) => {
-                    let moved_on = || -> Result<bool> {
-                        let now = recover::read_manifest(&**disk)?;
-                        Ok(now.is_none_or(|(now, _)| now.generation != generation))
-                    };
-                    if stays && begun.elapsed() <= READER_PATIENCE && moved_on()? {
-                        stays = false;
-                        continue;
-                    }
-                    return Ok(assemble(Arc::clone(disk), path, options, recovered, None));
-                }
-                Err(error) => error,
-            };
-            let gone = matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
-            if !gone && !matches!(error, Error::Corruption { .. } | Error::Format { .. }) {
-                return Err(error);
-            }
-            // A running writer may have gone on between two looks. As long as it writes manifests, another
-            // look finds another store. Damage that persists is damage, and without a running writer nothing
-            // can have changed.
-            let still = recover::read_manifest(&**disk)?.is_some_and(|(now, _)| now.generation == generation);
-            still_looks = if still { still_looks + 1 } else { 0 };
-            // If an image is missing that is listed for good, the log is read instead.
-            let without_image = gone && !std::mem::replace(&mut look.images_may_be_gone, still) && still;
-            // A format that is refused does not change without a new manifest either.
-            let settled = still && (clean || matches!(error, Error::Format { .. }));
-            let over = settled || still_looks >= STILL_LOOKS || begun.elapsed() > READER_PATIENCE;
-            if over && !without_image {
-                if stays || options.recovery == Recovery::Strict {
-                    return Err(error);
-                }
-                stays = true;
-                continue;
-            }
-            if still && !without_image {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
     }
 
     fn open_writer(
@@ -201,21 +138,27 @@ fn assemble(
     recovered: Recovered,
     lock: Option<DirectoryLock>,
 ) -> Store {
-    let Recovered { mut state, log, manifest, tail_bytes, durable_seq, uncounted, dropped_bytes } = recovered;
+    let Recovered {
+        mut state,
+        log,
+        manifest,
+        last_commit,
+        tail_bytes,
+        durable_seq,
+        uncounted,
+        dropped_bytes,
+    } = recovered;
     let images = Images::new(&manifest.images, tail_bytes, options.checkpoint_tail_bytes);
     disk::watch_forks();
     state.is_after(log.end.last_seq);
+    let followed = options.read_only.then(|| Followed::new(manifest.clone(), last_commit));
     let pending = Uncounted::default();
     pending.add(uncounted);
     Store::of(Arc::new(Shared {
         disk,
         path: path.to_owned(),
         options: options.clone(),
-        opened: Opened {
-            store_id: manifest.store_id,
-            dropped_bytes,
-            manifest: options.read_only.then(|| manifest.clone()),
-        },
+        opened: Opened { store_id: manifest.store_id, dropped_bytes },
         lifetime: Lifetime::begin(lock),
         calls: Arc::new(RunningCalls::default()),
         health: Health::default(),
@@ -226,11 +169,12 @@ fn assemble(
         flushing: OrderedLock::new(Rank::Flushing, ()),
         watermarks: Watermarks::new(log.end.last_seq, durable_seq),
         threads: Threads::new(Arc::clone(&log.ahead)),
-        writing: CommitLock::new(Writing::new(log, images)),
+        writing: CommitLock::new(Writing::new(log, images, followed)),
         state: StateLock::new(state),
         uncounted: pending,
         damaged_images: Mutex::new(Vec::new()),
         waits: Waits::default(),
+        fed: Mutex::default(),
         rebuild: rebuilt,
     }))
 }

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use super::directory::{Directory, Identity};
 use super::fork::{self, NotInherited};
 use super::memory;
-use super::{Access, Disk, DiskFile, Lock, Map};
+use super::{Access, Disk, DiskFile, Lock, Map, Stamp};
 
 /// The first store into a page through a map costs a fault, again after each flush: some microseconds a page
 /// on a virtual machine. A system call has no such cost. `docs/dev/022-large-pieces-go-by-system-call.md` has
@@ -157,6 +157,10 @@ impl Disk for RealDisk {
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
         Ok(self.file(self.directory.open_file(name, access)?, false))
+    }
+
+    fn stamp(&self, name: &str) -> io::Result<Option<Stamp>> {
+        self.directory.stamp(name)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

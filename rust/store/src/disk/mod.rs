@@ -47,6 +47,10 @@ pub trait Disk: Send + Sync {
     /// Opens an existing file.
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>>;
 
+    /// Tells the file that has this name now from any other that had it before, or will have; `None` if that cannot be
+    /// told yet.
+    fn stamp(&self, name: &str) -> io::Result<Option<Stamp>>;
+
     /// Renames a file, replacing any file with the new name. Durable after [`Disk::sync_dir`].
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
@@ -86,6 +90,15 @@ pub trait Disk: Send + Sync {
     fn path_of(&self, name: &str) -> PathBuf {
         self.path().join(name)
     }
+}
+
+/// Tells one file from others that had its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// The file's number. Numbers of files that are gone are used again.
+    pub inode: u64,
+    /// When it last changed, or got its name, in nanoseconds.
+    pub changed: i128,
 }
 
 /// The outcome of [`Disk::lock`].

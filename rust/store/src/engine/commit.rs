@@ -110,7 +110,7 @@ impl Shared {
     /// Applies a commit to the index; the log already holds it behind `before`. `None` if the index had to be
     /// rebuilt: the rebuild reads the log, so the commit is in the new index and in all counts. `change` may be called
     /// twice.
-    fn absorb<T>(
+    pub(crate) fn absorb<T>(
         &self,
         writing: &mut Writing,
         before: LogEnd,

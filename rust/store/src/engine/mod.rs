@@ -6,6 +6,7 @@ pub(crate) mod commit;
 pub(crate) mod compaction_state;
 pub(crate) mod flow;
 pub(crate) mod flush;
+pub(crate) mod followed;
 pub(crate) mod health;
 pub(crate) mod join;
 pub(crate) mod kept_images;

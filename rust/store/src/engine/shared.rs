@@ -24,7 +24,6 @@ use crate::engine::writing::Writing;
 use crate::error::{Error, Result};
 use crate::format::header::LogEnd;
 use crate::format::location::Location;
-use crate::format::manifest::Manifest;
 use crate::options::Options;
 
 /// An open store.
@@ -59,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) threads: Threads,
     /// How long commits have waited for the threads that follow them.
     pub(crate) waits: Waits,
+    /// Where a feed of changes last stood: all changes up to that sequence number lie before that place.
+    pub(crate) fed: Mutex<Option<(u64, LogEnd)>>,
     /// Rebuilds an index from files. Provided by the code that opened the store.
     pub(crate) rebuild: Rebuild,
 }
@@ -68,8 +69,6 @@ pub(crate) struct Opened {
     pub(crate) store_id: [u8; 16],
     /// Bytes behind the accepted end of the log, which were dropped.
     pub(crate) dropped_bytes: u64,
-    /// The manifest with which a read-only handle was opened. The handle holds open the files that it lists.
-    pub(crate) manifest: Option<Manifest>,
 }
 
 /// Rebuilds the index from an older image or the whole log, up to a position. The caller holds the commit

@@ -183,6 +183,21 @@ impl State {
         Ok(true)
     }
 
+    /// Goes on with another index and other segments, as they are after the commit `seq`. Versions keep what they see.
+    /// Returns what nobody needs any more, to be dropped with no lock held.
+    pub(crate) fn replace(&mut self, fresh: Self, seq: u64) -> impl Sized + use<> {
+        if let Err(Damaged) = self.seal() {
+            let error = self.index.failure().unwrap_or(Error::ImageDamaged);
+            self.lose_versions(seq, error);
+        }
+        let old = (
+            std::mem::replace(&mut self.index, fresh.index),
+            std::mem::replace(&mut self.segments, fresh.segments),
+        );
+        self.is_after(seq);
+        old
+    }
+
     /// Adds a segment that records will be read from.
     pub(crate) fn add_segment(&mut self, segment: Arc<Segment>) {
         Arc::make_mut(&mut self.segments).insert(segment);

@@ -2,6 +2,7 @@
 //! nothing of the index.
 
 use crate::engine::flow::{Flow, Follower};
+use crate::engine::followed::Followed;
 use crate::engine::kept_images::Images;
 use crate::log::append::{Log, Shape};
 
@@ -16,11 +17,13 @@ pub(crate) struct Writing {
     pub(crate) look_at: u64,
     /// Segments that nothing needs, while the manifest drops them and their files are removed.
     pub(crate) freeing: Vec<u32>,
+    /// Of a read-only handle.
+    pub(crate) followed: Option<Followed>,
 }
 
 impl Writing {
-    pub(crate) fn new(log: Log, images: Images) -> Self {
-        Self { log, images, flow: Flow::default(), look_at: 0, freeing: Vec::new() }
+    pub(crate) fn new(log: Log, images: Images, followed: Option<Followed>) -> Self {
+        Self { log, images, flow: Flow::default(), look_at: 0, freeing: Vec::new(), followed }
     }
 
     /// Records that this many bytes were added to the log.

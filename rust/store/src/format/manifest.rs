@@ -11,7 +11,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
-use crate::format::header::{FileHeader, LogEnd, SEGMENT_HEADER_BYTES};
+use crate::format::header::{FileHeader, LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::format::record::MAX_SEQ;
 use crate::operation::Operation;
 use crate::options::MAX_SEGMENT_BYTES;
@@ -109,6 +109,23 @@ pub(crate) struct Spare {
     pub(crate) capacity: u64,
     /// Stored here too, so that the watermarks in its records can be read without its header.
     pub(crate) salt: u64,
+}
+
+impl SegmentHeader {
+    /// Stands in for the header of a segment in which the log has not begun yet.
+    pub(crate) fn unbegun(manifest: &Manifest, spare: Spare) -> Self {
+        Self {
+            store_id: manifest.store_id,
+            id: spare.segment,
+            origin: Origin::Log,
+            salt: spare.salt,
+            base_seq: manifest.next_seq,
+            capacity: spare.capacity,
+            watermark: 0,
+            predecessor: LogEnd::default(),
+            boot_id: [0; 16],
+        }
+    }
 }
 
 impl Spare {

@@ -80,6 +80,8 @@ pub(crate) struct Log {
     /// Where the accepted log ends.
     pub(crate) end: LogEnd,
     pub(crate) next_seq: u64,
+    /// The sequence numbers of footers that this handle wrote or followed, rising: they changed nothing.
+    pub(crate) footers: Vec<u64>,
     /// The next commit records the durable watermark if it is at least this: higher than what the log last
     /// recorded.
     mark_from: u64,
@@ -152,6 +154,7 @@ impl Log {
             spare: None,
             end,
             next_seq,
+            footers: Vec::new(),
             mark_from: end.last_seq + 1,
             unsynced: Vec::new(),
             ring_at: None,
@@ -272,6 +275,7 @@ impl Log {
             active.count_appended(MARK_BYTES);
             self.end.offset += MARK_BYTES;
             self.end.last_seq = seq;
+            self.footers.push(seq);
         }
         self.let_go(active, None);
         written

@@ -7,7 +7,8 @@ use crate::format::record::{self, Bad, HEADER_BYTES, Kind, MARK_BYTES, Record};
 use crate::log::segment::Segment;
 use crate::options::MAX_SEGMENT_BYTES;
 
-/// Bytes read at a time.
+/// Bytes read at a time: at first, since there may be only one new record, and at most.
+const LEAST_CHUNK_BYTES: usize = 16 << 10;
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// In a file with holes, longer records than this are checked before memory is allocated for them.
@@ -30,13 +31,15 @@ pub(crate) struct SegmentReader<'s> {
     limit: u64,
     chunk: Vec<u8>,
     chunk_start: u64,
+    /// How much is read next.
+    ahead: usize,
 }
 
 impl<'s> SegmentReader<'s> {
     pub(crate) fn new(segment: &'s Segment, offset: u64, limit: u64) -> Self {
         // Locations reach no farther, whatever a forged file holds beyond.
         let limit = limit.min(MAX_SEGMENT_BYTES);
-        Self { segment, offset, limit, chunk: Vec::new(), chunk_start: offset }
+        Self { segment, offset, limit, chunk: Vec::new(), chunk_start: offset, ahead: LEAST_CHUNK_BYTES }
     }
 
     /// The next valid record, or why there is none; in that case the reader does not move.
@@ -115,7 +118,8 @@ impl<'s> SegmentReader<'s> {
         if size > SPARSE_FROM && !self.is_there(size)? {
             return Ok(false);
         }
-        let want = CHUNK_BYTES.max(size as usize).min((len - self.offset) as usize);
+        let want = self.ahead.max(size as usize).min((len - self.offset) as usize);
+        self.ahead = (2 * self.ahead).min(CHUNK_BYTES);
         self.chunk.resize(want, 0);
         self.chunk_start = self.offset;
         let read = self.segment.read_at(self.offset, &mut self.chunk)?;

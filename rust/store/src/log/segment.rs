@@ -67,7 +67,6 @@ impl PutExtent {
 /// Keeps a segment's file under its name while this value lives.
 pub(crate) struct Pin(Arc<Segment>);
 
-#[allow(dead_code, reason = "for backups")]
 impl Pin {
     pub(crate) fn segment(&self) -> &Arc<Segment> {
         &self.0
@@ -548,6 +547,16 @@ impl Segment {
             expected: "a whole record".to_owned(),
             found: bad.to_string(),
         }
+    }
+
+    /// The error for a segment that is not the one that belongs here.
+    pub(crate) fn other_than(&self, expected: String, found: String) -> Error {
+        self.unexpected(0, expected, found)
+    }
+
+    /// The error for whole records that make no sense at their place.
+    pub(crate) fn unexpected(&self, offset: u64, expected: String, found: String) -> Error {
+        Error::Corruption { path: self.path.clone(), offset, expected, found }
     }
 
     #[cold]

@@ -75,7 +75,8 @@ impl Chain {
         for (at, relocation) in manifest.relocations.iter().enumerate() {
             let segment = chain.open_segment(disk, manifest, relocation.segment, options)?;
             if segment.header.origin != Origin::Relocation {
-                return Err(damaged(&segment, "a segment of relocated records", "one of the log"));
+                let expected = "a segment of relocated records".to_owned();
+                return Err(segment.other_than(expected, "one of the log".to_owned()));
             }
             released(&chain, listed - at, &segment)?;
             chain.relocations.push((Arc::new(segment), *relocation));
@@ -165,17 +166,7 @@ impl Chain {
     /// Adds the next segment if the log went on there before the manifest could say so.
     fn find_spare(&mut self, disk: &Arc<dyn Disk>, manifest: &Manifest, options: &Options) -> Result<()> {
         let Some(spare) = manifest.spare else { return Ok(()) };
-        let unbegun = SegmentHeader {
-            store_id: manifest.store_id,
-            id: spare.segment,
-            origin: Origin::Log,
-            salt: spare.salt,
-            base_seq: manifest.next_seq,
-            capacity: spare.capacity,
-            watermark: 0,
-            predecessor: LogEnd::default(),
-            boot_id: [0; 16],
-        };
+        let unbegun = SegmentHeader::unbegun(manifest, spare);
         let access = if options.read_only { Access::Read } else { Access::Write };
         let opened = Segment::open_spare(disk, unbegun, access, options.read_mode)
             .map_err(|error| missing(&**disk, spare.segment, error))
@@ -261,7 +252,7 @@ impl Chain {
         };
         if segment.header.origin == Origin::Relocation || segment.id() <= before || !follows {
             let expected = format!("a segment that follows segment {before}, which ended at {end:?}");
-            return Err(damaged(segment, &expected, &format!("one that follows {found:?}")));
+            return Err(segment.other_than(expected, format!("one that follows {found:?}")));
         }
         Ok(())
     }
@@ -368,20 +359,23 @@ fn release_at_any_cost(segment: &Segment, options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn check_store(segment: &Segment, manifest: &Manifest) -> Result<()> {
-    if segment.header.store_id != manifest.store_id {
-        return Err(damaged(segment, "a segment of this store", "a segment of another store"));
+/// Keeps what is needed to read a segment that takes no more records, whatever becomes of its name: its map, or its
+/// descriptor if the handle holds few others.
+pub(crate) fn keep_open(segment: &Segment, held: usize, options: &Options) -> Result<()> {
+    if options.read_mode == ReadMode::Pread && held > held_open() {
+        return segment.release_but_keep();
     }
+    segment.release();
     Ok(())
 }
 
-fn damaged(segment: &Segment, expected: &str, found: &str) -> Error {
-    Error::Corruption {
-        path: segment.path.clone(),
-        offset: 0,
-        expected: expected.to_owned(),
-        found: found.to_owned(),
+fn check_store(segment: &Segment, manifest: &Manifest) -> Result<()> {
+    if segment.header.store_id != manifest.store_id {
+        return Err(
+            segment.other_than("a segment of this store".to_owned(), "a segment of another store".to_owned())
+        );
     }
+    Ok(())
 }
 
 fn missing(disk: &dyn Disk, id: u32, error: Error) -> Error {

@@ -1,6 +1,9 @@
 //! From files to a state: which part of the log counts, and the index over it.
 
+pub(crate) mod beside_writer;
 pub(crate) mod chain;
+pub(crate) mod changes;
+pub(crate) mod follow;
 pub(crate) mod rebuild;
 pub(crate) mod recover;
 pub(crate) mod replay;

@@ -17,8 +17,8 @@ use crate::recovery::recover;
 pub(crate) fn rebuilt(shared: &Shared, writing: &Writing, end: LogEnd) -> Result<Rebuilt> {
     let disk = &shared.disk;
     // A reader shows an older state than the manifest on the disk.
-    let listed = match (&shared.opened.manifest, Manifest::read(&**disk)) {
-        (Some(opened_with), _) => opened_with.clone(),
+    let listed = match (&writing.followed, Manifest::read(&**disk)) {
+        (Some(followed), _) => Manifest::clone(&followed.manifest),
         (None, Ok(manifest::Found::Manifest(listed, _))) => listed,
         (None, Ok(manifest::Found::Nothing)) => return Err(Error::NotFound { path: shared.path.clone() }),
         (None, Err(error)) => return Err(error),
@@ -30,7 +30,7 @@ pub(crate) fn rebuilt(shared: &Shared, writing: &Writing, end: LogEnd) -> Result
     let known = Arc::clone(&shared.read_state()?.segments);
     let in_use = |it: &Relocation| !writing.freeing.contains(&it.segment) && known.get(it.segment).is_some();
     let mut relocations = listed.relocations.clone();
-    if shared.opened.manifest.is_none() {
+    if writing.followed.is_none() {
         // Where a change reached one copy only, it has not happened: what the older one lists may be in use still, and
         // hold a tombstone that hides a put of the log.
         let older =

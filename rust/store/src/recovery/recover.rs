@@ -34,6 +34,8 @@ pub(crate) struct Recovered {
     pub(crate) state: State,
     pub(crate) log: Log,
     pub(crate) manifest: Manifest,
+    /// The last commit in the log.
+    pub(crate) last_commit: u64,
     /// Bytes of log behind the newest listed image.
     pub(crate) tail_bytes: u64,
     /// Everything up to this sequence number is on the device.
@@ -49,6 +51,8 @@ pub(crate) struct Based {
     pub(crate) state: State,
     /// The end of the accepted log.
     pub(crate) reached: LogEnd,
+    /// The last commit in it.
+    pub(crate) last_commit: u64,
     /// The highest watermark in anything accepted.
     pub(crate) watermark: u64,
     pub(crate) stop: Option<Stop>,
@@ -105,10 +109,10 @@ fn says_damage(error: &std::io::Error, may_be_gone: bool) -> bool {
 }
 
 fn based(replay: Replay<'_>, chain: &Chain, begin: Option<LogEnd>, bad_images: Vec<u32>) -> Based {
-    let Replay { state, reached, watermark, stop, milestones, dead: uncounted, .. } = replay;
+    let Replay { state, reached, last_commit, watermark, stop, milestones, dead: uncounted, .. } = replay;
     let tail_bytes =
         chain.between(begin.unwrap_or_default(), reached).iter().map(|(_, from, to)| to - from).sum();
-    Based { state, reached, watermark, stop, tail_bytes, bad_images, uncounted, milestones }
+    Based { state, reached, last_commit, watermark, stop, tail_bytes, bad_images, uncounted, milestones }
 }
 
 /// What one attempt to open carries over from earlier ones.
@@ -163,8 +167,17 @@ fn recover_from(
         outdated::refuse(disk, &manifest, &names, None)?;
         Err(error)
     })?;
-    let Based { mut state, reached, watermark, stop, tail_bytes, bad_images, uncounted, milestones } =
-        base(disk, &chain, &manifest, options, look.images_may_be_gone, progress)?;
+    let Based {
+        mut state,
+        reached,
+        last_commit,
+        watermark,
+        stop,
+        tail_bytes,
+        bad_images,
+        uncounted,
+        milestones,
+    } = base(disk, &chain, &manifest, options, look.images_may_be_gone, progress)?;
     let dropped_bytes = match &stop {
         Some(stop) => accept_end(&chain, stop, watermark, reached, options, look)?,
         None if watermark > reached.last_seq && options.recovery == Recovery::Strict => {
@@ -190,7 +203,16 @@ fn recover_from(
 
     if options.read_only {
         let durable_seq = watermark.min(reached.last_seq);
-        return Ok(Recovered { state, log, manifest, tail_bytes, durable_seq, uncounted, dropped_bytes });
+        return Ok(Recovered {
+            state,
+            log,
+            manifest,
+            last_commit,
+            tail_bytes,
+            durable_seq,
+            uncounted,
+            dropped_bytes,
+        });
     }
     if !copies_agree {
         // If its writer was killed there, the newer copy may have its name in memory only. A power cut could
@@ -210,6 +232,7 @@ fn recover_from(
             state,
             log,
             manifest,
+            last_commit,
             tail_bytes,
             durable_seq: reached.last_seq,
             uncounted,
@@ -224,7 +247,7 @@ fn recover_from(
     // Every record in these segments was written again.
     remove_orphans(disk, &names, &manifest)?;
     let durable_seq = log.end.last_seq;
-    Ok(Recovered { state, log, manifest, tail_bytes, durable_seq, uncounted, dropped_bytes })
+    Ok(Recovered { state, log, manifest, last_commit, tail_bytes, durable_seq, uncounted, dropped_bytes })
 }
 
 /// Decides whether the log may end where replay stopped. Returns how many bytes behind that end are dropped.

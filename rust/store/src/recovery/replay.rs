@@ -13,13 +13,14 @@ use crate::format::attachment::{Attachment, Count};
 use crate::format::header::{LogEnd, SEGMENT_HEADER_BYTES};
 use crate::format::location::Location;
 use crate::format::manifest::{Manifest, Relocation};
-use crate::format::record::{BatchBegin, Kind, Record};
+use crate::format::record::{Kind, Record};
 use crate::index::checked::{Damaged, Index};
 use crate::log::reader::{Next, SegmentReader};
 use crate::log::segment::{Counts, Segment};
 use crate::log::segments::Segments;
 use crate::progress::OpenProgress;
 use crate::recovery::chain::Chain;
+use crate::recovery::changes::{Change, Commits};
 
 /// Puts are published to the index in runs of this many.
 const RUN: usize = 1 << 17;
@@ -51,37 +52,6 @@ impl Stop {
                  {last_seq} is whole",
             ),
             found: self.found.clone(),
-        }
-    }
-}
-
-/// A batch whose end was not reached yet.
-struct OpenBatch {
-    begin_offset: u64,
-    end_offset: u64,
-    records: u64,
-    ops: Vec<(u64, Change)>,
-}
-
-/// One change to the index.
-#[derive(Clone, Copy)]
-enum Change {
-    Put { key: i64, location: Location, size: u64 },
-    Delete { key: i64 },
-    DeleteRange { first: i64, last: i64 },
-}
-
-impl Change {
-    /// The change that a record makes; `None` for records that change nothing, or whose value is not a key.
-    fn of(record: &Record<'_>, location: Location) -> Option<Self> {
-        let key = record.key;
-        match record.kind {
-            Kind::Put | Kind::BatchPut => Some(Self::Put { key, location, size: record.size() }),
-            Kind::Tombstone | Kind::BatchTombstone => Some(Self::Delete { key }),
-            Kind::RangeTombstone | Kind::BatchRangeTombstone => {
-                Some(Self::DeleteRange { first: key, last: record.last_key()? })
-            }
-            Kind::BatchBegin | Kind::BatchCommit | Kind::Mark | Kind::Footer => None,
         }
     }
 }
@@ -125,6 +95,8 @@ pub(crate) struct Replay<'c> {
     pub(crate) state: State,
     /// The end of the accepted log.
     pub(crate) reached: LogEnd,
+    /// The last commit in it, or an upper bound: footers and marks may follow.
+    pub(crate) last_commit: u64,
     /// The highest watermark in anything accepted.
     pub(crate) watermark: u64,
     pub(crate) stop: Option<Stop>,
@@ -159,6 +131,7 @@ impl<'c> Replay<'c> {
             chain,
             state: State::new(index, segments),
             reached: LogEnd::default(),
+            last_commit: 0,
             watermark: manifest.watermark,
             stop: None,
             relocated: Vec::new(),
@@ -320,13 +293,17 @@ impl<'c> Replay<'c> {
                 last_seq: self.reached.last_seq.max(segment.header.predecessor.last_seq),
             },
         };
+        self.last_commit = self.last_commit.max(match self.from {
+            Some((first, begin)) if first == at => begin.last_seq,
+            _ => 0,
+        });
         self.count_from_here();
         if known_end.is_none() {
             segment.read_nothing_ahead()?;
         }
         let limit = known_end.map_or(u64::MAX, |end| end.offset);
         let mut reader = SegmentReader::new(&segment, self.reached.offset, limit);
-        let mut batch: Option<OpenBatch> = None;
+        let mut commits = Commits::default();
         let mut next_report = self.reached.offset + PROGRESS_BYTES;
         let mut next_milestone = self.reached.offset + MILESTONE_BYTES;
         self.milestones.push(self.reached);
@@ -340,12 +317,16 @@ impl<'c> Replay<'c> {
             }
             let end = offset + record.size();
             segment.count_if_tombstone(&record);
-            if let Err(found) = self.accept(&mut batch, &record, offset, end, segment.id()) {
+            let location = Location::new(segment.id(), offset);
+            if let Err(found) = commits.accept(&record, location, |seq, change| self.apply(seq, change)) {
                 break (offset, found);
             }
             expected_seq += 1;
-            if batch.is_none() {
+            if commits.is_whole() {
                 self.reached = LogEnd { offset: end, last_seq: record.seq, ..self.reached };
+                if !matches!(record.kind, Kind::Footer | Kind::Mark) {
+                    self.last_commit = record.seq;
+                }
                 self.count_from_here();
                 if end >= next_milestone {
                     next_milestone = end + MILESTONE_BYTES;
@@ -359,6 +340,7 @@ impl<'c> Replay<'c> {
                 }
             }
         };
+        self.watermark = self.watermark.max(commits.watermark);
         segment.show_up_to(self.reached.offset);
         segment.count_appended(self.reached.offset - SEGMENT_HEADER_BYTES);
         let whole = known_end.is_some_and(|end| end == self.reached);
@@ -367,60 +349,6 @@ impl<'c> Replay<'c> {
             // whether anything behind it is missing.
             self.stop =
                 Some(Stop { at, path: segment.path.clone(), offset: self.reached.offset, bad_offset, found });
-        }
-        Ok(())
-    }
-
-    /// Accepts one record. An error says what is wrong with it at this place.
-    fn accept(
-        &mut self,
-        batch: &mut Option<OpenBatch>,
-        record: &Record<'_>,
-        offset: u64,
-        end: u64,
-        segment: u32,
-    ) -> Result<(), String> {
-        let change = Change::of(record, Location::new(segment, offset));
-        let seq = record.seq;
-        match (record.kind, batch.as_mut()) {
-            (Kind::Put | Kind::Tombstone | Kind::RangeTombstone, None) => {
-                self.apply(seq, change.ok_or("a range tombstone without its last key")?);
-            }
-            (Kind::Mark | Kind::Footer, None) => {
-                let named = record.number().ok_or("a mark without its watermark")?;
-                self.watermark = self.watermark.max(named);
-            }
-            (Kind::BatchBegin, None) => {
-                let BatchBegin { records, bytes } = record.batch().ok_or("a batch without its length")?;
-                *batch = Some(OpenBatch {
-                    begin_offset: offset,
-                    end_offset: offset.saturating_add(bytes.get()),
-                    records: records.get(),
-                    ops: Vec::new(),
-                });
-            }
-            (Kind::BatchPut | Kind::BatchTombstone | Kind::BatchRangeTombstone, Some(open)) => {
-                open.ops.push((seq, change.ok_or("a range tombstone without its last key")?));
-            }
-            (Kind::BatchCommit, Some(open)) => {
-                let whole = record.number() == Some(open.records)
-                    && open.ops.len() as u64 == open.records
-                    && end == open.end_offset;
-                if !whole {
-                    return Err(format!(
-                        "the end of a batch other than the one that began at {}",
-                        open.begin_offset
-                    ));
-                }
-                for (seq, change) in std::mem::take(&mut open.ops) {
-                    self.apply(seq, change);
-                }
-                *batch = None;
-            }
-            (kind, open) => {
-                let place = if open.is_some() { "inside" } else { "outside" };
-                return Err(format!("{kind:?} {place} a batch"));
-            }
         }
         Ok(())
     }

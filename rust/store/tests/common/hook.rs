@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use alex_store::disk::sim::SimDisk;
-use alex_store::disk::{Access, Disk, DiskFile, Lock, Map};
+use alex_store::disk::{Access, Disk, DiskFile, Lock, Map, Stamp};
 use alex_store::{Error, Options, Store};
 
 /// A call that is about to be made.
@@ -91,6 +91,10 @@ impl Disk for HookDisk {
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
         self.ask(&Call::Open(name))?;
         Ok(self.file(name, self.inner.open(name, access)?))
+    }
+
+    fn stamp(&self, name: &str) -> io::Result<Option<Stamp>> {
+        self.inner.stamp(name)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -10,4 +10,5 @@ mod large;
 mod one_moment;
 mod readers;
 mod readers_beside_writer;
+mod refresh;
 mod versions;

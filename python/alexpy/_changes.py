@@ -1,0 +1,33 @@
+"""`Change`: what `Store.changes` yields."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["Change"]
+
+
+class Change(NamedTuple):
+    """One committed change of a store: its sequence number, the key, and the value or None.
+
+    None means that the key was removed. Where a whole range of keys was removed at once (`delete_range`,
+    `clear`), `key` is the `range` of them.
+
+    Example:
+        >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
+        3
+        >>> seq = s.stats().last_seq
+        >>> s.delete_range(2)
+        2
+        >>> [change] = s.changes(since=seq)
+        >>> change.key.start, change.key.stop == 2**63, change.value
+        (2, True, None)
+
+    """
+
+    seq: int
+    """Sequence number of the change; it rises from change to change, with gaps."""
+    key: int | range
+    """The key, or the range of keys that was removed."""
+    value: bytes | None
+    """The value stored under the key; None if it was removed."""
