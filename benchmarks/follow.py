@@ -32,12 +32,15 @@ clock = time.perf_counter_ns
 READER = """
 import sys, time
 import numpy as np, alexpy
-start = time.perf_counter()
-store = alexpy.open(sys.argv[1], read_only=True)
-took = time.perf_counter() - start
-keys = np.arange(0, int(sys.argv[2]), 997)
-found = store.get_array(keys, np.dtype(("V", 100)))
-assert len(found) == len(keys)
+took = 0
+if sys.argv[1]:
+    start = time.perf_counter()
+    store = alexpy.open(sys.argv[1], read_only=True)
+    took = time.perf_counter() - start
+    keys = np.arange(0, int(sys.argv[2]), 97)
+    found = store.get_array(keys, np.dtype(("V", 100)))
+    assert len(found) == len(keys)
+    del found, keys
 print(took, flush=True)
 sys.stdin.readline()
 """
@@ -152,13 +155,13 @@ def pss(pid: int) -> int:
 
 
 def many_readers(path: Path, keys: int) -> dict[str, Any]:
-    """Processes that read all over one store."""
+    """Processes that read all over one store: memory (PSS) beyond that of a process without one; opening."""
     sums = {}
     opened: list[float] = []
-    for count in (1, READERS):
+    for count, with_store in ((1, True), (READERS, True), (1, False)):
         readers = [
             subprocess.Popen(
-                [sys.executable, "-c", READER, str(path), str(keys)],
+                [sys.executable, "-c", READER, str(path) if with_store else "", str(keys)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -169,16 +172,21 @@ def many_readers(path: Path, keys: int) -> dict[str, Any]:
         for reader in readers:
             assert reader.stdout is not None
             opened.append(float(reader.stdout.readline()))
-        sums[count] = sum(pss(reader.pid) for reader in readers)
+        sums[count, with_store] = sum(pss(reader.pid) for reader in readers)
         for reader in readers:
             reader.communicate("\n")
             require(reader.returncode == 0, "a reader failed")
+    alone = sums[1, False]
+    one, all_of_them = sums[1, True] - alone, sums[READERS, True] - READERS * alone
+    opened = opened[:-1]
     return {
-        "PSS of one, MB": round(sums[1] / 1e6),
-        f"PSS of {READERS}, MB": round(sums[READERS] / 1e6),
-        "times as much": round(sums[READERS] / sums[1], 2),
+        "of Python and NumPy, MB a process": round(alone / 1e6),
+        "of the store in one process, MB": round(one / 1e6),
+        f"of the store in {READERS} processes, MB": round(all_of_them / 1e6),
+        "times as much": round(all_of_them / one, 3),
         "opening, median, ms": round(1e3 * statistics.median(opened), 2),
         "opening, longest, ms": round(1e3 * max(opened), 2),
+        "opening, each, ms": [round(1e3 * each, 1) for each in opened],
     }
 
 

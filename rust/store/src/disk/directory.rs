@@ -12,9 +12,8 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::time::{ClockId, clock_gettime};
 
-use super::{Access, Stamp};
+use super::Access;
 use crate::error::Refusal;
 
 /// Standard input, output and error: whatever file has these numbers receives what a program writes to them.
@@ -24,9 +23,6 @@ const STANDARD: i32 = 2;
 pub(crate) const LOCK_FILE: &str = "LOCK";
 /// A lock file of ours is never longer: a process id has at most seven digits.
 const LOCK_BYTES: usize = 32;
-
-/// Twice the longest tick of the system's clock, in nanoseconds.
-const SETTLED_NANOS: i128 = 20_000_000;
 
 /// Identifies a file or directory, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,17 +122,6 @@ impl Directory {
     pub(super) fn open_file(&self, name: &str, access: Access) -> io::Result<File> {
         let access = if access == Access::Write { OFlags::RDWR } else { OFlags::RDONLY };
         plain_file(fs::openat(&self.file, name, access | GUARDED, Mode::empty()))
-    }
-
-    /// See [`Disk::stamp`](super::Disk::stamp). One system call.
-    pub(super) fn stamp(&self, name: &str) -> io::Result<Option<Stamp>> {
-        let found = fs::statat(&self.file, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        let changed = i128::from(found.st_ctime) * 1_000_000_000 + i128::from(found.st_ctime_nsec);
-        // Two changes within one tick of the system's clock have the same time.
-        let now = clock_gettime(ClockId::RealtimeCoarse);
-        let now = i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec);
-        let settled = changed + SETTLED_NANOS < now;
-        Ok(settled.then_some(Stamp { inode: found.st_ino, changed }))
     }
 
     /// Creates a new file.

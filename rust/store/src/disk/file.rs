@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use super::directory::{Directory, Identity};
 use super::fork::{self, NotInherited};
 use super::memory;
-use super::{Access, Disk, DiskFile, Lock, Map, Stamp};
+use super::{Access, Disk, DiskFile, Lock, Map};
 
 /// The first store into a page through a map costs a fault, again after each flush: some microseconds a page
 /// on a virtual machine. A system call has no such cost. `docs/dev/022-large-pieces-go-by-system-call.md` has
@@ -159,10 +159,6 @@ impl Disk for RealDisk {
         Ok(self.file(self.directory.open_file(name, access)?, false))
     }
 
-    fn stamp(&self, name: &str) -> io::Result<Option<Stamp>> {
-        self.directory.stamp(name)
-    }
-
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.directory.rename(from, to)
     }
@@ -280,6 +276,10 @@ impl DiskFile for RealFile {
 
     fn is_reserved(&self) -> bool {
         self.reserved
+    }
+
+    fn links(&self) -> io::Result<u64> {
+        Ok(rustix::fs::fstat(&self.file)?.st_nlink)
     }
 
     fn allocated(&self) -> io::Result<u64> {

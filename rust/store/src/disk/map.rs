@@ -50,6 +50,18 @@ impl Map {
         Some(unsafe { std::slice::from_raw_parts(self.start.add(from), len) })
     }
 
+    /// Whether there are only zeros at `offset`, where somebody may be writing; `None` if the window ends before. The page
+    /// must still be part of the file.
+    pub(crate) fn is_zero(&self, offset: u64, len: u64) -> Option<bool> {
+        let (from, len) = (usize::try_from(offset).ok()?, usize::try_from(len).ok()?);
+        if from.checked_add(len)? > self.len {
+            return None;
+        }
+        // SAFETY: `from + len` lies in the window, which `new` guarantees to be readable. The bytes are read volatile,
+        // since others may write them.
+        Some((0..len).all(|at| unsafe { self.start.add(from + at).read_volatile() } == 0))
+    }
+
     /// Copies the bytes from `offset` on by system call. Returns how many there were. If the file cannot be
     /// read, or is shorter by now, that is an error or an early end here, and no signal.
     pub fn copy_out(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {

@@ -47,10 +47,6 @@ pub trait Disk: Send + Sync {
     /// Opens an existing file.
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Tells the file that has this name now from any other that had it before, or will have; `None` if that cannot be
-    /// told yet.
-    fn stamp(&self, name: &str) -> io::Result<Option<Stamp>>;
-
     /// Renames a file, replacing any file with the new name. Durable after [`Disk::sync_dir`].
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
@@ -92,15 +88,6 @@ pub trait Disk: Send + Sync {
     }
 }
 
-/// Tells one file from others that had its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
-    /// The file's number. Numbers of files that are gone are used again.
-    pub inode: u64,
-    /// When it last changed, or got its name, in nanoseconds.
-    pub changed: i128,
-}
-
 /// The outcome of [`Disk::lock`].
 pub enum Lock {
     /// The lock is ours until the guard is dropped.
@@ -123,6 +110,9 @@ pub trait DiskFile: Send + Sync {
     fn is_reserved(&self) -> bool {
         true
     }
+
+    /// How many names the file has. It has one fewer when another file takes its name.
+    fn links(&self) -> io::Result<u64>;
 
     /// Bytes allocated on the device.
     fn allocated(&self) -> io::Result<u64>;

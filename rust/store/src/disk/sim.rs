@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Access, Disk, DiskFile, Lock, Map, Stamp};
+use super::{Access, Disk, DiskFile, Lock, Map};
 
 mod faults;
 mod rng;
@@ -277,13 +277,6 @@ impl Disk for SimDisk {
         Ok(self.file(id))
     }
 
-    fn stamp(&self, name: &str) -> io::Result<Option<Stamp>> {
-        let world = self.world.lock();
-        let id = *world.names.get(name).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        // No file's number is ever used again.
-        Ok(Some(Stamp { inode: id as u64, changed: 0 }))
-    }
-
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut world = self.world.lock();
         if let Some(Fault::Sync(_)) = world.step(syncs)? {
@@ -360,6 +353,10 @@ struct SimFile {
 impl DiskFile for SimFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.world.lock().files[self.id].len)
+    }
+
+    fn links(&self) -> io::Result<u64> {
+        Ok(self.world.lock().names.values().filter(|&&id| id == self.id).count() as u64)
     }
 
     fn allocated(&self) -> io::Result<u64> {

@@ -17,6 +17,9 @@ use crate::operation::Operation;
 use crate::options::{MAX_SEGMENT_BYTES, ReadMode};
 use crate::room::{copy_of, filled, room};
 
+/// Of every file system that files can be mapped on.
+const PAGE_BYTES: u64 = 4096;
+
 /// An open segment.
 pub(crate) struct Segment {
     pub(crate) header: SegmentHeader,
@@ -379,6 +382,29 @@ impl Segment {
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let read = self.with_file(Operation::Read, |file| file.read_at(offset, buffer));
         self.or_kept(read, |map| map.copy_out(offset, buffer))
+    }
+
+    /// A map of the first page, where the header is or will be; `None` if reads are not to go through maps.
+    pub(crate) fn first_page(&self, read_mode: ReadMode) -> Option<Map> {
+        match read_mode {
+            ReadMode::Mmap => self.with_file(Operation::Map, |file| file.map(PAGE_BYTES)).ok(),
+            ReadMode::Pread => None,
+        }
+    }
+
+    /// Whether nothing was written at `offset` yet, where a record or the segment would begin. Looks into the map where
+    /// that is no risk: in a page with bytes that are never cut off.
+    pub(crate) fn is_unwritten(&self, offset: u64) -> Result<bool> {
+        let within_page =
+            !offset.is_multiple_of(PAGE_BYTES) && offset % PAGE_BYTES <= PAGE_BYTES - record::HEADER_BYTES;
+        if let Some(map) = self.map.as_ref().filter(|_| within_page)
+            && let Some(zero) = map.is_zero(offset, record::HEADER_BYTES)
+        {
+            return Ok(zero);
+        }
+        let mut bytes = [0; record::HEADER_BYTES as usize];
+        let read = self.read_at(offset, &mut bytes)?;
+        Ok(bytes[..read].iter().all(|&byte| byte == 0))
     }
 
     /// The pieces from `offset` on that may hold something other than zeros.

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::compaction::free::omit;
-use crate::disk::{Access, Disk, Stamp};
+use crate::disk::{Access, Disk, DiskFile};
 use crate::engine::catalog::Catalog;
-use crate::engine::followed::Followed;
+use crate::engine::followed::{Followed, Unbegun};
 use crate::engine::kept_images::Images;
 use crate::engine::shared::Shared;
 use crate::engine::state::State;
@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::format::location::Location;
 use crate::format::manifest::{self, Entry, Manifest};
-use crate::format::record::{HEADER_BYTES, Kind};
+use crate::format::record::Kind;
 use crate::index::checked::Damaged;
 use crate::log::reader::{Next, SegmentReader, watermark_beyond};
 use crate::log::segment::Segment;
@@ -67,10 +67,13 @@ pub(crate) fn follow(shared: &Shared, catalog: &mut Catalog, writing: &mut Writi
     }
 }
 
-/// Both copies of the manifest as they are now; `None` if they may change without a trace.
-fn stamps(disk: &dyn Disk) -> Option<[Stamp; 2]> {
-    let [a, b] = manifest::NAMES.map(|name| disk.stamp(name));
-    Some([a.ok()??, b.ok()??])
+/// The copy of the manifest that is written last. It has its name for as long as no manifest is newer: both copies are
+/// written before anything is done on the strength of them.
+fn last_copy(disk: &dyn Disk) -> Option<(Arc<dyn DiskFile>, u64)> {
+    let [_, name] = manifest::NAMES;
+    let file = disk.open(name, Access::Read).ok()?;
+    let links = file.links().ok()?;
+    Some((file, links))
 }
 
 /// A read-only handle that takes up changes.
@@ -83,7 +86,7 @@ struct Follower<'f> {
 enum Onward {
     /// Nowhere yet.
     Ends,
-    In(Segment),
+    In(Arc<Segment>),
     /// In a segment that does not follow where the handle stands.
     Elsewhere,
 }
@@ -104,24 +107,24 @@ impl Follower<'_> {
         self.writing.followed.as_mut().ok_or_else(|| Error::ReadOnly { path: self.shared.path.clone() })
     }
 
-    /// Whether nothing was committed since the last look. Four system calls.
+    /// Whether nothing was committed since the last look. At most three system calls.
     fn is_current(&mut self) -> Result<bool> {
-        // Look at the manifest first: whatever it does not list yet comes later.
-        let now = stamps(&*self.shared.disk);
         let end = self.writing.log.end;
-        let followed = self.followed()?;
-        if now.is_none() || now != followed.stamps || followed.stalled.is_some() {
+        // Look at the manifest first: whatever it does not list yet comes later.
+        if !self.is_listed_last()? || self.followed()?.stalled.is_some() {
             return Ok(false);
         }
-        if let Some(next) = &followed.next
-            && !is_zero(next, 0)?
+        if let Some(next) = &self.followed()?.next
+            && !next.is_unwritten()?
         {
             return Ok(false);
         }
-        match self.segment(end.segment)? {
-            Some(segment) => is_zero(&segment, end.offset),
-            None => Ok(true),
-        }
+        self.segment(end.segment)?.map_or(Ok(true), |segment| segment.is_unwritten(end.offset))
+    }
+
+    /// Whether the manifest that was read last is still the newest.
+    fn is_listed_last(&mut self) -> Result<bool> {
+        Ok(self.followed()?.copy.as_ref().is_some_and(|(file, links)| file.links().ok() == Some(*links)))
     }
 
     /// The segment in which the handle's log ends, or any other that it holds.
@@ -132,14 +135,14 @@ impl Follower<'_> {
     /// Takes up what there is. Returns false if the log does not lead on from where the handle stands.
     fn round(&mut self, catalog: &mut Catalog) -> Result<bool> {
         // In this order: what a commit needs was listed before the commit returned.
-        let stamps = stamps(&*self.shared.disk);
         let before = Arc::clone(&self.followed()?.manifest);
-        let manifest = if stamps.is_some() && stamps == self.followed()?.stamps {
-            Arc::clone(&before)
+        let (copy, manifest) = if self.is_listed_last()? {
+            (self.followed()?.copy.take(), Arc::clone(&before))
         } else {
-            self.followed()?.stamps = None;
-            self.newest_manifest(&before)?
+            (last_copy(&*self.shared.disk), self.newest_manifest(&before)?)
         };
+        // Until all of it was taken up.
+        self.followed()?.copy = None;
         let mut entered = false;
         loop {
             let end = self.writing.log.end;
@@ -152,7 +155,7 @@ impl Follower<'_> {
             self.drain(known)?;
             match self.onward(&manifest)? {
                 Onward::Ends => break,
-                Onward::In(segment) => self.enter(segment)?,
+                Onward::In(segment) => self.enter(&segment)?,
                 Onward::Elsewhere => return Ok(false),
             }
             entered = true;
@@ -165,7 +168,7 @@ impl Follower<'_> {
         }
         let followed = self.followed()?;
         followed.manifest = manifest;
-        followed.stamps = stamps;
+        followed.copy = copy;
         Ok(true)
     }
 
@@ -243,7 +246,7 @@ impl Follower<'_> {
             let absorbed = self.shared.absorb(self.writing, before, |state| shown.change(state))?;
             if let Some((live, segments)) = absorbed {
                 segment.count_live(live);
-                segment.count_tombstone(shown.changes.iter().map(|change| change.tombstone_bytes()).sum());
+                segment.count_tombstone(shown.changes.iter().map(Change::tombstone_bytes).sum());
                 self.shared.count_dead(&segments, &shown.dead);
             }
             shown.changes.clear();
@@ -265,7 +268,7 @@ impl Follower<'_> {
     fn rule_out_damage(&mut self, segment: &Arc<Segment>, bad_offset: u64, found: String) -> Result<()> {
         let end = self.writing.log.end;
         let before = self.followed()?.stalled.take();
-        if is_zero(segment, bad_offset)? {
+        if segment.is_unwritten(bad_offset)? {
             return Ok(());
         }
         if let Some((place, at)) = before
@@ -301,10 +304,17 @@ impl Follower<'_> {
         {
             Segment::open(disk, entry.segment, Access::Read, read_mode)?
         } else if let Some(spare) = manifest.spare.filter(|spare| spare.segment > end.segment) {
+            if let Some(next) = &self.followed()?.next
+                && next.segment.id() == spare.segment
+                && next.is_unwritten()?
+            {
+                return Ok(Onward::Ends);
+            }
             let unbegun = SegmentHeader::unbegun(manifest, spare);
             let (segment, begun) = Segment::open_spare(disk, unbegun, Access::Read, read_mode)?;
             if !begun {
-                self.followed()?.next = Some(segment);
+                let first_page = segment.first_page(read_mode);
+                self.followed()?.next = Some(Unbegun { segment, first_page });
                 return Ok(Onward::Ends);
             }
             segment
@@ -319,14 +329,14 @@ impl Follower<'_> {
             return Err(segment.other_than(expected, "another one".to_owned()));
         }
         if found == end {
-            return Ok(Onward::In(segment));
+            return Ok(Onward::In(Arc::new(segment)));
         }
         if found.segment == end.segment && found.offset > end.offset {
             // Whoever wrote that header had everything before it in place.
             let Some(before) = self.segment(end.segment)? else { return Ok(Onward::Elsewhere) };
             self.drain(None)?;
             if self.writing.log.end == found {
-                return Ok(Onward::In(segment));
+                return Ok(Onward::In(Arc::new(segment)));
             }
             let found = format!("none, and the log goes on in segment {}", segment.id());
             return Err(broken(&before, self.writing.log.end.offset, found));
@@ -335,16 +345,15 @@ impl Follower<'_> {
     }
 
     /// Goes on in the next segment.
-    fn enter(&mut self, segment: Segment) -> Result<()> {
+    fn enter(&mut self, segment: &Arc<Segment>) -> Result<()> {
         let shared = self.shared;
-        let segment = Arc::new(segment);
         segment.show_up_to(SEGMENT_HEADER_BYTES);
         segment.read_nothing_ahead()?;
         if let Some(ended) = self.segment(self.writing.log.end.segment)? {
             let held = shared.read_parts()?.segments.iter().count();
             keep_open(&ended, held, &shared.options)?;
         }
-        shared.write_state()?.add_segment(Arc::clone(&segment));
+        shared.write_state()?.add_segment(Arc::clone(segment));
         let log = &mut self.writing.log;
         log.end = LogEnd { segment: segment.id(), offset: SEGMENT_HEADER_BYTES, last_seq: log.end.last_seq };
         log.entries.push(Entry { segment: segment.id(), end: Some(log.end), after_gap: false });
@@ -478,14 +487,14 @@ impl Follower<'_> {
         moves: &[(i64, Location, Location, u64)],
         copies: &[(Arc<Segment>, manifest::Relocation)],
     ) -> Result<()> {
-        let mut moved = vec![0; copies.len()];
+        let mut bytes_moved = vec![0; copies.len()];
         let outcome = {
             let mut state = self.shared.write_state()?;
             moves.iter().try_for_each(|&(key, from, to, size)| {
                 if state.index.replace_if(key, from.0, to.0)?
                     && let Some(at) = copies.iter().position(|(segment, _)| segment.id() == to.segment())
                 {
-                    moved[at] += size;
+                    bytes_moved[at] += size;
                 }
                 Ok(())
             })
@@ -495,7 +504,7 @@ impl Follower<'_> {
             let end = self.writing.log.end;
             return self.shared.rebuild_index(self.writing, end);
         }
-        for ((segment, _), bytes) in copies.iter().zip(moved) {
+        for ((segment, _), bytes) in copies.iter().zip(bytes_moved) {
             segment.count_live(bytes);
         }
         Ok(())
@@ -568,13 +577,6 @@ impl Shown {
         }
         Ok(live)
     }
-}
-
-/// Whether nothing was written at this place yet.
-fn is_zero(segment: &Segment, offset: u64) -> Result<bool> {
-    let mut bytes = [0; HEADER_BYTES as usize];
-    let read = segment.read_at(offset, &mut bytes)?;
-    Ok(bytes[..read].iter().all(|&byte| byte == 0))
 }
 
 /// The error for records that are not there although the log goes on behind them.

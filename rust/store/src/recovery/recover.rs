@@ -167,17 +167,8 @@ fn recover_from(
         outdated::refuse(disk, &manifest, &names, None)?;
         Err(error)
     })?;
-    let Based {
-        mut state,
-        reached,
-        last_commit,
-        watermark,
-        stop,
-        tail_bytes,
-        bad_images,
-        uncounted,
-        milestones,
-    } = base(disk, &chain, &manifest, options, look.images_may_be_gone, progress)?;
+    let Based { state, reached, last_commit, watermark, stop, tail_bytes, bad_images, uncounted, milestones } =
+        base(disk, &chain, &manifest, options, look.images_may_be_gone, progress)?;
     let dropped_bytes = match &stop {
         Some(stop) => accept_end(&chain, stop, watermark, reached, options, look)?,
         None if watermark > reached.last_seq && options.recovery == Recovery::Strict => {
@@ -198,22 +189,16 @@ fn recover_from(
     let ids = names.iter().filter_map(|name| image_id_of(name));
     let ids = ids.filter(|&id| !is_stray(manifest.next_image, id));
     let next_image = ids.filter_map(|id| id.checked_add(1)).fold(manifest.next_image, u32::max);
-    let mut manifest = Manifest { next_segment: chain.next_segment, next_seq, next_image, ..manifest };
-    let mut log = log_of(&**disk, &manifest, &chain, reached, options);
+    let manifest = Manifest { next_segment: chain.next_segment, next_seq, next_image, ..manifest };
+    let log = log_of(&**disk, &manifest, &chain, reached, options);
 
+    let durable_seq = watermark.min(reached.last_seq);
+    let mut found =
+        Recovered { state, log, manifest, last_commit, tail_bytes, durable_seq, uncounted, dropped_bytes };
     if options.read_only {
-        let durable_seq = watermark.min(reached.last_seq);
-        return Ok(Recovered {
-            state,
-            log,
-            manifest,
-            last_commit,
-            tail_bytes,
-            durable_seq,
-            uncounted,
-            dropped_bytes,
-        });
+        return Ok(found);
     }
+    let Recovered { state, log, manifest, .. } = &mut found;
     if !copies_agree {
         // If its writer was killed there, the newer copy may have its name in memory only. A power cut could
         // bring back the older copy, and it would miss the files that are removed because the newer one no
@@ -221,33 +206,24 @@ fn recover_from(
         manifest.write(&**disk)?;
     }
     // Remove what a crash left unfinished. Do it first, so that a full disk gains their space.
-    remove_orphans(disk, &names, &manifest)?;
+    remove_orphans(disk, &names, manifest)?;
     manifest.images.retain(|image| !bad_images.contains(&image.id));
     if clean {
         if !bad_images.is_empty() {
             manifest.write(&**disk)?;
-            remove_orphans(disk, &names, &manifest)?;
+            remove_orphans(disk, &names, manifest)?;
         }
-        return Ok(Recovered {
-            state,
-            log,
-            manifest,
-            last_commit,
-            tail_bytes,
-            durable_seq: reached.last_seq,
-            uncounted,
-            dropped_bytes,
-        });
+        return Ok(Recovered { durable_seq: reached.last_seq, ..found });
     }
-    let proven = chain.end_of(watermark.min(reached.last_seq), &milestones)?;
-    Rewrite { disk, options, chain: &chain, proven, reached }.run(&mut state, &mut log, &mut manifest)?;
+    let proven = chain.end_of(durable_seq, &milestones)?;
+    Rewrite { disk, options, chain: &chain, proven, reached }.run(state, log, manifest)?;
     if manifest.lists(reached.segment) {
         give_back_rest(disk, &chain, reached, stop.is_none());
     }
     // Every record in these segments was written again.
-    remove_orphans(disk, &names, &manifest)?;
+    remove_orphans(disk, &names, manifest)?;
     let durable_seq = log.end.last_seq;
-    Ok(Recovered { state, log, manifest, last_commit, tail_bytes, durable_seq, uncounted, dropped_bytes })
+    Ok(Recovered { durable_seq, ..found })
 }
 
 /// Decides whether the log may end where replay stopped. Returns how many bytes behind that end are dropped.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use alex_store::disk::sim::SimDisk;
-use alex_store::disk::{Access, Disk, DiskFile, Lock, Map, Stamp};
+use alex_store::disk::{Access, Disk, DiskFile, Lock, Map};
 use alex_store::{Error, Options, Store};
 
 /// A call that is about to be made.
@@ -93,10 +93,6 @@ impl Disk for HookDisk {
         Ok(self.file(name, self.inner.open(name, access)?))
     }
 
-    fn stamp(&self, name: &str) -> io::Result<Option<Stamp>> {
-        self.inner.stamp(name)
-    }
-
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.inner.rename(from, to)
     }
@@ -131,6 +127,10 @@ impl Disk for HookDisk {
 impl DiskFile for HookFile {
     fn len(&self) -> io::Result<u64> {
         self.inner.len()
+    }
+
+    fn links(&self) -> io::Result<u64> {
+        self.inner.links()
     }
 
     fn allocated(&self) -> io::Result<u64> {
