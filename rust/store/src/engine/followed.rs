@@ -17,8 +17,8 @@ pub(crate) struct Followed {
     pub(crate) manifest: Arc<Manifest>,
     /// The last commit that the handle has seen.
     pub(crate) last_commit: u64,
-    /// The copy of the manifest that is written last, as it was before the manifest was read, and how many names it had.
-    pub(crate) copy: Option<(Arc<dyn DiskFile>, u64)>,
+    /// The copy of the manifest that is written last, as it was before the manifest was read, while it still had its name.
+    pub(crate) copy: Option<Arc<dyn DiskFile>>,
     /// The segment in which the log will go on, as long as it has not begun there.
     pub(crate) next: Option<Unbegun>,
     /// Where something other than a whole record was found, and when damage was last ruled out there.

@@ -68,12 +68,15 @@ pub(crate) fn follow(shared: &Shared, catalog: &mut Catalog, writing: &mut Writi
 }
 
 /// The copy of the manifest that is written last. It has its name for as long as no manifest is newer: both copies are
-/// written before anything is done on the strength of them.
-fn last_copy(disk: &dyn Disk) -> Option<(Arc<dyn DiskFile>, u64)> {
+/// written before anything is done on the strength of them. `None` if it had another name as well, or has lost its own
+/// already: then its loss would not show.
+fn last_copy(disk: &dyn Disk) -> Option<Arc<dyn DiskFile>> {
     let [_, name] = manifest::NAMES;
-    let file = disk.open(name, Access::Read).ok()?;
-    let links = file.links().ok()?;
-    Some((file, links))
+    disk.open(name, Access::Read).ok().filter(|file| has_one_name(&**file))
+}
+
+fn has_one_name(file: &dyn DiskFile) -> bool {
+    file.links().is_ok_and(|links| links == 1)
 }
 
 /// A read-only handle that takes up changes.
@@ -124,7 +127,7 @@ impl Follower<'_> {
 
     /// Whether the manifest that was read last is still the newest.
     fn is_listed_last(&mut self) -> Result<bool> {
-        Ok(self.followed()?.copy.as_ref().is_some_and(|(file, links)| file.links().ok() == Some(*links)))
+        Ok(self.followed()?.copy.as_ref().is_some_and(|file| has_one_name(&**file)))
     }
 
     /// The segment in which the handle's log ends, or any other that it holds.

@@ -17,6 +17,8 @@ pub enum Call<'a> {
     Write(&'a str, u64, &'a [u8]),
     MapForWriting,
     Open(&'a str),
+    /// How many names it has is asked.
+    Links(&'a str),
     /// A new file of this many bytes.
     Create(&'a str, u64),
     Map(&'a str),
@@ -130,6 +132,7 @@ impl DiskFile for HookFile {
     }
 
     fn links(&self) -> io::Result<u64> {
+        self.disk.ask(&Call::Links(&self.name))?;
         self.inner.links()
     }
 

@@ -7,6 +7,7 @@ mod backup;
 mod columns;
 mod concurrent;
 mod large;
+mod linearizable;
 mod one_moment;
 mod readers;
 mod readers_beside_writer;

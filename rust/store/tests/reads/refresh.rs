@@ -174,6 +174,34 @@ fn a_follower_that_looks_at_every_step_of_a_writer_sees_each_commit_whole_and_no
     });
 }
 
+#[test]
+fn a_manifest_that_is_replaced_right_when_it_is_opened_is_not_taken_for_the_newest() {
+    let sim = SimDisk::new(1);
+    let options = Options { background: false, ..Options::default() };
+    let writer = open(&sim, &options).expect("opens");
+    writer.put(1, b"one").expect("writes");
+    let hooked = HookDisk::new(&sim);
+    let follower = hooked.open_store(&Options { read_only: true, ..options.clone() }).expect("opens");
+    // The first refresh opens the manifest; before it asks for its names, another one takes its place.
+    let replaced = Arc::new(Mutex::new(Some(writer)));
+    let take = Arc::clone(&replaced);
+    hooked.hook(move |call| {
+        if matches!(call, Call::Links(_))
+            && let Some(writer) = take.lock().expect("no panic").take()
+        {
+            std::thread::spawn(move || writer.checkpoint().expect("writes")).join().expect("no panic");
+        }
+        Ok(())
+    });
+    follower.refresh().expect("refreshes");
+    assert!(replaced.lock().expect("no panic").is_none(), "the hook was called");
+    // As after a kill: nothing at the end of the old log tells that it goes on elsewhere.
+    let writer = open(&sim, &options).expect("opens");
+    writer.put(2, b"two").expect("writes");
+    follower.refresh().expect("refreshes");
+    assert_eq!(follower.get(2).expect("reads").expect("committed before the refresh").to_vec(), b"two");
+}
+
 fn disk_has_store(disk: &SimDisk) -> bool {
     use alex_store::disk::Disk;
     let names = disk.list().expect("the power is on");
