@@ -33,6 +33,8 @@ use crate::recovery::recover::{Recovered, read_manifest};
 
 /// Commits are shown together until they make this many changes, so that reads wait little.
 const SHOWN_TOGETHER: usize = 1024;
+/// A handle that would have to move more records than this starts afresh.
+const MOST_MOVED: usize = 1 << 20;
 /// A record that is not whole may be on its way into the file: it is looked at this often, this long apart.
 const UNFINISHED_LOOKS: usize = 20;
 const BETWEEN_UNFINISHED: Duration = Duration::from_micros(50);
@@ -199,17 +201,18 @@ impl Follower<'_> {
         let mut reader =
             SegmentReader::new(&segment, end.offset, known.map_or(u64::MAX, |known| known.offset));
         let (mut commits, mut shown, mut reached) = (Commits::default(), Shown::default(), end);
-        let (bad_offset, found) = loop {
+        // A whole record is not on its way: if it does not belong here, it never will.
+        let (bad_offset, found, whole) = loop {
             let (offset, record) = match reader.next()? {
                 Next::Record(offset, record) => (offset, record),
-                Next::End(offset, bad) => break (offset, bad.to_string()),
+                Next::End(offset, bad) => break (offset, bad.to_string(), false),
             };
             if record.seq != expected {
-                break (offset, format!("sequence {} where {expected} comes next", record.seq));
+                break (offset, format!("sequence {} where {expected} comes next", record.seq), true);
             }
             let location = Location::new(segment.id(), offset);
             if let Err(found) = commits.accept(&record, location, |_, change| shown.changes.push(change)) {
-                break (offset, found);
+                break (offset, found, true);
             }
             expected += 1;
             if record.kind == Kind::Footer {
@@ -226,6 +229,7 @@ impl Follower<'_> {
         self.show(&segment, reached, &mut shown)?;
         self.confirm(commits.watermark);
         match known {
+            _ if whole => Err(broken(&segment, bad_offset, found)),
             Some(known) if known != reached => Err(broken(&segment, bad_offset, found)),
             Some(_) => Ok(()),
             None => self.rule_out_damage(&segment, bad_offset, found),
@@ -395,7 +399,8 @@ impl Follower<'_> {
         }
         let mut pointed = HashMap::new();
         for segment in &freed {
-            if !self.still_pointed_to(segment, before, &mut pointed)? {
+            // Of very many it is cheaper to start from an image than to find each.
+            if pointed.len() > MOST_MOVED || !self.still_pointed_to(segment, before, &mut pointed)? {
                 return Ok(false);
             }
         }
