@@ -209,6 +209,7 @@ def test_the_command_shows_changes_as_lines_and_as_json(run: CommandLine, store_
     assert [json.loads(line) for line in since] == told[2:]
 
 
+@pytest.mark.slow
 def test_the_command_follows_a_writer_until_it_is_interrupted(store: alexpy.Store) -> None:
     import signal  # noqa: PLC0415
     import subprocess  # noqa: PLC0415
