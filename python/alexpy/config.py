@@ -27,6 +27,7 @@ _ENV_NOT_FIELDS = frozenset(
     {
         "ALEXPY_SIMD",
         "ALEXPY_BITS",
+        "ALEXPY_FOLLOW_SECONDS",
         "ALEXPY_FUZZ_SECONDS",
         "ALEXPY_FUZZ_SEED",
         "ALEXPY_KILLS",
