@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import islice
@@ -78,14 +79,15 @@ def _piece(iterator: Iterator[_T], size: int) -> list[_T]:
     return list(islice(iterator, size))
 
 
-class _AsyncReads:
+class _AsyncReads(ABC):
     """The calls that read, of a store or a snapshot."""
 
     def __init__(self, threads: _Threads) -> None:
         self._threads = threads
 
+    @abstractmethod
     def _reads(self) -> Store | Snapshot:
-        raise NotImplementedError
+        """Return what is read; ClosedError if it is not open yet."""
 
     @overload
     async def get(self, key: int) -> bytes | None: ...
