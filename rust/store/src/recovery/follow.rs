@@ -49,7 +49,7 @@ pub(crate) fn follow(shared: &Shared, catalog: &mut Catalog, writing: &mut Writi
         return Ok(());
     }
     let begun = Instant::now();
-    let mut still_looks = 0;
+    let (mut still_looks, mut seen) = (0, None);
     loop {
         let error = match follower.round(catalog) {
             Ok(true) => return Ok(()),
@@ -59,9 +59,9 @@ pub(crate) fn follow(shared: &Shared, catalog: &mut Catalog, writing: &mut Writi
             Err(error) => return Err(error),
         };
         // A writer may have gone on between two looks.
-        let seen = follower.followed()?.manifest.generation;
         let now = read_manifest(&*shared.disk)?.map(|(now, _)| now.generation);
-        still_looks = if now == Some(seen) { still_looks + 1 } else { 0 };
+        still_looks = if now == seen { still_looks + 1 } else { 0 };
+        seen = now;
         if still_looks >= STILL_LOOKS || begun.elapsed() > PATIENCE {
             return Err(error);
         }
