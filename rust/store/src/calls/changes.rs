@@ -50,7 +50,7 @@ pub struct Changes {
     parts: VecDeque<Part>,
     /// The next changes, and the segment that they are in.
     read: VecDeque<(u64, Change)>,
-    of: Option<Arc<Segment>>,
+    segment: Option<Arc<Segment>>,
 }
 
 /// A piece of a segment. Its file is not removed while this lives.
@@ -84,7 +84,7 @@ impl Store {
             at: at.unwrap_or_default(),
             parts: VecDeque::new(),
             read: VecDeque::new(),
-            of: None,
+            segment: None,
         };
         changes.look()?;
         Ok(changes)
@@ -92,27 +92,39 @@ impl Store {
 }
 
 impl Changes {
-    /// Up to `max` further changes; none at the end of what this handle has seen. O(bytes).
+    /// Up to `max` further changes; none at the end of what this handle has seen. What comes before damage is passed on
+    /// before the error is. O(bytes).
     pub fn next_some(&mut self, max: usize) -> Result<Vec<Changed>> {
         let _running = self.shared.enter()?;
         let mut some = Vec::new();
-        while some.len() < max && self.is_more()? {
-            let verify = self.shared.options.verify_reads;
-            while some.len() < max
-                && let (Some(&(seq, change)), Some(segment)) = (self.read.front(), &self.of)
-            {
-                let what = match change {
-                    Change::Put { key, location, .. } => {
-                        What::Put(key, Value::read(segment, location.offset(), key, verify)?)
-                    }
-                    Change::Delete { key } => What::Deleted(key),
-                    Change::DeleteRange { first, last } => What::RangeDeleted(first, last),
-                };
-                self.read.pop_front();
-                some.push(Changed { seq, what });
+        while some.len() < max {
+            match self.next() {
+                Ok(Some(changed)) => some.push(changed),
+                Err(error) if some.is_empty() => return Err(error),
+                Ok(None) | Err(_) => break,
             }
         }
         Ok(some)
+    }
+
+    /// The next change. After an error it is the next one still.
+    fn next(&mut self) -> Result<Option<Changed>> {
+        if !self.is_more()? {
+            return Ok(None);
+        }
+        let (Some(&(seq, change)), Some(segment)) = (self.read.front(), &self.segment) else {
+            return Ok(None);
+        };
+        let what = match change {
+            Change::Put { key, location, .. } => {
+                let verify = self.shared.options.verify_reads;
+                What::Put(key, Value::read(segment, location.offset(), key, verify)?)
+            }
+            Change::Delete { key } => What::Deleted(key),
+            Change::DeleteRange { first, last } => What::RangeDeleted(first, last),
+        };
+        self.read.pop_front();
+        Ok(Some(Changed { seq, what }))
     }
 
     /// Whether there is a further change, which is then read.
@@ -157,10 +169,14 @@ impl Changes {
                 Some(before) => predecessor.segment == before,
                 None => segment.header.base_seq <= self.since + 1,
             };
-            let missing = predecessor.last_seq > self.since
-                // Of a segment that was freed, only that last record may be missing.
-                && (predecessor.last_seq > self.since + 1 || writing.log.footers.binary_search(&predecessor.last_seq).is_err());
-            if !follows && missing {
+            // Of a segment that was freed, nothing is missing if its footer alone came after `since`.
+            let only_footer = || writing.log.footers.binary_search(&(self.since + 1)).is_ok();
+            let seen = match predecessor.last_seq.saturating_sub(self.since) {
+                0 => true,
+                1 => only_footer(),
+                _ => false,
+            };
+            if !follows && !seen {
                 return Err(self.gone());
             }
             before = Some(segment.id());
@@ -184,10 +200,11 @@ impl Changes {
         Error::HistoryGone { path: self.shared.path.clone(), since: self.since }
     }
 
-    /// Reads the next commits of the first part.
+    /// Reads the next commits of the first part, when those read before were passed on.
     fn read_some(&mut self) -> Result<()> {
         let Some(part) = self.parts.front_mut() else { return Ok(()) };
         let segment = Arc::clone(part.pin.segment());
+        self.segment = Some(Arc::clone(&segment));
         let begun = part.from;
         let mut commits = Commits::default();
         let mut reader = SegmentReader::new(&segment, part.from, part.to);
@@ -195,6 +212,7 @@ impl Changes {
         loop {
             let (offset, record) = match reader.next()? {
                 Next::Record(offset, record) => (offset, record),
+                Next::End(..) if !self.read.is_empty() => break,
                 Next::End(offset, bad) => return Err(segment.damaged(offset, bad)),
             };
             let location = Location::new(segment.id(), offset);
@@ -206,6 +224,9 @@ impl Changes {
                 }
             });
             if let Err(found) = accepted {
+                if !self.read.is_empty() {
+                    break;
+                }
                 return Err(segment.unexpected(offset, "a whole commit".to_owned(), found));
             }
             let end = offset + record.size();
@@ -218,7 +239,6 @@ impl Changes {
                 }
             }
         }
-        self.of = Some(segment);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::common::hook::{Call, HookDisk};
 use crate::common::{Content, Model, content, content_of, for_seeds, open, options, step};
 use alex_store::disk::sim::{Rng, SimDisk};
-use alex_store::{Durability, Error, Options, ReadMode, Snapshot, Store, WriteMode};
+use alex_store::{Changed, Durability, Error, Options, ReadMode, Snapshot, Store, What, WriteMode};
 
 /// A follower, what it shows, and snapshots of it.
 struct Follower {
@@ -331,7 +331,9 @@ fn damage_in_what_is_yet_to_be_followed_is_an_error_and_never_an_end_of_the_log(
             let file = std::fs::File::options().write(true).open(&segment).expect("opens");
             file.write_all_at(b"T", offset).expect("writes");
             for _ in 0..2 {
+                let begun = Instant::now();
                 let error = follower.refresh().expect_err("damage is found");
+                assert!(begun.elapsed() < Duration::from_secs(5), "damage that stays is not waited for");
                 let Error::Corruption { path, offset: at, .. } = &error else { panic!("{error}") };
                 assert_eq!((path, *at), (&segment, offset - 24), "{error}");
                 assert_eq!(*follower.get(1).expect("reads").expect("there"), *b"seen");
@@ -342,6 +344,32 @@ fn damage_in_what_is_yet_to_be_followed_is_an_error_and_never_an_end_of_the_log(
             assert_eq!(follower.len().expect("open"), 4);
         }
     }
+}
+
+#[test]
+fn a_feed_tells_what_comes_before_damage_then_the_damage_and_the_rest_once_it_is_mended() {
+    use std::os::unix::fs::FileExt;
+    let dir = tempfile::tempdir().expect("a directory");
+    let options = Options { background: false, ..Options::default() };
+    let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
+    for key in 0..10 {
+        store.put(key, format!("value {key}").as_bytes()).expect("writes");
+    }
+    let (segment, offset) = place_of(dir.path(), b"value 6");
+    let file = std::fs::File::options().write(true).open(&segment).expect("opens");
+    file.write_all_at(b"V", offset).expect("writes");
+    let mut feed = store.changes(Some(0)).expect("open");
+    let keys = |some: Vec<Changed>| -> Vec<i64> {
+        some.iter().map(|it| if let What::Put(key, _) = it.what { key } else { panic!("{it:?}") }).collect()
+    };
+    assert_eq!(keys(feed.next_some(100).expect("up to the damage")), [0, 1, 2, 3, 4, 5]);
+    for _ in 0..2 {
+        let error = feed.next_some(100).expect_err("damage");
+        assert!(matches!(error, Error::Corruption { offset: at, .. } if at == offset - 24), "{error}");
+    }
+    file.write_all_at(b"v", offset).expect("writes");
+    assert_eq!(keys(feed.next_some(100).expect("whole")), [6, 7, 8, 9]);
+    assert!(feed.next_some(100).expect("open").is_empty());
 }
 
 #[test]
