@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import struct
 import time
 from pathlib import Path
 
 import alexpy
-from follow_writer import KEYS, shared_number
+from follow_writer import KEYS, ROWS, shared_number
 from forked import say, serve
 
 
@@ -21,6 +22,20 @@ def check(reader: alexpy.Store | alexpy.Snapshot) -> int:
     assert len(numbers) == 1, f"half a batch: {numbers}"
     assert None not in values, "a key is missing"
     return int(numbers.pop())
+
+
+def check_queue(reader: alexpy.Store, chance: random.Random) -> int:
+    """The last key of the queue, of which none may be missing."""
+    last, first = reader.last(), reader.first()
+    assert last is not None
+    assert first is not None
+    assert len(reader) == last[0] - first[0] + 1, f"holes between {first[0]} and {last[0]}"
+    keys = [chance.randint(first[0], last[0]) for _ in range(200)]
+    for key, value in zip(keys, reader.get_many(keys), strict=True):
+        assert value is not None, f"no {key} between {first[0]} and {last[0]}"
+        assert struct.unpack("q", value[:8])[0] == key
+        assert int(value[8:]) == key // ROWS * ROWS, "of another commit"
+    return last[0]
 
 
 def read(line: str) -> None:
@@ -40,14 +55,17 @@ def read(line: str) -> None:
     end = time.monotonic() + job["seconds"]
     last, seq, rounds = 0, 0, 0
     snapshots: list[tuple[int, alexpy.Snapshot]] = []
+    chance = random.Random(os.getpid())
     while time.monotonic() < end:
         before = struct.unpack("q", committed[:8])[0]
         reached = reader.refresh()
         assert reached >= seq, f"back from {seq} to {reached}"
-        number = check(reader)
+        number = check_queue(reader, chance) if job["ascending"] else check(reader)
         assert number >= before, f"{number} after a refresh, and {before} had been committed before it"
         assert number >= last, f"back from {last} to {number}"
         last, seq, rounds = number, reached, rounds + 1
+        if job["ascending"]:
+            continue
         if rounds % 50 == 0:
             snapshots.append((number, reader.snapshot()))
             kept, snapshot = snapshots.pop(0) if len(snapshots) > 3 else snapshots[0]

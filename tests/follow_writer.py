@@ -11,6 +11,9 @@ import mmap
 import random
 import struct
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 import alexpy
 from forked import say, serve
@@ -24,9 +27,16 @@ def shared_number(path: str) -> mmap.mmap:
         return mmap.mmap(file.fileno(), 8)
 
 
+# The queue that is written with `ascending`: so many keys a commit, and so many kept.
+ROWS = 1000
+KEPT = 5_000_000
+
+
 def write(line: str) -> None:
     """Commit until killed."""
     job = json.loads(line)
+    if job["ascending"]:
+        write_ascending(job)
     chance = random.Random(job["seed"])
     committed = shared_number(job["committed"])
     said = False
@@ -53,6 +63,25 @@ def write(line: str) -> None:
                 store.delete_range(10_000, 20_000)
                 store.put_many(range(10_000, 10_500), [value] * 500)
         store.close()
+
+
+def write_ascending(job: dict[str, Any]) -> None:
+    """Append to a queue in key order, with default settings, and trim it at the front, until killed."""
+    committed = shared_number(job["committed"])
+    with alexpy.open(job["path"], **job["options"]) as store:
+        found = store.last()
+        key = 0 if found is None else found[0] + 1
+        say("open")
+        while True:
+            keys = np.arange(key, key + ROWS)
+            values = np.zeros(ROWS, [("key", "<i8"), ("rest", "V90")])
+            values["key"] = keys
+            values["rest"] = np.frombuffer(b"%090d" % key, "V90")[0]
+            store.put_many(keys, values)
+            key += ROWS
+            committed[:8] = struct.pack("q", key - 1)
+            if key % 1_000_000 == 0 and key > KEPT:
+                store.delete_range(None, key - KEPT)
 
 
 if __name__ == "__main__":

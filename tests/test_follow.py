@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import alexpy
+from follow_writer import ROWS
 from kill_operations import Job
 from test_kill import apply, run_and_kill
 from writers import Writers
@@ -122,8 +123,14 @@ def jobs(tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     committed.write_bytes(bytes(8))
     common = {"path": str(tmp_path / "store"), "committed": str(committed)}
     options = {"segment_bytes": SMALL_SEGMENT, "checkpoint_tail_bytes": 512 << 10}
-    writing = common | {"options": options, "seed": SEED}
-    reading = common | {"read_mode": "mmap", "hold": False, "fork": False, "seconds": SECONDS}
+    writing = common | {"options": options, "seed": SEED, "ascending": False}
+    reading = common | {
+        "ascending": False,
+        "read_mode": "mmap",
+        "hold": False,
+        "fork": False,
+        "seconds": SECONDS,
+    }
     return writing, reading
 
 
@@ -170,6 +177,48 @@ def test_readers_beside_a_writer_that_is_killed_again_and_again_never_see_less_t
         os.kill(pid, signal.SIGKILL)
     assert min(rounds) > 10
     print(f"{kills} kills, {rounds} refreshes")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+def test_a_queue_in_key_order_with_default_settings_is_followed_whole_across_kills(tmp_path: Path) -> None:
+    """The commonest workload: batches of 1,000 rows of 98 bytes, five million of them kept."""
+    chance = random.Random(SEED)
+    writing, reading = jobs(tmp_path)
+    writing |= {"options": {}, "ascending": True}
+    reading |= {"ascending": True}
+    committed = tmp_path / "committed"
+    openings: list[float] = []
+    with ExitStack() as stack:
+        writers = stack.enter_context(Writers("follow_writer.py"))
+        pid = begin(writers, writing)
+        while int.from_bytes(committed.read_bytes(), "little") == 0:
+            time.sleep(0.01)
+        readers = [stack.enter_context(Writers("follow_reader.py")) for _ in range(2)]
+        for reader, read_mode in zip(readers, ("mmap", "pread"), strict=True):
+            reader.start(json.dumps(reading | {"read_mode": read_mode}))
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            time.sleep(chance.uniform(0.2, 4))
+            os.kill(pid, signal.SIGKILL)
+            assert writers.line() == f"ended {-signal.SIGKILL}\n"
+            begun = time.monotonic()
+            pid = begin(writers, writing)
+            openings.append(time.monotonic() - begun)
+        rounds = [int(reader.line().removeprefix("checked ")) for reader in readers]
+        os.kill(pid, signal.SIGKILL)
+        assert writers.line() == f"ended {-signal.SIGKILL}\n"
+    with alexpy.open(tmp_path / "store") as store:
+        last = int.from_bytes(committed.read_bytes(), "little")
+        found, first = store.last(), store.first()
+        assert found is not None
+        assert first is not None
+        assert found[0] in {last, last + ROWS}
+        assert len(store) == found[0] - first[0] + 1
+        assert store.verify().ok
+    print(
+        f"{last + 1:,} rows, {len(openings)} kills, opened in {max(openings):.2f} s at most, {rounds} looks"
+    )
 
 
 @pytest.mark.slow
