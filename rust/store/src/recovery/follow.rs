@@ -381,9 +381,11 @@ impl Follower<'_> {
     }
 
     /// Moves to where the writer has moved them the records of segments that `manifest` no longer lists, and does without
-    /// those segments. Returns false if a record that the index points to is nowhere else.
+    /// those segments. Returns false if a record that the index points to is nowhere else, or if the index was rebuilt
+    /// meanwhile: from the files of `before`, it may point into segments of which a pass had found that it does not.
     fn do_without_freed(&mut self, before: &Manifest, manifest: &Manifest) -> Result<bool> {
         let (shared, end) = (self.shared, self.writing.log.end);
+        let rebuilds = self.writing.images.rebuilds;
         let mut listed = manifest.file_set();
         listed.insert(end.segment);
         let segments = Arc::clone(&shared.read_state()?.segments);
@@ -429,6 +431,9 @@ impl Follower<'_> {
         }
         for moves in moves.chunks(SHOWN_TOGETHER) {
             self.move_to_copies(moves, &copies)?;
+        }
+        if self.writing.images.rebuilds != rebuilds {
+            return Ok(false);
         }
         let freed: Vec<u32> = freed.iter().map(|segment| segment.id()).collect();
         omit(&mut self.writing.log.entries, &freed);
@@ -508,7 +513,7 @@ impl Follower<'_> {
             })
         };
         if let Err(Damaged) = outcome {
-            // Built anew, it points to the copies or to what they were copied from, which the handle still holds.
+            // The handle starts afresh, but versions need the index as it is.
             let end = self.writing.log.end;
             return self.shared.rebuild_index(self.writing, end);
         }

@@ -24,7 +24,6 @@ impl Follower {
         let options = Options { read_only: true, ..options.clone() };
         let store = open(disk, &options).expect("opens beside a writer");
         let seq = store.refresh().expect("refreshes");
-        assert_eq!(&content(&store), now, "as opened");
         Self { store, shows: now.clone(), seq, snapshots: Vec::new() }
     }
 
@@ -61,54 +60,85 @@ impl Follower {
 
 #[test]
 fn followers_show_all_that_was_committed_whatever_a_writer_does_and_however_it_ends() {
-    for_seeds("--test reads followers_show_all", 20, |seed| {
-        let mut rng = Rng::new(seed);
-        let disk = SimDisk::new(seed);
-        let mut model = Model::new();
-        let mut followers: Vec<Follower> = Vec::new();
-        let mut writer = None;
-        for _ in 0..120 {
-            match rng.below(20) {
-                0 => {
-                    // Killed: what it had committed is in memory, and some of it not on the device.
-                    model.note("the writer is dropped".to_owned());
-                    writer = None;
-                }
-                1 => {
-                    if let Some((store, _)) = writer.take() {
-                        let closed = Store::close(&store);
-                        model.note(format!("the writer is closed: {closed:?}"));
-                    }
-                }
-                2 if followers.len() < 3 && disk_has_store(&disk) => {
-                    followers.push(Follower::open(&disk, &options(&mut rng), model.now()));
-                }
-                3 if !followers.is_empty() && rng.one_in(3) => {
-                    followers.swap_remove(rng.below(followers.len() as u64) as usize);
-                }
-                4..=8 if !followers.is_empty() => {
-                    let at = rng.below(followers.len() as u64) as usize;
-                    followers[at].look(&mut rng, model.now(), &model.log);
-                }
-                _ => {
-                    let (store, options) = writer.get_or_insert_with(|| {
-                        let options = options(&mut rng);
-                        model.note("a writer opens".to_owned());
-                        (open(&disk, &options).expect("opens"), options)
-                    });
-                    assert!(step(store, &mut model, &mut rng, options, &disk));
+    for_seeds("--test reads followers_show_all", 20, |seed| follow_writers(seed, false));
+}
+
+#[test]
+fn followers_whose_images_are_damaged_show_the_same() {
+    for_seeds("--test reads followers_whose_images", 20, |seed| follow_writers(seed, true));
+}
+
+/// Flips a bit in an image that is there, if there is one.
+fn damage_an_image(disk: &SimDisk, rng: &mut Rng) {
+    use alex_store::disk::Disk;
+    let mut names = disk.list().expect("the power is on");
+    names.retain(|name| name.starts_with("img-"));
+    names.sort();
+    if !names.is_empty() {
+        let name = &names[rng.below(names.len() as u64) as usize];
+        disk.corrupt(name, |bytes| {
+            let at = rng.below(bytes.len() as u64) as usize;
+            bytes[at] ^= 1 << rng.below(8);
+        });
+    }
+}
+
+fn follow_writers(seed: u64, damage: bool) {
+    let mut rng = Rng::new(seed);
+    let disk = SimDisk::new(seed);
+    let mut model = Model::new();
+    let mut followers: Vec<Follower> = Vec::new();
+    let mut writer = None;
+    for _ in 0..120 {
+        match rng.below(20) {
+            0 => {
+                // Killed: what it had committed is in memory, and some of it not on the device.
+                model.note("the writer is dropped".to_owned());
+                writer = None;
+            }
+            1 => {
+                if let Some((store, _)) = writer.take() {
+                    let closed = Store::close(&store);
+                    model.note(format!("the writer is closed: {closed:?}"));
                 }
             }
-        }
-        for follower in &mut followers {
-            follower.refresh(model.now(), &model.log);
-            for (snapshot, then) in follower.snapshots.drain(..) {
-                assert_eq!(content_of(&snapshot), then);
+            2 if followers.len() < 3 && disk_has_store(&disk) => {
+                let follower = Follower::open(&disk, &options(&mut rng), model.now());
+                if !damage {
+                    assert_eq!(&content(&follower.store), model.now(), "as opened");
+                }
+                followers.push(follower);
             }
-            let stats = follower.store.stats().expect("open");
-            assert_eq!((stats.snapshots, stats.history_bytes), (0, 0));
+            3 if !followers.is_empty() && rng.one_in(3) => {
+                followers.swap_remove(rng.below(followers.len() as u64) as usize);
+            }
+            4..=8 if damage && !followers.is_empty() => {
+                damage_an_image(&disk, &mut rng);
+                let at = rng.below(followers.len() as u64) as usize;
+                followers[at].refresh(model.now(), &model.log);
+            }
+            4..=8 if !followers.is_empty() => {
+                let at = rng.below(followers.len() as u64) as usize;
+                followers[at].look(&mut rng, model.now(), &model.log);
+            }
+            _ => {
+                let (store, options) = writer.get_or_insert_with(|| {
+                    let options = options(&mut rng);
+                    model.note("a writer opens".to_owned());
+                    (open(&disk, &options).expect("opens"), options)
+                });
+                assert!(step(store, &mut model, &mut rng, options, &disk));
+            }
         }
-    });
+    }
+    for follower in &mut followers {
+        follower.refresh(model.now(), &model.log);
+        for (snapshot, then) in follower.snapshots.drain(..) {
+            assert_eq!(content_of(&snapshot), then);
+        }
+        let stats = follower.store.stats().expect("open");
+        assert_eq!((stats.snapshots, stats.history_bytes), (0, 0));
+    }
 }
 
 /// What a follower has shown, each time that it looked, since this was last taken.
