@@ -218,7 +218,9 @@ def test_the_command_follows_a_writer_until_it_is_interrupted(store: alexpy.Stor
 
     store[0] = b"before"
     lines: list[bytes] = []
-    with subprocess.Popen(command("changes", store.path, "--follow"), stdout=subprocess.PIPE) as following:
+    # What runs the tests may ignore Ctrl-C, and its children with it.
+    arguments = ["env", "--default-signal=INT", *command("changes", store.path, "--follow")]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE) as following:
         output = following.stdout
         assert output is not None
         reading = threading.Thread(target=lambda: lines.extend(output))
@@ -230,7 +232,8 @@ def test_the_command_follows_a_writer_until_it_is_interrupted(store: alexpy.Stor
             store[number] = b"after"
             time.sleep(0.005)
         following.send_signal(signal.SIGINT)
-        reading.join()
+        reading.join(60)
+        following.kill()
     assert following.returncode == 130
     keys = [int(line.split(b"\t")[2]) for line in lines]
     assert len(keys) >= 50
