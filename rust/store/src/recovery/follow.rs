@@ -69,6 +69,19 @@ pub(crate) fn follow(shared: &Shared, catalog: &mut Catalog, writing: &mut Writi
     }
 }
 
+/// The newest manifest of the store that was read from `before`.
+pub(crate) fn newest_manifest(shared: &Shared, before: &Arc<Manifest>) -> Result<Arc<Manifest>> {
+    let Some((manifest, _)) = read_manifest(&*shared.disk)? else {
+        return Err(Error::NotFound { path: shared.path.clone() });
+    };
+    if manifest.store_id != before.store_id || manifest.generation < before.generation {
+        let problem = "was replaced by another store, or by an older copy of this one; close this handle and open \
+                       the store again (nothing was changed)";
+        return Err(Error::Format { path: shared.path.clone(), problem: problem.to_owned() });
+    }
+    if manifest == **before { Ok(Arc::clone(before)) } else { Ok(Arc::new(manifest)) }
+}
+
 /// The copy of the manifest that is written last. It has its name for as long as no manifest is newer: both copies are
 /// written before anything is done on the strength of them. `None` if it had another name as well, or has lost its own
 /// already: then its loss would not show.
@@ -104,6 +117,8 @@ struct Shown {
     locations: Vec<u64>,
     dead: Vec<Location>,
     range: (Vec<i64>, Vec<u64>),
+    /// The last commit among them: marks and footers behind it count for nothing, recovery does not write them again.
+    last_commit: u64,
 }
 
 impl Follower<'_> {
@@ -144,7 +159,7 @@ impl Follower<'_> {
         let (copy, manifest) = if self.is_listed_last()? {
             (self.followed()?.copy.take(), Arc::clone(&before))
         } else {
-            (last_copy(&*self.shared.disk), self.newest_manifest(&before)?)
+            (last_copy(&*self.shared.disk), newest_manifest(self.shared, &before)?)
         };
         // Until all of it was taken up.
         self.followed()?.copy = None;
@@ -177,20 +192,6 @@ impl Follower<'_> {
         Ok(true)
     }
 
-    /// The newest manifest.
-    fn newest_manifest(&self, before: &Arc<Manifest>) -> Result<Arc<Manifest>> {
-        let shared = self.shared;
-        let Some((manifest, _)) = read_manifest(&*shared.disk)? else {
-            return Err(Error::NotFound { path: shared.path.clone() });
-        };
-        if manifest.store_id != before.store_id || manifest.generation < before.generation {
-            let problem = "was replaced by another store, or by an older copy of this one; close this handle and open \
-                           the store again (nothing was changed)";
-            return Err(Error::Format { path: shared.path.clone(), problem: problem.to_owned() });
-        }
-        if manifest == **before { Ok(Arc::clone(before)) } else { Ok(Arc::new(manifest)) }
-    }
-
     /// Takes up the commits that follow in the segment in which the handle's log ends: up to `known`, where the segment
     /// is known to end, or as far as there are whole commits.
     fn drain(&mut self, known: Option<LogEnd>) -> Result<()> {
@@ -220,6 +221,9 @@ impl Follower<'_> {
             }
             if commits.is_whole() {
                 reached = LogEnd { offset: offset + record.size(), last_seq: record.seq, ..end };
+                if !matches!(record.kind, Kind::Footer | Kind::Mark) {
+                    shown.last_commit = record.seq;
+                }
                 if shown.changes.len() >= SHOWN_TOGETHER {
                     self.show(&segment, reached, &mut shown)?;
                 }
@@ -249,7 +253,7 @@ impl Follower<'_> {
             last.end = Some(end);
         }
         if !shown.changes.is_empty() {
-            self.followed()?.last_commit = end.last_seq;
+            self.followed()?.last_commit = shown.last_commit;
             let absorbed = self.shared.absorb(self.writing, before, |state| shown.change(state))?;
             if let Some((live, segments)) = absorbed {
                 segment.count_live(live);
@@ -563,7 +567,7 @@ impl Follower<'_> {
 impl Shown {
     /// Applies the changes to the index. Returns the bytes of records that became live.
     fn change(&mut self, state: &mut State) -> Result<u64, Damaged> {
-        let Self { changes, keys, locations, dead, range } = self;
+        let Self { changes, keys, locations, dead, range, .. } = self;
         dead.clear();
         let mut live = 0;
         for run in changes.chunk_by(|a, b| matches!((a, b), (Change::Put { .. }, Change::Put { .. }))) {

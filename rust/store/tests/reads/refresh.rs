@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::common::hook::{Call, HookDisk};
+use crate::common::hook::{Call, HookDisk, quiet};
 use crate::common::{Content, Model, content, content_of, for_seeds, open, options, step};
 use alex_store::disk::sim::{Rng, SimDisk};
 use alex_store::{Changed, Durability, Error, Options, ReadMode, Snapshot, Store, What, WriteMode};
@@ -202,6 +202,43 @@ fn a_follower_that_looks_at_every_step_of_a_writer_sees_each_commit_whole_and_no
             }
         }
     });
+}
+
+#[test]
+fn a_follower_that_took_up_a_commit_with_its_footer_goes_on_wherever_recovery_is_killed() {
+    let options = Options { write_mode: WriteMode::Pwrite, ..quiet() };
+    let (mut footers_gone, mut killed_at) = (0, 0);
+    loop {
+        let disk = SimDisk::new(1);
+        let writer = open(&disk, &options).expect("opens");
+        let follower = open(&disk, &Options { read_only: true, ..options.clone() }).expect("opens");
+        writer.put(1, b"one").expect("writes");
+        // So that the footer confirms everything before it, but not itself.
+        writer.flush().expect("flushes");
+        writer.end_segment().expect("writes");
+        drop(writer);
+        let seen = follower.refresh().expect("refreshes");
+        let hooked = HookDisk::new(&disk);
+        let mut calls = 0;
+        hooked.hook(move |_| {
+            calls += 1;
+            if calls > killed_at { Err(std::io::Error::other("killed")) } else { Ok(()) }
+        });
+        let recovered = hooked.open_store(&options).is_ok();
+        let reader = open(&disk, &Options { read_only: true, ..options.clone() }).expect("opens");
+        footers_gone += u32::from(reader.stats().expect("open").last_seq < seen);
+        assert!(follower.refresh().expect("the store is no older than what was shown") >= seen);
+        let writer = open(&disk, &options).expect("opens");
+        writer.put(2, b"two").expect("writes");
+        follower.refresh().expect("refreshes");
+        assert_eq!(content(&follower), content(&writer), "killed at call {killed_at}");
+        assert_eq!(content(&follower).len(), 2, "killed at call {killed_at}");
+        if recovered {
+            break;
+        }
+        killed_at += 1;
+    }
+    assert!(footers_gone > 0, "at no call had recovery done without the footer");
 }
 
 #[test]
@@ -406,7 +443,7 @@ fn a_feed_tells_what_comes_before_damage_then_the_damage_and_the_rest_once_it_is
 fn a_record_that_is_only_half_written_is_no_damage_and_shown_when_it_is_whole() {
     use std::os::unix::fs::FileExt;
     let dir = tempfile::tempdir().expect("a directory");
-    let options = Options { background: false, ..Options::default() };
+    let options = quiet();
     let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
     store.put(1, b"seen").expect("writes");
     let reading = Options { read_only: true, ..options.clone() };
