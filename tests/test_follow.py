@@ -32,11 +32,15 @@ SMALL_SEGMENT = 256 << 10
 def test_what_one_process_wrote_the_other_sees_after_a_refresh_and_not_before(store: alexpy.Store) -> None:
     store[1] = b"one"
     with alexpy.open(store.path, read_only=True) as reader:
+        before = reader.stats()
         store[1] = b"uno"
         store.put_many([2, 3], [b"two", b"three"])
         snapshot = reader.snapshot()
         assert dict(reader) == {1: b"one"}
+        lag = reader.stats().lag
         assert reader.refresh() == store.stats().last_seq == store.refresh()
+        assert (before.lag, lag) == (0, store.stats().last_seq - before.last_seq)
+        assert (reader.stats().lag, store.stats().lag) == (0, None)
         assert dict(reader) == dict(store)
         assert dict(snapshot) == {1: b"one"}
         assert reader.refresh() == store.stats().last_seq

@@ -86,6 +86,9 @@ class Stats:
     """Snapshots, iterators and running reads of many keys, since the store was last emptied."""
     history_bytes: int
     """Bytes of memory that they need for what has changed since they were made."""
+    lag: int | None
+    """Writes that were committed and that a read-only store does not show, all of which `refresh()` takes up; None if
+    `refresh()` would fail, and of a store that is open for writing."""
 
 
 class Store(_alexpy.Store, Reads, Closing):

@@ -319,6 +319,7 @@ impl Store {
         figures.set_item("slowed_by", stats.slowed_by)?;
         figures.set_item("snapshots", stats.snapshots)?;
         figures.set_item("history_bytes", stats.history_bytes)?;
+        figures.set_item("lag", stats.lag)?;
         Ok(figures)
     }
 

@@ -7,6 +7,7 @@ use crate::engine::compaction_state::CompactReport;
 use crate::engine::flow::Follower;
 use crate::error::Result;
 use crate::log::next_segment::Spare;
+use crate::recovery::lag::lag;
 
 /// Counters of an open store.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,10 +52,14 @@ pub struct Stats {
     pub snapshots: u64,
     /// Bytes of memory that they need for what has changed since.
     pub history_bytes: u64,
+    /// Of a read-only handle, how many sequence numbers were committed that it does not show, all of which `refresh` takes
+    /// up; `None` if `refresh` would fail, and of a handle for writing.
+    pub lag: Option<u64>,
 }
 
 impl Store {
-    /// What the store holds and does. O(segments + model nodes of the index).
+    /// What the store holds and does. O(segments + model nodes of the index), of a read-only handle also O(bytes of log that
+    /// it has not seen).
     pub fn stats(&self) -> Result<Stats> {
         let _running = self.shared.enter()?;
         let (segments, keys, index_bytes, index_height, (snapshots, history_bytes)) =
@@ -76,12 +81,12 @@ impl Store {
         let shared = &self.shared;
         // Read before the sequence number of the last commit, which is never below it.
         let durable_seq = shared.watermarks.durable();
-        let (tail_bytes, copies, behind) = {
+        let (tail_bytes, copies, behind, lag) = {
             let writing = shared.writing.lock();
             disk_bytes += writing.log.spare.as_ref().map_or(0, Spare::allocated);
             // A segment whose blocks could not be reserved is not mapped, whatever mode was chosen.
             let copies = writing.log.active.as_ref().map_or(writing.log.copies, |active| active.copies());
-            (writing.images.tail_bytes, copies, writing.flow.behind())
+            (writing.images.tail_bytes, copies, writing.flow.behind(), lag(shared, &writing)?)
         };
         Ok(Stats {
             keys,
@@ -104,6 +109,7 @@ impl Store {
             slowed_by: behind.map(Follower::name),
             snapshots,
             history_bytes,
+            lag,
         })
     }
 }

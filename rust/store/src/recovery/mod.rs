@@ -4,6 +4,7 @@ pub(crate) mod beside_writer;
 pub(crate) mod chain;
 pub(crate) mod changes;
 pub(crate) mod follow;
+pub(crate) mod lag;
 pub(crate) mod rebuild;
 pub(crate) mod recover;
 pub(crate) mod replay;

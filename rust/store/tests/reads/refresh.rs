@@ -28,8 +28,10 @@ impl Follower {
     }
 
     fn refresh(&mut self, now: &Content, log: &[String]) {
+        let lag = self.store.stats().expect("open").lag;
         let seq = self.store.refresh().unwrap_or_else(|error| panic!("{error}\n{}", log.join("\n")));
         assert!(seq >= self.seq, "a follower never goes back");
+        assert_eq!(lag, Some(seq - self.seq), "how far it was behind\n{}", log.join("\n"));
         assert!(seq > self.seq || *now == self.shows, "what changed has another sequence number");
         self.seq = seq;
         self.shows.clone_from(now);
