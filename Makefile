@@ -114,6 +114,11 @@ torture: .venv/built ## crash tests at length: make torture SEEDS=1000000 BITS=e
 	ALEXPY_LIMIT_SEEDS=$(KILLS) $(BIN)/pytest tests/test_limits.py tests/test_memory.py \
 	    tests/test_mid_call.py --timeout=0
 
+.PHONY: loom
+loom: .venv/toolchain ## versions beside a writer, in every order in which threads can take their steps, in two minutes
+	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=$(CURDIR)/target/loom \
+	    cargo test --profile dev --locked --package alex-store --lib every_order
+
 .PHONY: program
 program: .venv/built ## random programs of public calls with reopenings and kills: make program SECONDS=3600
 	ALEXPY_PROGRAM_SECONDS=$(SECONDS) $(BIN)/pytest tests/test_program.py --timeout=0 -s -k as_long_as_asked

@@ -4,6 +4,8 @@
 pub(crate) mod catalog;
 pub(crate) mod commit;
 pub(crate) mod compaction_state;
+#[cfg(all(test, loom))]
+mod every_order;
 pub(crate) mod flow;
 pub(crate) mod flush;
 pub(crate) mod followed;

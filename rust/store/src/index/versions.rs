@@ -7,10 +7,8 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
-
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use crate::disk::fork_generation;
 use crate::error::{Error, Result};
@@ -22,6 +20,7 @@ use crate::index::overlay::GONE;
 use crate::log::segment::Segment;
 use crate::log::segments::Segments;
 use crate::room::room;
+use crate::threads::sync::{AtomicBool, AtomicU64, Mutex, RwLock, RwLockReadGuard};
 
 /// Notes that each further note makes a writer look at, to remove them: two, so that the rest becomes less.
 const SWEPT_EACH: usize = 2;
@@ -187,6 +186,12 @@ impl Era {
         self.keeps.store(true, Ordering::Relaxed);
         let sealed = self.sealed.set(Sealed { index, segments });
         debug_assert!(sealed.is_ok(), "an era ends once");
+    }
+
+    /// Whether anything is kept, once every version has gone.
+    #[cfg(all(test, loom))]
+    pub(crate) fn keeps_something(&self) -> bool {
+        self.keeps.load(Ordering::Relaxed)
     }
 
     /// How many versions there are, and the bytes of memory that their history takes.
