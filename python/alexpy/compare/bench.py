@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import statistics
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +18,7 @@ import numpy as np
 from .engine import Lacks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _T = TypeVar("_T")
 _CLOCK_READINGS = 10_000
@@ -105,6 +106,31 @@ class Bench:
             "private_growth_bytes": status["RssAnon"] - self._anonymous,
             "peak_rss_bytes": status["VmHWM"],
         }
+
+
+def in_threads(works: Sequence[Callable[[], object]]) -> float:
+    """Do each work in a thread of its own, all at once; return the seconds until the last has ended."""
+    failures: list[BaseException] = []
+    gate = threading.Barrier(len(works) + 1)
+
+    def do(work: Callable[[], object]) -> None:
+        gate.wait()
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+            failures.append(error)
+
+    threads = [threading.Thread(target=do, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    gate.wait()
+    began = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    seconds = time.perf_counter() - began
+    if failures:
+        raise failures[0]
+    return seconds
 
 
 def allocated(folder: Path) -> int:

@@ -7,13 +7,14 @@ whose blocks were reserved, and for comparison into a file that grows.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from typing import TYPE_CHECKING
 
+from alexpy.compare.bench import in_threads
 from alexpy.compare.keys import draw, values_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from alexpy.compare.bench import Bench
@@ -53,37 +54,23 @@ def run(bench: Bench, engine: StoreEngine, mode: Mode, sizes: Sizes, folder: Pat
             (one_by_one[at : at + single // count], values[at : at + single // count])
             for at in range(done, done + single // count * count, single // count)
         ]
-        bench.seconds(f"sync_{count}", _in_threads(engine, parts), sum(len(part[0]) for part in parts))
+        works = [_putting(engine, part) for part in parts]
+        bench.seconds(f"sync_{count}", in_threads(works), sum(len(part[0]) for part in parts))
         done += single // count * count
     expected = values[:done]
     bench.check("durable", right=engine.get_each(one_by_one[:done]) == expected)
     engine.close()
 
 
-def _in_threads(engine: StoreEngine, parts: list[tuple[list[object], list[bytes]]]) -> float:
-    failures: list[BaseException] = []
-    gate = threading.Barrier(len(parts) + 1)
+def _putting(engine: StoreEngine, part: tuple[list[object], list[bytes]]) -> Callable[[], None]:
+    """Return the work of one thread, with a `put` of its own."""
+    put = engine.writer()
 
-    def work(part: tuple[list[object], list[bytes]]) -> None:
-        put = engine.writer()
-        gate.wait()
-        try:
-            for key, value in zip(*part, strict=True):
-                put(key, value)
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
-            failures.append(error)
+    def work() -> None:
+        for key, value in zip(*part, strict=True):
+            put(key, value)
 
-    threads = [threading.Thread(target=work, args=(part,)) for part in parts]
-    for thread in threads:
-        thread.start()
-    gate.wait()
-    began = time.perf_counter()
-    for thread in threads:
-        thread.join()
-    seconds = time.perf_counter() - began
-    if failures:
-        raise failures[0]
-    return seconds
+    return work
 
 
 def run_raw(bench: Bench, sizes: Sizes, folder: Path) -> None:
