@@ -6,7 +6,9 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import zlib
+from contextlib import closing
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -18,11 +20,13 @@ import alexpy
 from alexpy.compare import group as group_module
 from alexpy.compare import keys as distributions
 from alexpy.compare import run as run_module
-from alexpy.compare.bench import Bench, WrongAnswer
+from alexpy.compare.bench import Bench, WrongAnswer, in_threads
 from alexpy.compare.cells import BY_ID, CELLS
+from alexpy.compare.children import children
 from alexpy.compare.decide import Decision, decide
 from alexpy.compare.engine import Lacks, native_bytes, ordered_bytes
 from alexpy.compare.engines import INDEXES, ON_DISK, STORES, make_index, make_store, missing_package
+from alexpy.compare.engines.alexpy_store import AlexpyStore
 from alexpy.compare.group import limited
 from alexpy.compare.page import page
 from alexpy.compare.promise import Mode
@@ -32,7 +36,9 @@ from alexpy.compare.suites import (
     COMPARED,
     RAW,
     SUITES,
+    data,
     durable,
+    followers,
     index,
     index_huge,
     large,
@@ -40,13 +46,19 @@ from alexpy.compare.suites import (
     readers,
     squeezed,
     table,
+    versions,
+    versions_large,
 )
-from alexpy.compare.summary import rows
+from alexpy.compare.summary import rows, times
 from alexpy.compare.text import markdown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from alexpy.compare.engine import Item, Keys
     from command_line import CommandLine
 
 pytestmark = pytest.mark.slow
@@ -119,6 +131,121 @@ def test_every_store_on_disk_does_the_other_work(name: str, suite: str, tmp_path
     module.run(bench, make_store(name), SUITES[suite].mode, SMALL, tmp_path)
     assert {cell.id for cell in CELLS if cell.suite == suite} <= set(bench.figures)
     assert bench.checked
+
+
+@pytest.mark.parametrize("name", SUITES["versions"].engines)
+def test_every_store_with_snapshots_does_all_beside_them(name: str, tmp_path: Path) -> None:
+    needs("store", name)
+    bench = Bench()
+    for module, folder in ((versions, "one"), (versions_large, "ten")):
+        (tmp_path / folder).mkdir()
+        module.run(bench, make_store(name), Mode.KILL, SMALL, tmp_path / folder)
+    assert set(bench.figures) == {cell.id for cell in CELLS if cell.suite in {"versions", "versions_large"}}
+    assert ("lacks" in bench.figures["kept"]) == (name != "alexpy")
+    assert bench.checked >= 20
+
+
+@pytest.mark.parametrize("name", SUITES["followers"].engines)
+def test_every_store_that_can_be_followed_is(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("store", name)
+    monkeypatch.setattr(readers, "PROCESSES", 2)
+    bench = Bench()
+    followers.run(bench, make_store(name), Mode.KILL, SMALL, tmp_path, name)
+    assert set(bench.figures) == {cell.id for cell in CELLS if cell.suite == "followers"}
+    assert bench.checked >= 5
+
+
+def test_a_snapshot_that_shows_the_present_is_noticed(tmp_path: Path) -> None:
+    class Forgetful(AlexpyStore):
+        def get_array_at(self, snapshot: alexpy.Snapshot, keys: Keys, width: int) -> NDArray[np.uint8]:
+            del snapshot
+            return self.get_array(keys, width)
+
+    with closing(Forgetful()) as store, pytest.raises(WrongAnswer, match="snapshots_get"):
+        versions.run(Bench(), store, Mode.KILL, SMALL, tmp_path)
+
+
+def test_an_iterator_that_shows_later_puts_is_noticed(tmp_path: Path) -> None:
+    class Forgetful(AlexpyStore):
+        def scan_at(self, snapshot: alexpy.Snapshot) -> Iterator[Item]:
+            del snapshot
+            # A short range at a time, each as the store is by then.
+            key = -(2**63)
+            while items := list(self._store.scan(key, limit=10)):
+                yield from items
+                key = items[-1][0] + 1
+
+    with closing(Forgetful()) as store, pytest.raises(WrongAnswer, match="put_beside"):
+        versions.run(Bench(), store, Mode.KILL, SMALL, tmp_path)
+
+
+def test_a_get_beside_a_writer_may_show_before_or_after_and_nothing_else() -> None:
+    keys = distributions.draw("uniform", 100)
+    before, after = (data.version_of(keys, version) for version in (0, 5))
+    mixed = np.where(np.arange(100)[:, None] % 2 == 0, before, after)
+    right = versions._each_is_one_of
+    assert right(distributions.split(mixed), before, after)
+    assert right(distributions.split(mixed[:30]), before, after)
+    assert not right([*distributions.split(before)[:-1], None], before, after)
+    mixed[7] = data.version_of(keys[7:8], 4)
+    assert not right(distributions.split(mixed), before, after)
+
+
+def test_a_writer_that_fails_beside_a_reader_ends_the_run(tmp_path: Path) -> None:
+    class Failing(AlexpyStore):
+        def put_many(self, items: tuple[Keys, list[bytes]]) -> None:
+            if threading.current_thread() is not threading.main_thread():
+                raise OSError("the disk is gone")
+            super().put_many(items)
+
+    with closing(Failing()) as store, pytest.raises(OSError, match="the disk is gone"):
+        versions.run(Bench(), store, Mode.KILL, SMALL, tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        in_threads([lambda: 1, lambda: 1 / 0])
+
+
+@pytest.mark.parametrize("refreshes", [True, False])
+def test_a_follower_that_shows_an_older_state_is_noticed(
+    refreshes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Follower(AlexpyStore):
+        def open_reader(self, path: Path, own: Path) -> None:
+            super().open_reader(path, own)
+            if not refreshes:
+                self.refresh = lambda: 0
+
+    keys = distributions.draw("uniform", 500)
+    np.save(tmp_path / "keys.npy", keys)
+    lines = [json.dumps({"refreshes": 1, "version": version}) + "\n" for version in (0, 1)]
+    with alexpy.open(tmp_path / "store") as store:
+        store.put_many(keys, data.version_of(keys, 0))
+
+        def asked() -> Iterator[str]:
+            yield lines[0]
+            store.put_many(keys, data.version_of(keys, 1))
+            yield lines[1]
+
+        monkeypatch.setattr(sys, "stdin", asked())
+        followers.run_follower(Follower(), tmp_path / "store", tmp_path / "keys.npy", tmp_path / "own")
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["right"] for answer in answers] == [True, refreshes]
+    assert [answer["count"] for answer in answers] == [1, 1]
+
+
+def test_a_worker_that_ends_before_it_answers_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+    spec = {"follower": "/nowhere", "engine": "alexpy", "keys": "/nowhere", "own": "/nowhere"}
+    with pytest.raises(RuntimeError, match="ended before it had answered"), children([spec]) as found:
+        found.ask({"refreshes": 1, "version": 0})
+    assert "FileNotFoundError" in capfd.readouterr().err
+
+
+def test_works_in_turn_give_their_medians() -> None:
+    bench = Bench()
+    answers = {"a": iter(range(100)), "b": iter(range(100, 200))}
+    bench.in_turn({cell: lambda cell=cell: float(next(answers[cell])) for cell in answers}, 5)  # type: ignore[misc]
+    assert bench.figures == {"a": {"seconds": 3, "count": 5}, "b": {"seconds": 103, "count": 5}}
 
 
 def test_a_wrong_answer_voids_the_figures(tmp_path: Path) -> None:
@@ -364,13 +491,37 @@ def test_a_cost_is_judged_by_the_row_it_is_held_against() -> None:
     assert alone.held is None
 
 
+def test_two_threads_are_judged_by_one() -> None:
+    result = made_up({"alexpy": 1.0}, cell="threads_one")
+    result["cells"] |= made_up({"alexpy": 0.5}, cell="threads_two")["cells"]
+    *_, two = rows(result)
+    assert two.target == "2.00x of one thread, at least 1.8x"
+    assert two.held is True
+
+
+def test_single_calls_beside_others_are_judged_by_the_slowest_of_a_thousand() -> None:
+    result = made_up({"alexpy": 1.0}, cell="put_beside") | {"machine": MACHINE}
+    entry = {"p50": 1e3, "p99": 9e3, "p99.9": 2.5e4, "max": 1e6, "count": 100_000, "clock": 60.0}
+    result["cells"]["put_beside"]["alexpy"]["figures"] = [entry]
+    (row,) = rows(result)
+    assert row.name == "one put beside an open iterator, 1,000,000 keys, P99.9"
+    assert (row.target, row.held) == ("at most 20.0 us", False)
+    text = markdown(result, [], "x.json")
+    assert "1,000,000 keys (kill) | alexpy | 1.00 us | 9.00 us | 25.00 us | 1,000 us |" in text
+
+
+def test_ratios_are_printed_with_the_digits_that_tell() -> None:
+    assert [times(ratio) for ratio in (28.34, 1.04, 0.96, 0.052, 0.0004)] == [
+        "28.3x", "1.0x", "0.96x", "0.052x", "below 0.001x"
+    ]  # fmt: skip
+
+
 def test_readers_together_share_the_image_of_the_index(tmp_path: Path) -> None:
-    sizes = replace(SMALL, large_keys=400_000)
-    keys = distributions.draw("uniform", sizes.large_keys + sizes.tail)
+    keys = distributions.draw("uniform", 400_000)
     with alexpy.open(tmp_path / "store") as store:
         store.put_many(keys, distributions.rows_of(keys, large.WIDTH))
     bench = Bench()
-    readers.run(bench, sizes, tmp_path / "store")
+    readers.run(bench, tmp_path / "store", "alexpy", keys, "index", "readers")
     one, together = (bench.figures[cell]["bytes"] for cell in ("readers_one", "readers_all"))
     image = sum(file.stat().st_size for file in (tmp_path / "store").glob("*.idx"))
     # All of the image is mapped in each, and together they have it once, beside what each has for itself.

@@ -18,10 +18,13 @@ import numpy as np
 from .engine import Lacks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _T = TypeVar("_T")
 _CLOCK_READINGS = 10_000
+_ROUNDS = 7
+# No further round begins after this: a slow engine gets fewer.
+_SECONDS_OF_ROUNDS = 3
 
 
 class WrongAnswer(Exception):  # noqa: N818 - it is the engine's answer that is wrong
@@ -54,6 +57,22 @@ class Bench:
         if right is not None:
             self.check(cell, right=right(answer))
 
+    def in_turn(self, works: Mapping[str, Callable[[], float]], count: int) -> None:
+        """Do the works of some cells in turn, several times over, as `count` operations each.
+
+        A work returns the seconds that counted, and checks its answer itself. Medians are recorded.
+        """
+        taken: dict[str, list[float]] = {cell: [] for cell in works}
+        began = time.perf_counter()
+        for number in range(_ROUNDS):
+            for cell in list(works)[:: -1 if number % 2 else 1]:
+                gc.collect()
+                taken[cell].append(works[cell]())
+            if time.perf_counter() - began > _SECONDS_OF_ROUNDS:
+                break
+        for cell, seconds in taken.items():
+            self.seconds(cell, statistics.median(seconds), count)
+
     def seconds(self, cell: str, seconds: float, count: int) -> None:
         """Record a time that was measured elsewhere."""
         self.figures[cell] = {"seconds": seconds, "count": count}
@@ -65,6 +84,10 @@ class Bench:
     def bytes(self, cell: str, count: int) -> None:
         """Record a size."""
         self.figures[cell] = {"bytes": count}
+
+    def bytes_each(self, cell: str, total: int, count: int) -> None:
+        """Record a size for each of many."""
+        self.figures[cell] = {"bytes": total, "count": count}
 
     def latencies(self, cell: str, nanoseconds: list[int]) -> None:
         """Record percentiles of single calls, and the cost of reading the clock."""

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
     from .sizes import Sizes
 
-STORE, OWN, INDEX, WORK, CARE = "store", "own", "index", "work", "care"
+STORE, OWN, INDEX, WORK, BESIDE, CARE = "store", "own", "index", "work", "beside", "care"
 GROUPS: Mapping[str, str] = {
     STORE: "The store, from Python",
     OWN: "The store against itself",
     INDEX: "The index, from Python",
     WORK: "Workloads",
+    BESIDE: "Versions and readers, beside a writer",
     CARE: "Single calls, care and larger sizes",
 }
 
@@ -36,7 +37,7 @@ class Cell:
     title: str
     """With the names of sizes in braces."""
     unit: str
-    """s, ms, us or ns for one operation (s: for all), /s, MB, B for one key, or p99 for single calls."""
+    """s, ms, us or ns for one operation (s: for all), /s, MB, B for one key; p99 or p99.9 for single calls."""
     mode: Mode = Mode.KILL
     target: float | None = None
     """In `unit`; holds at the sizes of `Sizes()` only."""
@@ -44,8 +45,17 @@ class Cell:
     """Where an engine lacks this, the cell whose figure a user of it would get instead."""
 
     def name(self, sizes: Sizes) -> str:
+        """Return the title with the sizes in it, and the percentile where it is about single calls."""
+        return self.what(sizes) + (f", {self.unit.upper()}" if self.of_single_calls else "")
+
+    def what(self, sizes: Sizes) -> str:
         """Return the title with the sizes in it."""
         return self.title.format(s=sizes, many=sizes.commits // 3)
+
+    @property
+    def of_single_calls(self) -> bool:
+        """Whether its figures are percentiles."""
+        return self.unit in {"p99", "p99.9"}
 
 
 _MEM, _POWER = Mode.MEMORY, Mode.POWER
@@ -91,6 +101,8 @@ CELLS: tuple[Cell, ...] = (
          "index memory of one read-only process, {s.large_keys:,} keys, after a checkpoint", "MB"),
     Cell("readers_all", OWN, "large",
          "index memory of sixteen read-only processes, {s.large_keys:,} keys, after a checkpoint", "MB"),
+    Cell("readers_open", OWN, "large",
+         "opening and first get by the slowest of sixteen processes, {s.large_keys:,} keys", "ms", target=20),
     Cell("lookup", INDEX, "index", "lookup, uniform, {s.keys:,} keys", "ns", _MEM, 180),
     Cell("lookup_large", INDEX, "index_large", "lookup, uniform, {s.large_keys:,} keys", "ns", _MEM, 250),
     Cell("batch_lookup", INDEX, "index", "batch lookup, uniform, {s.keys:,} keys", "ns", _MEM, 25),
@@ -142,6 +154,39 @@ CELLS: tuple[Cell, ...] = (
             Cell(f"get_{kind}", WORK, "kinds", f"{{s.distribution_keys:,}} gets, {text}, best batch call", "s"),
         )
     ),
+    Cell("snapshot", BESIDE, "versions", "a snapshot taken and dropped, {s.keys:,} keys", "us", target=1),
+    Cell("snapshots_none", BESIDE, "versions", "one get, no snapshot alive", "ns"),
+    Cell("snapshots_get", BESIDE, "versions", "one get, 10,000 snapshots of different moments alive", "ns"),
+    Cell("put_quiet", BESIDE, "versions", "one put, nothing open, {s.keys:,} keys", "p99.9"),
+    Cell("put_beside", BESIDE, "versions", "one put beside an open iterator, {s.keys:,} keys", "p99.9", target=20),
+    Cell("kept", BESIDE, "versions", "memory kept for that iterator, for each changed key", "B", target=64),
+    Cell("put_quiet_large", BESIDE, "versions_large", "one put, nothing open, {s.large_keys:,} keys", "p99.9"),
+    Cell("put_beside_large", BESIDE, "versions_large", "one put beside an open iterator, {s.large_keys:,} keys",
+         "p99.9", target=20),
+    Cell("kept_large", BESIDE, "versions_large",
+         "memory kept for that iterator, for each changed key, {s.large_keys:,} keys", "B", target=64),
+    Cell("live_few", BESIDE, "versions", "{s.keys:,} gets to one array, 1 % of the keys overwritten", "s"),
+    Cell("behind_few", BESIDE, "versions",
+         "{s.keys:,} gets to one array at a snapshot, 1 % of the keys overwritten since", "s"),
+    Cell("live_all", BESIDE, "versions", "{s.keys:,} gets to one array, all keys overwritten", "s"),
+    Cell("behind_all", BESIDE, "versions",
+         "{s.keys:,} gets to one array at a snapshot, all keys overwritten since", "s"),
+    Cell("get_quiet", BESIDE, "versions", "one get, nobody writing", "p99.9"),
+    Cell("get_beside", BESIDE, "versions", "one get beside a thread that writes without a pause", "p99.9"),
+    Cell("written_beside", BESIDE, "versions", "records written meanwhile, in batches of 1,000", "/s"),
+    Cell("threads_one", BESIDE, "versions", "gets in calls of 4,096 keys, to lists, one thread", "/s"),
+    Cell("threads_two", BESIDE, "versions", "gets in calls of 4,096 keys, to lists, two threads", "/s"),
+    Cell("refresh_nothing", BESIDE, "followers", "refresh in another process, nothing new", "us", target=2),
+    Cell("refresh_batches", BESIDE, "followers",
+         "refresh in another process, {s.refreshed:,} records new, written in batches", "ms", target=40),
+    Cell("refresh_singles", BESIDE, "followers",
+         "refresh in another process, {s.refreshed:,} records new, by single puts", "ms", target=40),
+    Cell("shared_one", BESIDE, "followers",
+         "memory of one reading process, mapped files included, {s.keys:,} keys", "MB"),
+    Cell("shared_all", BESIDE, "followers",
+         "memory of sixteen reading processes, mapped files included, {s.keys:,} keys", "MB"),
+    Cell("shared_open", BESIDE, "followers",
+         "opening and first get by the slowest of sixteen processes, {s.keys:,} keys", "ms", target=20),
     Cell("latency_put", CARE, "latency", "one put", "p99"),
     Cell("latency_get", CARE, "latency", "one get", "p99"),
     Cell("latency_sync", CARE, "latency_sync", "one durable put", "p99", _POWER),
@@ -161,3 +206,4 @@ CELLS: tuple[Cell, ...] = (
          target=50),
 )  # fmt: skip
 BY_ID: Mapping[str, Cell] = {cell.id: cell for cell in CELLS}
+SINGLE_CALLS: tuple[Cell, ...] = tuple(cell for cell in CELLS if cell.of_single_calls)

@@ -1,4 +1,4 @@
-"""What an engine must be able to do to be measured: the two Protocols that every adapter carries out.
+"""What an engine must be able to do to be measured: the Protocols that adapters carry out.
 
 `single_keys`, `batch_keys` and `batch_items` convert arguments to the engine's own form before any clock
 starts, for every engine; returned keys have that form too and are compared in it. An adapter raises `Lacks`,
@@ -120,6 +120,35 @@ class LittleMemory(Protocol):
 
     def expect_little_memory(self) -> None:
         """Choose them, before `open`."""
+
+
+class SnapshotStore(StoreEngine, Protocol):
+    """A store that keeps moments of itself while it changes; a snapshot has the engine's own form."""
+
+    def snapshot(self) -> Any:
+        """Take a snapshot, which is given back when it is dropped."""
+
+    def get_array_at(self, snapshot: Any, keys: Any, width: int) -> NDArray[np.uint8]:
+        """Do as `get_array`, as of a snapshot."""
+
+    def scan_at(self, snapshot: Any) -> Iterator[Item]:
+        """Do as `scan`, as of a snapshot."""
+
+    def kept_bytes(self) -> int:
+        """Return the memory that snapshots and iterators take, beside the present content."""
+
+    def reader(self) -> Callable[[Key], bytes | None]:
+        """Return a `get` for a thread beside a writer: it shows what was committed before it was called."""
+
+
+class FollowedStore(StoreEngine, Protocol):
+    """A store that other processes can read while it is written."""
+
+    def open_reader(self, path: Path, own: Path) -> None:
+        """Open the store at `path` for reading alone; `own` is a path for files that a reader must have."""
+
+    def refresh(self) -> None:
+        """Show, in what was opened by `open_reader`, all that was committed before the call."""
 
 
 class IndexEngine(Protocol):

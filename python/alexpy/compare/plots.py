@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
-from .cells import BY_ID, CARE, GROUPS, INDEX, STORE, WORK
+from .cells import BESIDE, BY_ID, CARE, GROUPS, INDEX, SINGLE_CALLS, STORE, WORK
 from .engines import OURS
 from .promise import Mode
-from .summary import Row, rows
+from .sizes import Sizes
+from .summary import Row, rows, times
 from .text import middle
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
+
+    from .cells import Cell
 
 # Okabe and Ito's colours, told apart by the colour-blind too; a shape each, for print.
 _STYLES = {
@@ -48,14 +51,19 @@ def plots(run: Mapping[str, Any], folder: Path) -> list[tuple[Path, str]]:
     folder.mkdir(parents=True, exist_ok=True)
     found = rows(run)
     made = []
-    for group in (STORE, INDEX, WORK, CARE):
+    for group in (STORE, INDEX, WORK, BESIDE, CARE):
         chosen = [row for row in found if BY_ID[row.id].group == group and row.ratios]
         if chosen:
             path = folder / f"ratios-{group}.png"
             made.append((path, _ratios(run, chosen, GROUPS[group], path)))
-    if any(run["cells"].get(cell) for cell in ("latency_get", "latency_put", "latency_sync")):
-        path = folder / "latencies.png"
-        made.append((path, _latencies(run, path)))
+    for name, title, suites in (
+        ("latencies", "Single calls: how long one takes", {"latency", "latency_sync"}),
+        ("latencies-beside", "Single calls beside an iterator and beside a writer", {"versions"}),
+    ):
+        calls = [cell for cell in SINGLE_CALLS if cell.suite in suites and run["cells"].get(cell.id)]
+        if calls:
+            path = folder / f"{name}.png"
+            made.append((path, _latencies(run, calls, title, path)))
     if run["memory"].get("table") and run["cells"].get("disk"):
         path = folder / "memory-and-disk.png"
         made.append((path, _memory(run, found, path)))
@@ -87,7 +95,7 @@ def _ratios(run: Mapping[str, Any], chosen: Sequence[Row], title: str, path: Pat
         )
         if row.ratio is not None:
             axes.annotate(
-                f"{row.ratio:.1f}x" if row.ratio >= 1 else f"{row.ratio:.2f}x",
+                times(row.ratio),
                 (1.005, at),
                 xycoords=("axes fraction", "data"),
                 va="center",
@@ -116,16 +124,16 @@ def _ratios(run: Mapping[str, Any], chosen: Sequence[Row], title: str, path: Pat
     return _caption(figure, run, f"{title}, {modes}; medians.", path)
 
 
-def _latencies(run: Mapping[str, Any], path: Path) -> str:
-    cells = [cell for cell in ("latency_get", "latency_put", "latency_sync") if run["cells"].get(cell)]
+def _latencies(run: Mapping[str, Any], cells: Sequence[Cell], title: str, path: Path) -> str:
+    sizes = Sizes(**run["sizes"])
     figure = Figure(figsize=(_WIDTH_INCHES, 4.9), dpi=_DPI, layout="constrained")
     panels = figure.subplots(1, len(cells), sharey=True, squeeze=False)[0]
     points = ("p50", "p99", "p99.9", "max")
     for axes, cell in zip(panels, cells, strict=True):
-        for engine, entry in run["cells"][cell].items():
-            got = middle(entry["figures"])
-            if got is None:
+        for engine, entry in run["cells"][cell.id].items():
+            if not entry["figures"]:
                 continue
+            got = middle(entry["figures"])
             colour, marker = _STYLES[engine]
             axes.plot(
                 range(len(points)),
@@ -140,12 +148,12 @@ def _latencies(run: Mapping[str, Any], path: Path) -> str:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(_time_text))
         axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.set_title(f"{BY_ID[cell].title} ({BY_ID[cell].mode})", fontsize=10)
+        axes.set_title(textwrap.fill(f"{cell.what(sizes)} ({cell.mode})", 32), fontsize=10)
         _finish(axes)
         axes.grid(axis="y", color=_FAINT, lw=0.6)
     panels[0].set_ylabel("time of one call (logarithmic)")
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.suptitle("Single calls: how long one takes", fontsize=13, x=0.01, ha="left")
+    figure.suptitle(title, fontsize=13, x=0.01, ha="left")
     figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False, fontsize=9)
     return _caption(
         figure,

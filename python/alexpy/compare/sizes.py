@@ -26,6 +26,8 @@ class Sizes:
     large_keys: int = 10_000_000
     huge_keys: int = 100_000_000
     """Of the index only."""
+    refreshed: int = 100_000
+    """Records that a reader has not seen when it is refreshed."""
     tail: int = 100_000
     """Records that a killed writer had added to the large store since it was opened."""
     mix_records: int = 100_000

@@ -19,19 +19,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PER_OPERATION = {"ms": 1e3, "us": 1e6, "ns": 1e9}
-# The durable rows are judged by ratios: (cell, what it is divided by, target, how it is said).
+# Rows that count work done are judged by ratios: (cell, what it is divided by, target, how it is said).
 _RATIO_TARGETS = {
     "sync_single": ((RAW, "sync_single", 0.9, "raw disk"),),
     "sync_hundred": ((RAW, "sync_hundred", 0.9, "raw disk"), ("rival", "sync_hundred", 1.7, "best rival")),
     "sync_4": ((OURS, "sync_single", 1.7, "one thread"),),
     "sync_16": ((OURS, "sync_single", 2.4, "one thread"),),
+    "threads_two": ((OURS, "threads_one", 1.8, "one thread"),),
 }
 # Costs that are judged by what another row of ours cost in the same run: (that row, how it is said, at most).
 _COST_TARGETS = {
     "own_load": ("own_parts", "its parts", 1.25),
     "own_checksums": ("own_load", "that load", 0.10),
     "own_verified": ("own_unverified", "unverified reads", 1.15),
-    "readers_all": ("readers_one", "one process", 1.25),
+    "readers_all": ("readers_one", "one process", 1.1),
+    "shared_all": ("shared_one", "one process", 1.1),
+    "snapshots_get": ("snapshots_none", "gets without one", 1.03),
+    "behind_few": ("live_few", "live ones", 1.1),
+    "behind_all": ("live_all", "live ones", 2.0),
+    "get_beside": ("get_quiet", "quiet ones", 2.0),
     "compact_reads": ("care_reads", "reads before it", 1.25),
 }
 
@@ -92,8 +98,8 @@ def value(unit: str, figure: Mapping[str, Any]) -> float:
         return float(figure["bytes"]) / 1e6
     if unit == "B":
         return float(figure["bytes"]) / int(figure["count"])
-    if unit == "p99":
-        return float(figure["p99"]) / 1e3
+    if unit in {"p99", "p99.9"}:
+        return float(figure[unit]) / 1e3
     seconds, count = float(figure["seconds"]), int(figure["count"])
     if unit == "/s":
         return count / seconds
@@ -104,11 +110,18 @@ def shown(unit: str, amount: float) -> str:
     """Return an amount as tables print it, with three significant digits and its unit."""
     if unit == "s" and amount < 0.1:  # noqa: PLR2004
         unit, amount = "ms", amount * 1e3
-    suffix = {"p99": " us", "/s": " /s"}.get(unit, f" {unit}")
+    suffix = {"p99": " us", "p99.9": " us"}.get(unit, f" {unit}")
     if amount >= 1000:  # noqa: PLR2004
         return f"{amount:,.0f}{suffix}"
     digits = 0 if amount >= 100 else 1 if amount >= 10 else 2 if amount >= 1 else 3  # noqa: PLR2004
     return f"{amount:.{digits}f}{suffix}"
+
+
+def times(ratio: float) -> str:
+    """Return how many times better as tables print it."""
+    if ratio < 0.001:  # noqa: PLR2004
+        return "below 0.001x"
+    return f"{ratio:.{1 if ratio >= 1 else 2 if ratio >= 0.1 else 3}f}x"  # noqa: PLR2004
 
 
 def _entries(run: Mapping[str, Any], cell_id: str) -> dict[str, Entry]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .cells import BY_ID, GROUPS, INDEX
+from .cells import BY_ID, GROUPS, INDEX, SINGLE_CALLS
 from .engines import INDEXES, OURS, STORES
 from .promise import Mode
 from .sizes import Sizes
 from .suites import RAW
-from .summary import Row, rows, shown
+from .summary import Row, rows, shown, times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-_UNIT_NOTES = "Times are for the whole row; us and ns are for one operation; /s is commits a second."
+_UNIT_NOTES = (
+    "Times are for the whole row; us and ns are for one operation; /s is commits, gets or records a second."
+)
 
 
 def markdown(run: Mapping[str, Any], plots: Sequence[tuple[str, str]], raw: str) -> str:
@@ -117,8 +119,7 @@ def ratio_text(row: Row) -> str:
     if row.ratio is None or row.rival is None:
         return "-"
     instead = ", item by item" if row.instead else ""
-    digits = 1 if row.ratio >= 0.1 else 3  # noqa: PLR2004
-    return f"{row.ratio:.{digits}f}x ({row.rival.label}{instead})"
+    return f"{times(row.ratio)} ({row.rival.label}{instead})"
 
 
 def missing(found: Iterable[Row]) -> str:
@@ -135,28 +136,28 @@ def missing(found: Iterable[Row]) -> str:
 
 def latencies(run: Mapping[str, Any]) -> str:
     """Return percentiles of single calls, from the repetition with the median P99."""
-    lines = ["| call | engine | P50 | P99 | P99.9 | longest |", "|---|---|--:|--:|--:|--:|"]
-    for cell in ("latency_get", "latency_put", "latency_sync"):
-        for engine, entry in run["cells"].get(cell, {}).items():
-            figure = middle(entry["figures"])
-            if figure is not None:
-                label = run["engines"][f"store/{engine}"]["label"]
-                parts = " | ".join(_microseconds(figure[name]) for name in ("p50", "p99", "p99.9", "max"))
-                lines.append(f"| {BY_ID[cell].title} ({entry['mode']}) | {label} | {parts} |")
-    if len(lines) == 2:  # noqa: PLR2004 - the head
-        return "Not run."
-    clock = next(
-        entry["figures"][0]["clock"]
-        for cell in ("latency_get", "latency_put", "latency_sync")
-        for entry in run["cells"].get(cell, {}).values()
+    measured = [
+        (cell, engine, entry)
+        for cell in SINGLE_CALLS
+        for engine, entry in run["cells"].get(cell.id, {}).items()
         if entry["figures"]
-    )
+    ]
+    if not measured:
+        return "Not run."
+    sizes = Sizes(**run["sizes"])
+    lines = ["| call | engine | P50 | P99 | P99.9 | longest |", "|---|---|--:|--:|--:|--:|"]
+    for cell, engine, entry in measured:
+        figure = middle(entry["figures"])
+        label = run["engines"][f"store/{engine}"]["label"]
+        parts = " | ".join(_microseconds(figure[name]) for name in ("p50", "p99", "p99.9", "max"))
+        lines.append(f"| {cell.what(sizes)} ({entry['mode']}) | {label} | {parts} |")
+    clock = measured[0][2]["figures"][0]["clock"]
     return "\n".join(lines) + f"\n\nEach figure includes one reading of the clock: {clock:.0f} ns."
 
 
-def middle(figures: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def middle(figures: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Return the figures of the repetition with the median P99."""
-    return sorted(figures, key=lambda figure: figure["p99"])[len(figures) // 2] if figures else None
+    return sorted(figures, key=lambda figure: figure["p99"])[len(figures) // 2]
 
 
 def memory(run: Mapping[str, Any]) -> str:
@@ -181,9 +182,9 @@ def method(run: Mapping[str, Any]) -> str:
 - All engines get the same keys and values, made from a seed. Values are random bytes, so compression gains nothing.
   Arguments are converted to each engine's own form (integers, big-endian bytes, batches) before the clock starts;
   results are left in it. Python's garbage collector is off while a clock runs.
-- Every engine is called from one thread, except in the rows that name threads. alexpy reads batches of many thousand
-  keys with up to four threads of its own, if there are as many processors; RocksDB and LevelDB flush and compact
-  on theirs.
+- Every engine is called from one thread, except in the rows that name threads or a writer. alexpy reads batches of
+  many thousand keys with up to four threads of its own, if there are as many processors; RocksDB and LevelDB flush
+  and compact on theirs.
 - Everything is warm: what was written is in the page cache when it is read. The exceptions are the rows that name a
   quarter of the memory: there the page cache is dropped and a control group limits it, once in a run. LMDB and SQLite
   get other settings there, as listed, so that nothing is read ahead of a page that they miss in a map; alexpy detects
@@ -193,6 +194,8 @@ def method(run: Mapping[str, Any]) -> str:
   "{Mode.POWER.text}". Engines in memory show what Python itself costs and are not ranked with stores.
 - The clock of a load stops after the flush that makes everything survive a power cut: {sizes.keys:,} keys in
   batches of {sizes.batch:,}. {_UNIT_NOTES}
+- P99 and P99.9 are of single calls, each timed by itself; all percentiles are in a table of their own. Snapshots,
+  iterators, readers and refreshes are in each engine the call that its package has for them, as listed.
 - The raw disk is the same number of bytes written by `pwrite` and `fdatasync` into a file whose blocks were
   reserved, in the same run.
 - If an engine lacks a call, the cell says n/a. If its user would then read item by item, the ratio is taken from that

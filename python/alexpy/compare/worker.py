@@ -19,19 +19,21 @@ from .engine import Lacks
 from .engines import IN_MEMORY, OURS, make_index, make_store
 from .promise import Mode
 from .sizes import Sizes
-from .suites import RAW, SUITES, durable, large, readers, squeezed
+from .suites import RAW, SUITES, durable, followers, large, readers, squeezed
 
 
 def main() -> int:
     """Do what the line says."""
     spec = json.loads(sys.stdin.readline())
+    for role, work in (("reader", readers.run_reader), ("follower", followers.run_follower)):
+        if role in spec:
+            store: Any = make_store(spec["engine"])
+            work(store, *(Path(spec[name]) for name in (role, "keys", "own")))
+            return 0
     sizes = Sizes(**spec["sizes"])
     if "squeezed" in spec:
         paths = (Path(spec[name]) for name in ("squeezed", "asked", "group"))
         squeezed.run_reader(make_store(spec["engine"]), Mode(spec["mode"]), *paths)
-        return 0
-    if "reader" in spec:
-        readers.run_reader(Path(spec["reader"]), Path(spec["keys"]))
         return 0
     if "writer" in spec:
         large.run_writer(make_store(spec["engine"]), Mode(spec["mode"]), sizes, Path(spec["writer"]))
@@ -70,9 +72,10 @@ def measure(suite_name: str, name: str, sizes: Sizes, folder: Path) -> dict[str,
         if suite_name == "large":
             large.run(bench, store, mode, sizes, folder, name)
             if name == OURS:
-                readers.run(bench, sizes, folder / "store")
-        elif suite_name == "squeezed":
-            squeezed.run(bench, store, mode, sizes, folder, name)
+                large.run_readers(bench, sizes, folder / "store", name)
+        elif suite_name in {"followers", "squeezed"}:
+            # These start processes of their own, which find the engine by its name.
+            _module(suite.module).run(bench, store, mode, sizes, folder, name)
         else:
             _module(suite.module).run(bench, store, mode, sizes, folder)
     return {

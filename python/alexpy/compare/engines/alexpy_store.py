@@ -39,11 +39,19 @@ class AlexpyStore:
         return _PROMISES[mode]
 
     def open(self, path: Path, mode: Mode) -> None:
-        self._store = alexpy.open(path, durability="sync" if mode is Mode.POWER else "interval")
+        self._opened(alexpy.open(path, durability="sync" if mode is Mode.POWER else "interval"))
+
+    def open_reader(self, path: Path, own: Path) -> None:
+        self._opened(alexpy.open(path, read_only=True))
+        self.refresh = self._store.refresh
+
+    def _opened(self, store: alexpy.Store) -> None:
+        self._store = store
         # The native methods themselves, as a user's local names would be.
-        self.put = self._store.put
-        self.get = self._store.get
-        self.delete = self._store.delete
+        self.put = store.put
+        self.get = store.get
+        self.delete = store.delete
+        self.snapshot = store.snapshot
 
     def close(self) -> None:
         self._store.close()
@@ -97,6 +105,18 @@ class AlexpyStore:
 
     def writer(self) -> Callable[[Any, bytes], None]:
         return self._store.put
+
+    def reader(self) -> Callable[[Any], bytes | None]:
+        return self._store.get
+
+    def get_array_at(self, snapshot: alexpy.Snapshot, keys: Keys, width: int) -> NDArray[np.uint8]:
+        return snapshot.get_array(keys, np.uint8, width)
+
+    def scan_at(self, snapshot: alexpy.Snapshot) -> Iterator[Item]:
+        return snapshot.scan()
+
+    def kept_bytes(self) -> int:
+        return self._store.stats().history_bytes
 
     def flush(self) -> None:
         self._store.flush()

@@ -50,6 +50,7 @@ class LevelDb:
         self._db = plyvel.DB(str(path), create_if_missing=True, **_OPTIONS)
         self._sync = mode is Mode.POWER
         self.get = self._db.get
+        self.snapshot = self._db.snapshot
 
     def close(self) -> None:
         self._db.close()
@@ -110,6 +111,19 @@ class LevelDb:
 
     def writer(self) -> Callable[[Any, bytes], None]:
         return self.put
+
+    def reader(self) -> Callable[[Any], bytes | None]:
+        return self._db.get  # type: ignore[no-any-return]
+
+    def get_array_at(self, snapshot: Any, keys: list[bytes], width: int) -> NDArray[np.uint8]:
+        get = snapshot.get
+        return joined_rows([get(key) for key in keys], width)
+
+    def scan_at(self, snapshot: Any) -> Iterator[Item]:
+        return snapshot.iterator()  # type: ignore[no-any-return]
+
+    def kept_bytes(self) -> int:
+        raise Lacks("keeps old values in its files")
 
     def flush(self) -> None:
         with self._db.write_batch(sync=True):

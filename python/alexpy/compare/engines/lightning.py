@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 # Address space, not memory: no data set here comes near it.
 _MAP_BYTES = 1 << 36
+# Room for ten thousand snapshots, each a read transaction; its default is 126.
+_MOST_READERS = 1 << 14
 _PROMISES = {
     Mode.KILL: "sync=False: kill on return; a power cut before sync() may damage the whole file",
     Mode.POWER: "sync=True, its default",
@@ -37,7 +40,15 @@ class Lmdb:
 
     def settings(self) -> dict[str, object]:
         readahead = "on; off where values are larger than memory"
-        return {"map_size": _MAP_BYTES, "integerkey": True, "readahead": readahead, "writemap": False}
+        return {
+            "map_size": _MAP_BYTES,
+            "max_readers": _MOST_READERS,
+            "integerkey": True,
+            "readahead": readahead,
+            "writemap": False,
+            "snapshots": "read transactions",
+            "readers": "readonly=True; a new read transaction is a refresh",
+        }
 
     def promise(self, mode: Mode) -> str:
         return _PROMISES[mode]
@@ -49,16 +60,29 @@ class Lmdb:
         self._readahead = False
 
     def open(self, path: Path, mode: Mode) -> None:
-        durable = mode is Mode.POWER
+        self._open(path, sync=mode is Mode.POWER)
+
+    def open_reader(self, path: Path, own: Path) -> None:
+        self._open(path, readonly=True)
+
+    def _open(self, path: Path, *, sync: bool = False, readonly: bool = False) -> None:
         self._env = lmdb.open(
-            str(path), map_size=_MAP_BYTES, max_dbs=1, sync=durable, readahead=self._readahead
+            str(path),
+            map_size=_MAP_BYTES,
+            max_dbs=1,
+            max_readers=_MOST_READERS,
+            sync=sync,
+            readonly=readonly,
+            readahead=self._readahead,
         )
-        self._db = self._env.open_db(b"item", integerkey=True)
+        self._db = self._env.open_db(b"item", integerkey=True, create=not readonly)
         self._reading: Any = None
+        self.snapshot = partial(self._env.begin, self._db)
 
     def close(self) -> None:
         self._stop_reading()
-        self._env.sync(force=True)
+        if not self._env.flags()["readonly"]:
+            self._env.sync(force=True)
         self._env.close()
 
     def _read(self) -> Any:
@@ -148,6 +172,29 @@ class Lmdb:
                 transaction.put(key, value)
 
         return put
+
+    def reader(self) -> Callable[[Any], bytes | None]:
+        begin, db = self._env.begin, self._db
+
+        def get(key: bytes) -> bytes | None:
+            with begin(db=db) as transaction:
+                return transaction.get(key)
+
+        return get
+
+    def get_array_at(self, snapshot: Any, keys: list[bytes], width: int) -> NDArray[np.uint8]:
+        return joined_rows([value for _, value in snapshot.cursor(self._db).getmulti(keys)], width)
+
+    def scan_at(self, snapshot: Any) -> Iterator[Item]:
+        return iter(snapshot.cursor(self._db))
+
+    def kept_bytes(self) -> int:
+        raise Lacks("keeps old pages in its file")
+
+    def refresh(self) -> None:
+        # The package has no call to renew a transaction: it does so itself where one has just ended.
+        self._stop_reading()
+        self._read()
 
     def flush(self) -> None:
         self._env.sync(force=True)

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from rocksdict import Checkpoint, Options, Rdict, WriteBatch, WriteOptions
+from rocksdict import AccessType, Checkpoint, Options, Rdict, WriteBatch, WriteOptions
 
 from alexpy.compare.engine import Lacks, joined_rows, ordered_bytes
 from alexpy.compare.promise import Mode
@@ -38,7 +38,7 @@ class RocksDefault:
         return {"rocksdict": version("rocksdict")}
 
     def settings(self) -> dict[str, object]:
-        return {"raw_mode": True}
+        return {"raw_mode": True, "readers": "secondary instances; try_catch_up_with_primary is a refresh"}
 
     def options(self) -> Any:
         """Return the options of the database."""
@@ -48,14 +48,22 @@ class RocksDefault:
         return _PROMISES[mode]
 
     def open(self, path: Path, mode: Mode) -> None:
-        self._db = Rdict(str(path), self.options())
+        self._opened(Rdict(str(path), self.options()))
         if mode is Mode.POWER:
             synced = WriteOptions()
             synced.sync = True
             self._db.set_write_options(synced)
-        self.get = self._db.get
-        self.put = self._db.put
-        self.delete = self._db.delete
+
+    def open_reader(self, path: Path, own: Path) -> None:
+        self._opened(Rdict(str(path), self.options(), access_type=AccessType.secondary(str(own))))
+        self.refresh = self._db.try_catch_up_with_primary
+
+    def _opened(self, db: Any) -> None:
+        self._db = db
+        self.get = db.get
+        self.put = db.put
+        self.delete = db.delete
+        self.snapshot = db.snapshot
 
     def close(self) -> None:
         self._db.close()
@@ -110,6 +118,19 @@ class RocksDefault:
 
     def writer(self) -> Callable[[Any, bytes], None]:
         return self._db.put  # type: ignore[no-any-return]
+
+    def reader(self) -> Callable[[Any], bytes | None]:
+        return self._db.get  # type: ignore[no-any-return]
+
+    def get_array_at(self, snapshot: Any, keys: list[bytes], width: int) -> NDArray[np.uint8]:
+        # A snapshot has no call for many.
+        return joined_rows([snapshot[key] for key in keys], width)
+
+    def scan_at(self, snapshot: Any) -> Iterator[Item]:
+        return snapshot.items()  # type: ignore[no-any-return]
+
+    def kept_bytes(self) -> int:
+        raise Lacks("keeps old values in its files")
 
     def flush(self) -> None:
         self._db.flush_wal(sync=True)

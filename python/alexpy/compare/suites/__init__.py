@@ -33,6 +33,10 @@ SUITES = {
     "latency": Suite("latency", "store", Mode.KILL, ON_DISK),
     "latency_sync": Suite("latency_sync", "store", Mode.POWER, ON_DISK),
     "care": Suite("care", "store", Mode.KILL, ON_DISK),
+    # Those whose Python packages give snapshots, and those whose stores other processes may read meanwhile.
+    "versions": Suite("versions", "store", Mode.KILL, ("alexpy", "lmdb", "rocksdict", "leveldb"), once=True),
+    "versions_large": Suite("versions_large", "store", Mode.KILL, (OURS,)),
+    "followers": Suite("followers", "store", Mode.KILL, ("alexpy", "lmdb", "rocksdict"), once=True),
     # Ten times larger: those whose load takes seconds, not minutes. SortedDict takes 40 s, SQLite minutes.
     "index_large": Suite("index_large", "index", Mode.MEMORY, ("alexpy", "dict", "llbtree", "searchsorted")),
     "index_huge": Suite("index_huge", "index", Mode.MEMORY, ("alexpy", "searchsorted"), once=True),

@@ -34,7 +34,7 @@ def run(bench: Bench, engine: IndexEngine, mode: Mode, sizes: Sizes, folder: Pat
     bench.begin_memory()
     bench.timed("sorted_load_huge", count, lambda: engine.load(keys, values))
     bench.end_memory()
-    bench.figures["key_bytes_huge"] = {"bytes": bench.memory["private_growth_bytes"], "count": count}
+    bench.bytes_each("key_bytes_huge", bench.memory["private_growth_bytes"], count)
     asked = np.random.default_rng(SEED + 1).integers(0, count, sizes.keys)
     wanted = keys[asked]
     bench.timed(

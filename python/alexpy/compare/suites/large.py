@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+import alexpy
 from alexpy.compare.bench import allocated
 from alexpy.compare.keys import SEED, draw, rows_of, split
+
+from . import readers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +52,15 @@ def run(bench: Bench, engine: StoreEngine, mode: Mode, sizes: Sizes, folder: Pat
     _killed_writer(path, mode, sizes, name)
     _open(bench, engine, mode, path, "open_killed", np.concatenate([sample, keys[sizes.large_keys :]]))
     engine.close()
+
+
+def run_readers(bench: Bench, sizes: Sizes, path: Path, name: str) -> None:
+    """Measure alexpy's reading processes on the store that `run` left, just after a checkpoint."""
+    # Each reader joins a tail behind the image of the index for itself.
+    with alexpy.open(path) as store:
+        store.checkpoint()
+    loaded = draw("uniform", sizes.large_keys + sizes.tail)[: sizes.large_keys]
+    readers.run(bench, path, name, loaded, "index", "readers")
 
 
 def value_of(keys: Keys) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def run(bench: Bench, engine: StoreEngine, mode: Mode, sizes: Sizes, folder: Pat
     bench.latencies("latency_put", put_times(engine, new, values[count:]))
     bench.check("latency_put", right=engine.get_each(new) == values[count:])
     asked, expected = data.picked(np.random.default_rng(SEED + 1).permutation(count))
-    times, answers = _get_times(engine.get, engine.single_keys(asked))
+    times, answers = get_times(engine.get, engine.single_keys(asked))
     bench.latencies("latency_get", times)
     bench.check("latency_get", right=answers == expected)
     engine.close()
@@ -52,12 +53,19 @@ def put_times(engine: StoreEngine, keys: list[Any], values: list[bytes]) -> list
     return times
 
 
-def _get_times(get: Callable[[Any], bytes | None], keys: list[Any]) -> tuple[list[int], list[bytes | None]]:
+def get_times(
+    get: Callable[[Any], bytes | None], keys: list[Any], seconds: float = math.inf
+) -> tuple[list[int], list[bytes | None]]:
+    """Get each key until so many seconds are over; return the nanoseconds of each call, and its answer."""
     clock = time.perf_counter_ns
     times, answers = [], []
+    end = clock() + seconds * 1e9
     for key in keys:
         began = clock()
         answer = get(key)
-        times.append(clock() - began)
+        ended = clock()
+        times.append(ended - began)
         answers.append(answer)
+        if ended > end:
+            break
     return times, answers

@@ -1,111 +1,91 @@
-"""What sixteen read-only processes on one store keep of its index in memory, beside what one keeps.
+"""What sixteen processes that read one store keep in memory, and how long each takes to open it.
 
-Each process counts its share (the kernel's Pss) of its private memory and of the mapped images of the index,
-less what it had before it opened the store. The files of values are left out: they are the same page cache
-however many processes read them. Each of n processes that share a page is charged an n-th of it, so shared
-memory counts once in the sum. Measured just after a checkpoint, because each reader joins a tail behind the
-image for itself; random keys touch most pages.
+Each process counts its share (the kernel's Pss) of its private memory and of the files of the store that it
+has mapped, less what it had before it opened the store. Each of n processes that share a page is charged an
+n-th of it, so shared memory counts once in the sum. `whole` counts all files of the store, `index` only the
+images of alexpy's index: its files of values are the same page cache however many processes read them. What
+a process reads from a file without a map is page cache, too, and counts in neither. Nobody writes meanwhile.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
-import subprocess
+import shutil
 import sys
-from contextlib import ExitStack, suppress
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-import alexpy
-from alexpy.compare.keys import SEED, draw, rows_of
+from alexpy.compare.children import children, say
+from alexpy.compare.keys import SEED, rows_of
 
-from . import large
+from .data import WIDTH
 
 if TYPE_CHECKING:
     from alexpy.compare.bench import Bench
-    from alexpy.compare.sizes import Sizes
+    from alexpy.compare.engine import FollowedStore, Keys
 
 PROCESSES = 16
-# A page of an image holds some 200 keys: this many random ones of ten million touch every page.
-_ASKED = 500_000
+# A page of an image holds some 200 keys, one of values 30: so large a share, at random, touches most of both.
+_SHARE_ASKED = 20
 _AT_ONCE = 50_000
+_IMAGES = ".idx"
 
 
-def run(bench: Bench, sizes: Sizes, path: Path) -> None:
-    """Measure on the store that `large.run` left at `path`, closed."""
-    loaded = draw("uniform", sizes.large_keys + sizes.tail)[: sizes.large_keys]
-    asked = np.random.default_rng(SEED + 3).choice(loaded, min(_ASKED, len(loaded)), replace=False)
+def run(bench: Bench, path: Path, name: str, loaded: Keys, counted: str, cells: str) -> None:
+    """Measure on the store at `path`, closed, whose values are `rows_of` the keys.
+
+    `name` is how the readers find their engine; `counted` is "whole" or "index"; the names of the cells begin
+    with `cells`.
+    """
+    some = len(loaded) // _SHARE_ASKED
+    asked = np.random.default_rng(SEED + 3).choice(loaded, max(1, some), replace=False)
     keys = path.parent / "asked.npy"
     np.save(keys, asked)
-    del loaded
-    with alexpy.open(path) as store:
-        store.checkpoint()
-    for cell, count in (("readers_one", 1), ("readers_all", PROCESSES)):
-        answers = _together(path, keys, count)
-        bench.check(cell, right=all(answer["right"] == len(asked) for answer in answers))
-        bench.bytes(cell, sum(answer["bytes"] for answer in answers))
+    for cell, count in ((f"{cells}_one", 1), (f"{cells}_all", PROCESSES)):
+        own = [path.parent / f"reader-{number}" for number in range(count)]
+        specs = [{"reader": str(path), "engine": name, "keys": str(keys), "own": str(place)} for place in own]
+        with children(specs) as readers:
+            # In turn: sixteen at once on a few processors would measure how these are shared out.
+            opened = readers.ask_in_turn("open")
+            right = [answer["right"] for answer in readers.ask("read")]
+            # Every process waits here until the last has read.
+            held = [answer[counted] for answer in readers.ask("measure")]
+        bench.check(cell, right=right == [len(asked)] * count)
+        bench.bytes(cell, sum(held))
+        for place in own:
+            shutil.rmtree(place, ignore_errors=True)
+    bench.seconds(f"{cells}_open", max(answer["seconds"] for answer in opened), 1)
 
 
-def run_reader(path: Path, keys: Path) -> None:
-    """Be one of the readers: read all keys, wait for the others, report the memory, and wait for the end."""
+def run_reader(engine: FollowedStore, path: Path, keys: Path, own: Path) -> None:
+    """Be one of the readers: open the store, read all keys, report the memory, each when asked."""
     before = _held(path)
     asked = np.load(keys)
-    with alexpy.open(path, read_only=True) as store:
-        right = 0
-        for at in range(0, len(asked), _AT_ONCE):
-            part = asked[at : at + _AT_ONCE]
-            got = store.get_array(part, np.uint8, large.WIDTH)
-            right += int((got == rows_of(part, large.WIDTH)).all(axis=1).sum())
-            del got
-        del asked, part
-        # What was freed here and the C library kept for later is not the store's.
-        _trim()
-        # Every process waits here until the last has read.
-        _say({"right": right})
-        sys.stdin.readline()
-        _say({"right": right, "bytes": _held(path) - before})
-        sys.stdin.readline()
-
-
-def _say(answer: dict[str, int]) -> None:
-    sys.stdout.write(json.dumps(answer) + "\n")
-    sys.stdout.flush()
-
-
-def _together(path: Path, keys: Path, count: int) -> list[dict[str, Any]]:
-    spec = json.dumps({"reader": str(path), "keys": str(keys), "sizes": {}}) + "\n"
-    with ExitStack() as stack:
-        children = [
-            stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-m", "alexpy.compare.worker"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            for _ in range(count)
-        ]
-        _ask(children, spec)
-        answers = _ask(children, "measure\n")
-        for child in children:
-            child.communicate("end\n")
-    return answers
-
-
-def _ask(children: list[subprocess.Popen[str]], line: str) -> list[dict[str, Any]]:
-    for child in children:
-        if child.stdin is None or child.stdout is None:
-            raise AssertionError("both pipes were asked for")
-        child.stdin.write(line)
-        child.stdin.flush()
-    said = [child.stdout.readline() for child in children if child.stdout is not None]
-    if not all(said):
-        raise RuntimeError("a reading process ended before it had answered")
-    return [json.loads(answer) for answer in said]
+    first = engine.single_keys(asked[:1])[0]
+    sys.stdin.readline()
+    began = time.perf_counter()
+    engine.open_reader(path, own)
+    engine.get(first)
+    say({"seconds": time.perf_counter() - began})
+    sys.stdin.readline()
+    right = 0
+    for at in range(0, len(asked), _AT_ONCE):
+        part = asked[at : at + _AT_ONCE]
+        got = engine.get_array(engine.batch_keys(part), WIDTH)
+        right += int((got == rows_of(part, WIDTH)).all(axis=1).sum())
+        del got
+    del asked, part
+    # What was freed here and the C library kept for later is not the store's.
+    _trim()
+    say({"right": right})
+    sys.stdin.readline()
+    say({what: held - before[what] for what, held in _held(path).items()})
+    sys.stdin.readline()
+    engine.close()
 
 
 def _trim() -> None:
@@ -114,16 +94,14 @@ def _trim() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _held(path: Path) -> int:
-    """Return the bytes that this process keeps: private memory, and its share in the images of the store."""
-    total, counts = 0, False
+def _held(path: Path) -> dict[str, int]:
+    """Return the bytes that this process keeps: private memory, and its share in the files of the store."""
+    whole, index, file = 0, 0, ""
     for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
         fields = line.split()
         if not fields[0].endswith(":"):
-            mapped = fields[5] if len(fields) > 5 else ""  # noqa: PLR2004 - the sixth is the file
-            counts = not mapped.startswith("/") or (
-                mapped.startswith(f"{path.resolve()}/") and mapped.endswith(".idx")
-            )
-        elif counts and fields[0] == "Pss:":
-            total += int(fields[1]) * 1024
-    return total
+            file = fields[5] if len(fields) > 5 else ""  # noqa: PLR2004 - the sixth is the file
+        elif fields[0] == "Pss:" and (not file.startswith("/") or file.startswith(f"{path.resolve()}/")):
+            whole += int(fields[1]) * 1024
+            index += int(fields[1]) * 1024 if not file.startswith("/") or file.endswith(_IMAGES) else 0
+    return {"whole": whole, "index": index}
