@@ -73,7 +73,8 @@ def test_every_public_name_has_a_docstring_with_an_example_that_runs(
     assert summary.endswith("."), f"{name}: the first line is a sentence: {summary!r}"
     names = {"s": store, "x": alexpy.AlexIndex(), "np": np, "alexpy": alexpy}
     names |= vars(alexpy) | vars(errors) | {"integers": _convert.integers, "values": _convert.values}
-    names |= {"raw": _convert.raw, "Row": _convert.Row, "path": tmp_path / "index"}
+    names |= {"raw": _convert.raw, "Row": _convert.Row, "share_memory": _convert.share_memory}
+    names |= {"path": tmp_path / "index"}
     test = doctest.DocTestParser().get_doctest(doc, names, name, None, None)
     is_property = inspect.isgetsetdescriptor(PUBLIC[name])
     assert test.examples or is_property, f"{name} has no example"

@@ -12,6 +12,7 @@ names what is public: no logic, and nothing that the command line alone needs.
 
 import warnings as _warnings
 
+from . import _ahead as _ahead
 from ._alexpy import ScanBatch, ValueBuffers, build_info
 from ._changes import Change
 from ._index import AlexIndex

@@ -110,6 +110,18 @@ def raw(value: Any) -> bytes | None:
     return value.tobytes()
 
 
+def share_memory(keys: Any, out: Any) -> bool:
+    """Whether both are arrays and some byte of one may be a byte of the other.
+
+    Example:
+        >>> array = np.arange(4)
+        >>> share_memory(array[:2], array), share_memory(array, [0, 1])
+        (True, False)
+
+    """
+    return isinstance(keys, np.ndarray) and isinstance(out, np.ndarray) and np.may_share_memory(keys, out)
+
+
 class Row:
     r"""The memory of one value in an array: a `shape` of `dtype`, and the filling for a missing key.
 

@@ -9,13 +9,11 @@ from collections.abc import ItemsView, KeysView, Mapping, ValuesView
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from . import _alexpy
-from ._convert import Row
 from ._mapping import Items, Keys, Values
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import DTypeLike
 
     _Base = _alexpy.Reader
@@ -65,10 +63,14 @@ class Reads(_Base):
             True
 
         """
-        row = Row(dtype, shape, fill)
+        # Imported by now, except on the command line, which does without (_ahead.py). Written with its whole
+        # name, the statement takes a quarter of a microsecond.
+        import alexpy._convert as convert  # noqa: PLC0415
+
+        row = convert.Row(dtype, shape, fill)
         if out is None:
             return row.array(*self._get_rows(keys, row.nbytes, row.filled, None))
-        if isinstance(keys, np.ndarray) and isinstance(out, np.ndarray) and np.may_share_memory(keys, out):
+        if convert.share_memory(keys, out):
             raise ValueError("out shares memory with keys")
         # The call takes the memory of `out` after it has read the keys: their code may do anything to `out`.
         self._get_rows(keys, row.nbytes, row.filled, (row.memory, out))

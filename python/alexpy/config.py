@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import operator
 import os
-import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -151,6 +150,8 @@ class Config:
             'sync'
 
         """
+        import tomllib  # noqa: PLC0415 - nobody else needs it
+
         try:
             values = tomllib.loads(Path(path).read_bytes().decode())
             return cls().with_options(values)

@@ -1,0 +1,27 @@
+"""Imports NumPy ahead of the first call, for every program but the command line.
+
+The native calls import NumPy when they first need it. By then there may be no memory, and no descriptor, to
+import it with, so a program has it from `import alexpy` on. That takes a tenth of a second, which
+`alexpy --help` and `alexpy get` would spend for nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def is_command_line(argv: list[str], whole: list[str]) -> bool:
+    """Whether a process with these `sys.argv` and `sys.orig_argv` is `alexpy`, or `python -m alexpy`.
+
+    With `-m`, Python imports the package before it knows the file, and `argv` begins with "-m".
+    """
+    if not argv:
+        return False
+    if argv[0] == "-m":
+        return whole[-len(argv)] in {"alexpy", "-malexpy"}
+    return os.path.basename(argv[0]) == "alexpy"  # noqa: PTH119 - pathlib takes a while to import
+
+
+if not is_command_line(getattr(sys, "argv", []), sys.orig_argv):
+    from . import _convert  # noqa: F401
