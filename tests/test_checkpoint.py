@@ -117,7 +117,8 @@ def test_the_command_writes_an_image(store_path: Path, run: CommandLine, tmp_pat
     with alexpy.open(store_path) as store:
         store[1] = b"one"
     assert _images(store_path) == []
-    assert run("checkpoint", store_path).succeeds().out == b""
+    told = run("checkpoint", store_path).succeeds().out
+    assert told == f"the next opening of {store_path} reads 0 B of log (before: 64 B)\n".encode()
     assert len(_images(store_path)) == 1
     run("checkpoint", tmp_path / "nothing").fails(3, "no store")
     assert not (tmp_path / "nothing").exists()

@@ -230,12 +230,26 @@ def test_a_file_name_with_a_line_break_stays_one_line(run: CommandLine, tmp_path
     run("get", tmp_path / "a\nb", 1).fails(3)
 
 
-def test_a_bug_is_one_line_too(run: CommandLine, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_is_one_line_that_asks_for_a_report(
+    run: CommandLine, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object, **__: object) -> None:
         raise LookupError("the dog ate it")
 
     monkeypatch.setattr(alexpy, "open", broken)
-    run("get", filled, 1).fails(3, "LookupError: the dog ate it")
+    ended = run("get", filled, 1)
+    ended.fails(5, "the dog ate it; that is a defect of alexpy: please report it")
+    assert "LookupError" not in ended.err
+
+
+def test_memory_that_is_short_is_no_defect(
+    run: CommandLine, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(alexpy, "open", short)
+    run("get", filled, 1).fails(3, "there is not enough memory")
 
 
 @pytest.mark.slow

@@ -251,7 +251,7 @@ def test_nothing_but_results_is_on_standard_output(load: Any) -> None:
 def test_a_file_that_cannot_be_loaded_makes_no_store(
     load: Any, store_path: Path, name: str, content: bytes, parts: list[str]
 ) -> None:
-    load(name, content, "--value", "v").fails(2, name, *parts)
+    load(name, content, "--value", "v").fails(2, name, *parts, "; nothing was written")
     assert not store_path.exists()
 
 
@@ -295,7 +295,7 @@ GOOD = b"".join(b"%d,x\n" % key for key in range(20))
         (b"9223372036854775808,x", ["outside int64", "9223372036854775808"]),
         (b"-9223372036854775809,x", ["outside int64"]),
         (b"9" * 5000 + b",x", ["must be an integer", "9" * 60 + "'..."]),
-        (b"7", ["1 fields where the header has 2", "'7'"]),
+        (b"7", ["1 field where the header has 2", "'7'"]),
         (b"7,x,y", ["3 fields where the header has 2"]),
         (b"7,\xff\xfe", ["0xff", "not UTF-8", "byte 3"]),
         (b'7,"x"y', ["not well-formed"]),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -97,6 +99,58 @@ def test_an_error_with_standard_error_closed_still_has_its_exit_code(filled: Pat
     assert shell("scan", tmp_path / "nothing", then="2>&-") == Ended(3, b"", "")
     assert shell("nonsense", then="2>&-") == Ended(2, b"", "")
     assert shell("scan", filled, then=">&- 2>&-") == Ended(3, b"", "")
+
+
+@pytest.mark.parametrize("nowhere", [">/dev/full", "> >(true)"])
+def test_an_error_that_nobody_can_read_still_has_its_exit_code(
+    filled: Path, tmp_path: Path, nowhere: str
+) -> None:
+    # The pause lets the reader of standard error go first.
+    with_none = f"2{nowhere}; code=$?; sleep 0.1; exit $code"
+    assert shell("get", filled, -1, then=with_none).code == 1
+    assert shell("scan", tmp_path / "nothing", then=with_none).code == 3
+    assert shell("nonsense", then=with_none).code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "done"),
+    [
+        (["checkpoint", "{s}"], "the next opening of"),
+        (["compact", "{s}"], "removed 0 files"),
+        (["backup", "{s}", "{s}-copy"], "holds all 20,000 keys"),
+        (["repair", "{s}", "{s}-new"], "20,000 keys kept"),
+    ],
+    ids=lambda part: part[0] if isinstance(part, list) else "",
+)
+@pytest.mark.parametrize(("output", "why"), [(">&-", "closed"), (">/dev/full", "No space left on device")])
+def test_what_cannot_print_what_it_has_done_says_it_as_an_error(
+    filled: Path, arguments: list[object], done: str, output: str, why: str
+) -> None:
+    ended = shell(*(str(one).format(s=filled) for one in arguments), then=output)
+    ended.fails(3, "cannot write the output", why, "; the work is done: ", done)
+
+
+def test_a_load_that_cannot_report_its_batches_says_what_is_kept(store_path: Path) -> None:
+    arguments = ("load", store_path, "-", "--format", "csv", "--key", "id", "--json", "--batch-rows", 2)
+    ended = shell(*arguments, then=">/dev/full", input=b"id\n1\n2\n3\n4\n")
+    ended.fails(3, "cannot write the output", "the 2 rows of the batches before are kept")
+    with alexpy.open(store_path, read_only=True) as store:
+        assert list(store) == [1, 2]
+
+
+def test_ctrl_c_while_the_command_line_is_imported_is_silent(filled: Path, tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)"
+    )
+    done = subprocess.run(
+        # Whoever runs the tests may ignore Ctrl-C.
+        ["env", "--default-signal=INT", *command("get", filled, 1)],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
 
 
 def test_a_load_with_standard_error_closed_loads(filled: Path) -> None:

@@ -1,13 +1,15 @@
-"""Imports NumPy ahead of the first call, for every program but the command line.
+"""What has to be done before all else in `import alexpy`, for programs and for the command line.
 
 The native calls import NumPy when they first need it. By then there may be no memory, and no descriptor, to
 import it with, so a program has it from `import alexpy` on. That takes a tenth of a second, which
-`alexpy --help` and `alexpy get` would spend for nothing.
+`alexpy --help` and `alexpy get` would spend for nothing. While the rest of the command line is imported,
+Ctrl-C ends the process without a word; `alexpy.cli.main` then takes it over.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 
@@ -25,3 +27,5 @@ def is_command_line(argv: list[str], whole: list[str]) -> bool:
 
 if not is_command_line(getattr(sys, "argv", []), sys.orig_argv):
     from . import _convert  # noqa: F401
+elif signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -6,14 +6,15 @@ except with `python -X dev -m alexpy`.
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import click
 
 import alexpy
 
+from . import output, text
 from .backup import backup
 from .bench import bench
 from .changes import changes
@@ -22,28 +23,46 @@ from .compact import compact
 from .compare import compare
 from .items import delete, get, put
 from .load import load
-from .options import BAD_INPUT, INTERRUPTED, PIPE_CLOSED, STORE_ERROR, Stopped
+from .messages import told
+from .options import BAD_INPUT, DEFECT, INTERRUPTED, PIPE_CLOSED, STORE_ERROR, Stopped, examples
 from .repair import repair
 from .rows import InputError
 from .scan import scan
 from .stats import stats
 from .verify import verify
 
-_EPILOG = """\b
+_EXAMPLES = examples(
+    "printf 'id,origin\\n1,JFK\\n2,EWR\\n3,LGA\\n' > flights.csv",
+    "alexpy load flights flights.csv --key id",
+    "alexpy get flights 2",
+)
+_EPILOG = (
+    _EXAMPLES
+    + """
+
+\b
 Exit codes:
   0    done
-  1    the key is not there (get, delete)
+  1    a key is not there (get, delete)
   2    bad usage or bad input: an option, a missing column, a bad row
-  3    the store refused: not a store, locked, damaged, disk full, read error
+  3    refused: not a store, locked, damaged, disk full, no memory, read or write error
   4    an engine gave a wrong answer or failed (compare)
+  5    a defect of alexpy: please report it
   130  interrupted (Ctrl-C)
   141  the reader of the output went away
 
-ALEXPY_DURABILITY, ALEXPY_SEGMENT_BYTES and so on set options of the store.
+An error is one line on standard error. ALEXPY_DURABILITY, ALEXPY_SEGMENT_BYTES and so on set options of the
+store.
 """
+)
 
 
-@click.group(invoke_without_command=True, epilog=_EPILOG, context_settings={"max_content_width": 100})
+@click.group(
+    invoke_without_command=True,
+    epilog=_EPILOG,
+    # The commands inherit the names of the help option.
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
+)
 @click.version_option(alexpy.__version__, message="alexpy %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
@@ -83,7 +102,9 @@ def main(args: list[str] | None = None) -> NoReturn:
         alexpy 0.1.0
 
     """
-    code = 0
+    if args is None and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        # As Python has it; see alexpy._ahead.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         code = _run(sys.argv[1:] if args is None else args)
         if sys.stdout is not None:
@@ -92,8 +113,13 @@ def main(args: list[str] | None = None) -> NoReturn:
         code = PIPE_CLOSED
     except OSError as error:
         code = _fail(f"cannot write the output: {error.strerror or error}", STORE_ERROR)
-    if code in {PIPE_CLOSED, STORE_ERROR}:
-        _forget_output()
+    except KeyboardInterrupt:
+        code = _fail("interrupted", INTERRUPTED)
+    if args is None:
+        # The command has ended, and nothing is left to interrupt.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    output.forget(sys.stdout)
+    output.forget(sys.stderr)
     sys.exit(code)
 
 
@@ -104,43 +130,41 @@ def _run(args: list[str]) -> int:  # noqa: PLR0911 - one return a kind of end
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
-        ctx = error.ctx if isinstance(error, click.UsageError) else None
-        where = f"; see {ctx.command_path} --help" if ctx else ""
-        return _fail(f"{_sentence(error.format_message())}{where}", BAD_INPUT)
+        return _fail(_of_click(error, args), BAD_INPUT)
     except Stopped as end:
         return _fail(str(end), end.exit_code)
     except InputError as error:
         return _fail(str(error), BAD_INPUT)
-    except BrokenPipeError:
+    except (BrokenPipeError, KeyboardInterrupt, SystemExit):
         raise
-    except (alexpy.AlexError, OSError) as error:
-        return _fail(str(error), STORE_ERROR)
-    except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED)
-    except Exception as error:
+    except (alexpy.AlexError, OSError, MemoryError) as error:
+        return _fail(told(error), STORE_ERROR)
+    except BaseException as error:
         if sys.flags.dev_mode:
             raise
-        return _fail(f"unexpected {type(error).__name__}: {error}", STORE_ERROR)
+        return _fail(told(error), DEFECT)
     return 0
 
 
-def _forget_output() -> None:
-    """Drop what could not be written, or Python would try again, and complain, when it closes the file."""
-    if sys.stdout is None:
-        return
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _sentence(message: str) -> str:
+def _of_click(error: click.ClickException, args: list[str]) -> str:
     """Turn a message of click, a capitalised sentence, into the form of our own messages."""
-    return (message[:1].lower() + message[1:]).rstrip(".")
+    message = error.format_message()
+    message = (message[:1].lower() + message[1:]).rstrip(".?")
+    # Not all of click's errors know their command.
+    names, command = ["alexpy"], cast("click.Command", cli)
+    for arg in args:
+        if not (isinstance(command, click.Group) and arg in command.commands):
+            break
+        names.append(arg)
+        command = command.commands[arg]
+    return f"{message}; see {' '.join(names)} --help"
 
 
 def _fail(message: str, code: int) -> int:
-    # One line, whatever a file name or a value holds.
-    line = " ".join(f"alexpy: {message}".splitlines())
-    click.echo(line, err=True)
+    line = text.one_line(f"alexpy: {message}")
+    try:
+        click.echo(line, err=True)
+    except OSError:
+        # Nobody can be told: only the code is left.
+        output.forget(sys.stderr)
     return code

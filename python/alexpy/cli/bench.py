@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from . import output
-from .options import as_json
+from .files import new_file
+from .options import as_json, examples
 
 if TYPE_CHECKING:
     from alexpy.compare.breakdown import Breakdown
@@ -28,19 +29,39 @@ one.
 """
 
 
-@click.group("bench", short_help="Measure where time goes.")
+@click.group(
+    "bench",
+    short_help="Measure where time goes.",
+    epilog=examples("alexpy bench profile --keys 10000 --repetitions 1"),
+)
 def bench() -> None:
     """Measure this machine."""
 
 
-@bench.command("profile", short_help="Where the time of inserts and reads goes.", help=_HELP)
+@bench.command(
+    "profile",
+    short_help="Where the time of inserts and reads goes.",
+    help=_HELP,
+    epilog=examples("alexpy bench profile --keys 10000 --repetitions 1"),
+)
 @click.option("--keys", type=click.IntRange(min=1), default=1_000_000, show_default=True)
 @click.option("--value-bytes", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--repetitions", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--output", "to", type=click.Path(dir_okay=False), help="Also write the figures there.")
+@click.option("--output", "to", metavar="FILE", help="Also write the figures there, as JSON.")
 @as_json
 def profile(keys: int, value_bytes: int, repetitions: int, to: str | None, *, json: bool) -> None:
     """Run the command."""
+    if to is None:
+        _measured(keys, value_bytes, repetitions, json=json)
+        return
+    # Opened first: a file that cannot be written should not be found out after all the measuring.
+    with new_file(to, replace=True) as sink:
+        figures = _measured(keys, value_bytes, repetitions, json=json)
+        sink.write(json_module.dumps(figures, indent=1).encode() + b"\n")
+
+
+def _measured(keys: int, value_bytes: int, repetitions: int, *, json: bool) -> dict[str, object]:
+    """Measure, print and return the figures."""
     from alexpy.compare.breakdown import ENGINES, breakdowns, missing  # noqa: PLC0415 - only this command
     from alexpy.compare.machine import machine  # noqa: PLC0415 - as above
 
@@ -53,7 +74,7 @@ def profile(keys: int, value_bytes: int, repetitions: int, to: str | None, *, js
         found.append(one)
         if not json:
             output.write_text(_table(one))
-    figures = {
+    figures: dict[str, object] = {
         "command": shlex.join(["alexpy", *sys.argv[1:]]),
         "machine": machine(Path.cwd()),
         "value_bytes": value_bytes,
@@ -67,8 +88,7 @@ def profile(keys: int, value_bytes: int, repetitions: int, to: str | None, *, js
             f"Medians of {repetitions}; values of {value_bytes} bytes; inserts in batches of 10,000, then a "
             "flush; reads in one batch call. Each part was measured alone on the same data (--help)."
         )
-    if to is not None:
-        Path(to).write_text(json_module.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return figures
 
 
 def _table(one: Breakdown) -> str:

@@ -6,16 +6,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-import alexpy
-
 from . import output, text
-from .options import as_json, config_from_env, store_path
+from .opening import reader
+from .options import as_json, examples, store_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import alexpy
 
-@click.command("changes", short_help="Show what was committed, in order.")
+
+@click.command(
+    "changes",
+    short_help="Show what was committed, in order.",
+    epilog=examples(
+        "alexpy changes flights",
+        "alexpy changes flights --since 2 --json",
+        "timeout 1 alexpy changes flights --follow    # those from now on, for a second",
+    ),
+)
 @store_path
 @click.option(
     "--since",
@@ -34,7 +43,7 @@ def changes(store: str, since: int | None, *, follow: bool, json: bool) -> None:
     that compaction has freed are refused (exit code 3).
     """
     line = _json if json else _line
-    with alexpy.open(store, read_only=True, config=config_from_env()) as opened:
+    with reader(store) as opened:
         seen = opened.refresh()
         since = (seen if follow else 0) if since is None else since
         for lines in _rounds(opened, since, seen, line, follow=follow):

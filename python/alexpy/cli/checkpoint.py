@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import click
 
-import alexpy
+from . import output, text
+from .opening import writer
+from .options import as_json, examples, store_path
 
-from .options import config_from_env, store_path
 
-
-@click.command("checkpoint", short_help="Write an image of the index, for fast opening.")
+@click.command(
+    "checkpoint",
+    short_help="Write an image of the index, for fast opening.",
+    epilog=examples("alexpy checkpoint flights"),
+)
 @store_path
-def checkpoint(store: str) -> None:
+@as_json
+def checkpoint(store: str, *, json: bool) -> None:
     """Write an image of STORE's index, so that the next opening starts from it instead of reading the log.
 
     Writers do this by themselves; this is for a store whose writer was killed, or before it is copied.
     """
-    with alexpy.open(store, create=False, config=config_from_env()) as opened:
+    with writer(store) as opened:
+        before = opened.stats().tail_bytes
         opened.checkpoint()
+        after = opened.stats().tail_bytes
+    if json:
+        output.report_json({"tail_bytes_before": before, "tail_bytes": after})
+    else:
+        output.report(
+            f"the next opening of {store} reads {text.byte_count(after)} of log "
+            f"(before: {text.byte_count(before)})"
+        )

@@ -6,14 +6,17 @@ from dataclasses import asdict
 
 import click
 
-import alexpy
-
 from . import output, text
-from .options import as_json, config_from_env, store_path
-from .progress import byte_progress
+from .opening import writer
+from .options import as_json, examples, store_path
+from .progress import progress
 
 
-@click.command("compact", short_help="Give the space of dead values back.")
+@click.command(
+    "compact",
+    short_help="Give the space of dead values back.",
+    epilog=examples("alexpy compact flights", "alexpy compact flights --json"),
+)
 @store_path
 @as_json
 def compact(store: str, *, json: bool) -> None:
@@ -22,17 +25,16 @@ def compact(store: str, *, json: bool) -> None:
     Needs free space for one more file; a store that is being written by another program is refused.
     """
     with (
-        alexpy.open(store, create=False, config=config_from_env()) as opened,
-        byte_progress("compacting", quiet=json) as progress,
+        writer(store) as opened,
+        progress("compacting", "bytes", quiet=json) as show,
     ):
         before = opened.stats().disk_bytes
-        report = opened.compact(progress)
+        report = opened.compact(show)
         after = opened.stats().disk_bytes
     if json:
-        output.write(text.json_line({**asdict(report), "disk_bytes_before": before, "disk_bytes": after}))
+        output.report_json({**asdict(report), "disk_bytes_before": before, "disk_bytes": after})
         return
-    files = "1 file" if report.freed_segments == 1 else f"{report.freed_segments:,} files"
-    output.write_text(
-        f"removed {files}, moved {text.byte_count(report.moved_bytes)}; "
+    output.report(
+        f"removed {text.count(report.freed_segments, 'file')}, moved {text.byte_count(report.moved_bytes)}; "
         f"the store takes {text.byte_count(after)} (before: {text.byte_count(before)})"
     )

@@ -6,7 +6,7 @@ start fast.
 
 from __future__ import annotations
 
-import json
+import json as json_module
 import os
 import shlex
 import sys
@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import output
-from .options import BAD_INPUT, Stopped
+from .options import BAD_INPUT, WRONG_ANSWER, Stopped, as_json, examples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from alexpy.compare.run import Run
-
-WRONG_ANSWER = 4
 
 _HELP = """Measure alexpy beside SQLite, LMDB, RocksDB, LevelDB and what Python has in memory.
 
@@ -38,7 +36,14 @@ Exit code 4: an engine gave a wrong answer, or failed.
 
 
 @click.group(
-    "compare", invoke_without_command=True, short_help="Measure alexpy beside its rivals.", help=_HELP
+    "compare",
+    invoke_without_command=True,
+    short_help="Measure alexpy beside its rivals.",
+    help=_HELP,
+    epilog=examples(
+        "alexpy compare --quick",
+        "alexpy compare --keys 1000 --suite small --engine alexpy --repetitions 1 --output small",
+    ),
 )
 @click.option("--quick", is_flag=True, help="A tenth of the sizes, in about 5 minutes.")
 @click.option("--scale", is_flag=True, help="Only the 10M-key cycle: load, close, open, SIGKILL, reopen.")
@@ -57,6 +62,7 @@ Exit code 4: an engine gave a wrong answer, or failed.
 @click.option(
     "--output", "to", type=click.Path(file_okay=False), default="compare-results", show_default=True
 )
+@as_json
 @click.pass_context
 def compare(  # noqa: PLR0913 - an option each
     ctx: click.Context,
@@ -70,6 +76,7 @@ def compare(  # noqa: PLR0913 - an option each
     engines: tuple[str, ...],
     folder: str | None,
     to: str,
+    json: bool,
 ) -> None:
     """Run the command."""
     if ctx.invoked_subcommand is not None:
@@ -88,6 +95,7 @@ def compare(  # noqa: PLR0913 - an option each
     plan = Plan.make(chosen, engines, {"large": SCALE_ENGINES} if scale else None)
     if not any(plan.suites.values()):
         raise Stopped(f"no engine of {', '.join(engines)} is in suite {', '.join(chosen)}", BAD_INPUT)
+    folder_of_results = _made(to)
     try:
         found = run(
             plan,
@@ -99,22 +107,37 @@ def compare(  # noqa: PLR0913 - an option each
         )
     except RunFailed as failed:
         raise Stopped(str(failed), WRONG_ANSWER) from failed
-    _write(found, Path(to))
+    _write(found, folder_of_results, json=json)
 
 
-@compare.command("report", short_help="Make the pages anew from raw figures.")
+@compare.command(
+    "report",
+    short_help="Make the pages anew from raw figures.",
+    epilog=examples("alexpy compare report small/compare.json --html small.html"),
+)
 @click.argument("raw", type=click.Path(dir_okay=False, exists=True))
 @click.option("--html", type=click.Path(dir_okay=False), help="The page to write.")
 @click.option("--markdown", type=click.Path(dir_okay=False), help="The Markdown file to write.")
 @click.option("--plots", type=click.Path(file_okay=False), help="Where the Markdown file's plots go.")
-def report(raw: str, html: str | None, markdown: str | None, plots: str | None) -> None:
-    """Make pages from RAW, the compare.json of a run."""
-    found = json.loads(Path(raw).read_text(encoding="utf-8"))
+@as_json
+def report(raw: str, html: str | None, markdown: str | None, plots: str | None, *, json: bool) -> None:
+    """Make pages from RAW, the compare.json of a run. With --json their names are printed."""
+    try:
+        found = json_module.loads(Path(raw).read_text(encoding="utf-8"))
+        found["cells"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Stopped(f"{raw} is not the compare.json of a run; nothing was written", BAD_INPUT) from error
     beside = Path(plots) if plots else Path(markdown or html or raw).parent
     _pages(found, raw, Path(html) if html else None, Path(markdown) if markdown else None, beside)
+    if json:
+        output.report_json({"html": html, "markdown": markdown})
 
 
-@compare.command("decide", short_help="What the gates for RocksDB and own storage say on this machine.")
+@compare.command(
+    "decide",
+    short_help="What the gates for RocksDB and own storage say on this machine.",
+    epilog=examples("alexpy compare decide --keys 100000 --output decision"),
+)
 @click.option("--keys", type=click.IntRange(min=1), default=1_000_000, show_default=True)
 @click.option("--repetitions", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option(
@@ -123,7 +146,8 @@ def report(raw: str, html: str | None, markdown: str | None, plots: str | None) 
 @click.option(
     "--output", "to", type=click.Path(file_okay=False), help="Also write decide.json and decision.md there."
 )
-def decide(keys: int, repetitions: int, folder: str | None, to: str | None) -> None:
+@as_json
+def decide(keys: int, repetitions: int, folder: str | None, to: str | None, *, json: bool) -> None:
     """Measure phase 1 (ALEX over a tuned RocksDB) and phase 2 (own storage) beside SQLite, and judge."""
     from dataclasses import replace  # noqa: PLC0415
 
@@ -135,6 +159,7 @@ def decide(keys: int, repetitions: int, folder: str | None, to: str | None) -> N
     if plan.missing:
         raise Stopped("; ".join(f"{name}: {reason}" for name, reason in plan.missing.items()), BAD_INPUT)
     sizes = replace(FULL.scaled(keys), repetitions=repetitions)
+    results = None if to is None else _made(to)
     try:
         found = run(
             plan,
@@ -147,21 +172,33 @@ def decide(keys: int, repetitions: int, folder: str | None, to: str | None) -> N
     except RunFailed as failed:
         raise Stopped(str(failed), WRONG_ANSWER) from failed
     raw = "decide.json"
-    page = judge.report(json.loads(found.as_json()), raw)
-    output.write_text(page)
-    if to is not None:
-        Path(to).mkdir(parents=True, exist_ok=True)
-        (Path(to) / raw).write_text(found.as_json(), encoding="utf-8")
-        (Path(to) / "decision.md").write_text(page, encoding="utf-8")
+    page = judge.report(json_module.loads(found.as_json()), raw)
+    if results is not None:
+        (results / raw).write_text(found.as_json(), encoding="utf-8")
+        (results / "decision.md").write_text(page, encoding="utf-8")
+    if json:
+        output.report_json(json_module.loads(found.as_json()))
+    else:
+        output.report(page)
 
 
-def _write(found: Run, to: Path) -> None:
-    to.mkdir(parents=True, exist_ok=True)
+def _made(to: str) -> Path:
+    """Make the directory of the results, before the hour of measuring rather than after it."""
+    Path(to).mkdir(parents=True, exist_ok=True)
+    return Path(to)
+
+
+def _write(found: Run, to: Path, *, json: bool) -> None:
     raw = to / "compare.json"
     raw.write_text(found.as_json(), encoding="utf-8")
-    _pages(json.loads(found.as_json()), str(raw), to / "compare.html", to / "compare.md", to)
+    _pages(json_module.loads(found.as_json()), str(raw), to / "compare.html", to / "compare.md", to)
     page = to / "compare.html"
-    output.write_text(f"{found.checked:,} answers checked in {found.minutes:.1f} minutes; {page}")
+    if json:
+        output.report_json(
+            {"answers_checked": found.checked, "minutes": found.minutes, "raw": str(raw), "html": str(page)}
+        )
+    else:
+        output.report(f"{found.checked:,} answers checked in {found.minutes:.1f} minutes; {page}")
 
 
 def _pages(

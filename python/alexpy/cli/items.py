@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 
-import alexpy
-
 from . import output
-from .options import NEGATIVE_ARGUMENTS, NOT_FOUND, Stopped, config_from_env, key_argument, store_path
+from .opening import reader, writer, writer_of_new
+from .options import NEGATIVE_ARGUMENTS, NOT_FOUND, Stopped, key_argument, store_path
 from .rows import stdin
 
 
@@ -21,7 +20,7 @@ from .rows import stdin
 @key_argument
 def get(store: str, key: int) -> None:
     """Write the value of KEY to standard output, byte for byte; exit 1 if the key is absent."""
-    with alexpy.open(store, read_only=True, config=config_from_env()) as opened:
+    with reader(store) as opened:
         value = opened.get(key)
     if value is None:
         raise Stopped(f"{store} has no key {key}", NOT_FOUND)
@@ -44,7 +43,7 @@ def put(store: str, key: int, value: str | None, file: Path | None) -> None:
         data = file.read_bytes()
     else:
         data = stdin().read() if value == "-" else os.fsencode(value or "")
-    with alexpy.open(store, config=config_from_env()) as opened:
+    with writer_of_new(store) as opened:
         opened.put(key, data)
         opened.flush()
 
@@ -54,7 +53,7 @@ def put(store: str, key: int, value: str | None, file: Path | None) -> None:
 @key_argument
 def delete(store: str, key: int) -> None:
     """Remove KEY; exit 1 if the key is absent."""
-    with alexpy.open(store, create=False, config=config_from_env()) as opened:
+    with writer(store) as opened:
         there = opened.delete(key)
         opened.flush()
     if not there:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import time
 from array import array
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -17,8 +19,20 @@ import alexpy
 
 from . import output, text
 from .interrupt import CtrlC
-from .options import BAD_INPUT, INTERRUPTED, STORE_ERROR, Stopped, as_json, config_from_env, store_path
-from .progress import progress
+from .messages import told
+from .opening import writer_of_new
+from .options import (
+    BAD_INPUT,
+    INTERRUPTED,
+    STORE_ERROR,
+    Stopped,
+    as_json,
+    completed_as,
+    config_from_env,
+    examples,
+    store_path,
+)
+from .progress import load_progress
 from .rows import FORMATS, InputError, Row, RowReader, open_rows
 
 if TYPE_CHECKING:
@@ -41,7 +55,8 @@ A field in double quotes may hold commas, tabs and quotes (""), and in CSV line 
 its line: a quote that is not closed there is a bad row.
 
 A missing column is refused before anything is written. A bad row (a key that is no integer, too few fields,
-broken JSON or UTF-8) stops the load and names file, line and value; batches committed before it stay.
+broken JSON or UTF-8) stops the load and names file, line and value; batches committed before it stay. Load
+the corrected file again from its beginning: rows that are there already replace themselves.
 """
 
 
@@ -87,9 +102,17 @@ class Batch:
     values: list[bytes]
 
 
-@click.command("load", short_help="Load the rows of a CSV, TSV or JSON lines file.", help=_HELP)
+@click.command(
+    "load",
+    short_help="Load the rows of a CSV, TSV or JSON lines file.",
+    help=_HELP,
+    epilog=examples(
+        "alexpy load flights flights.csv --key id",
+        "gzip -c flights.csv | alexpy load all - --format csv --key id --json",
+    ),
+)
 @store_path
-@click.argument("file")
+@click.argument("file", shell_complete=completed_as("file"))
 @click.option("--key", required=True, metavar="COLUMN", help="The column that holds the key.")
 @click.option("--value", metavar="COLUMN", help="The column that holds the value. [default: the row as JSON]")
 @click.option("--format", "file_format", type=click.Choice(FORMATS), help="[default: by the name of FILE]")
@@ -118,17 +141,17 @@ def load(
     json: bool,
 ) -> None:
     """Run the command."""
-    config = config_from_env(durability=durability)
-    with open_rows(file, file_format, key, value) as rows:
+    config_from_env(durability)
+    with _before_writing(), open_rows(file, file_format, key, value) as rows:
         batches = batched(rows, batch_rows)
         # The store is opened, and made, only once the first batch is known to be good.
         first = next(batches, None)
-        with alexpy.open(store, config=config) as opened:
+        with writer_of_new(store, durability) as opened:
             loading = Loading(opened, json=json)
             try:
                 with (
                     CtrlC() as ctrl_c,
-                    progress(f"loading {rows.name}", rows.bytes_total, quiet=json) as show,
+                    load_progress(f"loading {Path(rows.name).name}", rows.bytes_total, quiet=json) as show,
                 ):
                     for batch in _chained(first, batches):
                         with ctrl_c.held():
@@ -140,9 +163,11 @@ def load(
                 _stop(loading, "interrupted", INTERRUPTED)
             except BrokenPipeError:
                 raise
-            except (alexpy.AlexError, OSError) as error:
+            except Stopped as end:
+                raise Stopped(f"{end}; {_kept(loading.rows)}", end.exit_code) from end
+            except (alexpy.AlexError, OSError, MemoryError) as error:
                 # The store may be unable to flush or count now, so only the committed rows are reported.
-                raise Stopped(f"{error}; {_kept(loading.rows)}", STORE_ERROR) from error
+                raise Stopped(f"{told(error)}; {_kept(loading.rows)}", STORE_ERROR) from error
             _report(loading.finish(), rows, store, json=json)
 
 
@@ -164,6 +189,15 @@ def batched(rows: RowReader | Iterable[Row], most_rows: int) -> Iterator[Batch]:
         yield batch
 
 
+@contextmanager
+def _before_writing() -> Iterator[None]:
+    """Say that nothing was written, if a file cannot be loaded at all; later errors say what is kept."""
+    try:
+        yield
+    except InputError as error:
+        raise Stopped(f"{error}; nothing was written", BAD_INPUT) from error
+
+
 def _chained(first: Batch | None, rest: Iterator[Batch]) -> Iterator[Batch]:
     if first is not None:
         yield first
@@ -172,11 +206,11 @@ def _chained(first: Batch | None, rest: Iterator[Batch]) -> Iterator[Batch]:
 
 def _report(summary: Summary, rows: RowReader, store: str, *, json: bool) -> None:
     if json:
-        output.write(text.json_line(asdict(summary)))
+        output.report_json(asdict(summary))
         return
-    output.write_text(
-        f"{summary.rows:,} rows read from {rows.name} into {store} in {summary.seconds:.1f} s: "
-        f"{summary.keys_new:,} keys new, {summary.keys_replaced:,} replaced; all flushed to the device"
+    output.report(
+        f"{text.count(summary.rows, 'row')} read from {rows.name} into {store} in {summary.seconds:.1f} s: "
+        f"{_counted(summary)}; all flushed to the device"
     )
 
 
@@ -185,9 +219,12 @@ def _stop(loading: Loading, problem: str, exit_code: int) -> NoReturn:
     summary = loading.finish()
     if loading.json:
         output.write(text.json_line({**asdict(summary), "error": problem}))
-    counts = f"({summary.keys_new:,} keys new, {summary.keys_replaced:,} replaced)"
-    raise Stopped(f"{problem}; {_kept(summary.rows)} {counts}", exit_code)
+    raise Stopped(f"{problem}; {_kept(summary.rows)} ({_counted(summary)})", exit_code)
+
+
+def _counted(summary: Summary) -> str:
+    return f"{text.count(summary.keys_new, 'key')} new, {summary.keys_replaced:,} replaced"
 
 
 def _kept(rows: int) -> str:
-    return f"the {rows:,} rows of the batches before are kept"
+    return f"the {text.count(rows, 'row')} of the batches before {'is' if rows == 1 else 'are'} kept"

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from alexpy.config import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from click.shell_completion import CompletionItem
 
 _KEY_MIN = -(2**63)
 _KEY_MAX = 2**63 - 1
@@ -20,21 +27,43 @@ def _integer(_ctx: click.Context, _param: click.Parameter, text: str | None) -> 
     return int(text)
 
 
-def _key(ctx: click.Context, param: click.Parameter, text: str) -> int | None:
+def _key(ctx: click.Context, param: click.Parameter, text: str) -> int:
     number = _integer(ctx, param, text)
-    if number is not None and not _KEY_MIN <= number <= _KEY_MAX:
-        raise click.BadParameter(f"the key {number} is outside int64 ({_KEY_MIN} to {_KEY_MAX})")
+    if number is None or not _KEY_MIN <= number <= _KEY_MAX:
+        raise click.BadParameter(f"the key {text} is outside int64 ({_KEY_MIN} to {_KEY_MAX})")
     return number
 
 
-store_path = click.argument("store")
+def _keys(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> list[int]:
+    return [_key(ctx, param, text) for text in texts]
+
+
+def completed_as(kind: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Return a function that leaves the completion of a word to the shell: of a "file" or a "dir"."""
+
+    def completed(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only at the Tab key
+
+        return [CompletionItem(incomplete, type=kind)]
+
+    return completed
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a help text: command lines that a reader can try."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+store_path = click.argument("store", shell_complete=completed_as("dir"))
 key_argument = click.argument("key", callback=_key)
+key_arguments = click.argument("keys", metavar="KEY...", nargs=-1, required=True, callback=_keys)
+any_key_arguments = click.argument("keys", metavar="[KEY...]", nargs=-1, callback=_keys)
 # A bound may be any integer: one outside int64 means no bound on that side.
 start_option = click.option(
-    "--start", callback=_integer, metavar="KEY", help="The smallest key shown. [default: the first]"
+    "--start", callback=_integer, metavar="KEY", help="From this key on. [default: from the first]"
 )
 stop_option = click.option(
-    "--stop", callback=_integer, metavar="KEY", help="The first key no longer shown. [default: none]"
+    "--stop", callback=_integer, metavar="KEY", help="Up to this key, without it. [default: to the last]"
 )
 as_json = click.option("--json", "json", is_flag=True, help="One JSON object a line, for programs.")
 # Keys may be negative: "-5" is an argument here, not an option.
@@ -43,6 +72,8 @@ NEGATIVE_ARGUMENTS = {"ignore_unknown_options": True}
 NOT_FOUND = 1
 BAD_INPUT = 2
 STORE_ERROR = 3
+WRONG_ANSWER = 4
+DEFECT = 5
 INTERRUPTED = 130
 PIPE_CLOSED = 141
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from .options import STORE_ERROR, Stopped
+from .text import json_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +20,7 @@ def is_terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
 
 
-def write(data: bytes) -> None:
+def write(data: bytes | memoryview) -> None:
     """Write bytes and flush them at once.
 
     Raises:
@@ -39,13 +40,43 @@ def write(data: bytes) -> None:
         raise
     except OSError as error:
         # Otherwise the buffered rest would fail, and be reported, a second time at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget(sys.stdout)
         raise Stopped(f"cannot write the output: {error.strerror or error}", STORE_ERROR) from error
 
 
 def write_text(text: str) -> None:
-    """Write one line of text."""
-    write(f"{text}\n".encode())
+    """Write one line of text, in which a path may be any bytes."""
+    write(f"{text}\n".encode(errors="surrogateescape"))
+
+
+def report(text: str) -> None:
+    """Write what a command has done; if that cannot be written, the error says it, for it is done.
+
+    Raises:
+        BrokenPipeError, Stopped: as `write`.
+
+    """
+    try:
+        write_text(text)
+    except Stopped as error:
+        raise Stopped(f"{error}; the work is done: {text}", error.exit_code) from error
+
+
+def report_json(figures: object) -> None:
+    """Write what a command has done as one line of JSON, as `report` does."""
+    report(json_line(figures).decode().rstrip("\n"))
+
+
+def forget(stream: TextIO | None) -> None:
+    """Drop what could not be written, or Python would try again, and complain, when it closes the file."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def write_lines(lines: Iterable[bytes]) -> None:

@@ -8,14 +8,19 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rich.progress import Progress as Bar
+    from rich.progress import ProgressColumn
+
 _SECONDS_BETWEEN_LINES = 5.0
+
+Unit: TypeAlias = Literal["bytes", "rows"]
 
 
 class Progress(Protocol):
@@ -30,83 +35,70 @@ def _is_watched() -> bool:
 
 
 @contextmanager
-def progress(title: str, bytes_total: int | None, *, quiet: bool) -> Iterator[Progress]:
-    """Show the progress of one piece of work: nothing if `quiet`, a bar on a terminal, else plain lines."""
+def load_progress(title: str, bytes_total: int | None, *, quiet: bool) -> Iterator[Progress]:
+    """Show the progress of a load: nothing if `quiet`, a bar on a terminal, else plain lines."""
     if quiet:
         yield lambda rows, bytes_read: None  # noqa: ARG005 - the names belong to the protocol
     elif _is_watched():
-        with _bar(title, bytes_total) as show:
-            yield show
+        with _bar("bytes", rows_too=True) as bar:
+            task = bar.add_task(title, total=bytes_total, rows=0)
+            yield lambda rows, bytes_read: bar.update(task, completed=bytes_read, rows=rows)
     else:
-        yield _lines(title, bytes_total)
+        say = _lines(title)
+
+        def show(rows: int, bytes_read: int) -> None:
+            share = f", {bytes_read / bytes_total:.0%} of the file" if bytes_total else ""
+            say(f"{rows:,} rows{share}")
+
+        yield show
 
 
 @contextmanager
-def byte_progress(title: str, *, quiet: bool) -> Iterator[Callable[[int, int], object]]:
-    """Like `progress`, for work that counts bytes only: called with the bytes done and the total."""
+def progress(title: str, unit: Unit, *, quiet: bool) -> Iterator[Callable[[int, int], object]]:
+    """Like `load_progress`, for work whose end is known: called with what is done and the total."""
     if quiet:
         yield lambda done, total: None  # noqa: ARG005 - the names belong to the protocol
     elif _is_watched():
-        with _byte_bar(title) as show:
-            yield show
+        with _bar(unit) as bar:
+            task = bar.add_task(title, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
     else:
-        next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
-
-        def show_line(done: int, total: int) -> None:
-            nonlocal next_line
-            if time.monotonic() >= next_line:
-                next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
-                click.echo(f"{title}: {done / max(total, 1):.0%}", err=True)
-
-        yield show_line
+        say = _lines(title)
+        yield lambda done, total: say(f"{done / max(total, 1):.0%}")
 
 
-@contextmanager
-def _byte_bar(title: str) -> Iterator[Callable[[int, int], object]]:
-    # Imported late, as in `_bar`.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bar  # noqa: PLC0415
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-@contextmanager
-def _bar(title: str, bytes_total: int | None) -> Iterator[Progress]:
+def _bar(unit: Unit, *, rows_too: bool = False) -> Bar:
     # Imported only if a bar is drawn: importing rich takes longer than a small load.
     from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bar  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (
+    columns: list[ProgressColumn] = [
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        DownloadColumn(binary_units=True),
-        TextColumn("{task.fields[rows]:,} rows"),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=bytes_total, rows=0)
-        yield lambda rows, bytes_read: bar.update(task, completed=bytes_read, rows=rows)
+        DownloadColumn(binary_units=True) if unit == "bytes" else MofNCompleteColumn(),
+    ]
+    if unit == "rows":
+        columns.append(TextColumn("rows"))
+    if rows_too:
+        columns.append(TextColumn("{task.fields[rows]:,} rows"))
+    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
 
 
-def _lines(title: str, bytes_total: int | None) -> Progress:
+def _lines(title: str) -> Callable[[str], None]:
+    """Return what says a line, but not more often than every few seconds."""
     next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
 
-    def show(rows: int, bytes_read: int) -> None:
+    def say(how_far: str) -> None:
         nonlocal next_line
-        if time.monotonic() < next_line:
-            return
-        next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
-        share = f", {bytes_read / bytes_total:.0%} of the file" if bytes_total else ""
-        click.echo(f"{title}: {rows:,} rows{share}", err=True)
+        if time.monotonic() >= next_line:
+            next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+            click.echo(f"{title}: {how_far}", err=True)
 
-    return show
+    return say

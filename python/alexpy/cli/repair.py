@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import click
@@ -9,13 +10,21 @@ import click
 import alexpy
 
 from . import output, text
-from .options import BAD_INPUT, Stopped, as_json, store_path
-from .progress import byte_progress
+from .opening import no_directory_for, no_store
+from .options import BAD_INPUT, Stopped, as_json, completed_as, examples, store_path
+from .progress import progress
 
 
-@click.command("repair", short_help="Copy what can be read of a damaged store into a new one.")
+@click.command(
+    "repair",
+    short_help="Copy what can be read of a damaged store into a new one.",
+    epilog=examples(
+        "alexpy repair flights before-the-damage",
+        "alexpy repair flights all-that-is-readable --mode salvage",
+    ),
+)
 @store_path
-@click.argument("dest")
+@click.argument("dest", shell_complete=completed_as("dir"))
 @click.option(
     "--mode",
     type=click.Choice(["point_in_time", "salvage"]),
@@ -31,17 +40,25 @@ def repair(store: str, dest: str, mode: Literal["point_in_time", "salvage"], *, 
     key comes back.
     """
     try:
-        with byte_progress("repairing", quiet=json) as progress:
-            report = alexpy.repair(store, dest, mode=mode, progress=progress)
+        with progress("repairing", "bytes", quiet=json) as show:
+            report = alexpy.repair(store, dest, mode=mode, progress=show)
+    except FileNotFoundError as error:
+        if not Path(store).exists():
+            raise no_store(store) from error
+        raise (error if Path(dest).absolute().parent.exists() else no_directory_for(dest)) from error
     except ValueError as error:
         raise Stopped(str(error), BAD_INPUT) from error
     places = [{"path": str(path), "offset": offset, "length": size} for path, offset, size in report.damaged]
     if json:
         figures = {"kept": report.kept, "lost": report.lost, "damaged": places}
-        output.write(text.json_line({**figures, "salvage_keeps": report.salvage_keeps}))
+        output.report_json({**figures, "salvage_keeps": report.salvage_keeps})
         return
     for place in places:
         output.write_text(f"{place['path']} is damaged at offset {place['offset']}, {place['length']} bytes")
-    output.write_text(f"{report.kept:,} keys kept in {dest}, {report.lost:,} records lost")
+    output.report(
+        f"{text.count(report.kept, 'key')} kept in {dest}, {text.count(report.lost, 'record')} lost; "
+        f"{store} was not changed"
+    )
     if report.salvage_keeps is not None:
-        output.write_text(f"--mode salvage, into another directory, keeps {report.salvage_keeps:,} keys")
+        kept = text.count(report.salvage_keeps, "key")
+        output.write_text(f"--mode salvage, into another directory, keeps {kept}")

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, NoReturn, TypeAlias, cast, get_args
 
+from .text import count
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -121,7 +123,8 @@ class RowReader:
             if len(record) != width:
                 self._bad(
                     line,
-                    f"{len(record)} fields where the header has {width}: {_shown(delimiter.join(record))}",
+                    f"{count(len(record), 'field')} where the header has {width}: "
+                    f"{_shown(delimiter.join(record))}",
                 )
             number = self._key_of_text(line, key, record[key_at])
             text = to_json(dict(zip(header, record, strict=True))) if value_at is None else record[value_at]

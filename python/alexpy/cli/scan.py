@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import click
 
-import alexpy
-
 from . import output, text
-from .options import as_json, config_from_env, start_option, stop_option, store_path
+from .opening import reader
+from .options import as_json, examples, start_option, stop_option, store_path
 
 
-@click.command("scan", short_help="Show a range of items in key order.")
+@click.command(
+    "scan",
+    short_help="Show a range of items in key order.",
+    epilog=examples(
+        "alexpy scan flights",
+        "alexpy scan flights --start 2 --stop 4",
+        "alexpy scan flights --reverse --limit 1      # the last one",
+        "alexpy scan flights --json",
+    ),
+)
 @store_path
 @start_option
 @stop_option
@@ -26,6 +34,6 @@ def scan(
     {"key": ..., "value": ...}, or for a value that is not UTF-8 {"key": ..., "value_base64": ...}.
     """
     line = text.item_json if json else text.item_line
-    with alexpy.open(store, read_only=True, config=config_from_env()) as opened:
+    with reader(store) as opened:
         found = opened.scan(start, stop, reverse=reverse, limit=limit)
         output.write_lines(line(key, value) for key, value in found)

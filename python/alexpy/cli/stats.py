@@ -6,18 +6,21 @@ from dataclasses import asdict
 
 import click
 
-import alexpy
-
 from . import output, text
-from .options import as_json, config_from_env, store_path
+from .opening import reader
+from .options import as_json, examples, store_path
 
 
-@click.command("stats", short_help="Show what a store holds and takes.")
+@click.command(
+    "stats",
+    short_help="Show what a store holds and takes.",
+    epilog=examples("alexpy stats flights", "alexpy stats flights --json"),
+)
 @store_path
 @as_json
 def stats(store: str, *, json: bool) -> None:
     """Show how many keys the store holds, and what it takes on disk and in memory."""
-    with alexpy.open(store, read_only=True, config=config_from_env()) as opened:
+    with reader(store) as opened:
         figures = asdict(opened.stats())
     if json:
         output.write(text.json_line(figures))

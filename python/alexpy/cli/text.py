@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 
+_SHOWN_KEYS = 10
+
 
 def item_line(key: int, value: bytes) -> bytes:
     """Return one line for people: key, tab, value; as Python bytes if the value is not one line of text."""
@@ -32,8 +34,35 @@ def item(key: int, value: bytes) -> dict[str, object]:
 
 
 def json_line(what: object) -> bytes:
-    """Return compact JSON and a line end."""
-    return json.dumps(what, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    """Return compact JSON and a line end; what of a path is not UTF-8 as JSON's escapes of its bytes."""
+    # Only such bytes have no encoding: `\\udcff` stands for 0xff, in JSON as in Python.
+    text = json.dumps(what, ensure_ascii=False, separators=(",", ":"))
+    return text.encode(errors="backslashreplace") + b"\n"
+
+
+def one_line(message: str) -> str:
+    """Return a message as one line that is safe on a terminal, whatever a file name or a value holds."""
+    return "".join(map(_visible, " ".join(message.splitlines())))
+
+
+def _visible(character: str) -> str:
+    """Return a character as it is if a terminal shows it, else its bytes as escapes."""
+    if character.isprintable():
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in character.encode(errors="surrogateescape"))
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: '1 key', '2,000 keys'."""
+    return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def keys(numbers: list[int]) -> str:
+    """Return the keys of a message: 'key 7', 'keys 7, 8', and how many there are if they are many."""
+    shown = ", ".join(map(str, numbers[:_SHOWN_KEYS]))
+    if len(numbers) > _SHOWN_KEYS:
+        return f"keys {shown} and {len(numbers) - _SHOWN_KEYS:,} more"
+    return f"key {shown}" if len(numbers) == 1 else f"keys {shown}"
 
 
 def byte_count(count: int) -> str:
