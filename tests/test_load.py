@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import alexpy
 from alexpy.cli import rows
-from alexpy.cli.load import BATCH_BYTES, batched
+from alexpy.cli.batches import BATCH_BYTES, batched
 from command_line import CommandLine, run_process
 
 if TYPE_CHECKING:
@@ -244,7 +244,9 @@ def test_nothing_but_results_is_on_standard_output(load: Any) -> None:
         ("f.jsonl", b"{}\n", ["no column 'id'", "no columns"]),
         ("f.jsonl", b"[1]\n", ["line 1", "a JSON object"]),
         ("f.jsonl", b"id,v\n1,a\n", ["line 1", "not JSON"]),
-        ("f.parquet", b"PAR1", ["the format", "--format"]),
+        ("f.parquet", b"PAR1", ["cannot read", "as parquet"]),
+        ("f.parquet", b"id,v\n1,a\n" * 10, ["cannot read", "as parquet"]),
+        ("f.xlsx", b"PK", ["the format", "--format"]),
         ("f", b"id,v\n", ["the format", "--format"]),
     ],
 )
@@ -260,6 +262,23 @@ def test_a_duplicate_column_is_refused_only_if_it_is_used(load: Any, store_path:
     load("f.csv", content).fails(2, "2 columns named 'x'")
     assert not store_path.exists()
     load("f.csv", content, "--value", "v").succeeds()
+
+
+def test_base64_needs_the_column_that_it_decodes(load: Any, store_path: Path) -> None:
+    load("f.csv", b"id,v\n1,YQ==\n", "--base64").fails(2, "--base64 needs --value")
+    load("f.csv", b"id,v\n1,YQ==\n", "--base64", "--value", "v").succeeds()
+    assert items(store_path) == {1: b"a"}
+
+
+@pytest.mark.parametrize("text", ["YQ=", "a b", "YQ==x", "\u00e9", "YQ"])
+def test_a_value_that_is_not_base64_is_a_bad_row(load: Any, store_path: Path, text: str) -> None:
+    content = f"id,v\n1,YQ==\n2,{text}\n".encode()
+    load("f.csv", content, "--base64", "--value", "v", "--batch-rows", 1).fails(
+        2,
+        "f.csv, line 3: the value is not base64",
+        "the 1 row of the batches before is kept (1 key new, 0 replaced)",
+    )
+    assert items(store_path) == {1: b"a"}
 
 
 def test_a_missing_file_or_a_directory_is_one_clear_line(

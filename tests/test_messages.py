@@ -55,6 +55,7 @@ def test_a_missing_store_is_named_with_what_makes_one(run: CommandLine, store_pa
         ["compact"],
         ["backup", "{new}"],
         ["repair", "{new}"],
+        ["export", "{new}.csv"],
     ],
 )
 def test_no_command_but_put_and_load_makes_a_store(
@@ -121,7 +122,7 @@ def test_history_that_is_gone_says_how_to_go_on(run: CommandLine, filled: Path) 
         store.checkpoint()
         store.compact()
     ended = run("changes", filled)
-    ended.fails(3, "nothing in the store is missing", "`alexpy scan`", "`alexpy changes --since`")
+    ended.fails(3, "nothing in the store is missing", "`alexpy export`", "`alexpy changes --since`")
 
 
 @pytest.mark.parametrize(
@@ -141,6 +142,8 @@ def test_history_that_is_gone_says_how_to_go_on(run: CommandLine, filled: Path) 
         ["load", "{s}", "{none}", "--key", "id"],
         ["load", "{s}", "{none}.csv", "--key", "id"],
         ["load", "{s}", "{s}", "--key", "id", "--format", "csv"],
+        ["export", "{s}", "{none}/f.csv"],
+        ["export", "{s}", "{s}"],
         ["backup", "{s}", "{s}"],
         ["backup", "{s}", "{none}/x/y"],
         ["backup", "{s}", "/proc/x"],

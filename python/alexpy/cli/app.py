@@ -21,6 +21,7 @@ from .changes import changes
 from .checkpoint import checkpoint
 from .compact import compact
 from .compare import compare
+from .export import export
 from .items import delete, get, put
 from .load import load
 from .messages import told
@@ -35,6 +36,7 @@ _EXAMPLES = examples(
     "printf 'id,origin\\n1,JFK\\n2,EWR\\n3,LGA\\n' > flights.csv",
     "alexpy load flights flights.csv --key id",
     "alexpy get flights 2",
+    "alexpy export flights flights.parquet",
 )
 _EPILOG = (
     _EXAMPLES
@@ -73,6 +75,7 @@ def cli(ctx: click.Context) -> None:
 
 for _command in (
     load,
+    export,
     get,
     put,
     delete,

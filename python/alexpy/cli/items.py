@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from . import output
+from .inputs import stdin
 from .opening import reader, writer, writer_of_new
 from .options import NEGATIVE_ARGUMENTS, NOT_FOUND, Stopped, key_argument, store_path
-from .rows import stdin
 
 
 @click.command(

@@ -7,7 +7,6 @@ those that were reported. Memory is bounded by one batch: BATCH_BYTES of values,
 from __future__ import annotations
 
 import time
-from array import array
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ import click
 import alexpy
 
 from . import output, text
+from .batches import Batch, batched
+from .inputs import Rows, open_rows
 from .interrupt import CtrlC
 from .messages import told
 from .opening import writer_of_new
@@ -33,15 +34,15 @@ from .options import (
     store_path,
 )
 from .progress import load_progress
-from .rows import FORMATS, InputError, Row, RowReader, open_rows
+from .rows import FORMATS, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 BATCH_ROWS = 10_000
-BATCH_BYTES = 16 << 20
 
-_HELP = """Put the rows of FILE (csv, tsv or jsonl, also gzipped; "-" is standard input) into the store STORE.
+_HELP = """Put the rows of FILE (csv, tsv or jsonl, also gzipped, or parquet; "-" is standard input) into the
+store STORE.
 
 The store is made if there is none. One column holds the key: a plain integer from -2**63 to 2**63 - 1. The
 value is the text of another column (--value), or without it the whole row as compact JSON, its columns in
@@ -53,6 +54,9 @@ after which all rows survive a power cut too.
 
 A field in double quotes may hold commas, tabs and quotes (""), and in CSV line ends. In TSV a row ends with
 its line: a quote that is not closed there is a bad row.
+
+In Parquet the key column is of integers, and a value is the bytes of a binary column, the text of a string or
+the JSON of anything else; dates, times and decimals are text in JSON. Needs pip install 'alexpy[arrow]'.
 
 A missing column is refused before anything is written. A bad row (a key that is no integer, too few fields,
 broken JSON or UTF-8) stops the load and names file, line and value; batches committed before it stay. Load
@@ -94,21 +98,15 @@ class Loading:
         return Summary(self.rows, new, self.rows - new, round(time.perf_counter() - self._began, 3))
 
 
-@dataclass(slots=True)
-class Batch:
-    """Rows that are committed together."""
-
-    keys: array[int]
-    values: list[bytes]
-
-
 @click.command(
     "load",
-    short_help="Load the rows of a CSV, TSV or JSON lines file.",
+    short_help="Load the rows of a CSV, TSV, JSON lines or Parquet file.",
     help=_HELP,
     epilog=examples(
         "alexpy load flights flights.csv --key id",
-        "gzip -c flights.csv | alexpy load all - --format csv --key id --json",
+        "alexpy load flights copy.parquet --key key --value value",
+        "alexpy load flights all.jsonl.gz --key key --value value_base64 --base64",
+        "gzip -dc all.jsonl.gz | alexpy load all - --format jsonl --key key --json",
     ),
 )
 @store_path
@@ -116,6 +114,7 @@ class Batch:
 @click.option("--key", required=True, metavar="COLUMN", help="The column that holds the key.")
 @click.option("--value", metavar="COLUMN", help="The column that holds the value. [default: the row as JSON]")
 @click.option("--format", "file_format", type=click.Choice(FORMATS), help="[default: by the name of FILE]")
+@click.option("--base64", is_flag=True, help="The values of that column are base64, to be decoded.")
 @click.option(
     "--batch-rows",
     type=click.IntRange(min=1),
@@ -138,11 +137,14 @@ def load(
     batch_rows: int,
     durability: str | None,
     *,
+    base64: bool,
     json: bool,
 ) -> None:
     """Run the command."""
+    if base64 and value is None:
+        raise click.UsageError("--base64 needs --value, the column to decode")
     config_from_env(durability)
-    with _before_writing(), open_rows(file, file_format, key, value) as rows:
+    with _before_writing(), open_rows(file, file_format, key, value, base64=base64) as rows:
         batches = batched(rows, batch_rows)
         # The store is opened, and made, only once the first batch is known to be good.
         first = next(batches, None)
@@ -171,24 +173,6 @@ def load(
             _report(loading.finish(), rows, store, json=json)
 
 
-def batched(rows: RowReader | Iterable[Row], most_rows: int) -> Iterator[Batch]:
-    """Group rows into batches of at most `most_rows` rows and BATCH_BYTES of values, or one larger row."""
-    batch = Batch(array("q"), [])
-    size = 0
-    for _, key, value in rows:
-        if batch.values and size + len(value) > BATCH_BYTES:
-            yield batch
-            batch, size = Batch(array("q"), []), 0
-        batch.keys.append(key)
-        batch.values.append(value)
-        size += len(value)
-        if len(batch.values) == most_rows:
-            yield batch
-            batch, size = Batch(array("q"), []), 0
-    if batch.values:
-        yield batch
-
-
 @contextmanager
 def _before_writing() -> Iterator[None]:
     """Say that nothing was written, if a file cannot be loaded at all; later errors say what is kept."""
@@ -204,7 +188,7 @@ def _chained(first: Batch | None, rest: Iterator[Batch]) -> Iterator[Batch]:
     yield from rest
 
 
-def _report(summary: Summary, rows: RowReader, store: str, *, json: bool) -> None:
+def _report(summary: Summary, rows: Rows, store: str, *, json: bool) -> None:
     if json:
         output.report_json(asdict(summary))
         return

@@ -13,7 +13,7 @@ import alexpy
 
 _HISTORY_GONE = (
     "some of these changes are gone, since compaction has freed them; nothing in the store is missing."
-    " Note last_seq of `alexpy stats`, read everything with `alexpy scan`, and go on with "
+    " Note last_seq of `alexpy stats`, read everything with `alexpy export`, and go on with "
     "`alexpy changes --since` that number"
 )
 _REPORT = "that is a defect of alexpy: please report it with what `python -X dev -m alexpy ...` prints"
@@ -52,7 +52,7 @@ def _locked(error: alexpy.LockedError) -> str:
     by = "another process" if error.pid is None else f"process {error.pid}"
     return (
         f"{error.path} is already open for writing by {by}; run this again when that has ended. These work "
-        "meanwhile: get, scan, changes, stats, verify, backup"
+        "meanwhile: get, scan, changes, export, stats, verify, backup"
     )
 
 

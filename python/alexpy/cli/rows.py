@@ -1,5 +1,7 @@
 """Rows of CSV, TSV and JSON lines files as (line, key, value), one at a time, in bounded memory.
 
+Parquet files are read by `parquet`, with the same checks.
+
 Knows files and columns, and names the exact place of an error; must not know stores or the terminal. Lines
 are counted as an editor counts them, from 1, quoted line breaks included; a row is named by its first line.
 O(1) memory: no more than one row is held, and no line or field longer than MAX_LINE_BYTES is accepted.
@@ -12,28 +14,18 @@ import gzip
 import io
 import json
 import re
-import sys
 import zlib
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, NoReturn, TypeAlias, cast, get_args
 
 from .text import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-Format: TypeAlias = Literal["csv", "tsv", "jsonl"]
+Format: TypeAlias = Literal["csv", "tsv", "jsonl", "parquet"]
 FORMATS: Final[tuple[str, ...]] = get_args(Format)
 MAX_LINE_BYTES: Final = 16 << 20
 
-_SUFFIXES: Final[dict[str, Format]] = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-}
 _INTEGER = re.compile(r"-?[0-9]+", re.ASCII)
 # int() refuses longer texts by default; no int64 needs more, leading zeros aside.
 _LONGEST_INTEGER: Final = 1000
@@ -53,12 +45,20 @@ class InputError(Exception):
 
 
 class BadRowError(InputError):
-    """One row cannot be loaded; the message names file, line and value."""
+    """One row cannot be loaded; the message names file, line (or, without lines, row) and value."""
 
-    def __init__(self, name: str, line: int, problem: str) -> None:
+    def __init__(self, name: str, line: int, problem: str, counted: str = "line") -> None:
         """Build the message from the file's name, the row's first line and the problem."""
-        super().__init__(f"{name}, line {line}: {problem}")
+        super().__init__(f"{name}, {counted} {line:d}: {problem}")
         self.line = line
+
+
+def key_in_range(bad: Callable[[int, str], NoReturn], line: int, column: str, number: int) -> int:
+    """Return a key, or report with `bad` that int64 does not hold it."""
+    if not _KEY_MIN <= number <= _KEY_MAX:
+        outside = f"is outside int64 ({_KEY_MIN} to {_KEY_MAX})"
+        bad(line, f"the key in column {column!r} {outside}: {shown(number)}")
+    return number
 
 
 class RowReader:
@@ -121,10 +121,10 @@ class RowReader:
             if record is None:
                 return
             if len(record) != width:
-                self._bad(
+                self.bad(
                     line,
                     f"{count(len(record), 'field')} where the header has {width}: "
-                    f"{_shown(delimiter.join(record))}",
+                    f"{shown(delimiter.join(record))}",
                 )
             number = self._key_of_text(line, key, record[key_at])
             text = to_json(dict(zip(header, record, strict=True))) if value_at is None else record[value_at]
@@ -137,30 +137,22 @@ class RowReader:
             try:
                 record = next(reader, None)
             except csv.Error as error:
-                self._bad(line, _csv_problem(str(error)))
+                self.bad(line, _csv_problem(str(error)))
             if record != []:
                 return line, record
 
     def _column(self, header: list[str], column: str) -> int:
         found = header.count(column)
         if found == 0:
-            raise InputError(f"{self.name} has no column {column!r}; it has {_names(header)}")
+            raise InputError(f"{self.name} has no column {column!r}; it has {names(header)}")
         if found > 1:
             raise InputError(f"{self.name} has {found} columns named {column!r}; rename all but one")
         return header.index(column)
 
     def _key_of_text(self, line: int, column: str, text: str) -> int:
         if not _INTEGER.fullmatch(text) or len(text) > _LONGEST_INTEGER:
-            self._bad(line, f"the key in column {column!r} must be an integer, not {_shown(text)}")
-        return self._in_range(line, column, int(text))
-
-    def _in_range(self, line: int, column: str, number: int) -> int:
-        if not _KEY_MIN <= number <= _KEY_MAX:
-            self._bad(
-                line,
-                f"the key in column {column!r} is outside int64 ({_KEY_MIN} to {_KEY_MAX}): {_shown(number)}",
-            )
-        return number
+            self.bad(line, f"the key in column {column!r} must be an integer, not {shown(text)}")
+        return key_in_range(self.bad, line, column, int(text))
 
     def _json_rows(self, key: str, value: str | None) -> Iterator[Row | None]:
         columns = (key,) if value is None else (key, value)
@@ -168,10 +160,10 @@ class RowReader:
         for line, text, row in self._json_objects():
             for column in columns:
                 if column not in row:
-                    problem = f"no column {column!r}; it has {_names(list(row))}"
+                    problem = f"no column {column!r}; it has {names(list(row))}"
                     if not known:
                         raise InputError(f"{self.name} has {problem}")
-                    self._bad(line, f"this row has {problem}")
+                    self.bad(line, f"this row has {problem}")
             if not known:
                 known = True
                 yield None
@@ -189,20 +181,19 @@ class RowReader:
             try:
                 row = decode(text)
             except (ValueError, RecursionError) as error:
-                self._bad(line, f"this is not JSON ({_json_problem(error)}): {_shown(text)}")
+                self.bad(line, f"this is not JSON ({_json_problem(error)}): {shown(text)}")
             if not isinstance(row, dict):
-                self._bad(line, f"a row must be a JSON object, not {_shown(text)}")
+                self.bad(line, f"a row must be a JSON object, not {shown(text)}")
             yield line, text, row
 
     def _key_of_json(self, line: int, column: str, value: object) -> int:
         if type(value) is not int:
             shown = str(value) if isinstance(value, _FloatText) else json.dumps(value)
-            self._bad(
-                line, f"the key in column {column!r} must be a JSON integer, not {shown[:_SHOWN_CHARS]}"
-            )
-        return self._in_range(line, column, value)
+            self.bad(line, f"the key in column {column!r} must be a JSON integer, not {shown[:_SHOWN_CHARS]}")
+        return key_in_range(self.bad, line, column, value)
 
-    def _bad(self, line: int, problem: str) -> NoReturn:
+    def bad(self, line: int, problem: str) -> NoReturn:
+        """Report a row that cannot be loaded."""
         raise BadRowError(self.name, line, problem)
 
 
@@ -252,55 +243,8 @@ class _Lines:
                 self._name,
                 self.count,
                 f"byte {error.start + 1} of the line, 0x{raw[error.start]:02x}, is not UTF-8: "
-                f"{_shown(raw.decode(errors='backslashreplace'))}",
+                f"{shown(raw.decode(errors='backslashreplace'))}",
             ) from error
-
-
-def stdin() -> BinaryIO:
-    """Return standard input, as bytes.
-
-    Raises:
-        InputError: it is closed.
-
-    """
-    if sys.stdin is None:
-        raise InputError("cannot read standard input: it is closed")
-    return cast("BinaryIO", sys.stdin.buffer)
-
-
-@contextmanager
-def open_rows(file: str, file_format: str | None, key: str, value: str | None) -> Iterator[RowReader]:
-    """Open `file` ("-" is standard input) and read its header.
-
-    Raises:
-        InputError: it cannot be read, its format is unknown, or a column is missing.
-
-    """
-    known = _format(file, file_format)
-    if file == "-":
-        yield RowReader(stdin(), "standard input", known, key, value)
-        return
-    try:
-        source = Path(file).open("rb")  # noqa: SIM115 - closed below; only opening it may be an InputError
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from error
-    with source:
-        yield RowReader(source, file, known, key, value)
-
-
-def _format(file: str, file_format: str | None) -> Format:
-    if file_format is not None:
-        return cast("Format", file_format)
-    suffixes = [suffix.lower() for suffix in Path(file).suffixes]
-    if suffixes and suffixes[-1] == ".gz":
-        suffixes.pop()
-    suffix = suffixes[-1] if suffixes else ""
-    if suffix in _SUFFIXES:
-        return _SUFFIXES[suffix]
-    where = "standard input" if file == "-" else file
-    raise InputError(
-        f"cannot tell the format of {where}; say --format {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-    )
 
 
 def _decompressed(source: BinaryIO) -> BinaryIO:
@@ -386,14 +330,15 @@ def _json_problem(error: Exception) -> str:
     return str(error)
 
 
-def _names(columns: list[str]) -> str:
+def names(columns: list[str]) -> str:
+    """Return the names of a file's columns for a message, not more than fit."""
     shown = ", ".join(repr(column) for column in columns[:20])
     if len(columns) > 20:  # noqa: PLR2004
         return f"{shown} and {len(columns) - 20} more"
     return shown or "no columns"
 
 
-def _shown(value: str | int) -> str:
+def shown(value: str | int) -> str:
     """Return text as Python would write it and a number as it is, cut to what fits in a message."""
     text = str(value)
     shown = text[:_SHOWN_CHARS] if isinstance(value, int) else repr(text[:_SHOWN_CHARS])

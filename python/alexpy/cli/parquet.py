@@ -1,0 +1,249 @@
+"""Parquet files, by pyarrow: their rows as (row, key, value), and batches of keys and values as a file.
+
+The only file that knows pyarrow, which is imported when it is needed (pip install 'alexpy[arrow]'). Knows
+columns and types, and nothing of stores. Memory is bounded by some BATCH_BYTES of decoded columns, or by one
+page of the file if that is larger.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+
+from .batches import BATCH_BYTES, Batch
+from .options import BAD_INPUT, Stopped
+from .rows import BadRowError, InputError, key_in_range, names, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .files import Sink
+    from .rows import Row
+
+_MOST_ROWS = 10_000
+# Parquet counts the bytes of a value in 31 bits.
+_LONGEST_VALUE = 2**31 - 1
+# By name: older versions of pyarrow have no function for some of them.
+_TEXT = {"string", "large_string", "string_view"}
+_BINARY = {"binary", "large_binary", "binary_view"}
+
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def needed() -> None:
+    """Make sure that pyarrow is there.
+
+    Raises:
+        Stopped: it is not installed.
+
+    """
+    if importlib.util.find_spec("pyarrow") is None:
+        raise Stopped("parquet needs the package pyarrow: pip install 'alexpy[arrow]'", BAD_INPUT)
+
+
+class ParquetReader:
+    """The rows of one open Parquet file. Iterate once; `bytes_read` and `bytes_total` tell how far it is.
+
+    Making one reads the schema, so that a column that is missing, or of a type that cannot be used, is known
+    before anything is written.
+    """
+
+    def __init__(self, source: BinaryIO, name: str, key: str, value: str | None) -> None:
+        """Read the schema of `source`, whose rows have their key in column `key`.
+
+        Raises:
+            InputError: it is no Parquet file, or a column is missing, occurs twice or is of no use.
+            Stopped: pyarrow is not installed.
+
+        """
+        needed()
+        if not source.seekable():
+            raise InputError(f"{name} is a pipe, and parquet is read from its end; save it as a file first")
+        self.name = name
+        self._arrow_error: Any = importlib.import_module("pyarrow").ArrowException
+        try:
+            self._file: Any = importlib.import_module("pyarrow.parquet").ParquetFile(source)
+        except (self._arrow_error, OSError) as error:
+            raise InputError(f"cannot read {name} as parquet: {_first_line(error)}") from error
+        self._bytes = source.seek(0, 2)
+        self.bytes_total: int | None = self._bytes
+        self._rows_read = 0
+        schema = self._file.schema_arrow
+        self._key = self._column(schema, key)
+        self._value = value
+        types = _Types()
+        if not types.is_integer(schema.field(key).type):
+            raise InputError(
+                f"the key column {key!r} of {name} holds {schema.field(key).type}; keys are integers"
+            )
+        if value is None:
+            columns = [self._column(schema, column) for column in schema.names]
+        else:
+            columns = [self._column(schema, value)]
+        self._casts = {column: self._cast(types, schema, column, value) for column in columns}
+
+    @property
+    def bytes_read(self) -> int:
+        """The share of the rows that was read, in bytes of the file."""
+        rows: int = self._file.metadata.num_rows
+        return self._bytes * self._rows_read // max(rows, 1)
+
+    def __iter__(self) -> Iterator[Row]:
+        """Return the rows, in file order."""
+        columns = list(dict.fromkeys([self._key, *self._casts]))
+        for group in range(self._file.num_row_groups):
+            rows = _rows_at_a_time(self._file.metadata.row_group(group))
+            for batch in self._batches(group, rows, columns):
+                yield from self._rows_of(batch)
+
+    def _batches(self, group: int, rows: int, columns: list[str]) -> Iterator[Any]:
+        try:
+            yield from self._file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False)
+        except (self._arrow_error, OSError) as error:
+            self.bad(self._rows_read + 1, f"cannot read on from here: {_first_line(error)}")
+
+    def _rows_of(self, batch: Any) -> Iterator[Row]:
+        begin = self._rows_read + 1
+        keys = batch.column(self._key).to_pylist()
+        columns = {}
+        for column, to in self._casts.items():
+            try:
+                columns[column] = batch.column(column).cast(to).to_pylist()
+            except (self._arrow_error, UnicodeDecodeError) as error:
+                self.bad(begin, f"column {column!r}, here or in a later row: {_first_line(error)}")
+        for at, key in enumerate(keys):
+            row = begin + at
+            if key is None:
+                self.bad(row, f"the key in column {self._key!r} must be an integer, not null")
+            number = key_in_range(self.bad, row, self._key, key)
+            yield row, number, self._value_of(row, {column: values[at] for column, values in columns.items()})
+            self._rows_read += 1
+
+    def _value_of(self, row: int, cells: dict[str, Any]) -> bytes:
+        if self._value is None:
+            try:
+                return _to_json(cells).encode()
+            except ValueError:
+                # Again, one by one, to name the column.
+                return b"".join(self._json(row, column, cell) for column, cell in cells.items())
+        value = cells[self._value]
+        if value is None:
+            self.bad(row, f"the value in column {self._value!r} is null, which is no value")
+        return value if isinstance(value, bytes) else self._json(row, self._value, value)
+
+    def _json(self, row: int, column: str, cell: Any) -> bytes:
+        try:
+            return _to_json(cell).encode()
+        except ValueError as error:
+            self.bad(row, f"column {column!r} has a number that JSON has not: {shown(str(cell))}", error)
+
+    def _column(self, schema: Any, column: str) -> str:
+        found = schema.names.count(column)
+        if found == 0:
+            raise InputError(f"{self.name} has no column {column!r}; it has {names(schema.names)}")
+        if found > 1:
+            raise InputError(f"{self.name} has {found} columns named {column!r}; rename all but one")
+        return column
+
+    def _cast(self, types: _Types, schema: Any, column: str, value: str | None) -> Any:
+        held = schema.field(column).type
+        to = types.bytes_of(held) if value is not None else None
+        to = to or types.json_of(held)
+        if to is None:
+            hint = "" if value is not None else "; --value names the one column to take"
+            raise InputError(f"column {column!r} of {self.name} holds {held}, which JSON cannot{hint}")
+        return to
+
+    def bad(self, row: int, problem: str, cause: Exception | None = None) -> NoReturn:
+        """Report a row that cannot be loaded."""
+        raise BadRowError(self.name, row, problem, "row") from cause
+
+
+class _Types:
+    """What becomes of Arrow types: the types to which columns are converted."""
+
+    def __init__(self) -> None:
+        self._arrow: Any = importlib.import_module("pyarrow")
+        self._is: Any = importlib.import_module("pyarrow.types")
+        self.is_integer = self._is.is_integer
+
+    def bytes_of(self, held: Any) -> Any | None:
+        """Return the type of a value that is stored byte for byte, or None if it is stored as JSON."""
+        if self._is.is_dictionary(held):
+            return self.bytes_of(held.value_type)
+        is_bytes = self._is.is_fixed_size_binary(held) or str(held) in _TEXT | _BINARY
+        return self._arrow.large_binary() if is_bytes else None
+
+    def json_of(self, held: Any) -> Any | None:
+        """Return the type whose Python objects are JSON's, or None: dates and decimals become text."""
+        kinds = self._is
+        if kinds.is_null(held) or kinds.is_boolean(held) or kinds.is_integer(held):
+            return held
+        if kinds.is_floating(held):
+            return self._arrow.float64()
+        if str(held) in _TEXT:
+            return self._arrow.large_string()
+        if kinds.is_date(held) or kinds.is_time(held) or kinds.is_timestamp(held) or kinds.is_decimal(held):
+            return self._arrow.string()
+        if kinds.is_dictionary(held):
+            return self.json_of(held.value_type)
+        return self._nested(held)
+
+    def _nested(self, held: Any) -> Any | None:
+        if self._is.is_struct(held):
+            fields = [(field.name, self.json_of(field.type)) for field in held]
+            return None if any(to is None for _, to in fields) else self._arrow.struct(fields)
+        if self._is.is_list(held) or self._is.is_large_list(held) or self._is.is_fixed_size_list(held):
+            inner = self.json_of(held.value_type)
+            return None if inner is None else self._arrow.large_list(inner)
+        return None
+
+
+class ParquetWriter:
+    """Writes keys and values, the columns `key` (int64) and `value` (binary), to a Parquet file."""
+
+    def __init__(self, sink: Sink) -> None:
+        """Begin a file.
+
+        Raises:
+            Stopped: pyarrow is not installed.
+
+        """
+        needed()
+        self._arrow: Any = importlib.import_module("pyarrow")
+        parquet: Any = importlib.import_module("pyarrow.parquet")
+        arrow = self._arrow
+        types = {"key": arrow.int64(), "value": arrow.binary()}
+        self._schema = arrow.schema([arrow.field(name, to, nullable=False) for name, to in types.items()])
+        self._writer = parquet.ParquetWriter(sink, self._schema)
+
+    def write(self, batch: Batch) -> None:
+        """Write a batch, which becomes a row group."""
+        for key, value in zip(batch.keys, batch.values, strict=True):
+            if len(value) > _LONGEST_VALUE:
+                raise Stopped(
+                    f"the value of key {key} has {len(value):,} bytes, and parquet holds at most "
+                    f"{_LONGEST_VALUE:,}; `alexpy backup` copies such a store",
+                    BAD_INPUT,
+                )
+        arrow = self._arrow
+        keys = arrow.Array.from_buffers(arrow.int64(), len(batch.keys), [None, arrow.py_buffer(batch.keys)])
+        self._writer.write_batch(
+            arrow.record_batch([keys, arrow.array(batch.values, arrow.binary())], schema=self._schema)
+        )
+
+    def finish(self) -> None:
+        """Write the end, without which the file is none."""
+        self._writer.close()
+
+
+def _rows_at_a_time(group: Any) -> int:
+    """Return how many rows of a row group take about BATCH_BYTES."""
+    rows: int = BATCH_BYTES * group.num_rows // max(group.total_byte_size, 1)
+    return max(1, min(_MOST_ROWS, rows))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(".") or type(error).__name__
