@@ -33,7 +33,12 @@ def filled(store_path: Path) -> Path:
     return store_path
 
 
-# --- one key --------------------------------------------------------------------------------------------
+def keys_of(path: Path) -> list[int]:
+    with alexpy.open(path, read_only=True) as store:
+        return list(store.keys())
+
+
+# --- some keys --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [b"", b"text", b"two\nlines\n", bytes(range(256))])
@@ -75,6 +80,95 @@ def test_an_argument_that_is_not_a_key_is_refused(run: CommandLine, filled: Path
     run("get", filled, key).fails(2)
     run("put", filled, key, "v").fails(2)
     run("delete", filled, key).fails(2)
+
+
+def test_get_of_several_keys_is_a_line_for_each_in_the_order_given(run: CommandLine, filled: Path) -> None:
+    ended = run("get", filled, 2, -1, 2).succeeds()
+    assert ended.out == b"2\tvalue 2\n-1\tvalue -1\n2\tvalue 2\n"
+    ended = run("get", filled, 2, 7, -1, 8)
+    ended.fails(1, "has no keys 7, 8")
+    assert ended.out == b"2\tvalue 2\n-1\tvalue -1\n"
+
+
+def test_get_as_json_has_a_line_for_each_key(run: CommandLine, filled: Path) -> None:
+    with alexpy.open(filled) as store:
+        store[5] = b"\xff"
+    ended = run("get", filled, 1, 7, 5, "--json")
+    ended.fails(1, "has no key 7")
+    assert ended.json_lines() == [
+        {"key": 1, "value": "value 1"},
+        {"key": 7, "value": None},
+        {"key": 5, "value_base64": "/w=="},
+    ]
+
+
+def test_many_absent_keys_are_counted_in_the_message(run: CommandLine, filled: Path) -> None:
+    run("get", filled, *range(100, 200)).fails(1, "has no keys 100, 101, 102", "109 and 90 more")
+
+
+def test_delete_of_several_keys_removes_them_and_names_the_absent_ones(
+    run: CommandLine, filled: Path
+) -> None:
+    run("delete", filled, -1, 2, 2).succeeds()
+    assert keys_of(filled) == [KEY_MIN, -2, 0, 1, KEY_MAX]
+    run("delete", filled, 0, 5, 1, 6).fails(1, "has no keys 5, 6; removed 2 other keys")
+    assert keys_of(filled) == [KEY_MIN, -2, KEY_MAX]
+    ended = run("delete", filled, -2, 9, 9, "--json")
+    ended.fails(1, "has no key 9; removed 1 other key")
+    assert ended.json_lines() == [{"deleted": 1, "absent": [9]}]
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        (["--start", -1, "--stop", 2], [KEY_MIN, -2, 2, KEY_MAX]),
+        (["--start=1"], [KEY_MIN, -2, -1, 0]),
+        (["--stop", 1], [1, 2, KEY_MAX]),
+        (["--start", -(10**30), "--stop", 10**30], []),
+        (["--start", 2, "--stop", -2], [KEY_MIN, -2, -1, 0, 1, 2, KEY_MAX]),
+        (["--all"], []),
+    ],
+)
+def test_delete_of_a_range_says_how_many_keys_it_removed(
+    run: CommandLine, filled: Path, options: list[object], left: list[int]
+) -> None:
+    removed = 7 - len(left)
+    noun = "key" if removed == 1 else "keys"
+    assert (
+        run("delete", filled, *options).succeeds().out == f"removed {removed} {noun} from {filled}\n".encode()
+    )
+    assert keys_of(filled) == left
+    again = run("delete", filled, *options, "--json").succeeds().json_lines()
+    assert again == [{"deleted": 0, "absent": []}]
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], [1, "--start", 0], [1, "--all"], ["--stop", 5, "--all"], ["--start", "x"], ["--json"]]
+)
+def test_delete_needs_keys_or_a_bound_or_all(run: CommandLine, filled: Path, arguments: list[object]) -> None:
+    run("delete", filled, *arguments).fails(2, "delete --help")
+    assert len(keys_of(filled)) == 7
+
+
+def test_put_as_json_says_whether_a_value_was_replaced(run: CommandLine, store_path: Path) -> None:
+    assert run("put", store_path, 1, "ab", "--json").json_lines() == [
+        {"key": 1, "bytes": 2, "replaced": False}
+    ]
+    assert run("put", store_path, 1, "", "--json").json_lines() == [{"key": 1, "bytes": 0, "replaced": True}]
+
+
+def test_a_mistyped_option_is_not_stored_as_a_value(run: CommandLine, store_path: Path) -> None:
+    run("put", store_path, 1, "--jsno").fails(2, 'no option "--jsno"', "standard input")
+    run("put", store_path, 1, "-5").succeeds()
+    assert run("get", store_path, 1).out == b"-5"
+
+
+def test_a_value_without_end_is_refused_before_it_fills_the_memory(
+    run: CommandLine, store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alexpy.cli.items._LONGEST_VALUE", 5 << 20)
+    run("put", store_path, 1, "--file", "/dev/zero").fails(2, "at most 5,242,880 bytes", "nothing was stored")
+    assert not store_path.exists()
 
 
 def test_put_is_safe_on_the_device_when_it_returns(run: CommandLine, store_path: Path) -> None:
@@ -210,7 +304,9 @@ def test_every_command_has_help(run: CommandLine, verb: str) -> None:
     assert f"alexpy {verb}" in run(verb, "--help").succeeds().out.decode()
 
 
-@pytest.mark.parametrize("arguments", [["fetch"], ["--fast"], ["get"], ["get", "s"], ["get", "s", "1", "2"]])
+@pytest.mark.parametrize(
+    "arguments", [["fetch"], ["--fast"], ["get"], ["get", "s"], ["put", "s", "1", "2", "3"]]
+)
 def test_bad_usage_is_one_line_and_exits_2(run: CommandLine, arguments: list[str]) -> None:
     run(*arguments).fails(2, "--help")
 

@@ -115,6 +115,8 @@ def test_an_error_that_nobody_can_read_still_has_its_exit_code(
 @pytest.mark.parametrize(
     ("arguments", "done"),
     [
+        (["delete", "{s}", "--start", 5], "removed 19,995 keys from"),
+        (["put", "{s}", 1, "v", "--json"], '{"key":1,"bytes":1,"replaced":true}'),
         (["checkpoint", "{s}"], "the next opening of"),
         (["compact", "{s}"], "removed 0 files"),
         (["backup", "{s}", "{s}-copy"], "holds all 20,000 keys"),

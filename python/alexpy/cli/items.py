@@ -1,60 +1,179 @@
-"""`alexpy get`, `put` and `delete`: one key at a time."""
+"""`alexpy get`, `put` and `delete`: some keys at a time, or a range to delete."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
-from . import output
+from . import output, text
 from .inputs import stdin
 from .opening import reader, writer, writer_of_new
-from .options import NEGATIVE_ARGUMENTS, NOT_FOUND, Stopped, key_argument, store_path
+from .options import (
+    BAD_INPUT,
+    NEGATIVE_ARGUMENTS,
+    NOT_FOUND,
+    Stopped,
+    any_key_arguments,
+    as_json,
+    examples,
+    key_argument,
+    key_arguments,
+    start_option,
+    stop_option,
+    store_path,
+)
+
+_LONGEST_VALUE = 2**32 - 1
+_PIECE_BYTES = 1 << 20
 
 
 @click.command(
-    "get", short_help="Write the value of a key to standard output.", context_settings=NEGATIVE_ARGUMENTS
+    "get",
+    short_help="Write the values of keys to standard output.",
+    context_settings=NEGATIVE_ARGUMENTS,
+    epilog=examples(
+        "alexpy get flights 2                  # the value, byte for byte",
+        "alexpy get flights 2 > value",
+        "alexpy get flights 1 2 3              # a line for each: key, tab, value",
+        "alexpy get flights 1 2 --json",
+    ),
 )
 @store_path
-@key_argument
-def get(store: str, key: int) -> None:
-    """Write the value of KEY to standard output, byte for byte; exit 1 if the key is absent."""
+@key_arguments
+@as_json
+def get(store: str, keys: list[int], *, json: bool) -> None:
+    """Write the value of KEY to standard output, byte for byte.
+
+    For several keys each is a line in the order given: key, tab, value as `scan` shows it. With --json a line
+    is as that of `scan --json`, and {"key": ..., "value": null} if the key is not there. Keys that are not
+    there are named on standard error, after all the others were written; the exit code is then 1.
+    """
     with reader(store) as opened:
-        value = opened.get(key)
-    if value is None:
-        raise Stopped(f"{store} has no key {key}", NOT_FOUND)
-    # On a terminal the prompt should not follow the value on its line.
-    output.write(value + b"\n" if output.is_terminal() else value)
+        found = [(key, opened.get(key)) for key in keys]
+    there = [(key, value) for key, value in found if value is not None]
+    if json:
+        output.write_lines(
+            text.json_line({"key": key, "value": None}) if value is None else text.item_json(key, value)
+            for key, value in found
+        )
+    elif len(keys) > 1:
+        output.write_lines(text.item_line(key, value) for key, value in there)
+    elif there:
+        # On a terminal the prompt should not follow the value on its line.
+        output.write(there[0][1] + b"\n" if output.is_terminal() else there[0][1])
+    absent = [key for key, value in found if value is None]
+    if absent:
+        raise Stopped(f"{store} has no {text.keys(absent)}", NOT_FOUND)
 
 
-@click.command("put", short_help="Store one value.", context_settings=NEGATIVE_ARGUMENTS)
+@click.command(
+    "put",
+    short_help="Store one value.",
+    context_settings=NEGATIVE_ARGUMENTS,
+    epilog=examples(
+        'alexpy put flights 4 "a value"',
+        "alexpy put flights 5 --file flights.csv",
+        "printf 'any bytes' | alexpy put flights 6 -",
+    ),
+)
 @store_path
 @key_argument
 @click.argument("value", required=False)
 @click.option(
-    "--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Take the value from a file."
+    "--file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Take the value from a file.",
 )
-def put(store: str, key: int, value: str | None, file: Path | None) -> None:
-    """Store VALUE (text; "-" reads standard input) under KEY. The store is made if there is none."""
+@as_json
+def put(store: str, key: int, value: str | None, file: Path | None, *, json: bool) -> None:
+    """Store VALUE (text; "-" reads standard input) under KEY. The store is made if there is none.
+
+    It survives a power cut once the command has ended. With --json it prints the key, how many bytes the
+    value has, and whether it replaced another.
+    """
+    data = _value(value, file)
+    with writer_of_new(store) as opened:
+        replaced = key in opened
+        opened.put(key, data)
+        opened.flush()
+    if json:
+        output.report_json({"key": key, "bytes": len(data), "replaced": replaced})
+
+
+def _value(value: str | None, file: Path | None) -> bytes:
     if (value is None) == (file is None):
         raise click.UsageError("give either VALUE or --file")
     if file is not None:
-        data = file.read_bytes()
-    else:
-        data = stdin().read() if value == "-" else os.fsencode(value or "")
-    with writer_of_new(store) as opened:
-        opened.put(key, data)
-        opened.flush()
+        try:
+            with file.open("rb") as source:
+                return _whole(source)
+        except OSError as error:
+            raise Stopped(f"cannot read {file}: {error.strerror}; nothing was stored", BAD_INPUT) from error
+    if value == "-":
+        return _whole(stdin())
+    text_of_value = value or ""
+    if text_of_value.startswith("--"):
+        raise click.UsageError(
+            f'there is no option "{text_of_value}"; a value that begins so is read from standard input: '
+            "printf %s VALUE | alexpy put STORE KEY -"
+        )
+    return os.fsencode(text_of_value)
 
 
-@click.command("delete", short_help="Remove one key.", context_settings=NEGATIVE_ARGUMENTS)
+def _whole(source: BinaryIO) -> bytes:
+    """Read a value piece by piece, so that one without end is refused before it fills the memory."""
+    pieces, size = [], 0
+    while piece := source.read(_PIECE_BYTES):
+        pieces.append(piece)
+        size += len(piece)
+        if size > _LONGEST_VALUE:
+            raise Stopped(f"a value has at most {_LONGEST_VALUE:,} bytes; nothing was stored", BAD_INPUT)
+    return b"".join(pieces)
+
+
+@click.command(
+    "delete",
+    short_help="Remove keys, or a range of them.",
+    context_settings=NEGATIVE_ARGUMENTS,
+    epilog=examples(
+        "alexpy delete flights 4 5",
+        "alexpy delete flights --start 2 --stop 4     # 2 and 3",
+        "alexpy delete flights --all",
+    ),
+)
 @store_path
-@key_argument
-def delete(store: str, key: int) -> None:
-    """Remove KEY; exit 1 if the key is absent."""
+@any_key_arguments
+@start_option
+@stop_option
+@click.option("--all", "everything", is_flag=True, help="Remove every key.")
+@as_json
+def delete(
+    store: str, keys: list[int], start: int | None, stop: int | None, *, everything: bool, json: bool
+) -> None:
+    """Remove each KEY; or every key of a range, which needs at least one bound, or --all.
+
+    One commit: all of it or nothing, and no question is asked. It survives a power cut once the command has
+    ended. Prints how many keys of a range were removed; with --json always, {"deleted": n, "absent": [...]}.
+    If some KEY is not there, the others are removed and the exit code is 1.
+    """
+    ranged = start is not None or stop is not None
+    if bool(keys) + ranged + everything != 1:
+        raise click.UsageError("give either keys, or --start or --stop or both, or --all")
     with writer(store) as opened:
-        there = opened.delete(key)
+        absent = [key for key in dict.fromkeys(keys) if key not in opened]
+        if everything:
+            removed = len(opened)
+            opened.clear()
+        else:
+            removed = opened.delete_range(start, stop) if ranged else opened.delete_many(keys)
         opened.flush()
-    if not there:
-        raise Stopped(f"{store} has no key {key}", NOT_FOUND)
+    if json:
+        output.report_json({"deleted": removed, "absent": absent})
+    elif not keys:
+        output.report(f"removed {text.count(removed, 'key')} from {store}")
+    if absent:
+        rest = f"; removed {text.count(removed, 'other key')}" if removed else ""
+        raise Stopped(f"{store} has no {text.keys(absent)}{rest}", NOT_FOUND)
