@@ -159,6 +159,7 @@ def test_history_that_is_gone_says_how_to_go_on(run: CommandLine, filled: Path) 
         ["compare", "report", "{none}"],
         ["bench", "profile", "--keys", "0"],
         ["bench", "profile", "--output", "{none}/x"],
+        ["completion", "tcsh"],
         ["changes", "{s}", "--since", "-1"],
     ],
     ids=" ".join,

@@ -6,6 +6,7 @@ except with `python -X dev -m alexpy`.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import NoReturn, cast
@@ -21,6 +22,7 @@ from .changes import changes
 from .checkpoint import checkpoint
 from .compact import compact
 from .compare import compare
+from .completion import INSTRUCTION, complete, completion
 from .export import export
 from .items import delete, get, put
 from .load import load
@@ -47,14 +49,14 @@ Exit codes:
   0    done
   1    a key is not there (get, delete)
   2    bad usage or bad input: an option, a missing column, a bad row
-  3    refused: not a store, locked, damaged, disk full, no memory, read or write error
+  3    refused: no store, in use, damaged, disk full, no memory, device error
   4    an engine gave a wrong answer or failed (compare)
   5    a defect of alexpy: please report it
   130  interrupted (Ctrl-C)
   141  the reader of the output went away
 
 An error is one line on standard error. ALEXPY_DURABILITY, ALEXPY_SEGMENT_BYTES and so on set options of the
-store.
+store. `alexpy completion --help` says how to complete commands with the Tab key.
 """
 )
 
@@ -89,6 +91,7 @@ for _command in (
     backup,
     bench,
     compare,
+    completion,
 ):
     cli.add_command(_command)
 
@@ -128,6 +131,8 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 def _run(args: list[str]) -> int:  # noqa: PLR0911 - one return a kind of end
     try:
+        if instruction := os.environ.get(INSTRUCTION):
+            return complete(cli, instruction)
         with cli.make_context("alexpy", args) as context:
             cli.invoke(context)
     except click.exceptions.Exit as end:

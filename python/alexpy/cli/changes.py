@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     epilog=examples(
         "alexpy changes flights",
         "alexpy changes flights --since 2 --json",
-        "timeout 1 alexpy changes flights --follow    # those from now on, for a second",
+        "timeout 1 alexpy changes flights --follow   # those of the next second",
     ),
 )
 @store_path

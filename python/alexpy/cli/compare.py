@@ -42,7 +42,7 @@ Exit code 4: an engine gave a wrong answer, or failed.
     help=_HELP,
     epilog=examples(
         "alexpy compare --quick",
-        "alexpy compare --keys 1000 --suite small --engine alexpy --repetitions 1 --output small",
+        "alexpy compare --suite small --keys 1000 --output small",
     ),
 )
 @click.option("--quick", is_flag=True, help="A tenth of the sizes, in about 5 minutes.")

@@ -55,8 +55,8 @@ in tsv has more than one line, or makes a row of more than 16 MiB, is refused, a
 writes every value as base64, in the column "value_base64". `alexpy load` reads back exactly what was there:
 
 \b
-  csv, tsv, jsonl, parquet   load STORE FILE --key key --value value
-  with --base64              load STORE FILE --key key --value value_base64 --base64
+  any format      load STORE FILE --key key --value value
+  with --base64   load STORE FILE --key key --value value_base64 --base64
 """
 
 
