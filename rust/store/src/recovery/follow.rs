@@ -139,6 +139,11 @@ impl Follower<'_> {
         {
             return Ok(false);
         }
+        let listed = self.followed()?.manifest.segments.iter().rev().find(|it| it.segment == end.segment);
+        if listed.is_some_and(|listed| listed.end == Some(end)) {
+            // Nothing more comes into a segment once its end is listed.
+            return Ok(true);
+        }
         self.segment(end.segment)?.map_or(Ok(true), |segment| segment.is_unwritten(end.offset))
     }
 
