@@ -152,8 +152,8 @@ pub(crate) fn many(object: &Bound<'_, PyAny>, role: Role) -> PyResult<Vec<i64>> 
     }
 }
 
-/// A native, contiguous int64 array in place, for a call that runs no Python code from here to its end and reads
-/// each number once. `None` if the object needs a conversion.
+/// A native, contiguous int64 array in place, for a call that runs no Python code from here to its end and for which
+/// any number will do, also one that changes between two readings. `None` if the object needs a conversion.
 pub(crate) fn lent<'py>(object: &Bound<'py, PyAny>) -> Option<PyReadonlyArray1<'py, i64>> {
     object.cast_exact::<PyArray1<i64>>().ok().and_then(borrow)
 }

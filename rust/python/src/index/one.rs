@@ -111,13 +111,14 @@ impl AlexIndex {
                 None => Ok(Self { shared: Arc::default() }),
             };
         };
-        if let (Some(keys), Some(values)) = (lent(keys), values.and_then(lent)) {
-            let (Ok(keys), Ok(values)) = (keys.as_slice(), values.as_slice()) else {
-                return Err(PyTypeError::new_err("the arrays are not contiguous"));
-            };
-            return Self::of(py, keys, values);
-        }
         let keys = many(keys, Role::Key)?;
+        // The keys are copied, because building reads each of them more than once, and must find the same.
+        if let Some(values) = values.and_then(lent) {
+            let Ok(values) = values.as_slice() else {
+                return Err(PyTypeError::new_err("the values are not contiguous"));
+            };
+            return Self::of(py, &keys, values);
+        }
         let values = match values {
             Some(values) => many(values, Role::Value)?,
             None => {
