@@ -9,7 +9,7 @@
 //! 1. this file: the names that the module exports, and what belongs to the whole process;
 //! 2. `store/` and `index/`, side by side: `Store` and `AlexIndex`; neither uses the other;
 //! 3. `convert/`: Python objects to keys, values and ranges, and back;
-//! 4. the ground: `errors.rs`, `progress.rs` and `memory.rs`.
+//! 4. the ground: `errors.rs`, `locks.rs`, `progress.rs` and `memory.rs`.
 //!
 //! Two rules hold everywhere. A thread that is attached to the interpreter never waits for a lock or a device: it
 //! tries first, and detaches if it would block. And no lock is held while Python code can run, which includes making
@@ -20,6 +20,7 @@
 mod convert;
 mod errors;
 mod index;
+mod locks;
 mod memory;
 mod progress;
 mod store;

@@ -8,12 +8,14 @@
 //! Lock order: the index, then a cursor. No thread waits for the interpreter under either.
 
 use std::ops::Bound as End;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use alex_index::Alex;
 use alex_index::image::Damage;
+use pyo3::prelude::*;
 
 use crate::convert::bounds::Range;
+use crate::locks;
 
 /// Items of the first run, and of the longest.
 const FIRST_RUN_ITEMS: usize = 128;
@@ -86,10 +88,10 @@ impl Cursor {
         }))
     }
 
-    /// The next item of the current run.
+    /// The next item of the current run. Waits, detached, while a change copies out what the iterator has left.
     #[inline]
-    pub(crate) fn take(&self) -> Option<(i64, u64)> {
-        let mut position = self.lock();
+    pub(crate) fn take(&self, py: Python<'_>) -> Option<(i64, u64)> {
+        let mut position = locks::attached(py, &self.0);
         let next = position.next;
         let item = position.keys.get(next).copied().zip(position.payloads.get(next).copied());
         position.next += usize::from(item.is_some());
@@ -97,17 +99,13 @@ impl Cursor {
     }
 
     /// The damage that ended the iteration, if any.
-    pub(crate) fn damage(&self) -> Option<Damage> {
-        self.lock().damage.clone()
+    pub(crate) fn damage(&self, py: Python<'_>) -> Option<Damage> {
+        locks::attached(py, &self.0).damage.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Position> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Replaces a run that is used up; false at the end of the range.
+    /// Replaces a run that is used up; false at the end of the range. Waits.
     pub(crate) fn pull_run(&self, alex: &Alex) -> bool {
-        let mut position = self.lock();
+        let mut position = locks::waiting(&self.0);
         if position.damage.is_some() {
             return false;
         }
@@ -124,7 +122,7 @@ impl Cursor {
     }
 
     fn pull_rest(&self, alex: &Alex) {
-        let mut position = self.lock();
+        let mut position = locks::waiting(&self.0);
         let done = position.next;
         position.keys.drain(..done);
         position.payloads.drain(..done);

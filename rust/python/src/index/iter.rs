@@ -52,7 +52,7 @@ impl IndexIterator {
         // Whoever held the cursor when the process was forked held the index, too.
         self.index.check(py)?;
         loop {
-            let item = self.cursor.take();
+            let item = self.cursor.take(py);
             if let Some((key, payload)) = item {
                 return Ok(Some(match self.yields {
                     Yields::Items => pairs::ints(py, key, payload as i64)?,
@@ -65,7 +65,7 @@ impl IndexIterator {
             if !pulled {
                 return self
                     .cursor
-                    .damage()
+                    .damage(py)
                     .map_or(Ok(None), |damage| Err(Damaged::of(&damage, None)).or_raise(py));
             }
         }

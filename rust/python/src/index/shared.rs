@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 
 use crate::errors::{OrRaise, alex_error, corruption_error, forked_error};
 use crate::index::cursors::{Cursor, Cursors};
+use crate::locks;
 use crate::memory;
 
 /// Why a call on an index failed.
@@ -147,16 +148,29 @@ impl Indexed {
     }
 
     fn add(&self, cursor: &Arc<Cursor>) {
-        self.cursors.lock().unwrap_or_else(PoisonError::into_inner).add(cursor);
+        locks::waiting(&self.cursors).add(cursor);
+    }
+
+    /// Like `add`, or returns false if another thread is adding one.
+    fn try_add(&self, cursor: &Arc<Cursor>) -> bool {
+        match self.cursors.try_lock() {
+            Ok(mut cursors) => cursors.add(cursor),
+            Err(TryLockError::Poisoned(broken)) => broken.into_inner().add(cursor),
+            Err(TryLockError::WouldBlock) => return false,
+        }
+        true
     }
 }
 
 /// See the module.
 pub(crate) struct Shared {
     indexed: RwLock<Indexed>,
-    /// How many forks lay before the process in which nobody but its own threads holds the lock.
+    /// How many forks lay before the process in which nobody but its own threads holds the lock, or `LOOKING`.
     generation: AtomicU64,
 }
+
+/// A thread is finding out whether its process is one.
+const LOOKING: u64 = u64::MAX;
 
 impl Default for Shared {
     fn default() -> Self {
@@ -250,8 +264,8 @@ impl Shared {
         self.read().add(cursor);
     }
 
-    /// Adds an iterator at once, or returns false if a writer holds the lock.
+    /// Adds an iterator at once, or returns false if it would wait.
     pub(crate) fn try_add(&self, cursor: &Arc<Cursor>) -> bool {
-        self.try_read().map(|indexed| indexed.add(cursor)).is_some()
+        self.try_read().is_some_and(|indexed| indexed.try_add(cursor))
     }
 }

@@ -1,12 +1,13 @@
 //! `WriteBatch`: operations collected in memory and committed together.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use alex_store::{Batch, ValueSource};
 use pyo3::prelude::*;
 
 use crate::convert::{keys, values};
 use crate::errors::{OrRaise, closed_error};
+use crate::locks;
 use crate::store::handle::Born;
 use crate::store::one::Store;
 
@@ -69,7 +70,7 @@ impl WriteBatch {
 
     fn lock(&self) -> MutexGuard<'_, Option<Batch>> {
         // A panic in the engine leaves the operations as they were before the one that panicked.
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        locks::waiting(&self.pending)
     }
 
     fn check_born(&self, py: Python<'_>) -> PyResult<()> {

@@ -1,7 +1,7 @@
 //! Following a writer: `refresh`, `wait`, and the feed of changes.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use alex_store::{Changed, Changes, Store as Engine, What};
@@ -11,6 +11,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyRange, PyType};
 
 use crate::errors::{detached, to_exception};
+use crate::locks;
 use crate::memory::{bytes, int};
 use crate::store::handle::{Born, MADE_BEFORE_FORK};
 use crate::store::one::Store;
@@ -51,10 +52,6 @@ struct State {
 }
 
 impl ChangeIterator {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The next change of the run that was read, if no other thread is reading.
     fn at_hand(&self) -> Option<Changed> {
         self.state.try_lock().ok()?.run.pop_front()
@@ -62,7 +59,7 @@ impl ChangeIterator {
 
     /// The next change.
     fn pull(&self) -> Result<Option<Changed>, alex_store::Error> {
-        let mut state = self.state();
+        let mut state = locks::waiting(&self.state);
         if state.run.is_empty()
             && let Some(changes) = &mut state.changes
         {

@@ -14,6 +14,7 @@ use pyo3::types::{PyBytes, PyMemoryView};
 
 use crate::convert::{buffers, keys};
 use crate::errors::{OrRaise, closed_error, detached, to_exception};
+use crate::locks;
 use crate::memory::{self, bytes};
 use crate::store::handle::{Born, Handle, drop_version};
 
@@ -27,7 +28,7 @@ pub(crate) struct Reader {
 
 /// The version that a snapshot reads.
 struct At {
-    /// `None` once the snapshot is closed. Locked for a moment only, while no Python code can run.
+    /// `None` once the snapshot is closed. Locked for a moment only.
     kept: Mutex<Option<Kept>>,
     born: Born,
 }
@@ -66,15 +67,15 @@ impl Reader {
     }
 
     /// The snapshot that is read, unless it is closed, or this is no snapshot.
-    pub(crate) fn kept(&self) -> Option<Kept> {
-        self.at.as_ref().and_then(|at| at.kept.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    pub(crate) fn kept(&self, py: Python<'_>) -> Option<Kept> {
+        self.at.as_ref().and_then(|at| locks::attached(py, &at.kept).clone())
     }
 
     /// Lets go of the snapshot that is read.
-    pub(crate) fn let_go(&self) {
+    pub(crate) fn let_go(&self, py: Python<'_>) {
         if let Some(at) = &self.at {
-            let kept = at.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-            drop_version(kept, |kept| kept.as_ref().is_some_and(Kept::keeps_something));
+            let kept = locks::attached(py, &at.kept).take();
+            drop_kept(kept);
         }
     }
 
@@ -92,7 +93,7 @@ impl Reader {
         if memory::is_short() {
             memory::check()?;
         }
-        let kept = self.kept().ok_or_else(|| closed_error(py, "the snapshot is closed"))?;
+        let kept = self.kept(py).ok_or_else(|| closed_error(py, "the snapshot is closed"))?;
         Ok(Reading::Then(kept))
     }
 
@@ -134,9 +135,15 @@ pub(crate) fn item(py: Python<'_>, found: Option<(i64, Value)>) -> PyResult<Opti
     found.map(|(key, value)| Ok((key, bytes(py, &value)?))).transpose()
 }
 
+fn drop_kept(kept: Option<Kept>) {
+    drop_version(kept, |kept| kept.as_ref().is_some_and(Kept::keeps_something));
+}
+
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.let_go();
+        if let Some(at) = &mut self.at {
+            drop_kept(at.kept.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! iterator was made.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use alex_store::{Error, NEAR_BYTES, Scan, ScanRun, Values};
 use pyo3::prelude::*;
@@ -16,6 +16,7 @@ use crate::convert::bounds::{ScanRequest, Yields, scan_range};
 use crate::convert::buffers::{PREFETCH_AHEAD, prefetch};
 use crate::convert::pairs;
 use crate::errors::to_exception;
+use crate::locks;
 use crate::memory::{bytes, int};
 use crate::store::handle::{Born, MADE_BEFORE_FORK, drop_version};
 use crate::store::reader::Reader;
@@ -128,7 +129,7 @@ impl StoreIterator {
     /// which runs no Python code.
     #[inline]
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Item<'py>>> {
-        let mut state = lock(&self.state);
+        let mut state = locks::attached(py, &self.state);
         let position = state.position;
         let Some(&key) = state.run.keys.get(position) else { return Ok(None) };
         let value = || {
@@ -156,7 +157,7 @@ impl StoreIterator {
     }
 
     fn pull_next(&self) -> Result<bool, Error> {
-        let mut state = lock(&self.state);
+        let mut state = locks::waiting(&self.state);
         while matches!(state.source, Source::Busy) {
             state = self.pulled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -195,7 +196,8 @@ struct PullEnd<'a> {
 
 impl Drop for PullEnd<'_> {
     fn drop(&mut self) {
-        let mut state = lock(&self.iterator.state);
+        // A panic leaves at worst a run without a source, which reads as the end.
+        let mut state = locks::waiting(&self.iterator.state);
         std::mem::swap(&mut state.run, &mut self.run);
         state.source = std::mem::replace(&mut self.source, Source::Finished);
         state.position = 0;
@@ -219,11 +221,6 @@ fn pull(scan: &mut Scan, yields: Yields, items: usize) -> Result<Run, Error> {
     }
     let ScanRun { keys, values } = scan.next_run(items)?;
     Ok(Run { keys, values: Some(values) })
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    // A panic under the lock leaves at worst a run without a source, which reads as the end.
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[pymethods]

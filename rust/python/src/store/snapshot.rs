@@ -42,14 +42,14 @@ impl Snapshot {
     /// >>> snapshot.closed
     /// True
     fn close(slf: &Bound<'_, Self>) {
-        slf.as_super().get().let_go();
+        slf.as_super().get().let_go(slf.py());
     }
 
     /// Whether the snapshot, or its store, was closed. O(1).
     #[getter]
     fn closed(slf: &Bound<'_, Self>) -> bool {
         let reader = slf.as_super().get();
-        reader.kept().is_none() || reader.handle().is_closed()
+        reader.kept(slf.py()).is_none() || reader.handle().is_closed()
     }
 
     /// The sequence number of the last commit that the snapshot has seen, as `Stats.last_seq`. O(1).
