@@ -180,7 +180,7 @@ impl Default for Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if self.is_lost() {
+        if *self.generation.get_mut() != fork_generation() && self.is_held() {
             // Maybe half changed: its memory stays with the child.
             std::mem::forget(std::mem::take(self.indexed.get_mut().unwrap_or_else(PoisonError::into_inner)));
         }
@@ -193,29 +193,48 @@ impl Shared {
         Self { indexed: RwLock::new(indexed), generation: AtomicU64::new(fork_generation()) }
     }
 
-    /// Whether a thread that is not in this process, a forked child, holds the lock for ever.
-    fn is_lost(&self) -> bool {
+    /// Whether a thread that is not in this process, a forked child, holds the lock for ever. For a child in which no
+    /// thread has used the index yet.
+    fn is_held(&self) -> bool {
         // Taken once for writing, the lock also forgets those who waited for it in the parent.
-        self.generation.load(Ordering::Relaxed) != fork_generation()
-            && matches!(self.indexed.try_write(), Err(TryLockError::WouldBlock))
+        matches!(self.indexed.try_write(), Err(TryLockError::WouldBlock))
     }
 
-    /// Refuses an index that a thread of the parent was using when this process was forked. Before every call, with
-    /// the GIL: then the first one in a child finds no thread of its own at work.
+    /// Refuses an index that a thread of the parent was using when this process was forked. Before every call: then
+    /// the first one in a child finds no thread of its own at work.
     #[inline]
     pub(crate) fn check(&self, py: Python<'_>) -> PyResult<()> {
-        if self.generation.load(Ordering::Relaxed) == fork_generation() { Ok(()) } else { self.inherit(py) }
+        if self.generation.load(Ordering::Acquire) == fork_generation() { Ok(()) } else { self.inherit(py) }
     }
 
+    /// Looks whether the lock is free, one thread at a time: else one would take another for a thread of the parent.
     #[cold]
     fn inherit(&self, py: Python<'_>) -> PyResult<()> {
-        if self.is_lost() {
-            let message = "another thread was using this AlexIndex when the process was forked, so that it cannot be \
-                           used in the child; make a copy before the fork, or build it in the child";
-            return Err(forked_error(py, message));
+        let here = fork_generation();
+        loop {
+            let seen = self.generation.load(Ordering::Acquire);
+            if seen == here {
+                return Ok(());
+            }
+            let looks = seen != LOOKING
+                && self
+                    .generation
+                    .compare_exchange(seen, LOOKING, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok();
+            if !looks {
+                py.detach(std::thread::yield_now);
+                continue;
+            }
+            // Attached, and without Python code: nobody forks a child from here that would never see the end of it.
+            let held = self.is_held();
+            self.generation.store(if held { seen } else { here }, Ordering::Release);
+            if held {
+                let message = "another thread was using this AlexIndex when the process was forked, so that it cannot \
+                               be used in the child; make a copy before the fork, or build it in the child";
+                return Err(forked_error(py, message));
+            }
+            return Ok(());
         }
-        self.generation.store(fork_generation(), Ordering::Relaxed);
-        Ok(())
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Indexed> {

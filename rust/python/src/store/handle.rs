@@ -52,8 +52,9 @@ pub(crate) fn drop_version<T: Send>(version: T, keeps_something: impl FnOnce(&T)
 /// See the module.
 pub(crate) struct Handle {
     engine: Engine,
-    /// In a child: the handle that its first use opened. Filled while attached to the interpreter, when no thread can
-    /// fork, so that no grandchild finds it half filled.
+    /// In a child: the handle that its first use opened. Filled while attached to the interpreter, in one piece, when no
+    /// thread can fork: with a GIL, because it is held, without one, because a fork first makes all threads stand still
+    /// at points that the interpreter chooses. So no grandchild finds it half filled.
     in_child: OnceLock<Box<Handle>>,
 }
 
@@ -95,8 +96,10 @@ impl Handle {
         }
         if self.in_child.get().is_none() {
             let opened = Self::open(py, path, self.engine.options())?;
-            // If another thread was faster, its handle is used and this one is dropped.
-            let _ = self.in_child.set(Box::new(opened));
+            // If another thread was faster, its handle is used and this one is dropped, which waits for threads.
+            if let Err(second) = self.in_child.set(Box::new(opened)) {
+                py.detach(|| drop(second));
+            }
         }
         match self.in_child.get() {
             Some(own) => own.engine(py),
