@@ -17,6 +17,7 @@ use crate::convert::arrays::window;
 use crate::convert::arrow::{self, ArrowArray};
 use crate::convert::{bounds, keys};
 use crate::errors::{OrRaise, detached};
+use crate::locks;
 use crate::memory;
 use crate::store::handle::{Born, MADE_BEFORE_FORK, drop_version};
 use crate::store::read_many::LARGE_PIECE_KEYS;
@@ -235,16 +236,16 @@ impl BatchIterator {
         self.store.get().check_open(py)?;
         py.check_signals()?;
         let pulled = detached(py, || {
-            let mut scan = self.scan.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut scan = locks::waiting(&self.scan);
             // Taken out, so that an error ends the iteration.
             let Some(mut source) = scan.take() else { return Ok(None) };
-            self.finished.store(true, Ordering::Relaxed);
-            let items = source.next_columns(self.rows)?;
-            if items.keys.len() == self.rows {
-                *scan = Some(source);
-                self.finished.store(false, Ordering::Relaxed);
+            let pulled = source.next_columns(self.rows);
+            match &pulled {
+                Ok(items) if items.keys.len() == self.rows => *scan = Some(source),
+                // Only now: threads that come while this one reads wait for the next batch.
+                _ => self.finished.store(true, Ordering::Relaxed),
             }
-            Ok((!items.keys.is_empty()).then_some(items))
+            pulled.map(|items| (!items.keys.is_empty()).then_some(items))
         })?;
         Ok(pulled.map(|items| ScanBatch(Arc::new(items))))
     }
