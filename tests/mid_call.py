@@ -53,11 +53,15 @@ class World:
         self.out = np.zeros((COUNT, 3), np.uint8)
         self.buffer = bytearray(b"new")
         self.batch: alexpy.WriteBatch | None = None
+        self.closing: threading.Thread | None = None
         self.folder = folder
 
     def end(self) -> None:
         """Check that the store can be closed and opened again, and that it verifies."""
         self.store.close()
+        if self.closing:
+            self.closing.join(60)
+            assert not self.closing.is_alive(), "closing hangs"
         with alexpy.open(self.folder / "store") as again:
             report = again.verify()
             assert report, report.errors
@@ -110,6 +114,71 @@ def _reenter(world: World) -> None:
             world.batch.put(3, b"mid")
 
 
+def _maintain(world: World) -> None:
+    """Call everything that holds the engine's locks for long, from within a call."""
+    s = world.store
+    for call in (
+        s.flush,
+        s.checkpoint,
+        s.refresh,
+        s.stats,
+        s.verify,
+        s.compact,
+        lambda: s.backup(world.folder / "copy of mid-call"),
+        lambda: s.snapshot().close(),
+        lambda: list(s.changes(since=0)),
+        lambda: s.bulk_load([1, 2], [b"mid", b"mid"]),
+        world.index.check,
+    ):
+        with suppress(*CLEAR, OSError):
+            call()
+
+
+def _elsewhere(act: Callable[[World], None]) -> Callable[[World], None]:
+    """Let another thread act, and wait for it in mid-call: it must not need what the call holds."""
+
+    def acted(world: World) -> None:
+        failed: list[Exception] = []
+
+        def run() -> None:
+            try:
+                act(world)
+            except alexpy.ClosedError:
+                pass
+            except Exception as failure:  # noqa: BLE001 - raised below
+                failed.append(failure)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(60)
+        if thread.is_alive():
+            faulthandler.dump_traceback(all_threads=True)
+            os.abort()
+        if failed:
+            raise failed[0]
+
+    acted.__name__ = f"{act.__name__}_elsewhere"
+    return acted
+
+
+def _close_elsewhere(world: World) -> None:
+    """Begin to close in another thread, which waits for this call. World.end() waits for the other."""
+    closing = threading.Thread(target=world.store.close, daemon=True)
+    closing.start()
+    closing.join(0.002)
+    world.closing = closing
+
+
+def _collect(world: World) -> None:
+    """Collect iterators, snapshots and batches in cycles, with a finaliser that calls."""
+    for make in (world.store.scan, world.store.snapshot, world.store.scan_batches, world.store.batch):
+        with suppress(alexpy.ClosedError):
+            cycle: list[Any] = [make(), Dying(lambda: _reenter(world))]
+            cycle.append(cycle)
+            del cycle
+    gc.collect()
+
+
 def _end_batch(world: World) -> None:
     if world.batch is not None:
         world.batch.discard()
@@ -131,6 +200,7 @@ def _fork(world: World) -> None:
 
 ACTS: tuple[Callable[[World], None], ...] = (
     _free, _replace, _change, _resize_buffer, _close, _reenter, _end_batch, _raise, _fork,
+    _elsewhere(_reenter), _maintain, _elsewhere(_maintain), _close_elsewhere, _collect,
 )  # fmt: skip
 
 
@@ -395,7 +465,10 @@ def signals(folder: Path) -> int:
         "verify": lambda w: w.store.verify(),
         "index": lambda w: w.index.get_many(many),
     }
-    acts = (_free, _replace, _change, _close, _reenter, _raise, lambda _: big.resize((0, 0), refcheck=False))
+    acts = (
+        _free, _replace, _change, _close, _reenter, _raise, lambda _: big.resize((0, 0), refcheck=False),
+        _elsewhere(_reenter), _maintain, _elsewhere(_maintain), _close_elsewhere, _collect,
+    )  # fmt: skip
     count = 0
     for act in acts:
         for name, call in calls.items():
