@@ -23,6 +23,8 @@ MILLIONS ?= 10
 BENCH_MILLIONS ?= 1
 BENCH_KINDS ?= uniform,clustered
 BENCH ?= .
+# A Python without a GIL, 3.14 or newer, for `make test-free-threaded`.
+FREE_THREADED_PYTHON ?= python3.14t
 # More arguments for pytest: make test PYTEST_ARGS='-k scan'
 PYTEST_ARGS ?=
 # More options for `alexpy compare`: make compare COMPARE_ARGS='--engine alexpy --engine sqlite'
@@ -83,6 +85,25 @@ check: .venv/installed ## in 90 seconds: formatters, linters, an unoptimised bui
 	@ln -sf $(CURDIR)/target/debug/lib_alexpy.so $(QUICK)/alexpy/_alexpy.abi3.so
 	PYTHONPATH=$(QUICK) PYTHONWARNINGS='$(NO_DEBUG_WARNING)' \
 	    $(BIN)/pytest -n 2 -W '$(NO_DEBUG_WARNING)' -m 'not slow' $(PYTEST_ARGS)
+
+# An environment and a target folder of their own: that build has another ABI, so no abi3 wheel serves it.
+FREE := $(CURDIR)/.venv-free-threaded
+# What has no wheel for such a Python, or is no part of a test; the tests that need rocksdict are left out.
+NOT_FREE := rocksdict|mypy|ast-serialize|librt|ruff
+.PHONY: test-free-threaded
+test-free-threaded: .venv/installed ## build and test with a Python without a GIL: make test-free-threaded FREE_THREADED_PYTHON=python3.14t
+	@'$(FREE_THREADED_PYTHON)' -c 'import sys, sysconfig; sys.exit(not sysconfig.get_config_var("Py_GIL_DISABLED"))' || { \
+	    echo "'$(FREE_THREADED_PYTHON)' is no Python without a GIL; name one: make $@ FREE_THREADED_PYTHON=python3.14t"; exit 1; }
+	@[ -x $(FREE)/bin/python ] || '$(FREE_THREADED_PYTHON)' -m venv --clear $(FREE)
+	@awk '/^[a-zA-Z]/ { skip = /^($(NOT_FREE))==/ } !skip' requirements-dev.txt > $(FREE)/requirements.txt
+	$(FREE)/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes --only-binary :all: \
+	    -r $(FREE)/requirements.txt
+	@rm -rf target/free-threaded/wheels
+	PYO3_PYTHON=$(FREE)/bin/python CARGO_TARGET_DIR=$(CURDIR)/target/free-threaded \
+	    $(BIN)/maturin build --release --locked --interpreter $(FREE)/bin/python --out target/free-threaded/wheels
+	$(FREE)/bin/python -m pip --quiet --disable-pip-version-check install --force-reinstall --no-deps \
+	    target/free-threaded/wheels/*.whl
+	$(FREE)/bin/python -m pytest -n 2 --ignore tests/test_rocks.py $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: .venv/built ## formatters, clippy, rustdoc, ruff, mypy and stubtest, changing nothing
@@ -222,7 +243,7 @@ lock: .venv/installed ## pin the Python packages anew after a change in pyprojec
 
 .PHONY: clean
 clean: ## remove everything that was built or downloaded
-	rm -rf target .venv .demo .compare .asv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/alexpy/*.so
+	rm -rf target .venv .venv-free-threaded .demo .compare .asv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/alexpy/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- parts of the above ---------------------------------------------------------------------------------

@@ -13,7 +13,10 @@
 //!
 //! Two rules hold everywhere. A thread that is attached to the interpreter never waits for a lock or a device: it
 //! tries first, and detaches if it would block. And no lock is held while Python code can run, which includes making
-//! any object that the garbage collector tracks.
+//! any object that the garbage collector tracks, or while a thread attaches.
+//!
+//! To be attached keeps no other thread out: without a GIL many are at once, and each may change any object that can be
+//! changed. What one call reads twice it has copied or locked. See docs/dev/041-no-gil.md.
 // Doc comments of Python classes and functions are their docstrings: read with help(), not as Markdown.
 #![allow(clippy::doc_markdown, clippy::doc_link_with_quotes, rustdoc::broken_intra_doc_links)]
 
@@ -84,7 +87,8 @@ fn silence_caught_panics() {
 }
 
 /// Native half of alexpy; import `alexpy` instead.
-#[pymodule]
+// PyO3's default since 0.28. Written out, because it is a promise that somebody has to keep.
+#[pymodule(gil_used = false)]
 mod _alexpy {
     #[pymodule_export]
     use super::convert::arrow::ArrowArray;

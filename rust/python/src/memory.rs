@@ -170,7 +170,7 @@ pub(crate) fn filled<T: Clone>(item: T, items: usize) -> PyResult<Vec<T>> {
 #[inline]
 pub(crate) fn bytes<'py>(py: Python<'py>, value: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
     let length = ffi::Py_ssize_t::try_from(value.len()).map_err(|_| refused(value.len()))?;
-    // SAFETY: the GIL is held; the pointer is readable for `length` bytes, which are copied; what comes back is a new
+    // SAFETY: the thread is attached; the pointer is readable for `length` bytes, which are copied; what comes back is a new
     // reference to a bytes object, or null with an exception set.
     unsafe {
         let object = ffi::PyBytes_FromStringAndSize(value.as_ptr().cast(), length);
@@ -181,7 +181,7 @@ pub(crate) fn bytes<'py>(py: Python<'py>, value: &[u8]) -> PyResult<Bound<'py, P
 /// An `int` object, or `MemoryError`.
 #[inline]
 pub(crate) fn int(py: Python<'_>, number: i64) -> PyResult<Bound<'_, PyInt>> {
-    // SAFETY: the GIL is held; what comes back is a new reference to an int, or null with an exception set.
+    // SAFETY: the thread is attached; what comes back is a new reference to an int, or null with an exception set.
     unsafe {
         let object = ffi::PyLong_FromLongLong(number);
         Ok(Bound::from_owned_ptr_or_err(py, object)?.cast_into_unchecked())

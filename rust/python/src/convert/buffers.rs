@@ -85,7 +85,7 @@ struct Exported<'py> {
 impl<'py> Exported<'py> {
     fn get(object: &Bound<'py, PyAny>) -> PyResult<Self> {
         let mut view = Box::new(ffi::Py_buffer::new());
-        // SAFETY: `object` is alive and the GIL held; `view` is a valid place for a Py_buffer.
+        // SAFETY: `object` is alive and the thread attached; `view` is a valid place for a Py_buffer.
         let status = unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut *view, ffi::PyBUF_FULL_RO) };
         if status == 0 { Ok(Self { py: object.py(), view }) } else { Err(PyErr::fetch(object.py())) }
     }
@@ -115,7 +115,8 @@ impl<'py> Exported<'py> {
             if length > 0 {
                 // SAFETY: the buffer is C-contiguous (checked by the caller) and exported until `self` is
                 // dropped, so it is readable for `length` bytes; `target` is that long and was just
-                // allocated, so the two do not overlap. The GIL is held, so no Python code writes to it.
+                // allocated, so the two do not overlap. What another thread writes meanwhile, without a GIL,
+                // or anything that holds none, is copied as it happens to be: any byte is a value.
                 unsafe { ptr::copy_nonoverlapping(self.view.buf.cast(), target.as_mut_ptr(), length) };
             }
             Ok(())
@@ -125,7 +126,7 @@ impl<'py> Exported<'py> {
 
 impl Drop for Exported<'_> {
     fn drop(&mut self) {
-        // SAFETY: filled by PyObject_GetBuffer, released once, and the GIL is held: `py` says so.
+        // SAFETY: filled by PyObject_GetBuffer, released once, and the thread is attached: `py` says so.
         unsafe { ffi::PyBuffer_Release(&raw mut *self.view) };
     }
 }

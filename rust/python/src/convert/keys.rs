@@ -2,7 +2,9 @@
 //!
 //! A native, contiguous int64 array is copied in one piece. It cannot be borrowed, because a call reads its keys more
 //! than once, while other threads may write to the array and NumPy lets any code free or replace its memory
-//! (`resize(refcheck=False)`, `data`, `__setstate__`). Lists, tuples and other iterables are read here, element by
+//! (`resize(refcheck=False)`, `data`, `__setstate__`). Without a GIL, or from code that holds none, another thread can
+//! do either in the middle of that copy: then a key is copied as it happens to be read, and freeing the memory is as
+//! forbidden as it is to every user of an array (the docstrings say so). Lists, tuples and other iterables are read here, element by
 //! element. `alexpy._convert` brings every other array (widths, byte orders, strides, Arrow) to int64. The same code
 //! reads the int64 values of `AlexIndex`.
 
@@ -129,7 +131,7 @@ pub(crate) fn many(object: &Bound<'_, PyAny>, role: Role) -> PyResult<Vec<i64>> 
     if let Ok(array) = object.cast_exact::<PyArray1<i64>>()
         && let Some(borrowed) = borrow(array)
     {
-        // No Python code runs between the borrow and the copy.
+        // This thread runs no Python code between the borrow and the copy.
         return memory::copy_of(borrowed.as_slice()?);
     }
     if let Ok(list) = object.cast::<PyList>() {

@@ -33,7 +33,7 @@ fn pair<'py>(
     key: Bound<'py, PyAny>,
     value: Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: the GIL is held. Nothing else refers to the new tuple, so both places can be filled, each with a
+    // SAFETY: the thread is attached. Nothing else refers to the new tuple, so both places can be filled, each with a
     // reference given away; null is a `MemoryError`. The tuple is alive and of a type that the collector tracks. Both
     // callers fill it with exact ints and bytes, which refer to no other object. Deallocation untracks it a second
     // time, which is allowed.
