@@ -21,6 +21,8 @@ use pyo3::types::{PyBytes, PyInt};
 const RESERVE_BYTES: usize = 64 << 20;
 /// Smaller requests are not probed: the reserve covers them.
 const PROBED_BYTES: usize = 1 << 20;
+/// More than the stack of a thread, and what is local to it. No page of it is touched.
+const THREAD_BYTES: usize = 8 << 20;
 const RESERVE: Layout = match Layout::from_size_align(RESERVE_BYTES, 64) {
     Ok(layout) => layout,
     Err(_) => panic!("the size is far below the address space"),
@@ -148,6 +150,13 @@ pub(crate) fn probe(bytes: usize) -> PyResult<()> {
     // The index grows by whole chunks. The reserve never serves this request, because it is smaller.
     let mut probe = Vec::<u8>::new();
     probe.try_reserve_exact(bytes.saturating_add(RESERVE_BYTES)).map_err(|_| refused(bytes))
+}
+
+/// Whether there is memory for another thread, for now. Where there is none for what is local to it, the C library ends
+/// the process.
+pub(crate) fn holds_a_thread() -> bool {
+    let mut probe = Vec::<u8>::new();
+    probe.try_reserve_exact(THREAD_BYTES).is_ok()
 }
 
 /// A copy, or `MemoryError`.

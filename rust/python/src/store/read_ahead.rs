@@ -12,6 +12,7 @@ use alex_store::{Error, Values};
 use pyo3::prelude::*;
 
 use crate::errors::{detached, to_exception};
+use crate::memory;
 
 /// Keys looked up before objects are made of what was found. Few enough that the values the engine has checked are
 /// still in the CPU caches when they are copied; enough that the threads rarely compete for the GIL. The engine
@@ -74,7 +75,7 @@ pub(crate) fn read_ahead(
     let mut values = Values::default();
     let mut share = keys.len() >= SHARED_KEYS;
     while !pieces.rest.is_empty() {
-        if share && two_processors() {
+        if share && two_processors() && memory::holds_a_thread() {
             py.detach(|| read_on_a_thread(keys, &mut pieces, &read, &mut each))?;
             if pieces.rest.is_empty() {
                 break;
