@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import pickle
+import pydoc
 import re
+import subprocess
+import sys
+import typing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 import alexpy
+import alexpy.aio
 from alexpy import Config
+from alexpy.config import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NAMES = [field.name for field in dataclasses.fields(Config)]
 # The variables by which `make` tells the tests how much to do.
@@ -90,10 +100,79 @@ def test_segment_bytes_takes_both_limits_and_numpy_integers(value: Any) -> None:
     assert type(segment_bytes) is int
 
 
-def test_open_refuses_an_unknown_option_and_makes_nothing(store_path: Path) -> None:
-    with pytest.raises(ValueError, match="cache_size"):
-        alexpy.open(store_path, cache_size=5)
+OPENS: dict[str, Callable[..., object]] = {"open": alexpy.open, "aio.open": alexpy.aio.open}
+
+
+@pytest.mark.parametrize("function", [*OPENS.values(), Config], ids=[*OPENS, "Config"])
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("durabilty", "did you mean 'durability'?"),
+        ("Durability", "did you mean 'durability'?"),
+        ("segment_size", "did you mean 'segment_bytes'?"),
+        ("cache_mb", "there are "),
+    ],
+)
+def test_a_misspelt_option_is_a_type_error_that_names_the_nearest(
+    function: Callable[..., object], name: str, told: str, store_path: Path
+) -> None:
+    path = [] if function is Config else [store_path]
+    with pytest.raises(TypeError, match=re.escape(f"{function.__name__}() has no option {name!r}; {told}")):
+        function(*path, **{name: 5})
     assert not store_path.exists()
+
+
+def test_the_other_keywords_of_open_are_suggested_too(store_path: Path) -> None:
+    with pytest.raises(TypeError, match="has no option 'readonly'; did you mean 'read_only'"):
+        alexpy.open(store_path, readonly=True)
+    with pytest.raises(TypeError, match="has no option 'thread'; did you mean 'threads'"):
+        alexpy.aio.open(store_path, thread=1)
+
+
+def test_the_keywords_that_type_checkers_see_are_the_fields_of_config() -> None:
+    assert Options.__annotations__.keys() == set(NAMES)
+    assert typing.get_type_hints(Options) == typing.get_type_hints(Config)
+    assert not Options.__required_keys__
+    for function in OPENS.values():
+        assert typing.get_type_hints(function)["options"] == typing.Unpack[Options]
+
+
+@pytest.mark.parametrize("function", OPENS.values(), ids=OPENS)
+def test_the_signature_of_open_names_every_option_with_its_default(function: Callable[..., object]) -> None:
+    parameters = inspect.signature(function).parameters
+    defaults = dataclasses.asdict(Config())
+    assert {name: parameters[name].default for name in NAMES} == defaults
+    assert all(one.kind is one.KEYWORD_ONLY for one in list(parameters.values())[1:])
+    own = list(inspect.signature(inspect.unwrap(function)).parameters)
+    assert set(parameters) >= set(own) - {"options"}
+
+
+@pytest.mark.parametrize("told", [alexpy.open, alexpy.aio.open, Config], ids=["open", "aio.open", "Config"])
+def test_help_says_what_each_option_means_what_it_takes_and_its_default(told: Any) -> None:
+    text = pydoc.plain(pydoc.render_doc(told))
+    for name in NAMES:
+        described = re.search(rf"{name}: (.+); (.+) by default\.\n[ |]+([A-Z].*)", text)
+        assert described, name
+        default = getattr(Config(), name)
+        assert described[2].strip('"').split(" (")[0] == str(default)
+    assert text.index("Options:") < text.index("Raises:")
+
+
+@pytest.mark.parametrize("function", OPENS.values(), ids=OPENS)
+def test_a_config_of_another_type_is_refused(function: Callable[..., object], store_path: Path) -> None:
+    with pytest.raises(
+        TypeError, match=r"config is a dict, not an alexpy.Config; single options are keywords"
+    ):
+        function(store_path, config={"durability": "sync"})
+    assert not store_path.exists()
+
+
+def test_a_docstring_stripped_by_python_leaves_everything_working(store_path: Path) -> None:
+    program = (
+        "import sys, alexpy; print(alexpy.open.__doc__, len(alexpy.open(sys.argv[1], background=False)))"
+    )
+    command = [sys.executable, "-OO", "-W", "ignore", "-c", program, str(store_path)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "None 0\n"
 
 
 def test_an_option_of_open_overrides_the_config(store_path: Path) -> None:

@@ -203,21 +203,35 @@ def test_every_call_on_a_closed_store_is_refused(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"durabilty": "sync"}, "durabilty"),
         ({"durability": "none"}, 'durability must be "sync" or "interval" or "os"'),
         ({"sync_interval_ms": 0}, "sync_interval_ms must be"),
         ({"segment_bytes": 10}, "segment_bytes must be"),
         ({"read_mode": "magic"}, "read_mode must be"),
-        ({"cache_size": 5}, "cache_size"),
     ],
     ids=lambda option: next(iter(option)) if isinstance(option, dict) else "",
 )
-def test_an_unknown_or_impossible_option_is_a_value_error_and_makes_no_store(
+def test_an_impossible_option_is_a_value_error_and_makes_no_store(
     store_path: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         alexpy.open(store_path, **options)
     assert not store_path.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("path",), ("path", alexpy.Config())],
+    ids=["nothing", "a path", "a path and a config"],
+)
+def test_the_class_of_a_store_says_what_opens_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[Any, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TypeError, match=r"^alexpy.open\(path\) opens a store"):
+        alexpy.Store(*arguments)
+    with pytest.raises(TypeError, match=r"^alexpy.open\(path\) opens a store"):
+        alexpy.Store(*arguments, read_only=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_native_class_checks_its_options_too(store_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Never, Self, TypeVar, Unpack, overload
 
 from . import _alexpy
 from ._alexpy import WriteBatch
@@ -17,7 +17,7 @@ from ._maintenance import CompactReport, VerifyReport
 from ._mapping import Closing, columns
 from ._path import absolute
 from ._reads import Reads
-from .config import Config
+from .config import Config, Options, chosen, takes_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,8 +87,8 @@ class Stats:
     history_bytes: int
     """Bytes of memory that they need for what has changed since they were made."""
     lag: int | None
-    """Writes that were committed and that a read-only store does not show, all of which `refresh()` takes up; None if
-    `refresh()` would fail, and of a store that is open for writing."""
+    """Writes that were committed and that a read-only store does not show, all of which `refresh()` takes up;
+    None if `refresh()` would fail, and of a store that is open for writing."""
 
 
 class Store(_alexpy.Store, Reads, Closing):
@@ -112,6 +112,14 @@ class Store(_alexpy.Store, Reads, Closing):
     """
 
     __slots__ = ()
+
+    def __new__(cls, *_args: Never, **_options: Never) -> Self:
+        """Refuse: `alexpy.open` makes stores."""
+        raise TypeError("alexpy.open(path) opens a store; Store is the class of what it returns")
+
+    @classmethod
+    def _opened(cls, path: str, config: Config, *, read_only: bool, create: bool, parents: bool) -> Self:
+        return super().__new__(cls, path, config, read_only=read_only, create=create, parents=parents)
 
     @overload
     def pop(self, key: int) -> bytes: ...
@@ -297,6 +305,7 @@ MutableMapping.register(Store)
 Mapping.register(Snapshot)
 
 
+@takes_options
 def open(  # noqa: A001 - `alexpy.open` is the public name
     path: str | os.PathLike[str],
     *,
@@ -304,14 +313,14 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
     create: bool = True,
     parents: bool = False,
     config: Config | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Store:
     """Open the store in the directory `path`, and make one if there is none.
 
-    With `parents=True` the directories above it are made as well, as `Path.mkdir` does.
-    `options` are fields of `Config` by name and override those of `config`. Only one handle, of all
-    processes, may be open for writing; any number may be open with `read_only=True`, which takes no lock.
-    Opening replays the end of the log: O(tail). Ctrl-C stops it.
+    With `create=False` none is made; with `parents=True` the directories above it are made as well, as
+    `Path.mkdir` does. Only one handle, of all processes, may be open for writing; any number may be open with
+    `read_only=True`, which takes no lock. Every field of `Config` is an option too, and overrides that of
+    `config`. Opening replays the end of the log: O(tail). Ctrl-C stops it.
 
     Raises:
         LockedError: another handle has the store open for writing.
@@ -322,7 +331,8 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
             its files is a symbolic link or not a regular file; or its manifests are older than its segments,
             as in a copy that was taken file by file while a writer was at work. Nothing was touched.
         CorruptionError: data that was safe on the device is damaged.
-        ValueError: an option is unknown or its value is impossible, or the path is empty or holds a NUL.
+        TypeError: there is no option of that name; the message says which is nearest.
+        ValueError: the value of an option is impossible, or the path is empty or holds a NUL.
 
     Example:
         >>> import tempfile
@@ -332,8 +342,8 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
         1
 
     """
-    chosen = (Config() if config is None else config).with_options(options)
-    return Store(absolute(path), chosen, read_only=read_only, create=create, parents=parents)
+    made = chosen(config, options, open)
+    return Store._opened(absolute(path), made, read_only=read_only, create=create, parents=parents)  # noqa: SLF001
 
 
 def _reopen(path: str, config: Config) -> Store:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os  # noqa: TC003 - for those who ask for the types of `open` at run time
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from . import _store
+from .config import Config, Options, chosen, takes_options
 from .errors import ClosedError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import AsyncIterator, Callable, Generator, Iterator
     from typing import ParamSpec
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from ._changes import Change
     from ._maintenance import CompactReport, VerifyReport
     from ._store import Snapshot, Stats, Store
-    from .config import Config
 
     _P = ParamSpec("_P")
 
@@ -407,6 +407,7 @@ class AsyncSnapshot(_AsyncReads):
         await self.close()
 
 
+@takes_options
 def open(  # noqa: A001 - the public name, as `alexpy.open`
     path: str | os.PathLike[str],
     *,
@@ -415,17 +416,24 @@ def open(  # noqa: A001 - the public name, as `alexpy.open`
     create: bool = True,
     parents: bool = False,
     config: Config | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> AsyncStore:
     """Return the store in the directory `path`, to be opened by `await` or `async with`. As `alexpy.open`.
 
     Its calls run in at most `threads` threads at a time.
 
     Raises:
-        ValueError: `threads` is below 1. What `alexpy.open` raises comes when it is awaited or entered.
+        TypeError: there is no option of that name; the message says which is nearest.
+        ValueError: the value of an option is impossible, or `threads` is below 1. What else `alexpy.open`
+            raises comes when it is awaited or entered.
 
     """
     begin = functools.partial(
-        _store.open, path, read_only=read_only, create=create, parents=parents, config=config, **options
+        _store.open,
+        path,
+        read_only=read_only,
+        create=create,
+        parents=parents,
+        config=chosen(config, options, open),
     )
     return AsyncStore(begin, threads)

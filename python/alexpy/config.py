@@ -1,18 +1,22 @@
 """The options of a store: one frozen dataclass, and how it is read from a file or from the environment.
 
-Holds names, defaults and the check of each value. Knows nothing of what the engine does with them.
+Holds names, defaults, the meaning and the check of each value; `help()` of `Config` and of what takes options
+is made of these. Knows nothing of what the engine does with them.
 """
 
 from __future__ import annotations
 
+import inspect
 import operator
 import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar, get_args
+
+from ._options import check_names, described, naming, nearest, option, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 Durability: TypeAlias = Literal["sync", "interval", "os"]
 WriteMode: TypeAlias = Literal["auto", "mmap", "pwrite"]
@@ -66,14 +70,18 @@ _SWITCH_WORDS: Mapping[str, bool] = {
 }
 
 
+_Function = TypeVar("_Function", bound="Callable[..., object]")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Options of `alexpy.open`, checked when the object is made; O(1).
 
-    Each field can be given to `alexpy.open` as a keyword of the same name, which then overrides the config.
+    Each can be given to `alexpy.open` as a keyword of the same name, which then overrides the config.
     There is no cache size and no map size: the page cache of the operating system serves reads.
 
     Raises:
+        TypeError: there is no option of that name.
         ValueError: a value is impossible; the message says what is allowed.
 
     Example:
@@ -87,34 +95,59 @@ class Config:
 
     """
 
-    durability: Durability = "interval"
-    """What a returned write survives. "sync": a power cut. "interval": a process kill, and a power cut after
-    the next timed flush. "os": a process kill."""
-    sync_interval_ms: int = 50
-    """Milliseconds between timed flushes, for `durability="interval"`."""
-    segment_bytes: int = 64 << 20
-    """Bytes of disk reserved for one file of the log."""
-    write_mode: WriteMode = "auto"
-    """"mmap" copies commits below 8 KiB into a mapped file, "pwrite" makes a system call for each, "auto"
-    chooses."""
-    read_mode: ReadMode = "mmap"
-    """"mmap" is fastest, but a device read error ends the process (SIGBUS); "pread" raises OSError."""
-    verify_reads: bool = True
-    """Check the checksum of every value read."""
-    compact_dead_ratio: float = 0.30
-    """Compaction starts in the background when more than this share of the bytes in full files is dead, and
-    goes on until it is half of that."""
-    compact_bytes_per_second: int = 64 << 20
-    """Most bytes per second that compaction reads and writes in the background."""
-    background: bool = True
-    """Run the background threads that flush on time, prepare log files ahead of need and compact. Without
-    them, the first write after the interval makes the timed flush, and compaction is left to calls of
-    `compact()`."""
-    checkpoint_tail_bytes: int = 64 << 20
-    """Bytes of log after which a checkpoint is due; half the bytes of the last image if that is more."""
-    recovery: Recovery = "strict"
-    """What opening does if acknowledged data is damaged: "strict" refuses and names the place,
-    "point_in_time" opens with everything before the damage."""
+    durability: Durability = option(
+        "interval",
+        """
+        What a returned write survives. "sync": a power cut. "interval": a process kill, and a power cut after
+        the next timed flush. "os": a process kill.
+        """,
+    )
+    sync_interval_ms: int = option(50, 'Milliseconds between timed flushes, for `durability="interval"`.')
+    segment_bytes: int = option(64 << 20, "Bytes of disk reserved for one file of the log.")
+    write_mode: WriteMode = option(
+        "auto",
+        """
+        How commits reach the log. "mmap" copies those below 8 KiB into a mapped file, "pwrite" makes a system
+        call for each, "auto" chooses.
+        """,
+    )
+    read_mode: ReadMode = option(
+        "mmap",
+        """
+        How values are read. "mmap" is fastest, but a device read error ends the process (SIGBUS); "pread"
+        raises OSError.
+        """,
+    )
+    verify_reads: bool = option(True, "Check the checksum of every value read.")  # noqa: FBT003 - its default
+    compact_dead_ratio: float = option(
+        0.30,
+        """
+        Compaction starts in the background when more than this share of the bytes in full files is dead, and
+        goes on until it is half of that.
+        """,
+    )
+    compact_bytes_per_second: int = option(
+        64 << 20, "Most bytes per second that compaction reads and writes in the background."
+    )
+    background: bool = option(
+        True,  # noqa: FBT003 - its default
+        """
+        Run the background threads that flush on time, prepare log files ahead of need and compact. Without
+        them, the first write after the interval makes the timed flush, and compaction is left to calls of
+        `compact()`.
+        """,
+    )
+    checkpoint_tail_bytes: int = option(
+        64 << 20,
+        "Bytes of log after which a checkpoint is due; half the bytes of the last image if that is more.",
+    )
+    recovery: Recovery = option(
+        "strict",
+        """
+        What opening does if acknowledged data is damaged: "strict" refuses and names the place,
+        "point_in_time" opens with everything before the damage.
+        """,
+    )
 
     def __post_init__(self) -> None:
         """Refuse impossible values, and convert integers to plain `int`."""
@@ -202,11 +235,69 @@ class Config:
         """
         for name in options:
             if name not in _NAMES:
-                raise ValueError(f"there is no option {name!r}; there are {', '.join(_NAMES)}")
+                raise ValueError(f"there is no option {name!r}; {nearest(name, _NAMES)}")
         return replace(self, **options)
 
 
+class Options(TypedDict, total=False):
+    """The fields of `Config` as keywords, for type checkers; a test compares the two."""
+
+    durability: Durability
+    sync_interval_ms: int
+    segment_bytes: int
+    write_mode: WriteMode
+    read_mode: ReadMode
+    verify_reads: bool
+    compact_dead_ratio: float
+    compact_bytes_per_second: int
+    background: bool
+    checkpoint_tail_bytes: int
+    recovery: Recovery
+
+
+def takes_options(function: _Function) -> _Function:
+    """Show the options in the signature and the docstring of a function with `**options: Unpack[Options]`."""
+    signature = inspect.signature(function)
+    parameters = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    parameters += inspect.signature(Config).parameters.values()
+    function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    tell(function, _DESCRIBED)
+    return function
+
+
+def chosen(config: Config | None, options: Options, function: Callable[..., object]) -> Config:
+    """Return the config that `function` was called with: `options` override the fields of `config`.
+
+    Raises:
+        TypeError: `config` is no Config, or an option is none of the keywords that `function` takes.
+        ValueError: the value of an option is impossible.
+
+    """
+    if options:
+        parameters = inspect.signature(function).parameters.values()
+        names = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
+        check_names(function.__name__, options, names)
+    if config is None:
+        config = Config()
+    elif not isinstance(config, Config):
+        kind = type(config).__name__
+        raise TypeError(f"config is a {kind}, not an alexpy.Config; single options are keywords of their own")
+    return config.with_options(options)
+
+
+def _allowed(name: str) -> str:
+    if name in _CHOICES:
+        return " or ".join(f'"{word}"' for word in _CHOICES[name])
+    if name in _RANGES:
+        least, most = _RANGES[name]
+        return f"an integer from {least} to {most}"
+    return "True or False" if name in _SWITCHES else "a number between 0 and 1"
+
+
 _NAMES: tuple[str, ...] = tuple(field.name for field in fields(Config))
+_DESCRIBED = described(Config, _allowed)
+tell(Config, _DESCRIBED)
+naming(Config)
 
 
 def _checked_int(name: str, value: object, least: int, most: int) -> int:
