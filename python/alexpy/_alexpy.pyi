@@ -45,7 +45,9 @@ class _ArrowArray(Protocol):
     ) -> tuple[CapsuleType, CapsuleType]: ...
 
 _Ints: TypeAlias = Iterable[SupportsIndex] | Buffer | _ArrowArray
-_Values: TypeAlias = Iterable[Buffer] | NDArray[Any] | _ArrowArray
+# NumPy declares its arrays as buffers from Python 3.12 on only.
+_Value: TypeAlias = Buffer | NDArray[Any] | np.generic
+_Values: TypeAlias = Iterable[_Value] | NDArray[Any] | _ArrowArray
 
 class _BuildInfo(TypedDict):
     version: str
@@ -352,9 +354,9 @@ class Store(Reader, MutableMapping[int, bytes]):
         create: bool,
         parents: bool,
     ) -> Self: ...
-    def __setitem__(self, key: SupportsIndex, value: Buffer, /) -> None: ...
+    def __setitem__(self, key: SupportsIndex, value: _Value, /) -> None: ...
     def __delitem__(self, key: SupportsIndex, /) -> None: ...
-    def put(self, key: SupportsIndex, value: Buffer) -> None:
+    def put(self, key: SupportsIndex, value: _Value) -> None:
         """Stores `value` under `key`, replacing what was there.
 
         `key` is an int64; `value` is bytes or any other contiguous buffer (bytearray, memoryview, NumPy
@@ -390,7 +392,7 @@ class Store(Reader, MutableMapping[int, bytes]):
         >>> s.popitem(), s.popitem(last=False)
         ((3, b'c'), (1, b'a'))
         """
-    def setdefault(self, key: SupportsIndex, default: Buffer) -> bytes:
+    def setdefault(self, key: SupportsIndex, default: _Value) -> bytes:
         """The value of `key`; if the key is absent, `default` is stored first.
 
         Atomic among threads. `default` is a value as in `put`. Raises as `put`. O(len(default)).
@@ -398,7 +400,7 @@ class Store(Reader, MutableMapping[int, bytes]):
         >>> s.setdefault(1, b"one"), s.setdefault(1, b"uno")
         (b'one', b'one')
         """
-    def put_if_absent(self, key: SupportsIndex, value: Buffer) -> bool:
+    def put_if_absent(self, key: SupportsIndex, value: _Value) -> bool:
         """Stores `value` under `key` only if the key is absent; True if it was stored.
 
         Atomic among threads. Raises as `put`. O(len(value)).
@@ -406,7 +408,7 @@ class Store(Reader, MutableMapping[int, bytes]):
         >>> s.put_if_absent(1, b"one"), s.put_if_absent(1, b"uno"), s[1]
         (True, False, b'one')
         """
-    def compare_and_set(self, key: SupportsIndex, expected: Buffer | None, new: Buffer | None) -> bool:
+    def compare_and_set(self, key: SupportsIndex, expected: _Value | None, new: _Value | None) -> bool:
         """Stores `new` under `key` only if its value equals `expected`; True if it was stored.
 
         None means absent: `expected=None` stores only if the key is absent, `new=None` deletes.
@@ -657,7 +659,7 @@ class WriteBatch:
     [(2, b'two')]
     """
 
-    def put(self, key: SupportsIndex, value: Buffer) -> None:
+    def put(self, key: SupportsIndex, value: _Value) -> None:
         """Puts `value` under `key` when the batch commits.
 
         `key` is an int64, `value` any contiguous buffer of at most 2**32-1 bytes, copied now. Raises
@@ -705,7 +707,7 @@ class WriteBatch:
         >>> list(s)
         [3]
         """
-    def __setitem__(self, key: SupportsIndex, value: Buffer, /) -> None: ...
+    def __setitem__(self, key: SupportsIndex, value: _Value, /) -> None: ...
     def __delitem__(self, key: SupportsIndex, /) -> None: ...
     def __len__(self, /) -> int: ...
     def commit(self) -> None:

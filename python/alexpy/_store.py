@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from _typeshed import SupportsKeysAndGetItem
-    from typing_extensions import Buffer
+
+    from ._alexpy import _Value
 
 __all__ = ["Snapshot", "Stats", "Store", "WriteBatch", "open"]
 
@@ -148,7 +149,7 @@ class Store(_alexpy.Store, Reads, Closing):
 
     def update(
         self,
-        other: SupportsKeysAndGetItem[int, Buffer] | Iterable[tuple[int, Buffer]] = (),
+        other: SupportsKeysAndGetItem[int, _Value] | Iterable[tuple[int, _Value]] = (),
         /,
         *,
         sync: bool = False,

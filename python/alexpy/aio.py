@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import DTypeLike, NDArray
-    from typing_extensions import Buffer
 
-    from ._alexpy import ScanBatch, ValueBuffers, WriteBatch
+    from ._alexpy import ScanBatch, ValueBuffers, WriteBatch, _Value
     from ._changes import Change
     from ._maintenance import CompactReport, VerifyReport
     from ._store import Snapshot, Stats, Store
@@ -253,7 +252,7 @@ class AsyncStore(_AsyncReads):
     def _reads(self) -> Store:
         return self.store
 
-    async def put(self, key: int, value: Buffer) -> None:
+    async def put(self, key: int, value: _Value) -> None:
         """Store `value` under `key`. As `Store.put`."""
         await self._threads.run(self.store.put, key, value)
 
@@ -281,11 +280,11 @@ class AsyncStore(_AsyncReads):
         """Remove a range of keys; how many were there. As `Store.delete_range`."""
         return await self._threads.run(self.store.delete_range, start, stop)
 
-    async def put_if_absent(self, key: int, value: Buffer) -> bool:
+    async def put_if_absent(self, key: int, value: _Value) -> bool:
         """Store `value` only if `key` is absent. As `Store.put_if_absent`."""
         return await self._threads.run(self.store.put_if_absent, key, value)
 
-    async def compare_and_set(self, key: int, expected: Buffer | None, new: Buffer | None) -> bool:
+    async def compare_and_set(self, key: int, expected: _Value | None, new: _Value | None) -> bool:
         """Store `new` only if the value is `expected`. As `Store.compare_and_set`."""
         return await self._threads.run(self.store.compare_and_set, key, expected, new)
 

@@ -1,0 +1,287 @@
+"""A program that uses every public name of alexpy, for mypy and pyright in their strict modes; it runs too.
+
+What a checker must refuse stands in `refused`, which is never called: each line has a `type: ignore`,
+and one that ignores nothing is an error of both checkers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_type
+
+import numpy as np
+
+import alexpy
+import alexpy.aio
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+
+def options(folder: Path) -> None:
+    """Open stores in every way."""
+    config = alexpy.Config(durability="sync", sync_interval_ms=10, verify_reads=False)
+    config = config.with_options({"durability": "os"})
+    (folder / "store.toml").write_text('recovery = "strict"\n')
+    assert alexpy.Config.from_toml(folder / "store.toml") == alexpy.Config.from_env({})
+    with alexpy.open(
+        folder / "new" / "store",
+        read_only=False,
+        create=True,
+        parents=True,
+        config=config,
+        durability="interval",
+        sync_interval_ms=20,
+        segment_bytes=1 << 20,
+        write_mode="pwrite",
+        read_mode="pread",
+        verify_reads=True,
+        compact_dead_ratio=0.5,
+        compact_bytes_per_second=1 << 20,
+        background=False,
+        checkpoint_tail_bytes=1 << 20,
+        recovery="point_in_time",
+    ) as store:
+        assert_type(store, alexpy.Store)
+        assert_type(store.config, alexpy.Config)
+        assert_type(store.path, Path)
+        assert not store.read_only
+        assert not store.closed
+    with alexpy.open(str(folder / "new" / "store"), read_only=True) as reader:
+        copy: alexpy.Store = pickle.loads(pickle.dumps(reader))
+        assert copy == reader
+        copy.close()
+
+
+def single_keys(store: alexpy.Store) -> None:
+    """Read and write one key at a time."""
+    as_mapping: MutableMapping[int, bytes] = store
+    as_mapping[1] = b"one"
+    store[np.int64(2)] = bytearray(b"two")
+    store.put(3, np.arange(3))
+    assert_type(store[1], bytes)
+    assert_type(store.get(1), bytes | None)
+    assert_type(store.get(1, 0), bytes | int)
+    assert_type(store.get_view(1), memoryview | None)
+    assert_type(store.delete(3), bool)
+    assert_type(store.setdefault(4, b"four"), bytes)
+    assert_type(store.pop(4), bytes)
+    assert_type(store.pop(4, None), bytes | None)
+    assert store.put_if_absent(5, memoryview(b"five"))
+    assert store.compare_and_set(5, b"five", None)
+    store.update({6: b"six"})
+    store.update([(7, b"seven")], sync=True)
+    assert_type(store.popitem(), tuple[int, bytes])
+    del store[6]
+    assert 6 not in store
+    assert_type(len(store), int)
+
+
+def many_keys(store: alexpy.Store) -> None:
+    """Read and write many keys at a time."""
+    keys = np.arange(10)
+    assert_type(store.put_many(keys, np.arange(10.0)), int)
+    store.put_many([20, 21], [b"a", b"b"], sync=True)
+    store.bulk_load(
+        range(30, 40), (b"%d" % key for key in range(10)), progress=lambda done, total: done <= total
+    )
+    assert_type(store.get_many(keys), list[bytes | None])
+    assert_type(store.get_many(keys, b""), list[bytes])
+    assert store.get_array(keys, np.float64, (), fill=0.0).dtype == np.float64
+    buffers = store.get_buffers([1, 99])
+    assert_type(buffers, alexpy.ValueBuffers)
+    assert len(buffers) == len(buffers.offsets) - 1 == len(buffers.found) == 2
+    assert len(buffers.data) == 8
+    assert len(buffers.to_arrow()) == 2
+    assert store.contains_many(keys).all()
+    assert_type(store.delete_many([20]), int)
+    assert_type(store.delete_range(30), int)
+    with store.batch(sync=True) as batch:
+        assert_type(batch, alexpy.WriteBatch)
+        batch.put(50, b"")
+        batch[51] = b""
+        batch.delete(50)
+        del batch[51]
+        batch.put_many([52], [b""])
+        batch.delete_many([52])
+        assert len(batch) > 0
+    committed = store.batch()
+    committed.commit()
+    store.batch().discard()
+
+
+def reads(store: alexpy.Store | alexpy.Snapshot) -> None:
+    """Read in order and in ranges, from a store or a snapshot."""
+    as_mapping: Mapping[int, bytes] = store
+    assert list(as_mapping) == list(store.keys()) == list(store.scan_keys())
+    assert list(reversed(store)) == [key for key, _ in store.scan(reverse=True, limit=None)]
+    assert list(store.values()) == list(store.scan_values())
+    assert dict(store.items()) == store
+    for found in (
+        store.first(),
+        store.last(),
+        store.floor(5),
+        store.ceiling(5),
+        store.lower(5),
+        store.higher(5),
+    ):
+        assert_type(found, tuple[int, bytes] | None)
+    for key, value in store.scan(1, 5, include_start=False, include_stop=True, limit=2):
+        assert_type(key, int)
+        assert_type(value, bytes)
+    assert_type(store.count(1, None), int)
+    assert_type(store.split(2), list[tuple[int | None, int | None]])
+    for piece in store.scan_batches(0, 5, rows=3):
+        assert_type(piece, alexpy.ScanBatch)
+        assert len(piece.keys) == len(piece.offsets) - 1 == len(piece)
+        assert piece.to_array(np.float64).nbytes == len(piece.data)
+        assert len(piece.to_arrow()) == len(piece)
+    store.to_arrow(0, 5).__arrow_c_stream__()
+
+
+def care(store: alexpy.Store, folder: Path) -> None:
+    """Look after a store."""
+    with store.snapshot() as snapshot:
+        assert_type(snapshot, alexpy.Snapshot)
+        reads(snapshot)
+        before = snapshot.seq
+        assert snapshot.store is store
+        assert snapshot.path == store.path
+    assert snapshot.closed
+    store[60] = b"sixty"
+    for change in store.changes(before):
+        assert_type(change, alexpy.Change)
+        assert_type(change.value, bytes | None)
+        assert change.seq > before
+    assert_type(store.refresh(), int)
+    assert_type(store.wait(before, timeout=0.0), int)
+    store.flush()
+    store.checkpoint()
+    compacted = store.compact()
+    assert_type(compacted, alexpy.CompactReport)
+    assert compacted.moved_bytes >= 0
+    verified = store.verify(progress=None)
+    assert_type(verified, alexpy.VerifyReport)
+    assert verified.ok
+    store.backup(folder / "copy")
+    repaired = alexpy.repair(folder / "copy", folder / "repaired", mode="salvage")
+    assert_type(repaired, alexpy.RepairReport)
+    figures = store.stats()
+    assert_type(figures, alexpy.Stats)
+    assert_type(figures.last_sync_seconds, float | None)
+    store.clear()
+    store.close()
+
+
+def index(folder: Path) -> None:
+    """Use the index alone."""
+    made = alexpy.AlexIndex([3, 1, 2])
+    as_mapping: MutableMapping[int, int] = made
+    as_mapping[4] = 40
+    made.put(5, 50)
+    made.put_many([6], np.array([60], np.int8))
+    assert made.setdefault(6, 0) == 60
+    assert_type(made[6], int)
+    assert_type(made.get(6), int | None)
+    assert_type(made.get(6, "none"), int | str)
+    assert_type(made.pop(6), int)
+    assert_type(made.popitem(), tuple[int, int])
+    assert_type(made.delete(4), bool)
+    made.update({8: 80, 9: 90})
+    assert made.get_many([8, 7], default=0).tolist() == [80, 0]
+    assert made.contains_many([8]).all()
+    assert made.delete_many([8]) + made.delete_range(9, None) == 2
+    for found in (made.first(), made.last(), made.floor(5), made.ceiling(5), made.lower(5), made.higher(5)):
+        assert_type(found, tuple[int, int] | None)
+    assert list(made.scan(limit=1)) == [(1, 1)]
+    assert list(made.scan_keys()) == list(made.keys())
+    assert list(made.scan_values()) == list(made.values())
+    keys, values = made.scan_arrays(1, 3)
+    assert len(keys) == len(values) == made.count(1, 3)
+    assert len(made.scan_many([1], [3])) == 3
+    floors, _, there = made.floor_many([2, 0])
+    ceilings, _, _ = made.ceiling_many([2])
+    assert (len(floors), len(ceilings), there.tolist()) == (2, 1, [True, False])
+    assert_type(made.split(2), list[tuple[int | None, int | None]])
+    made.save(folder / "index")
+    assert alexpy.AlexIndex.load(folder / "index") == made == dict(made.items())
+    made.check()
+    assert made.stats().bytes_per_key > 0
+    assert made.nbytes > 0
+    made.clear()
+
+
+async def for_asyncio(folder: Path) -> None:
+    """Open a store for asyncio."""
+    opened = alexpy.aio.open(folder / "aio", threads=2, read_only=False, durability="os", background=False)
+    async with opened as store:
+        assert_type(store, alexpy.aio.AsyncStore)
+        await store.put_many([1, 2], [b"one", b"two"])
+        assert_type(await store.get(1), bytes | None)
+        async for key, value in store.scan(reverse=True):
+            assert_type((key, value), tuple[int, bytes])
+        async with await store.snapshot() as snapshot:
+            assert_type(snapshot, alexpy.aio.AsyncSnapshot)
+            assert await snapshot.size() == 2
+
+
+def errors(folder: Path) -> None:
+    """Catch every error, and read what it carries."""
+    with alexpy.open(folder / "errors") as store:
+        try:
+            alexpy.open(store.path)
+        except alexpy.LockedError as error:
+            assert_type(error.pid, int | None)
+            assert_type(error.path, str | None)
+        except alexpy.CorruptionError as error:
+            print(error.path, error.offset, error.expected, error.found)
+        except (alexpy.ClosedError, alexpy.ReadOnlyError, alexpy.PoisonedError, alexpy.ForkedError):
+            raise
+        except (alexpy.FormatError, alexpy.HistoryGoneError):
+            raise
+        except alexpy.AlexError as error:
+            sys.exit(str(error))
+
+
+def refused(store: alexpy.Store, made: alexpy.AlexIndex) -> None:
+    """Hold what type checkers refuse."""
+    alexpy.open("store", durabilty="sync")  # type: ignore[call-arg]
+    alexpy.open("store", durability="always")  # type: ignore[arg-type]
+    alexpy.open("store", segment_bytes="64 MiB")  # type: ignore[arg-type]
+    alexpy.open("store", True)  # type: ignore[call-arg]
+    alexpy.open(None)  # type: ignore[arg-type]
+    alexpy.aio.open("store", thread=2)  # type: ignore[call-arg]
+    alexpy.Config(durabilty="sync")  # type: ignore[call-arg]
+    alexpy.Config(sync_interval_ms=0.5)  # type: ignore[arg-type]
+    alexpy.Store("store")  # type: ignore[arg-type]
+    store[1] = "text"  # type: ignore[assignment]
+    store[1.5] = b""  # type: ignore[index]
+    store[None] = b""  # type: ignore[index]
+    store.put(1, 5)  # type: ignore[arg-type]
+    store.get("1")  # type: ignore[call-overload]
+    store.update({1: "text"})  # type: ignore[arg-type]
+    store.scan("a")  # type: ignore[arg-type]
+    store[1:2]  # type: ignore[index]
+    made[1] = 1.5  # type: ignore[assignment]
+    made[[1, 2]]  # type: ignore[index]
+
+
+def main(folder: Path) -> None:
+    """Run everything in the directory `folder`."""
+    assert alexpy.__version__ == alexpy.build_info()["version"]
+    options(folder)
+    with alexpy.open(folder / "store") as store:
+        single_keys(store)
+        many_keys(store)
+        reads(store)
+        care(store, folder)
+    index(folder)
+    errors(folder)
+    asyncio.run(for_asyncio(folder))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
