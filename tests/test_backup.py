@@ -95,3 +95,16 @@ def test_the_command_backs_up_a_store_in_use(run: CommandLine, store_path: Path,
     run("backup", store_path, tmp_path / "copy").fails(2, "not empty")
     run("backup", tmp_path / "nothing", tmp_path / "x").fails(3)
     assert os.listdir(tmp_path).count("copy") == 1  # noqa: PTH208
+
+
+@pytest.mark.parametrize("call", ["backup", "repair"])
+def test_a_place_where_nothing_can_be_made_is_named_as_it_was_given(
+    store: alexpy.Store, store_path: Path, call: str
+) -> None:
+    # Nobody can make a directory there, root included.
+    dest = "/proc/copy"
+    if call == "repair":
+        store.close()
+    with pytest.raises(OSError, match="cannot create") as raised:
+        store.backup(dest) if call == "backup" else alexpy.repair(store_path, dest)
+    assert raised.value.filename == "/proc/copy"

@@ -134,8 +134,7 @@ pub(crate) fn to_exception(py: Python<'_>, error: &Error) -> PyErr {
         Error::Moved { path } => os_error(
             errno::ESTALE,
             "the store's directory was removed, renamed or replaced since it was opened; nothing that is at this \
-             path now was changed, and what was committed is in the store's own directory; close this handle and \
-             open the store there"
+             path now was changed, and what was committed is in the store's own directory: to go on, open that"
                 .to_owned(),
             path,
         ),

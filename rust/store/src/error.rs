@@ -43,7 +43,7 @@ pub enum Error {
         problem: String,
     },
     /// Another handle has the store open for writing.
-    #[error("{} is already open for writing{}; close it there, or open with read_only=True", .path.display(), pid_text(*.pid))]
+    #[error("{} is already open for writing{}, or open with read_only=True", .path.display(), holder_text(*.pid))]
     Locked {
         /// The store's directory.
         path: PathBuf,
@@ -52,7 +52,7 @@ pub enum Error {
     },
     /// The store's directory or its lock file was removed, renamed or replaced while the handle was open.
     /// What is there now is not changed.
-    #[error("{} is no longer what this store was opened with: it was removed, renamed or replaced; what is there now was not changed, and everything committed is in the store's own directory; close this handle and open the store there", .path.display())]
+    #[error("{} is no longer what this store was opened with: it was removed, renamed or replaced; what is there now was not changed, and everything committed is in the store's own directory: to go on, open that", .path.display())]
     Moved {
         /// The directory or the lock file.
         path: PathBuf,
@@ -89,7 +89,7 @@ pub enum Error {
     },
     /// An earlier flush failed, or a background thread failed in the middle of a change. The contents of the
     /// device are unknown, so no write is accepted until the store is opened again.
-    #[error("{} takes no more writes because {} ({cause}); reads go on, reopen the store to write again", .path.display(), poison_text(.cause))]
+    #[error("{} takes no more writes because {} ({cause}); reads go on, and writes once the store has been opened anew", .path.display(), poison_text(.cause))]
     Poisoned {
         /// The store's directory.
         path: PathBuf,
@@ -108,7 +108,7 @@ pub enum Error {
     #[error("an image of the index is damaged; open the store again")]
     ImageDamaged,
     /// Background work ended in a panic, a defect of this library. Calls go on.
-    #[error("{what} panicked: {message}; that is a defect of alexpy, please report it")]
+    #[error("{what} failed: {message}; that is a defect of alexpy, please report it")]
     Panicked {
         /// The thread or the work.
         what: &'static str,
@@ -226,13 +226,15 @@ fn store_of(file: &Path) -> &Path {
     }
 }
 
-fn pid_text(pid: Option<u32>) -> String {
+/// Who holds the lock, and what to do about it.
+fn holder_text(pid: Option<u32>) -> String {
     match pid {
-        Some(pid) if pid == std::process::id() => {
-            format!(" by process {pid}, which is this very process")
-        }
-        Some(pid) => format!(" by process {pid}"),
-        None => String::new(),
+        Some(pid) if pid == std::process::id() => format!(
+            " by process {pid}, which is this very process; use what it has open, which all its threads may share, \
+             close that first"
+        ),
+        Some(pid) => format!(" by process {pid}; close it there"),
+        None => "; close it there".to_owned(),
     }
 }
 

@@ -84,11 +84,12 @@ impl NewDir {
         };
         let (of_source, file_mode) = modes(source).map_err(wrap(Operation::Read, source))?;
         // At first for nobody else: the final mode is set before anything is in the directory.
-        DirBuilder::new().mode(0o700).create(&work).map_err(wrap(Operation::Create, &work))?;
+        // A failure names what was asked for, not the name that it has meanwhile.
+        DirBuilder::new().mode(0o700).create(&work).map_err(wrap(Operation::Create, &dest))?;
         let new = Self { dest, work, parent, file_mode, finished: false };
         // Even if nobody may change the source any more, the owner must be able to fill the copy.
         let mode = Permissions::from_mode(mode.unwrap_or(of_source) & 0o7777 | 0o700);
-        fs::set_permissions(&new.work, mode).map_err(wrap(Operation::Create, &new.work))?;
+        fs::set_permissions(&new.work, mode).map_err(wrap(Operation::Create, &new.dest))?;
         Ok(new)
     }
 

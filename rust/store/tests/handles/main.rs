@@ -10,3 +10,4 @@ mod fork;
 mod identity;
 mod limits;
 mod locking;
+mod messages;
