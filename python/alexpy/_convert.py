@@ -60,7 +60,12 @@ def integers(keys: Any, name: str) -> NDArray[np.int64] | None:
     if arrow is not None:
         return _int64(_arrow_integers(arrow, name), name)
     array = _array(keys, name)
-    return None if array is None else _int64(array, name)
+    if array is not None:
+        return _int64(array, name)
+    if not _is_iterable(keys):
+        calls = "; scan(start, stop) reads a range" if isinstance(keys, slice) else ""
+        raise TypeError(f"{name} is {_kind(keys)}; give an array or another iterable of integers{calls}")
+    return None
 
 
 def values(items: Any) -> list[Any] | tuple[NDArray[np.uint8], int, int] | tuple[NDArray[Any], ...] | None:
@@ -84,12 +89,43 @@ def values(items: Any) -> list[Any] | tuple[NDArray[np.uint8], int, int] | tuple
     if isinstance(items, str):
         raise TypeError("values is a str; give one bytes-like value for each key")
     if isinstance(items, (Mapping, set, frozenset)):
-        raise TypeError(f"values is a {type(items).__name__}, which pairs no value with a key; give a list")
+        raise TypeError(
+            f"values is a {type(items).__name__}, which pairs no value with a key; give a list, or a "
+            "mapping of keys to values to update"
+        )
     arrow = _arrow(items)
     if arrow is not None:
         return _spans(arrow)
     array = _array(items, "values")
-    return None if array is None else _rows(array)
+    if array is not None:
+        return _rows(array)
+    if not _is_iterable(items):
+        raise TypeError(f"values is {_kind(items)}; give one value for each key")
+    return None
+
+
+# How bytes are made of what is none, at the end of a sentence.
+_MAKES_BYTES: Mapping[type, str] = {
+    str: "; value.encode() makes bytes of text",
+    type(None): "; to remove a key, delete it",
+    int: "; value.to_bytes(8, 'little', signed=True) makes bytes of it",
+    float: "; struct.pack('<d', value) makes bytes of it",
+    list: "; json.dumps(value).encode() makes bytes of it",
+    tuple: "; json.dumps(value).encode() makes bytes of it",
+    dict: "; json.dumps(value).encode() makes bytes of it",
+}
+
+
+def refused_value(value: object, name: str) -> str:
+    """Return why one value, called `name`, cannot be stored, and what can.
+
+    Example:
+        >>> refused_value("text", "value").rpartition("; ")[2]
+        'value.encode() makes bytes of text'
+
+    """
+    hint = next((told for kind, told in _MAKES_BYTES.items() if isinstance(value, kind)), "")
+    return f"{name} is {_kind(value)}; a value is bytes or another contiguous buffer of numbers{hint}"
 
 
 def raw(value: Any) -> bytes | None:
@@ -171,6 +207,17 @@ class Row:
         return memory.view(self.dtype).reshape((count, *self.shape))
 
 
+def _kind(value: object) -> str:
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _is_iterable(items: object) -> bool:
+    return hasattr(items, "__iter__") or hasattr(items, "__getitem__")
+
+
 def _array(items: Any, name: str) -> NDArray[Any] | None:
     """View `items` as a NumPy array without interpreting its elements, or None if it is not an array."""
     if isinstance(items, np.ma.MaskedArray):
@@ -183,6 +230,8 @@ def _array(items: Any, name: str) -> NDArray[Any] | None:
     nulls = getattr(items, "null_count", 0)
     if callable(nulls):
         nulls = nulls()
+    if not isinstance(nulls, int):
+        raise TypeError(f"{name} is a {type(items).__name__}, which is a table; pick one column of it")
     if nulls:
         raise TypeError(f"{name} has {nulls} nulls; drop or fill them first")
     return np.asarray(items)
@@ -214,9 +263,12 @@ def _rows(array: NDArray[Any]) -> list[Any] | tuple[NDArray[np.uint8], int, int]
         items: list[Any] = array.tolist()
         return items
     if array.dtype.hasobject:
-        raise TypeError(f"values is an array of {array.dtype}, which holds Python objects, not raw memory")
+        raise TypeError(
+            f"values is an array of {array.dtype}, which holds Python objects, not raw memory; give one "
+            "value for each key, for instance json.dumps(row).encode()"
+        )
     if array.dtype.kind in "UT":
-        raise TypeError("values is an array of text; encode it, for instance with numpy.char.encode")
+        raise TypeError("values is an array of text; [text.encode() for text in values] makes bytes of it")
     width = array.dtype.itemsize * math.prod(array.shape[1:])
     if width == 0 or array.size == 0:
         memory = np.empty(0, np.uint8)
@@ -246,7 +298,8 @@ def _arrow_integers(array: Any, name: str) -> NDArray[Any]:
     _refuse_nulls(array, name)
     types = importlib.import_module("pyarrow.types")
     if not types.is_integer(array.type):
-        raise TypeError(f"{name} must be integers, and this Arrow array holds {array.type}")
+        which = "; pick one column of integers" if types.is_struct(array.type) else ""
+        raise TypeError(f"{name} must be integers, and this Arrow array holds {array.type}{which}")
     numbers: NDArray[Any] = array.to_numpy(zero_copy_only=False)
     return numbers
 

@@ -108,7 +108,19 @@ class Items(ItemsView[int, _V]):
 
 
 def columns(other: Any) -> tuple[list[Any], list[Any]]:
-    """Return the keys and the values of what `dict.update` takes: a mapping, or an iterable of pairs."""
+    """Return the keys and the values of what `dict.update` takes: a mapping, or an iterable of pairs.
+
+    Raises:
+        TypeError: it is a table, which pairs names with columns; or None, or not iterable.
+
+    """
+    if hasattr(other, "columns") and (hasattr(other, "__arrow_c_stream__") or hasattr(other, "iloc")):
+        raise TypeError(
+            f"update() got a {type(other).__name__}, which is a table; put_many(table[key_column], "
+            "table[value_column]) stores two columns of it"
+        )
+    if other is None:
+        raise TypeError("update() got None; give a mapping of keys to values, or (key, value) pairs")
     if isinstance(other, Mapping):
         pairs: Iterable[tuple[Any, Any]] = other.items()
     elif hasattr(other, "keys"):

@@ -11,7 +11,10 @@ from pathlib import Path
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
-    """Return the absolute path; ValueError if `path` cannot be one."""
+    """Return the absolute path; ValueError or TypeError if `path` cannot be one."""
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        what = "None" if path is None else f"of type {type(path).__name__}"
+        raise TypeError(f"path is {what}; give the directory of the store as str or pathlib.Path")
     text = os.fsdecode(path)
     if not text:
         raise ValueError('the path of a store is empty; "." is the current directory')

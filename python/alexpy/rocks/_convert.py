@@ -45,14 +45,14 @@ def one_value(value: Any, name: str) -> bytes:
     if isinstance(value, bytes):
         return value
     if isinstance(value, str):
-        raise TypeError(f"{name} is a str; store bytes, for instance of .encode()")
+        raise TypeError(_convert.refused_value(value, name))
     if isinstance(value, np.ndarray | np.generic) and (value.dtype.hasobject or value.dtype.kind == "T"):
         raise TypeError(f"{name} is an array of Python objects or text; values are plain memory")
     try:
         # Arrays of dates, which NumPy does not export as buffers, have these too.
         view = value if isinstance(value, np.ndarray | np.generic) else memoryview(value)
     except TypeError:
-        raise TypeError(f"{name} is a {type(value).__name__}; store bytes or another buffer") from None
+        raise TypeError(_convert.refused_value(value, name)) from None
     contiguous = view.c_contiguous if isinstance(view, memoryview) else view.flags.c_contiguous
     if not contiguous:
         raise BufferError(f"{name} is not C-contiguous; store a copy")

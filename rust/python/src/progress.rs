@@ -4,6 +4,7 @@
 //! and reaches the caller.
 
 use alex_store::{Error, OpenProgress};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::errors::OrRaise;
@@ -14,7 +15,14 @@ pub(crate) fn with_progress<T: Send>(
     callback: Option<&Bound<'_, PyAny>>,
     work: impl FnOnce(&mut dyn FnMut(OpenProgress) -> bool) -> Result<T, Error> + Send,
 ) -> PyResult<T> {
-    let callback = callback.filter(|callback| !callback.is_none()).map(|callback| callback.clone().unbind());
+    let callback = callback.filter(|callback| !callback.is_none());
+    if let Some(other) = callback.filter(|callback| !callback.is_callable()) {
+        return Err(PyTypeError::new_err(format!(
+            "progress is a {}; give a function that is called with (done, total), in bytes",
+            other.get_type().name()?
+        )));
+    }
+    let callback = callback.map(|callback| callback.clone().unbind());
     let mut raised = None;
     let outcome = py.detach(|| {
         work(&mut |at| {

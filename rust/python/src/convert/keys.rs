@@ -11,7 +11,7 @@
 use numpy::{Element, PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyList, PySlice, PyString, PyTuple};
+use pyo3::types::{PyByteArray, PyBytes, PyInt, PyList, PySlice, PyString, PyTuple};
 
 use crate::memory;
 
@@ -46,6 +46,14 @@ impl Role {
             Self::Bound(name) => name,
         }
     }
+
+    /// What it has to be.
+    fn rule(self) -> String {
+        match self {
+            Self::Key | Self::Value => format!("{} are integers", self.many()),
+            Self::Bound(name) => format!("{name} is an integer"),
+        }
+    }
 }
 
 /// One key.
@@ -64,15 +72,21 @@ pub(crate) fn one_value(value: &Bound<'_, PyAny>) -> PyResult<i64> {
 /// The exception for one refused integer. An exception of the object's own `__index__` passes unchanged.
 #[cold]
 pub(crate) fn refuse_one(error: PyErr, object: &Bound<'_, PyAny>, role: Role) -> PyErr {
-    refuse(error, object, role, role.one())
+    refuse(error, object, role, role.one(), hint)
 }
 
 #[cold]
 fn refuse_item(error: PyErr, object: &Bound<'_, PyAny>, role: Role, position: usize) -> PyErr {
-    refuse(error, object, role, &format!("{}[{position}]", role.many()))
+    refuse(error, object, role, &format!("{}[{position}]", role.many()), hint_for_scalar)
 }
 
-fn refuse(error: PyErr, object: &Bound<'_, PyAny>, role: Role, place: &str) -> PyErr {
+fn refuse(
+    error: PyErr,
+    object: &Bound<'_, PyAny>,
+    role: Role,
+    place: &str,
+    hint: fn(&Bound<'_, PyAny>, Role) -> String,
+) -> PyErr {
     let py = object.py();
     if error.is_instance_of::<PyOverflowError>(py) {
         return PyOverflowError::new_err(format!(
@@ -84,7 +98,12 @@ fn refuse(error: PyErr, object: &Bound<'_, PyAny>, role: Role, place: &str) -> P
         return error;
     }
     let hint = hint(object, role);
-    PyTypeError::new_err(format!("{place} is {}; {} are integers{hint}", text(object), role.many()))
+    PyTypeError::new_err(format!("{place} is {}; {}{hint}", text(object), role.rule()))
+}
+
+/// Whether there is code of the object's own that would iterate over it.
+fn can_iterate(object: &Bound<'_, PyAny>) -> bool {
+    object.hasattr("__iter__").unwrap_or_default()
 }
 
 /// The object as a message shows it: its type, and its value if that is short.
@@ -98,6 +117,8 @@ fn text(object: &Bound<'_, PyAny>) -> String {
     match value.chars().count() {
         0 if object.is_instance_of::<PyInt>() => "an enormous int".to_owned(),
         0 => format!("a {kind}"),
+        // A column or an array: a message is one line.
+        _ if value.contains('\n') => format!("a {kind}"),
         1..=60 if object.is_exact_instance_of::<PyInt>() => value,
         1..=60 => format!("{value} ({kind})"),
         _ => format!("{}... ({kind})", value.chars().take(60).collect::<String>()),
@@ -106,22 +127,48 @@ fn text(object: &Bound<'_, PyAny>) -> String {
 
 /// What to do instead, as the end of a sentence.
 fn hint(object: &Bound<'_, PyAny>, role: Role) -> String {
+    let scalar = hint_for_scalar(object, role);
+    if !scalar.is_empty() {
+        scalar
+    } else if matches!(role, Role::Value) {
+        String::new()
+    } else if object.is_instance_of::<PySlice>() {
+        ": scan(start, stop) reads a range, delete_range(start, stop) removes one".to_owned()
+    } else if matches!(role, Role::Key) && can_iterate(object) {
+        ": get_many reads many keys, put_many writes them".to_owned()
+    } else {
+        String::new()
+    }
+}
+
+/// What to do instead of giving this one thing; empty if nobody knows.
+fn hint_for_scalar(object: &Bound<'_, PyAny>, role: Role) -> String {
     let one = role.one();
-    if object.is_instance_of::<PyFloat>() {
-        format!(": convert it yourself, for instance with int({one}), if no fraction can be lost")
+    if is_date(object) {
+        format!(
+            ", and there are no datetime keys yet: numpy.datetime64({one}, 'us').astype('int64') makes microseconds \
+             since 1970 of it"
+        )
     } else if object.is_instance_of::<PyString>() {
         format!(": int({one}) reads one from text")
     } else if object.is_instance_of::<PyBytes>() || object.is_instance_of::<PyByteArray>() {
         format!(": int.from_bytes({one}) reads one from bytes")
     } else if object.get_type().name().is_ok_and(|name| name == "bool" || name == "bool_") {
         format!(": int({one}) makes one of it")
-    } else if object.is_instance_of::<PySlice>() {
-        ": scan(start, stop) reads a range, delete_range(start, stop) removes one".to_owned()
-    } else if object.is_instance_of::<PyList>() || object.hasattr("__array__").unwrap_or_default() {
-        ": get_many reads many keys, put_many writes them".to_owned()
+    } else if ["__trunc__", "is_integer"].iter().any(|name| object.hasattr(name).unwrap_or_default()) {
+        // float, Decimal and Fraction; the floats of NumPy.
+        format!(": convert it yourself, for instance with int({one}), if no fraction can be lost")
     } else {
         String::new()
     }
+}
+
+/// Whether it is a date or a moment: of the standard library, of pandas (a subclass) or of NumPy.
+fn is_date(object: &Bound<'_, PyAny>) -> bool {
+    static DATE: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
+    let date = DATE.import(object.py(), "datetime", "date");
+    date.and_then(|date| object.is_instance(date)).unwrap_or_default()
+        || object.get_type().name().is_ok_and(|name| name == "datetime64")
 }
 
 /// Many keys (or int64 values), whatever they come in.

@@ -71,17 +71,12 @@ fn copied<'py>(value: &Bound<'py, PyAny>, place: &str) -> PyResult<Bound<'py, Py
 
 #[cold]
 fn not_bytes(value: &Bound<'_, PyAny>, place: &str) -> PyErr {
-    let kind = value.get_type().name().map(|name| name.to_string()).unwrap_or_default();
-    let hint = if value.is_instance_of::<PyString>() {
-        "; value.encode() makes bytes of text"
-    } else if value.is_none() {
-        "; to remove a key, delete it"
-    } else {
-        ""
-    };
-    PyTypeError::new_err(format!(
-        "{place} is a {kind}; a value is bytes or another contiguous buffer of numbers{hint}"
-    ))
+    static REFUSED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let told = REFUSED
+        .import(value.py(), "alexpy._convert", "refused_value")
+        .and_then(|refused| refused.call1((value, place)))
+        .and_then(|told| told.extract::<String>());
+    told.map_or_else(|failed| failed, PyTypeError::new_err)
 }
 
 /// The values of a batch.
