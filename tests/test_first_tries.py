@@ -1,0 +1,208 @@
+"""What a person with data tries first: each works, or says in one line what to write instead.
+
+What is said instead is written out in the same test, and works.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import struct
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import alexpy
+
+IDS = [3, 1, 2]
+PRICES = [0.5, 1.5, 2.5]
+NAMES = ["c", "a", "b"]
+COLUMNS = {"id": IDS, "price": PRICES, "name": NAMES}
+
+
+def told(call: Callable[[], object], *words: str) -> None:
+    """Check that a call is refused by one line with these words."""
+    with pytest.raises((TypeError, ValueError)) as raised:
+        call()
+    message = str(raised.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def _pandas() -> Any:
+    return pytest.importorskip("pandas").DataFrame(COLUMNS)
+
+
+def _polars() -> Any:
+    return pytest.importorskip("polars").DataFrame(COLUMNS)
+
+
+def _arrow() -> Any:
+    return pa.table(COLUMNS)
+
+
+TABLES = {"pandas": _pandas, "polars": _polars, "pyarrow": _arrow}
+
+
+@pytest.fixture(params=TABLES)
+def table(request: pytest.FixtureRequest) -> Any:
+    return TABLES[request.param]()
+
+
+@pytest.fixture(params=["pandas", "polars"])
+def frame(request: pytest.FixtureRequest) -> Any:
+    return TABLES[request.param]()
+
+
+def test_a_table_is_stored_column_by_column(store: alexpy.Store, table: Any) -> None:
+    told(lambda: store.update(table), "is a table; put_many(table[key_column], table[value_column])")
+    told(lambda: store.put_many(table, table))
+    told(lambda: store.put_many(table["id"], table))
+    assert len(store) == 0
+
+
+def test_numbers_of_a_dataframe_go_in_and_come_back_as_an_array(store: alexpy.Store, frame: Any) -> None:
+    assert store.put_many(frame["id"], frame["price"]) == 3
+    assert store.get_array(frame["id"], np.float64).tolist() == PRICES
+    assert store.get_many(frame["id"]) == [struct.pack("<d", price) for price in PRICES]
+
+
+def test_numbers_of_an_arrow_table_go_in_as_an_array(store: alexpy.Store) -> None:
+    table = _arrow()
+    told(lambda: store.put_many(table["id"], table["price"]), "Arrow array of double", "as a NumPy array")
+    assert store.put_many(table["id"], table["price"].to_numpy()) == 3
+    assert store.get_array(IDS, np.float64).tolist() == PRICES
+
+
+def test_text_of_a_dataframe_is_encoded(store: alexpy.Store, frame: Any) -> None:
+    told(lambda: store.put_many(frame["id"], frame["name"]), "encode()")
+    store.put_many(frame["id"], [text.encode() for text in frame["name"]])
+    assert dict(store) == {1: b"a", 2: b"b", 3: b"c"}
+
+
+def test_text_of_an_arrow_table_is_cast(store: alexpy.Store) -> None:
+    table = _arrow()
+    told(lambda: store.put_many(table["id"], table["name"]), "cast text to binary")
+    store.put_many(table["id"], table["name"].cast(pa.binary()))
+    assert dict(store) == {1: b"a", 2: b"b", 3: b"c"}
+
+
+def test_rows_of_a_dataframe_are_records_or_json(store: alexpy.Store) -> None:
+    frame = _pandas()
+    numbers = frame[["id", "price"]].to_records(index=False)
+    store.put_many(frame["id"], numbers)
+    assert store.get_array(IDS, numbers.dtype)["price"].tolist() == PRICES
+    told(lambda: store.put_many(frame["id"], frame.to_records(index=False)), "json.dumps(row).encode()")
+    rows = frame.to_dict("records")
+    told(lambda: store.put_many(frame["id"], rows), "values[0] is a dict", "json.dumps(value).encode()")
+    store.put_many(frame["id"], [json.dumps(row).encode() for row in rows])
+    assert json.loads(store[3]) == {"id": 3, "price": 0.5, "name": "c"}
+
+
+def test_structured_rows_go_in_and_come_back(store: alexpy.Store) -> None:
+    rows = np.array([(1, 0.5), (2, 1.5)], dtype=[("size", "<i4"), ("price", "<f8")])
+    store.put_many([10, 20], rows)
+    assert store.get_array([20, 10], rows.dtype).tolist() == [(2, 1.5), (1, 0.5)]
+    store[30] = rows[0]
+    assert np.frombuffer(store[30], rows.dtype)["size"] == 1
+
+
+def test_a_dict_and_a_generator_of_pairs_are_stored_by_update(store: alexpy.Store) -> None:
+    store.update({1: b"one", 2: b"two"})
+    store.update((key, b"%d" % key) for key in range(3, 5))
+    store.put_many(range(5, 7), (b"%d" % key for key in range(5, 7)))
+    assert dict(store) == {1: b"one", 2: b"two", 3: b"3", 4: b"4", 5: b"5", 6: b"6"}
+
+
+def test_datetimes_become_integers_as_they_are_told(store: alexpy.Store) -> None:
+    moments = [dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 2)]  # noqa: DTZ001 - what people have
+    told(lambda: store.put(moments[0], b""), "there are no datetime keys yet", "numpy.datetime64(key, 'us')")  # type: ignore[arg-type]
+    told(lambda: store.put_many(moments, [b"", b""]), "keys[0] is", "numpy.datetime64(key, 'us')")
+    array = np.array(moments, "M8[us]")
+    told(lambda: store.put_many(array, [b"", b""]), ".astype('datetime64[us]').astype('int64')")
+    store.put_many(array.astype("datetime64[us]").astype("int64"), [b"first", b"second"])
+    assert store[np.datetime64(moments[1], "us").astype("int64")] == b"second"
+    assert np.array(list(store), "M8[us]").tolist() == moments
+
+
+def test_datetimes_of_a_dataframe_become_integers_as_they_are_told(store: alexpy.Store) -> None:
+    pandas = pytest.importorskip("pandas")
+    days = pandas.Series(pandas.date_range("2024-01-01", periods=3))
+    told(lambda: store.put_many(days, PRICES), ".astype('datetime64[us]').astype('int64')")
+    told(lambda: store.get(days[0]), "numpy.datetime64(key, 'us')")
+    store.put_many(days.astype("datetime64[us]").astype("int64"), np.array(PRICES))
+    assert store[np.datetime64(days[2], "us").astype("int64")] == struct.pack("<d", 2.5)
+
+
+def test_text_and_numbers_as_values_say_how_bytes_are_made_of_them(store: alexpy.Store) -> None:
+    told(lambda: store.put(1, "text"), "value.encode()")  # type: ignore[arg-type]
+    told(lambda: store.put_many([1], ["text"]), "values[0] is a str", "value.encode()")  # type: ignore[list-item]
+    told(lambda: store.put(1, 0.5), "struct.pack('<d', value)")  # type: ignore[arg-type]
+    told(lambda: store.put_many([1], [0.5]), "values[0] is a float", "struct.pack('<d', value)")  # type: ignore[list-item]
+    told(lambda: store.put(1, 7), "value.to_bytes(8, 'little', signed=True)")  # type: ignore[arg-type]
+    text = "text"
+    store[1] = text.encode()
+    store[2] = struct.pack("<d", 0.5)
+    store[3] = np.float64(0.5)
+    store[4] = (7).to_bytes(8, "little", signed=True)
+    assert (store[1].decode(), struct.unpack("<d", store[2])[0], store[2]) == ("text", 0.5, store[3])
+    assert store.get_array([4], np.int64).tolist() == [7]
+
+
+def test_floats_and_text_as_keys_are_to_be_converted(store: alexpy.Store, frame: Any) -> None:
+    told(lambda: store.put_many(frame["price"], PRICES), "astype('int64') if no fraction can be lost")
+    told(lambda: store[1.0], "int(key), if no fraction can be lost")  # type: ignore[index]
+    told(lambda: store.put_many(frame["name"], PRICES), "keys")
+    told(lambda: store["1"], "int(key) reads one from text")  # type: ignore[index]
+
+
+@pytest.fixture
+def filled(store: alexpy.Store) -> Iterator[alexpy.Store]:
+    store.put_many(IDS, np.array(PRICES))
+    return store
+
+
+def test_a_store_is_read_back_as_a_dataframe(filled: alexpy.Store) -> None:
+    pandas = pytest.importorskip("pandas")
+    read = pandas.DataFrame(filled.items(), columns=["id", "price"])
+    assert read["id"].tolist() == [1, 2, 3]
+    keys = np.fromiter(filled, np.int64)
+    read = pandas.DataFrame({"id": keys, "price": filled.get_array(keys, np.float64)})
+    assert read["price"].tolist() == [1.5, 2.5, 0.5]
+
+
+def test_a_store_is_read_back_through_arrow(filled: alexpy.Store) -> None:
+    polars = pytest.importorskip("polars")
+    assert polars.DataFrame(filled.to_arrow())["key"].to_list() == [1, 2, 3]
+    assert pa.table(filled.to_arrow())["key"].to_pylist() == [1, 2, 3]
+
+
+def test_a_slice_and_a_list_of_keys_name_their_calls(filled: alexpy.Store, frame: Any) -> None:
+    told(lambda: filled[1:3], "scan(start, stop)")  # type: ignore[index]
+    assert [key for key, _ in filled.scan(1, 3)] == [1, 2]
+    told(lambda: filled[[1, 2]], "get_many")  # type: ignore[index]
+    told(lambda: filled[frame["id"]], "get_many")
+    assert len(filled.get_many([1, 2])) == 2
+    told(lambda: filled.get_many(slice(1, 3)), "scan(start, stop)")
+
+
+def test_length_is_len_and_that_of_a_range_count(filled: alexpy.Store) -> None:
+    assert len(filled) == 3
+    assert filled.count(2) == 2
+
+
+def test_progress_is_a_function_of_bytes(store: alexpy.Store, tmp_path: Path) -> None:
+    told(lambda: store.bulk_load(IDS, np.array(PRICES), progress=True), "progress is a bool; give a function")  # type: ignore[arg-type]
+    assert len(store) == 0
+    seen: list[tuple[int, int]] = []
+    store.bulk_load(IDS, np.array(PRICES), progress=lambda done, total: seen.append((done, total)))
+    store.backup(tmp_path / "copy", progress=lambda done, total: seen.append((done, total)))
+    assert seen
+    assert all(0 <= done <= total for done, total in seen)
