@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 from . import _alexpy
-from ._mapping import Items, Keys, Values, columns
+from ._mapping import Items, Keys, Merging, Values, columns
 
 if TYPE_CHECKING:
     from _typeshed import SupportsKeysAndGetItem
@@ -105,7 +105,7 @@ def _named(count: int, name: str) -> str:
     return f"{count:,} {name[:-1]}ies" if name.endswith("y") else f"{count:,} {name}s"
 
 
-class AlexIndex(_alexpy.AlexIndex):
+class AlexIndex(Merging, _alexpy.AlexIndex):
     """An ordered mapping of int64 keys to int64 values in memory, indexed by learned models (ALEX).
 
     A `MutableMapping[int, int]`. `AlexIndex(keys, values)` loads many at once, in any order; the last
@@ -209,6 +209,14 @@ class AlexIndex(_alexpy.AlexIndex):
             return
         self.put_many(*columns(other))
 
+    # `|=` keeps what it is, where `|` makes a dict.
+    def __ior__(  # type: ignore[misc, override]
+        self, other: SupportsKeysAndGetItem[int, int] | Iterable[tuple[int, int]], /
+    ) -> Self:
+        """Store every item of `other`, as `update` does."""
+        self.update(other)
+        return self
+
     def keys(self) -> KeysView[int]:
         """Return a view of the keys, ascending; O(1).
 
@@ -276,6 +284,12 @@ class AlexIndex(_alexpy.AlexIndex):
         from . import _plot  # noqa: PLC0415 - matplotlib is optional, and slow to import
 
         return _plot.draw(self)
+
+    def _repr_html_(self) -> str:
+        """Return a table of the first and the last items, for notebooks; O(1)."""
+        from ._html import table  # noqa: PLC0415 - for notebooks only
+
+        return table(self)
 
     def __eq__(self, other: object) -> bool:
         """Whether `other` is a mapping with the same items; O(keys)."""

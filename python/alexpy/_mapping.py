@@ -1,8 +1,8 @@
-"""What the mappings of this package have in common: views, the input of `update`, and the `with` block.
+"""What the mappings of this package have in common: views, `|`, the input of `update`, and the `with` block.
 
-Shared by `Store`, `AlexIndex` and `rocks.RocksStore`. The views need `scan`, `scan_keys` and `scan_values`;
-`Closing` needs `closed`, `path` and `close`. Knows nothing of how those are implemented. O(1) beyond those
-calls.
+Shared by `Store`, `AlexIndex` and `rocks.RocksStore`. The views need `scan`, `scan_keys`, `scan_values` and
+`keys_array`; `Closing` needs `closed`, `path` and `close`. Knows nothing of how those are implemented. O(1)
+beyond those calls.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    import numpy as np
+    from numpy.typing import DTypeLike, NDArray
+
 _V = TypeVar("_V")
 _V_co = TypeVar("_V_co", covariant=True)
 
@@ -26,6 +29,7 @@ class _Ordered(Protocol[_V_co]):
     def scan(self, *, reverse: bool = False) -> Iterator[tuple[int, _V_co]]: ...
     def scan_keys(self, *, reverse: bool = False) -> Iterator[int]: ...
     def scan_values(self, *, reverse: bool = False) -> Iterator[_V_co]: ...
+    def keys_array(self) -> NDArray[np.int64]: ...
 
 
 class _Closable(Protocol):
@@ -66,6 +70,17 @@ class Keys(KeysView[int]):
     def __reversed__(self) -> Iterator[int]:
         """Iterate over the keys, descending."""
         return self._mapping.scan_keys(reverse=True)
+
+    def __array__(
+        self,
+        dtype: DTypeLike | None = None,
+        copy: bool | None = None,  # noqa: FBT001 - the protocol of NumPy
+    ) -> NDArray[Any]:
+        """Return the keys as an array, for `np.asarray` and what takes arrays; O(keys)."""
+        if copy is False:
+            raise ValueError("the keys do not lie in an array that could be lent; leave out copy=False")
+        keys = self._mapping.keys_array()
+        return keys if dtype is None else keys.astype(dtype, copy=False)
 
 
 class Values(ValuesView[_V]):
@@ -132,6 +147,28 @@ def columns(other: Any) -> tuple[list[Any], list[Any]]:
         keys.append(key)
         values.append(value)
     return keys, values
+
+
+class Merging:
+    """`|` as that of a dict: a new dict with the items of both sides, in which the right side wins."""
+
+    __slots__ = ()
+
+    def __or__(self, other: Mapping[int, Any]) -> dict[int, Any]:
+        """Return a dict of these items and those of `other`, which win; O(bytes)."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        merged = dict(self.scan())  # type: ignore[attr-defined]
+        merged.update(other.items())
+        return merged
+
+    def __ror__(self, other: Mapping[int, Any]) -> dict[int, Any]:
+        """Return a dict of the items of `other` and these, which win; O(bytes)."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        merged = dict(other.items())
+        merged.update(self.scan())  # type: ignore[attr-defined]
+        return merged
 
 
 class Closing:

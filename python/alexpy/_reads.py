@@ -10,7 +10,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from . import _alexpy
-from ._mapping import Items, Keys, Values
+from ._mapping import Items, Keys, Merging, Values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ else:
     _Base = object
 
 
-class Reads(_Base):
+class Reads(Merging, _Base):
     """Reads in the shapes that Python code expects; mixed into the native classes."""
 
     __slots__ = ()
@@ -108,6 +108,12 @@ class Reads(_Base):
 
         """
         return Items(self)
+
+    def _repr_html_(self) -> str:
+        """Return a table of the first and the last items, for notebooks; O(1)."""
+        from ._html import table  # noqa: PLC0415 - for notebooks only
+
+        return table(self)
 
     def __eq__(self, other: object) -> bool:
         """Whether `other` is a mapping with the same items; streams both, O(bytes)."""

@@ -168,6 +168,14 @@ class Store(_alexpy.Store, Reads, Closing):
         keys, values = columns(other)
         self.put_many(keys, values, sync=sync)
 
+    # `|=` keeps what it is, where `|` makes a dict.
+    def __ior__(  # type: ignore[misc, override]
+        self, other: SupportsKeysAndGetItem[int, Buffer] | Iterable[tuple[int, Buffer]], /
+    ) -> Self:
+        """Store every item of `other`, as `update` does."""
+        self.update(other)
+        return self
+
     def snapshot(self) -> Snapshot:
         """Return the store as it is now, to be read for as long as it is kept, whatever is written meanwhile.
 

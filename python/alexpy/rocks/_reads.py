@@ -140,6 +140,11 @@ class RocksReads:
         memory[:] = rows
         return out
 
+    def keys_array(self, start: int | None = None, stop: int | None = None) -> NDArray[np.int64]:
+        """Return the keys of a range as an array; only the index is asked."""
+        self._check_open()
+        return self._index.keys_array(start, stop)
+
     def contains_many(self, keys: Any) -> NDArray[np.bool_]:
         """Return which of many keys are present; only the index is asked."""
         numbers = many_keys(keys)

@@ -121,6 +121,14 @@ impl Cursor {
         !position.keys.is_empty()
     }
 
+    /// How many items are left. Waits.
+    pub(crate) fn left(&self, alex: &Alex) -> usize {
+        let position = locks::waiting(&self.0);
+        let rest = position.rest.as_ref();
+        let rest = rest.map_or(0, |rest| alex.count(rest.start, rest.stop).min(rest.left));
+        position.keys.len() - position.next + rest
+    }
+
     fn pull_rest(&self, alex: &Alex) {
         let mut position = locks::waiting(&self.0);
         let done = position.next;

@@ -48,6 +48,12 @@ impl IndexIterator {
         slf
     }
 
+    /// How many items are left.
+    fn __length_hint__(&self, py: Python<'_>) -> PyResult<usize> {
+        self.index.check(py)?;
+        py.detach(|| self.index.ask(|alex| self.cursor.left(alex))).or_raise(py)
+    }
+
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         // Whoever held the cursor when the process was forked held the index, too.
         self.index.check(py)?;

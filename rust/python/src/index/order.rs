@@ -176,6 +176,25 @@ impl AlexIndex {
         Ok((array(py, keys), array(py, values)))
     }
 
+    /// The keys of `start <= key < stop` as an int64 array, ascending.
+    ///
+    /// `np.asarray(x.keys())` is the same for all keys. Bounds and errors as in `scan`. O(keys), about a
+    /// nanosecond each, the GIL released.
+    ///
+    /// >>> x.put_many([1, 2, 3], [10, 20, 30])
+    /// 3
+    /// >>> x.keys_array(2).tolist(), np.asarray(x.keys()).tolist()
+    /// ([2, 3], [1, 2, 3])
+    #[pyo3(signature = (start=None, stop=None))]
+    fn keys_array<'py>(
+        &self,
+        py: Python<'py>,
+        start: Option<&Bound<'py, PyAny>>,
+        stop: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        self.scan_arrays(py, start, stop).map(|(keys, _)| keys)
+    }
+
     /// The items of many ranges, one range after the other: (keys, values, offsets).
     ///
     /// Range i is `starts[i] <= key < stops[i]`; its items are those from `offsets[i]` to `offsets[i + 1]`

@@ -228,6 +228,19 @@ impl BatchIterator {
         slf
     }
 
+    /// How many batches are left; about as many if the store has changed since the iterator was made.
+    fn __length_hint__(&self, py: Python<'_>) -> PyResult<u64> {
+        let over = self.finished.load(Ordering::Relaxed) || self.born.is_inherited();
+        if over || self.store.get().check_open(py).is_err() {
+            // Nothing comes any more; the next step says why.
+            return Ok(0);
+        }
+        detached(py, || {
+            let scan = locks::waiting(&self.scan);
+            Ok(scan.as_ref().map_or(Ok(0), Scan::likely_left)?.div_ceil(self.rows as u64))
+        })
+    }
+
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<ScanBatch>> {
         if self.finished.load(Ordering::Relaxed) {
             return Ok(None);

@@ -1,11 +1,17 @@
 //! `Store` and `Snapshot`, the calls that depend on the order of keys: neighbours, ranges and counts. All detach.
 
-use alex_store::Reader as EngineReader;
+use alex_store::{Reader as EngineReader, Scan};
+use numpy::PyArray1;
 use pyo3::prelude::*;
 
+use crate::convert::arrays::array;
 use crate::convert::bounds::{self, Part, ScanRequest};
 use crate::convert::keys;
 use crate::convert::scans::scan_method;
+use crate::errors::detached;
+use crate::memory;
+use crate::store::handle::drop_version;
+use crate::store::read_many::LARGE_PIECE_KEYS;
 use crate::store::reader::{Item, Reader, item};
 use crate::store::scan::StoreIterator;
 
@@ -117,6 +123,38 @@ impl Reader {
         match bounds::range(start, stop, true, false)? {
             Some((start, stop)) => self.detached(py, |reader| reader.count(start, stop)),
             None => self.check_open(py).map(|_| 0),
+        }
+    }
+
+    /// The keys of `start <= key < stop` as an int64 array, ascending.
+    ///
+    /// `np.asarray(s.keys())` is the same for all keys. Bounds and errors as in `scan`; all keys are of one
+    /// moment. O(keys), the GIL released; no value is read.
+    ///
+    /// >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
+    /// 3
+    /// >>> s.keys_array(2).tolist(), np.asarray(s.keys()).tolist()
+    /// ([2, 3], [1, 2, 3])
+    #[pyo3(signature = (start=None, stop=None))]
+    fn keys_array<'py>(
+        &self,
+        py: Python<'py>,
+        start: Option<&Bound<'py, PyAny>>,
+        stop: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let range = bounds::scan_range(bounds::range(start, stop, true, false)?, false, None);
+        let mut scan = self.detached(py, |reader| reader.scan(range))?;
+        let likely = detached(py, || scan.likely_left())?;
+        let mut keys = Vec::new();
+        memory::room(&mut keys, usize::try_from(likely).unwrap_or(usize::MAX))?;
+        loop {
+            py.check_signals()?;
+            let had = keys.len();
+            detached(py, || scan.next_keys_into(LARGE_PIECE_KEYS, &mut keys))?;
+            if keys.len() - had < LARGE_PIECE_KEYS {
+                drop_version(scan, Scan::keeps_something);
+                return Ok(array(py, keys));
+            }
         }
     }
 

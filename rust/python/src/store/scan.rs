@@ -15,7 +15,7 @@ use pyo3::types::{PyBytes, PyInt};
 use crate::convert::bounds::{ScanRequest, Yields, scan_range};
 use crate::convert::buffers::{PREFETCH_AHEAD, prefetch};
 use crate::convert::pairs;
-use crate::errors::to_exception;
+use crate::errors::{detached, to_exception};
 use crate::locks;
 use crate::memory::{bytes, int};
 use crate::store::handle::{Born, MADE_BEFORE_FORK, drop_version};
@@ -227,6 +227,23 @@ fn pull(scan: &mut Scan, yields: Yields, items: usize) -> Result<Run, Error> {
 impl StoreIterator {
     fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
+    }
+
+    /// How many items are left; about as many if the store has changed since the iterator was made.
+    fn __length_hint__(&self, py: Python<'_>) -> PyResult<u64> {
+        let over = self.finished.load(Ordering::Relaxed) || self.born.is_inherited();
+        if over || self.store.get().check_open(py).is_err() {
+            // Nothing comes any more; the next step says why.
+            return Ok(0);
+        }
+        detached(py, || {
+            let state = locks::waiting(&self.state);
+            let at_hand = (state.run.keys.len() - state.position) as u64;
+            match &state.source {
+                Source::Ready { scan, .. } => Ok(at_hand + scan.likely_left()?),
+                Source::Busy | Source::Failed(_) | Source::Finished => Ok(at_hand),
+            }
+        })
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {

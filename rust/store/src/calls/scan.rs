@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use crate::calls::read::PIECE_KEYS;
 use crate::calls::store::Reader;
 use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::location::Location;
 use crate::index::versions::{Rest, ScanRange, Version};
 use crate::log::segments::Segments;
-use crate::room::room;
+use crate::room::{room, with_room};
 use crate::values::value::Values;
 
 /// A run of entries: keys and the locations of their records.
@@ -70,6 +71,36 @@ impl Scan {
     pub fn next_keys(&mut self, max: usize) -> Result<Vec<i64>> {
         let _running = self.shared.enter()?;
         Ok(self.take(max)?.keys)
+    }
+
+    /// Appends up to `max` further keys to the caller's vector, fewer only at the end. O(log n + keys).
+    pub fn next_keys_into(&mut self, max: usize, keys: &mut Vec<i64>) -> Result<()> {
+        let _running = self.shared.enter()?;
+        let (mut piece, mut locations) = (with_room(PIECE_KEYS.min(max))?, with_room(PIECE_KEYS.min(max))?);
+        let end = keys.len().saturating_add(max);
+        while keys.len() < end {
+            let wanted = PIECE_KEYS.min(end - keys.len());
+            piece.clear();
+            locations.clear();
+            self.take_into(wanted, &mut piece, &mut locations)?;
+            room(keys, piece.len())?;
+            keys.extend_from_slice(&piece);
+            if piece.len() < wanted {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many items are left: exact if nothing has changed in their range since the scan was made, else about as many.
+    /// As [`Reader::count`] of a store as it is.
+    pub fn likely_left(&self) -> Result<u64> {
+        let Some((start, stop, left)) = self.rest.left() else { return Ok(0) };
+        let likely = self.shared.mending(|| {
+            let state = self.shared.read_state()?;
+            state.at(&self.version)?.likely_count(start, stop)
+        })?;
+        Ok(likely.min(left))
     }
 
     /// Like [`Scan::take`], and also returns what lookups of those keys find, if nothing changed since the

@@ -345,6 +345,11 @@ impl View<'_> {
         }
     }
 
+    /// How many keys the index has in a range, whatever this version has there.
+    pub(crate) fn likely_count(&self, start: Bound<i64>, stop: Bound<i64>) -> Result<u64> {
+        Ok(self.vouch(self.index.count(start, stop))? as u64)
+    }
+
     /// How many keys of the range there are in a first part of it, and the rest of it, if there is one.
     #[expect(clippy::type_complexity, reason = "a range is two bounds")]
     pub(crate) fn count(
@@ -406,6 +411,11 @@ impl Rest {
     pub(crate) fn of(range: ScanRange) -> Self {
         let left = range.limit.unwrap_or(u64::MAX);
         Self { range, left, ended: left == 0, merge: Merge::default() }
+    }
+
+    /// The range that is left, and how many items the limit still allows; `None` at the end.
+    pub(crate) fn left(&self) -> Option<(Bound<i64>, Bound<i64>, u64)> {
+        (!self.ended).then_some((self.range.start, self.range.stop, self.left))
     }
 
     /// Whether nothing is left.
