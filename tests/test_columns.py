@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import gc
 import itertools
 import pickle
@@ -97,6 +98,81 @@ def test_buffers_are_read_only_and_outlive_the_store(store_path: Path) -> None:
     gc.collect()
     assert data.tobytes() == b"twoone"
     assert keys.tolist() == [1, 2]
+
+
+    store.clear()
+    assert [batch.keys.tolist() for batch in batches] == [[9, 8, 7], [6, 5, 4], [3]]
+
+
+# ---- floor_many, ceiling_many ----
+
+
+def nearest(there: dict[int, bytes], keys: list[int], calls: str) -> list[tuple[int, bytes] | None]:
+    """What `floor` or `ceiling` of each key is."""
+    ascending = sorted(there)
+    found: list[tuple[int, bytes] | None] = []
+    for key in keys:
+        if calls == "floor_many":
+            at = bisect.bisect_right(ascending, key) - 1
+        else:
+            at = bisect.bisect_left(ascending, key)
+        key_there = ascending[at] if 0 <= at < len(ascending) else None
+        found.append(None if key_there is None else (key_there, there[key_there]))
+    return found
+
+
+def test_neighbours_of_many_keys_are_those_of_each_now_and_in_a_snapshot(
+    tmp_path_factory: pytest.TempPathFactory,
+    content: dict[int, bytes],
+    changes: list[tuple[int, bytes | None]],
+    keys: list[int],
+    read_mode: str,
+) -> None:
+    path = tmp_path_factory.mktemp("nearest") / "store"
+    with alexpy.open(path, read_mode=read_mode, background=False, segment_bytes=1 << 16) as store:
+        store.update(content)
+        now = dict(content)
+        with store.snapshot() as snapshot:
+            for key, value in changes:
+                if value is None:
+                    store.delete(key)
+                    now.pop(key, None)
+                else:
+                    store[key] = now[key] = value
+            for calls in ("floor_many", "ceiling_many"):
+                assert answers(store, keys, calls) == nearest(now, keys, calls)
+                assert answers(snapshot, keys, calls) == nearest(content, keys, calls)
+                with alexpy.open(path, read_only=True) as reader:
+                    assert answers(reader, keys, calls) == nearest(now, keys, calls)
+
+
+@pytest.mark.parametrize("calls", ["floor_many", "ceiling_many"])
+def test_neighbours_of_very_many_keys_keep_order_and_duplicates(store: alexpy.Store, calls: str) -> None:
+    there = np.arange(200_000) * 10
+    store.put_many(there, there)
+    rng = np.random.default_rng(7)
+    keys = rng.integers(-100, 2_000_100, 600_000)
+    found_keys, buffers = getattr(store, calls)(keys)
+    expected = keys // 10 * 10 if calls == "floor_many" else -(-keys // 10) * 10
+    expected = expected.clip(max=there[-1]) if calls == "floor_many" else expected.clip(min=0)
+    found = keys >= 0 if calls == "floor_many" else keys <= there[-1]
+    assert np.array_equal(buffers.found, found)
+    assert np.array_equal(found_keys, np.where(found, expected, 0))
+    assert np.array_equal(buffers.data.view(np.int64), expected[found])
+    assert np.array_equal(np.diff(buffers.offsets), np.where(found, 8, 0))
+
+
+@pytest.mark.parametrize("calls", ["floor_many", "ceiling_many"])
+def test_neighbours_of_many_keys_refuse_what_get_many_refuses(store: alexpy.Store, calls: str) -> None:
+    call = getattr(store, calls)
+    found_keys, buffers = call([])
+    assert (len(found_keys), len(buffers)) == (0, 0)
+    for keys, error in ([0.5], TypeError), ([2**63], OverflowError), ("1", TypeError), (None, TypeError):
+        with pytest.raises(error):
+            call(keys)
+    store.close()
+    with pytest.raises(alexpy.ClosedError):
+        call([1])
 
 
 # ---- scan_batches ----

@@ -245,7 +245,8 @@ class Life:
                         batch.put(key, value)
         for key, value in changes:
             if value is None:
-                self.model.delete(key)
+                for gone in self.model.between(key, key + 3):
+                    self.model.delete(gone)
             else:
                 self.model.put(key, value)
 
@@ -288,6 +289,10 @@ class Life:
         assert list(self.store.scan(low, high, limit=100)) == [(key, items[key]) for key in inside[:100]]
         assert list(self.store.scan_keys(low, high, reverse=True, limit=9)) == inside[::-1][:9]
         probes = [*keys[:: len(keys) // 50 + 1], low, high]
+        found_keys, buffers = self.store.floor_many(probes)
+        floors = [bisect.bisect_right(keys, probe) - 1 for probe in probes]
+        assert buffers.found.tolist() == [place >= 0 for place in floors]
+        assert found_keys.tolist() == [keys[place] if place >= 0 else 0 for place in floors]
         assert self.store.get_many(probes) == [items.get(key) for key in probes]
         assert self.store.contains_many(probes).tolist() == [key in items for key in probes]
 

@@ -290,15 +290,42 @@ class Reader(Mapping[int, bytes]):
         >>> list(s.scan_values(stop=3))
         [b'a', b'b']
         """
+    def floor_many(self, keys: _Ints) -> tuple[NDArray[np.int64], ValueBuffers]:
+        """For many keys, the item at or below each: (found_keys, buffers).
+
+        An as-of lookup: what was known at each of many times. `found_keys` is an int64 array of the length of
+        `keys`, `buffers` a `ValueBuffers` with the values. Where nothing lies at or below a key,
+        `buffers.found` is False, the key 0 and the value empty. `keys` as in `put_many`; the result has
+        their order, and all of it is of one moment. Raises as `get_many`. O(keys + bytes) in practice, the
+        GIL released; a snapshot takes longer for keys next to some that have changed since.
+
+        >>> s.put_many([10, 20], [b"ten", b"twenty"])
+        2
+        >>> found_keys, buffers = s.floor_many([19, 9, 20])
+        >>> found_keys.tolist(), buffers.found.tolist(), buffers.data.tobytes()
+        ([10, 0, 20], [True, False, True], b'tentwenty')
+        """
+    def ceiling_many(self, keys: _Ints) -> tuple[NDArray[np.int64], ValueBuffers]:
+        """For many keys, the item at or above each: (found_keys, buffers).
+
+        As `floor_many`.
+
+        >>> s.put_many([10, 20], [b"ten", b"twenty"])
+        2
+        >>> found_keys, buffers = s.ceiling_many([11, 21])
+        >>> found_keys.tolist(), buffers.found.tolist(), buffers.data.tobytes()
+        ([20, 0], [True, False], b'twenty')
+        """
     def scan_batches(
         self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None, *, rows: int = 65536
     ) -> BatchIterator:
         """Iterates over the items of `start <= key < stop` in batches of `rows`, as arrays, in key order.
 
         The fastest way through a range: no object is made for an item. Each `ScanBatch` has `rows` items, the
-        last one perhaps fewer, and holds the memory of their values. Bounds as in `scan`; the iterator sees
-        the store as it was when the iterator was made. Raises ValueError if `rows` is below 1, else as
-        `scan`.
+        last one perhaps fewer, and holds the memory of their values. The other arguments are those of `scan`:
+        with `reverse=True` batches, and the items in them, descend; `limit` is the most items in all. The
+        iterator sees the store as it was when the iterator was made. Raises ValueError if `rows` is below 1,
+        else as `scan`. O(1) to make, O(1) an item.
 
         >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
         3

@@ -150,6 +150,18 @@ class _AsyncReads(ABC):
         """Return the item with the lowest key above `key`. As `Store.higher`."""
         return await self._threads.run(self._reads().higher, key)
 
+    async def keys_array(self, start: int | None = None, stop: int | None = None) -> NDArray[np.int64]:
+        """Return the keys of a range as an array. As `Store.keys_array`."""
+        return await self._threads.run(self._reads().keys_array, start, stop)
+
+    async def floor_many(self, keys: Any) -> tuple[NDArray[np.int64], ValueBuffers]:
+        """Return the keys and values at or below each of many keys. As `Store.floor_many`."""
+        return await self._threads.run(self._reads().floor_many, keys)
+
+    async def ceiling_many(self, keys: Any) -> tuple[NDArray[np.int64], ValueBuffers]:
+        """Return the keys and values at or above each of many keys. As `Store.ceiling_many`."""
+        return await self._threads.run(self._reads().ceiling_many, keys)
+
     async def count(self, start: int | None = None, stop: int | None = None) -> int:
         """Return the number of keys in a range. As `Store.count`."""
         return await self._threads.run(self._reads().count, start, stop)

@@ -7,13 +7,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use alex_store::{ItemColumns, Scan, ScanRange, ValueColumn};
+use alex_store::{ItemColumns, Neighbour, Scan, ScanRange, ValueColumn};
 use numpy::{PyArray1, PyArrayDescr, PyArrayDescrMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 
-use crate::convert::arrays::window;
+use crate::convert::arrays::{array, window};
 use crate::convert::arrow::{self, ArrowArray};
 use crate::convert::{bounds, keys};
 use crate::errors::{OrRaise, detached};
@@ -299,6 +299,30 @@ impl ArrowStream {
     }
 }
 
+/// The neighbours of many keys: their keys and their values.
+type Nearest<'py> = (Bound<'py, PyArray1<i64>>, ValueBuffers);
+
+impl Reader {
+    fn nearest<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &Bound<'py, PyAny>,
+        which: Neighbour,
+    ) -> PyResult<Nearest<'py>> {
+        let keys = keys::many(keys, keys::Role::Key)?;
+        let moment = self.moment(py)?;
+        let mut column = ValueColumn::with_room(keys.len()).or_raise(py)?;
+        let (mut near, mut found) = (Vec::new(), Vec::new());
+        memory::room(&mut near, keys.len())?;
+        memory::room(&mut found, keys.len())?;
+        for piece in keys.chunks(LARGE_PIECE_KEYS) {
+            py.check_signals()?;
+            detached(py, || moment.get_nearest_column(piece, which, &mut near, &mut column, &mut found))?;
+        }
+        Ok((array(py, near), ValueBuffers { column: Arc::new(column), found }))
+    }
+}
+
 #[pymethods]
 impl Reader {
     /// The values of many keys in one buffer with offsets: a `ValueBuffers`.
@@ -324,12 +348,43 @@ impl Reader {
         Ok(ValueBuffers { column: Arc::new(column), found })
     }
 
+    /// For many keys, the item at or below each: (found_keys, buffers).
+    ///
+    /// An as-of lookup: what was known at each of many times. `found_keys` is an int64 array of the length of
+    /// `keys`, `buffers` a `ValueBuffers` with the values. Where nothing lies at or below a key,
+    /// `buffers.found` is False, the key 0 and the value empty. `keys` as in `put_many`; the result has
+    /// their order, and all of it is of one moment. Raises as `get_many`. O(keys + bytes) in practice, the
+    /// GIL released; a snapshot takes longer for keys next to some that have changed since.
+    ///
+    /// >>> s.put_many([10, 20], [b"ten", b"twenty"])
+    /// 2
+    /// >>> found_keys, buffers = s.floor_many([19, 9, 20])
+    /// >>> found_keys.tolist(), buffers.found.tolist(), buffers.data.tobytes()
+    /// ([10, 0, 20], [True, False, True], b'tentwenty')
+    fn floor_many<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> PyResult<Nearest<'py>> {
+        self.nearest(py, keys, Neighbour::Floor)
+    }
+
+    /// For many keys, the item at or above each: (found_keys, buffers).
+    ///
+    /// As `floor_many`.
+    ///
+    /// >>> s.put_many([10, 20], [b"ten", b"twenty"])
+    /// 2
+    /// >>> found_keys, buffers = s.ceiling_many([11, 21])
+    /// >>> found_keys.tolist(), buffers.found.tolist(), buffers.data.tobytes()
+    /// ([20, 0], [True, False], b'twenty')
+    fn ceiling_many<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> PyResult<Nearest<'py>> {
+        self.nearest(py, keys, Neighbour::Ceiling)
+    }
+
     /// Iterates over the items of `start <= key < stop` in batches of `rows`, as arrays, in key order.
     ///
     /// The fastest way through a range: no object is made for an item. Each `ScanBatch` has `rows` items, the
-    /// last one perhaps fewer, and holds the memory of their values. Bounds as in `scan`; the iterator sees
-    /// the store as it was when the iterator was made. Raises ValueError if `rows` is below 1, else as
-    /// `scan`.
+    /// last one perhaps fewer, and holds the memory of their values. The other arguments are those of `scan`:
+    /// with `reverse=True` batches, and the items in them, descend; `limit` is the most items in all. The
+    /// iterator sees the store as it was when the iterator was made. Raises ValueError if `rows` is below 1,
+    /// else as `scan`. O(1) to make, O(1) an item.
     ///
     /// >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
     /// 3

@@ -10,6 +10,7 @@ use crate::calls::store::Reader;
 use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::location::Location;
+use crate::index::checked::Neighbour;
 use crate::log::segments::Segments;
 use crate::room::{room, with_room};
 use crate::values::column::{Part, ValueColumn};
@@ -61,6 +62,44 @@ impl Moment {
         })?;
         room(found, keys.len())?;
         found.extend(read.into_iter().flatten());
+        Ok(())
+    }
+
+    /// Like [`Moment::get_column`], for a neighbour of each key, which is appended to `near`; a key without one gets 0, an
+    /// empty value, and false in `found`. O(keys * log n + bytes); for a snapshot, each key whose neighbour has changed
+    /// since takes O(changed keys between the two) besides.
+    pub fn get_nearest_column(
+        &self,
+        keys: &[i64],
+        which: Neighbour,
+        near: &mut Vec<i64>,
+        values: &mut ValueColumn,
+        found: &mut Vec<bool>,
+    ) -> Result<()> {
+        let width = likely_width(keys.len(), |row| {
+            let (mut near, mut locations) = (Vec::with_capacity(1), Vec::with_capacity(1));
+            let segments = self.locate_nearest(&keys[row..=row], which, &mut near, &mut locations).ok()?;
+            length(&segments, near[0], locations[0]?)
+        });
+        let parts = keys.chunks(parallel::part_len(keys.len(), width)).map(|keys| (keys.len(), keys));
+        let read = values.append_parts(width, parts.collect(), |keys, part| {
+            let (mut near, mut found) = (with_room(keys.len())?, with_room(keys.len())?);
+            let mut locations = Vec::new();
+            for keys in keys.chunks(PIECE_KEYS) {
+                locations.clear();
+                let had = near.len();
+                let segments = self.locate_nearest(keys, which, &mut near, &mut locations)?;
+                found.extend(locations.iter().map(Option::is_some));
+                self.shared.push_values(&segments, &near[had..], &locations, part)?;
+            }
+            Ok((near, found))
+        })?;
+        room(near, keys.len())?;
+        room(found, keys.len())?;
+        for (part_near, part_found) in read {
+            near.extend(part_near);
+            found.extend(part_found);
+        }
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use crate::engine::running_calls::Call;
 use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::location::Location;
+use crate::index::checked::Neighbour;
 use crate::index::versions::Version;
 use crate::log::segments::Segments;
 
@@ -49,6 +50,25 @@ impl Moment {
             let state = self.shared.read_parts()?;
             let view = state.at(&self.version)?;
             view.locate(keys, locations)?;
+            Ok(view.segments())
+        })
+    }
+
+    /// Like [`Moment::locate`], of a neighbour of each key: appends that to `near`, and 0 for a key without one.
+    pub(crate) fn locate_nearest(
+        &self,
+        keys: &[i64],
+        which: Neighbour,
+        near: &mut Vec<i64>,
+        locations: &mut Vec<Option<Location>>,
+    ) -> Result<Arc<Segments>> {
+        let had = (near.len(), locations.len());
+        self.shared.mending(|| {
+            near.truncate(had.0);
+            locations.truncate(had.1);
+            let state = self.shared.read_state()?;
+            let view = state.at(&self.version)?;
+            view.nearest(keys, which, near, locations)?;
             Ok(view.segments())
         })
     }

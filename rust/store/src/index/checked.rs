@@ -24,6 +24,15 @@ impl From<Damaged> for Error {
     }
 }
 
+/// A neighbour of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Neighbour {
+    /// The item with the highest key at or below it.
+    Floor,
+    /// The item with the lowest key at or above it.
+    Ceiling,
+}
+
 /// An index that reports damage instead of a wrong answer.
 #[derive(Debug)]
 pub(crate) struct Index {
@@ -192,6 +201,28 @@ impl Index {
 
     pub(crate) fn ceiling(&self, key: i64) -> Result<Option<(i64, u64)>, Damaged> {
         self.vouch(self.alex.ceiling(key))
+    }
+
+    /// One neighbour of a key.
+    pub(crate) fn nearest(&self, key: i64, which: Neighbour) -> Result<Option<(i64, u64)>, Damaged> {
+        match which {
+            Neighbour::Floor => self.floor(key),
+            Neighbour::Ceiling => self.ceiling(key),
+        }
+    }
+
+    /// The same neighbour of each key, in their order.
+    pub(crate) fn nearest_many(
+        &self,
+        keys: &[i64],
+        which: Neighbour,
+        visit: impl FnMut(usize, Option<(i64, u64)>),
+    ) -> Result<(), Damaged> {
+        match which {
+            Neighbour::Floor => self.alex.floor_many(keys, visit),
+            Neighbour::Ceiling => self.alex.ceiling_many(keys, visit),
+        }
+        self.vouch(())
     }
 
     pub(crate) fn lower(&self, key: i64) -> Result<Option<(i64, u64)>, Damaged> {

@@ -9,7 +9,7 @@ use alex_index::prefetch;
 
 use crate::error::{Error, Result};
 use crate::format::location::Location;
-use crate::index::checked::{Damaged, Index};
+use crate::index::checked::{Damaged, Index, Neighbour};
 use crate::index::overlay::{GONE, there};
 use crate::room::{no_memory, room, with_room};
 
@@ -233,6 +233,24 @@ impl History {
     pub(crate) fn find(&self, key: i64, seq: u64) -> Result<Past> {
         let newest = self.newest.get(key).map_err(|damaged| self.failure(damaged))?;
         Ok(newest.map_or(Past::Unchanged, |newest| self.as_of(newest, seq)))
+    }
+
+    /// A neighbour of `key` among the keys that have notes, and what it was after the change `seq`.
+    pub(crate) fn nearest(&self, key: i64, which: Neighbour, seq: u64) -> Result<Option<(i64, Past)>> {
+        let found = self.newest.nearest(key, which).map_err(|damaged| self.failure(damaged))?;
+        Ok(found.map(|(key, newest)| (key, self.as_of(newest, seq))))
+    }
+
+    /// The same neighbour of each of `keys` among the keys that have notes, in their order.
+    pub(crate) fn nearest_many(
+        &self,
+        keys: &[i64],
+        which: Neighbour,
+        mut visit: impl FnMut(usize, Option<i64>),
+    ) -> Result<()> {
+        self.newest
+            .nearest_many(keys, which, |i, found| visit(i, found.map(|(key, _)| key)))
+            .map_err(|damaged| self.failure(damaged))
     }
 
     /// Appends up to `limit` keys of a range that have notes, and what each was after the change `seq`, in the order of

@@ -2,5 +2,6 @@
 
 pub(crate) mod checked;
 pub(crate) mod history;
+pub(crate) mod nearest;
 pub(crate) mod overlay;
 pub(crate) mod versions;

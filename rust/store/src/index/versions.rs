@@ -306,11 +306,23 @@ impl View<'_> {
         if self.sealed { Arc::clone(self.segments) } else { self.kept.segments(self.segments) }
     }
 
-    fn history(&self) -> Option<&History> {
+    /// The live index, or the one that is kept whole.
+    pub(crate) fn index(&self) -> &Index {
+        self.index
+    }
+
+    /// The last commit that the version has seen.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// What has changed since; `None` if nothing has.
+    pub(crate) fn history(&self) -> Option<&History> {
         if self.changed { self.kept.history.as_ref() } else { None }
     }
 
-    fn vouch<T>(&self, found: Result<T, Damaged>) -> Result<T> {
+    /// What the index answered, or the error that says how its damage is mended.
+    pub(crate) fn vouch<T>(&self, found: Result<T, Damaged>) -> Result<T> {
         found.map_err(|damaged| match self.index.image().filter(|_| self.sealed) {
             // Nothing can be rebuilt as it was before the store was emptied.
             Some(image) => Error::Corruption {

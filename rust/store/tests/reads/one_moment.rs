@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::common::{Content, content, for_seeds, open, options};
 use alex_store::disk::sim::{Rng, SimDisk};
-use alex_store::{Batch, Moment, Options, ReadMode, Store, Values};
+use alex_store::{Batch, Moment, Neighbour, Options, ReadMode, Store, Values};
 
 pub(crate) const KEYS: i64 = 60;
 
@@ -64,7 +64,8 @@ pub(crate) fn change(rng: &mut Rng, store: &Store, now: &mut Content) {
 /// Reads a few keys of a moment in one of the possible ways; their values must be as they were then.
 pub(crate) fn read(rng: &mut Rng, moment: &Moment, then: &Content) {
     let keys: Vec<i64> = (0..rng.below(40)).map(|_| rng.below(KEYS as u64 + 5) as i64).collect();
-    match rng.below(3) {
+    match rng.below(4) {
+        3 => read_nearest(rng, moment, then),
         0 => {
             let mut values = Values::default();
             moment.get_many_into(&keys, &mut values).expect("reads");
@@ -84,6 +85,32 @@ pub(crate) fn read(rng: &mut Rng, moment: &Moment, then: &Content) {
             let mut found = vec![false; keys.len()];
             moment.contains_many(&keys, &mut found).expect("reads");
             assert!(keys.iter().zip(found).all(|(key, found)| found == then.contains_key(key)));
+        }
+    }
+}
+
+/// Reads neighbours of a few keys of a moment.
+fn read_nearest(rng: &mut Rng, moment: &Moment, then: &Content) {
+    let keys: Vec<i64> = (0..rng.below(40)).map(|_| rng.below(KEYS as u64 + 9) as i64 - 4).collect();
+    let keys = [keys, vec![i64::MIN, i64::MAX]].concat();
+    for which in [Neighbour::Floor, Neighbour::Ceiling] {
+        let (mut near, mut found) = (Vec::new(), Vec::new());
+        let mut column = alex_store::ValueColumn::default();
+        moment.get_nearest_column(&keys, which, &mut near, &mut column, &mut found).expect("reads");
+        assert_eq!((near.len(), column.len(), found.len()), (keys.len(), keys.len(), keys.len()));
+        for (i, &key) in keys.iter().enumerate() {
+            let expected = match which {
+                Neighbour::Floor => then.range(..=key).next_back(),
+                Neighbour::Ceiling => then.range(key..).next(),
+            };
+            let value = column.get(i).expect("one for each key");
+            let (none, no_value) = (0, Vec::new());
+            let (expected_key, expected_value) = expected.unwrap_or((&none, &no_value));
+            assert_eq!(
+                (near[i], value, found[i]),
+                (*expected_key, &expected_value[..], expected.is_some()),
+                "{which:?} {key}"
+            );
         }
     }
 }
