@@ -121,6 +121,28 @@ def nearest(there: dict[int, bytes], keys: list[int], calls: str) -> list[tuple[
     return found
 
 
+def answers(reads: Any, keys: Any, calls: str) -> list[tuple[int, bytes] | None]:
+    """What `floor_many` or `ceiling_many` returns, as a list of items."""
+    found_keys, buffers = getattr(reads, calls)(keys)
+    assert isinstance(buffers, alexpy.ValueBuffers)
+    assert found_keys.dtype == np.int64
+    assert len(found_keys) == len(buffers) == len(keys)
+    values = spans(buffers.data, buffers.offsets)
+    columns = zip(found_keys.tolist(), values, buffers.found.tolist(), strict=True)
+    found = list(columns)
+    assert all((key, value) == (0, b"") for key, value, there in found if not there)
+    return [(key, value) if there else None for key, value, there in found]
+
+
+KEYS_NEAR = st.integers(-5, 60) | st.sampled_from([-(2**63), 2**63 - 1])
+
+
+@given(
+    st.dictionaries(KEYS_NEAR, st.binary(max_size=300), max_size=30),
+    st.lists(st.tuples(KEYS_NEAR, st.none() | st.binary(max_size=5)), max_size=30),
+    st.lists(KEYS_NEAR, max_size=60),
+    st.sampled_from(["mmap", "pread"]),
+)
 def test_neighbours_of_many_keys_are_those_of_each_now_and_in_a_snapshot(
     tmp_path_factory: pytest.TempPathFactory,
     content: dict[int, bytes],

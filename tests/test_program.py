@@ -95,6 +95,7 @@ CALLS = st.one_of(
     call("trim", st.sampled_from([2, 2, 3, 10])),
     call("pop", st.booleans()),
     call("batch", st.lists(st.tuples(KEYS, st.one_of(st.none(), SIZES)), max_size=20), st.booleans()),
+    call("add_many", KEYS, st.sampled_from([1, 20, 200]), st.integers(-5, 2**40)),
     call("compare_and_set", KEYS, st.booleans(), SIZES),
     call("setdefault", KEYS, SIZES),
     call("clear"),
@@ -286,6 +287,11 @@ class Life:
         assert self.store.floor(low) == ((keys[at - 1], items[keys[at - 1]]) if at else None)
         inside = self.model.between(low, high)
         assert self.store.count(low, high) == len(inside)
+        assert self.store.rank(low) == bisect.bisect_left(keys, low)
+        assert self.store.keys_array(low, high).tolist() == inside
+        if keys:
+            assert self.store.nth(-1 - at // 2) == (keys[-1 - at // 2], items[keys[-1 - at // 2]])
+            assert self.store.nth(len(keys) // 2)[0] == keys[len(keys) // 2]
         assert list(self.store.scan(low, high, limit=100)) == [(key, items[key]) for key in inside[:100]]
         assert list(self.store.scan_keys(low, high, reverse=True, limit=9)) == inside[::-1][:9]
         probes = [*keys[:: len(keys) // 50 + 1], low, high]

@@ -355,6 +355,31 @@ class Reader(Mapping[int, bytes]):
         >>> s.count(2), s.count()
         (2, 3)
         """
+    def rank(self, key: SupportsIndex) -> int:
+        """How many keys are below `key`, which need not be there.
+
+        Raises TypeError or OverflowError for a key that is not an int64. O(log n); the first call of `rank`,
+        `nth` or `sample`, and the first after many changes, counts each node of the index, O(index nodes). A
+        snapshot takes O(keys below it that have changed since). No value is read.
+
+        >>> s.put_many([10, 20, 30], [b"a", b"b", b"c"])
+        3
+        >>> s.rank(20), s.rank(21), s.rank(-5)
+        (1, 2, 0)
+        """
+    def nth(self, i: SupportsIndex) -> tuple[int, bytes]:
+        """The item with `i` keys below it; with `i < 0` counted from the end, as in a list.
+
+        Returns (key, value). Raises IndexError if there are not so many keys, TypeError if `i` is not an int,
+        and as `get`. Takes as long as `rank`.
+
+        >>> s.put_many([10, 20, 30], [b"a", b"b", b"c"])
+        3
+        >>> s.nth(1), s.nth(-1)
+        ((20, b'b'), (30, b'c'))
+        """
+    def _keys_at(self, ranks: _Ints) -> NDArray[np.int64]:
+        """The keys at `ranks`, which ascend; without those that are too large."""
     def keys_array(
         self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None
     ) -> NDArray[np.int64]:
@@ -1296,6 +1321,28 @@ class AlexIndex(MutableMapping[int, int]):
         >>> keys, values, found = x.ceiling_many([11, 21])
         >>> keys.tolist(), values.tolist(), found.tolist()
         ([20, 0], [2, 0], [True, False])
+        """
+    def rank(self, key: SupportsIndex) -> int:
+        """How many keys are below `key`, which need not be there.
+
+        Raises TypeError or OverflowError for a key that is not an int64. O(log n); the first call of `rank`
+        or `nth`, and the first after many changes, counts each node, O(data nodes).
+
+        >>> x.put_many([10, 20, 30], [1, 2, 3])
+        3
+        >>> x.rank(20), x.rank(21), x.rank(-5)
+        (1, 2, 0)
+        """
+    def nth(self, i: SupportsIndex) -> tuple[int, int]:
+        """The item with `i` keys below it; with `i < 0` counted from the end, as in a list.
+
+        Returns (key, value). Raises IndexError if there are not so many keys, TypeError if `i` is not an int.
+        Takes as long as `rank`.
+
+        >>> x.put_many([10, 20, 30], [1, 2, 3])
+        3
+        >>> x.nth(1), x.nth(-1)
+        ((20, 2), (30, 3))
         """
     def split(self, n: SupportsIndex) -> list[tuple[int | None, int | None]]:
         """`n` ranges (start, stop) that cover everything and whose counts differ by one at most.

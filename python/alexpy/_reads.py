@@ -5,6 +5,7 @@ No engine logic.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import ItemsView, KeysView, Mapping, ValuesView
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from ._mapping import Items, Keys, Merging, Values
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import DTypeLike
+    from numpy.typing import DTypeLike, NDArray
 
     _Base = _alexpy.Reader
 else:
@@ -75,6 +76,38 @@ class Reads(Merging, _Base):
         # The call takes the memory of `out` after it has read the keys: their code may do anything to `out`.
         self._get_rows(keys, row.nbytes, row.filled, (row.memory, out))
         return out
+
+    def sample(self, n: int, seed: Any = None) -> NDArray[np.int64]:
+        """Return `n` different keys, drawn at random with equal chances, in random order, as an int64 array.
+
+        All of one moment. `seed` is what `np.random.default_rng` takes: the same one draws the same keys from
+        the same store. O(n log n), and once as `rank`; with `n` above a fiftieth of the keys also the memory
+        of 8 bytes for each key.
+
+        Raises:
+            ValueError: `n` is negative, or there are not so many keys.
+            TypeError: `n` is not an int.
+
+        Example:
+            >>> s.put_many(range(100), [b""] * 100)
+            100
+            >>> keys = s.sample(5, seed=1)
+            >>> len(set(keys.tolist())), bool((keys == s.sample(5, seed=1)).all())
+            (5, True)
+
+        """
+        import numpy as np  # noqa: PLC0415 - imported by now, except on the command line
+
+        n = operator.index(n)
+        kept = self if isinstance(self, _alexpy.Snapshot) else self.snapshot()  # type: ignore[attr-defined]
+        there = len(kept)
+        if not 0 <= n <= there:
+            raise ValueError(f"n must be from 0 to the number of keys, {there}, not {n}")
+        ranks = np.random.default_rng(seed).choice(there, n, replace=False) if n else np.empty(0, np.int64)
+        order = np.argsort(ranks)
+        keys = np.empty(n, np.int64)
+        keys[order] = kept._keys_at(ranks[order])  # noqa: SLF001 - the native half
+        return keys
 
     def keys(self) -> KeysView[int]:
         """Return a view of the keys, ascending; O(1).

@@ -150,6 +150,18 @@ class _AsyncReads(ABC):
         """Return the item with the lowest key above `key`. As `Store.higher`."""
         return await self._threads.run(self._reads().higher, key)
 
+    async def rank(self, key: int) -> int:
+        """Return how many keys are below `key`. As `Store.rank`."""
+        return await self._threads.run(self._reads().rank, key)
+
+    async def nth(self, i: int) -> tuple[int, bytes]:
+        """Return the item with `i` keys below it. As `Store.nth`."""
+        return await self._threads.run(self._reads().nth, i)
+
+    async def sample(self, n: int, seed: Any = None) -> NDArray[np.int64]:
+        """Return `n` different keys, drawn at random. As `Store.sample`."""
+        return await self._threads.run(self._reads().sample, n, seed)
+
     async def keys_array(self, start: int | None = None, stop: int | None = None) -> NDArray[np.int64]:
         """Return the keys of a range as an array. As `Store.keys_array`."""
         return await self._threads.run(self._reads().keys_array, start, stop)

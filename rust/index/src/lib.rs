@@ -29,6 +29,7 @@
 //     adapt     the tree changed where keys come or go: expand, split, extend, contract
 //     build     nodes from ascending entries: a whole index, or what replaces a leaf
 //     tree      what an index consists of, and the descent to a leaf
+//     tally     how many keys lie in each part of the key space
 //     arena     the memory of nodes: chunks and their free space
 //     mapped    the bytes of an image: format, memory, verification
 //     node      data nodes and model nodes: headers, models, layout, what happens in a leaf
@@ -59,6 +60,7 @@ mod one;
 mod options;
 mod order;
 mod search;
+mod tally;
 mod tree;
 
 /// The SIMD backends: which are available, which one new trees use, and the search of a data node by itself.

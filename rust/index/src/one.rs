@@ -49,6 +49,7 @@ impl Alex {
                 Insertion::Replaced(previous) => return Some(previous),
                 Insertion::Added => {
                     self.len += 1;
+                    self.counted(key, key, 1);
                     return None;
                 }
                 // The image is damaged, so its nodes are not changed any further.
@@ -66,6 +67,7 @@ impl Alex {
         let leaf = self.leaf_of(key);
         let removal = self.arena.leaf_mut(leaf).remove::<K>(key)?;
         self.len -= 1;
+        self.counted(key, key, -1);
         if removal.sparse {
             self.contract(key);
         }

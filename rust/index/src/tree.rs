@@ -3,12 +3,15 @@
 //! Knows nodes by their views. Operations and changes are in the folders above, as methods of [`Alex`]. A
 //! descent is one table read for each model node on the way.
 
+use std::sync::OnceLock;
+
 use crate::arena::Arena;
 use crate::count;
 use crate::mapped::format::Damage;
 use crate::node::NodeId;
 use crate::options::Backend;
 use crate::search::Supported;
+use crate::tally::Tally;
 
 /// An ordered map from `i64` keys to `u64` payloads.
 ///
@@ -26,6 +29,8 @@ pub struct Alex {
     pub(crate) backend: Supported,
     pub(crate) max_slots: usize,
     pub(crate) scratch: Scratch,
+    /// How many keys are where; made when somebody first asks for a rank.
+    pub(crate) tally: OnceLock<Box<Tally>>,
 }
 
 /// Buffers kept from one change to the next.
@@ -67,6 +72,21 @@ impl Alex {
     #[inline]
     pub fn damage(&self) -> Option<&Damage> {
         self.arena.image()?.damage()
+    }
+
+    /// Says that `by` keys from `first` to `last` have come or, if it is negative, gone, as `len` does.
+    #[inline(always)]
+    pub(crate) fn counted(&mut self, first: i64, last: i64, by: i64) {
+        if self.tally.get().is_some() {
+            self.tallied(first, last, by);
+        }
+    }
+
+    #[inline(never)]
+    fn tallied(&mut self, first: i64, last: i64, by: i64) {
+        if self.tally.get_mut().is_some_and(|tally| !tally.change(first, last, by)) {
+            self.tally = OnceLock::new();
+        }
     }
 
     /// The leaf that owns `key`.

@@ -127,6 +127,9 @@ fn apply(tree: &mut Alex, oracle: &mut BTreeMap<i64, u64>, pool: &[i64], steps: 
         }
         tree.check().unwrap();
         if let Some(probe) = probe {
+            let rank = oracle.range(..probe).count();
+            assert_eq!(tree.rank(probe), rank);
+            assert_eq!(tree.nth(rank), oracle.range(probe..).next().map(|(&k, &v)| (k, v)));
             assert_eq!(tree.floor(probe), oracle.range(..=probe).next_back().map(|(&k, &v)| (k, v)));
             assert_eq!(
                 tree.higher(probe),

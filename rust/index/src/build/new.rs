@@ -2,6 +2,8 @@
 //!
 //! Knows what an index consists of; `bulk_load.rs` knows how nodes are built from entries. `O(n)`.
 
+use std::sync::OnceLock;
+
 use super::bulk_load::LOAD_FILL;
 use super::draft::{Chain, Entries, Plan};
 use super::sort::{Pair, sort_pairs, unzip_last};
@@ -48,6 +50,7 @@ impl Alex {
             backend,
             max_slots,
             scratch: Scratch::default(),
+            tally: OnceLock::new(),
         };
         tree.load(&[], &[]);
         tree
@@ -114,6 +117,7 @@ impl Alex {
         self.root = self.leaf_or_node(&mut chain, entries, Plan::whole(LOAD_FILL));
         (self.first_leaf, self.last_leaf) = (chain.first, chain.last);
         self.len = keys.len();
+        self.tally = OnceLock::new();
         self.version += 1;
     }
 }

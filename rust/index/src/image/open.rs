@@ -7,6 +7,7 @@
 //! twice and ends whatever the bytes are. `O(blocks + model nodes)`.
 
 use std::ops::{Range, RangeInclusive};
+use std::sync::OnceLock;
 
 use crate::arena::Arena;
 use crate::error::BackendError;
@@ -81,6 +82,7 @@ impl Alex {
             backend,
             max_slots: header.max_leaf_slots(),
             scratch: Scratch::default(),
+            tally: OnceLock::new(),
         };
         Ok(Opened { index, identity: header.identity, attachment })
     }

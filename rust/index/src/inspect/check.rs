@@ -8,6 +8,8 @@
 //!
 //! `O(slots + keys * height)`.
 
+use std::ops::Bound;
+
 use crate::error::CheckError;
 use crate::node::{EVERYTHING, Leaf, NIL, NodeId, bitmap, node_bytes};
 use crate::tree::Alex;
@@ -43,6 +45,23 @@ impl Alex {
         let live = self.arena.live_bytes();
         require!("the arena", walk.bytes == live, "nodes take {} bytes, {live} are allocated", walk.bytes);
         require!("the arena", self.arena.is_consistent(), "free and live units do not add up");
+        self.check_tally()
+    }
+
+    /// Each part of the tally has as many keys as it says.
+    fn check_tally(&self) -> Result<(), CheckError> {
+        let Some(tally) = self.tally.get() else { return Ok(()) };
+        let (starts, counts) = tally.parts();
+        require!("the tally", starts.is_sorted_by(|a, b| a < b), "parts do not ascend");
+        let mut found = vec![0; counts.len()];
+        let mut part = 0;
+        for (key, _) in self.range(Bound::Unbounded, Bound::Unbounded) {
+            while starts.get(part).is_some_and(|&start| start <= key) {
+                part += 1;
+            }
+            found[part] += 1;
+        }
+        require!("the tally", found == counts, "its parts hold {found:?} keys, and it says {counts:?}");
         Ok(())
     }
 

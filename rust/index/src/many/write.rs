@@ -167,6 +167,7 @@ impl Alex {
         };
         let steps = self.rebuild(&target, entries, capacity.min(self.max_slots), trend);
         self.len += entries.len() - count;
+        self.counted(key, run[taken - 1].0, (entries.len() - count) as i64);
         let splits = steps > ACCEPTABLE_STEPS && entries.len() >= self.min_split();
         self.scratch.merged = merged;
         let leaf = self.leaf_of(key);
@@ -213,6 +214,7 @@ impl Alex {
         let entries = Entries { keys: &merged.0, payloads: &merged.1 };
         if entries.len() < count {
             self.len -= count - entries.len();
+            self.counted(key, run[run.len() - 1].0, -((count - entries.len()) as i64));
             let capacity = slots_within(entries.len(), SPLIT_FILL, self.max_slots);
             self.rebuild(&target, entries, capacity, Trend::Anywhere);
             self.scratch.merged = merged;
@@ -374,6 +376,7 @@ impl Alex {
             Insertion::Replaced(previous) => Some(previous),
             Insertion::Added => {
                 self.len += 1;
+                self.counted(key, key, 1);
                 None
             }
             Insertion::NoRoom => {

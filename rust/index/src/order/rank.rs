@@ -1,18 +1,69 @@
-//! Ranks in key order: the entry at a rank, and the keys that divide the index into parts of equal counts.
+//! Ranks in key order: the rank of a key, the entry at a rank, and the keys that divide the index into parts of equal
+//! counts.
 //!
-//! Knows the leaf list, and the counts and bitmaps of leaves. `O(leaves)`, and `O(slots / 64)` in a leaf for
-//! each rank.
+//! Knows the leaf list, and the counts and bitmaps of leaves. Single ranks come from the tally, `O(log n)` and
+//! `O(slots / 64)` in a few leaves; `O(leaves)` where there is none, because nobody has asked for long.
 
-use crate::node::NIL;
+use super::neighbours::Position;
+use crate::node::{NIL, bitmap};
+use crate::tally::Tally;
 use crate::tree::Alex;
 
 impl Alex {
+    /// How many keys are below `key`.
+    pub fn rank(&self, key: i64) -> usize {
+        self.rank_at(self.tally(), key, self.position_below(key))
+    }
+
     /// The entry that has exactly `rank` keys below it.
     pub fn nth(&self, rank: usize) -> Option<(i64, u64)> {
-        let mut ranks = [rank].into_iter();
-        let mut found = None;
-        self.visit_ranks(&mut ranks, |key, payload| found = Some((key, payload)));
-        found
+        if rank >= self.len {
+            return None;
+        }
+        let part = self.tally().holder(rank);
+        let from = self.beginning(part.start);
+        let mut leaf = self.arena.leaf(from.leaf);
+        let mut rest = rank - part.below + bitmap::count(leaf.bits, 0, from.slot);
+        while rest >= leaf.head.count as usize {
+            rest -= leaf.head.count as usize;
+            if leaf.head.next == NIL {
+                // Only the list of a damaged image ends early (`Alex::damage`).
+                return None;
+            }
+            leaf = self.arena.leaf(leaf.head.next);
+        }
+        let slot = select(leaf.bits, rest)?;
+        Some((leaf.keys[slot], leaf.payloads[slot]))
+    }
+
+    /// How many keys are before a position, which `key` or its successor has.
+    pub(super) fn rank_at(&self, tally: &Tally, key: i64, to: Position) -> usize {
+        tally.asked();
+        let part = tally.owner(key);
+        part.below + self.between(self.beginning(part.start), to, usize::MAX).unwrap_or(0)
+    }
+
+    fn beginning(&self, start: Option<i64>) -> Position {
+        start.map_or(Position { leaf: self.first_leaf, slot: 0 }, |start| self.position_below(start))
+    }
+
+    /// The tally, which is made if there is none.
+    fn tally(&self) -> &Tally {
+        let tally = self.tally.get_or_init(|| {
+            let mut next = self.first_leaf;
+            Box::new(Tally::of(std::iter::from_fn(|| {
+                while next != NIL {
+                    let leaf = self.arena.leaf(next);
+                    next = leaf.head.next;
+                    if let Some(slot) = bitmap::next_set(leaf.bits, leaf.head.begin as usize) {
+                        return Some((leaf.keys[slot], leaf.head.count));
+                    }
+                }
+                None
+            })))
+        });
+        tally.asked();
+        tally
     }
 
     /// The keys at which the keys in order divide into `parts` parts whose counts differ by one at most: the
@@ -81,7 +132,7 @@ mod tests {
         }
         for rank in (0..tree.len()).step_by(997).chain([tree.len() - 1]) {
             let (key, payload) = tree.nth(rank).unwrap_or_default();
-            assert_eq!(tree.count(Unbounded, Excluded(key)), rank);
+            assert_eq!((tree.count(Unbounded, Excluded(key)), tree.rank(key)), (rank, rank));
             assert_eq!(tree.get(key), Some(payload));
         }
         assert_eq!((tree.nth(tree.len()), tree.nth(usize::MAX)), (None, None));

@@ -1,11 +1,12 @@
 //! Scans: the entries of a range copied into arrays, or counted.
 //!
 //! Copies the occupied slots of one bitmap word after another by the kernel's `compress`, which takes less
-//! than a nanosecond an entry. Counting reads the headers of whole leaves: `O(leaves)`. Knows leaves and
-//! their bitmaps.
+//! than a nanosecond an entry. Counting reads the headers of whole leaves: `O(leaves)`, or `O(log n)` while there is a
+//! tally. Knows leaves and their bitmaps.
 
 use std::ops::Bound;
 
+use super::neighbours::Position;
 use crate::node::{Leaf, NIL, bitmap};
 use crate::search::{Kernel, Operation, Output, WINDOW, WORD, dispatch, prefetch};
 use crate::tree::Alex;
@@ -14,6 +15,8 @@ use crate::tree::Alex;
 const PREFETCHED: usize = 128;
 /// How many bitmap words ahead of the one that is copied slots are prefetched.
 const WORDS_AHEAD: usize = 3;
+/// A count looks at this many leaves before it asks the tally, if there is one.
+const COUNTED_LEAVES: usize = 8;
 
 impl Alex {
     /// Appends at most `limit` entries of a range to `keys` and `payloads`: ascending from its start, or, if
@@ -70,20 +73,48 @@ impl Alex {
     /// The number of keys in a range.
     pub fn count(&self, start: Bound<i64>, stop: Bound<i64>) -> usize {
         let Some((from, to)) = self.span(start, stop) else { return 0 };
+        let tally = self.tally.get();
+        let at_once = tally.map_or(usize::MAX, |_| COUNTED_LEAVES);
+        if let Some(total) = self.between(from, to, at_once) {
+            return total;
+        }
+        let Some(tally) = tally else { return 0 };
+        let below = match start {
+            Bound::Unbounded => 0,
+            Bound::Included(key) => self.rank_at(tally, key, from),
+            // What excludes every key has no span.
+            Bound::Excluded(key) => self.rank_at(tally, key.saturating_add(1), from),
+        };
+        let up_to = match stop {
+            Bound::Unbounded => self.len,
+            Bound::Included(key) => self.rank_at(tally, key, to),
+            Bound::Excluded(key) => self.rank_at(tally, key.saturating_sub(1), to),
+        };
+        up_to - below
+    }
+
+    /// How many entries there are between two positions, in this order; `None` if more than `leaves` leaves would have to
+    /// be looked at.
+    pub(super) fn between(&self, from: Position, to: Position, leaves: usize) -> Option<usize> {
         let (first, last) = (self.arena.leaf(from.leaf), self.arena.leaf(to.leaf));
         if from.leaf == to.leaf {
-            return bitmap::count(first.bits, from.slot, to.slot);
+            return Some(bitmap::count(first.bits, from.slot, to.slot));
         }
         let mut total =
             bitmap::count(first.bits, from.slot, first.keys.len()) + bitmap::count(last.bits, 0, to.slot);
         let mut id = first.head.next;
+        let mut looked_at = 2;
         // Only the list of a damaged image ends before `to.leaf`.
         while id != to.leaf && id != NIL {
+            looked_at += 1;
+            if looked_at > leaves {
+                return None;
+            }
             let head = self.arena.leaf(id).head;
             total += head.count as usize;
             id = head.next;
         }
-        total
+        Some(total)
     }
 }
 

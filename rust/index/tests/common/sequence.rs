@@ -314,6 +314,10 @@ pub fn run(tree: Alex, steps: &[Step]) {
         let middle = pair.oracle.len() / 2;
         let expected = pair.oracle.iter().nth(middle).map(|(&key, &payload)| (key, payload));
         assert_eq!(pair.tree.nth(middle), expected, "nth after step {at}");
+        if let Some((key, _)) = expected {
+            assert_eq!(pair.tree.rank(key), middle, "rank of {key} after step {at}");
+            assert_eq!(pair.tree.count(Bound::Included(key), Bound::Unbounded), pair.oracle.len() - middle);
+        }
         if at % 16 == 15 {
             assert_equal(&pair.tree, &pair.oracle, &[]);
         }

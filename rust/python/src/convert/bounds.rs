@@ -6,7 +6,7 @@
 use std::ops::Bound as End;
 
 use alex_store::ScanRange;
-use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
@@ -129,6 +129,22 @@ pub(crate) fn limit(limit: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
         }
         Err(error) => Err(refuse_one(error, limit, Role::Bound("limit"))),
     }
+}
+
+/// A place in the order of keys: how far it is from an end, and whether that is the last one. `None` if it is further than
+/// any number of keys.
+pub(crate) fn place(i: &Bound<'_, PyAny>) -> PyResult<Option<(u64, bool)>> {
+    match i.extract::<i64>() {
+        Ok(i) => Ok(Some((if i < 0 { !i } else { i } as u64, i < 0))),
+        Err(error) if error.is_instance_of::<PyOverflowError>(i.py()) => Ok(None),
+        Err(error) => Err(refuse_one(error, i, Role::Bound("i"))),
+    }
+}
+
+/// The refusal of a place that there is not.
+#[cold]
+pub(crate) fn no_place(i: &Bound<'_, PyAny>) -> PyErr {
+    PyIndexError::new_err(format!("nth({i}): there are not so many keys"))
 }
 
 /// Start and stop of a range that `split` makes; `None` is no bound.

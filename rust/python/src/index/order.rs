@@ -255,6 +255,41 @@ impl AlexIndex {
         self.ask_detached(py, |alex| alex.count(start, stop))
     }
 
+    /// How many keys are below `key`, which need not be there.
+    ///
+    /// Raises TypeError or OverflowError for a key that is not an int64. O(log n); the first call of `rank`
+    /// or `nth`, and the first after many changes, counts each node, O(data nodes).
+    ///
+    /// >>> x.put_many([10, 20, 30], [1, 2, 3])
+    /// 3
+    /// >>> x.rank(20), x.rank(21), x.rank(-5)
+    /// (1, 2, 0)
+    fn rank(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let key = one(key)?;
+        self.ask_detached(py, |alex| alex.rank(key))
+    }
+
+    /// The item with `i` keys below it; with `i < 0` counted from the end, as in a list.
+    ///
+    /// Returns (key, value). Raises IndexError if there are not so many keys, TypeError if `i` is not an int.
+    /// Takes as long as `rank`.
+    ///
+    /// >>> x.put_many([10, 20, 30], [1, 2, 3])
+    /// 3
+    /// >>> x.nth(1), x.nth(-1)
+    /// ((20, 2), (30, 3))
+    fn nth(&self, py: Python<'_>, i: &Bound<'_, PyAny>) -> PyResult<(i64, i64)> {
+        let found = match bounds::place(i)? {
+            Some((rank, from_end)) => self.ask_detached(py, |alex| {
+                let rank = usize::try_from(rank).unwrap_or(usize::MAX);
+                let rank = if from_end { alex.len().checked_sub(1)?.checked_sub(rank)? } else { rank };
+                alex.nth(rank)
+            })?,
+            None => None,
+        };
+        item(found).ok_or_else(|| bounds::no_place(i))
+    }
+
     /// `n` ranges (start, stop) that cover everything and whose counts differ by one at most.
     ///
     /// For parallel work: pass them to `scan` or `scan_arrays`. The first start and the last stop are

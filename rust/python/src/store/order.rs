@@ -11,6 +11,7 @@ use crate::convert::scans::scan_method;
 use crate::errors::detached;
 use crate::memory;
 use crate::store::handle::drop_version;
+use crate::store::read_ahead::PIECE_KEYS;
 use crate::store::read_many::LARGE_PIECE_KEYS;
 use crate::store::reader::{Item, Reader, item};
 use crate::store::scan::StoreIterator;
@@ -124,6 +125,55 @@ impl Reader {
             Some((start, stop)) => self.detached(py, |reader| reader.count(start, stop)),
             None => self.check_open(py).map(|_| 0),
         }
+    }
+
+    /// How many keys are below `key`, which need not be there.
+    ///
+    /// Raises TypeError or OverflowError for a key that is not an int64. O(log n); the first call of `rank`,
+    /// `nth` or `sample`, and the first after many changes, counts each node of the index, O(index nodes). A
+    /// snapshot takes O(keys below it that have changed since). No value is read.
+    ///
+    /// >>> s.put_many([10, 20, 30], [b"a", b"b", b"c"])
+    /// 3
+    /// >>> s.rank(20), s.rank(21), s.rank(-5)
+    /// (1, 2, 0)
+    fn rank(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let key = keys::one(key)?;
+        self.detached(py, |reader| reader.rank(key))
+    }
+
+    /// The item with `i` keys below it; with `i < 0` counted from the end, as in a list.
+    ///
+    /// Returns (key, value). Raises IndexError if there are not so many keys, TypeError if `i` is not an int,
+    /// and as `get`. Takes as long as `rank`.
+    ///
+    /// >>> s.put_many([10, 20, 30], [b"a", b"b", b"c"])
+    /// 3
+    /// >>> s.nth(1), s.nth(-1)
+    /// ((20, b'b'), (30, b'c'))
+    fn nth<'py>(&self, py: Python<'py>, i: &Bound<'py, PyAny>) -> PyResult<Item<'py>> {
+        let found = match bounds::place(i)? {
+            Some((rank, from_end)) => item(py, self.detached(py, |reader| reader.nth(rank, from_end))?)?,
+            None => None,
+        };
+        found.ok_or_else(|| bounds::no_place(i))
+    }
+
+    /// The keys at `ranks`, which ascend; without those that are too large.
+    fn _keys_at<'py>(
+        &self,
+        py: Python<'py>,
+        ranks: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let ranks = keys::many(ranks, keys::Role::Bound("ranks"))?;
+        let moment = self.moment(py)?;
+        let mut keys = Vec::new();
+        for piece in ranks.chunks(PIECE_KEYS) {
+            py.check_signals()?;
+            let piece: Vec<u64> = piece.iter().map(|&rank| rank as u64).collect();
+            detached(py, || moment.keys_at(&piece, &mut keys))?;
+        }
+        Ok(array(py, keys))
     }
 
     /// The keys of `start <= key < stop` as an int64 array, ascending.

@@ -8,6 +8,7 @@ pub(crate) mod columns;
 pub(crate) mod maintain;
 pub(crate) mod moment;
 pub(crate) mod open;
+pub(crate) mod ranks;
 pub(crate) mod read;
 pub(crate) mod refresh;
 pub(crate) mod repair;

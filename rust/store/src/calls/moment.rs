@@ -16,7 +16,7 @@ use crate::log::segments::Segments;
 /// call: while it lives, closing the store waits.
 pub struct Moment {
     pub(crate) shared: Arc<Shared>,
-    version: Arc<Version>,
+    pub(crate) version: Arc<Version>,
     _running: Call,
 }
 

@@ -237,6 +237,16 @@ impl Index {
         self.vouch(self.alex.count(start, stop))
     }
 
+    /// See `Alex::rank`.
+    pub(crate) fn rank(&self, key: i64) -> Result<usize, Damaged> {
+        self.vouch(self.alex.rank(key))
+    }
+
+    /// See `Alex::nth`.
+    pub(crate) fn nth(&self, rank: usize) -> Result<Option<(i64, u64)>, Damaged> {
+        self.vouch(self.alex.nth(rank))
+    }
+
     pub(crate) fn boundaries(&self, parts: usize) -> Result<Vec<i64>, Damaged> {
         self.vouch(self.alex.boundaries(parts))
     }

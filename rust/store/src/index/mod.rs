@@ -4,4 +4,5 @@ pub(crate) mod checked;
 pub(crate) mod history;
 pub(crate) mod nearest;
 pub(crate) mod overlay;
+pub(crate) mod ranks;
 pub(crate) mod versions;

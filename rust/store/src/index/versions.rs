@@ -25,7 +25,7 @@ use crate::threads::sync::{AtomicBool, AtomicU64, Mutex, RwLock, RwLockReadGuard
 /// Notes that each further note makes a writer look at, to remove them: two, so that the rest becomes less.
 const SWEPT_EACH: usize = 2;
 /// Entries of the index, and notes, that a scan merges under one hold of the locks.
-const MERGED: usize = 1024;
+pub(crate) const MERGED: usize = 1024;
 
 /// The time between two emptyings of the index, and the versions of it. `kept` is locked after the state, and before
 /// `pins` and what it holds itself.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::common::{Content, content, content_of, for_seeds, open, options};
 use crate::one_moment::{KEYS, change, read};
 use alex_store::disk::sim::{Rng, SimDisk};
-use alex_store::{Error, Options, Scan, ScanRange, Snapshot, Store};
+use alex_store::{Error, Neighbour, Options, Scan, ScanRange, Snapshot, Store};
 
 type Items = Vec<(i64, Vec<u8>)>;
 
@@ -62,7 +62,8 @@ fn look(rng: &mut Rng, snapshot: &Snapshot, then: &Content) {
     let found = |item: Result<Option<(i64, alex_store::Value)>, Error>| {
         item.expect("reads").map(|(key, value)| (key, value.to_vec()))
     };
-    match rng.below(10) {
+    match rng.below(11) {
+        10 => look_at_ranks(rng, snapshot, then),
         0 => assert_eq!(content_of(snapshot), *then),
         1 => {
             assert_eq!(snapshot.get(key).expect("reads").map(|it| it.to_vec()), then.get(&key).cloned());
@@ -97,6 +98,113 @@ fn look(rng: &mut Rng, snapshot: &Snapshot, then: &Content) {
             }
         }
     }
+}
+
+/// Ranks of a snapshot, one and many.
+fn look_at_ranks(rng: &mut Rng, snapshot: &Snapshot, then: &Content) {
+    let key = rng.below(KEYS as u64 + 6) as i64 - 3;
+    assert_eq!(snapshot.rank(key).expect("reads"), then.range(..key).count() as u64);
+    let rank = rng.below(then.len() as u64 + 2);
+    for from_end in [false, true] {
+        let item =
+            if from_end { then.iter().nth_back(rank as usize) } else { then.iter().nth(rank as usize) };
+        let found = snapshot.nth(rank, from_end).expect("reads").map(|(key, value)| (key, value.to_vec()));
+        assert_eq!(found, item.map(|(&key, value)| (key, value.clone())), "{rank} {from_end}");
+    }
+    let ranks: Vec<u64> = (0..then.len() as u64 + 3).filter(|_| rng.one_in(2)).collect();
+    let mut keys = Vec::new();
+    snapshot.moment().expect("open").keys_at(&ranks, &mut keys).expect("reads");
+    let there: Vec<i64> = then.keys().copied().collect();
+    let expected: Vec<i64> = ranks.iter().filter_map(|&rank| there.get(rank as usize).copied()).collect();
+    assert_eq!(keys, expected);
+}
+
+#[test]
+fn ranks_in_a_version_are_right_beside_thousands_of_changes() {
+    let disk = SimDisk::new(6);
+    let store = open(&disk, &Options { background: false, ..Options::default() }).expect("opens");
+    let mut rng = Rng::new(6);
+    let keys: Vec<i64> = (0..20_000).map(|i| i * 10).collect();
+    store.put_many(&keys, &vec![b"then"; keys.len()][..], false).expect("writes");
+    let snapshot = store.snapshot().expect("open");
+    let mut now: std::collections::BTreeSet<i64> = keys.iter().copied().collect();
+    for round in 0..6 {
+        let look: Vec<u64> = (0..40).map(|_| rng.below(20_000)).chain([0, 19_999]).collect();
+        for &rank in &look {
+            let (key, value) = snapshot.nth(rank, false).expect("reads").expect("there");
+            assert_eq!((key, &value[..]), (rank as i64 * 10, &b"then"[..]), "round {round}");
+            assert_eq!(snapshot.nth(19_999 - rank, true).expect("reads").expect("there").0, key);
+            assert_eq!(snapshot.rank(key).expect("reads"), rank);
+            assert_eq!(snapshot.rank(key + 5).expect("reads"), rank + 1);
+            assert_eq!(store.rank(key).expect("reads"), now.range(..key).count() as u64);
+        }
+        assert!(snapshot.nth(20_000, false).expect("reads").is_none());
+        assert!(snapshot.nth(20_000, true).expect("reads").is_none());
+        let (mut all, mut found) = ((0..20_010).collect::<Vec<u64>>(), Vec::new());
+        snapshot.moment().expect("open").keys_at(&all, &mut found).expect("reads");
+        assert_eq!(found, keys);
+        all.truncate(now.len());
+        let mut live = Vec::new();
+        store.moment().expect("open").keys_at(&all, &mut live).expect("reads");
+        assert!(live.iter().eq(now.iter().take(all.len())));
+        match round {
+            // Replaced, came, went: in places, in runs, and at the ends.
+            0 => drop(store.put_many(&keys[3_000..9_000], &vec![b"now"; 6_000][..], false).expect("writes")),
+            1 | 2 => {
+                let came: Vec<i64> = (0..5_000).map(|_| rng.below(210_000) as i64 - 5_000).collect();
+                let came: Vec<i64> = came.into_iter().filter(|key| key % 10 != 0).collect();
+                store.put_many(&came, &vec![b"new"; came.len()][..], false).expect("writes");
+                now.extend(came);
+            }
+            3 => {
+                store.delete_range(Bound::Included(40_000), Bound::Excluded(90_000)).expect("writes");
+                now.retain(|key| !(40_000..90_000).contains(key));
+            }
+            _ => {
+                let gone: Vec<i64> = keys.iter().copied().filter(|_| rng.one_in(3)).collect();
+                store.delete_many(&gone).expect("writes");
+                gone.iter().for_each(|key| drop(now.remove(key)));
+            }
+        }
+    }
+    store.clear().expect("writes");
+    assert_eq!(snapshot.nth(777, false).expect("reads").expect("there").0, 7_770);
+    assert_eq!(snapshot.rank(7_771).expect("reads"), 778);
+    assert!(store.nth(0, false).expect("reads").is_none() && store.nth(0, true).expect("reads").is_none());
+    drop(snapshot);
+    store.close().expect("closes");
+}
+
+#[test]
+fn neighbours_in_a_version_are_right_beside_long_runs_of_keys_that_came_or_went_since() {
+    let disk = SimDisk::new(5);
+    let store = open(&disk, &Options { background: false, ..Options::default() }).expect("opens");
+    let keys: Vec<i64> = (0..6000).map(|i| i * 10).collect();
+    store.put_many(&keys, &vec![b"then"; keys.len()][..], false).expect("writes");
+    let snapshot = store.snapshot().expect("open");
+    // A run of keys went, another one came, in a third everything was replaced.
+    store.delete_range(Bound::Included(10_000), Bound::Excluded(30_000)).expect("writes");
+    let came: Vec<i64> = (30_001..39_999).filter(|key| key % 10 != 0).collect();
+    store.put_many(&came, &vec![b"now"; came.len()][..], false).expect("writes");
+    store.put_many(&keys[4500..], &vec![b"now"; 1500][..], false).expect("writes");
+    let asked: Vec<i64> = (-20..60_020).step_by(7).chain([i64::MIN, i64::MAX]).collect();
+    for which in [Neighbour::Floor, Neighbour::Ceiling] {
+        let (mut near, mut found) = (Vec::new(), Vec::new());
+        let mut values = alex_store::ValueColumn::default();
+        let moment = snapshot.moment().expect("open");
+        moment.get_nearest_column(&asked, which, &mut near, &mut values, &mut found).expect("reads");
+        for (i, &key) in asked.iter().enumerate() {
+            let nearest = match which {
+                Neighbour::Floor if key >= 0 => Some((key / 10 * 10).min(59_990)),
+                Neighbour::Ceiling if key <= 59_990 => Some((key.max(0) + 9) / 10 * 10),
+                _ => None,
+            };
+            assert_eq!((found[i], near[i]), (nearest.is_some(), nearest.unwrap_or(0)), "{which:?} {key}");
+            assert_eq!(values.get(i), Some(if nearest.is_some() { &b"then"[..] } else { b"" }));
+        }
+    }
+    drop(snapshot);
+    store.close().expect("closes");
 }
 
 fn assert_nothing_is_kept(store: &Store) {

@@ -1,0 +1,133 @@
+//! Ranks in a version: those of the live index, corrected by the notes of the keys that came or went since, one piece of
+//! the keys after the other. Knows nothing of values, nor of locks.
+
+use std::ops::Bound;
+
+use crate::error::Result;
+use crate::format::location::Location;
+use crate::index::history::Past;
+use crate::index::versions::{MERGED, View};
+use crate::room::{room, with_room};
+
+/// The entries of a version from some key on, as far as so many notes reach.
+pub(crate) struct Piece {
+    /// How many keys the live index has before the piece.
+    live_before: u64,
+    /// The keys that have notes, ascending, and what each was.
+    keys: Vec<i64>,
+    past: Vec<Past>,
+    /// Whether the live index has each.
+    is: Vec<bool>,
+    /// How many more keys the version has than the live index, in the piece before each of them.
+    more: Vec<i64>,
+    /// How many entries the version has in the piece, and the last key of it; `None` if all further entries are in it.
+    end: Option<(u64, i64)>,
+}
+
+impl View<'_> {
+    /// How many keys of the live index are below `key`.
+    fn live_rank(&self, key: i64) -> Result<u64> {
+        Ok(self.vouch(self.index().rank(key))? as u64)
+    }
+
+    /// The next piece, after the keys up to `after`. O(log n) if nothing has changed since; else O(`MERGED` * log n).
+    pub(crate) fn piece(&self, after: Option<i64>) -> Result<Piece> {
+        let live_before = match after {
+            None => 0,
+            Some(key) => self.live_rank(key)? + u64::from(self.vouch(self.index().contains(key))?),
+        };
+        let (mut keys, mut past) = (Vec::new(), Vec::new());
+        if let Some(history) = self.history() {
+            let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+            history.scan_into(start, Bound::Unbounded, false, MERGED, self.seq(), &mut keys, &mut past)?;
+        }
+        let (mut is, mut more) = (with_room(keys.len())?, with_room(keys.len())?);
+        self.vouch(self.index().get_many(&keys, |_, found| is.push(found.is_some())))?;
+        let mut sum = 0;
+        for (past, &is) in past.iter().zip(&is) {
+            more.push(sum);
+            sum += i64::from(was(*past, is)) - i64::from(is);
+        }
+        let end = match keys.last() {
+            Some(&last) if keys.len() == MERGED => {
+                let live = self.live_rank(last)? + u64::from(is.last() == Some(&true)) - live_before;
+                Some((live.saturating_add_signed(sum), last))
+            }
+            _ => None,
+        };
+        Ok(Piece { live_before, keys, past, is, more, end })
+    }
+
+    /// Appends the entries of a piece at these ranks, which ascend and count from its beginning, until one is not in it.
+    /// Returns how many were appended. O(ranks * log n * log notes).
+    pub(crate) fn nth_many(
+        &self,
+        piece: &Piece,
+        ranks: impl Iterator<Item = u64>,
+        entries: &mut Vec<(i64, Location)>,
+    ) -> Result<usize> {
+        let had = entries.len();
+        for rank in ranks {
+            let Some(entry) = self.nth(piece, rank)? else { break };
+            room(entries, 1)?;
+            entries.push(entry);
+        }
+        Ok(entries.len() - had)
+    }
+
+    /// The entry of a piece at a rank.
+    fn nth(&self, piece: &Piece, rank: u64) -> Result<Option<(i64, Location)>> {
+        if piece.end.is_some_and(|(entries, _)| rank >= entries) {
+            return Ok(None);
+        }
+        // The first of the noted keys that have more than `rank` entries of the version before them.
+        let (mut low, mut high) = (0, piece.keys.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.rank_of_note(piece, middle)? <= rank {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let Some(note) = low.checked_sub(1) else {
+            return self.live_nth(piece.live_before + rank);
+        };
+        let (key, past, is) = (piece.keys[note], piece.past[note], piece.is[note]);
+        let rest = rank - self.rank_of_note(piece, note)?;
+        if rest == 0 && was(past, is) {
+            return match past {
+                Past::At(location) => Ok(Some((key, location))),
+                _ => Ok(self.vouch(self.index().get(key))?.map(|location| (key, Location(location)))),
+            };
+        }
+        self.live_nth(self.live_rank(key)? + u64::from(is) + rest - u64::from(was(past, is)))
+    }
+
+    /// How many entries the version has in a piece before a key that has a note.
+    fn rank_of_note(&self, piece: &Piece, note: usize) -> Result<u64> {
+        let live = self.live_rank(piece.keys[note])? - piece.live_before;
+        Ok(live.saturating_add_signed(piece.more[note]))
+    }
+
+    fn live_nth(&self, rank: u64) -> Result<Option<(i64, Location)>> {
+        let Ok(rank) = usize::try_from(rank) else { return Ok(None) };
+        Ok(self.vouch(self.index().nth(rank))?.map(|(key, location)| (key, Location(location))))
+    }
+}
+
+impl Piece {
+    /// How many entries are in it, and the last key that belongs to it; `None` if no piece follows.
+    pub(crate) fn end(&self) -> Option<(u64, i64)> {
+        self.end
+    }
+}
+
+/// Whether the version has a key, given whether the live index has it.
+fn was(past: Past, is: bool) -> bool {
+    match past {
+        Past::Unchanged => is,
+        Past::Absent => false,
+        Past::At(_) => true,
+    }
+}
