@@ -73,7 +73,7 @@ def test_every_public_name_has_a_docstring_with_an_example_that_runs(
     assert summary.endswith("."), f"{name}: the first line is a sentence: {summary!r}"
     names = {"s": store, "x": alexpy.AlexIndex(), "np": np, "alexpy": alexpy}
     names |= vars(alexpy) | vars(errors) | {"integers": _convert.integers, "values": _convert.values}
-    names |= {"refused_value": _convert.refused_value}
+    names |= {"refused_value": _convert.refused_value, "deltas": _convert.deltas}
     names |= {"raw": _convert.raw, "Row": _convert.Row, "share_memory": _convert.share_memory}
     names |= {name: getattr(_options, name) for name in ("option", "described", "tell", "naming")}
     names |= {"check_names": _options.check_names, "nearest": _options.nearest}

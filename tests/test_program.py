@@ -251,6 +251,22 @@ class Life:
             else:
                 self.model.put(key, value)
 
+    def add_many(self, key: Key, count: int, delta: int) -> None:
+        first = self.key(key)
+        keys = [_clamped(first + number * number) for number in range(count)]
+        if any(len(self.model.items.get(key, bytes(8))) != 8 for key in keys):
+            if self.store is not None:
+                with pytest.raises(ValueError, match="a counter has 8"):
+                    self.store.add_many(keys, delta)
+            return
+        totals = []
+        for key_ in keys:
+            total = int.from_bytes(self.model.items.get(key_, bytes(8)), "little", signed=True) + delta
+            totals.append(total)
+            self.model.put(key_, total.to_bytes(8, "little", signed=True))
+        if self.store is not None:
+            assert self.store.add_many(keys, delta).tolist() == totals
+
     def compare_and_set(self, key: Key, right: bool, size: int) -> None:
         place, new = self.key(key), self.model.value(size)
         expected = self.model.items.get(place) if right else b"not this"

@@ -527,6 +527,21 @@ class Store(Reader, MutableMapping[int, bytes]):
         >>> list(s.items())
         [(1, b'b'), (3, b'c')]
         """
+    def add_many(self, keys: _Ints, deltas: Any) -> NDArray[np.int64] | NDArray[np.float64]:
+        """Adds `deltas[i]` to the counter under `keys[i]` for every i, in one commit; returns the totals.
+
+        A counter is a value of 8 bytes, little-endian: an int64 if `deltas` are integers, a float64 if they
+        are floats (or some of them, in a list). An absent key counts as 0. `deltas`: a one-dimensional array,
+        an iterable, or one number for all keys. Equal keys add up in order. The result is an int64 or float64
+        array of the length of `keys`: the total after each addition. No other write comes in between. Raises
+        ValueError for a value that is not 8 bytes long and OverflowError for a sum outside int64, both naming
+        the key, and what `put_many` raises; nothing is written then. O(n log n), the GIL released.
+
+        >>> s.add_many([7, 8, 7], [1, 10, 2]).tolist()
+        [1, 10, 3]
+        >>> s.add_many([7, 8], 1).tolist(), s.get_array([7, 8], np.int64).tolist()
+        ([4, 11], [4, 11])
+        """
     def delete_many(self, keys: _Ints) -> int:
         """Removes many keys in one atomic batch; returns how many of them were present.
 

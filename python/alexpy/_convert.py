@@ -128,6 +128,47 @@ def refused_value(value: object, name: str) -> str:
     return f"{name} is {_kind(value)}; a value is bytes or another contiguous buffer of numbers{hint}"
 
 
+def deltas(items: Any, count: int) -> Any:
+    """Return what is to be added to `count` counters: a float64 array, or what holds integers.
+
+    One number stands for `count` of them. Whether the integers are in range is for their reader to say.
+
+    Raises:
+        TypeError: `items` has floats and something that is no number, or floats of more than 64 bits.
+        ValueError: `items` is an array of floats that is not one-dimensional.
+
+    Example:
+        >>> deltas([1, 0.5], 2), deltas(7, 2), deltas([1, 2], 2)
+        (array([1. , 0.5]), [7, 7], [1, 2])
+
+    """
+    if isinstance(items, (str, bytes, bytearray)):
+        return items
+    if isinstance(items, (float, np.floating)):
+        return np.full(count, items, np.float64)
+    if hasattr(items, "__index__") and not (isinstance(items, np.ndarray) and items.ndim):
+        return [items] * count
+    array = _array(items, "deltas")
+    if array is None:
+        return _listed_deltas(list(items))
+    if array.dtype.kind != "f":
+        return items
+    if array.ndim != 1:
+        raise ValueError(f"deltas must be one-dimensional, not of shape {array.shape}")
+    if array.dtype.itemsize > 8:  # noqa: PLR2004 - the bytes of a counter
+        raise TypeError(f"deltas is an array of {array.dtype}, which float64 does not hold; convert it first")
+    return np.require(array, np.float64, ["C", "A"])
+
+
+def _listed_deltas(items: list[Any]) -> list[Any] | NDArray[np.float64]:
+    if not any(isinstance(item, (float, np.floating)) for item in items):
+        return items
+    for position, item in enumerate(items):
+        if not (isinstance(item, (float, np.floating)) or hasattr(item, "__index__")):
+            raise TypeError(f"deltas[{position}] is a {type(item).__name__}; deltas are integers or floats")
+    return np.array(items, np.float64)
+
+
 def raw(value: Any) -> bytes | None:
     """Return the memory of an array, also of dates, which NumPy does not export; None for anything else.
 

@@ -296,6 +296,10 @@ class AsyncStore(_AsyncReads):
         """Load many items. As `Store.bulk_load`."""
         return await self._threads.run(self.store.bulk_load, keys, values, **options)
 
+    async def add_many(self, keys: Any, deltas: Any) -> NDArray[np.int64] | NDArray[np.float64]:
+        """Add to many counters in one commit; the totals. As `Store.add_many`."""
+        return await self._threads.run(self.store.add_many, keys, deltas)
+
     async def delete_many(self, keys: Any) -> int:
         """Remove many keys in one commit; how many were there. As `Store.delete_many`."""
         return await self._threads.run(self.store.delete_many, keys)

@@ -9,7 +9,7 @@ use std::path::Path;
 use alex_index::image::Damage;
 use alex_store::Error;
 use pyo3::PyErrArguments;
-use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyOSError, PyValueError};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyOSError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
@@ -155,6 +155,7 @@ pub(crate) fn to_exception(py: Python<'_>, error: &Error) -> PyErr {
             poisoned
         }
         Error::Invalid(_) => PyValueError::new_err(message),
+        Error::Overflow(_) => PyOverflowError::new_err(message),
         Error::OutOfMemory { .. } | Error::IndexOutOfMemory { .. } => PyMemoryError::new_err(message),
         // Normally the signal handler that asked for the stop has raised its own exception, and the caller passes
         // that one on. This is for a stop without one.

@@ -146,6 +146,9 @@ pub enum Error {
     /// An argument that can never be accepted. Nothing was changed.
     #[error("{0}")]
     Invalid(String),
+    /// A number that would be stored is none that can be. Nothing was changed.
+    #[error("{0}")]
+    Overflow(String),
     /// The caller's progress callback asked to stop. Nothing was changed, except that compaction keeps what
     /// it has done.
     #[error("interrupted")]

@@ -43,6 +43,7 @@ mod values;
 pub use calls::bulk_load::SortedKeys;
 pub use calls::changes::{Changed, Changes, What};
 pub use calls::columns::ItemColumns;
+pub use calls::counters::Counter;
 pub use calls::moment::Moment;
 pub use calls::repair::RepairReport;
 pub use calls::scan::{Scan, ScanRun};

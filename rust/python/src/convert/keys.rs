@@ -201,6 +201,29 @@ pub(crate) fn many(object: &Bound<'_, PyAny>, role: Role) -> PyResult<Vec<i64>> 
     }
 }
 
+/// What is added to counters.
+pub(crate) enum Deltas {
+    Ints(Vec<i64>),
+    Floats(Vec<f64>),
+}
+
+/// The deltas of an addition to `count` counters, whatever they come in.
+pub(crate) fn deltas(object: &Bound<'_, PyAny>, count: usize) -> PyResult<Deltas> {
+    static CONVERT: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
+    memory::check()?;
+    let converted = CONVERT.import(object.py(), "alexpy._convert", "deltas")?.call1((object, count))?;
+    let Ok(floats) = converted.cast::<PyArray1<f64>>() else {
+        return many(&converted, Role::Bound("deltas")).map(Deltas::Ints);
+    };
+    let borrowed = readonly(floats, "deltas")?;
+    match borrowed.as_slice() {
+        Ok(floats) => memory::copy_of(floats).map(Deltas::Floats),
+        Err(_) => {
+            Err(PyTypeError::new_err("alexpy._convert returned an array that is not contiguous float64"))
+        }
+    }
+}
+
 /// A native, contiguous int64 array in place, for a call that runs no Python code from here to its end and for which
 /// any number will do, also one that changes between two readings. `None` if the object needs a conversion.
 pub(crate) fn lent<'py>(object: &Bound<'py, PyAny>) -> Option<PyReadonlyArray1<'py, i64>> {

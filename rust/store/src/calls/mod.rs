@@ -5,6 +5,7 @@ pub(crate) mod bulk_load;
 pub(crate) mod changes;
 pub(crate) mod close;
 pub(crate) mod columns;
+pub(crate) mod counters;
 pub(crate) mod maintain;
 pub(crate) mod moment;
 pub(crate) mod open;

@@ -226,7 +226,7 @@ impl Store {
     }
 
     /// Makes a commit as durable as the caller was promised.
-    fn settle(&self, seq: u64, sync: bool) -> Result<()> {
+    pub(super) fn settle(&self, seq: u64, sync: bool) -> Result<()> {
         if sync || self.shared.options.durability == Durability::Sync {
             self.shared.flush_in_place(seq)?;
         } else if self.shared.flush_due() {

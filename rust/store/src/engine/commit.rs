@@ -227,43 +227,45 @@ impl Shared {
         values: &V,
         shape: Shape,
     ) -> Result<(u64, u64)> {
-        // Allocate everything before anything is written: after that the commit can no longer be refused.
-        let mut locations = with_room(keys.len())?;
-        let mut dead = with_room(keys.len())?;
-        let mut rebuilt = false;
-        let seq = {
+        let (seq, placed) = {
             let mut writing = self.ready_log(shape)?;
-            // Probe after room was made in the log, which takes memory too.
-            probe_index(keys.len())?;
-            let ops = keys.iter().enumerate().map(|(i, &key)| {
-                values.prefetch(i);
-                Op::Put(key, values.get(i))
-            });
-            let before = self.append(&mut writing, ops, shape, |location| locations.push(location.0))?;
-            let absorbed = self.absorb(&mut writing, before, |state| {
-                dead.clear();
-                state.put_many(keys, &locations, &mut dead)
-            })?;
-            if let Some(((), segments)) = absorbed {
-                if let Some(active) = &writing.log.active {
-                    active.count_live(shape.bytes);
-                }
-                self.count_dead(&segments, &dead);
-            } else {
-                rebuilt = true;
+            self.commit_puts_in(&mut writing, keys, values, shape)?
+        };
+        Ok((seq, (keys.len() - placed.replaced_among(keys)) as u64))
+    }
+
+    /// Like [`Shared::commit_puts`], for which there must be room.
+    pub(crate) fn commit_puts_in<V: ValueSource + ?Sized>(
+        &self,
+        writing: &mut Writing,
+        keys: &[i64],
+        values: &V,
+        shape: Shape,
+    ) -> Result<(u64, Placed)> {
+        // Allocate everything before anything is written: after that the commit can no longer be refused. And after room
+        // was made in the log, which takes memory too.
+        let mut placed =
+            Placed { locations: with_room(keys.len())?, dead: with_room(keys.len())?, rebuilt: false };
+        probe_index(keys.len())?;
+        let ops = keys.iter().enumerate().map(|(i, &key)| {
+            values.prefetch(i);
+            Op::Put(key, values.get(i))
+        });
+        let Placed { locations, dead, rebuilt } = &mut placed;
+        let before = self.append(writing, ops, shape, |location| locations.push(location.0))?;
+        let absorbed = self.absorb(writing, before, |state| {
+            dead.clear();
+            state.put_many(keys, locations, dead)
+        })?;
+        if let Some(((), segments)) = absorbed {
+            if let Some(active) = &writing.log.active {
+                active.count_live(shape.bytes);
             }
-            self.published(&mut writing)
-        };
-        // A commit lies in one segment, so a replaced record within these locations was a duplicate among
-        // `keys`.
-        let here =
-            locations.first().copied().unwrap_or_default()..=locations.last().copied().unwrap_or_default();
-        let replaced_here = if rebuilt {
-            keys.len() - keys.iter().collect::<HashSet<_>>().len()
+            self.count_dead(&segments, dead);
         } else {
-            dead.iter().filter(|dead| here.contains(&dead.0)).count()
-        };
-        Ok((seq, (keys.len() - replaced_here) as u64))
+            *rebuilt = true;
+        }
+        Ok((self.published(writing), placed))
     }
 
     /// A commit that only copies a few bytes into memory; `None` if this one would do more. Returns false if
@@ -333,6 +335,27 @@ impl Shared {
         }
         self.published(&mut writing);
         Some(absorbed.map(|_| true))
+    }
+}
+
+/// Where puts that were committed are, and what they replaced.
+pub(crate) struct Placed {
+    locations: Vec<u64>,
+    dead: Vec<Location>,
+    /// Whether the index had to be rebuilt, so that what was replaced is not known.
+    rebuilt: bool,
+}
+
+impl Placed {
+    /// How many of `keys`, which were put, replaced an earlier one of them.
+    fn replaced_among(&self, keys: &[i64]) -> usize {
+        if self.rebuilt {
+            return keys.len() - keys.iter().collect::<HashSet<_>>().len();
+        }
+        // A commit lies in one segment, so a replaced record within these locations was a duplicate among `keys`.
+        let first = self.locations.first().copied().unwrap_or_default();
+        let here = first..=self.locations.last().copied().unwrap_or_default();
+        self.dead.iter().filter(|dead| here.contains(&dead.0)).count()
     }
 }
 

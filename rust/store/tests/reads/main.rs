@@ -6,6 +6,7 @@ mod common;
 mod backup;
 mod columns;
 mod concurrent;
+mod counters;
 mod large;
 mod linearizable;
 mod one_moment;
