@@ -188,6 +188,53 @@ def test_a_batch_that_has_ended_raises_closed_error(store: alexpy.Store, end: st
             call()
 
 
+def test_delete_range_in_a_batch_is_in_order_with_its_other_operations(store: alexpy.Store) -> None:
+    store.put_many(range(10), [b"old"] * 10)
+    with store.batch() as b:
+        b.put(3, b"before")
+        b.put(12, b"before")
+        b.delete_range(2, 5)
+        b.put(4, b"after")
+        b.delete_range(start=7)
+        b.put(20, b"after")
+        b.delete_range(stop=1)
+        b.delete_range(5, 5)
+        b.delete_range(2**63)
+        assert len(b) == 7
+    assert dict(store) == {
+        **dict.fromkeys([1, 5, 6], b"old"),
+        **dict.fromkeys([4, 20], b"after"),
+    }
+
+
+def test_delete_range_in_a_batch_needs_a_bound_and_adds_nothing_when_it_is_refused(
+    store: alexpy.Store,
+) -> None:
+    store[1] = b""
+    with store.batch() as b:
+        for bounds in ((), (None, None), ("1",), (1.0, 2)):
+            with pytest.raises(TypeError):
+                b.delete_range(*bounds)
+        assert len(b) == 0
+    assert len(store) == 1
+    with pytest.raises(alexpy.ClosedError):
+        b.delete_range(1)
+
+
+def test_a_batch_that_empties_the_store_in_its_middle_leaves_snapshots_alone(store: alexpy.Store) -> None:
+    store.put_many(range(5), [b"old"] * 5)
+    with store.snapshot() as snapshot:
+        with store.batch() as b:
+            b.put(2, b"new")
+            b.put(7, b"new")
+            b.delete_range(-(2**70), 2**70)
+            b.put(3, b"last")
+        assert dict(snapshot) == dict.fromkeys(range(5), b"old")
+        assert (snapshot.rank(7), snapshot.nth(2), len(snapshot)) == (5, (2, b"old"), 5)
+        assert snapshot.floor_many([9])[0].tolist() == [4]
+    assert dict(store) == {3: b"last"}
+
+
 def test_a_batch_may_be_ended_inside_its_block(store: alexpy.Store) -> None:
     with store.batch() as batch:
         batch.put(1, b"one")

@@ -241,7 +241,7 @@ class Life:
             with self.store.batch(sync=sync) as batch:
                 for key, value in changes:
                     if value is None:
-                        batch.delete(key)
+                        batch.delete_range(key, key + 3)
                     else:
                         batch.put(key, value)
         for key, value in changes:

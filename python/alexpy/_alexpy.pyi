@@ -787,6 +787,22 @@ class WriteBatch:
         >>> list(s)
         [3]
         """
+    def delete_range(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> None:
+        """Deletes every key of `start <= key < stop` when the batch commits.
+
+        In order with the other operations: what was put before goes, what is put afterwards stays. Bounds as in
+        `Store.delete_range`: at least one must be given, else TypeError. O(1), and O(keys in the range) at
+        the commit.
+
+        >>> s.put_many([1, 2, 3], [b"", b"", b""])
+        3
+        >>> with s.batch() as b:
+        ...     b.put(4, b"four")
+        ...     b.delete_range(2)
+        ...     b.put(3, b"three")
+        >>> list(s.items())
+        [(1, b''), (3, b'three')]
+        """
     def __setitem__(self, key: SupportsIndex, value: _Value, /) -> None: ...
     def __delitem__(self, key: SupportsIndex, /) -> None: ...
     def __len__(self, /) -> int: ...

@@ -89,9 +89,24 @@ pub(crate) fn deleted_range(
     stop: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Range> {
     if start.is_none() && stop.is_none() {
-        return Err(PyTypeError::new_err("delete_range() needs a bound; clear() removes every key"));
+        return Err(PyTypeError::new_err("delete_range() needs a bound; Store.clear() removes every key"));
     }
     range(start, stop, true, false)
+}
+
+/// The lowest and the highest key that a range could hold; `None` if it can hold none.
+pub(crate) fn first_and_last((start, stop): (End<i64>, End<i64>)) -> Option<(i64, i64)> {
+    let first = match start {
+        End::Included(key) => key,
+        End::Excluded(key) => key.checked_add(1)?,
+        End::Unbounded => i64::MIN,
+    };
+    let last = match stop {
+        End::Included(key) => key,
+        End::Excluded(key) => key.checked_sub(1)?,
+        End::Unbounded => i64::MAX,
+    };
+    (first <= last).then_some((first, last))
 }
 
 /// A range as the engine scans it.

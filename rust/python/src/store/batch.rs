@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 use alex_store::{Batch, ValueSource};
 use pyo3::prelude::*;
 
-use crate::convert::{keys, values};
+use crate::convert::{bounds, keys, values};
 use crate::errors::{OrRaise, closed_error};
 use crate::locks;
 use crate::store::handle::Born;
@@ -167,6 +167,37 @@ impl WriteBatch {
             batch.reserve(keys.len())?;
             for &key in &keys {
                 batch.delete(key);
+            }
+            Ok(())
+        })
+    }
+
+    /// Deletes every key of `start <= key < stop` when the batch commits.
+    ///
+    /// In order with the other operations: what was put before goes, what is put afterwards stays. Bounds as in
+    /// `Store.delete_range`: at least one must be given, else TypeError. O(1), and O(keys in the range) at
+    /// the commit.
+    ///
+    /// >>> s.put_many([1, 2, 3], [b"", b"", b""])
+    /// 3
+    /// >>> with s.batch() as b:
+    /// ...     b.put(4, b"four")
+    /// ...     b.delete_range(2)
+    /// ...     b.put(3, b"three")
+    /// >>> list(s.items())
+    /// [(1, b''), (3, b'three')]
+    #[pyo3(signature = (start=None, stop=None))]
+    fn delete_range(
+        &self,
+        py: Python<'_>,
+        start: Option<&Bound<'_, PyAny>>,
+        stop: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let range = bounds::deleted_range(start, stop)?.and_then(bounds::first_and_last);
+        self.change(py, |batch| {
+            batch.reserve(1)?;
+            if let Some((first, last)) = range {
+                batch.delete_range(first, last);
             }
             Ok(())
         })
