@@ -17,6 +17,7 @@ from hypothesis import given
 import alexpy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -100,6 +101,52 @@ def test_buffers_are_read_only_and_outlive_the_store(store_path: Path) -> None:
     assert keys.tolist() == [1, 2]
 
 
+# ---- scan_batches, every way ----
+
+
+@given(
+    st.none() | st.integers(-5, 40),
+    st.none() | st.integers(-5, 40),
+    st.integers(1, 40),
+    st.fixed_dictionaries(
+        {
+            "include_start": st.booleans(),
+            "include_stop": st.booleans(),
+            "reverse": st.booleans(),
+            "limit": st.none() | st.integers(0, 50) | st.just(2**80),
+        }
+    ),
+)
+@pytest.mark.usefixtures("_thirty")
+def test_batches_of_a_scan_are_its_items_whatever_its_options(
+    start: int | None, stop: int | None, rows: int, options: dict[str, Any]
+) -> None:
+    batches = list(_stores[0].scan_batches(start, stop, rows=rows, **options))
+    assert [item for batch in batches for item in items(batch)] == list(
+        _stores[0].scan(start, stop, **options)
+    )
+    assert all(len(batch) == rows for batch in batches[:-1])
+
+
+_stores: list[alexpy.Store] = []
+
+
+@pytest.fixture(scope="module")
+def _thirty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with alexpy.open(tmp_path_factory.mktemp("batches") / "store") as store:
+        store.put_many(range(30), [b"%d" % key for key in range(30)])
+        _stores.append(store)
+        yield
+        _stores.clear()
+
+
+def test_options_of_scan_batches_are_checked_as_those_of_scan(store: alexpy.Store) -> None:
+    with pytest.raises(ValueError, match="limit"):
+        store.scan_batches(limit=-1)
+    with pytest.raises(TypeError, match="limit"):
+        store.scan_batches(limit=1.5)  # type: ignore[arg-type]
+    store.put_many(range(10), [b""] * 10)
+    batches = store.scan_batches(reverse=True, limit=7, rows=3)
     store.clear()
     assert [batch.keys.tolist() for batch in batches] == [[9, 8, 7], [6, 5, 4], [3]]
 

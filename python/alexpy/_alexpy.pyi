@@ -317,7 +317,15 @@ class Reader(Mapping[int, bytes]):
         ([20, 0], [True, False], b'twenty')
         """
     def scan_batches(
-        self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None, *, rows: int = 65536
+        self,
+        start: SupportsIndex | None = None,
+        stop: SupportsIndex | None = None,
+        *,
+        rows: int = 65536,
+        include_start: bool = True,
+        include_stop: bool = False,
+        reverse: bool = False,
+        limit: SupportsIndex | None = None,
     ) -> BatchIterator:
         """Iterates over the items of `start <= key < stop` in batches of `rows`, as arrays, in key order.
 
@@ -331,6 +339,8 @@ class Reader(Mapping[int, bytes]):
         3
         >>> [batch.keys.tolist() for batch in s.scan_batches(rows=2)]
         [[1, 2], [3]]
+        >>> [batch.keys.tolist() for batch in s.scan_batches(reverse=True, limit=2)]
+        [[3, 2]]
         """
     def to_arrow(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> ArrowStream:
         """The items of `start <= key < stop` for any Arrow library: a stream of `key` and `value` columns.
@@ -928,7 +938,7 @@ class ScanBatch:
     def __len__(self, /) -> int: ...
     @property
     def keys(self) -> NDArray[np.int64]:
-        """The keys, ascending: a read-only int64 array. O(1)."""
+        """The keys, in the order of the scan: a read-only int64 array. O(1)."""
     @property
     def offsets(self) -> NDArray[np.int64]:
         """Where each value begins in `data`, and where the last one ends: a read-only int64 array. O(1)."""

@@ -110,7 +110,7 @@ impl ScanBatch {
         self.0.keys.len()
     }
 
-    /// The keys, ascending: a read-only int64 array. O(1).
+    /// The keys, in the order of the scan: a read-only int64 array. O(1).
     #[getter]
     fn keys<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i64>> {
         // SAFETY: the class is frozen, so its columns never change while it lives.
@@ -390,14 +390,23 @@ impl Reader {
     /// 3
     /// >>> [batch.keys.tolist() for batch in s.scan_batches(rows=2)]
     /// [[1, 2], [3]]
-    #[pyo3(signature = (start=None, stop=None, *, rows=65536))]
+    /// >>> [batch.keys.tolist() for batch in s.scan_batches(reverse=True, limit=2)]
+    /// [[3, 2]]
+    #[pyo3(signature = (start=None, stop=None, *, rows=65536, include_start=true, include_stop=false, reverse=false,
+                        limit=None))]
+    #[expect(clippy::too_many_arguments, reason = "what Python calls has a parameter for each option")]
     fn scan_batches(
         slf: &Bound<'_, Self>,
         start: Option<&Bound<'_, PyAny>>,
         stop: Option<&Bound<'_, PyAny>>,
         rows: i64,
+        include_start: bool,
+        include_stop: bool,
+        reverse: bool,
+        limit: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<BatchIterator> {
-        let range = bounds::scan_range(bounds::range(start, stop, true, false)?, false, None);
+        let range = bounds::range(start, stop, include_start, include_stop)?;
+        let range = bounds::scan_range(range, reverse, bounds::limit(limit)?);
         let Some(rows) = usize::try_from(rows).ok().filter(|&rows| rows > 0) else {
             return Err(PyValueError::new_err(format!("rows must be at least 1, not {rows}")));
         };
