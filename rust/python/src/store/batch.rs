@@ -174,9 +174,9 @@ impl WriteBatch {
 
     /// Deletes every key of `start <= key < stop` when the batch commits.
     ///
-    /// In order with the other operations: what was put before goes, what is put afterwards stays. Bounds as in
-    /// `Store.delete_range`: at least one must be given, else TypeError. O(1), and O(keys in the range) at
-    /// the commit.
+    /// In order with the other operations: what was put before goes, what is put afterwards stays. Bounds as
+    /// in `Store.delete_range`: at least one must be given, else TypeError. O(1), and O(keys in the range)
+    /// at the commit.
     ///
     /// >>> s.put_many([1, 2, 3], [b"", b"", b""])
     /// 3
