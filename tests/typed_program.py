@@ -97,7 +97,10 @@ def many_keys(store: alexpy.Store) -> None:
     assert len(buffers.data) == 8
     assert len(buffers.to_arrow()) == 2
     assert store.contains_many(keys).all()
-    assert_type(store.delete_many([20]), int)
+    store.delete_many([70])
+    totals = store.add_many([70, 71], [1, 2])
+    assert totals.tolist() == [1, 2]
+    assert_type(store.delete_many([20, 70, 71]), int)
     assert_type(store.delete_range(30), int)
     with store.batch(sync=True) as batch:
         assert_type(batch, alexpy.WriteBatch)
@@ -133,6 +136,9 @@ def reads(store: alexpy.Store | alexpy.Snapshot) -> None:
         assert_type(key, int)
         assert_type(value, bytes)
     assert_type(store.count(1, None), int)
+    assert store.keys_array(None, 5).dtype == store.sample(1, seed=7).dtype == np.int64
+    assert_type(store.nth(0), tuple[int, bytes])
+    assert_type(store.rank(5), int)
     assert_type(store.split(2), list[tuple[int | None, int | None]])
     for piece in store.scan_batches(0, 5, rows=3):
         assert_type(piece, alexpy.ScanBatch)
@@ -202,6 +208,9 @@ def index(folder: Path) -> None:
     keys, values = made.scan_arrays(1, 3)
     assert len(keys) == len(values) == made.count(1, 3)
     assert len(made.scan_many([1], [3])) == 3
+    assert_type(made.nth(-1), tuple[int, int])
+    assert_type(made.rank(5), int)
+    assert len(made.keys_array()) == len(made)
     floors, _, there = made.floor_many([2, 0])
     ceilings, _, _ = made.ceiling_many([2])
     assert (len(floors), len(ceilings), there.tolist()) == (2, 1, [True, False])
