@@ -55,7 +55,9 @@ impl Tally {
         let parts = u32::try_from(starts.len()).unwrap_or(u32::MAX);
         let mean = (sums.iter().sum::<u64>() / u64::from(parts)) as u32;
         let growth = mean.saturating_mul(GROWTH).saturating_add(LEAST_GROWTH);
-        room.iter_mut().for_each(|room| *room = room.saturating_add(growth));
+        for room in &mut room {
+            *room = room.saturating_add(growth);
+        }
         for i in 0..sums.len() {
             let above = i | (i + 1);
             if above < sums.len() {

@@ -26,7 +26,8 @@ impl View<'_> {
     ) -> Result<()> {
         room(near, keys.len())?;
         room(locations, keys.len())?;
-        let first = locations.len();
+        // The caller may have more of the one than of the other.
+        let (near_from, locations_from) = (near.len(), locations.len());
         self.vouch(self.index().nearest_many(keys, which, |_, found| {
             near.push(found.map_or(0, |(key, _)| key));
             locations.push(found.map(|(_, location)| Location(location)));
@@ -36,8 +37,8 @@ impl View<'_> {
         history.nearest_many(keys, which, |i, key| noted[i] = key)?;
         // The last answer that took a search: it holds for all keys between it and the key that was asked for.
         let mut last: Option<(i64, Option<(i64, Location)>)> = None;
-        for (i, (&key, noted)) in keys.iter().zip(noted).enumerate() {
-            let (near, location) = (&mut near[first + i], &mut locations[first + i]);
+        let found = near[near_from..].iter_mut().zip(&mut locations[locations_from..]);
+        for ((&key, noted), (near, location)) in keys.iter().zip(noted).zip(found) {
             match noted {
                 Some(noted) if location.is_none() || !is_nearer(which, *near, noted) => {}
                 // Neither the neighbour nor any key before it has changed.
