@@ -170,7 +170,7 @@ class Store(_alexpy.Store, Reads, Closing):
 
     # `|=` keeps what it is, where `|` makes a dict.
     def __ior__(  # type: ignore[misc, override]
-        self, other: SupportsKeysAndGetItem[int, Buffer] | Iterable[tuple[int, Buffer]], /
+        self, other: SupportsKeysAndGetItem[int, _Value] | Iterable[tuple[int, _Value]], /
     ) -> Self:
         """Store every item of `other`, as `update` does."""
         self.update(other)
