@@ -178,7 +178,8 @@ class Lmdb:
 
         def get(key: bytes) -> bytes | None:
             with begin(db=db) as transaction:
-                return transaction.get(key)
+                value: bytes | None = transaction.get(key)
+            return value
 
         return get
 
