@@ -44,6 +44,12 @@ def _deleted_range(store: alexpy.Store, _big: bytes) -> None:
     store.delete_range(10, KEYS)
 
 
+def _ceilings_then(store: alexpy.Store, _big: bytes) -> None:
+    with store.snapshot() as snapshot:
+        store.delete_many(MANY[::2])
+        snapshot.ceiling_many(MANY)
+
+
 def _open_scan(store: alexpy.Store, _big: bytes) -> None:
     scan = store.scan()
     next(scan)
@@ -84,10 +90,17 @@ CALLS: dict[str, Callable[[alexpy.Store, bytes], Any]] = {
     "setdefault": lambda s, big: s.setdefault(-7, big),
     "compare_and_set": lambda s, big: s.compare_and_set(-5, big, big),
     "pop": lambda s, _: s.pop(-5),
+    "add_many": lambda s, _: s.add_many(MANY + KEYS, MANY),
+    "keys_array": lambda s, _: s.keys_array(),
+    "floor_many": lambda s, _: s.floor_many(MANY),
+    "ceiling_many of a snapshot": _ceilings_then,
+    "nth and rank": lambda s, _: (s.nth(KEYS // 2), s.rank(KEYS // 2)),
+    "sample": lambda s, _: s.sample(KEYS // 2, seed=1),
     "last items": lambda s, _: [s.last() for _ in range(1000)],
     "compact": lambda s, _: s.compact(),
     "checkpoint": lambda s, _: s.checkpoint(),
     "index": lambda _s, _: alexpy.AlexIndex(MANY, MANY).get_many(MANY),
+    "index.rank": lambda _s, _: alexpy.AlexIndex(MANY, MANY).rank(KEYS // 2),
     "index.put_many": lambda _s, _: alexpy.AlexIndex().put_many(MANY * 7, MANY),
 }
 

@@ -39,19 +39,23 @@ pub(crate) struct Part {
     pub(crate) below: usize,
 }
 
+/// All keys as one part, for whoever has no tally.
+pub(crate) const EVERYTHING: Part = Part { start: None, below: 0 };
+
 impl Tally {
-    /// A tally of parts that begin with these keys, ascending, and hold so many keys each. `O(parts)`.
-    pub(crate) fn of(parts: impl Iterator<Item = (i64, u32)>) -> Self {
+    /// A tally of parts that begin with these keys, ascending, and hold so many keys each; `None` if there are no parts, or
+    /// no memory for it. `O(parts)`.
+    pub(crate) fn of(parts: impl Iterator<Item = (i64, u32)>) -> Option<Self> {
         let (mut starts, mut sums, mut room) = (Vec::new(), Vec::new(), Vec::new());
         for (start, count) in parts {
+            starts.try_reserve(1).ok()?;
+            sums.try_reserve(1).ok()?;
+            room.try_reserve(1).ok()?;
             starts.push(start);
             sums.push(u64::from(count));
             room.push(count);
         }
-        if starts.is_empty() {
-            (starts, sums, room) = (vec![i64::MIN], vec![0], vec![0]);
-        }
-        starts[0] = i64::MIN;
+        *starts.first_mut()? = i64::MIN;
         let parts = u32::try_from(starts.len()).unwrap_or(u32::MAX);
         let mean = (sums.iter().sum::<u64>() / u64::from(parts)) as u32;
         let growth = mean.saturating_mul(GROWTH).saturating_add(LEAST_GROWTH);
@@ -65,16 +69,17 @@ impl Tally {
             }
         }
         let most_patience = parts.saturating_mul(PATIENCE).saturating_add(LEAST_PATIENCE);
-        Self { starts, sums, room, patience: AtomicU32::new(most_patience), most_patience }
+        Some(Self { starts, sums, room, patience: AtomicU32::new(most_patience), most_patience })
     }
 
-    /// Must be called for each question, so that the tally is kept.
+    /// The tally, for a question. It is kept for longer then.
     #[inline]
-    pub(crate) fn asked(&self) {
+    pub(crate) fn asked(&self) -> &Self {
         // Threads that ask at once would wait for each other's line if each of them wrote it.
         if self.patience.load(Ordering::Relaxed) < self.most_patience / 2 {
             self.patience.store(self.most_patience, Ordering::Relaxed);
         }
+        self
     }
 
     /// Notes that `by` keys from `first` to `last` have come or, if it is negative, gone. Returns false if the tally must
@@ -155,7 +160,7 @@ mod tests {
     fn of(parts: u32) -> (Tally, Vec<u64>) {
         let counts: Vec<u64> = (0..parts).map(|part| u64::from(part * 7 % 11)).collect();
         let parts = counts.iter().enumerate().map(|(part, &count)| (part as i64 * 10, count as u32));
-        (Tally::of(parts), counts)
+        (Tally::of(parts).expect("memory"), counts)
     }
 
     fn assert_right(tally: &Tally, counts: &[u64]) {
@@ -205,16 +210,16 @@ mod tests {
 
     #[test]
     fn a_part_that_grows_too_large_ends_it_and_so_do_many_changes_without_a_question() {
-        let mut tally = Tally::of([(0, 100), (1000, 100)].into_iter());
+        let mut tally = Tally::of([(0, 100), (1000, 100)].into_iter()).expect("memory");
         let grown = (0..10_000).take_while(|_| tally.change(5, 5, 1)).count();
         assert_eq!(grown, 100 + 4 * 100 + 256);
-        let mut tally = Tally::of([(0, 100), (1000, 100)].into_iter());
+        let mut tally = Tally::of([(0, 100), (1000, 100)].into_iter()).expect("memory");
         let changes = |tally: &mut Tally| {
             (0..100_000).take_while(|i| tally.change(5, 5, if i % 2 == 0 { 1 } else { -1 })).count()
         };
         let patience = LEAST_PATIENCE as usize + 2 * 8;
         assert!((600..=patience).contains(&changes(&mut tally)));
-        let mut tally = Tally::of([(0, 1 << 20)].into_iter());
+        let mut tally = Tally::of([(0, 1 << 20)].into_iter()).expect("memory");
         for _ in 0..100 {
             for _ in 0..1000 {
                 assert!(tally.change(5, 5, 1) && tally.change(5, 5, -1));

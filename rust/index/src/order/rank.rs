@@ -6,7 +6,7 @@
 
 use super::neighbours::Position;
 use crate::node::{NIL, bitmap};
-use crate::tally::Tally;
+use crate::tally::{EVERYTHING, Tally};
 use crate::tree::Alex;
 
 impl Alex {
@@ -20,7 +20,7 @@ impl Alex {
         if rank >= self.len {
             return None;
         }
-        let part = self.tally().holder(rank);
+        let part = self.tally().map_or(EVERYTHING, |tally| tally.holder(rank));
         let from = self.beginning(part.start);
         let mut leaf = self.arena.leaf(from.leaf);
         let mut rest = rank - part.below + bitmap::count(leaf.bits, 0, from.slot);
@@ -37,9 +37,8 @@ impl Alex {
     }
 
     /// How many keys are before a position, which `key` or its successor has.
-    pub(super) fn rank_at(&self, tally: &Tally, key: i64, to: Position) -> usize {
-        tally.asked();
-        let part = tally.owner(key);
+    pub(super) fn rank_at(&self, tally: Option<&Tally>, key: i64, to: Position) -> usize {
+        let part = tally.map_or(EVERYTHING, |tally| tally.owner(key));
         part.below + self.between(self.beginning(part.start), to, usize::MAX).unwrap_or(0)
     }
 
@@ -47,11 +46,11 @@ impl Alex {
         start.map_or(Position { leaf: self.first_leaf, slot: 0 }, |start| self.position_below(start))
     }
 
-    /// The tally, which is made if there is none.
-    fn tally(&self) -> &Tally {
-        let tally = self.tally.get_or_init(|| {
+    /// The tally, which is made if there is none; `None` if there is no memory for it.
+    fn tally(&self) -> Option<&Tally> {
+        if self.tally.get().is_none() {
             let mut next = self.first_leaf;
-            Box::new(Tally::of(std::iter::from_fn(|| {
+            let parts = std::iter::from_fn(|| {
                 while next != NIL {
                     let leaf = self.arena.leaf(next);
                     next = leaf.head.next;
@@ -60,10 +59,11 @@ impl Alex {
                     }
                 }
                 None
-            })))
-        });
-        tally.asked();
-        tally
+            });
+            // Another thread may have been faster, and its tally is the same.
+            let _ = self.tally.set(Box::new(Tally::of(parts)?));
+        }
+        self.tally.get().map(|tally| tally.asked())
     }
 
     /// The keys at which the keys in order divide into `parts` parts whose counts differ by one at most: the

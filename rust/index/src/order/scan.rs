@@ -78,7 +78,7 @@ impl Alex {
         if let Some(total) = self.between(from, to, at_once) {
             return total;
         }
-        let Some(tally) = tally else { return 0 };
+        let tally = tally.map(|tally| tally.asked());
         let below = match start {
             Bound::Unbounded => 0,
             Bound::Included(key) => self.rank_at(tally, key, from),
