@@ -89,6 +89,22 @@ def _checksum_records(data: bytes, record_bytes: int) -> int:
 class Reader(Mapping[int, bytes]):
     """What `Store` and `Snapshot` have in common: the calls that read."""
 
+    @property
+    def key_kind(self) -> str:
+        """What the keys are, as `open(key=...)` names it: "int64", "uint64", "uuid" or "datetime64[us]"
+        and the like. Chosen when the store was made. O(1).
+
+        >>> s.key_kind
+        'int64'
+        """
+    @property
+    def codec_name(self) -> str | None:
+        """The name of the codec by which values are read and written; None where they are plain bytes.
+        Chosen when the store was made. O(1).
+
+        >>> s.codec_name is None
+        True
+        """
     def __getitem__(self, key: SupportsIndex, /) -> bytes: ...
     def __contains__(self, key: object, /) -> bool: ...
     def __len__(self, /) -> int: ...
@@ -428,6 +444,8 @@ class Store(Reader, MutableMapping[int, bytes]):
         read_only: bool,
         create: bool,
         parents: bool,
+        key: str | None = None,
+        codec: str | None = None,
     ) -> Self: ...
     def __setitem__(self, key: SupportsIndex, value: _Value, /) -> None: ...
     def __delitem__(self, key: SupportsIndex, /) -> None: ...

@@ -57,6 +57,7 @@ pub use engine::compaction_state::CompactReport;
 pub use engine::lock_times::{Histogram, LockTimes, Places, lock_times};
 pub use error::{Error, Result};
 pub use format::measure::checksum_records;
+pub use format::schema::{KeyKind, Schema};
 pub use index::checked::Neighbour;
 pub use index::versions::ScanRange;
 pub use log::batch::{Batch, ValueSource};

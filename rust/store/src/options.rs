@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::format::schema::{KeyKind, MAX_CODEC_NAME_BYTES, Schema};
 
 /// When a write is safe, and against what. `docs/safety.md` spells out the promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,10 @@ pub struct Options {
     pub create: bool,
     /// Also create missing parent directories.
     pub parents: bool,
+    /// The kind of keys: of a store that is made, `int64` if none is named; of another, it must be that.
+    pub key: Option<KeyKind>,
+    /// The name of the codec of values, likewise; plain bytes if none is named.
+    pub codec: Option<String>,
     /// See [`Durability`].
     pub durability: Durability,
     /// Time between timed flushes, for [`Durability::Interval`].
@@ -97,6 +102,8 @@ impl Default for Options {
             read_only: false,
             create: true,
             parents: false,
+            key: None,
+            codec: None,
             durability: Durability::Interval,
             sync_interval: Duration::from_millis(50),
             segment_bytes: DEFAULT_SEGMENT_BYTES,
@@ -140,7 +147,20 @@ impl Options {
                 "sync_interval_ms must be at least 1; use durability=\"sync\" to flush every commit".into(),
             ));
         }
+        if let Some(codec) = &self.codec
+            && !(1..=MAX_CODEC_NAME_BYTES).contains(&codec.len())
+        {
+            return Err(Error::Invalid(format!(
+                "the name of a codec has 1 to {MAX_CODEC_NAME_BYTES} bytes, this one has {}",
+                codec.len()
+            )));
+        }
         Ok(())
+    }
+
+    /// What a store made with these options never changes.
+    pub(crate) fn schema(&self) -> Schema {
+        Schema { key: self.key.unwrap_or_default(), codec: self.codec.clone() }
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alex_store::{Durability, Error, Options, ReadMode, Recovery, Store as Engine, WriteMode};
+use alex_store::{Durability, Error, KeyKind, Options, ReadMode, Recovery, Store as Engine, WriteMode};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -116,10 +116,18 @@ fn choice<T: Copy>(option: &str, word: &str, choices: &[(&str, T)]) -> PyResult<
     })
 }
 
+/// The kind of keys of this name.
+fn key_kind(name: &str) -> PyResult<KeyKind> {
+    KeyKind::from_name(name).ok_or_else(|| {
+        let names: Vec<_> = KeyKind::names().map(|name| format!("{name:?}")).collect();
+        PyValueError::new_err(format!("key must be one of {}, not {name:?}", names.join(", ")))
+    })
+}
+
 #[pymethods]
 impl Store {
     #[new]
-    #[pyo3(signature = (path, config, *, read_only, create, parents))]
+    #[pyo3(signature = (path, config, *, read_only, create, parents, key=None, codec=None))]
     // PyO3 makes the path, and gives it away.
     #[allow(clippy::needless_pass_by_value)]
     fn new(
@@ -130,9 +138,12 @@ impl Store {
         read_only: bool,
         create: bool,
         parents: bool,
+        key: Option<&str>,
+        codec: Option<String>,
     ) -> PyResult<PyClassInitializer<Self>> {
         let chosen = config.extract::<Chosen>()?.options()?;
-        let options = Options { read_only, create, parents, ..chosen };
+        let key = key.map(key_kind).transpose()?;
+        let options = Options { read_only, create, parents, key, codec, ..chosen };
         let handle = Arc::new(Handle::open(py, &path, &options)?);
         let store = Self { handle: Arc::clone(&handle), config: config.unbind() };
         Ok(PyClassInitializer::from(Reader::of(handle)).add_subclass(store))

@@ -149,6 +149,26 @@ impl Drop for Reader {
 
 #[pymethods]
 impl Reader {
+    /// What the keys are, as `open(key=...)` names it: "int64", "uint64", "uuid" or "datetime64[us]"
+    /// and the like. Chosen when the store was made. O(1).
+    ///
+    /// >>> s.key_kind
+    /// 'int64'
+    #[getter]
+    fn key_kind(&self) -> &'static str {
+        self.handle.described().schema().key.name()
+    }
+
+    /// The name of the codec by which values are read and written; None where they are plain bytes.
+    /// Chosen when the store was made. O(1).
+    ///
+    /// >>> s.codec_name is None
+    /// True
+    #[getter]
+    fn codec_name(&self) -> Option<&str> {
+        self.handle.described().schema().codec.as_deref()
+    }
+
     fn __getitem__<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         match self.lookup(py, keys::one(key)?)? {
             Some(value) => bytes(py, &value),

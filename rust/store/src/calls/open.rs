@@ -115,7 +115,7 @@ impl Store {
         let (manifest, agree) = match recover::find_manifest(&*disk, path)? {
             Some(found) => found,
             None => {
-                let mut manifest = Manifest::new(random_id(path)?);
+                let mut manifest = Manifest::new(random_id(path)?, options.schema());
                 manifest.write(&*disk)?;
                 (manifest, true)
             }
@@ -158,7 +158,7 @@ fn assemble(
         disk,
         path: path.to_owned(),
         options: options.clone(),
-        opened: Opened { store_id: manifest.store_id, dropped_bytes },
+        opened: Opened { store_id: manifest.store_id, schema: manifest.schema.clone(), dropped_bytes },
         lifetime: Lifetime::begin(lock),
         calls: Arc::new(RunningCalls::default()),
         health: Health::default(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::calls::store::Store;
 use crate::disk::{Disk, LOCK_FILE, Lock, RealDisk};
 use crate::error::{Error, Result};
+use crate::format::schema::Schema;
 use crate::operation::Operation;
 use crate::options::{Durability, Options, check_path};
 use crate::progress::OpenProgress;
@@ -116,7 +117,9 @@ fn kept_by_salvage(
 
 /// Writes what was found into a new store, durable when this returns.
 fn write(salvaged: &Salvaged, dest: Arc<dyn Disk>, path: &Path, options: &Options) -> Result<RepairReport> {
-    let store = Store::open_on(dest, path, options, &mut |_| true)?;
+    let Schema { key, codec } = salvaged.schema.clone();
+    let options = Options { key: Some(key), codec, ..options.clone() };
+    let store = Store::open_on(dest, path, &options, &mut |_| true)?;
     let (mut keys, mut values, mut bytes) = (Vec::new(), Vec::new(), 0);
     let mut kept = 0;
     for item in salvaged.items() {

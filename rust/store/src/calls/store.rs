@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::engine::shared::Shared;
 use crate::error::Result;
+use crate::format::schema::Schema;
 use crate::index::versions::Version;
 use crate::options::Options;
 
@@ -126,6 +127,11 @@ impl Reader {
     /// The directory, as it was given.
     pub fn path(&self) -> &Path {
         &self.shared.path
+    }
+
+    /// What was chosen when the store was made.
+    pub fn schema(&self) -> &Schema {
+        &self.shared.opened.schema
     }
 
     /// Whether the handle refuses writes.

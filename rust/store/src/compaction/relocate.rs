@@ -226,15 +226,16 @@ impl Shared {
         }
         // In key order, so that scans read sequentially.
         live.sort_unstable_by_key(|it| it.key);
-        let (id, store_id) = {
+        let (id, store_id, key) = {
             let mut catalog = self.catalog.lock();
-            (catalog.next_segment(&*self.disk)?, catalog.manifest.store_id)
+            (catalog.next_segment(&*self.disk)?, catalog.manifest.store_id, catalog.manifest.schema.key)
         };
         let bytes = live.iter().map(|it| it.bytes).chain(tombstones.iter().map(Tombstone::bytes)).sum();
         let seqs = live.iter().map(|it| it.seq).chain(tombstones.iter().map(|it| it.seq));
         let plan = Plan {
             id,
             store_id,
+            key,
             bytes,
             first_seq: seqs.min().unwrap_or(0),
             watermark: self.watermarks.durable(),

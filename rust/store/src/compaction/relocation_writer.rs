@@ -9,6 +9,7 @@ use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader}
 use crate::format::location::Location;
 use crate::format::manifest::{self, Relocation};
 use crate::format::record::{self, Kind, MARK_BYTES};
+use crate::format::schema::KeyKind;
 use crate::log::next_segment::Spare;
 use crate::log::segment::Segment;
 use crate::options::{MAX_SEGMENT_BYTES, Options};
@@ -31,6 +32,7 @@ pub(crate) struct RelocationWriter {
 pub(crate) struct Plan {
     pub(crate) id: u32,
     pub(crate) store_id: [u8; 16],
+    pub(crate) key: KeyKind,
     /// Bytes of all its records.
     pub(crate) bytes: u64,
     /// The lowest sequence number among them.
@@ -54,6 +56,7 @@ impl RelocationWriter {
         };
         let header = SegmentHeader {
             store_id: plan.store_id,
+            key: plan.key,
             id: listed.segment,
             origin: Origin::Relocation,
             salt: listed.salt,

@@ -24,6 +24,7 @@ use crate::engine::writing::Writing;
 use crate::error::{Error, Result};
 use crate::format::header::LogEnd;
 use crate::format::location::Location;
+use crate::format::schema::Schema;
 use crate::options::Options;
 
 /// An open store.
@@ -67,6 +68,7 @@ pub(crate) struct Shared {
 /// What opening found.
 pub(crate) struct Opened {
     pub(crate) store_id: [u8; 16],
+    pub(crate) schema: Schema,
     /// Bytes behind the accepted end of the log, which were dropped.
     pub(crate) dropped_bytes: u64,
 }

@@ -8,14 +8,19 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::error::{Error, Result};
 use crate::format::record::MAX_SEQ;
+use crate::format::schema::KeyKind;
 use crate::options::MAX_SEGMENT_BYTES;
 
 /// The format that this version writes.
 pub(crate) const FORMAT_VERSION: u16 = 1;
 /// The oldest version whose readers understand what this version writes.
 const MIN_READER_VERSION: u16 = 1;
-/// Incompatible features that this version understands: none yet.
-const KNOWN_FEATURES: u32 = 0;
+/// Keys are of another kind than `int64`: the header says of which.
+const KEY_KINDS: u32 = 1;
+/// Values have a codec: the manifest names it.
+pub(crate) const CODECS: u32 = 2;
+/// Incompatible features that this version understands.
+const KNOWN_FEATURES: u32 = KEY_KINDS | CODECS;
 
 /// The first 64 bytes of every file.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
@@ -33,23 +38,39 @@ pub(crate) struct FileHeader {
     pub(crate) file_id: U64,
     /// Number of bytes covered by the checksum at the end of the header, including these 64.
     header_bytes: U32,
-    reserved: [u8; 20],
+    /// The number of the kind of keys.
+    key_kind: u8,
+    reserved: [u8; 19],
 }
 
 const _: () = assert!(size_of::<FileHeader>() == 64);
 
 impl FileHeader {
-    pub(crate) fn new(magic: [u8; 8], store_id: [u8; 16], file_id: u64, header_bytes: usize) -> Self {
+    pub(crate) fn new(
+        magic: [u8; 8],
+        store_id: [u8; 16],
+        key: KeyKind,
+        file_id: u64,
+        header_bytes: usize,
+    ) -> Self {
+        let features = if key == KeyKind::Int64 { 0 } else { KEY_KINDS };
         Self {
             magic,
             format_version: U16::new(FORMAT_VERSION),
             min_reader_version: U16::new(MIN_READER_VERSION),
-            incompatible_features: U32::ZERO,
+            incompatible_features: U32::new(features),
             store_id,
             file_id: U64::new(file_id),
             header_bytes: U32::new(header_bytes as u32),
-            reserved: [0; 20],
+            key_kind: key as u8,
+            reserved: [0; 19],
         }
+    }
+
+    /// The header of a file that uses another feature.
+    pub(crate) fn with_feature(mut self, feature: u32) -> Self {
+        self.incompatible_features.set(self.incompatible_features.get() | feature);
+        self
     }
 
     /// Number of header bytes that end with the checksum; in a manifest, the whole file.
@@ -82,7 +103,21 @@ impl FileHeader {
         }
         Ok(())
     }
+
+    /// The kind of keys in the file, which must be one that this version knows.
+    pub(crate) fn key_kind(&self, path: &Path) -> Result<KeyKind> {
+        KeyKind::from_number(self.key_kind).ok_or_else(|| Error::Corruption {
+            path: path.to_owned(),
+            offset: KEY_KIND_AT,
+            expected: "the number of a kind of keys".to_owned(),
+            found: self.key_kind.to_string(),
+        })
+    }
 }
+
+/// Where the kind of keys stands in a header.
+const KEY_KIND_AT: u64 = 44;
+const _: () = assert!(std::mem::offset_of!(FileHeader, key_kind) == KEY_KIND_AT as usize);
 
 /// Why a segment was begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +172,7 @@ pub(crate) struct LogEnd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
     pub(crate) store_id: [u8; 16],
+    pub(crate) key: KeyKind,
     pub(crate) id: u32,
     pub(crate) origin: Origin,
     /// Seeds the checksums of the segment's records.
@@ -159,6 +195,7 @@ impl SegmentHeader {
     pub(crate) fn of_test(id: u32, capacity: u64) -> Self {
         Self {
             store_id: [0; 16],
+            key: KeyKind::Int64,
             id,
             origin: Origin::Log,
             salt: 0,
@@ -185,6 +222,7 @@ impl SegmentHeader {
             file: FileHeader::new(
                 SEGMENT_MAGIC,
                 self.store_id,
+                self.key,
                 u64::from(self.id),
                 SEGMENT_HEADER_BYTES as usize,
             ),
@@ -250,6 +288,7 @@ impl SegmentHeader {
         }
         Ok(Self {
             store_id: raw.file.store_id,
+            key: raw.file.key_kind(path)?,
             id: id(raw.file.file_id)?,
             origin,
             salt: raw.salt.get(),
@@ -273,6 +312,7 @@ mod tests {
     fn header() -> SegmentHeader {
         SegmentHeader {
             store_id: [3; 16],
+            key: KeyKind::Uuid,
             id: 9,
             origin: Origin::Recovery,
             salt: 77,

@@ -11,8 +11,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
-use crate::format::header::{FileHeader, LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::header::{CODECS, FileHeader, LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::format::record::MAX_SEQ;
+use crate::format::schema::Schema;
 use crate::operation::Operation;
 use crate::options::MAX_SEGMENT_BYTES;
 use crate::room::filled;
@@ -116,6 +117,7 @@ impl SegmentHeader {
     pub(crate) fn unbegun(manifest: &Manifest, spare: Spare) -> Self {
         Self {
             store_id: manifest.store_id,
+            key: manifest.schema.key,
             id: spare.segment,
             origin: Origin::Log,
             salt: spare.salt,
@@ -151,6 +153,8 @@ pub(crate) struct ImageEntry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Manifest {
     pub(crate) store_id: [u8; 16],
+    /// What was chosen when the store was made.
+    pub(crate) schema: Schema,
     /// Rises with every change.
     pub(crate) generation: u64,
     /// Ids from here on were never used.
@@ -234,9 +238,10 @@ impl From<NotWritten> for Error {
 }
 
 impl Manifest {
-    pub(crate) fn new(store_id: [u8; 16]) -> Self {
+    pub(crate) fn new(store_id: [u8; 16], schema: Schema) -> Self {
         Self {
             store_id,
+            schema,
             generation: 0,
             next_segment: 1,
             next_seq: 1,
@@ -367,13 +372,15 @@ impl Manifest {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let count = self.entries().count();
+        let (count, schema) = (self.entries().count(), self.schema.encode());
         let len = size_of::<RawManifest>()
             + count * size_of::<RawEntry>()
             + self.images.len() * size_of::<RawImage>()
+            + schema.len()
             + 4;
+        let file = FileHeader::new(MAGIC, self.store_id, self.schema.key, self.generation, len);
         let raw = RawManifest {
-            file: FileHeader::new(MAGIC, self.store_id, self.generation, len),
+            file: if schema.is_empty() { file } else { file.with_feature(CODECS) },
             next_segment: U64::new(u64::from(self.next_segment)),
             next_seq: U64::new(self.next_seq),
             watermark: U64::new(self.watermark),
@@ -399,6 +406,7 @@ impl Manifest {
             };
             bytes.extend_from_slice(raw.as_bytes());
         }
+        bytes.extend_from_slice(&schema);
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
         bytes
     }
@@ -432,12 +440,17 @@ impl Manifest {
             return Err(damaged(100, "as many entries as fit the file", count.to_string()));
         };
         let count = raw.images.get() as usize;
-        let Ok((images, _)) = <[RawImage]>::ref_from_prefix_with_elems(rest, count) else {
+        let Ok((images, rest)) = <[RawImage]>::ref_from_prefix_with_elems(rest, count) else {
             return Err(damaged(104, "as many images as fit the file", count.to_string()));
         };
         if count > MAX_IMAGES {
             return Err(damaged(104, "as many images as a store keeps", count.to_string()));
         }
+        let Some((schema, _)) = rest.split_last_chunk::<4>() else {
+            return Err(damaged(104, "as many images as fit the file", count.to_string()));
+        };
+        let schema = Schema::decode(raw.file.key_kind(path)?, schema)
+            .map_err(|found| damaged(covered.len() - schema.len(), "the parts of a schema", found))?;
         let images = images
             .iter()
             .map(|image| ImageEntry {
@@ -453,6 +466,7 @@ impl Manifest {
             .collect();
         let mut manifest = Self {
             store_id: raw.file.store_id,
+            schema,
             generation: raw.file.file_id.get(),
             next_segment: u32::try_from(raw.next_segment.get())
                 .map_err(|_| damaged(64, "a segment id of 32 bits", raw.next_segment.get().to_string()))?,
@@ -570,6 +584,7 @@ impl RawEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::schema::KeyKind;
 
     fn manifest() -> Manifest {
         let end = LogEnd { segment: 1, offset: 4000, last_seq: 70 };
@@ -588,7 +603,7 @@ mod tests {
             spare: Some(Spare { segment: 4, capacity: 4096, salt: u64::MAX }),
             images: vec![ImageEntry { id: 4, position: end, bytes: 8192, keys: 60 }],
             next_image: 5,
-            ..Manifest::new([9; 16])
+            ..Manifest::new([9; 16], Schema { key: KeyKind::Uuid, codec: Some("text".to_owned()) })
         }
     }
 

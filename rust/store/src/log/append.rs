@@ -11,6 +11,7 @@ use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader}
 use crate::format::location::Location;
 use crate::format::manifest::Entry;
 use crate::format::record::{self, BATCH_BYTES, BatchBegin, Kind, MARK_BYTES, size_of_record};
+use crate::format::schema::KeyKind;
 use crate::log::batch::Op;
 use crate::log::next_segment::Spare;
 use crate::log::prefault::Ahead;
@@ -71,6 +72,7 @@ pub(crate) fn op_bytes(op: Op<'_>) -> u64 {
 /// The writer's side of the log, guarded by the commit lock.
 pub(crate) struct Log {
     store_id: [u8; 16],
+    key: KeyKind,
     /// The segments of the log, in order. Their headers say what the manifest on disk does not say yet.
     pub(crate) entries: Vec<Entry>,
     /// The segment that takes records. `None` until the first write after opening or after a failure.
@@ -142,6 +144,7 @@ impl Failure {
 impl Log {
     pub(crate) fn new(
         store_id: [u8; 16],
+        key: KeyKind,
         entries: Vec<Entry>,
         end: LogEnd,
         next_seq: u64,
@@ -149,6 +152,7 @@ impl Log {
     ) -> Self {
         Self {
             store_id,
+            key,
             entries,
             active: None,
             spare: None,
@@ -236,6 +240,7 @@ impl Log {
         };
         let header = SegmentHeader {
             store_id: self.store_id,
+            key: self.key,
             id: spare.listed.segment,
             origin,
             salt: spare.listed.salt,

@@ -375,6 +375,10 @@ fn check_store(segment: &Segment, manifest: &Manifest) -> Result<()> {
             segment.other_than("a segment of this store".to_owned(), "a segment of another store".to_owned())
         );
     }
+    if segment.header.key != manifest.schema.key {
+        let (expected, found) = (manifest.schema.key, segment.header.key);
+        return Err(segment.other_than(format!("keys of kind {expected}"), format!("keys of kind {found}")));
+    }
     Ok(())
 }
 

@@ -145,6 +145,7 @@ pub(crate) fn recover(
     look: &mut Look,
     progress: &mut dyn FnMut(OpenProgress) -> bool,
 ) -> Result<Recovered> {
+    manifest.schema.check_asked(options.key, options.codec.as_deref(), disk.path())?;
     let without_images = Manifest { images: Vec::new(), ..manifest.clone() };
     match recover_from(disk, manifest, copies_agree, options, look, progress) {
         // Damage was found after replay; only the whole log is left to build from.
@@ -253,8 +254,14 @@ fn log_of(disk: &dyn Disk, manifest: &Manifest, chain: &Chain, reached: LogEnd, 
         // A commit that is flushed at once is faster by system call (docs/dev/004).
         WriteMode::Auto => disk.maps_safely() && options.durability != Durability::Sync,
     };
-    let mut log =
-        Log::new(manifest.store_id, chain.entries_up_to(reached), reached, manifest.next_seq, copies);
+    let mut log = Log::new(
+        manifest.store_id,
+        manifest.schema.key,
+        chain.entries_up_to(reached),
+        reached,
+        manifest.next_seq,
+        copies,
+    );
     // Only if overwriting happens in place: elsewhere it takes space that nobody reserved. And not if commits
     // are copied into a map: after zeros came into the page cache by the megabyte, one store would make all
     // those pages dirty.

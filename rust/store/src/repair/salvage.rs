@@ -12,6 +12,7 @@ use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
 use crate::format::location::Location;
 use crate::format::manifest::{self, Found, Manifest};
 use crate::format::record::{Kind, Record};
+use crate::format::schema::Schema;
 use crate::log::outdated::newer_segments;
 use crate::log::resync::{Met, walk};
 use crate::log::segment::Segment;
@@ -49,6 +50,8 @@ pub(crate) struct Salvaged {
     newest: BTreeMap<i64, (u64, Option<Location>)>,
     ranges: Vec<(u64, i64, i64)>,
     segments: BTreeMap<u32, Arc<Segment>>,
+    /// What never changes about the store. Without a manifest nobody knows the codec of its values.
+    pub(crate) schema: Schema,
     /// Records that are known to have existed and are not kept.
     pub(crate) lost: u64,
     /// File, offset and length.
@@ -297,18 +300,19 @@ impl Reading {
 fn pieces(disk: &Arc<dyn Disk>, mode: RepairMode, found: &mut Salvaged) -> Result<Vec<Piece>> {
     match Manifest::read(&**disk) {
         Ok(Found::Manifest(manifest, _)) => {
+            found.schema = manifest.schema.clone();
             let names = disk.list().map_err(|error| Error::io(Operation::List, disk.path(), error))?;
             if newer_segments(disk, &manifest, &names, Some(manifest.next_seq.saturating_sub(1)))?.is_empty()
             {
                 return listed(disk, &manifest);
             }
             found.damaged.extend(manifest::NAMES.map(|name| (disk.path_of(name), 0, 0)));
-            if mode == RepairMode::Salvage { linked(disk) } else { listed(disk, &manifest) }
+            if mode == RepairMode::Salvage { linked(disk, found) } else { listed(disk, &manifest) }
         }
-        Ok(Found::Nothing) => linked(disk),
+        Ok(Found::Nothing) => linked(disk, found),
         Err(Error::Corruption { path, .. }) => {
             found.damaged.push((path, 0, 0));
-            linked(disk)
+            linked(disk, found)
         }
         Err(error) => Err(error),
     }
@@ -384,7 +388,7 @@ fn listed(disk: &Arc<dyn Disk>, manifest: &Manifest) -> Result<Vec<Piece>> {
 
 /// Follows the headers back from the newest segment. If one cannot be read, goes on with the next older
 /// segment.
-fn linked(disk: &Arc<dyn Disk>) -> Result<Vec<Piece>> {
+fn linked(disk: &Arc<dyn Disk>, found: &mut Salvaged) -> Result<Vec<Piece>> {
     let names = disk.list().map_err(|error| Error::io(Operation::List, disk.path(), error))?;
     let mut ids: Vec<u32> = names.iter().filter_map(|name| Segment::id_of(name)).collect();
     ids.sort_unstable();
@@ -410,6 +414,8 @@ fn linked(disk: &Arc<dyn Disk>) -> Result<Vec<Piece>> {
         });
     };
     opened.retain(|(_, segment)| segment.as_ref().is_none_or(|segment| segment.header.store_id == store_id));
+    let ours = opened.iter().find_map(|(_, segment)| segment.as_ref());
+    found.schema.key = ours.map_or(found.schema.key, |segment| segment.header.key);
     let relocation = |segment: &Option<Arc<Segment>>| {
         segment.as_ref().is_some_and(|segment| segment.header.origin == Origin::Relocation)
     };

@@ -11,3 +11,4 @@ mod identity;
 mod limits;
 mod locking;
 mod messages;
+mod schema;

@@ -1,0 +1,173 @@
+//! What is chosen when a store is made, and never changes: the kind of its keys, and the name of the codec of its
+//! values. Knows nothing of what codecs do. The kind stands in the header of every file, the codec's name in the
+//! manifest.
+
+use std::fmt;
+use std::path::Path;
+
+use zerocopy::little_endian::U32;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::error::{Error, Result};
+
+/// What the keys of a store are. The engine orders and stores them as integers; each kind but [`KeyKind::Uuid`] is an
+/// order-preserving map onto `i64`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub enum KeyKind {
+    /// The integers of 64 bits with a sign.
+    #[default]
+    Int64 = 0,
+    /// The integers of 64 bits without a sign.
+    Uint64 = 1,
+    /// Seconds since 1970, and so on to nanoseconds.
+    DatetimeS = 2,
+    /// Milliseconds since 1970.
+    DatetimeMs = 3,
+    /// Microseconds since 1970.
+    DatetimeUs = 4,
+    /// Nanoseconds since 1970.
+    DatetimeNs = 5,
+    /// The integers of 128 bits without a sign.
+    Uuid = 6,
+}
+
+/// All kinds with their names, in the order of their numbers.
+const KINDS: [(KeyKind, &str); 7] = [
+    (KeyKind::Int64, "int64"),
+    (KeyKind::Uint64, "uint64"),
+    (KeyKind::DatetimeS, "datetime64[s]"),
+    (KeyKind::DatetimeMs, "datetime64[ms]"),
+    (KeyKind::DatetimeUs, "datetime64[us]"),
+    (KeyKind::DatetimeNs, "datetime64[ns]"),
+    (KeyKind::Uuid, "uuid"),
+];
+
+impl KeyKind {
+    /// The kind of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        KINDS.iter().find(|(_, known)| *known == name).map(|&(kind, _)| kind)
+    }
+
+    /// Its name, as `open` takes it.
+    pub fn name(self) -> &'static str {
+        KINDS[self as usize].1
+    }
+
+    /// The names of all kinds.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        KINDS.iter().map(|&(_, name)| name)
+    }
+
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        KINDS.get(usize::from(number)).map(|&(kind, _)| kind)
+    }
+}
+
+impl fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The longest name of a codec, in bytes.
+pub(crate) const MAX_CODEC_NAME_BYTES: usize = 4096;
+
+/// What never changes about a store.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Schema {
+    /// The kind of all keys.
+    pub key: KeyKind,
+    /// The name of the codec by which values are read and written; `None` where they are plain bytes.
+    pub codec: Option<String>,
+}
+
+/// Begins each part of a schema in the manifest; its bytes follow.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct RawPart {
+    tag: U32,
+    bytes: U32,
+}
+
+/// The part that holds the codec's name.
+const CODEC: u32 = 1;
+
+impl Schema {
+    /// Refuses to open a store of this schema if another kind of key or another codec was asked for.
+    pub(crate) fn check_asked(&self, key: Option<KeyKind>, codec: Option<&str>, path: &Path) -> Result<()> {
+        let refuse = |problem| Err(Error::Format { path: path.to_owned(), problem });
+        if let Some(asked) = key
+            && asked != self.key
+        {
+            return refuse(format!(
+                "has keys of kind {}, and {asked} was asked for; open it without naming a kind, or with key=\"{}\"",
+                self.key, self.key
+            ));
+        }
+        match (codec, &self.codec) {
+            (Some(asked), Some(own)) if asked != own => refuse(format!(
+                "has values of the codec {own}, and {asked} was asked for; open it with the codec that it was made with"
+            )),
+            (Some(asked), None) => refuse(format!(
+                "has plain bytes as values, and the codec {asked} was asked for; open it without a codec, and decode \
+                 what it returns"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The parts that stand in a manifest; nothing for plain bytes.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let Some(codec) = &self.codec else { return Vec::new() };
+        let mut bytes =
+            RawPart { tag: U32::new(CODEC), bytes: U32::new(codec.len() as u32) }.as_bytes().to_vec();
+        bytes.extend_from_slice(codec.as_bytes());
+        bytes
+    }
+
+    /// Reads the parts that stand in a manifest. Fails with what was found instead of a part.
+    pub(crate) fn decode(key: KeyKind, mut bytes: &[u8]) -> Result<Self, String> {
+        let mut schema = Self { key, codec: None };
+        while !bytes.is_empty() {
+            let (part, rest) =
+                RawPart::ref_from_prefix(bytes).map_err(|_| format!("{} bytes", bytes.len()))?;
+            let Some((own, rest)) = rest.split_at_checked(part.bytes.get() as usize) else {
+                return Err(format!("a part of {} bytes", part.bytes.get()));
+            };
+            if part.tag.get() != CODEC || own.len() > MAX_CODEC_NAME_BYTES {
+                return Err(format!("a part {} of {} bytes", part.tag.get(), own.len()));
+            }
+            let name = std::str::from_utf8(own).map_err(|_| "a name that is no text".to_owned())?;
+            schema.codec = Some(name.to_owned());
+            bytes = rest;
+        }
+        Ok(schema)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KINDS, KeyKind, Schema};
+
+    #[test]
+    fn kinds_stand_at_their_numbers_and_have_names() {
+        for (number, (kind, name)) in KINDS.into_iter().enumerate() {
+            assert_eq!(kind as usize, number);
+            assert_eq!(KeyKind::from_name(name), Some(kind));
+            assert_eq!(KeyKind::from_number(number as u8), Some(kind));
+        }
+        assert_eq!(KeyKind::from_number(KINDS.len() as u8), None);
+    }
+
+    #[test]
+    fn a_schema_comes_back_as_written_and_every_cut_is_noticed() {
+        let schema = Schema { key: KeyKind::Uuid, codec: Some("numpy:float32:4".to_owned()) };
+        let bytes = schema.encode();
+        assert_eq!(Schema::decode(KeyKind::Uuid, &bytes), Ok(schema));
+        for len in 1..bytes.len() {
+            assert!(Schema::decode(KeyKind::Uuid, &bytes[..len]).is_err(), "length {len}");
+        }
+        assert_eq!(Schema::decode(KeyKind::Int64, &[]), Ok(Schema::default()));
+    }
+}
