@@ -7,13 +7,13 @@
      sort them and remove duplicates, or load them unsorted"
 )]
 #[non_exhaustive]
-pub struct Unsorted {
+pub struct Unsorted<K = i64> {
     /// Position of the first key that is not greater than the key before it.
     pub position: usize,
     /// The key before it.
-    pub previous: i64,
+    pub previous: K,
     /// The key at `position`.
-    pub key: i64,
+    pub key: K,
 }
 
 /// An invariant of the tree does not hold: a defect of this crate, or damaged memory.

@@ -1,8 +1,8 @@
 //! ALEX, an updatable adaptive learned index (Ding et al., SIGMOD 2020): `i64` keys to `u64` payloads,
-//! ordered, in memory.
+//! ordered, in memory. [`Alex<i128>`](Alex) has keys of 128 bits, for UUIDs and IPv6 addresses ([`Key`]).
 //!
 //! Model nodes route a key by exact integer arithmetic. Data nodes are gapped arrays, searched by SIMD
-//! from a predicted slot. Any `i64` is a key. A lookup costs about two cache misses, writes nothing, and
+//! from a predicted slot. Any `i64` is a key, or any `i128`. A lookup costs about two cache misses, writes nothing, and
 //! is `O(tree height + log prediction error)`. An insert moves the entries of one data node at most, which
 //! has at most [`MAX_LEAF_SLOTS`] slots. This crate does no I/O and knows nothing of what payloads mean.
 //!
@@ -34,7 +34,7 @@
 //     mapped    the bytes of an image: format, memory, verification
 //     node      data nodes and model nodes: headers, models, layout, what happens in a leaf
 //     search    search in sorted slots: kernels, and the backend that chooses one
-//     ground    count (work, as tests judge it), options, error
+//     ground    key (the two kinds of keys), count (work, as tests judge it), options, error
 //
 // `tree` declares `Alex`; each layer above it adds methods.
 
@@ -53,6 +53,7 @@ mod count;
 mod error;
 pub mod image;
 mod inspect;
+mod key;
 mod many;
 mod mapped;
 mod node;
@@ -75,6 +76,7 @@ pub mod simd {
 pub use arena::system::lacked_bytes;
 pub use error::{CheckError, Unsorted};
 pub use inspect::{ERROR_CLASSES, LeafSurvey, Stats, Survey};
+pub use key::Key;
 pub use options::{MAX_LEAF_SLOTS, Options};
 pub use order::Range;
 #[doc(hidden)]

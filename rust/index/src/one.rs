@@ -3,6 +3,7 @@
 //! Each is one descent and one operation on a leaf. Where a leaf has too little room, or too much, `adapt`
 //! changes the tree. `O(height + log prediction error)`; an insert or removal moves at most one leaf besides.
 
+use crate::key::Key;
 use crate::node::Insertion;
 use crate::search::{Kernel, Operation, dispatch};
 use crate::tree::Alex;
@@ -10,42 +11,42 @@ use crate::tree::Alex;
 /// Structural changes that one insert may ask for: far more often than a slot can be halved.
 const MAX_STRUCTURAL_CHANGES: usize = 256;
 
-impl Alex {
+impl<K: Key> Alex<K> {
     /// The payload of `key`.
     #[inline]
-    pub fn get(&self, key: i64) -> Option<u64> {
+    pub fn get(&self, key: K) -> Option<u64> {
         dispatch(self.backend, Get { tree: self, key })
     }
 
     /// Whether the index holds `key`.
     #[inline]
-    pub fn contains(&self, key: i64) -> bool {
+    pub fn contains(&self, key: K) -> bool {
         self.get(key).is_some()
     }
 
     /// Inserts `key`, or replaces its payload. Returns the previous payload.
     #[inline]
-    pub fn insert(&mut self, key: i64, payload: u64) -> Option<u64> {
+    pub fn insert(&mut self, key: K, payload: u64) -> Option<u64> {
         dispatch(self.backend, Insert { tree: self, key, payload })
     }
 
     /// Removes `key` and returns its payload.
     #[inline]
-    pub fn remove(&mut self, key: i64) -> Option<u64> {
+    pub fn remove(&mut self, key: K) -> Option<u64> {
         dispatch(self.backend, Remove { tree: self, key })
     }
 
     /// Replaces the payload of `key` by `new` if it is `expected`. Returns whether it was.
-    pub fn replace_if(&mut self, key: i64, expected: u64, new: u64) -> bool {
+    pub fn replace_if(&mut self, key: K, expected: u64, new: u64) -> bool {
         dispatch(self.backend, ReplaceIf { tree: self, key, expected, new })
     }
 
     #[inline(always)]
-    pub(crate) fn insert_with<K: Kernel>(&mut self, key: i64, payload: u64) -> Option<u64> {
+    pub(crate) fn insert_with<S: Kernel>(&mut self, key: K, payload: u64) -> Option<u64> {
         let mut rounds = 0;
         loop {
             let leaf = self.leaf_of(key);
-            match self.arena.leaf_mut(leaf).insert::<K>(key, payload) {
+            match self.arena.leaf_mut(leaf).insert::<S>(key, payload) {
                 Insertion::Replaced(previous) => return Some(previous),
                 Insertion::Added => {
                     self.len += 1;
@@ -63,9 +64,9 @@ impl Alex {
     }
 
     #[inline(always)]
-    pub(crate) fn remove_with<K: Kernel>(&mut self, key: i64) -> Option<u64> {
+    pub(crate) fn remove_with<S: Kernel>(&mut self, key: K) -> Option<u64> {
         let leaf = self.leaf_of(key);
-        let removal = self.arena.leaf_mut(leaf).remove::<K>(key)?;
+        let removal = self.arena.leaf_mut(leaf).remove::<S>(key)?;
         self.len -= 1;
         self.counted(key, key, -1);
         if removal.sparse {
@@ -75,65 +76,65 @@ impl Alex {
     }
 }
 
-struct Get<'a> {
-    tree: &'a Alex,
-    key: i64,
+struct Get<'a, K: Key> {
+    tree: &'a Alex<K>,
+    key: K,
 }
 
-impl Operation for Get<'_> {
+impl<K: Key> Operation for Get<'_, K> {
     type Output = Option<u64>;
 
     #[inline(always)]
-    fn run<K: Kernel>(self) -> Option<u64> {
+    fn run<S: Kernel>(self) -> Option<u64> {
         let leaf = self.tree.arena.leaf(self.tree.leaf_of(self.key));
-        leaf.find::<K>(self.key).map(|slot| leaf.payloads[slot])
+        leaf.find::<S>(self.key).map(|slot| leaf.payloads[slot])
     }
 }
 
-struct Insert<'a> {
-    tree: &'a mut Alex,
-    key: i64,
+struct Insert<'a, K: Key> {
+    tree: &'a mut Alex<K>,
+    key: K,
     payload: u64,
 }
 
-impl Operation for Insert<'_> {
+impl<K: Key> Operation for Insert<'_, K> {
     type Output = Option<u64>;
 
     #[inline(always)]
-    fn run<K: Kernel>(self) -> Option<u64> {
-        self.tree.insert_with::<K>(self.key, self.payload)
+    fn run<S: Kernel>(self) -> Option<u64> {
+        self.tree.insert_with::<S>(self.key, self.payload)
     }
 }
 
-struct Remove<'a> {
-    tree: &'a mut Alex,
-    key: i64,
+struct Remove<'a, K: Key> {
+    tree: &'a mut Alex<K>,
+    key: K,
 }
 
-impl Operation for Remove<'_> {
+impl<K: Key> Operation for Remove<'_, K> {
     type Output = Option<u64>;
 
     #[inline(always)]
-    fn run<K: Kernel>(self) -> Option<u64> {
-        self.tree.remove_with::<K>(self.key)
+    fn run<S: Kernel>(self) -> Option<u64> {
+        self.tree.remove_with::<S>(self.key)
     }
 }
 
-struct ReplaceIf<'a> {
-    tree: &'a mut Alex,
-    key: i64,
+struct ReplaceIf<'a, K: Key> {
+    tree: &'a mut Alex<K>,
+    key: K,
     expected: u64,
     new: u64,
 }
 
-impl Operation for ReplaceIf<'_> {
+impl<K: Key> Operation for ReplaceIf<'_, K> {
     type Output = bool;
 
     #[inline(always)]
-    fn run<K: Kernel>(self) -> bool {
+    fn run<S: Kernel>(self) -> bool {
         let id = self.tree.leaf_of(self.key);
         let leaf = self.tree.arena.leaf_mut(id);
-        match leaf.view().find::<K>(self.key) {
+        match leaf.view().find::<S>(self.key) {
             Some(slot) if leaf.payloads[slot] == self.expected => {
                 leaf.payloads[slot] = self.new;
                 true

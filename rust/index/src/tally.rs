@@ -5,6 +5,7 @@
 //! A Fenwick tree: `O(log parts)` for a change and for a question. Knows nothing of nodes.
 //! docs/dev/042-ranks-come-from-a-tally.md has the argument and the measurements.
 
+use crate::key::Key;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A part may grow by this many times what parts had on average at first,
@@ -18,9 +19,9 @@ const LEAST_PATIENCE: u32 = 4096;
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Tally {
-    /// The lowest key that belongs to each part; that of the first is `i64::MIN`.
-    starts: Vec<i64>,
+pub(crate) struct Tally<K> {
+    /// The lowest key that belongs to each part; that of the first is the least.
+    starts: Vec<K>,
     /// The Fenwick tree over the counts: element `i` is the sum of the `(i + 1) & -(i + 1)` counts up to the `i`-th.
     sums: Vec<u64>,
     /// How many keys may still be added to each part.
@@ -32,20 +33,22 @@ pub(crate) struct Tally {
 
 /// A part of the key space.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Part {
+pub(crate) struct Part<K> {
     /// The lowest key that belongs to it; `None` for the first part.
-    pub(crate) start: Option<i64>,
+    pub(crate) start: Option<K>,
     /// How many keys are below it.
     pub(crate) below: usize,
 }
 
-/// All keys as one part, for whoever has no tally.
-pub(crate) const EVERYTHING: Part = Part { start: None, below: 0 };
+impl<K> Part<K> {
+    /// All keys as one part, for whoever has no tally.
+    pub(crate) const WHOLE: Self = Self { start: None, below: 0 };
+}
 
-impl Tally {
+impl<K: Key> Tally<K> {
     /// A tally of parts that begin with these keys, ascending, and hold so many keys each; `None` if there are no parts, or
     /// no memory for it. `O(parts)`.
-    pub(crate) fn of(parts: impl Iterator<Item = (i64, u32)>) -> Option<Self> {
+    pub(crate) fn of(parts: impl Iterator<Item = (K, u32)>) -> Option<Self> {
         let (mut starts, mut sums, mut room) = (Vec::new(), Vec::new(), Vec::new());
         for (start, count) in parts {
             starts.try_reserve(1).ok()?;
@@ -55,7 +58,7 @@ impl Tally {
             sums.push(u64::from(count));
             room.push(count);
         }
-        *starts.first_mut()? = i64::MIN;
+        *starts.first_mut()? = K::MIN;
         let parts = u32::try_from(starts.len()).unwrap_or(u32::MAX);
         let mean = (sums.iter().sum::<u64>() / u64::from(parts)) as u32;
         let growth = mean.saturating_mul(GROWTH).saturating_add(LEAST_GROWTH);
@@ -85,7 +88,7 @@ impl Tally {
     /// Notes that `by` keys from `first` to `last` have come or, if it is negative, gone. Returns false if the tally must
     /// be given up.
     #[must_use]
-    pub(crate) fn change(&mut self, first: i64, last: i64, by: i64) -> bool {
+    pub(crate) fn change(&mut self, first: K, last: K, by: i64) -> bool {
         let part = self.part_of(first);
         if self.starts.get(part + 1).is_some_and(|&next| next <= last) {
             // How many of them belong to which part is not known.
@@ -107,23 +110,23 @@ impl Tally {
         true
     }
 
-    fn part_of(&self, key: i64) -> usize {
+    fn part_of(&self, key: K) -> usize {
         // The first part has every key that the others have not.
         self.starts[1..].partition_point(|&start| start <= key)
     }
 
-    fn part(&self, part: usize, below: u64) -> Part {
+    fn part(&self, part: usize, below: u64) -> Part<K> {
         Part { start: (part > 0).then(|| self.starts[part]), below: below as usize }
     }
 
     /// The part that a key belongs to.
-    pub(crate) fn owner(&self, key: i64) -> Part {
+    pub(crate) fn owner(&self, key: K) -> Part<K> {
         let part = self.part_of(key);
         self.part(part, self.keys_below(part))
     }
 
     /// The part of the key that has exactly `rank` keys below it. There must be such a key.
-    pub(crate) fn holder(&self, rank: usize) -> Part {
+    pub(crate) fn holder(&self, rank: usize) -> Part<K> {
         let (mut part, mut below, mut step) = (0, 0, 1 << self.sums.len().ilog2());
         while step > 0 {
             if let Some(sum) = self.sums.get(part + step - 1).filter(|&sum| below + sum <= rank as u64) {
@@ -136,7 +139,7 @@ impl Tally {
     }
 
     /// The keys with which the parts after the first begin, and how many keys are in each part; for checks.
-    pub(crate) fn parts(&self) -> (&[i64], Vec<u64>) {
+    pub(crate) fn parts(&self) -> (&[K], Vec<u64>) {
         let below: Vec<u64> = (0..=self.starts.len()).map(|part| self.keys_below(part)).collect();
         (&self.starts[1..], below.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect())
     }
@@ -157,13 +160,13 @@ mod tests {
     use super::{LEAST_PATIENCE, Tally};
 
     /// A tally of parts that begin at 0, 10, 20 and so on, and the counts that it should have.
-    fn of(parts: u32) -> (Tally, Vec<u64>) {
+    fn of(parts: u32) -> (Tally<i64>, Vec<u64>) {
         let counts: Vec<u64> = (0..parts).map(|part| u64::from(part * 7 % 11)).collect();
         let parts = counts.iter().enumerate().map(|(part, &count)| (part as i64 * 10, count as u32));
         (Tally::of(parts).expect("memory"), counts)
     }
 
-    fn assert_right(tally: &Tally, counts: &[u64]) {
+    fn assert_right(tally: &Tally<i64>, counts: &[u64]) {
         assert_eq!(tally.parts().1, counts);
         let mut below = 0;
         for (part, &count) in counts.iter().enumerate() {
@@ -210,16 +213,16 @@ mod tests {
 
     #[test]
     fn a_part_that_grows_too_large_ends_it_and_so_do_many_changes_without_a_question() {
-        let mut tally = Tally::of([(0, 100), (1000, 100)].into_iter()).expect("memory");
+        let mut tally = Tally::of([(0i64, 100), (1000, 100)].into_iter()).expect("memory");
         let grown = (0..10_000).take_while(|_| tally.change(5, 5, 1)).count();
         assert_eq!(grown, 100 + 4 * 100 + 256);
-        let mut tally = Tally::of([(0, 100), (1000, 100)].into_iter()).expect("memory");
-        let changes = |tally: &mut Tally| {
+        let mut tally = Tally::of([(0i64, 100), (1000, 100)].into_iter()).expect("memory");
+        let changes = |tally: &mut Tally<i64>| {
             (0..100_000).take_while(|i| tally.change(5, 5, if i % 2 == 0 { 1 } else { -1 })).count()
         };
         let patience = LEAST_PATIENCE as usize + 2 * 8;
         assert!((600..=patience).contains(&changes(&mut tally)));
-        let mut tally = Tally::of([(0, 1 << 20)].into_iter()).expect("memory");
+        let mut tally = Tally::of([(0i64, 1 << 20)].into_iter()).expect("memory");
         for _ in 0..100 {
             for _ in 0..1000 {
                 assert!(tally.change(5, 5, 1) && tally.change(5, 5, -1));

@@ -7,18 +7,19 @@ use std::sync::OnceLock;
 
 use crate::arena::Arena;
 use crate::count;
+use crate::key::Key;
 use crate::mapped::format::Damage;
 use crate::node::NodeId;
 use crate::options::Backend;
 use crate::search::Supported;
 use crate::tally::Tally;
 
-/// An ordered map from `i64` keys to `u64` payloads.
+/// An ordered map from keys to `u64` payloads. The keys are `i64`, unless it is an `Alex<i128>`.
 ///
 /// Lookups take `&self`, write nothing, and may run from many threads at once.
 #[derive(Debug)]
-pub struct Alex {
-    pub(crate) arena: Arena,
+pub struct Alex<K: Key = i64> {
+    pub(crate) arena: Arena<K>,
     pub(crate) root: NodeId,
     /// First and last data node of the list that links them in key order.
     pub(crate) first_leaf: u32,
@@ -28,25 +29,25 @@ pub struct Alex {
     pub(crate) version: u64,
     pub(crate) backend: Supported,
     pub(crate) max_slots: usize,
-    pub(crate) scratch: Scratch,
+    pub(crate) scratch: Scratch<K>,
     /// How many keys are where; made when somebody first asks for a rank.
-    pub(crate) tally: OnceLock<Box<Tally>>,
+    pub(crate) tally: OnceLock<Box<Tally<K>>>,
 }
 
 /// Buffers kept from one change to the next.
 #[derive(Debug, Default)]
-pub(crate) struct Scratch {
+pub(crate) struct Scratch<K> {
     /// The entries of the leaf that is being replaced.
-    pub(crate) keys: Vec<i64>,
+    pub(crate) keys: Vec<K>,
     pub(crate) payloads: Vec<u64>,
     /// The entries of the leaf that takes its place, keys and payloads.
-    pub(crate) merged: (Vec<i64>, Vec<u64>),
+    pub(crate) merged: (Vec<K>, Vec<u64>),
     /// The keys of a batch with their positions in it, and a second buffer for sorting them.
-    pub(crate) batch: Vec<(i64, u64)>,
-    pub(crate) batch_sort: Vec<(i64, u64)>,
+    pub(crate) batch: Vec<(K, u64)>,
+    pub(crate) batch_sort: Vec<(K, u64)>,
 }
 
-impl Alex {
+impl<K: Key> Alex<K> {
     /// The number of keys.
     pub fn len(&self) -> usize {
         self.len
@@ -76,14 +77,14 @@ impl Alex {
 
     /// Says that `by` keys from `first` to `last` have come or, if it is negative, gone, as `len` does.
     #[inline(always)]
-    pub(crate) fn counted(&mut self, first: i64, last: i64, by: i64) {
+    pub(crate) fn counted(&mut self, first: K, last: K, by: i64) {
         if self.tally.get().is_some() {
             self.tallied(first, last, by);
         }
     }
 
     #[inline(never)]
-    fn tallied(&mut self, first: i64, last: i64, by: i64) {
+    fn tallied(&mut self, first: K, last: K, by: i64) {
         if self.tally.get_mut().is_some_and(|tally| !tally.change(first, last, by)) {
             self.tally = OnceLock::new();
         }
@@ -91,13 +92,13 @@ impl Alex {
 
     /// The leaf that owns `key`.
     #[inline(always)]
-    pub(crate) fn leaf_of(&self, key: i64) -> u32 {
+    pub(crate) fn leaf_of(&self, key: K) -> u32 {
         self.leaf_below(self.root, key)
     }
 
     /// The leaf that owns `key` among those below `node`.
     #[inline(always)]
-    pub(crate) fn leaf_below(&self, mut node: NodeId, key: i64) -> u32 {
+    pub(crate) fn leaf_below(&self, mut node: NodeId, key: K) -> u32 {
         while !node.is_leaf() {
             let inner = self.arena.inner(node.id());
             let child = &inner.children[inner.head.route(key)];

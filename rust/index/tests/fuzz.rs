@@ -74,7 +74,16 @@ fn passes<V>(test: &impl Fn(&V), value: &V) -> bool {
 #[test]
 fn sequences_equal_a_btreemap() {
     fuzz("sequences", &sequence(), |(slots, steps)| {
-        for tree in trees(Some(*slots)) {
+        for tree in trees::<i64>(Some(*slots)) {
+            run(tree, steps);
+        }
+    });
+}
+
+#[test]
+fn sequences_of_wide_keys_equal_a_btreemap() {
+    fuzz("sequences of wide keys", &sequence(), |(slots, steps)| {
+        for tree in trees::<i128>(Some(*slots)) {
             run(tree, steps);
         }
     });

@@ -218,7 +218,7 @@ fn an_image_written_while_the_index_changes_holds_each_key_as_it_was_at_some_mom
 
 #[test]
 fn keys_out_of_order_are_refused() {
-    let mut writer = ImageWriter::begin(&Alex::new(), Vec::new(), IDENTITY);
+    let mut writer = ImageWriter::begin(&Alex::<i64>::new(), Vec::new(), IDENTITY);
     writer.push(&[1, 5], &[0, 0]).unwrap();
     assert_eq!(writer.push(&[5], &[0]).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     assert_eq!(writer.push(&[9, 8], &[0, 0]).unwrap_err().kind(), io::ErrorKind::InvalidInput);
@@ -233,7 +233,7 @@ fn an_error_of_the_sink_is_returned() {
             Ok(())
         }
     }
-    let index = Alex::from_sorted(&[1, 2], &[1, 2]).unwrap();
+    let index: Alex = Alex::from_sorted(&[1, 2], &[1, 2]).unwrap();
     for writes in 0..3 {
         let mut writer = ImageWriter::begin(&index, Full(writes), IDENTITY);
         writer.push(&[1, 2], &[1, 2]).unwrap();
@@ -355,7 +355,7 @@ fn a_bit_flipped_anywhere_is_an_error_or_damage_and_never_an_answer() {
 
 #[test]
 fn an_image_cut_or_extended_anywhere_is_refused() {
-    let mut built = Alex::from_sorted(&[1, 2, 3], &[4, 5, 6]).unwrap();
+    let mut built: Alex = Alex::from_sorted(&[1, 2, 3], &[4, 5, 6]).unwrap();
     let bytes = write(&mut built);
     for len in 0..bytes.len() {
         let error = open_with(&bytes[..len], Options::default()).unwrap_err();

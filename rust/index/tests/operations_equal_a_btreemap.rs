@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use alex_index::Alex;
-use common::{ALL, Keys, assert_equal, assert_range, draw, trees};
+use common::{ALL, ALL_WIDE, Keys, Kind, WideKeys, assert_equal, assert_range, draw, draw_wide, trees};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn bound(key: i64, kind: u8) -> Bound<i64> {
+fn bound<K>(key: K, kind: u8) -> Bound<K> {
     match kind % 4 {
         0 => Bound::Unbounded,
         1 => Bound::Excluded(key),
@@ -49,12 +49,11 @@ fn bound(key: i64, kind: u8) -> Bound<i64> {
 
 /// Does each step with the tree and with the oracle, and compares their answers.
 #[expect(clippy::too_many_lines, reason = "an arm for each kind of step")]
-fn apply(tree: &mut Alex, oracle: &mut BTreeMap<i64, u64>, pool: &[i64], steps: &[Step]) {
+fn apply<K: Kind>(tree: &mut Alex<K>, oracle: &mut BTreeMap<K, u64>, pool: &[K], steps: &[Step]) {
     let mut payload = 0;
     for step in steps {
         let key = |at: usize| pool[at % pool.len()];
-        let run =
-            |at: usize, run: usize| -> Vec<i64> { (0..run).map(|i| key(at % pool.len() + i)).collect() };
+        let run = |at: usize, run: usize| -> Vec<K> { (0..run).map(|i| key(at % pool.len() + i)).collect() };
         payload += 1;
         let mut probe = None;
         match *step {
@@ -105,7 +104,7 @@ fn apply(tree: &mut Alex, oracle: &mut BTreeMap<i64, u64>, pool: &[i64], steps: 
                 let mut found = Vec::new();
                 tree.get_many(&keys, |i, payload| found.push((i, payload)));
                 assert!(found.into_iter().eq(keys.iter().map(|k| oracle.get(k).copied()).enumerate()));
-                let pair = |entry: Option<(&i64, &u64)>| entry.map(|(&k, &v)| (k, v));
+                let pair = |entry: Option<(&K, &u64)>| entry.map(|(&k, &v)| (k, v));
                 let (mut floors, mut ceilings, mut there) = (Vec::new(), Vec::new(), Vec::new());
                 tree.floor_many(&keys, |i, entry| floors.push((i, entry)));
                 tree.ceiling_many(&keys, |i, entry| ceilings.push((i, entry)));
@@ -131,23 +130,16 @@ fn apply(tree: &mut Alex, oracle: &mut BTreeMap<i64, u64>, pool: &[i64], steps: 
             assert_eq!(tree.rank(probe), rank);
             assert_eq!(tree.nth(rank), oracle.range(probe..).next().map(|(&k, &v)| (k, v)));
             assert_eq!(tree.floor(probe), oracle.range(..=probe).next_back().map(|(&k, &v)| (k, v)));
-            assert_eq!(
-                tree.higher(probe),
-                oracle
-                    .range(probe + i64::from(probe < i64::MAX)..)
-                    .next()
-                    .map(|(&k, &v)| (k, v))
-                    .filter(|&(k, _)| k > probe)
-            );
+            let above = (Bound::Excluded(probe), Bound::Unbounded);
+            assert_eq!(tree.higher(probe), oracle.range(above).next().map(|(&k, &v)| (k, v)));
         }
     }
 }
 
-fn run(kind: Keys, seed: u64, steps: &[Step], max_leaf_slots: Option<usize>, pool: usize) {
-    let pool = draw(kind, pool, seed);
+fn run<K: Kind>(pool: &[K], steps: &[Step], max_leaf_slots: Option<usize>) {
     for mut tree in trees(max_leaf_slots) {
         let mut oracle = BTreeMap::new();
-        apply(&mut tree, &mut oracle, &pool, steps);
+        apply(&mut tree, &mut oracle, pool, steps);
         assert_equal(&tree, &oracle, &pool[..pool.len().min(50)]);
     }
 }
@@ -158,21 +150,21 @@ fn cases() -> u32 {
 }
 
 macro_rules! distributions {
-    ($($name:ident: $kind:expr;)*) => {$(
+    ($($name:ident: $draw:ident($kind:expr), $cases:expr;)*) => {$(
         mod $name {
             use super::*;
 
             proptest! {
-                #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+                #![proptest_config(ProptestConfig { cases: $cases, failure_persistence: None, ..ProptestConfig::default() })]
 
                 #[test]
                 fn small_leaves(seed: u64, steps in proptest::collection::vec(step(), 1..120)) {
-                    run($kind, seed, &steps, Some(128), 3_000);
+                    run(&$draw($kind, 3_000, seed), &steps, Some(128));
                 }
 
                 #[test]
                 fn middle_leaves(seed: u64, steps in proptest::collection::vec(step(), 1..120)) {
-                    run($kind, seed, &steps, Some(512), 10_000);
+                    run(&$draw($kind, 10_000, seed), &steps, Some(512));
                 }
             }
         }
@@ -180,28 +172,35 @@ macro_rules! distributions {
 }
 
 distributions! {
-    uniform: Keys::Uniform;
-    sequential: Keys::Sequential;
-    reverse: Keys::Reverse;
-    zigzag: Keys::ZigZag;
-    lognormal: Keys::Lognormal;
-    clustered: Keys::Clustered;
-    timestamps: Keys::Timestamps;
-    extreme: Keys::Extreme;
-    mixed: Keys::Mixed;
+    uniform: draw(Keys::Uniform), cases();
+    sequential: draw(Keys::Sequential), cases();
+    reverse: draw(Keys::Reverse), cases();
+    zigzag: draw(Keys::ZigZag), cases();
+    lognormal: draw(Keys::Lognormal), cases();
+    clustered: draw(Keys::Clustered), cases();
+    timestamps: draw(Keys::Timestamps), cases();
+    extreme: draw(Keys::Extreme), cases();
+    mixed: draw(Keys::Mixed), cases();
+    v4: draw_wide(WideKeys::V4), cases().div_ceil(3);
+    v7: draw_wide(WideKeys::V7), cases().div_ceil(3);
+    v4_and_v7: draw_wide(WideKeys::V4AndV7), cases().div_ceil(3);
+    networks: draw_wide(WideKeys::Networks), cases().div_ceil(3);
+    shared_high: draw_wide(WideKeys::SharedHigh), cases().div_ceil(3);
+    shared_low: draw_wide(WideKeys::SharedLow), cases().div_ceil(3);
+    across_words: draw_wide(WideKeys::AcrossWords), cases().div_ceil(3);
+    ends: draw_wide(WideKeys::Ends), cases().div_ceil(3);
+    outliers: draw_wide(WideKeys::Outliers), cases().div_ceil(3);
 }
 
-#[test]
-fn the_extreme_keys_alone_and_in_every_pair() {
-    let extremes = [i64::MIN, i64::MIN + 1, -1, 0, 1, i64::MAX - 1, i64::MAX];
-    for first in extremes {
-        for second in extremes {
+fn the_extreme_keys_alone_and_in_every_pair<K: Kind>(extremes: &[K]) {
+    for &first in extremes {
+        for &second in extremes {
             for mut tree in trees(None) {
                 let mut oracle = BTreeMap::new();
-                assert_equal(&tree, &oracle, &extremes);
+                assert_equal(&tree, &oracle, extremes);
                 for key in [first, second] {
                     assert_eq!(tree.insert(key, 5), oracle.insert(key, 5));
-                    assert_equal(&tree, &oracle, &extremes);
+                    assert_equal(&tree, &oracle, extremes);
                 }
                 for (low, high) in [(first, second), (second, first)] {
                     for kind in 0..16 {
@@ -210,9 +209,35 @@ fn the_extreme_keys_alone_and_in_every_pair() {
                 }
                 for key in [first, second] {
                     assert_eq!(tree.remove(key), oracle.remove(&key));
-                    assert_equal(&tree, &oracle, &extremes);
+                    assert_equal(&tree, &oracle, extremes);
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn the_extreme_keys_of_both_kinds_alone_and_in_every_pair() {
+    the_extreme_keys_alone_and_in_every_pair(&[i64::MIN, i64::MIN + 1, -1, 0, 1, i64::MAX - 1, i64::MAX]);
+    let words = [i128::from(u64::MAX), 1 << 64, -(1 << 64)];
+    let ends = [i128::MIN, i128::MIN + 1, -1, 0, 1, i128::MAX - 1, i128::MAX];
+    the_extreme_keys_alone_and_in_every_pair(&[&words[..], &ends].concat());
+}
+
+fn a_bulk_load_reads_like_a_btreemap<K: Kind>(keys: &[K]) {
+    let count = keys.len();
+    for slots in [None, Some(128)] {
+        let payloads: Vec<u64> = (0..count as u64).collect();
+        let oracle: BTreeMap<K, u64> = keys.iter().copied().zip(payloads.iter().copied()).collect();
+        let unsorted = Alex::from_unsorted(keys, &payloads);
+        assert_equal(&unsorted, &oracle, &keys[..count.min(100)]);
+        let (keys, payloads): (Vec<K>, Vec<u64>) = oracle.iter().map(|(&k, &v)| (k, v)).unzip();
+        for sorted in [Alex::from_sorted(&keys, &payloads).unwrap(), Alex::from_unsorted(&keys, &payloads)] {
+            assert_equal(&sorted, &oracle, &keys[..keys.len().min(100)]);
+        }
+        for mut tree in trees(slots) {
+            tree.insert_many(&keys, &payloads, |_, _| panic!("no key was there"));
+            assert_equal(&tree, &oracle, &keys[..keys.len().min(100)]);
         }
     }
 }
@@ -221,30 +246,23 @@ fn the_extreme_keys_alone_and_in_every_pair() {
 fn bulk_loads_of_every_distribution_read_like_a_btreemap() {
     for kind in ALL {
         for count in [0, 1, 2, 63, 64, 65, 1_000, 60_000] {
-            for slots in [None, Some(128)] {
-                let keys = draw(kind, count, 11);
-                let payloads: Vec<u64> = (0..count as u64).collect();
-                let oracle: BTreeMap<i64, u64> = keys.iter().copied().zip(payloads.iter().copied()).collect();
-                let unsorted = Alex::from_unsorted(&keys, &payloads);
-                assert_equal(&unsorted, &oracle, &keys[..count.min(100)]);
-                let (keys, payloads): (Vec<i64>, Vec<u64>) = oracle.iter().map(|(&k, &v)| (k, v)).unzip();
-                for sorted in
-                    [Alex::from_sorted(&keys, &payloads).unwrap(), Alex::from_unsorted(&keys, &payloads)]
-                {
-                    assert_equal(&sorted, &oracle, &keys[..keys.len().min(100)]);
-                }
-                for mut tree in trees(slots) {
-                    tree.insert_many(&keys, &payloads, |_, _| panic!("no key was there"));
-                    assert_equal(&tree, &oracle, &keys[..keys.len().min(100)]);
-                }
-            }
+            a_bulk_load_reads_like_a_btreemap(&draw(kind, count, 11));
+        }
+    }
+}
+
+#[test]
+fn bulk_loads_of_every_distribution_of_wide_keys_read_like_a_btreemap() {
+    for kind in ALL_WIDE {
+        for count in [0, 1, 2, 63, 64, 65, 1_000, 30_000] {
+            a_bulk_load_reads_like_a_btreemap(&draw_wide(kind, count, 11));
         }
     }
 }
 
 #[test]
 fn unsorted_or_repeated_keys_are_refused_by_the_sorted_load() {
-    let error = Alex::from_sorted(&[1, 2, 2], &[0, 0, 0]).unwrap_err();
+    let error = Alex::from_sorted(&[1i64, 2, 2], &[0, 0, 0]).unwrap_err();
     assert_eq!((error.position, error.previous, error.key), (2, 2, 2));
-    assert!(Alex::from_sorted(&[1, 0], &[0, 0]).is_err());
+    assert!(Alex::from_sorted(&[1i128, 0], &[0, 0]).is_err());
 }

@@ -8,6 +8,7 @@
 use super::target::Target;
 use crate::build::{Chain, Entries, SPLIT_FILL};
 use crate::count;
+use crate::key::Key;
 use crate::node::layout::slots_for;
 use crate::node::{LeafHeader, NIL, NodeId, Trend};
 use crate::tree::Alex;
@@ -15,11 +16,11 @@ use crate::tree::Alex;
 /// The most entries of a merged leaf, as a share of the slots of the largest leaf.
 const MERGE_FILL: f64 = 0.3;
 
-impl Alex {
+impl<K: Key> Alex<K> {
     /// Merges or contracts the leaf that owns `key` if that is worth its cost.
     #[cold]
     #[inline(never)]
-    pub(crate) fn contract(&mut self, key: i64) {
+    pub(crate) fn contract(&mut self, key: K) {
         if self.damage().is_some() {
             return;
         }
@@ -41,7 +42,7 @@ impl Alex {
             // Neither helps. It is tried again when half of the entries are gone; an empty leaf is left
             // alone.
             let head = self.arena.leaf_head_mut(target.leaf);
-            head.shrink_at = if head.count == 0 { LeafHeader::NEVER } else { (head.count / 2) as u16 };
+            head.shrink_at = if head.count == 0 { LeafHeader::<K>::NEVER } else { (head.count / 2) as u16 };
         }
     }
 

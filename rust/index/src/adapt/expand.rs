@@ -6,15 +6,16 @@
 
 use super::target::Target;
 use crate::build::{Chain, Entries, SPLIT_FILL};
+use crate::key::Key;
 use crate::node::layout::{PACKED_FILL, slots_for};
 use crate::node::{NodeId, Trend};
 use crate::tree::Alex;
 
-impl Alex {
+impl<K: Key> Alex<K> {
     /// Changes the tree so that the leaf that owns `key` has room, or is closer to having room.
     #[cold]
     #[inline(never)]
-    pub(crate) fn make_room(&mut self, key: i64) {
+    pub(crate) fn make_room(&mut self, key: K) {
         if self.damage().is_some() {
             return;
         }
@@ -30,7 +31,7 @@ impl Alex {
     /// `make_room` for many keys: divides the leaf's keys, because more slots would not be enough.
     #[cold]
     #[inline(never)]
-    pub(crate) fn divide(&mut self, key: i64) {
+    pub(crate) fn divide(&mut self, key: K) {
         if self.damage().is_some() {
             return;
         }
@@ -48,7 +49,7 @@ impl Alex {
     /// insert.
     #[cold]
     #[inline(never)]
-    pub(crate) fn force_room(&mut self, key: i64) {
+    pub(crate) fn force_room(&mut self, key: K) {
         debug_assert!(false, "making room for {key} gets nowhere");
         let target = self.target(key);
         let (mut keys, mut payloads) = (Vec::new(), Vec::new());
@@ -62,7 +63,7 @@ impl Alex {
     }
 
     /// Rebuilds the leaf with more slots if it may have more and a model fits it. Returns whether it did.
-    fn expand(&mut self, target: &Target, entries: Entries<'_>) -> bool {
+    fn expand(&mut self, target: &Target, entries: Entries<'_, K>) -> bool {
         let count = entries.len();
         if target.crowded && count >= self.min_split() {
             // Only smaller leaves move less: in a leaf of this size the next key would cost as much as the

@@ -12,15 +12,16 @@
 //! Bounds: a node grows within `fanout_limit`, or up to the next power of two of its fan-out. A wider node
 //! above has at most 65 slots, and its shift is strictly between its parent's and its child's: one of its
 //! slots is at least as wide as the child's whole range. Where that shift is not below the parent's, or no
-//! such slot fits above `i64::MIN`, the child already covers a quarter of what it ever can; then it is
+//! such slot fits above the least key, the child already covers a quarter of what it ever can; then it is
 //! extended instead, to four times its slots at most, which can happen once.
 
 use super::split::fanout_limit;
 use super::target::Target;
 use crate::build::{Chain, Entries, SPLIT_FILL};
 use crate::count;
+use crate::key::{Distance, Key};
 use crate::node::layout::slots_within;
-use crate::node::{EVERYTHING, InnerHeader, NodeId, Trend};
+use crate::node::{InnerHeader, NodeId, Trend, everything};
 use crate::tree::Alex;
 
 /// A range is extended when at least one in this many keys of the leaf is outside it.
@@ -33,50 +34,53 @@ enum Side {
 }
 
 /// A model node on the path whose range must grow.
-struct Growth<'a> {
+struct Growth<'a, K: Key> {
     /// The path to the node.
     above: &'a [(u32, usize)],
     node: u32,
-    head: InnerHeader,
+    head: InnerHeader<K>,
     /// Whether the node is the leaf's parent.
     is_parent: bool,
     side: Side,
     /// The farthest key on that side that the new range must cover.
-    reach: i128,
+    reach: K,
     /// The keys that the node's own slot in its parent stands for.
-    bounds: (i128, i128),
+    bounds: (K, K),
 }
 
-impl Growth<'_> {
+impl<K: Key> Growth<'_, K> {
     /// How many slots of width 2^shift it takes from the base up to `reach` (right) or down to it (left). On
-    /// the left they are whole slots above `i64::MIN`: at least one at the node's own shift, because of
+    /// the left they are whole slots above the least key: at least one at the node's own shift, because of
     /// `nominal_first`.
     fn slots(&self, shift: u32) -> usize {
-        let base = i128::from(self.head.base);
-        let slots = match self.side {
-            Side::Right => ((self.reach - base) >> shift) + 1,
+        let base = self.head.base;
+        match self.side {
+            Side::Right => self.reach.since(base).slots(shift).saturating_add(1),
             Side::Left => {
-                let wanted = (base - self.reach + (1 << shift) - 1) >> shift;
-                wanted.min((base - EVERYTHING.0) >> shift)
+                let distance = base.since(self.reach);
+                let rest = usize::from(distance >> shift << shift != distance);
+                base.since(K::MIN).slots(shift).min(distance.slots(shift).saturating_add(rest))
             }
-        };
-        usize::try_from(slots).unwrap_or(usize::MAX)
+        }
     }
 
     /// How many more slots, after `added` new ones, still begin (right) or lie wholly (left) inside the
     /// bounds.
     fn room(&self, added: usize) -> usize {
+        let InnerHeader { base, shift, fanout, .. } = self.head;
         let room = match self.side {
-            Side::Right => self.bounds.1 - self.head.slot_start(self.head.fanout as usize + added),
-            Side::Left => i128::from(self.head.base) - ((added as i128) << self.head.shift) - self.bounds.0,
+            Side::Right => self.head.slot_start(fanout as usize + added).map(|end| self.bounds.1.above(end)),
+            Side::Left => K::Distance::of_slots(added, shift)
+                .and_then(|width| base.checked_down(width))
+                .map(|start| start.above(self.bounds.0)),
         };
-        usize::try_from(room >> self.head.shift).unwrap_or(0)
+        room.map_or(0, |room| room.slots(shift))
     }
 }
 
-impl Alex {
+impl<K: Key> Alex<K> {
     /// Extends a range above the leaf if an eighth of the leaf's keys are outside it. Returns whether it did.
-    pub(super) fn extend(&mut self, target: &Target, entries: Entries<'_>) -> bool {
+    pub(super) fn extend(&mut self, target: &Target, entries: Entries<'_, K>) -> bool {
         let Some(growth) = self.find_growth(target, entries.keys) else { return false };
         let fanout = growth.head.fanout as usize;
         let added = match growth.side {
@@ -90,10 +94,12 @@ impl Alex {
             let spare = if growth.is_parent { (fanout / 4).min(limit - fanout - added) } else { 0 };
             self.widen(target, entries, &growth, added + spare.min(growth.room(added)));
         } else if !(growth.is_parent && self.trim(&growth)) {
-            let parent_shift = growth.above.last().map_or(64, |&(node, _)| self.arena.inner(node).head.shift);
+            let parent_shift =
+                growth.above.last().map_or(K::BITS, |&(node, _)| self.arena.inner(node).head.shift);
             let own = growth.head.shift + round.ilog2();
-            let distance = (growth.reach - i128::from(growth.head.base)).unsigned_abs();
-            let shift = own.max((distance.ilog2() + 1).saturating_sub(6));
+            let (reach, base) = (growth.reach, growth.head.base);
+            let distance = reach.max(base).since(reach.min(base));
+            let shift = own.max(distance.bits().saturating_sub(6));
             if shift >= parent_shift || growth.slots(shift) == 0 {
                 self.widen(target, entries, &growth, added);
             } else {
@@ -104,13 +110,13 @@ impl Alex {
     }
 
     /// The topmost node on the path that has enough of the keys outside its range.
-    fn find_growth<'a>(&self, target: &'a Target, keys: &[i64]) -> Option<Growth<'a>> {
+    fn find_growth<'a>(&self, target: &'a Target, keys: &[K]) -> Option<Growth<'a, K>> {
         let share = (keys.len() / SHARE).max(1);
-        let mut bounds = EVERYTHING;
+        let mut bounds = everything();
         for (depth, &(node, slot)) in target.path.iter().enumerate() {
             let head = *self.arena.inner(node).head;
-            let beyond = keys.len() - keys.partition_point(|&key| i128::from(key) <= head.nominal_last());
-            let before = keys.partition_point(|&key| i128::from(key) < head.nominal_first());
+            let beyond = keys.len() - keys.partition_point(|&key| key <= head.nominal_last());
+            let before = keys.partition_point(|&key| key < head.nominal_first());
             let (low, high) = (
                 lowest(&keys[..before], &head).max(bounds.0),
                 highest(&keys[keys.len() - beyond..], &head).min(bounds.1),
@@ -134,14 +140,15 @@ impl Alex {
 
     /// Adds slots of the same width on one side. The leaf owns them if it is a child of the node. Else the
     /// keys outside move to a new leaf, which owns them.
-    fn widen(&mut self, target: &Target, entries: Entries<'_>, growth: &Growth<'_>, added: usize) {
+    fn widen(&mut self, target: &Target, entries: Entries<'_, K>, growth: &Growth<'_, K>, added: usize) {
         let mut head = growth.head;
         let owner = if growth.is_parent {
             target.leaf
         } else {
             let edge = match growth.side {
-                Side::Right => head.nominal_last() + 1,
-                Side::Left => head.base.into(),
+                // There are keys beyond the last one of the range.
+                Side::Right => head.nominal_last().up(K::Distance::ONE),
+                Side::Left => head.base,
             };
             head.children += 1;
             self.move_out(target, entries, growth.side, edge)
@@ -154,26 +161,26 @@ impl Alex {
             Side::Left => more.chain(old.iter().copied()).collect(),
         };
         if growth.side == Side::Left {
-            head.base = (i128::from(head.base) - ((added as i128) << head.shift)) as i64;
+            head.base = head.base.down(width_of::<K>(added, head.shift));
         }
         self.rewrite_inner(growth.above, growth.node, head, &children);
     }
 
     /// Puts a wider model node above the node: one slot is for the node, the others are for the keys outside.
-    fn wrap(&mut self, target: &Target, entries: Entries<'_>, growth: &Growth<'_>, shift: u32) {
-        let base = i128::from(growth.head.base);
+    fn wrap(&mut self, target: &Target, entries: Entries<'_, K>, growth: &Growth<'_, K>, shift: u32) {
+        let base = growth.head.base;
         // Keys outside the child's range stay with it where they are inside its slot of the wider node.
         let (fanout, place, first, edge) = match growth.side {
-            Side::Right => (growth.slots(shift), 0, base, base + (1 << shift)),
+            Side::Right => (growth.slots(shift), 0, base, base.up(width_of::<K>(1, shift))),
             Side::Left => {
                 let below = growth.slots(shift);
-                (below + 1, below, base - ((below as i128) << shift), base)
+                (below + 1, below, base.down(width_of::<K>(below, shift)), base)
             }
         };
         let leaf = self.move_out(target, entries, growth.side, edge);
         let id = self.arena.allocate_inner(fanout);
         let wrapper = self.arena.inner_mut(id);
-        *wrapper.head = InnerHeader { base: first as i64, fanout: fanout as u32, shift, children: 2 };
+        *wrapper.head = InnerHeader { base: first, fanout: fanout as u32, shift, children: 2 };
         wrapper.children.fill(NodeId::leaf(leaf).0);
         wrapper.children[place] = NodeId::inner(growth.node).0;
         self.point(growth.above, NodeId::inner(id));
@@ -181,8 +188,8 @@ impl Alex {
 
     /// Splits the leaf before the key `edge`. The keys on the inner side stay in the leaf's slots; those
     /// outside go to a new neighbour, which is returned and is not in any model node yet.
-    fn move_out(&mut self, target: &Target, entries: Entries<'_>, side: Side, edge: i128) -> u32 {
-        let cut = entries.keys.partition_point(|&key| i128::from(key) < edge);
+    fn move_out(&mut self, target: &Target, entries: Entries<'_, K>, side: Side, edge: K) -> u32 {
+        let cut = entries.keys.partition_point(|&key| key < edge);
         let (left, right) = (entries.part(0..cut), entries.part(cut..entries.len()));
         let mut chain = Chain::new();
         let sizes = [left, right].map(|part| slots_within(part.len(), SPLIT_FILL, self.max_slots));
@@ -196,7 +203,7 @@ impl Alex {
     /// Removes the slots that the leaf at the other end owns beyond one, as in a queue whose old end is
     /// drained. Its keys stay in it, clamped into the slot that it keeps. Returns whether at least half of
     /// the slots went; else does nothing.
-    fn trim(&mut self, growth: &Growth<'_>) -> bool {
+    fn trim(&mut self, growth: &Growth<'_, K>) -> bool {
         let mut head = growth.head;
         let children = self.arena.inner(growth.node).children;
         let far = if growth.side == Side::Right { 0 } else { children.len() - 1 };
@@ -208,7 +215,7 @@ impl Alex {
         }
         let kept = match growth.side {
             Side::Right => {
-                head.base = head.slot_start(excess) as i64;
+                head.base = head.base.up(width_of::<K>(excess, head.shift));
                 children[excess..].to_vec()
             }
             Side::Left => children[..children.len() - excess].to_vec(),
@@ -220,21 +227,27 @@ impl Alex {
 
 /// The farthest eighth of the keys outside is covered too, unless it is this many times as far away as the
 /// others.
-const FAR: i128 = 8;
+const FAR: u8 = 8;
+
+/// The width of slots whose both ends are known to be keys.
+fn width_of<K: Key>(slots: usize, shift: u32) -> K::Distance {
+    let width = K::Distance::of_slots(slots, shift);
+    debug_assert!(width.is_some(), "{slots} slots of 2^{shift} keys are wider than all keys");
+    width.unwrap_or(K::Distance::ZERO)
+}
 
 /// The highest key that an extension should cover, of those above the range. Without any, a key inside the
 /// range.
-fn highest(beyond: &[i64], head: &InnerHeader) -> i128 {
+fn highest<K: Key>(beyond: &[K], head: &InnerHeader<K>) -> K {
     let Some(&last) = beyond.last() else { return head.nominal_last() };
-    let most = i128::from(beyond[beyond.len() - 1 - beyond.len() / SHARE]);
-    let last = i128::from(last);
-    if last - most > FAR * (most - head.nominal_last()) { most } else { last }
+    let most = beyond[beyond.len() - 1 - beyond.len() / SHARE];
+    if last.since(most) > most.since(head.nominal_last()).times(FAR) { most } else { last }
 }
 
 /// The lowest key that an extension should cover, of those below the range. Without any, a key inside the
 /// range.
-fn lowest(before: &[i64], head: &InnerHeader) -> i128 {
+fn lowest<K: Key>(before: &[K], head: &InnerHeader<K>) -> K {
     let Some(&first) = before.first() else { return head.nominal_first() };
-    let (first, most) = (i128::from(first), i128::from(before[before.len() / SHARE]));
-    if most - first > FAR * (head.nominal_first() - most) { most } else { first }
+    let most = before[before.len() / SHARE];
+    if most.since(first) > head.nominal_first().since(most).times(FAR) { most } else { first }
 }

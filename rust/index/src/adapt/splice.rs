@@ -5,10 +5,11 @@
 use super::target::Target;
 use crate::build::Chain;
 use crate::count;
+use crate::key::Key;
 use crate::node::{InnerHeader, NIL, NodeId};
 use crate::tree::Alex;
 
-impl Alex {
+impl<K: Key> Alex<K> {
     /// Puts new nodes in place of a leaf, and their leaves into the leaf list. `pieces` has one child for
     /// each slot of the leaf's run, or one child for all of them.
     pub(crate) fn replace(&mut self, target: &Target, chain: &Chain, pieces: &[NodeId]) {
@@ -58,7 +59,7 @@ impl Alex {
         &mut self,
         above: &[(u32, usize)],
         old: u32,
-        head: InnerHeader,
+        head: InnerHeader<K>,
         children: &[u32],
     ) -> u32 {
         let id = self.arena.allocate_inner(children.len());

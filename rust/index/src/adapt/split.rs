@@ -9,6 +9,7 @@ use std::ops::Range;
 use super::target::Target;
 use crate::build::{Chain, Draft, Entries, Plan, SPLIT_FILL, balance, settled_fill};
 use crate::count;
+use crate::key::Key;
 use crate::node::layout::{PACKED_FILL, slots_within};
 use crate::node::{InnerHeader, NodeId, Trend};
 use crate::tree::Alex;
@@ -25,9 +26,9 @@ pub(crate) fn fanout_limit(children: u32) -> usize {
     (children as usize * SLOTS_PER_CHILD).clamp(SLOTS_FREE, MAX_FANOUT)
 }
 
-impl Alex {
+impl<K: Key> Alex<K> {
     /// Splits the leaf, or prepares its parent for a split.
-    pub(super) fn split(&mut self, target: &Target, entries: Entries<'_>) {
+    pub(super) fn split(&mut self, target: &Target, entries: Entries<'_, K>) {
         let fill = settled_fill(entries.keys, target.trend);
         let Some(&(parent, slot)) = target.path.last() else {
             let mut chain = Chain::new();
@@ -52,7 +53,7 @@ impl Alex {
     fn split_sideways(
         &mut self,
         target: &Target,
-        entries: Entries<'_>,
+        entries: Entries<'_, K>,
         run: &Range<usize>,
         boundary: usize,
         cut: usize,
@@ -60,7 +61,7 @@ impl Alex {
         let Some((&(parent, _), above)) = target.path.split_last() else { return };
         let (left, right) = (entries.part(0..cut), entries.part(cut..entries.len()));
         let head = *self.arena.inner(parent).head;
-        let plan = |fill| Plan { bounds: self.bounds(above), below: 64, fill };
+        let plan = |fill| Plan { bounds: self.bounds(above), below: K::BITS, fill };
         let settled = if target.trend == Trend::Descending { right } else { left };
         let plan = plan(settled_fill(settled.keys, target.trend));
         let mut draft = Draft { head, plan, pieces: Vec::new() };
@@ -89,9 +90,9 @@ impl Alex {
     fn split_down(
         &mut self,
         target: &Target,
-        entries: Entries<'_>,
+        entries: Entries<'_, K>,
         run: &Range<usize>,
-        head: &InnerHeader,
+        head: &InnerHeader<K>,
         fill: f64,
     ) {
         let slot = head.route(entries.keys[entries.len() / 2]);
@@ -124,7 +125,7 @@ impl Alex {
 
     /// How often the parent's slots must be halved so that a cut between two of them balances. `None` if it
     /// takes more slots than the parent may have.
-    fn useful_doublings(&self, target: &Target, keys: &[i64]) -> Option<u32> {
+    fn useful_doublings(&self, target: &Target, keys: &[K]) -> Option<u32> {
         let (&(parent, _), above) = target.path.split_last()?;
         let node = self.arena.inner(parent);
         let limit = fanout_limit(node.head.children + 1);
@@ -163,7 +164,12 @@ impl Alex {
 /// The slot boundary where a run of slots is cut, and how many keys are below it. On a trend it is the
 /// outermost boundary at the growing end that leaves at least half of the keys behind; else the most balanced
 /// boundary, with at least an eighth of the keys on each side. `None` if there is no such boundary.
-fn choose(head: &InnerHeader, keys: &[i64], run: &Range<usize>, trend: Trend) -> Option<(usize, usize)> {
+fn choose<K: Key>(
+    head: &InnerHeader<K>,
+    keys: &[K],
+    run: &Range<usize>,
+    trend: Trend,
+) -> Option<(usize, usize)> {
     let (first, last) = (*keys.first()?, *keys.last()?);
     let below = |boundary: usize| keys.partition_point(|&key| head.route(key) < boundary);
     let inside = |boundary: &usize| (run.start + 1..run.end).contains(boundary);

@@ -6,7 +6,8 @@ use std::ops::Range;
 
 use crate::build::Entries;
 use crate::count;
-use crate::node::{EVERYTHING, Leaf, NodeId, Trend};
+use crate::key::Key;
+use crate::node::{Leaf, NodeId, Trend, everything};
 use crate::search::{Kernel, Operation, Output, WORD, dispatch};
 use crate::tree::Alex;
 
@@ -20,9 +21,9 @@ pub(crate) struct Target {
     pub(crate) crowded: bool,
 }
 
-impl Alex {
+impl<K: Key> Alex<K> {
     /// The leaf that owns `key`, and the path to it.
-    pub(crate) fn target(&self, key: i64) -> Target {
+    pub(crate) fn target(&self, key: K) -> Target {
         let mut path = Vec::with_capacity(8);
         let mut node = self.root;
         while !node.is_leaf() {
@@ -37,7 +38,7 @@ impl Alex {
     }
 
     /// Calls `work` with a copy of a leaf's entries.
-    pub(crate) fn with_entries(&mut self, leaf: u32, work: impl FnOnce(&mut Self, Entries<'_>)) {
+    pub(crate) fn with_entries(&mut self, leaf: u32, work: impl FnOnce(&mut Self, Entries<'_, K>)) {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.keys.clear();
         scratch.payloads.clear();
@@ -47,14 +48,14 @@ impl Alex {
     }
 
     /// Appends all entries of a leaf.
-    pub(crate) fn copy_out(&self, leaf: u32, keys: &mut Vec<i64>, payloads: &mut Vec<u64>) {
+    pub(crate) fn copy_out(&self, leaf: u32, keys: &mut Vec<K>, payloads: &mut Vec<u64>) {
         dispatch(self.backend, CopyOut { leaf: self.arena.leaf(leaf), out: Output { keys, payloads } });
     }
 
     /// The keys that the path's last slot stands for, in every model node on the path.
-    pub(crate) fn bounds(&self, path: &[(u32, usize)]) -> (i128, i128) {
+    pub(crate) fn bounds(&self, path: &[(u32, usize)]) -> (K, K) {
         path.iter()
-            .fold(EVERYTHING, |bounds, &(node, slot)| self.arena.inner(node).head.slot_bounds(slot, bounds))
+            .fold(everything(), |bounds, &(node, slot)| self.arena.inner(node).head.slot_bounds(slot, bounds))
     }
 
     /// The run of slots that name the same child as `slot`.
@@ -68,22 +69,22 @@ impl Alex {
     }
 }
 
-struct CopyOut<'a> {
-    leaf: Leaf<'a>,
-    out: Output<'a>,
+struct CopyOut<'a, K: Key> {
+    leaf: Leaf<'a, K>,
+    out: Output<'a, K>,
 }
 
-impl Operation for CopyOut<'_> {
+impl<K: Key> Operation for CopyOut<'_, K> {
     type Output = ();
 
     #[inline(always)]
-    fn run<K: Kernel>(mut self) {
+    fn run<S: Kernel>(mut self) {
         count::touch(self.leaf.bits);
         count::moved(self.leaf.head.count as usize);
         self.out.reserve(self.leaf.head.count as usize);
         for (index, &mask) in self.leaf.bits.iter().enumerate() {
             let (keys, payloads) = self.leaf.word(index);
-            self.out.extend::<K>(mask, keys, payloads, WORD);
+            self.out.extend::<S>(mask, keys, payloads, WORD);
         }
     }
 }

@@ -20,11 +20,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::free_space::FreeSpace;
 use crate::count;
+use crate::key::Key;
 use crate::mapped::Image;
 use crate::node::{
     BLOCK_SHIFT, CHUNK_BYTES, CHUNK_SHIFT, CHUNK_UNITS, Inner, InnerHeader, InnerMut, Leaf, LeafHeader,
-    LeafMut, Model, NIL, UNIT, bitmap_bytes, inner_bytes, leaf_bytes, units_of,
+    LeafMut, NIL, UNIT, inner_bytes, leaf_bytes, leaf_front_bytes, slot_bytes, units_of,
 };
+use crate::search::prefetch;
 
 /// Ids leave their top bit to `NodeId`, so there are 2^31 units: 128 GiB.
 const MAX_CHUNKS: usize = 1 << (31 - CHUNK_SHIFT);
@@ -33,8 +35,8 @@ const MAX_CHUNKS: usize = 1 << (31 - CHUNK_SHIFT);
 const HUGE_PAGES_FROM: u64 = 4 << 20;
 
 /// Chunks of zero-initialised memory, and the free space in them.
-#[derive(Debug, Default)]
-pub(crate) struct Arena {
+#[derive(Debug)]
+pub(crate) struct Arena<K: Key> {
     chunks: Vec<NonNull<u8>>,
     free: FreeSpace,
     live_units: u64,
@@ -42,54 +44,66 @@ pub(crate) struct Arena {
     /// A bit for each block of the image, set once every leaf that begins in it is verified. Empty without an
     /// image.
     verified: Vec<AtomicU64>,
-    image: Option<Box<Image>>,
+    image: Option<Box<Image<K>>>,
+    /// What stands for the leaves of a damaged block of the image.
+    blank: Option<Box<Blank<K>>>,
 }
 
 /// Stands for every leaf of a damaged block of an image: no entries and no neighbours.
-static BLANK: (LeafHeader, [i64; 64], [u64; 64]) = (
-    LeafHeader {
-        model: Model::PLAIN,
-        capacity: 64,
-        count: 0,
-        begin: 0,
-        end: 0,
-        prev: NIL,
-        next: NIL,
-        grow_at: 54,
-        shrink_at: 0,
-        debt: 0,
-        inserts: 0,
-        tail_inserts: 0,
-        head_inserts: 0,
-        ghosts: 0,
-        coarse: 0,
-    },
-    [i64::MAX; 64],
-    [0; 64],
-);
+#[derive(Debug)]
+struct Blank<K: Key> {
+    head: LeafHeader<K>,
+    keys: [K; 64],
+    payloads: [u64; 64],
+}
+
+impl<K: Key> Blank<K> {
+    const HEADER: LeafHeader<K> = LeafHeader { prev: NIL, next: NIL, grow_at: 54, ..LeafHeader::empty(64) };
+}
+
+impl<K: Key> Default for Blank<K> {
+    fn default() -> Self {
+        Self { head: Self::HEADER, keys: [K::MAX; 64], payloads: [0; 64] }
+    }
+}
 
 // SAFETY: the chunks are owned by the arena alone; `&Arena` only reads them and `&mut Arena` is exclusive.
-unsafe impl Send for Arena {}
+unsafe impl<K: Key> Send for Arena<K> {}
 // SAFETY: no method writes through a shared reference, except to atomics.
-unsafe impl Sync for Arena {}
+unsafe impl<K: Key> Sync for Arena<K> {}
 
-impl Arena {
+impl<K: Key> Default for Arena<K> {
+    fn default() -> Self {
+        Self {
+            chunks: Vec::new(),
+            free: FreeSpace::default(),
+            live_units: 0,
+            huge_pages: false,
+            verified: Vec::new(),
+            image: None,
+            blank: None,
+        }
+    }
+}
+
+impl<K: Key> Arena<K> {
     /// An arena whose first chunks are an image. Everything but the image's leaves must be checked already.
-    pub(crate) fn over(image: Image) -> Self {
+    pub(crate) fn over(image: Image<K>) -> Self {
         let mut arena = Self::default();
         arena.chunks = image.chunks();
         arena.live_units = image.live_units();
         arena.verified = (0..image.blocks().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         arena.image = Some(Box::new(image));
+        arena.blank = Some(Box::default());
         arena
     }
 
-    pub(crate) fn image(&self) -> Option<&Image> {
+    pub(crate) fn image(&self) -> Option<&Image<K>> {
         self.image.as_deref()
     }
 
     /// The image, to change: only while it is being opened.
-    pub(crate) fn image_mut(&mut self) -> Option<&mut Image> {
+    pub(crate) fn image_mut(&mut self) -> Option<&mut Image<K>> {
         self.image.as_deref_mut()
     }
 
@@ -131,20 +145,20 @@ impl Arena {
     }
 
     /// A leaf that is not verified yet. `None` if its header says that it reaches past its chunk.
-    fn leaf_unless_too_long(&self, id: u32) -> Option<Leaf<'_>> {
+    fn leaf_unless_too_long(&self, id: u32) -> Option<Leaf<'_, K>> {
         let (place, room) = self.place(id);
         // SAFETY: a header lies inside the chunk, aligned to 64 bytes, and any bits are a valid header.
-        let capacity = unsafe { (*place.cast::<LeafHeader>()).capacity } as usize;
-        let bytes = capacity.checked_mul(16)?.checked_add(UNIT + bitmap_bytes(capacity))?;
+        let capacity = unsafe { (*place.cast::<LeafHeader<K>>()).capacity } as usize;
+        let bytes = capacity.checked_mul(slot_bytes::<K>())?.checked_add(leaf_front_bytes::<K>(capacity))?;
         (bytes <= room).then(|| self.leaf_view(id))
     }
 
     /// A model node that is not checked yet. `None` if its header says that it reaches past its chunk. The id
     /// must lie in the arena.
-    pub(crate) fn inner_unless_too_long(&self, id: u32) -> Option<Inner<'_>> {
+    pub(crate) fn inner_unless_too_long(&self, id: u32) -> Option<Inner<'_, K>> {
         let (place, room) = self.place(id);
         // SAFETY: as in `leaf_unless_too_long`.
-        let fanout = unsafe { (*place.cast::<InnerHeader>()).fanout } as usize;
+        let fanout = unsafe { (*place.cast::<InnerHeader<K>>()).fanout } as usize;
         (inner_bytes(fanout) <= room).then(|| self.inner(id))
     }
 
@@ -156,12 +170,12 @@ impl Arena {
         let block = id >> BLOCK_SHIFT;
         let leaves = self.image().map_or_else(Vec::new, |image| image.leaves_of(block).to_vec());
         for id in leaves {
-            let place = self.place(id).0.cast::<LeafHeader>();
+            let place = self.place(id).0.cast::<LeafHeader<K>>();
             // SAFETY: `place` is in bounds, 64-byte aligned, and exclusively ours through `&mut self`.
-            unsafe { place.write(BLANK.0) };
+            unsafe { place.write(Blank::HEADER) };
             let leaf = self.view_mut(id);
             leaf.bits.fill(0);
-            leaf.keys.fill(i64::MAX);
+            leaf.keys.fill(K::MAX);
         }
         if let Some(word) = self.verified.get_mut((block / 64) as usize) {
             *word.get_mut() |= 1 << (block % 64);
@@ -176,26 +190,26 @@ impl Arena {
     /// Allocates a data node of `capacity` slots. Only its capacity is set.
     pub(crate) fn allocate_leaf(&mut self, capacity: usize) -> u32 {
         debug_assert!(capacity.is_multiple_of(64) && capacity > 0);
-        let id = self.allocate(units_of(leaf_bytes(capacity)));
-        let place = self.place(id).0.cast::<LeafHeader>();
+        let id = self.allocate(units_of(leaf_bytes::<K>(capacity)));
+        let place = self.place(id).0.cast::<LeafHeader<K>>();
         // SAFETY: `place` is in bounds, 64-byte aligned, and exclusively ours through `&mut self`.
-        unsafe { place.write(LeafHeader { capacity: capacity as u32, ..LeafHeader::default() }) };
+        unsafe { place.write(LeafHeader::<K>::empty(capacity as u32)) };
         id
     }
 
     /// Allocates a model node of `fanout` children, all zero.
     pub(crate) fn allocate_inner(&mut self, fanout: usize) -> u32 {
         let id = self.allocate(units_of(inner_bytes(fanout)));
-        let place = self.place(id).0.cast::<InnerHeader>();
+        let place = self.place(id).0.cast::<InnerHeader<K>>();
         // SAFETY: `place` is in bounds, 64-byte aligned, and exclusively ours through `&mut self`.
-        unsafe { place.write(InnerHeader { fanout: fanout as u32, ..InnerHeader::default() }) };
+        unsafe { place.write(InnerHeader::<K> { fanout: fanout as u32, ..InnerHeader::default() }) };
         self.inner_mut(id).children.fill(0);
         id
     }
 
     /// Frees a data node.
     pub(crate) fn free_leaf(&mut self, id: u32) {
-        let units = units_of(leaf_bytes(self.leaf(id).keys.len()));
+        let units = units_of(leaf_bytes::<K>(self.leaf(id).keys.len()));
         self.release(id, units);
     }
 
@@ -217,36 +231,43 @@ impl Arena {
 
     /// The parts of a data node, checked to lie inside its chunk.
     #[inline(always)]
-    fn leaf_parts(&self, id: u32) -> (*mut LeafHeader, usize, *mut u64, *mut i64, *mut u64) {
+    fn leaf_parts(&self, id: u32) -> (*mut LeafHeader<K>, usize, *mut u64, *mut K, *mut u64) {
         let (place, room) = self.place(id);
         count::touch_line(place);
         // SAFETY: a header lies inside the chunk, aligned to 64 bytes, and any bits are a valid header.
-        let capacity = unsafe { (*place.cast::<LeafHeader>()).capacity } as usize;
-        assert!(leaf_bytes(capacity) <= room, "a leaf reaches past its chunk");
-        let keys = UNIT + bitmap_bytes(capacity);
-        // SAFETY: `leaf_bytes(capacity)`, which ends after both arrays, was checked against the chunk.
+        let capacity = unsafe { (*place.cast::<LeafHeader<K>>()).capacity } as usize;
+        assert!(leaf_bytes::<K>(capacity) <= room, "a leaf reaches past its chunk");
+        let keys = leaf_front_bytes::<K>(capacity);
+        // SAFETY: `leaf_bytes::<K>(capacity)`, which ends after both arrays, was checked against the chunk.
         unsafe {
             (
                 place.cast(),
                 capacity,
-                place.add(UNIT).cast(),
+                place.add(size_of::<LeafHeader<K>>()).cast(),
                 place.add(keys).cast(),
-                place.add(keys + capacity * 8).cast(),
+                place.add(keys + capacity * size_of::<K>()).cast(),
             )
         }
     }
 
     /// A data node.
     #[inline(always)]
-    pub(crate) fn leaf(&self, id: u32) -> Leaf<'_> {
+    pub(crate) fn leaf(&self, id: u32) -> Leaf<'_, K> {
         if !self.is_verified(id) && !self.verify(id) {
-            return Leaf { head: &BLANK.0, bits: &[0], keys: &BLANK.1, payloads: &BLANK.2 };
+            return self.blank_leaf();
         }
         self.leaf_view(id)
     }
 
+    #[cold]
+    fn blank_leaf(&self) -> Leaf<'_, K> {
+        // Only leaves of an image are ever not verified.
+        let blank = self.blank.as_deref().expect("an image comes with a blank leaf");
+        Leaf { head: &blank.head, bits: &[0], keys: &blank.keys, payloads: &blank.payloads }
+    }
+
     #[inline(always)]
-    fn leaf_view(&self, id: u32) -> Leaf<'_> {
+    fn leaf_view(&self, id: u32) -> Leaf<'_, K> {
         let (head, capacity, bits, keys, payloads) = self.leaf_parts(id);
         // SAFETY: the parts are disjoint, in bounds (`leaf_parts`), aligned to 8, initialised (chunks
         // start as zeroes), and nobody writes while `&self` lives.
@@ -262,7 +283,7 @@ impl Arena {
 
     /// A data node, to change.
     #[inline(always)]
-    pub(crate) fn leaf_mut(&mut self, id: u32) -> LeafMut<'_> {
+    pub(crate) fn leaf_mut(&mut self, id: u32) -> LeafMut<'_, K> {
         if !self.is_verified(id) && !self.verify(id) {
             self.blank(id);
         }
@@ -270,7 +291,7 @@ impl Arena {
     }
 
     #[inline(always)]
-    fn view_mut(&mut self, id: u32) -> LeafMut<'_> {
+    fn view_mut(&mut self, id: u32) -> LeafMut<'_, K> {
         let (head, capacity, bits, keys, payloads) = self.leaf_parts(id);
         // SAFETY: as in `leaf`; the parts are disjoint, and `&mut self` makes this the only view.
         unsafe {
@@ -284,22 +305,26 @@ impl Arena {
     }
 
     /// A data node's header, to change: the links of a neighbour.
-    pub(crate) fn leaf_head_mut(&mut self, id: u32) -> &mut LeafHeader {
+    pub(crate) fn leaf_head_mut(&mut self, id: u32) -> &mut LeafHeader<K> {
         self.leaf_mut(id).head
     }
 
-    /// The address of a data node's header, for prefetching.
+    /// Prefetches a data node's header.
     #[inline(always)]
-    pub(crate) fn address(&self, id: u32) -> *const u8 {
-        self.place(id).0
+    pub(crate) fn prefetch(&self, id: u32) {
+        let header = self.place(id).0;
+        prefetch(header);
+        if size_of::<LeafHeader<K>>() > UNIT {
+            prefetch(header.wrapping_add(UNIT));
+        }
     }
 
     #[inline(always)]
-    fn inner_parts(&self, id: u32) -> (*mut InnerHeader, usize, *mut u32) {
+    fn inner_parts(&self, id: u32) -> (*mut InnerHeader<K>, usize, *mut u32) {
         let (place, room) = self.place(id);
         count::touch_line(place);
         // SAFETY: a header lies inside the chunk, aligned to 64 bytes, and any bits are a valid header.
-        let fanout = unsafe { (*place.cast::<InnerHeader>()).fanout } as usize;
+        let fanout = unsafe { (*place.cast::<InnerHeader<K>>()).fanout } as usize;
         assert!(inner_bytes(fanout) <= room, "a model node reaches past its chunk");
         // SAFETY: `inner_bytes(fanout)`, which is past the header, was checked against the chunk.
         unsafe { (place.cast(), fanout, place.add(UNIT).cast()) }
@@ -307,7 +332,7 @@ impl Arena {
 
     /// A model node.
     #[inline(always)]
-    pub(crate) fn inner(&self, id: u32) -> Inner<'_> {
+    pub(crate) fn inner(&self, id: u32) -> Inner<'_, K> {
         let (head, fanout, children) = self.inner_parts(id);
         // SAFETY: header and array are disjoint, in bounds (`inner_parts`), aligned, initialised, and
         // nobody writes while `&self` lives.
@@ -315,7 +340,7 @@ impl Arena {
     }
 
     /// A model node, to change.
-    pub(crate) fn inner_mut(&mut self, id: u32) -> InnerMut<'_> {
+    pub(crate) fn inner_mut(&mut self, id: u32) -> InnerMut<'_, K> {
         let (head, fanout, children) = self.inner_parts(id);
         // SAFETY: as in `inner`; `&mut self` makes this the only view.
         unsafe { InnerMut { head: &mut *head, children: std::slice::from_raw_parts_mut(children, fanout) } }
@@ -360,7 +385,7 @@ impl Arena {
     }
 }
 
-impl Drop for Arena {
+impl<K: Key> Drop for Arena<K> {
     fn drop(&mut self) {
         // The chunks of an image are unmapped by its `ImageMemory`.
         for &chunk in &self.chunks[self.image_chunks()..] {
@@ -373,16 +398,16 @@ impl Drop for Arena {
 #[cfg(test)]
 mod tests {
     use super::Arena;
+    use crate::key::Key;
 
-    #[test]
-    fn freed_nodes_are_reused_and_chunks_add_up() {
-        let mut arena = Arena::default();
+    fn freed_nodes_are_reused_and_chunks_add_up<K: Key>() {
+        let mut arena = Arena::<K>::default();
         let leaves: Vec<u32> = (1..200).map(|i| arena.allocate_leaf(64 * (1 + i % 256))).collect();
         let inner = arena.allocate_inner(1 << 16);
         arena.inner_mut(inner).children.fill(7);
         for &id in &leaves {
             let leaf = arena.leaf_mut(id);
-            leaf.keys.fill(-1);
+            leaf.keys.fill(K::MAX);
             leaf.payloads.fill(2);
             leaf.bits.fill(3);
         }
@@ -397,8 +422,14 @@ mod tests {
     }
 
     #[test]
+    fn freed_nodes_are_reused_and_chunks_add_up_in_both_kinds() {
+        freed_nodes_are_reused_and_chunks_add_up::<i64>();
+        freed_nodes_are_reused_and_chunks_add_up::<i128>();
+    }
+
+    #[test]
     #[should_panic(expected = "index out of bounds")]
     fn an_id_of_no_chunk_panics() {
-        let _ = Arena::default().leaf(0).keys.len();
+        let _ = Arena::<i64>::default().leaf(0).keys.len();
     }
 }

@@ -7,8 +7,8 @@
 //! which child a key belongs to.
 //!
 //! Depth: a nested node covers the keys of one slot, which is at most 2^(shift + 1) wide (slot 0, where no
-//! whole slot fits above `i64::MIN`), and has at least 16 slots. So its shift is smaller than its parent's;
-//! shifts lie in 0..=63, so no path has more than 64 model nodes.
+//! whole slot fits above the least key), and has at least 16 slots. So its shift is smaller than its parent's;
+//! shifts are less than the bits of a key, so no path has more model nodes than a key has bits.
 //!
 //! Keys outside the range that a node was asked to cover stay in its edge slots. They are never more than a
 //! fraction of one leaf (`clip` here, `adapt/extend.rs` later). `O(n)`.
@@ -17,6 +17,7 @@ use std::ops::Range;
 
 use super::draft::{Chain, Draft, Entries, Plan, balance, prefix};
 use crate::count;
+use crate::key::{Distance, Key};
 use crate::node::layout::{ACCEPTABLE_STEPS, Layout, PACKED_FILL, slots_for, slots_within};
 use crate::node::{InnerHeader, NIL, NodeId, Trend};
 use crate::tree::Alex;
@@ -38,7 +39,7 @@ const FANOUT_LOG: (u32, u32) = (4, 16);
 /// The smallest fan-out where most keys would share a slot: more slots make for fewer nested model nodes.
 const SKEWED_LOG: u32 = 8;
 
-impl Alex {
+impl<K: Key> Alex<K> {
     /// The most entries of a leaf that is built with this fill.
     pub(crate) fn most_entries(&self, fill: f64) -> usize {
         (self.max_slots as f64 * fill) as usize
@@ -53,7 +54,7 @@ impl Alex {
     pub(crate) fn new_leaf(
         &mut self,
         chain: &mut Chain,
-        entries: Entries<'_>,
+        entries: Entries<'_, K>,
         capacity: usize,
         trend: Trend,
     ) -> u32 {
@@ -64,7 +65,7 @@ impl Alex {
     pub(crate) fn measured_leaf(
         &mut self,
         chain: &mut Chain,
-        entries: Entries<'_>,
+        entries: Entries<'_, K>,
         capacity: usize,
         trend: Trend,
     ) -> (u32, f64) {
@@ -77,7 +78,7 @@ impl Alex {
     pub(crate) fn fitting_leaf(
         &mut self,
         chain: &mut Chain,
-        entries: Entries<'_>,
+        entries: Entries<'_, K>,
         capacity: usize,
         trend: Trend,
     ) -> Option<u32> {
@@ -98,9 +99,9 @@ impl Alex {
     fn lay_out(
         &mut self,
         chain: &mut Chain,
-        entries: Entries<'_>,
+        entries: Entries<'_, K>,
         capacity: usize,
-        layout: Layout,
+        layout: Layout<K>,
     ) -> (u32, f64) {
         let backend = self.backend;
         let id = self.arena.allocate_leaf(capacity);
@@ -129,7 +130,12 @@ impl Alex {
     }
 
     /// Builds a leaf if the entries fit one, else a model node with its children.
-    pub(crate) fn leaf_or_node(&mut self, chain: &mut Chain, entries: Entries<'_>, plan: Plan) -> NodeId {
+    pub(crate) fn leaf_or_node(
+        &mut self,
+        chain: &mut Chain,
+        entries: Entries<'_, K>,
+        plan: Plan<K>,
+    ) -> NodeId {
         if entries.len() <= self.most_entries(plan.fill) {
             let capacity = slots_for(entries.len(), plan.fill);
             if let Some(leaf) = self.fitting_leaf(chain, entries, capacity, Trend::Anywhere) {
@@ -140,7 +146,7 @@ impl Alex {
     }
 
     /// Builds a model node over `entries`, or a single leaf if a model node does not help them.
-    pub(crate) fn new_node(&mut self, chain: &mut Chain, entries: Entries<'_>, plan: Plan) -> NodeId {
+    pub(crate) fn new_node(&mut self, chain: &mut Chain, entries: Entries<'_, K>, plan: Plan<K>) -> NodeId {
         let most = self.most_entries(plan.fill);
         let goal = (most * 3 / 4).min(entries.len() / 2 + 1);
         let (first, last) = self.clip(entries.keys, plan);
@@ -150,17 +156,17 @@ impl Alex {
             let capacity = slots_within(entries.len(), plan.fill, self.max_slots);
             return NodeId::leaf(self.new_leaf(chain, entries, capacity, Trend::Anywhere));
         }
-        let range = last.wrapping_sub(first) as u64;
+        let range = last.since(first);
         let wanted = (entries.len().div_ceil(goal) * SLOTS_PER_LEAF).next_power_of_two().ilog2();
         let wanted = wanted.clamp(FANOUT_LOG.0, FANOUT_LOG.1);
-        let mut shift = (range.ilog2() + 1).saturating_sub(wanted);
+        let mut shift = range.bits().saturating_sub(wanted);
         let eighth = entries.len() / 8;
-        let slot_of = |at: usize| entries.keys[at].max(first).min(last).wrapping_sub(first) as u64 >> shift;
+        let slot_of = |at: usize| entries.keys[at].max(first).min(last).since(first) >> shift;
         if slot_of(eighth) == slot_of(entries.len() - 1 - eighth) {
-            shift = (range.ilog2() + 1).saturating_sub(wanted.max(SKEWED_LOG));
+            shift = range.bits().saturating_sub(wanted.max(SKEWED_LOG));
         }
         debug_assert!(shift < plan.below, "a nested node is narrower than its parent's slot");
-        let fanout = (range >> shift) as u32 + 1;
+        let fanout = range.slots(shift) as u32 + 1;
         let head = InnerHeader { base: first, fanout, shift, children: 0 };
         let mut draft = Draft { head, plan, pieces: Vec::new() };
         self.sweep(chain, entries, &mut draft, most, goal);
@@ -172,8 +178,8 @@ impl Alex {
     fn sweep(
         &mut self,
         chain: &mut Chain,
-        entries: Entries<'_>,
-        draft: &mut Draft,
+        entries: Entries<'_, K>,
+        draft: &mut Draft<K>,
         most: usize,
         goal: usize,
     ) {
@@ -201,8 +207,8 @@ impl Alex {
     pub(crate) fn emit(
         &mut self,
         chain: &mut Chain,
-        entries: Entries<'_>,
-        draft: &mut Draft,
+        entries: Entries<'_, K>,
+        draft: &mut Draft<K>,
         slots: Range<usize>,
     ) {
         let count = entries.len();
@@ -241,7 +247,7 @@ impl Alex {
     }
 
     /// Writes a drafted model node. Where it has only one child, that child takes its place.
-    fn finish(&mut self, draft: &Draft) -> NodeId {
+    fn finish(&mut self, draft: &Draft<K>) -> NodeId {
         if let [(_, only)] = draft.pieces[..] {
             return only;
         }
@@ -256,30 +262,28 @@ impl Alex {
     /// The key range of a node over these keys: the plan's, tightened to the keys, and without a few far
     /// outliers at either end. Those go to the edge slots; inside the range they would crowd all other keys
     /// into one slot.
-    fn clip(&self, keys: &[i64], plan: Plan) -> (i64, i64) {
-        let (Some(&first), Some(&last)) = (keys.first(), keys.last()) else { return (0, 0) };
-        let (mut low, mut high) = (i128::from(first).max(plan.bounds.0), i128::from(last).min(plan.bounds.1));
+    fn clip(&self, keys: &[K], plan: Plan<K>) -> (K, K) {
+        let (Some(&first), Some(&last)) = (keys.first(), keys.last()) else { return (K::ZERO, K::ZERO) };
+        let (mut low, mut high) = (first.max(plan.bounds.0), last.min(plan.bounds.1));
         let few = (keys.len() / 32).min(self.max_slots / 8);
-        let (inner_low, inner_high) = (i128::from(keys[few]), i128::from(keys[keys.len() - 1 - few]));
-        let core = (inner_high - inner_low).max(1);
-        if keys.len() >= 64 && inner_low - low > core * 8 {
-            let from = keys.partition_point(|&key| i128::from(key) < inner_low - core);
-            low = low.max(keys[from].into());
+        let (inner_low, inner_high) = (keys[few], keys[keys.len() - 1 - few]);
+        let core = inner_high.since(inner_low).max(K::Distance::ONE);
+        if keys.len() >= 64 && inner_low.above(low) > core.times(8) {
+            let from = keys.partition_point(|&key| key < inner_low.down_to_min(core));
+            low = low.max(keys[from]);
         }
-        if keys.len() >= 64 && high - inner_high > core * 8 {
-            let to = keys.partition_point(|&key| i128::from(key) <= inner_high + core);
-            high = high.min(keys[to - 1].into());
+        if keys.len() >= 64 && high.above(inner_high) > core.times(8) {
+            let to = keys.partition_point(|&key| key <= inner_high.up_to_max(core));
+            high = high.min(keys[to - 1]);
         }
-        // Each end is a key, or a bound of a slot that is clipped to the keys, so both fit an i64 where low
-        // <= high.
-        if low > high { (0, 0) } else { (low as i64, high as i64) }
+        if low > high { (K::ZERO, K::ZERO) } else { (low, high) }
     }
 }
 
 /// The fill of leaves on the side of a split that the trend leaves behind. Few inserts will come there, so
 /// they are about as full as after a bulk load, and packed where the keys are found as easily then, as a
 /// counter's are.
-pub(crate) fn settled_fill(keys: &[i64], trend: Trend) -> f64 {
+pub(crate) fn settled_fill<K: Key>(keys: &[K], trend: Trend) -> f64 {
     let easy =
         |&fill: &f64| Layout::of(keys, slots_for(keys.len(), fill), Trend::Anywhere).steps <= EASY_STEPS;
     match trend {

@@ -4,16 +4,17 @@
 
 use std::ops::Range;
 
-use crate::node::{EVERYTHING, InnerHeader, NIL, NodeId};
+use crate::key::Key;
+use crate::node::{InnerHeader, NIL, NodeId, everything};
 
 /// Entries in ascending order of keys.
 #[derive(Clone, Copy)]
-pub(crate) struct Entries<'a> {
-    pub(crate) keys: &'a [i64],
+pub(crate) struct Entries<'a, K> {
+    pub(crate) keys: &'a [K],
     pub(crate) payloads: &'a [u64],
 }
 
-impl Entries<'_> {
+impl<K> Entries<'_, K> {
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }
@@ -37,36 +38,36 @@ impl Chain {
 
 /// The keys that a new model node must cover, and the fill of its leaves.
 #[derive(Clone, Copy)]
-pub(crate) struct Plan {
+pub(crate) struct Plan<K> {
     /// The keys that its slot stands for in every node above it. Keys outside stay together in one edge slot
     /// at every depth, so that a node above can later move them out of one leaf.
-    pub(crate) bounds: (i128, i128),
-    /// The parent's shift, and 64 at the root. The node's shift must be smaller.
+    pub(crate) bounds: (K, K),
+    /// The parent's shift, and the bits of a key at the root. The node's shift must be smaller.
     pub(crate) below: u32,
     /// Entries for each slot of its leaves.
     pub(crate) fill: f64,
 }
 
-impl Plan {
+impl<K: Key> Plan<K> {
     pub(crate) fn whole(fill: f64) -> Self {
-        Self { bounds: EVERYTHING, below: 64, fill }
+        Self { bounds: everything(), below: K::BITS, fill }
     }
 
     /// The plan of a node nested in one slot of `head`, whose plan this is.
-    pub(crate) fn nested(self, head: &InnerHeader, slot: usize) -> Self {
+    pub(crate) fn nested(self, head: &InnerHeader<K>, slot: usize) -> Self {
         Self { bounds: head.slot_bounds(slot, self.bounds), below: head.shift, ..self }
     }
 }
 
 /// A model node under construction.
-pub(crate) struct Draft {
-    pub(crate) head: InnerHeader,
-    pub(crate) plan: Plan,
+pub(crate) struct Draft<K> {
+    pub(crate) head: InnerHeader<K>,
+    pub(crate) plan: Plan<K>,
     /// The children made so far, each with its first slot, ascending.
     pub(crate) pieces: Vec<(usize, NodeId)>,
 }
 
-impl Draft {
+impl<K> Draft<K> {
     /// The child entries of the finished node.
     pub(crate) fn children(&self) -> Vec<u32> {
         self.children_of(0..self.head.fanout as usize)
@@ -85,7 +86,11 @@ impl Draft {
 
 /// The slot boundary inside `slots` that halves the keys best, and how many keys are below it: at least one
 /// and not all. `None` if all keys share one slot.
-pub(crate) fn balance(head: &InnerHeader, keys: &[i64], slots: &Range<usize>) -> Option<(usize, usize)> {
+pub(crate) fn balance<K: Key>(
+    head: &InnerHeader<K>,
+    keys: &[K],
+    slots: &Range<usize>,
+) -> Option<(usize, usize)> {
     let middle = head.route(*keys.get(keys.len() / 2)?);
     [middle, middle + 1]
         .into_iter()
@@ -97,7 +102,7 @@ pub(crate) fn balance(head: &InnerHeader, keys: &[i64], slots: &Range<usize>) ->
 }
 
 /// How many leading keys satisfy `holds`, which must hold for a prefix of them. Gallops: `O(log result)`.
-pub(crate) fn prefix(keys: &[i64], holds: impl Fn(i64) -> bool) -> usize {
+pub(crate) fn prefix<K: Copy>(keys: &[K], holds: impl Fn(K) -> bool) -> usize {
     let mut bound = 1;
     while bound < keys.len() && holds(keys[bound]) {
         bound *= 2;

@@ -9,18 +9,19 @@ use super::draft::{Chain, Entries, Plan};
 use super::sort::{Pair, sort_pairs, unzip_last};
 use crate::arena::Arena;
 use crate::error::{BackendError, Unsorted};
+use crate::key::Key;
 use crate::node::{NIL, NodeId};
 use crate::options::{Backend, MAX_LEAF_SLOTS, Options};
 use crate::search::Supported;
 use crate::tree::{Alex, Scratch};
 
-impl Default for Alex {
+impl<K: Key> Default for Alex<K> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Alex {
+impl<K: Key> Alex<K> {
     /// An empty index.
     pub fn new() -> Self {
         Self::empty(Supported::active(), MAX_LEAF_SLOTS)
@@ -67,7 +68,7 @@ impl Alex {
     ///
     /// # Panics
     /// If the two slices differ in length.
-    pub fn from_sorted(keys: &[i64], payloads: &[u64]) -> Result<Self, Unsorted> {
+    pub fn from_sorted(keys: &[K], payloads: &[u64]) -> Result<Self, Unsorted<K>> {
         assert_eq!(keys.len(), payloads.len(), "one payload for each key");
         if !keys.is_sorted_by(|a, b| a < b) {
             let at = keys.windows(2).position(|pair| pair[0] >= pair[1]).unwrap_or(0);
@@ -83,12 +84,12 @@ impl Alex {
     ///
     /// # Panics
     /// If the two slices differ in length.
-    pub fn from_unsorted(keys: &[i64], payloads: &[u64]) -> Self {
+    pub fn from_unsorted(keys: &[K], payloads: &[u64]) -> Self {
         if let Ok(tree) = Self::from_sorted(keys, payloads) {
             return tree;
         }
         let mut tree = Self::new();
-        let mut pairs: Vec<Pair> = keys.iter().copied().zip(payloads.iter().copied()).collect();
+        let mut pairs: Vec<Pair<K>> = keys.iter().copied().zip(payloads.iter().copied()).collect();
         sort_pairs(&mut pairs, &mut Vec::new());
         let (keys, payloads) = unzip_last(&pairs);
         drop(pairs);
@@ -97,7 +98,7 @@ impl Alex {
     }
 
     /// Replaces the contents, and keeps backend and leaf size. The keys must be strictly ascending.
-    pub(crate) fn reload(&mut self, keys: &[i64], payloads: &[u64]) {
+    pub(crate) fn reload(&mut self, keys: &[K], payloads: &[u64]) {
         let (backend, max_slots): (Supported, usize) = (self.backend, self.max_slots);
         // A tree without keys may still have model nodes.
         if !(self.is_empty() && self.root.is_leaf()) {
@@ -111,7 +112,7 @@ impl Alex {
     }
 
     /// Builds root and leaf list of a tree that has none. The keys must be strictly ascending.
-    pub(crate) fn load(&mut self, keys: &[i64], payloads: &[u64]) {
+    pub(crate) fn load(&mut self, keys: &[K], payloads: &[u64]) {
         let entries = Entries { keys, payloads };
         let mut chain = Chain::new();
         self.root = self.leaf_or_node(&mut chain, entries, Plan::whole(LOAD_FILL));

@@ -5,31 +5,33 @@
 //! comparison. Random keys take two or three passes whatever their width, dense keys as many as their range
 //! has bytes. `O(n)`, and the memory of a second copy. Knows nothing of trees.
 
-/// A key with its payload, or with its position in a batch.
-pub(crate) type Pair = (i64, u64);
+use crate::key::{Distance, Key};
 
-/// Bits of a digit: 2^8 streams of writes fit the first-level cache, and their pages its TLB.
+/// A key with its payload, or with its position in a batch.
+pub(crate) type Pair<K> = (K, u64);
+
+/// Bits of a digit, as [`Distance::digit`] has them: 2^8 streams of writes fit the first-level cache, and their pages its TLB.
 const DIGIT: u32 = 8;
 /// Fewer pairs than this are sorted by comparison.
 const SMALL: usize = 256;
 
 /// Sorts pairs by key. Equal keys keep their order. `buffer` is memory to sort in, and grows as needed.
-pub(crate) fn sort_pairs(pairs: &mut [Pair], buffer: &mut Vec<Pair>) {
+pub(crate) fn sort_pairs<K: Key>(pairs: &mut [Pair<K>], buffer: &mut Vec<Pair<K>>) {
     if !pairs.is_sorted_by_key(|pair| pair.0) {
-        buffer.resize(buffer.len().max(pairs.len()), (0, 0));
+        buffer.resize(buffer.len().max(pairs.len()), (K::ZERO, 0));
         sort(pairs, buffer);
     }
 }
 
 /// Recursion is shallow: the keys of a group span at most 2^-16 of the range that the group came from.
-fn sort(pairs: &mut [Pair], buffer: &mut [Pair]) {
+fn sort<K: Key>(pairs: &mut [Pair<K>], buffer: &mut [Pair<K>]) {
     if pairs.len() < SMALL {
         pairs.sort_by_key(|pair| pair.0);
         return;
     }
     let (low, high) =
-        pairs.iter().fold((i64::MAX, i64::MIN), |(low, high), &(key, _)| (low.min(key), high.max(key)));
-    let width = 64 - high.abs_diff(low).leading_zeros();
+        pairs.iter().fold((K::MAX, K::MIN), |(low, high), &(key, _)| (low.min(key), high.max(key)));
+    let width = high.since(low).bits();
     // Enough digits for groups of one pair, on average, if the keys are spread evenly.
     let wanted = (usize::BITS - pairs.len().leading_zeros()).div_ceil(DIGIT) * DIGIT;
     let first = width.saturating_sub(wanted);
@@ -48,14 +50,14 @@ fn sort(pairs: &mut [Pair], buffer: &mut [Pair]) {
         to.copy_from_slice(from);
     }
     if first > 0 {
-        finish(pairs, buffer, |key| key.abs_diff(low) >> first);
+        finish(pairs, buffer, |key| key.since(low) >> first);
     }
 }
 
 /// One stable pass over the digit at `shift`. Returns false if all pairs have the same digit and nothing was
 /// moved.
-fn pass(from: &[Pair], to: &mut [Pair], low: i64, shift: u32) -> bool {
-    let digit = |key: i64| (key.wrapping_sub(low) as u64 >> shift) as usize % (1 << DIGIT);
+fn pass<K: Key>(from: &[Pair<K>], to: &mut [Pair<K>], low: K, shift: u32) -> bool {
+    let digit = |key: K| key.since(low).digit(shift);
     let mut places = [0usize; 1 << DIGIT];
     for &(key, _) in from {
         places[digit(key)] += 1;
@@ -76,7 +78,7 @@ fn pass(from: &[Pair], to: &mut [Pair], low: i64, shift: u32) -> bool {
 }
 
 /// Sorts each run of pairs with equal digits.
-fn finish(pairs: &mut [Pair], buffer: &mut [Pair], digits: impl Fn(i64) -> u64) {
+fn finish<K: Key>(pairs: &mut [Pair<K>], buffer: &mut [Pair<K>], digits: impl Fn(K) -> K::Distance) {
     let mut from = 0;
     while from < pairs.len() {
         let group = digits(pairs[from].0);
@@ -94,7 +96,7 @@ fn finish(pairs: &mut [Pair], buffer: &mut [Pair], digits: impl Fn(i64) -> u64) 
 }
 
 /// Splits sorted pairs into keys and payloads. Of equal keys the last counts.
-pub(crate) fn unzip_last(pairs: &[Pair]) -> (Vec<i64>, Vec<u64>) {
+pub(crate) fn unzip_last<K: Key>(pairs: &[Pair<K>]) -> (Vec<K>, Vec<u64>) {
     let (mut keys, mut payloads) = (Vec::with_capacity(pairs.len()), Vec::with_capacity(pairs.len()));
     for (i, &(key, payload)) in pairs.iter().enumerate() {
         if pairs.get(i + 1).is_none_or(|next| next.0 != key) {
@@ -106,28 +108,35 @@ pub(crate) fn unzip_last(pairs: &[Pair]) -> (Vec<i64>, Vec<u64>) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use rand::distr::{Distribution, StandardUniform};
     use rand::rngs::SmallRng;
     use rand::{Rng, SeedableRng};
 
     use super::{Pair, sort_pairs, unzip_last};
+    use crate::key::{Distance, Key};
 
-    #[test]
-    fn pairs_sort_as_a_stable_sort_sorts_them() {
+    fn pairs_sort_as_a_stable_sort_sorts_them<K: Key + std::ops::Shr<u32, Output = K>>()
+    where
+        StandardUniform: Distribution<K>,
+    {
         let mut random = SmallRng::seed_from_u64(6);
         let mut buffer = Vec::new();
         for count in [0, 1, 2, 255, 256, 257, 3_000, 70_000] {
-            for shift in [0, 1, 20, 40, 56, 63] {
+            for shift in [0, 1, 20, 40, 56, 63, K::BITS - 60, K::BITS - 1] {
                 for crowd in [0, 3] {
-                    let mut pairs: Vec<Pair> = (0..count)
+                    let mut pairs: Vec<Pair<K>> = (0..count)
                         .map(|i| {
-                            let key = random.random::<i64>() >> shift;
+                            let key = random.random::<K>() >> shift;
                             // A crowd of neighbours in one place, and far keys beside them.
-                            (if i % 4 < crowd { key & 0xFFF } else { key }, i)
+                            let near =
+                                K::ZERO.up(K::Distance::of_slots(key.above(K::ZERO).digit(0), 4).unwrap());
+                            (if i % 4 < crowd { near } else { key }, i)
                         })
                         .collect();
                     if count > 2 {
-                        (pairs[0].0, pairs[1].0) = (i64::MAX, i64::MIN);
+                        (pairs[0].0, pairs[1].0) = (K::MAX, K::MIN);
                     }
                     let mut wanted = pairs.clone();
                     wanted.sort_by_key(|pair| pair.0);
@@ -139,8 +148,14 @@ mod tests {
     }
 
     #[test]
+    fn pairs_sort_as_a_stable_sort_sorts_them_in_both_kinds() {
+        pairs_sort_as_a_stable_sort_sorts_them::<i64>();
+        pairs_sort_as_a_stable_sort_sorts_them::<i128>();
+    }
+
+    #[test]
     fn the_last_of_equal_keys_is_kept() {
-        let (keys, payloads) = unzip_last(&[(1, 5), (1, 6), (2, 7), (3, 8), (3, 9)]);
+        let (keys, payloads) = unzip_last(&[(1i64, 5), (1, 6), (2, 7), (3, 8), (3, 9)]);
         assert_eq!((keys, payloads), (vec![1, 2, 3], vec![6, 7, 9]));
     }
 }

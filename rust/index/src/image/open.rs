@@ -11,12 +11,13 @@ use std::sync::OnceLock;
 
 use crate::arena::Arena;
 use crate::error::BackendError;
+use crate::key::Key;
 use crate::mapped::format::{
-    Damage, HEADER_BYTES, Header, Identity, ImageError, check_crc, damage, table_of,
+    Damage, HEADER_BYTES, Header, Identity, ImageError, Kind, check_crc, damage, table_of,
 };
 use crate::mapped::memory::ImageMemory;
-use crate::mapped::{Image, NO_KEYS, Named};
-use crate::node::{CHUNK_UNITS, EVERYTHING, InnerHeader, NodeId, UNIT, inner_bytes, leaf_bytes, units_of};
+use crate::mapped::{Image, Named, no_keys};
+use crate::node::{CHUNK_UNITS, InnerHeader, NodeId, UNIT, inner_bytes, leaf_bytes, units_of};
 use crate::options::Options;
 use crate::search::Supported;
 use crate::tree::{Alex, Scratch};
@@ -24,22 +25,22 @@ use crate::tree::{Alex, Scratch};
 /// An opened image.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Opened {
+pub struct Opened<K: Key = i64> {
     /// The index. It can be changed; the file never is.
-    pub index: Alex,
+    pub index: Alex<K>,
     /// The store and number that the image belongs to.
     pub identity: Identity,
     /// The bytes that the writer attached.
     pub attachment: Vec<u8>,
 }
 
-impl Alex {
+impl<K: Key> Alex<K> {
     /// Opens an image. Damage in its header, table or model nodes is an error now. Damage in a data node is
     /// found at its first use, and [`Alex::damage`] tells of it.
     ///
     /// Of the options, `max_leaf_slots` is ignored: the image has its own. `O(blocks of 64 KiB + model
     /// nodes)`.
-    pub fn open_image(memory: ImageMemory, options: Options) -> Result<Opened, ImageError> {
+    pub fn open_image(memory: ImageMemory, options: Options) -> Result<Opened<K>, ImageError> {
         if cfg!(target_endian = "big") {
             return Err(ImageError::Format("needs a little-endian machine".to_owned()));
         }
@@ -48,6 +49,7 @@ impl Alex {
             backend.map_err(|error: BackendError| ImageError::Format(format!("is not opened: {error}")))?;
         let first = memory.bytes(0, HEADER_BYTES.min(memory.len())).unwrap_or_default();
         let header = Header::decode(first, memory.len() as u64)?;
+        header.require_kind(Kind::of::<K>())?;
         let part = |from: usize, to: usize| memory.bytes(from, to - from).unwrap_or_default();
         let table = part(header.table_at(), header.attachment_at());
         check_crc("a checksum table", header.table_at(), table, header.table_crc)?;
@@ -63,7 +65,7 @@ impl Alex {
         }
         let mut arena = Arena::over(image);
         let mut walk = Walk::new(&header, units);
-        walk.node(&arena, NodeId(header.root), 64, i64::MIN..=i64::MAX)?;
+        walk.node(&arena, NodeId(header.root), K::BITS, K::MIN..=K::MAX)?;
         let Walk { leaves, inner_units, .. } = walk;
         let ends = (leaves.first().map(|leaf| leaf.id), leaves.last().map(|leaf| leaf.id));
         if ends != (Some(header.first_leaf), Some(header.last_leaf)) {
@@ -99,17 +101,17 @@ impl Alex {
 }
 
 /// The walk over the model nodes of an image.
-struct Walk<'h> {
+struct Walk<'h, K> {
     header: &'h Header,
     units: u32,
     /// The next model node must not begin before this unit.
     next_inner: u32,
-    leaves: Vec<Named>,
+    leaves: Vec<Named<K>>,
     /// Units of the model nodes walked so far.
     inner_units: u64,
 }
 
-impl<'h> Walk<'h> {
+impl<'h, K: Key> Walk<'h, K> {
     fn new(header: &'h Header, units: u32) -> Self {
         Self { header, units, next_inner: header.inner_start, leaves: Vec::new(), inner_units: 0 }
     }
@@ -117,10 +119,10 @@ impl<'h> Walk<'h> {
     /// Walks the subtree of a node to which `keys` and no others are sent.
     fn node(
         &mut self,
-        arena: &Arena,
+        arena: &Arena<K>,
         node: NodeId,
         below: u32,
-        keys: RangeInclusive<i64>,
+        keys: RangeInclusive<K>,
     ) -> Result<(), Damage> {
         let id = node.id();
         let at = HEADER_BYTES + id as usize * UNIT;
@@ -128,7 +130,7 @@ impl<'h> Walk<'h> {
             if holds { Ok(()) } else { Err(damage(at, expected, "another")) }
         };
         if node.is_leaf() {
-            let smallest = units_of(leaf_bytes(64));
+            let smallest = units_of(leaf_bytes::<K>(64));
             require(
                 self.leaves.last().is_none_or(|last| last.id + smallest <= id),
                 "data nodes in ascending order",
@@ -150,7 +152,7 @@ impl<'h> Walk<'h> {
         require(inner.children.len() >= 2, "a model node with several children")?;
         require(head.shift < below, "a model node narrower than its parent")?;
         require(
-            head.slot_start(inner.children.len() - 1) <= EVERYTHING.1,
+            head.slot_start(inner.children.len() - 1).is_some(),
             "a model node whose last slot begins at a key",
         )?;
         let (mut runs, mut slot) = (0, 0);
@@ -164,12 +166,11 @@ impl<'h> Walk<'h> {
         }
         require(runs >= 2 && runs == head.children, "a model node with as many children as its header says")?;
         // Extending a range moves the keys of one leaf only (`adapt/extend.rs`).
-        let together = |near: i128, far: i64| {
-            i64::try_from(near)
-                .map_or(true, |near| leaf_below(arena, node, near) == leaf_below(arena, node, far))
+        let together = |near: Option<K>, far: K| {
+            near.is_none_or(|near| leaf_below(arena, node, near) == leaf_below(arena, node, far))
         };
         require(
-            together(head.nominal_last() + 1, i64::MAX) && together(head.nominal_first() - 1, i64::MIN),
+            together(head.nominal_last().next(), K::MAX) && together(head.nominal_first().previous(), K::MIN),
             "a model node that keeps all keys beyond an end in one leaf",
         )?;
         require(id >= self.next_inner, "model nodes in ascending order")?;
@@ -180,19 +181,16 @@ impl<'h> Walk<'h> {
 }
 
 /// The part of `keys` that a model node sends to `slots`.
-fn routed(head: &InnerHeader, slots: Range<usize>, keys: &RangeInclusive<i64>) -> RangeInclusive<i64> {
+fn routed<K: Key>(head: &InnerHeader<K>, slots: Range<usize>, keys: &RangeInclusive<K>) -> RangeInclusive<K> {
     // Keys below the range go to the first slot, keys above it to the last.
-    let low = if slots.start == 0 { EVERYTHING.0 } else { head.slot_start(slots.start) };
-    let high = if slots.end == head.fanout as usize { EVERYTHING.1 } else { head.slot_start(slots.end) - 1 };
-    let (low, high) = (low.max((*keys.start()).into()), high.min((*keys.end()).into()));
-    match (i64::try_from(low), i64::try_from(high)) {
-        (Ok(low), Ok(high)) if low <= high => low..=high,
-        _ => NO_KEYS,
-    }
+    let low = if slots.start == 0 { Some(K::MIN) } else { head.slot_start(slots.start) };
+    let high = if slots.end == head.fanout as usize { K::MAX } else { head.slot_last(slots.end - 1) };
+    let (low, high) = (low.map(|low| low.max(*keys.start())), high.min(*keys.end()));
+    low.filter(|&low| low <= high).map_or_else(no_keys, |low| low..=high)
 }
 
 /// The leaf that owns a key below a node whose subtree was walked.
-fn leaf_below(arena: &Arena, mut node: NodeId, key: i64) -> u32 {
+fn leaf_below<K: Key>(arena: &Arena<K>, mut node: NodeId, key: K) -> u32 {
     while !node.is_leaf() {
         let inner = arena.inner(node.id());
         node = NodeId(inner.children[inner.head.route(key)]);

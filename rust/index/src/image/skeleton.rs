@@ -4,6 +4,7 @@
 //! Knows no entries. Time and memory: `O(model nodes)`.
 
 use crate::arena::Arena;
+use crate::key::Key;
 use crate::node::{InnerHeader, NIL, NodeId};
 
 /// A slot of a model node of the skeleton that leads to no further model node.
@@ -14,8 +15,8 @@ pub(super) struct Place {
 }
 
 /// A model node of the skeleton.
-pub(super) struct Bone {
-    pub(super) head: InnerHeader,
+pub(super) struct Bone<K> {
+    pub(super) head: InnerHeader<K>,
     /// The slot that leads to it. The root's has no meaning.
     pub(super) parent: Place,
     /// The model node that each slot leads to, or `NIL` for a data node.
@@ -23,11 +24,11 @@ pub(super) struct Bone {
 }
 
 /// The model nodes, parents before children. A tree of one data node has none.
-pub(super) struct Skeleton(Vec<Bone>);
+pub(super) struct Skeleton<K>(Vec<Bone<K>>);
 
-impl Skeleton {
-    pub(super) fn of(arena: &Arena, root: NodeId) -> Self {
-        let mut bones: Vec<Bone> = Vec::new();
+impl<K: Key> Skeleton<K> {
+    pub(super) fn of(arena: &Arena<K>, root: NodeId) -> Self {
+        let mut bones: Vec<Bone<K>> = Vec::new();
         let mut waiting = vec![(root, Place { node: 0, slot: 0 })];
         while let Some((node, parent)) = waiting.pop() {
             if node.is_leaf() {
@@ -49,13 +50,13 @@ impl Skeleton {
         self.0.is_empty()
     }
 
-    pub(super) fn bone(&self, node: u32) -> &Bone {
+    pub(super) fn bone(&self, node: u32) -> &Bone<K> {
         &self.0[node as usize]
     }
 
     /// The slot that owns a key. Ascending keys pass the slots in the order of a walk.
     #[inline]
-    pub(super) fn route(&self, key: i64) -> Place {
+    pub(super) fn route(&self, key: K) -> Place {
         let mut node = 0;
         loop {
             let bone = &self.0[node as usize];

@@ -16,11 +16,12 @@ use std::io;
 
 use super::skeleton::{Place, Skeleton};
 use crate::build::{Chain, Draft, Entries, LOAD_FILL, Plan, prefix};
+use crate::key::Key;
 use crate::mapped::format::{
-    BLOCK_BYTES, HEADER_BYTES, Header, Identity, MAX_ATTACHMENT_BYTES, block_at, padded,
+    BLOCK_BYTES, HEADER_BYTES, Header, Identity, Kind, MAX_ATTACHMENT_BYTES, block_at, padded,
 };
 use crate::node::{
-    CHUNK_UNITS, InnerHeader, Leaf, LeafHeader, NIL, NodeId, UNIT, bitmap_bytes, inner_bytes, leaf_bytes,
+    CHUNK_UNITS, InnerHeader, Leaf, LeafHeader, NIL, NodeId, UNIT, inner_bytes, leaf_bytes, leaf_front_bytes,
     units_of,
 };
 use crate::tree::Alex;
@@ -57,41 +58,41 @@ pub struct Written {
 
 /// A model node that is complete except that its children which are model nodes have no ids yet: they are
 /// given by their number in `NodeWriter::inner`.
-struct DoneInner {
-    head: InnerHeader,
+struct DoneInner<K> {
+    head: InnerHeader<K>,
     children: Vec<u32>,
 }
 
 /// A model node of the skeleton whose slots are being filled.
-struct Frame {
+struct Frame<K> {
     node: u32,
-    draft: Draft,
+    draft: Draft<K>,
     /// The first slot whose entries are not in a leaf yet.
     run_slot: usize,
 }
 
 /// Writes an image from an ascending stream of entries: [`begin`](Self::begin), then [`push`](Self::push)
 /// them, then [`finish`](Self::finish).
-pub struct ImageWriter<S> {
-    out: NodeWriter<S>,
+pub struct ImageWriter<S, K: Key = i64> {
+    out: NodeWriter<S, K>,
     identity: Identity,
-    skeleton: Skeleton,
+    skeleton: Skeleton<K>,
     /// A tree in which nodes are built before they are written.
-    workshop: Alex,
-    frames: Vec<Frame>,
+    workshop: Alex<K>,
+    frames: Vec<Frame<K>>,
     /// The entries that are in no leaf yet: those of the run that is being gathered.
-    keys: Vec<i64>,
+    keys: Vec<K>,
     payloads: Vec<u64>,
     /// Where the entries of the run's last slot begin.
     cut: usize,
     place: Option<Place>,
-    last_key: Option<i64>,
+    last_key: Option<K>,
     count: u64,
 }
 
-impl<S: ImageSink> ImageWriter<S> {
+impl<S: ImageSink, K: Key> ImageWriter<S, K> {
     /// Begins an image of `index`, whose entries must be pushed next. Writes nothing yet. `O(model nodes)`.
-    pub fn begin(index: &Alex, sink: S, identity: Identity) -> Self {
+    pub fn begin(index: &Alex<K>, sink: S, identity: Identity) -> Self {
         Self {
             out: NodeWriter::new(sink),
             identity,
@@ -108,7 +109,7 @@ impl<S: ImageSink> ImageWriter<S> {
     }
 
     /// The last key that was pushed. The next must be above it.
-    pub fn last_key(&self) -> Option<i64> {
+    pub fn last_key(&self) -> Option<K> {
         self.last_key
     }
 
@@ -119,7 +120,7 @@ impl<S: ImageSink> ImageWriter<S> {
     ///
     /// # Panics
     /// If the two slices differ in length.
-    pub fn push(&mut self, keys: &[i64], payloads: &[u64]) -> io::Result<()> {
+    pub fn push(&mut self, keys: &[K], payloads: &[u64]) -> io::Result<()> {
         assert_eq!(keys.len(), payloads.len(), "one payload for each key");
         let (Some(&first), Some(&last)) = (keys.first(), keys.last()) else { return Ok(()) };
         if self.last_key.is_some_and(|last| last >= first) || !keys.is_sorted_by(|a, b| a < b) {
@@ -205,7 +206,7 @@ impl<S: ImageSink> ImageWriter<S> {
     }
 
     /// Fills the last slots of a node, and builds the node.
-    fn complete(&mut self, frame: Frame) -> io::Result<NodeId> {
+    fn complete(&mut self, frame: Frame<K>) -> io::Result<NodeId> {
         let fanout = frame.draft.head.fanout as usize;
         self.frames.push(frame);
         self.emit(fanout, self.keys.len())?;
@@ -261,7 +262,7 @@ impl<S: ImageSink> ImageWriter<S> {
 }
 
 /// Writes nodes to the sink, and the tables and the header of the image behind and before them.
-struct NodeWriter<S> {
+struct NodeWriter<S, K> {
     sink: S,
     /// Bytes that wait for the sink.
     gathered: Vec<u8>,
@@ -275,10 +276,10 @@ struct NodeWriter<S> {
     last_leaf: u32,
     /// The bytes of the last leaf, which wait for the id of the next leaf.
     waiting: Vec<u8>,
-    inner: Vec<DoneInner>,
+    inner: Vec<DoneInner<K>>,
 }
 
-impl<S: ImageSink> NodeWriter<S> {
+impl<S: ImageSink, K: Key> NodeWriter<S, K> {
     fn new(sink: S) -> Self {
         Self {
             sink,
@@ -295,7 +296,7 @@ impl<S: ImageSink> NodeWriter<S> {
     }
 
     /// Moves a subtree out of the workshop: writes its leaves and keeps its model nodes for later.
-    fn take(&mut self, workshop: &mut Alex, node: NodeId) -> io::Result<NodeId> {
+    fn take(&mut self, workshop: &mut Alex<K>, node: NodeId) -> io::Result<NodeId> {
         if node.is_leaf() {
             let id = self.leaf(&workshop.arena.leaf(node.id()), workshop.max_slots)?;
             workshop.arena.free_leaf(node.id());
@@ -312,7 +313,7 @@ impl<S: ImageSink> NodeWriter<S> {
         Ok(self.keep_inner(head, children))
     }
 
-    fn keep_inner(&mut self, head: InnerHeader, children: Vec<u32>) -> NodeId {
+    fn keep_inner(&mut self, head: InnerHeader<K>, children: Vec<u32>) -> NodeId {
         let head = InnerHeader { fanout: children.len() as u32, ..head };
         self.inner.push(DoneInner { head, children });
         NodeId::inner(self.inner.len() as u32 - 1)
@@ -331,13 +332,13 @@ impl<S: ImageSink> NodeWriter<S> {
         Ok(id)
     }
 
-    fn leaf(&mut self, leaf: &Leaf<'_>, max_slots: usize) -> io::Result<u32> {
+    fn leaf(&mut self, leaf: &Leaf<'_, K>, max_slots: usize) -> io::Result<u32> {
         if leaf.keys.len() > max_slots {
             // Opening would refuse such a data node, because code that changes trees relies on its size.
             let reason = "more keys are outside the range of a model node than a data node can hold";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
-        let id = self.allot(leaf_bytes(leaf.keys.len()))?;
+        let id = self.allot(leaf_bytes::<K>(leaf.keys.len()))?;
         self.release_waiting(id, id)?;
         let mut head = *leaf.head;
         (head.prev, head.next) = (self.last_leaf, NIL);
@@ -347,10 +348,10 @@ impl<S: ImageSink> NodeWriter<S> {
         self.last_leaf = id;
         let mut bytes = std::mem::take(&mut self.waiting);
         bytes.clear();
-        bytes.extend_from_slice(&head.encode());
+        head.encode(&mut bytes);
         append(&mut bytes, leaf.bits, u64::to_le_bytes);
-        bytes.resize(UNIT + bitmap_bytes(leaf.keys.len()), 0);
-        append(&mut bytes, leaf.keys, i64::to_le_bytes);
+        bytes.resize(leaf_front_bytes::<K>(leaf.keys.len()), 0);
+        append(&mut bytes, leaf.keys, K::to_bytes);
         append(&mut bytes, leaf.payloads, u64::to_le_bytes);
         self.waiting = bytes;
         Ok(id)
@@ -359,7 +360,7 @@ impl<S: ImageSink> NodeWriter<S> {
     /// Writes the waiting leaf, linked to the leaf `next`, and zeros up to the node at `to`.
     fn release_waiting(&mut self, next: u32, to: u32) -> io::Result<()> {
         if self.last_leaf != NIL {
-            LeafHeader::encode_next(&mut self.waiting, next);
+            LeafHeader::<K>::encode_next(&mut self.waiting, next);
         }
         let bytes = std::mem::take(&mut self.waiting);
         self.write(&bytes)?;
@@ -407,7 +408,8 @@ impl<S: ImageSink> NodeWriter<S> {
             let id = self.allot(inner_bytes(node.children.len()))?;
             ids.push(id);
             self.pad_to(id)?;
-            let mut bytes = node.head.encode().to_vec();
+            let mut bytes = Vec::with_capacity(inner_bytes(node.children.len()));
+            node.head.encode(&mut bytes);
             for &child in &node.children {
                 let child = NodeId(child);
                 let child = if child.is_leaf() { child } else { NodeId::inner(ids[child.id() as usize]) };
@@ -424,6 +426,7 @@ impl<S: ImageSink> NodeWriter<S> {
         let mut rest = attachment.to_vec();
         rest.resize(padded(rest.len()), 0);
         let header = Header {
+            kind: Kind::of::<K>(),
             identity,
             keys,
             data_bytes: self.gone as u64,
@@ -447,10 +450,10 @@ impl<S: ImageSink> NodeWriter<S> {
 }
 
 /// Appends integers as little-endian bytes.
-fn append<T: Copy, const N: usize>(bytes: &mut Vec<u8>, items: &[T], encode: impl Fn(T) -> [u8; N]) {
+fn append<T: Copy, B: AsRef<[u8]>>(bytes: &mut Vec<u8>, items: &[T], encode: impl Fn(T) -> B) {
     let from = bytes.len();
-    bytes.resize(from + items.len() * N, 0);
-    for (place, &item) in bytes[from..].chunks_exact_mut(N).zip(items) {
-        place.copy_from_slice(&encode(item));
+    bytes.resize(from + items.len() * size_of::<B>(), 0);
+    for (place, &item) in bytes[from..].chunks_exact_mut(size_of::<B>()).zip(items) {
+        place.copy_from_slice(encode(item).as_ref());
     }
 }

@@ -11,15 +11,16 @@
 use std::ops::Bound;
 
 use crate::error::CheckError;
-use crate::node::{EVERYTHING, Leaf, NIL, NodeId, bitmap, node_bytes};
+use crate::key::Key;
+use crate::node::{Leaf, NIL, NodeId, bitmap, node_bytes};
 use crate::tree::Alex;
 
 /// What the walk over the tree has seen so far.
 #[derive(Default)]
-struct Walk {
+struct Walk<K> {
     leaves: Vec<u32>,
     keys: usize,
-    last: Option<i64>,
+    last: Option<K>,
     bytes: usize,
 }
 
@@ -31,7 +32,7 @@ macro_rules! require {
     };
 }
 
-impl Alex {
+impl<K: Key> Alex<K> {
     /// Checks every invariant. The error says which one does not hold, and where.
     pub fn check(&self) -> Result<(), CheckError> {
         self.verify_image().map_err(|damage| CheckError {
@@ -39,7 +40,7 @@ impl Alex {
             message: damage.to_string(),
         })?;
         let mut walk = Walk::default();
-        self.check_node(self.root, 64, &mut walk)?;
+        self.check_node(self.root, K::BITS, &mut walk)?;
         self.check_list(&walk.leaves)?;
         require!("the tree", walk.keys == self.len, "{} keys in the leaves, len is {}", walk.keys, self.len);
         let live = self.arena.live_bytes();
@@ -65,18 +66,18 @@ impl Alex {
         Ok(())
     }
 
-    fn check_node(&self, node: NodeId, below: u32, walk: &mut Walk) -> Result<(), CheckError> {
+    fn check_node(&self, node: NodeId, below: u32, walk: &mut Walk<K>) -> Result<(), CheckError> {
         if node.is_leaf() {
             return self.check_leaf(node.id(), walk);
         }
         let inner = self.arena.inner(node.id());
         let head = inner.head;
         let place = format!("model node {}", node.id());
-        walk.bytes += node_bytes(0, inner.children.len());
+        walk.bytes += node_bytes::<K>(0, inner.children.len());
         require!(place, head.fanout >= 2, "fan-out {}", head.fanout);
         require!(place, head.shift < below, "shift {} is not below {below}", head.shift);
         let last = head.slot_start(inner.children.len() - 1);
-        require!(place, last <= EVERYTHING.1, "its last slot begins at {last}");
+        require!(place, last.is_some(), "its last slot begins above every key");
         let runs: Vec<&[u32]> = inner.children.chunk_by(|a, b| a == b).collect();
         require!(
             place,
@@ -100,24 +101,24 @@ impl Alex {
     fn check_outside(&self, node: NodeId) -> Result<(), CheckError> {
         let head = self.arena.inner(node.id()).head;
         let place = format!("model node {}", node.id());
-        if let Ok(beyond) = i64::try_from(head.nominal_last() + 1) {
-            let (near, far) = (self.leaf_below(node, beyond), self.leaf_below(node, i64::MAX));
+        if let Some(beyond) = head.nominal_last().next() {
+            let (near, far) = (self.leaf_below(node, beyond), self.leaf_below(node, K::MAX));
             require!(place, near == far, "keys from {beyond} on lie in leaves {near} to {far}");
         }
-        if let Ok(before) = i64::try_from(head.nominal_first() - 1) {
-            let (near, far) = (self.leaf_below(node, before), self.leaf_below(node, i64::MIN));
+        if let Some(before) = head.nominal_first().previous() {
+            let (near, far) = (self.leaf_below(node, before), self.leaf_below(node, K::MIN));
             require!(place, near == far, "keys up to {before} lie in leaves {far} to {near}");
         }
         Ok(())
     }
 
-    fn check_leaf(&self, id: u32, walk: &mut Walk) -> Result<(), CheckError> {
+    fn check_leaf(&self, id: u32, walk: &mut Walk<K>) -> Result<(), CheckError> {
         let leaf = self.arena.leaf(id);
         let place = format!("leaf {id}");
         let (head, capacity) = (leaf.head, leaf.keys.len());
         let (begin, end, count) = (head.begin as usize, head.end as usize, head.count as usize);
         walk.leaves.push(id);
-        walk.bytes += node_bytes(capacity, 0);
+        walk.bytes += node_bytes::<K>(capacity, 0);
         require!(place, capacity > 0 && capacity.is_multiple_of(64), "capacity {capacity}");
         require!(place, capacity <= self.max_slots, "{capacity} slots, at most {}", self.max_slots);
         require!(place, begin <= end && end <= capacity, "ends {begin}..{end} of {capacity}");
@@ -170,16 +171,16 @@ impl Alex {
     }
 }
 
-/// Checks the unoccupied slots: before the first entry they hold `i64::MIN`, behind the last one `i64::MAX`,
+/// Checks the unoccupied slots: before the first entry they hold the least key, behind the last one the greatest,
 /// and in between the key of the next entry. In a leaf with ghosts, any key will do in between that keeps the
 /// slots sorted and is above the entry on the left.
-fn check_gaps(leaf: &Leaf<'_>, place: &str) -> Result<(), CheckError> {
+fn check_gaps<K: Key>(leaf: &Leaf<'_, K>, place: &str) -> Result<(), CheckError> {
     let (begin, end) = (leaf.head.begin as usize, leaf.head.end as usize);
     for slot in 0..begin {
-        require!(place, leaf.keys[slot] == i64::MIN, "slot {slot} before the first entry holds a key");
+        require!(place, leaf.keys[slot] == K::MIN, "slot {slot} before the first entry holds a key");
     }
     for slot in end..leaf.keys.len() {
-        require!(place, leaf.keys[slot] == i64::MAX, "slot {slot} after the last entry holds a key");
+        require!(place, leaf.keys[slot] == K::MAX, "slot {slot} after the last entry holds a key");
     }
     for slot in begin..end.saturating_sub(1) {
         let (key, next) = (leaf.keys[slot], leaf.keys[slot + 1]);

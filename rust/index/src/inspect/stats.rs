@@ -2,6 +2,7 @@
 //!
 //! Knows nodes. `O(slots)`.
 
+use crate::key::Key;
 use crate::node::{NodeId, bitmap};
 use crate::tree::Alex;
 
@@ -37,7 +38,7 @@ pub struct Stats {
     pub mean_depth: f64,
 }
 
-impl Alex {
+impl<K: Key> Alex<K> {
     /// Nodes on the longest path: 1 if the tree is a single data node. Reads only the model nodes.
     pub fn height(&self) -> usize {
         let mut height = 1;

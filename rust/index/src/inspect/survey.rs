@@ -3,6 +3,7 @@
 //!
 //! For people, for pictures, and for tests that attack a tree whose shape they know. `O(slots)`.
 
+use crate::key::Key;
 use crate::node::{Leaf, NIL, NodeId, bitmap};
 use crate::tree::Alex;
 
@@ -12,7 +13,7 @@ pub const ERROR_CLASSES: usize = 16;
 /// One data node.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
-pub struct LeafSurvey {
+pub struct LeafSurvey<K = i64> {
     /// Nodes on the path to it, itself included.
     pub depth: usize,
     /// Its keys.
@@ -22,9 +23,9 @@ pub struct LeafSurvey {
     /// The number of keys at which an insert makes room first.
     pub grows_at: usize,
     /// Its smallest key; 0 if it is empty.
-    pub first_key: i64,
+    pub first_key: K,
     /// Its largest key; 0 if it is empty.
-    pub last_key: i64,
+    pub last_key: K,
     /// Whether no model fits it, so that it is searched by binary search.
     pub plain: bool,
     /// The slot that its model predicts for `first_key`; 0 if there is no model.
@@ -42,15 +43,15 @@ pub struct LeafSurvey {
     /// Slots of the longest run without a gap. One insert into the node moves at most half of them.
     pub longest_run: usize,
     /// The key in the middle of that run.
-    pub longest_run_key: i64,
+    pub longest_run_key: K,
 }
 
 /// The data nodes and prediction errors of a tree, from [`Alex::survey`].
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
-pub struct Survey {
+pub struct Survey<K = i64> {
     /// The data nodes, in key order.
-    pub leaves: Vec<LeafSurvey>,
+    pub leaves: Vec<LeafSurvey<K>>,
     /// How many keys of data nodes with a model have a prediction error of each class.
     pub errors: [usize; ERROR_CLASSES],
 }
@@ -60,9 +61,9 @@ fn class(error: usize) -> usize {
     ((usize::BITS - error.leading_zeros()) as usize).min(ERROR_CLASSES - 1)
 }
 
-impl Alex {
+impl<K: Key> Alex<K> {
     /// Surveys every data node and every prediction error. `O(slots)`.
-    pub fn survey(&self) -> Survey {
+    pub fn survey(&self) -> Survey<K> {
         let mut survey = Survey::default();
         self.survey_node(self.root, 1, &mut survey);
         survey
@@ -70,7 +71,7 @@ impl Alex {
 
     /// The keys of the data node with number `at` in key order, each with its slot and its predicted slot,
     /// which is its own where there is no model. Empty if there is no such node.
-    pub fn leaf_slots(&self, at: usize) -> Vec<(i64, usize, usize)> {
+    pub fn leaf_slots(&self, at: usize) -> Vec<(K, usize, usize)> {
         let mut id = self.first_leaf;
         for _ in 0..at {
             if id == NIL {
@@ -88,7 +89,7 @@ impl Alex {
         occupied.map(|slot| (leaf.keys[slot], slot, expected(slot))).collect()
     }
 
-    fn survey_node(&self, node: NodeId, depth: usize, survey: &mut Survey) {
+    fn survey_node(&self, node: NodeId, depth: usize, survey: &mut Survey<K>) {
         if node.is_leaf() {
             let found = survey_leaf(&self.arena.leaf(node.id()), depth, &mut survey.errors);
             survey.leaves.push(found);
@@ -100,7 +101,11 @@ impl Alex {
     }
 }
 
-fn survey_leaf(leaf: &Leaf<'_>, depth: usize, errors: &mut [usize; ERROR_CLASSES]) -> LeafSurvey {
+fn survey_leaf<K: Key>(
+    leaf: &Leaf<'_, K>,
+    depth: usize,
+    errors: &mut [usize; ERROR_CLASSES],
+) -> LeafSurvey<K> {
     let (begin, end) = (leaf.head.begin as usize, leaf.head.end as usize);
     let mut found = LeafSurvey {
         depth,

@@ -12,9 +12,10 @@ use std::ops::Bound;
 
 use crate::adapt::Target;
 use crate::build::{Chain, Entries, Pair, SPLIT_FILL, sort_pairs};
+use crate::key::Key;
 use crate::node::layout::{ACCEPTABLE_STEPS, PACKED_FILL, slots_for, slots_within};
 use crate::node::{Insertion, NodeId, Trend};
-use crate::search::{Kernel, Operation, dispatch, prefetch, prefetch_slot};
+use crate::search::{Kernel, Operation, dispatch, prefetch_slot};
 use crate::tree::{Alex, Scratch};
 
 /// A run is merged if it has at least one key for this many entries of the leaf: rewriting an entry costs
@@ -33,14 +34,14 @@ const MAX_DIVISIONS: usize = 64;
 const KEPT_PAIRS: usize = 1 << 16;
 
 /// The keys of a batch with their positions in it, and a second buffer for sorting them.
-struct Batch {
-    pairs: Vec<Pair>,
-    spare: Vec<Pair>,
+struct Batch<K> {
+    pairs: Vec<Pair<K>>,
+    spare: Vec<Pair<K>>,
 }
 
-impl Batch {
+impl<K: Key> Batch<K> {
     /// Sorts the keys of a batch. Equal keys stay in order of their positions.
-    fn of(keys: &[i64], scratch: &mut Scratch) -> Self {
+    fn of(keys: &[K], scratch: &mut Scratch<K>) -> Self {
         let mut pairs = std::mem::take(&mut scratch.batch);
         let mut spare = std::mem::take(&mut scratch.batch_sort);
         pairs.clear();
@@ -50,7 +51,7 @@ impl Batch {
     }
 
     /// Keeps some memory for the next batch and frees the rest.
-    fn keep(mut self, scratch: &mut Scratch) {
+    fn keep(mut self, scratch: &mut Scratch<K>) {
         self.pairs.clear();
         self.pairs.shrink_to(KEPT_PAIRS);
         self.spare.truncate(KEPT_PAIRS);
@@ -59,7 +60,7 @@ impl Batch {
     }
 }
 
-impl Alex {
+impl<K: Key> Alex<K> {
     /// Inserts every key with its payload, or replaces its payload. Of equal keys the last counts.
     ///
     /// Calls `replaced` with the position of each key that was there already, be it from earlier in the
@@ -67,7 +68,7 @@ impl Alex {
     ///
     /// # Panics
     /// If the two slices differ in length.
-    pub fn insert_many(&mut self, keys: &[i64], payloads: &[u64], replaced: impl FnMut(usize, u64)) {
+    pub fn insert_many(&mut self, keys: &[K], payloads: &[u64], replaced: impl FnMut(usize, u64)) {
         assert_eq!(keys.len(), payloads.len(), "one payload for each key");
         let batch = Batch::of(keys, &mut self.scratch);
         dispatch(self.backend, InsertRuns { tree: self, pairs: &batch.pairs, payloads, replaced });
@@ -76,7 +77,7 @@ impl Alex {
 
     /// Removes every key. Calls `removed` with the position of each key that was there and its payload, in
     /// order of keys. Of equal keys the first position counts.
-    pub fn remove_many(&mut self, keys: &[i64], removed: impl FnMut(usize, u64)) {
+    pub fn remove_many(&mut self, keys: &[K], removed: impl FnMut(usize, u64)) {
         let batch = Batch::of(keys, &mut self.scratch);
         dispatch(self.backend, RemoveRuns { tree: self, pairs: &batch.pairs, removed });
         batch.keep(&mut self.scratch);
@@ -84,10 +85,10 @@ impl Alex {
 
     /// Routes a group of keys and prefetches the lines that a change of each key reads and writes.
     #[inline(always)]
-    fn approach(&self, group: &[Pair], payloads: &[u64], leaves: &mut [u32; WRITE_GROUP]) {
+    fn approach(&self, group: &[Pair<K>], payloads: &[u64], leaves: &mut [u32; WRITE_GROUP]) {
         for (leaf, &(key, place)) in leaves.iter_mut().zip(group) {
             *leaf = self.leaf_of(key);
-            prefetch(self.arena.address(*leaf));
+            self.arena.prefetch(*leaf);
             // The payloads of the batch lie in the caller's order, not in that of the keys.
             prefetch_slot(payloads, place as usize);
         }
@@ -102,16 +103,16 @@ impl Alex {
     /// Looks at the lines that were prefetched, and prefetches the neighbouring lines that the changes need
     /// as well.
     #[inline(always)]
-    fn look_ahead<K: Kernel>(&self, group: &[Pair], leaves: &[u32; WRITE_GROUP]) {
+    fn look_ahead<S: Kernel>(&self, group: &[Pair<K>], leaves: &[u32; WRITE_GROUP]) {
         for (&leaf, &(key, _)) in leaves.iter().zip(group) {
             let leaf = self.arena.leaf(leaf);
-            leaf.prefetch_neighbour::<K>(key);
+            leaf.prefetch_neighbour::<S>(key);
         }
     }
 
     /// How many of the pairs, from the first on, belong to the first one's leaf, if they are enough to be
     /// merged; else zero.
-    fn long_run(&self, pairs: &[Pair]) -> usize {
+    fn long_run(&self, pairs: &[Pair<K>]) -> usize {
         if self.damage().is_some() {
             return 0;
         }
@@ -124,7 +125,7 @@ impl Alex {
     }
 
     /// Merges the pairs into the whole tree.
-    fn merge_all(&mut self, pairs: &[Pair], payloads: &[u64], replaced: &mut impl FnMut(usize, u64)) {
+    fn merge_all(&mut self, pairs: &[Pair<K>], payloads: &[u64], replaced: &mut impl FnMut(usize, u64)) {
         let mut old = (Vec::with_capacity(self.len), Vec::with_capacity(self.len));
         self.scan_into(Bound::Unbounded, Bound::Unbounded, false, usize::MAX, &mut old.0, &mut old.1);
         if self.damage().is_some() {
@@ -140,7 +141,12 @@ impl Alex {
 
     /// Merges as much of a run into its leaf as the leaf has room for, and returns how much. Where that is
     /// too little, splits the leaf or extends a range instead, and returns zero.
-    fn merge_run(&mut self, run: &[Pair], payloads: &[u64], replaced: &mut impl FnMut(usize, u64)) -> usize {
+    fn merge_run(
+        &mut self,
+        run: &[Pair<K>],
+        payloads: &[u64],
+        replaced: &mut impl FnMut(usize, u64),
+    ) -> usize {
         let key = run[0].0;
         let target = self.target(key);
         let head = self.arena.leaf(target.leaf).head;
@@ -181,7 +187,7 @@ impl Alex {
     }
 
     /// Replaces a leaf by one with other entries. Returns the mean search work of the new one.
-    fn rebuild(&mut self, target: &Target, entries: Entries<'_>, capacity: usize, trend: Trend) -> f64 {
+    fn rebuild(&mut self, target: &Target, entries: Entries<'_, K>, capacity: usize, trend: Trend) -> f64 {
         self.version += 1;
         let mut chain = Chain::new();
         let (leaf, steps) = self.measured_leaf(&mut chain, entries, capacity, trend);
@@ -190,7 +196,7 @@ impl Alex {
     }
 
     /// Removes a run from its leaf in one pass.
-    fn drain_run(&mut self, run: &[Pair], removed: &mut impl FnMut(usize, u64)) {
+    fn drain_run(&mut self, run: &[Pair<K>], removed: &mut impl FnMut(usize, u64)) {
         let key = run[0].0;
         let target = self.target(key);
         let mut merged = std::mem::take(&mut self.scratch.merged);
@@ -228,11 +234,11 @@ impl Alex {
 
 /// Merges entries with the keys of `pairs` and the payloads at their positions. Of equal keys the last
 /// counts.
-fn merge(
-    old: Entries<'_>,
-    pairs: &[Pair],
+fn merge<K: Key>(
+    old: Entries<'_, K>,
+    pairs: &[Pair<K>],
     payloads: &[u64],
-    (keys, out): (&mut Vec<i64>, &mut Vec<u64>),
+    (keys, out): (&mut Vec<K>, &mut Vec<u64>),
     replaced: &mut impl FnMut(usize, u64),
 ) {
     keys.reserve(old.len() + pairs.len());
@@ -266,18 +272,18 @@ fn merge(
     out.extend_from_slice(&old.payloads[at..]);
 }
 
-struct InsertRuns<'a, V> {
-    tree: &'a mut Alex,
-    pairs: &'a [Pair],
+struct InsertRuns<'a, K: Key, V> {
+    tree: &'a mut Alex<K>,
+    pairs: &'a [Pair<K>],
     payloads: &'a [u64],
     replaced: V,
 }
 
-impl<V: FnMut(usize, u64)> Operation for InsertRuns<'_, V> {
+impl<K: Key, V: FnMut(usize, u64)> Operation for InsertRuns<'_, K, V> {
     type Output = ();
 
     #[inline(always)]
-    fn run<K: Kernel>(mut self) {
+    fn run<S: Kernel>(mut self) {
         let (tree, pairs) = (self.tree, self.pairs);
         if pairs.is_empty() {
             return;
@@ -313,15 +319,15 @@ impl<V: FnMut(usize, u64)> Operation for InsertRuns<'_, V> {
             }
             tree.approach(group(last), self.payloads, &mut leaves[place(last)]);
             if tree.len >= LOOK_FROM {
-                tree.look_ahead::<K>(group(next), &leaves[place(next)]);
+                tree.look_ahead::<S>(group(next), &leaves[place(next)]);
             }
             ready = (next, tree.version);
             for (&(key, from), &leaf) in group(at).iter().zip(&leaves[place(at)]) {
                 let payload = self.payloads[from as usize];
                 let previous = if tree.version == ready.1 {
-                    tree.insert_in::<K>(leaf, key, payload)
+                    tree.insert_in::<S>(leaf, key, payload)
                 } else {
-                    tree.insert_with::<K>(key, payload)
+                    tree.insert_with::<S>(key, payload)
                 };
                 if let Some(previous) = previous {
                     (self.replaced)(from as usize, previous);
@@ -332,17 +338,17 @@ impl<V: FnMut(usize, u64)> Operation for InsertRuns<'_, V> {
     }
 }
 
-struct RemoveRuns<'a, V> {
-    tree: &'a mut Alex,
-    pairs: &'a [Pair],
+struct RemoveRuns<'a, K: Key, V> {
+    tree: &'a mut Alex<K>,
+    pairs: &'a [Pair<K>],
     removed: V,
 }
 
-impl<V: FnMut(usize, u64)> Operation for RemoveRuns<'_, V> {
+impl<K: Key, V: FnMut(usize, u64)> Operation for RemoveRuns<'_, K, V> {
     type Output = ();
 
     #[inline(always)]
-    fn run<K: Kernel>(mut self) {
+    fn run<S: Kernel>(mut self) {
         let (tree, pairs) = (self.tree, self.pairs);
         let mut leaves = [0; WRITE_GROUP];
         let (mut at, mut short_until) = (0, 0);
@@ -359,7 +365,7 @@ impl<V: FnMut(usize, u64)> Operation for RemoveRuns<'_, V> {
             let group = &pairs[at..pairs.len().min(at + WRITE_GROUP)];
             tree.approach(group, &[], &mut leaves);
             for &(key, place) in group {
-                if let Some(payload) = tree.remove_with::<K>(key) {
+                if let Some(payload) = tree.remove_with::<S>(key) {
                     (self.removed)(place as usize, payload);
                 }
             }
@@ -368,11 +374,11 @@ impl<V: FnMut(usize, u64)> Operation for RemoveRuns<'_, V> {
     }
 }
 
-impl Alex {
+impl<K: Key> Alex<K> {
     /// `insert_with` into a known leaf.
     #[inline(always)]
-    fn insert_in<K: Kernel>(&mut self, leaf: u32, key: i64, payload: u64) -> Option<u64> {
-        match self.arena.leaf_mut(leaf).insert::<K>(key, payload) {
+    fn insert_in<S: Kernel>(&mut self, leaf: u32, key: K, payload: u64) -> Option<u64> {
+        match self.arena.leaf_mut(leaf).insert::<S>(key, payload) {
             Insertion::Replaced(previous) => Some(previous),
             Insertion::Added => {
                 self.len += 1;
@@ -381,7 +387,7 @@ impl Alex {
             }
             Insertion::NoRoom => {
                 self.make_room(key);
-                self.insert_with::<K>(key, payload)
+                self.insert_with::<S>(key, payload)
             }
         }
     }

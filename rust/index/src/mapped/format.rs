@@ -8,6 +8,7 @@
 
 use std::io;
 
+use crate::key::Key;
 use crate::node::{BLOCK_SHIFT, NodeId, UNIT};
 use crate::options::MAX_LEAF_SLOTS;
 
@@ -81,9 +82,41 @@ pub(crate) fn damage(offset: usize, expected: impl Into<String>, found: impl Int
     Damage { offset: offset as u64, expected: expected.into(), found: found.into() }
 }
 
+/// The kind of an image's keys, which the features of its header tell. All other features are unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Bits64,
+    Bits128,
+}
+
+impl Kind {
+    pub(crate) const fn of<K: Key>() -> Self {
+        if K::BITS == 128 { Self::Bits128 } else { Self::Bits64 }
+    }
+
+    fn of_features(features: u32) -> Option<Self> {
+        [Self::Bits64, Self::Bits128].into_iter().find(|kind| kind.features() == features)
+    }
+
+    const fn features(self) -> u32 {
+        match self {
+            Self::Bits64 => 0,
+            Self::Bits128 => 1,
+        }
+    }
+
+    const fn key_bits(self) -> u32 {
+        match self {
+            Self::Bits64 => 64,
+            Self::Bits128 => 128,
+        }
+    }
+}
+
 /// The fields of the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
+    pub(crate) kind: Kind,
     pub(crate) identity: Identity,
     pub(crate) keys: u64,
     /// Bytes of the nodes: whole units.
@@ -129,7 +162,7 @@ impl Header {
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&self.kind.features().to_le_bytes());
         bytes.extend_from_slice(&self.identity.store);
         bytes.extend_from_slice(&self.identity.file.to_le_bytes());
         bytes.extend_from_slice(&(HEADER_BYTES as u32).to_le_bytes());
@@ -170,14 +203,16 @@ impl Header {
             return Err(damage(header_bytes - 4, expected, format!("{stored:#010x}")).into());
         }
         let (reader, features) = (u16_at(bytes, 10), u32_at(bytes, 12));
-        if reader.is_none_or(|reader| reader > VERSION) || features != Some(0) {
+        let kind =
+            features.and_then(Kind::of_features).filter(|_| reader.is_some_and(|reader| reader <= VERSION));
+        let Some(kind) = kind else {
             return Err(ImageError::Format(format!(
                 "needs a reader of image format {} with features {:#x} and this alexpy reads up to format \
                  {VERSION}; install a newer alexpy (nothing was changed)",
                 reader.unwrap_or_default(),
                 features.unwrap_or_default()
             )));
-        }
+        };
         if header_bytes != HEADER_BYTES {
             return Err(damage(40, HEADER_BYTES.to_string(), header_bytes.to_string()).into());
         }
@@ -186,6 +221,7 @@ impl Header {
         let mut store = [0; 16];
         store.copy_from_slice(&bytes[16..32]);
         let header = Self {
+            kind,
             identity: Identity { store, file: long(32) },
             keys: long(64),
             data_bytes: long(72),
@@ -203,6 +239,18 @@ impl Header {
         Ok(header)
     }
 
+    /// Refuses an image of other keys.
+    pub(crate) fn require_kind(&self, wanted: Kind) -> Result<(), ImageError> {
+        if self.kind == wanted {
+            return Ok(());
+        }
+        let (found, wanted) = (self.kind.key_bits(), wanted.key_bits());
+        Err(ImageError::Format(format!(
+            "holds keys of {found} bits and was opened for keys of {wanted}; open it for keys of {found} bits \
+             (nothing was changed)"
+        )))
+    }
+
     /// Checks that the fields fit each other and the length of the file.
     fn check(&self, file_bytes: u64) -> Result<(), Damage> {
         let require = |holds: bool, at: usize, expected: &str, found: u64| {
@@ -217,7 +265,8 @@ impl Header {
         )?;
         let units = data / UNIT as u64;
         require(units < u64::from(NodeId::LEAF), 72, "nodes of less than 128 GiB", data)?;
-        require(self.keys <= data / 16, 64, "no more keys than the nodes have room for", self.keys)?;
+        let slot_bytes = u64::from(self.kind.key_bits() / 8) + 8;
+        require(self.keys <= data / slot_bytes, 64, "no more keys than the nodes have room for", self.keys)?;
         require(self.live_units <= units, 80, "no more units than the nodes have", self.live_units)?;
         let inner_start = u64::from(self.inner_start);
         require((1..=units).contains(&inner_start), 88, "model nodes behind data nodes", inner_start)?;
@@ -304,11 +353,12 @@ pub fn check_file(
 
 #[cfg(test)]
 mod tests {
-    use super::{Header, Identity};
+    use super::{Header, Identity, Kind};
 
     #[test]
     fn every_flipped_bit_of_a_header_is_noticed() {
         let header = Header {
+            kind: Kind::Bits64,
             identity: Identity { store: [7; 16], file: 3 },
             keys: 5,
             data_bytes: 1216,

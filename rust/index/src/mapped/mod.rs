@@ -7,4 +7,4 @@ pub(crate) mod format;
 pub(crate) mod memory;
 mod verify;
 
-pub(crate) use verify::{Image, NO_KEYS, Named};
+pub(crate) use verify::{Image, Named, no_keys};

@@ -15,20 +15,21 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::format::{BLOCK_BYTES, Damage, Header, block_at, check_crc, damage};
 use super::memory::ImageMemory;
+use crate::key::Key;
 use crate::node::{BLOCK_SHIFT, CHUNK_BYTES, CHUNK_UNITS, Leaf, NIL, UNIT, bitmap, leaf_bytes, units_of};
 use crate::search::{Kernel, Operation, Supported, dispatch};
 
 /// A data node as the model nodes name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Named {
+pub(crate) struct Named<K> {
     pub(crate) id: u32,
     /// The keys that the model nodes send to it.
-    pub(crate) keys: RangeInclusive<i64>,
+    pub(crate) keys: RangeInclusive<K>,
 }
 
 /// An opened image, and how much of it was verified.
 #[derive(Debug)]
-pub(crate) struct Image {
+pub(crate) struct Image<K> {
     memory: ImageMemory,
     header: Header,
     /// The checksum of each block: a copy, because the table in memory might change after it was checked.
@@ -38,7 +39,7 @@ pub(crate) struct Image {
     /// The ids of all data nodes, ascending.
     leaves: Vec<u32>,
     /// For each data node, the keys that it may hold.
-    ranges: Vec<RangeInclusive<i64>>,
+    ranges: Vec<RangeInclusive<K>>,
     damage: OnceLock<Damage>,
     totals: Totals,
 }
@@ -56,7 +57,7 @@ struct Totals {
     left: AtomicUsize,
 }
 
-impl Image {
+impl<K: Key> Image<K> {
     pub(crate) fn new(memory: ImageMemory, header: Header, table: Vec<u32>) -> Self {
         let compared = (0..table.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         Self {
@@ -72,7 +73,7 @@ impl Image {
     }
 
     /// Sets the data nodes, as the model nodes name them, and the units that the model nodes take.
-    pub(crate) fn name(&mut self, leaves: Vec<Named>, inner_units: u64) {
+    pub(crate) fn name(&mut self, leaves: Vec<Named<K>>, inner_units: u64) {
         let counted = (0..self.table.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         let left = AtomicUsize::new(leaves.len());
         self.totals = Totals { counted, units: AtomicU64::new(inner_units), left, ..Totals::default() };
@@ -141,7 +142,7 @@ impl Image {
 
     /// Verifies the data nodes that begin in a block. Keeps the first damage; after it, no node counts as
     /// good. `view` returns a node that is not verified, or `None` if it reaches past its chunk.
-    pub(crate) fn verify_leaves_of<'a>(&self, block: u32, view: impl Fn(u32) -> Option<Leaf<'a>>) -> bool {
+    pub(crate) fn verify_leaves_of<'a>(&self, block: u32, view: impl Fn(u32) -> Option<Leaf<'a, K>>) -> bool {
         if self.damage.get().is_some() {
             return false;
         }
@@ -153,7 +154,7 @@ impl Image {
             match self.verify_leaf(at, &view) {
                 Ok(leaf) => {
                     keys += u64::from(leaf.head.count);
-                    units += u64::from(units_of(leaf_bytes(leaf.keys.len())));
+                    units += u64::from(units_of(leaf_bytes::<K>(leaf.keys.len())));
                 }
                 Err(damage) => {
                     verified = Err(damage);
@@ -197,19 +198,23 @@ impl Image {
         damage(64, expected, format!("{} and {}", self.header.keys, self.header.live_units))
     }
 
-    fn verify_leaf<'a>(&self, at: usize, view: impl Fn(u32) -> Option<Leaf<'a>>) -> Result<Leaf<'a>, Damage> {
+    fn verify_leaf<'a>(
+        &self,
+        at: usize,
+        view: impl Fn(u32) -> Option<Leaf<'a, K>>,
+    ) -> Result<Leaf<'a, K>, Damage> {
         let id = self.leaves[at];
         let limit = self.leaves.get(at + 1).copied().unwrap_or(self.header.inner_start);
         self.compare(id, limit)?;
         let place = super::format::HEADER_BYTES + id as usize * UNIT;
         let prev = at.checked_sub(1).map_or(NIL, |at| self.leaves[at]);
         let next = self.leaves.get(at + 1).copied().unwrap_or(NIL);
-        let keys = self.ranges.get(at).unwrap_or(&NO_KEYS);
+        let keys = self.ranges.get(at).cloned().unwrap_or(no_keys());
         match view(id) {
-            Some(leaf) if units_of(leaf_bytes(leaf.keys.len())) > limit - id => {
+            Some(leaf) if units_of(leaf_bytes::<K>(leaf.keys.len())) > limit - id => {
                 Err("that ends before the next one")
             }
-            Some(leaf) => check_form(&leaf, self.header.max_leaf_slots(), (prev, next), keys).map(|()| leaf),
+            Some(leaf) => check_form(&leaf, self.header.max_leaf_slots(), (prev, next), &keys).map(|()| leaf),
             None => Err("inside its chunk"),
         }
         .map_err(|expected| damage(place, format!("a data node {expected}"), "another"))
@@ -218,16 +223,18 @@ impl Image {
 
 /// The range of no key: its start is above its end.
 #[allow(clippy::reversed_empty_ranges, reason = "no key is the point")]
-pub(crate) const NO_KEYS: RangeInclusive<i64> = i64::MAX..=i64::MIN;
+pub(crate) const fn no_keys<K: Key>() -> RangeInclusive<K> {
+    K::MAX..=K::MIN
+}
 
 /// Checks everything that other code relies on in a leaf. The model and the counters of trend and debt may be
 /// anything: a prediction is clamped to the leaf and its errors are searched on both sides, and the counters
 /// decide only when a leaf is rebuilt.
-fn check_form(
-    leaf: &Leaf<'_>,
+fn check_form<K: Key>(
+    leaf: &Leaf<'_, K>,
     max_slots: usize,
     neighbours: (u32, u32),
-    keys: &RangeInclusive<i64>,
+    keys: &RangeInclusive<K>,
 ) -> Result<(), &'static str> {
     let (head, capacity) = (leaf.head, leaf.keys.len());
     let (begin, end, count) = (head.begin as usize, head.end as usize, head.count as usize);
@@ -253,8 +260,8 @@ fn check_form(
     require(gaps, "whose gaps hold the next key")?;
     // The slots ascend, so the slot next to the first entry tells of all before it, and the slot next to the
     // last of all behind it.
-    require(begin == 0 || leaf.keys[begin - 1] == i64::MIN, "with the least key before its first entry")?;
-    require(end == capacity || leaf.keys[end] == i64::MAX, "with the greatest key behind its last entry")
+    require(begin == 0 || leaf.keys[begin - 1] == K::MIN, "with the least key before its first entry")?;
+    require(end == capacity || leaf.keys[end] == K::MAX, "with the greatest key behind its last entry")
 }
 
 /// What one pass over the slots of a leaf found.
@@ -267,24 +274,24 @@ struct Slots {
 }
 
 /// The pass over the slots.
-struct CheckSlots<'a> {
-    leaf: Leaf<'a>,
+struct CheckSlots<'a, K: Key> {
+    leaf: Leaf<'a, K>,
     begin: usize,
     end: usize,
 }
 
-impl Operation for CheckSlots<'_> {
+impl<K: Key> Operation for CheckSlots<'_, K> {
     type Output = Slots;
 
     #[inline(always)]
-    fn run<K: Kernel>(self) -> Slots {
+    fn run<S: Kernel>(self) -> Slots {
         let Self { leaf, begin, end } = self;
         let forgiven = if leaf.head.ghosts == 0 { 0 } else { !0 };
         let last = end.saturating_sub(1);
         let (mut falls, mut wrong) = (0, 0);
         for (word, &bits) in leaf.bits.iter().enumerate() {
             let (keys, _) = leaf.word(word);
-            let after = leaf.keys.get(word * 64 + 64).copied().unwrap_or(i64::MAX);
+            let after = leaf.keys.get(word * 64 + 64).copied().unwrap_or(K::MAX);
             // A bit for each slot whose key is below the next slot's, and one for each whose key is above it.
             let (mut below, mut above) = (0u64, 0u64);
             for slot in 0..63 {

@@ -12,6 +12,7 @@ use super::header::{LeafHeader, Trend};
 use super::model::{Line, Model};
 use super::view::LeafMut;
 use crate::count;
+use crate::key::Key;
 use crate::search::{Kernel, Operation, Supported, WINDOW, dispatch};
 
 /// Fill above which an insert asks for room, in a leaf without a trend.
@@ -44,8 +45,8 @@ pub(crate) fn slots_within(count: usize, fill: f64, most: usize) -> usize {
 }
 
 /// How the entries of a leaf will lie in it: decided from a sample, before any of them is moved.
-pub(crate) struct Layout {
-    model: Model,
+pub(crate) struct Layout<K: Key> {
+    model: Model<K>,
     trend: Trend,
     /// Slots for each entry.
     pitch: f64,
@@ -55,10 +56,10 @@ pub(crate) struct Layout {
     pub(crate) steps: f64,
 }
 
-impl Layout {
+impl<K: Key> Layout<K> {
     /// The layout of ascending keys in a leaf of `capacity` slots. On a trend the free slots are all left at
     /// the end that grows. Reads a few hundred keys.
-    pub(crate) fn of(keys: &[i64], capacity: usize, trend: Trend) -> Self {
+    pub(crate) fn of(keys: &[K], capacity: usize, trend: Trend) -> Self {
         let packed = keys.len() as f64 / PACKED_FILL;
         let (pitch, offset) = match trend {
             Trend::Anywhere => (capacity as f64 / keys.len().max(1) as f64, 0.0),
@@ -82,7 +83,7 @@ impl Layout {
 
     /// The search work that `Put` would return, estimated from a sample: an entry is at its predicted slot,
     /// or as far behind it as the entries before it push it.
-    fn expected_steps(&self, keys: &[i64], capacity: usize) -> f64 {
+    fn expected_steps(&self, keys: &[K], capacity: usize) -> f64 {
         let span = self.span(keys.len());
         let (mut slot, mut rank, mut steps, mut samples) = (0, 0, 0u32, 0u32);
         for at in (0..keys.len()).step_by((keys.len() / 64).max(1)) {
@@ -102,8 +103,8 @@ impl Layout {
     pub(crate) fn fill(
         mut self,
         backend: Supported,
-        leaf: &mut LeafMut<'_>,
-        keys: &[i64],
+        leaf: &mut LeafMut<'_, K>,
+        keys: &[K],
         payloads: &[u64],
     ) -> f64 {
         let capacity = leaf.keys.len();
@@ -132,7 +133,7 @@ fn line_distance(slot: usize, guess: usize) -> u32 {
     usize::BITS - (slot / WINDOW).abs_diff(guess / WINDOW).leading_zeros()
 }
 
-fn write_header(head: &mut LeafHeader, model: Model, count: usize, trend: Trend) {
+fn write_header<K: Key>(head: &mut LeafHeader<K>, model: Model<K>, count: usize, trend: Trend) {
     let capacity = f64::from(head.capacity);
     let fill = count as f64 / capacity;
     let grow = if trend == Trend::Anywhere && fill < GROW_FILL { GROW_FILL } else { GROW_PACKED };
@@ -142,46 +143,44 @@ fn write_header(head: &mut LeafHeader, model: Model, count: usize, trend: Trend)
     let shrink_at = (capacity * SHRINK_FILL) as u32;
     *head = LeafHeader {
         model,
-        capacity: head.capacity,
         count: count as u32,
         prev: head.prev,
         next: head.next,
         grow_at: grow_at as u16,
         shrink_at: shrink_at.min(count as u32 * 7 / 8) as u16,
-        ..LeafHeader::default()
+        ..LeafHeader::empty(head.capacity)
     };
 }
 
-struct Put<'a, 'l> {
-    layout: &'a Layout,
-    leaf: &'a mut LeafMut<'l>,
-    keys: &'a [i64],
+struct Put<'a, 'l, K: Key> {
+    layout: &'a Layout<K>,
+    leaf: &'a mut LeafMut<'l, K>,
+    keys: &'a [K],
     payloads: &'a [u64],
 }
 
-impl Operation for Put<'_, '_> {
+impl<K: Key> Operation for Put<'_, '_, K> {
     type Output = f64;
 
     #[inline(always)]
-    fn run<K: Kernel>(self) -> f64 {
+    fn run<S: Kernel>(self) -> f64 {
         let Layout { model, pitch, offset, .. } = *self.layout;
         let keys = self.keys;
         if model.is_plain() {
             // Evenly spread: the entries that belong before the end of the line, less those placed already.
             let before = |line: usize| (((line + 1) * WINDOW) as f64 - offset) / pitch;
-            let share =
-                |line: usize, at: usize, _: &[i64; WINDOW]| (before(line) as usize).saturating_sub(at);
+            let share = |line: usize, at: usize, _: &[K; WINDOW]| (before(line) as usize).saturating_sub(at);
             return put(self.leaf, keys, self.payloads, share, |_| 0);
         }
         let boundary = model.boundaries();
         let span = self.layout.span(keys.len());
-        let share = |line: usize, _: usize, next: &[i64; WINDOW]| {
+        let share = |line: usize, _: usize, next: &[K; WINDOW]| {
             if (line + 1) * WINDOW <= span.start {
                 0
             } else if line * WINDOW >= span.end {
                 WINDOW
             } else {
-                K::count_at_most(next, boundary.last_below(&model, (line + 1) * WINDOW))
+                S::count_at_most(next, boundary.last_below(&model, (line + 1) * WINDOW))
             }
         };
         put(self.leaf, keys, self.payloads, share, |key| model.predict(key))
@@ -192,12 +191,12 @@ impl Operation for Put<'_, '_> {
 /// entries placed so far and the next eight keys: at most eight, and enough for the rest to fit. Returns the
 /// mean search work.
 #[inline(always)]
-fn put(
-    leaf: &mut LeafMut<'_>,
-    keys: &[i64],
+fn put<K: Key>(
+    leaf: &mut LeafMut<'_, K>,
+    keys: &[K],
     payloads: &[u64],
-    share: impl Fn(usize, usize, &[i64; WINDOW]) -> usize,
-    predict: impl Fn(i64) -> usize,
+    share: impl Fn(usize, usize, &[K; WINDOW]) -> usize,
+    predict: impl Fn(K) -> usize,
 ) -> f64 {
     let lines = leaf.keys.len() / WINDOW;
     count::moved(leaf.keys.len());
@@ -210,11 +209,11 @@ fn put(
     for (line, (slots, payload_slots)) in slots.iter_mut().zip(payload_slots).enumerate() {
         let left = keys.len() - at;
         if left == 0 {
-            slots.fill(i64::MAX);
+            slots.fill(K::MAX);
             continue;
         }
         let must = left.saturating_sub((lines - line - 1) * WINDOW);
-        let mut next = [i64::MAX; WINDOW];
+        let mut next = [K::MAX; WINDOW];
         let mut next_payloads = [0; WINDOW];
         if let (Some(keys), Some(payloads)) = (keys[at..].first_chunk(), payloads[at..].first_chunk()) {
             (next, next_payloads) = (*keys, *payloads);
@@ -225,10 +224,10 @@ fn put(
         let count = share(line, at, &next).max(must).min(left).min(WINDOW);
         if count == 0 {
             // A gap holds the next entry's key; before the first entry it holds the least key.
-            slots.fill(if at == 0 { i64::MIN } else { next[0] });
+            slots.fill(if at == 0 { K::MIN } else { next[0] });
             continue;
         }
-        let following = keys.get(at + count).copied().unwrap_or(i64::MAX);
+        let following = keys.get(at + count).copied().unwrap_or(K::MAX);
         for lane in 0..WINDOW {
             slots[lane] = if lane < count { next[lane] } else { following };
         }
@@ -265,14 +264,14 @@ mod tests {
         keys.dedup();
         let payloads = vec![0; keys.len()];
         let capacity = slots_for(keys.len(), 0.7);
-        let mut head = LeafHeader { capacity: capacity as u32, ..LeafHeader::default() };
+        let mut head = LeafHeader::empty(capacity as u32);
         let (mut bits, mut slots, mut room) = (vec![0; capacity / 64], vec![0; capacity], vec![0; capacity]);
         let layout = Layout::of(&keys, capacity, Trend::Anywhere);
         assert!(layout.steps < 0.3, "{}", layout.steps);
         let mut leaf = LeafMut { head: &mut head, bits: &mut bits, keys: &mut slots, payloads: &mut room };
         let steps = layout.fill(Supported::active(), &mut leaf, &keys, &payloads);
         assert!(steps < 0.3, "{steps}");
-        let leaf: Leaf<'_> = leaf.view();
+        let leaf: Leaf<'_, i64> = leaf.view();
         let occupied = (0..leaf.keys.len()).filter(|&slot| bitmap::is_set(leaf.bits, slot));
         assert!(occupied.map(|slot| leaf.keys[slot]).eq(keys));
     }

@@ -12,6 +12,7 @@ use super::bitmap;
 use super::header::LeafHeader;
 use super::view::{Leaf, LeafMut};
 use crate::count;
+use crate::key::Key;
 use crate::search::{self, Kernel, PAIR, WINDOW, WORD};
 
 /// The most gaps that one insert or removal rewrites.
@@ -95,64 +96,64 @@ fn close_slots<T: Copy>(slots: &mut [T], gap: usize, at: usize, item: T) {
     }
 }
 
-impl Leaf<'_> {
+impl<K: Key> Leaf<'_, K> {
     /// The slot that the model predicts for `key`.
     #[inline(always)]
-    pub(crate) fn guess(&self, key: i64) -> usize {
+    pub(crate) fn guess(&self, key: K) -> usize {
         self.head.model.predict(key).min(self.keys.len() - 1)
     }
 
     /// How many slots up to the last entry hold a key less than or equal to `key`.
     #[inline(always)]
-    pub(crate) fn upper_bound<K: Kernel>(&self, key: i64) -> usize {
+    pub(crate) fn upper_bound<S: Kernel>(&self, key: K) -> usize {
         let guess = self.guess(key);
         search::prefetch_slot(self.payloads, guess);
-        self.upper_bound_from::<K>(key, guess)
+        self.upper_bound_from::<S>(key, guess)
     }
 
     #[inline(always)]
-    fn upper_bound_from<K: Kernel>(&self, key: i64, guess: usize) -> usize {
+    fn upper_bound_from<S: Kernel>(&self, key: K, guess: usize) -> usize {
         let end = self.head.end as usize;
         if self.head.model.is_plain() {
-            return search::between::<K>(self.keys, self.head.begin as usize, end, key).min(end);
+            return search::between::<S, K>(self.keys, self.head.begin as usize, end, key).min(end);
         }
-        let (start, count) = search::in_line::<K>(self.keys, guess, key);
+        let (start, count) = search::in_line::<S, K>(self.keys, guess, key);
         let above =
-            if count.wrapping_sub(1) < WINDOW - 1 { start + count } else { self.beyond::<K>(start, key) };
+            if count.wrapping_sub(1) < WINDOW - 1 { start + count } else { self.beyond::<S>(start, key) };
         above.min(end)
     }
 
     /// The upper bound, when it is outside the line at `start`.
     #[inline(always)]
-    fn beyond<K: Kernel>(&self, start: usize, key: i64) -> usize {
+    fn beyond<S: Kernel>(&self, start: usize, key: K) -> usize {
         if self.head.coarse != 0 {
-            return search::around::<K>(self.keys, start, key);
+            return search::around::<S, K>(self.keys, start, key);
         }
-        search::beyond::<K>(self.keys, start, key)
+        search::beyond::<S, K>(self.keys, start, key)
     }
 
     /// How many slots up to the last entry hold a key less than `key`.
     #[inline(always)]
-    pub(crate) fn lower_bound<K: Kernel>(&self, key: i64) -> usize {
-        match key.checked_sub(1) {
-            Some(before) => self.upper_bound::<K>(before),
+    pub(crate) fn lower_bound<S: Kernel>(&self, key: K) -> usize {
+        match key.previous() {
+            Some(before) => self.upper_bound::<S>(before),
             None => self.head.begin as usize,
         }
     }
 
     /// The slot of the entry with this key.
     #[inline(always)]
-    pub(crate) fn find<K: Kernel>(&self, key: i64) -> Option<usize> {
+    pub(crate) fn find<S: Kernel>(&self, key: K) -> Option<usize> {
         let guess = self.guess(key);
         search::prefetch_slot(self.payloads, guess);
-        self.find_from::<K>(key, guess)
+        self.find_from::<S>(key, guess)
     }
 
     /// `find` from a known guess.
     #[inline(always)]
-    pub(crate) fn find_from<K: Kernel>(&self, key: i64, guess: usize) -> Option<usize> {
-        let near = self.look::<K>(key, guess);
-        let found = self.conclude::<K>(key, near);
+    pub(crate) fn find_from<S: Kernel>(&self, key: K, guess: usize) -> Option<usize> {
+        let near = self.look::<S>(key, guess);
+        let found = self.conclude::<S>(key, near);
         if let Some(slot) = found {
             count::touch_one(&self.payloads[slot]);
         }
@@ -162,11 +163,11 @@ impl Leaf<'_> {
     /// What the predicted line tells about a key. Prefetches the next line where the answer is not in this
     /// one.
     #[inline(always)]
-    pub(crate) fn look<K: Kernel>(&self, key: i64, guess: usize) -> Near {
+    pub(crate) fn look<S: Kernel>(&self, key: K, guess: usize) -> Near {
         if self.head.model.is_plain() {
             return Near::Unknown;
         }
-        let (start, count) = search::in_line::<K>(self.keys, guess, key);
+        let (start, count) = search::in_line::<S, K>(self.keys, guess, key);
         // Strictly inside the line the answer is certain.
         if count.wrapping_sub(1) < WINDOW - 1 {
             let slot = start + count - 1;
@@ -184,13 +185,13 @@ impl Leaf<'_> {
 
     /// The slot of the key's entry, from what `look` found.
     #[inline(always)]
-    pub(crate) fn conclude<K: Kernel>(&self, key: i64, near: Near) -> Option<usize> {
+    pub(crate) fn conclude<S: Kernel>(&self, key: K, near: Near) -> Option<usize> {
         let above = match near {
             Near::Entry(slot) => return Some(slot),
             Near::Absent => return None,
-            Near::Beyond(start) => self.beyond::<K>(start, key),
+            Near::Beyond(start) => self.beyond::<S>(start, key),
             Near::Unknown => {
-                search::between::<K>(self.keys, self.head.begin as usize, self.head.end as usize, key)
+                search::between::<S, K>(self.keys, self.head.begin as usize, self.head.end as usize, key)
             }
         };
         self.find_far(above, key)
@@ -198,7 +199,7 @@ impl Leaf<'_> {
 
     /// `find` from a known upper bound.
     #[inline(always)]
-    fn find_far(&self, above: usize, key: i64) -> Option<usize> {
+    fn find_far(&self, above: usize, key: K) -> Option<usize> {
         let slot = above.min(self.head.end as usize).wrapping_sub(1);
         (self.keys.get(slot) == Some(&key) && self.is_entry(slot)).then_some(slot)
     }
@@ -213,10 +214,10 @@ impl Leaf<'_> {
 
     /// Prefetches the line beside the predicted one, if an insert of this key will need it.
     #[inline(always)]
-    pub(crate) fn prefetch_neighbour<K: Kernel>(&self, key: i64) {
-        let (start, count) = search::in_line::<K>(self.keys, self.guess(key), key);
+    pub(crate) fn prefetch_neighbour<S: Kernel>(&self, key: K) {
+        let (start, count) = search::in_line::<S, K>(self.keys, self.guess(key), key);
         if count == 0 {
-            search::prefetch_slot(self.keys, start.wrapping_sub(1));
+            search::prefetch_line(self.keys, start.wrapping_sub(1));
         } else if count == WINDOW {
             self.prefetch(start + WINDOW);
         }
@@ -225,26 +226,26 @@ impl Leaf<'_> {
     /// Prefetches the lines that a search from `guess` reads first: of the key and of the payload.
     #[inline(always)]
     pub(crate) fn prefetch(&self, guess: usize) {
-        search::prefetch_slot(self.keys, guess);
+        search::prefetch_line(self.keys, guess);
         search::prefetch_slot(self.payloads, guess);
     }
 
     /// The largest key.
-    pub(crate) fn last_key(&self) -> Option<i64> {
+    pub(crate) fn last_key(&self) -> Option<K> {
         // The slot before `end` is occupied, unless the leaf is empty.
         (self.head.count > 0).then(|| self.keys[self.head.end as usize - 1])
     }
 }
 
-impl LeafMut<'_> {
+impl<K: Key> LeafMut<'_, K> {
     #[inline(always)]
-    pub(crate) fn view(&self) -> Leaf<'_> {
+    pub(crate) fn view(&self) -> Leaf<'_, K> {
         Leaf { head: self.head, bits: self.bits, keys: self.keys, payloads: self.payloads }
     }
 
     /// Inserts the key, or replaces its payload.
     #[inline(always)]
-    pub(crate) fn insert<K: Kernel>(&mut self, key: i64, payload: u64) -> Insertion {
+    pub(crate) fn insert<S: Kernel>(&mut self, key: K, payload: u64) -> Insertion {
         if self.head.tail_inserts > self.head.inserts / 2
             && self.view().last_key().is_some_and(|last| last < key)
             && self.has_room()
@@ -257,10 +258,10 @@ impl LeafMut<'_> {
         search::prefetch_slot(self.payloads, guess);
         if !self.head.model.is_plain() && self.head.ghosts == 0 {
             let (begin, end) = (self.head.begin as usize, self.head.end as usize);
-            let (mut start, mut count) = search::in_line::<K>(self.keys, guess, key);
+            let (mut start, mut count) = search::in_line::<S, K>(self.keys, guess, key);
             if count == WINDOW && start + 2 * WINDOW <= end {
                 // The line is full of smaller keys, so the entry goes into the next line.
-                (start, count) = search::in_line::<K>(self.keys, start + WINDOW, key);
+                (start, count) = search::in_line::<S, K>(self.keys, start + WINDOW, key);
             }
             // The position is certain where the line lies between the first entry and the last, and the key
             // between the slot before the line and the line's last slot.
@@ -272,14 +273,14 @@ impl LeafMut<'_> {
                 return self.insert_in_line(start, count, key, payload);
             }
         }
-        self.insert_anywhere::<K>(key, guess, payload)
+        self.insert_anywhere::<S>(key, guess, payload)
     }
 
     /// Inserts into the line at `start`, of which the first `at` slots hold keys less than or equal to `key`.
     /// `at` is less than eight, and where it is zero the slot before the line holds such a key. The line lies
     /// between the first entry and the last, and the leaf has no ghosts.
     #[inline(always)]
-    fn insert_in_line(&mut self, start: usize, at: usize, key: i64, payload: u64) -> Insertion {
+    fn insert_in_line(&mut self, start: usize, at: usize, key: K, payload: u64) -> Insertion {
         let above = start + at;
         if self.keys[above - 1] == key {
             // The last slot of a run of equal keys is the entry.
@@ -318,8 +319,8 @@ impl LeafMut<'_> {
 
     /// Inserts the key wherever it belongs.
     #[inline(always)]
-    fn insert_anywhere<K: Kernel>(&mut self, key: i64, guess: usize, payload: u64) -> Insertion {
-        let above = self.view().upper_bound_from::<K>(key, guess);
+    fn insert_anywhere<S: Kernel>(&mut self, key: K, guess: usize, payload: u64) -> Insertion {
+        let above = self.view().upper_bound_from::<S>(key, guess);
         let (begin, end) = (self.head.begin as usize, self.head.end as usize);
         if above > begin && self.keys[above - 1] == key {
             let slot = above - 1;
@@ -357,7 +358,7 @@ impl LeafMut<'_> {
     /// The slot for `key` among the gaps `first..=last`: the one nearest to the start of the predicted line,
     /// or the middle one in a plain leaf.
     #[inline(always)]
-    fn place_for(&self, key: i64, first: usize, last: usize) -> usize {
+    fn place_for(&self, key: K, first: usize, last: usize) -> usize {
         if self.head.model.is_plain() {
             return first.midpoint(last);
         }
@@ -367,7 +368,7 @@ impl LeafMut<'_> {
     }
 
     #[inline(always)]
-    fn occupy(&mut self, slot: usize, key: i64, payload: u64) -> Insertion {
+    fn occupy(&mut self, slot: usize, key: K, payload: u64) -> Insertion {
         count::touch_one(&self.keys[slot]);
         count::touch_one(&self.payloads[slot]);
         self.keys[slot] = key;
@@ -379,15 +380,15 @@ impl LeafMut<'_> {
 
     /// Inserts a key above every entry, or into an empty leaf.
     #[inline(always)]
-    fn append(&mut self, key: i64, payload: u64) -> Insertion {
+    fn append(&mut self, key: K, payload: u64) -> Insertion {
         let (begin, end, capacity) =
             (self.head.begin as usize, self.head.end as usize, self.head.capacity as usize);
         self.head.tail_inserts = self.head.tail_inserts.saturating_add(1);
         if begin == end {
             let slot = self.place_for(key, 0, capacity - 1);
             count::moved(capacity);
-            self.keys[..slot].fill(i64::MIN);
-            self.keys[slot..].fill(i64::MAX);
+            self.keys[..slot].fill(K::MIN);
+            self.keys[slot..].fill(K::MAX);
             (self.head.begin, self.head.end) = (slot as u32, slot as u32 + 1);
             return self.occupy(slot, key, payload);
         }
@@ -395,7 +396,7 @@ impl LeafMut<'_> {
             if self.head.tail_inserts >= 16 && self.head.tail_inserts >= self.head.inserts / 2 {
                 // The room that was left at this end for a trend is used up: the next insert rebuilds the
                 // leaf.
-                self.head.debt = LeafHeader::END_OF_ROOM;
+                self.head.debt = LeafHeader::<K>::END_OF_ROOM;
             }
             return self.shift(end, key, payload);
         }
@@ -409,12 +410,12 @@ impl LeafMut<'_> {
 
     /// Inserts a key below every entry.
     #[inline(always)]
-    fn prepend(&mut self, key: i64, payload: u64) -> Insertion {
+    fn prepend(&mut self, key: K, payload: u64) -> Insertion {
         let begin = self.head.begin as usize;
         self.head.head_inserts = self.head.head_inserts.saturating_add(1);
         if begin == 0 {
             if self.head.head_inserts >= 16 && self.head.head_inserts >= self.head.inserts / 2 {
-                self.head.debt = LeafHeader::END_OF_ROOM;
+                self.head.debt = LeafHeader::<K>::END_OF_ROOM;
             }
             return self.shift(0, key, payload);
         }
@@ -433,7 +434,7 @@ impl LeafMut<'_> {
     /// Inserts a key before slot `above`, where both neighbours are occupied or the array ends: moves the
     /// entries between `above` and the nearest gap by one.
     #[inline(always)]
-    fn shift(&mut self, above: usize, key: i64, payload: u64) -> Insertion {
+    fn shift(&mut self, above: usize, key: K, payload: u64) -> Insertion {
         let right = bitmap::next_clear(self.bits, above);
         let left = bitmap::previous_clear(self.bits, above);
         let distance = |gap: Option<usize>| gap.map_or(usize::MAX, |gap| gap.abs_diff(above));
@@ -467,8 +468,8 @@ impl LeafMut<'_> {
 
     /// Removes the entry with this key.
     #[inline(always)]
-    pub(crate) fn remove<K: Kernel>(&mut self, key: i64) -> Option<Removal> {
-        let slot = self.view().find::<K>(key)?;
+    pub(crate) fn remove<S: Kernel>(&mut self, key: K) -> Option<Removal> {
+        let slot = self.view().find::<S>(key)?;
         let payload = self.payloads[slot];
         bitmap::clear(self.bits, slot);
         self.head.count -= 1;
@@ -484,17 +485,17 @@ impl LeafMut<'_> {
         let (begin, end) = (self.head.begin as usize, self.head.end as usize);
         if self.head.count == 0 {
             count::moved(end - begin);
-            self.keys[begin..end].fill(i64::MAX);
+            self.keys[begin..end].fill(K::MAX);
             self.head.end = self.head.begin;
         } else if slot == begin {
             let next = bitmap::next_set(self.bits, slot).unwrap_or(end);
             count::moved(next - begin);
-            self.keys[begin..next].fill(i64::MIN);
+            self.keys[begin..next].fill(K::MIN);
             self.head.begin = next as u32;
         } else if slot + 1 == end {
             let last = bitmap::previous_set(self.bits, slot).map_or(begin, |last| last + 1);
             count::moved(end - last);
-            self.keys[last..end].fill(i64::MAX);
+            self.keys[last..end].fill(K::MAX);
             self.head.end = last as u32;
         } else {
             // The entry at `begin` is another one, so there is one on the left.

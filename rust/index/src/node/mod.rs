@@ -12,11 +12,10 @@ mod model;
 mod units;
 mod view;
 
-pub(crate) use header::{EVERYTHING, InnerHeader, LeafHeader, NIL, NodeId, Trend};
+pub(crate) use header::{InnerHeader, LeafHeader, NIL, NodeId, Trend, everything};
 pub(crate) use leaf::{Insertion, Near};
-pub(crate) use model::Model;
 pub(crate) use units::{
-    BLOCK_SHIFT, CHUNK_BYTES, CHUNK_SHIFT, CHUNK_UNITS, UNIT, bitmap_bytes, inner_bytes, leaf_bytes,
-    node_bytes, units_of,
+    BLOCK_SHIFT, CHUNK_BYTES, CHUNK_SHIFT, CHUNK_UNITS, UNIT, inner_bytes, leaf_bytes, leaf_front_bytes,
+    node_bytes, slot_bytes, units_of,
 };
 pub(crate) use view::{Inner, InnerMut, Leaf, LeafMut};

@@ -4,14 +4,15 @@
 //! prediction is one multiplication; a fit reads at most 256 keys. Knows nothing of what slots hold.
 
 use crate::count;
+use crate::key::{Distance, Key};
 
-/// `slot = (min(key - base, span) << shift) * slope >> 96`, where `shift` is the leading zeros of `span`.
+/// `slot = delta * slope >> 96`, where `delta` is the 64 bits of `min(key - base, span)` below the leading zeros of `span`.
 /// Keys below `base` count as `base`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(crate) struct Model {
-    base: i64,
-    span: u64,
+pub(crate) struct Model<K: Key> {
+    base: K,
+    span: K::Distance,
     /// Zero marks a plain leaf, which has no model and is searched by binary search.
     slope: u64,
 }
@@ -23,20 +24,24 @@ const JUDGED: usize = 64;
 
 /// A line from key to rank: `rank = slope * (key - origin) + intercept`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Line {
-    origin: i64,
+pub(crate) struct Line<K> {
+    origin: K,
     slope: f64,
     intercept: f64,
 }
 
-impl Model {
+impl<K: Key> Model<K> {
     /// The model of a plain leaf.
-    pub(crate) const PLAIN: Self = Self { base: 0, span: 0, slope: 0 };
+    pub(crate) const PLAIN: Self = Self { base: K::ZERO, span: K::Distance::ZERO, slope: 0 };
 
-    /// The words of the model, in the order that they have in memory and in an image.
-    pub(crate) fn words(&self) -> [u64; 3] {
+    /// Appends the model as bytes of an image: the layout that it has in memory, little-endian, then zeros.
+    pub(crate) fn encode(&self, bytes: &mut Vec<u8>) {
         let Self { base, span, slope } = *self;
-        [base as u64, span, slope]
+        let start = bytes.len();
+        bytes.extend_from_slice(base.to_bytes().as_ref());
+        bytes.extend_from_slice(K::ZERO.up(span).to_bytes().as_ref());
+        bytes.extend_from_slice(&slope.to_le_bytes());
+        bytes.resize(start + size_of::<Self>(), 0);
     }
 
     #[inline]
@@ -46,36 +51,31 @@ impl Model {
 
     /// The predicted slot. It may lie beyond the leaf's last slot.
     #[inline]
-    pub(crate) fn predict(&self, key: i64) -> usize {
-        let delta = (key.max(self.base).wrapping_sub(self.base) as u64).min(self.span);
-        let scaled = delta << (self.span.leading_zeros() & 63);
+    pub(crate) fn predict(&self, key: K) -> usize {
+        let scaled = key.above(self.base).min(self.span).scaled(self.span);
         ((u128::from(scaled) * u128::from(self.slope)) >> 96) as usize
     }
 
     /// The inverse of `predict`.
     pub(crate) fn boundaries(&self) -> Boundaries {
-        // slot = delta * 2^shift * slope / 2^96
-        let shift = self.span.leading_zeros() as i32;
-        Boundaries { deltas_per_slot: 2f64.powi(96 - shift) / self.slope as f64 }
+        // slot = delta * 2^(64 - bits) * slope / 2^96
+        let bits = self.span.bits() as i32;
+        Boundaries { deltas_per_slot: 2f64.powi(32 + bits) / self.slope as f64 }
     }
 
     /// Scales a line that predicts ranks to slots, `slots_per_key` apart from slot `offset` on, in a leaf of
     /// `capacity` slots. A line that does not rise gives a plain leaf.
-    pub(crate) fn from_line(line: Line, slots_per_key: f64, offset: f64, capacity: usize) -> Self {
+    pub(crate) fn from_line(line: Line<K>, slots_per_key: f64, offset: f64, capacity: usize) -> Self {
         let slope = line.slope * slots_per_key;
         let intercept = line.intercept * slots_per_key + offset;
         if !(slope.is_finite() && slope > 0.0 && intercept.is_finite()) {
             return Self::PLAIN;
         }
-        let back = (intercept / slope).abs() as u64;
-        let base = if intercept >= 0.0 {
-            line.origin.saturating_sub_unsigned(back)
-        } else {
-            line.origin.saturating_add_unsigned(back)
-        };
+        let back = K::Distance::from_f64((intercept / slope).abs());
+        let base = if intercept >= 0.0 { line.origin.down_to_min(back) } else { line.origin.up_to_max(back) };
         // Keys farther than `span` from the base are predicted beyond the last slot in any case.
-        let span = ((capacity as f64 / slope) as u64).max(1);
-        let scale = 2f64.powi(96 - span.leading_zeros() as i32);
+        let span = K::Distance::from_f64(capacity as f64 / slope).max(K::Distance::ONE);
+        let scale = 2f64.powi(32 + span.bits() as i32);
         Self { base, span, slope: ((slope * scale) as u64).max(1) }
     }
 }
@@ -90,12 +90,13 @@ impl Boundaries {
     /// of the base. Farther away it is off by so little that a key is rarely in between, and an entry that is
     /// ends up one line from its prediction, where a search still finds it.
     #[inline(always)]
-    pub(crate) fn last_below(&self, model: &Model, slot: usize) -> i64 {
-        let delta = (slot as f64 * self.deltas_per_slot) as u64;
-        let guess = model.base.saturating_add_unsigned(delta);
-        let (below, above) = (guess.saturating_sub(1), guess.saturating_add(1));
+    pub(crate) fn last_below<K: Key>(&self, model: &Model<K>, slot: usize) -> K {
+        let delta = K::Distance::from_f64(slot as f64 * self.deltas_per_slot);
+        let guess = model.base.up_to_max(delta);
+        let one = K::Distance::ONE;
+        let (below, above) = (guess.down_to_min(one), guess.up_to_max(one));
         if model.predict(guess) >= slot {
-            if model.predict(below) >= slot { below.saturating_sub(1) } else { below }
+            if model.predict(below) >= slot { below.down_to_min(one) } else { below }
         } else if model.predict(above) >= slot {
             guess
         } else {
@@ -104,10 +105,10 @@ impl Boundaries {
     }
 }
 
-impl Line {
+impl<K: Key> Line<K> {
     /// Least squares over all keys or over their middle three quarters, which outliers at the ends cannot
     /// bend: whichever has the smaller mean log2 error. `keys` are strictly ascending.
-    pub(crate) fn fit(keys: &[i64]) -> Self {
+    pub(crate) fn fit(keys: &[K]) -> Self {
         let all = Self::least_squares(keys, 0, keys.len());
         if keys.len() < 32 {
             return all;
@@ -117,15 +118,15 @@ impl Line {
         if middle.error(keys) < all.error(keys) { middle } else { all }
     }
 
-    fn least_squares(keys: &[i64], from: usize, to: usize) -> Self {
+    fn least_squares(keys: &[K], from: usize, to: usize) -> Self {
         let Some(&origin) = keys.get(from) else {
-            return Self { origin: 0, slope: 0.0, intercept: 0.0 };
+            return Self { origin: K::ZERO, slope: 0.0, intercept: 0.0 };
         };
         let count = (to - from).min(SAMPLES);
         let (mut sum_x, mut sum_y, mut squares, mut products) = (0.0, 0.0, 0.0, 0.0);
         for rank in sample_ranks(from, to, SAMPLES) {
             count::touch_one(&keys[rank]);
-            let (x, y) = (keys[rank].wrapping_sub(origin) as u64 as f64, rank as f64);
+            let (x, y) = (keys[rank].since(origin).to_f64(), rank as f64);
             sum_x += x;
             sum_y += y;
             squares += x * x;
@@ -138,14 +139,17 @@ impl Line {
     }
 
     /// The sum, over a sample, of the logarithm of the distance between a key's rank and the line.
-    fn error(&self, keys: &[i64]) -> f64 {
+    fn error(&self, keys: &[K]) -> f64 {
         let last = (keys.len() - 1) as f64;
         let mut sum = 0.0;
         for rank in sample_ranks(0, keys.len(), JUDGED) {
             let key = keys[rank];
             count::touch_one(&keys[rank]);
-            let distance = key.abs_diff(self.origin) as f64;
-            let signed = if key < self.origin { -distance } else { distance };
+            let signed = if key < self.origin {
+                -self.origin.since(key).to_f64()
+            } else {
+                key.since(self.origin).to_f64()
+            };
             let guess = (self.slope * signed + self.intercept).clamp(0.0, last);
             // The bits of a float above one, read as an integer, are its logarithm, interpolated linearly
             // between powers of two.
@@ -165,43 +169,61 @@ fn sample_ranks(from: usize, to: usize, most: usize) -> impl Iterator<Item = usi
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::{Line, Model};
+    use crate::key::{Distance, Key};
 
-    fn model(keys: &[i64], capacity: usize) -> Model {
+    fn model<K: Key>(keys: &[K], capacity: usize) -> Model<K> {
         Model::from_line(Line::fit(keys), capacity as f64 / keys.len() as f64, 0.0, capacity)
     }
 
-    #[test]
-    fn predictions_are_monotone_and_close_on_straight_keys() {
-        for step in [1i64, 7, 1 << 20, 1 << 50] {
-            for start in [i64::MIN, -5, 0, i64::MAX - step * 1_000] {
-                let keys: Vec<i64> = (0..1_000).map(|i| start + i * step).collect();
+    fn predictions_are_monotone_and_close_on_straight_keys<K: Key>() {
+        for (factor, shift) in [(1, 0), (7, 0), (1, 20), (1, 50), (3, K::BITS - 14)] {
+            let far = |i: usize| K::Distance::of_slots(i * factor, shift).unwrap();
+            for start in [K::MIN, K::ZERO.down(far(1)), K::ZERO, K::MAX.down(far(1_000))] {
+                let keys: Vec<K> = (0..1_000).map(|i| start.up(far(i))).collect();
                 let model = model(&keys, 1_408);
                 let guesses: Vec<usize> = keys.iter().map(|&key| model.predict(key)).collect();
                 assert!(guesses.is_sorted());
                 for (i, &guess) in guesses.iter().enumerate() {
-                    assert!(guess.abs_diff(i * 1_408 / 1_000) <= 2, "{start} {step} {i} {guess}");
+                    assert!(guess.abs_diff(i * 1_408 / 1_000) <= 2, "{start} {factor} {shift} {i} {guess}");
                 }
-                assert!(model.predict(i64::MIN) <= model.predict(start));
-                assert!(model.predict(i64::MAX) >= *guesses.last().unwrap());
+                assert!(model.predict(K::MIN) <= model.predict(start));
+                assert!(model.predict(K::MAX) >= *guesses.last().unwrap());
             }
         }
     }
 
     #[test]
-    fn one_outlier_does_not_bend_the_model() {
-        let mut keys: Vec<i64> = (0..4_000).collect();
-        keys.push(i64::MAX);
+    fn predictions_are_monotone_and_close_on_straight_keys_of_both_kinds() {
+        predictions_are_monotone_and_close_on_straight_keys::<i64>();
+        predictions_are_monotone_and_close_on_straight_keys::<i128>();
+    }
+
+    fn one_outlier_does_not_bend_the_model<K: Key>() {
+        let key = |i: usize| K::ZERO.up(K::Distance::of_slots(i, 0).unwrap());
+        let mut keys: Vec<K> = (0..4_000).map(key).collect();
+        keys.push(K::MAX);
         let model = model(&keys, 8_002);
         for i in (0..4_000).step_by(37) {
-            assert!(model.predict(i).abs_diff(i as usize * 2) <= 4);
+            assert!(model.predict(key(i)).abs_diff(i * 2) <= 4);
         }
     }
 
     #[test]
-    fn the_extreme_pair_fits() {
-        let model = model(&[i64::MIN, i64::MAX], 64);
-        assert_eq!(model.predict(i64::MIN), 0);
-        assert!(model.predict(0).abs_diff(16) <= 1);
-        assert!(model.predict(i64::MAX).abs_diff(32) <= 1);
+    fn one_outlier_does_not_bend_the_model_of_either_kind() {
+        one_outlier_does_not_bend_the_model::<i64>();
+        one_outlier_does_not_bend_the_model::<i128>();
+    }
+
+    fn the_extreme_pair_fits<K: Key>() {
+        let model = model(&[K::MIN, K::MAX], 64);
+        assert_eq!(model.predict(K::MIN), 0);
+        assert!(model.predict(K::ZERO).abs_diff(16) <= 1);
+        assert!(model.predict(K::MAX).abs_diff(32) <= 1);
+    }
+
+    #[test]
+    fn the_extreme_pair_of_both_kinds_fits() {
+        the_extreme_pair_fits::<i64>();
+        the_extreme_pair_fits::<i128>();
     }
 }

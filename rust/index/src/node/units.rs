@@ -3,6 +3,7 @@
 //! Knows sizes only, which are the same in memory and in an image.
 
 use super::header::{InnerHeader, LeafHeader};
+use crate::key::Key;
 
 /// Bytes of a unit: nodes begin at multiples of it.
 pub(crate) const UNIT: usize = 64;
@@ -13,7 +14,10 @@ pub(crate) const CHUNK_BYTES: usize = CHUNK_UNITS as usize * UNIT;
 /// Units of a block, by which images are verified, as a power of two: 64 KiB.
 pub(crate) const BLOCK_SHIFT: u32 = 10;
 
-const _: () = assert!(size_of::<LeafHeader>() == UNIT && size_of::<InnerHeader>() == UNIT);
+const _: () = {
+    assert!(size_of::<LeafHeader<i64>>() == UNIT && size_of::<InnerHeader<i64>>() == UNIT);
+    assert!(size_of::<LeafHeader<i128>>() == 2 * UNIT && size_of::<InnerHeader<i128>>() == UNIT);
+};
 
 /// Bytes of the bitmap of a data node, which fills whole units.
 pub(crate) const fn bitmap_bytes(capacity: usize) -> usize {
@@ -21,9 +25,19 @@ pub(crate) const fn bitmap_bytes(capacity: usize) -> usize {
     (capacity / 8 + UNIT - 1) & !(UNIT - 1)
 }
 
+/// Bytes of a slot: a key and its payload.
+pub(crate) const fn slot_bytes<K: Key>() -> usize {
+    size_of::<K>() + size_of::<u64>()
+}
+
+/// Bytes of a data node before its keys: header and bitmap.
+pub(crate) const fn leaf_front_bytes<K: Key>(capacity: usize) -> usize {
+    size_of::<LeafHeader<K>>() + bitmap_bytes(capacity)
+}
+
 /// Bytes of a data node.
-pub(crate) const fn leaf_bytes(capacity: usize) -> usize {
-    UNIT + bitmap_bytes(capacity) + capacity * 16
+pub(crate) const fn leaf_bytes<K: Key>(capacity: usize) -> usize {
+    leaf_front_bytes::<K>(capacity) + capacity * slot_bytes::<K>()
 }
 
 /// Bytes of a model node, which need not fill its last unit.
@@ -33,8 +47,8 @@ pub(crate) const fn inner_bytes(fanout: usize) -> usize {
 
 /// Bytes of memory for a data node of `capacity` slots or a model node of `fanout` children; the other is
 /// zero.
-pub(crate) const fn node_bytes(capacity: usize, fanout: usize) -> usize {
-    let bytes = if capacity > 0 { leaf_bytes(capacity) } else { inner_bytes(fanout) };
+pub(crate) const fn node_bytes<K: Key>(capacity: usize, fanout: usize) -> usize {
+    let bytes = if capacity > 0 { leaf_bytes::<K>(capacity) } else { inner_bytes(fanout) };
     bytes.next_multiple_of(UNIT)
 }
 

@@ -6,13 +6,14 @@ use std::iter::FusedIterator;
 use std::ops::Bound;
 
 use super::neighbours::Position;
+use crate::key::Key;
 use crate::node::{Leaf, NIL, bitmap};
 use crate::tree::Alex;
 
-impl Alex {
+impl<K: Key> Alex<K> {
     /// Iterates over the entries between two bounds in ascending order of keys, from either end. A range
     /// whose start is above its stop is empty.
-    pub fn range(&self, start: Bound<i64>, stop: Bound<i64>) -> Range<'_> {
+    pub fn range(&self, start: Bound<K>, stop: Bound<K>) -> Range<'_, K> {
         let Some((from, to)) = self.span(start, stop) else {
             return Range { tree: self, front: None, back: None };
         };
@@ -24,17 +25,17 @@ impl Alex {
     }
 
     /// The positions where a range begins and ends, in this order, or `None` if the range is certainly empty.
-    pub(crate) fn span(&self, start: Bound<i64>, stop: Bound<i64>) -> Option<(Position, Position)> {
+    pub(crate) fn span(&self, start: Bound<K>, stop: Bound<K>) -> Option<(Position, Position)> {
         // Both bounds as inclusive keys. A bound that excludes every key has none, and the range is empty.
         let low = match start {
             Bound::Included(key) => key,
-            Bound::Excluded(key) => key.checked_add(1)?,
-            Bound::Unbounded => i64::MIN,
+            Bound::Excluded(key) => key.next()?,
+            Bound::Unbounded => K::MIN,
         };
         let high = match stop {
             Bound::Included(key) => key,
-            Bound::Excluded(key) => key.checked_sub(1)?,
-            Bound::Unbounded => i64::MAX,
+            Bound::Excluded(key) => key.previous()?,
+            Bound::Unbounded => K::MAX,
         };
         if low > high || self.is_empty() {
             return None;
@@ -55,16 +56,16 @@ impl Alex {
 
 /// The entries of a range, as [`Alex::range`] returns them.
 #[derive(Clone)]
-pub struct Range<'a> {
-    tree: &'a Alex,
+pub struct Range<'a, K: Key = i64> {
+    tree: &'a Alex<K>,
     /// Both are `Some` until the range is exhausted.
-    front: Option<Front<'a>>,
-    back: Option<Back<'a>>,
+    front: Option<Front<'a, K>>,
+    back: Option<Back<'a, K>>,
 }
 
 #[derive(Clone)]
-struct Front<'a> {
-    leaf: Leaf<'a>,
+struct Front<'a, K: Key> {
+    leaf: Leaf<'a, K>,
     id: u32,
     /// Occupied slots of bitmap word `index` that are still to visit.
     word: u64,
@@ -72,15 +73,15 @@ struct Front<'a> {
 }
 
 #[derive(Clone)]
-struct Back<'a> {
-    leaf: Leaf<'a>,
+struct Back<'a, K: Key> {
+    leaf: Leaf<'a, K>,
     id: u32,
     /// Entries from this slot on are outside the range or were yielded.
     slot: usize,
 }
 
-impl<'a> Front<'a> {
-    fn new(tree: &'a Alex, from: Position) -> Self {
+impl<'a, K: Key> Front<'a, K> {
+    fn new(tree: &'a Alex<K>, from: Position) -> Self {
         let leaf = tree.arena.leaf(from.leaf);
         let index = from.slot / 64;
         let word = leaf.bits.get(index).map_or(0, |bits| bits & (!0 << (from.slot % 64)));
@@ -107,18 +108,18 @@ impl<'a> Front<'a> {
     }
 }
 
-impl Range<'_> {
-    fn end(&mut self) -> Option<(i64, u64)> {
+impl<K: Key> Range<'_, K> {
+    fn end(&mut self) -> Option<(K, u64)> {
         (self.front, self.back) = (None, None);
         None
     }
 }
 
-impl Iterator for Range<'_> {
-    type Item = (i64, u64);
+impl<K: Key> Iterator for Range<'_, K> {
+    type Item = (K, u64);
 
     #[inline]
-    fn next(&mut self) -> Option<(i64, u64)> {
+    fn next(&mut self) -> Option<(K, u64)> {
         loop {
             let (front, back) = (self.front.as_mut()?, self.back.as_ref()?);
             let last = front.id == back.id;
@@ -137,9 +138,9 @@ impl Iterator for Range<'_> {
     }
 }
 
-impl DoubleEndedIterator for Range<'_> {
+impl<K: Key> DoubleEndedIterator for Range<'_, K> {
     #[inline]
-    fn next_back(&mut self) -> Option<(i64, u64)> {
+    fn next_back(&mut self) -> Option<(K, u64)> {
         loop {
             let (front, back) = (self.front.as_ref()?, self.back.as_mut()?);
             let last = front.id == back.id;
@@ -159,9 +160,9 @@ impl DoubleEndedIterator for Range<'_> {
     }
 }
 
-impl FusedIterator for Range<'_> {}
+impl<K: Key> FusedIterator for Range<'_, K> {}
 
-impl std::fmt::Debug for Range<'_> {
+impl<K: Key> std::fmt::Debug for Range<'_, K> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_list().entries(self.clone()).finish()
     }

@@ -5,22 +5,23 @@
 //! `O(slots / 64)` in a few leaves; `O(leaves)` where there is none, because nobody has asked for long.
 
 use super::neighbours::Position;
+use crate::key::Key;
 use crate::node::{NIL, bitmap};
-use crate::tally::{EVERYTHING, Tally};
+use crate::tally::{Part, Tally};
 use crate::tree::Alex;
 
-impl Alex {
+impl<K: Key> Alex<K> {
     /// How many keys are below `key`.
-    pub fn rank(&self, key: i64) -> usize {
+    pub fn rank(&self, key: K) -> usize {
         self.rank_at(self.tally(), key, self.position_below(key))
     }
 
     /// The entry that has exactly `rank` keys below it.
-    pub fn nth(&self, rank: usize) -> Option<(i64, u64)> {
+    pub fn nth(&self, rank: usize) -> Option<(K, u64)> {
         if rank >= self.len {
             return None;
         }
-        let part = self.tally().map_or(EVERYTHING, |tally| tally.holder(rank));
+        let part = self.tally().map_or(Part::WHOLE, |tally| tally.holder(rank));
         let from = self.beginning(part.start);
         let mut leaf = self.arena.leaf(from.leaf);
         let mut rest = rank - part.below + bitmap::count(leaf.bits, 0, from.slot);
@@ -37,17 +38,17 @@ impl Alex {
     }
 
     /// How many keys are before a position, which `key` or its successor has.
-    pub(super) fn rank_at(&self, tally: Option<&Tally>, key: i64, to: Position) -> usize {
-        let part = tally.map_or(EVERYTHING, |tally| tally.owner(key));
+    pub(super) fn rank_at(&self, tally: Option<&Tally<K>>, key: K, to: Position) -> usize {
+        let part = tally.map_or(Part::WHOLE, |tally| tally.owner(key));
         part.below + self.between(self.beginning(part.start), to, usize::MAX).unwrap_or(0)
     }
 
-    fn beginning(&self, start: Option<i64>) -> Position {
+    fn beginning(&self, start: Option<K>) -> Position {
         start.map_or(Position { leaf: self.first_leaf, slot: 0 }, |start| self.position_below(start))
     }
 
     /// The tally, which is made if there is none; `None` if there is no memory for it.
-    fn tally(&self) -> Option<&Tally> {
+    fn tally(&self) -> Option<&Tally<K>> {
         if self.tally.get().is_none() {
             let mut next = self.first_leaf;
             let parts = std::iter::from_fn(|| {
@@ -69,17 +70,17 @@ impl Alex {
     /// The keys at which the keys in order divide into `parts` parts whose counts differ by one at most: the
     /// first key of the second and each further part, `parts - 1` of them, ascending. Keys repeat if there
     /// are fewer keys than parts; in an empty index all are 0.
-    pub fn boundaries(&self, parts: usize) -> Vec<i64> {
+    pub fn boundaries(&self, parts: usize) -> Vec<K> {
         let len = self.len as u128;
         let mut keys = Vec::with_capacity(parts.saturating_sub(1));
         let mut ranks = (1..parts).map(|part| (part as u128 * len / parts as u128) as usize);
         self.visit_ranks(&mut ranks, |key, _| keys.push(key));
-        keys.resize(parts.saturating_sub(1), 0);
+        keys.resize(parts.saturating_sub(1), K::ZERO);
         keys
     }
 
     /// Calls `visit` with the entries at ascending ranks, and stops at the first rank that is too large.
-    fn visit_ranks(&self, ranks: &mut impl Iterator<Item = usize>, mut visit: impl FnMut(i64, u64)) {
+    fn visit_ranks(&self, ranks: &mut impl Iterator<Item = usize>, mut visit: impl FnMut(K, u64)) {
         if self.is_empty() {
             return;
         }

@@ -7,8 +7,9 @@
 use std::ops::Bound;
 
 use super::neighbours::Position;
+use crate::key::Key;
 use crate::node::{Leaf, NIL, bitmap};
-use crate::search::{Kernel, Operation, Output, WINDOW, WORD, dispatch, prefetch};
+use crate::search::{Kernel, Operation, Output, WINDOW, WORD, dispatch};
 use crate::tree::Alex;
 
 /// The most entries that are prefetched before a scan begins.
@@ -18,17 +19,17 @@ const WORDS_AHEAD: usize = 3;
 /// A count looks at this many leaves before it asks the tally, if there is one.
 const COUNTED_LEAVES: usize = 8;
 
-impl Alex {
+impl<K: Key> Alex<K> {
     /// Appends at most `limit` entries of a range to `keys` and `payloads`: ascending from its start, or, if
     /// `reverse`, descending from its end.
     #[expect(clippy::too_many_arguments, reason = "a range and its direction, and where entries go")]
     pub fn scan_into(
         &self,
-        start: Bound<i64>,
-        stop: Bound<i64>,
+        start: Bound<K>,
+        stop: Bound<K>,
         reverse: bool,
         limit: usize,
-        keys: &mut Vec<i64>,
+        keys: &mut Vec<K>,
         payloads: &mut Vec<u64>,
     ) {
         let (out, run) = (Output { keys, payloads }, (Vec::new(), Vec::new()));
@@ -42,9 +43,9 @@ impl Alex {
     /// If the two slices differ in length.
     pub fn scan_many(
         &self,
-        starts: &[i64],
-        stops: &[i64],
-        keys: &mut Vec<i64>,
+        starts: &[K],
+        stops: &[K],
+        keys: &mut Vec<K>,
         payloads: &mut Vec<u64>,
         ended: impl FnMut(usize),
     ) {
@@ -55,7 +56,7 @@ impl Alex {
     /// Prefetches the lines that a short scan from `start` reads, all at once. Otherwise they would come one
     /// after another until the processor recognises a stream.
     #[inline(always)]
-    fn prefetch_scan(&self, start: i64, stop: Bound<i64>, limit: usize) {
+    fn prefetch_scan(&self, start: K, stop: Bound<K>, limit: usize) {
         let leaf = self.arena.leaf(self.leaf_of(start));
         let first = leaf.guess(start);
         let mut slots =
@@ -71,7 +72,7 @@ impl Alex {
     }
 
     /// The number of keys in a range.
-    pub fn count(&self, start: Bound<i64>, stop: Bound<i64>) -> usize {
+    pub fn count(&self, start: Bound<K>, stop: Bound<K>) -> usize {
         let Some((from, to)) = self.span(start, stop) else { return 0 };
         let tally = self.tally.get();
         let at_once = tally.map_or(usize::MAX, |_| COUNTED_LEAVES);
@@ -83,12 +84,12 @@ impl Alex {
             Bound::Unbounded => 0,
             Bound::Included(key) => self.rank_at(tally, key, from),
             // What excludes every key has no span.
-            Bound::Excluded(key) => self.rank_at(tally, key.saturating_add(1), from),
+            Bound::Excluded(key) => self.rank_at(tally, key.next().unwrap_or(key), from),
         };
         let up_to = match stop {
             Bound::Unbounded => self.len,
             Bound::Included(key) => self.rank_at(tally, key, to),
-            Bound::Excluded(key) => self.rank_at(tally, key.saturating_sub(1), to),
+            Bound::Excluded(key) => self.rank_at(tally, key.previous().unwrap_or(key), to),
         };
         up_to - below
     }
@@ -118,47 +119,47 @@ impl Alex {
     }
 }
 
-struct Scan<'a> {
-    tree: &'a Alex,
-    start: Bound<i64>,
-    stop: Bound<i64>,
+struct Scan<'a, K: Key> {
+    tree: &'a Alex<K>,
+    start: Bound<K>,
+    stop: Bound<K>,
     reverse: bool,
     limit: usize,
-    out: Output<'a>,
+    out: Output<'a, K>,
     /// The entries of one bitmap word, for a reverse scan.
-    run: (Vec<i64>, Vec<u64>),
+    run: (Vec<K>, Vec<u64>),
 }
 
-impl Operation for Scan<'_> {
+impl<K: Key> Operation for Scan<'_, K> {
     type Output = ();
 
     #[inline(always)]
-    fn run<K: Kernel>(self) {
+    fn run<S: Kernel>(self) {
         if let (Bound::Included(key) | Bound::Excluded(key), false) = (self.start, self.reverse) {
             self.tree.prefetch_scan(key, self.stop, self.limit);
         }
-        self.copy::<K>();
+        self.copy::<S>();
     }
 }
 
-struct ScanMany<'a, E> {
-    tree: &'a Alex,
-    starts: &'a [i64],
-    stops: &'a [i64],
-    keys: &'a mut Vec<i64>,
+struct ScanMany<'a, K: Key, E> {
+    tree: &'a Alex<K>,
+    starts: &'a [K],
+    stops: &'a [K],
+    keys: &'a mut Vec<K>,
     payloads: &'a mut Vec<u64>,
     ended: E,
 }
 
-impl<E: FnMut(usize)> Operation for ScanMany<'_, E> {
+impl<K: Key, E: FnMut(usize)> Operation for ScanMany<'_, K, E> {
     type Output = ();
 
     #[inline(always)]
-    fn run<K: Kernel>(mut self) {
+    fn run<S: Kernel>(mut self) {
         let (tree, starts, stops) = (self.tree, self.starts, self.stops);
         for (i, (&start, &stop)) in starts.iter().zip(stops).enumerate() {
             if let Some(&start) = starts.get(i + 2) {
-                prefetch(tree.arena.address(tree.leaf_of(start)));
+                tree.arena.prefetch(tree.leaf_of(start));
             }
             if let (Some(&start), Some(&stop)) = (starts.get(i + 1), stops.get(i + 1)) {
                 tree.prefetch_scan(start, Bound::Excluded(stop), usize::MAX);
@@ -166,15 +167,15 @@ impl<E: FnMut(usize)> Operation for ScanMany<'_, E> {
             let out = Output { keys: self.keys, payloads: self.payloads };
             let (start, stop, run) =
                 (Bound::Included(start), Bound::Excluded(stop), (Vec::new(), Vec::new()));
-            Scan { tree, start, stop, reverse: false, limit: usize::MAX, out, run }.copy::<K>();
+            Scan { tree, start, stop, reverse: false, limit: usize::MAX, out, run }.copy::<S>();
             (self.ended)(self.keys.len());
         }
     }
 }
 
-impl Scan<'_> {
+impl<K: Key> Scan<'_, K> {
     #[inline(always)]
-    fn copy<K: Kernel>(mut self) {
+    fn copy<S: Kernel>(mut self) {
         let Some((from, to)) = self.tree.span(self.start, self.stop) else { return };
         let (mut id, last) = if self.reverse { (to.leaf, from.leaf) } else { (from.leaf, to.leaf) };
         while self.limit > 0 {
@@ -183,9 +184,9 @@ impl Scan<'_> {
             let high = if id == to.leaf { to.slot } else { leaf.head.end as usize };
             let next = if self.reverse { leaf.head.prev } else { leaf.head.next };
             if id != last && next != NIL {
-                prefetch(self.tree.arena.address(next));
+                self.tree.arena.prefetch(next);
             }
-            self.leaf::<K>(&leaf, low, high);
+            self.leaf::<S>(&leaf, low, high);
             // Only the list of a damaged image ends before `last`.
             if id == last || next == NIL {
                 return;
@@ -196,7 +197,7 @@ impl Scan<'_> {
 
     /// Copies the entries of slots `low..high` of a leaf, as many as the limit allows.
     #[inline(always)]
-    fn leaf<K: Kernel>(&mut self, leaf: &Leaf<'_>, low: usize, high: usize) {
+    fn leaf<S: Kernel>(&mut self, leaf: &Leaf<'_, K>, low: usize, high: usize) {
         if low >= high {
             return;
         }
@@ -218,11 +219,11 @@ impl Scan<'_> {
                 }
             }
             if self.reverse {
-                self.word_reversed::<K>(leaf, index, mask);
+                self.word_reversed::<S>(leaf, index, mask);
             } else {
                 let count = (mask.count_ones() as usize).min(self.limit);
                 let (slots, payloads) = leaf.word(index);
-                self.out.extend::<K>(mask, slots, payloads, count);
+                self.out.extend::<S>(mask, slots, payloads, count);
                 self.limit -= count;
             }
             if self.limit == 0 {
@@ -232,12 +233,12 @@ impl Scan<'_> {
     }
 
     #[inline(always)]
-    fn word_reversed<K: Kernel>(&mut self, leaf: &Leaf<'_>, index: usize, mask: u64) {
+    fn word_reversed<S: Kernel>(&mut self, leaf: &Leaf<'_, K>, index: usize, mask: u64) {
         let (keys, payloads) = &mut self.run;
         keys.clear();
         payloads.clear();
         let (slots, their_payloads) = leaf.word(index);
-        Output { keys, payloads }.extend::<K>(mask, slots, their_payloads, WORD);
+        Output { keys, payloads }.extend::<S>(mask, slots, their_payloads, WORD);
         let from = keys.len() - keys.len().min(self.limit);
         self.out.keys.extend(keys[from..].iter().rev());
         self.out.payloads.extend(payloads[from..].iter().rev());

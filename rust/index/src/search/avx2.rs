@@ -10,6 +10,8 @@ use std::arch::x86_64::{
 };
 
 use super::kernel::{Kernel, PAIR, QUAD, Room, WINDOW, WORD};
+use super::scalar::Scalar;
+use crate::key::Key;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx2;
@@ -39,7 +41,10 @@ const fn front() -> [[i32; 8]; 16] {
 // SAFETY: `compress` writes each element below the count that it returns.
 unsafe impl Kernel for Avx2 {
     #[inline(always)]
-    fn count_at_most(window: &[i64; WINDOW], target: i64) -> usize {
+    fn count_at_most<K: Key>(window: &[K; WINDOW], target: K) -> usize {
+        let Some((window, target)) = K::words(window, target) else {
+            return Scalar::count_at_most(window, target);
+        };
         let place = window.as_ptr().cast::<__m256i>();
         // SAFETY: the processor has AVX2 (this kernel runs only below `backend::dispatch`), and the two
         // unaligned loads read the eight keys of `window`.
@@ -54,7 +59,10 @@ unsafe impl Kernel for Avx2 {
     }
 
     #[inline(always)]
-    fn count_inside(window: &[i64; WINDOW], target: i64) -> Option<usize> {
+    fn count_inside<K: Key>(window: &[K; WINDOW], target: K) -> Option<usize> {
+        let Some((window, target)) = K::words(window, target) else {
+            return Scalar::count_inside(window, target);
+        };
         let place = window.as_ptr().cast::<__m256i>();
         // SAFETY: as in `count_at_most`: AVX2, and the eight keys of `window`.
         let above = unsafe {
@@ -68,7 +76,10 @@ unsafe impl Kernel for Avx2 {
     }
 
     #[inline(always)]
-    fn count_in_pair(pair: &[i64; PAIR], target: i64) -> usize {
+    fn count_in_pair<K: Key>(pair: &[K; PAIR], target: K) -> usize {
+        let Some((pair, target)) = K::words(pair, target) else {
+            return Scalar::count_in_pair(pair, target);
+        };
         let place = pair.as_ptr().cast::<__m256i>();
         // SAFETY: AVX2, as in `count_at_most`; the four unaligned loads read the sixteen keys of `pair`.
         unsafe {
@@ -89,7 +100,10 @@ unsafe impl Kernel for Avx2 {
     }
 
     #[inline(always)]
-    fn count_in_quad(quad: &[i64; QUAD], target: i64) -> usize {
+    fn count_in_quad<K: Key>(quad: &[K; QUAD], target: K) -> usize {
+        let Some((quad, target)) = K::words(quad, target) else {
+            return Scalar::count_in_quad(quad, target);
+        };
         let place = quad.as_ptr().cast::<__m256i>();
         // SAFETY: AVX2, as in `count_at_most`; the eight unaligned loads read the 32 keys of `quad`.
         unsafe {
@@ -109,13 +123,16 @@ unsafe impl Kernel for Avx2 {
     }
 
     #[inline(always)]
-    fn compress(
+    fn compress<K: Key>(
         mask: u64,
-        keys: &[i64; WORD],
+        keys: &[K; WORD],
         payloads: &[u64; WORD],
-        key_room: &mut Room<i64>,
+        key_room: &mut Room<K>,
         payload_room: &mut Room<u64>,
     ) -> usize {
+        let Some((keys, key_room)) = K::words_and_room(keys, key_room) else {
+            return Scalar::compress(mask, keys, payloads, key_room, payload_room);
+        };
         let mut count = 0;
         for group in 0..16 {
             let lanes = (mask >> (group * 4) & 15) as usize;

@@ -7,6 +7,8 @@ use std::arch::x86_64::{
 };
 
 use super::kernel::{Kernel, PAIR, QUAD, Room, WINDOW, WORD};
+use super::scalar::Scalar;
+use crate::key::Key;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx512;
@@ -14,7 +16,10 @@ pub(crate) struct Avx512;
 // SAFETY: `compress` writes each element below the count that it returns.
 unsafe impl Kernel for Avx512 {
     #[inline(always)]
-    fn count_at_most(window: &[i64; WINDOW], target: i64) -> usize {
+    fn count_at_most<K: Key>(window: &[K; WINDOW], target: K) -> usize {
+        let Some((window, target)) = K::words(window, target) else {
+            return Scalar::count_at_most(window, target);
+        };
         // SAFETY: the processor has AVX-512 F (this kernel runs only below `backend::dispatch`), and the
         // unaligned load reads the eight keys of `window`.
         unsafe {
@@ -25,7 +30,10 @@ unsafe impl Kernel for Avx512 {
     }
 
     #[inline(always)]
-    fn count_inside(window: &[i64; WINDOW], target: i64) -> Option<usize> {
+    fn count_inside<K: Key>(window: &[K; WINDOW], target: K) -> Option<usize> {
+        let Some((window, target)) = K::words(window, target) else {
+            return Scalar::count_inside(window, target);
+        };
         // SAFETY: as in `count_at_most`: AVX-512 F, and the eight keys of `window`.
         let below = unsafe {
             let wanted = _mm512_set1_epi64(target);
@@ -36,7 +44,10 @@ unsafe impl Kernel for Avx512 {
     }
 
     #[inline(always)]
-    fn count_in_pair(pair: &[i64; PAIR], target: i64) -> usize {
+    fn count_in_pair<K: Key>(pair: &[K; PAIR], target: K) -> usize {
+        let Some((pair, target)) = K::words(pair, target) else {
+            return Scalar::count_in_pair(pair, target);
+        };
         let place = pair.as_ptr();
         // SAFETY: AVX-512 F, as in `count_at_most`; the two unaligned loads read the sixteen keys of `pair`.
         unsafe {
@@ -48,7 +59,10 @@ unsafe impl Kernel for Avx512 {
     }
 
     #[inline(always)]
-    fn count_in_quad(quad: &[i64; QUAD], target: i64) -> usize {
+    fn count_in_quad<K: Key>(quad: &[K; QUAD], target: K) -> usize {
+        let Some((quad, target)) = K::words(quad, target) else {
+            return Scalar::count_in_quad(quad, target);
+        };
         let place = quad.as_ptr();
         // SAFETY: AVX-512 F and BW (`backend::dispatch` checks both); the four unaligned loads read the 32
         // keys of `quad`.
@@ -67,13 +81,16 @@ unsafe impl Kernel for Avx512 {
     }
 
     #[inline(always)]
-    fn compress(
+    fn compress<K: Key>(
         mask: u64,
-        keys: &[i64; WORD],
+        keys: &[K; WORD],
         payloads: &[u64; WORD],
-        key_room: &mut Room<i64>,
+        key_room: &mut Room<K>,
         payload_room: &mut Room<u64>,
     ) -> usize {
+        let Some((keys, key_room)) = K::words_and_room(keys, key_room) else {
+            return Scalar::compress(mask, keys, payloads, key_room, payload_room);
+        };
         let mut count = 0;
         for group in 0..8 {
             let lanes = (mask >> (group * 8)) as u8;

@@ -1,6 +1,6 @@
 //! Upper-bound search in a sorted slot array, from a guess: how many keys are less than or equal to a target.
 //!
-//! The search counts in the cache line of the guess, eight slots, without a branch, and where the model fits
+//! The search counts in the line of the guess, eight slots, without a branch, and where the model fits
 //! well in the next line. Then it looks at the 128 slots around the line: three keys, 32 slots apart, tell
 //! which quarter to count. Outside those it gallops by 256, 1,024 and 4,096 slots and divides the last step
 //! by four until 16 slots are left. `O(log error)` always, never a scan. Layout (`node/layout.rs`) fills each
@@ -16,6 +16,7 @@ use std::hint::select_unpredictable;
 
 use super::kernel::{Kernel, PAIR, QUAD, WINDOW, WORD};
 use crate::count;
+use crate::key::Key;
 
 /// Slots around the line that are searched before the gallop.
 const AROUND: usize = 4 * QUAD;
@@ -25,14 +26,14 @@ const GALLOP: usize = 4 * WORD;
 /// How many times as long as the step before each further step is.
 const STRETCH: usize = 4;
 
-/// The first slot of the cache line that a slot is in.
+/// The first slot of the line that a slot is in.
 #[inline(always)]
 pub(crate) fn line_of(slot: usize) -> usize {
     slot & !(WINDOW - 1)
 }
 
 #[inline(always)]
-fn window(keys: &[i64], start: usize) -> &[i64; WINDOW] {
+fn window<K: Key>(keys: &[K], start: usize) -> &[K; WINDOW] {
     // Cannot fail: every caller clamps `start` to the length less a window, and a leaf has at least 64 slots.
     let (window, _) = keys[start..].split_first_chunk().expect("start is at most the length less a window");
     count::touch(window);
@@ -40,7 +41,7 @@ fn window(keys: &[i64], start: usize) -> &[i64; WINDOW] {
 }
 
 #[inline(always)]
-fn pair(keys: &[i64], start: usize) -> &[i64; PAIR] {
+fn pair<K: Key>(keys: &[K], start: usize) -> &[K; PAIR] {
     // Cannot fail: the caller clamps `start` to the length less a pair, and a leaf has at least 64 slots.
     let (pair, _) = keys[start..].split_first_chunk().expect("start is at most the length less a pair");
     count::touch(pair);
@@ -50,56 +51,60 @@ fn pair(keys: &[i64], start: usize) -> &[i64; PAIR] {
 /// The first slot of the cache line of `guess`, and how many of its keys are less than or equal to `target`.
 /// `guess` must be a slot of `keys`, which must be whole lines.
 #[inline(always)]
-pub(crate) fn in_line<K: Kernel>(keys: &[i64], guess: usize, target: i64) -> (usize, usize) {
+pub(crate) fn in_line<S: Kernel, K: Key>(keys: &[K], guess: usize, target: K) -> (usize, usize) {
     let (lines, _) = keys.as_chunks::<WINDOW>();
     let line = &lines[guess / WINDOW];
     count::touch(line);
-    (line_of(guess), K::count_at_most(line, target))
+    (line_of(guess), S::count_at_most(line, target))
 }
 
 /// How many of the ascending `keys`, at least 64, are less than or equal to `target`, from any `guess`.
 /// `COARSE` says that the guess may well be off by more than a line.
 #[inline(always)]
-pub(crate) fn upper_bound<K: Kernel, const COARSE: bool>(keys: &[i64], guess: usize, target: i64) -> usize {
+pub(crate) fn upper_bound<S: Kernel, K: Key, const COARSE: bool>(
+    keys: &[K],
+    guess: usize,
+    target: K,
+) -> usize {
     // Checked once here, so that the compiler drops the check of each line.
     assert!(keys.len() >= WORD, "a leaf has at least 64 slots");
     let (lines, _) = keys.as_chunks::<WINDOW>();
     let line = (guess / WINDOW).min(lines.len() - 1);
     let start = line * WINDOW;
     count::touch(&lines[line]);
-    if let Some(count) = K::count_inside(&lines[line], target) {
+    if let Some(count) = S::count_inside(&lines[line], target) {
         start + count
     } else if COARSE {
-        around::<K>(keys, start, target)
+        around::<S, K>(keys, start, target)
     } else {
-        beyond::<K>(keys, start, target)
+        beyond::<S, K>(keys, start, target)
     }
 }
 
 /// `upper_bound` that counts in `LINES` lines first and gallops then.
 #[inline(always)]
-pub(crate) fn upper_bound_in<K: Kernel, const LINES: usize>(
-    keys: &[i64],
+pub(crate) fn upper_bound_in<S: Kernel, K: Key, const LINES: usize>(
+    keys: &[K],
     guess: usize,
-    target: i64,
+    target: K,
 ) -> usize {
     let slots = LINES * WINDOW;
     let start = (guess / slots * slots).min(keys.len() - slots);
     let mut count = 0;
     for line in 0..LINES {
-        count += K::count_at_most(window(keys, start + line * WINDOW), target);
+        count += S::count_at_most(window(keys, start + line * WINDOW), target);
     }
     if count.wrapping_sub(1) < slots - 1 {
         return start + count;
     }
     let right = count != 0;
-    gallop::<K>(keys, if right { start + slots } else { start }, right, target)
+    gallop::<S, K>(keys, if right { start + slots } else { start }, right, target)
 }
 
 /// `upper_bound` when the answer is outside the line at `start`: tries the next line on the right, where an
 /// entry is whose own line was full, then `around`.
 #[inline(always)]
-pub(crate) fn beyond<K: Kernel>(keys: &[i64], start: usize, target: i64) -> usize {
+pub(crate) fn beyond<S: Kernel, K: Key>(keys: &[K], start: usize, target: K) -> usize {
     // One predictable branch: the processor reads the next line before the first one has told whether it
     // must.
     let next = (start + WINDOW).min(keys.len() - WINDOW);
@@ -107,27 +112,27 @@ pub(crate) fn beyond<K: Kernel>(keys: &[i64], start: usize, target: i64) -> usiz
     count::touch_one(last);
     // True where the target lies between the two keys. `!=` is compiled to one branch, `&` to two.
     if (*last <= target) != (keys[start] <= target) {
-        return next + K::count_at_most(window(keys, next), target);
+        return next + S::count_at_most(window(keys, next), target);
     }
-    around::<K>(keys, start, target)
+    around::<S, K>(keys, start, target)
 }
 
 /// `beyond` for models that err by more than a line: looks at the 128 slots around the line, then gallops.
 /// Which side of the line the key is on does not matter, so nothing waits for the line.
 #[inline(always)]
-pub(crate) fn around<K: Kernel>(keys: &[i64], start: usize, target: i64) -> usize {
+pub(crate) fn around<S: Kernel, K: Key>(keys: &[K], start: usize, target: K) -> usize {
     let Some(last) = keys.len().checked_sub(AROUND) else {
-        return quarters::<K>(keys, 0, keys.len(), target);
+        return quarters::<S, K>(keys, 0, keys.len(), target);
     };
     // This makes the middle one of the three keys the first of the line, which is in the cache already.
     let from = start.saturating_sub(AROUND / 2).min(last);
     // Cannot fail: `from` is at most the length less the slots around.
-    let (slots, _): (&[i64; AROUND], _) = keys[from..].split_first_chunk().expect("from leaves room");
+    let (slots, _): (&[K; AROUND], _) = keys[from..].split_first_chunk().expect("from leaves room");
     count::touch_one(&slots[0]);
     count::touch_one(&slots[AROUND - 1]);
     if slots[0] > target || slots[AROUND - 1] <= target {
         let right = slots[0] <= target;
-        return gallop::<K>(keys, select_unpredictable(right, from + AROUND, from), right, target);
+        return gallop::<S, K>(keys, select_unpredictable(right, from + AROUND, from), right, target);
     }
     // Selecting the position takes 11 instructions, summing comparisons takes 14.
     let mut low = 0;
@@ -137,15 +142,15 @@ pub(crate) fn around<K: Kernel>(keys: &[i64], start: usize, target: i64) -> usiz
         low = select_unpredictable(*key <= target, quad * QUAD, low);
     }
     // Cannot fail: `low` is at most the slots around less a quad.
-    let (quad, _): (&[i64; QUAD], _) = slots[low..].split_first_chunk().expect("low leaves room");
+    let (quad, _): (&[K; QUAD], _) = slots[low..].split_first_chunk().expect("low leaves room");
     count::touch(quad);
-    from + low + K::count_in_quad(quad, target)
+    from + low + S::count_in_quad(quad, target)
 }
 
 /// Finds an answer that is at least `edge` (`right`) or at most `edge`: by ever longer steps, then by
 /// quarters.
 #[inline(always)]
-fn gallop<K: Kernel>(keys: &[i64], edge: usize, right: bool, target: i64) -> usize {
+fn gallop<S: Kernel, K: Key>(keys: &[K], edge: usize, right: bool, target: K) -> usize {
     let room = select_unpredictable(right, keys.len() - edge, edge);
     // `base + (slots ^ sign)` is the key `slots` away from the edge: `edge + slots - 1` on the right, `edge -
     // slots` on the left.
@@ -163,14 +168,14 @@ fn gallop<K: Kernel>(keys: &[i64], edge: usize, right: bool, target: i64) -> usi
     }
     let step = step.min(room - walked);
     let low = select_unpredictable(right, edge + walked, edge.wrapping_sub(walked + step));
-    quarters::<K>(keys, low, step, target)
+    quarters::<S, K>(keys, low, step, target)
 }
 
 /// `upper_bound` when the answer is in `low..=high` and there is no guess. The binary search branches on
 /// purpose: a processor that predicts every other branch right has read ahead by then, where it would wait
 /// for each key.
 #[inline(always)]
-pub(crate) fn between<K: Kernel>(keys: &[i64], mut low: usize, high: usize, target: i64) -> usize {
+pub(crate) fn between<S: Kernel, K: Key>(keys: &[K], mut low: usize, high: usize, target: K) -> usize {
     let mut slots = high - low;
     while slots > WORD {
         let half = slots / 2;
@@ -183,13 +188,13 @@ pub(crate) fn between<K: Kernel>(keys: &[i64], mut low: usize, high: usize, targ
             slots = half;
         }
     }
-    quarters::<K>(keys, low, slots, target)
+    quarters::<S, K>(keys, low, slots, target)
 }
 
 /// `upper_bound` when the answer is in `low..=low + slots`, without branches. It divides by four because
 /// three reads that do not wait for each other cost about as much as one.
 #[inline(always)]
-fn quarters<K: Kernel>(keys: &[i64], mut low: usize, mut slots: usize, target: i64) -> usize {
+fn quarters<S: Kernel, K: Key>(keys: &[K], mut low: usize, mut slots: usize, target: K) -> usize {
     while slots > PAIR {
         let quarter = slots / 4;
         let mut passed = 0;
@@ -202,5 +207,5 @@ fn quarters<K: Kernel>(keys: &[i64], mut low: usize, mut slots: usize, target: i
         slots -= 3 * quarter;
     }
     let start = low.min(keys.len() - PAIR);
-    start + K::count_in_pair(pair(keys, start), target)
+    start + S::count_in_pair(pair(keys, start), target)
 }

@@ -1,12 +1,15 @@
 //! What each instruction set provides: counting keys in a few cache lines, and compressing a bitmap word.
 //!
-//! Knows fixed-size arrays only. `O(1)`.
+//! An instruction set may have code of its own for keys of 64 bits and leave those of 128 to `Scalar`. Knows fixed-size arrays
+//! only. `O(1)`.
 // `Kernel` is an unsafe trait.
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
 
-/// Slots compared at once: one cache line.
+use crate::key::Key;
+
+/// Slots compared at once: one cache line of keys of 64 bits, two of keys of 128.
 pub(crate) const WINDOW: usize = 8;
 
 /// Slots counted at once at the end of a gallop.
@@ -31,27 +34,27 @@ pub(crate) type Room<T> = [MaybeUninit<T>; ROOM];
 /// `compress` must initialise as many elements of each room as it returns.
 pub(crate) unsafe trait Kernel {
     /// How many keys of an ascending window are less than or equal to `target`.
-    fn count_at_most(window: &[i64; WINDOW], target: i64) -> usize;
+    fn count_at_most<K: Key>(window: &[K; WINDOW], target: K) -> usize;
 
     /// `count_at_most`, or `None` where the count is zero or the whole window.
     #[inline(always)]
-    fn count_inside(window: &[i64; WINDOW], target: i64) -> Option<usize> {
+    fn count_inside<K: Key>(window: &[K; WINDOW], target: K) -> Option<usize> {
         let count = Self::count_at_most(window, target);
         (count.wrapping_sub(1) < WINDOW - 1).then_some(count)
     }
 
     /// `count_at_most` of two windows that ascend together.
-    fn count_in_pair(pair: &[i64; PAIR], target: i64) -> usize;
+    fn count_in_pair<K: Key>(pair: &[K; PAIR], target: K) -> usize;
 
     /// `count_at_most` of four windows that ascend together.
-    fn count_in_quad(quad: &[i64; QUAD], target: i64) -> usize;
+    fn count_in_quad<K: Key>(quad: &[K; QUAD], target: K) -> usize;
 
     /// Copies the slots whose bit is set to the front of the two rooms, in order. Returns how many there are.
-    fn compress(
+    fn compress<K: Key>(
         mask: u64,
-        keys: &[i64; WORD],
+        keys: &[K; WORD],
         payloads: &[u64; WORD],
-        key_room: &mut Room<i64>,
+        key_room: &mut Room<K>,
         payload_room: &mut Room<u64>,
     ) -> usize;
 }

@@ -23,4 +23,4 @@ pub(crate) use bounds::{around, between, beyond, in_line, line_of};
 pub(crate) use kernel::{Kernel, PAIR, WINDOW, WORD};
 pub(crate) use output::Output;
 pub use prefetch::prefetch;
-pub(crate) use prefetch::prefetch_slot;
+pub(crate) use prefetch::{prefetch_line, prefetch_slot};

@@ -4,14 +4,15 @@
 #![allow(unsafe_code)]
 
 use super::kernel::{Kernel, ROOM, WORD};
+use crate::key::Key;
 
 /// The vectors that entries are appended to.
-pub(crate) struct Output<'a> {
-    pub(crate) keys: &'a mut Vec<i64>,
+pub(crate) struct Output<'a, K> {
+    pub(crate) keys: &'a mut Vec<K>,
     pub(crate) payloads: &'a mut Vec<u64>,
 }
 
-impl Output<'_> {
+impl<K: Key> Output<'_, K> {
     /// Reserves room for `entries`, and for what a kernel may write beyond them.
     pub(crate) fn reserve(&mut self, entries: usize) {
         self.keys.reserve(entries + ROOM);
@@ -20,10 +21,10 @@ impl Output<'_> {
 
     /// Appends the slots whose bit is set, the first `count` of them at most.
     #[inline(always)]
-    pub(crate) fn extend<K: Kernel>(
+    pub(crate) fn extend<S: Kernel>(
         &mut self,
         mask: u64,
-        keys: &[i64; WORD],
+        keys: &[K; WORD],
         payloads: &[u64; WORD],
         count: usize,
     ) {
@@ -38,7 +39,7 @@ impl Output<'_> {
         ) else {
             unreachable!("both vectors have a room reserved");
         };
-        let found = K::compress(mask, keys, payloads, key_room, payload_room);
+        let found = S::compress(mask, keys, payloads, key_room, payload_room);
         let count = count.min(found);
         // SAFETY: `compress` has initialised `found >= count` elements of each room, which begins at the
         // vector's length and lies within its capacity.

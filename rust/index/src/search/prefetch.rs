@@ -18,3 +18,12 @@ pub fn prefetch<T>(place: *const T) {
 pub(crate) fn prefetch_slot<T>(items: &[T], slot: usize) {
     prefetch(items.as_ptr().wrapping_add(slot));
 }
+
+/// Prefetches the eight items that `items[slot]` is in line with: one cache line, or two of items of 16 bytes.
+#[inline(always)]
+pub(crate) fn prefetch_line<T>(items: &[T], slot: usize) {
+    prefetch_slot(items, slot);
+    if size_of::<T>() > 8 {
+        prefetch_slot(items, slot ^ 4);
+    }
+}

@@ -6,6 +6,7 @@ use super::backend::{Operation, Supported, dispatch};
 use super::bounds;
 use super::kernel::Kernel;
 use crate::error::BackendError;
+use crate::key::Key;
 use crate::options::Backend;
 
 /// The slots around the guess that are counted before the gallop. The index uses `Line` and `Around`.
@@ -66,7 +67,7 @@ impl Searcher {
     /// # Panics
     /// If there are fewer than 64 keys.
     #[inline]
-    pub fn upper_bound(&self, shape: Shape, keys: &[i64], guess: usize, target: i64) -> usize {
+    pub fn upper_bound<K: Key>(&self, shape: Shape, keys: &[K], guess: usize, target: K) -> usize {
         dispatch(self.0, Search { shape, keys, guess, target })
     }
 
@@ -85,11 +86,11 @@ impl Searcher {
     ///
     /// # Panics
     /// If there are fewer than 64 keys.
-    pub fn upper_bounds(
+    pub fn upper_bounds<K: Key>(
         &self,
         shape: Shape,
-        keys: &[i64],
-        queries: &[(i64, usize)],
+        keys: &[K],
+        queries: &[(K, usize)],
         visit: impl FnMut(usize, usize),
     ) {
         dispatch(self.0, Searches { shape, keys, queries, visit });
@@ -97,54 +98,54 @@ impl Searcher {
 }
 
 /// Many searches.
-struct Searches<'a, V> {
+struct Searches<'a, K, V> {
     shape: Shape,
-    keys: &'a [i64],
-    queries: &'a [(i64, usize)],
+    keys: &'a [K],
+    queries: &'a [(K, usize)],
     visit: V,
 }
 
-impl<V: FnMut(usize, usize)> Operation for Searches<'_, V> {
+impl<K: Key, V: FnMut(usize, usize)> Operation for Searches<'_, K, V> {
     type Output = ();
 
     #[inline(always)]
-    fn run<K: Kernel>(mut self) {
+    fn run<S: Kernel>(mut self) {
         // One loop for each shape, so that no search pays for the choice.
         match self.shape {
-            Shape::Line => self.each(bounds::upper_bound::<K, false>),
-            Shape::Around => self.each(bounds::upper_bound::<K, true>),
-            Shape::Pair => self.each(bounds::upper_bound_in::<K, 2>),
-            Shape::Block => self.each(bounds::upper_bound_in::<K, 8>),
+            Shape::Line => self.each(bounds::upper_bound::<S, K, false>),
+            Shape::Around => self.each(bounds::upper_bound::<S, K, true>),
+            Shape::Pair => self.each(bounds::upper_bound_in::<S, K, 2>),
+            Shape::Block => self.each(bounds::upper_bound_in::<S, K, 8>),
         }
     }
 }
 
-impl<V: FnMut(usize, usize)> Searches<'_, V> {
+impl<K: Key, V: FnMut(usize, usize)> Searches<'_, K, V> {
     #[inline(always)]
-    fn each(&mut self, search: impl Fn(&[i64], usize, i64) -> usize) {
+    fn each(&mut self, search: impl Fn(&[K], usize, K) -> usize) {
         for (i, &(target, guess)) in self.queries.iter().enumerate() {
             (self.visit)(i, search(self.keys, guess, target));
         }
     }
 }
 
-struct Search<'a> {
+struct Search<'a, K> {
     shape: Shape,
-    keys: &'a [i64],
+    keys: &'a [K],
     guess: usize,
-    target: i64,
+    target: K,
 }
 
-impl Operation for Search<'_> {
+impl<K: Key> Operation for Search<'_, K> {
     type Output = usize;
 
     #[inline(always)]
-    fn run<K: Kernel>(self) -> usize {
+    fn run<S: Kernel>(self) -> usize {
         match self.shape {
-            Shape::Line => bounds::upper_bound::<K, false>(self.keys, self.guess, self.target),
-            Shape::Around => bounds::upper_bound::<K, true>(self.keys, self.guess, self.target),
-            Shape::Pair => bounds::upper_bound_in::<K, 2>(self.keys, self.guess, self.target),
-            Shape::Block => bounds::upper_bound_in::<K, 8>(self.keys, self.guess, self.target),
+            Shape::Line => bounds::upper_bound::<S, K, false>(self.keys, self.guess, self.target),
+            Shape::Around => bounds::upper_bound::<S, K, true>(self.keys, self.guess, self.target),
+            Shape::Pair => bounds::upper_bound_in::<S, K, 2>(self.keys, self.guess, self.target),
+            Shape::Block => bounds::upper_bound_in::<S, K, 8>(self.keys, self.guess, self.target),
         }
     }
 }

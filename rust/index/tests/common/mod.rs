@@ -1,8 +1,9 @@
 //! Distributions of keys, and comparisons with an oracle, for all tests. Not every test uses all of it.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used)]
 
 #[cfg(debug_assertions)]
 pub mod btree;
+pub mod kind;
 pub mod sequence;
 #[cfg(debug_assertions)]
 pub mod trial;
@@ -11,7 +12,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use alex_index::simd::{Backend, available};
-use alex_index::{Alex, Options};
+use alex_index::{Alex, Key, Options};
+pub use kind::{ALL_WIDE, Kind, WideKeys, draw_wide};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -107,24 +109,24 @@ pub fn draw(kind: Keys, count: usize, seed: u64) -> Vec<i64> {
 }
 
 /// An empty tree for each backend of this machine.
-pub fn trees(max_leaf_slots: Option<usize>) -> impl Iterator<Item = Alex> {
+pub fn trees<K: Key>(max_leaf_slots: Option<usize>) -> impl Iterator<Item = Alex<K>> {
     available().into_iter().map(move |backend| tree(backend, max_leaf_slots))
 }
 
-pub fn tree(backend: Backend, max_leaf_slots: Option<usize>) -> Alex {
+pub fn tree<K: Key>(backend: Backend, max_leaf_slots: Option<usize>) -> Alex<K> {
     Alex::with_options(Options { backend: Some(backend), max_leaf_slots }).unwrap()
 }
 
 /// Compares the answers of all read operations with the oracle's, for keys around `probes`.
-pub fn assert_equal(tree: &Alex, oracle: &BTreeMap<i64, u64>, probes: &[i64]) {
+pub fn assert_equal<K: Kind>(tree: &Alex<K>, oracle: &BTreeMap<K, u64>, probes: &[K]) {
     tree.check().unwrap();
     assert_eq!(tree.len(), oracle.len());
     assert!(tree.range(Bound::Unbounded, Bound::Unbounded).eq(oracle.iter().map(|(&k, &v)| (k, v))));
-    let pair = |entry: Option<(&i64, &u64)>| entry.map(|(&k, &v)| (k, v));
+    let pair = |entry: Option<(&K, &u64)>| entry.map(|(&k, &v)| (k, v));
     assert_eq!(tree.first(), pair(oracle.first_key_value()));
     assert_eq!(tree.last(), pair(oracle.last_key_value()));
     for &probe in probes {
-        for key in [probe.saturating_sub(1), probe, probe.saturating_add(1)] {
+        for key in [probe.moved(-1), probe, probe.moved(1)] {
             assert_eq!(tree.get(key), oracle.get(&key).copied(), "get {key}");
             assert_eq!(tree.floor(key), pair(oracle.range(..=key).next_back()), "floor {key}");
             assert_eq!(tree.ceiling(key), pair(oracle.range(key..).next()), "ceiling {key}");
@@ -138,13 +140,13 @@ pub fn assert_equal(tree: &Alex, oracle: &BTreeMap<i64, u64>, probes: &[i64]) {
 
 /// Compares `scan_many` with the oracle, for ranges from each probe to the next. Some are empty or end before
 /// they start.
-fn assert_ranges(tree: &Alex, oracle: &BTreeMap<i64, u64>, probes: &[i64]) {
-    let stops: Vec<i64> = probes.iter().cycle().skip(1).take(probes.len()).copied().collect();
-    let (mut keys, mut payloads, mut ends) = (vec![7], vec![7], vec![1]);
+fn assert_ranges<K: Kind>(tree: &Alex<K>, oracle: &BTreeMap<K, u64>, probes: &[K]) {
+    let stops: Vec<K> = probes.iter().cycle().skip(1).take(probes.len()).copied().collect();
+    let (mut keys, mut payloads, mut ends) = (vec![K::of(7)], vec![7], vec![1]);
     tree.scan_many(probes, &stops, &mut keys, &mut payloads, |end| ends.push(end));
     assert_eq!(
         (ends.len(), keys[0], payloads[0]),
-        (probes.len() + 1, 7, 7),
+        (probes.len() + 1, K::of(7), 7),
         "one end for each range, and what was there stays"
     );
     for (range, (&start, &stop)) in ends.windows(2).zip(probes.iter().zip(&stops)) {
@@ -155,14 +157,14 @@ fn assert_ranges(tree: &Alex, oracle: &BTreeMap<i64, u64>, probes: &[i64]) {
 }
 
 /// Compares scans, iteration and counts of one range with the oracle's.
-pub fn assert_range(
-    tree: &Alex,
-    oracle: &BTreeMap<i64, u64>,
-    start: Bound<i64>,
-    stop: Bound<i64>,
+pub fn assert_range<K: Kind>(
+    tree: &Alex<K>,
+    oracle: &BTreeMap<K, u64>,
+    start: Bound<K>,
+    stop: Bound<K>,
     limit: usize,
 ) {
-    let inside = |key: i64| {
+    let inside = |key: K| {
         (match start {
             Bound::Included(low) => key >= low,
             Bound::Excluded(low) => key > low,
@@ -173,8 +175,7 @@ pub fn assert_range(
             Bound::Unbounded => true,
         })
     };
-    let expected: Vec<(i64, u64)> =
-        oracle.iter().map(|(&k, &v)| (k, v)).filter(|&(k, _)| inside(k)).collect();
+    let expected: Vec<(K, u64)> = oracle.iter().map(|(&k, &v)| (k, v)).filter(|&(k, _)| inside(k)).collect();
     assert_eq!(tree.count(start, stop), expected.len(), "count {start:?} {stop:?}");
     assert!(tree.range(start, stop).eq(expected.iter().copied()), "range {start:?} {stop:?}");
     assert!(tree.range(start, stop).rev().eq(expected.iter().rev().copied()), "reverse {start:?} {stop:?}");
@@ -192,14 +193,14 @@ pub fn assert_range(
     assert_eq!((both.next(), both.next_back()), (None, None));
     for reverse in [false, true] {
         for limit in [limit, usize::MAX] {
-            let (mut keys, mut payloads) = (vec![7], vec![8]);
+            let (mut keys, mut payloads) = (vec![K::of(7)], vec![8]);
             tree.scan_into(start, stop, reverse, limit, &mut keys, &mut payloads);
-            let wanted: Vec<(i64, u64)> = if reverse {
+            let wanted: Vec<(K, u64)> = if reverse {
                 expected.iter().rev().take(limit).copied().collect()
             } else {
                 expected.iter().take(limit).copied().collect()
             };
-            assert_eq!((keys[0], payloads[0]), (7, 8), "a scan appends");
+            assert_eq!((keys[0], payloads[0]), (K::of(7), 8), "a scan appends");
             assert!(keys[1..].iter().copied().zip(payloads[1..].iter().copied()).eq(wanted));
         }
     }

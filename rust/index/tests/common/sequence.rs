@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::{assert_equal, assert_range};
+use super::{Kind, assert_equal, assert_range};
 
 /// The most keys of the index, which is small because every step reads all of it.
 const MOST_KEYS: usize = 40_000;
@@ -20,9 +20,9 @@ pub enum Key {
     /// A key at some distance from one that is there, which is given by its position in key order, in
     /// 65,536ths.
     Near(u16, i8),
-    /// Any key of so many bits.
+    /// Any key that is shifted to the right by so many bits; twice as many if the key is wide.
     Wide(i64, u8),
-    /// `i64::MIN`, -1, 0, `i64::MAX` and their neighbours.
+    /// The least key, -1, 0, the greatest key and their neighbours.
     Edge(u8),
 }
 
@@ -105,32 +105,32 @@ pub fn sequence() -> impl Strategy<Value = (usize, Vec<Step>)> {
 }
 
 /// An index, its oracle, and the payload of the next insert.
-struct Pair {
-    tree: Alex,
-    oracle: BTreeMap<i64, u64>,
+struct Pair<K: Kind> {
+    tree: Alex<K>,
+    oracle: BTreeMap<K, u64>,
     payload: u64,
 }
 
-impl Pair {
+impl<K: Kind> Pair<K> {
     fn place(&self, place: u16) -> usize {
         (self.oracle.len() * usize::from(place)) >> 16
     }
 
-    fn key(&self, key: Key) -> i64 {
+    fn key(&self, key: Key) -> K {
         match key {
             Key::Near(place, off) => {
-                let near = self.oracle.keys().nth(self.place(place)).copied().unwrap_or(0);
-                near.saturating_add(i64::from(off) / 16)
+                let near = self.oracle.keys().nth(self.place(place)).copied().unwrap_or(K::of(0));
+                near.moved(i64::from(off) / 16)
             }
-            Key::Wide(key, bits) => key >> (bits & 63),
+            Key::Wide(key, bits) => K::narrowed(key, bits),
             Key::Edge(which) => {
-                let edge = [i64::MIN, -1, 0, i64::MAX][usize::from(which) % 4];
-                edge.saturating_add(i64::from(which / 4 % 3) - 1)
+                let edge = [K::MIN, K::of(-1), K::of(0), K::MAX][usize::from(which) % 4];
+                edge.moved(i64::from(which / 4 % 3) - 1)
             }
         }
     }
 
-    fn insert(&mut self, keys: &[i64], many: bool) {
+    fn insert(&mut self, keys: &[K], many: bool) {
         let room = MOST_KEYS.saturating_sub(self.oracle.len()).min(keys.len());
         let keys = &keys[..room];
         let payloads: Vec<u64> = (self.payload..).take(keys.len()).collect();
@@ -153,7 +153,7 @@ impl Pair {
         }
     }
 
-    fn remove(&mut self, keys: &[i64], many: bool) {
+    fn remove(&mut self, keys: &[K], many: bool) {
         if many {
             let mut removed = Vec::new();
             self.tree.remove_many(keys, |i, old| removed.push((i, old)));
@@ -173,7 +173,7 @@ impl Pair {
 
     /// Runs a step and returns the keys to look at.
     #[expect(clippy::too_many_lines, reason = "one arm for each step")]
-    fn run(&mut self, step: &Step) -> Vec<i64> {
+    fn run(&mut self, step: &Step) -> Vec<K> {
         match *step {
             Step::Insert(key) => {
                 let key = self.key(key);
@@ -198,26 +198,27 @@ impl Pair {
             }
             Step::Run { from, count, shift, descending, many } => {
                 let from = self.key(from);
-                let at = |i: u16| i64::try_from((i128::from(i) << shift).min(1 << 62)).unwrap_or(i64::MAX);
-                let key =
-                    |i| if descending { from.saturating_sub(at(i)) } else { from.saturating_add(at(i)) };
-                let keys: Vec<i64> = (1..=count).map(key).collect();
+                let at = |i: u16| K::far(i, shift);
+                let key = |i| if descending { from.minus(at(i)) } else { from.plus(at(i)) };
+                let keys: Vec<K> = (1..=count).map(key).collect();
                 self.insert(&keys, many);
                 vec![from, keys[keys.len() / 2], keys[keys.len() - 1]]
             }
             Step::Scatter { around, bits, count, seed, many } => {
                 let around = self.key(around);
                 let mut random = SmallRng::seed_from_u64(seed);
-                let mask = (1u64 << bits) - 1;
-                let keys: Vec<i64> =
-                    (0..count).map(|_| around.wrapping_add((random.random::<u64>() & mask) as i64)).collect();
+                let near = |random: &mut SmallRng| {
+                    let far = K::narrowed(random.random(), 63 - bits);
+                    around.around(far)
+                };
+                let keys: Vec<K> = (0..count).map(|_| near(&mut random)).collect();
                 self.insert(&keys, many);
                 vec![around, keys[0]]
             }
             Step::Drain { from, count, every, descending, many } => {
                 let from = self.place(from);
                 let there = self.oracle.keys().skip(from).take(count.into()).step_by(every.into());
-                let mut keys: Vec<i64> = there.copied().collect();
+                let mut keys: Vec<K> = there.copied().collect();
                 if descending {
                     keys.reverse();
                 }
@@ -247,11 +248,11 @@ impl Pair {
             Step::Lookups(key, seed) => {
                 let mut random = SmallRng::seed_from_u64(seed);
                 let near = self.key(key);
-                let keys: Vec<i64> = (0..300)
+                let keys: Vec<K> = (0..300)
                     .map(|_| match random.random_range(0..3) {
-                        0 => near.wrapping_add(random.random_range(-99..99)),
+                        0 => near.around(K::of(random.random_range(-99..99))),
                         1 => self.key(Key::Near(random.random(), 0)),
-                        _ => random.random::<i64>() >> random.random_range(0..64),
+                        _ => K::narrowed(random.random(), random.random_range(0..64)),
                     })
                     .collect();
                 let mut found = Vec::new();
@@ -261,7 +262,7 @@ impl Pair {
                 keys[..20].to_vec()
             }
             Step::Range(low, high, kind, limit) => {
-                let bound = |key: i64, kind: u8| match kind % 4 {
+                let bound = |key: K, kind: u8| match kind % 4 {
                     0 => Bound::Unbounded,
                     1 => Bound::Excluded(key),
                     _ => Bound::Included(key),
@@ -271,7 +272,7 @@ impl Pair {
                 Vec::new()
             }
             Step::Reload(sorted) => {
-                let (keys, payloads): (Vec<i64>, Vec<u64>) =
+                let (keys, payloads): (Vec<K>, Vec<u64>) =
                     self.oracle.iter().map(|(&key, &payload)| (key, payload)).unzip();
                 self.tree.clear();
                 if sorted {
@@ -296,14 +297,14 @@ impl Pair {
 }
 
 /// Runs a sequence on a tree; panics where anything differs.
-pub fn run(tree: Alex, steps: &[Step]) {
+pub fn run<K: Kind>(tree: Alex<K>, steps: &[Step]) {
     let mut pair = Pair { tree, oracle: BTreeMap::new(), payload: 1 };
     for (at, step) in steps.iter().enumerate() {
         let probes = pair.run(step);
         pair.tree.check().unwrap_or_else(|error| panic!("after step {at}, {step:?}: {error}"));
         assert_eq!(pair.tree.len(), pair.oracle.len());
         for probe in probes {
-            for key in [probe.saturating_sub(1), probe, probe.saturating_add(1)] {
+            for key in [probe.moved(-1), probe, probe.moved(1)] {
                 let floor = pair.oracle.range(..=key).next_back().map(|(&key, &payload)| (key, payload));
                 let ceiling = pair.oracle.range(key..).next().map(|(&key, &payload)| (key, payload));
                 assert_eq!(pair.tree.get(key), pair.oracle.get(&key).copied(), "get {key} after step {at}");
@@ -322,6 +323,6 @@ pub fn run(tree: Alex, steps: &[Step]) {
             assert_equal(&pair.tree, &pair.oracle, &[]);
         }
     }
-    let probes: Vec<i64> = pair.oracle.keys().step_by(101).copied().collect();
+    let probes: Vec<K> = pair.oracle.keys().step_by(101).copied().collect();
     assert_equal(&pair.tree, &pair.oracle, &probes);
 }

@@ -329,7 +329,7 @@ mod tests {
     use super::{Damaged, Index};
 
     fn from_image() -> Index {
-        let built = Alex::from_sorted(&[1, 2, 3], &[10, 20, 30]).expect("ascending");
+        let built: Alex = Alex::from_sorted(&[1, 2, 3], &[10, 20, 30]).expect("ascending");
         let mut writer = ImageWriter::begin(&built, Vec::new(), Identity::default());
         writer.push(&[1, 2, 3], &[10, 20, 30]).expect("memory");
         let bytes = writer.finish(&[]).expect("memory").1;
