@@ -14,22 +14,21 @@ use std::time::{Duration, Instant};
 use alex_index::image::{Identity, ImageError, ImageMemory, ImageWriter};
 use alex_index::simd::available;
 use alex_index::{Alex, Options};
-use common::{Keys, draw, tree};
+use common::{Keys, Kind, WideKeys, draw, draw_wide, tree};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-const EVERYTHING: (Bound<i64>, Bound<i64>) = (Bound::Unbounded, Bound::Unbounded);
 const NIL: u32 = u32::MAX;
 
-fn write(index: &Alex) -> Vec<u8> {
+fn write<K: Kind>(index: &Alex<K>) -> Vec<u8> {
     let mut writer = ImageWriter::begin(index, Vec::new(), Identity::default());
-    let (keys, payloads): (Vec<i64>, Vec<u64>) = index.range(EVERYTHING.0, EVERYTHING.1).unzip();
+    let (keys, payloads): (Vec<K>, Vec<u64>) = index.range(Bound::Unbounded, Bound::Unbounded).unzip();
     writer.push(&keys, &payloads).unwrap();
     writer.finish(&[]).unwrap().1
 }
 
-fn open(bytes: &[u8]) -> Result<Alex, ImageError> {
+fn open<K: Kind>(bytes: &[u8]) -> Result<Alex<K>, ImageError> {
     let memory = ImageMemory::read(bytes.len() as u64, |memory| {
         memory.copy_from_slice(bytes);
         Ok(())
@@ -79,53 +78,52 @@ struct Leaf {
 }
 
 impl Leaf {
-    fn bits(self) -> usize {
-        self.at + 64
+    fn bits<K: Kind>(self) -> usize {
+        self.at + K::LEAF_HEADER
     }
 
-    fn keys(self) -> usize {
-        self.bits() + (self.capacity / 8).next_multiple_of(64)
+    fn keys<K: Kind>(self) -> usize {
+        self.bits::<K>() + (self.capacity / 8).next_multiple_of(64)
     }
 
-    fn is_set(self, bytes: &[u8], slot: usize) -> bool {
-        bytes[self.bits() + slot / 8] >> (slot % 8) & 1 == 1
+    fn is_set<K: Kind>(self, bytes: &[u8], slot: usize) -> bool {
+        bytes[self.bits::<K>() + slot / 8] >> (slot % 8) & 1 == 1
     }
 
-    fn key(self, bytes: &[u8], slot: usize) -> i64 {
-        u64_at(bytes, self.keys() + slot * 8) as i64
+    fn key<K: Kind>(self, bytes: &[u8], slot: usize) -> K {
+        K::read(&bytes[self.keys::<K>() + slot * size_of::<K>()..])
     }
 
-    fn put_key(self, bytes: &mut [u8], slot: usize, key: i64) {
-        put(bytes, self.keys() + slot * 8, &key.to_le_bytes());
+    fn put_key<K: Kind>(self, bytes: &mut [u8], slot: usize, key: K) {
+        put(bytes, self.keys::<K>() + slot * size_of::<K>(), &key.bytes());
     }
 }
 
 /// The data nodes, in the order of their links.
-fn leaves(bytes: &[u8]) -> Vec<Leaf> {
+fn leaves<K: Kind>(bytes: &[u8]) -> Vec<Leaf> {
     let (mut leaves, mut id) = (Vec::new(), u32_at(bytes, 96));
     while id != NIL {
         let at = 4096 + id as usize * 64;
         let word = |at: usize| u32_at(bytes, at) as usize;
-        let [capacity, count, begin, end] = [24, 28, 32, 36].map(|field| word(at + field));
+        let [capacity, count, begin, end] = [0, 4, 8, 12].map(|field| word(at + K::MODEL + field));
         leaves.push(Leaf { at, capacity, count, begin, end });
-        id = u32_at(bytes, at + 44);
+        id = u32_at(bytes, at + K::MODEL + 20);
     }
     leaves
 }
 
 /// Gives the gaps of a leaf keys of their own, in order, and adds these to `forged`.
-fn forge_gaps(bytes: &mut [u8], leaf: Leaf, forged: &mut Vec<i64>) {
+fn forge_gaps<K: Kind>(bytes: &mut [u8], leaf: Leaf, forged: &mut Vec<K>) {
     let mut slot = leaf.begin;
     while slot < leaf.end {
         let gap = slot;
-        while slot < leaf.end && !leaf.is_set(bytes, slot) {
+        while slot < leaf.end && !leaf.is_set::<K>(bytes, slot) {
             slot += 1;
         }
         if gap < slot && gap > 0 && slot < leaf.end {
             let (low, high) = (leaf.key(bytes, gap - 1), leaf.key(bytes, slot));
-            let step = high.wrapping_sub(low) / (slot - gap + 1) as i64;
             for at in gap..slot {
-                let key = low.wrapping_add(step.wrapping_mul((at - gap + 1) as i64));
+                let key = K::between(low, high, at - gap + 1, slot - gap + 1);
                 if low < key && key < high {
                     leaf.put_key(bytes, at, key);
                     forged.push(key);
@@ -136,8 +134,9 @@ fn forge_gaps(bytes: &mut [u8], leaf: Leaf, forged: &mut Vec<i64>) {
     }
 }
 
-fn any_key(random: &mut SmallRng) -> i64 {
-    *[0, 1, -1, i64::MIN, i64::MAX, random.random(), random.random::<i64>() >> 40].choose(random).unwrap()
+fn any_key<K: Kind>(random: &mut SmallRng) -> K {
+    let small = K::narrowed(random.random(), 40);
+    *[K::of(0), K::of(1), K::of(-1), K::MIN, K::MAX, K::any(random), small].choose(random).unwrap()
 }
 
 fn any_number(random: &mut SmallRng) -> u64 {
@@ -160,36 +159,37 @@ fn any_number(random: &mut SmallRng) -> u64 {
 
 /// Forges one detail of an image.
 #[expect(clippy::too_many_lines, reason = "an arm for each kind of detail")]
-fn forge(bytes: &mut [u8], forged: &mut Vec<i64>, random: &mut SmallRng) {
-    let leaves = leaves(bytes);
+fn forge<K: Kind>(bytes: &mut [u8], forged: &mut Vec<K>, random: &mut SmallRng) {
+    let leaves = leaves::<K>(bytes);
     let leaf = *leaves.choose(random).unwrap();
     let (data_end, inner) = (4096 + u64_at(bytes, 72) as usize, 4096 + 64 * u32_at(bytes, 88) as usize);
     match random.random_range(0..10) {
         0 => {
             forge_gaps(bytes, leaf, forged);
             if random.random() {
-                put(bytes, leaf.at + 60, &[1]);
+                put(bytes, leaf.at + K::MODEL + 36, &[1]);
             }
         }
         1 => {
             // Limits and counters.
-            let field = [48, 50, 52, 54, 56, 58, 60, 62].choose(random).unwrap();
+            let field = K::MODEL + [24, 26, 28, 30, 32, 34, 36, 38].choose(random).unwrap();
             let values = [0, 1, 17, leaf.count, leaf.count + 1, leaf.capacity - 1, leaf.capacity, 65_535];
             let value = (*values.choose(random).unwrap()).min(65_535) as u16;
             put(bytes, leaf.at + field, &value.to_le_bytes());
         }
         2 => {
-            put(bytes, leaf.at, &any_key(random).to_le_bytes());
-            put(bytes, leaf.at + 8, &any_number(random).to_le_bytes());
-            put(bytes, leaf.at + 16, &any_number(random).to_le_bytes());
+            put(bytes, leaf.at, &any_key::<K>(random).bytes());
+            put(bytes, leaf.at + size_of::<K>(), &any_number(random).to_le_bytes());
+            put(bytes, leaf.at + 2 * size_of::<K>() - 8, &any_number(random).to_le_bytes());
+            put(bytes, leaf.at + 2 * size_of::<K>(), &any_number(random).to_le_bytes());
         }
         3 if data_end > inner => {
             let at = inner + 64 * random.random_range(0..(data_end - inner) / 64);
             match random.random_range(0..4) {
-                0 => put(bytes, at, &any_key(random).to_le_bytes()),
-                1 => put(bytes, at + 12, &random.random_range(0u32..64).to_le_bytes()),
-                2 => put(bytes, at + 8, &(any_number(random) as u32).to_le_bytes()),
-                _ => put(bytes, at + 16, &(any_number(random) as u32).to_le_bytes()),
+                0 => put(bytes, at, &any_key::<K>(random).bytes()),
+                1 => put(bytes, at + size_of::<K>() + 4, &random.random_range(0..K::BITS).to_le_bytes()),
+                2 => put(bytes, at + size_of::<K>(), &(any_number(random) as u32).to_le_bytes()),
+                _ => put(bytes, at + size_of::<K>() + 8, &(any_number(random) as u32).to_le_bytes()),
             }
         }
         4 if data_end > inner => {
@@ -212,34 +212,34 @@ fn forge(bytes: &mut [u8], forged: &mut Vec<i64>, random: &mut SmallRng) {
         }
         7 => {
             // The keys of a leaf moved, in order, mostly to where other leaves own them.
-            let by = any_key(random);
+            let by = any_key::<K>(random);
             for slot in leaf.begin..leaf.end {
-                let key = leaf.key(bytes, slot).saturating_add(by);
+                let key = leaf.key::<K>(bytes, slot).plus(by);
                 leaf.put_key(bytes, slot, key);
             }
         }
         8 => {
             // An entry made a gap, or a gap made an entry, with counts that fit.
             let slot = random.random_range(0..leaf.capacity);
-            let change = if leaf.is_set(bytes, slot) { u32::MAX } else { 1 };
-            bytes[leaf.bits() + slot / 8] ^= 1 << (slot % 8);
+            let change = if leaf.is_set::<K>(bytes, slot) { u32::MAX } else { 1 };
+            bytes[leaf.bits::<K>() + slot / 8] ^= 1 << (slot % 8);
             let count = (leaf.count as u32).wrapping_add(change);
-            put(bytes, leaf.at + 28, &count.to_le_bytes());
+            put(bytes, leaf.at + K::MODEL + 4, &count.to_le_bytes());
             let keys = u64_at(bytes, 64).wrapping_add(i64::from(change.cast_signed()).cast_unsigned());
             put(bytes, 64, &keys.to_le_bytes());
         }
         _ => {
             let slot = random.random_range(0..leaf.capacity);
-            leaf.put_key(bytes, slot, any_key(random));
+            leaf.put_key::<K>(bytes, slot, any_key(random));
         }
     }
 }
 
 /// Makes every kind of call, among them large changes. Returns whether no damage was found.
-fn ask_everything(mut index: Alex, keys: &[i64], forged: &[i64], random: &mut SmallRng) -> bool {
-    let mut asked: Vec<i64> = keys.choose_multiple(random, 60).copied().collect();
+fn ask_everything<K: Kind>(mut index: Alex<K>, keys: &[K], forged: &[K], random: &mut SmallRng) -> bool {
+    let mut asked: Vec<K> = keys.choose_multiple(random, 60).copied().collect();
     asked.extend(forged.choose_multiple(random, 60));
-    asked.extend((0..20).map(|_| any_key(random)));
+    asked.extend((0..20).map(|_| any_key::<K>(random)));
     for _ in 0..25 {
         let key = *asked.choose(random).unwrap();
         let other = *asked.choose(random).unwrap();
@@ -250,7 +250,7 @@ fn ask_everything(mut index: Alex, keys: &[i64], forged: &[i64], random: &mut Sm
                 }
             }
             1 => {
-                for key in asked.iter().flat_map(|&key| (-20..20).map(move |by| key.saturating_add(by))) {
+                for key in asked.iter().flat_map(|&key| (-20..20).map(move |by| key.moved(by))) {
                     index.insert(key, 1);
                 }
             }
@@ -258,7 +258,7 @@ fn ask_everything(mut index: Alex, keys: &[i64], forged: &[i64], random: &mut Sm
             3 => index.remove_many(&asked, |_, _| {}),
             4 => {
                 let range = (Bound::Included(key.min(other)), Bound::Included(key.max(other)));
-                let doomed: Vec<i64> = index.range(range.0, range.1).map(|(key, _)| key).collect();
+                let doomed: Vec<K> = index.range(range.0, range.1).map(|(key, _)| key).collect();
                 index.remove_many(&doomed, |_, _| {});
             }
             5 => index.get_many(&asked, |_, _| {}),
@@ -267,17 +267,17 @@ fn ask_everything(mut index: Alex, keys: &[i64], forged: &[i64], random: &mut Sm
                 let _ = (index.first(), index.last(), index.count(Bound::Included(key), Bound::Unbounded));
             }
             7 => {
-                let forth = index.range(EVERYTHING.0, EVERYTHING.1).count();
-                let back = index.range(EVERYTHING.0, EVERYTHING.1).rev().count();
+                let forth = index.range(Bound::Unbounded, Bound::Unbounded).count();
+                let back = index.range(Bound::Unbounded, Bound::Unbounded).rev().count();
                 assert!(forth == back || index.damage().is_some());
             }
             8 => drop((index.boundaries(random.random_range(1..50)), index.stats(), index.nbytes())),
             9 => {
-                let run: Vec<i64> = (0..3_000).map(|i| key.saturating_add(i * 3)).collect();
+                let run: Vec<K> = (0..3_000).map(|i| key.moved(i * 3)).collect();
                 index.insert_many(&run, &vec![7; run.len()], |_, _| {});
             }
             10 => {
-                let run: Vec<i64> = (0..3_000).map(|i| key.saturating_add(i)).collect();
+                let run: Vec<K> = (0..3_000).map(|i| key.moved(i)).collect();
                 index.remove_many(&run, |_, _| {});
             }
             _ => {
@@ -299,31 +299,21 @@ fn ask_everything(mut index: Alex, keys: &[i64], forged: &[i64], random: &mut Sm
     true
 }
 
-fn bases() -> Vec<(Vec<u8>, Vec<i64>)> {
-    [
-        (Keys::Uniform, 20_000, None),
-        (Keys::Clustered, 12_000, Some(256)),
-        (Keys::Mixed, 9_000, Some(1024)),
-        (Keys::Sequential, 6_000, Some(128)),
-        (Keys::Uniform, 40, None),
-    ]
-    .into_iter()
-    .map(|(kind, count, slots)| {
-        let keys = draw(kind, count, 3);
-        let mut built = tree(available()[0], slots);
-        for (i, &key) in keys.iter().enumerate() {
-            built.insert(key, i as u64);
-        }
-        for &key in keys.iter().step_by(7) {
-            built.remove(key);
-        }
-        (write(&built), keys)
-    })
-    .collect()
+/// An image, and the keys that it was made of.
+type Base<K> = (Vec<u8>, Vec<K>);
+
+fn base<K: Kind>(keys: Vec<K>, slots: Option<usize>) -> Base<K> {
+    let mut built = tree(available()[0], slots);
+    for (i, &key) in keys.iter().enumerate() {
+        built.insert(key, i as u64);
+    }
+    for &key in keys.iter().step_by(7) {
+        built.remove(key);
+    }
+    (write(&built), keys)
 }
 
-#[test]
-fn no_forged_image_causes_a_panic_an_endless_loop_or_a_negative_count() {
+fn no_forged_image_causes_a_panic_an_endless_loop_or_a_negative_count<K: Kind>(bases: &[Base<K>]) {
     let number = |name: &str, default: u64| {
         let text = std::env::var(name).unwrap_or_default();
         if text.is_empty() { default } else { text.parse().unwrap() }
@@ -331,8 +321,7 @@ fn no_forged_image_causes_a_panic_an_endless_loop_or_a_negative_count() {
     let end = Instant::now() + Duration::from_secs(number("ALEXPY_FUZZ_SECONDS", 2));
     let one = std::env::var("ALEXPY_SEED").ok().and_then(|text| text.parse::<u64>().ok());
     let mut seed = one.unwrap_or_else(|| number("ALEXPY_FUZZ_SEED", 0));
-    let bases = bases();
-    for (bytes, keys) in &bases {
+    for (bytes, keys) in bases {
         let mut random = SmallRng::seed_from_u64(1);
         assert!(
             ask_everything(open(bytes).unwrap(), keys, &[], &mut random),
@@ -354,7 +343,7 @@ fn no_forged_image_causes_a_panic_an_endless_loop_or_a_negative_count() {
                 }
             }
             seal(&mut bytes);
-            open(&bytes).ok().map(|index| ask_everything(index, keys, &forged, &mut random))
+            open::<K>(&bytes).ok().map(|index| ask_everything(index, keys, &forged, &mut random))
         });
         match outcome {
             Ok(None) => refused += 1,
@@ -373,4 +362,26 @@ fn no_forged_image_causes_a_panic_an_endless_loop_or_a_negative_count() {
         count += 1;
     }
     assert!(one.is_some() || (refused > 0 && damaged > 0 && good > 0), "{refused} {damaged} {good}");
+}
+
+#[test]
+fn no_forged_image_of_keys_of_64_bits_causes_a_panic_an_endless_loop_or_a_negative_count() {
+    no_forged_image_causes_a_panic_an_endless_loop_or_a_negative_count(&[
+        base(draw(Keys::Uniform, 20_000, 3), None),
+        base(draw(Keys::Clustered, 12_000, 3), Some(256)),
+        base(draw(Keys::Mixed, 9_000, 3), Some(1024)),
+        base(draw(Keys::Sequential, 6_000, 3), Some(128)),
+        base(draw(Keys::Uniform, 40, 3), None),
+    ]);
+}
+
+#[test]
+fn no_forged_image_of_keys_of_128_bits_causes_a_panic_an_endless_loop_or_a_negative_count() {
+    no_forged_image_causes_a_panic_an_endless_loop_or_a_negative_count(&[
+        base(draw_wide(WideKeys::V4AndV7, 12_000, 3), None),
+        base(draw_wide(WideKeys::Networks, 12_000, 3), Some(256)),
+        base(draw_wide(WideKeys::Outliers, 9_000, 3), Some(1024)),
+        base(draw_wide(WideKeys::AcrossWords, 6_000, 3), Some(128)),
+        base(draw_wide(WideKeys::V7, 40, 3), None),
+    ]);
 }

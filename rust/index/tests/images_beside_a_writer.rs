@@ -14,7 +14,7 @@ use std::ops::Bound;
 use alex_index::image::{Identity, ImageMemory, ImageWriter};
 use alex_index::simd::available;
 use alex_index::{Alex, Options};
-use common::{ALL, Keys, assert_equal, draw, tree};
+use common::{ALL, ALL_WIDE, Keys, Kind, assert_equal, draw, draw_wide, tree};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -43,21 +43,21 @@ const GOING: [Going; 6] = [
 ];
 
 /// A change, as a log records it.
-enum Change {
-    Put(i64, u64),
-    Remove(i64),
+enum Change<K> {
+    Put(K, u64),
+    Remove(K),
 }
 
 /// An index, its oracle, and the log of changes since the last image was begun.
-struct Pair {
-    index: Alex,
-    oracle: BTreeMap<i64, u64>,
+struct Pair<K: Kind> {
+    index: Alex<K>,
+    oracle: BTreeMap<K, u64>,
     number: u64,
-    log: Vec<Change>,
+    log: Vec<Change<K>>,
 }
 
-impl Pair {
-    fn put(&mut self, keys: &[i64], many: bool) {
+impl<K: Kind> Pair<K> {
+    fn put(&mut self, keys: &[K], many: bool) {
         let payloads: Vec<u64> = (self.number..).take(keys.len()).collect();
         self.number += keys.len() as u64;
         if many {
@@ -72,7 +72,7 @@ impl Pair {
         }
     }
 
-    fn remove(&mut self, keys: &[i64], many: bool) {
+    fn remove(&mut self, keys: &[K], many: bool) {
         if many {
             self.index.remove_many(keys, |_, _| {});
         }
@@ -88,7 +88,7 @@ impl Pair {
     fn go(&mut self, going: Going, random: &mut SmallRng) {
         let there = self.oracle.len();
         let some = random.random_range(0..=200).min(there);
-        let keys: Vec<i64> = match going {
+        let keys: Vec<K> = match going {
             Going::Never => return,
             Going::FrontByRange if random.random_range(0..40) > 0 => return,
             Going::NearlyAll if random.random_range(0..300) > 0 => return,
@@ -106,7 +106,7 @@ impl Pair {
 
     /// Writes an image, calling `between` between its runs, then opens it and replays the changes since it
     /// was begun.
-    fn turn_over(&mut self, run: usize, mut between: impl FnMut(&mut Self)) -> Alex {
+    fn turn_over(&mut self, run: usize, mut between: impl FnMut(&mut Self)) -> Alex<K> {
         self.log.clear();
         let begin = self.number;
         let mut writer = ImageWriter::begin(&self.index, Vec::new(), Identity::default());
@@ -116,9 +116,9 @@ impl Pair {
             self.index.scan_into(after, Bound::Unbounded, false, run, &mut keys, &mut payloads);
             let Some(&last) = keys.last() else { break };
             after = Bound::Excluded(last);
-            let old: Vec<(i64, u64)> =
+            let old: Vec<(K, u64)> =
                 keys.into_iter().zip(payloads).filter(|&(_, payload)| payload < begin).collect();
-            let (keys, payloads): (Vec<i64>, Vec<u64>) = old.into_iter().unzip();
+            let (keys, payloads): (Vec<K>, Vec<u64>) = old.into_iter().unzip();
             writer.push(&keys, &payloads).unwrap();
             between(self);
         }
@@ -139,11 +139,11 @@ impl Pair {
     }
 }
 
-/// `count` keys come in batches, in the order of `kind`, and go in the order of `going`, while images are
+/// Keys come in batches, in their order, and go in the order of `going`, while images are
 /// written.
-fn live(kind: Keys, going: Going, slots: Option<usize>, count: usize, seed: u64) {
+fn live<K: Kind>(keys: &[K], going: Going, slots: Option<usize>, seed: u64) {
     let mut random = SmallRng::seed_from_u64(seed);
-    let keys = draw(kind, count, seed);
+    let count = keys.len();
     let mut pair =
         Pair { index: tree(available()[0], slots), oracle: BTreeMap::new(), number: 0, log: Vec::new() };
     let mut coming = keys.iter().copied();
@@ -151,7 +151,7 @@ fn live(kind: Keys, going: Going, slots: Option<usize>, count: usize, seed: u64)
     for image in 1..=images {
         let until = count * image / (images + 1);
         while count - coming.len() < until {
-            let batch: Vec<i64> = coming.by_ref().take(random.random_range(1..200)).collect();
+            let batch: Vec<K> = coming.by_ref().take(random.random_range(1..200)).collect();
             pair.put(&batch, random.random());
             pair.go(going, &mut random);
         }
@@ -161,7 +161,7 @@ fn live(kind: Keys, going: Going, slots: Option<usize>, count: usize, seed: u64)
         let (mut done, many) = (0, random.random());
         let opened = pair.turn_over(run, |pair| {
             for _ in 0..batches {
-                let batch: Vec<i64> = coming.by_ref().take(random.random_range(1..200)).collect();
+                let batch: Vec<K> = coming.by_ref().take(random.random_range(1..200)).collect();
                 done += batch.len();
                 if done < most && !batch.is_empty() {
                     pair.put(&batch, many);
@@ -169,15 +169,15 @@ fn live(kind: Keys, going: Going, slots: Option<usize>, count: usize, seed: u64)
                 }
             }
         });
-        let probes: Vec<i64> = pair.oracle.keys().step_by(pair.oracle.len() / 20 + 1).copied().collect();
+        let probes: Vec<K> = pair.oracle.keys().step_by(pair.oracle.len() / 20 + 1).copied().collect();
         assert_equal(&opened, &pair.oracle, &probes);
         if random.random() {
             pair.index = opened;
         }
     }
-    let rest: Vec<i64> = coming.collect();
+    let rest: Vec<K> = coming.collect();
     pair.put(&rest, true);
-    let probes: Vec<i64> = pair.oracle.keys().step_by(pair.oracle.len() / 20 + 1).copied().collect();
+    let probes: Vec<K> = pair.oracle.keys().step_by(pair.oracle.len() / 20 + 1).copied().collect();
     assert_equal(&pair.index, &pair.oracle, &probes);
 }
 
@@ -202,9 +202,23 @@ fn every_order_of_keys_and_every_way_they_go_survives_images_begun_at_any_moment
         for going in GOING {
             for seed in 0..seeds {
                 for (slots, count) in [(Some(128), 12_000), (Some(1_024), 30_000), (None, 120_000)] {
-                    let lived = std::panic::catch_unwind(|| live(kind, going, slots, count, seed));
+                    let keys = draw(kind, count, seed);
+                    let lived = std::panic::catch_unwind(|| live(&keys, going, slots, seed));
                     assert!(lived.is_ok(), "live({kind:?}, {going:?}, {slots:?}, {count}, {seed})");
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_order_of_wide_keys_and_every_way_they_go_survives_images_begun_at_any_moment() {
+    for kind in ALL_WIDE {
+        for going in GOING {
+            for (slots, count) in [(Some(128), 6_000), (None, 30_000)] {
+                let keys = draw_wide(kind, count, 1);
+                let lived = std::panic::catch_unwind(|| live(&keys, going, slots, 1));
+                assert!(lived.is_ok(), "live({kind:?}, {going:?}, {slots:?}, {count})");
             }
         }
     }

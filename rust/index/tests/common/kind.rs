@@ -1,12 +1,14 @@
 //! Both kinds of keys, for tests that are the same for both, and distributions of keys of 128 bits.
 
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
 use alex_index::Key;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 /// What tests do with keys.
-pub trait Kind: Key {
+pub trait Kind: Key + RefUnwindSafe + UnwindSafe {
     /// Bytes of the header of a data node in an image, and of the model in it.
     const LEAF_HEADER: usize;
     const MODEL: usize;
@@ -29,6 +31,9 @@ pub trait Kind: Key {
 
     /// The sum, around the end of the keys if need be.
     fn around(self, by: Self) -> Self;
+
+    /// The key after so many of `of` parts of the way from `low` to `high`.
+    fn between(low: Self, high: Self, parts: usize, of: usize) -> Self;
 
     fn read(bytes: &[u8]) -> Self;
     fn bytes(self) -> Vec<u8>;
@@ -76,6 +81,10 @@ impl Kind for i64 {
         self.wrapping_add(by)
     }
 
+    fn between(low: Self, high: Self, parts: usize, of: usize) -> Self {
+        low.wrapping_add((high.wrapping_sub(low) / of as Self).wrapping_mul(parts as Self))
+    }
+
     fn read(bytes: &[u8]) -> Self {
         Self::from_le_bytes(bytes[..8].try_into().unwrap())
     }
@@ -116,6 +125,10 @@ impl Kind for i128 {
 
     fn around(self, by: Self) -> Self {
         self.wrapping_add(by)
+    }
+
+    fn between(low: Self, high: Self, parts: usize, of: usize) -> Self {
+        low.wrapping_add((high.wrapping_sub(low) / of as Self).wrapping_mul(parts as Self))
     }
 
     fn read(bytes: &[u8]) -> Self {
