@@ -9,6 +9,8 @@ use std::hash::Hash;
 use std::mem::MaybeUninit;
 use std::ops::{Shl, Shr};
 
+use crate::compiled::Compiled;
+
 /// A kind of key: `i64`, or `i128` for what has 128 bits, like UUIDs and IPv6 addresses.
 ///
 /// Both are signed. An unsigned integer becomes a key of the same order when its highest bit is flipped:
@@ -20,7 +22,9 @@ use std::ops::{Shl, Shr};
 /// assert_eq!((i64::BITS, <i128 as Key>::BITS), (64, 128));
 /// ```
 #[expect(private_bounds, reason = "so that no other type can be a key")]
-pub trait Key: Exact + Copy + Ord + Hash + Default + Debug + Display + Send + Sync + 'static {
+pub trait Key:
+    Exact + Compiled + Copy + Ord + Hash + Default + Debug + Display + Send + Sync + 'static
+{
     /// The least key.
     const MIN: Self;
     /// The greatest key.

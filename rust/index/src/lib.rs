@@ -21,6 +21,7 @@
 
 // Folders are layers: a file uses its own folder and those below it, and anything uses the ground.
 //
+//     compiled  what is compiled here for both kinds of keys
 //     inspect   an index looked into: every invariant, figures, a picture of its nodes
 //     image     an index as a file: written from a stream of entries, opened from a mapping
 //     many      many keys in one call: read, write
@@ -45,6 +46,7 @@
 mod adapt;
 mod arena;
 mod build;
+mod compiled;
 #[cfg(feature = "count")]
 pub mod count;
 #[cfg(not(feature = "count"))]

@@ -15,6 +15,11 @@ impl<K: Key> Alex<K> {
     /// The payload of `key`.
     #[inline]
     pub fn get(&self, key: K) -> Option<u64> {
+        K::get(self, key)
+    }
+
+    #[inline]
+    pub(crate) fn do_get(&self, key: K) -> Option<u64> {
         dispatch(self.backend, Get { tree: self, key })
     }
 
@@ -27,17 +32,31 @@ impl<K: Key> Alex<K> {
     /// Inserts `key`, or replaces its payload. Returns the previous payload.
     #[inline]
     pub fn insert(&mut self, key: K, payload: u64) -> Option<u64> {
+        K::insert(self, key, payload)
+    }
+
+    #[inline]
+    pub(crate) fn do_insert(&mut self, key: K, payload: u64) -> Option<u64> {
         dispatch(self.backend, Insert { tree: self, key, payload })
     }
 
     /// Removes `key` and returns its payload.
     #[inline]
     pub fn remove(&mut self, key: K) -> Option<u64> {
+        K::remove(self, key)
+    }
+
+    #[inline]
+    pub(crate) fn do_remove(&mut self, key: K) -> Option<u64> {
         dispatch(self.backend, Remove { tree: self, key })
     }
 
     /// Replaces the payload of `key` by `new` if it is `expected`. Returns whether it was.
     pub fn replace_if(&mut self, key: K, expected: u64, new: u64) -> bool {
+        K::replace_if(self, key, expected, new)
+    }
+
+    pub(crate) fn do_replace_if(&mut self, key: K, expected: u64, new: u64) -> bool {
         dispatch(self.backend, ReplaceIf { tree: self, key, expected, new })
     }
 

@@ -1,4 +1,4 @@
-//! A durable, ordered key-value engine for one writer process: `i64` keys, byte values.
+//! A durable, ordered key-value engine for one writer process: `Key` keys, byte values.
 //!
 //! One append-only, checksummed log is both write-ahead log and data; an ALEX index in memory says where each
 //! key's newest record is. Folders are layers, from top to bottom:
@@ -29,6 +29,7 @@ mod engine;
 mod error;
 mod format;
 mod index;
+mod keys;
 mod log;
 mod operation;
 mod options;
@@ -37,6 +38,7 @@ mod random;
 mod recovery;
 mod repair;
 mod room;
+mod schema;
 mod threads;
 mod values;
 
@@ -57,9 +59,9 @@ pub use engine::compaction_state::CompactReport;
 pub use engine::lock_times::{Histogram, LockTimes, Places, lock_times};
 pub use error::{Error, Result};
 pub use format::measure::checksum_records;
-pub use format::schema::{KeyKind, Schema};
-pub use index::checked::Neighbour;
+pub use index::tree::Neighbour;
 pub use index::versions::ScanRange;
+pub use keys::{Key, KeyVec, Keys};
 pub use log::batch::{Batch, ValueSource};
 pub use operation::Operation;
 pub use options::{
@@ -68,6 +70,7 @@ pub use options::{
 };
 pub use progress::OpenProgress;
 pub use repair::salvage::RepairMode;
+pub use schema::{KeyKind, Schema};
 #[doc(hidden)]
 pub use threads::panics::{catching, panic_is_caught};
 pub use values::column::ValueColumn;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::format::schema::{KeyKind, MAX_CODEC_NAME_BYTES, Schema};
+use crate::schema::{KeyKind, MAX_CODEC_NAME_BYTES, Schema};
 
 /// When a write is safe, and against what. `docs/safety.md` spells out the promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

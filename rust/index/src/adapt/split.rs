@@ -32,7 +32,7 @@ impl<K: Key> Alex<K> {
         let fill = settled_fill(entries.keys, target.trend);
         let Some(&(parent, slot)) = target.path.last() else {
             let mut chain = Chain::new();
-            let root = self.new_node(&mut chain, entries, Plan::whole(fill));
+            let root = self.do_new_node(&mut chain, entries, Plan::whole(fill));
             self.replace(target, &chain, &[root]);
             return;
         };
@@ -78,7 +78,7 @@ impl<K: Key> Alex<K> {
                 let leaf = self.new_leaf(&mut chain, part, capacity, growth);
                 draft.pieces.push((slots.start, NodeId::leaf(leaf)));
             } else {
-                self.emit(&mut chain, part, &mut draft, slots);
+                self.do_emit(&mut chain, part, &mut draft, slots);
             }
         }
         let pieces: Vec<NodeId> = draft.children_of(run.clone()).into_iter().map(NodeId).collect();
@@ -113,7 +113,7 @@ impl<K: Key> Alex<K> {
         let above = &target.path[..target.path.len().saturating_sub(1)];
         let bounds = head.slot_bounds(slot, self.bounds(above));
         let plan = Plan { bounds, below: head.shift, fill };
-        pieces.push(self.new_node(&mut chain, entries.part(low..high), plan));
+        pieces.push(self.do_new_node(&mut chain, entries.part(low..high), plan));
         if slot + 1 < run.end {
             let part = entries.part(high..entries.len());
             let capacity = slots_within(part.len(), SPLIT_FILL, self.max_slots);

@@ -124,8 +124,11 @@ impl<K: Key> Arena<K> {
     /// Verifies every leaf that begins in the same block as this one. Returns false if one of them is
     /// damaged.
     #[cold]
-    #[inline(never)]
     pub(crate) fn verify(&self, id: u32) -> bool {
+        K::verify(self, id)
+    }
+
+    pub(crate) fn do_verify(&self, id: u32) -> bool {
         let block = id >> BLOCK_SHIFT;
         let (Some(image), Some(word)) = (self.image(), self.verified.get((block / 64) as usize)) else {
             return true;

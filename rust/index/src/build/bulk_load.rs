@@ -130,7 +130,7 @@ impl<K: Key> Alex<K> {
     }
 
     /// Builds a leaf if the entries fit one, else a model node with its children.
-    pub(crate) fn leaf_or_node(
+    pub(crate) fn do_leaf_or_node(
         &mut self,
         chain: &mut Chain,
         entries: Entries<'_, K>,
@@ -142,11 +142,16 @@ impl<K: Key> Alex<K> {
                 return NodeId::leaf(leaf);
             }
         }
-        self.new_node(chain, entries, plan)
+        self.do_new_node(chain, entries, plan)
     }
 
     /// Builds a model node over `entries`, or a single leaf if a model node does not help them.
-    pub(crate) fn new_node(&mut self, chain: &mut Chain, entries: Entries<'_, K>, plan: Plan<K>) -> NodeId {
+    pub(crate) fn do_new_node(
+        &mut self,
+        chain: &mut Chain,
+        entries: Entries<'_, K>,
+        plan: Plan<K>,
+    ) -> NodeId {
         let most = self.most_entries(plan.fill);
         let goal = (most * 3 / 4).min(entries.len() / 2 + 1);
         let (first, last) = self.clip(entries.keys, plan);
@@ -190,21 +195,21 @@ impl<K: Key> Alex<K> {
             let slot = head.route(entries.keys[at]);
             let end = at + prefix(&entries.keys[at..], |key| head.route(key) == slot);
             if end - at > most {
-                self.emit(chain, entries.part(run_entry..at), draft, run_slot..slot);
-                let nested = self.new_node(chain, entries.part(at..end), draft.plan.nested(&head, slot));
+                self.do_emit(chain, entries.part(run_entry..at), draft, run_slot..slot);
+                let nested = self.do_new_node(chain, entries.part(at..end), draft.plan.nested(&head, slot));
                 draft.pieces.push((slot, nested));
                 (run_slot, run_entry) = (slot + 1, end);
             } else if end - run_entry > goal && run_entry < at {
-                self.emit(chain, entries.part(run_entry..at), draft, run_slot..slot);
+                self.do_emit(chain, entries.part(run_entry..at), draft, run_slot..slot);
                 (run_slot, run_entry) = (slot, at);
             }
             at = end;
         }
-        self.emit(chain, entries.part(run_entry..at), draft, run_slot..head.fanout as usize);
+        self.do_emit(chain, entries.part(run_entry..at), draft, run_slot..head.fanout as usize);
     }
 
     /// Builds the leaf of a run of slots, or several leaves if no model fits its entries.
-    pub(crate) fn emit(
+    pub(crate) fn do_emit(
         &mut self,
         chain: &mut Chain,
         entries: Entries<'_, K>,
@@ -230,19 +235,19 @@ impl<K: Key> Alex<K> {
             && cut > 0
             && cut < count
         {
-            self.emit(chain, entries.part(0..cut), draft, slots.start..boundary);
-            self.emit(chain, entries.part(cut..count), draft, boundary..slots.end);
+            self.do_emit(chain, entries.part(0..cut), draft, slots.start..boundary);
+            self.do_emit(chain, entries.part(cut..count), draft, boundary..slots.end);
             return;
         }
         // All entries share one slot. It gets a nested node, and the slots before and behind it get a leaf
         // each.
         let none = entries.part(0..0);
         let slot = head.route(entries.keys[0]);
-        self.emit(chain, none, draft, slots.start..slot);
-        let nested = self.new_node(chain, entries, draft.plan.nested(&head, slot));
+        self.do_emit(chain, none, draft, slots.start..slot);
+        let nested = self.do_new_node(chain, entries, draft.plan.nested(&head, slot));
         draft.pieces.push((slot, nested));
         if !nested.is_leaf() {
-            self.emit(chain, none, draft, slot + 1..slots.end);
+            self.do_emit(chain, none, draft, slot + 1..slots.end);
         }
     }
 

@@ -41,6 +41,10 @@ impl<K: Key> Alex<K> {
     }
 
     pub(crate) fn empty(backend: Supported, max_slots: usize) -> Self {
+        K::empty(backend, max_slots)
+    }
+
+    pub(crate) fn do_empty(backend: Supported, max_slots: usize) -> Self {
         let mut tree = Self {
             arena: Arena::default(),
             root: NodeId::leaf(0),
@@ -69,6 +73,10 @@ impl<K: Key> Alex<K> {
     /// # Panics
     /// If the two slices differ in length.
     pub fn from_sorted(keys: &[K], payloads: &[u64]) -> Result<Self, Unsorted<K>> {
+        K::from_sorted(keys, payloads)
+    }
+
+    pub(crate) fn do_from_sorted(keys: &[K], payloads: &[u64]) -> Result<Self, Unsorted<K>> {
         assert_eq!(keys.len(), payloads.len(), "one payload for each key");
         if !keys.is_sorted_by(|a, b| a < b) {
             let at = keys.windows(2).position(|pair| pair[0] >= pair[1]).unwrap_or(0);
@@ -85,6 +93,10 @@ impl<K: Key> Alex<K> {
     /// # Panics
     /// If the two slices differ in length.
     pub fn from_unsorted(keys: &[K], payloads: &[u64]) -> Self {
+        K::from_unsorted(keys, payloads)
+    }
+
+    pub(crate) fn do_from_unsorted(keys: &[K], payloads: &[u64]) -> Self {
         if let Ok(tree) = Self::from_sorted(keys, payloads) {
             return tree;
         }
@@ -115,7 +127,7 @@ impl<K: Key> Alex<K> {
     pub(crate) fn load(&mut self, keys: &[K], payloads: &[u64]) {
         let entries = Entries { keys, payloads };
         let mut chain = Chain::new();
-        self.root = self.leaf_or_node(&mut chain, entries, Plan::whole(LOAD_FILL));
+        self.root = self.do_leaf_or_node(&mut chain, entries, Plan::whole(LOAD_FILL));
         (self.first_leaf, self.last_leaf) = (chain.first, chain.last);
         self.len = keys.len();
         self.tally = OnceLock::new();

@@ -41,6 +41,10 @@ impl<K: Key> Alex<K> {
     /// Of the options, `max_leaf_slots` is ignored: the image has its own. `O(blocks of 64 KiB + model
     /// nodes)`.
     pub fn open_image(memory: ImageMemory, options: Options) -> Result<Opened<K>, ImageError> {
+        K::open_image(memory, options)
+    }
+
+    pub(crate) fn do_open_image(memory: ImageMemory, options: Options) -> Result<Opened<K>, ImageError> {
         if cfg!(target_endian = "big") {
             return Err(ImageError::Format("needs a little-endian machine".to_owned()));
         }

@@ -163,7 +163,8 @@ impl<S: ImageSink, K: Key> ImageWriter<S, K> {
             None => {
                 let (keys, payloads) = (std::mem::take(&mut self.keys), std::mem::take(&mut self.payloads));
                 let entries = Entries { keys: &keys, payloads: &payloads };
-                let node = self.workshop.leaf_or_node(&mut Chain::new(), entries, Plan::whole(LOAD_FILL));
+                let node =
+                    K::leaf_or_node(&mut self.workshop, &mut Chain::new(), entries, Plan::whole(LOAD_FILL));
                 self.out.take(&mut self.workshop, node)?
             }
         };
@@ -231,7 +232,7 @@ impl<S: ImageSink, K: Key> ImageWriter<S, K> {
             self.emit(slot, self.cut)?;
             let (keys, payloads) = (std::mem::take(&mut self.keys), std::mem::take(&mut self.payloads));
             let entries = Entries { keys: &keys, payloads: &payloads };
-            let node = self.workshop.new_node(&mut Chain::new(), entries, plan);
+            let node = K::new_node(&mut self.workshop, &mut Chain::new(), entries, plan);
             let node = self.out.take(&mut self.workshop, node)?;
             if let Some(frame) = self.frames.last_mut() {
                 frame.draft.pieces.push((slot, node));
@@ -249,7 +250,7 @@ impl<S: ImageSink, K: Key> ImageWriter<S, K> {
         let Some(frame) = self.frames.last_mut() else { return Ok(()) };
         let made = frame.draft.pieces.len();
         let entries = Entries { keys: &self.keys[..count], payloads: &self.payloads[..count] };
-        self.workshop.emit(&mut Chain::new(), entries, &mut frame.draft, frame.run_slot..slot);
+        K::emit(&mut self.workshop, &mut Chain::new(), entries, &mut frame.draft, frame.run_slot..slot);
         for (_, node) in &mut frame.draft.pieces[made..] {
             *node = self.out.take(&mut self.workshop, *node)?;
         }

@@ -35,6 +35,10 @@ macro_rules! require {
 impl<K: Key> Alex<K> {
     /// Checks every invariant. The error says which one does not hold, and where.
     pub fn check(&self) -> Result<(), CheckError> {
+        K::check(self)
+    }
+
+    pub(crate) fn do_check(&self) -> Result<(), CheckError> {
         self.verify_image().map_err(|damage| CheckError {
             place: "the image that it was opened from".to_owned(),
             message: damage.to_string(),

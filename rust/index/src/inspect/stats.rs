@@ -55,6 +55,10 @@ impl<K: Key> Alex<K> {
 
     /// Figures about the shape of the tree. Reads all of it: `O(slots)`.
     pub fn stats(&self) -> Stats {
+        K::stats(self)
+    }
+
+    pub(crate) fn do_stats(&self) -> Stats {
         let mut stats = Stats { keys: self.len, bytes: self.nbytes(), ..Stats::default() };
         let (mut errors, mut modelled) = (0u64, 0usize);
         let mut nodes = vec![(self.root, 1usize)];

@@ -64,6 +64,10 @@ fn class(error: usize) -> usize {
 impl<K: Key> Alex<K> {
     /// Surveys every data node and every prediction error. `O(slots)`.
     pub fn survey(&self) -> Survey<K> {
+        K::survey(self)
+    }
+
+    pub(crate) fn do_survey(&self) -> Survey<K> {
         let mut survey = Survey::default();
         self.survey_node(self.root, 1, &mut survey);
         survey

@@ -68,7 +68,16 @@ impl<K: Key> Alex<K> {
     ///
     /// # Panics
     /// If the two slices differ in length.
-    pub fn insert_many(&mut self, keys: &[K], payloads: &[u64], replaced: impl FnMut(usize, u64)) {
+    pub fn insert_many(&mut self, keys: &[K], payloads: &[u64], mut replaced: impl FnMut(usize, u64)) {
+        K::insert_many(self, keys, payloads, &mut replaced);
+    }
+
+    pub(crate) fn do_insert_many(
+        &mut self,
+        keys: &[K],
+        payloads: &[u64],
+        replaced: &mut dyn FnMut(usize, u64),
+    ) {
         assert_eq!(keys.len(), payloads.len(), "one payload for each key");
         let batch = Batch::of(keys, &mut self.scratch);
         dispatch(self.backend, InsertRuns { tree: self, pairs: &batch.pairs, payloads, replaced });
@@ -77,7 +86,11 @@ impl<K: Key> Alex<K> {
 
     /// Removes every key. Calls `removed` with the position of each key that was there and its payload, in
     /// order of keys. Of equal keys the first position counts.
-    pub fn remove_many(&mut self, keys: &[K], removed: impl FnMut(usize, u64)) {
+    pub fn remove_many(&mut self, keys: &[K], mut removed: impl FnMut(usize, u64)) {
+        K::remove_many(self, keys, &mut removed);
+    }
+
+    pub(crate) fn do_remove_many(&mut self, keys: &[K], removed: &mut dyn FnMut(usize, u64)) {
         let batch = Batch::of(keys, &mut self.scratch);
         dispatch(self.backend, RemoveRuns { tree: self, pairs: &batch.pairs, removed });
         batch.keep(&mut self.scratch);

@@ -17,32 +17,56 @@ pub(crate) struct Position {
 impl<K: Key> Alex<K> {
     /// The entry with the smallest key.
     pub fn first(&self) -> Option<(K, u64)> {
+        K::first(self)
+    }
+
+    pub(crate) fn do_first(&self) -> Option<(K, u64)> {
         self.entry_after(Position { leaf: self.first_leaf, slot: 0 })
     }
 
     /// The entry with the largest key.
     pub fn last(&self) -> Option<(K, u64)> {
+        K::last(self)
+    }
+
+    pub(crate) fn do_last(&self) -> Option<(K, u64)> {
         let slot = self.arena.leaf(self.last_leaf).keys.len();
         self.entry_before(Position { leaf: self.last_leaf, slot })
     }
 
     /// The entry with the largest key less than or equal to `key`.
     pub fn floor(&self, key: K) -> Option<(K, u64)> {
+        K::floor(self, key)
+    }
+
+    pub(crate) fn do_floor(&self, key: K) -> Option<(K, u64)> {
         self.entry_before(self.position_above(key))
     }
 
     /// The entry with the smallest key greater than or equal to `key`.
     pub fn ceiling(&self, key: K) -> Option<(K, u64)> {
+        K::ceiling(self, key)
+    }
+
+    pub(crate) fn do_ceiling(&self, key: K) -> Option<(K, u64)> {
         self.entry_after(self.position_below(key))
     }
 
     /// The entry with the largest key less than `key`.
     pub fn lower(&self, key: K) -> Option<(K, u64)> {
+        K::lower(self, key)
+    }
+
+    pub(crate) fn do_lower(&self, key: K) -> Option<(K, u64)> {
         self.entry_before(self.position_below(key))
     }
 
     /// The entry with the smallest key greater than `key`.
     pub fn higher(&self, key: K) -> Option<(K, u64)> {
+        K::higher(self, key)
+    }
+
+    pub(crate) fn do_higher(&self, key: K) -> Option<(K, u64)> {
         self.entry_after(self.position_above(key))
     }
 

@@ -13,11 +13,19 @@ use crate::tree::Alex;
 impl<K: Key> Alex<K> {
     /// How many keys are below `key`.
     pub fn rank(&self, key: K) -> usize {
+        K::rank(self, key)
+    }
+
+    pub(crate) fn do_rank(&self, key: K) -> usize {
         self.rank_at(self.tally(), key, self.position_below(key))
     }
 
     /// The entry that has exactly `rank` keys below it.
     pub fn nth(&self, rank: usize) -> Option<(K, u64)> {
+        K::nth(self, rank)
+    }
+
+    pub(crate) fn do_nth(&self, rank: usize) -> Option<(K, u64)> {
         if rank >= self.len {
             return None;
         }
@@ -71,6 +79,10 @@ impl<K: Key> Alex<K> {
     /// first key of the second and each further part, `parts - 1` of them, ascending. Keys repeat if there
     /// are fewer keys than parts; in an empty index all are 0.
     pub fn boundaries(&self, parts: usize) -> Vec<K> {
+        K::boundaries(self, parts)
+    }
+
+    pub(crate) fn do_boundaries(&self, parts: usize) -> Vec<K> {
         let len = self.len as u128;
         let mut keys = Vec::with_capacity(parts.saturating_sub(1));
         let mut ranks = (1..parts).map(|part| (part as u128 * len / parts as u128) as usize);

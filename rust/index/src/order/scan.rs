@@ -32,6 +32,16 @@ impl<K: Key> Alex<K> {
         keys: &mut Vec<K>,
         payloads: &mut Vec<u64>,
     ) {
+        K::scan_into(self, (start, stop), reverse, limit, (keys, payloads));
+    }
+
+    pub(crate) fn do_scan_into(
+        &self,
+        (start, stop): (Bound<K>, Bound<K>),
+        reverse: bool,
+        limit: usize,
+        (keys, payloads): (&mut Vec<K>, &mut Vec<u64>),
+    ) {
         let (out, run) = (Output { keys, payloads }, (Vec::new(), Vec::new()));
         dispatch(self.backend, Scan { tree: self, start, stop, reverse, limit, out, run });
     }
@@ -73,6 +83,10 @@ impl<K: Key> Alex<K> {
 
     /// The number of keys in a range.
     pub fn count(&self, start: Bound<K>, stop: Bound<K>) -> usize {
+        K::count(self, start, stop)
+    }
+
+    pub(crate) fn do_count(&self, start: Bound<K>, stop: Bound<K>) -> usize {
         let Some((from, to)) = self.span(start, stop) else { return 0 };
         let tally = self.tally.get();
         let at_once = tally.map_or(usize::MAX, |_| COUNTED_LEAVES);

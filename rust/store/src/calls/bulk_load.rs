@@ -3,7 +3,8 @@
 
 use crate::calls::store::Store;
 use crate::error::{Error, Result};
-use crate::format::record::size_of_record;
+use crate::keys::Width;
+use crate::keys::{KeyVec, Keys};
 use crate::log::batch::{ValueSource, check_value};
 use crate::progress::OpenProgress;
 use crate::room::with_room;
@@ -34,27 +35,19 @@ impl ValueSource for Sorted<'_> {
 
 /// Distinct keys in ascending order, each with its position in the given order.
 pub struct SortedKeys {
-    keys: Vec<i64>,
+    keys: KeyVec,
     places: Vec<usize>,
     given: usize,
 }
 
 impl SortedKeys {
     /// Sorts the keys. The last of equal keys stays. O(n log n).
-    pub fn of(given: &[i64]) -> Result<Self> {
-        let mut order = with_room(given.len())?;
-        order.extend(given.iter().copied().zip(0..));
-        if !order.is_sorted_by(|a: &(i64, usize), b| a.0 < b.0) {
-            order.sort_unstable();
-            // Of equal keys, the one given last comes last and must stay.
-            order.reverse();
-            order.dedup_by_key(|entry| entry.0);
-            order.reverse();
-        }
-        let (mut keys, mut places) = (with_room(order.len())?, with_room(order.len())?);
-        for (key, place) in order {
-            keys.push(key);
-            places.push(place);
+    pub fn of<'k>(given: impl Into<Keys<'k>>) -> Result<Self> {
+        let given = given.into();
+        let places = given.sorted_last()?;
+        let mut keys = KeyVec::with_room(places.len(), given)?;
+        for &place in &places {
+            keys.push(given.get(place));
         }
         Ok(Self { keys, places, given: given.len() })
     }
@@ -62,7 +55,7 @@ impl SortedKeys {
 
 /// Refuses values whose number differs from the number of keys, or that are too long. Returns the bytes of
 /// their records.
-fn check<V: ValueSource + ?Sized>(keys: usize, values: &V) -> Result<u64> {
+fn check<V: ValueSource + ?Sized>(keys: usize, values: &V, width: Width) -> Result<u64> {
     if keys != values.len() {
         return Err(Error::Invalid(format!(
             "there are {keys} keys and {} values; each key needs one value",
@@ -72,7 +65,7 @@ fn check<V: ValueSource + ?Sized>(keys: usize, values: &V) -> Result<u64> {
     let mut bytes = 0;
     for i in 0..keys {
         check_value(values.get(i))?;
-        bytes += size_of_record(values.get(i).len() as u64);
+        bytes += width.size_of_put(values.get(i).len() as u64);
     }
     Ok(bytes)
 }
@@ -82,13 +75,14 @@ impl Store {
     /// The last duplicate wins. `progress` is called with no lock held: before the work, once the keys are
     /// sorted, and when everything is written. If it returns false in any but the last of these calls, the store
     /// stays unchanged.
-    pub fn bulk_load<V: ValueSource + ?Sized>(
+    pub fn bulk_load<'k, V: ValueSource + ?Sized>(
         &self,
-        keys: &[i64],
+        keys: impl Into<Keys<'k>>,
         values: &V,
         progress: &mut dyn FnMut(OpenProgress) -> bool,
     ) -> Result<u64> {
-        let bytes_total = check(keys.len(), values)?;
+        let keys = keys.into();
+        let bytes_total = check(keys.len(), values, self.shared.width())?;
         let mut report = |bytes_done| {
             let go_on = progress(OpenProgress { bytes_done, bytes_total });
             if go_on { Ok(()) } else { Err(Error::Interrupted) }
@@ -105,7 +99,7 @@ impl Store {
     /// Like [`Store::bulk_load`], for keys that are already sorted; `values` are in the order in which the
     /// keys were given.
     pub fn load_sorted<V: ValueSource + ?Sized>(&self, keys: &SortedKeys, values: &V) -> Result<u64> {
-        check(keys.given, values)?;
+        check(keys.given, values, self.shared.width())?;
         let mut sorted = with_room(keys.places.len())?;
         sorted.extend(keys.places.iter().map(|&place| values.get(place)));
         self.put_many(&keys.keys, &Sorted(sorted), false)

@@ -8,6 +8,7 @@ use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
 use crate::format::header::{LogEnd, SEGMENT_HEADER_BYTES};
 use crate::format::location::Location;
+use crate::keys::Key;
 use crate::log::reader::{Next, SegmentReader};
 use crate::log::segment::{Pin, Segment};
 use crate::recovery::changes::{Change, Commits};
@@ -30,11 +31,11 @@ pub struct Changed {
 #[derive(Debug)]
 pub enum What {
     /// A value was stored under this key.
-    Put(i64, Value),
+    Put(Key, Value),
     /// This key was removed.
-    Deleted(i64),
+    Deleted(Key),
     /// All keys from the first to the last were removed, both included.
-    RangeDeleted(i64, i64),
+    RangeDeleted(Key, Key),
 }
 
 /// The changes after a sequence number, in order; made by [`Store::changes`].

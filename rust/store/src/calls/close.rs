@@ -51,7 +51,7 @@ impl Store {
             writing.log.let_go_of_files();
             outcome
         };
-        let empty = Index::empty().ok();
+        let empty = Index::empty(self.shared.width()).ok();
         let opened = shared.state.write().close(empty);
         drop(opened);
         shared.lifetime.unlock();

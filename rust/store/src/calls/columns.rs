@@ -10,7 +10,8 @@ use crate::calls::store::Reader;
 use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::location::Location;
-use crate::index::checked::Neighbour;
+use crate::index::tree::Neighbour;
+use crate::keys::{Key, KeyVec, Keys};
 use crate::log::segments::Segments;
 use crate::room::{room, with_room};
 use crate::values::column::{Part, ValueColumn};
@@ -27,14 +28,19 @@ const MUCH_BYTES: usize = 1 << 16;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ItemColumns {
     /// The keys, in the scan's order.
-    pub keys: Vec<i64>,
+    pub keys: KeyVec,
     /// Their values.
     pub values: ValueColumn,
 }
 
 impl Reader {
     /// Like [`Moment::get_column`], as of now.
-    pub fn get_column(&self, keys: &[i64], values: &mut ValueColumn, found: &mut Vec<bool>) -> Result<()> {
+    pub fn get_column<'k>(
+        &self,
+        keys: impl Into<Keys<'k>>,
+        values: &mut ValueColumn,
+        found: &mut Vec<bool>,
+    ) -> Result<()> {
         self.moment()?.get_column(keys, values, found)
     }
 }
@@ -42,11 +48,17 @@ impl Reader {
 impl Moment {
     /// Appends the values of many keys, in their order, to `values`, and whether each key exists to `found`.
     /// A missing key gets an empty value. O(keys * log n + bytes), with the cache misses overlapped.
-    pub fn get_column(&self, keys: &[i64], values: &mut ValueColumn, found: &mut Vec<bool>) -> Result<()> {
+    pub fn get_column<'k>(
+        &self,
+        keys: impl Into<Keys<'k>>,
+        values: &mut ValueColumn,
+        found: &mut Vec<bool>,
+    ) -> Result<()> {
+        let keys = keys.into();
         let width = likely_width(keys.len(), |row| {
             let mut locations = Vec::with_capacity(1);
-            let segments = self.locate(&keys[row..=row], &mut locations).ok()?;
-            length(&segments, keys[row], locations[0]?)
+            let segments = self.locate(keys.slice(row..row + 1), &mut locations).ok()?;
+            length(&segments, keys.get(row), locations[0]?)
         });
         let parts = keys.chunks(parallel::part_len(keys.len(), width)).map(|keys| (keys.len(), keys));
         let read = values.append_parts(width, parts.collect(), |keys, part| {
@@ -68,36 +80,42 @@ impl Moment {
     /// Like [`Moment::get_column`], for a neighbour of each key, which is appended to `near`; a key without one gets 0, an
     /// empty value, and false in `found`. O(keys * log n + bytes); for a snapshot, each key whose neighbour has changed
     /// since takes O(changed keys between the two) besides.
-    pub fn get_nearest_column(
+    pub fn get_nearest_column<'k>(
         &self,
-        keys: &[i64],
+        keys: impl Into<Keys<'k>>,
         which: Neighbour,
-        near: &mut Vec<i64>,
+        near: &mut KeyVec,
         values: &mut ValueColumn,
         found: &mut Vec<bool>,
     ) -> Result<()> {
+        let keys = keys.into();
         let width = likely_width(keys.len(), |row| {
-            let (mut near, mut locations) = (Vec::with_capacity(1), Vec::with_capacity(1));
-            let segments = self.locate_nearest(&keys[row..=row], which, &mut near, &mut locations).ok()?;
-            length(&segments, near[0], locations[0]?)
+            let (mut near, mut locations) = (KeyVec::default(), Vec::with_capacity(1));
+            let segments =
+                self.locate_nearest(keys.slice(row..row + 1), which, &mut near, &mut locations).ok()?;
+            length(&segments, near.first()?, locations[0]?)
         });
         let parts = keys.chunks(parallel::part_len(keys.len(), width)).map(|keys| (keys.len(), keys));
         let read = values.append_parts(width, parts.collect(), |keys, part| {
-            let (mut near, mut found) = (with_room(keys.len())?, with_room(keys.len())?);
+            let (mut near, mut found) = (KeyVec::with_room(keys.len(), keys)?, with_room(keys.len())?);
             let mut locations = Vec::new();
             for keys in keys.chunks(PIECE_KEYS) {
                 locations.clear();
                 let had = near.len();
                 let segments = self.locate_nearest(keys, which, &mut near, &mut locations)?;
                 found.extend(locations.iter().map(Option::is_some));
-                self.shared.push_values(&segments, &near[had..], &locations, part)?;
+                self.shared.push_values(
+                    &segments,
+                    near.as_keys().slice(had..near.len()),
+                    &locations,
+                    part,
+                )?;
             }
             Ok((near, found))
         })?;
-        room(near, keys.len())?;
         room(found, keys.len())?;
         for (part_near, part_found) in read {
-            near.extend(part_near);
+            near.extend(part_near.as_keys())?;
             found.extend(part_found);
         }
         Ok(())
@@ -108,7 +126,7 @@ impl Scan {
     /// Up to `rows` further items; fewer mean the end. O(log n + items + bytes).
     pub fn next_columns(&mut self, rows: usize) -> Result<ItemColumns> {
         let _running = self.shared.enter()?;
-        let (mut keys, mut locations, mut runs) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut keys, mut locations, mut runs) = (KeyVec::default(), Vec::new(), Vec::new());
         while keys.len() < rows {
             let (wanted, had) = (PIECE_KEYS.min(rows - keys.len()), keys.len());
             runs.push(self.take_into(wanted, &mut keys, &mut locations)?);
@@ -117,18 +135,18 @@ impl Scan {
             }
             // The first run was full, so more are likely.
             let more = (rows - keys.len()).min(LIKELY_ROWS);
-            room(&mut keys, more)?;
+            keys.room(more)?;
             room(&mut locations, more)?;
         }
         // This reuses the allocation: both types have the same layout.
         let locations: Vec<_> = locations.into_iter().map(Location).collect();
         let width =
-            likely_width(keys.len(), |row| length(&runs[row / PIECE_KEYS], keys[row], locations[row]));
+            likely_width(keys.len(), |row| length(&runs[row / PIECE_KEYS], keys.get(row), locations[row]));
         let part_len = parallel::part_len(keys.len(), width);
         // A piece lies in one run. Whole runs divide into pieces of equal length, a power of two like the
         // run's own, of which a part has eight or more.
         let piece_len = PIECE_KEYS.min(1 << (part_len / 8).max(1).ilog2());
-        let runs = keys.chunks(PIECE_KEYS).zip(locations.chunks(PIECE_KEYS)).zip(&runs);
+        let runs = keys.as_keys().chunks(PIECE_KEYS).zip(locations.chunks(PIECE_KEYS)).zip(&runs);
         let pieces = runs.flat_map(|((keys, locations), segments)| {
             let pieces = keys.chunks(piece_len).zip(locations.chunks(piece_len));
             pieces.map(move |(keys, locations)| (keys, locations, segments))
@@ -139,7 +157,7 @@ impl Scan {
         let mut values = ValueColumn::with_room(keys.len())?;
         values.append_parts(width, parts, |pieces, part| {
             pieces.iter().try_for_each(|(keys, locations, segments)| {
-                self.shared.push_values(segments, keys, locations, part)
+                self.shared.push_values(segments, *keys, locations, part)
             })
         })?;
         Ok(ItemColumns { keys, values })
@@ -151,7 +169,7 @@ impl Shared {
     fn push_values<L: Copy + Into<Option<Location>>>(
         &self,
         segments: &Segments,
-        keys: &[i64],
+        keys: Keys<'_>,
         locations: &[L],
         part: &mut Part<'_>,
     ) -> Result<()> {
@@ -164,7 +182,7 @@ impl Shared {
 
 /// Length of the value of a key; `None` if only a read could tell, or if the value cannot be read, which the
 /// read itself will report.
-fn length(segments: &Segments, key: i64, location: Location) -> Option<usize> {
+fn length(segments: &Segments, key: Key, location: Location) -> Option<usize> {
     segments.at(location).ok()?.mapped_len(location.offset(), key)
 }
 

@@ -10,7 +10,7 @@ use crate::calls::store::Store;
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
 use crate::format::location::Location;
-use crate::format::record::size_of_record;
+use crate::keys::{Key, KeyVec, Keys};
 use crate::log::append::Shape;
 use crate::room::{filled, with_room};
 use crate::values::value;
@@ -67,22 +67,24 @@ impl Counter for f64 {
 
 /// The counters that a call changes: each key once, ascending.
 struct Counters<C> {
-    keys: Vec<i64>,
+    keys: KeyVec,
     values: Vec<[u8; COUNTER_BYTES]>,
     /// The positions of the additions, by key and, for equal keys, in the caller's order.
-    order: Vec<(i64, usize)>,
+    order: Vec<(Key, usize)>,
     /// The total after each addition, in the caller's order.
     totals: Vec<C>,
 }
 
 impl<C: Counter> Counters<C> {
-    fn of(given: &[i64]) -> Result<Self> {
+    fn of(given: Keys<'_>) -> Result<Self> {
         let mut order = with_room(given.len())?;
-        order.extend(given.iter().copied().zip(0..));
+        order.extend(given.iter().zip(0..));
         order.sort_unstable();
-        let mut keys = with_room(given.len())?;
-        keys.extend(order.iter().map(|&(key, _)| key));
-        keys.dedup();
+        let mut keys = KeyVec::with_room(given.len(), given)?;
+        for &(key, _) in &order {
+            keys.push(key);
+        }
+        keys.sort_and_dedup();
         let values = filled([0; COUNTER_BYTES], keys.len())?;
         let totals = filled(C::ZERO, given.len())?;
         Ok(Self { keys, values, order, totals })
@@ -93,7 +95,7 @@ impl<C: Counter> Counters<C> {
         let Self { keys, values, order, totals } = self;
         let mut locations: Vec<Option<Location>> = with_room(PIECE_KEYS.min(keys.len()))?;
         let mut next = 0;
-        for (keys, values) in keys.chunks(PIECE_KEYS).zip(values.chunks_mut(PIECE_KEYS)) {
+        for (keys, values) in keys.as_keys().chunks(PIECE_KEYS).zip(values.chunks_mut(PIECE_KEYS)) {
             locations.clear();
             let segments = {
                 let state = shared.read_parts()?;
@@ -101,9 +103,10 @@ impl<C: Counter> Counters<C> {
                 Arc::clone(&state.segments)
             };
             value::for_each(&segments, keys, &locations, shared.options.verify_reads, |i, found| {
-                let mut total = found.map_or(Ok(C::ZERO), |(bytes, _)| decoded(keys[i], bytes))?;
-                while let Some(&(_, place)) = order.get(next).filter(|&&(key, _)| key == keys[i]) {
-                    total = sum(keys[i], total, deltas[place])?;
+                let mut total =
+                    found.map_or(Ok(C::ZERO), |(bytes, _)| decoded(shared, keys.get(i), bytes))?;
+                while let Some(&(_, place)) = order.get(next).filter(|&&(key, _)| key == keys.get(i)) {
+                    total = sum(shared, keys.get(i), total, deltas[place])?;
                     totals[place] = total;
                     next += 1;
                 }
@@ -115,19 +118,21 @@ impl<C: Counter> Counters<C> {
     }
 }
 
-fn decoded<C: Counter>(key: i64, bytes: &[u8]) -> Result<C> {
+fn decoded<C: Counter>(shared: &Shared, key: Key, bytes: &[u8]) -> Result<C> {
     bytes.try_into().map(C::decoded).map_err(|_| {
         let found = bytes.len();
         Error::Invalid(format!(
-            "the value of key {key} has {found} bytes, and a counter has {COUNTER_BYTES}; nothing was written"
+            "the value of key {} has {found} bytes, and a counter has {COUNTER_BYTES}; nothing was written",
+            shared.opened.schema.key.shown(key)
         ))
     })
 }
 
-fn sum<C: Counter>(key: i64, total: C, delta: C) -> Result<C> {
+fn sum<C: Counter>(shared: &Shared, key: Key, total: C, delta: C) -> Result<C> {
     total.plus(delta).ok_or_else(|| {
         Error::Overflow(format!(
-            "the counter of key {key} is {total}, and adding {delta} to it would leave int64; nothing was written"
+            "the counter of key {} is {total}, and adding {delta} to it would leave int64; nothing was written",
+            shared.opened.schema.key.shown(key)
         ))
     })
 }
@@ -136,7 +141,8 @@ impl Store {
     /// Adds `deltas[i]` to the counter of `keys[i]` for every i, in order, in one atomic commit; an absent key counts as 0.
     /// Returns the total after each addition. A value that is not eight bytes long causes [`Error::Invalid`], and a sum
     /// that is no number [`Error::Overflow`]; both name the key, and nothing is written then. O(n log n).
-    pub fn add_many<C: Counter>(&self, keys: &[i64], deltas: &[C]) -> Result<Vec<C>> {
+    pub fn add_many<'k, C: Counter>(&self, keys: impl Into<Keys<'k>>, deltas: &[C]) -> Result<Vec<C>> {
+        let keys = keys.into();
         if keys.len() != deltas.len() {
             let (keys, deltas) = (keys.len(), deltas.len());
             return Err(Error::Invalid(format!(
@@ -146,9 +152,10 @@ impl Store {
         if keys.is_empty() {
             return self.shared.log_if_writable().map(|_| Vec::new());
         }
+        self.shared.check_keys(keys)?;
         let mut counters = Counters::of(keys)?;
         let records = counters.keys.len() as u64;
-        let bytes = records * size_of_record(COUNTER_BYTES as u64);
+        let bytes = records * self.shared.width().size_of_put(COUNTER_BYTES as u64);
         let shape = Shape { records, bytes, frees: false };
         let seq = {
             let mut writing = self.shared.mending(|| {
@@ -156,7 +163,7 @@ impl Store {
                 counters.add(&self.shared, deltas)?;
                 Ok(writing)
             })?;
-            self.shared.commit_puts_in(&mut writing, &counters.keys, &counters.values[..], shape)?.0
+            self.shared.commit_puts_in(&mut writing, counters.keys.as_keys(), &counters.values[..], shape)?.0
         };
         self.settle(seq, false)?;
         Ok(counters.totals)

@@ -8,8 +8,9 @@ use crate::engine::running_calls::Call;
 use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::location::Location;
-use crate::index::checked::Neighbour;
+use crate::index::tree::Neighbour;
 use crate::index::versions::Version;
+use crate::keys::{KeyVec, Keys};
 use crate::log::segments::Segments;
 
 /// The store as it was when this was made, for reading many keys; made by [`Reader::moment`]. Meant for one
@@ -41,7 +42,7 @@ impl Moment {
     /// are in. Holds the state's lock meanwhile, so look up many keys in pieces.
     pub(crate) fn locate(
         &self,
-        keys: &[i64],
+        keys: Keys<'_>,
         locations: &mut Vec<Option<Location>>,
     ) -> Result<Arc<Segments>> {
         let had = locations.len();
@@ -57,9 +58,9 @@ impl Moment {
     /// Like [`Moment::locate`], of a neighbour of each key: appends that to `near`, and 0 for a key without one.
     pub(crate) fn locate_nearest(
         &self,
-        keys: &[i64],
+        keys: Keys<'_>,
         which: Neighbour,
-        near: &mut Vec<i64>,
+        near: &mut KeyVec,
         locations: &mut Vec<Option<Location>>,
     ) -> Result<Arc<Segments>> {
         let had = (near.len(), locations.len());

@@ -7,8 +7,9 @@ use crate::calls::moment::Moment;
 use crate::calls::store::Reader;
 use crate::error::Result;
 use crate::format::location::Location;
+use crate::keys::{Key, KeyVec};
 use crate::log::segments::Segments;
-use crate::room::{room, with_room};
+use crate::room::with_room;
 use crate::values::value::Value;
 
 /// Ranks looked up under one hold of the state's lock; each takes about a microsecond.
@@ -17,7 +18,8 @@ const PIECE_RANKS: usize = 256;
 impl Reader {
     /// How many keys are below `key`. O(log n); the first call after many changes takes O(leaves), and a snapshot
     /// O(keys below it that have changed since).
-    pub fn rank(&self, key: i64) -> Result<u64> {
+    pub fn rank(&self, key: impl Into<Key>) -> Result<u64> {
+        let key = key.into();
         if self.at.is_some() {
             return self.count(Bound::Unbounded, Bound::Excluded(key));
         }
@@ -26,7 +28,7 @@ impl Reader {
 
     /// The item that has exactly `rank` keys below it or, `from_end`, above it. O(log n) like [`Reader::rank`]; a snapshot
     /// takes O(keys that have changed since, up to the item).
-    pub fn nth(&self, rank: u64, from_end: bool) -> Result<Option<(i64, Value)>> {
+    pub fn nth(&self, rank: u64, from_end: bool) -> Result<Option<(Key, Value)>> {
         if self.at.is_none() {
             return self.shared.mending(|| {
                 self.shared.item(|index| {
@@ -55,17 +57,19 @@ fn place(rank: u64, from_end: bool, len: u64) -> Option<u64> {
 impl Moment {
     /// Appends the keys at these ranks, which must ascend, to `keys`; fewer if a rank is too large.
     /// O(ranks * log n), and for a snapshot O(keys that have changed since) besides.
-    pub fn keys_at(&self, ranks: &[u64], keys: &mut Vec<i64>) -> Result<()> {
+    pub fn keys_at(&self, ranks: &[u64], keys: &mut KeyVec) -> Result<()> {
         let mut entries = Vec::new();
         self.entries_at(ranks, &mut entries)?;
-        room(keys, entries.len())?;
-        keys.extend(entries.iter().map(|&(key, _)| key));
+        keys.room(entries.len())?;
+        for &(key, _) in &entries {
+            keys.push(key);
+        }
         Ok(())
     }
 
     /// Appends the entries at these ranks, which ascend, until one is too large. Returns the segments that the records are
     /// in.
-    fn entries_at(&self, ranks: &[u64], entries: &mut Vec<(i64, Location)>) -> Result<Arc<Segments>> {
+    fn entries_at(&self, ranks: &[u64], entries: &mut Vec<(Key, Location)>) -> Result<Arc<Segments>> {
         *entries = with_room(ranks.len())?;
         // The keys up to `after` are done with, of which there are `before`.
         let (mut after, mut before) = (None, 0);

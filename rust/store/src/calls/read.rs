@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::location::Location;
 use crate::index::checked::{Damaged, Index};
 use crate::index::versions::{ScanRange, Version};
+use crate::keys::{Key, KeyVec, Keys};
 use crate::log::segment::Segment;
 use crate::options::ReadMode;
 use crate::values::parallel;
@@ -22,7 +23,8 @@ pub(crate) const PIECE_KEYS: usize = 1 << 12;
 
 impl Reader {
     /// The value of a key. O(log n + bytes).
-    pub fn get(&self, key: i64) -> Result<Option<Value>> {
+    pub fn get(&self, key: impl Into<Key>) -> Result<Option<Value>> {
+        let key = key.into();
         self.shared.mending(|| self.shared.value_of(key, self.at()))
     }
 
@@ -32,7 +34,8 @@ impl Reader {
 
     /// Like [`Reader::get`], but returns `None` instead of waiting for a lock or a system call.
     #[inline]
-    pub fn try_get(&self, key: i64) -> Option<Result<Option<Value>>> {
+    pub fn try_get(&self, key: impl Into<Key>) -> Option<Result<Option<Value>>> {
+        let key = key.into();
         if self.shared.options.read_mode == ReadMode::Pread {
             return None;
         }
@@ -49,12 +52,14 @@ impl Reader {
     }
 
     /// Whether a key exists. O(log n).
-    pub fn contains(&self, key: i64) -> Result<bool> {
+    pub fn contains(&self, key: impl Into<Key>) -> Result<bool> {
+        let key = key.into();
         self.shared.mending(|| contains(&*self.shared.read_parts()?, key, self.at()))
     }
 
     /// Like [`Reader::contains`], but returns `None` instead of waiting for a lock.
-    pub fn try_contains(&self, key: i64) -> Option<Result<bool>> {
+    pub fn try_contains(&self, key: impl Into<Key>) -> Option<Result<bool>> {
+        let key = key.into();
         match self.shared.try_read_parts()? {
             Ok(state) => {
                 let found = contains(&state, key, self.at());
@@ -65,79 +70,88 @@ impl Reader {
     }
 
     /// The item with the lowest key.
-    pub fn first(&self) -> Result<Option<(i64, Value)>> {
+    pub fn first(&self) -> Result<Option<(Key, Value)>> {
         self.end((Bound::Unbounded, Bound::Unbounded), false, Index::first)
     }
 
     /// The item with the highest key.
-    pub fn last(&self) -> Result<Option<(i64, Value)>> {
+    pub fn last(&self) -> Result<Option<(Key, Value)>> {
         self.end((Bound::Unbounded, Bound::Unbounded), true, Index::last)
     }
 
     /// The item with the highest key that is at most `key`.
-    pub fn floor(&self, key: i64) -> Result<Option<(i64, Value)>> {
+    pub fn floor(&self, key: impl Into<Key>) -> Result<Option<(Key, Value)>> {
+        let key = key.into();
         self.end((Bound::Unbounded, Bound::Included(key)), true, |index| index.floor(key))
     }
 
     /// The item with the lowest key that is at least `key`.
-    pub fn ceiling(&self, key: i64) -> Result<Option<(i64, Value)>> {
+    pub fn ceiling(&self, key: impl Into<Key>) -> Result<Option<(Key, Value)>> {
+        let key = key.into();
         self.end((Bound::Included(key), Bound::Unbounded), false, |index| index.ceiling(key))
     }
 
     /// The item with the highest key below `key`.
-    pub fn lower(&self, key: i64) -> Result<Option<(i64, Value)>> {
+    pub fn lower(&self, key: impl Into<Key>) -> Result<Option<(Key, Value)>> {
+        let key = key.into();
         self.end((Bound::Unbounded, Bound::Excluded(key)), true, |index| index.lower(key))
     }
 
     /// The item with the lowest key above `key`.
-    pub fn higher(&self, key: i64) -> Result<Option<(i64, Value)>> {
+    pub fn higher(&self, key: impl Into<Key>) -> Result<Option<(Key, Value)>> {
+        let key = key.into();
         self.end((Bound::Excluded(key), Bound::Unbounded), false, |index| index.higher(key))
     }
 
     /// The item at an end of a range. `find` finds the same in the index as it is.
     fn end(
         &self,
-        (start, stop): (Bound<i64>, Bound<i64>),
+        (start, stop): (Bound<Key>, Bound<Key>),
         reverse: bool,
-        find: impl Fn(&Index) -> Result<Option<(i64, u64)>, Damaged>,
-    ) -> Result<Option<(i64, Value)>> {
+        find: impl Fn(&Index) -> Result<Option<(Key, u64)>, Damaged>,
+    ) -> Result<Option<(Key, Value)>> {
         if self.at.is_none() {
             return self.shared.mending(|| self.shared.item(&find));
         }
         let run = self.scan(ScanRange { start, stop, reverse, limit: Some(1) })?.take(1)?;
-        let Some(&key) = run.keys.first() else { return Ok(None) };
+        let Some(key) = run.keys.first() else { return Ok(None) };
         let location = run.location(0);
         Ok(Some((key, self.shared.read(run.segments.at(location)?, location.offset(), key)?)))
     }
 
     /// The values of many keys, in their order. O(keys * log n), with the cache misses overlapped.
-    pub fn get_many(&self, keys: &[i64]) -> Result<Values> {
+    pub fn get_many<'k>(&self, keys: impl Into<Keys<'k>>) -> Result<Values> {
         let mut values = Values::default();
         self.get_many_into(keys, &mut values)?;
         Ok(values)
     }
 
     /// Like [`Reader::get_many`], but reuses the memory of values that were read before.
-    pub fn get_many_into(&self, keys: &[i64], values: &mut Values) -> Result<()> {
-        self.moment()?.read_into(keys, true, values)
+    pub fn get_many_into<'k>(&self, keys: impl Into<Keys<'k>>, values: &mut Values) -> Result<()> {
+        self.moment()?.read_into(keys.into(), true, values)
     }
 
     /// Like [`Moment::get_rows`], as of now.
     ///
     /// # Panics
     /// If `rows` does not hold `keys.len()` rows.
-    pub fn get_rows(&self, keys: &[i64], width: usize, rows: &mut [u8]) -> Result<Option<usize>> {
+    pub fn get_rows<'k>(
+        &self,
+        keys: impl Into<Keys<'k>>,
+        width: usize,
+        rows: &mut [u8],
+    ) -> Result<Option<usize>> {
         self.moment()?.get_rows(keys, width, rows)
     }
 
     /// Like [`Moment::contains_many`], as of now.
-    pub fn contains_many(&self, keys: &[i64], found: &mut [bool]) -> Result<()> {
+    pub fn contains_many<'k>(&self, keys: impl Into<Keys<'k>>, found: &mut [bool]) -> Result<()> {
         self.moment()?.contains_many(keys, found)
     }
 
     /// How many keys are in a range. O(log n + leaves of the range), and for a snapshot O(keys of the range that have
     /// changed since).
-    pub fn count(&self, start: Bound<i64>, stop: Bound<i64>) -> Result<u64> {
+    pub fn count(&self, start: Bound<Key>, stop: Bound<Key>) -> Result<u64> {
         let Some(version) = self.at() else {
             return self.shared.mending(|| Ok(self.shared.read_state()?.index.count(start, stop)? as u64));
         };
@@ -153,7 +167,7 @@ impl Reader {
     /// Splits the keys into `parts` ranges of about equal counts, for a snapshot as the keys are now. Returns the
     /// `parts - 1` keys with which the second and later ranges begin, ascending; keys repeat if there are fewer keys than
     /// parts. O(leaves + parts).
-    pub fn boundaries(&self, parts: usize) -> Result<Vec<i64>> {
+    pub fn boundaries(&self, parts: usize) -> Result<KeyVec> {
         self.shared.mending(|| Ok(self.shared.read_state()?.index.boundaries(parts)?))
     }
 
@@ -184,17 +198,17 @@ impl Reader {
 
 impl Moment {
     /// The values of many keys, all at once, in the memory of values that were read before.
-    pub fn get_many_into(&self, keys: &[i64], values: &mut Values) -> Result<()> {
-        self.read_into(keys, true, values)
+    pub fn get_many_into<'k>(&self, keys: impl Into<Keys<'k>>, values: &mut Values) -> Result<()> {
+        self.read_into(keys.into(), true, values)
     }
 
     /// Like [`Moment::get_many_into`], but reads only as many long values as stay in the caches until they
     /// are copied, at least one; `values.len()` says how many keys were read, counted from the first.
-    pub fn get_some_into(&self, keys: &[i64], values: &mut Values) -> Result<()> {
-        self.read_into(keys, false, values)
+    pub fn get_some_into<'k>(&self, keys: impl Into<Keys<'k>>, values: &mut Values) -> Result<()> {
+        self.read_into(keys.into(), false, values)
     }
 
-    fn read_into(&self, keys: &[i64], all: bool, values: &mut Values) -> Result<()> {
+    fn read_into(&self, keys: Keys<'_>, all: bool, values: &mut Values) -> Result<()> {
         values.read(keys, all, self.shared.options.verify_reads, |locations| {
             // One piece at a time, so that no writer waits for all of them.
             let mut segments = Arc::default();
@@ -213,7 +227,13 @@ impl Moment {
     ///
     /// # Panics
     /// If `rows` does not hold `keys.len()` rows.
-    pub fn get_rows(&self, keys: &[i64], width: usize, mut rows: &mut [u8]) -> Result<Option<usize>> {
+    pub fn get_rows<'k>(
+        &self,
+        keys: impl Into<Keys<'k>>,
+        width: usize,
+        mut rows: &mut [u8],
+    ) -> Result<Option<usize>> {
+        let keys = keys.into();
         assert_eq!(Some(rows.len()), keys.len().checked_mul(width), "one row for each key");
         let part_len = parallel::part_len(keys.len(), width);
         let parts = keys.chunks(part_len).map(|keys| {
@@ -229,7 +249,7 @@ impl Moment {
         Ok(missing)
     }
 
-    fn get_rows_of_part(&self, keys: &[i64], width: usize, mut rows: &mut [u8]) -> Result<Option<usize>> {
+    fn get_rows_of_part(&self, keys: Keys<'_>, width: usize, mut rows: &mut [u8]) -> Result<Option<usize>> {
         let mut missing = None;
         let mut locations = Vec::new();
         for (start, keys) in (0..).step_by(PIECE_KEYS).zip(keys.chunks(PIECE_KEYS)) {
@@ -246,7 +266,7 @@ impl Moment {
                     Some((value, _)) => {
                         return Err(Error::Invalid(format!(
                             "the value of key {} has {} bytes, and each row takes {width}",
-                            keys[i],
+                            self.shared.opened.schema.key.shown(keys.get(i)),
                             value.len()
                         )));
                     }
@@ -259,8 +279,8 @@ impl Moment {
     }
 
     /// Which of many keys exist; `found` must be as long as `keys`. Reads no values. O(keys * log n).
-    pub fn contains_many(&self, keys: &[i64], found: &mut [bool]) -> Result<()> {
-        let mut locations = Vec::new();
+    pub fn contains_many<'k>(&self, keys: impl Into<Keys<'k>>, found: &mut [bool]) -> Result<()> {
+        let (keys, mut locations) = (keys.into(), Vec::new());
         for (keys, found) in keys.chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
             locations.clear();
             self.locate(keys, &mut locations)?;
@@ -272,7 +292,7 @@ impl Moment {
 
 /// The location of a key's record: as it is, or in a version.
 #[inline]
-fn find(state: &State, key: i64, at: Option<&Version>) -> Result<Option<(Arc<Segment>, u64)>> {
+fn find(state: &State, key: Key, at: Option<&Version>) -> Result<Option<(Arc<Segment>, u64)>> {
     let Some(version) = at else {
         let Some(location) = state.index.get(key)?.map(Location) else { return Ok(None) };
         let segment = state.segments.at(location)?;
@@ -285,7 +305,7 @@ fn find(state: &State, key: i64, at: Option<&Version>) -> Result<Option<(Arc<Seg
     Ok(Some((Arc::clone(view.segments().at(location)?), location.offset())))
 }
 
-fn contains(state: &State, key: i64, at: Option<&Version>) -> Result<bool> {
+fn contains(state: &State, key: Key, at: Option<&Version>) -> Result<bool> {
     match at {
         None => Ok(state.index.contains(key)?),
         Some(version) => Ok(state.at(version)?.find(key)?.is_some()),
@@ -294,7 +314,7 @@ fn contains(state: &State, key: i64, at: Option<&Version>) -> Result<bool> {
 
 impl Shared {
     #[inline]
-    fn read(&self, segment: &Arc<Segment>, offset: u64, key: i64) -> Result<Value> {
+    fn read(&self, segment: &Arc<Segment>, offset: u64, key: Key) -> Result<Value> {
         Value::read(segment, offset, key, self.options.verify_reads)
             .map_err(|error| self.unless_closed(error))
     }
@@ -311,7 +331,7 @@ impl Shared {
     }
 
     /// The value of a key.
-    pub(crate) fn value_of(&self, key: i64, at: Option<&Version>) -> Result<Option<Value>> {
+    pub(crate) fn value_of(&self, key: Key, at: Option<&Version>) -> Result<Option<Value>> {
         let found = find(&*self.read_parts()?, key, at)?;
         found.map(|(segment, offset)| self.read(&segment, offset, key)).transpose()
     }
@@ -319,8 +339,8 @@ impl Shared {
     /// The item that `find` finds in the index.
     pub(crate) fn item(
         &self,
-        find: impl FnOnce(&Index) -> Result<Option<(i64, u64)>, Damaged>,
-    ) -> Result<Option<(i64, Value)>> {
+        find: impl FnOnce(&Index) -> Result<Option<(Key, u64)>, Damaged>,
+    ) -> Result<Option<(Key, Value)>> {
         let (key, segment, offset) = {
             let state = self.read_state()?;
             let Some((key, location)) = find(&state.index)? else { return Ok(None) };

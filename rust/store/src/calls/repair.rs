@@ -6,12 +6,13 @@ use std::sync::Arc;
 use crate::calls::store::Store;
 use crate::disk::{Disk, LOCK_FILE, Lock, RealDisk};
 use crate::error::{Error, Result};
-use crate::format::schema::Schema;
+use crate::keys::KeyVec;
 use crate::operation::Operation;
 use crate::options::{Durability, Options, check_path};
 use crate::progress::OpenProgress;
 use crate::repair::new_dir::NewDir;
 use crate::repair::salvage::{RepairMode, Salvaged};
+use crate::schema::Schema;
 
 /// Values are written in commits of about this many bytes, and at most this many keys.
 const COMMIT_BYTES: usize = 4 << 20;
@@ -120,7 +121,7 @@ fn write(salvaged: &Salvaged, dest: Arc<dyn Disk>, path: &Path, options: &Option
     let Schema { key, codec } = salvaged.schema.clone();
     let options = Options { key: Some(key), codec, ..options.clone() };
     let store = Store::open_on(dest, path, &options, &mut |_| true)?;
-    let (mut keys, mut values, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let (mut keys, mut values, mut bytes) = (KeyVec::default(), Vec::new(), 0);
     let mut kept = 0;
     for item in salvaged.items() {
         let (key, value) = item?;

@@ -8,13 +8,14 @@ use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::location::Location;
 use crate::index::versions::{Rest, ScanRange, Version};
+use crate::keys::KeyVec;
 use crate::log::segments::Segments;
 use crate::room::{room, with_room};
 use crate::values::value::Values;
 
 /// A run of entries: keys and the locations of their records.
 pub(crate) struct Run {
-    pub(crate) keys: Vec<i64>,
+    pub(crate) keys: KeyVec,
     pub(crate) locations: Vec<u64>,
     pub(crate) segments: Arc<Segments>,
 }
@@ -28,7 +29,7 @@ impl Run {
 /// A run of a scan.
 pub struct ScanRun {
     /// The keys, in the scan's order.
-    pub keys: Vec<i64>,
+    pub keys: KeyVec,
     /// Their values.
     pub values: Values,
 }
@@ -59,7 +60,7 @@ impl Scan {
         let _running = self.shared.enter()?;
         let run = self.take(max)?;
         let mut values = Values::default();
-        values.read(&run.keys, true, self.shared.options.verify_reads, |locations| {
+        values.read(run.keys.as_keys(), true, self.shared.options.verify_reads, |locations| {
             room(locations, run.locations.len())?;
             locations.extend(run.locations.iter().map(|&raw| Some(Location(raw))));
             Ok(run.segments)
@@ -68,23 +69,22 @@ impl Scan {
     }
 
     /// Up to `max` further keys without their values; an empty vector means the end.
-    pub fn next_keys(&mut self, max: usize) -> Result<Vec<i64>> {
+    pub fn next_keys(&mut self, max: usize) -> Result<KeyVec> {
         let _running = self.shared.enter()?;
         Ok(self.take(max)?.keys)
     }
 
     /// Appends up to `max` further keys to the caller's vector, fewer only at the end. O(log n + keys).
-    pub fn next_keys_into(&mut self, max: usize, keys: &mut Vec<i64>) -> Result<()> {
+    pub fn next_keys_into(&mut self, max: usize, keys: &mut KeyVec) -> Result<()> {
         let _running = self.shared.enter()?;
-        let (mut piece, mut locations) = (with_room(PIECE_KEYS.min(max))?, with_room(PIECE_KEYS.min(max))?);
+        let (mut piece, mut locations) = (KeyVec::default(), with_room(PIECE_KEYS.min(max))?);
         let end = keys.len().saturating_add(max);
         while keys.len() < end {
             let wanted = PIECE_KEYS.min(end - keys.len());
             piece.clear();
             locations.clear();
             self.take_into(wanted, &mut piece, &mut locations)?;
-            room(keys, piece.len())?;
-            keys.extend_from_slice(&piece);
+            keys.extend(piece.as_keys())?;
             if piece.len() < wanted {
                 break;
             }
@@ -113,12 +113,12 @@ impl Scan {
             if !view.is_current() {
                 return Ok(None);
             }
-            let (mut keys, mut locations) = (Vec::new(), Vec::new());
+            let (mut keys, mut locations) = (KeyVec::default(), Vec::new());
             rest.take(&view, max, &mut keys, &mut locations)?;
             // Under the same hold of the lock, since records may be moved. The leaves of these keys were just read, so no
             // damage can come up here.
             let mut looked_up = Vec::with_capacity(keys.len());
-            state.index.get_many(&keys, |_, location| looked_up.push(location))?;
+            state.index.get_many(keys.as_keys(), |_, location| looked_up.push(location))?;
             Ok(Some((Run { keys, locations, segments: view.segments() }, Some(looked_up))))
         })?;
         match unchanged {
@@ -129,7 +129,7 @@ impl Scan {
 
     /// Up to `max` further entries; an empty run means the end.
     pub(crate) fn take(&mut self, max: usize) -> Result<Run> {
-        let (mut keys, mut locations) = (Vec::new(), Vec::new());
+        let (mut keys, mut locations) = (KeyVec::default(), Vec::new());
         let segments = self.take_into(max, &mut keys, &mut locations)?;
         Ok(Run { keys, locations, segments })
     }
@@ -139,7 +139,7 @@ impl Scan {
     pub(crate) fn take_into(
         &mut self,
         max: usize,
-        keys: &mut Vec<i64>,
+        keys: &mut KeyVec,
         locations: &mut Vec<u64>,
     ) -> Result<Arc<Segments>> {
         let Self { shared, version, rest } = self;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use crate::engine::shared::Shared;
 use crate::error::Result;
-use crate::format::schema::Schema;
 use crate::index::versions::Version;
 use crate::options::Options;
+use crate::schema::Schema;
 
 /// What can be asked: a store as it is, or a [`Snapshot`].
 #[derive(Clone)]

@@ -19,6 +19,7 @@ use crate::format::location::Location;
 use crate::format::manifest::{self, Manifest, NAMES};
 use crate::index::checked::Index;
 use crate::index::versions::ScanRange;
+use crate::keys::{Key, KeyVec};
 use crate::log::resync::{Met, walk};
 use crate::log::segment::Segment;
 use crate::log::segments::Segments;
@@ -354,7 +355,7 @@ impl<'a> Check<'a> {
         let Some(chain) = report.note(chain)? else {
             return Ok(());
         };
-        let mut replay = Replay::new(&chain, self.manifest, Index::empty()?);
+        let mut replay = Replay::new(&chain, self.manifest, Index::empty(self.manifest.schema.key.width())?);
         let (begun, bytes_total) = (self.bytes_done, self.bytes_total);
         let progress = &mut *self.progress;
         replay.run(&mut |at| progress(OpenProgress { bytes_done: begun + at.bytes_done, bytes_total }))?;
@@ -375,11 +376,11 @@ fn compare(report: &mut VerifyReport, log: &State, scan: &mut Scan, path: &Path)
     let mut after = Bound::Unbounded;
     loop {
         let (run, looked_up) = scan.take_looked_up(RUN)?;
-        let (mut keys, mut locations) = (Vec::new(), Vec::new());
+        let (mut keys, mut locations) = (KeyVec::default(), Vec::new());
         let wanted = if run.keys.is_empty() { 1 } else { run.keys.len() };
         log.index.scan_into(after, Bound::Unbounded, false, wanted, &mut keys, &mut locations)?;
-        for (i, &key) in run.keys.iter().enumerate() {
-            let in_log = keys.get(i).copied().zip(locations.get(i).copied());
+        for (i, key) in run.keys.iter().enumerate() {
+            let in_log = locations.get(i).map(|&location| (keys.get(i), location));
             let agrees = match in_log {
                 Some((logged, location)) if logged == key => {
                     location == run.locations[i]
@@ -412,8 +413,8 @@ fn compare(report: &mut VerifyReport, log: &State, scan: &mut Scan, path: &Path)
                 return Ok(());
             }
         }
-        let Some(&last) = run.keys.last() else {
-            if let Some(&key) = keys.first() {
+        let Some(last) = run.keys.last() else {
+            if let Some(key) = keys.first() {
                 report.add(Error::Corruption {
                     path: path.to_owned(),
                     offset: 0,
@@ -428,7 +429,7 @@ fn compare(report: &mut VerifyReport, log: &State, scan: &mut Scan, path: &Path)
 }
 
 /// Whether two locations hold the same value of a key: a record may have been moved, but never changed.
-fn same_record(key: i64, a: Location, of_a: &Segments, b: Location, of_b: &Segments) -> Result<bool> {
+fn same_record(key: Key, a: Location, of_a: &Segments, b: Location, of_b: &Segments) -> Result<bool> {
     let value = |location: Location, segments: &Segments| {
         crate::values::value::Value::read(segments.at(location)?, location.offset(), key, true)
     };
@@ -447,7 +448,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary directory");
         let options = Options { background: false, ..Options::default() };
         let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
-        for key in 0..10_000 {
+        for key in 0..10_000_i64 {
             store.put(key, &key.to_le_bytes()).expect("writes");
         }
         (dir, store)

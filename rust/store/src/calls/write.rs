@@ -6,11 +6,11 @@ use std::ops::Bound;
 use crate::calls::store::Store;
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
-use crate::format::record::size_of_record;
+use crate::keys::{Key, KeyVec, Keys};
 use crate::log::append::{Shape, op_bytes};
 use crate::log::batch::{Batch, Op, ValueSource, check_value};
 use crate::options::Durability;
-use crate::room::{copy_of, with_room};
+use crate::room::with_room;
 use crate::values::value::Value;
 
 /// The longest value that is copied while the caller keeps other threads of its interpreter waiting.
@@ -18,10 +18,12 @@ const QUICK_VALUE_BYTES: usize = 4096;
 
 impl Store {
     /// Sets a key to a value. O(log n + bytes).
-    pub fn put(&self, key: i64, value: &[u8]) -> Result<()> {
+    pub fn put(&self, key: impl Into<Key>, value: &[u8]) -> Result<()> {
+        let key = key.into();
+        self.shared.check_key(key)?;
         check_value(value)?;
         let seq = {
-            let mut writing = self.shared.ready_log(Shape::of(Op::Put(key, value)))?;
+            let mut writing = self.shared.ready_log(self.shape_of(Op::Put(key, value)))?;
             self.shared.commit_one(&mut writing, Op::Put(key, value))?;
             writing.log.end.last_seq
         };
@@ -30,15 +32,17 @@ impl Store {
 
     /// Like [`Store::put`], but returns `None` instead of waiting for a lock, a system call or a flush.
     #[inline]
-    pub fn try_put(&self, key: i64, value: &[u8]) -> Option<Result<()>> {
-        if value.len() > QUICK_VALUE_BYTES {
+    pub fn try_put(&self, key: impl Into<Key>, value: &[u8]) -> Option<Result<()>> {
+        let key = key.into();
+        if value.len() > QUICK_VALUE_BYTES || !self.shared.opened.schema.key.has(key) {
             return None;
         }
         self.shared.try_commit_one(Op::Put(key, value)).map(|done| done.map(|_| ()))
     }
 
     /// Removes a key. Returns whether it existed. O(log n).
-    pub fn delete(&self, key: i64) -> Result<bool> {
+    pub fn delete(&self, key: impl Into<Key>) -> Result<bool> {
+        let key = key.into();
         self.shared.check_writable()?;
         // A missing key needs no room in the log.
         if !self.contains(key)? {
@@ -51,12 +55,14 @@ impl Store {
     }
 
     /// Like [`Store::delete`], but returns `None` instead of waiting.
-    pub fn try_delete(&self, key: i64) -> Option<Result<bool>> {
+    pub fn try_delete(&self, key: impl Into<Key>) -> Option<Result<bool>> {
+        let key = key.into();
         self.shared.try_commit_one(Op::Delete(key))
     }
 
     /// Removes a key and returns its value, in one commit.
-    pub fn take(&self, key: i64) -> Result<Option<Value>> {
+    pub fn take(&self, key: impl Into<Key>) -> Result<Option<Value>> {
+        let key = key.into();
         let mut taken = None;
         self.change(Op::Delete(key), |shared| {
             taken = shared.value_of(key, None)?;
@@ -66,7 +72,7 @@ impl Store {
     }
 
     /// Removes and returns the first or the last item, in one commit.
-    pub fn take_end(&self, last: bool) -> Result<Option<(i64, Value)>> {
+    pub fn take_end(&self, last: bool) -> Result<Option<(Key, Value)>> {
         let mut taken = None;
         self.change(Op::Delete(0), |shared| {
             taken = shared.item(|index| if last { index.last() } else { index.first() })?;
@@ -76,7 +82,9 @@ impl Store {
     }
 
     /// Puts only if the key is absent. Returns the existing value, or `None` if it put.
-    pub fn get_or_put(&self, key: i64, value: &[u8]) -> Result<Option<Value>> {
+    pub fn get_or_put(&self, key: impl Into<Key>, value: &[u8]) -> Result<Option<Value>> {
+        let key = key.into();
+        self.shared.check_key(key)?;
         check_value(value)?;
         let mut there = None;
         self.change(Op::Put(key, value), |shared| {
@@ -88,7 +96,14 @@ impl Store {
 
     /// Puts `new` only if the value equals `expected`; `None` means absent on both sides. Returns whether it
     /// did.
-    pub fn compare_and_set(&self, key: i64, expected: Option<&[u8]>, new: Option<&[u8]>) -> Result<bool> {
+    pub fn compare_and_set(
+        &self,
+        key: impl Into<Key>,
+        expected: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) -> Result<bool> {
+        let key = key.into();
+        self.shared.check_key(key)?;
         new.map_or(Ok(()), check_value)?;
         let mut equal = false;
         let largest = new.map_or(Op::Delete(key), |new| Op::Put(key, new));
@@ -105,7 +120,13 @@ impl Store {
     }
 
     /// Puts many values in one atomic commit. Returns the number of distinct keys. The last duplicate wins.
-    pub fn put_many<V: ValueSource + ?Sized>(&self, keys: &[i64], values: &V, sync: bool) -> Result<u64> {
+    pub fn put_many<'k, V: ValueSource + ?Sized>(
+        &self,
+        keys: impl Into<Keys<'k>>,
+        values: &V,
+        sync: bool,
+    ) -> Result<u64> {
+        let keys = keys.into();
         if keys.len() != values.len() {
             return Err(Error::Invalid(format!(
                 "there are {} keys and {} values; each key needs one value",
@@ -113,11 +134,12 @@ impl Store {
                 values.len()
             )));
         }
-        let mut bytes = 0;
+        self.shared.check_keys(keys)?;
+        let (width, mut bytes) = (self.shared.width(), 0);
         for i in 0..keys.len() {
             let value = values.get(i);
             check_value(value)?;
-            bytes += size_of_record(value.len() as u64);
+            bytes += width.size_of_put(value.len() as u64);
         }
         if keys.is_empty() {
             return self.shared.log_if_writable().map(|_| 0);
@@ -129,20 +151,22 @@ impl Store {
     }
 
     /// Removes many keys in one atomic commit. Returns how many existed.
-    pub fn delete_many(&self, keys: &[i64]) -> Result<u64> {
-        let mut keys = copy_of(keys)?;
-        keys.sort_unstable();
-        keys.dedup();
+    pub fn delete_many<'k>(&self, keys: impl Into<Keys<'k>>) -> Result<u64> {
+        let given = keys.into();
+        let mut keys = KeyVec::with_room(given.len(), given)?;
+        keys.extend(given)?;
+        keys.sort_and_dedup();
+        let tombstone = self.shared.width().size_of_tombstone();
         let most = keys.len() as u64;
-        let most = Shape { records: most, bytes: most * size_of_record(0), frees: true };
+        let most = Shape { records: most, bytes: most * tombstone, frees: true };
         let mut there = with_room(keys.len())?;
         let mut writing = self.shared.mending(|| {
             let writing =
                 if keys.is_empty() { self.shared.log_if_writable()? } else { self.shared.ready_log(most)? };
             there.clear();
-            self.shared.read_state()?.index.get_many(&keys, |i, found| {
+            self.shared.read_state()?.index.get_many(keys.as_keys(), |i, found| {
                 if found.is_some() {
-                    there.push(keys[i]);
+                    there.push(keys.get(i));
                 }
             })?;
             Ok(writing)
@@ -152,7 +176,7 @@ impl Store {
         }
         let count = there.len() as u64;
         let ops = there.iter().map(|&key| Op::Delete(key));
-        let shape = Shape { records: count, bytes: count * size_of_record(0), frees: true };
+        let shape = Shape { records: count, bytes: count * tombstone, frees: true };
         let seq = self.shared.commit_ops(&mut writing, &ops, shape)?;
         drop(writing);
         self.settle(seq, false)?;
@@ -160,20 +184,25 @@ impl Store {
     }
 
     /// Removes every key of a range in one commit. Returns how many existed. Writes one record.
-    pub fn delete_range(&self, start: Bound<i64>, stop: Bound<i64>) -> Result<u64> {
+    pub fn delete_range(&self, start: Bound<Key>, stop: Bound<Key>) -> Result<u64> {
+        let (lowest, highest) = self.shared.width().keys();
         let first = match start {
             Bound::Included(key) => Some(key),
             Bound::Excluded(key) => key.checked_add(1),
-            Bound::Unbounded => Some(i64::MIN),
+            Bound::Unbounded => Some(lowest),
         };
         let last = match stop {
             Bound::Included(key) => Some(key),
             Bound::Excluded(key) => key.checked_sub(1),
-            Bound::Unbounded => Some(i64::MAX),
+            Bound::Unbounded => Some(highest),
         };
         let mut count = 0;
         self.change(Op::DeleteRange(0, 0), |shared| {
             let (Some(first), Some(last)) = (first, last) else { return Ok(None) };
+            let (first, last) = (first.max(lowest), last.min(highest));
+            if first > last {
+                return Ok(None);
+            }
             let range = (Bound::Included(first), Bound::Included(last));
             count = shared.read_state()?.index.count(range.0, range.1)? as u64;
             Ok((count > 0).then_some(Op::DeleteRange(first, last)))
@@ -191,17 +220,30 @@ impl Store {
         let ops = (0..batch.len()).map(|i| batch.op(i));
         let shape = Shape {
             records: batch.len() as u64,
-            bytes: ops.clone().map(op_bytes).sum(),
+            bytes: ops.clone().map(|op| op_bytes(op, self.shared.width())).sum(),
             frees: !ops.clone().any(|op| matches!(op, Op::Put(..))),
         };
         if batch.is_empty() {
             return self.shared.log_if_writable().map(|_| ());
+        }
+        for op in ops.clone() {
+            match op {
+                Op::Put(key, _) | Op::Delete(key) => self.shared.check_key(key)?,
+                Op::DeleteRange(first, last) => {
+                    self.shared.check_key(first)?;
+                    self.shared.check_key(last)?;
+                }
+            }
         }
         let seq = {
             let mut writing = self.shared.ready_log(shape)?;
             self.shared.commit_ops(&mut writing, &ops, shape)?
         };
         self.settle(seq, sync)
+    }
+
+    fn shape_of(&self, op: Op<'_>) -> Shape {
+        Shape::of(op, self.shared.width())
     }
 
     /// Commits the operation that `decide` chooses while nobody else can change the store. Its record is no
@@ -213,11 +255,14 @@ impl Store {
     ) -> Result<Option<()>> {
         let seq = {
             let (mut writing, op) = self.shared.mending(|| {
-                let writing = self.shared.ready_log(Shape::of(largest))?;
+                let writing = self.shared.ready_log(self.shape_of(largest))?;
                 Ok((writing, decide(&self.shared)?))
             })?;
             let Some(op) = op else { return Ok(None) };
-            debug_assert!(op_bytes(op) <= op_bytes(largest), "room was made for what is written");
+            debug_assert!(
+                self.shape_of(op).bytes <= self.shape_of(largest).bytes,
+                "room was made for what is written"
+            );
             self.shared.commit_one(&mut writing, op)?;
             writing.log.end.last_seq
         };

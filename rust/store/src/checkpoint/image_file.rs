@@ -1,8 +1,12 @@
-//! Opens and checks images of the index. Opening reads O(blocks of 64 KiB) and nothing else.
+//! Opens and checks images of the index, and writes their bytes, for either width of keys. Opening reads O(blocks of 64
+//! KiB) and nothing else.
 
+use std::io;
 use std::sync::Arc;
 
-use alex_index::image::{Identity, ImageError, ImageMemory, check_file};
+use alex_index::image::{
+    Identity, ImageError, ImageMemory, ImageSink, ImageWriter, Opened, Written, check_file,
+};
 use alex_index::{Alex, Options as IndexOptions};
 
 use crate::disk::{Access, Disk, DiskFile};
@@ -10,6 +14,8 @@ use crate::error::{Error, Result};
 use crate::format::attachment::{Attachment, image_name};
 use crate::format::manifest::ImageEntry;
 use crate::index::checked::Index;
+use crate::index::tree::Tree;
+use crate::keys::{Keys, Width};
 use crate::operation::Operation;
 use crate::options::{Options, ReadMode};
 
@@ -29,10 +35,47 @@ fn read_data(file: &dyn DiskFile, bytes: &mut [u8]) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Writes an image of a tree, of whichever width its keys are.
+pub(crate) enum TreeWriter<S: ImageSink> {
+    Narrow(ImageWriter<S, i64>),
+    Wide(ImageWriter<S, i128>),
+}
+
+impl<S: ImageSink> TreeWriter<S> {
+    /// As `ImageWriter::begin`.
+    pub(crate) fn begin(tree: &Tree, sink: S, identity: Identity) -> Self {
+        match tree {
+            Tree::Narrow(alex) => Self::Narrow(ImageWriter::begin(alex, sink, identity)),
+            Tree::Wide(alex) => Self::Wide(ImageWriter::begin(alex, sink, identity)),
+        }
+    }
+
+    /// Adds further entries, whose keys come from the tree.
+    pub(crate) fn push(&mut self, keys: Keys<'_>, locations: &[u64]) -> io::Result<()> {
+        match (self, keys) {
+            (Self::Narrow(writer), Keys::Narrow(keys)) => writer.push(keys, locations),
+            (Self::Wide(writer), Keys::Wide(keys)) => writer.push(keys, locations),
+            (_, keys) => {
+                debug_assert!(keys.is_empty(), "keys of a tree have the tree's width");
+                Ok(())
+            }
+        }
+    }
+
+    /// As `ImageWriter::finish`.
+    pub(crate) fn finish(self, attachment: &[u8]) -> io::Result<(Written, S)> {
+        match self {
+            Self::Narrow(writer) => writer.finish(attachment),
+            Self::Wide(writer) => writer.finish(attachment),
+        }
+    }
+}
+
 /// Opens an image that the manifest lists.
 pub(crate) fn open(
     disk: &Arc<dyn Disk>,
     store_id: [u8; 16],
+    width: Width,
     entry: &ImageEntry,
     options: &Options,
 ) -> Result<Image> {
@@ -55,25 +98,37 @@ pub(crate) fn open(
         ReadMode::Pread => ImageMemory::read(len, |bytes| read_data(&*file, bytes))
             .map_err(|error| Error::io(Operation::Read, &path, error))?,
     };
-    let opened = Alex::open_image(memory, IndexOptions::default()).map_err(|error| match error {
+    let refuse = |error| match error {
         ImageError::Damaged(damage) => damaged(damage.offset, damage.expected, damage.found),
         ImageError::Foreign | ImageError::TooShort(_) => {
             damaged(0, "an image".to_owned(), "something else".to_owned())
         }
         other => Error::Format { path: path.clone(), problem: other.to_string() },
-    })?;
+    };
+    let (tree, found, attachment) = match width {
+        Width::Narrow => {
+            let Opened { index, identity, attachment, .. } =
+                Alex::open_image(memory, IndexOptions::default()).map_err(refuse)?;
+            (Tree::Narrow(index), identity, attachment)
+        }
+        Width::Wide => {
+            let Opened { index, identity, attachment, .. } =
+                Alex::open_image(memory, IndexOptions::default()).map_err(refuse)?;
+            (Tree::Wide(index), identity, attachment)
+        }
+    };
     let identity = Identity { store: store_id, file: entry.id.into() };
-    if opened.identity != identity {
-        return Err(damaged(16, format!("{identity:?}"), format!("{:?}", opened.identity)));
+    if found != identity {
+        return Err(damaged(16, format!("{identity:?}"), format!("{found:?}")));
     }
-    let attachment = Attachment::decode(&opened.attachment)
+    let attachment = Attachment::decode(&attachment)
         .ok_or_else(|| damaged(0, "an image of a store".to_owned(), "one of another kind".to_owned()))?;
-    let keys = opened.index.len() as u64;
+    let keys = tree.len() as u64;
     if attachment.begin != entry.position || keys != entry.keys {
         let expected = format!("{} keys from {:?}", entry.keys, entry.position);
         return Err(damaged(64, expected, format!("{keys} keys from {:?}", attachment.begin)));
     }
-    Ok(Image { index: Index::from_image(opened.index, entry.id), attachment })
+    Ok(Image { index: Index::from_image(tree, entry.id), attachment })
 }
 
 /// Reads every byte of an image's file and checks all its checksums.

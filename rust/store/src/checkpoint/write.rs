@@ -13,8 +13,9 @@ use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use alex_index::image::{Identity, ImageSink, ImageWriter};
+use alex_index::image::{Identity, ImageSink};
 
+use crate::checkpoint::image_file::TreeWriter;
 use crate::disk::DiskFile;
 use crate::engine::compaction_state::Emptied;
 use crate::engine::health::Harm;
@@ -27,6 +28,7 @@ use crate::format::attachment::{Attachment, Count, image_name};
 use crate::format::header::{LogEnd, Origin};
 use crate::format::location::Location;
 use crate::format::manifest::ImageEntry;
+use crate::keys::{Key, KeyVec};
 use crate::log::segment::{Counts, Segment};
 use crate::log::segments::Segments;
 use crate::operation::Operation;
@@ -155,7 +157,7 @@ impl Shared {
         let mut file = ImageFile::create(self, id)?;
         let (mut stream, mut writer) = {
             let state = self.read_state()?;
-            (Stream::of(&state, begin)?, ImageWriter::begin(state.index.alex(), file.sink(), file.identity))
+            (Stream::of(&state, begin)?, TreeWriter::begin(state.index.tree(), file.sink(), file.identity))
         };
         loop {
             if self.threads.checkpointer.stopping() {
@@ -165,7 +167,7 @@ impl Shared {
                 break;
             }
             writer
-                .push(&stream.keys, &stream.locations)
+                .push(stream.keys.as_keys(), &stream.locations)
                 .map_err(|error| file.failed(Operation::Write, error))?;
         }
         // Counts most of them while no lock is held.
@@ -209,11 +211,11 @@ impl Shared {
         let write = || -> Result<ImageEntry> {
             let mut file = ImageFile::create(self, id)?;
             let state = self.read_state()?;
-            let mut writer = ImageWriter::begin(state.index.alex(), file.sink(), file.identity);
+            let mut writer = TreeWriter::begin(state.index.tree(), file.sink(), file.identity);
             let mut stream = Stream::of(&state, writing.log.end)?;
             while stream.next_run(&state)? {
                 writer
-                    .push(&stream.keys, &stream.locations)
+                    .push(stream.keys.as_keys(), &stream.locations)
                     .map_err(|error| file.failed(Operation::Write, error))?;
             }
             drop(state);
@@ -236,10 +238,10 @@ struct Stream {
     begin: LogEnd,
     /// Relocation segments with higher ids than the segment of `begin`. Their records are older.
     relocated: Vec<u32>,
-    after: Bound<i64>,
+    after: Bound<Key>,
     /// The highest key at the beginning; keys beyond it are new.
-    last: i64,
-    keys: Vec<i64>,
+    last: Key,
+    keys: KeyVec,
     locations: Vec<u64>,
 }
 
@@ -254,8 +256,8 @@ impl Stream {
             begin,
             relocated: state.segments.iter().filter(relocated).map(|segment| segment.id()).collect(),
             after: Bound::Unbounded,
-            last: state.index.last()?.map_or(i64::MIN, |(key, _)| key),
-            keys: Vec::with_capacity(RUN),
+            last: state.index.last()?.map_or(Key::MIN, |(key, _)| key),
+            keys: KeyVec::default(),
             locations: Vec::with_capacity(RUN),
         })
     }
@@ -266,7 +268,7 @@ impl Stream {
         keys.clear();
         locations.clear();
         state.index.scan_into(*after, Bound::Included(*last), false, RUN, keys, locations)?;
-        let Some(&reached) = keys.last() else { return Ok(false) };
+        let Some(reached) = keys.last() else { return Ok(false) };
         *after = Bound::Excluded(reached);
         let is_old = |location: u64| {
             let location = Location(location);
@@ -277,7 +279,8 @@ impl Stream {
             let mut kept = 0;
             for at in 0..keys.len() {
                 if is_old(locations[at]) {
-                    (keys[kept], locations[kept]) = (keys[at], locations[at]);
+                    keys.copy_within(at, kept);
+                    locations[kept] = locations[at];
                     kept += 1;
                 }
             }
@@ -322,7 +325,7 @@ impl<'s> ImageFile<'s> {
     }
 
     /// Writes the rest, and makes the file durable together with its name.
-    fn finish(self, writer: ImageWriter<Sink>, attachment: &Attachment) -> Result<ImageEntry> {
+    fn finish(self, writer: TreeWriter<Sink>, attachment: &Attachment) -> Result<ImageEntry> {
         let (written, _) =
             writer.finish(&attachment.encode()).map_err(|error| self.failed(Operation::Write, error))?;
         self.file.sync().map_err(|error| self.failed(Operation::Sync, error))?;

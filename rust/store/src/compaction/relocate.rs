@@ -16,6 +16,7 @@ use crate::format::header::SEGMENT_HEADER_BYTES;
 use crate::format::location::Location;
 use crate::format::manifest::{NotWritten, Relocation};
 use crate::format::record::{Kind, Record};
+use crate::keys::{Key, KeyVec, Packed};
 use crate::log::append::Failure;
 use crate::log::reader::{Next, SegmentReader};
 use crate::log::segment::Segment;
@@ -37,7 +38,7 @@ enum Copied {
 /// A record that the index pointed to when it was looked up.
 #[derive(Clone, Copy)]
 struct Live {
-    key: i64,
+    key: Packed,
     seq: u64,
     from: Location,
     bytes: u64,
@@ -52,7 +53,7 @@ struct Gathered {
 
 /// Where the record of a key was copied from and to.
 struct Move {
-    key: i64,
+    key: Packed,
     from: Location,
     to: Location,
     bytes: u64,
@@ -126,7 +127,7 @@ impl Shared {
         each_record(input, pace, |offset, record| {
             match record.kind {
                 Kind::Put | Kind::BatchPut => step.push(Live {
-                    key: record.key,
+                    key: record.key.into(),
                     seq: record.seq,
                     from: Location::new(input.segment.id(), offset),
                     bytes: record.size(),
@@ -135,6 +136,7 @@ impl Shared {
                     first: record.key,
                     last: record.key,
                     seq: record.seq,
+                    bytes: record.size(),
                     single: true,
                     needed: false,
                 }),
@@ -145,6 +147,7 @@ impl Shared {
                             first,
                             last,
                             seq,
+                            bytes: record.size(),
                             single: false,
                             needed: false,
                         });
@@ -162,11 +165,17 @@ impl Shared {
 
     /// Moves the records of `step` that the index points to into `live`.
     fn keep_live(&self, step: &mut Vec<Live>, live: &mut Vec<Live>) -> Result<()> {
-        let keys: Vec<i64> = step.iter().map(|it| it.key).collect();
+        let mut keys = KeyVec::default();
+        keys.room(step.len())?;
+        for it in step.iter() {
+            keys.push(it.key.into());
+        }
         let mut points_here = vec![false; keys.len()];
         self.mending(|| {
             let state = self.read_state()?;
-            Ok(state.index.get_many(&keys, |i, found| points_here[i] = found == Some(step[i].from.0))?)
+            Ok(state
+                .index
+                .get_many(keys.as_keys(), |i, found| points_here[i] = found == Some(step[i].from.0))?)
         })?;
         live.extend(step.drain(..).zip(points_here).filter_map(|(it, here)| here.then_some(it)));
         Ok(())
@@ -205,7 +214,7 @@ impl Shared {
                     self.keep_damaged(compaction, segment, &error);
                 }
             }
-            Ok(tombstones.iter().filter(|tombstone| tombstone.needed).map(Tombstone::bytes).sum())
+            Ok(tombstones.iter().filter(|tombstone| tombstone.needed).map(|tombstone| tombstone.bytes).sum())
         };
         let needed = mark(compaction, &stay)?;
         compaction.held += mark(compaction, &held)? - needed;
@@ -225,12 +234,13 @@ impl Shared {
             return Ok(Copied::Nothing);
         }
         // In key order, so that scans read sequentially.
-        live.sort_unstable_by_key(|it| it.key);
+        live.sort_unstable_by_key(|it| Key::from(it.key));
         let (id, store_id, key) = {
             let mut catalog = self.catalog.lock();
             (catalog.next_segment(&*self.disk)?, catalog.manifest.store_id, catalog.manifest.schema.key)
         };
-        let bytes = live.iter().map(|it| it.bytes).chain(tombstones.iter().map(Tombstone::bytes)).sum();
+        let bytes =
+            live.iter().map(|it| it.bytes).chain(tombstones.iter().map(|tombstone| tombstone.bytes)).sum();
         let seqs = live.iter().map(|it| it.seq).chain(tombstones.iter().map(|it| it.seq));
         let plan = Plan {
             id,
@@ -290,7 +300,7 @@ impl Shared {
         for &Live { key, seq, from, bytes } in live {
             let source = segments.at(from)?;
             let to = match source
-                .with_value(from.offset(), key, |value| writer.push(Kind::Put, seq, key, value))
+                .with_value(from.offset(), key.into(), |value| writer.push(Kind::Put, seq, key.into(), value))
             {
                 Err(error) if is_damage(&error) => return Ok(Err((Arc::clone(source), error))),
                 read => read??,
@@ -301,11 +311,12 @@ impl Shared {
                 pace(std::mem::take(&mut unpaced))?;
             }
         }
+        let width = self.opened.schema.key.width();
         for it in tombstones {
             if it.single {
                 writer.push(Kind::Tombstone, it.seq, it.first, &[])?;
             } else {
-                writer.push(Kind::RangeTombstone, it.seq, it.first, &it.last.to_le_bytes())?;
+                writer.push(Kind::RangeTombstone, it.seq, it.first, &width.last_key(it.last))?;
             }
         }
         pace(unpaced)?;
@@ -343,7 +354,7 @@ impl Shared {
             let mut state = self.write_state()?;
             let segments = Arc::clone(&state.segments);
             for &Move { key, from, to, bytes } in step {
-                if state.index.replace_if(key, from.0, to.0)? {
+                if state.index.replace_if(key.into(), from.0, to.0)? {
                     segment.count_live(bytes);
                     if let Some(from) = segments.get(from.segment()) {
                         from.count_dead(bytes);

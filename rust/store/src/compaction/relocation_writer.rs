@@ -9,11 +9,12 @@ use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader}
 use crate::format::location::Location;
 use crate::format::manifest::{self, Relocation};
 use crate::format::record::{self, Kind, MARK_BYTES};
-use crate::format::schema::KeyKind;
+use crate::keys::Key;
 use crate::log::next_segment::Spare;
 use crate::log::segment::Segment;
 use crate::options::{MAX_SEGMENT_BYTES, Options};
 use crate::random::random_u64;
+use crate::schema::KeyKind;
 
 /// Bytes gathered for one write.
 const SCRATCH_BYTES: usize = 256 << 10;
@@ -77,14 +78,15 @@ impl RelocationWriter {
     }
 
     /// Appends one record. Returns its location.
-    pub(crate) fn push(&mut self, kind: Kind, seq: u64, key: i64, value: &[u8]) -> Result<Location> {
+    pub(crate) fn push(&mut self, kind: Kind, seq: u64, key: Key, value: &[u8]) -> Result<Location> {
         let offset = self.written + self.scratch.len() as u64;
+        let key = (self.segment.header.key.width(), key);
         record::encode(&mut self.scratch, self.segment.seal(), offset, kind, seq, key, value);
         if !matches!(kind, Kind::Footer) {
             self.last_seq = self.last_seq.max(seq);
         }
         if kind.is_tombstone() {
-            self.segment.count_tombstone(record::size_of_record(value.len() as u64));
+            self.segment.count_tombstone(self.written + self.scratch.len() as u64 - offset);
         }
         if self.scratch.len() >= SCRATCH_BYTES {
             self.flush()?;

@@ -4,27 +4,25 @@
 
 use crate::error::{Error, Result};
 use crate::format::header::SEGMENT_HEADER_BYTES;
-use crate::format::record::{Kind, size_of_record};
+use crate::format::record::Kind;
+use crate::keys::Key;
 use crate::log::reader::{Next, SegmentReader};
 use crate::log::segment::{PutExtent, Segment};
 
 /// A tombstone of one key or of a range, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tombstone {
-    pub(crate) first: i64,
-    pub(crate) last: i64,
+    pub(crate) first: Key,
+    pub(crate) last: Key,
     pub(crate) seq: u64,
+    /// Bytes of its record.
+    pub(crate) bytes: u64,
     /// It deletes one key. That key may have no other record.
     pub(crate) single: bool,
     pub(crate) needed: bool,
 }
 
 impl Tombstone {
-    /// Bytes of its record.
-    pub(crate) fn bytes(&self) -> u64 {
-        size_of_record(if self.single { 0 } else { 8 })
-    }
-
     /// Whether it covers an older put of a segment, if the extent of the segment's puts decides that.
     fn covers_older(&self, puts: PutExtent) -> Option<bool> {
         if self.seq <= puts.oldest || self.last < puts.first || puts.last < self.first {
@@ -60,14 +58,14 @@ pub(crate) fn mark_needed(
     }
     let open = tombstones.iter().filter(|tombstone| !tombstone.needed);
     let newest = open.clone().map(|tombstone| tombstone.seq).max().unwrap_or(0);
-    let first = open.clone().map(|tombstone| tombstone.first).min().unwrap_or(i64::MAX);
-    let last = open.map(|tombstone| tombstone.last).max().unwrap_or(i64::MIN);
+    let first = open.clone().map(|tombstone| tombstone.first).min().unwrap_or(Key::MAX);
+    let last = open.map(|tombstone| tombstone.last).max().unwrap_or(Key::MIN);
     if newest <= segment.header.base_seq {
         // No segment, whether of the log or of relocated records, holds anything below its base sequence
         // number.
         return Ok(None);
     }
-    let mut puts: Vec<(i64, u64)> = Vec::new();
+    let mut puts: Vec<(Key, u64)> = Vec::new();
     let mut extent = None;
     let mut reader = SegmentReader::new(segment, SEGMENT_HEADER_BYTES, end);
     let mut paced = SEGMENT_HEADER_BYTES;
@@ -110,20 +108,20 @@ pub(crate) fn mark_needed(
 /// Bytes read between two calls of `pace`.
 pub(crate) const PACED_BYTES: u64 = 1 << 20;
 
-fn oldest(puts: &[(i64, u64)]) -> u64 {
+fn oldest(puts: &[(Key, u64)]) -> u64 {
     puts.iter().map(|put| put.1).min().unwrap_or(u64::MAX)
 }
 
 /// Finds the oldest put of any range in O(log puts): minima of blocks, of pairs of blocks, and so on.
 struct Oldest<'p> {
-    puts: &'p [(i64, u64)],
+    puts: &'p [(Key, u64)],
     /// A heap: the second half holds the minima of blocks, and each entry before it the minimum of its two
     /// children.
     minima: Vec<u64>,
 }
 
 impl<'p> Oldest<'p> {
-    fn of(puts: &'p [(i64, u64)]) -> Self {
+    fn of(puts: &'p [(Key, u64)]) -> Self {
         let blocks = puts.len().div_ceil(BLOCK);
         let mut minima = vec![u64::MAX; blocks];
         minima.extend(puts.chunks(BLOCK).map(oldest));
@@ -168,7 +166,7 @@ mod tests {
         for first in 0..40 {
             for last in first..40 {
                 for seq in 1..12 {
-                    let tombstone = Tombstone { first, last, seq, single: false, needed: false };
+                    let tombstone = Tombstone { first, last, seq, bytes: 32, single: false, needed: false };
                     let truth = puts.iter().any(|put| put.0 >= first && put.0 <= last && put.1 < seq);
                     let told = tombstone.covers_older(extent);
                     assert!(told.is_none_or(|told| told == truth), "{tombstone:?}: {told:?}");
@@ -180,7 +178,7 @@ mod tests {
     #[test]
     fn the_oldest_put_of_any_range_is_found() {
         for count in [0, 1, 63, 64, 65, 500, 2000] {
-            let puts: Vec<(i64, u64)> = (0..count).map(|i| (i, (i * 7919 % 2003) as u64)).collect();
+            let puts: Vec<(Key, u64)> = (0..count).map(|i| (i, (i * 7919 % 2003) as u64)).collect();
             let found = Oldest::of(&puts);
             let count = puts.len();
             for from in (0..count).step_by(61) {

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::format::header::{LogEnd, Origin};
 use crate::format::location::Location;
 use crate::index::checked::Damaged;
+use crate::keys::{KeyVec, Keys};
 use crate::log::append::{Failure, Shape, op_bytes};
 use crate::log::batch::{Op, ValueSource};
 use crate::log::segments::Segments;
@@ -184,13 +185,13 @@ impl Shared {
         Ok(Prepared {
             locations: with_room(records)?,
             dead: with_room(dead)?,
-            range: (with_room(longest)?, with_room(longest)?),
+            range: (KeyVec::of_width(longest, self.width())?, with_room(longest)?),
         })
     }
 
     /// Commits one operation, for which there must be room.
     pub(crate) fn commit_one(&self, writing: &mut Writing, op: Op<'_>) -> Result<()> {
-        self.commit_ops(writing, &std::iter::once(op), Shape::of(op)).map(|_| ())
+        self.commit_ops(writing, &std::iter::once(op), Shape::of(op, self.width())).map(|_| ())
     }
 
     /// Commits any operations, for which there must be room. Returns the sequence number of the last record.
@@ -223,7 +224,7 @@ impl Shared {
     /// Commits many puts at once. Returns the sequence number, and the number of distinct keys.
     pub(crate) fn commit_puts<V: ValueSource + ?Sized>(
         &self,
-        keys: &[i64],
+        keys: Keys<'_>,
         values: &V,
         shape: Shape,
     ) -> Result<(u64, u64)> {
@@ -238,7 +239,7 @@ impl Shared {
     pub(crate) fn commit_puts_in<V: ValueSource + ?Sized>(
         &self,
         writing: &mut Writing,
-        keys: &[i64],
+        keys: Keys<'_>,
         values: &V,
         shape: Shape,
     ) -> Result<(u64, Placed)> {
@@ -247,7 +248,7 @@ impl Shared {
         let mut placed =
             Placed { locations: with_room(keys.len())?, dead: with_room(keys.len())?, rebuilt: false };
         probe_index(keys.len())?;
-        let ops = keys.iter().enumerate().map(|(i, &key)| {
+        let ops = keys.iter().enumerate().map(|(i, key)| {
             values.prefetch(i);
             Op::Put(key, values.get(i))
         });
@@ -287,7 +288,7 @@ impl Shared {
                 None => return Some(Ok(false)),
             }
         }
-        let shape = Shape::of(op);
+        let shape = Shape::of(op, self.width());
         if self.options.durability == Durability::Sync || !writing.takes_at_once(shape) || self.flush_due() {
             return None;
         }
@@ -348,7 +349,7 @@ pub(crate) struct Placed {
 
 impl Placed {
     /// How many of `keys`, which were put, replaced an earlier one of them.
-    fn replaced_among(&self, keys: &[i64]) -> usize {
+    fn replaced_among(&self, keys: Keys<'_>) -> usize {
         if self.rebuilt {
             return keys.len() - keys.iter().collect::<HashSet<_>>().len();
         }
@@ -363,7 +364,7 @@ impl Placed {
 struct Prepared {
     locations: Vec<Location>,
     dead: Vec<Location>,
-    range: (Vec<i64>, Vec<u64>),
+    range: (KeyVec, Vec<u64>),
 }
 
 /// Refuses a large commit if the index could probably not grow for its keys: once it is in the log, it cannot
@@ -381,12 +382,12 @@ fn apply(
     op: Op<'_>,
     location: Location,
     dead: &mut Vec<Location>,
-    range: &mut (Vec<i64>, Vec<u64>),
+    range: &mut (KeyVec, Vec<u64>),
 ) -> Result<u64, Damaged> {
     match op {
         Op::Put(key, _) => {
             dead.extend(state.put(key, location)?);
-            Ok(op_bytes(op))
+            Ok(op_bytes(op, state.index.width()))
         }
         Op::Delete(key) => {
             dead.extend(state.delete(key)?);

@@ -15,6 +15,7 @@ use crate::format::header::SegmentHeader;
 use crate::format::location::Location;
 use crate::index::checked::Index;
 use crate::index::versions::{Rest, ScanRange, Version};
+use crate::keys::Key;
 use crate::log::segment::Segment;
 use crate::log::segments::Segments;
 
@@ -55,7 +56,7 @@ fn commit(state: &mut State, seq: u64, change: impl FnOnce(&mut State)) {
 }
 
 /// Everything that a version shows: single lookups, lookups of many, a count and a scan, which have to agree.
-fn shown(state: &State, version: &Version) -> Vec<(i64, u64)> {
+fn shown(state: &State, version: &Version) -> Vec<(Key, u64)> {
     let view = state.at(version).expect("a version that nobody gave up");
     let keys = [1, 2, 3, 4];
     let mut many = Vec::new();
@@ -138,7 +139,7 @@ fn a_version_shows_its_moment_beside_single_changes_in_every_order() {
 fn a_version_shows_its_moment_beside_an_emptying_in_every_order() {
     let write = |shared: &Shared| {
         commit(&mut shared.write().expect("no panic"), 2, |state| {
-            state.delete_range(i64::MIN, i64::MAX, &mut Vec::new()).expect("a sound index");
+            state.delete_range(Key::MIN, Key::MAX, &mut Vec::new()).expect("a sound index");
         });
         commit(&mut shared.write().expect("no panic"), 3, |state| {
             state.put_many(&[2, 4], &[at(1).0, at(1).0], &mut Vec::new()).expect("a sound index");

@@ -24,8 +24,9 @@ use crate::engine::writing::Writing;
 use crate::error::{Error, Result};
 use crate::format::header::LogEnd;
 use crate::format::location::Location;
-use crate::format::schema::Schema;
+use crate::keys::{Key, Keys, Width};
 use crate::options::Options;
+use crate::schema::Schema;
 
 /// An open store.
 pub(crate) struct Shared {
@@ -89,6 +90,30 @@ pub(crate) struct Rebuilt {
 }
 
 impl Shared {
+    /// Refuses a key that the store cannot hold.
+    #[inline]
+    pub(crate) fn check_key(&self, key: Key) -> Result<()> {
+        if self.opened.schema.key.has(key) { Ok(()) } else { Err(self.not_a_key(key)) }
+    }
+
+    /// Refuses keys of which the store cannot hold one.
+    pub(crate) fn check_keys(&self, keys: Keys<'_>) -> Result<()> {
+        match (self.width(), keys) {
+            (Width::Narrow, Keys::Wide(keys)) => keys.iter().try_for_each(|&key| self.check_key(key)),
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn not_a_key(&self, key: Key) -> Error {
+        Error::Invalid(format!("{key} is no key of 64 bits, and {} has no others", self.path.display()))
+    }
+
+    /// How many bytes of a key records hold.
+    pub(crate) fn width(&self) -> Width {
+        self.opened.schema.key.width()
+    }
+
     /// The published state, for reading, with a whole index. Never waits for a disk.
     #[inline]
     #[track_caller]

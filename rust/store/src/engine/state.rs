@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::location::Location;
 use crate::index::checked::{Damaged, Index};
 use crate::index::versions::{Era, Version, View};
+use crate::keys::{Key, KeyVec, Keys};
 use crate::log::segment::Segment;
 use crate::log::segments::Segments;
 
@@ -26,7 +27,7 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn new(index: Index, segments: Segments) -> Self {
-        let era = Arc::default();
+        let era = Arc::new(Era::new(index.width()));
         Self { index, segments: Arc::new(segments), seq: 0, applying: 0, era, closed: false }
     }
 
@@ -35,7 +36,7 @@ impl State {
     pub(crate) fn close(&mut self, empty: Option<Index>) -> impl Sized + use<> {
         self.closed = true;
         let index = empty.map(|empty| std::mem::replace(&mut self.index, empty));
-        (index, take(&mut self.segments), take(&mut self.era))
+        (index, take(&mut self.segments), self.next_era())
     }
 
     /// The state as it is, for as long as the version lives. O(log versions).
@@ -83,7 +84,7 @@ impl State {
 
     /// Points a key at its newest record. Returns the location of the record that this replaces.
     #[inline]
-    pub(crate) fn put(&mut self, key: i64, location: Location) -> Result<Option<Location>, Damaged> {
+    pub(crate) fn put(&mut self, key: Key, location: Location) -> Result<Option<Location>, Damaged> {
         let was = self.index.insert(key, location.0)?;
         if self.is_pinned() {
             self.era.changed(key, was, self.applying);
@@ -94,7 +95,7 @@ impl State {
     /// Points many keys at their newest records, in order. Adds the replaced records to `dead`.
     pub(crate) fn put_many(
         &mut self,
-        keys: &[i64],
+        keys: Keys<'_>,
         locations: &[u64],
         dead: &mut Vec<Location>,
     ) -> Result<(), Damaged> {
@@ -129,7 +130,7 @@ impl State {
     }
 
     /// Removes a key. Returns the location of its record.
-    pub(crate) fn delete(&mut self, key: i64) -> Result<Option<Location>, Damaged> {
+    pub(crate) fn delete(&mut self, key: Key) -> Result<Option<Location>, Damaged> {
         let was = self.index.remove(key)?;
         if was.is_some() && self.is_pinned() {
             self.era.changed(key, was, self.applying);
@@ -140,20 +141,20 @@ impl State {
     /// Removes every key from `first` to `last`. Adds their records to `dead`. O(keys in the range).
     pub(crate) fn delete_range(
         &mut self,
-        first: i64,
-        last: i64,
+        first: Key,
+        last: Key,
         dead: &mut Vec<Location>,
     ) -> Result<(), Damaged> {
-        self.delete_range_with(first, last, dead, &mut (Vec::new(), Vec::new()))
+        self.delete_range_with(first, last, dead, &mut (KeyVec::default(), Vec::new()))
     }
 
     /// Like [`State::delete_range`], with memory for the keys in the range and their locations.
     pub(crate) fn delete_range_with(
         &mut self,
-        first: i64,
-        last: i64,
+        first: Key,
+        last: Key,
         dead: &mut Vec<Location>,
-        (keys, locations): &mut (Vec<i64>, Vec<u64>),
+        (keys, locations): &mut (KeyVec, Vec<u64>),
     ) -> Result<(), Damaged> {
         keys.clear();
         locations.clear();
@@ -164,13 +165,19 @@ impl State {
                 self.index.take()?;
             }
         } else {
-            self.index.remove_many(keys, |_, _| {})?;
+            self.index.remove_many(keys.as_keys(), |_, _| {})?;
             if self.is_pinned() {
-                self.era.changed_many(keys, locations, self.applying);
+                self.era.changed_many(keys.as_keys(), locations, self.applying);
             }
         }
         dead.extend(locations.drain(..).map(Location));
         Ok(())
+    }
+
+    /// Begins another era, and returns the one that ends.
+    fn next_era(&mut self) -> Arc<Era> {
+        let next = Arc::new(Era::new(self.index.width()));
+        std::mem::replace(&mut self.era, next)
     }
 
     /// If anybody reads a version, keeps the index whole for them and goes on with an empty one.
@@ -179,7 +186,7 @@ impl State {
             return Ok(false);
         }
         let index = self.index.take()?;
-        take(&mut self.era).seal(index, &self.segments);
+        self.next_era().seal(index, &self.segments);
         Ok(true)
     }
 

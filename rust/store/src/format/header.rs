@@ -8,8 +8,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::error::{Error, Result};
 use crate::format::record::MAX_SEQ;
-use crate::format::schema::KeyKind;
 use crate::options::MAX_SEGMENT_BYTES;
+use crate::schema::KeyKind;
 
 /// The format that this version writes.
 pub(crate) const FORMAT_VERSION: u16 = 1;

@@ -13,10 +13,10 @@ use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::format::header::{CODECS, FileHeader, LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::format::record::MAX_SEQ;
-use crate::format::schema::Schema;
 use crate::operation::Operation;
 use crate::options::MAX_SEGMENT_BYTES;
 use crate::room::filled;
+use crate::schema::Schema;
 
 const MAGIC: [u8; 8] = *b"ALEXMAN\0";
 /// The two copies.
@@ -189,7 +189,7 @@ pub(crate) fn is_stray(next: u32, id: u32) -> bool {
 /// The outcome of looking for a manifest.
 pub(crate) enum Found {
     /// The newer whole copy, and whether the other copy equals it.
-    Manifest(Manifest, bool),
+    Manifest(Box<Manifest>, bool),
     /// There is no copy at all.
     Nothing,
 }
@@ -311,7 +311,7 @@ impl Manifest {
         }
         let agree = copies.len() == NAMES.len() && copies[0] == copies[1];
         match (copies.into_iter().max_by_key(|copy| copy.generation), damaged) {
-            (Some(newest), _) => Ok(Found::Manifest(newest, agree)),
+            (Some(newest), _) => Ok(Found::Manifest(Box::new(newest), agree)),
             (None, Some(error)) => Err(error),
             (None, None) => Ok(Found::Nothing),
         }
@@ -584,7 +584,7 @@ impl RawEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::schema::KeyKind;
+    use crate::schema::KeyKind;
 
     fn manifest() -> Manifest {
         let end = LogEnd { segment: 1, offset: 4000, last_seq: 70 };

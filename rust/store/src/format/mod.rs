@@ -6,4 +6,3 @@ pub(crate) mod location;
 pub(crate) mod manifest;
 pub(crate) mod measure;
 pub(crate) mod record;
-pub(crate) mod schema;

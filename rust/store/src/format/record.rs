@@ -4,12 +4,63 @@
 use zerocopy::little_endian::{I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Bytes before the value.
+use crate::keys::{Key, Width};
+
+/// Bytes before the value, or before the rest of a wide key.
 pub(crate) const HEADER_BYTES: u64 = 24;
 /// The longest value, in bytes.
 pub(crate) const MAX_VALUE_BYTES: u64 = u32::MAX as u64;
 /// Sequence numbers have 56 bits.
 pub(crate) const MAX_SEQ: u64 = (1 << 56) - 1;
+
+/// Bytes of a wide key that follow the header; it holds the others.
+const REST_BYTES: u64 = 8;
+/// Added to the number of a kind in the record of a wide key.
+const WIDE: u8 = 1 << 4;
+
+impl Width {
+    /// Bytes between the header and the value.
+    const fn rest(self) -> u64 {
+        match self {
+            Self::Narrow => 0,
+            Self::Wide => REST_BYTES,
+        }
+    }
+
+    /// Size of the record of a put of `len` bytes.
+    pub(crate) const fn size_of_put(self, len: u64) -> u64 {
+        self.rest() + size_of_record(len)
+    }
+
+    /// Size of a tombstone.
+    pub(crate) const fn size_of_tombstone(self) -> u64 {
+        self.size_of_put(0)
+    }
+
+    /// Size of a range tombstone.
+    pub(crate) const fn size_of_range_tombstone(self) -> u64 {
+        self.size_of_put(8 + self.rest())
+    }
+
+    /// The value of a range tombstone whose last key is this.
+    pub(crate) fn last_key(self, last: Key) -> LastKey {
+        LastKey { bytes: last.to_le_bytes(), len: 8 + self.rest() as usize }
+    }
+}
+
+/// The last key of a range, as a record holds it.
+pub(crate) struct LastKey {
+    bytes: [u8; 16],
+    len: usize,
+}
+
+impl std::ops::Deref for LastKey {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
 
 /// What a record says. Zero is not a kind, so zeros never parse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +70,7 @@ pub(crate) enum Kind {
     Put = 1,
     /// Deletes the key.
     Tombstone = 2,
-    /// Deletes every key from `key` to the value (an i64), both included.
+    /// Deletes every key from `key` to the value (a key), both included.
     RangeTombstone = 3,
     /// The following records count only once the matching commit is reached. Value: [`BatchBegin`].
     BatchBegin = 4,
@@ -54,6 +105,20 @@ impl Kind {
         })
     }
 
+    /// Whether it concerns a key.
+    fn has_key(self) -> bool {
+        matches!(self, Self::Put | Self::BatchPut) || self.is_tombstone()
+    }
+
+    /// The kind of this number, and how many bytes its key has.
+    fn and_width(number: u8) -> Option<(Self, Width)> {
+        let kind = Self::from_u8(number & !WIDE)?;
+        match number & WIDE {
+            0 => Some((kind, Width::Narrow)),
+            _ => kind.has_key().then_some((kind, Width::Wide)),
+        }
+    }
+
     /// Whether it deletes: a tombstone of one key or of many, in a batch or not.
     pub(crate) fn is_tombstone(self) -> bool {
         matches!(
@@ -79,6 +144,7 @@ struct RawHeader {
     crc: U32,
     value_len: U32,
     kind_and_seq: U64,
+    /// The key, or the high half of a wide one.
     key: I64,
 }
 
@@ -101,7 +167,7 @@ pub(crate) const BATCH_BYTES: u64 = size_of_record(16) + size_of_record(8);
 /// Size of a mark, and of a footer.
 pub(crate) const MARK_BYTES: u64 = size_of_record(8);
 
-/// Size of a record with a value of `value_len` bytes: header, value, padding to 8.
+/// Size of a record with a narrow key, or none, and a value of `value_len` bytes: header, value, padding to 8.
 pub(crate) const fn size_of_record(value_len: u64) -> u64 {
     HEADER_BYTES + value_len.next_multiple_of(8)
 }
@@ -154,14 +220,20 @@ impl Unsealed {
 pub(crate) struct Record<'a> {
     pub(crate) kind: Kind,
     pub(crate) seq: u64,
-    pub(crate) key: i64,
+    pub(crate) key: Key,
+    pub(crate) width: Width,
     pub(crate) value: &'a [u8],
 }
 
 impl Record<'_> {
     /// Size of the record in the segment, in bytes.
     pub(crate) fn size(&self) -> u64 {
-        size_of_record(self.value.len() as u64)
+        self.width.size_of_put(self.value.len() as u64)
+    }
+
+    /// Where its value begins, in bytes from its start.
+    pub(crate) fn value_at(&self) -> u64 {
+        HEADER_BYTES + self.width.rest()
     }
 
     /// The value of a mark, a footer or a batch's end.
@@ -170,8 +242,11 @@ impl Record<'_> {
     }
 
     /// The last key of a range tombstone.
-    pub(crate) fn last_key(&self) -> Option<i64> {
-        Some(i64::from_le_bytes(self.value.try_into().ok()?))
+    pub(crate) fn last_key(&self) -> Option<Key> {
+        Some(match self.width {
+            Width::Narrow => i64::from_le_bytes(self.value.try_into().ok()?).into(),
+            Width::Wide => Key::from_le_bytes(self.value.try_into().ok()?),
+        })
     }
 
     /// The value of a batch's begin record.
@@ -214,20 +289,29 @@ pub(crate) fn encode(
     offset: u64,
     kind: Kind,
     seq: u64,
-    key: i64,
+    (width, key): (Width, Key),
     value: &[u8],
 ) {
     debug_assert!(offset.is_multiple_of(8) && seq <= MAX_SEQ && value.len() as u64 <= MAX_VALUE_BYTES);
     let start = out.len();
+    let width = if kind.has_key() { width } else { Width::Narrow };
+    let (number, high) = match width {
+        Width::Narrow => (kind as u8, key as i64),
+        Width::Wide => (kind as u8 | WIDE, (key >> 64) as i64),
+    };
+    debug_assert!(width == Width::Wide || Key::from(high) == key, "a key fits its record");
     let mut header = RawHeader {
         crc: U32::ZERO,
         value_len: U32::new(value.len() as u32),
-        kind_and_seq: U64::new(seq << 8 | kind as u64),
-        key: I64::new(key),
+        kind_and_seq: U64::new(seq << 8 | u64::from(number)),
+        key: I64::new(high),
     };
     out.extend_from_slice(header.as_bytes());
+    if width == Width::Wide {
+        out.extend_from_slice(&(key as u64).to_le_bytes());
+    }
     out.extend_from_slice(value);
-    out.resize(start + size_of_record(value.len() as u64) as usize, 0);
+    out.resize(start + width.size_of_put(value.len() as u64) as usize, 0);
     header.crc = U32::new(seal.checksum(offset, &out[start + 4..]));
     out[start..start + 4].copy_from_slice(header.crc.as_bytes());
 }
@@ -239,10 +323,8 @@ pub(crate) fn peek_size(header: &[u8]) -> Result<u64, Bad> {
     if kind == 0 && raw.as_bytes().iter().all(|&byte| byte == 0) {
         return Err(Bad::Empty);
     }
-    if Kind::from_u8(kind).is_none() {
-        return Err(Bad::Kind(kind));
-    }
-    Ok(size_of_record(u64::from(raw.value_len.get())))
+    let (_, width) = Kind::and_width(kind).ok_or(Bad::Kind(kind))?;
+    Ok(width.size_of_put(u64::from(raw.value_len.get())))
 }
 
 /// The checksum stored in the first 24 bytes of a record. Checks nothing.
@@ -271,77 +353,147 @@ pub(crate) fn parse(bytes: &[u8], seal: Seal, offset: u64, verify: bool) -> Resu
         }
     }
     let kind_and_seq = raw.kind_and_seq.get();
-    let kind = Kind::from_u8(kind_and_seq as u8).ok_or(Bad::Kind(kind_and_seq as u8))?;
+    let (kind, width) = Kind::and_width(kind_and_seq as u8).ok_or(Bad::Kind(kind_and_seq as u8))?;
+    let high = Key::from(raw.key.get());
+    let (key, rest) = match width {
+        Width::Narrow => (high, rest),
+        Width::Wide => {
+            let (low, rest) = rest.split_first_chunk().ok_or(Bad::Short(size))?;
+            (high << 64 | Key::from(u64::from_le_bytes(*low)), rest)
+        }
+    };
     let value = &rest[..raw.value_len.get() as usize];
-    Ok(Record { kind, seq: kind_and_seq >> 8, key: raw.key.get(), value })
+    Ok(Record { kind, seq: kind_and_seq >> 8, key, width, value })
 }
 
-/// The length of the value of `key`, if a whole put of it stands at the start of `bytes`, at `offset` of its
-/// segment. Otherwise `None`, and [`parse`] says why. The fast path for reads, which know the key.
+/// The length of the value of `key`, and where in the record it begins, if a whole put of the key stands at the start of
+/// `bytes`, at `offset` of its segment. Otherwise `None`, and [`parse`] says why. The fast path for reads, which know the
+/// key.
 #[inline]
-pub(crate) fn value_len_of(bytes: &[u8], seal: Seal, offset: u64, key: i64, verify: bool) -> Option<u32> {
-    let (raw, _) = RawHeader::ref_from_prefix(bytes).ok()?;
-    let kind = raw.kind_and_seq.get() as u8;
-    if raw.key.get() != key || (kind != Kind::Put as u8 && kind != Kind::BatchPut as u8) {
+pub(crate) fn value_of(bytes: &[u8], seal: Seal, offset: u64, key: Key, verify: bool) -> Option<(u32, u64)> {
+    const PUT: u8 = Kind::Put as u8;
+    const BATCH_PUT: u8 = Kind::BatchPut as u8;
+    const WIDE_PUT: u8 = Kind::Put as u8 | WIDE;
+    const WIDE_BATCH_PUT: u8 = Kind::BatchPut as u8 | WIDE;
+    let (raw, rest) = RawHeader::ref_from_prefix(bytes).ok()?;
+    let high = Key::from(raw.key.get());
+    let (found, width) = match raw.kind_and_seq.get() as u8 {
+        PUT | BATCH_PUT => (high, Width::Narrow),
+        WIDE_PUT | WIDE_BATCH_PUT => {
+            (high << 64 | Key::from(u64::from_le_bytes(*rest.first_chunk()?)), Width::Wide)
+        }
+        _ => return None,
+    };
+    if found != key {
         return None;
     }
     let value_len = raw.value_len.get();
-    let record = bytes.get(..usize::try_from(size_of_record(u64::from(value_len))).ok()?)?;
-    (!verify || seal.checksum(offset, &record[4..]) == raw.crc.get()).then_some(value_len)
+    let record = bytes.get(..usize::try_from(width.size_of_put(u64::from(value_len))).ok()?)?;
+    let whole = !verify || seal.checksum(offset, &record[4..]) == raw.crc.get();
+    whole.then_some((value_len, HEADER_BYTES + width.rest()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn record(value: &[u8]) -> Vec<u8> {
+    const WIDTHS: [(Width, Key); 2] = [(Width::Narrow, -3), (Width::Wide, -3 << 70 | 5)];
+
+    fn record(key: (Width, Key), value: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        encode(&mut out, Seal::new(7), 128, Kind::Put, 5, -3, value);
+        encode(&mut out, Seal::new(7), 128, Kind::Put, 5, key, value);
         out
     }
 
     #[test]
     fn a_record_comes_back_as_written() {
-        for len in 0..70 {
-            let value: Vec<u8> = (0..len).collect();
-            let bytes = record(&value);
-            let found = parse(&bytes, Seal::new(7), 128, true).expect("valid");
-            assert_eq!((found.kind, found.seq, found.key, found.value), (Kind::Put, 5, -3, &value[..]));
-            assert_eq!(found.size(), bytes.len() as u64);
+        for (width, key) in WIDTHS {
+            for len in 0..70 {
+                let value: Vec<u8> = (0..len).collect();
+                let bytes = record((width, key), &value);
+                let found = parse(&bytes, Seal::new(7), 128, true).expect("valid");
+                assert_eq!((found.kind, found.seq, found.key, found.value), (Kind::Put, 5, key, &value[..]));
+                assert_eq!((found.size(), found.width), (bytes.len() as u64, width));
+                assert_eq!(peek_size(&bytes), Ok(found.size()));
+            }
         }
     }
 
     #[test]
+    fn the_last_key_of_a_range_comes_back_as_written() {
+        for (width, key) in WIDTHS {
+            for last in [key, key + 1, if width == Width::Wide { Key::MAX } else { i64::MAX.into() }] {
+                let mut out = Vec::new();
+                encode(
+                    &mut out,
+                    Seal::new(7),
+                    128,
+                    Kind::RangeTombstone,
+                    5,
+                    (width, key),
+                    &width.last_key(last),
+                );
+                assert_eq!(out.len() as u64, width.size_of_range_tombstone());
+                let found = parse(&out, Seal::new(7), 128, true).expect("valid");
+                assert_eq!(
+                    (found.kind, found.key, found.last_key()),
+                    (Kind::RangeTombstone, key, Some(last))
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn records_without_a_key_have_one_form() {
+        let forms = WIDTHS.map(|(width, _)| {
+            let mut out = Vec::new();
+            encode(&mut out, Seal::new(7), 128, Kind::Mark, 5, (width, 0), &[1; 8]);
+            out
+        });
+        assert_eq!(forms[0], forms[1]);
+        assert_eq!(Kind::and_width(Kind::Mark as u8 | WIDE), None);
+    }
+
+    #[test]
     fn every_flipped_bit_is_noticed_padding_included() {
-        let bytes = record(b"hello");
-        for bit in 0..bytes.len() * 8 {
-            let mut broken = bytes.clone();
-            broken[bit / 8] ^= 1 << (bit % 8);
-            assert!(parse(&broken, Seal::new(7), 128, true).is_err(), "bit {bit}");
-            assert_eq!(value_len_of(&broken, Seal::new(7), 128, -3, true), None, "bit {bit}");
+        for (width, key) in WIDTHS {
+            let bytes = record((width, key), b"hello");
+            for bit in 0..bytes.len() * 8 {
+                let mut broken = bytes.clone();
+                broken[bit / 8] ^= 1 << (bit % 8);
+                assert!(parse(&broken, Seal::new(7), 128, true).is_err(), "bit {bit}");
+                assert_eq!(value_of(&broken, Seal::new(7), 128, key, true), None, "bit {bit}");
+            }
         }
     }
 
     #[test]
     fn only_a_whole_put_of_the_key_has_a_value() {
         let seal = Seal::new(7);
-        let bytes = record(b"hello");
-        assert_eq!(value_len_of(&bytes, seal, 128, -3, true), Some(5));
-        assert_eq!(value_len_of(&bytes, seal, 128, -3, false), Some(5));
-        assert_eq!(value_len_of(&bytes, seal, 136, -3, true), None, "another place");
-        for verify in [true, false] {
-            assert_eq!(value_len_of(&bytes, seal, 128, -4, verify), None, "another key");
-            assert_eq!(value_len_of(&bytes[..24], seal, 128, -3, verify), None, "cut short");
-            assert_eq!(value_len_of(&[], seal, 128, -3, verify), None, "nothing");
-            let mut tombstone = Vec::new();
-            encode(&mut tombstone, seal, 128, Kind::Tombstone, 5, -3, b"");
-            assert_eq!(value_len_of(&tombstone, seal, 128, -3, verify), None, "a tombstone");
+        for (width, key) in WIDTHS {
+            let bytes = record((width, key), b"hello");
+            let begin = HEADER_BYTES + width.rest();
+            assert_eq!(value_of(&bytes, seal, 128, key, true), Some((5, begin)));
+            assert_eq!(value_of(&bytes, seal, 128, key, false), Some((5, begin)));
+            assert_eq!(&bytes[begin as usize..][..5], b"hello");
+            assert_eq!(value_of(&bytes, seal, 136, key, true), None, "another place");
+            for verify in [true, false] {
+                for other in [key - 1, key ^ 1 << 64, key ^ 1 << 100] {
+                    assert_eq!(value_of(&bytes, seal, 128, other, verify), None, "another key");
+                }
+                assert_eq!(value_of(&bytes[..begin as usize], seal, 128, key, verify), None, "cut short");
+                assert_eq!(value_of(&bytes[..24], seal, 128, key, verify), None, "cut short");
+                assert_eq!(value_of(&[], seal, 128, key, verify), None, "nothing");
+                let mut tombstone = Vec::new();
+                encode(&mut tombstone, seal, 128, Kind::Tombstone, 5, (width, key), b"");
+                assert_eq!(value_of(&tombstone, seal, 128, key, verify), None, "a tombstone");
+            }
         }
     }
 
     #[test]
     fn a_record_elsewhere_or_of_another_segment_does_not_parse() {
-        let bytes = record(b"hello");
+        let bytes = record(WIDTHS[0], b"hello");
         assert!(matches!(parse(&bytes, Seal::new(7), 136, true), Err(Bad::Checksum(..))));
         assert!(matches!(parse(&bytes, Seal::new(8), 128, true), Err(Bad::Checksum(..))));
     }
@@ -349,6 +501,9 @@ mod tests {
     #[test]
     fn zeros_and_short_bytes_do_not_parse() {
         assert!(matches!(parse(&[0; 64], Seal::new(7), 128, true), Err(Bad::Empty)));
-        assert!(matches!(parse(&record(b"hello")[..24], Seal::new(7), 128, true), Err(Bad::Short(32))));
+        assert!(matches!(
+            parse(&record(WIDTHS[0], b"hello")[..24], Seal::new(7), 128, true),
+            Err(Bad::Short(32))
+        ));
     }
 }

@@ -9,8 +9,10 @@ use alex_index::prefetch;
 
 use crate::error::{Error, Result};
 use crate::format::location::Location;
-use crate::index::checked::{Damaged, Index, Neighbour};
+use crate::index::checked::{Damaged, Index};
 use crate::index::overlay::{GONE, there};
+use crate::index::tree::Neighbour;
+use crate::keys::{Key, KeyVec, Keys, Packed, Width};
 use crate::room::{no_memory, room, with_room};
 
 /// Notes lie in chunks, so that making room never moves them, and memory is given back while later notes stay.
@@ -31,7 +33,7 @@ pub(crate) enum Past {
 /// What one change of a key replaced.
 #[derive(Clone, Copy)]
 struct Note {
-    key: i64,
+    key: Packed,
     /// Where the key's record was; `GONE` if the key was absent.
     was: u64,
     /// The sequence number of the change, counted from the chunk's.
@@ -58,8 +60,8 @@ pub(crate) struct History {
 
 impl History {
     /// No notes.
-    pub(crate) fn new() -> Result<Self> {
-        Ok(Self { newest: Index::empty()?, chunks: VecDeque::new(), first_chunk: 0, swept: 0 })
+    pub(crate) fn new(width: Width) -> Result<Self> {
+        Ok(Self { newest: Index::empty(width)?, chunks: VecDeque::new(), first_chunk: 0, swept: 0 })
     }
 
     /// A note and the sequence number of its change; `None` if the note was swept.
@@ -105,7 +107,7 @@ impl History {
     }
 
     /// Adds a note. Returns its number.
-    fn push(&mut self, key: i64, was: Option<u64>, seq: u64) -> Result<u64> {
+    fn push(&mut self, key: Key, was: Option<u64>, seq: u64) -> Result<u64> {
         let fits = |chunk: &Chunk| {
             chunk.notes.len() < CHUNK_NOTES
                 && seq.checked_sub(chunk.seq).is_some_and(|since| u32::try_from(since).is_ok())
@@ -117,7 +119,12 @@ impl History {
         let number = (self.first_chunk + self.chunks.len() as u64 - 1) << CHUNK_BITS;
         let Some(chunk) = self.chunks.back_mut() else { return Err(no_memory::<Chunk>(1)) };
         let number = number + chunk.notes.len() as u64;
-        chunk.notes.push(Note { key, was: was.unwrap_or(GONE), since: (seq - chunk.seq) as u32, back: 0 });
+        chunk.notes.push(Note {
+            key: key.into(),
+            was: was.unwrap_or(GONE),
+            since: (seq - chunk.seq) as u32,
+            back: 0,
+        });
         Ok(number)
     }
 
@@ -132,7 +139,7 @@ impl History {
 
     /// Notes that the change `seq` replaced a record of a key, unless the key has a note above `pinned`, the newest
     /// version that somebody reads. O(log n).
-    pub(crate) fn add(&mut self, key: i64, was: Option<u64>, seq: u64, pinned: u64) -> Result<()> {
+    pub(crate) fn add(&mut self, key: Key, was: Option<u64>, seq: u64, pinned: u64) -> Result<()> {
         let previous = self.newest.get(key).map_err(|damaged| self.failure(damaged))?;
         if previous.is_some_and(|previous| self.is_above(previous, pinned)) {
             return Ok(());
@@ -146,10 +153,10 @@ impl History {
     }
 
     /// Like [`History::add`] for many keys, of which the first of equal ones counts; `was` as in [`Note`].
-    pub(crate) fn add_many(&mut self, keys: &[i64], was: &[u64], seq: u64, pinned: u64) -> Result<()> {
-        let (mut unnoted, mut noted, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+    pub(crate) fn add_many(&mut self, keys: Keys<'_>, was: &[u64], seq: u64, pinned: u64) -> Result<()> {
+        let (mut unnoted, mut noted, mut numbers) =
+            (Vec::new(), KeyVec::with_room(PIECE.min(keys.len()), keys)?, Vec::new());
         room(&mut unnoted, PIECE.min(keys.len()))?;
-        room(&mut noted, PIECE.min(keys.len()))?;
         room(&mut numbers, PIECE.min(keys.len()))?;
         for (keys, was) in keys.chunks(PIECE).zip(was.chunks(PIECE)) {
             unnoted.clear();
@@ -162,12 +169,12 @@ impl History {
             noted.clear();
             numbers.clear();
             for &i in &unnoted {
-                noted.push(keys[i]);
-                numbers.push(self.push(keys[i], there(was[i]), seq)?);
+                noted.push(keys.get(i));
+                numbers.push(self.push(keys.get(i), there(was[i]), seq)?);
             }
             let (chunks, first_chunk) = (&mut self.chunks, self.first_chunk);
             let mut linked = Ok(());
-            let inserted = self.newest.insert_many(&noted, &numbers, |i, previous| {
+            let inserted = self.newest.insert_many(noted.as_keys(), &numbers, |i, previous| {
                 if let Err(error) = Self::link(chunks, first_chunk, numbers[i], previous) {
                     linked = Err(error);
                 }
@@ -195,9 +202,9 @@ impl History {
                 break;
             }
             let number = (self.first_chunk << CHUNK_BITS) + self.swept as u64;
-            let newest = self.newest.get(note.key).map_err(|damaged| self.failure(damaged))?;
+            let newest = self.newest.get(note.key.into()).map_err(|damaged| self.failure(damaged))?;
             if newest == Some(number) {
-                self.newest.remove(note.key).map_err(|damaged| self.failure(damaged))?;
+                self.newest.remove(note.key.into()).map_err(|damaged| self.failure(damaged))?;
             }
             self.swept += 1;
         }
@@ -205,7 +212,7 @@ impl History {
     }
 
     /// Corrects what was found for `keys` to what it was after the change `seq`. O(keys * log n).
-    pub(crate) fn correct(&self, keys: &[i64], seq: u64, found: &mut [Option<Location>]) -> Result<()> {
+    pub(crate) fn correct(&self, keys: Keys<'_>, seq: u64, found: &mut [Option<Location>]) -> Result<()> {
         let mut noted: Vec<(usize, u64)> = with_room(PIECE.min(keys.len()))?;
         for (keys, found) in keys.chunks(PIECE).zip(found.chunks_mut(PIECE)) {
             noted.clear();
@@ -230,13 +237,13 @@ impl History {
 
     /// What a key was after the change `seq`.
     #[inline]
-    pub(crate) fn find(&self, key: i64, seq: u64) -> Result<Past> {
+    pub(crate) fn find(&self, key: Key, seq: u64) -> Result<Past> {
         let newest = self.newest.get(key).map_err(|damaged| self.failure(damaged))?;
         Ok(newest.map_or(Past::Unchanged, |newest| self.as_of(newest, seq)))
     }
 
     /// A neighbour of `key` among the keys that have notes, and what it was after the change `seq`.
-    pub(crate) fn nearest(&self, key: i64, which: Neighbour, seq: u64) -> Result<Option<(i64, Past)>> {
+    pub(crate) fn nearest(&self, key: Key, which: Neighbour, seq: u64) -> Result<Option<(Key, Past)>> {
         let found = self.newest.nearest(key, which).map_err(|damaged| self.failure(damaged))?;
         Ok(found.map(|(key, newest)| (key, self.as_of(newest, seq))))
     }
@@ -244,9 +251,9 @@ impl History {
     /// The same neighbour of each of `keys` among the keys that have notes, in their order.
     pub(crate) fn nearest_many(
         &self,
-        keys: &[i64],
+        keys: Keys<'_>,
         which: Neighbour,
-        mut visit: impl FnMut(usize, Option<i64>),
+        mut visit: impl FnMut(usize, Option<Key>),
     ) -> Result<()> {
         self.newest
             .nearest_many(keys, which, |i, found| visit(i, found.map(|(key, _)| key)))
@@ -258,12 +265,12 @@ impl History {
     #[expect(clippy::too_many_arguments, reason = "as Alex::scan_into")]
     pub(crate) fn scan_into(
         &self,
-        start: Bound<i64>,
-        stop: Bound<i64>,
+        start: Bound<Key>,
+        stop: Bound<Key>,
         reverse: bool,
         limit: usize,
         seq: u64,
-        keys: &mut Vec<i64>,
+        keys: &mut KeyVec,
         past: &mut Vec<Past>,
     ) -> Result<()> {
         let mut numbers = Vec::new();

@@ -5,4 +5,5 @@ pub(crate) mod history;
 pub(crate) mod nearest;
 pub(crate) mod overlay;
 pub(crate) mod ranks;
+pub(crate) mod tree;
 pub(crate) mod versions;

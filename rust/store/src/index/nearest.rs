@@ -5,9 +5,10 @@ use std::ops::Bound;
 
 use crate::error::Result;
 use crate::format::location::Location;
-use crate::index::checked::Neighbour;
 use crate::index::history::{History, Past};
+use crate::index::tree::Neighbour;
 use crate::index::versions::{Rest, ScanRange, View};
+use crate::keys::{Key, KeyVec, Keys};
 use crate::room::{filled, room};
 
 /// After this many keys in a row that are not in the version, a scan looks for the next one, in larger steps.
@@ -19,12 +20,12 @@ impl View<'_> {
     /// O(keys between the two that have changed).
     pub(crate) fn nearest(
         &self,
-        keys: &[i64],
+        keys: Keys<'_>,
         which: Neighbour,
-        near: &mut Vec<i64>,
+        near: &mut KeyVec,
         locations: &mut Vec<Option<Location>>,
     ) -> Result<()> {
-        room(near, keys.len())?;
+        near.room(keys.len())?;
         room(locations, keys.len())?;
         // The caller may have more of the one than of the other.
         let (near_from, locations_from) = (near.len(), locations.len());
@@ -36,11 +37,11 @@ impl View<'_> {
         let mut noted = filled(None, keys.len())?;
         history.nearest_many(keys, which, |i, key| noted[i] = key)?;
         // The last answer that took a search: it holds for all keys between it and the key that was asked for.
-        let mut last: Option<(i64, Option<(i64, Location)>)> = None;
-        let found = near[near_from..].iter_mut().zip(&mut locations[locations_from..]);
-        for ((&key, noted), (near, location)) in keys.iter().zip(noted).zip(found) {
+        let mut last: Option<(Key, Option<(Key, Location)>)> = None;
+        for (i, (key, noted)) in keys.iter().zip(noted).enumerate() {
+            let (place, location) = (near_from + i, &mut locations[locations_from + i]);
             match noted {
-                Some(noted) if location.is_none() || !is_nearer(which, *near, noted) => {}
+                Some(noted) if location.is_none() || !is_nearer(which, near.get(place), noted) => {}
                 // Neither the neighbour nor any key before it has changed.
                 _ => continue,
             }
@@ -49,13 +50,14 @@ impl View<'_> {
                 _ => self.nearest_of(history, key, which)?,
             };
             last = Some((key, answer));
-            (*near, *location) = answer.map_or((0, None), |(key, location)| (key, Some(location)));
+            near.set(place, answer.map_or(0, |(key, _)| key));
+            *location = answer.map(|(_, location)| location);
         }
         Ok(())
     }
 
     /// A neighbour of one key, of which a note may be the nearest.
-    fn nearest_of(&self, history: &History, key: i64, which: Neighbour) -> Result<Option<(i64, Location)>> {
+    fn nearest_of(&self, history: &History, key: Key, which: Neighbour) -> Result<Option<(Key, Location)>> {
         let mut from = key;
         for _ in 0..STEPS {
             let live = self.vouch(self.index().nearest(from, which))?;
@@ -80,16 +82,16 @@ impl View<'_> {
             Neighbour::Ceiling => (Bound::Included(from), Bound::Unbounded),
         };
         let mut rest = Rest::of(ScanRange { start, stop, reverse, limit: Some(1) });
-        let (mut keys, mut locations) = (Vec::new(), Vec::new());
+        let (mut keys, mut locations) = (KeyVec::default(), Vec::new());
         while keys.is_empty() && !rest.is_empty() {
             rest.take(self, 1, &mut keys, &mut locations)?;
         }
-        Ok(keys.first().copied().zip(locations.first().map(|&location| Location(location))))
+        Ok(keys.first().zip(locations.first().map(|&location| Location(location))))
     }
 }
 
 /// Whether a neighbour `a` is nearer to the key than `b`.
-fn is_nearer(which: Neighbour, a: i64, b: i64) -> bool {
+fn is_nearer(which: Neighbour, a: Key, b: Key) -> bool {
     match which {
         Neighbour::Floor => a > b,
         Neighbour::Ceiling => a < b,
@@ -97,7 +99,7 @@ fn is_nearer(which: Neighbour, a: i64, b: i64) -> bool {
 }
 
 /// Whether the answer for the key `asked` is that for `key`, too.
-fn covers(which: Neighbour, asked: i64, answer: Option<(i64, Location)>, key: i64) -> bool {
+fn covers(which: Neighbour, asked: Key, answer: Option<(Key, Location)>, key: Key) -> bool {
     let answer = answer.map(|(key, _)| key);
     match which {
         Neighbour::Floor => key <= asked && answer.is_none_or(|answer| answer <= key),

@@ -5,25 +5,31 @@
 
 use std::ops::Bound;
 
-use alex_index::Alex;
-
 use crate::format::location::Location;
+use crate::index::tree::Tree;
+use crate::keys::Width;
+use crate::keys::{Key, KeyVec, Keys};
 
 /// Stands for the location of a deleted key: no record begins inside the header of a segment.
 pub(crate) const GONE: u64 = 0;
 
 /// The newest change of each key.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tail {
-    changes: Alex,
+    changes: Tree,
     /// Keys up to here are already in the index, too.
-    joined: Option<i64>,
+    joined: Option<Key>,
 }
 
 impl Tail {
+    /// Nothing yet.
+    pub(crate) fn new(width: Width) -> Self {
+        Self { changes: Tree::empty(width), joined: None }
+    }
+
     /// The newest change of a key, to be passed to [`there`]; `None` if the key did not change.
     #[inline]
-    pub(crate) fn change(&self, key: i64) -> Option<u64> {
+    pub(crate) fn change(&self, key: Key) -> Option<u64> {
         self.changes.get(key)
     }
 
@@ -31,7 +37,7 @@ impl Tail {
     /// replaced records are known here.
     pub(crate) fn insert_many(
         &mut self,
-        keys: &[i64],
+        keys: Keys<'_>,
         locations: &[u64],
         mut replaced: impl FnMut(usize, u64),
     ) {
@@ -43,34 +49,33 @@ impl Tail {
     }
 
     /// Removes a key. Returns its location, if it is known here.
-    pub(crate) fn remove(&mut self, key: i64) -> Option<u64> {
+    pub(crate) fn remove(&mut self, key: Key) -> Option<u64> {
         self.changes.insert(key, GONE).and_then(there)
     }
 
-    pub(crate) fn replace_if(&mut self, key: i64, expected: u64, new: u64) -> bool {
+    pub(crate) fn replace_if(&mut self, key: Key, expected: u64, new: u64) -> bool {
         self.changes.replace_if(key, expected, new)
     }
 
     /// Moves the next `limit` keys into the index. Adds the records that this replaces to `dead`. Returns
     /// false once no keys are left.
-    pub(crate) fn join(&mut self, index: &mut Alex, limit: usize, dead: &mut Vec<Location>) -> bool {
-        let (mut keys, mut locations) = (Vec::new(), Vec::new());
+    pub(crate) fn join(&mut self, index: &mut Tree, limit: usize, dead: &mut Vec<Location>) -> bool {
+        let (mut changed, mut at) = (KeyVec::default(), Vec::new());
         let after = self.joined.map_or(Bound::Unbounded, Bound::Excluded);
-        self.changes.scan_into(after, Bound::Unbounded, false, limit, &mut keys, &mut locations);
-        self.joined = keys.last().copied().or(self.joined);
-        let more = keys.len() == limit;
-        let (mut gone, mut at) = (Vec::new(), 0);
-        keys.retain(|&key| {
-            let kept = there(locations[at]).is_some();
-            at += 1;
-            if !kept {
+        self.changes.scan_into(after, Bound::Unbounded, false, limit, &mut changed, &mut at);
+        self.joined = changed.last().or(self.joined);
+        let more = changed.len() == limit;
+        let (mut put, mut locations, mut gone) = (KeyVec::default(), Vec::new(), KeyVec::default());
+        for (key, &location) in changed.iter().zip(&at) {
+            if let Some(location) = there(location) {
+                put.push(key);
+                locations.push(location);
+            } else {
                 gone.push(key);
             }
-            kept
-        });
-        locations.retain(|&location| there(location).is_some());
-        index.insert_many(&keys, &locations, |_, old| dead.push(Location(old)));
-        index.remove_many(&gone, |_, old| dead.push(Location(old)));
+        }
+        index.insert_many(put.as_keys(), &locations, |_, old| dead.push(Location(old)));
+        index.remove_many(gone.as_keys(), |_, old| dead.push(Location(old)));
         more
     }
 }

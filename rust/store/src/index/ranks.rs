@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::format::location::Location;
 use crate::index::history::Past;
 use crate::index::versions::{MERGED, View};
+use crate::keys::{Key, KeyVec};
 use crate::room::{room, with_room};
 
 /// The entries of a version from some key on, as far as so many notes reach.
@@ -14,42 +15,42 @@ pub(crate) struct Piece {
     /// How many keys the live index has before the piece.
     live_before: u64,
     /// The keys that have notes, ascending, and what each was.
-    keys: Vec<i64>,
+    keys: KeyVec,
     past: Vec<Past>,
     /// Whether the live index has each.
     is: Vec<bool>,
     /// How many more keys the version has than the live index, in the piece before each of them.
     more: Vec<i64>,
     /// How many entries the version has in the piece, and the last key of it; `None` if all further entries are in it.
-    end: Option<(u64, i64)>,
+    end: Option<(u64, Key)>,
 }
 
 impl View<'_> {
     /// How many keys of the live index are below `key`.
-    fn live_rank(&self, key: i64) -> Result<u64> {
+    fn live_rank(&self, key: Key) -> Result<u64> {
         Ok(self.vouch(self.index().rank(key))? as u64)
     }
 
     /// The next piece, after the keys up to `after`. O(log n) if nothing has changed since; else O(`MERGED` * log n).
-    pub(crate) fn piece(&self, after: Option<i64>) -> Result<Piece> {
+    pub(crate) fn piece(&self, after: Option<Key>) -> Result<Piece> {
         let live_before = match after {
             None => 0,
             Some(key) => self.live_rank(key)? + u64::from(self.vouch(self.index().contains(key))?),
         };
-        let (mut keys, mut past) = (Vec::new(), Vec::new());
+        let (mut keys, mut past) = (KeyVec::default(), Vec::new());
         if let Some(history) = self.history() {
             let start = after.map_or(Bound::Unbounded, Bound::Excluded);
             history.scan_into(start, Bound::Unbounded, false, MERGED, self.seq(), &mut keys, &mut past)?;
         }
         let (mut is, mut more) = (with_room(keys.len())?, with_room(keys.len())?);
-        self.vouch(self.index().get_many(&keys, |_, found| is.push(found.is_some())))?;
+        self.vouch(self.index().get_many(keys.as_keys(), |_, found| is.push(found.is_some())))?;
         let mut sum = 0;
         for (past, &is) in past.iter().zip(&is) {
             more.push(sum);
             sum += i64::from(was(*past, is)) - i64::from(is);
         }
         let end = match keys.last() {
-            Some(&last) if keys.len() == MERGED => {
+            Some(last) if keys.len() == MERGED => {
                 let live = self.live_rank(last)? + u64::from(is.last() == Some(&true)) - live_before;
                 Some((live.saturating_add_signed(sum), last))
             }
@@ -64,7 +65,7 @@ impl View<'_> {
         &self,
         piece: &Piece,
         ranks: impl Iterator<Item = u64>,
-        entries: &mut Vec<(i64, Location)>,
+        entries: &mut Vec<(Key, Location)>,
     ) -> Result<usize> {
         let had = entries.len();
         for rank in ranks {
@@ -76,7 +77,7 @@ impl View<'_> {
     }
 
     /// The entry of a piece at a rank.
-    fn nth(&self, piece: &Piece, rank: u64) -> Result<Option<(i64, Location)>> {
+    fn nth(&self, piece: &Piece, rank: u64) -> Result<Option<(Key, Location)>> {
         if piece.end.is_some_and(|(entries, _)| rank >= entries) {
             return Ok(None);
         }
@@ -93,7 +94,7 @@ impl View<'_> {
         let Some(note) = low.checked_sub(1) else {
             return self.live_nth(piece.live_before + rank);
         };
-        let (key, past, is) = (piece.keys[note], piece.past[note], piece.is[note]);
+        let (key, past, is) = (piece.keys.get(note), piece.past[note], piece.is[note]);
         let rest = rank - self.rank_of_note(piece, note)?;
         if rest == 0 && was(past, is) {
             return match past {
@@ -106,11 +107,11 @@ impl View<'_> {
 
     /// How many entries the version has in a piece before a key that has a note.
     fn rank_of_note(&self, piece: &Piece, note: usize) -> Result<u64> {
-        let live = self.live_rank(piece.keys[note])? - piece.live_before;
+        let live = self.live_rank(piece.keys.get(note))? - piece.live_before;
         Ok(live.saturating_add_signed(piece.more[note]))
     }
 
-    fn live_nth(&self, rank: u64) -> Result<Option<(i64, Location)>> {
+    fn live_nth(&self, rank: u64) -> Result<Option<(Key, Location)>> {
         let Ok(rank) = usize::try_from(rank) else { return Ok(None) };
         Ok(self.vouch(self.index().nth(rank))?.map(|(key, location)| (key, Location(location))))
     }
@@ -118,7 +119,7 @@ impl View<'_> {
 
 impl Piece {
     /// How many entries are in it, and the last key that belongs to it; `None` if no piece follows.
-    pub(crate) fn end(&self) -> Option<(u64, i64)> {
+    pub(crate) fn end(&self) -> Option<(u64, Key)> {
         self.end
     }
 }

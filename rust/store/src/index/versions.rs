@@ -17,6 +17,7 @@ use crate::format::location::Location;
 use crate::index::checked::{Damaged, Index};
 use crate::index::history::{History, Past};
 use crate::index::overlay::GONE;
+use crate::keys::{Key, KeyVec, Keys, Width};
 use crate::log::segment::Segment;
 use crate::log::segments::Segments;
 use crate::room::room;
@@ -29,8 +30,8 @@ pub(crate) const MERGED: usize = 1024;
 
 /// The time between two emptyings of the index, and the versions of it. `kept` is locked after the state, and before
 /// `pins` and what it holds itself.
-#[derive(Default)]
 pub(crate) struct Era {
+    width: Width,
     /// How many versions there are of each sequence number. Added to under the state's lock, for reading at least.
     pins: Mutex<BTreeMap<u64, u64>>,
     /// How many versions there are.
@@ -61,6 +62,18 @@ struct Sealed {
 }
 
 impl Era {
+    /// An era without versions, of an index of such keys.
+    pub(crate) fn new(width: Width) -> Self {
+        Self {
+            width,
+            pins: Mutex::default(),
+            pinned: AtomicU64::new(0),
+            kept: RwLock::default(),
+            keeps: AtomicBool::new(false),
+            sealed: OnceLock::new(),
+        }
+    }
+
     /// A version of this era: the index as it is. The caller holds the state's lock. O(log versions).
     pub(crate) fn pin(self: &Arc<Self>, seq: u64) -> Version {
         *self.pins.lock().entry(seq).or_default() += 1;
@@ -128,7 +141,7 @@ impl Era {
             let mut kept = self.kept.write();
             if let Some((oldest, newest)) = self.bounds() {
                 self.keeps.store(true, Ordering::Relaxed);
-                let outcome = Self::note(&mut kept.history, |history| {
+                let outcome = Self::note(&mut kept.history, self.width, |history| {
                     note(history, newest)?;
                     history.sweep(oldest, SWEPT_EACH * notes)
                 });
@@ -145,21 +158,25 @@ impl Era {
         }
     }
 
-    fn note(history: &mut Option<History>, note: impl FnOnce(&mut History) -> Result<()>) -> Result<()> {
+    fn note(
+        history: &mut Option<History>,
+        width: Width,
+        note: impl FnOnce(&mut History) -> Result<()>,
+    ) -> Result<()> {
         match history {
             Some(history) => note(history),
-            None => note(history.insert(History::new()?)),
+            None => note(history.insert(History::new(width)?)),
         }
     }
 
     /// Notes where the record of a key was before the change `seq`.
-    pub(crate) fn changed(&self, key: i64, was: Option<u64>, seq: u64) {
+    pub(crate) fn changed(&self, key: Key, was: Option<u64>, seq: u64) {
         self.keep(seq, 1, |history, pinned| history.add(key, was, seq, pinned));
     }
 
     /// Like [`Era::changed`] for many keys, of which the first of equal ones counts; a location of 0 means that the key
     /// was absent.
-    pub(crate) fn changed_many(&self, keys: &[i64], was: &[u64], seq: u64) {
+    pub(crate) fn changed_many(&self, keys: Keys<'_>, was: &[u64], seq: u64) {
         self.keep(seq, keys.len(), |history, pinned| history.add_many(keys, was, seq, pinned));
     }
 
@@ -338,7 +355,7 @@ impl View<'_> {
 
     /// The location of a key's record.
     #[inline]
-    pub(crate) fn find(&self, key: i64) -> Result<Option<Location>> {
+    pub(crate) fn find(&self, key: Key) -> Result<Option<Location>> {
         match self.history().map_or(Ok(Past::Unchanged), |history| history.find(key, self.seq))? {
             Past::Unchanged => Ok(self.vouch(self.index.get(key))?.map(Location)),
             Past::Absent => Ok(None),
@@ -347,7 +364,7 @@ impl View<'_> {
     }
 
     /// Appends the locations of the records of `keys`.
-    pub(crate) fn locate(&self, keys: &[i64], locations: &mut Vec<Option<Location>>) -> Result<()> {
+    pub(crate) fn locate(&self, keys: Keys<'_>, locations: &mut Vec<Option<Location>>) -> Result<()> {
         let had = locations.len();
         room(locations, keys.len())?;
         self.vouch(self.index.get_many(keys, |_, found| locations.push(found.map(Location))))?;
@@ -358,7 +375,7 @@ impl View<'_> {
     }
 
     /// How many keys the index has in a range, whatever this version has there.
-    pub(crate) fn likely_count(&self, start: Bound<i64>, stop: Bound<i64>) -> Result<u64> {
+    pub(crate) fn likely_count(&self, start: Bound<Key>, stop: Bound<Key>) -> Result<u64> {
         Ok(self.vouch(self.index.count(start, stop))? as u64)
     }
 
@@ -366,19 +383,19 @@ impl View<'_> {
     #[expect(clippy::type_complexity, reason = "a range is two bounds")]
     pub(crate) fn count(
         &self,
-        start: Bound<i64>,
-        stop: Bound<i64>,
-    ) -> Result<(u64, Option<(Bound<i64>, Bound<i64>)>)> {
+        start: Bound<Key>,
+        stop: Bound<Key>,
+    ) -> Result<(u64, Option<(Bound<Key>, Bound<Key>)>)> {
         let Some(history) = self.history() else {
             return Ok((self.vouch(self.index.count(start, stop))? as u64, None));
         };
-        let (mut keys, mut past) = (Vec::new(), Vec::new());
+        let (mut keys, mut past) = (KeyVec::default(), Vec::new());
         history.scan_into(start, stop, false, MERGED, self.seq, &mut keys, &mut past)?;
-        let last = keys.last().copied().filter(|_| keys.len() == MERGED);
+        let last = keys.last().filter(|_| keys.len() == MERGED);
         let mut count = self.vouch(self.index.count(start, last.map_or(stop, Bound::Included)))? as u64;
         let mut is = Vec::new();
         room(&mut is, keys.len())?;
-        self.vouch(self.index.get_many(&keys, |_, found| is.push(found.is_some())))?;
+        self.vouch(self.index.get_many(keys.as_keys(), |_, found| is.push(found.is_some())))?;
         for (past, is) in past.iter().zip(is) {
             if *past != Past::Unchanged {
                 count = count + u64::from(*past != Past::Absent) - u64::from(is);
@@ -392,9 +409,9 @@ impl View<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanRange {
     /// The lowest key.
-    pub start: Bound<i64>,
+    pub start: Bound<Key>,
     /// The highest key; `reverse` does not swap the two.
-    pub stop: Bound<i64>,
+    pub stop: Bound<Key>,
     /// Highest key first.
     pub reverse: bool,
     /// At most this many items, counted from where the scan begins.
@@ -412,9 +429,9 @@ pub(crate) struct Rest {
 
 #[derive(Default)]
 struct Merge {
-    keys: Vec<i64>,
+    keys: KeyVec,
     locations: Vec<u64>,
-    changed: Vec<i64>,
+    changed: KeyVec,
     past: Vec<Past>,
 }
 
@@ -426,7 +443,7 @@ impl Rest {
     }
 
     /// The range that is left, and how many items the limit still allows; `None` at the end.
-    pub(crate) fn left(&self) -> Option<(Bound<i64>, Bound<i64>, u64)> {
+    pub(crate) fn left(&self) -> Option<(Bound<Key>, Bound<Key>, u64)> {
         (!self.ended).then_some((self.range.start, self.range.stop, self.left))
     }
 
@@ -441,7 +458,7 @@ impl Rest {
         &mut self,
         view: &View<'_>,
         max: usize,
-        keys: &mut Vec<i64>,
+        keys: &mut KeyVec,
         locations: &mut Vec<u64>,
     ) -> Result<()> {
         let max = usize::try_from(self.left).unwrap_or(usize::MAX).min(max);
@@ -453,7 +470,7 @@ impl Rest {
             None => {
                 let ScanRange { start, stop, reverse, .. } = self.range;
                 view.vouch(view.index.scan_into(start, stop, reverse, max, keys, locations))?;
-                keys.last().copied().filter(|_| keys.len() - had == max)
+                keys.last().filter(|_| keys.len() - had == max)
             }
             Some(history) => self.merge.take(view, history, (self.range, max), keys, locations)?,
         };
@@ -476,9 +493,9 @@ impl Merge {
         view: &View<'_>,
         history: &History,
         (range, max): (ScanRange, usize),
-        keys: &mut Vec<i64>,
+        keys: &mut KeyVec,
         locations: &mut Vec<u64>,
-    ) -> Result<Option<i64>> {
+    ) -> Result<Option<Key>> {
         let Self { keys: live, locations: live_at, changed, past } = self;
         live.clear();
         live_at.clear();
@@ -488,7 +505,7 @@ impl Merge {
         let limit = max.min(MERGED);
         view.vouch(view.index.scan_into(start, stop, reverse, limit, live, live_at))?;
         // Beyond the last entry, notes count only if the entries reach the end of the range.
-        let live_last = live.last().copied().filter(|_| live.len() == limit);
+        let live_last = live.last().filter(|_| live.len() == limit);
         let (start, stop) = match live_last.map(Bound::Included) {
             None => (start, stop),
             Some(last) if reverse => (last, stop),
@@ -496,12 +513,13 @@ impl Merge {
         };
         history.scan_into(start, stop, reverse, MERGED, view.seq, changed, past)?;
         let all_notes = changed.len() < MERGED;
-        room(keys, limit)?;
+        keys.room(limit)?;
         room(locations, limit)?;
-        let before = |a: i64, b: i64| if reverse { a > b } else { a < b };
+        let before = |a: Key, b: Key| if reverse { a > b } else { a < b };
         let (mut at_live, mut at_note, mut last, had) = (0, 0, None, keys.len());
         loop {
-            let (entry, note) = (live.get(at_live).copied(), changed.get(at_note).copied());
+            let entry = (at_live < live.len()).then(|| live.get(at_live));
+            let note = (at_note < changed.len()).then(|| changed.get(at_note));
             if keys.len() - had == limit || (note.is_none() && !all_notes) {
                 return Ok(last);
             }

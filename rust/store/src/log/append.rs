@@ -10,13 +10,15 @@ use crate::error::{Error, Result};
 use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::format::location::Location;
 use crate::format::manifest::Entry;
-use crate::format::record::{self, BATCH_BYTES, BatchBegin, Kind, MARK_BYTES, size_of_record};
-use crate::format::schema::KeyKind;
+use crate::format::record::{self, BATCH_BYTES, BatchBegin, Kind, MARK_BYTES};
+use crate::keys::Key;
+use crate::keys::Width;
 use crate::log::batch::Op;
 use crate::log::next_segment::Spare;
 use crate::log::prefault::Ahead;
 use crate::log::segment::Segment;
 use crate::room::room;
+use crate::schema::KeyKind;
 
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U64;
@@ -46,8 +48,8 @@ pub(crate) struct Shape {
 
 impl Shape {
     /// A commit of one operation.
-    pub(crate) fn of(op: Op<'_>) -> Self {
-        Self { records: 1, bytes: op_bytes(op), frees: !matches!(op, Op::Put(..)) }
+    pub(crate) fn of(op: Op<'_>, width: Width) -> Self {
+        Self { records: 1, bytes: op_bytes(op, width), frees: !matches!(op, Op::Put(..)) }
     }
 
     /// A batch of one operation is one plain record, which its own checksum makes whole or absent.
@@ -61,11 +63,11 @@ impl Shape {
 }
 
 /// Size of an operation's record, in bytes.
-pub(crate) fn op_bytes(op: Op<'_>) -> u64 {
+pub(crate) fn op_bytes(op: Op<'_>, width: Width) -> u64 {
     match op {
-        Op::Put(_, value) => size_of_record(value.len() as u64),
-        Op::Delete(_) => size_of_record(0),
-        Op::DeleteRange(..) => size_of_record(8),
+        Op::Put(_, value) => width.size_of_put(value.len() as u64),
+        Op::Delete(_) => width.size_of_tombstone(),
+        Op::DeleteRange(..) => width.size_of_range_tombstone(),
     }
 }
 
@@ -274,7 +276,15 @@ impl Log {
         let number = durable_seq.to_le_bytes();
         let seq = self.next_seq;
         self.next_seq += 1;
-        record::encode(&mut footer, active.seal(), self.end.offset, Kind::Footer, seq, 0, &number);
+        record::encode(
+            &mut footer,
+            active.seal(),
+            self.end.offset,
+            Kind::Footer,
+            seq,
+            (Width::Narrow, 0),
+            &number,
+        );
         let written = active.write(self.end.offset, &footer);
         if written.is_ok() {
             active.count_appended(MARK_BYTES);
@@ -321,6 +331,7 @@ impl Log {
         let ahead = Arc::clone(&self.ahead);
         let mut writer = Writer {
             segment: &active,
+            width: self.key.width(),
             ahead: &ahead,
             scratch: std::mem::take(&mut self.scratch),
             written: start.offset,
@@ -382,11 +393,12 @@ impl Log {
 
     /// Appends a record as it is, with a new sequence number, for recovery. The caller has made room, and
     /// calls [`Log::write_again`] before anything else.
-    pub(crate) fn append_again(&mut self, kind: Kind, key: i64, value: &[u8]) -> Result<Location> {
+    pub(crate) fn append_again(&mut self, kind: Kind, key: Key, value: &[u8]) -> Result<Location> {
         let Some(active) = &self.active else {
             return Err(Error::Invalid("no segment is open for writing".to_owned()));
         };
         let (offset, gathered) = (self.end.offset, self.scratch.len());
+        let key = (self.key.width(), key);
         record::encode(&mut self.scratch, active.seal(), offset, kind, self.next_seq, key, value);
         let bytes = (self.scratch.len() - gathered) as u64;
         active.count_appended(bytes);
@@ -449,6 +461,7 @@ impl Drop for Unfinished<'_> {
 /// Encodes the records of one commit and writes them to the segment piece by piece.
 struct Writer<'s> {
     segment: &'s Arc<Segment>,
+    width: Width,
     ahead: &'s Ahead,
     scratch: Vec<u8>,
     /// Everything below this offset is in the segment; the scratch buffer follows.
@@ -484,7 +497,7 @@ impl Writer<'_> {
                 Op::Put(key, value) => (Kind::Put, key, value),
                 Op::Delete(key) => (Kind::Tombstone, key, &[][..]),
                 Op::DeleteRange(first, last) => {
-                    last_bytes = last.to_le_bytes();
+                    last_bytes = self.width.last_key(last);
                     (Kind::RangeTombstone, first, &last_bytes[..])
                 }
             };
@@ -501,9 +514,10 @@ impl Writer<'_> {
         self.flush()
     }
 
-    fn record(&mut self, kind: Kind, key: i64, value: &[u8]) -> Result<()> {
+    fn record(&mut self, kind: Kind, key: Key, value: &[u8]) -> Result<()> {
         let offset = self.offset();
-        room(&mut self.scratch, size_of_record(value.len() as u64) as usize)?;
+        room(&mut self.scratch, self.width.size_of_put(value.len() as u64) as usize)?;
+        let key = (self.width, key);
         record::encode(&mut self.scratch, self.segment.seal(), offset, kind, self.seq, key, value);
         self.seq += 1;
         if self.scratch.len() >= SCRATCH_BYTES { self.flush() } else { Ok(()) }

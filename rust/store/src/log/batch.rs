@@ -3,15 +3,16 @@
 
 use crate::error::{Error, Result};
 use crate::format::record::MAX_VALUE_BYTES;
+use crate::keys::Key;
 use crate::room::room;
 
 /// One operation of a commit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Op<'a> {
-    Put(i64, &'a [u8]),
-    Delete(i64),
+    Put(Key, &'a [u8]),
+    Delete(Key),
     /// Both ends included.
-    DeleteRange(i64, i64),
+    DeleteRange(Key, Key),
 }
 
 /// The values of a batch write: the i-th value belongs to the i-th key.
@@ -52,9 +53,9 @@ pub struct Batch {
 
 #[derive(Clone, Copy)]
 enum Entry {
-    Put { key: i64, start: usize, len: usize },
-    Delete(i64),
-    DeleteRange(i64, i64),
+    Put { key: Key, start: usize, len: usize },
+    Delete(Key),
+    DeleteRange(Key, Key),
 }
 
 impl Batch {
@@ -64,7 +65,7 @@ impl Batch {
     }
 
     /// Sets a key to a value; the bytes are copied.
-    pub fn put(&mut self, key: i64, value: &[u8]) -> Result<()> {
+    pub fn put(&mut self, key: Key, value: &[u8]) -> Result<()> {
         check_value(value)?;
         room(&mut self.values, value.len())?;
         room(&mut self.entries, 1)?;
@@ -80,7 +81,7 @@ impl Batch {
     }
 
     /// Removes a key, which need not exist.
-    pub fn delete(&mut self, key: i64) {
+    pub fn delete(&mut self, key: Key) {
         self.entries.push(Entry::Delete(key));
     }
 
@@ -95,7 +96,7 @@ impl Batch {
     }
 
     /// Removes every key from `first` to `last`, both included.
-    pub fn delete_range(&mut self, first: i64, last: i64) {
+    pub fn delete_range(&mut self, first: Key, last: Key) {
         if first <= last {
             self.entries.push(Entry::DeleteRange(first, last));
         }

@@ -13,6 +13,7 @@ use crate::disk::{Access, Disk, DiskFile, Map};
 use crate::error::{Error, Result};
 use crate::format::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::format::record::{self, Bad, Record, Seal};
+use crate::keys::Key;
 use crate::operation::Operation;
 use crate::options::{MAX_SEGMENT_BYTES, ReadMode};
 use crate::room::{copy_of, filled, room};
@@ -54,14 +55,14 @@ pub(crate) struct Segment {
 /// Bounds of the puts in a segment that takes no more records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PutExtent {
-    pub(crate) first: i64,
-    pub(crate) last: i64,
+    pub(crate) first: Key,
+    pub(crate) last: Key,
     /// The lowest sequence number.
     pub(crate) oldest: u64,
 }
 
 impl PutExtent {
-    pub(crate) fn with(extent: Option<Self>, key: i64, seq: u64) -> Self {
+    pub(crate) fn with(extent: Option<Self>, key: Key, seq: u64) -> Self {
         let Self { first, last, oldest } = extent.unwrap_or(Self { first: key, last: key, oldest: seq });
         Self { first: first.min(key), last: last.max(key), oldest: oldest.min(seq) }
     }
@@ -451,22 +452,22 @@ impl Segment {
 
     /// Reads the value of the put of `key` at `offset`.
     #[inline]
-    pub(crate) fn value(&self, offset: u64, key: i64, verify: bool) -> Result<Found> {
+    pub(crate) fn value(&self, offset: u64, key: Key, verify: bool) -> Result<Found> {
         match &self.map {
             Some(map) => {
-                let start = offset + record::HEADER_BYTES;
-                match record::value_len_of(self.shown(map, offset), self.seal, offset, key, verify) {
-                    Some(len) => Ok(Found::Mapped { start, len }),
-                    None => {
-                        let value = self.checked(self.shown(map, offset), offset, key, verify)?.value;
-                        Ok(Found::Mapped { start, len: value.len() as u32 })
-                    }
-                }
+                let shown = self.shown(map, offset);
+                let Some((len, begin)) = record::value_of(shown, self.seal, offset, key, verify) else {
+                    return self.checked(shown, offset, key, verify).map(|found| Found::Mapped {
+                        start: offset + found.value_at(),
+                        len: found.value.len() as u32,
+                    });
+                };
+                Ok(Found::Mapped { start: offset + begin, len })
             }
             None => {
                 let mut bytes = self.read_record(offset)?;
-                let len = self.checked(&bytes, offset, key, verify)?.value.len();
-                let start = record::HEADER_BYTES as usize;
+                let found = self.checked(&bytes, offset, key, verify)?;
+                let (start, len) = (found.value_at() as usize, found.value.len());
                 bytes.copy_within(start..start + len, 0);
                 bytes.truncate(len);
                 Ok(Found::Read(bytes))
@@ -475,7 +476,7 @@ impl Segment {
     }
 
     /// Length of the value of the put of `key` at `offset`, if a map can tell. Does not check the checksum.
-    pub(crate) fn mapped_len(&self, offset: u64, key: i64) -> Option<usize> {
+    pub(crate) fn mapped_len(&self, offset: u64, key: Key) -> Option<usize> {
         self.map.as_ref()?;
         match self.value(offset, key, false) {
             Ok(Found::Mapped { len, .. }) => Some(len as usize),
@@ -484,13 +485,13 @@ impl Segment {
     }
 
     /// A copy of the value of the put of `key` at `offset`, read with system calls and checked.
-    pub(crate) fn value_copy(&self, offset: u64, key: i64) -> Result<Vec<u8>> {
+    pub(crate) fn value_copy(&self, offset: u64, key: Key) -> Result<Vec<u8>> {
         let bytes = self.read_record(offset)?;
         copy_of(self.checked(&bytes, offset, key, true)?.value)
     }
 
     /// Calls `take` with the checked value of the put of `key` at `offset`.
-    pub(crate) fn with_value<T>(&self, offset: u64, key: i64, take: impl FnOnce(&[u8]) -> T) -> Result<T> {
+    pub(crate) fn with_value<T>(&self, offset: u64, key: Key, take: impl FnOnce(&[u8]) -> T) -> Result<T> {
         Ok(match self.value(offset, key, true)? {
             Found::Mapped { start, len } => take(self.mapped(start, len)),
             Found::Read(bytes) => take(&bytes),
@@ -539,15 +540,15 @@ impl Segment {
         Ok(bytes)
     }
 
-    fn checked<'a>(&self, bytes: &'a [u8], offset: u64, key: i64, verify: bool) -> Result<Record<'a>> {
+    fn checked<'a>(&self, bytes: &'a [u8], offset: u64, key: Key, verify: bool) -> Result<Record<'a>> {
         let record = record::parse(bytes, self.seal, offset, verify)
             .map_err(|bad| self.damaged_value(offset, key, bad))?;
         if record.key != key || !matches!(record.kind, record::Kind::Put | record::Kind::BatchPut) {
             return Err(Error::Corruption {
                 path: self.path.clone(),
                 offset,
-                expected: format!("a value for key {key}"),
-                found: format!("{:?} of key {}", record.kind, record.key),
+                expected: format!("a value for key {}", self.shown_key(key)),
+                found: format!("{:?} of key {}", record.kind, self.shown_key(record.key)),
             });
         }
         Ok(record)
@@ -585,12 +586,17 @@ impl Segment {
         Error::Corruption { path: self.path.clone(), offset, expected, found }
     }
 
+    /// A key as its users know it.
+    fn shown_key(&self, key: Key) -> String {
+        self.header.key.shown(key)
+    }
+
     #[cold]
-    fn damaged_value(&self, offset: u64, key: i64, bad: Bad) -> Error {
+    fn damaged_value(&self, offset: u64, key: Key, bad: Bad) -> Error {
         Error::Corruption {
             path: self.path.clone(),
             offset,
-            expected: format!("the whole record of key {key}"),
+            expected: format!("the whole record of key {}", self.shown_key(key)),
             found: bad.to_string(),
         }
     }

@@ -2,14 +2,16 @@
 //! log by the same rules. Knows nothing of the index.
 
 use crate::format::location::Location;
-use crate::format::record::{BatchBegin, Kind, Record, size_of_record};
+use crate::format::record::{BatchBegin, Kind, Record};
+use crate::keys::Key;
+use crate::keys::Width;
 
 /// One change to the index.
 #[derive(Clone, Copy)]
 pub(crate) enum Change {
-    Put { key: i64, location: Location, size: u64 },
-    Delete { key: i64 },
-    DeleteRange { first: i64, last: i64 },
+    Put { key: Key, location: Location, size: u64 },
+    Delete { key: Key },
+    DeleteRange { first: Key, last: Key },
 }
 
 impl Change {
@@ -29,11 +31,11 @@ impl Change {
 
 impl Change {
     /// Size of its record, if that is a tombstone.
-    pub(crate) fn tombstone_bytes(&self) -> u64 {
+    pub(crate) fn tombstone_bytes(&self, width: Width) -> u64 {
         match self {
             Self::Put { .. } => 0,
-            Self::Delete { .. } => size_of_record(0),
-            Self::DeleteRange { .. } => size_of_record(8),
+            Self::Delete { .. } => width.size_of_tombstone(),
+            Self::DeleteRange { .. } => width.size_of_range_tombstone(),
         }
     }
 }

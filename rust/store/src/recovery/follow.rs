@@ -22,6 +22,7 @@ use crate::format::location::Location;
 use crate::format::manifest::{self, Entry, Manifest};
 use crate::format::record::Kind;
 use crate::index::checked::Damaged;
+use crate::keys::{Key, KeyVec};
 use crate::log::reader::{Next, SegmentReader, watermark_beyond};
 use crate::log::segment::Segment;
 use crate::recovery::beside_writer::{
@@ -113,10 +114,10 @@ enum Onward {
 #[derive(Default)]
 struct Shown {
     changes: Vec<Change>,
-    keys: Vec<i64>,
+    keys: KeyVec,
     locations: Vec<u64>,
     dead: Vec<Location>,
-    range: (Vec<i64>, Vec<u64>),
+    range: (KeyVec, Vec<u64>),
     /// The last commit among them: marks and footers behind it count for nothing, recovery does not write them again.
     last_commit: u64,
 }
@@ -262,7 +263,9 @@ impl Follower<'_> {
             let absorbed = self.shared.absorb(self.writing, before, |state| shown.change(state))?;
             if let Some((live, segments)) = absorbed {
                 segment.count_live(live);
-                segment.count_tombstone(shown.changes.iter().map(Change::tombstone_bytes).sum());
+                let width = segment.header.key.width();
+                segment
+                    .count_tombstone(shown.changes.iter().map(|change| change.tombstone_bytes(width)).sum());
                 self.shared.count_dead(&segments, &shown.dead);
             }
             shown.changes.clear();
@@ -467,14 +470,14 @@ impl Follower<'_> {
         &mut self,
         segment: &Arc<Segment>,
         before: &Manifest,
-        pointed: &mut HashMap<i64, (u64, Location)>,
+        pointed: &mut HashMap<Key, (u64, Location)>,
     ) -> Result<bool> {
         let id = segment.id();
         let relocated = before.relocations.iter().find(|it| it.segment == id).map(|it| it.end);
         let logged = self.writing.log.entries.iter().find(|it| it.segment == id);
         let Some(end) = relocated.or_else(|| logged?.end.map(|end| end.offset)) else { return Ok(false) };
         let mut reader = SegmentReader::new(segment, SEGMENT_HEADER_BYTES, end);
-        let (mut keys, mut records) = (Vec::new(), Vec::new());
+        let (mut keys, mut records) = (KeyVec::default(), Vec::new());
         loop {
             let at_end = match reader.next()? {
                 Next::Record(offset, record) => {
@@ -489,10 +492,10 @@ impl Follower<'_> {
             if keys.len() == SHOWN_TOGETHER || at_end {
                 let found = self.indexed(|state| {
                     let mut found = vec![None; keys.len()];
-                    state.index.get_many(&keys, |i, location| found[i] = location)?;
+                    state.index.get_many(keys.as_keys(), |i, location| found[i] = location)?;
                     Ok(found)
                 })?;
-                for ((key, record), found) in keys.drain(..).zip(records.drain(..)).zip(found) {
+                for ((key, record), found) in keys.iter().zip(records.drain(..)).zip(found) {
                     if found == Some(record.1.0) {
                         pointed.insert(key, record);
                     }
@@ -506,7 +509,7 @@ impl Follower<'_> {
 
     fn move_to_copies(
         &mut self,
-        moves: &[(i64, Location, Location, u64)],
+        moves: &[(Key, Location, Location, u64)],
         copies: &[(Arc<Segment>, manifest::Relocation)],
     ) -> Result<()> {
         let mut bytes_moved = vec![0; copies.len()];
@@ -593,7 +596,7 @@ impl Shown {
                             locations.push(location.0);
                         }
                     }
-                    state.put_many(keys, locations, dead)?;
+                    state.put_many(keys.as_keys(), locations, dead)?;
                 }
             }
         }

@@ -19,7 +19,7 @@ pub(crate) fn rebuilt(shared: &Shared, writing: &Writing, end: LogEnd) -> Result
     // A reader shows an older state than the manifest on the disk.
     let listed = match (&writing.followed, Manifest::read(&**disk)) {
         (Some(followed), _) => Manifest::clone(&followed.manifest),
-        (None, Ok(manifest::Found::Manifest(listed, _))) => listed,
+        (None, Ok(manifest::Found::Manifest(listed, _))) => *listed,
         (None, Ok(manifest::Found::Nothing)) => return Err(Error::NotFound { path: shared.path.clone() }),
         (None, Err(error)) => return Err(error),
     };

@@ -76,7 +76,7 @@ pub(crate) fn base(
 ) -> Result<Based> {
     let mut bad_images = Vec::new();
     for entry in &manifest.images {
-        match image_file::open(disk, manifest.store_id, entry, options) {
+        match image_file::open(disk, manifest.store_id, manifest.schema.key.width(), entry, options) {
             Ok(image) => {
                 if let Some(mut replay) = Replay::over(chain, manifest, image) {
                     replay.run(progress)?;
@@ -95,7 +95,7 @@ pub(crate) fn base(
         }
         bad_images.push(entry.id);
     }
-    let mut replay = Replay::new(chain, manifest, Index::empty()?);
+    let mut replay = Replay::new(chain, manifest, Index::empty(manifest.schema.key.width())?);
     replay.run(progress)?;
     Ok(based(replay, chain, None, bad_images))
 }
@@ -318,7 +318,7 @@ fn remove_orphans(disk: &Arc<dyn Disk>, names: &[String], manifest: &Manifest) -
 /// Reads the manifest of a directory that must hold a store. Also returns whether both copies agree.
 pub(crate) fn read_manifest(disk: &dyn Disk) -> Result<Option<(Manifest, bool)>> {
     match Manifest::read(disk)? {
-        manifest::Found::Manifest(manifest, agree) => Ok(Some((manifest, agree))),
+        manifest::Found::Manifest(manifest, agree) => Ok(Some((*manifest, agree))),
         manifest::Found::Nothing => Ok(None),
     }
 }

@@ -1,7 +1,7 @@
 //! Replay: reads the log in order, accepts the longest valid prefix and builds the index from it. Records
 //! that compaction copied are merged back by sequence number, so that index and deletions come out as they
 //! once were, in whatever order the files are read. Knows nothing of what happens to the rest of the log.
-//! O(log bytes), in bounded memory except for open batches and for 32 bytes per relocated record.
+//! O(log bytes), in bounded memory except for open batches and for 40 bytes per relocated record.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use crate::format::location::Location;
 use crate::format::manifest::{Manifest, Relocation};
 use crate::format::record::{Kind, Record};
 use crate::index::checked::{Damaged, Index};
+use crate::keys::{Key, KeyVec, Packed};
 use crate::log::reader::{Next, SegmentReader};
 use crate::log::segment::{Counts, Segment};
 use crate::log::segments::Segments;
@@ -60,8 +61,8 @@ impl Stop {
 #[derive(Clone, Copy)]
 struct Relocated {
     seq: u64,
-    key: i64,
-    /// The record's location; for a range tombstone, its last key.
+    key: Packed,
+    /// The record's location; for a range tombstone, where in the list of their last keys its own is.
     place: u64,
     /// Size in units of 8 bytes; 0 for a tombstone, `u32::MAX` for a range tombstone.
     size: u32,
@@ -71,20 +72,25 @@ const TOMBSTONE: u32 = 0;
 const RANGE_TOMBSTONE: u32 = u32::MAX;
 
 impl Relocated {
-    fn of(record: &Record<'_>, location: Location) -> Option<Self> {
+    /// `lasts` takes the last key of a range tombstone.
+    fn of(record: &Record<'_>, location: Location, lasts: &mut Vec<Key>) -> Option<Self> {
         let (place, size) = match Change::of(record, location)? {
             Change::Put { size, .. } => (location.0, (size / 8) as u32),
             Change::Delete { .. } => (location.0, TOMBSTONE),
-            Change::DeleteRange { last, .. } => (last as u64, RANGE_TOMBSTONE),
+            Change::DeleteRange { last, .. } => {
+                lasts.push(last);
+                (lasts.len() as u64 - 1, RANGE_TOMBSTONE)
+            }
         };
-        Some(Self { seq: record.seq, key: record.key, place, size })
+        Some(Self { seq: record.seq, key: record.key.into(), place, size })
     }
 
-    fn change(self) -> Change {
+    fn change(self, lasts: &[Key]) -> Change {
+        let key = self.key.into();
         match self.size {
-            TOMBSTONE => Change::Delete { key: self.key },
-            RANGE_TOMBSTONE => Change::DeleteRange { first: self.key, last: self.place as i64 },
-            size => Change::Put { key: self.key, location: Location(self.place), size: u64::from(size) * 8 },
+            TOMBSTONE => Change::Delete { key },
+            RANGE_TOMBSTONE => Change::DeleteRange { first: key, last: lasts[self.place as usize] },
+            size => Change::Put { key, location: Location(self.place), size: u64::from(size) * 8 },
         }
     }
 }
@@ -102,6 +108,8 @@ pub(crate) struct Replay<'c> {
     pub(crate) stop: Option<Stop>,
     /// Sorted by sequence number.
     relocated: Vec<Relocated>,
+    /// The last keys of range tombstones among them.
+    lasts: Vec<Key>,
     /// How many of `relocated` have been applied.
     merged: usize,
     committed_seq: u64,
@@ -112,7 +120,7 @@ pub(crate) struct Replay<'c> {
     uncounted: Option<Attachment>,
     /// Positions passed in the log, about a mebibyte apart.
     pub(crate) milestones: Vec<LogEnd>,
-    keys: Vec<i64>,
+    keys: KeyVec,
     locations: Vec<u64>,
     /// Replaced records that are still to be counted.
     pub(crate) dead: Vec<Location>,
@@ -135,12 +143,13 @@ impl<'c> Replay<'c> {
             watermark: manifest.watermark,
             stop: None,
             relocated: Vec::new(),
+            lasts: Vec::new(),
             merged: 0,
             committed_seq: manifest.committed_seq,
             from: None,
             uncounted: None,
             milestones: Vec::new(),
-            keys: Vec::with_capacity(RUN),
+            keys: KeyVec::default(),
             locations: Vec::with_capacity(RUN),
             dead: Vec::new(),
         }
@@ -242,7 +251,7 @@ impl<'c> Replay<'c> {
                 Next::End(offset, _) if offset == listed.end => break,
                 Next::End(offset, bad) => return Err(segment.damaged(offset, bad)),
             };
-            match Relocated::of(&record, Location::new(segment.id(), offset)) {
+            match Relocated::of(&record, Location::new(segment.id(), offset), &mut self.lasts) {
                 None if record.kind == Kind::Footer => {}
                 None => {
                     let found = format!("{:?}", record.kind);
@@ -268,7 +277,7 @@ impl<'c> Replay<'c> {
     fn merge_below(&mut self, seq: u64) {
         while let Some(&record) = self.relocated.get(self.merged).filter(|record| record.seq < seq) {
             self.merged += 1;
-            self.apply_now(record.change());
+            self.apply_now(record.change(&self.lasts));
         }
     }
 
@@ -388,7 +397,8 @@ impl<'c> Replay<'c> {
 
     /// Applies the collected puts to the index. Damage is checked once, at the end (`is_sound`).
     fn publish(&mut self) {
-        let _: Result<(), Damaged> = self.state.put_many(&self.keys, &self.locations, &mut self.dead);
+        let _: Result<(), Damaged> =
+            self.state.put_many(self.keys.as_keys(), &self.locations, &mut self.dead);
         self.keys.clear();
         self.locations.clear();
         let left =

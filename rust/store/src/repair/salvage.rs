@@ -12,13 +12,14 @@ use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
 use crate::format::location::Location;
 use crate::format::manifest::{self, Found, Manifest};
 use crate::format::record::{Kind, Record};
-use crate::format::schema::Schema;
+use crate::keys::Key;
 use crate::log::outdated::newer_segments;
 use crate::log::resync::{Met, walk};
 use crate::log::segment::Segment;
 use crate::operation::Operation;
 use crate::options::{MAX_SEGMENT_BYTES, ReadMode};
 use crate::progress::OpenProgress;
+use crate::schema::Schema;
 
 /// Bytes between two calls of the progress callback.
 const PROGRESS_BYTES: u64 = 8 << 20;
@@ -47,8 +48,8 @@ struct Piece {
 #[derive(Default)]
 pub(crate) struct Salvaged {
     /// The newest record of each key: its sequence number and, unless it is a tombstone, its location.
-    newest: BTreeMap<i64, (u64, Option<Location>)>,
-    ranges: Vec<(u64, i64, i64)>,
+    newest: BTreeMap<Key, (u64, Option<Location>)>,
+    ranges: Vec<(u64, Key, Key)>,
     segments: BTreeMap<u32, Arc<Segment>>,
     /// What never changes about the store. Without a manifest nobody knows the codec of its values.
     pub(crate) schema: Schema,
@@ -91,7 +92,7 @@ impl Salvaged {
     }
 
     /// The keys that are left and their values, in key order.
-    pub(crate) fn items(&self) -> impl Iterator<Item = Result<(i64, Vec<u8>)>> {
+    pub(crate) fn items(&self) -> impl Iterator<Item = Result<(Key, Vec<u8>)>> {
         self.newest.iter().filter_map(|(&key, &(_, place))| {
             let place = place?;
             let segment = self.segments.get(&place.segment())?;
@@ -118,7 +119,7 @@ impl Salvaged {
         let mut coming = self.ranges.iter().peekable();
         // The ranges that have begun, the newest on top. One that has ended is removed when it reaches the
         // top.
-        let mut begun: BinaryHeap<(u64, i64)> = BinaryHeap::new();
+        let mut begun: BinaryHeap<(u64, Key)> = BinaryHeap::new();
         for (&key, newest) in &mut self.newest {
             while let Some(&(seq, _, last)) = coming.next_if(|&&(_, first, _)| first <= key) {
                 begun.push((seq, last));
@@ -138,8 +139,8 @@ impl Salvaged {
 #[derive(Clone, Copy)]
 enum Change {
     /// The newest record of a key; `None` for a tombstone.
-    Point(i64, Option<Location>),
-    Range(i64, i64),
+    Point(Key, Option<Location>),
+    Range(Key, Key),
 }
 
 fn change(record: &Record<'_>, place: Location) -> Option<Change> {
@@ -536,12 +537,12 @@ mod tests {
             let mut rng = Rng::new(seed);
             let mut found = Salvaged::default();
             for _ in 0..rng.below(60) {
-                let (key, seq) = (rng.below(30) as i64, rng.below(200));
+                let (key, seq) = (Key::from(rng.below(30)), rng.below(200));
                 found.apply(seq, Change::Point(key, Some(Location::new(1, seq * 8))));
             }
             for _ in 0..rng.below(20) {
-                let (first, last) = (rng.below(32) as i64 - 1, rng.below(32) as i64 - 1);
-                let last = if rng.one_in(8) { i64::MAX } else { last };
+                let (first, last) = (Key::from(rng.below(32)) - 1, Key::from(rng.below(32)) - 1);
+                let last = if rng.one_in(8) { Key::MAX } else { last };
                 found.apply(rng.below(200), Change::Range(first, last));
             }
             let mut right = found.newest.clone();
@@ -553,7 +554,7 @@ mod tests {
                 }
             }
             found.apply_ranges();
-            let places = |it: &BTreeMap<i64, (u64, Option<Location>)>| -> Vec<_> {
+            let places = |it: &BTreeMap<Key, (u64, Option<Location>)>| -> Vec<_> {
                 it.iter().map(|(&key, &(_, place))| (key, place)).collect()
             };
             assert_eq!(places(&found.newest), places(&right), "seed {seed}");

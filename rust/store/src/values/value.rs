@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::format::location::Location;
+use crate::keys::{Key, Keys};
 use crate::log::segment::{Found, Segment};
 use crate::log::segments::Segments;
 use crate::room::room;
@@ -32,7 +33,7 @@ enum Source {
 
 impl Value {
     #[inline]
-    pub(crate) fn read(segment: &Arc<Segment>, offset: u64, key: i64, verify: bool) -> Result<Self> {
+    pub(crate) fn read(segment: &Arc<Segment>, offset: u64, key: Key, verify: bool) -> Result<Self> {
         Ok(Self(match segment.value(offset, key, verify)? {
             Found::Mapped { start, len } => Source::Mapped { segment: Arc::clone(segment), start, len },
             Found::Read(bytes) => Source::Read(Arc::new(bytes)),
@@ -80,7 +81,7 @@ impl Values {
     /// of them are wanted at once, stops after as many long values as stay in the caches.
     pub(crate) fn read(
         &mut self,
-        keys: &[i64],
+        keys: Keys<'_>,
         all: bool,
         verify: bool,
         locate: impl FnOnce(&mut Vec<Option<Location>>) -> Result<Arc<Segments>>,
@@ -144,7 +145,7 @@ impl Values {
 /// `Break`: the index of the value and, if it exists, its bytes and its place in a mapped segment.
 pub(crate) fn for_each<L: Copy + Into<Option<Location>>>(
     segments: &Segments,
-    keys: &[i64],
+    keys: Keys<'_>,
     locations: &[L],
     verify: bool,
     mut each: impl FnMut(usize, Option<(&[u8], Option<(u32, u64)>)>) -> Result<ControlFlow<()>>,
@@ -152,7 +153,7 @@ pub(crate) fn for_each<L: Copy + Into<Option<Location>>>(
     for ahead in locations.iter().take(PREFETCH_AHEAD).filter_map(|&ahead| ahead.into()) {
         segments.prefetch(ahead);
     }
-    for (i, (&key, &location)) in keys.iter().zip(locations).enumerate() {
+    for (i, (key, &location)) in keys.iter().zip(locations).enumerate() {
         if let Some(&ahead) = locations.get(i + PREFETCH_AHEAD)
             && let Some(ahead) = ahead.into()
         {

@@ -18,7 +18,7 @@ pub const PUT: u8 = 1;
 pub const RANGE_TOMBSTONE: u8 = 3;
 
 /// A record to be written: kind, key, value.
-pub type Record = (u8, i64, Vec<u8>);
+pub type Record = (u8, i128, Vec<u8>);
 
 /// The segments of a log, one following the other, in files and in the manifest.
 #[derive(Default)]
@@ -57,7 +57,7 @@ impl Forged {
             bytes.extend([0; 4]);
             bytes.extend((value.len() as u32).to_le_bytes());
             bytes.extend((seq << 8 | u64::from(kind)).to_le_bytes());
-            bytes.extend(key.to_le_bytes());
+            bytes.extend((key as i64).to_le_bytes());
             bytes.extend(&value);
             bytes.resize(bytes.len().next_multiple_of(8), 0);
             seal_record(&mut bytes, at).expect("a whole record");

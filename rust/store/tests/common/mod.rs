@@ -10,6 +10,7 @@ pub mod hook;
 pub mod memory;
 pub mod two_images;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::Path;
@@ -19,11 +20,12 @@ use std::time::Duration;
 use alex_store::disk::Disk;
 use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk, SyncFailure};
 use alex_store::{
-    Batch, Durability, Error, Operation, Options, ReadMode, Reader, ScanRange, Snapshot, Store, WriteMode,
+    Batch, Durability, Error, KeyKind, Operation, Options, ReadMode, Reader, ScanRange, Snapshot, Store,
+    WriteMode,
 };
 
 /// The content of a store.
-pub type Content = BTreeMap<i64, Vec<u8>>;
+pub type Content = BTreeMap<i128, Vec<u8>>;
 
 /// How many seeds a test runs: its share of `ALEXPY_SEEDS`, which defaults to 10,000.
 pub fn seeds(share_percent: u64) -> std::ops::Range<u64> {
@@ -38,9 +40,29 @@ pub fn seeds(share_percent: u64) -> std::ops::Range<u64> {
     }
 }
 
+thread_local! {
+    static WIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The kind of keys of the stores that this seed makes: every other one has keys of 128 bits.
+pub fn key_kind() -> Option<KeyKind> {
+    WIDE.get().then_some(KeyKind::Uuid)
+}
+
+/// Bytes of a record besides its value.
+fn record_header_bytes(store: &Reader) -> usize {
+    if store.schema().key == KeyKind::Uuid { 32 } else { 24 }
+}
+
+/// The lowest and the highest key.
+pub fn ends() -> (i128, i128) {
+    if WIDE.get() { (i128::MIN, i128::MAX) } else { (i64::MIN.into(), i64::MAX.into()) }
+}
+
 /// Runs `one` for every seed. A failure names the seed and how to replay it.
 pub fn for_seeds(test: &str, share_percent: u64, one: impl Fn(u64)) {
     for seed in seeds(share_percent) {
+        WIDE.set(seed % 2 == 1);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| one(seed)));
         if let Err(panic) = outcome {
             let message = panic
@@ -61,6 +83,7 @@ pub fn options(rng: &mut Rng) -> Options {
         durability: [Durability::Sync, Durability::Interval, Durability::Os][rng.below(3) as usize],
         write_mode: [WriteMode::Mmap, WriteMode::Pwrite, WriteMode::Auto][rng.below(3) as usize],
         read_mode: [ReadMode::Mmap, ReadMode::Pread][rng.below(2) as usize],
+        key: key_kind(),
         segment_bytes: [4096, 4096, 8192, 16384][rng.below(4) as usize],
         // No clock decides anything: flushes are part of the workload.
         background: false,
@@ -73,7 +96,8 @@ pub fn options(rng: &mut Rng) -> Options {
 
 /// Opens a store on a simulated disk.
 pub fn open(disk: &SimDisk, options: &Options) -> Result<Store, Error> {
-    Store::open_on(Arc::new(disk.clone()), Path::new("simulated"), options, &mut |_| true)
+    let options = Options { key: options.key.or(key_kind()), ..options.clone() };
+    Store::open_on(Arc::new(disk.clone()), Path::new("simulated"), &options, &mut |_| true)
 }
 
 /// Like `open`, but only if the power is still on afterwards: giving space back is the last step of opening,
@@ -85,7 +109,8 @@ pub fn open_with_power(disk: &SimDisk, options: &Options) -> Option<Store> {
 /// The whole content of the store, read in three ways that must agree.
 pub fn content(store: &Store) -> Content {
     let content = content_of(store);
-    let live: usize = content.values().map(|value| 24 + value.len().next_multiple_of(8)).sum();
+    let live: usize =
+        content.values().map(|value| record_header_bytes(store) + value.len().next_multiple_of(8)).sum();
     assert_eq!(store.stats().expect("open").live_bytes, live as u64, "live bytes are exact");
     content
 }
@@ -100,14 +125,14 @@ pub fn content_of(store: &Reader) -> Content {
         if run.keys.is_empty() {
             break;
         }
-        for (i, &key) in run.keys.iter().enumerate() {
+        for (i, key) in run.keys.iter().enumerate() {
             let value = run.values.get(i).expect("a scanned key has a value").to_vec();
             assert!(content.last_key_value().is_none_or(|(&last, _)| last < key), "scan order");
             content.insert(key, value);
         }
     }
     assert_eq!(store.len().expect("open"), content.len() as u64, "len counts what a scan yields");
-    let keys: Vec<i64> = content.keys().copied().collect();
+    let keys: Vec<i128> = content.keys().copied().collect();
     let values = store.get_many(&keys).expect("open");
     for (i, key) in keys.iter().enumerate() {
         assert_eq!(values.get(i), content.get(key).map(Vec::as_slice), "get_many of {key}");
@@ -183,12 +208,14 @@ fn brief(content: &Content) -> String {
 }
 
 /// A key from a small set, so that overwrites, deletes and extremes are frequent.
-fn key(rng: &mut Rng) -> i64 {
+fn key(rng: &mut Rng) -> i128 {
     match rng.below(16) {
-        0 => i64::MIN,
-        1 => i64::MAX,
+        0 => ends().0,
+        1 => ends().1,
         2 => -1,
-        other => other as i64 * 1000,
+        // Wide keys share their high halves by threes, and their low halves, too.
+        other if WIDE.get() => (i128::from(other) / 3) << 64 | (i128::from(other) % 3) << 62,
+        other => i128::from(other) * 1000,
     }
 }
 
@@ -218,7 +245,7 @@ fn background_work(store: &Store, rng: &mut Rng) -> (&'static str, bool, Result<
     }
 }
 
-fn bulk_load(store: &Store, keys: &[i64], values: &[Vec<u8>]) -> Result<u64, Error> {
+fn bulk_load(store: &Store, keys: &[i128], values: &[Vec<u8>]) -> Result<u64, Error> {
     store.bulk_load(keys, values, &mut |_| true)
 }
 
@@ -244,7 +271,7 @@ pub fn step(store: &Store, model: &mut Model, rng: &mut Rng, options: &Options, 
         }
         10..=12 => {
             let count = rng.below(6);
-            let keys: Vec<i64> = (0..count).map(|_| key(rng)).collect();
+            let keys: Vec<i128> = (0..count).map(|_| key(rng)).collect();
             let values: Vec<Vec<u8>> = (0..count).map(|_| value(rng)).collect();
             next.extend(keys.iter().copied().zip(values.iter().cloned()));
             let mut distinct = keys.clone();
@@ -260,7 +287,7 @@ pub fn step(store: &Store, model: &mut Model, rng: &mut Rng, options: &Options, 
             ("put_many", count > 0 && (durable || sync && !bulk), outcome)
         }
         13 => {
-            let keys: Vec<i64> = (0..rng.below(6)).map(|_| key(rng)).collect();
+            let keys: Vec<i128> = (0..rng.below(6)).map(|_| key(rng)).collect();
             let before = next.len();
             next.retain(|key, _| !keys.contains(key));
             let expected = (before - next.len()) as u64;

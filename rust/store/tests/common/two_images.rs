@@ -17,8 +17,8 @@ pub fn files(disk: &SimDisk, prefix: &str) -> Vec<String> {
 }
 
 /// One commit of values that `mark` distinguishes from those of other commits.
-pub fn put_all(store: &Store, model: &mut Content, keys: impl Iterator<Item = i64>, mark: u8) {
-    let keys: Vec<i64> = keys.collect();
+pub fn put_all(store: &Store, model: &mut Content, keys: impl Iterator<Item = i128>, mark: u8) {
+    let keys: Vec<i128> = keys.collect();
     let values: Vec<Vec<u8>> = keys.iter().map(|key| vec![mark; (key % 20) as usize]).collect();
     store.put_many(&keys, &values[..], false).expect("no fault");
     model.extend(keys.into_iter().zip(values));
@@ -31,7 +31,7 @@ pub fn two_segments() -> Options {
 
 /// The newer image is damaged this far before its end. Data nodes are in key order, and the model nodes and
 /// what follows are small. The older image was begun before everything in segment 1 was moved away.
-pub fn moved_between_two_images(keys: i64, damage_before_end: usize) -> (SimDisk, Content) {
+pub fn moved_between_two_images(keys: i128, damage_before_end: usize) -> (SimDisk, Content) {
     let disk = SimDisk::new(1);
     let store = open(&disk, &two_segments()).expect("opens");
     let mut model = Content::new();

@@ -18,14 +18,14 @@ fn all() -> ScanRange {
 }
 
 /// Keys of the store that readers race over.
-const KEYS: i64 = 400;
+const KEYS: i128 = 400;
 
 fn segment_files(disk: &SimDisk) -> usize {
     disk.list().expect("the power is on").iter().filter(|name| name.starts_with("seg-")).count()
 }
 
 /// Overwrites everything several times, so that most of it is dead.
-fn overwrite(store: &Store, keys: i64, rounds: u8) {
+fn overwrite(store: &Store, keys: i128, rounds: u8) {
     for round in 1..=rounds {
         for key in 0..keys {
             store.put(key, &[round; 40]).expect("writes");
@@ -74,7 +74,7 @@ fn a_change_at_any_moment_of_a_relocation_wins_over_the_copy() {
             });
             store.compact(&mut |_| true).expect("compacts");
             disk.unhook();
-            let mut expected: BTreeMap<i64, Vec<u8>> = (0..60).map(|key| (key, vec![3; 40])).collect();
+            let mut expected: BTreeMap<i128, Vec<u8>> = (0..60).map(|key| (key, vec![3; 40])).collect();
             let now = content(&store);
             let changed = acted.load(Ordering::Acquire);
             match kind {
@@ -110,8 +110,8 @@ fn readers_racing_compaction_see_what_a_model_says() {
     };
     let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
     // A value contains its key and a version, and grows with the version, so that any mix-up shows.
-    let value = |key: i64, version: u64| {
-        let mut bytes = key.to_le_bytes().to_vec();
+    let value = |key: i128, version: u64| {
+        let mut bytes = (key as i64).to_le_bytes().to_vec();
         bytes.extend(version.to_le_bytes());
         bytes.resize(16 + (version % 97) as usize, version as u8);
         bytes
@@ -121,7 +121,7 @@ fn readers_racing_compaction_see_what_a_model_says() {
         store.put(key, &value(key, 0)).expect("writes");
     }
     let done = AtomicBool::new(false);
-    let check = |key: i64, found: &[u8], floor: u64| {
+    let check = |key: i128, found: &[u8], floor: u64| {
         let version = u64::from_le_bytes(found[8..16].try_into().expect("eight bytes"));
         assert_eq!(found, value(key, version), "key {key}");
         assert!(version >= floor, "key {key}: version {version} after {floor}");
@@ -138,7 +138,7 @@ fn readers_racing_compaction_see_what_a_model_says() {
                             check(key, &found, floors[key as usize]);
                         }
                     } else if reader == 1 {
-                        let keys: Vec<i64> = (0..KEYS).collect();
+                        let keys: Vec<i128> = (0..KEYS).collect();
                         let found = store.get_many(&keys).expect("reads");
                         for key in 0..KEYS {
                             check(key, found.get(key as usize).expect("there"), floors[key as usize]);
@@ -151,7 +151,7 @@ fn readers_racing_compaction_see_what_a_model_says() {
                             if run.keys.is_empty() {
                                 break;
                             }
-                            for (i, &key) in run.keys.iter().enumerate() {
+                            for (i, key) in run.keys.iter().enumerate() {
                                 assert_eq!(key, next, "a scan yields every key once");
                                 check(key, run.values.get(i).expect("there"), floors[key as usize]);
                                 next += 1;
@@ -170,7 +170,7 @@ fn readers_racing_compaction_see_what_a_model_says() {
             || (freed() <= 20 && begun.elapsed() < Duration::from_secs(60))
         {
             version += 1;
-            for key in (0..KEYS).filter(|key| (key + version as i64) % 3 != 0) {
+            for key in (0..KEYS).filter(|key| (key + i128::from(version)) % 3 != 0) {
                 store.put(key, &value(key, version)).expect("writes");
                 versions[key as usize].store(version, Ordering::Release);
             }
@@ -202,7 +202,7 @@ fn values_and_scans_held_over_compaction_and_close_keep_their_bytes_and_then_rel
             store.put(key, &[1; 1000]).expect("writes");
         }
         let held = store.get(7).expect("reads").expect("there");
-        let many = store.get_many(&[3, 4]).expect("reads");
+        let many = store.get_many(&[3_i64, 4]).expect("reads");
         let mut scan = store.scan(all()).expect("scans");
         assert_eq!(scan.next_keys(5).expect("reads").len(), 5);
         for key in 0..500 {
@@ -214,7 +214,7 @@ fn values_and_scans_held_over_compaction_and_close_keep_their_bytes_and_then_rel
         let deleted = || deleted_files(dir.path());
         assert!(deleted() > 0, "the files are gone by name, and held by what is open");
         let run = scan.next_run(1000).expect("reads");
-        assert_eq!(run.keys, (5..500).collect::<Vec<_>>(), "the scan shows the store as it was");
+        assert_eq!(run.keys, (5..500).collect::<Vec<i64>>(), "the scan shows the store as it was");
         assert!((0..run.keys.len()).all(|i| run.values.get(i) == Some(&[1; 1000][..])));
         drop((run, scan));
         store.close().expect("closes");
@@ -353,14 +353,15 @@ fn a_store_overfilled_four_times_and_deleted_to_a_tenth_shrinks_by_itself() {
         ..Options::default()
     };
     let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
-    let keys: Vec<i64> = (0..20_000).map(|i: i64| i.wrapping_mul(0x5DEE_CE66_D1CE_5EED)).collect();
+    let keys: Vec<i128> =
+        (0..20_000).map(|i: i64| i128::from(i.wrapping_mul(0x5DEE_CE66_D1CE_5EED))).collect();
     for round in 0..4_u8 {
         let values = vec![[round; 100]; 1000];
         for keys in keys.chunks(1000) {
             store.put_many(keys, &values[..], false).expect("writes");
         }
     }
-    let (gone, kept): (Vec<i64>, Vec<i64>) = keys.iter().partition(|&&key| key.rem_euclid(10) != 0);
+    let (gone, kept): (Vec<i128>, Vec<i128>) = keys.iter().partition(|&&key| key.rem_euclid(10) != 0);
     for keys in gone.chunks(1000) {
         store.delete_many(keys).expect("deletes");
     }
@@ -392,7 +393,7 @@ fn a_store_overfilled_four_times_and_deleted_to_a_tenth_shrinks_by_itself() {
 
 /// A store that was overfilled four times and emptied to a tenth, with an image from before the deletions;
 /// from here on only `tend` maintains it. Also returns the keys that are left.
-fn overfilled_and_deleted(dir: &std::path::Path) -> (Store, Vec<i64>) {
+fn overfilled_and_deleted(dir: &std::path::Path) -> (Store, Vec<i128>) {
     let options = Options {
         segment_bytes: OVERFILLED_SEGMENT_BYTES,
         durability: Durability::Os,
@@ -400,7 +401,8 @@ fn overfilled_and_deleted(dir: &std::path::Path) -> (Store, Vec<i64>) {
         ..Options::default()
     };
     let store = Store::open(dir, &options, &mut |_| true).expect("opens");
-    let keys: Vec<i64> = (0..20_000).map(|i: i64| i.wrapping_mul(0x5DEE_CE66_D1CE_5EED)).collect();
+    let keys: Vec<i128> =
+        (0..20_000).map(|i: i64| i128::from(i.wrapping_mul(0x5DEE_CE66_D1CE_5EED))).collect();
     for round in 0..4_u8 {
         let values = vec![[round; 100]; 1000];
         for keys in keys.chunks(1000) {
@@ -408,7 +410,7 @@ fn overfilled_and_deleted(dir: &std::path::Path) -> (Store, Vec<i64>) {
         }
     }
     store.checkpoint().expect("writes an image");
-    let (gone, kept): (Vec<i64>, Vec<i64>) = keys.iter().partition(|&&key| key.rem_euclid(10) != 0);
+    let (gone, kept): (Vec<i128>, Vec<i128>) = keys.iter().partition(|&&key| key.rem_euclid(10) != 0);
     for keys in gone.chunks(1000) {
         store.delete_many(keys).expect("deletes");
     }
@@ -420,7 +422,7 @@ const OVERFILLED_SEGMENT_BYTES: u64 = 256 << 10;
 
 /// At most 1.4 times the live bytes are left, and the store holds what it should, also after it is opened
 /// again.
-fn has_come_down(store: Store, dir: &std::path::Path, kept: &[i64]) {
+fn has_come_down(store: Store, dir: &std::path::Path, kept: &[i128]) {
     let stats = store.stats().expect("open");
     let allowed = stats.live_bytes * 14 / 10 + 2 * OVERFILLED_SEGMENT_BYTES;
     assert!(stats.disk_bytes <= allowed, "{} bytes of files, {allowed} allowed: {stats:?}", stats.disk_bytes);
@@ -454,10 +456,10 @@ fn a_store_at_rest_does_not_stay_just_below_the_dead_share_that_starts_a_round()
     let options =
         Options { segment_bytes: OVERFILLED_SEGMENT_BYTES, background: false, ..Options::default() };
     let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
-    let keys: Vec<i64> = (0..10_000).collect();
+    let keys: Vec<i128> = (0..10_000).collect();
     // Of 14,000 records, 4,000 are dead: 28.6 %, where a round starts at 30 %; that is 1.4 times the live
     // bytes. No segment is wholly dead, since that would be freed at once.
-    let overwritten: Vec<i64> = keys.iter().copied().step_by(2).take(4000).collect();
+    let overwritten: Vec<i128> = keys.iter().copied().step_by(2).take(4000).collect();
     for part in [&keys[..], &overwritten[..]] {
         for keys in part.chunks(1000) {
             store.put_many(keys, &vec![[7; 100]; 1000][..], false).expect("writes");

@@ -10,7 +10,7 @@ use crate::common::{Content, content, open};
 use alex_store::Options;
 use alex_store::disk::sim::{Loss, SimDisk};
 
-const MANY: i64 = 150_000;
+const MANY: i128 = 150_000;
 
 #[test]
 fn an_image_written_while_the_index_is_rebuilt_counts_what_it_points_to() {

@@ -15,36 +15,36 @@ const SEGMENT_BYTES: u64 = 16 << 20;
 const TAIL_BYTES: u64 = 16 << 20;
 
 /// Writes one commit of at most `LARGEST_COMMIT` bytes.
-type Work = fn(&Store, i64, &mut Rng);
+type Work = fn(&Store, i128, &mut Rng);
 
 const LARGEST_COMMIT: u64 = 1 << 20;
 /// For this many looks, of 20 ms each, dead data may still take space.
 const MOMENT: usize = 25;
 
-fn put(store: &Store, keys: impl Iterator<Item = i64>) {
-    let keys: Vec<i64> = keys.collect();
+fn put(store: &Store, keys: impl Iterator<Item = i128>) {
+    let keys: Vec<i128> = keys.collect();
     store.put_many(&keys, &vec![[5; 100]; keys.len()][..], false).expect("writes");
 }
 
-fn overwritten(store: &Store, _: i64, rng: &mut Rng) {
-    put(store, (0..1000).map(|_| rng.below(100_000) as i64));
+fn overwritten(store: &Store, _: i128, rng: &mut Rng) {
+    put(store, (0..1000).map(|_| i128::from(rng.below(100_000))));
 }
 
-fn trimmed_by_ranges(store: &Store, round: i64, _: &mut Rng) {
+fn trimmed_by_ranges(store: &Store, round: i128, _: &mut Rng) {
     put(store, round * 100..round * 100 + 100);
     if round % 50 == 0 {
         store.delete_range(Bound::Unbounded, Bound::Excluded(round * 100 - 50_000)).expect("writes");
     }
 }
 
-fn half_trimmed(store: &Store, round: i64, _: &mut Rng) {
+fn half_trimmed(store: &Store, round: i128, _: &mut Rng) {
     put(store, round * 100..round * 100 + 100);
     if round % 50 == 0 {
         store.delete_range(Bound::Unbounded, Bound::Excluded(round * 50)).expect("writes");
     }
 }
 
-fn popped(store: &Store, round: i64, _: &mut Rng) {
+fn popped(store: &Store, round: i128, _: &mut Rng) {
     for key in round * 100..round * 100 + 100 {
         store.put(key, &[5; 100]).expect("writes");
         if key > 20_000 {
@@ -53,21 +53,22 @@ fn popped(store: &Store, round: i64, _: &mut Rng) {
     }
 }
 
-fn large(store: &Store, round: i64, _: &mut Rng) {
+fn large(store: &Store, round: i128, _: &mut Rng) {
     store.put(round % 40, &vec![5; LARGEST_COMMIT as usize]).expect("writes");
 }
 
-fn cleared(store: &Store, round: i64, _: &mut Rng) {
+fn cleared(store: &Store, round: i128, _: &mut Rng) {
     put(store, round * 100..round * 100 + 100);
     if round % 1000 == 0 {
         store.clear().expect("writes");
     }
 }
 
-fn churned(store: &Store, round: i64, rng: &mut Rng) {
-    let key = |number: i64| number.wrapping_mul(0x9E37_79B9_7F4A_7C15_u64.cast_signed());
+fn churned(store: &Store, round: i128, rng: &mut Rng) {
+    let key =
+        |number: i128| i128::from((number as i64).wrapping_mul(0x9E37_79B9_7F4A_7C15_u64.cast_signed()));
     put(store, (round * 100..round * 100 + 100).map(key));
-    let gone: Vec<i64> = (round * 100..round * 100 + 100).map(|number| key(number - 60_000)).collect();
+    let gone: Vec<i128> = (round * 100..round * 100 + 100).map(|number| key(number - 60_000)).collect();
     store.delete_many(&gone).expect("writes");
     if rng.one_in(100) {
         store.flush().expect("flushes");
@@ -193,7 +194,7 @@ fn a_writer_that_outruns_compaction_is_slowed_and_told() {
         let writer = scope.spawn(|| {
             let mut rng = Rng::new(3);
             while !store.is_closed() {
-                let keys: Vec<i64> = (0..1000).map(|_| rng.below(100_000) as i64).collect();
+                let keys: Vec<i128> = (0..1000).map(|_| i128::from(rng.below(100_000))).collect();
                 if store.put_many(&keys, &vec![[6; 100]; 1000][..], false).is_err() {
                     assert!(store.is_closed());
                 }

@@ -15,12 +15,12 @@ fn commit(store: &Store, model: &mut Content, which: u64, nth: u8) -> Result<(),
     let mut next = model.clone();
     let outcome = match which {
         0..=2 => {
-            let key = which as i64;
+            let key = i128::from(which);
             next.insert(key, vec![nth; 40]);
             store.put(key, &[nth; 40])
         }
         3..=4 => {
-            let key = which as i64 - 3;
+            let key = i128::from(which) - 3;
             next.remove(&key);
             store.delete(key).map(|_| ())
         }
@@ -173,7 +173,7 @@ fn nothing_unneeded_is_left_after_a_compaction() {
             store.put(key, &[round; 40]).expect("writes");
         }
     }
-    store.delete_many(&(10..100).collect::<Vec<_>>()).expect("deletes");
+    store.delete_many(&(10..100).collect::<Vec<i64>>()).expect("deletes");
     store.delete_range(Bound::Included(5), Bound::Included(7)).expect("deletes");
     let before = store.stats().expect("open");
     let report = store.compact(&mut |_| true).expect("compacts");

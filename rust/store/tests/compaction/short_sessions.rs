@@ -20,7 +20,7 @@ fn files(disk: &SimDisk) -> usize {
 /// One session: a few changes to the store and to the model.
 fn session(store: &Store, model: &mut Content, rng: &mut Rng) {
     for _ in 0..=rng.below(3) {
-        let key = rng.below(60) as i64;
+        let key = i128::from(rng.below(60));
         match rng.below(5) {
             0 => {
                 store.delete(key).expect("deletes");

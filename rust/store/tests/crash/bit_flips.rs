@@ -28,17 +28,17 @@ fn closed_store() -> (SimDisk, Content) {
         life += 1;
         let store = open(&disk, &options()).expect("opens");
         for _ in 0..30 {
-            let (key, value) = (rng.below(200) as i64, vec![life; rng.below(400) as usize]);
+            let (key, value) = (i128::from(rng.below(200)), vec![life; rng.below(400) as usize]);
             store.put(key, &value).expect("writes");
             expected.insert(key, value);
         }
-        let keys = [1000, 1001, 1002 + i64::from(life)];
+        let keys = [1000, 1001, 1002 + i128::from(life)];
         let values = [[life; 33], [7; 33], [9; 33]];
         store.put_many(&keys, &values[..], true).expect("writes");
         expected.extend(keys.into_iter().zip(values.map(Vec::from)));
         store.delete(keys[2]).expect("deletes");
         expected.remove(&keys[2]);
-        let first = rng.below(200) as i64;
+        let first = i128::from(rng.below(200));
         store.delete_range(Bound::Included(first), Bound::Included(first + 3)).expect("deletes");
         expected.retain(|key, _| !(first..=first + 3).contains(key));
         store.close().expect("closes");

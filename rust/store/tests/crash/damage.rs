@@ -12,11 +12,11 @@ fn closed_store() -> (SimDisk, Content) {
     for life in 0..3_u8 {
         let store = open(&disk, &options).expect("opens");
         for i in 0..20_u8 {
-            let (key, value) = (i64::from(i) * 3, vec![life * 50 + i; usize::from(i) * 4]);
+            let (key, value) = (i128::from(i) * 3, vec![life * 50 + i; usize::from(i) * 4]);
             store.put(key, &value).expect("writes");
             expected.insert(key, value);
         }
-        let keys = [100, 101, 102 + i64::from(life)];
+        let keys = [100, 101, 102 + i128::from(life)];
         let values = [[life; 33], [7; 33], [9; 33]];
         store.put_many(&keys, &values[..], true).expect("writes");
         expected.extend(keys.into_iter().zip(values.map(Vec::from)));
@@ -250,7 +250,7 @@ fn a_length_beyond_the_end_of_a_file_cut_under_its_map_is_damage_and_no_signal()
         };
         let folder = tempfile::tempdir().expect("a folder");
         let open = || Store::open(folder.path(), &options, &mut |_| true).expect("opens");
-        let refused = |store: &Store, key: i64| match store.get(key) {
+        let refused = |store: &Store, key: i128| match store.get(key) {
             Err(Error::Corruption { .. }) => {}
             other => panic!("key {key}: {other:?}"),
         };

@@ -58,7 +58,7 @@ fn store_with(disk: &SimDisk, values: impl Iterator<Item = Vec<u8>>) {
     let store = Store::open_on(Arc::new(disk.clone()), Path::new("simulated"), &options, &mut |_| true);
     let store = store.expect("opens");
     for (key, value) in values.enumerate() {
-        store.put(key as i64, &value).expect("writes");
+        store.put(key as i128, &value).expect("writes");
     }
     store.close().expect("closes");
 }

@@ -42,7 +42,7 @@ fn write(durability: Durability, seed: u64) -> Written {
     let mut rng = Rng::new(seed);
     let mut expected = BTreeMap::new();
     for _ in 0..200 {
-        let keys: Vec<i64> = (0..=rng.below(40)).map(|_| rng.below(500) as i64 + 1).collect();
+        let keys: Vec<i128> = (0..=rng.below(40)).map(|_| i128::from(rng.below(500)) + 1).collect();
         let value = vec![7; 1 + rng.below(2000) as usize];
         if keys.len() == 1 {
             store.put(keys[0], &value).expect("writes");
@@ -89,7 +89,7 @@ fn power_cuts_amid_zeros_and_commits_lose_no_returned_commit() {
             if let Some(store) = open_with_power(&disk, &options) {
                 assert_eq!(content(&store), durable, "seed {seed}");
                 for _ in 0..20 {
-                    let keys: Vec<i64> = (0..=rng.below(30)).map(|_| rng.below(200) as i64).collect();
+                    let keys: Vec<i128> = (0..=rng.below(30)).map(|_| i128::from(rng.below(200))).collect();
                     let value = vec![7; 1 + rng.below(800) as usize];
                     maybe = durable.clone();
                     maybe.extend(keys.iter().map(|&key| (key, value.clone())));

@@ -38,7 +38,7 @@ fn flush_while_the_segment_ends(write_mode: WriteMode, named_by_the_log: bool) {
         store.flush().expect("flushes");
     }
     let after = open(&sim.restart(Loss::Everything), &quiet()).expect("opens after the power cut");
-    let found: Vec<i64> = content(&after).into_keys().collect();
+    let found: Vec<i128> = content(&after).into_keys().collect();
     assert_eq!(found[..3], [1, 2, 3], "flush returned after they were written");
 }
 

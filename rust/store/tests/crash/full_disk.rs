@@ -22,7 +22,7 @@ fn names(disk: &dyn Disk, prefix: &str) -> Vec<String> {
 
 /// One random call on the store, and on the model if it returned.
 fn call(store: &Store, model: &mut Content, rng: &mut Rng) -> Result<(), Error> {
-    let key = rng.below(12) as i64;
+    let key = i128::from(rng.below(12));
     let len = [0, 10, 100, 700, 1500, 3000, 5000, 9000][rng.below(8) as usize];
     let value = vec![rng.next_u64() as u8; len];
     let mut next = model.clone();

@@ -59,11 +59,11 @@ fn store_with(images: bool) -> SimDisk {
     for life in 0..3_u8 {
         let store = open(&disk, &options()).expect("opens");
         for i in 0..12_u8 {
-            store.put(i64::from(i) * 3, &vec![life; usize::from(i) * 9]).expect("writes");
+            store.put(i128::from(i) * 3, &vec![life; usize::from(i) * 9]).expect("writes");
         }
-        store.put_many(&[1, 2, 3 + i64::from(life)], &[[life; 33]; 3][..], true).expect("writes");
+        store.put_many(&[1, 2, 3 + i128::from(life)], &[[life; 33]; 3][..], true).expect("writes");
         if images {
-            let more: Vec<i64> = (0..400).map(|i| i * 1000).collect();
+            let more: Vec<i128> = (0..400).map(|i| i * 1000).collect();
             store.put_many(&more, &vec![[life]; 400][..], false).expect("writes");
             store.checkpoint().expect("no fault");
             let count = u32::from(life);
@@ -84,8 +84,8 @@ fn ask(store: &Store, rng: &mut Rng) {
         |reverse, limit| ScanRange { start: Bound::Unbounded, stop: Bound::Unbounded, reverse, limit };
     let _ = store.scan(range(false, None)).and_then(|mut scan| scan.next_columns(1000));
     let _ = store.scan(range(true, Some(70))).and_then(|mut scan| scan.next_run(1000));
-    let _ = store.get_many(&(-1..50).collect::<Vec<_>>());
-    for key in [0, 3, 9, 1000, i64::MIN, i64::MAX] {
+    let _ = store.get_many(&(-1..50).collect::<Vec<i64>>());
+    for key in [0, 3, 9, 1000, i128::from(i64::MIN), i128::from(i64::MAX)] {
         let _ = (store.get(key).is_ok(), store.floor(key).is_ok(), store.higher(key).is_ok());
     }
     let _ = (store.count(Bound::Included(2), Bound::Unbounded), store.boundaries(5), store.len());
@@ -101,7 +101,7 @@ fn ask(store: &Store, rng: &mut Rng) {
 /// Makes every call that changes an open store.
 fn write(store: &Store, rng: &mut Rng) {
     let _ = store.put(7, b"goes on");
-    let _ = store.put_many(&(0..40).collect::<Vec<_>>(), &vec![[1; 40]; 40][..], rng.one_in(2));
+    let _ = store.put_many(&(0..40).collect::<Vec<i64>>(), &vec![[1; 40]; 40][..], rng.one_in(2));
     let _ = store.delete(6);
     let _ = store.delete_range(Bound::Included(2), Bound::Excluded(9));
     let _ = store.take_end(rng.one_in(2));

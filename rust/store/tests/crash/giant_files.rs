@@ -176,7 +176,7 @@ fn segments_whose_ids_lie_billions_apart_are_a_store_like_any_other() {
         fs::create_dir(&path).expect("a folder");
         let (mut forged, mut model) = (Forged::default(), Content::new());
         for id in ids {
-            let keys = (0..9).map(|key| key * 5 + i64::from(id));
+            let keys = (0..9).map(|key| key * 5 + i128::from(id));
             model.extend(keys.clone().map(|key| (key, id.to_le_bytes().to_vec())));
             forged.add(id, LOG, keys.map(|key| (PUT, key, id.to_le_bytes().to_vec())));
         }

@@ -83,7 +83,7 @@ fn a_panic_inside_a_batch_leaves_the_batch_absent_and_the_store_usable() {
     let options = Options { segment_bytes: 1 << 20, ..quiet() };
     let store = open(&sim, &options).expect("opens");
     store.put(-1, b"before").expect("writes");
-    let keys: Vec<i64> = (0..RECORDS as i64).collect();
+    let keys: Vec<i128> = (0..RECORDS as i128).collect();
     let values = PanicsOnce { passes: AtomicUsize::new(0), value: vec![0xAA; 40] };
     let outcome =
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| store.put_many(&keys, &values, false)));

@@ -7,12 +7,12 @@ use alex_store::Options;
 use alex_store::disk::sim::{Fault, Loss, SimDisk};
 
 /// `FLUSHED` keys were flushed, of `PUT` keys in all.
-const FLUSHED: i64 = 10;
-const PUT: i64 = 20;
+const FLUSHED: i128 = 10;
+const PUT: i128 = 20;
 
 #[test]
 fn an_opening_that_is_killed_and_a_power_cut_in_the_next_lose_nothing_that_was_flushed() {
-    let value = |key: i64| vec![key as u8; 40];
+    let value = |key: i128| vec![key as u8; 40];
     let flushed: Content = (0..FLUSHED).map(|key| (key, value(key))).collect();
     let mut cuts = 0;
     for seed in 0..40 {

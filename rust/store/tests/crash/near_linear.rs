@@ -51,26 +51,30 @@ fn repair(disk: &SimDisk, mode: RepairMode) -> u64 {
     report.kept
 }
 
-fn deleted(first: i64, last: i64) -> Record {
-    (RANGE_TOMBSTONE, first, last.to_le_bytes().to_vec())
+fn deleted(first: i128, last: i128) -> Record {
+    (RANGE_TOMBSTONE, first, (last as i64).to_le_bytes().to_vec())
 }
 
-fn key(key: i64) -> Record {
+fn key(key: i128) -> Record {
     (PUT, key, Vec::new())
 }
 
-type Workload = (&'static str, fn(i64) -> Vec<Record>);
+type Workload = (&'static str, fn(i128) -> Vec<Record>);
 
 /// Records with `n` range tombstones among them.
 const RANGES: [Workload; 6] = [
-    ("a window that moves on", |n| (0..n).flat_map(|i| [key(i), deleted(i64::MIN, i - 10)]).collect()),
-    ("all, for each key", |n| (0..n).flat_map(|i| [key(i * 37 % n), deleted(i64::MIN, i64::MAX)]).collect()),
+    ("a window that moves on", |n| {
+        (0..n).flat_map(|i| [key(i), deleted(i128::from(i64::MIN), i - 10)]).collect()
+    }),
+    ("all, for each key", |n| {
+        (0..n).flat_map(|i| [key(i * 37 % n), deleted(i128::from(i64::MIN), i128::from(i64::MAX))]).collect()
+    }),
     ("ranges between the keys", |n| {
         let keys = (0..n).map(|i| key(i * 10));
         keys.chain((0..n).map(|i| deleted(i * 10 + 1, i * 10 + 9))).collect()
     }),
     ("one key each, from the last", |n| {
-        (0..n).map(key).chain((0..n).rev().map(|i| deleted(i, i64::MAX))).collect()
+        (0..n).map(key).chain((0..n).rev().map(|i| deleted(i, i128::from(i64::MAX)))).collect()
     }),
     ("one key each, anywhere", |n| {
         (0..n).map(key).chain((0..n).map(|i| deleted(i * 7919 % n, i * 7919 % n))).collect()
@@ -133,7 +137,7 @@ fn segments_of_many_recoveries_are_read_a_few_times_over_if_no_manifest_is_left(
         let mut forged = Forged::default();
         forged.add(1, LOG, (0..20).map(key));
         for id in 2..=n {
-            forged.add(id, RECOVERY, (0..20).map(|i| key(i64::from(id) * 20 + i)));
+            forged.add(id, RECOVERY, (0..20).map(|i| key(i128::from(id) * 20 + i)));
         }
         let bytes = forged.bytes();
         let disk = forged.on_disk(false);

@@ -50,7 +50,7 @@ fn power_cut_after_going_on_keeps_what_was_flushed() {
                 store.flush().expect("flushes");
             }
             let after = open(&sim.restart(Loss::Random), &quiet()).expect("opens");
-            let found: Vec<i64> = content(&after).into_keys().collect();
+            let found: Vec<i128> = content(&after).into_keys().collect();
             let whole = found == [1, 2];
             assert!(whole || !flushed && (found == [1] || found.is_empty()), "seed {seed}: {found:?}");
         }

@@ -35,7 +35,7 @@ fn refusal(disk: &SimDisk, options: &Options, expected: &Content, what: &str) ->
     match open(disk, options) {
         Ok(store) => {
             let found = content(&store);
-            let lens = |content: &Content| -> Vec<(i64, usize)> {
+            let lens = |content: &Content| -> Vec<(i128, usize)> {
                 content.iter().map(|(key, value)| (*key, value.len())).collect()
             };
             let (found_lens, expected_lens) = (lens(&found), lens(expected));

@@ -56,14 +56,14 @@ fn history_with(care: &dyn Fn(&Store)) -> (SimDisk, Vec<Content>) {
     for life in 0..3_u8 {
         let store = open(&disk, &options()).expect("opens");
         for i in 0..40_u8 {
-            let (key, value) = (i64::from(i) * 3, vec![life * 50 + i; usize::from(i) * 3]);
+            let (key, value) = (i128::from(i) * 3, vec![life * 50 + i; usize::from(i) * 3]);
             store.put(key, &value).expect("writes");
             commit(&|content| drop(content.insert(key, value.clone())));
             if i % 16 == 7 {
                 store.flush().expect("flushes");
             }
         }
-        let keys = [100, 101, 102 + i64::from(life)];
+        let keys = [100, 101, 102 + i128::from(life)];
         let values = [[life; 33], [7; 33], [9; 33]];
         store.put_many(&keys, &values[..], false).expect("writes");
         commit(&|content| content.extend(keys.into_iter().zip(values.map(Vec::from))));
@@ -223,7 +223,7 @@ fn salvage_finds_what_lies_behind_several_holes_and_in_damaged_batches() {
     for key in 0..50 {
         store.put(key, &[7; 100]).expect("writes");
     }
-    let keys: Vec<i64> = (100..150).collect();
+    let keys: Vec<i128> = (100..150).collect();
     store.put_many(&keys, &vec![[8; 100]; 50][..], false).expect("writes");
     store.put(1000, b"behind the batch").expect("writes");
     store.close().expect("closes");
@@ -243,7 +243,7 @@ fn salvage_finds_what_lies_behind_several_holes_and_in_damaged_batches() {
         }
         let (found, report) = repaired(&disk, RepairMode::Salvage).expect("repairs");
         let lost = [10, 20, 21, 22, 107];
-        let expected: Vec<i64> =
+        let expected: Vec<i128> =
             (0..50).chain(100..150).chain([1000]).filter(|key| !lost.contains(key)).collect();
         assert_eq!(found.into_keys().collect::<Vec<_>>(), expected);
         assert_eq!((report.lost, report.damaged.len()), (7, 5), "{report:?}");
@@ -259,7 +259,7 @@ fn an_unfinished_batch_at_the_end_is_not_kept() {
     let options = Options { segment_bytes: 1 << 16, ..options() };
     let store = open(&disk, &options).expect("opens");
     store.put(1, b"one").expect("writes");
-    store.put_many(&[2, 3, 4], &[b"two", b"thr", b"fou"][..], false).expect("writes");
+    store.put_many(&[2_i64, 3, 4], &[b"two", b"thr", b"fou"][..], false).expect("writes");
     drop(store);
     let disk = disk.restart(Loss::ProcessOnly);
     // As a kill in the middle of a copy leaves it: no commit, nothing behind.
@@ -287,7 +287,7 @@ fn a_crashed_store_without_manifests_is_salvaged_as_recovery_would_open_it() {
             disk.unplan();
             assert_eq!(content(&store), expected, "seed {seed}: a kill loses nothing");
             for _ in 0..rng.below(60) {
-                let key = rng.below(20) as i64;
+                let key = i128::from(rng.below(20));
                 if rng.one_in(4) {
                     store.delete(key).expect("deletes");
                     expected.remove(&key);

@@ -45,7 +45,7 @@ fn copy_with_holes(from: &Path, to: &Path) -> u64 {
 }
 
 /// Values that are mostly zeros, over many blocks, with some nonzero bytes before and behind them.
-fn write(store: &Store, model: &mut Content, keys: std::ops::Range<i64>) {
+fn write(store: &Store, model: &mut Content, keys: std::ops::Range<i128>) {
     for key in keys {
         let mut value = vec![0; (key as usize % 5) * 9000];
         if key % 3 == 0 {

@@ -15,12 +15,12 @@ fn options() -> Options {
 /// Several segments, with every kind of record.
 fn fill(store: &Store) {
     for i in 0..60_u8 {
-        store.put(i64::from(i), &vec![i; usize::from(i)]).expect("writes");
+        store.put(i128::from(i), &vec![i; usize::from(i)]).expect("writes");
         if i % 7 == 0 {
             store.flush().expect("flushes");
         }
     }
-    store.put_many(&[100, 101, 1], &[[1_u8; 30]; 3][..], true).expect("writes");
+    store.put_many(&[100_i64, 101, 1], &[[1_u8; 30]; 3][..], true).expect("writes");
     store.delete(3).expect("deletes");
     store.delete_range(Bound::Included(9), Bound::Included(12)).expect("deletes");
     store.put(1000, b"the last one").expect("writes");
@@ -156,7 +156,7 @@ fn verify_beside_a_busy_writer_finds_nothing() {
         scope.spawn(|| {
             let mut rng = Rng::new(1);
             for _ in 0..30_000 {
-                let key = rng.below(2000) as i64;
+                let key = i128::from(rng.below(2000));
                 if rng.one_in(10) {
                     store.delete(key).expect("deletes");
                 } else {

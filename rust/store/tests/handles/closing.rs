@@ -11,7 +11,7 @@ use alex_store::{Error, Options, Store, Values};
 fn filled(dir: &Path) -> Store {
     let options = Options { background: false, ..Options::default() };
     let store = Store::open(dir, &options, &mut |_| true).expect("opens");
-    let keys: Vec<i64> = (0..1000).collect();
+    let keys: Vec<i128> = (0..1000).collect();
     store.put_many(&keys, &vec![[1; 8]; keys.len()][..], false).expect("writes");
     store
 }
@@ -43,7 +43,7 @@ fn a_running_read_is_completed_and_later_calls_are_refused() {
         }
         assert!(!closed.load(Ordering::SeqCst), "it waits");
         let mut values = Values::default();
-        moment.get_many_into(&[7, 2000], &mut values).expect("what runs goes on");
+        moment.get_many_into(&[7_i64, 2000], &mut values).expect("what runs goes on");
         assert_eq!((values.get(0), values.get(1)), (Some(&[1; 8][..]), None));
         // What the call itself calls belongs to it.
         assert!(store.moment().is_ok());

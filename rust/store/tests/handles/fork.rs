@@ -109,7 +109,7 @@ fn an_inherited_reader_scans_in_the_child_whatever_the_parent_was_doing() {
         return;
     }
     let dir = tempfile::tempdir().expect("temporary directory");
-    let keys: Vec<i64> = (0..100_000).collect();
+    let keys: Vec<i128> = (0..100_000).collect();
     let writer = open(dir.path(), &Options::default());
     writer.put_many(&keys, &vec![[1; 8]; keys.len()][..], false).expect("writes");
     writer.close().expect("closes");
@@ -145,7 +145,7 @@ fn a_child_closes_and_drops_whatever_threads_of_the_parent_were_doing() {
         return;
     }
     let dir = tempfile::tempdir().expect("temporary directory");
-    let keys: Vec<i64> = (0..50_000).collect();
+    let keys: Vec<i128> = (0..50_000).collect();
     let values = vec![[1; 8]; keys.len()];
     let writer = open(dir.path(), &Options::default());
     writer.put_many(&keys, &values[..], false).expect("writes");

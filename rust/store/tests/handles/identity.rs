@@ -35,7 +35,7 @@ fn made(path: &Path) {
     store.close().expect("closes");
 }
 
-fn fill(store: &Store, keys: std::ops::Range<i64>) {
+fn fill(store: &Store, keys: std::ops::Range<i128>) {
     for key in keys {
         store.put(key, &[7; 100]).expect("writes");
     }

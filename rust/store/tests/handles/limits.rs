@@ -60,7 +60,7 @@ fn fail(disk: &HookDisk, lack: Lack, first: u64, count: u64) -> Arc<AtomicU64> {
 /// One random call. It changes the store as it changes `model`, or not at all.
 fn call(store: &Store, rng: &mut Rng, model: &mut Content) -> Result<(), Error> {
     let mut next = model.clone();
-    let key = rng.below(40).cast_signed();
+    let key = i128::from(rng.below(40));
     let value = vec![rng.next_u64() as u8; rng.below(700) as usize];
     match rng.below(12) {
         0..=4 => {
@@ -68,7 +68,7 @@ fn call(store: &Store, rng: &mut Rng, model: &mut Content) -> Result<(), Error> 
             next.insert(key, value);
         }
         5 => {
-            let keys: Vec<i64> = (key..key + 5).collect();
+            let keys: Vec<i128> = (key..key + 5).collect();
             store.put_many(&keys, &vec![value.clone(); 5][..], rng.one_in(2))?;
             next.extend(keys.into_iter().map(|key| (key, value.clone())));
         }
@@ -202,7 +202,7 @@ fn records_replaced_while_no_descriptor_was_left_are_counted_later() {
     });
     store.put(1, &[2; 100]).expect("needs no descriptor");
     store.delete(2).expect("needs no descriptor");
-    store.put_many(&[3, 4], &[[3_u8; 10]; 2][..], false).expect("needs no descriptor");
+    store.put_many(&[3_i64, 4], &[[3_u8; 10]; 2][..], false).expect("needs no descriptor");
     model.remove(&2);
     model.extend([(1, vec![2; 100]), (3, vec![3; 10]), (4, vec![3; 10])]);
     assert!(

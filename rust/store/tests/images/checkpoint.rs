@@ -45,8 +45,8 @@ fn open_counting(path: &Path, options: &Options) -> (Store, u64) {
     (store.expect("opens"), most)
 }
 
-fn fill(store: &Store, keys: std::ops::Range<i64>, mark: u8) {
-    let keys: Vec<i64> = keys.collect();
+fn fill(store: &Store, keys: std::ops::Range<i128>, mark: u8) {
+    let keys: Vec<i128> = keys.collect();
     let values: Vec<Vec<u8>> = keys.iter().map(|key| vec![mark; (*key % 40) as usize]).collect();
     store.put_many(&keys, &values[..], false).expect("no fault");
 }
@@ -60,7 +60,7 @@ fn everything(store: &Store) -> Content {
         if run.keys.is_empty() {
             return content;
         }
-        for (i, &key) in run.keys.iter().enumerate() {
+        for (i, key) in run.keys.iter().enumerate() {
             content.insert(key, run.values.get(i).expect("there").to_vec());
         }
     }
@@ -84,7 +84,7 @@ fn an_opening_replays_only_what_came_after_the_image_and_counts_what_a_full_scan
         assert_eq!(store.stats().expect("open").tail_bytes, 0);
         let tail_from = store.stats().expect("open").live_bytes + store.stats().expect("open").dead_bytes;
         fill(&store, 59_000..61_000, 3);
-        store.delete_many(&[1, 2, 3, 61_001]).expect("no fault");
+        store.delete_many(&[1_i64, 2, 3, 61_001]).expect("no fault");
         let expected = everything(&store);
         let before = store.stats().expect("open");
         let tail = before.live_bytes + before.dead_bytes - tail_from;
@@ -230,11 +230,11 @@ fn a_checkpoint_cut_at_each_of_its_steps_loses_nothing_and_brings_nothing_back()
 }
 
 /// A store of a few leaves with two images, closed or killed, and its content.
-fn with_images(clean: bool, count: i64) -> (SimDisk, Content) {
+fn with_images(clean: bool, count: i128) -> (SimDisk, Content) {
     let disk = SimDisk::new(3);
     let options = Options { segment_bytes: 64 << 10, checkpoint_tail_bytes: 1 << 30, ..quiet() };
     let store = open(&disk, &options).expect("opens");
-    let keys: Vec<i64> = (0..count).map(|i| i * i * 31).collect();
+    let keys: Vec<i128> = (0..count).map(|i| i * i * 31).collect();
     let values: Vec<Vec<u8>> = keys.iter().map(|key| vec![*key as u8; (key % 9) as usize]).collect();
     let most = keys.len() * 2 / 3;
     store.put_many(&keys[..most], &values[..most], false).expect("no fault");
@@ -295,7 +295,7 @@ fn both_images_damaged_or_gone_is_a_full_scan_with_progress() {
 }
 
 /// Reads or changes most of a store whose image may be damaged anywhere. Returns what it holds afterwards.
-fn use_in_one_way(store: &Store, round: usize, what: &str, keys: &[i64], expected: &Content) -> Content {
+fn use_in_one_way(store: &Store, round: usize, what: &str, keys: &[i128], expected: &Content) -> Content {
     let mut model = expected.clone();
     match round % 6 {
         0 => assert_eq!(&content(store), expected, "{what}"),
@@ -321,13 +321,13 @@ fn use_in_one_way(store: &Store, round: usize, what: &str, keys: &[i64], expecte
                 assert!(store.delete(key).expect("goes on"), "{what}: {key} was there");
                 model.remove(&key);
             }
-            let mut seen = first;
+            let mut seen: Vec<i128> = first.iter().collect();
             loop {
                 let run = scan.next_keys(100).expect("answers");
                 if run.is_empty() {
                     break;
                 }
-                seen.extend(run);
+                seen.extend(run.iter());
             }
             assert_eq!(seen, keys, "{what}");
         }
@@ -363,7 +363,7 @@ fn a_bit_flipped_anywhere_in_the_newest_image_changes_no_answer() {
     let newest = images(&whole).pop().expect("two");
     let len =
         whole.open(&newest, alex_store::disk::Access::Read).expect("there").len().expect("read") as usize;
-    let keys: Vec<i64> = expected.keys().copied().collect();
+    let keys: Vec<i128> = expected.keys().copied().collect();
     let (mut fell_back, mut rebuilt) = (0, 0);
     let places = (0..len).filter(|at| {
         let header = *at < 140 && at % 3 == 0 || (4090..4100).contains(at);
@@ -434,7 +434,7 @@ fn checkpoints_beside_writers_and_readers_lose_and_invent_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("store");
     let options = Options { segment_bytes: 256 << 10, checkpoint_tail_bytes: 64 << 10, ..Options::default() };
-    let mut model: Vec<BTreeMap<i64, Vec<u8>>> = vec![BTreeMap::new(); 2];
+    let mut model: Vec<BTreeMap<i128, Vec<u8>>> = vec![BTreeMap::new(); 2];
     for life in 0..4u64 {
         let store = Store::open(&path, &options, &mut |_| true).expect("opens");
         let done = AtomicBool::new(false);
@@ -447,9 +447,9 @@ fn checkpoints_beside_writers_and_readers_lose_and_invent_nothing() {
                     scope.spawn(move || {
                         let mut rng = Rng::new(life * 2 + writer as u64);
                         // Each writer has its own keys: odd or even.
-                        let mut key = || (rng.below(30_000) * 2) as i64 + writer as i64;
+                        let mut key = || i128::from(rng.below(30_000) * 2) + writer as i128;
                         for round in 0..1_500u64 {
-                            let keys: Vec<i64> = (0..=round % 7).map(|_| key()).collect();
+                            let keys: Vec<i128> = (0..=round % 7).map(|_| key()).collect();
                             if round % 5 == 0 {
                                 store.delete_many(&keys).expect("no fault");
                                 for key in &keys {
@@ -458,7 +458,7 @@ fn checkpoints_beside_writers_and_readers_lose_and_invent_nothing() {
                             } else {
                                 let values: Vec<Vec<u8>> = keys
                                     .iter()
-                                    .map(|key| (key + round as i64).to_le_bytes().to_vec())
+                                    .map(|key| (*key as i64 + round as i64).to_le_bytes().to_vec())
                                     .collect();
                                 store.put_many(&keys, &values[..], false).expect("no fault");
                                 model.extend(keys.into_iter().zip(values));

@@ -15,11 +15,11 @@ use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk};
 use alex_store::{Options, Store};
 
 /// An image of this many keys has several data nodes.
-const MANY: i64 = 60_000;
+const MANY: i128 = 60_000;
 
 /// A change of any kind. The small set of keys lets each change meet earlier ones.
 fn change(store: &Store, rng: &mut Rng, model: &mut Content) {
-    let key = |rng: &mut Rng| rng.below(24) as i64;
+    let key = |rng: &mut Rng| i128::from(rng.below(24));
     match rng.below(8) {
         0 => {
             let (a, b) = (key(rng), key(rng));
@@ -32,7 +32,7 @@ fn change(store: &Store, rng: &mut Rng, model: &mut Content) {
             model.remove(&key);
         }
         3..=4 => {
-            let keys: Vec<i64> = (0..rng.below(12)).map(|_| key(rng)).collect();
+            let keys: Vec<i128> = (0..rng.below(12)).map(|_| key(rng)).collect();
             let values: Vec<Vec<u8>> =
                 keys.iter().map(|_| vec![rng.next_u64() as u8; rng.below(90) as usize]).collect();
             store.bulk_load(&keys, &values[..], &mut |_| true).expect("no fault");
@@ -186,7 +186,7 @@ fn compacting_gives_the_space_back_in_spite_of_images_and_leaves_one_to_open_fro
             store.checkpoint().expect("no fault");
         }
     }
-    store.delete_many(&(10..100).collect::<Vec<_>>()).expect("no fault");
+    store.delete_many(&(10..100).collect::<Vec<i64>>()).expect("no fault");
     model.retain(|key, _| *key < 10);
     assert!(files(&disk, "seg-").len() > 10 && files(&disk, "img-").len() == 2);
     store.compact(&mut |_| true).expect("no fault");

@@ -55,13 +55,13 @@ const GOING: [Going; 6] = [
     Going::Cleared,
 ];
 
-fn key(coming: Coming, number: i64, rng: &mut Rng) -> i64 {
+fn key(coming: Coming, number: i128, rng: &mut Rng) -> i128 {
     match coming {
         Coming::Ascending => number,
         Coming::Descending => -number,
         Coming::ZigZag => number * (1 - 2 * (number % 2)),
-        Coming::Counters => (rng.below(7) << 40) as i64 + number,
-        Coming::Anywhere => rng.next_u64() as i64,
+        Coming::Counters => i128::from(rng.below(7) << 40) + number,
+        Coming::Anywhere => i128::from(rng.next_u64().cast_signed()),
         Coming::Outliers => number << if rng.one_in(500) { 30 } else { 0 },
     }
 }
@@ -69,13 +69,13 @@ fn key(coming: Coming, number: i64, rng: &mut Rng) -> i64 {
 /// The store, and what it should hold.
 struct Life {
     store: Store,
-    model: BTreeMap<i64, u64>,
-    next: i64,
+    model: BTreeMap<i128, u64>,
+    next: i128,
 }
 
 impl Life {
     fn write(&mut self, coming: Coming, going: Going, rng: &mut Rng) {
-        let keys: Vec<i64> = (0..=rng.below(200))
+        let keys: Vec<i128> = (0..=rng.below(200))
             .map(|_| {
                 self.next += 1;
                 key(coming, self.next, rng)
@@ -118,7 +118,7 @@ impl Life {
             }
             Going::Anywhere => {
                 let step = 1 + rng.below(100) as usize;
-                let keys: Vec<i64> = self.model.keys().step_by(step).take(some).copied().collect();
+                let keys: Vec<i128> = self.model.keys().step_by(step).take(some).copied().collect();
                 self.store.delete_many(&keys).expect("no fault");
                 for key in keys {
                     self.model.remove(&key);
@@ -139,7 +139,7 @@ impl Life {
             }
             for (i, found) in run.keys.iter().enumerate() {
                 let (key, mark) = expected.next().unwrap_or_else(|| panic!("{what}: {found} came back"));
-                assert_eq!(found, key, "{what}");
+                assert_eq!(found, *key, "{what}");
                 assert_eq!(run.values.get(i), Some(&mark.to_le_bytes()[..]), "{what}: {key}");
             }
         }

@@ -34,11 +34,11 @@ fn options(rng: &mut Rng) -> Options {
 #[derive(Default, Clone)]
 struct Model {
     durable: Content,
-    commits: Vec<Vec<(i64, Option<Vec<u8>>)>>,
+    commits: Vec<Vec<(i128, Option<Vec<u8>>)>>,
     now: Content,
 }
 
-fn apply(content: &mut Content, commit: &[(i64, Option<Vec<u8>>)]) {
+fn apply(content: &mut Content, commit: &[(i128, Option<Vec<u8>>)]) {
     for (key, value) in commit {
         match value {
             Some(value) => content.insert(*key, value.clone()),
@@ -48,7 +48,7 @@ fn apply(content: &mut Content, commit: &[(i64, Option<Vec<u8>>)]) {
 }
 
 impl Model {
-    fn commit(&mut self, commit: Vec<(i64, Option<Vec<u8>>)>) {
+    fn commit(&mut self, commit: Vec<(i128, Option<Vec<u8>>)>) {
         apply(&mut self.now, &commit);
         self.commits.push(commit);
     }
@@ -85,11 +85,11 @@ fn value(rng: &mut Rng) -> Vec<u8> {
     value
 }
 
-fn key(rng: &mut Rng) -> i64 {
+fn key(rng: &mut Rng) -> i128 {
     match rng.below(40) {
-        0 => i64::MIN,
-        1 => i64::MAX,
-        _ => rng.below(KEYS) as i64 * 3,
+        0 => i128::from(i64::MIN),
+        1 => i128::from(i64::MAX),
+        _ => i128::from(rng.below(KEYS)) * 3,
     }
 }
 
@@ -105,7 +105,7 @@ fn call(store: &Store, model: &mut Model, rng: &mut Rng) {
     }
 }
 
-fn change(store: &Store, model: &mut Model, rng: &mut Rng, at: i64) {
+fn change(store: &Store, model: &mut Model, rng: &mut Rng, at: i128) {
     match rng.below(9) {
         0..=4 => {
             let value = value(rng);
@@ -123,7 +123,7 @@ fn change(store: &Store, model: &mut Model, rng: &mut Rng, at: i64) {
         }
         _ => {
             let many = [3, 40, 700][rng.below(3) as usize];
-            let keys: Vec<i64> = (0..many).map(|_| key(rng)).collect();
+            let keys: Vec<i128> = (0..many).map(|_| key(rng)).collect();
             let values: Vec<Vec<u8>> = keys.iter().map(|_| value(rng)).collect();
             store.put_many(&keys, &values[..], false).expect("no fault");
             model.commit(keys.into_iter().zip(values.into_iter().map(Some)).collect());
@@ -131,7 +131,7 @@ fn change(store: &Store, model: &mut Model, rng: &mut Rng, at: i64) {
     }
 }
 
-fn change_many(store: &Store, model: &mut Model, rng: &mut Rng, at: i64) {
+fn change_many(store: &Store, model: &mut Model, rng: &mut Rng, at: i128) {
     match rng.below(3) {
         0 => {
             let mut batch = Batch::new();
@@ -151,15 +151,16 @@ fn change_many(store: &Store, model: &mut Model, rng: &mut Rng, at: i64) {
             model.commit(commit);
         }
         1 => {
-            let stop = at.saturating_add(rng.below(600) as i64);
-            let gone: Vec<i64> = model.now.range(at..stop.max(at)).map(|(&key, _)| key).collect();
+            let stop = at.saturating_add(i128::from(rng.below(600)));
+            let gone: Vec<i128> = model.now.range(at..stop.max(at)).map(|(&key, _)| key).collect();
             let count = store.delete_range(Bound::Included(at), Bound::Excluded(stop)).expect("no fault");
             assert_eq!(count as usize, gone.len());
             model.commit(gone.into_iter().map(|key| (key, None)).collect());
         }
         _ => {
-            let keys: Vec<i64> = (0..20).map(|_| key(rng)).collect();
-            let mut gone: Vec<i64> = keys.iter().copied().filter(|key| model.now.contains_key(key)).collect();
+            let keys: Vec<i128> = (0..20).map(|_| key(rng)).collect();
+            let mut gone: Vec<i128> =
+                keys.iter().copied().filter(|key| model.now.contains_key(key)).collect();
             gone.sort_unstable();
             gone.dedup();
             assert_eq!(store.delete_many(&keys).expect("no fault") as usize, gone.len());
@@ -168,7 +169,7 @@ fn change_many(store: &Store, model: &mut Model, rng: &mut Rng, at: i64) {
     }
 }
 
-fn change_if(store: &Store, model: &mut Model, rng: &mut Rng, at: i64) {
+fn change_if(store: &Store, model: &mut Model, rng: &mut Rng, at: i128) {
     match rng.below(4) {
         0 => {
             let value = value(rng);
@@ -205,7 +206,7 @@ fn change_if(store: &Store, model: &mut Model, rng: &mut Rng, at: i64) {
     }
 }
 
-fn ask(store: &Store, now: &Content, rng: &mut Rng, at: i64) {
+fn ask(store: &Store, now: &Content, rng: &mut Rng, at: i128) {
     match rng.below(7) {
         0 => {
             let (from, to) = (at, at.saturating_add(900));
@@ -259,7 +260,7 @@ fn work(store: &Store, model: &mut Model, rng: &mut Rng) {
 }
 
 fn look_up(store: &Store, now: &Content, rng: &mut Rng) {
-    let keys: Vec<i64> = (0..200).map(|_| key(rng)).collect();
+    let keys: Vec<i128> = (0..200).map(|_| key(rng)).collect();
     let mut found = vec![false; keys.len()];
     store.contains_many(&keys, &mut found).expect("open");
     let values = store.get_many(&keys).expect("open");
@@ -275,7 +276,7 @@ fn look_up(store: &Store, now: &Content, rng: &mut Rng) {
 }
 
 /// What a scan has yet to yield.
-type Rest = Vec<(i64, Vec<u8>)>;
+type Rest = Vec<(i128, Vec<u8>)>;
 
 /// What was begun before a change and goes on after it.
 #[derive(Default)]
@@ -291,7 +292,7 @@ impl Held {
             let mut expected: Vec<_> = now.iter().map(|(key, value)| (*key, value.clone())).collect();
             let mut scan = (scan, expected.split_off(0));
             let run = scan.0.next_run(rng.below(50) as usize).expect("open");
-            let reverse = run.keys.len() > 1 && run.keys[0] > run.keys[1];
+            let reverse = run.keys.len() > 1 && run.keys.get(0) > run.keys.get(1);
             if run.keys.len() < 2 {
                 return;
             }
@@ -300,7 +301,7 @@ impl Held {
             }
             let rest = scan.1.split_off(run.keys.len());
             for (i, (key, value)) in scan.1.iter().enumerate() {
-                assert_eq!((run.keys[i], run.values.get(i)), (*key, Some(&value[..])));
+                assert_eq!((run.keys.get(i), run.values.get(i)), (*key, Some(&value[..])));
             }
             self.scans.push((scan.0, rest));
         } else {
@@ -323,7 +324,7 @@ impl Held {
                 if run.keys.is_empty() {
                     break;
                 }
-                for (i, &key) in run.keys.iter().enumerate() {
+                for (i, key) in run.keys.iter().enumerate() {
                     assert_eq!((key, run.values.get(i)), (expected[at].0, Some(&expected[at].1[..])));
                     at += 1;
                 }
@@ -351,7 +352,7 @@ fn a_store_in_parts_equals_a_model_whatever_is_called_held_cut_or_damaged() {
         let mut disk = SimDisk::new(seed);
         let mut model = Model::default();
         let store = open(&disk, &options(&mut rng)).expect("opens");
-        let keys: Vec<i64> = (0..KEYS as i64).map(|key| key * 3).filter(|_| !rng.one_in(4)).collect();
+        let keys: Vec<i128> = (0..i128::from(KEYS)).map(|key| key * 3).filter(|_| !rng.one_in(4)).collect();
         let values: Vec<Vec<u8>> = keys.iter().map(|_| value(&mut rng)).collect();
         store.put_many(&keys, &values[..], true).expect("no fault");
         model.commit(keys.into_iter().zip(values.into_iter().map(Some)).collect());
@@ -435,8 +436,8 @@ fn a_store_in_parts_equals_a_model_whatever_is_called_held_cut_or_damaged() {
 }
 
 /// What one thread does to its own keys beside others, and what it knows of them.
-fn work_on_own_keys(store: &Store, own: &mut Content, thread: i64, threads: i64, rng: &mut Rng) {
-    let own_key = |rng: &mut Rng| rng.below(KEYS * 4) as i64 * threads + thread;
+fn work_on_own_keys(store: &Store, own: &mut Content, thread: i128, threads: i128, rng: &mut Rng) {
+    let own_key = |rng: &mut Rng| i128::from(rng.below(KEYS * 4)) * threads + thread;
     match rng.below(20) {
         0..=4 => {
             let (key, value) = (own_key(rng), value(rng));
@@ -449,7 +450,7 @@ fn work_on_own_keys(store: &Store, own: &mut Content, thread: i64, threads: i64,
             assert_eq!(store.delete(key).expect("no fault"), own.remove(&key).is_some());
         }
         7 => {
-            let keys: Vec<i64> = (0..50).map(|_| own_key(rng)).collect();
+            let keys: Vec<i128> = (0..50).map(|_| own_key(rng)).collect();
             let values: Vec<Vec<u8>> = keys.iter().map(|_| value(rng)).collect();
             store.put_many(&keys, &values[..], false).expect("no fault");
             own.extend(keys.into_iter().zip(values));
@@ -464,7 +465,7 @@ fn work_on_own_keys(store: &Store, own: &mut Content, thread: i64, threads: i64,
                 if run.keys.is_empty() {
                     break;
                 }
-                for (i, &key) in run.keys.iter().enumerate() {
+                for (i, key) in run.keys.iter().enumerate() {
                     if key.rem_euclid(threads) == thread {
                         found.insert(key, run.values.get(i).expect("there").to_vec());
                     }
@@ -485,7 +486,7 @@ fn work_on_own_keys(store: &Store, own: &mut Content, thread: i64, threads: i64,
             _ => assert!(store.len().expect("open") > 0),
         },
         _ => {
-            let keys: Vec<i64> = (0..20).map(|_| own_key(rng)).collect();
+            let keys: Vec<i128> = (0..20).map(|_| own_key(rng)).collect();
             let values = store.get_many(&keys).expect("open");
             for (i, key) in keys.iter().enumerate() {
                 let expected = own.get(key).map(Vec::as_slice);
@@ -499,7 +500,7 @@ fn work_on_own_keys(store: &Store, own: &mut Content, thread: i64, threads: i64,
 #[test]
 #[expect(clippy::too_many_lines, reason = "one scenario, told from its beginning to its end")]
 fn threads_find_their_own_keys_while_the_parts_are_joined_or_found_damaged() {
-    const THREADS: i64 = 4;
+    const THREADS: i128 = 4;
     for round in 0..3 {
         let mut rng = Rng::new(round);
         let folder = tempfile::tempdir().expect("a folder");
@@ -513,7 +514,7 @@ fn threads_find_their_own_keys_while_the_parts_are_joined_or_found_damaged() {
         };
         let alone = Options { background: false, checkpoint_tail_bytes: 1 << 30, ..options.clone() };
         let mut owned: Vec<Content> = vec![Content::new(); THREADS as usize];
-        let put = |store: &Store, keys: Vec<i64>, owned: &mut Vec<Content>, rng: &mut Rng| {
+        let put = |store: &Store, keys: Vec<i128>, owned: &mut Vec<Content>, rng: &mut Rng| {
             let values: Vec<Vec<u8>> = keys.iter().map(|_| value(rng)).collect();
             store.put_many(&keys, &values[..], false).expect("no fault");
             for (key, value) in keys.into_iter().zip(values) {
@@ -522,13 +523,13 @@ fn threads_find_their_own_keys_while_the_parts_are_joined_or_found_damaged() {
         };
         let open = |options: &Options| Store::open(&path, options, &mut |_| true).expect("opens");
         let store = open(&alone);
-        put(&store, (0..KEYS as i64 * 4 * THREADS).collect(), &mut owned, &mut rng);
+        put(&store, (0..i128::from(KEYS) * 4 * THREADS).collect(), &mut owned, &mut rng);
         store.checkpoint().expect("no fault");
         drop(store);
         for life in 0..3 {
             let store = open(&alone);
             for _ in 0..10 {
-                let keys = (0..2000).map(|_| rng.below(KEYS * 4 * THREADS as u64) as i64).collect();
+                let keys = (0..2000).map(|_| i128::from(rng.below(KEYS * 4 * THREADS as u64))).collect();
                 put(&store, keys, &mut owned, &mut rng);
             }
             drop(store);
@@ -549,7 +550,7 @@ fn threads_find_their_own_keys_while_the_parts_are_joined_or_found_damaged() {
                     let (store, mut rng) = (store.clone(), Rng::new(rng.next_u64()));
                     scope.spawn(move || {
                         for _ in 0..150 {
-                            work_on_own_keys(&store, own, thread as i64, THREADS, &mut rng);
+                            work_on_own_keys(&store, own, thread as i128, THREADS, &mut rng);
                         }
                     });
                 }
@@ -568,7 +569,7 @@ fn a_lookup_does_not_wait_for_records_that_are_counted_while_the_parts_are_joine
     let disk = SimDisk::new(1);
     let options = Options { segment_bytes: 64 << 20, read_mode: ReadMode::Pread, ..quiet() };
     let store = open(&disk, &options).expect("opens");
-    let keys: Vec<i64> = (0..600_000).collect();
+    let keys: Vec<i128> = (0..600_000).collect();
     let values = vec![[1_u8; 8]; keys.len()];
     store.put_many(&keys, &values[..], true).expect("no fault");
     store.checkpoint().expect("no fault");

@@ -7,7 +7,7 @@ use crate::common::{Content, content, open};
 use alex_store::disk::sim::{Loss, Rng, SimDisk};
 use alex_store::{Options, Store};
 
-const KEYS: i64 = 400;
+const KEYS: i128 = 400;
 
 fn quiet() -> Options {
     Options {
@@ -21,7 +21,7 @@ fn quiet() -> Options {
 
 /// Changes a store and its model alike.
 fn change(store: &Store, model: &mut Content, rng: &mut Rng) {
-    let key = rng.below(KEYS as u64) as i64;
+    let key = i128::from(rng.below(KEYS as u64));
     match rng.below(10) {
         0..=4 => {
             let value = vec![rng.below(256) as u8; rng.below(60) as usize];
@@ -33,7 +33,7 @@ fn change(store: &Store, model: &mut Content, rng: &mut Rng) {
             assert_eq!(there, model.remove(&key).is_some(), "whether {key} was there");
         }
         7 | 8 => {
-            let keys: Vec<i64> = (0..5).map(|i| (key + 37 * i) % KEYS).collect();
+            let keys: Vec<i128> = (0..5).map(|i| (key + 37 * i) % KEYS).collect();
             let values: Vec<Vec<u8>> = keys.iter().map(|&key| vec![key as u8; 9]).collect();
             store.put_many(&keys, &values[..], false).expect("no fault");
             model.extend(keys.into_iter().zip(values));
@@ -50,9 +50,9 @@ fn change(store: &Store, model: &mut Content, rng: &mut Rng) {
 
 /// Makes one call that may be answered from two parts, or needs them joined first.
 fn ask(store: &Store, model: &mut Content, rng: &mut Rng) {
-    let key = rng.below(KEYS as u64) as i64;
-    let item = |found: Option<(i64, alex_store::Value)>| found.map(|(key, value)| (key, value.to_vec()));
-    let owned = |found: Option<(&i64, &Vec<u8>)>| found.map(|(&key, value)| (key, value.clone()));
+    let key = i128::from(rng.below(KEYS as u64));
+    let item = |found: Option<(i128, alex_store::Value)>| found.map(|(key, value)| (key, value.to_vec()));
+    let owned = |found: Option<(&i128, &Vec<u8>)>| found.map(|(&key, value)| (key, value.clone()));
     match rng.below(9) {
         0 => assert_eq!(store.len().expect("open") as usize, model.len()),
         1 => assert_eq!(item(store.first().expect("open")), owned(model.first_key_value())),
@@ -73,7 +73,7 @@ fn ask(store: &Store, model: &mut Content, rng: &mut Rng) {
 }
 
 fn look_up_every_key(store: &Store, model: &Content) {
-    let keys: Vec<i64> = (-1..=KEYS).collect();
+    let keys: Vec<i128> = (-1..=KEYS).collect();
     let mut found = vec![false; keys.len()];
     store.contains_many(&keys, &mut found).expect("open");
     let values = store.get_many(&keys).expect("open");
@@ -140,7 +140,7 @@ fn the_first_call_after_a_crash_answers_as_a_model_does() {
 fn damage_in_the_image_is_found_when_the_parts_are_joined_and_costs_no_key() {
     let disk = SimDisk::new(7);
     let store = open(&disk, &quiet()).expect("opens");
-    let keys: Vec<i64> = (0..5000).collect();
+    let keys: Vec<i128> = (0..5000).collect();
     let values: Vec<Vec<u8>> = keys.iter().map(|key| key.to_le_bytes().to_vec()).collect();
     let mut model: Content = keys.iter().copied().zip(values.iter().cloned()).collect();
     store.put_many(&keys, &values[..], false).expect("no fault");

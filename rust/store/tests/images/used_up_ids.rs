@@ -9,7 +9,7 @@ use std::time::Duration;
 use alex_store::{Options, Store};
 
 /// More than commits may run ahead of a checkpoint.
-const VALUES: i64 = 40;
+const VALUES: i128 = 40;
 const VALUE_BYTES: usize = 1 << 20;
 
 fn options() -> Options {

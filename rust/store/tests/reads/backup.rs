@@ -19,7 +19,7 @@ fn open(path: &Path, options: &Options) -> Store {
     Store::open(path, options, &mut quiet).expect("opens")
 }
 
-fn content(store: &Store) -> BTreeMap<i64, Vec<u8>> {
+fn content(store: &Store) -> BTreeMap<i128, Vec<u8>> {
     let all = ScanRange {
         start: std::ops::Bound::Unbounded,
         stop: std::ops::Bound::Unbounded,
@@ -28,7 +28,7 @@ fn content(store: &Store) -> BTreeMap<i64, Vec<u8>> {
     };
     let columns = store.scan(all).expect("scans").next_columns(usize::MAX).expect("reads");
     let values = (0..columns.values.len()).map(|i| columns.values.get(i).expect("there").to_vec());
-    columns.keys.iter().copied().zip(values).collect()
+    columns.keys.iter().zip(values).collect()
 }
 
 fn links(path: &Path) -> BTreeMap<String, u64> {
@@ -93,14 +93,14 @@ fn a_backup_beside_a_busy_writer_is_a_prefix_of_its_commits() {
                 }
             });
             for round in 0..8 {
-                let floor = written.load(Ordering::Acquire);
+                let floor = i128::from(written.load(Ordering::Acquire));
                 let copy = dir.path().join(format!("copy{round}"));
                 store.backup(&copy, &mut quiet).expect("backs up");
                 let opened = open(&copy, &options);
                 let found = content(&opened);
                 let last = found.keys().next_back().copied().unwrap_or(0);
                 assert!(last >= floor, "every commit before the call is there: {last} of {floor}");
-                assert_eq!(found.len() as i64, 2 * last, "no hole, no half commit");
+                assert_eq!(found.len() as i128, 2 * last, "no hole, no half commit");
                 opened.close().expect("closes");
             }
             done.store(true, Ordering::Relaxed);
@@ -111,7 +111,7 @@ fn a_backup_beside_a_busy_writer_is_a_prefix_of_its_commits() {
 #[test]
 #[expect(clippy::too_many_lines, reason = "one scenario, told from its beginning to its end")]
 fn a_backup_beside_compaction_and_checkpoints_is_of_one_moment() {
-    const KEYS: i64 = 200;
+    const KEYS: i128 = 200;
     let dir = tempfile::tempdir().expect("temporary directory");
     let options = Options { segment_bytes: 1 << 14, background: true, ..options() };
     let store = open(&dir.path().join("store"), &options);
@@ -130,14 +130,14 @@ fn a_backup_beside_compaction_and_checkpoints_is_of_one_moment() {
                     return;
                 }
                 let (keys, value) =
-                    ([number % KEYS + 1, -(number % KEYS) - 1], number.to_le_bytes().repeat(9));
+                    ([number % KEYS + 1, -(number % KEYS) - 1], (number as i64).to_le_bytes().repeat(9));
                 if number % 3 == 0 {
                     store.delete_many(&keys).expect("deletes");
                 }
                 if number % 3 != 0 {
                     store.put_many(&keys, &[&value[..]; 2][..], false).expect("writes");
                 }
-                written.store(number, Ordering::Release);
+                written.store(number as i64, Ordering::Release);
             }
         });
         scope.spawn(|| {
@@ -160,19 +160,20 @@ fn a_backup_beside_compaction_and_checkpoints_is_of_one_moment() {
                 std::thread::yield_now();
             }
             freed = store.stats().expect("open").compaction.freed_segments;
-            let floor = written.load(Ordering::Acquire);
+            let floor = i128::from(written.load(Ordering::Acquire));
             let copy = dir.path().join(format!("copy{round}"));
             store.backup(&copy, &mut quiet).expect("backs up");
             let opened = open(&copy, &Options { background: false, ..options.clone() });
             let found = content(&opened);
-            let newest =
-                found.values().map(|value| i64::from_le_bytes(value[..8].try_into().expect("8 bytes")));
+            let newest = found
+                .values()
+                .map(|value| i128::from(i64::from_le_bytes(value[..8].try_into().expect("8 bytes"))));
             let newest = newest.max().expect("has keys");
             // The commit after the newest put may have been a delete.
-            let model = |last: i64| -> BTreeMap<i64, Vec<u8>> {
+            let model = |last: i128| -> BTreeMap<i128, Vec<u8>> {
                 let numbers = (last - KEYS + 1).max(1)..=last;
                 let puts = numbers.filter(|number| number % 3 != 0).flat_map(|number| {
-                    let value = number.to_le_bytes().repeat(9);
+                    let value = (number as i64).to_le_bytes().repeat(9);
                     [(number % KEYS + 1, value.clone()), (-(number % KEYS) - 1, value)]
                 });
                 puts.collect()

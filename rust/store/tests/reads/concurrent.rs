@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use alex_store::{Durability, Options, ScanRange, Store};
 
-const KEYS: i64 = 200;
+const KEYS: i128 = 200;
 
 fn range() -> ScanRange {
     ScanRange { start: Bound::Unbounded, stop: Bound::Unbounded, reverse: false, limit: None }
@@ -20,7 +20,7 @@ fn readers_see_whole_batches_and_never_go_back_in_time() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let options = Options { segment_bytes: 64 << 10, ..Options::default() };
     let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
-    let keys: Vec<i64> = (0..KEYS).collect();
+    let keys: Vec<i128> = (0..KEYS).collect();
     let put_all = |version: u64| {
         let values = vec![version.to_le_bytes(); keys.len()];
         store.put_many(&keys, &values[..], false).expect("writes");
@@ -102,16 +102,16 @@ fn a_scan_shows_the_store_as_it_was_whatever_is_written_meanwhile() {
     }
     let mut forward = store.scan(range()).expect("scans");
     let mut backward = store.scan(ScanRange { reverse: true, limit: Some(50), ..range() }).expect("scans");
-    assert_eq!(forward.next_keys(10).expect("reads"), (0..10).collect::<Vec<_>>());
+    assert_eq!(forward.next_keys(10).expect("reads"), (0..10).collect::<Vec<i64>>());
     for key in 0..100 {
         store.put(key, b"new").expect("writes");
     }
     store.delete_range(Bound::Included(50), Bound::Unbounded).expect("deletes");
     store.put(1000, b"new").expect("writes");
     let run = forward.next_run(1000).expect("reads");
-    assert_eq!(run.keys, (10..100).collect::<Vec<_>>());
+    assert_eq!(run.keys, (10..100).collect::<Vec<i64>>());
     assert!((0..run.keys.len()).all(|i| run.values.get(i) == Some(b"old")), "values of then, not of now");
     let keys = backward.next_keys(1000).expect("reads");
-    assert_eq!(keys, (50..100).rev().collect::<Vec<_>>(), "limit counts from the top");
+    assert_eq!(keys, (50..100).rev().collect::<Vec<i64>>(), "limit counts from the top");
     assert!(backward.next_keys(10).expect("reads").is_empty(), "the end stays the end");
 }

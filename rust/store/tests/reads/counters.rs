@@ -40,7 +40,7 @@ fn additions_equal_those_of_a_map_and_a_refused_call_changes_nothing() {
                     let keys = [&keys[..], &[1_000]].concat();
                     let refused = store.add_many(&keys, &[&deltas[..], &[1]].concat());
                     assert!(
-                        matches!(refused, Err(Error::Invalid(ref said)) if said.contains("key 1000 ")),
+                        matches!(refused, Err(Error::Invalid(ref said)) if said.contains("key 1000 ") || said.contains("key 80000000-0000-0000-0000-0000000003e8 ")),
                         "{refused:?}"
                     );
                     assert_eq!(content(&store), before);
@@ -77,7 +77,7 @@ fn additions_of_several_threads_are_all_there() {
             });
         }
     });
-    let totals = store.add_many(&(0..50).collect::<Vec<_>>(), &[0.0; 50]).expect("writes");
+    let totals = store.add_many(&(0..50).collect::<Vec<i64>>(), &[0.0; 50]).expect("writes");
     assert_eq!(totals, [400.0; 50]);
     store.close().expect("closes");
 }
@@ -85,9 +85,9 @@ fn additions_of_several_threads_are_all_there() {
 #[test]
 fn unlike_lengths_and_closed_stores_are_refused() {
     let store = open(&SimDisk::new(1), &Options::default()).expect("opens");
-    assert!(matches!(store.add_many(&[1, 2], &[1]), Err(Error::Invalid(_))));
-    assert_eq!(store.add_many::<i64>(&[], &[]).expect("nothing to write"), [0; 0]);
+    assert!(matches!(store.add_many(&[1_i64, 2], &[1]), Err(Error::Invalid(_))));
+    assert_eq!(store.add_many::<i64>(&[0_i64; 0], &[]).expect("nothing to write"), [0; 0]);
     store.close().expect("closes");
-    assert!(matches!(store.add_many(&[1], &[1]), Err(Error::Closed { .. })));
-    assert!(matches!(store.add_many::<f64>(&[], &[]), Err(Error::Closed { .. })));
+    assert!(matches!(store.add_many(&[1_i64], &[1]), Err(Error::Closed { .. })));
+    assert!(matches!(store.add_many::<f64>(&[0_i64; 0], &[]), Err(Error::Closed { .. })));
 }

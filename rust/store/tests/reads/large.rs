@@ -17,7 +17,7 @@ fn values_and_batches_larger_than_a_segment_come_back_after_reopening() {
                     store.put(1, &large).expect("writes");
                     let mut batch = Batch::new();
                     for key in 10..2000 {
-                        batch.put(key, &key.to_le_bytes()).expect("short");
+                        batch.put(key, &(key as i64).to_le_bytes()).expect("short");
                     }
                     store.commit(&batch, false).expect("commits");
                     store.put(2, b"after").expect("writes");
@@ -43,8 +43,8 @@ fn a_read_of_some_keys_ends_once_it_has_a_mebibyte_of_long_values() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let options = Options { read_mode, ..Options::default() };
         let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
-        let value = |key: i64| vec![key as u8; if key % 3 == 0 { 100 } else { 100_000 }];
-        let keys: Vec<i64> = (0..60).collect();
+        let value = |key: i128| vec![key as u8; if key % 3 == 0 { 100 } else { 100_000 }];
+        let keys: Vec<i128> = (0..60).collect();
         for &key in &keys {
             store.put(key, &value(key)).expect("writes");
         }

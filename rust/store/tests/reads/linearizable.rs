@@ -85,7 +85,7 @@ fn make_calls(store: &Store, thread: u64, rng: &mut Rng, clock: &AtomicU64, valu
     let mut last_seen = [None; KEYS as usize];
     for _ in 0..CALLS {
         let key = rng.below(KEYS);
-        let id = key as i64 * 1000;
+        let id = i128::from(key) * 1000;
         let new = values.fetch_add(1, Ordering::Relaxed) * THREADS + thread;
         let bytes = |number: u64| number.to_le_bytes().repeat(1 + number as usize % 60);
         let begun = clock.fetch_add(1, Ordering::SeqCst);

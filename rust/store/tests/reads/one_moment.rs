@@ -8,11 +8,11 @@ use crate::common::{Content, content, for_seeds, open, options};
 use alex_store::disk::sim::{Rng, SimDisk};
 use alex_store::{Batch, Moment, Neighbour, Options, ReadMode, Store, Values};
 
-pub(crate) const KEYS: i64 = 60;
+pub(crate) const KEYS: i128 = 60;
 
 /// One random commit, or an operation that moves records, in the store and in the model.
 pub(crate) fn change(rng: &mut Rng, store: &Store, now: &mut Content) {
-    let key = |rng: &mut Rng| rng.below(KEYS as u64) as i64;
+    let key = |rng: &mut Rng| i128::from(rng.below(KEYS as u64));
     let value = |rng: &mut Rng| vec![rng.below(256) as u8; rng.below(90) as usize];
     match rng.below(10) {
         0..3 => {
@@ -25,14 +25,14 @@ pub(crate) fn change(rng: &mut Rng, store: &Store, now: &mut Content) {
             assert_eq!(store.delete(key).expect("writes"), now.remove(&key).is_some());
         }
         4 => {
-            let keys: Vec<i64> = (0..rng.below(30)).map(|_| key(rng)).collect();
+            let keys: Vec<i128> = (0..rng.below(30)).map(|_| key(rng)).collect();
             let values: Vec<Vec<u8>> = keys.iter().map(|_| value(rng)).collect();
             store.put_many(&keys, &values[..], false).expect("writes");
             now.extend(keys.into_iter().zip(values));
         }
         5 => {
             let first = key(rng);
-            let last = first + rng.below(12) as i64;
+            let last = first + i128::from(rng.below(12));
             store.delete_range(Bound::Included(first), Bound::Included(last)).expect("writes");
             now.retain(|key, _| !(first..=last).contains(key));
         }
@@ -63,7 +63,7 @@ pub(crate) fn change(rng: &mut Rng, store: &Store, now: &mut Content) {
 
 /// Reads a few keys of a moment in one of the possible ways; their values must be as they were then.
 pub(crate) fn read(rng: &mut Rng, moment: &Moment, then: &Content) {
-    let keys: Vec<i64> = (0..rng.below(40)).map(|_| rng.below(KEYS as u64 + 5) as i64).collect();
+    let keys: Vec<i128> = (0..rng.below(40)).map(|_| i128::from(rng.below(KEYS as u64 + 5))).collect();
     match rng.below(4) {
         3 => read_nearest(rng, moment, then),
         0 => {
@@ -91,10 +91,10 @@ pub(crate) fn read(rng: &mut Rng, moment: &Moment, then: &Content) {
 
 /// Reads neighbours of a few keys of a moment.
 fn read_nearest(rng: &mut Rng, moment: &Moment, then: &Content) {
-    let keys: Vec<i64> = (0..rng.below(40)).map(|_| rng.below(KEYS as u64 + 9) as i64 - 4).collect();
-    let keys = [keys, vec![i64::MIN, i64::MAX]].concat();
+    let keys: Vec<i128> = (0..rng.below(40)).map(|_| i128::from(rng.below(KEYS as u64 + 9)) - 4).collect();
+    let keys = [keys, vec![i128::from(i64::MIN), i128::from(i64::MAX)]].concat();
     for which in [Neighbour::Floor, Neighbour::Ceiling] {
-        let (mut near, mut found) = (Vec::new(), Vec::new());
+        let (mut near, mut found) = (alex_store::KeyVec::default(), Vec::new());
         let mut column = alex_store::ValueColumn::default();
         moment.get_nearest_column(&keys, which, &mut near, &mut column, &mut found).expect("reads");
         assert_eq!((near.len(), column.len(), found.len()), (keys.len(), keys.len(), keys.len()));
@@ -107,7 +107,7 @@ fn read_nearest(rng: &mut Rng, moment: &Moment, then: &Content) {
             let (none, no_value) = (0, Vec::new());
             let (expected_key, expected_value) = expected.unwrap_or((&none, &no_value));
             assert_eq!(
-                (near[i], value, found[i]),
+                (near.get(i), value, found[i]),
                 (*expected_key, &expected_value[..], expected.is_some()),
                 "{which:?} {key}"
             );
@@ -148,7 +148,7 @@ fn reads_of_many_keys_never_mix_two_batches_of_a_writer_beside_them() {
     let disk = SimDisk::new(7);
     let store = open(&disk, &Options { segment_bytes: 1 << 20, background: false, ..Options::default() })
         .expect("opens");
-    let keys: Vec<i64> = (0..20_000).collect();
+    let keys: Vec<i128> = (0..20_000).collect();
     let write = |number: u64| {
         store.put_many(&keys, &vec![number.to_le_bytes(); keys.len()][..], false).expect("writes");
     };

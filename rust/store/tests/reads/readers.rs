@@ -156,7 +156,7 @@ fn readers_come_and_stay_while_threads_compact_and_checkpoint() {
     // The i-th commit puts i under key i % KEYS, so that one number determines all others.
     let value = |i: u64| i.to_le_bytes().repeat(25);
     let moment = |last: u64| -> Content {
-        (last.saturating_sub(KEYS - 1).max(1)..=last).map(|i| ((i % KEYS) as i64, value(i))).collect()
+        (last.saturating_sub(KEYS - 1).max(1)..=last).map(|i| (i128::from(i % KEYS), value(i))).collect()
     };
     let last_of = |reader: &Store| -> u64 {
         let newest = content(reader)
@@ -171,7 +171,7 @@ fn readers_come_and_stay_while_threads_compact_and_checkpoint() {
                 if done.load(Ordering::Relaxed) {
                     return;
                 }
-                writer.put((i % KEYS) as i64, &value(i)).expect("writes");
+                writer.put(i128::from(i % KEYS), &value(i)).expect("writes");
                 acknowledged.store(i, Ordering::Release);
             }
         });
@@ -205,7 +205,7 @@ fn readers_come_and_stay_while_threads_compact_and_checkpoint() {
 
 #[test]
 fn a_reader_that_uses_system_calls_keeps_more_segments_than_descriptors() {
-    const SEGMENTS: i64 = 1200;
+    const SEGMENTS: i128 = 1200;
     let folder = tempfile::tempdir().expect("a folder");
     let writing = Options {
         segment_bytes: 4096,

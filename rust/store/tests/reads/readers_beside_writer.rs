@@ -31,9 +31,9 @@ fn opening_read_only_beside_a_busy_sync_writer_shows_a_prefix_and_never_refuses(
         let enough =
             || acknowledged.load(Ordering::Relaxed) > 1000 && begun.elapsed() > Duration::from_secs(3);
         while outcome.is_ok() && !enough() {
-            let floor = acknowledged.load(Ordering::Acquire);
+            let floor = i128::from(acknowledged.load(Ordering::Acquire));
             outcome = Store::open(dir.path(), &reading, &mut |_| true).and_then(|reader| {
-                let (count, last) = (reader.len()? as i64, reader.last()?.map(|(key, _)| key));
+                let (count, last) = (i128::from(reader.len()?), reader.last()?.map(|(key, _)| key));
                 assert_eq!(last, Some(count - 1), "no hole");
                 assert!(count > floor, "{count} keys, and {floor} were acknowledged before");
                 Ok(())

@@ -277,12 +277,12 @@ fn disk_has_store(disk: &SimDisk) -> bool {
     names.iter().any(|name| ["MANIFEST-A", "MANIFEST-B"].contains(&name.as_str()))
 }
 
-const EQUAL_KEYS: i64 = 50;
+const EQUAL_KEYS: i128 = 50;
 
 /// Commits the same number under all keys, again and again: with small segments, compaction and checkpoints, and every
 /// now and then by another writer, after the one before was closed or just dropped.
 fn write_equal_values(path: &Path, options: &Options, committed: &AtomicU64, until: Instant) {
-    let keys: Vec<i64> = (0..EQUAL_KEYS).collect();
+    let keys: Vec<i128> = (0..EQUAL_KEYS).collect();
     let mut rng = Rng::new(7);
     let mut number = 0u64;
     while Instant::now() < until {
@@ -312,7 +312,7 @@ fn write_equal_values(path: &Path, options: &Options, committed: &AtomicU64, unt
 fn follow_equal_values(path: &Path, options: &Options, committed: &AtomicU64, until: Instant) -> u64 {
     let options = Options { read_only: true, ..options.clone() };
     let store = Store::open(path, &options, &mut |_| true).expect("opens");
-    let keys: Vec<i64> = (0..EQUAL_KEYS).collect();
+    let keys: Vec<i128> = (0..EQUAL_KEYS).collect();
     let (mut refreshed, mut last) = (0, 0);
     while Instant::now() < until {
         let before = committed.load(Ordering::Acquire);
@@ -350,7 +350,7 @@ fn followers_beside_a_writer_at_full_speed_show_whole_batches_and_all_that_was_c
             ..Options::default()
         };
         let first = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
-        let keys: Vec<i64> = (0..EQUAL_KEYS).collect();
+        let keys: Vec<i128> = (0..EQUAL_KEYS).collect();
         first.put_many(&keys, &vec![vec![0; 8]; keys.len()][..], false).expect("writes");
         first.close().expect("closes");
         let committed = AtomicU64::new(0);
@@ -428,7 +428,7 @@ fn a_feed_tells_what_comes_before_damage_then_the_damage_and_the_rest_once_it_is
     let file = std::fs::File::options().write(true).open(&segment).expect("opens");
     file.write_all_at(b"V", offset).expect("writes");
     let mut feed = store.changes(Some(0)).expect("open");
-    let keys = |some: Vec<Changed>| -> Vec<i64> {
+    let keys = |some: Vec<Changed>| -> Vec<i128> {
         some.iter().map(|it| if let What::Put(key, _) = it.what { key } else { panic!("{it:?}") }).collect()
     };
     assert_eq!(keys(feed.next_some(100).expect("up to the damage")), [0, 1, 2, 3, 4, 5]);

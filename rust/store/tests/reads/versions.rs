@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::common::{Content, content, content_of, for_seeds, open, options};
 use crate::one_moment::{KEYS, change, read};
 use alex_store::disk::sim::{Rng, SimDisk};
-use alex_store::{Error, Neighbour, Options, Scan, ScanRange, Snapshot, Store};
+use alex_store::{Error, KeyVec, Neighbour, Options, Scan, ScanRange, Snapshot, Store};
 
-type Items = Vec<(i64, Vec<u8>)>;
+type Items = Vec<(i128, Vec<u8>)>;
 
-fn bound(rng: &mut Rng) -> Bound<i64> {
-    let key = rng.below(KEYS as u64 + 6) as i64 - 3;
+fn bound(rng: &mut Rng) -> Bound<i128> {
+    let key = i128::from(rng.below(KEYS as u64 + 6)) - 3;
     [Bound::Included(key), Bound::Excluded(key), Bound::Unbounded][rng.below(3) as usize]
 }
 
 /// Whether a range is one that `BTreeMap::range` takes.
-fn is_ordered(start: Bound<i64>, stop: Bound<i64>) -> bool {
+fn is_ordered(start: Bound<i128>, stop: Bound<i128>) -> bool {
     match (start, stop) {
         (Bound::Excluded(a), Bound::Excluded(b)) => a < b,
         (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => a <= b,
@@ -51,15 +51,15 @@ fn take(scan: &mut Scan, left: &mut Items, max: usize) {
     let run = scan.next_run(max).expect("reads");
     let expected: Vec<_> = left.drain(..max.min(left.len())).collect();
     let values = (0..run.keys.len()).map(|i| run.values.get(i).expect("scanned").to_vec());
-    let found: Vec<_> = run.keys.iter().copied().zip(values).collect();
+    let found: Vec<_> = run.keys.iter().zip(values).collect();
     assert_eq!(found, expected);
 }
 
 /// Reads a snapshot in one of the possible ways.
 fn look(rng: &mut Rng, snapshot: &Snapshot, then: &Content) {
-    let key = rng.below(KEYS as u64 + 6) as i64 - 3;
-    let expected = |item: Option<(&i64, &Vec<u8>)>| item.map(|(&key, value)| (key, value.clone()));
-    let found = |item: Result<Option<(i64, alex_store::Value)>, Error>| {
+    let key = i128::from(rng.below(KEYS as u64 + 6)) - 3;
+    let expected = |item: Option<(&i128, &Vec<u8>)>| item.map(|(&key, value)| (key, value.clone()));
+    let found = |item: Result<Option<(i128, alex_store::Value)>, Error>| {
         item.expect("reads").map(|(key, value)| (key, value.to_vec()))
     };
     match rng.below(11) {
@@ -102,7 +102,7 @@ fn look(rng: &mut Rng, snapshot: &Snapshot, then: &Content) {
 
 /// Ranks of a snapshot, one and many.
 fn look_at_ranks(rng: &mut Rng, snapshot: &Snapshot, then: &Content) {
-    let key = rng.below(KEYS as u64 + 6) as i64 - 3;
+    let key = i128::from(rng.below(KEYS as u64 + 6)) - 3;
     assert_eq!(snapshot.rank(key).expect("reads"), then.range(..key).count() as u64);
     let rank = rng.below(then.len() as u64 + 2);
     for from_end in [false, true] {
@@ -112,10 +112,10 @@ fn look_at_ranks(rng: &mut Rng, snapshot: &Snapshot, then: &Content) {
         assert_eq!(found, item.map(|(&key, value)| (key, value.clone())), "{rank} {from_end}");
     }
     let ranks: Vec<u64> = (0..then.len() as u64 + 3).filter(|_| rng.one_in(2)).collect();
-    let mut keys = Vec::new();
+    let mut keys = KeyVec::default();
     snapshot.moment().expect("open").keys_at(&ranks, &mut keys).expect("reads");
-    let there: Vec<i64> = then.keys().copied().collect();
-    let expected: Vec<i64> = ranks.iter().filter_map(|&rank| there.get(rank as usize).copied()).collect();
+    let there: Vec<i128> = then.keys().copied().collect();
+    let expected: Vec<i128> = ranks.iter().filter_map(|&rank| there.get(rank as usize).copied()).collect();
     assert_eq!(keys, expected);
 }
 
@@ -124,15 +124,15 @@ fn ranks_in_a_version_are_right_beside_thousands_of_changes() {
     let disk = SimDisk::new(6);
     let store = open(&disk, &Options { background: false, ..Options::default() }).expect("opens");
     let mut rng = Rng::new(6);
-    let keys: Vec<i64> = (0..20_000).map(|i| i * 10).collect();
+    let keys: Vec<i128> = (0..20_000).map(|i| i * 10).collect();
     store.put_many(&keys, &vec![b"then"; keys.len()][..], false).expect("writes");
     let snapshot = store.snapshot().expect("open");
-    let mut now: std::collections::BTreeSet<i64> = keys.iter().copied().collect();
+    let mut now: std::collections::BTreeSet<i128> = keys.iter().copied().collect();
     for round in 0..6 {
         let look: Vec<u64> = (0..40).map(|_| rng.below(20_000)).chain([0, 19_999]).collect();
         for &rank in &look {
             let (key, value) = snapshot.nth(rank, false).expect("reads").expect("there");
-            assert_eq!((key, &value[..]), (rank as i64 * 10, &b"then"[..]), "round {round}");
+            assert_eq!((key, &value[..]), (i128::from(rank) * 10, &b"then"[..]), "round {round}");
             assert_eq!(snapshot.nth(19_999 - rank, true).expect("reads").expect("there").0, key);
             assert_eq!(snapshot.rank(key).expect("reads"), rank);
             assert_eq!(snapshot.rank(key + 5).expect("reads"), rank + 1);
@@ -140,21 +140,21 @@ fn ranks_in_a_version_are_right_beside_thousands_of_changes() {
         }
         assert!(snapshot.nth(20_000, false).expect("reads").is_none());
         assert!(snapshot.nth(20_000, true).expect("reads").is_none());
-        let (mut all, mut found) = ((0..20_010).collect::<Vec<u64>>(), Vec::new());
+        let (mut all, mut found) = ((0..20_010).collect::<Vec<u64>>(), KeyVec::default());
         snapshot.moment().expect("open").keys_at(&all, &mut found).expect("reads");
         assert_eq!(found, keys);
         all.truncate(now.len());
-        let mut live = Vec::new();
+        let mut live = KeyVec::default();
         store.moment().expect("open").keys_at(&all, &mut live).expect("reads");
-        assert!(live.iter().eq(now.iter().take(all.len())));
+        assert!(live.iter().eq(now.iter().copied().take(all.len())));
         match round {
             // Replaced, came, went: in places, in runs, and at the ends.
             0 => {
                 store.put_many(&keys[3_000..9_000], &vec![b"now"; 6_000][..], false).expect("writes");
             }
             1 | 2 => {
-                let came: Vec<i64> = (0..5_000).map(|_| rng.below(210_000) as i64 - 5_000).collect();
-                let came: Vec<i64> = came.into_iter().filter(|key| key % 10 != 0).collect();
+                let came: Vec<i128> = (0..5_000).map(|_| i128::from(rng.below(210_000)) - 5_000).collect();
+                let came: Vec<i128> = came.into_iter().filter(|key| key % 10 != 0).collect();
                 store.put_many(&came, &vec![b"new"; came.len()][..], false).expect("writes");
                 now.extend(came);
             }
@@ -163,7 +163,7 @@ fn ranks_in_a_version_are_right_beside_thousands_of_changes() {
                 now.retain(|key| !(40_000..90_000).contains(key));
             }
             _ => {
-                let gone: Vec<i64> = keys.iter().copied().filter(|_| rng.one_in(3)).collect();
+                let gone: Vec<i128> = keys.iter().copied().filter(|_| rng.one_in(3)).collect();
                 store.delete_many(&gone).expect("writes");
                 now.retain(|key| gone.binary_search(key).is_err());
             }
@@ -181,17 +181,18 @@ fn ranks_in_a_version_are_right_beside_thousands_of_changes() {
 fn neighbours_in_a_version_are_right_beside_long_runs_of_keys_that_came_or_went_since() {
     let disk = SimDisk::new(5);
     let store = open(&disk, &Options { background: false, ..Options::default() }).expect("opens");
-    let keys: Vec<i64> = (0..6000).map(|i| i * 10).collect();
+    let keys: Vec<i128> = (0..6000).map(|i| i * 10).collect();
     store.put_many(&keys, &vec![b"then"; keys.len()][..], false).expect("writes");
     let snapshot = store.snapshot().expect("open");
     // A run of keys went, another one came, in a third everything was replaced.
     store.delete_range(Bound::Included(10_000), Bound::Excluded(30_000)).expect("writes");
-    let came: Vec<i64> = (30_001..39_999).filter(|key| key % 10 != 0).collect();
+    let came: Vec<i128> = (30_001..39_999).filter(|key| key % 10 != 0).collect();
     store.put_many(&came, &vec![b"now"; came.len()][..], false).expect("writes");
     store.put_many(&keys[4500..], &vec![b"now"; 1500][..], false).expect("writes");
-    let asked: Vec<i64> = (-20..60_020).step_by(7).chain([i64::MIN, i64::MAX]).collect();
+    let asked: Vec<i128> =
+        (-20..60_020).step_by(7).chain([i128::from(i64::MIN), i128::from(i64::MAX)]).collect();
     for which in [Neighbour::Floor, Neighbour::Ceiling] {
-        let (mut near, mut found) = (Vec::new(), Vec::new());
+        let (mut near, mut found) = (KeyVec::default(), Vec::new());
         let mut values = alex_store::ValueColumn::default();
         let moment = snapshot.moment().expect("open");
         moment.get_nearest_column(&asked, which, &mut near, &mut values, &mut found).expect("reads");
@@ -201,7 +202,7 @@ fn neighbours_in_a_version_are_right_beside_long_runs_of_keys_that_came_or_went_
                 Neighbour::Ceiling if key <= 59_990 => Some((key.max(0) + 9) / 10 * 10),
                 _ => None,
             };
-            assert_eq!((found[i], near[i]), (nearest.is_some(), nearest.unwrap_or(0)), "{which:?} {key}");
+            assert_eq!((found[i], near.get(i)), (nearest.is_some(), nearest.unwrap_or(0)), "{which:?} {key}");
             assert_eq!(values.get(i), Some(if nearest.is_some() { &b"then"[..] } else { b"" }));
         }
     }
@@ -271,7 +272,7 @@ fn snapshots_beside_a_writer_each_show_one_of_its_commits_whole() {
     let disk = SimDisk::new(11);
     let store = open(&disk, &Options { segment_bytes: 1 << 20, background: false, ..Options::default() })
         .expect("opens");
-    let keys: Vec<i64> = (0..3000).collect();
+    let keys: Vec<i128> = (0..3000).collect();
     let write = |number: u64| {
         store.put_many(&keys, &vec![number.to_le_bytes(); keys.len()][..], false).expect("writes");
         if number.is_multiple_of(50) {

@@ -9,6 +9,8 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::error::{Error, Result};
+use crate::keys::Key;
+use crate::keys::Width;
 
 /// What the keys of a store are. The engine orders and stores them as integers; each kind but [`KeyKind::Uuid`] is an
 /// order-preserving map onto `i64`.
@@ -31,6 +33,9 @@ pub enum KeyKind {
     /// The integers of 128 bits without a sign.
     Uuid = 6,
 }
+
+/// What keys without a sign are exclusive-ored with, so that they keep their order.
+const TOP_BIT: u64 = 1 << 63;
 
 /// All kinds with their names, in the order of their numbers.
 const KINDS: [(KeyKind, &str); 7] = [
@@ -57,6 +62,38 @@ impl KeyKind {
     /// The names of all kinds.
     pub fn names() -> impl Iterator<Item = &'static str> {
         KINDS.iter().map(|&(_, name)| name)
+    }
+
+    /// How many bytes of a key records hold.
+    pub(crate) fn width(self) -> Width {
+        if self == Self::Uuid { Width::Wide } else { Width::Narrow }
+    }
+
+    /// Whether a key belongs to the kind.
+    pub(crate) fn has(self, key: Key) -> bool {
+        self.width() == Width::Wide || i64::try_from(key).is_ok()
+    }
+
+    /// A key as its users know it, for messages.
+    pub fn shown(self, key: Key) -> String {
+        match self {
+            Self::Uint64 => (key as u64 ^ TOP_BIT).to_string(),
+            Self::Uuid => {
+                let number = key as u128 ^ 1 << 127;
+                format!(
+                    "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+                    number >> 96,
+                    number >> 80 & 0xFFFF,
+                    number >> 64 & 0xFFFF,
+                    number >> 48 & 0xFFFF,
+                    number & 0xFFFF_FFFF_FFFF
+                )
+            }
+            Self::Int64 => key.to_string(),
+            Self::DatetimeS | Self::DatetimeMs | Self::DatetimeUs | Self::DatetimeNs => {
+                format!("{key} ({})", self.name())
+            }
+        }
     }
 
     pub(crate) fn from_number(number: u8) -> Option<Self> {
