@@ -6,6 +6,7 @@ pub(crate) mod arrays;
 pub(crate) mod arrow;
 pub(crate) mod bounds;
 pub(crate) mod buffers;
+pub(crate) mod codec;
 pub(crate) mod keys;
 pub(crate) mod pairs;
 pub(crate) mod scans;

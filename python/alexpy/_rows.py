@@ -1,0 +1,120 @@
+"""Objects as rows of a NumPy array, without losing anything but the digits of floats.
+
+What `codecs.numpy` and `codecs.struct` take. Apart from the codecs, because it imports NumPy. O(bytes).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._convert import _array
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Kinds of which NumPy makes one array of a list without turning numbers into text.
+_NUMBERS = frozenset("biufcmM")
+
+
+def of(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return one value as an array of `dtype` and `shape`.
+
+    Raises:
+        TypeError: it is none, or of another kind.
+        ValueError: it has another shape.
+        OverflowError, FloatingPointError: it would change.
+
+    Example:
+        >>> of([1, 2], np.dtype("f4"), (2,))
+        array([1., 2.], dtype=float32)
+        >>> of(1.5, np.dtype("i4"), ())
+        Traceback (most recent call last):
+        ...
+        TypeError: it takes int32, not float64
+
+    """
+    if dtype.names is not None and not isinstance(value, (np.ndarray, np.void)):
+        row = _records(value, dtype)
+    else:
+        # Dates and spans of the standard library in the unit that they have.
+        row = _cast(np.asarray(value, dtype.kind if dtype.kind in "mM" else None), dtype)
+    if row.shape != shape:
+        raise ValueError(f"it takes an array of shape {shape}, not {row.shape}")
+    return row
+
+
+def many(values: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any] | None:
+    """Return many values as one array of `dtype`, or None if each is to be converted by itself.
+
+    Raises:
+        TypeError, ValueError, OverflowError, FloatingPointError: `values` is an array, but of another kind or
+            shape, or some element would change.
+
+    Example:
+        >>> many([1, 2], np.dtype("f8"), ())
+        array([1., 2.])
+        >>> many([1, None], np.dtype("f8"), ()) is None
+        True
+
+    """
+    array = _array(values, "values")
+    if array is None or array.dtype.kind == "O":
+        return _listed(values, dtype, shape)
+    if array.ndim == 0 or array.shape[1:] != shape:
+        wanted = ", ".join(["keys", *map(str, shape)])
+        raise ValueError(f"values must have the shape ({wanted}), not {array.shape}")
+    try:
+        return np.ascontiguousarray(_cast(array, dtype))
+    except (TypeError, OverflowError, FloatingPointError) as error:
+        raise type(error)(f"values: {error}") from error
+
+
+def _listed(values: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any] | None:
+    """Return a list of values as one array if all are fit for it: one by one, the unfit has a key."""
+    if not isinstance(values, (list, tuple)) or dtype.kind not in _NUMBERS:
+        return None
+    try:
+        array = np.asarray(values)
+        if array.shape[1:] != shape or array.dtype.kind not in _NUMBERS:
+            return None
+        return np.ascontiguousarray(_cast(array, dtype))
+    except (TypeError, ValueError, OverflowError, FloatingPointError):
+        return None
+
+
+def _records(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return a tuple as one record, field by field; a list as an array of them."""
+    if isinstance(value, list):
+        return np.array([_records(one, dtype) for one in value], dtype)
+    names = dtype.names or ()
+    if not isinstance(value, tuple) or len(value) != len(names):
+        raise TypeError(f"it takes a tuple of {len(names)} fields, or a record of {dtype}")
+    record = np.zeros((), dtype)
+    for name, field in zip(names, value, strict=True):
+        element, shape = dtype[name].subdtype or (dtype[name], ())
+        record[name] = of(field, element, shape)
+    return record
+
+
+def _cast(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if array.dtype == dtype:
+        return array
+    plain = array.dtype.names is None and dtype.names is None and array.dtype.kind != "O"
+    both_integers = array.dtype.kind in "iu" and dtype.kind in "iu"
+    if not plain or not (both_integers or np.can_cast(array.dtype, dtype, "same_kind")):
+        raise TypeError(f"it takes {dtype}, not {array.dtype}")
+    with np.errstate(over="raise", invalid="raise"):
+        converted = array.astype(dtype)
+    if dtype.kind not in "fc" and not _same(array, converted):
+        raise OverflowError(f"{dtype} does not hold this {array.dtype}")
+    return converted
+
+
+def _same(array: NDArray[Any], converted: NDArray[Any]) -> bool:
+    """Whether no element has changed: been cut, wrapped or rounded."""
+    equal = array == converted
+    if array.dtype.kind in "mM":
+        equal |= np.isnat(array)
+    return bool(np.all(equal))
