@@ -130,7 +130,8 @@ class Store(_alexpy.Store[K, V], Reads[K, V], Closing):
         read_only: bool,
         create: bool,
         parents: bool,
-        codec: Codec[Any] | None,
+        codec: Codec[Any] | None = None,
+        find_codec: Callable[[str], Codec[Any]] | None = named,
     ) -> Self:
         return super().__new__(
             cls,
@@ -140,7 +141,7 @@ class Store(_alexpy.Store[K, V], Reads[K, V], Closing):
             create=create,
             parents=parents,
             codec=codec,
-            find_codec=named,
+            find_codec=find_codec,
         )
 
     @overload
@@ -394,6 +395,27 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
         raise TypeError(f"codec is a {type(codec).__name__}; give one of alexpy.codecs, or an alexpy.Codec")
     return Store._opened(  # noqa: SLF001
         absolute(path), made, read_only=read_only, create=create, parents=parents, codec=codec
+    )
+
+
+def open_raw(path: str, *, read_only: bool = False, create: bool = True, config: Config) -> Store[int, bytes]:
+    """Open a store whose values are bytes, whatever its codec: for the command line.
+
+    Raises:
+        As `open`.
+
+    Example:
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp()
+        >>> with alexpy.open(path, codec=alexpy.codecs.text) as store:
+        ...     store[1] = "one"
+        >>> with open_raw(path, config=alexpy.Config()) as store:
+        ...     store[1], store.codec, store.codec_name
+        (b'one', None, 'text')
+
+    """
+    return Store._opened(  # noqa: SLF001
+        absolute(path), config, read_only=read_only, create=create, parents=False, find_codec=None
     )
 
 
