@@ -1058,7 +1058,7 @@ class ScanBatch:
         >>> len(next(s.scan_batches()).to_arrow())
         1
         """
-    def to_array(self, dtype: DTypeLike) -> NDArray[Any]:
+    def to_array(self, dtype: DTypeLike | None = None) -> NDArray[Any]:
         """The values as a read-only array of `dtype`, if each is as long as one element.
 
         The array is a window on `data`; nothing is copied. Raises ValueError, naming the key, if a value

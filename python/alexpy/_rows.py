@@ -118,3 +118,53 @@ def _same(array: NDArray[Any], converted: NDArray[Any]) -> bool:
     if array.dtype.kind in "mM":
         equal |= np.isnat(array)
     return bool(np.all(equal))
+
+
+# Arrow's formats of what NumPy has in the same bytes, by kind and size.
+_ARROW = {
+    "b1": "b",
+    "i1": "c",
+    "u1": "C",
+    "i2": "s",
+    "u2": "S",
+    "i4": "i",
+    "u4": "I",
+    "i8": "l",
+    "u8": "L",
+    "f2": "e",
+    "f4": "f",
+    "f8": "g",
+}
+_ARROW_UNITS = {"s": "s", "ms": "m", "us": "u", "ns": "n"}
+
+
+def arrow_parts(dtype: np.dtype[Any], shape: tuple[int, ...]) -> list[tuple[Any, ...]]:
+    """Return what Arrow needs to know of rows: name, offset, format, bytes and shape of each part.
+
+    Example:
+        >>> arrow_parts(np.dtype("f4"), (3,))
+        [(None, 0, 'f', 4, [3])]
+        >>> arrow_parts(np.dtype([("size", "<i4"), ("name", "S3")]), ())
+        [('size', 0, 'i', 4, []), ('name', 4, 'w:3', 3, [])]
+
+    """
+    if dtype.names is None or shape:
+        return [(None, 0, _arrow_format(dtype), dtype.itemsize, list(shape))]
+    parts = []
+    for name in dtype.names:
+        field = dtype[name]
+        element, inner = field.subdtype or (field, ())
+        parts.append((name, dtype.fields[name][1], _arrow_format(element), element.itemsize, list(inner)))  # type: ignore[index]
+    return parts
+
+
+def _arrow_format(dtype: np.dtype[Any]) -> str:
+    """Return Arrow's format of an element; its bytes, where Arrow has no such numbers."""
+    kind = f"{dtype.kind}{dtype.itemsize}"
+    if dtype.isnative and kind in _ARROW:
+        return _ARROW[kind]
+    if dtype.isnative and dtype.kind in "mM":
+        unit, step = np.datetime_data(dtype)
+        if step == 1 and unit in _ARROW_UNITS:
+            return f"ts{_ARROW_UNITS[unit]}:" if dtype.kind == "M" else f"tD{_ARROW_UNITS[unit]}"
+    return f"w:{dtype.itemsize}"

@@ -66,6 +66,9 @@ class Codec(Generic[_V]):
     _counter: str | None = None
     """What `Store.add_many` adds to: "int64", "float64", or None if values are no such numbers."""
 
+    _arrow: object = None
+    """What values are to an Arrow library: None for binary, "text", or the parts of a row."""
+
     def __init__(self, name: str, encode: Callable[[_V], Buffer], decode: Callable[[bytes], _V]) -> None:
         if not isinstance(name, str):
             raise TypeError(f"the name of a codec is a str, not a {type(name).__name__}")
@@ -132,8 +135,16 @@ class _BuiltIn(Codec[_V]):
 # ---- text and JSON ----
 
 
+class _Json(_BuiltIn[Any]):
+    __slots__ = ()
+
+    _arrow = "text"
+
+
 class _Text(_BuiltIn[str]):
     __slots__ = ()
+
+    _arrow = "text"
 
     def _encode_many(self, values: Any, count: int) -> Any:
         super()._encode_many(values, count)
@@ -174,7 +185,7 @@ def _decode_json(data: bytes) -> Any:
 text: Final[Codec[str]] = _Text("text", _encode_text, bytes.decode)
 """Values are `str`, stored as UTF-8."""
 
-json: Final[Codec[Any]] = _BuiltIn("json", _encode_json, _decode_json)
+json: Final[Codec[Any]] = _Json("json", _encode_json, _decode_json)
 """Values are what JSON has: dict, list, str, int, float, bool; stored as compact JSON in UTF-8.
 
 A tuple comes back as a list, and a key of a dict as str. NaN and infinity, which JSON has not, are refused.
@@ -188,17 +199,20 @@ Numbers and arrays of NumPy are stored as those of Python. None is no value of i
 class Rows(_BuiltIn[Any]):
     """Values that are rows of one array: of a dtype and a shape, all as long."""
 
-    __slots__ = ("_counter", "_row_bytes", "dtype", "shape")
+    __slots__ = ("_arrow", "_counter", "_row_bytes", "dtype", "shape")
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     _row_bytes: int
 
     def __init__(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+        from ._rows import arrow_parts  # noqa: PLC0415 - it imports NumPy
+
         super().__init__(name, self._encode, self._decode)
         width = dtype.itemsize * math.prod(shape)
         counter = {"<i8": "int64", "<f8": "float64"}.get(dtype.str) if shape == () else None
         made = {"dtype": dtype, "shape": shape, "_row_bytes": width, "_counter": counter}
+        made["_arrow"] = arrow_parts(dtype, shape)
         for attribute, value in made.items():
             object.__setattr__(self, attribute, value)
 

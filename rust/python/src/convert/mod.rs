@@ -10,4 +10,5 @@ pub(crate) mod codec;
 pub(crate) mod keys;
 pub(crate) mod pairs;
 pub(crate) mod scans;
+pub(crate) mod value_type;
 pub(crate) mod values;

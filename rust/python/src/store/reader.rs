@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyGenericAlias, PyMemoryView, PyType};
 
 use crate::convert::codec::Codec;
+use crate::convert::value_type::ValueType;
 use crate::convert::{buffers, keys, values};
 use crate::errors::{OrRaise, closed_error, detached, to_exception};
 use crate::locks;
@@ -70,6 +71,11 @@ impl Reader {
     #[inline]
     pub(crate) fn codec(&self) -> Option<&Codec> {
         self.handle.codec()
+    }
+
+    /// What values are to an Arrow library.
+    pub(crate) fn value_type(&self, py: Python<'_>) -> PyResult<ValueType> {
+        ValueType::of(py, self.codec())
     }
 
     /// The snapshot that is read, unless it is closed, or this is no snapshot.
