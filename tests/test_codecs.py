@@ -347,6 +347,19 @@ def test_what_is_passed_as_codec_must_be_one(tmp_path: Path) -> None:
 # ---- rows of arrays ----
 
 
+def test_bytes_in_records_keep_their_nuls(tmp_path: Path) -> None:
+    with alexpy.open(tmp_path / "store", codec=codecs.struct("<h3s")) as store:
+        store.put_many([1], np.array([(1, b"a\0")], [("a", "<i2"), ("b", "S3")]))
+        store.put_many([2], [(2, b"a\0\0")])
+        assert store[1] == (1, b"a\0\0")
+        assert store.get_many([1, 2]).tolist() == [(1, b"a\0\0"), (2, b"a\0\0")]
+        store[3] = store.get_many([1])[0]
+        assert store[3] == store[1]
+    with alexpy.open(tmp_path / "one", codec=codecs.struct("<3s")) as one:
+        one.put_many([1, 2], np.array([b"a", b"bcd"], "S3"))
+        assert one.get_many([1, 2]).tolist() == list(one.values()) == [b"a\0\0", b"bcd"]
+
+
 def test_many_rows_are_one_array(tmp_path: Path) -> None:
     rows = np.arange(12.0).reshape(4, 3)
     with alexpy.open(tmp_path / "store", codec=codecs.numpy(np.float32, 3)) as store:
@@ -403,6 +416,8 @@ def test_rows_of_a_struct_are_a_structured_array(tmp_path: Path) -> None:
         (codecs.struct("<id"), 5),
         (codecs.struct("<id"), (1,)),
         (codecs.struct("<B"), 256),
+        (codecs.struct("<i3s"), (1, b"abcd")),
+        (codecs.struct("<3s"), b"abcd"),
         (codecs.text, b"bytes"),
         (codecs.text, 5),
         (codecs.text, "\ud800"),

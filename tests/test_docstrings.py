@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib.util
 import inspect
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,14 @@ def test_every_public_name_has_a_docstring_with_an_example_that_runs(
     names |= {name: getattr(_options, name) for name in ("option", "described", "tell", "naming")}
     names |= {"check_names": _options.check_names, "nearest": _options.nearest}
     names |= {"same": _mapping.same, "of": _rows.of, "many": _rows.many, "arrow_parts": _rows.arrow_parts}
+    names |= {
+        "encoded": _rows.encoded,
+        "decoded": _rows.decoded,
+        "packed": _rows.packed,
+        "texts": _rows.texts,
+        "struct": struct,
+    }
+    names |= {"text_as_binary": _convert.text_as_binary, "open_raw": _store.open_raw}
     names |= {"refuse_one_value": codecs.refuse_one_value, "path": tmp_path / "index"}
     test = doctest.DocTestParser().get_doctest(doc, names, name, None, None)
     is_property = inspect.isgetsetdescriptor(PUBLIC[name])

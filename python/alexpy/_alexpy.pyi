@@ -6,7 +6,7 @@ Docstrings below are those of the built module, put here by rust/python/stub_doc
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
+from types import GenericAlias, TracebackType
 from typing import Any, Generic, Protocol, Self, SupportsIndex, TypeAlias, TypedDict, TypeVar, final, overload
 
 import numpy as np
@@ -93,6 +93,7 @@ def _checksum_records(data: bytes, record_bytes: int) -> int:
 class Reader(Mapping[_K, _V]):
     """What `Store` and `Snapshot` have in common: the calls that read."""
 
+    def __class_getitem__(cls, types: Any) -> GenericAlias: ...
     @property
     def key_kind(self) -> str:
         """What the keys are, as `open(key=...)` names it: "int64", "uuid", "datetime64[us]" and so on.
@@ -392,8 +393,9 @@ class Reader(Mapping[_K, _V]):
         """The items of `start <= key < stop` for any Arrow library: a stream of `key` and `value` columns.
 
         Returns an object with `__arrow_c_stream__`; `pyarrow.table(x)`, `polars.DataFrame(x)` and DuckDB read
-        it, in arrays of 65,536 rows, and it can be read many times. Bounds as in `scan`; each reading sees
-        the store as it was when the reading began. O(1) to make.
+        it, in arrays of 65,536 rows, and it can be read many times. Values are of the types that
+        `ScanBatch.to_arrow` has. Bounds as in `scan`; each reading sees the store as it was when the reading
+        began. O(1) to make.
 
         >>> s[1] = b"one"
         >>> pyarrow.table(s.to_arrow()).to_pydict()  # doctest: +SKIP
@@ -839,6 +841,7 @@ class WriteBatch(Generic[_K, _V]):
     [(2, b'two')]
     """
 
+    def __class_getitem__(cls, types: Any) -> GenericAlias: ...
     @overload
     def put(self: WriteBatch[_K, bytes], key: SupportsIndex | _K, value: _Value) -> None:
         """Puts `value` under `key` when the batch commits.
@@ -1010,7 +1013,7 @@ class ValueBuffers:
     def found(self) -> NDArray[np.bool_]:
         """Whether each key was present: a read-only bool array. O(1)."""
     def to_arrow(self) -> ArrowArray:
-        """The values for any Arrow library, as LargeBinary, with null for an absent key.
+        """The values for any Arrow library, with null for an absent key; of the types of `ScanBatch`.
 
         Returns an object with the Arrow PyCapsule interface: `pyarrow.array(x)`, `polars.Series(x)`. Nothing
         is copied. O(keys).
@@ -1047,10 +1050,11 @@ class ScanBatch:
     def data(self) -> NDArray[np.uint8]:
         """The bytes of all values, one after another: a read-only uint8 array. O(1)."""
     def to_arrow(self) -> ArrowArray:
-        """The keys and values for any Arrow library, as a struct of `key` (int64) and `value` (LargeBinary).
+        """The keys and values for any Arrow library, as a struct of `key` (int64) and `value`.
 
-        Returns an object with the Arrow PyCapsule interface: `pyarrow.record_batch(x)`. Nothing is copied.
-        O(items).
+        Returns an object with the Arrow PyCapsule interface: `pyarrow.record_batch(x)`. Values are
+        LargeBinary, and with a codec text (`text`, `json`), numbers, lists or structs (`numpy`, `struct`).
+        Nothing is copied but structs. O(items).
 
         >>> s[1] = b"one"
         >>> pyarrow.record_batch(next(s.scan_batches()).to_arrow()).to_pydict()  # doctest: +SKIP
@@ -1061,8 +1065,9 @@ class ScanBatch:
     def to_array(self, dtype: DTypeLike | None = None) -> NDArray[Any]:
         """The values as a read-only array of `dtype`, if each is as long as one element.
 
-        The array is a window on `data`; nothing is copied. Raises ValueError, naming the key, if a value
-        has another length, and TypeError if `dtype` holds Python objects. O(items).
+        Without a dtype it is that of the codec (`codecs.numpy`, `codecs.struct`). The array is a window on
+        `data`; nothing is copied. Raises ValueError, naming the key, if a value has another length, and
+        TypeError if `dtype` holds Python objects, or is None where the codec has none. O(items).
 
         >>> s.put_many([1, 2], np.array([0.5, 1.5]))
         2

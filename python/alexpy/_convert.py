@@ -388,6 +388,10 @@ def text_as_binary(items: Any) -> Any | None:
     Raises:
         TypeError: it holds something else, or nulls.
 
+    Example:
+        >>> text_as_binary(["text"]) is None
+        True
+
     """
     array = _arrow(items)
     if array is None:

@@ -5,6 +5,7 @@ What `codecs.numpy` and `codecs.struct` take. Apart from the codecs, because it 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import numpy as np
 from ._convert import _array
 
 if TYPE_CHECKING:
+    import struct
+
     from numpy.typing import NDArray
 
 # Kinds of which NumPy makes one array of a list without turning numbers into text.
@@ -43,6 +46,80 @@ def of(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]
     if row.shape != shape:
         raise ValueError(f"it takes an array of shape {shape}, not {row.shape}")
     return row
+
+
+def encoded(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    r"""Return the memory of one value, of `dtype` and `shape`.
+
+    Raises:
+        TypeError, ValueError, OverflowError, FloatingPointError: as `of`.
+
+    Example:
+        >>> encoded([1, 2], np.dtype("i2"), (2,))
+        b'\x01\x00\x02\x00'
+
+    """
+    return of(value, dtype, shape).tobytes()
+
+
+def decoded(data: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+    r"""Return the value that has this memory: a read-only array, or a scalar for shape ().
+
+    Raises:
+        ValueError: the memory is longer or shorter.
+
+    Example:
+        >>> decoded(b"\x01\x00\x02\x00", np.dtype("i2"), (2,)).tolist()
+        [1, 2]
+
+    """
+    elements = math.prod(shape)
+    if len(data) != elements * dtype.itemsize:
+        raise ValueError(f"there are {len(data)} bytes, and one value has {elements * dtype.itemsize}")
+    array = np.frombuffer(data, dtype)
+    return array.reshape(shape) if shape else array[0]
+
+
+def packed(
+    value: Any, packed: struct.Struct, dtype: np.dtype[Any], texts: tuple[tuple[int, int], ...] = ()
+) -> bytes:
+    r"""Return what a struct packs a value into: a tuple of fields, or the one field.
+
+    `texts` says which fields are bytes, which struct would cut.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: bytes are too long for their field, and would be cut.
+        struct.error: some field is of another kind, or out of range.
+
+    Example:
+        >>> packed((1, 2), struct.Struct("<bb"), np.dtype("i1,i1"))
+        b'\x01\x02'
+
+    """
+    if dtype.names is not None and isinstance(value, np.void):
+        # A record, as calls for many keys return it.
+        return encoded(value, dtype, ())
+    fields = (value,) if dtype.names is None else value
+    if not isinstance(fields, (tuple, list)):
+        raise TypeError(f"it takes a tuple of {len(dtype.names or ())} fields, not a {type(value).__name__}")
+    data = packed.pack(*fields)
+    for number, size in texts:
+        if len(fields[number]) > size:
+            raise ValueError(f"{fields[number]!r} is longer than the {size} bytes of its field")
+    return data
+
+
+def texts(dtype: np.dtype[Any]) -> tuple[tuple[int, int], ...]:
+    """Return which fields are bytes, and how many each has.
+
+    Example:
+        >>> texts(np.dtype("i1,V3"))
+        ((1, 3),)
+
+    """
+    kinds = [dtype] if dtype.names is None else [dtype[name] for name in dtype.names]
+    return tuple((number, kind.itemsize) for number, kind in enumerate(kinds) if kind.kind == "V")
 
 
 def many(values: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any] | None:

@@ -10,9 +10,10 @@ Nothing here runs what a stored value says, as pickle does. Knows no store.
 from __future__ import annotations
 
 import ast
+import functools
 import json as _json
 import math
-import struct as _struct
+import struct as _struct_module
 import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overload
@@ -205,34 +206,31 @@ class Rows(_BuiltIn[Any]):
     shape: tuple[int, ...]
     _row_bytes: int
 
-    def __init__(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-        from ._rows import arrow_parts  # noqa: PLC0415 - it imports NumPy
+    def __init__(
+        self,
+        name: str,
+        dtype: np.dtype[Any],
+        shape: tuple[int, ...],
+        encode: Callable[[Any], Buffer] | None = None,
+        decode: Callable[[bytes], Any] | None = None,
+    ) -> None:
+        from . import _rows  # noqa: PLC0415 - it imports NumPy
 
-        super().__init__(name, self._encode, self._decode)
-        width = dtype.itemsize * math.prod(shape)
-        counter = {"<i8": "int64", "<f8": "float64"}.get(dtype.str) if shape == () else None
-        made = {"dtype": dtype, "shape": shape, "_row_bytes": width, "_counter": counter}
-        made["_arrow"] = arrow_parts(dtype, shape)
+        super().__init__(
+            name,
+            encode or functools.partial(_rows.encoded, dtype=dtype, shape=shape),
+            decode or functools.partial(_rows.decoded, dtype=dtype, shape=shape),
+        )
+        made = {"dtype": dtype, "shape": shape, "_row_bytes": dtype.itemsize * math.prod(shape)}
+        made["_counter"] = {"<i8": "int64", "<f8": "float64"}.get(dtype.str) if shape == () else None
+        made["_arrow"] = _rows.arrow_parts(dtype, shape)
         for attribute, value in made.items():
             object.__setattr__(self, attribute, value)
 
-    def _encode(self, value: Any) -> Buffer:
-        from . import _rows  # noqa: PLC0415 - it imports NumPy
-
-        memory: bytes = _rows.of(value, self.dtype, self.shape).tobytes()
-        return memory
-
-    def _decode(self, data: bytes) -> Any:
-        return self._array(data, 1)[0]
-
-    def _array(self, memory: Any, count: int) -> NDArray[Any]:
+    def _array(self, memory: NDArray[np.uint8], count: int) -> NDArray[Any]:
         """Return the `count` rows that lie in `memory` as an array, without a copy."""
-        import numpy as np  # noqa: PLC0415 - the command line can do without
-
-        size = memoryview(memory).nbytes
-        if size != count * self._row_bytes:
-            raise ValueError(f"there are {size} bytes, and one value has {self._row_bytes}")
-        return np.frombuffer(memory, self.dtype).reshape((count, *self.shape))
+        rows: NDArray[Any] = memory.view(self.dtype).reshape((count, *self.shape))
+        return rows
 
     def _encode_many(self, values: Any, count: int) -> Any:
         super()._encode_many(values, count)
@@ -244,43 +242,31 @@ class Rows(_BuiltIn[Any]):
 class _Struct(Rows):
     """Rows that the module `struct` packs: a tuple for several fields, the value itself for one."""
 
-    __slots__ = ("_struct",)
+    __slots__ = ()
 
-    _struct: Any
+    def __init__(self, name: str, packed: _struct_module.Struct, dtype: np.dtype[Any]) -> None:
+        from . import _rows  # noqa: PLC0415 - it imports NumPy
 
-    def __init__(self, name: str, packed: Any, dtype: np.dtype[Any]) -> None:
-        super().__init__(name, dtype, ())
-        object.__setattr__(self, "_struct", packed)
-
-    def _encode(self, value: Any) -> Buffer:
-        packed: bytes
-        if self.dtype.names is None:
-            packed = self._struct.pack(value)
-            return packed
-        if hasattr(value, "dtype"):
-            # A record of NumPy, as `get_many` returns it.
-            return super()._encode(value)
-        if not isinstance(value, (tuple, list)):
-            raise TypeError(
-                f"it takes a tuple of {len(self.dtype.names)} fields, not a {type(value).__name__}"
-            )
-        packed = self._struct.pack(*value)
-        return packed
-
-    def _decode(self, data: bytes) -> Any:
-        fields = self._struct.unpack(data)
-        return fields if self.dtype.names is not None else fields[0]
+        pack = functools.partial(_rows.packed, packed=packed, dtype=dtype, texts=_rows.texts(dtype))
+        unpack = packed.unpack if dtype.names is not None else functools.partial(_first, packed)
+        super().__init__(name, dtype, (), pack, unpack)
 
     def _encode_many(self, values: Any, count: int) -> Any:
         dtype = getattr(values, "dtype", None)
-        if getattr(dtype, "names", None) and _layout(dtype) == _layout(self.dtype):
-            # The same fields under names of the caller's.
+        if hasattr(dtype, "fields") and _layout(dtype) == _layout(self.dtype):
+            # The same fields under names of the caller's, or byte strings.
             values = values.view(self.dtype)
         return super()._encode_many(values, count)
 
 
+def _first(packed: _struct_module.Struct, data: bytes) -> Any:
+    return packed.unpack(data)[0]
+
+
 def _layout(dtype: Any) -> object:
-    return dtype.itemsize, [dtype.fields[name][:2] for name in dtype.names or ()]
+    if dtype.names is None:
+        return dtype.itemsize, "V" if dtype.kind in "SV" else dtype.str
+    return dtype.itemsize, [(_layout(field[0]), field[1]) for field in map(dtype.fields.get, dtype.names)]
 
 
 @overload
@@ -332,7 +318,7 @@ def numpy(dtype: DTypeLike, shape: int | tuple[int, ...] = ()) -> Codec[Any]:
 # The fields of the module `struct` as those of NumPy. None for padding; "p" and "n", "N", "P" have none.
 _FIELDS: Final[Mapping[str, str | None]] = {
     "x": None,
-    "c": "S1",
+    "c": "V1",
     "b": "i1",
     "B": "u1",
     "?": "?",
@@ -356,8 +342,7 @@ def struct(fmt: str) -> Codec[Any]:
     A tuple of the fields, or the value itself if `fmt` has one field. `fmt` begins with "<" or ">" (or "!"),
     because what follows it must mean the same on every machine. `put_many` takes one structured array too,
     with fields "f0", "f1" ..., `get_many` returns one (an array of numbers for one field), and Arrow
-    libraries see a struct column. NULs at the end of an "s" field are not seen in such an array, as NumPy
-    has it.
+    libraries see a struct column. Bytes ("s", "c") are of kind "V" there, which keeps NULs at the end.
 
     Raises:
         TypeError: `fmt` is no str.
@@ -380,8 +365,8 @@ def struct(fmt: str) -> Codec[Any]:
             f"{fmt!r} means something else on another machine; begin it with a byte order: {better!r}"
         )
     try:
-        packed = _struct.Struct(fmt)
-    except _struct.error as error:
+        packed = _struct_module.Struct(fmt)
+    except _struct_module.error as error:
         raise ValueError(f"{fmt!r} is no format of the module struct: {error}") from error
     return _Struct(f"struct({fmt!r})", packed, _fields(fmt, packed.size))
 
@@ -397,7 +382,7 @@ def _fields(fmt: str, size: int) -> np.dtype[Any]:
     for digits, code in re.findall(r"\s*([0-9]*)([a-zA-Z?])", fmt[1:]):
         times = int(digits) if digits else 1
         if code == "s":
-            fields: list[str | None] = [f"S{times}"] if times else []
+            fields: list[str | None] = [f"V{times}"] if times else []
         elif code in _FIELDS:
             fields = [_FIELDS[code]] * times
         else:

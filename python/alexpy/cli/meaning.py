@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import struct
 from typing import TYPE_CHECKING, Any
 
 from alexpy import codecs
@@ -135,7 +136,7 @@ class _Rows(Meaning):
         value = _parsed(text)
         try:
             return bytes(self._codec.encode(_fielded(value, self._codec)))
-        except (TypeError, OverflowError, ArithmeticError) as error:
+        except (TypeError, ValueError, ArithmeticError, struct.error) as error:
             raise ValueError(f"the values of this store are {self._codec.name}: {error}") from error
 
     def checked(self, data: bytes) -> bytes:

@@ -7,12 +7,12 @@ use std::mem::align_of;
 use std::sync::Arc;
 
 use alex_store::ValueColumn;
+use arrow_array::ffi::FFI_ArrowSchema;
 use arrow_array::{
     Array, ArrayRef, BooleanArray, FixedSizeListArray, LargeBinaryArray, LargeStringArray, StructArray,
     make_array, new_empty_array,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::ffi::FFI_ArrowSchema;
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
