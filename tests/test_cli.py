@@ -332,7 +332,7 @@ def test_a_defect_is_one_line_that_asks_for_a_report(
     def broken(*_: object, **__: object) -> None:
         raise LookupError("the dog ate it")
 
-    monkeypatch.setattr(alexpy, "open", broken)
+    monkeypatch.setattr("alexpy.cli.opening.open_raw", broken)
     ended = run("get", filled, 1)
     ended.fails(5, "the dog ate it; that is a defect of alexpy: please report it")
     assert "LookupError" not in ended.err
@@ -344,7 +344,7 @@ def test_memory_that_is_short_is_no_defect(
     def short(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(alexpy, "open", short)
+    monkeypatch.setattr("alexpy.cli.opening.open_raw", short)
     run("get", filled, 1).fails(3, "there is not enough memory")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib.util
 import inspect
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import alexpy
-from alexpy import _alexpy, _convert, _index, _options, _store, aio, errors
+from alexpy import _alexpy, _convert, _index, _mapping, _options, _rows, _store, aio, codecs, errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,8 @@ def _public() -> Iterator[tuple[str, Any]]:
         yield returned.__name__, returned
     yield "IndexIterator", _alexpy.IndexIterator
     yield "alexpy._convert.Row", _convert.Row
-    for module in (_convert, _options, _store):
+    yield "alexpy._mapping.same", _mapping.same
+    for module in (_convert, _options, _rows, _store, codecs):
         for name, member in vars(module).items():
             if (
                 inspect.isfunction(member)
@@ -77,7 +79,16 @@ def test_every_public_name_has_a_docstring_with_an_example_that_runs(
     names |= {"raw": _convert.raw, "Row": _convert.Row, "share_memory": _convert.share_memory}
     names |= {name: getattr(_options, name) for name in ("option", "described", "tell", "naming")}
     names |= {"check_names": _options.check_names, "nearest": _options.nearest}
-    names |= {"path": tmp_path / "index"}
+    names |= {"same": _mapping.same, "of": _rows.of, "many": _rows.many, "arrow_parts": _rows.arrow_parts}
+    names |= {
+        "encoded": _rows.encoded,
+        "decoded": _rows.decoded,
+        "packed": _rows.packed,
+        "texts": _rows.texts,
+        "struct": struct,
+    }
+    names |= {"text_as_binary": _convert.text_as_binary, "open_raw": _store.open_raw}
+    names |= {"refuse_one_value": codecs.refuse_one_value, "path": tmp_path / "index"}
     test = doctest.DocTestParser().get_doctest(doc, names, name, None, None)
     is_property = inspect.isgetsetdescriptor(PUBLIC[name])
     assert test.examples or is_property, f"{name} has no example"

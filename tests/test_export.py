@@ -29,6 +29,7 @@ from alexpy.cli.batches import Batch
 from alexpy.cli.export import TextWriter
 from alexpy.cli.files import Sink
 from alexpy.cli.inputs import Base64Rows
+from alexpy.cli.meaning import Meaning
 from alexpy.cli.parquet import ParquetReader, ParquetWriter
 from alexpy.cli.rows import MAX_LINE_BYTES, Format, RowReader
 from command_line import CommandLine, Ended, command
@@ -106,7 +107,7 @@ def text_read_back(
     file_format: Format, values: dict[int, bytes], *, base64: bool = False
 ) -> dict[int, bytes]:
     file = io.BytesIO()
-    writer = TextWriter(Sink("file", file), file_format, gzipped=False, base64=base64)
+    writer = TextWriter(Sink("file", file), file_format, Meaning(), gzipped=False, base64=base64)
     writer.write(Batch(array("q", values), list(values.values())))
     writer.finish()
     file.seek(0)

@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import alexpy
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    import alexpy
 
 IDS = [3, 1, 2]
 PRICES = [0.5, 1.5, 2.5]
@@ -154,6 +154,65 @@ def test_text_and_numbers_as_values_say_how_bytes_are_made_of_them(store: alexpy
     store[4] = (7).to_bytes(8, "little", signed=True)
     assert (store[1].decode(), struct.unpack("<d", store[2])[0], store[2]) == ("text", 0.5, store[3])
     assert store.get_array([4], np.int64).tolist() == [7]
+
+
+def test_text_of_a_table_is_stored_as_text(tmp_path: Path, table: Any) -> None:
+    with alexpy.open(tmp_path / "names", codec=alexpy.codecs.text) as names:
+        assert names.put_many(table["id"], table["name"]) == 3
+        names[4] = "d"
+        assert dict(names) == {1: "a", 2: "b", 3: "c", 4: "d"}
+        assert names.get_many(table["id"]) == NAMES
+        told(lambda: names.put(5, b"bytes"), "value of key 5", "takes a str, not a bytes")  # type: ignore[call-overload]
+    with alexpy.open(tmp_path / "names") as names:
+        assert names[1] == "a"
+
+
+def test_floats_of_a_table_are_stored_as_floats(tmp_path: Path, table: Any) -> None:
+    with alexpy.open(tmp_path / "prices", codec=alexpy.codecs.numpy("f8")) as prices:
+        assert prices.put_many(table["id"], table["price"]) == 3
+        prices[4] = 1
+        assert prices.get_many(table["id"]).tolist() == PRICES
+        assert prices[1] == 1.5
+        assert sum(prices.values()) == 5.5
+        told(lambda: prices.put(5, "text"), "value of key 5", "takes float64")
+        told(lambda: prices.put_many([5], [None]), "value of key 5", "None is no value")
+
+
+def test_rows_of_a_table_are_stored_as_records(tmp_path: Path) -> None:
+    rows = _pandas()[["id", "price"]].to_records(index=False)
+    with alexpy.open(tmp_path / "rows", codec=alexpy.codecs.numpy(rows.dtype)) as store:
+        store.put_many(IDS, rows)
+        store[4] = (4, 3.5)
+        assert store[4]["price"] == 3.5
+        assert pytest.importorskip("pandas").DataFrame(store.get_many(IDS))["price"].tolist() == PRICES
+
+
+def test_rows_of_a_table_are_stored_as_json(tmp_path: Path) -> None:
+    rows = _pandas().to_dict("records")
+    with alexpy.open(tmp_path / "rows", codec=alexpy.codecs.json) as store:
+        store.put_many(IDS, rows)
+        assert store[3] == {"id": 3, "price": 0.5, "name": "c"}
+        store.update({4: ["a", 1, None], 5: np.float64(0.5)})
+        assert store.get_many([4, 5]) == [["a", 1, None], 0.5]
+        told(lambda: store.put(6, {1, 2}), "value of key 6", "JSON has no set")
+        told(lambda: store.put(6, float("nan")), "value of key 6", "not JSON compliant")
+
+
+def test_embeddings_are_rows_of_one_array(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(1).random((3, 8), np.float32)
+    with alexpy.open(tmp_path / "vectors", codec=alexpy.codecs.numpy(np.float32, 8)) as store:
+        store.put_many(IDS, vectors)
+        assert (store.get_many(IDS) == vectors).all()
+        told(lambda: store.put(1, vectors), "value of key 1", "takes an array of shape (8,), not (3, 8)")
+        told(lambda: store.put_many(IDS, vectors[:, :4]), "must have the shape (keys, 8), not (3, 4)")
+
+
+def test_a_codec_is_chosen_when_the_store_is_made(tmp_path: Path) -> None:
+    alexpy.open(tmp_path / "bytes").close()
+    with pytest.raises(alexpy.FormatError, match="text"):
+        alexpy.open(tmp_path / "bytes", codec=alexpy.codecs.text)
+    told(lambda: alexpy.open(tmp_path / "new", codec="json"), "codec is a str; give one of alexpy.codecs")  # type: ignore[arg-type]
+    told(lambda: alexpy.open(tmp_path / "new", codec=json), "codec is a module; give one of alexpy.codecs")  # type: ignore[arg-type]
 
 
 def test_floats_and_text_as_keys_are_to_be_converted(store: alexpy.Store, frame: Any) -> None:

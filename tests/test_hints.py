@@ -215,6 +215,24 @@ def test_the_hint_for_an_array_of_text_works_as_it_is_written(store: alexpy.Stor
     assert dict(store) == {1: b"a", 2: b"longer"}
 
 
+def test_text_numbers_and_json_name_the_codec_that_takes_them(kept: alexpy.Store, tmp_path: Path) -> None:
+    values: list[tuple[Any, str]] = [
+        ("text", "text"),
+        (5, "numpy('i8')"),
+        (0.5, "numpy('f8')"),
+        ({"a": [1]}, "json"),
+    ]
+    for number, (value, codec) in enumerate(values):
+        message = refusal(lambda value=value: kept.put(1, value))
+        assert f"unless the store was made with codec=alexpy.codecs.{codec};" in message
+        made = eval(f"alexpy.codecs.{codec}", {"alexpy": alexpy})
+        with alexpy.open(tmp_path / str(number), codec=made) as store:
+            store[1] = value
+            assert store[1] == value
+    for array in (np.array(["a"]), pa.array(["a"])):
+        assert "codec=alexpy.codecs.text" in refusal(lambda array=array: kept.put_many([1], array))
+
+
 def test_update_says_what_it_takes(kept: alexpy.Store) -> None:
     assert refusal(lambda: kept.update(None)) == (  # type: ignore[arg-type]
         "update() got None; give a mapping of keys to values, or (key, value) pairs"

@@ -36,6 +36,22 @@ def test_the_example_runs_and_prints_what_its_comments_say(
         assert len(list(store.scan(1_372_000_000, 1_389_000_000))) == 2
 
 
+def test_the_examples_of_values_run_and_return_what_their_comments_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    program = re.search(r"```python\n(.*?)```", (ROOT / "docs/values.md").read_text(), re.DOTALL)
+    assert program is not None
+    exec(compile(program[1], "docs/values.md", "exec"), {})
+    with alexpy.open("names") as names, alexpy.open("documents") as documents:
+        assert names.get_many([3, 9]) == ["Edsger", None]
+        assert names.first() == (1, "Ada")
+        assert documents[1]["tags"] == ["a", "b"]
+    with alexpy.open("vectors") as vectors, alexpy.open("trades") as trades:
+        assert vectors.get_many([5, 6]).tolist() == [[1, 2, 3], [0, 0, 0]]
+        assert trades.get_many([1])["f1"].tolist() == [9.5]
+
+
 def test_the_commands_run_one_after_another_as_they_are_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: CommandLine
 ) -> None:

@@ -182,6 +182,53 @@ def care(store: alexpy.Store, folder: Path) -> None:
     store.close()
 
 
+def values_of_other_types(folder: Path) -> None:
+    """Store text, JSON, arrays, records and what codecs of one's own make bytes of."""
+    with alexpy.open(folder / "text", codec=alexpy.codecs.text) as names:
+        assert_type(names, alexpy.Store[int, str])
+        as_mapping: MutableMapping[int, str] = names
+        as_mapping[1] = "one"
+        names.put_many([2], ["two"])
+        names.update({3: "three"})
+        assert_type(names[1], str)
+        assert_type(names.get(1), str | None)
+        assert_type(names.get_many([1, 9]), list[str | None])
+        assert_type(names.first(), tuple[int, str] | None)
+        assert_type(names.setdefault(1, "uno"), str)
+        for key, name in names.items():
+            assert_type((key, name), tuple[int, str])
+        with names.snapshot() as before:
+            assert_type(before, alexpy.Snapshot[int, str])
+            assert_type(before[1], str)
+        with names.batch() as batch:
+            assert_type(batch, alexpy.WriteBatch[int, str])
+            batch[4] = "four"
+        for change in names.changes(0):
+            assert_type(change.value, str | None)
+        assert names.codec is alexpy.codecs.text
+        assert names.codec_name == "text"
+        assert names.key_kind == "int64"
+    with alexpy.open(folder / "vectors", codec=alexpy.codecs.numpy(np.float32, 3)) as vectors:
+        vectors.put_many([1], np.zeros((1, 3)))
+        assert vectors[1].dtype == vectors.get_many([1]).dtype == vectors.get_array([1]).dtype
+    with alexpy.open(folder / "rows", codec=alexpy.codecs.struct("<id")) as rows:
+        rows[1] = (1, 0.5)
+        assert rows.get_many([1])["f0"].tolist() == [1]
+    with alexpy.open(folder / "documents", codec=alexpy.codecs.json) as documents:
+        documents[1] = {"a": [1, 2]}
+    reverse: alexpy.Codec[str] = alexpy.Codec(
+        "reversed", lambda text: text[::-1].encode(), lambda data: data.decode()[::-1]
+    )
+    with alexpy.open(folder / "reversed", codec=reverse) as reversed_names:
+        reversed_names[1] = "one"
+        assert_type(reversed_names[1], str)
+        try:
+            reversed_names[2] = "\ud800"
+        except alexpy.CodecError as error:
+            assert_type(error.key, int | None)
+            assert_type(error.codec, str | None)
+
+
 def index(folder: Path) -> None:
     """Use the index alone."""
     made = alexpy.AlexIndex([3, 1, 2])
@@ -266,14 +313,18 @@ def refused(store: alexpy.Store, made: alexpy.AlexIndex) -> None:
     alexpy.Config(durabilty="sync")  # type: ignore[call-arg]
     alexpy.Config(sync_interval_ms=0.5)  # type: ignore[arg-type]
     alexpy.Store("store")  # type: ignore[arg-type]
-    store[1] = "text"  # type: ignore[assignment]
-    store[1.5] = b""  # type: ignore[index]
-    store[None] = b""  # type: ignore[index]
-    store.put(1, 5)  # type: ignore[arg-type]
+    store[1] = "text"  # type: ignore[call-overload]
+    store[1.5] = b""  # type: ignore[call-overload]
+    store[None] = b""  # type: ignore[call-overload]
+    store.put(1, 5)  # type: ignore[call-overload]
     store.get("1")  # type: ignore[call-overload]
     store.update({1: "text"})  # type: ignore[arg-type]
     store.scan("a")  # type: ignore[arg-type]
     store[1:2]  # type: ignore[index]
+    names: alexpy.Store[int, str] = alexpy.open("store")
+    names[1] = b"bytes"  # type: ignore[assignment]
+    names.put_many([1], [b"bytes"])  # type: ignore[list-item]
+    alexpy.open("store", codec="text")  # type: ignore[arg-type]
     made[1] = 1.5  # type: ignore[assignment]
     made[[1, 2]]  # type: ignore[index]
 
@@ -287,6 +338,7 @@ def main(folder: Path) -> None:
         many_keys(store)
         reads(store)
         care(store, folder)
+    values_of_other_types(folder)
     index(folder)
     errors(folder)
     asyncio.run(for_asyncio(folder))

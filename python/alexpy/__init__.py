@@ -13,15 +13,18 @@ names what is public: no logic, and nothing that the command line alone needs.
 import warnings as _warnings
 
 from . import _ahead as _ahead
+from . import codecs
 from ._alexpy import ScanBatch, ValueBuffers, build_info
 from ._changes import Change
 from ._index import AlexIndex
 from ._maintenance import CompactReport, RepairReport, VerifyReport, repair
 from ._store import Snapshot, Stats, Store, WriteBatch, open  # noqa: A004 - `alexpy.open` is the public name
+from .codecs import Codec
 from .config import Config
 from .errors import (
     AlexError,
     ClosedError,
+    CodecError,
     CorruptionError,
     ForkedError,
     FormatError,
@@ -36,6 +39,8 @@ __all__ = [
     "AlexIndex",
     "Change",
     "ClosedError",
+    "Codec",
+    "CodecError",
     "CompactReport",
     "Config",
     "CorruptionError",
@@ -55,6 +60,7 @@ __all__ = [
     "WriteBatch",
     "__version__",
     "build_info",
+    "codecs",
     "open",
     "repair",
 ]

@@ -6,14 +6,17 @@ Docstrings below are those of the built module, put here by rust/python/stub_doc
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self, SupportsIndex, TypeAlias, TypedDict, TypeVar, final, overload
+from types import GenericAlias, TracebackType
+from typing import Any, Generic, Protocol, Self, SupportsIndex, TypeAlias, TypedDict, TypeVar, final, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from typing_extensions import Buffer, CapsuleType, disjoint_base
 
 from alexpy._changes import Change
+from alexpy._types import K as _K
+from alexpy._types import V as _V
+from alexpy.codecs import Codec
 from alexpy.config import Config
 from alexpy.errors import AlexError
 
@@ -38,6 +41,7 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 class _ArrowArray(Protocol):
     def __arrow_c_array__(
@@ -86,13 +90,15 @@ def _checksum_records(data: bytes, record_bytes: int) -> int:
     """
 
 @disjoint_base
-class Reader(Mapping[int, bytes]):
+class Reader(Mapping[_K, _V]):
     """What `Store` and `Snapshot` have in common: the calls that read."""
 
+    def __class_getitem__(cls, types: Any) -> GenericAlias: ...
     @property
     def key_kind(self) -> str:
-        """What the keys are, as `open(key=...)` names it: "int64", "uint64", "uuid" or "datetime64[us]"
-        and the like. Chosen when the store was made. O(1).
+        """What the keys are, as `open(key=...)` names it: "int64", "uuid", "datetime64[us]" and so on.
+
+        Chosen when the store was made. O(1).
 
         >>> s.key_kind
         'int64'
@@ -100,35 +106,40 @@ class Reader(Mapping[int, bytes]):
     @property
     def codec_name(self) -> str | None:
         """The name of the codec by which values are read and written; None where they are plain bytes.
+
         Chosen when the store was made. O(1).
 
         >>> s.codec_name is None
         True
         """
-    def __getitem__(self, key: SupportsIndex, /) -> bytes: ...
+    @property
+    def codec(self) -> Codec[Any] | None:
+        """The `alexpy.codecs.Codec` of the values; None where they are bytes. O(1)."""
+    def __getitem__(self, key: SupportsIndex | _K, /) -> _V: ...
     def __contains__(self, key: object, /) -> bool: ...
     def __len__(self, /) -> int: ...
-    def __iter__(self, /) -> Iterator[int]: ...
-    def __reversed__(self, /) -> Iterator[int]: ...
+    def __iter__(self, /) -> Iterator[_K]: ...
+    def __reversed__(self, /) -> Iterator[_K]: ...
     @overload
-    def get(self, key: SupportsIndex) -> bytes | None:
-        """The value of `key` as bytes, or `default` if the key is absent.
+    def get(self, key: SupportsIndex | _K) -> _V | None:
+        """The value of `key`, or `default` if the key is absent.
 
-        Raises TypeError or OverflowError for a key that is not an int64, CorruptionError if the stored value
-        is damaged. O(1) in practice: one predicted position in the index, one read.
+        It is bytes, or what the codec of the store makes of them (CodecError where it cannot). Raises
+        TypeError or OverflowError for a key that is not an int64, CorruptionError if the stored value is
+        damaged. O(1) in practice: one predicted position in the index, one read.
 
         >>> s[1] = b"one"
         >>> s.get(1), s.get(2), s.get(2, b"")
         (b'one', None, b'')
         """
     @overload
-    def get(self, key: SupportsIndex, default: _T) -> bytes | _T: ...
-    def get_view(self, key: SupportsIndex) -> memoryview | None:
+    def get(self, key: SupportsIndex | _K, default: _T) -> _V | _T: ...
+    def get_view(self, key: SupportsIndex | _K) -> memoryview | None:
         """The value of `key` as a read-only memoryview of the stored bytes, or None.
 
-        Nothing is copied. The view stays valid, with the same bytes, after the key is overwritten or deleted
-        and after the store is closed. While it lives, the disk space of its segment is kept.
-        Raises as `get`. O(1).
+        Nothing is copied, and no codec is asked. The view stays valid, with the same bytes, after the key is
+        overwritten or deleted and after the store is closed. While it lives, the disk space of its segment is
+        kept. Raises as `get`. O(1).
 
         >>> s[1] = b"one"
         >>> view = s.get_view(1)
@@ -149,7 +160,25 @@ class Reader(Mapping[int, bytes]):
         that returns the memory of an array, and the array to read into.
         """
     @overload
-    def get_many(self, keys: _Ints) -> list[bytes | None]:
+    def get_many(  # type: ignore[overload-overlap]
+        self: Reader[_K, NDArray[_Scalar]], keys: _Ints, default: object = None
+    ) -> NDArray[_Scalar]:
+        """The values of many keys as a list, with `default` for absent keys.
+
+        `keys` as in `put_many`; the list has their order and their duplicates. Values are bytes, or what the
+        codec of the store makes of them. With a codec that makes rows of an array (`codecs.numpy`,
+        `codecs.struct`) the result is one array of shape (len(keys), *shape), and an absent key is a KeyError
+        unless there is a default, a value too. Raises TypeError, OverflowError or ValueError for what are no
+        keys, CorruptionError if a stored value is damaged. O(keys); lookups are interleaved, with the GIL
+        released. From 16,384 keys on, or ten MiB of long values, a second thread reads ahead.
+
+        >>> s.put_many([1, 2], [b"one", b"two"])
+        2
+        >>> s.get_many([2, 1, 5])
+        [b'two', b'one', None]
+        """
+    @overload
+    def get_many(self, keys: _Ints) -> list[_V | None]:
         """The values of many keys as a list of bytes, with `default` for absent keys.
 
         `keys` as in `put_many`; the list has their order and their duplicates. Raises TypeError,
@@ -163,7 +192,7 @@ class Reader(Mapping[int, bytes]):
         [b'two', b'one', None]
         """
     @overload
-    def get_many(self, keys: _Ints, default: _T) -> list[bytes | _T]: ...
+    def get_many(self, keys: _Ints, default: _T) -> list[_V | _T]: ...
     def get_buffers(self, keys: _Ints) -> ValueBuffers:
         """The values of many keys in one buffer with offsets: a `ValueBuffers`.
 
@@ -185,7 +214,7 @@ class Reader(Mapping[int, bytes]):
         >>> s.contains_many([0, 1]).tolist()
         [False, True]
         """
-    def first(self) -> tuple[int, bytes] | None:
+    def first(self) -> tuple[_K, _V] | None:
         """The item with the smallest key, or None if the store is empty.
 
         Returns (key, value). Raises ClosedError, CorruptionError. O(1).
@@ -195,7 +224,7 @@ class Reader(Mapping[int, bytes]):
         >>> s.first()
         (1, b'one')
         """
-    def last(self) -> tuple[int, bytes] | None:
+    def last(self) -> tuple[_K, _V] | None:
         """The item with the largest key, or None if the store is empty.
 
         Returns (key, value). Raises ClosedError, CorruptionError. O(1).
@@ -205,7 +234,7 @@ class Reader(Mapping[int, bytes]):
         >>> s.last()
         (2, b'two')
         """
-    def floor(self, key: SupportsIndex) -> tuple[int, bytes] | None:
+    def floor(self, key: SupportsIndex | _K) -> tuple[_K, _V] | None:
         """The item with the largest key at or below `key`, or None.
 
         Returns (key, value). Raises as `get`. O(1) in practice.
@@ -215,7 +244,7 @@ class Reader(Mapping[int, bytes]):
         >>> s.floor(19), s.floor(9)
         ((10, b'a'), None)
         """
-    def ceiling(self, key: SupportsIndex) -> tuple[int, bytes] | None:
+    def ceiling(self, key: SupportsIndex | _K) -> tuple[_K, _V] | None:
         """The item with the smallest key at or above `key`, or None.
 
         Returns (key, value). Raises as `get`. O(1) in practice.
@@ -225,7 +254,7 @@ class Reader(Mapping[int, bytes]):
         >>> s.ceiling(11), s.ceiling(21)
         ((20, b'b'), None)
         """
-    def lower(self, key: SupportsIndex) -> tuple[int, bytes] | None:
+    def lower(self, key: SupportsIndex | _K) -> tuple[_K, _V] | None:
         """The item with the largest key below `key`, or None.
 
         Returns (key, value). Raises as `get`. O(1) in practice.
@@ -235,7 +264,7 @@ class Reader(Mapping[int, bytes]):
         >>> s.lower(20), s.lower(10)
         ((10, b'a'), None)
         """
-    def higher(self, key: SupportsIndex) -> tuple[int, bytes] | None:
+    def higher(self, key: SupportsIndex | _K) -> tuple[_K, _V] | None:
         """The item with the smallest key above `key`, or None.
 
         Returns (key, value). Raises as `get`. O(1) in practice.
@@ -247,14 +276,14 @@ class Reader(Mapping[int, bytes]):
         """
     def scan(
         self,
-        start: SupportsIndex | None = None,
-        stop: SupportsIndex | None = None,
+        start: SupportsIndex | _K | None = None,
+        stop: SupportsIndex | _K | None = None,
         *,
         include_start: bool = True,
         include_stop: bool = False,
         reverse: bool = False,
         limit: SupportsIndex | None = None,
-    ) -> Iterator[tuple[int, bytes]]:
+    ) -> Iterator[tuple[_K, _V]]:
         """Iterates over (key, value) of `start <= key < stop`, in key order.
 
         Bounds are any ints (clamped to int64) or None for no bound; `include_start` and `include_stop`
@@ -270,14 +299,14 @@ class Reader(Mapping[int, bytes]):
         """
     def scan_keys(
         self,
-        start: SupportsIndex | None = None,
-        stop: SupportsIndex | None = None,
+        start: SupportsIndex | _K | None = None,
+        stop: SupportsIndex | _K | None = None,
         *,
         include_start: bool = True,
         include_stop: bool = False,
         reverse: bool = False,
         limit: SupportsIndex | None = None,
-    ) -> Iterator[int]:
+    ) -> Iterator[_K]:
         """Iterates over the keys of a range; no value is read.
 
         Arguments and errors as in `scan`.
@@ -289,14 +318,14 @@ class Reader(Mapping[int, bytes]):
         """
     def scan_values(
         self,
-        start: SupportsIndex | None = None,
-        stop: SupportsIndex | None = None,
+        start: SupportsIndex | _K | None = None,
+        stop: SupportsIndex | _K | None = None,
         *,
         include_start: bool = True,
         include_stop: bool = False,
         reverse: bool = False,
         limit: SupportsIndex | None = None,
-    ) -> Iterator[bytes]:
+    ) -> Iterator[_V]:
         """Iterates over the values of a range, in the order of their keys.
 
         Arguments and errors as in `scan`.
@@ -334,8 +363,8 @@ class Reader(Mapping[int, bytes]):
         """
     def scan_batches(
         self,
-        start: SupportsIndex | None = None,
-        stop: SupportsIndex | None = None,
+        start: SupportsIndex | _K | None = None,
+        stop: SupportsIndex | _K | None = None,
         *,
         rows: int = 65536,
         include_start: bool = True,
@@ -358,12 +387,15 @@ class Reader(Mapping[int, bytes]):
         >>> [batch.keys.tolist() for batch in s.scan_batches(reverse=True, limit=2)]
         [[3, 2]]
         """
-    def to_arrow(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> ArrowStream:
+    def to_arrow(
+        self, start: SupportsIndex | _K | None = None, stop: SupportsIndex | _K | None = None
+    ) -> ArrowStream:
         """The items of `start <= key < stop` for any Arrow library: a stream of `key` and `value` columns.
 
         Returns an object with `__arrow_c_stream__`; `pyarrow.table(x)`, `polars.DataFrame(x)` and DuckDB read
-        it, in arrays of 65,536 rows, and it can be read many times. Bounds as in `scan`; each reading sees
-        the store as it was when the reading began. O(1) to make.
+        it, in arrays of 65,536 rows, and it can be read many times. Values are of the types that
+        `ScanBatch.to_arrow` has. Bounds as in `scan`; each reading sees the store as it was when the reading
+        began. O(1) to make.
 
         >>> s[1] = b"one"
         >>> pyarrow.table(s.to_arrow()).to_pydict()  # doctest: +SKIP
@@ -371,7 +403,7 @@ class Reader(Mapping[int, bytes]):
         >>> hasattr(s.to_arrow(), "__arrow_c_stream__")
         True
         """
-    def count(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> int:
+    def count(self, start: SupportsIndex | _K | None = None, stop: SupportsIndex | _K | None = None) -> int:
         """The number of keys of `start <= key < stop`.
 
         Bounds and errors as in `scan`. No value is read.
@@ -381,7 +413,7 @@ class Reader(Mapping[int, bytes]):
         >>> s.count(2), s.count()
         (2, 3)
         """
-    def rank(self, key: SupportsIndex) -> int:
+    def rank(self, key: SupportsIndex | _K) -> int:
         """How many keys are below `key`, which need not be there.
 
         Raises TypeError or OverflowError for a key that is not an int64. O(log n); the first call of `rank`,
@@ -393,7 +425,7 @@ class Reader(Mapping[int, bytes]):
         >>> s.rank(20), s.rank(21), s.rank(-5)
         (1, 2, 0)
         """
-    def nth(self, i: SupportsIndex) -> tuple[int, bytes]:
+    def nth(self, i: SupportsIndex) -> tuple[_K, _V]:
         """The item with `i` keys below it; with `i < 0` counted from the end, as in a list.
 
         Returns (key, value). Raises IndexError if there are not so many keys, TypeError if `i` is not an int,
@@ -407,7 +439,7 @@ class Reader(Mapping[int, bytes]):
     def _keys_at(self, ranks: _Ints) -> NDArray[np.int64]:
         """The keys at `ranks`, which ascend; without those that are too large."""
     def keys_array(
-        self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None
+        self, start: SupportsIndex | _K | None = None, stop: SupportsIndex | _K | None = None
     ) -> NDArray[np.int64]:
         """The keys of `start <= key < stop` as an int64 array, ascending.
 
@@ -419,7 +451,7 @@ class Reader(Mapping[int, bytes]):
         >>> s.keys_array(2).tolist(), np.asarray(s.keys()).tolist()
         ([2, 3], [1, 2, 3])
         """
-    def split(self, n: SupportsIndex) -> list[tuple[int | None, int | None]]:
+    def split(self, n: SupportsIndex) -> list[tuple[_K | None, _K | None]]:
         """`n` ranges (start, stop) that cover everything and whose counts differ by one at most.
 
         For parallel work: pass them to `scan`, `scan_batches` or `count`. The first start and the last
@@ -433,7 +465,7 @@ class Reader(Mapping[int, bytes]):
         """
 
 @disjoint_base
-class Store(Reader, MutableMapping[int, bytes]):
+class Store(Reader[_K, _V], MutableMapping[_K, _V]):
     """The native half of `alexpy.Store`; `alexpy.open` makes them."""
 
     def __new__(
@@ -445,24 +477,31 @@ class Store(Reader, MutableMapping[int, bytes]):
         create: bool,
         parents: bool,
         key: str | None = None,
-        codec: str | None = None,
+        codec: Codec[Any] | None = None,
+        find_codec: Callable[[str], Codec[Any]] | None = None,
     ) -> Self: ...
-    def __setitem__(self, key: SupportsIndex, value: _Value, /) -> None: ...
-    def __delitem__(self, key: SupportsIndex, /) -> None: ...
-    def put(self, key: SupportsIndex, value: _Value) -> None:
+    @overload
+    def __setitem__(self: Store[_K, bytes], key: SupportsIndex | _K, value: _Value, /) -> None: ...
+    @overload
+    def __setitem__(self, key: SupportsIndex | _K, value: _V, /) -> None: ...
+    def __delitem__(self, key: SupportsIndex | _K, /) -> None: ...
+    @overload
+    def put(self: Store[_K, bytes], key: SupportsIndex | _K, value: _Value) -> None:
         """Stores `value` under `key`, replacing what was there.
 
         `key` is an int64; `value` is bytes or any other contiguous buffer (bytearray, memoryview, NumPy
-        array), stored as its raw memory, at most 2**32-1 bytes. When the call returns, the write
-        survives a kill of the process; with `durability="sync"` also a power cut. Raises TypeError,
-        OverflowError, ValueError or BufferError for what cannot be stored, ReadOnlyError, ClosedError,
-        PoisonedError, or OSError (ENOSPC if the disk is full). O(len(value)).
+        array), stored as its raw memory, at most 2**32-1 bytes; with a codec, what that takes. When the call
+        returns, the write survives a kill of the process; with `durability="sync"` also a power cut. Raises
+        TypeError, OverflowError, ValueError or BufferError for what cannot be stored, ReadOnlyError,
+        ClosedError, PoisonedError, or OSError (ENOSPC if the disk is full). O(len(value)).
 
         >>> s.put(1, b"one")
         >>> s[1]
         b'one'
         """
-    def delete(self, key: SupportsIndex) -> bool:
+    @overload
+    def put(self, key: SupportsIndex | _K, value: _V) -> None: ...
+    def delete(self, key: SupportsIndex | _K) -> bool:
         """Removes `key`; True if it was there.
 
         Raises TypeError or OverflowError for a key that is not an int64, and what `put` raises when it cannot
@@ -472,9 +511,9 @@ class Store(Reader, MutableMapping[int, bytes]):
         >>> s.delete(1), s.delete(1)
         (True, False)
         """
-    def _take(self, key: SupportsIndex) -> bytes | None:
+    def _take(self, key: SupportsIndex | _K) -> _V | None:
         """Removes `key` and returns its value, or None if it was absent."""
-    def popitem(self, last: bool = True) -> tuple[int, bytes]:
+    def popitem(self, last: bool = True) -> tuple[_K, _V]:
         """Removes the last item, or with `last=False` the first, and returns it.
 
         One commit: no two threads get the same item. Raises KeyError if the store is empty, and what `put`
@@ -485,7 +524,8 @@ class Store(Reader, MutableMapping[int, bytes]):
         >>> s.popitem(), s.popitem(last=False)
         ((3, b'c'), (1, b'a'))
         """
-    def setdefault(self, key: SupportsIndex, default: _Value) -> bytes:
+    @overload
+    def setdefault(self: Store[_K, bytes], key: SupportsIndex | _K, default: _Value) -> _V:
         """The value of `key`; if the key is absent, `default` is stored first.
 
         Atomic among threads. `default` is a value as in `put`. Raises as `put`. O(len(default)).
@@ -493,7 +533,10 @@ class Store(Reader, MutableMapping[int, bytes]):
         >>> s.setdefault(1, b"one"), s.setdefault(1, b"uno")
         (b'one', b'one')
         """
-    def put_if_absent(self, key: SupportsIndex, value: _Value) -> bool:
+    @overload
+    def setdefault(self, key: SupportsIndex | _K, default: _V) -> _V: ...
+    @overload
+    def put_if_absent(self: Store[_K, bytes], key: SupportsIndex | _K, value: _Value) -> bool:
         """Stores `value` under `key` only if the key is absent; True if it was stored.
 
         Atomic among threads. Raises as `put`. O(len(value)).
@@ -501,15 +544,23 @@ class Store(Reader, MutableMapping[int, bytes]):
         >>> s.put_if_absent(1, b"one"), s.put_if_absent(1, b"uno"), s[1]
         (True, False, b'one')
         """
-    def compare_and_set(self, key: SupportsIndex, expected: _Value | None, new: _Value | None) -> bool:
+    @overload
+    def put_if_absent(self, key: SupportsIndex | _K, value: _V) -> bool: ...
+    @overload
+    def compare_and_set(
+        self: Store[_K, bytes], key: SupportsIndex | _K, expected: _Value | None, new: _Value | None
+    ) -> bool:
         """Stores `new` under `key` only if its value equals `expected`; True if it was stored.
 
-        None means absent: `expected=None` stores only if the key is absent, `new=None` deletes.
-        Atomic among threads. Raises as `put`. O(len(expected) + len(new)).
+        None means absent: `expected=None` stores only if the key is absent, `new=None` deletes. With a codec
+        the values are compared as it encodes them. Atomic among threads. Raises as `put`. O(len(expected) +
+        len(new)).
 
         >>> s.compare_and_set(1, None, b"one"), s.compare_and_set(1, b"two", b"three")
         (True, False)
         """
+    @overload
+    def compare_and_set(self, key: SupportsIndex | _K, expected: _V | None, new: _V | None) -> bool: ...
     def clear(self) -> None:
         """Removes everything, in one commit.
 
@@ -520,25 +571,37 @@ class Store(Reader, MutableMapping[int, bytes]):
         >>> len(s)
         0
         """
-    def put_many(self, keys: _Ints, values: _Values, *, sync: bool = False) -> int:
+    @overload
+    def put_many(self: Store[_K, bytes], keys: _Ints, values: _Values, *, sync: bool = False) -> int:
         """Stores `values[i]` under `keys[i]` for every i in one atomic batch; returns how many distinct keys.
 
         `keys`: a one-dimensional integer array or buffer (native int64 is read without a conversion), an
         Arrow integer array, or any iterable of ints. `values`: a sequence or iterator of values as in
         `put`; or an array whose first axis is the keys, each row's memory one value; or an Arrow binary
-        array. The last duplicate of a key wins. With `sync=True` the call returns once everything is
-        safe on the device. A crash leaves all of it or nothing. Arrays are read where they lie: what
-        another thread writes into one meanwhile is stored as it happens to be read, and none may free or
-        resize one, which NumPy allows with `refcheck=False`. Raises ValueError if the lengths differ, and
-        what `put` raises; nothing is written then. O(bytes), the GIL released.
+        array. With a codec: values that it takes; with `codecs.numpy` and `codecs.struct` also one array of
+        them, and with `codecs.text` an Arrow array of text. The last duplicate of a key wins. With
+        `sync=True` the call returns once everything is safe on the device. A crash leaves all of it or
+        nothing. Arrays are read where they lie: what another thread writes into one meanwhile is stored as it
+        happens to be read, and none may free or resize one, which NumPy allows with `refcheck=False`. Raises
+        ValueError if the lengths differ, and what `put` raises; nothing is written then. O(bytes), the GIL
+        released.
 
         >>> s.put_many(np.array([3, 1, 3]), [b"a", b"b", b"c"])
         2
         >>> list(s.items())
         [(1, b'b'), (3, b'c')]
         """
+    @overload
+    def put_many(
+        self, keys: _Ints, values: Iterable[_V] | NDArray[Any] | _ArrowArray, *, sync: bool = False
+    ) -> int: ...
+    @overload
     def bulk_load(
-        self, keys: _Ints, values: _Values, *, progress: Callable[[int, int], object] | None = None
+        self: Store[_K, bytes],
+        keys: _Ints,
+        values: _Values,
+        *,
+        progress: Callable[[int, int], object] | None = None,
     ) -> int:
         """Stores `values[i]` under `keys[i]` for every i, sorted by key; returns how many distinct keys.
 
@@ -555,15 +618,24 @@ class Store(Reader, MutableMapping[int, bytes]):
         >>> list(s.items())
         [(1, b'b'), (3, b'c')]
         """
+    @overload
+    def bulk_load(
+        self,
+        keys: _Ints,
+        values: Iterable[_V] | NDArray[Any] | _ArrowArray,
+        *,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> int: ...
     def add_many(self, keys: _Ints, deltas: Any) -> NDArray[np.int64] | NDArray[np.float64]:
         """Adds `deltas[i]` to the counter under `keys[i]` for every i, in one commit; returns the totals.
 
         A counter is a value of 8 bytes, little-endian: an int64 if `deltas` are integers, a float64 if they
         are floats (or some of them, in a list). An absent key counts as 0. `deltas`: a one-dimensional array,
         an iterable, or one number for all keys. Equal keys add up in order. The result is an int64 or float64
-        array of the length of `keys`: the total after each addition. No other write comes in between. Raises
-        ValueError for a value that is not 8 bytes long and OverflowError for a sum outside int64, both naming
-        the key, and what `put_many` raises; nothing is written then. O(n log n), the GIL released.
+        array of the length of `keys`: the total after each addition. No other write comes in between. In a
+        store with a codec its values must be such numbers, else TypeError. Raises ValueError for a value that
+        is not 8 bytes long and OverflowError for a sum outside int64, both naming the key, and what
+        `put_many` raises; nothing is written then. O(n log n), the GIL released.
 
         >>> s.add_many([7, 8, 7], [1, 10, 2]).tolist()
         [1, 10, 3]
@@ -580,7 +652,9 @@ class Store(Reader, MutableMapping[int, bytes]):
         >>> s.delete_many([1, 2, 2, 9])
         2
         """
-    def delete_range(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> int:
+    def delete_range(
+        self, start: SupportsIndex | _K | None = None, stop: SupportsIndex | _K | None = None
+    ) -> int:
         """Removes every key of `start <= key < stop` in one commit; returns how many there were.
 
         Bounds as in `scan`, but at least one must be given, else TypeError: `clear` removes everything.
@@ -591,7 +665,7 @@ class Store(Reader, MutableMapping[int, bytes]):
         >>> s.delete_range(2)
         2
         """
-    def batch(self, sync: bool = False) -> WriteBatch:
+    def batch(self, sync: bool = False) -> WriteBatch[_K, _V]:
         """A `WriteBatch`: writes that commit together when its `with` block ends.
 
         With `sync=True` the commit returns once everything is safe on the device, at any durability.
@@ -631,7 +705,7 @@ class Store(Reader, MutableMapping[int, bytes]):
         >>> s.wait(1, timeout=10) >= 1
         True
         """
-    def changes(self, since: int | None = None) -> ChangeIterator:
+    def changes(self, since: int | None = None) -> ChangeIterator[_K, _V]:
         """Iterates over the changes after the sequence number `since`, in the order of their commits.
 
         Each is a `Change` (seq, key, value). `since=None` means from now on. It ends at the newest change
@@ -723,10 +797,10 @@ class Store(Reader, MutableMapping[int, bytes]):
         """The `Config` that the store was opened with. O(1)."""
 
 @disjoint_base
-class Snapshot(Reader):
+class Snapshot(Reader[_K, _V]):
     """The native half of `alexpy.Snapshot`; `Store.snapshot` makes them."""
 
-    def __new__(cls, store: Store) -> Self: ...
+    def __new__(cls, store: Store[_K, _V]) -> Self: ...
     def close(self) -> None:
         """Lets go of the version of the store; a second call does nothing.
 
@@ -748,11 +822,11 @@ class Snapshot(Reader):
     def path(self) -> Path:
         """The directory of the store, a `pathlib.Path`. O(1)."""
     @property
-    def store(self) -> Store:
+    def store(self) -> Store[_K, _V]:
         """The store that this is a snapshot of. O(1)."""
 
 @final
-class WriteBatch:
+class WriteBatch(Generic[_K, _V]):
     """Writes that commit together or not at all; made by `Store.batch`.
 
     Values are copied when they are put. Reads on the store do not see the batch before it commits;
@@ -767,7 +841,9 @@ class WriteBatch:
     [(2, b'two')]
     """
 
-    def put(self, key: SupportsIndex, value: _Value) -> None:
+    def __class_getitem__(cls, types: Any) -> GenericAlias: ...
+    @overload
+    def put(self: WriteBatch[_K, bytes], key: SupportsIndex | _K, value: _Value) -> None:
         """Puts `value` under `key` when the batch commits.
 
         `key` is an int64, `value` any contiguous buffer of at most 2**32-1 bytes, copied now. Raises
@@ -779,7 +855,9 @@ class WriteBatch:
         >>> s[1]
         b'one'
         """
-    def delete(self, key: SupportsIndex) -> None:
+    @overload
+    def put(self, key: SupportsIndex | _K, value: _V) -> None: ...
+    def delete(self, key: SupportsIndex | _K) -> None:
         """Deletes `key` when the batch commits; an absent key is no error.
 
         Raises TypeError or OverflowError for a key that is not an int64, ClosedError after the end of the
@@ -791,7 +869,8 @@ class WriteBatch:
         >>> 1 in s
         False
         """
-    def put_many(self, keys: _Ints, values: _Values) -> None:
+    @overload
+    def put_many(self: WriteBatch[_K, bytes], keys: _Ints, values: _Values) -> None:
         """Puts many values, `values[i]` under `keys[i]`, when the batch commits.
 
         `keys` and `values` as in `Store.put_many`; their lengths are checked first (ValueError), and
@@ -802,6 +881,8 @@ class WriteBatch:
         >>> len(s)
         2
         """
+    @overload
+    def put_many(self, keys: _Ints, values: Iterable[_V] | NDArray[Any] | _ArrowArray) -> None: ...
     def delete_many(self, keys: _Ints) -> None:
         """Deletes many keys when the batch commits; absent keys are no error.
 
@@ -815,7 +896,9 @@ class WriteBatch:
         >>> list(s)
         [3]
         """
-    def delete_range(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> None:
+    def delete_range(
+        self, start: SupportsIndex | _K | None = None, stop: SupportsIndex | _K | None = None
+    ) -> None:
         """Deletes every key of `start <= key < stop` when the batch commits.
 
         In order with the other operations: what was put before goes, what is put afterwards stays. Bounds as
@@ -831,8 +914,11 @@ class WriteBatch:
         >>> list(s.items())
         [(1, b''), (3, b'three')]
         """
-    def __setitem__(self, key: SupportsIndex, value: _Value, /) -> None: ...
-    def __delitem__(self, key: SupportsIndex, /) -> None: ...
+    @overload
+    def __setitem__(self: WriteBatch[_K, bytes], key: SupportsIndex | _K, value: _Value, /) -> None: ...
+    @overload
+    def __setitem__(self, key: SupportsIndex | _K, value: _V, /) -> None: ...
+    def __delitem__(self, key: SupportsIndex | _K, /) -> None: ...
     def __len__(self, /) -> int: ...
     def commit(self) -> None:
         """Commits everything in the batch at once and ends it.
@@ -927,7 +1013,7 @@ class ValueBuffers:
     def found(self) -> NDArray[np.bool_]:
         """Whether each key was present: a read-only bool array. O(1)."""
     def to_arrow(self) -> ArrowArray:
-        """The values for any Arrow library, as LargeBinary, with null for an absent key.
+        """The values for any Arrow library, with null for an absent key; of the types of `ScanBatch`.
 
         Returns an object with the Arrow PyCapsule interface: `pyarrow.array(x)`, `polars.Series(x)`. Nothing
         is copied. O(keys).
@@ -964,10 +1050,11 @@ class ScanBatch:
     def data(self) -> NDArray[np.uint8]:
         """The bytes of all values, one after another: a read-only uint8 array. O(1)."""
     def to_arrow(self) -> ArrowArray:
-        """The keys and values for any Arrow library, as a struct of `key` (int64) and `value` (LargeBinary).
+        """The keys and values for any Arrow library, as a struct of `key` (int64) and `value`.
 
-        Returns an object with the Arrow PyCapsule interface: `pyarrow.record_batch(x)`. Nothing is copied.
-        O(items).
+        Returns an object with the Arrow PyCapsule interface: `pyarrow.record_batch(x)`. Values are
+        LargeBinary, and with a codec text (`text`, `json`), numbers, lists or structs (`numpy`, `struct`).
+        Nothing is copied but structs. O(items).
 
         >>> s[1] = b"one"
         >>> pyarrow.record_batch(next(s.scan_batches()).to_arrow()).to_pydict()  # doctest: +SKIP
@@ -975,11 +1062,12 @@ class ScanBatch:
         >>> len(next(s.scan_batches()).to_arrow())
         1
         """
-    def to_array(self, dtype: DTypeLike) -> NDArray[Any]:
+    def to_array(self, dtype: DTypeLike | None = None) -> NDArray[Any]:
         """The values as a read-only array of `dtype`, if each is as long as one element.
 
-        The array is a window on `data`; nothing is copied. Raises ValueError, naming the key, if a value
-        has another length, and TypeError if `dtype` holds Python objects. O(items).
+        Without a dtype it is that of the codec (`codecs.numpy`, `codecs.struct`). The array is a window on
+        `data`; nothing is copied. Raises ValueError, naming the key, if a value has another length, and
+        TypeError if `dtype` holds Python objects, or is None where the codec has none. O(items).
 
         >>> s.put_many([1, 2], np.array([0.5, 1.5]))
         2
@@ -1004,7 +1092,7 @@ class BatchIterator:
     def __length_hint__(self, /) -> int: ...
 
 @final
-class ChangeIterator:
+class ChangeIterator(Generic[_K, _V]):
     """Iterates over committed changes in their order.
 
     What `Store.changes` returns: an iterator of `Change`. Each step is O(1), with the GIL released once in a
@@ -1020,7 +1108,7 @@ class ChangeIterator:
     """
 
     def __iter__(self, /) -> Self: ...
-    def __next__(self, /) -> Change: ...
+    def __next__(self, /) -> Change[_K, _V]: ...
 
 @final
 class StoreIterator:

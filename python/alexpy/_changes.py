@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Generic, NamedTuple
+
+from ._types import K, V
 
 __all__ = ["Change"]
 
 
-class Change(NamedTuple):
+class Change(NamedTuple, Generic[K, V]):
     """One committed change of a store: its sequence number, the key, and the value or None.
 
     None means that the key was removed. Where a whole range of keys was removed at once (`delete_range`,
@@ -27,7 +29,7 @@ class Change(NamedTuple):
 
     seq: int
     """Sequence number of the change; it rises from change to change, with gaps."""
-    key: int | range
+    key: K | range
     """The key, or the range of keys that was removed."""
-    value: bytes | None
+    value: V | None
     """The value stored under the key; None if it was removed."""

@@ -114,6 +114,15 @@ _MAKES_BYTES: Mapping[type, str] = {
     tuple: "; json.dumps(value).encode() makes bytes of it",
     dict: "; json.dumps(value).encode() makes bytes of it",
 }
+# The codec with which a store takes it as it is.
+_CODECS: Mapping[type, str] = {
+    str: "text",
+    int: "numpy('i8')",
+    float: "numpy('f8')",
+    list: "json",
+    tuple: "json",
+    dict: "json",
+}
 
 
 def refused_value(value: object, name: str) -> str:
@@ -125,7 +134,9 @@ def refused_value(value: object, name: str) -> str:
 
     """
     hint = next((told for kind, told in _MAKES_BYTES.items() if isinstance(value, kind)), "")
-    return f"{name} is {_kind(value)}; a value is bytes or another contiguous buffer of numbers{hint}"
+    codec = next((told for kind, told in _CODECS.items() if isinstance(value, kind)), "")
+    unless = f", unless the store was made with codec=alexpy.codecs.{codec}" if codec else ""
+    return f"{name} is {_kind(value)}; a value is bytes or another contiguous buffer of numbers{unless}{hint}"
 
 
 def deltas(items: Any, count: int) -> Any:
@@ -309,7 +320,10 @@ def _rows(array: NDArray[Any]) -> list[Any] | tuple[NDArray[np.uint8], int, int]
             "value for each key, for instance json.dumps(row).encode()"
         )
     if array.dtype.kind in "UT":
-        raise TypeError("values is an array of text; [text.encode() for text in values] makes bytes of it")
+        raise TypeError(
+            "values is an array of text; [text.encode() for text in values] makes bytes of it, and a store "
+            "made with codec=alexpy.codecs.text takes it as it is"
+        )
     width = array.dtype.itemsize * math.prod(array.shape[1:])
     if width == 0 or array.size == 0:
         memory = np.empty(0, np.uint8)
@@ -357,7 +371,8 @@ def _spans(array: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         width = np.int64
     else:
         raise TypeError(
-            f"values is an Arrow array of {array.type}; cast text to binary, give numbers as a NumPy array"
+            f"values is an Arrow array of {array.type}; cast text to binary, give numbers as a NumPy array; "
+            "a store made with codec=alexpy.codecs.text takes text"
         )
     _, offsets, memory = array.buffers()
     if len(array) == 0 or offsets is None:
@@ -365,6 +380,29 @@ def _spans(array: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     ends = np.frombuffer(offsets, width)[array.offset : array.offset + len(array) + 1]
     data = np.empty(0, np.uint8) if memory is None else np.frombuffer(memory, np.uint8)
     return data, np.require(ends, np.int64, ["C", "A"])
+
+
+def text_as_binary(items: Any) -> Any | None:
+    """Return an Arrow array of text as one of binary, or None if it is no array.
+
+    Raises:
+        TypeError: it holds something else, or nulls.
+
+    Example:
+        >>> text_as_binary(["text"]) is None
+        True
+
+    """
+    array = _arrow(items)
+    if array is None:
+        return None
+    _refuse_nulls(array, "values")
+    pyarrow = importlib.import_module("pyarrow")
+    if pyarrow.types.is_dictionary(array.type):
+        array = array.cast(array.type.value_type)
+    if "string" not in str(array.type):
+        raise TypeError(f"values is an Arrow array of {array.type}, and the codec of this store takes text")
+    return array.cast(pyarrow.large_string()).cast(pyarrow.large_binary())
 
 
 def _refuse_nulls(array: Any, name: str) -> None:

@@ -44,7 +44,9 @@ def _row(key: int, value: Any) -> str:
 def _shown(value: Any) -> str:
     """Return the beginning of a value, and the length of one that is longer than that."""
     if not isinstance(value, bytes):
-        return repr(value)
+        # Of an array in several lines only the spaces differ.
+        shown = " ".join(repr(value).split()) if hasattr(value, "dtype") else repr(value)
+        return shown if len(shown) <= _CHARACTERS else f"{shown[:_CHARACTERS]}..."
     # Each byte takes at least one character.
     shown = repr(value[:_CHARACTERS])
     if len(value) <= _CHARACTERS and len(shown) <= _CHARACTERS:

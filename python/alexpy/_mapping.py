@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import DTypeLike, NDArray
 
+_K = TypeVar("_K")
 _V = TypeVar("_V")
 _V_co = TypeVar("_V_co", covariant=True)
 
 
-class _Ordered(Protocol[_V_co]):
-    def get(self, key: int, /) -> _V_co | None: ...
-    def scan(self, *, reverse: bool = False) -> Iterator[tuple[int, _V_co]]: ...
-    def scan_keys(self, *, reverse: bool = False) -> Iterator[int]: ...
+class _Ordered(Protocol[_K, _V_co]):
+    def get(self, key: _K, /) -> _V_co | None: ...
+    def scan(self, *, reverse: bool = False) -> Iterator[tuple[_K, _V_co]]: ...
+    def scan_keys(self, *, reverse: bool = False) -> Iterator[_K]: ...
     def scan_values(self, *, reverse: bool = False) -> Iterator[_V_co]: ...
     def keys_array(self) -> NDArray[np.int64]: ...
 
@@ -54,20 +55,35 @@ def _has(mapping: Any, key: object) -> bool:
             return False
 
 
-class Keys(KeysView[int]):
+def same(one: object, other: object) -> bool:
+    """Whether two values are equal; arrays, whether their shapes and all their elements are.
+
+    Example:
+        >>> same(b"a", b"a"), same(np.array([1, 2]), [1, 2]), same(np.array([1, 2]), [1, 3])
+        (True, True, False)
+
+    """
+    if hasattr(one, "__array__") or hasattr(other, "__array__"):
+        import numpy as np  # noqa: PLC0415 - whoever has an array has imported it
+
+        return np.array_equal(one, other)  # type: ignore[arg-type]
+    return bool(one == other)
+
+
+class Keys(KeysView[_K]):
     """The keys, ascending; `in` and `len` ask the mapping."""
 
-    _mapping: _Ordered[Any]
+    _mapping: _Ordered[_K, Any]
 
     def __contains__(self, key: object) -> bool:
         """Whether some key equals `key`; O(1) in practice."""
         return _has(self._mapping, key)
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[_K]:
         """Iterate over the keys as they are now."""
         return self._mapping.scan_keys()
 
-    def __reversed__(self) -> Iterator[int]:
+    def __reversed__(self) -> Iterator[_K]:
         """Iterate over the keys, descending."""
         return self._mapping.scan_keys(reverse=True)
 
@@ -86,11 +102,11 @@ class Keys(KeysView[int]):
 class Values(ValuesView[_V]):
     """The values, in the order of their keys."""
 
-    _mapping: _Ordered[_V]
+    _mapping: _Ordered[Any, _V]
 
     def __contains__(self, value: object) -> bool:
         """Whether some key has this value; O(bytes)."""
-        return any(value == stored for stored in self._mapping.scan_values())
+        return any(same(value, stored) for stored in self._mapping.scan_values())
 
     def __iter__(self) -> Iterator[_V]:
         """Iterate over the values as they are now."""
@@ -101,23 +117,23 @@ class Values(ValuesView[_V]):
         return self._mapping.scan_values(reverse=True)
 
 
-class Items(ItemsView[int, _V]):
+class Items(ItemsView[_K, _V]):
     """The (key, value) pairs, in key order; `in` and `len` ask the mapping."""
 
-    _mapping: _Ordered[_V]
+    _mapping: _Ordered[_K, _V]
 
     def __contains__(self, item: object) -> bool:
         """Whether some key and its value equal `item`; O(1) in practice."""
         if not isinstance(item, tuple) or len(item) != 2 or not _has(self._mapping, item[0]):  # noqa: PLR2004
             return False
-        value = self._mapping.get(int(item[0]))
-        return value is not None and bool(value == item[1])
+        value = self._mapping.get(int(item[0]))  # type: ignore[arg-type]
+        return value is not None and same(value, item[1])
 
-    def __iter__(self) -> Iterator[tuple[int, _V]]:
+    def __iter__(self) -> Iterator[tuple[_K, _V]]:
         """Iterate over the pairs as they are now."""
         return self._mapping.scan()
 
-    def __reversed__(self) -> Iterator[tuple[int, _V]]:
+    def __reversed__(self) -> Iterator[tuple[_K, _V]]:
         """Iterate over the pairs, from the highest key down."""
         return self._mapping.scan(reverse=True)
 

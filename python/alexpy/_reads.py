@@ -8,21 +8,24 @@ from __future__ import annotations
 import operator
 from collections.abc import ItemsView, KeysView, Mapping, ValuesView
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from . import _alexpy
-from ._mapping import Items, Keys, Merging, Values
+from ._mapping import Items, Keys, Merging, Values, same
+from ._types import K, V
+from .codecs import Rows
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import DTypeLike, NDArray
 
-    _Base = _alexpy.Reader
+    class _Base(_alexpy.Reader[K, V]):
+        pass
 else:
-    _Base = object
+    _Base = Generic
 
 
-class Reads(Merging, _Base):
+class Reads(Merging, _Base[K, V]):
     """Reads in the shapes that Python code expects; mixed into the native classes."""
 
     __slots__ = ()
@@ -30,7 +33,7 @@ class Reads(Merging, _Base):
     def get_array(
         self,
         keys: Any,
-        dtype: DTypeLike,
+        dtype: DTypeLike | None = None,
         shape: tuple[int, ...] | int = (),
         *,
         fill: Any = None,
@@ -39,7 +42,8 @@ class Reads(Merging, _Base):
         """Return the values of many keys, all of one length, in one array of shape (len(keys), *shape).
 
         The fastest way to read: no object is made for a value. `keys` as in `put_many`; each value is the raw
-        memory of one row, an element or an array of `shape` of the native `dtype` given. The rows have the
+        memory of one row, an element or an array of `shape` of the native `dtype` given, or where that is
+        None what the codec of the store has (`codecs.numpy`, `codecs.struct`). The rows have the
         order and the duplicates of `keys`. An absent key raises KeyError, or gives a row of `fill`.
         `out`, an array of exactly that dtype and shape, is filled and returned instead of a new array. In a
         loop that saves fresh memory from the operating system, which can take as long as the reading.
@@ -51,7 +55,8 @@ class Reads(Merging, _Base):
             KeyError: a key is absent and no `fill` was given.
             ValueError: a value is not as long as a row (the message names the key), or `out` has another
                 shape, is not C-contiguous, is read-only, or shares memory with `keys`.
-            TypeError: `dtype` holds Python objects, `keys` are no keys, or `out` is no array of `dtype`.
+            TypeError: `dtype` holds Python objects, or is None in a store whose values are no rows, `keys`
+                are no keys, or `out` is no array of `dtype`.
             MemoryError: there is no memory for so many rows.
 
         Example:
@@ -68,6 +73,8 @@ class Reads(Merging, _Base):
         # name, the statement takes a quarter of a microsecond.
         import alexpy._convert as convert  # noqa: PLC0415
 
+        if dtype is None:
+            dtype, shape = self._row_type()
         row = convert.Row(dtype, shape, fill)
         if out is None:
             return row.array(*self._get_rows(keys, row.nbytes, row.filled, None))
@@ -76,6 +83,14 @@ class Reads(Merging, _Base):
         # The call takes the memory of `out` after it has read the keys: their code may do anything to `out`.
         self._get_rows(keys, row.nbytes, row.filled, (row.memory, out))
         return out
+
+    def _row_type(self) -> tuple[np.dtype[Any], tuple[int, ...]]:
+        """Return dtype and shape of the rows that the values are."""
+        if not isinstance(self.codec, Rows):
+            raise TypeError(
+                "dtype is None; only codecs.numpy and codecs.struct know of what dtype values are"
+            )
+        return self.codec.dtype, self.codec.shape
 
     def sample(self, n: int, seed: Any = None) -> NDArray[np.int64]:
         """Return `n` different keys, drawn at random with equal chances, in random order, as an int64 array.
@@ -109,7 +124,7 @@ class Reads(Merging, _Base):
         keys[order] = kept._keys_at(ranks[order])  # noqa: SLF001 - the native half
         return keys
 
-    def keys(self) -> KeysView[int]:
+    def keys(self) -> KeysView[K]:
         """Return a view of the keys, ascending; O(1).
 
         Example:
@@ -120,7 +135,7 @@ class Reads(Merging, _Base):
         """
         return Keys(self)
 
-    def values(self) -> ValuesView[bytes]:
+    def values(self) -> ValuesView[V]:
         """Return a view of the values, in the order of their keys; O(1).
 
         Example:
@@ -131,7 +146,7 @@ class Reads(Merging, _Base):
         """
         return Values(self)
 
-    def items(self) -> ItemsView[int, bytes]:
+    def items(self) -> ItemsView[K, V]:
         """Return a view of the (key, value) pairs, in key order; O(1).
 
         Example:
@@ -156,8 +171,12 @@ class Reads(Merging, _Base):
             return NotImplemented
         if len(self) != len(other):
             return False
-        if isinstance(other, _alexpy.Reader):
+        equal = operator.eq if self.codec is None else same
+        if not isinstance(other, _alexpy.Reader):
+            return all(key in other and equal(other[key], value) for key, value in self.scan())
+        if self.codec is None and other.codec is None:
             return all(mine == its for mine, its in zip_longest(self.scan(), other.scan()))
-        return all(key in other and other[key] == value for key, value in self.scan())
+        pairs = zip_longest(self.scan(), other.scan(), fillvalue=(None, None))
+        return all(key == its_key and same(value, its) for (key, value), (its_key, its) in pairs)
 
     __hash__ = None  # type: ignore[assignment]

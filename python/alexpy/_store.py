@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Never, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Never, Self, SupportsIndex, TypeVar, Unpack, overload
 
 from . import _alexpy
 from ._alexpy import WriteBatch
@@ -17,6 +17,8 @@ from ._maintenance import CompactReport, VerifyReport
 from ._mapping import Closing, columns
 from ._path import absolute
 from ._reads import Reads
+from ._types import K, V
+from .codecs import Codec, named
 from .config import Config, Options, chosen, takes_options
 
 if TYPE_CHECKING:
@@ -92,13 +94,14 @@ class Stats:
     None if `refresh()` would fail, and of a store that is open for writing."""
 
 
-class Store(_alexpy.Store, Reads, Closing):
+class Store(_alexpy.Store[K, V], Reads[K, V], Closing):
     """A durable mapping of int64 keys to bytes, ordered by key, in a directory; `alexpy.open` makes them.
 
     A `MutableMapping[int, bytes]`: it has the methods of a dict, and every write survives a kill of the
     process. Keys are what `operator.index` takes, within int64; values are bytes or any other contiguous
-    buffer and come back as bytes. Iteration is in key order, over the store as it was when the iterator was
-    made. All methods may be called from many threads.
+    buffer and come back as bytes. With a codec (`alexpy.codecs`) values are of another type: a `Store[K, V]`
+    has keys K and values V, and `Store` alone is `Store[int, bytes]`. Iteration is in key order, over the
+    store as it was when the iterator was made. All methods may be called from many threads.
 
     In the examples `s` is an open, empty store.
 
@@ -119,20 +122,40 @@ class Store(_alexpy.Store, Reads, Closing):
         raise TypeError("alexpy.open(path) opens a store; Store is the class of what it returns")
 
     @classmethod
-    def _opened(cls, path: str, config: Config, *, read_only: bool, create: bool, parents: bool) -> Self:
-        return super().__new__(cls, path, config, read_only=read_only, create=create, parents=parents)
+    def _opened(
+        cls,
+        path: str,
+        config: Config,
+        *,
+        read_only: bool,
+        create: bool,
+        parents: bool,
+        codec: Codec[Any] | None = None,
+        find_codec: Callable[[str], Codec[Any]] | None = named,
+    ) -> Self:
+        return super().__new__(
+            cls,
+            path,
+            config,
+            read_only=read_only,
+            create=create,
+            parents=parents,
+            codec=codec,
+            find_codec=find_codec,
+        )
 
     @overload
-    def pop(self, key: int) -> bytes: ...
+    def pop(self, key: SupportsIndex | K) -> V: ...
     @overload
-    def pop(self, key: int, default: _T) -> bytes | _T: ...
-    def pop(self, key: int, default: object = _MISSING) -> object:
+    def pop(self, key: SupportsIndex | K, default: _T) -> V | _T: ...
+    def pop(self, key: Any, default: object = _MISSING) -> object:
         """Remove `key` and return its value, or `default` if the key is absent.
 
         One commit: no two threads get the same value. O(1).
 
         Raises:
             KeyError: the key is absent and no default was given.
+            CodecError: the codec cannot read the value, which stays where it is.
 
         Example:
             >>> s[1] = b"one"
@@ -147,13 +170,23 @@ class Store(_alexpy.Store, Reads, Closing):
             raise KeyError(key)
         return default
 
+    @overload
     def update(
-        self,
-        other: SupportsKeysAndGetItem[int, _Value] | Iterable[tuple[int, _Value]] = (),
+        self: Store[K, bytes],
+        other: SupportsKeysAndGetItem[K, _Value] | Iterable[tuple[K, _Value]] = (),
         /,
         *,
         sync: bool = False,
-    ) -> None:
+    ) -> None: ...
+    @overload
+    def update(
+        self,
+        other: SupportsKeysAndGetItem[K, V] | Iterable[tuple[K, V]] = (),
+        /,
+        *,
+        sync: bool = False,
+    ) -> None: ...
+    def update(self, other: Any = (), /, *, sync: bool = False) -> None:
         """Store every item of a mapping or of an iterable of (key, value), in one atomic batch.
 
         The last duplicate of a key wins. With `sync=True` it returns once everything is safe on the device.
@@ -170,13 +203,13 @@ class Store(_alexpy.Store, Reads, Closing):
 
     # `|=` keeps what it is, where `|` makes a dict.
     def __ior__(  # type: ignore[misc, override]
-        self, other: SupportsKeysAndGetItem[int, _Value] | Iterable[tuple[int, _Value]], /
+        self, other: SupportsKeysAndGetItem[K, V] | Iterable[tuple[K, V]], /
     ) -> Self:
         """Store every item of `other`, as `update` does."""
         self.update(other)
         return self
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> Snapshot[K, V]:
         """Return the store as it is now, to be read for as long as it is kept, whatever is written meanwhile.
 
         Any number may be kept. One costs nothing while nothing changes; then about 60 bytes of memory for
@@ -258,7 +291,7 @@ class Store(_alexpy.Store, Reads, Closing):
         """Pickle a read-only store as its path and options: unpickling opens it again."""
         if not self.read_only:
             raise TypeError("a store open for writing cannot be pickled; open it with read_only=True")
-        return _reopen, (os.fspath(self.path), self.config)
+        return _reopen, (os.fspath(self.path), self.config, self.codec)
 
     def __repr__(self) -> str:
         """Name the directory, and the number of keys while the store is open."""
@@ -271,7 +304,7 @@ class Store(_alexpy.Store, Reads, Closing):
         return f"<alexpy.Store {path!r}, {len(self)} keys{mode}>"
 
 
-class Snapshot(_alexpy.Snapshot, Reads):
+class Snapshot(_alexpy.Snapshot[K, V], Reads[K, V]):
     """A store as it was at one moment; what `Store.snapshot` returns.
 
     A `Mapping[int, bytes]` with all the methods of `Store` that read. It stays the same for as long as it is
@@ -321,14 +354,19 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
     read_only: bool = False,
     create: bool = True,
     parents: bool = False,
+    codec: Codec[V] | None = None,
     config: Config | None = None,
     **options: Unpack[Options],
-) -> Store:
+) -> Store[int, V]:
     """Open the store in the directory `path`, and make one if there is none.
 
     With `create=False` none is made; with `parents=True` the directories above it are made as well, as
     `Path.mkdir` does. Only one handle, of all processes, may be open for writing; any number may be open with
-    `read_only=True`, which takes no lock. Every field of `Config` is an option too, and overrides that of
+    `read_only=True`, which takes no lock.
+
+    `codec` says what the values are: bytes if it is None, else what `alexpy.codecs` or a `Codec` of yours
+    makes of them. It is chosen when the store is made, and its name is remembered: afterwards it can be left
+    out, except for one of your own. Every field of `Config` is an option too, and overrides that of
     `config`. Opening replays the end of the log: O(tail). Ctrl-C stops it.
 
     Raises:
@@ -338,7 +376,8 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
         NotADirectoryError: `path` is a file.
         FormatError: the directory is neither empty nor a store; or the store has a newer format; or one of
             its files is a symbolic link or not a regular file; or its manifests are older than its segments,
-            as in a copy that was taken file by file while a writer was at work. Nothing was touched.
+            as in a copy that was taken file by file while a writer was at work; or it was made with another
+            codec; or with one of somebody's own, and `codec` is None. Nothing was touched.
         CorruptionError: data that was safe on the device is damaged.
         TypeError: there is no option of that name; the message says which is nearest.
         ValueError: the value of an option is impossible, or the path is empty or holds a NUL.
@@ -352,8 +391,33 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
 
     """
     made = chosen(config, options, open)
-    return Store._opened(absolute(path), made, read_only=read_only, create=create, parents=parents)  # noqa: SLF001
+    if codec is not None and not isinstance(codec, Codec):
+        raise TypeError(f"codec is a {type(codec).__name__}; give one of alexpy.codecs, or an alexpy.Codec")
+    return Store._opened(  # noqa: SLF001
+        absolute(path), made, read_only=read_only, create=create, parents=parents, codec=codec
+    )
 
 
-def _reopen(path: str, config: Config) -> Store:
-    return open(path, read_only=True, config=config)
+def open_raw(path: str, *, read_only: bool = False, create: bool = True, config: Config) -> Store[int, bytes]:
+    """Open a store whose values are bytes, whatever its codec: for the command line.
+
+    Raises:
+        As `open`.
+
+    Example:
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp()
+        >>> with alexpy.open(path, codec=alexpy.codecs.text) as store:
+        ...     store[1] = "one"
+        >>> with open_raw(path, config=alexpy.Config()) as store:
+        ...     store[1], store.codec, store.codec_name
+        (b'one', None, 'text')
+
+    """
+    return Store._opened(  # noqa: SLF001
+        absolute(path), config, read_only=read_only, create=create, parents=False, find_codec=None
+    )
+
+
+def _reopen(path: str, config: Config, codec: Codec[Any] | None) -> Store[Any, Any]:
+    return open(path, read_only=True, codec=codec, config=config)

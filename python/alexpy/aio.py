@@ -14,9 +14,10 @@ from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, SupportsIndex, TypeVar, Unpack, overload
 
 from . import _store
+from ._types import K, V
 from .config import Config, Options, chosen, takes_options
 from .errors import ClosedError
 
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import DTypeLike, NDArray
 
-    from ._alexpy import ScanBatch, ValueBuffers, WriteBatch, _Value
+    from ._alexpy import ScanBatch, ValueBuffers, WriteBatch
     from ._changes import Change
     from ._maintenance import CompactReport, VerifyReport
     from ._store import Snapshot, Stats, Store
+    from .codecs import Codec
 
     _P = ParamSpec("_P")
 
@@ -78,25 +80,25 @@ def _piece(iterator: Iterator[_T], size: int) -> list[_T]:
     return list(islice(iterator, size))
 
 
-class _AsyncReads(ABC):
+class _AsyncReads(ABC, Generic[K, V]):
     """The calls that read, of a store or a snapshot."""
 
     def __init__(self, threads: _Threads) -> None:
         self._threads = threads
 
     @abstractmethod
-    def _reads(self) -> Store | Snapshot:
+    def _reads(self) -> Store[K, V] | Snapshot[K, V]:
         """Return what is read; ClosedError if it is not open yet."""
 
     @overload
-    async def get(self, key: int) -> bytes | None: ...
+    async def get(self, key: SupportsIndex | K) -> V | None: ...
     @overload
-    async def get(self, key: int, default: _T) -> bytes | _T: ...
-    async def get(self, key: int, default: object = None) -> object:
+    async def get(self, key: SupportsIndex | K, default: _T) -> V | _T: ...
+    async def get(self, key: SupportsIndex | K, default: object = None) -> object:
         """Return the value of `key`, or `default`. As `Store.get`."""
         return await self._threads.run(self._reads().get, key, default)
 
-    async def contains(self, key: int) -> bool:
+    async def contains(self, key: SupportsIndex | K) -> bool:
         """Return whether `key` is there. As `key in store`."""
         return await self._threads.run(self._reads().__contains__, key)
 
@@ -105,9 +107,9 @@ class _AsyncReads(ABC):
         return await self._threads.run(self._reads().__len__)
 
     @overload
-    async def get_many(self, keys: Any) -> list[bytes | None]: ...
+    async def get_many(self, keys: Any) -> list[V | None]: ...
     @overload
-    async def get_many(self, keys: Any, default: _T) -> list[bytes | _T]: ...
+    async def get_many(self, keys: Any, default: _T) -> list[V | _T]: ...
     async def get_many(self, keys: Any, default: object = None) -> list[Any]:
         """Return the values of many keys in their order. As `Store.get_many`."""
         return await self._threads.run(self._reads().get_many, keys, default)
@@ -126,35 +128,35 @@ class _AsyncReads(ABC):
         """Return which of many keys are there. As `Store.contains_many`."""
         return await self._threads.run(self._reads().contains_many, keys)
 
-    async def first(self) -> tuple[int, bytes] | None:
+    async def first(self) -> tuple[K, V] | None:
         """Return the item with the lowest key. As `Store.first`."""
         return await self._threads.run(self._reads().first)
 
-    async def last(self) -> tuple[int, bytes] | None:
+    async def last(self) -> tuple[K, V] | None:
         """Return the item with the highest key. As `Store.last`."""
         return await self._threads.run(self._reads().last)
 
-    async def floor(self, key: int) -> tuple[int, bytes] | None:
+    async def floor(self, key: SupportsIndex | K) -> tuple[K, V] | None:
         """Return the item with the highest key at or below `key`. As `Store.floor`."""
         return await self._threads.run(self._reads().floor, key)
 
-    async def ceiling(self, key: int) -> tuple[int, bytes] | None:
+    async def ceiling(self, key: SupportsIndex | K) -> tuple[K, V] | None:
         """Return the item with the lowest key at or above `key`. As `Store.ceiling`."""
         return await self._threads.run(self._reads().ceiling, key)
 
-    async def lower(self, key: int) -> tuple[int, bytes] | None:
+    async def lower(self, key: SupportsIndex | K) -> tuple[K, V] | None:
         """Return the item with the highest key below `key`. As `Store.lower`."""
         return await self._threads.run(self._reads().lower, key)
 
-    async def higher(self, key: int) -> tuple[int, bytes] | None:
+    async def higher(self, key: SupportsIndex | K) -> tuple[K, V] | None:
         """Return the item with the lowest key above `key`. As `Store.higher`."""
         return await self._threads.run(self._reads().higher, key)
 
-    async def rank(self, key: int) -> int:
+    async def rank(self, key: SupportsIndex | K) -> int:
         """Return how many keys are below `key`. As `Store.rank`."""
         return await self._threads.run(self._reads().rank, key)
 
-    async def nth(self, i: int) -> tuple[int, bytes]:
+    async def nth(self, i: int) -> tuple[K, V]:
         """Return the item with `i` keys below it. As `Store.nth`."""
         return await self._threads.run(self._reads().nth, i)
 
@@ -162,7 +164,9 @@ class _AsyncReads(ABC):
         """Return `n` different keys, drawn at random. As `Store.sample`."""
         return await self._threads.run(self._reads().sample, n, seed)
 
-    async def keys_array(self, start: int | None = None, stop: int | None = None) -> NDArray[np.int64]:
+    async def keys_array(
+        self, start: SupportsIndex | K | None = None, stop: SupportsIndex | K | None = None
+    ) -> NDArray[np.int64]:
         """Return the keys of a range as an array. As `Store.keys_array`."""
         return await self._threads.run(self._reads().keys_array, start, stop)
 
@@ -174,42 +178,44 @@ class _AsyncReads(ABC):
         """Return the keys and values at or above each of many keys. As `Store.ceiling_many`."""
         return await self._threads.run(self._reads().ceiling_many, keys)
 
-    async def count(self, start: int | None = None, stop: int | None = None) -> int:
+    async def count(
+        self, start: SupportsIndex | K | None = None, stop: SupportsIndex | K | None = None
+    ) -> int:
         """Return the number of keys in a range. As `Store.count`."""
         return await self._threads.run(self._reads().count, start, stop)
 
     def scan(
         self,
-        start: int | None = None,
-        stop: int | None = None,
+        start: SupportsIndex | K | None = None,
+        stop: SupportsIndex | K | None = None,
         *,
         reverse: bool = False,
         limit: int | None = None,
-    ) -> AsyncIterator[tuple[int, bytes]]:
+    ) -> AsyncIterator[tuple[K, V]]:
         """Iterate over the items of a range, as they are at the first step. As `Store.scan`."""
         reads = self._reads()
         return self._threads.pieces(lambda: reads.scan(start, stop, reverse=reverse, limit=limit))
 
     def scan_keys(
         self,
-        start: int | None = None,
-        stop: int | None = None,
+        start: SupportsIndex | K | None = None,
+        stop: SupportsIndex | K | None = None,
         *,
         reverse: bool = False,
         limit: int | None = None,
-    ) -> AsyncIterator[int]:
+    ) -> AsyncIterator[K]:
         """Iterate over the keys of a range, as they are at the first step. As `Store.scan_keys`."""
         reads = self._reads()
         return self._threads.pieces(lambda: reads.scan_keys(start, stop, reverse=reverse, limit=limit))
 
     def scan_values(
         self,
-        start: int | None = None,
-        stop: int | None = None,
+        start: SupportsIndex | K | None = None,
+        stop: SupportsIndex | K | None = None,
         *,
         reverse: bool = False,
         limit: int | None = None,
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncIterator[V]:
         """Iterate over the values of a range, as they are at the first step. As `Store.scan_values`."""
         reads = self._reads()
         return self._threads.pieces(lambda: reads.scan_values(start, stop, reverse=reverse, limit=limit))
@@ -221,7 +227,7 @@ class _AsyncReads(ABC):
             yield batch
 
 
-class AsyncStore(_AsyncReads):
+class AsyncStore(_AsyncReads[K, V]):
     """A store for asyncio; `alexpy.aio.open` makes them.
 
     Awaited, or entered by `async with`, it is opened. The calls are those of `Store`; `size()` is
@@ -238,11 +244,11 @@ class AsyncStore(_AsyncReads):
 
     """
 
-    def __init__(self, begin: Callable[[], Store], threads: int) -> None:
+    def __init__(self, begin: Callable[[], Store[K, V]], threads: int) -> None:
         """Remember how the store is opened."""
         super().__init__(_Threads(threads))
         self._begin = begin
-        self._store: Store | None = None
+        self._store: Store[K, V] | None = None
 
     async def _open(self) -> Self:
         if self._store is None:
@@ -262,7 +268,7 @@ class AsyncStore(_AsyncReads):
         await self.close()
 
     @property
-    def store(self) -> Store:
+    def store(self) -> Store[K, V]:
         """The store itself, whose calls do not wait for their turn in a thread.
 
         Raises:
@@ -273,14 +279,14 @@ class AsyncStore(_AsyncReads):
             raise ClosedError("the store is not open yet; await it, or use it in `async with`")
         return self._store
 
-    def _reads(self) -> Store:
+    def _reads(self) -> Store[K, V]:
         return self.store
 
-    async def put(self, key: int, value: _Value) -> None:
+    async def put(self, key: SupportsIndex | K, value: Any) -> None:
         """Store `value` under `key`. As `Store.put`."""
         await self._threads.run(self.store.put, key, value)
 
-    async def delete(self, key: int) -> bool:
+    async def delete(self, key: SupportsIndex | K) -> bool:
         """Remove `key`; True if it was there. As `Store.delete`."""
         return await self._threads.run(self.store.delete, key)
 
@@ -304,15 +310,17 @@ class AsyncStore(_AsyncReads):
         """Remove many keys in one commit; how many were there. As `Store.delete_many`."""
         return await self._threads.run(self.store.delete_many, keys)
 
-    async def delete_range(self, start: int | None = None, stop: int | None = None) -> int:
+    async def delete_range(
+        self, start: SupportsIndex | K | None = None, stop: SupportsIndex | K | None = None
+    ) -> int:
         """Remove a range of keys; how many were there. As `Store.delete_range`."""
         return await self._threads.run(self.store.delete_range, start, stop)
 
-    async def put_if_absent(self, key: int, value: _Value) -> bool:
+    async def put_if_absent(self, key: SupportsIndex | K, value: Any) -> bool:
         """Store `value` only if `key` is absent. As `Store.put_if_absent`."""
         return await self._threads.run(self.store.put_if_absent, key, value)
 
-    async def compare_and_set(self, key: int, expected: _Value | None, new: _Value | None) -> bool:
+    async def compare_and_set(self, key: SupportsIndex | K, expected: Any, new: Any) -> bool:
         """Store `new` only if the value is `expected`. As `Store.compare_and_set`."""
         return await self._threads.run(self.store.compare_and_set, key, expected, new)
 
@@ -321,7 +329,7 @@ class AsyncStore(_AsyncReads):
         await self._threads.run(self.store.clear)
 
     @asynccontextmanager
-    async def batch(self, *, sync: bool = False) -> AsyncIterator[WriteBatch]:
+    async def batch(self, *, sync: bool = False) -> AsyncIterator[WriteBatch[K, V]]:
         """Collect operations in `async with`, and commit them together at its end. As `Store.batch`."""
         with_batch = self.store.batch(sync)
         batch = with_batch.__enter__()
@@ -332,7 +340,7 @@ class AsyncStore(_AsyncReads):
             raise
         await self._threads.run(with_batch.__exit__, None, None, None)
 
-    async def snapshot(self) -> AsyncSnapshot:
+    async def snapshot(self) -> AsyncSnapshot[K, V]:
         """Return the store as it is now, for as long as it is kept. As `Store.snapshot`."""
         return AsyncSnapshot(await self._threads.run(self.store.snapshot), self._threads)
 
@@ -353,7 +361,7 @@ class AsyncStore(_AsyncReads):
             nap = min(2 * nap, _LONGEST_NAP)
         return reached
 
-    async def changes(self, since: int | None = None, *, follow: bool = False) -> AsyncIterator[Change]:
+    async def changes(self, since: int | None = None, *, follow: bool = False) -> AsyncIterator[Change[K, V]]:
         """Iterate over the changes after `since`, or from the first step on. As `Store.changes`.
 
         With `follow=True` it does not end, but goes on with what is committed meanwhile.
@@ -405,15 +413,15 @@ class AsyncStore(_AsyncReads):
         return self._store is not None and self._store.closed
 
 
-class AsyncSnapshot(_AsyncReads):
+class AsyncSnapshot(_AsyncReads[K, V]):
     """A store as it was at one moment; what `AsyncStore.snapshot` returns. Close it, or use `async with`."""
 
-    def __init__(self, snapshot: Snapshot, threads: _Threads) -> None:
+    def __init__(self, snapshot: Snapshot[K, V], threads: _Threads) -> None:
         """Read a snapshot in the threads of its store."""
         super().__init__(threads)
         self._snapshot = snapshot
 
-    def _reads(self) -> Snapshot:
+    def _reads(self) -> Snapshot[K, V]:
         return self._snapshot
 
     @property
@@ -442,9 +450,10 @@ def open(  # noqa: A001 - the public name, as `alexpy.open`
     read_only: bool = False,
     create: bool = True,
     parents: bool = False,
+    codec: Codec[V] | None = None,
     config: Config | None = None,
     **options: Unpack[Options],
-) -> AsyncStore:
+) -> AsyncStore[int, V]:
     """Return the store in the directory `path`, to be opened by `await` or `async with`. As `alexpy.open`.
 
     Its calls run in at most `threads` threads at a time.
@@ -461,6 +470,7 @@ def open(  # noqa: A001 - the public name, as `alexpy.open`
         read_only=read_only,
         create=create,
         parents=parents,
+        codec=codec,
         config=chosen(config, options, open),
     )
     return AsyncStore(begin, threads)

@@ -12,6 +12,7 @@ import errno as _errno
 __all__ = [
     "AlexError",
     "ClosedError",
+    "CodecError",
     "CorruptionError",
     "ForkedError",
     "FormatError",
@@ -105,6 +106,29 @@ class ClosedError(AlexError, ValueError):
         True
 
     """
+
+
+class CodecError(AlexError, TypeError, ValueError):
+    """A codec could not make bytes of a value, or a value of bytes; `key` and `codec` say which.
+
+    `__cause__` is what the codec raised. A TypeError and a ValueError too, for a value that cannot be stored
+    is either. Nothing was written, and what is stored stays as it is: `get_view` and `get_buffers` read it
+    without the codec.
+
+    Example:
+        >>> CodecError("cannot decode", 7, "json").key
+        7
+
+    """
+
+    key: int | None
+    codec: str | None
+
+    def __init__(self, message: str, key: int | None = None, codec: str | None = None) -> None:
+        """Store the key and the name of the codec with the message."""
+        super().__init__(message)
+        self.key = key
+        self.codec = codec
 
 
 class PoisonedError(AlexError):

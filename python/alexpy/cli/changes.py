@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import click
 
 from . import output, text
+from .meaning import Meaning, meaning_of
 from .opening import reader
 from .options import as_json, examples, store_path
 
@@ -42,8 +44,8 @@ def changes(store: str, since: int | None, *, follow: bool, json: bool) -> None:
     with "start" and "stop" in place of "key" for a range from "start" up to, not including, "stop". Changes
     that compaction has freed are refused (exit code 3).
     """
-    line = _json if json else _line
     with reader(store) as opened:
+        line = functools.partial(_json if json else _line, meaning_of(opened))
         seen = opened.refresh()
         since = (seen if follow else 0) if since is None else since
         for lines in _rounds(opened, since, seen, line, follow=follow):
@@ -67,19 +69,19 @@ def _rounds(
         yield lines()
 
 
-def _line(change: alexpy.Change) -> bytes:
+def _line(meaning: Meaning, change: alexpy.Change) -> bytes:
     seq, key, value = change
     if isinstance(key, range):
         return f"{seq}\tdelete\t{key.start}\t{key.stop - 1}\n".encode()
     if value is None:
         return f"{seq}\tdelete\t{key}\n".encode()
-    return f"{seq}\tput\t".encode() + text.item_line(key, value)
+    return f"{seq}\tput\t".encode() + meaning.line(key, value)
 
 
-def _json(change: alexpy.Change) -> bytes:
+def _json(meaning: Meaning, change: alexpy.Change) -> bytes:
     seq, key, value = change
     if isinstance(key, range):
         return text.json_line({"seq": seq, "start": key.start, "stop": key.stop, "deleted": True})
     if value is None:
         return text.json_line({"seq": seq, "key": key, "deleted": True})
-    return text.json_line({"seq": seq, **text.item(key, value)})
+    return text.json_line({"seq": seq, "key": key, **meaning.fields(value)})

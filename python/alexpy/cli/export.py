@@ -12,7 +12,7 @@ import gzip
 import io
 import time
 from pathlib import Path
-from typing import NoReturn, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 import click
 
@@ -22,6 +22,7 @@ from . import output, text
 from .batches import Batch, batched
 from .files import Sink, new_file
 from .inputs import format_of
+from .meaning import Meaning, meaning_of
 from .messages import told
 from .opening import reader
 from .options import (
@@ -52,7 +53,8 @@ that is there is replaced only with --force.
 
 Values are bytes. Parquet holds them as they are. csv, tsv and jsonl hold text: a value that is not UTF-8, or
 in tsv has more than one line, or makes a row of more than 16 MiB, is refused, and its key named. --base64
-writes every value as base64, in the column "value_base64". `alexpy load` reads back exactly what was there:
+writes every value as base64, in the column "value_base64". Values of stores of JSON, arrays and records
+(alexpy.codecs) are written as JSON. `alexpy load` reads back exactly what was there:
 
 \b
   any format      load STORE FILE --key key --value value
@@ -73,21 +75,24 @@ class Writer(Protocol):
 class TextWriter:
     """Writes rows of csv, tsv or jsonl."""
 
-    def __init__(self, sink: Sink, file_format: Format, *, gzipped: bool, base64: bool) -> None:
+    def __init__(
+        self, sink: Sink, file_format: Format, meaning: Meaning, *, gzipped: bool, base64: bool
+    ) -> None:
         """Begin a file: with the names of the columns, unless each row has them."""
         self._gzip = gzip.GzipFile("", "wb", 6, cast("io.BytesIO", sink), mtime=0) if gzipped else None
         self._to = sink if self._gzip is None else self._gzip
         self._format = file_format
         self._base64 = base64
+        self._meaning = meaning
         self._column = "value_base64" if base64 else "value"
         if file_format != "jsonl":
             self._to.write(self._delimited([("key", self._column)]))
 
     def write(self, batch: Batch) -> None:
         """Write the rows of a batch."""
-        rows = [(key, self._text(key, value)) for key, value in zip(batch.keys, batch.values, strict=True)]
-        for row in rows:
-            if len(row[1]) > _SURELY_FITS and (size := len(self._encoded([row]))) > MAX_LINE_BYTES:
+        rows = [(key, self._told(key, value)) for key, value in zip(batch.keys, batch.values, strict=True)]
+        for row, value in zip(rows, batch.values, strict=True):
+            if len(value) > _SURELY_FITS and (size := len(self._encoded([row]))) > MAX_LINE_BYTES:
                 raise Stopped(
                     f"the value of key {row[0]} makes a row of {size:,} bytes, and `alexpy load` takes "
                     f"{MAX_LINE_BYTES:,} at most; --format parquet keeps it as it is",
@@ -100,23 +105,29 @@ class TextWriter:
         if self._gzip is not None:
             self._gzip.close()
 
-    def _encoded(self, rows: list[tuple[int, str]]) -> bytes:
+    def _encoded(self, rows: list[tuple[int, Any]]) -> bytes:
         if self._format == "jsonl":
             return b"".join(text.json_line({"key": key, self._column: value}) for key, value in rows)
         return self._delimited(rows)
 
-    def _delimited(self, rows: list[tuple[int, str]] | list[tuple[str, str]]) -> bytes:
+    def _delimited(self, rows: list[tuple[int, Any]] | list[tuple[str, Any]]) -> bytes:
         to = io.StringIO()
         delimiter = "," if self._format == "csv" else "\t"
         # All text in quotes: a bare carriage return would otherwise stay without.
         csv.writer(to, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerows(rows)
         return to.getvalue().encode()
 
-    def _text(self, key: int, value: bytes) -> str:
+    def _told(self, key: int, value: bytes) -> Any:
+        """Return a value as the file has it: text, or in JSON lines what JSON has."""
         if self._base64:
             return base64_module.b64encode(value).decode()
+        if self._format == "jsonl" and self._meaning.is_json:
+            told = self._meaning.fields(value)
+            return (
+                told["value"] if "value" in told else self._refuse(key, "is not what the store's codec makes")
+            )
         try:
-            shown = value.decode()
+            shown = self._meaning.text(value)
         except UnicodeDecodeError:
             self._refuse(key, "is not text (UTF-8)")
         if self._format == "tsv" and "\n" in shown:
@@ -166,7 +177,7 @@ def export(
     _check(file, chosen, base64=base64, json=json)
     began = time.perf_counter()
     with reader(store) as opened, new_file(file, replace=force) as sink:
-        writer = _writer(sink, file, chosen, base64=base64)
+        writer = _writer(sink, file, chosen, meaning_of(opened), base64=base64)
         title = f"exporting {Path(store).name}"
         try:
             rows = _write(opened, writer, start, stop, title, quiet=json or _is_shown(file))
@@ -195,10 +206,10 @@ def _is_shown(file: str) -> bool:
     return file == "-" and output.is_terminal()
 
 
-def _writer(sink: Sink, file: str, file_format: Format, *, base64: bool) -> Writer:
+def _writer(sink: Sink, file: str, file_format: Format, meaning: Meaning, *, base64: bool) -> Writer:
     if file_format == "parquet":
         return ParquetWriter(sink)
-    return TextWriter(sink, file_format, gzipped=file.lower().endswith(".gz"), base64=base64)
+    return TextWriter(sink, file_format, meaning, gzipped=file.lower().endswith(".gz"), base64=base64)
 
 
 def _write(

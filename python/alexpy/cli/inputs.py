@@ -35,6 +35,8 @@ class Rows(Protocol):
 
     name: str
     bytes_total: int | None
+    raw: bool
+    """Whether values are the bytes that are stored, not text that stands for them."""
 
     @property
     def bytes_read(self) -> int:
@@ -58,9 +60,17 @@ def stdin() -> BinaryIO:
 
 @contextmanager
 def open_rows(
-    file: str, file_format: str | None, key: str, value: str | None, *, base64: bool = False
+    file: str,
+    file_format: str | None,
+    key: str,
+    value: str | None,
+    *,
+    base64: bool = False,
+    as_json: bool = False,
 ) -> Iterator[Rows]:
     """Open `file` ("-" is standard input) and read its header, or its schema.
+
+    With `as_json` a value of JSON lines is its JSON even if it is text.
 
     Raises:
         InputError: it cannot be read, its format is unknown, or a column is missing.
@@ -68,29 +78,38 @@ def open_rows(
     """
     known = format_of(file, file_format, "standard input")
     if file == "-":
-        yield _reader(stdin(), "standard input", known, key, value, base64=base64)
+        yield _reader(stdin(), "standard input", known, key, value, base64=base64, as_json=as_json)
         return
     try:
         source = Path(file).open("rb")  # noqa: SIM115 - closed below; only opening it may be an InputError
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}") from error
     with source:
-        yield _reader(source, file, known, key, value, base64=base64)
+        yield _reader(source, file, known, key, value, base64=base64, as_json=as_json)
 
 
 def _reader(
-    source: BinaryIO, name: str, file_format: Format, key: str, value: str | None, *, base64: bool
+    source: BinaryIO,
+    name: str,
+    file_format: Format,
+    key: str,
+    value: str | None,
+    *,
+    base64: bool,
+    as_json: bool,
 ) -> Rows:
     rows: RowReader | ParquetReader
     if file_format == "parquet":
         rows = ParquetReader(source, name, key, value)
     else:
-        rows = RowReader(source, name, file_format, key, value)
+        rows = RowReader(source, name, file_format, key, value, as_json=as_json and not base64)
     return Base64Rows(rows) if base64 else rows
 
 
 class Base64Rows:
     """The rows of a file whose values are the base64 of what they mean."""
+
+    raw = True
 
     def __init__(self, rows: RowReader | ParquetReader) -> None:
         """Decode the values of `rows`."""

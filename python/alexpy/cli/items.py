@@ -10,6 +10,7 @@ import click
 
 from . import output, text
 from .inputs import stdin
+from .meaning import meaning_of
 from .opening import reader, writer, writer_of_new
 from .options import (
     BAD_INPUT,
@@ -52,18 +53,20 @@ def get(store: str, keys: list[int], *, json: bool) -> None:
     there are named on standard error, after all the others were written; the exit code is then 1.
     """
     with reader(store) as opened:
+        meaning = meaning_of(opened)
         found = [(key, opened.get(key)) for key in keys]
     there = [(key, value) for key, value in found if value is not None]
     if json:
         output.write_lines(
-            text.json_line({"key": key, "value": None}) if value is None else text.item_json(key, value)
+            text.json_line({"key": key, "value": None}) if value is None else meaning.json(key, value)
             for key, value in found
         )
     elif len(keys) > 1:
-        output.write_lines(text.item_line(key, value) for key, value in there)
+        output.write_lines(meaning.line(key, value) for key, value in there)
     elif there:
-        # On a terminal the prompt should not follow the value on its line.
-        output.write(there[0][1] + b"\n" if output.is_terminal() else there[0][1])
+        # On a terminal the prompt should not follow the value on its line; arrays are not for the screen.
+        on_screen = meaning.shown(there[0][1]).encode() if meaning.is_json else there[0][1]
+        output.write(on_screen + b"\n" if output.is_terminal() else there[0][1])
     absent = [key for key, value in found if value is None]
     if absent:
         raise Stopped(f"{store} has no {text.keys(absent)}", NOT_FOUND)
@@ -91,11 +94,16 @@ def get(store: str, keys: list[int], *, json: bool) -> None:
 def put(store: str, key: int, value: str | None, file: Path | None, *, json: bool) -> None:
     """Store VALUE (text; "-" reads standard input) under KEY. The store is made if there is none.
 
+    In a store of JSON, arrays or records (alexpy.codecs) VALUE is JSON: 0.5, [1, 2], '"text"'.
     It survives a power cut once the command has ended. With --json it prints the key, how many bytes the
     value has, and whether it replaced another.
     """
-    data = _value(value, file)
+    given = _value(value, file)
     with writer_of_new(store) as opened:
+        try:
+            data = meaning_of(opened).stored(given)
+        except ValueError as error:
+            raise Stopped(f"{error}; nothing was stored", BAD_INPUT) from error
         replaced = key in opened
         opened.put(key, data)
         opened.flush()

@@ -7,7 +7,7 @@ those that were reported. Memory is bounded by one batch: BATCH_BYTES of values,
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -20,8 +20,9 @@ from . import output, text
 from .batches import Batch, batched
 from .inputs import Rows, open_rows
 from .interrupt import CtrlC
+from .meaning import meaning_of
 from .messages import told
-from .opening import writer_of_new
+from .opening import codec_of, writer_of_new
 from .options import (
     BAD_INPUT,
     INTERRUPTED,
@@ -77,8 +78,10 @@ class Summary:
 class Loading:
     """One load into one store: counts what is committed, for a report however the load ends."""
 
-    def __init__(self, store: alexpy.Store, *, json: bool) -> None:
+    def __init__(self, store: alexpy.Store, rows: Rows, *, json: bool) -> None:
         self._store = store
+        meaning = meaning_of(store)
+        self._stored = meaning.checked if rows.raw else meaning.stored
         self.json = json
         self._keys_before = len(store)
         self._began = time.perf_counter()
@@ -86,10 +89,21 @@ class Loading:
 
     def commit(self, batch: Batch) -> None:
         """Write one batch, and report it once it is committed."""
-        self._store.put_many(batch.keys, batch.values)
+        self._store.put_many(batch.keys, self._values(batch))
         self.rows += len(batch.keys)
         if self.json:
             output.write(text.json_line({"committed": self.rows}))
+
+    def _values(self, batch: Batch) -> list[bytes]:
+        if self._store.codec_name is None:
+            return batch.values
+        values = []
+        for key, value in zip(batch.keys, batch.values, strict=True):
+            try:
+                values.append(self._stored(value))
+            except ValueError as error:
+                raise InputError(f"the value of key {key}: {error}") from error
+        return values
 
     def finish(self) -> Summary:
         """Flush and count: after the call, every committed row survives a power cut."""
@@ -144,12 +158,12 @@ def load(
     if base64 and value is None:
         raise click.UsageError("--base64 needs --value, the column to decode")
     config_from_env(durability)
-    with _before_writing(), open_rows(file, file_format, key, value, base64=base64) as rows:
+    with _before_writing(), _rows(store, file, file_format, key, value, base64=base64) as rows:
         batches = batched(rows, batch_rows)
         # The store is opened, and made, only once the first batch is known to be good.
         first = next(batches, None)
         with writer_of_new(store, durability) as opened:
-            loading = Loading(opened, json=json)
+            loading = Loading(opened, rows, json=json)
             try:
                 with (
                     CtrlC() as ctrl_c,
@@ -171,6 +185,15 @@ def load(
                 # The store may be unable to flush or count now, so only the committed rows are reported.
                 raise Stopped(f"{told(error)}; {_kept(loading.rows)}", STORE_ERROR) from error
             _report(loading.finish(), rows, store, json=json)
+
+
+def _rows(
+    store: str, file: str, file_format: str | None, key: str, value: str | None, *, base64: bool
+) -> AbstractContextManager[Rows]:
+    # JSON lines tell text from numbers, which in a store of JSON must not be lost.
+    codec = codec_of(store) or ""
+    as_json = codec.partition("(")[0] in {"json", "numpy", "struct"}
+    return open_rows(file, file_format, key, value, base64=base64, as_json=as_json)
 
 
 @contextmanager

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import alexpy
+from alexpy._store import open_raw
 
 from .options import BAD_INPUT, STORE_ERROR, Stopped, config_from_env
+
+if TYPE_CHECKING:
+    import alexpy
 
 
 def reader(store: str) -> alexpy.Store:
@@ -40,6 +43,15 @@ def writer_of_new(store: str, durability: str | None = None) -> alexpy.Store:
     return _opened(store, durability)
 
 
+def codec_of(store: str) -> str | None:
+    """Return the name of the codec of `store`; None if there is none, or no store."""
+    try:
+        with reader(store) as opened:
+            return opened.codec_name
+    except Stopped:
+        return None
+
+
 def no_store(store: str) -> Stopped:
     """Return the end of a command whose store is not there."""
     return Stopped(
@@ -57,7 +69,7 @@ def no_directory_for(path: str) -> Stopped:
 
 def _opened(store: str, durability: str | None = None, **options: Any) -> alexpy.Store:
     try:
-        return alexpy.open(store, config=config_from_env(durability), **options)
+        return open_raw(store, config=config_from_env(durability), **options)
     except FileNotFoundError as error:
         if error.filename is None or Path(error.filename) != Path(store).absolute():
             # Something in the store is missing.

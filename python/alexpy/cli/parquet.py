@@ -73,6 +73,8 @@ class ParquetReader:
         schema = self._file.schema_arrow
         self._key = self._column(schema, key)
         self._value = value
+        # Of a binary column a value is the very bytes that are stored.
+        self.raw = value is not None and value in schema.names and str(schema.field(value).type) in _BINARY
         types = _Types()
         if not types.is_integer(schema.field(key).type):
             raise InputError(

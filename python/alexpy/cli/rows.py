@@ -68,7 +68,18 @@ class RowReader:
     before anything is written.
     """
 
-    def __init__(self, source: BinaryIO, name: str, file_format: Format, key: str, value: str | None) -> None:
+    raw = False
+
+    def __init__(
+        self,
+        source: BinaryIO,
+        name: str,
+        file_format: Format,
+        key: str,
+        value: str | None,
+        *,
+        as_json: bool = False,
+    ) -> None:
         """Read the header of `source`, whose rows have their key in column `key`.
 
         Raises:
@@ -76,6 +87,7 @@ class RowReader:
 
         """
         self._raw = source
+        self._as_json = as_json
         self.name = name
         self.bytes_total = _size(source)
         self._lines = _Lines(_decompressed(source), name)
@@ -167,7 +179,11 @@ class RowReader:
             if not known:
                 known = True
                 yield None
-            yield line, self._key_of_json(line, key, row[key]), _json_value(text, row, value)
+            yield (
+                line,
+                self._key_of_json(line, key, row[key]),
+                _json_value(text, row, value, as_json=self._as_json),
+            )
         if not known:
             yield None
 
@@ -271,12 +287,15 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
 
 
-def _json_value(text: str, row: dict[str, object], column: str | None) -> bytes:
-    """Return a row's value: its text without white space between tokens, or a column's text or JSON."""
+def _json_value(text: str, row: dict[str, object], column: str | None, *, as_json: bool) -> bytes:
+    """Return a row's value: its text without white space between tokens, or a column's text or JSON.
+
+    With `as_json` a column's JSON also if it is text.
+    """
     if column is None:
         return _JSON_SPACE.sub(r"\1", text).encode()
     value = row[column]
-    if isinstance(value, str):
+    if isinstance(value, str) and not (as_json and not isinstance(value, _FloatText)):
         # JSON can escape half of a surrogate pair, which has no UTF-8.
         return value.encode(errors="surrogatepass")
     return _JSON_SPACE.sub(r"\1", _member_text(text, column)).encode()

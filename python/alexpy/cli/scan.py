@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from . import output, text
+from . import output
+from .meaning import meaning_of
 from .opening import reader
 from .options import as_json, examples, start_option, stop_option, store_path
 
@@ -31,9 +32,11 @@ def scan(
     r"""Show the items with START <= key < STOP in key order, a line each: key, tab, value.
 
     A value that is not one line of text is shown as Python writes bytes. With --json a line is
-    {"key": ..., "value": ...}, or for a value that is not UTF-8 {"key": ..., "value_base64": ...}.
+    {"key": ..., "value": ...}, or for a value that is not UTF-8 {"key": ..., "value_base64": ...}. Values of
+    stores of JSON, arrays and records (alexpy.codecs) are shown as JSON, and are JSON in that of --json.
     """
-    line = text.item_json if json else text.item_line
     with reader(store) as opened:
+        meaning = meaning_of(opened)
+        line = meaning.json if json else meaning.line
         found = opened.scan(start, stop, reverse=reverse, limit=limit)
         output.write_lines(line(key, value) for key, value in found)

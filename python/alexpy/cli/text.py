@@ -1,36 +1,10 @@
-"""How keys and values look on the terminal and as JSON; knows no store and no file."""
+"""How keys, numbers and messages look on the terminal and as JSON; knows no store and no file."""
 
 from __future__ import annotations
 
-import base64
 import json
 
 _SHOWN_KEYS = 10
-
-
-def item_line(key: int, value: bytes) -> bytes:
-    """Return one line for people: key, tab, value; as Python bytes if the value is not one line of text."""
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        text = repr(value)
-    else:
-        if not text.isprintable():
-            text = repr(value)
-    return f"{key}\t{text}\n".encode()
-
-
-def item_json(key: int, value: bytes) -> bytes:
-    """Return one JSON line for programs, of `item`."""
-    return json_line(item(key, value))
-
-
-def item(key: int, value: bytes) -> dict[str, object]:
-    """Return key and value for JSON: `value` as text if it is UTF-8, else `value_base64`."""
-    try:
-        return {"key": key, "value": value.decode()}
-    except UnicodeDecodeError:
-        return {"key": key, "value_base64": base64.b64encode(value).decode()}
 
 
 def json_line(what: object) -> bytes:

@@ -44,6 +44,7 @@ impl Class {
 
 static ALEX: Class = Class::named("AlexError");
 static CLOSED: Class = Class::named("ClosedError");
+static CODEC: Class = Class::named("CodecError");
 static CORRUPTION: Class = Class::named("CorruptionError");
 static FORKED: Class = Class::named("ForkedError");
 static FORMAT: Class = Class::named("FormatError");
@@ -82,6 +83,20 @@ pub(crate) fn alex_error(py: Python<'_>, message: String) -> PyErr {
 #[cold]
 pub(crate) fn closed_error(py: Python<'_>, message: &'static str) -> PyErr {
     CLOSED.error(py, (message,))
+}
+
+/// A `CodecError` for the value of `key`, with what the codec raised as its cause.
+#[cold]
+pub(crate) fn codec_error(
+    py: Python<'_>,
+    message: String,
+    key: Option<i64>,
+    codec: &str,
+    cause: PyErr,
+) -> PyErr {
+    let error = CODEC.error(py, (message, key, codec.to_owned()));
+    error.set_cause(py, Some(cause));
+    error
 }
 
 /// A `ForkedError` for an object that was made before a fork.

@@ -7,15 +7,13 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use alex_store::{Error, ItemColumns, Scan, ValueColumn};
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
-use arrow_array::{
-    Array, ArrayRef, Int64Array, LargeBinaryArray, RecordBatch, RecordBatchReader, StructArray,
-};
-use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchReader, StructArray};
+use arrow_buffer::{Buffer, NullBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use pyo3::exceptions::PyValueError;
@@ -23,17 +21,19 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 use zerocopy::IntoBytes;
 
+use crate::convert::value_type::ValueType;
+
 const SCHEMA_NAME: &CStr = c"arrow_schema";
 const ARRAY_NAME: &CStr = c"arrow_array";
 const STREAM_NAME: &CStr = c"arrow_array_stream";
 
 /// A key and a value column.
-static ITEMS: LazyLock<SchemaRef> = LazyLock::new(|| {
+fn schema_of(types: &ValueType) -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("key", DataType::Int64, false),
-        Field::new("value", DataType::LargeBinary, false),
+        Field::new("value", types.data_type(), matches!(types, ValueType::Rows(_))),
     ]))
-});
+}
 
 /// Memory that its owner keeps alive and never changes.
 struct Lent<T, F> {
@@ -58,20 +58,21 @@ where
 
 /// The values of a column that `owner` holds. O(values): the offsets are checked once more.
 fn values<T: Send + Sync + 'static>(
+    types: &ValueType,
     owner: &Arc<T>,
     column: fn(&T) -> &ValueColumn,
     nulls: Option<NullBuffer>,
-) -> Result<LargeBinaryArray, ArrowError> {
+) -> Result<ArrayRef, ArrowError> {
     let offsets = lent(owner, move |owner| column(owner).offsets().as_bytes());
     let data = lent(owner, move |owner| column(owner).data());
-    LargeBinaryArray::try_new(OffsetBuffer::new(ScalarBuffer::from(offsets)), data, nulls)
+    types.array(column(owner), offsets, data, nulls)
 }
 
-fn record_batch(items: &Arc<ItemColumns>) -> Result<RecordBatch, ArrowError> {
+fn record_batch(items: &Arc<ItemColumns>, types: &ValueType) -> Result<RecordBatch, ArrowError> {
     let keys = lent(items, |items| items.keys.as_bytes());
     let keys = Int64Array::new(ScalarBuffer::from(keys), None);
-    let values = values(items, |items| &items.values, None)?;
-    RecordBatch::try_new(Arc::clone(&ITEMS), vec![Arc::new(keys), Arc::new(values)])
+    let values = values(types, items, |items| &items.values, None)?;
+    RecordBatch::try_new(schema_of(types), vec![Arc::new(keys), values])
 }
 
 /// Columns of a store as an Arrow array: what `ValueBuffers.to_arrow` and `ScanBatch.to_arrow` return.
@@ -91,16 +92,16 @@ pub(crate) struct ArrowArray {
 }
 
 impl ArrowArray {
-    /// Values in Arrow's LargeBinary; a value that was not found is null.
-    pub(crate) fn of_values(column: &Arc<ValueColumn>, found: &[bool]) -> PyResult<Self> {
+    /// Values of the Arrow type `types`; a value that was not found is null.
+    pub(crate) fn of_values(types: &ValueType, column: &Arc<ValueColumn>, found: &[bool]) -> PyResult<Self> {
         let nulls = found.contains(&false).then(|| NullBuffer::from(found));
-        let array = values(column, |column| column, nulls).map_err(|error| refused(&error))?;
-        Ok(Self { array: Arc::new(array), nullable: true })
+        let array = values(types, column, |column| column, nulls).map_err(|error| refused(&error))?;
+        Ok(Self { array, nullable: true })
     }
 
-    /// A struct of `key` (int64) and `value` (LargeBinary).
-    pub(crate) fn of_items(items: &Arc<ItemColumns>) -> PyResult<Self> {
-        let batch = record_batch(items).map_err(|error| refused(&error))?;
+    /// A struct of `key` (int64) and `value` (of the Arrow type `types`).
+    pub(crate) fn of_items(types: &ValueType, items: &Arc<ItemColumns>) -> PyResult<Self> {
+        let batch = record_batch(items, types).map_err(|error| refused(&error))?;
         Ok(Self { array: Arc::new(StructArray::from(batch)), nullable: false })
     }
 }
@@ -141,6 +142,7 @@ impl ArrowArray {
 /// The items of a scan, batch after batch. An error is the end.
 struct Batches {
     scan: Scan,
+    types: ValueType,
     rows: usize,
     ended: bool,
 }
@@ -149,7 +151,7 @@ impl Batches {
     fn pull(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
         let items = self.scan.next_columns(self.rows).map_err(|error| arrow_error(&error))?;
         self.ended = items.keys.len() < self.rows;
-        if items.keys.is_empty() { Ok(None) } else { record_batch(&Arc::new(items)).map(Some) }
+        if items.keys.is_empty() { Ok(None) } else { record_batch(&Arc::new(items), &self.types).map(Some) }
     }
 }
 
@@ -167,7 +169,7 @@ impl Iterator for Batches {
 
 impl RecordBatchReader for Batches {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&ITEMS)
+        schema_of(&self.types)
     }
 }
 
@@ -182,13 +184,18 @@ fn arrow_error(error: &Error) -> ArrowError {
 }
 
 /// A capsule with the items of a scan as a stream of struct arrays of at most `rows` rows.
-pub(crate) fn stream(py: Python<'_>, scan: Scan, rows: usize) -> PyResult<Bound<'_, PyCapsule>> {
-    let batches = Batches { scan, rows, ended: false };
+pub(crate) fn stream(
+    py: Python<'_>,
+    scan: Scan,
+    types: ValueType,
+    rows: usize,
+) -> PyResult<Bound<'_, PyCapsule>> {
+    let batches = Batches { scan, types, rows, ended: false };
     PyCapsule::new_with_value(py, FFI_ArrowArrayStream::new(Box::new(batches)), STREAM_NAME)
 }
 
 /// A capsule with the type of those arrays.
-pub(crate) fn stream_type(py: Python<'_>) -> PyResult<Bound<'_, PyCapsule>> {
-    let schema = FFI_ArrowSchema::try_from(ITEMS.as_ref()).map_err(|error| refused(&error))?;
+pub(crate) fn stream_type<'py>(py: Python<'py>, types: &ValueType) -> PyResult<Bound<'py, PyCapsule>> {
+    let schema = FFI_ArrowSchema::try_from(schema_of(types).as_ref()).map_err(|error| refused(&error))?;
     PyCapsule::new_with_value(py, schema, SCHEMA_NAME)
 }

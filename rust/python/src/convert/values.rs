@@ -1,5 +1,6 @@
-//! Byte values on their way in: one as a slice, many as the engine's `ValueSource`.
+//! Values on their way in, one as a slice, many as the engine's `ValueSource`; and one on its way out.
 //!
+//! In a store with a codec, its code has run by the time that this module returns; elsewhere a value is its memory.
 //! `bytes` objects are borrowed: they cannot change, so the engine may read them without the GIL. Single values of any
 //! other type are copied first. `alexpy._convert` brings arrays of rows and Arrow binary arrays to flat memory, which
 //! is read in place. Offsets are copied and checked before use: no other thread can then change how long a value is.
@@ -9,7 +10,7 @@
 
 use std::ops::Deref;
 
-use alex_store::ValueSource;
+use alex_store::{Value, ValueSource};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -18,6 +19,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use crate::convert::buffers::{self, MAX_VALUE_BYTES, check_length};
+use crate::convert::codec::Codec;
 use crate::convert::keys::{SIGNAL_CHECK_ITEMS, readonly};
 use crate::memory;
 
@@ -39,9 +41,35 @@ impl Deref for One<'_, '_> {
     }
 }
 
-/// One value; `place` names it in messages.
+/// One value on its way out: an object that means what is stored under `key`.
 #[inline]
-pub(crate) fn one<'a, 'py>(value: &'a Bound<'py, PyAny>, place: &str) -> PyResult<One<'a, 'py>> {
+pub(crate) fn object<'py>(
+    py: Python<'py>,
+    codec: Option<&Codec>,
+    key: i64,
+    value: Value,
+) -> PyResult<Bound<'py, PyAny>> {
+    let bytes = memory::bytes(py, &value)?;
+    match codec {
+        None => Ok(bytes.into_any()),
+        Some(codec) => {
+            drop(value);
+            codec.decode(key, bytes)
+        }
+    }
+}
+
+/// One value that is to be stored under `key`; `place` names it in messages.
+#[inline]
+pub(crate) fn one<'a, 'py>(
+    codec: Option<&Codec>,
+    key: i64,
+    value: &'a Bound<'py, PyAny>,
+    place: &str,
+) -> PyResult<One<'a, 'py>> {
+    if let Some(codec) = codec {
+        return codec.encode(Some(key), value).map(One::Copied);
+    }
     if let Ok(bytes) = value.cast::<PyBytes>() {
         let bytes = bytes.as_bytes();
         check_length(bytes.len(), place)?;
@@ -118,9 +146,35 @@ impl Data<'_> {
     }
 }
 
-/// The values of a batch, in whatever form they come. Of an iterator, at most one item more than `count`, the number
-/// of keys, is read.
-pub(crate) fn many<'py>(values: &Bound<'py, PyAny>, count: usize) -> PyResult<Many<'py>> {
+/// The values of a batch, which are to be stored under `keys`, in whatever form they come. Of an iterator, at most one
+/// item more than there are keys is read.
+pub(crate) fn many<'py>(
+    codec: Option<&Codec>,
+    keys: &[i64],
+    values: &Bound<'py, PyAny>,
+) -> PyResult<Many<'py>> {
+    let Some(codec) = codec else { return plain(values, keys.len()) };
+    if let Some(encoded) = codec.encode_many(keys, values)? {
+        return plain(&encoded, keys.len());
+    }
+    let mut encoded = Vec::new();
+    for (position, value) in values.try_iter()?.take(keys.len().saturating_add(1)).enumerate() {
+        let value = value?;
+        if position % SIGNAL_CHECK_ITEMS == SIGNAL_CHECK_ITEMS - 1 {
+            value.py().check_signals()?;
+        }
+        memory::room(&mut encoded, 1)?;
+        // One value too many is not encoded: the lengths differ, and nothing will be written.
+        encoded.push(PyBackedBytes::from(match keys.get(position) {
+            Some(&key) => codec.encode(Some(key), &value)?,
+            None => memory::bytes(value.py(), &[])?,
+        }));
+    }
+    Ok(Many::Items(encoded))
+}
+
+/// The values of a batch in a store without a codec.
+fn plain<'py>(values: &Bound<'py, PyAny>, count: usize) -> PyResult<Many<'py>> {
     static CONVERT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     if let Ok(list) = values.cast::<PyList>() {
         return collect(list.iter().map(Ok), list.len());

@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use alex_store::{Batch, ValueSource};
 use pyo3::prelude::*;
+use pyo3::types::{PyGenericAlias, PyType};
 
 use crate::convert::{bounds, keys, values};
 use crate::errors::{OrRaise, closed_error};
@@ -90,6 +91,15 @@ fn ended(py: Python<'_>) -> PyErr {
 
 #[pymethods]
 impl WriteBatch {
+    /// `WriteBatch[int, str]`, as annotations have it.
+    #[classmethod]
+    fn __class_getitem__<'py>(
+        cls: &Bound<'py, PyType>,
+        types: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyGenericAlias>> {
+        PyGenericAlias::new(cls.py(), cls, types)
+    }
+
     /// Puts `value` under `key` when the batch commits.
     ///
     /// `key` is an int64, `value` any contiguous buffer of at most 2**32-1 bytes, copied now. Raises
@@ -102,7 +112,7 @@ impl WriteBatch {
     /// b'one'
     fn put(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let key = keys::one(key)?;
-        let value = values::one(value, "value")?;
+        let value = values::one(self.store.get().codec(), key, value, "value")?;
         let bytes: &[u8] = &value;
         self.change(py, |batch| batch.put(key, bytes))
     }
@@ -137,7 +147,7 @@ impl WriteBatch {
     /// 2
     fn put_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>, values: &Bound<'_, PyAny>) -> PyResult<()> {
         let keys = keys::many(keys, keys::Role::Key)?;
-        let values = values::many(values, keys.len())?;
+        let values = values::many(self.store.get().codec(), &keys, values)?;
         let source = values.source();
         values::check_count(keys.len(), source.len())?;
         self.change_detached(py, |batch| {

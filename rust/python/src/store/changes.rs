@@ -10,9 +10,11 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyRange, PyType};
 
+use crate::convert::codec::Codec;
+use crate::convert::values;
 use crate::errors::{detached, to_exception};
 use crate::locks;
-use crate::memory::{bytes, int};
+use crate::memory::int;
 use crate::store::handle::{Born, MADE_BEFORE_FORK};
 use crate::store::one::Store;
 
@@ -39,7 +41,7 @@ static CHANGE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 #[pyclass(frozen, module = "alexpy._alexpy")]
 pub(crate) struct ChangeIterator {
     /// Keeps the store open while only the iterator refers to it.
-    _store: Py<Store>,
+    store: Py<Store>,
     /// Waited for without the GIL only.
     state: Mutex<State>,
     born: Born,
@@ -86,14 +88,18 @@ impl ChangeIterator {
             Some(changed) => Some(changed),
             None => py.detach(|| self.pull()).map_err(|error| to_exception(py, &error))?,
         };
-        next.map(|changed| change(py, changed)).transpose()
+        let codec = self.store.get().handle().codec();
+        next.map(|changed| change(py, codec, changed)).transpose()
     }
 }
 
-fn change(py: Python<'_>, changed: Changed) -> PyResult<Bound<'_, PyAny>> {
+fn change<'py>(py: Python<'py>, codec: Option<&Codec>, changed: Changed) -> PyResult<Bound<'py, PyAny>> {
     let class = CHANGE.import(py, "alexpy._changes", "Change")?;
     match changed.what {
-        What::Put(key, value) => class.call1((changed.seq, int(py, key)?, bytes(py, &value)?)),
+        What::Put(key, value) => {
+            let value = values::object(py, codec, key, value)?;
+            class.call1((changed.seq, int(py, key)?, value))
+        }
         What::Deleted(key) => class.call1((changed.seq, int(py, key)?, py.None())),
         What::RangeDeleted(first, last) => {
             let stop = (i128::from(last) + 1).into_pyobject(py)?;
@@ -177,7 +183,7 @@ impl Store {
         let engine = slf.get().check_open(py)?;
         let changes = detached(py, || engine.changes(since))?;
         Ok(ChangeIterator {
-            _store: slf.clone().unbind(),
+            store: slf.clone().unbind(),
             state: Mutex::new(State { changes: Some(changes), run: VecDeque::new() }),
             born: Born::here(),
         })

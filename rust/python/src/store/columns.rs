@@ -15,6 +15,7 @@ use pyo3::types::{PyCapsule, PyTuple};
 
 use crate::convert::arrays::{array, window};
 use crate::convert::arrow::{self, ArrowArray};
+use crate::convert::value_type::ValueType;
 use crate::convert::{bounds, keys};
 use crate::errors::{OrRaise, detached};
 use crate::locks;
@@ -41,6 +42,7 @@ const BATCH_ROWS: usize = 1 << 16;
 pub(crate) struct ValueBuffers {
     column: Arc<ValueColumn>,
     found: Vec<bool>,
+    types: ValueType,
 }
 
 #[pymethods]
@@ -70,7 +72,7 @@ impl ValueBuffers {
         unsafe { window(slf.clone().into_any(), &slf.get().found) }
     }
 
-    /// The values for any Arrow library, as LargeBinary, with null for an absent key.
+    /// The values for any Arrow library, with null for an absent key; of the types of `ScanBatch`.
     ///
     /// Returns an object with the Arrow PyCapsule interface: `pyarrow.array(x)`, `polars.Series(x)`. Nothing
     /// is copied. O(keys).
@@ -81,7 +83,7 @@ impl ValueBuffers {
     /// >>> len(s.get_buffers([1, 2]).to_arrow())
     /// 2
     fn to_arrow(&self) -> PyResult<ArrowArray> {
-        ArrowArray::of_values(&self.column, &self.found)
+        ArrowArray::of_values(&self.types, &self.column, &self.found)
     }
 
     fn __repr__(&self) -> String {
@@ -102,39 +104,45 @@ impl ValueBuffers {
 /// >>> batch.keys.tolist(), batch.offsets.tolist(), batch.data.tobytes()
 /// ([1, 2], [0, 3, 8], b'onethree')
 #[pyclass(frozen, module = "alexpy._alexpy")]
-pub(crate) struct ScanBatch(Arc<ItemColumns>);
+pub(crate) struct ScanBatch {
+    items: Arc<ItemColumns>,
+    types: ValueType,
+    /// The codec of the store, if it makes rows of an array.
+    rows: Option<Py<PyAny>>,
+}
 
 #[pymethods]
 impl ScanBatch {
     fn __len__(&self) -> usize {
-        self.0.keys.len()
+        self.items.keys.len()
     }
 
     /// The keys, in the order of the scan: a read-only int64 array. O(1).
     #[getter]
     fn keys<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i64>> {
         // SAFETY: the class is frozen, so its columns never change while it lives.
-        unsafe { window(slf.clone().into_any(), &slf.get().0.keys) }
+        unsafe { window(slf.clone().into_any(), &slf.get().items.keys) }
     }
 
     /// Where each value begins in `data`, and where the last one ends: a read-only int64 array. O(1).
     #[getter]
     fn offsets<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i64>> {
         // SAFETY: as in `keys`.
-        unsafe { window(slf.clone().into_any(), slf.get().0.values.offsets()) }
+        unsafe { window(slf.clone().into_any(), slf.get().items.values.offsets()) }
     }
 
     /// The bytes of all values, one after another: a read-only uint8 array. O(1).
     #[getter]
     fn data<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<u8>> {
         // SAFETY: as in `keys`.
-        unsafe { window(slf.clone().into_any(), slf.get().0.values.data()) }
+        unsafe { window(slf.clone().into_any(), slf.get().items.values.data()) }
     }
 
-    /// The keys and values for any Arrow library, as a struct of `key` (int64) and `value` (LargeBinary).
+    /// The keys and values for any Arrow library, as a struct of `key` (int64) and `value`.
     ///
-    /// Returns an object with the Arrow PyCapsule interface: `pyarrow.record_batch(x)`. Nothing is copied.
-    /// O(items).
+    /// Returns an object with the Arrow PyCapsule interface: `pyarrow.record_batch(x)`. Values are
+    /// LargeBinary, and with a codec text (`text`, `json`), numbers, lists or structs (`numpy`, `struct`).
+    /// Nothing is copied but structs. O(items).
     ///
     /// >>> s[1] = b"one"
     /// >>> pyarrow.record_batch(next(s.scan_batches()).to_arrow()).to_pydict()  # doctest: +SKIP
@@ -142,27 +150,43 @@ impl ScanBatch {
     /// >>> len(next(s.scan_batches()).to_arrow())
     /// 1
     fn to_arrow(&self) -> PyResult<ArrowArray> {
-        ArrowArray::of_items(&self.0)
+        ArrowArray::of_items(&self.types, &self.items)
     }
 
     /// The values as a read-only array of `dtype`, if each is as long as one element.
     ///
-    /// The array is a window on `data`; nothing is copied. Raises ValueError, naming the key, if a value
-    /// has another length, and TypeError if `dtype` holds Python objects. O(items).
+    /// Without a dtype it is that of the codec (`codecs.numpy`, `codecs.struct`). The array is a window on
+    /// `data`; nothing is copied. Raises ValueError, naming the key, if a value has another length, and
+    /// TypeError if `dtype` holds Python objects, or is None where the codec has none. O(items).
     ///
     /// >>> s.put_many([1, 2], np.array([0.5, 1.5]))
     /// 2
     /// >>> next(s.scan_batches()).to_array(np.float64).tolist()
     /// [0.5, 1.5]
-    fn to_array<'py>(slf: &Bound<'py, Self>, dtype: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    #[pyo3(signature = (dtype=None))]
+    fn to_array<'py>(
+        slf: &Bound<'py, Self>,
+        dtype: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let dtype = PyArrayDescr::new(py, dtype)?;
+        let dtype = match (dtype, &slf.get().rows) {
+            (Some(dtype), _) => PyArrayDescr::new(py, dtype)?,
+            (None, Some(rows)) => {
+                let rows = rows.bind(py);
+                PyArrayDescr::new(py, (rows.getattr("dtype")?, rows.getattr("shape")?))?
+            }
+            (None, None) => {
+                return Err(PyTypeError::new_err(
+                    "dtype is None; only codecs.numpy and codecs.struct know of what dtype values are",
+                ));
+            }
+        };
         if dtype.has_object() {
             return Err(PyTypeError::new_err(format!(
                 "dtype {dtype} holds Python objects; values are plain memory"
             )));
         }
-        let items = &slf.get().0;
+        let items = &slf.get().items;
         let width = dtype.itemsize() as i64;
         if let Some(at) = items.values.offsets().windows(2).position(|pair| pair[1] - pair[0] != width) {
             let found = items.values.get(at).map_or(0, <[u8]>::len);
@@ -182,12 +206,12 @@ impl ScanBatch {
     }
 
     fn __repr__(&self) -> String {
-        let bytes = self.0.values.data().len();
-        match (self.0.keys.first(), self.0.keys.last()) {
+        let bytes = self.items.values.data().len();
+        match (self.items.keys.first(), self.items.keys.last()) {
             (Some(first), Some(last)) => {
                 format!(
                     "<alexpy.ScanBatch, {} items from {first} to {last}, {bytes} bytes>",
-                    self.0.keys.len()
+                    self.items.keys.len()
                 )
             }
             _ => "<alexpy.ScanBatch, empty>".to_owned(),
@@ -208,6 +232,7 @@ pub(crate) struct BatchIterator {
     /// Keeps the store open while only the iterator refers to it.
     store: Py<Reader>,
     rows: usize,
+    types: ValueType,
     /// `None` at the end. Locked only without the GIL.
     scan: Mutex<Option<Scan>>,
     /// An iterator that has ended stays at its end, even if the store is closed.
@@ -260,7 +285,12 @@ impl BatchIterator {
             }
             pulled.map(|items| (!items.keys.is_empty()).then_some(items))
         })?;
-        Ok(pulled.map(|items| ScanBatch(Arc::new(items))))
+        let rows = self.store.get().codec().filter(|codec| codec.row_bytes().is_some());
+        Ok(pulled.map(|items| ScanBatch {
+            items: Arc::new(items),
+            types: self.types.clone(),
+            rows: rows.map(|codec| codec.object(py).clone().unbind()),
+        }))
     }
 }
 
@@ -280,10 +310,9 @@ pub(crate) struct ArrowStream {
 
 #[pymethods]
 impl ArrowStream {
-    /// The Arrow type of the stream: a struct of `key` (int64) and `value` (LargeBinary).
-    #[allow(clippy::unused_self)]
+    /// The Arrow type of the stream: a struct of `key` (int64) and `value`.
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        arrow::stream_type(py)
+        arrow::stream_type(py, &self.store.get().value_type(py)?)
     }
 
     /// A new reading of the range. The requested schema is a wish that Arrow lets a producer ignore.
@@ -294,8 +323,9 @@ impl ArrowStream {
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         drop(requested_schema);
+        let types = self.store.get().value_type(py)?;
         let scan = self.store.get().detached(py, |reader| reader.scan(self.range))?;
-        arrow::stream(py, scan, BATCH_ROWS)
+        arrow::stream(py, scan, types, BATCH_ROWS)
     }
 }
 
@@ -319,7 +349,8 @@ impl Reader {
             py.check_signals()?;
             detached(py, || moment.get_nearest_column(piece, which, &mut near, &mut column, &mut found))?;
         }
-        Ok((array(py, near), ValueBuffers { column: Arc::new(column), found }))
+        let types = self.value_type(py)?;
+        Ok((array(py, near), ValueBuffers { column: Arc::new(column), found, types }))
     }
 }
 
@@ -345,7 +376,8 @@ impl Reader {
             py.check_signals()?;
             detached(py, || moment.get_column(piece, &mut column, &mut found))?;
         }
-        Ok(ValueBuffers { column: Arc::new(column), found })
+        let types = self.value_type(py)?;
+        Ok(ValueBuffers { column: Arc::new(column), found, types })
     }
 
     /// For many keys, the item at or below each: (found_keys, buffers).
@@ -414,6 +446,7 @@ impl Reader {
         Ok(BatchIterator {
             store: slf.clone().unbind(),
             rows,
+            types: slf.get().value_type(slf.py())?,
             scan: Mutex::new(Some(scan)),
             finished: AtomicBool::new(false),
             born: Born::here(),
@@ -423,8 +456,9 @@ impl Reader {
     /// The items of `start <= key < stop` for any Arrow library: a stream of `key` and `value` columns.
     ///
     /// Returns an object with `__arrow_c_stream__`; `pyarrow.table(x)`, `polars.DataFrame(x)` and DuckDB read
-    /// it, in arrays of 65,536 rows, and it can be read many times. Bounds as in `scan`; each reading sees
-    /// the store as it was when the reading began. O(1) to make.
+    /// it, in arrays of 65,536 rows, and it can be read many times. Values are of the types that
+    /// `ScanBatch.to_arrow` has. Bounds as in `scan`; each reading sees the store as it was when the reading
+    /// began. O(1) to make.
     ///
     /// >>> s[1] = b"one"
     /// >>> pyarrow.table(s.to_arrow()).to_pydict()  # doctest: +SKIP

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use alex_store::{Error, Options, Store as Engine, fork_generation};
 use pyo3::prelude::*;
 
+use crate::convert::codec::Codec;
 use crate::errors::{OrRaise, detached, forked_error, to_exception};
 use crate::memory;
 
@@ -52,6 +53,8 @@ pub(crate) fn drop_version<T: Send>(version: T, keeps_something: impl FnOnce(&T)
 /// See the module.
 pub(crate) struct Handle {
     engine: Engine,
+    /// What makes bytes of values, and values of bytes; `None` where values are bytes.
+    codec: Option<Box<Codec>>,
     /// In a child: the handle that its first use opened. Filled while attached to the interpreter, in one piece, when no
     /// thread can fork: with a GIL, because it is held, without one, because a fork first makes all threads stand still
     /// at points that the interpreter chooses. So no grandchild finds it half filled.
@@ -71,7 +74,7 @@ impl Handle {
         });
         match (opened, signal) {
             (Err(Error::Interrupted), Some(signal)) => Err(signal),
-            (opened, _) => Ok(Self { engine: opened.or_raise(py)?, in_child: OnceLock::new() }),
+            (opened, _) => Ok(Self { engine: opened.or_raise(py)?, codec: None, in_child: OnceLock::new() }),
         }
     }
 
@@ -105,6 +108,17 @@ impl Handle {
             Some(own) => own.engine(py),
             None => Ok(&self.engine),
         }
+    }
+
+    /// The same store, whose values mean what `codec` makes of them.
+    pub(crate) fn with_codec(self, codec: Option<Codec>) -> Self {
+        Self { codec: codec.map(Box::new), ..self }
+    }
+
+    /// What makes bytes of values, and values of bytes; `None` where values are bytes.
+    #[inline]
+    pub(crate) fn codec(&self) -> Option<&Codec> {
+        self.codec.as_deref()
     }
 
     /// The engine for its path and options only; it may be unusable.

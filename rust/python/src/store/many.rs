@@ -18,11 +18,13 @@ impl Store {
     /// `keys`: a one-dimensional integer array or buffer (native int64 is read without a conversion), an
     /// Arrow integer array, or any iterable of ints. `values`: a sequence or iterator of values as in
     /// `put`; or an array whose first axis is the keys, each row's memory one value; or an Arrow binary
-    /// array. The last duplicate of a key wins. With `sync=True` the call returns once everything is
-    /// safe on the device. A crash leaves all of it or nothing. Arrays are read where they lie: what
-    /// another thread writes into one meanwhile is stored as it happens to be read, and none may free or
-    /// resize one, which NumPy allows with `refcheck=False`. Raises ValueError if the lengths differ, and
-    /// what `put` raises; nothing is written then. O(bytes), the GIL released.
+    /// array. With a codec: values that it takes; with `codecs.numpy` and `codecs.struct` also one array of
+    /// them, and with `codecs.text` an Arrow array of text. The last duplicate of a key wins. With
+    /// `sync=True` the call returns once everything is safe on the device. A crash leaves all of it or
+    /// nothing. Arrays are read where they lie: what another thread writes into one meanwhile is stored as it
+    /// happens to be read, and none may free or resize one, which NumPy allows with `refcheck=False`. Raises
+    /// ValueError if the lengths differ, and what `put` raises; nothing is written then. O(bytes), the GIL
+    /// released.
     ///
     /// >>> s.put_many(np.array([3, 1, 3]), [b"a", b"b", b"c"])
     /// 2
@@ -37,7 +39,7 @@ impl Store {
         sync: bool,
     ) -> PyResult<u64> {
         let keys = keys::many(keys, keys::Role::Key)?;
-        let values = values::many(values, keys.len())?;
+        let values = values::many(self.codec(), &keys, values)?;
         let source = values.source();
         values::check_count(keys.len(), source.len())?;
         self.detached(py, |engine| engine.put_many(&keys, &source, sync))
@@ -71,13 +73,13 @@ impl Store {
             // Sorted first, so that the last check for Ctrl-C comes before the values are lent to the engine.
             let sorted = detached(py, || SortedKeys::of(&keys))?;
             py.check_signals()?;
-            let values = values::many(values, keys.len())?;
+            let values = values::many(self.codec(), &keys, values)?;
             let source = values.source();
             values::check_count(keys.len(), source.len())?;
             return detached(py, || engine.load_sorted(&sorted, &source));
         };
         // The callback can do anything to an array.
-        let values = values::many(values, keys.len())?.owned()?;
+        let values = values::many(self.codec(), &keys, values)?.owned()?;
         let source = values.source();
         values::check_count(keys.len(), source.len())?;
         with_progress(py, Some(progress), |progress| engine.bulk_load(&keys, &source, progress))
@@ -88,9 +90,10 @@ impl Store {
     /// A counter is a value of 8 bytes, little-endian: an int64 if `deltas` are integers, a float64 if they
     /// are floats (or some of them, in a list). An absent key counts as 0. `deltas`: a one-dimensional array,
     /// an iterable, or one number for all keys. Equal keys add up in order. The result is an int64 or float64
-    /// array of the length of `keys`: the total after each addition. No other write comes in between. Raises
-    /// ValueError for a value that is not 8 bytes long and OverflowError for a sum outside int64, both naming
-    /// the key, and what `put_many` raises; nothing is written then. O(n log n), the GIL released.
+    /// array of the length of `keys`: the total after each addition. No other write comes in between. In a
+    /// store with a codec its values must be such numbers, else TypeError. Raises ValueError for a value that
+    /// is not 8 bytes long and OverflowError for a sum outside int64, both naming the key, and what
+    /// `put_many` raises; nothing is written then. O(n log n), the GIL released.
     ///
     /// >>> s.add_many([7, 8, 7], [1, 10, 2]).tolist()
     /// [1, 10, 3]
@@ -103,7 +106,12 @@ impl Store {
         deltas: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let keys = keys::many(keys, keys::Role::Key)?;
-        match keys::deltas(deltas, keys.len())? {
+        let deltas = keys::deltas(deltas, keys.len())?;
+        let deltas = match self.codec() {
+            Some(codec) => codec.deltas(deltas)?,
+            None => deltas,
+        };
+        match deltas {
             Deltas::Ints(deltas) => {
                 let totals = self.detached(py, |engine| engine.add_many(&keys, &deltas))?;
                 Ok(array(py, totals).into_any())

@@ -6,14 +6,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alex_store::{Durability, Error, KeyKind, Options, ReadMode, Recovery, Store as Engine, WriteMode};
+use alex_store::{
+    Durability, Error, KeyKind, Options, ReadMode, Recovery, Store as Engine, Value, WriteMode,
+};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::PyDict;
 
+use crate::convert::codec::Codec;
 use crate::convert::{keys, values};
 use crate::errors::{OrRaise, detached, to_exception};
-use crate::memory::bytes;
+use crate::memory;
 use crate::store::handle::Handle;
 use crate::store::reader::{Item, Reader, item};
 
@@ -54,6 +57,37 @@ impl Store {
             return Err(to_exception(py, &Error::Closed { path }));
         }
         Ok(engine)
+    }
+
+    /// What makes bytes of values, and values of bytes; `None` where values are bytes.
+    #[inline]
+    pub(crate) fn codec(&self) -> Option<&Codec> {
+        self.handle.codec()
+    }
+
+    /// Removes the item that `find` finds, if the codec can decode it: else it would be lost.
+    fn take_decoded<'py>(
+        &self,
+        py: Python<'py>,
+        codec: &Codec,
+        find: impl Fn(&Engine) -> Result<Option<(i64, Value)>, Error> + Send + Sync,
+    ) -> PyResult<Option<Item<'py>>> {
+        let engine = self.engine(py)?;
+        if engine.read_only() {
+            return Err(to_exception(py, &Error::ReadOnly { path: engine.path().to_owned() }));
+        }
+        loop {
+            let Some((key, stored)) = self.detached(py, &find)? else { return Ok(None) };
+            let bytes = memory::bytes(py, &stored)?;
+            drop(stored);
+            let value = codec.decode(key, bytes.clone())?;
+            let stored = bytes.as_bytes();
+            if self.detached(py, |engine| engine.compare_and_set(key, Some(stored), None))? {
+                return Ok(Some((key, value)));
+            }
+            // Another thread was faster.
+            py.check_signals()?;
+        }
     }
 
     #[inline]
@@ -127,7 +161,11 @@ fn key_kind(name: &str) -> PyResult<KeyKind> {
 #[pymethods]
 impl Store {
     #[new]
-    #[pyo3(signature = (path, config, *, read_only, create, parents, key=None, codec=None))]
+    #[pyo3(signature = (path, config, *, read_only, create, parents, key=None, codec=None, find_codec=None))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one for each argument of `open` that is no field of `Config`"
+    )]
     // PyO3 makes the path, and gives it away.
     #[allow(clippy::needless_pass_by_value)]
     fn new(
@@ -139,12 +177,22 @@ impl Store {
         create: bool,
         parents: bool,
         key: Option<&str>,
-        codec: Option<String>,
+        codec: Option<Bound<'_, PyAny>>,
+        find_codec: Option<Bound<'_, PyAny>>,
     ) -> PyResult<PyClassInitializer<Self>> {
         let chosen = config.extract::<Chosen>()?.options()?;
         let key = key.map(key_kind).transpose()?;
-        let options = Options { read_only, create, parents, key, codec, ..chosen };
-        let handle = Arc::new(Handle::open(py, &path, &options)?);
+        let codec = codec.map(|codec| Codec::of(&codec)).transpose()?;
+        let name = codec.as_ref().map(|codec| codec.name().to_owned());
+        let options = Options { read_only, create, parents, key, codec: name, ..chosen };
+        let opened = Handle::open(py, &path, &options)?;
+        let codec = match (codec, &opened.described().schema().codec, find_codec) {
+            // Another store than it was made for, or one of plain bytes, is refused by the engine.
+            (Some(codec), _, _) => Some(codec),
+            (None, Some(name), Some(find)) => Some(Codec::of(&find.call1((name,))?)?),
+            (None, _, _) => None,
+        };
+        let handle = Arc::new(opened.with_codec(codec));
         let store = Self { handle: Arc::clone(&handle), config: config.unbind() };
         Ok(PyClassInitializer::from(Reader::of(handle)).add_subclass(store))
     }
@@ -166,17 +214,17 @@ impl Store {
     /// Stores `value` under `key`, replacing what was there.
     ///
     /// `key` is an int64; `value` is bytes or any other contiguous buffer (bytearray, memoryview, NumPy
-    /// array), stored as its raw memory, at most 2**32-1 bytes. When the call returns, the write
-    /// survives a kill of the process; with `durability="sync"` also a power cut. Raises TypeError,
-    /// OverflowError, ValueError or BufferError for what cannot be stored, ReadOnlyError, ClosedError,
-    /// PoisonedError, or OSError (ENOSPC if the disk is full). O(len(value)).
+    /// array), stored as its raw memory, at most 2**32-1 bytes; with a codec, what that takes. When the call
+    /// returns, the write survives a kill of the process; with `durability="sync"` also a power cut. Raises
+    /// TypeError, OverflowError, ValueError or BufferError for what cannot be stored, ReadOnlyError,
+    /// ClosedError, PoisonedError, or OSError (ENOSPC if the disk is full). O(len(value)).
     ///
     /// >>> s.put(1, b"one")
     /// >>> s[1]
     /// b'one'
     fn put(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let key = keys::one(key)?;
-        let value = values::one(value, "value")?;
+        let value = values::one(self.codec(), key, value, "value")?;
         let bytes: &[u8] = &value;
         let engine = self.engine(py)?;
         match engine.try_put(key, bytes) {
@@ -198,10 +246,14 @@ impl Store {
     }
 
     /// Removes `key` and returns its value, or None if it was absent.
-    fn _take<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    fn _take<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let key = keys::one(key)?;
+        if let Some(codec) = self.codec() {
+            let find = |engine: &Engine| Ok(engine.get(key)?.map(|value| (key, value)));
+            return Ok(self.take_decoded(py, codec, find)?.map(|(_, value)| value));
+        }
         let taken = self.detached(py, |engine| engine.take(key))?;
-        taken.map(|value| bytes(py, &value)).transpose()
+        taken.map(|value| values::object(py, None, key, value)).transpose()
     }
 
     /// Removes the last item, or with `last=False` the first, and returns it.
@@ -215,8 +267,13 @@ impl Store {
     /// ((3, b'c'), (1, b'a'))
     #[pyo3(signature = (last=true))]
     fn popitem<'py>(&self, py: Python<'py>, last: bool) -> PyResult<Item<'py>> {
-        let taken = self.detached(py, |engine| engine.take_end(last))?;
-        item(py, taken)?.ok_or_else(|| PyKeyError::new_err("popitem(): the store is empty"))
+        let taken = match self.codec() {
+            Some(codec) => {
+                self.take_decoded(py, codec, |engine| if last { engine.last() } else { engine.first() })?
+            }
+            None => item(py, None, self.detached(py, |engine| engine.take_end(last))?)?,
+        };
+        taken.ok_or_else(|| PyKeyError::new_err("popitem(): the store is empty"))
     }
 
     /// The value of `key`; if the key is absent, `default` is stored first.
@@ -230,12 +287,18 @@ impl Store {
         py: Python<'py>,
         key: &Bound<'py, PyAny>,
         default: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyBytes>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         let key = keys::one(key)?;
-        let value = values::one(default, "default")?;
+        let codec = self.codec();
+        let value = values::one(codec, key, default, "default")?;
         let default: &[u8] = &value;
-        let there = self.detached(py, |engine| engine.get_or_put(key, default))?;
-        bytes(py, there.as_deref().unwrap_or(default))
+        // As it will be read; before anything is written, for the codec may refuse.
+        let stored = memory::bytes(py, default)?;
+        let stored = codec.map_or(Ok(stored.clone().into_any()), |codec| codec.decode(key, stored))?;
+        match self.detached(py, |engine| engine.get_or_put(key, default))? {
+            Some(there) => values::object(py, codec, key, there),
+            None => Ok(stored),
+        }
     }
 
     /// Stores `value` under `key` only if the key is absent; True if it was stored.
@@ -251,15 +314,16 @@ impl Store {
         value: &Bound<'_, PyAny>,
     ) -> PyResult<bool> {
         let key = keys::one(key)?;
-        let value = values::one(value, "value")?;
+        let value = values::one(self.codec(), key, value, "value")?;
         let bytes: &[u8] = &value;
         self.detached(py, |engine| engine.get_or_put(key, bytes)).map(|there| there.is_none())
     }
 
     /// Stores `new` under `key` only if its value equals `expected`; True if it was stored.
     ///
-    /// None means absent: `expected=None` stores only if the key is absent, `new=None` deletes.
-    /// Atomic among threads. Raises as `put`. O(len(expected) + len(new)).
+    /// None means absent: `expected=None` stores only if the key is absent, `new=None` deletes. With a codec
+    /// the values are compared as it encodes them. Atomic among threads. Raises as `put`. O(len(expected) +
+    /// len(new)).
     ///
     /// >>> s.compare_and_set(1, None, b"one"), s.compare_and_set(1, b"two", b"three")
     /// (True, False)
@@ -272,8 +336,8 @@ impl Store {
         new: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
         let key = keys::one(key)?;
-        let expected = expected.map(|value| values::one(value, "expected")).transpose()?;
-        let new = new.map(|value| values::one(value, "new")).transpose()?;
+        let expected = expected.map(|value| values::one(self.codec(), key, value, "expected")).transpose()?;
+        let new = new.map(|value| values::one(self.codec(), key, value, "new")).transpose()?;
         let (expected, new) = (expected.as_deref(), new.as_deref());
         self.detached(py, |engine| engine.compare_and_set(key, expected, new))
     }

@@ -29,7 +29,7 @@ impl Reader {
     /// >>> s.first()
     /// (1, b'one')
     fn first<'py>(&self, py: Python<'py>) -> PyResult<Option<Item<'py>>> {
-        item(py, self.detached(py, EngineReader::first)?)
+        item(py, self.codec(), self.detached(py, EngineReader::first)?)
     }
 
     /// The item with the largest key, or None if the store is empty.
@@ -41,7 +41,7 @@ impl Reader {
     /// >>> s.last()
     /// (2, b'two')
     fn last<'py>(&self, py: Python<'py>) -> PyResult<Option<Item<'py>>> {
-        item(py, self.detached(py, EngineReader::last)?)
+        item(py, self.codec(), self.detached(py, EngineReader::last)?)
     }
 
     /// The item with the largest key at or below `key`, or None.
@@ -54,7 +54,7 @@ impl Reader {
     /// ((10, b'a'), None)
     fn floor<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
         let key = keys::one(key)?;
-        item(py, self.detached(py, |reader| reader.floor(key))?)
+        item(py, self.codec(), self.detached(py, |reader| reader.floor(key))?)
     }
 
     /// The item with the smallest key at or above `key`, or None.
@@ -67,7 +67,7 @@ impl Reader {
     /// ((20, b'b'), None)
     fn ceiling<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
         let key = keys::one(key)?;
-        item(py, self.detached(py, |reader| reader.ceiling(key))?)
+        item(py, self.codec(), self.detached(py, |reader| reader.ceiling(key))?)
     }
 
     /// The item with the largest key below `key`, or None.
@@ -80,7 +80,7 @@ impl Reader {
     /// ((10, b'a'), None)
     fn lower<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
         let key = keys::one(key)?;
-        item(py, self.detached(py, |reader| reader.lower(key))?)
+        item(py, self.codec(), self.detached(py, |reader| reader.lower(key))?)
     }
 
     /// The item with the smallest key above `key`, or None.
@@ -93,7 +93,7 @@ impl Reader {
     /// ((20, b'b'), None)
     fn higher<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
         let key = keys::one(key)?;
-        item(py, self.detached(py, |reader| reader.higher(key))?)
+        item(py, self.codec(), self.detached(py, |reader| reader.higher(key))?)
     }
 
     // ---- ranges ----
@@ -153,7 +153,9 @@ impl Reader {
     /// ((20, b'b'), (30, b'c'))
     fn nth<'py>(&self, py: Python<'py>, i: &Bound<'py, PyAny>) -> PyResult<Item<'py>> {
         let found = match bounds::place(i)? {
-            Some((rank, from_end)) => item(py, self.detached(py, |reader| reader.nth(rank, from_end))?)?,
+            Some((rank, from_end)) => {
+                item(py, self.codec(), self.detached(py, |reader| reader.nth(rank, from_end))?)?
+            }
             None => None,
         };
         found.ok_or_else(|| bounds::no_place(i))

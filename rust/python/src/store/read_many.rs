@@ -7,7 +7,7 @@ use alex_store::{Moment, Reader as EngineReader, Values};
 use numpy::{PyArray1, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyBytes, PyList};
 
 use crate::convert::arrays::{Pinned, zeros};
 use crate::convert::buffers::{PREFETCH_AHEAD, prefetch};
@@ -27,36 +27,20 @@ impl Reader {
     pub(crate) fn moment(&self, py: Python<'_>) -> PyResult<Moment> {
         self.detached(py, EngineReader::moment)
     }
-}
 
-#[pymethods]
-impl Reader {
-    /// The values of many keys as a list of bytes, with `default` for absent keys.
-    ///
-    /// `keys` as in `put_many`; the list has their order and their duplicates. Raises TypeError,
-    /// OverflowError or ValueError for what are no keys, CorruptionError if a stored value is damaged.
-    /// O(keys); lookups are interleaved, with the GIL released. From 16,384 keys on, or ten MiB of long
-    /// values, a second thread reads ahead.
-    ///
-    /// >>> s.put_many([1, 2], [b"one", b"two"])
-    /// 2
-    /// >>> s.get_many([2, 1, 5])
-    /// [b'two', b'one', None]
-    #[pyo3(signature = (keys, default=None))]
-    fn get_many<'py>(
+    /// The bytes of many values, with `absent` for those that are not there.
+    fn list<'py>(
         &self,
         py: Python<'py>,
-        keys: &Bound<'py, PyAny>,
-        default: Option<Bound<'py, PyAny>>,
+        keys: &[i64],
+        absent: Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyList>> {
-        let keys = keys::many(keys, keys::Role::Key)?;
         let moment = self.moment(py)?;
-        // Filled with the default first: other threads must not see a list with empty slots.
-        let default = default.unwrap_or_else(|| py.None().into_bound(py));
-        let list = PyList::new(py, [default])?.as_sequence().repeat(keys.len())?.cast_into::<PyList>()?;
+        // Filled first: other threads must not see a list with empty slots.
+        let list = PyList::new(py, [absent])?.as_sequence().repeat(keys.len())?.cast_into::<PyList>()?;
         let made = list.clone().unbind();
         let read = |piece: &[i64], values: &mut Values| moment.get_some_into(piece, values);
-        read_ahead(py, &keys, read, |py, start, values| {
+        read_ahead(py, keys, read, |py, start, values| {
             let list = made.bind(py);
             for i in 0..values.len() {
                 if let Some(ahead) = values.get(i + PREFETCH_AHEAD) {
@@ -69,6 +53,53 @@ impl Reader {
             Ok(())
         })?;
         Ok(list)
+    }
+}
+
+#[pymethods]
+impl Reader {
+    /// The values of many keys as a list, with `default` for absent keys.
+    ///
+    /// `keys` as in `put_many`; the list has their order and their duplicates. Values are bytes, or what the
+    /// codec of the store makes of them. With a codec that makes rows of an array (`codecs.numpy`,
+    /// `codecs.struct`) the result is one array of shape (len(keys), *shape), and an absent key is a KeyError
+    /// unless there is a default, a value too. Raises TypeError, OverflowError or ValueError for what are no
+    /// keys, CorruptionError if a stored value is damaged. O(keys); lookups are interleaved, with the GIL
+    /// released. From 16,384 keys on, or ten MiB of long values, a second thread reads ahead.
+    ///
+    /// >>> s.put_many([1, 2], [b"one", b"two"])
+    /// 2
+    /// >>> s.get_many([2, 1, 5])
+    /// [b'two', b'one', None]
+    #[pyo3(signature = (keys, default=None))]
+    fn get_many<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &Bound<'py, PyAny>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let Some(codec) = self.codec() else {
+            let keys = keys::many(keys, keys::Role::Key)?;
+            let default = default.unwrap_or_else(|| py.None().into_bound(py));
+            return Ok(self.list(py, &keys, default)?.into_any());
+        };
+        if let Some(width) = codec.row_bytes() {
+            let fill = default.map(|default| codec.encode(None, &default)).transpose()?;
+            let fill = fill.as_ref().map(|fill| fill.as_bytes());
+            let (rows, count) = self._get_rows(py, keys, width, fill, None)?;
+            return codec.object(py).call_method1("_array", (rows, count));
+        }
+        let keys = keys::many(keys, keys::Role::Key)?;
+        let list = self.list(py, &keys, py.None().into_bound(py))?;
+        // Only now, when nothing of the store is held any more: the codec's code may do anything.
+        for (i, &key) in keys.iter().enumerate() {
+            match list.get_item(i)?.cast_into::<PyBytes>() {
+                Ok(bytes) => list.set_item(i, codec.decode(key, bytes)?)?,
+                Err(_) if default.is_some() => list.set_item(i, &default)?,
+                Err(_) => {}
+            }
+        }
+        Ok(list.into_any())
     }
 
     /// The part of `get_array` that reads: the values of `keys`, each `width` bytes, one after another.

@@ -10,12 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use alex_store::{Error, Reader as EngineReader, Snapshot as Kept, Store as Engine, Value};
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyMemoryView};
+use pyo3::types::{PyGenericAlias, PyMemoryView, PyType};
 
-use crate::convert::{buffers, keys};
+use crate::convert::codec::Codec;
+use crate::convert::value_type::ValueType;
+use crate::convert::{buffers, keys, values};
 use crate::errors::{OrRaise, closed_error, detached, to_exception};
 use crate::locks;
-use crate::memory::{self, bytes};
+use crate::memory;
 use crate::store::handle::{Born, Handle, drop_version};
 
 /// What `Store` and `Snapshot` have in common: the calls that read.
@@ -64,6 +66,16 @@ impl Reader {
 
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    #[inline]
+    pub(crate) fn codec(&self) -> Option<&Codec> {
+        self.handle.codec()
+    }
+
+    /// What values are to an Arrow library.
+    pub(crate) fn value_type(&self, py: Python<'_>) -> PyResult<ValueType> {
+        ValueType::of(py, self.codec())
     }
 
     /// The snapshot that is read, unless it is closed, or this is no snapshot.
@@ -129,10 +141,15 @@ impl Reader {
 }
 
 /// A key and its value, ready for Python.
-pub(crate) type Item<'py> = (i64, Bound<'py, PyBytes>);
+pub(crate) type Item<'py> = (i64, Bound<'py, PyAny>);
 
-pub(crate) fn item(py: Python<'_>, found: Option<(i64, Value)>) -> PyResult<Option<Item<'_>>> {
-    found.map(|(key, value)| Ok((key, bytes(py, &value)?))).transpose()
+/// What was found, ready for Python.
+pub(crate) fn item<'py>(
+    py: Python<'py>,
+    codec: Option<&Codec>,
+    found: Option<(i64, Value)>,
+) -> PyResult<Option<Item<'py>>> {
+    found.map(|(key, value)| Ok((key, values::object(py, codec, key, value)?))).transpose()
 }
 
 fn drop_kept(kept: Option<Kept>) {
@@ -149,8 +166,24 @@ impl Drop for Reader {
 
 #[pymethods]
 impl Reader {
-    /// What the keys are, as `open(key=...)` names it: "int64", "uint64", "uuid" or "datetime64[us]"
-    /// and the like. Chosen when the store was made. O(1).
+    /// `Store[int, str]`, as annotations have it.
+    #[classmethod]
+    fn __class_getitem__<'py>(
+        cls: &Bound<'py, PyType>,
+        types: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyGenericAlias>> {
+        PyGenericAlias::new(cls.py(), cls, types)
+    }
+
+    /// The `alexpy.codecs.Codec` of the values; None where they are bytes. O(1).
+    #[getter(codec)]
+    fn codec_object(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.codec().map(|codec| codec.object(py).clone().unbind())
+    }
+
+    /// What the keys are, as `open(key=...)` names it: "int64", "uuid", "datetime64[us]" and so on.
+    ///
+    /// Chosen when the store was made. O(1).
     ///
     /// >>> s.key_kind
     /// 'int64'
@@ -160,6 +193,7 @@ impl Reader {
     }
 
     /// The name of the codec by which values are read and written; None where they are plain bytes.
+    ///
     /// Chosen when the store was made. O(1).
     ///
     /// >>> s.codec_name is None
@@ -169,9 +203,10 @@ impl Reader {
         self.handle.described().schema().codec.as_deref()
     }
 
-    fn __getitem__<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-        match self.lookup(py, keys::one(key)?)? {
-            Some(value) => bytes(py, &value),
+    fn __getitem__<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let at = keys::one(key)?;
+        match self.lookup(py, at)? {
+            Some(value) => values::object(py, self.codec(), at, value),
             None => Err(PyKeyError::new_err(key.clone().unbind())),
         }
     }
@@ -194,10 +229,11 @@ impl Reader {
         keys.map(|keys| keys as usize)
     }
 
-    /// The value of `key` as bytes, or `default` if the key is absent.
+    /// The value of `key`, or `default` if the key is absent.
     ///
-    /// Raises TypeError or OverflowError for a key that is not an int64, CorruptionError if the stored value
-    /// is damaged. O(1) in practice: one predicted position in the index, one read.
+    /// It is bytes, or what the codec of the store makes of them (CodecError where it cannot). Raises
+    /// TypeError or OverflowError for a key that is not an int64, CorruptionError if the stored value is
+    /// damaged. O(1) in practice: one predicted position in the index, one read.
     ///
     /// >>> s[1] = b"one"
     /// >>> s.get(1), s.get(2), s.get(2, b"")
@@ -209,17 +245,18 @@ impl Reader {
         key: &Bound<'py, PyAny>,
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        match self.lookup(py, keys::one(key)?)? {
-            Some(value) => Ok(Some(bytes(py, &value)?.into_any())),
+        let key = keys::one(key)?;
+        match self.lookup(py, key)? {
+            Some(value) => values::object(py, self.codec(), key, value).map(Some),
             None => Ok(default),
         }
     }
 
     /// The value of `key` as a read-only memoryview of the stored bytes, or None.
     ///
-    /// Nothing is copied. The view stays valid, with the same bytes, after the key is overwritten or deleted
-    /// and after the store is closed. While it lives, the disk space of its segment is kept.
-    /// Raises as `get`. O(1).
+    /// Nothing is copied, and no codec is asked. The view stays valid, with the same bytes, after the key is
+    /// overwritten or deleted and after the store is closed. While it lives, the disk space of its segment is
+    /// kept. Raises as `get`. O(1).
     ///
     /// >>> s[1] = b"one"
     /// >>> view = s.get_view(1)

@@ -86,11 +86,11 @@ impl Run {
     }
 }
 
-/// One item, made of objects that the garbage collector does not track.
+/// One item, made of objects that the garbage collector does not track; a value with its key, which a codec wants to know.
 enum Item<'py> {
-    Pair(Bound<'py, PyInt>, Bound<'py, PyBytes>),
+    Pair(i64, Bound<'py, PyInt>, Bound<'py, PyBytes>),
     Key(Bound<'py, PyInt>),
-    Value(Bound<'py, PyBytes>),
+    Value(i64, Bound<'py, PyBytes>),
 }
 
 impl StoreIterator {
@@ -140,9 +140,9 @@ impl StoreIterator {
             bytes(py, values.and_then(|values| values.get(position)).unwrap_or_default())
         };
         let item = match self.yields {
-            Yields::Items => Item::Pair(int(py, key)?, value()?),
+            Yields::Items => Item::Pair(key, int(py, key)?, value()?),
             Yields::Keys => Item::Key(int(py, key)?),
-            Yields::Values => Item::Value(value()?),
+            Yields::Values => Item::Value(key, value()?),
         };
         // Only now, so that the next step makes an item for which there was no memory.
         state.position += 1;
@@ -252,11 +252,20 @@ impl StoreIterator {
         }
         self.born.check(py, MADE_BEFORE_FORK)?;
         self.store.get().check_open(py)?;
+        let codec = self.store.get().codec();
         loop {
             match self.take(py)? {
-                Some(Item::Pair(key, value)) => return pairs::item(py, key, value).map(Some),
+                Some(Item::Pair(at, key, value)) => {
+                    let Some(codec) = codec else { return pairs::item(py, key, value).map(Some) };
+                    let pair = (key, codec.decode(at, value)?).into_pyobject(py)?;
+                    return Ok(Some(pair.into_any()));
+                }
                 Some(Item::Key(key)) => return Ok(Some(key.into_any())),
-                Some(Item::Value(value)) => return Ok(Some(value.into_any())),
+                Some(Item::Value(at, value)) => {
+                    return codec
+                        .map_or(Ok(value.clone().into_any()), |codec| codec.decode(at, value))
+                        .map(Some);
+                }
                 None if self.refill(py)? => {}
                 None => {
                     self.finished.store(true, Ordering::Relaxed);

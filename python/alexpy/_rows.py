@@ -1,0 +1,247 @@
+"""Objects as rows of a NumPy array, without losing anything but the digits of floats.
+
+What `codecs.numpy` and `codecs.struct` take. Apart from the codecs, because it imports NumPy. O(bytes).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._convert import _array
+
+if TYPE_CHECKING:
+    import struct
+
+    from numpy.typing import NDArray
+
+# Kinds of which NumPy makes one array of a list without turning numbers into text.
+_NUMBERS = frozenset("biufcmM")
+
+
+def of(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return one value as an array of `dtype` and `shape`.
+
+    Raises:
+        TypeError: it is none, or of another kind.
+        ValueError: it has another shape.
+        OverflowError, FloatingPointError: it would change.
+
+    Example:
+        >>> of([1, 2], np.dtype("f4"), (2,))
+        array([1., 2.], dtype=float32)
+        >>> of(1.5, np.dtype("i4"), ())
+        Traceback (most recent call last):
+        ...
+        TypeError: it takes int32, not float64
+
+    """
+    if dtype.names is not None and not isinstance(value, (np.ndarray, np.void)):
+        row = _records(value, dtype)
+    else:
+        # Dates and spans of the standard library in the unit that they have.
+        row = _cast(np.asarray(value, dtype.kind if dtype.kind in "mM" else None), dtype)
+    if row.shape != shape:
+        raise ValueError(f"it takes an array of shape {shape}, not {row.shape}")
+    return row
+
+
+def encoded(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    r"""Return the memory of one value, of `dtype` and `shape`.
+
+    Raises:
+        TypeError, ValueError, OverflowError, FloatingPointError: as `of`.
+
+    Example:
+        >>> encoded([1, 2], np.dtype("i2"), (2,))
+        b'\x01\x00\x02\x00'
+
+    """
+    return of(value, dtype, shape).tobytes()
+
+
+def decoded(data: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+    r"""Return the value that has this memory: a read-only array, or a scalar for shape ().
+
+    Raises:
+        ValueError: the memory is longer or shorter.
+
+    Example:
+        >>> decoded(b"\x01\x00\x02\x00", np.dtype("i2"), (2,)).tolist()
+        [1, 2]
+
+    """
+    elements = math.prod(shape)
+    if len(data) != elements * dtype.itemsize:
+        raise ValueError(f"there are {len(data)} bytes, and one value has {elements * dtype.itemsize}")
+    array = np.frombuffer(data, dtype)
+    return array.reshape(shape) if shape else array[0]
+
+
+def packed(
+    value: Any, packed: struct.Struct, dtype: np.dtype[Any], texts: tuple[tuple[int, int], ...] = ()
+) -> bytes:
+    r"""Return what a struct packs a value into: a tuple of fields, or the one field.
+
+    `texts` says which fields are bytes, which struct would cut.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: bytes are too long for their field, and would be cut.
+        struct.error: some field is of another kind, or out of range.
+
+    Example:
+        >>> packed((1, 2), struct.Struct("<bb"), np.dtype("i1,i1"))
+        b'\x01\x02'
+
+    """
+    if dtype.names is not None and isinstance(value, np.void):
+        # A record, as calls for many keys return it.
+        return encoded(value, dtype, ())
+    fields = (value,) if dtype.names is None else value
+    if not isinstance(fields, (tuple, list)):
+        raise TypeError(f"it takes a tuple of {len(dtype.names or ())} fields, not a {type(value).__name__}")
+    data = packed.pack(*fields)
+    for number, size in texts:
+        if len(fields[number]) > size:
+            raise ValueError(f"{fields[number]!r} is longer than the {size} bytes of its field")
+    return data
+
+
+def texts(dtype: np.dtype[Any]) -> tuple[tuple[int, int], ...]:
+    """Return which fields are bytes, and how many each has.
+
+    Example:
+        >>> texts(np.dtype("i1,V3"))
+        ((1, 3),)
+
+    """
+    kinds = [dtype] if dtype.names is None else [dtype[name] for name in dtype.names]
+    return tuple((number, kind.itemsize) for number, kind in enumerate(kinds) if kind.kind == "V")
+
+
+def many(values: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any] | None:
+    """Return many values as one array of `dtype`, or None if each is to be converted by itself.
+
+    Raises:
+        TypeError, ValueError, OverflowError, FloatingPointError: `values` is an array, but of another kind or
+            shape, or some element would change.
+
+    Example:
+        >>> many([1, 2], np.dtype("f8"), ())
+        array([1., 2.])
+        >>> many([1, None], np.dtype("f8"), ()) is None
+        True
+
+    """
+    array = _array(values, "values")
+    if array is None or array.dtype.kind == "O":
+        return _listed(values, dtype, shape)
+    if array.ndim == 0 or array.shape[1:] != shape:
+        wanted = ", ".join(["keys", *map(str, shape)])
+        raise ValueError(f"values must have the shape ({wanted}), not {array.shape}")
+    try:
+        return np.ascontiguousarray(_cast(array, dtype))
+    except (TypeError, OverflowError, FloatingPointError) as error:
+        raise type(error)(f"values: {error}") from error
+
+
+def _listed(values: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any] | None:
+    """Return a list of values as one array if all are fit for it: one by one, the unfit has a key."""
+    if not isinstance(values, (list, tuple)) or dtype.kind not in _NUMBERS:
+        return None
+    try:
+        array = np.asarray(values)
+        if array.shape[1:] != shape or array.dtype.kind not in _NUMBERS:
+            return None
+        return np.ascontiguousarray(_cast(array, dtype))
+    except (TypeError, ValueError, OverflowError, FloatingPointError):
+        return None
+
+
+def _records(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return a tuple as one record, field by field; a list as an array of them."""
+    if isinstance(value, list):
+        return np.array([_records(one, dtype) for one in value], dtype)
+    names = dtype.names or ()
+    if not isinstance(value, tuple) or len(value) != len(names):
+        raise TypeError(f"it takes a tuple of {len(names)} fields, or a record of {dtype}")
+    record = np.zeros((), dtype)
+    for name, field in zip(names, value, strict=True):
+        element, shape = dtype[name].subdtype or (dtype[name], ())
+        record[name] = of(field, element, shape)
+    return record
+
+
+def _cast(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if array.dtype == dtype:
+        return array
+    plain = array.dtype.names is None and dtype.names is None and array.dtype.kind != "O"
+    both_integers = array.dtype.kind in "iu" and dtype.kind in "iu"
+    if not plain or not (both_integers or np.can_cast(array.dtype, dtype, "same_kind")):
+        raise TypeError(f"it takes {dtype}, not {array.dtype}")
+    with np.errstate(over="raise", invalid="raise"):
+        converted = array.astype(dtype)
+    if dtype.kind not in "fc" and not _same(array, converted):
+        raise OverflowError(f"{dtype} does not hold this {array.dtype}")
+    return converted
+
+
+def _same(array: NDArray[Any], converted: NDArray[Any]) -> bool:
+    """Whether no element has changed: been cut, wrapped or rounded."""
+    equal = array == converted
+    if array.dtype.kind in "mM":
+        equal |= np.isnat(array)
+    return bool(np.all(equal))
+
+
+# Arrow's formats of what NumPy has in the same bytes, by kind and size.
+_ARROW = {
+    "b1": "b",
+    "i1": "c",
+    "u1": "C",
+    "i2": "s",
+    "u2": "S",
+    "i4": "i",
+    "u4": "I",
+    "i8": "l",
+    "u8": "L",
+    "f2": "e",
+    "f4": "f",
+    "f8": "g",
+}
+_ARROW_UNITS = {"s": "s", "ms": "m", "us": "u", "ns": "n"}
+
+
+def arrow_parts(dtype: np.dtype[Any], shape: tuple[int, ...]) -> list[tuple[Any, ...]]:
+    """Return what Arrow needs to know of rows: name, offset, format, bytes and shape of each part.
+
+    Example:
+        >>> arrow_parts(np.dtype("f4"), (3,))
+        [(None, 0, 'f', 4, [3])]
+        >>> arrow_parts(np.dtype([("size", "<i4"), ("name", "S3")]), ())
+        [('size', 0, 'i', 4, []), ('name', 4, 'w:3', 3, [])]
+
+    """
+    if dtype.names is None or shape:
+        return [(None, 0, _arrow_format(dtype), dtype.itemsize, list(shape))]
+    parts = []
+    for name in dtype.names:
+        field = dtype[name]
+        element, inner = field.subdtype or (field, ())
+        parts.append((name, dtype.fields[name][1], _arrow_format(element), element.itemsize, list(inner)))  # type: ignore[index]
+    return parts
+
+
+def _arrow_format(dtype: np.dtype[Any]) -> str:
+    """Return Arrow's format of an element; its bytes, where Arrow has no such numbers."""
+    kind = f"{dtype.kind}{dtype.itemsize}"
+    if dtype.isnative and kind in _ARROW:
+        return _ARROW[kind]
+    if dtype.isnative and dtype.kind in "mM":
+        unit, step = np.datetime_data(dtype)
+        if step == 1 and unit in _ARROW_UNITS:
+            return f"ts{_ARROW_UNITS[unit]}:" if dtype.kind == "M" else f"tD{_ARROW_UNITS[unit]}"
+    return f"w:{dtype.itemsize}"
