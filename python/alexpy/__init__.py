@@ -15,7 +15,7 @@ import warnings as _warnings
 from . import _ahead as _ahead
 from . import codecs
 from ._alexpy import ScanBatch, ValueBuffers, build_info
-from ._changes import Change
+from ._changes import Change, KeyRange
 from ._index import AlexIndex
 from ._maintenance import CompactReport, RepairReport, VerifyReport, repair
 from ._store import Snapshot, Stats, Store, WriteBatch, open  # noqa: A004 - `alexpy.open` is the public name
@@ -47,6 +47,7 @@ __all__ = [
     "ForkedError",
     "FormatError",
     "HistoryGoneError",
+    "KeyRange",
     "LockedError",
     "PoisonedError",
     "ReadOnlyError",

@@ -68,6 +68,20 @@ def integers(keys: Any, name: str) -> NDArray[np.int64] | None:
     return None
 
 
+def any_array(items: Any, name: str) -> NDArray[Any] | None:
+    """Return `items` as an array of whatever it holds, or None if it is none.
+
+    Raises:
+        TypeError: it has nulls, or is a table or a masked array.
+
+    Example:
+        >>> any_array(np.array([1.5]), "keys"), any_array([1.5], "keys") is None
+        (array([1.5]), True)
+
+    """
+    return _array(items, name)
+
+
 def values(items: Any) -> list[Any] | tuple[NDArray[np.uint8], int, int] | tuple[NDArray[Any], ...] | None:
     """Return the values of a batch in a form that the extension module reads.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Never, Self, SupportsIndex, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Never, Self, SupportsIndex, TypeVar, Unpack, overload
 
 from . import _alexpy
 from ._alexpy import WriteBatch
@@ -19,9 +19,10 @@ from ._path import absolute
 from ._reads import Reads
 from ._types import K, V
 from .codecs import Codec, named
-from .config import Config, Options, chosen, takes_options
+from .config import Config, Integers, Moments, Options, chosen, takes_options
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Callable
 
     from _typeshed import SupportsKeysAndGetItem
@@ -130,6 +131,7 @@ class Store(_alexpy.Store[K, V], Reads[K, V], Closing):
         read_only: bool,
         create: bool,
         parents: bool,
+        key: str | None = None,
         codec: Codec[Any] | None = None,
         find_codec: Callable[[str], Codec[Any]] | None = named,
     ) -> Self:
@@ -140,6 +142,7 @@ class Store(_alexpy.Store[K, V], Reads[K, V], Closing):
             read_only=read_only,
             create=create,
             parents=parents,
+            key=key,
             codec=codec,
             find_codec=find_codec,
         )
@@ -347,26 +350,65 @@ MutableMapping.register(Store)
 Mapping.register(Snapshot)
 
 
+@overload
+def open(
+    path: str | os.PathLike[str],
+    *,
+    key: Integers | None = ...,
+    read_only: bool = ...,
+    create: bool = ...,
+    parents: bool = ...,
+    codec: Codec[V] | None = ...,
+    config: Config | None = ...,
+    **options: Unpack[Options],
+) -> Store[int, V]: ...
+@overload
+def open(
+    path: str | os.PathLike[str],
+    *,
+    key: Moments,
+    read_only: bool = ...,
+    create: bool = ...,
+    parents: bool = ...,
+    codec: Codec[V] | None = ...,
+    config: Config | None = ...,
+    **options: Unpack[Options],
+) -> Store[np.datetime64, V]: ...
+@overload
+def open(
+    path: str | os.PathLike[str],
+    *,
+    key: Literal["uuid"],
+    read_only: bool = ...,
+    create: bool = ...,
+    parents: bool = ...,
+    codec: Codec[V] | None = ...,
+    config: Config | None = ...,
+    **options: Unpack[Options],
+) -> Store[uuid.UUID, V]: ...
 @takes_options
 def open(  # noqa: A001 - `alexpy.open` is the public name
     path: str | os.PathLike[str],
     *,
+    key: str | None = None,
     read_only: bool = False,
     create: bool = True,
     parents: bool = False,
     codec: Codec[V] | None = None,
     config: Config | None = None,
     **options: Unpack[Options],
-) -> Store[int, V]:
+) -> Store[Any, V]:
     """Open the store in the directory `path`, and make one if there is none.
 
     With `create=False` none is made; with `parents=True` the directories above it are made as well, as
     `Path.mkdir` does. Only one handle, of all processes, may be open for writing; any number may be open with
     `read_only=True`, which takes no lock.
 
+    `key` says what the keys are: "int64" (also if it is None), "uint64", "datetime64[s]", "datetime64[ms]",
+    "datetime64[us]", "datetime64[ns]", or "uuid", which are `uuid.UUID` or any other keys of 128 bits.
     `codec` says what the values are: bytes if it is None, else what `alexpy.codecs` or a `Codec` of yours
-    makes of them. It is chosen when the store is made, and its name is remembered: afterwards it can be left
-    out, except for one of your own. Every field of `Config` is an option too, and overrides that of
+    makes of them. Both are chosen when the store is made, and remembered: afterwards they can be left out,
+    except for a codec of your own. Every field of `Config` is an option too, and overrides that of
     `config`. Opening replays the end of the log: O(tail). Ctrl-C stops it.
 
     Raises:
@@ -377,7 +419,7 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
         FormatError: the directory is neither empty nor a store; or the store has a newer format; or one of
             its files is a symbolic link or not a regular file; or its manifests are older than its segments,
             as in a copy that was taken file by file while a writer was at work; or it was made with another
-            codec; or with one of somebody's own, and `codec` is None. Nothing was touched.
+            kind of key, or another codec; or with one of somebody's own, and `codec` is None. Nothing was touched.
         CorruptionError: data that was safe on the device is damaged.
         TypeError: there is no option of that name; the message says which is nearest.
         ValueError: the value of an option is impossible, or the path is empty or holds a NUL.
@@ -394,7 +436,7 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
     if codec is not None and not isinstance(codec, Codec):
         raise TypeError(f"codec is a {type(codec).__name__}; give one of alexpy.codecs, or an alexpy.Codec")
     return Store._opened(  # noqa: SLF001
-        absolute(path), made, read_only=read_only, create=create, parents=parents, codec=codec
+        absolute(path), made, read_only=read_only, create=create, parents=parents, key=key, codec=codec
     )
 
 

@@ -447,6 +447,7 @@ def open(  # noqa: A001 - the public name, as `alexpy.open`
     path: str | os.PathLike[str],
     *,
     threads: int = 4,
+    key: str | None = None,
     read_only: bool = False,
     create: bool = True,
     parents: bool = False,
@@ -467,6 +468,7 @@ def open(  # noqa: A001 - the public name, as `alexpy.open`
     begin = functools.partial(
         _store.open,
         path,
+        key=key,
         read_only=read_only,
         create=create,
         parents=parents,

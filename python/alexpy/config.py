@@ -22,6 +22,8 @@ Durability: TypeAlias = Literal["sync", "interval", "os"]
 WriteMode: TypeAlias = Literal["auto", "mmap", "pwrite"]
 ReadMode: TypeAlias = Literal["mmap", "pread"]
 Recovery: TypeAlias = Literal["strict", "point_in_time"]
+Integers: TypeAlias = Literal["int64", "uint64"]
+Moments: TypeAlias = Literal["datetime64[s]", "datetime64[ms]", "datetime64[us]", "datetime64[ns]"]
 
 _ENV_PREFIX = "ALEXPY_"
 # Variables with the prefix that are not fields: the SIMD backend belongs to the process, and the others set

@@ -90,11 +90,11 @@ pub(crate) fn closed_error(py: Python<'_>, message: &'static str) -> PyErr {
 pub(crate) fn codec_error(
     py: Python<'_>,
     message: String,
-    key: Option<i64>,
+    key: Option<Bound<'_, PyAny>>,
     codec: &str,
     cause: PyErr,
 ) -> PyErr {
-    let error = CODEC.error(py, (message, key, codec.to_owned()));
+    let error = CODEC.error(py, (message, key.map(Bound::unbind), codec.to_owned()));
     error.set_cause(py, Some(cause));
     error
 }

@@ -344,7 +344,7 @@ impl KeyVec {
     }
 
     /// Puts a key in the place of the one at `place`.
-    pub(crate) fn set(&mut self, place: usize, key: Key) {
+    pub fn set(&mut self, place: usize, key: Key) {
         match (&mut *self, i64::try_from(key)) {
             (Self::Narrow(keys), Ok(key)) => keys[place] = key,
             (Self::Wide(keys), _) => keys[place] = key,

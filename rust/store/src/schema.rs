@@ -69,6 +69,11 @@ impl KeyKind {
         if self == Self::Uuid { Width::Wide } else { Width::Narrow }
     }
 
+    /// The least and the greatest integer that a key can be.
+    pub fn keys(self) -> (Key, Key) {
+        self.width().keys()
+    }
+
     /// Whether a key belongs to the kind.
     pub(crate) fn has(self, key: Key) -> bool {
         self.width() == Width::Wide || i64::try_from(key).is_ok()

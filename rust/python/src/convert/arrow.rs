@@ -9,18 +9,19 @@ use std::ffi::CStr;
 use std::io;
 use std::sync::Arc;
 
-use alex_store::{Error, ItemColumns, Scan, ValueColumn};
+use alex_store::{Error, ItemColumns, KeyKind, Scan, ValueColumn};
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
-use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchReader, StructArray};
-use arrow_buffer::{Buffer, NullBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchReader, StructArray};
+use arrow_buffer::{Buffer, NullBuffer};
+use arrow_schema::{ArrowError, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 use zerocopy::IntoBytes;
 
+use crate::convert::key_type;
 use crate::convert::value_type::ValueType;
 
 const SCHEMA_NAME: &CStr = c"arrow_schema";
@@ -28,9 +29,9 @@ const ARRAY_NAME: &CStr = c"arrow_array";
 const STREAM_NAME: &CStr = c"arrow_array_stream";
 
 /// A key and a value column.
-fn schema_of(types: &ValueType) -> SchemaRef {
+fn schema_of(kind: KeyKind, types: &ValueType) -> SchemaRef {
     Arc::new(Schema::new(vec![
-        Field::new("key", DataType::Int64, false),
+        Field::new("key", key_type::data_type(kind), false),
         Field::new("value", types.data_type(), matches!(types, ValueType::Rows(_))),
     ]))
 }
@@ -69,10 +70,9 @@ fn values<T: Send + Sync + 'static>(
 }
 
 fn record_batch(items: &Arc<ItemColumns>, types: &ValueType) -> Result<RecordBatch, ArrowError> {
-    let keys = lent(items, |items| items.keys.as_bytes());
-    let keys = Int64Array::new(ScalarBuffer::from(keys), None);
+    let keys = key_type::array(items, |memory| lent(items, memory))?;
     let values = values(types, items, |items| &items.values, None)?;
-    RecordBatch::try_new(schema_of(types), vec![Arc::new(keys), values])
+    RecordBatch::try_new(schema_of(items.kind, types), vec![keys, values])
 }
 
 /// Columns of a store as an Arrow array: what `ValueBuffers.to_arrow` and `ScanBatch.to_arrow` return.
@@ -142,6 +142,7 @@ impl ArrowArray {
 /// The items of a scan, batch after batch. An error is the end.
 struct Batches {
     scan: Scan,
+    kind: KeyKind,
     types: ValueType,
     rows: usize,
     ended: bool,
@@ -169,7 +170,7 @@ impl Iterator for Batches {
 
 impl RecordBatchReader for Batches {
     fn schema(&self) -> SchemaRef {
-        schema_of(&self.types)
+        schema_of(self.kind, &self.types)
     }
 }
 
@@ -187,15 +188,21 @@ fn arrow_error(error: &Error) -> ArrowError {
 pub(crate) fn stream(
     py: Python<'_>,
     scan: Scan,
+    kind: KeyKind,
     types: ValueType,
     rows: usize,
 ) -> PyResult<Bound<'_, PyCapsule>> {
-    let batches = Batches { scan, types, rows, ended: false };
+    let batches = Batches { scan, kind, types, rows, ended: false };
     PyCapsule::new_with_value(py, FFI_ArrowArrayStream::new(Box::new(batches)), STREAM_NAME)
 }
 
 /// A capsule with the type of those arrays.
-pub(crate) fn stream_type<'py>(py: Python<'py>, types: &ValueType) -> PyResult<Bound<'py, PyCapsule>> {
-    let schema = FFI_ArrowSchema::try_from(schema_of(types).as_ref()).map_err(|error| refused(&error))?;
+pub(crate) fn stream_type<'py>(
+    py: Python<'py>,
+    kind: KeyKind,
+    types: &ValueType,
+) -> PyResult<Bound<'py, PyCapsule>> {
+    let schema =
+        FFI_ArrowSchema::try_from(schema_of(kind, types).as_ref()).map_err(|error| refused(&error))?;
     PyCapsule::new_with_value(py, schema, SCHEMA_NAME)
 }

@@ -5,15 +5,16 @@
 
 use std::ops::Bound as End;
 
-use alex_store::ScanRange;
+use alex_store::{Key, KeyKind, KeyVec, ScanRange};
 use pyo3::exceptions::{PyIndexError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use crate::convert::keys::{Role, refuse_one};
+use crate::convert::kinds;
 
 /// Start and stop of a range of keys; `None` is an empty range.
-pub(crate) type Range = Option<(End<i64>, End<i64>)>;
+pub(crate) type Range = Option<(End<Key>, End<Key>)>;
 
 /// Every key.
 const ALL: Range = Some((End::Unbounded, End::Unbounded));
@@ -49,20 +50,21 @@ impl ScanRequest {
 /// One end as the caller gave it.
 enum Edge {
     None,
-    At(i64),
+    At(Key),
     BelowAll,
     AboveAll,
 }
 
 /// The range between two ends. `start >= stop` is empty, except equal with both ends included.
 pub(crate) fn range(
+    kind: KeyKind,
     start: Option<&Bound<'_, PyAny>>,
     stop: Option<&Bound<'_, PyAny>>,
     include_start: bool,
     include_stop: bool,
 ) -> PyResult<Range> {
-    let start = edge(start, "start")?;
-    let stop = edge(stop, "stop")?;
+    let start = edge(kind, start, "start")?;
+    let stop = edge(kind, stop, "stop")?;
     if let (Edge::At(low), Edge::At(high)) = (&start, &stop)
         && (low > high || (low == high && !(include_start && include_stop)))
     {
@@ -85,28 +87,36 @@ pub(crate) fn range(
 
 /// The range of a `delete_range`, which needs at least one end.
 pub(crate) fn deleted_range(
+    kind: KeyKind,
     start: Option<&Bound<'_, PyAny>>,
     stop: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Range> {
     if start.is_none() && stop.is_none() {
         return Err(PyTypeError::new_err("delete_range() needs a bound; Store.clear() removes every key"));
     }
-    range(start, stop, true, false)
+    range(kind, start, stop, true, false)
 }
 
 /// The lowest and the highest key that a range could hold; `None` if it can hold none.
-pub(crate) fn first_and_last((start, stop): (End<i64>, End<i64>)) -> Option<(i64, i64)> {
+pub(crate) fn first_and_last(kind: KeyKind, (start, stop): (End<Key>, End<Key>)) -> Option<(Key, Key)> {
+    let (lowest, highest) = kind.keys();
     let first = match start {
         End::Included(key) => key,
         End::Excluded(key) => key.checked_add(1)?,
-        End::Unbounded => i64::MIN,
+        End::Unbounded => lowest,
     };
     let last = match stop {
         End::Included(key) => key,
         End::Excluded(key) => key.checked_sub(1)?,
-        End::Unbounded => i64::MAX,
+        End::Unbounded => highest,
     };
-    (first <= last).then_some((first, last))
+    (lowest <= first && first <= last && last <= highest).then_some((first, last))
+}
+
+/// A range of int64 keys, as an index has it.
+pub(crate) fn of_ints(range: Range) -> Option<(End<i64>, End<i64>)> {
+    // Cannot cut anything off: the ends were read as int64.
+    range.map(|(start, stop)| (start.map(|key| key as i64), stop.map(|key| key as i64)))
 }
 
 /// A range as the engine scans it.
@@ -117,10 +127,17 @@ pub(crate) fn scan_range(range: Range, reverse: bool, limit: Option<u64>) -> Sca
     }
 }
 
-fn edge(bound: Option<&Bound<'_, PyAny>>, name: &'static str) -> PyResult<Edge> {
+fn edge(kind: KeyKind, bound: Option<&Bound<'_, PyAny>>, name: &'static str) -> PyResult<Edge> {
     let Some(bound) = bound else { return Ok(Edge::None) };
+    if kind != KeyKind::Int64 {
+        return Ok(match kinds::end(kind, bound, name)? {
+            Ok(key) => Edge::At(key),
+            Err(true) => Edge::AboveAll,
+            Err(false) => Edge::BelowAll,
+        });
+    }
     match bound.extract::<i64>() {
-        Ok(key) => Ok(Edge::At(key)),
+        Ok(key) => Ok(Edge::At(key.into())),
         Err(error) if error.is_instance_of::<PyOverflowError>(bound.py()) => {
             Ok(if is_negative(bound)? { Edge::BelowAll } else { Edge::AboveAll })
         }
@@ -163,10 +180,18 @@ pub(crate) fn no_place(i: &Bound<'_, PyAny>) -> PyErr {
 }
 
 /// Start and stop of a range that `split` makes; `None` is no bound.
-pub(crate) type Part = (Option<i64>, Option<i64>);
+pub(crate) type Part<'py> = (Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
 
 /// Ranges that cover every key, given the keys at which one ends and the next begins.
-pub(crate) fn parts(boundaries: &[i64]) -> Vec<Part> {
+pub(crate) fn parts<'py>(py: Python<'py>, kind: KeyKind, boundaries: &KeyVec) -> PyResult<Vec<Part<'py>>> {
+    let inner = boundaries.iter().map(|key| kinds::object(py, kind, key)).collect::<PyResult<Vec<_>>>()?;
+    let starts = std::iter::once(None).chain(inner.iter().cloned().map(Some));
+    let stops = inner.iter().cloned().map(Some).chain([None]);
+    Ok(starts.zip(stops).collect())
+}
+
+/// Like [`parts`], of an index.
+pub(crate) fn parts_of_ints(boundaries: &[i64]) -> Vec<(Option<i64>, Option<i64>)> {
     let starts = std::iter::once(None).chain(boundaries.iter().copied().map(Some));
     let stops = boundaries.iter().copied().map(Some).chain([None]);
     starts.zip(stops).collect()

@@ -5,17 +5,21 @@
 //! that holds no lock, has lent no memory, and is in no call of the engine. Whatever it raises becomes a `CodecError`
 //! that names the key: a `KeyError` would read as a missing key, a `StopIteration` as the end of an iteration.
 
+use alex_store::{Key, KeyKind, Keys};
 use pyo3::exceptions::{PyException, PyMemoryError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use crate::convert::buffers;
 use crate::convert::keys::Deltas;
+use crate::convert::kinds;
 use crate::errors::codec_error;
 
 /// What `alexpy.codecs.Codec` holds.
 pub(crate) struct Codec {
     object: Py<PyAny>,
+    /// What the keys are, for messages.
+    kind: KeyKind,
     name: String,
     encode: Py<PyAny>,
     decode: Py<PyAny>,
@@ -29,6 +33,7 @@ impl Codec {
     /// Reads an `alexpy.codecs.Codec`.
     pub(crate) fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         Ok(Self {
+            kind: KeyKind::default(),
             name: object.getattr("name")?.extract()?,
             encode: object.getattr("encode")?.unbind(),
             decode: object.getattr("decode")?.unbind(),
@@ -36,6 +41,11 @@ impl Codec {
             counter: object.getattr("_counter")?.extract()?,
             object: object.clone().unbind(),
         })
+    }
+
+    /// The same, for values under keys of this kind.
+    pub(crate) fn under(self, kind: KeyKind) -> Self {
+        Self { kind, ..self }
     }
 
     pub(crate) fn object<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
@@ -53,7 +63,7 @@ impl Codec {
     /// The bytes of `value`, which is to be stored under `key`; `None` for a filling, which has no key.
     pub(crate) fn encode<'py>(
         &self,
-        key: Option<i64>,
+        key: Option<Key>,
         value: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let py = value.py();
@@ -83,7 +93,7 @@ impl Codec {
     }
 
     /// What the bytes stored under `key` mean.
-    pub(crate) fn decode<'py>(&self, key: i64, bytes: Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn decode<'py>(&self, key: Key, bytes: Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
         let py = bytes.py();
         let value = self.decode.bind(py).call1((bytes,)).map_err(|error| {
             let told = told(&error);
@@ -99,7 +109,7 @@ impl Codec {
     /// Many values in a form that `convert::values` reads, or `None` if each is to be encoded by itself.
     pub(crate) fn encode_many<'py>(
         &self,
-        keys: &[i64],
+        keys: Keys<'_>,
         values: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = values.py();
@@ -126,23 +136,31 @@ impl Codec {
         }
     }
 
-    fn place(&self, key: Option<i64>) -> String {
+    fn place(&self, key: Option<Key>) -> String {
         match key {
-            Some(key) => format!("what the codec {} made of the value of key {key}", self.name),
+            Some(key) => {
+                format!("what the codec {} made of the value of key {}", self.name, self.kind.shown(key))
+            }
             None => format!("what the codec {} made of the default", self.name),
         }
     }
 
     /// The exception for a value that the codec does not take, or does not read, and `cause` behind it.
     #[cold]
-    fn refused(&self, key: Option<i64>, verb: &str, why: &str, cause: PyErr, py: Python<'_>) -> PyErr {
+    fn refused(&self, key: Option<Key>, verb: &str, why: &str, cause: PyErr, py: Python<'_>) -> PyErr {
         if passes(py, &cause) {
             return cause;
         }
-        let what = key.map_or_else(|| "the default".to_owned(), |key| format!("the value of key {key}"));
+        let what = key.map_or_else(
+            || "the default".to_owned(),
+            |key| format!("the value of key {}", self.kind.shown(key)),
+        );
         let end = if verb == "encode" { "; nothing was written" } else { "" };
         let message = format!("the codec {} cannot {verb} {what}: {why}{end}", self.name);
-        codec_error(py, message, key, &self.name, cause)
+        match key.map(|key| kinds::object(py, self.kind, key)).transpose() {
+            Ok(key) => codec_error(py, message, key, &self.name, cause),
+            Err(error) => error,
+        }
     }
 }
 

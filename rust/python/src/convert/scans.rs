@@ -20,7 +20,7 @@ macro_rules! scan_method {
                 limit: Option<&pyo3::Bound<'_, pyo3::PyAny>>,
             ) -> pyo3::PyResult<$iterator> {
                 use $crate::convert::bounds::{self, ScanRequest, Yields};
-                let range = bounds::range(start, stop, include_start, include_stop)?;
+                let range = bounds::range(slf.get().kind(), start, stop, include_start, include_stop)?;
                 let limit = bounds::limit(limit)?;
                 $iterator::over(slf, ScanRequest { range, reverse, limit, yields: Yields::$yields })
             }

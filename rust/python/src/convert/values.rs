@@ -10,7 +10,7 @@
 
 use std::ops::Deref;
 
-use alex_store::{Value, ValueSource};
+use alex_store::{Key, Keys, Value, ValueSource};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -46,7 +46,7 @@ impl Deref for One<'_, '_> {
 pub(crate) fn object<'py>(
     py: Python<'py>,
     codec: Option<&Codec>,
-    key: i64,
+    key: Key,
     value: Value,
 ) -> PyResult<Bound<'py, PyAny>> {
     let bytes = memory::bytes(py, &value)?;
@@ -63,7 +63,7 @@ pub(crate) fn object<'py>(
 #[inline]
 pub(crate) fn one<'a, 'py>(
     codec: Option<&Codec>,
-    key: i64,
+    key: Key,
     value: &'a Bound<'py, PyAny>,
     place: &str,
 ) -> PyResult<One<'a, 'py>> {
@@ -150,7 +150,7 @@ impl Data<'_> {
 /// item more than there are keys is read.
 pub(crate) fn many<'py>(
     codec: Option<&Codec>,
-    keys: &[i64],
+    keys: Keys<'_>,
     values: &Bound<'py, PyAny>,
 ) -> PyResult<Many<'py>> {
     let Some(codec) = codec else { return plain(values, keys.len()) };
@@ -165,9 +165,10 @@ pub(crate) fn many<'py>(
         }
         memory::room(&mut encoded, 1)?;
         // One value too many is not encoded: the lengths differ, and nothing will be written.
-        encoded.push(PyBackedBytes::from(match keys.get(position) {
-            Some(&key) => codec.encode(Some(key), &value)?,
-            None => memory::bytes(value.py(), &[])?,
+        encoded.push(PyBackedBytes::from(if position < keys.len() {
+            codec.encode(Some(keys.get(position)), &value)?
+        } else {
+            memory::bytes(value.py(), &[])?
         }));
     }
     Ok(Many::Items(encoded))

@@ -14,7 +14,7 @@ use alex_index::Alex;
 use alex_index::image::Damage;
 use pyo3::prelude::*;
 
-use crate::convert::bounds::Range;
+use crate::convert::bounds::{Range, of_ints};
 use crate::locks;
 
 /// Items of the first run, and of the longest.
@@ -82,7 +82,7 @@ impl Cursor {
             keys: Vec::new(),
             payloads: Vec::new(),
             next: 0,
-            rest: range.map(|(start, stop)| Rest { start, stop, reverse, left }),
+            rest: of_ints(range).map(|(start, stop)| Rest { start, stop, reverse, left }),
             next_run_items: FIRST_RUN_ITEMS,
             damage: None,
         }))

@@ -1,6 +1,7 @@
 //! `AlexIndex`, many keys in one call. All work detached, in pieces, with a check for Ctrl-C between two.
 
 use alex_index::Alex;
+use alex_store::KeyKind;
 use numpy::PyArray1;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
@@ -142,7 +143,9 @@ impl AlexIndex {
         start: Option<&Bound<'_, PyAny>>,
         stop: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
-        let Some((start, stop)) = bounds::deleted_range(start, stop)? else { return Ok(0) };
+        let Some((start, stop)) = bounds::of_ints(bounds::deleted_range(KeyKind::Int64, start, stop)?) else {
+            return Ok(0);
+        };
         self.change_detached(py, |alex| {
             let (mut keys, mut payloads) = (Vec::new(), Vec::new());
             alex.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);

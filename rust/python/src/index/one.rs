@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use alex_index::Alex;
+use alex_store::KeyKind;
 use alex_store::catching;
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
@@ -29,6 +30,12 @@ pub(crate) struct AlexIndex {
 }
 
 impl AlexIndex {
+    /// What the keys are.
+    #[allow(clippy::unused_self, reason = "as the method of a store")]
+    pub(crate) fn kind(&self) -> KeyKind {
+        KeyKind::Int64
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

@@ -1,12 +1,13 @@
 //! `AlexIndex`, what has to do with the order of keys: neighbours, counts, and parts of equal counts.
 
 use alex_index::Alex;
+use alex_store::KeyKind;
 use numpy::PyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::convert::arrays::array;
-use crate::convert::bounds::{self, Part};
+use crate::convert::bounds;
 use crate::convert::keys::{Role, many, one};
 use crate::index::one::{AlexIndex, PIECE_KEYS, item};
 use crate::memory::filled;
@@ -166,7 +167,8 @@ impl AlexIndex {
         stop: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>)> {
         let (mut keys, mut payloads) = (Vec::new(), Vec::new());
-        if let Some((start, stop)) = bounds::range(start, stop, true, false)? {
+        if let Some((start, stop)) = bounds::of_ints(bounds::range(KeyKind::Int64, start, stop, true, false)?)
+        {
             self.ask_detached(py, |alex| {
                 alex.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);
             })?;
@@ -251,7 +253,10 @@ impl AlexIndex {
         start: Option<&Bound<'_, PyAny>>,
         stop: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
-        let Some((start, stop)) = bounds::range(start, stop, true, false)? else { return Ok(0) };
+        let Some((start, stop)) = bounds::of_ints(bounds::range(KeyKind::Int64, start, stop, true, false)?)
+        else {
+            return Ok(0);
+        };
         self.ask_detached(py, |alex| alex.count(start, stop))
     }
 
@@ -300,8 +305,8 @@ impl AlexIndex {
     /// 10
     /// >>> x.split(3)
     /// [(None, 3), (3, 6), (6, None)]
-    fn split(&self, py: Python<'_>, n: &Bound<'_, PyAny>) -> PyResult<Vec<Part>> {
+    fn split(&self, py: Python<'_>, n: &Bound<'_, PyAny>) -> PyResult<Vec<(Option<i64>, Option<i64>)>> {
         let parts = bounds::part_count(n)?;
-        Ok(bounds::parts(&self.ask_detached(py, |alex| alex.boundaries(parts))?))
+        Ok(bounds::parts_of_ints(&self.ask_detached(py, |alex| alex.boundaries(parts))?))
     }
 }

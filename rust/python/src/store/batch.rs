@@ -6,7 +6,7 @@ use alex_store::{Batch, ValueSource};
 use pyo3::prelude::*;
 use pyo3::types::{PyGenericAlias, PyType};
 
-use crate::convert::{bounds, keys, values};
+use crate::convert::{bounds, kinds, values};
 use crate::errors::{OrRaise, closed_error};
 use crate::locks;
 use crate::store::handle::Born;
@@ -111,7 +111,7 @@ impl WriteBatch {
     /// >>> s[1]
     /// b'one'
     fn put(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let key = keys::one(key)?;
+        let key = kinds::one(self.store.get().kind(), key)?;
         let value = values::one(self.store.get().codec(), key, value, "value")?;
         let bytes: &[u8] = &value;
         self.change(py, |batch| batch.put(key, bytes))
@@ -128,7 +128,7 @@ impl WriteBatch {
     /// >>> 1 in s
     /// False
     fn delete(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        let key = keys::one(key)?;
+        let key = kinds::one(self.store.get().kind(), key)?;
         self.change(py, |batch| {
             batch.reserve(1)?;
             batch.delete(key);
@@ -146,13 +146,13 @@ impl WriteBatch {
     /// >>> len(s)
     /// 2
     fn put_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>, values: &Bound<'_, PyAny>) -> PyResult<()> {
-        let keys = keys::many(keys, keys::Role::Key)?;
-        let values = values::many(self.store.get().codec(), &keys, values)?;
+        let keys = kinds::many(self.store.get().kind(), keys)?;
+        let values = values::many(self.store.get().codec(), keys.as_keys(), values)?;
         let source = values.source();
         values::check_count(keys.len(), source.len())?;
         self.change_detached(py, |batch| {
             let had = batch.len();
-            let put = keys.iter().enumerate().try_for_each(|(i, &key)| batch.put(key, source.get(i)));
+            let put = keys.iter().enumerate().try_for_each(|(i, key)| batch.put(key, source.get(i)));
             if put.is_err() {
                 batch.truncate(had);
             }
@@ -172,10 +172,10 @@ impl WriteBatch {
     /// >>> list(s)
     /// [3]
     fn delete_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<()> {
-        let keys = keys::many(keys, keys::Role::Key)?;
+        let keys = kinds::many(self.store.get().kind(), keys)?;
         self.change_detached(py, |batch| {
             batch.reserve(keys.len())?;
-            for &key in &keys {
+            for key in keys.iter() {
                 batch.delete(key);
             }
             Ok(())
@@ -203,7 +203,8 @@ impl WriteBatch {
         start: Option<&Bound<'_, PyAny>>,
         stop: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let range = bounds::deleted_range(start, stop)?.and_then(bounds::first_and_last);
+        let range = bounds::deleted_range(self.store.get().kind(), start, stop)?
+            .and_then(|range| bounds::first_and_last(self.store.get().kind(), range));
         self.change(py, |batch| {
             batch.reserve(1)?;
             if let Some((first, last)) = range {

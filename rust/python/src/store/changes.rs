@@ -4,17 +4,16 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use alex_store::{Changed, Changes, Store as Engine, What};
+use alex_store::{Changed, Changes, KeyKind, Store as Engine, What};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyRange, PyType};
 
 use crate::convert::codec::Codec;
-use crate::convert::values;
+use crate::convert::{kinds, values};
 use crate::errors::{detached, to_exception};
 use crate::locks;
-use crate::memory::int;
 use crate::store::handle::{Born, MADE_BEFORE_FORK};
 use crate::store::one::Store;
 
@@ -25,6 +24,7 @@ const FIRST_NAP: Duration = Duration::from_micros(50);
 const LONGEST_NAP: Duration = Duration::from_millis(2);
 
 static CHANGE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static RANGE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// Iterates over committed changes in their order.
 ///
@@ -89,21 +89,30 @@ impl ChangeIterator {
             None => py.detach(|| self.pull()).map_err(|error| to_exception(py, &error))?,
         };
         let codec = self.store.get().handle().codec();
-        next.map(|changed| change(py, codec, changed)).transpose()
+        let kind = self.store.get().kind();
+        next.map(|changed| change(py, kind, codec, changed)).transpose()
     }
 }
 
-fn change<'py>(py: Python<'py>, codec: Option<&Codec>, changed: Changed) -> PyResult<Bound<'py, PyAny>> {
+fn change<'py>(
+    py: Python<'py>,
+    kind: KeyKind,
+    codec: Option<&Codec>,
+    changed: Changed,
+) -> PyResult<Bound<'py, PyAny>> {
     let class = CHANGE.import(py, "alexpy._changes", "Change")?;
     match changed.what {
         What::Put(key, value) => {
             let value = values::object(py, codec, key, value)?;
-            class.call1((changed.seq, int(py, key)?, value))
+            class.call1((changed.seq, kinds::object(py, kind, key)?, value))
         }
-        What::Deleted(key) => class.call1((changed.seq, int(py, key)?, py.None())),
+        What::Deleted(key) => class.call1((changed.seq, kinds::object(py, kind, key)?, py.None())),
         What::RangeDeleted(first, last) => {
-            let stop = (i128::from(last) + 1).into_pyobject(py)?;
-            let keys = py.get_type::<PyRange>().call1((first, stop))?;
+            let (first, last) = (kinds::object(py, kind, first)?, kinds::object(py, kind, last)?);
+            let keys = match kind {
+                KeyKind::Int64 | KeyKind::Uint64 => py.get_type::<PyRange>().call1((first, last.add(1)?))?,
+                _ => RANGE.import(py, "alexpy._changes", "KeyRange")?.call1((first, last))?,
+            };
             class.call1((changed.seq, keys, py.None()))
         }
     }

@@ -7,16 +7,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use alex_store::{ItemColumns, Neighbour, Scan, ScanRange, ValueColumn};
+use alex_store::{ItemColumns, KeyKind, KeyVec, Neighbour, Scan, ScanRange, ValueColumn};
 use numpy::{PyArray1, PyArrayDescr, PyArrayDescrMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 
-use crate::convert::arrays::{array, window};
+use crate::convert::arrays::window;
 use crate::convert::arrow::{self, ArrowArray};
 use crate::convert::value_type::ValueType;
-use crate::convert::{bounds, keys};
+use crate::convert::{bounds, kinds};
 use crate::errors::{OrRaise, detached};
 use crate::locks;
 use crate::memory;
@@ -119,9 +119,19 @@ impl ScanBatch {
 
     /// The keys, in the order of the scan: a read-only int64 array. O(1).
     #[getter]
-    fn keys<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i64>> {
-        // SAFETY: the class is frozen, so its columns never change while it lives.
-        unsafe { window(slf.clone().into_any(), &slf.get().items.keys) }
+    fn keys<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let items = &slf.get().items;
+        match (&items.keys, items.kind) {
+            // SAFETY: the class is frozen, so its columns never change while it lives.
+            (KeyVec::Narrow(keys), KeyKind::Int64) => unsafe {
+                Ok(window(slf.clone().into_any(), keys).into_any())
+            },
+            (keys, kind) => {
+                let keys = kinds::array(slf.py(), kind, keys.clone())?;
+                keys.call_method("setflags", (false,), None)?;
+                Ok(keys)
+            }
+        }
     }
 
     /// Where each value begins in `data`, and where the last one ends: a read-only int64 array. O(1).
@@ -192,7 +202,7 @@ impl ScanBatch {
             let found = items.values.get(at).map_or(0, <[u8]>::len);
             return Err(PyValueError::new_err(format!(
                 "the value of key {} has {found} bytes, and one {dtype} has {width}",
-                items.keys[at]
+                items.kind.shown(items.keys.get(at))
             )));
         }
         // An element of a dtype such as ("f4", (3,)) is itself an array, of the base dtype.
@@ -209,6 +219,7 @@ impl ScanBatch {
         let bytes = self.items.values.data().len();
         match (self.items.keys.first(), self.items.keys.last()) {
             (Some(first), Some(last)) => {
+                let (first, last) = (self.items.kind.shown(first), self.items.kind.shown(last));
                 format!(
                     "<alexpy.ScanBatch, {} items from {first} to {last}, {bytes} bytes>",
                     self.items.keys.len()
@@ -312,7 +323,7 @@ pub(crate) struct ArrowStream {
 impl ArrowStream {
     /// The Arrow type of the stream: a struct of `key` (int64) and `value`.
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        arrow::stream_type(py, &self.store.get().value_type(py)?)
+        arrow::stream_type(py, self.store.get().kind(), &self.store.get().value_type(py)?)
     }
 
     /// A new reading of the range. The requested schema is a wish that Arrow lets a producer ignore.
@@ -325,12 +336,12 @@ impl ArrowStream {
         drop(requested_schema);
         let types = self.store.get().value_type(py)?;
         let scan = self.store.get().detached(py, |reader| reader.scan(self.range))?;
-        arrow::stream(py, scan, types, BATCH_ROWS)
+        arrow::stream(py, scan, self.store.get().kind(), types, BATCH_ROWS)
     }
 }
 
 /// The neighbours of many keys: their keys and their values.
-type Nearest<'py> = (Bound<'py, PyArray1<i64>>, ValueBuffers);
+type Nearest<'py> = (Bound<'py, PyAny>, ValueBuffers);
 
 impl Reader {
     fn nearest<'py>(
@@ -339,18 +350,18 @@ impl Reader {
         keys: &Bound<'py, PyAny>,
         which: Neighbour,
     ) -> PyResult<Nearest<'py>> {
-        let keys = keys::many(keys, keys::Role::Key)?;
+        let keys = kinds::many(self.kind(), keys)?;
         let moment = self.moment(py)?;
         let mut column = ValueColumn::with_room(keys.len()).or_raise(py)?;
-        let (mut near, mut found) = (Vec::new(), Vec::new());
-        memory::room(&mut near, keys.len())?;
+        let (mut near, mut found) = (kinds::list(self.kind(), keys.len())?, Vec::new());
         memory::room(&mut found, keys.len())?;
-        for piece in keys.chunks(LARGE_PIECE_KEYS) {
+        for piece in keys.as_keys().chunks(LARGE_PIECE_KEYS) {
             py.check_signals()?;
             detached(py, || moment.get_nearest_column(piece, which, &mut near, &mut column, &mut found))?;
         }
         let types = self.value_type(py)?;
-        Ok((array(py, near), ValueBuffers { column: Arc::new(column), found, types }))
+        kinds::mark_absent(self.kind(), &mut near, &found);
+        Ok((kinds::array(py, self.kind(), near)?, ValueBuffers { column: Arc::new(column), found, types }))
     }
 }
 
@@ -367,12 +378,12 @@ impl Reader {
     /// >>> s.get_buffers([2, 1]).offsets.tolist()
     /// [0, 5, 8]
     fn get_buffers(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<ValueBuffers> {
-        let keys = keys::many(keys, keys::Role::Key)?;
+        let keys = kinds::many(self.kind(), keys)?;
         let moment = self.moment(py)?;
         let mut column = ValueColumn::with_room(keys.len()).or_raise(py)?;
         let mut found = Vec::new();
         memory::room(&mut found, keys.len())?;
-        for piece in keys.chunks(LARGE_PIECE_KEYS) {
+        for piece in keys.as_keys().chunks(LARGE_PIECE_KEYS) {
             py.check_signals()?;
             detached(py, || moment.get_column(piece, &mut column, &mut found))?;
         }
@@ -437,7 +448,7 @@ impl Reader {
         reverse: bool,
         limit: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<BatchIterator> {
-        let range = bounds::range(start, stop, include_start, include_stop)?;
+        let range = bounds::range(slf.get().kind(), start, stop, include_start, include_stop)?;
         let range = bounds::scan_range(range, reverse, bounds::limit(limit)?);
         let Some(rows) = usize::try_from(rows).ok().filter(|&rows| rows > 0) else {
             return Err(PyValueError::new_err(format!("rows must be at least 1, not {rows}")));
@@ -471,7 +482,8 @@ impl Reader {
         start: Option<&Bound<'_, PyAny>>,
         stop: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<ArrowStream> {
-        let range = bounds::scan_range(bounds::range(start, stop, true, false)?, false, None);
+        let range =
+            bounds::scan_range(bounds::range(slf.get().kind(), start, stop, true, false)?, false, None);
         slf.get().check_open(slf.py())?;
         Ok(ArrowStream { store: slf.clone().unbind(), range })
     }

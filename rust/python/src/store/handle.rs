@@ -112,7 +112,8 @@ impl Handle {
 
     /// The same store, whose values mean what `codec` makes of them.
     pub(crate) fn with_codec(self, codec: Option<Codec>) -> Self {
-        Self { codec: codec.map(Box::new), ..self }
+        let kind = self.engine.schema().key;
+        Self { codec: codec.map(|codec| Box::new(codec.under(kind))), ..self }
     }
 
     /// What makes bytes of values, and values of bytes; `None` where values are bytes.

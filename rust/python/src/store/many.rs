@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 
 use crate::convert::arrays::array;
 use crate::convert::keys::Deltas;
-use crate::convert::{bounds, keys, values};
+use crate::convert::{bounds, keys, kinds, values};
 use crate::errors::{detached, to_exception};
 use crate::progress::with_progress;
 use crate::store::batch::WriteBatch;
@@ -38,8 +38,8 @@ impl Store {
         values: &Bound<'_, PyAny>,
         sync: bool,
     ) -> PyResult<u64> {
-        let keys = keys::many(keys, keys::Role::Key)?;
-        let values = values::many(self.codec(), &keys, values)?;
+        let keys = kinds::many(self.kind(), keys)?;
+        let values = values::many(self.codec(), keys.as_keys(), values)?;
         let source = values.source();
         values::check_count(keys.len(), source.len())?;
         self.detached(py, |engine| engine.put_many(&keys, &source, sync))
@@ -67,19 +67,19 @@ impl Store {
         values: &Bound<'_, PyAny>,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
-        let keys = keys::many(keys, keys::Role::Key)?;
+        let keys = kinds::many(self.kind(), keys)?;
         let engine = self.check_open(py)?;
         let Some(progress) = progress.filter(|progress| !progress.is_none()) else {
             // Sorted first, so that the last check for Ctrl-C comes before the values are lent to the engine.
             let sorted = detached(py, || SortedKeys::of(&keys))?;
             py.check_signals()?;
-            let values = values::many(self.codec(), &keys, values)?;
+            let values = values::many(self.codec(), keys.as_keys(), values)?;
             let source = values.source();
             values::check_count(keys.len(), source.len())?;
             return detached(py, || engine.load_sorted(&sorted, &source));
         };
         // The callback can do anything to an array.
-        let values = values::many(self.codec(), &keys, values)?.owned()?;
+        let values = values::many(self.codec(), keys.as_keys(), values)?.owned()?;
         let source = values.source();
         values::check_count(keys.len(), source.len())?;
         with_progress(py, Some(progress), |progress| engine.bulk_load(&keys, &source, progress))
@@ -105,7 +105,7 @@ impl Store {
         keys: &Bound<'py, PyAny>,
         deltas: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let keys = keys::many(keys, keys::Role::Key)?;
+        let keys = kinds::many(self.kind(), keys)?;
         let deltas = keys::deltas(deltas, keys.len())?;
         let deltas = match self.codec() {
             Some(codec) => codec.deltas(deltas)?,
@@ -132,7 +132,7 @@ impl Store {
     /// >>> s.delete_many([1, 2, 2, 9])
     /// 2
     fn delete_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<u64> {
-        let keys = keys::many(keys, keys::Role::Key)?;
+        let keys = kinds::many(self.kind(), keys)?;
         self.detached(py, |engine| engine.delete_many(&keys))
     }
 
@@ -152,10 +152,10 @@ impl Store {
         start: Option<&Bound<'_, PyAny>>,
         stop: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
-        match bounds::deleted_range(start, stop)? {
+        match bounds::deleted_range(self.kind(), start, stop)? {
             Some((start, stop)) => self.detached(py, |engine| engine.delete_range(start, stop)),
             // An empty range, but the engine must still refuse what it cannot write.
-            None => self.detached(py, |engine| engine.delete_many(&[])),
+            None => self.detached(py, |engine| engine.delete_many(&[0_i64; 0])),
         }
     }
 

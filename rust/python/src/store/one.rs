@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alex_store::{
-    Durability, Error, KeyKind, Options, ReadMode, Recovery, Store as Engine, Value, WriteMode,
+    Durability, Error, Key, KeyKind, Options, ReadMode, Recovery, Store as Engine, Value, WriteMode,
 };
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::convert::codec::Codec;
-use crate::convert::{keys, values};
+use crate::convert::{kinds, values};
 use crate::errors::{OrRaise, detached, to_exception};
 use crate::memory;
 use crate::store::handle::Handle;
@@ -59,6 +59,12 @@ impl Store {
         Ok(engine)
     }
 
+    /// What the keys are.
+    #[inline]
+    pub(crate) fn kind(&self) -> KeyKind {
+        self.handle.described().schema().key
+    }
+
     /// What makes bytes of values, and values of bytes; `None` where values are bytes.
     #[inline]
     pub(crate) fn codec(&self) -> Option<&Codec> {
@@ -70,7 +76,7 @@ impl Store {
         &self,
         py: Python<'py>,
         codec: &Codec,
-        find: impl Fn(&Engine) -> Result<Option<(i64, Value)>, Error> + Send + Sync,
+        find: impl Fn(&Engine) -> Result<Option<(Key, Value)>, Error> + Send + Sync,
     ) -> PyResult<Option<Item<'py>>> {
         let engine = self.engine(py)?;
         if engine.read_only() {
@@ -83,7 +89,7 @@ impl Store {
             let value = codec.decode(key, bytes.clone())?;
             let stored = bytes.as_bytes();
             if self.detached(py, |engine| engine.compare_and_set(key, Some(stored), None))? {
-                return Ok(Some((key, value)));
+                return Ok(Some((kinds::object(py, self.kind(), key)?, value)));
             }
             // Another thread was faster.
             py.check_signals()?;
@@ -91,7 +97,7 @@ impl Store {
     }
 
     #[inline]
-    fn remove(&self, py: Python<'_>, key: i64) -> PyResult<bool> {
+    fn remove(&self, py: Python<'_>, key: Key) -> PyResult<bool> {
         let engine = self.engine(py)?;
         match engine.try_delete(key) {
             Some(removed) => removed.or_raise(py),
@@ -204,7 +210,7 @@ impl Store {
     }
 
     fn __delitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        if self.remove(py, keys::one(key)?)? {
+        if self.remove(py, kinds::one(self.kind(), key)?)? {
             Ok(())
         } else {
             Err(PyKeyError::new_err(key.clone().unbind()))
@@ -223,7 +229,7 @@ impl Store {
     /// >>> s[1]
     /// b'one'
     fn put(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let key = keys::one(key)?;
+        let key = kinds::one(self.kind(), key)?;
         let value = values::one(self.codec(), key, value, "value")?;
         let bytes: &[u8] = &value;
         let engine = self.engine(py)?;
@@ -242,12 +248,12 @@ impl Store {
     /// >>> s.delete(1), s.delete(1)
     /// (True, False)
     fn delete(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
-        self.remove(py, keys::one(key)?)
+        self.remove(py, kinds::one(self.kind(), key)?)
     }
 
     /// Removes `key` and returns its value, or None if it was absent.
     fn _take<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let key = keys::one(key)?;
+        let key = kinds::one(self.kind(), key)?;
         if let Some(codec) = self.codec() {
             let find = |engine: &Engine| Ok(engine.get(key)?.map(|value| (key, value)));
             return Ok(self.take_decoded(py, codec, find)?.map(|(_, value)| value));
@@ -271,7 +277,7 @@ impl Store {
             Some(codec) => {
                 self.take_decoded(py, codec, |engine| if last { engine.last() } else { engine.first() })?
             }
-            None => item(py, None, self.detached(py, |engine| engine.take_end(last))?)?,
+            None => item(py, self.kind(), None, self.detached(py, |engine| engine.take_end(last))?)?,
         };
         taken.ok_or_else(|| PyKeyError::new_err("popitem(): the store is empty"))
     }
@@ -288,7 +294,7 @@ impl Store {
         key: &Bound<'py, PyAny>,
         default: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let key = keys::one(key)?;
+        let key = kinds::one(self.kind(), key)?;
         let codec = self.codec();
         let value = values::one(codec, key, default, "default")?;
         let default: &[u8] = &value;
@@ -313,7 +319,7 @@ impl Store {
         key: &Bound<'_, PyAny>,
         value: &Bound<'_, PyAny>,
     ) -> PyResult<bool> {
-        let key = keys::one(key)?;
+        let key = kinds::one(self.kind(), key)?;
         let value = values::one(self.codec(), key, value, "value")?;
         let bytes: &[u8] = &value;
         self.detached(py, |engine| engine.get_or_put(key, bytes)).map(|there| there.is_none())
@@ -335,7 +341,7 @@ impl Store {
         expected: Option<&Bound<'_, PyAny>>,
         new: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
-        let key = keys::one(key)?;
+        let key = kinds::one(self.kind(), key)?;
         let expected = expected.map(|value| values::one(self.codec(), key, value, "expected")).transpose()?;
         let new = new.map(|value| values::one(self.codec(), key, value, "new")).transpose()?;
         let (expected, new) = (expected.as_deref(), new.as_deref());

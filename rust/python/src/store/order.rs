@@ -1,15 +1,12 @@
 //! `Store` and `Snapshot`, the calls that depend on the order of keys: neighbours, ranges and counts. All detach.
 
-use alex_store::{Reader as EngineReader, Scan};
-use numpy::PyArray1;
+use alex_store::{KeyVec, Reader as EngineReader, Scan};
 use pyo3::prelude::*;
 
-use crate::convert::arrays::array;
 use crate::convert::bounds::{self, Part, ScanRequest};
-use crate::convert::keys;
 use crate::convert::scans::scan_method;
+use crate::convert::{keys, kinds};
 use crate::errors::detached;
-use crate::memory;
 use crate::store::handle::drop_version;
 use crate::store::read_ahead::PIECE_KEYS;
 use crate::store::read_many::LARGE_PIECE_KEYS;
@@ -29,7 +26,7 @@ impl Reader {
     /// >>> s.first()
     /// (1, b'one')
     fn first<'py>(&self, py: Python<'py>) -> PyResult<Option<Item<'py>>> {
-        item(py, self.codec(), self.detached(py, EngineReader::first)?)
+        item(py, self.kind(), self.codec(), self.detached(py, EngineReader::first)?)
     }
 
     /// The item with the largest key, or None if the store is empty.
@@ -41,7 +38,7 @@ impl Reader {
     /// >>> s.last()
     /// (2, b'two')
     fn last<'py>(&self, py: Python<'py>) -> PyResult<Option<Item<'py>>> {
-        item(py, self.codec(), self.detached(py, EngineReader::last)?)
+        item(py, self.kind(), self.codec(), self.detached(py, EngineReader::last)?)
     }
 
     /// The item with the largest key at or below `key`, or None.
@@ -53,8 +50,8 @@ impl Reader {
     /// >>> s.floor(19), s.floor(9)
     /// ((10, b'a'), None)
     fn floor<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
-        let key = keys::one(key)?;
-        item(py, self.codec(), self.detached(py, |reader| reader.floor(key))?)
+        let key = kinds::one(self.kind(), key)?;
+        item(py, self.kind(), self.codec(), self.detached(py, |reader| reader.floor(key))?)
     }
 
     /// The item with the smallest key at or above `key`, or None.
@@ -66,8 +63,8 @@ impl Reader {
     /// >>> s.ceiling(11), s.ceiling(21)
     /// ((20, b'b'), None)
     fn ceiling<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
-        let key = keys::one(key)?;
-        item(py, self.codec(), self.detached(py, |reader| reader.ceiling(key))?)
+        let key = kinds::one(self.kind(), key)?;
+        item(py, self.kind(), self.codec(), self.detached(py, |reader| reader.ceiling(key))?)
     }
 
     /// The item with the largest key below `key`, or None.
@@ -79,8 +76,8 @@ impl Reader {
     /// >>> s.lower(20), s.lower(10)
     /// ((10, b'a'), None)
     fn lower<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
-        let key = keys::one(key)?;
-        item(py, self.codec(), self.detached(py, |reader| reader.lower(key))?)
+        let key = kinds::one(self.kind(), key)?;
+        item(py, self.kind(), self.codec(), self.detached(py, |reader| reader.lower(key))?)
     }
 
     /// The item with the smallest key above `key`, or None.
@@ -92,8 +89,8 @@ impl Reader {
     /// >>> s.higher(10), s.higher(20)
     /// ((20, b'b'), None)
     fn higher<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
-        let key = keys::one(key)?;
-        item(py, self.codec(), self.detached(py, |reader| reader.higher(key))?)
+        let key = kinds::one(self.kind(), key)?;
+        item(py, self.kind(), self.codec(), self.detached(py, |reader| reader.higher(key))?)
     }
 
     // ---- ranges ----
@@ -121,7 +118,7 @@ impl Reader {
         start: Option<&Bound<'_, PyAny>>,
         stop: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
-        match bounds::range(start, stop, true, false)? {
+        match bounds::range(self.kind(), start, stop, true, false)? {
             Some((start, stop)) => self.detached(py, |reader| reader.count(start, stop)),
             None => self.check_open(py).map(|_| 0),
         }
@@ -138,7 +135,7 @@ impl Reader {
     /// >>> s.rank(20), s.rank(21), s.rank(-5)
     /// (1, 2, 0)
     fn rank(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<u64> {
-        let key = keys::one(key)?;
+        let key = kinds::one(self.kind(), key)?;
         self.detached(py, |reader| reader.rank(key))
     }
 
@@ -154,7 +151,7 @@ impl Reader {
     fn nth<'py>(&self, py: Python<'py>, i: &Bound<'py, PyAny>) -> PyResult<Item<'py>> {
         let found = match bounds::place(i)? {
             Some((rank, from_end)) => {
-                item(py, self.codec(), self.detached(py, |reader| reader.nth(rank, from_end))?)?
+                item(py, self.kind(), self.codec(), self.detached(py, |reader| reader.nth(rank, from_end))?)?
             }
             None => None,
         };
@@ -162,20 +159,16 @@ impl Reader {
     }
 
     /// The keys at `ranks`, which ascend; without those that are too large.
-    fn _keys_at<'py>(
-        &self,
-        py: Python<'py>,
-        ranks: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+    fn _keys_at<'py>(&self, py: Python<'py>, ranks: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let ranks = keys::many(ranks, keys::Role::Bound("ranks"))?;
         let moment = self.moment(py)?;
-        let mut keys = Vec::new();
+        let mut keys = KeyVec::default();
         for piece in ranks.chunks(PIECE_KEYS) {
             py.check_signals()?;
             let piece: Vec<u64> = piece.iter().map(|&rank| rank as u64).collect();
             detached(py, || moment.keys_at(&piece, &mut keys))?;
         }
-        Ok(array(py, keys))
+        kinds::array(py, self.kind(), keys)
     }
 
     /// The keys of `start <= key < stop` as an int64 array, ascending.
@@ -193,19 +186,19 @@ impl Reader {
         py: Python<'py>,
         start: Option<&Bound<'py, PyAny>>,
         stop: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
-        let range = bounds::scan_range(bounds::range(start, stop, true, false)?, false, None);
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let range = bounds::scan_range(bounds::range(self.kind(), start, stop, true, false)?, false, None);
         let mut scan = self.detached(py, |reader| reader.scan(range))?;
         let likely = detached(py, || scan.likely_left())?;
-        let mut keys = Vec::new();
-        memory::room(&mut keys, usize::try_from(likely).unwrap_or(usize::MAX))?;
+        let likely = usize::try_from(likely).unwrap_or(usize::MAX);
+        let mut keys = kinds::list(self.kind(), likely)?;
         loop {
             py.check_signals()?;
             let had = keys.len();
             detached(py, || scan.next_keys_into(LARGE_PIECE_KEYS, &mut keys))?;
             if keys.len() - had < LARGE_PIECE_KEYS {
                 drop_version(scan, Scan::keeps_something);
-                return Ok(array(py, keys));
+                return kinds::array(py, self.kind(), keys);
             }
         }
     }
@@ -220,9 +213,9 @@ impl Reader {
     /// 10
     /// >>> s.split(3)
     /// [(None, 3), (3, 6), (6, None)]
-    fn split(&self, py: Python<'_>, n: &Bound<'_, PyAny>) -> PyResult<Vec<Part>> {
+    fn split<'py>(&self, py: Python<'py>, n: &Bound<'py, PyAny>) -> PyResult<Vec<Part<'py>>> {
         let parts = bounds::part_count(n)?;
-        Ok(bounds::parts(&self.detached(py, |reader| reader.boundaries(parts))?))
+        bounds::parts(py, self.kind(), &self.detached(py, |reader| reader.boundaries(parts))?)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use alex_store::{Error, Values};
+use alex_store::{Error, Keys, Values};
 use pyo3::prelude::*;
 
 use crate::errors::{detached, to_exception};
@@ -40,7 +40,7 @@ fn two_processors() -> bool {
 /// The keys that remain to be read.
 #[derive(Clone, Copy)]
 struct Pieces<'k> {
-    rest: &'k [i64],
+    rest: Keys<'k>,
     /// How many to look up at once. After a piece that was cut short, hardly more than were read.
     piece_keys: usize,
 }
@@ -49,12 +49,12 @@ impl Pieces<'_> {
     /// Reads the next piece; true if long values cut it short.
     fn next(
         &mut self,
-        read: impl Fn(&[i64], &mut Values) -> Result<(), Error>,
+        read: impl Fn(Keys<'_>, &mut Values) -> Result<(), Error>,
         values: &mut Values,
     ) -> Result<bool, Error> {
-        let piece = &self.rest[..self.rest.len().min(self.piece_keys)];
+        let piece = self.rest.slice(0..self.rest.len().min(self.piece_keys));
         read(piece, values)?;
-        self.rest = &self.rest[values.len()..];
+        self.rest = self.rest.slice(values.len()..self.rest.len());
         let cut_short = values.len() < piece.len();
         let more = if cut_short { values.len() / 16 } else { values.len() };
         self.piece_keys = (values.len() + more).clamp(LEAST_PIECE_KEYS, PIECE_KEYS);
@@ -67,8 +67,8 @@ impl Pieces<'_> {
 /// Signals are checked before each piece.
 pub(crate) fn read_ahead(
     py: Python<'_>,
-    keys: &[i64],
-    read: impl Fn(&[i64], &mut Values) -> Result<(), Error> + Send + Sync,
+    keys: Keys<'_>,
+    read: impl Fn(Keys<'_>, &mut Values) -> Result<(), Error> + Send + Sync,
     mut each: impl FnMut(Python<'_>, usize, &Values) -> PyResult<()> + Send,
 ) -> PyResult<()> {
     let mut pieces = Pieces { rest: keys, piece_keys: PIECE_KEYS };
@@ -92,9 +92,9 @@ pub(crate) fn read_ahead(
 
 /// The part of `read_ahead` with a second thread. Reads all that is left, or nothing if no thread can be started.
 fn read_on_a_thread(
-    keys: &[i64],
+    keys: Keys<'_>,
     pieces: &mut Pieces<'_>,
-    read: &(impl Fn(&[i64], &mut Values) -> Result<(), Error> + Sync),
+    read: &(impl Fn(Keys<'_>, &mut Values) -> Result<(), Error> + Sync),
     each: &mut (impl FnMut(Python<'_>, usize, &Values) -> PyResult<()> + Send),
 ) -> PyResult<()> {
     thread::scope(|scope| {
@@ -126,7 +126,7 @@ fn read_on_a_thread(
                 each(py, keys.len() - pieces.rest.len(), &values)?;
                 Ok::<_, PyErr>(values)
             })?;
-            pieces.rest = &pieces.rest[values.len()..];
+            pieces.rest = pieces.rest.slice(values.len()..pieces.rest.len());
             // Fails once the last piece is read, when no thread waits for it.
             let _ = give_back.send(values);
         }

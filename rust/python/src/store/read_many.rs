@@ -3,7 +3,7 @@
 //! They convert their arguments while attached and work detached. Long reads are cut into pieces, with a check for Ctrl-C
 //! between two.
 
-use alex_store::{Moment, Reader as EngineReader, Values};
+use alex_store::{Keys, Moment, Reader as EngineReader, Values};
 use numpy::{PyArray1, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
@@ -11,7 +11,7 @@ use pyo3::types::{PyBytes, PyList};
 
 use crate::convert::arrays::{Pinned, zeros};
 use crate::convert::buffers::{PREFETCH_AHEAD, prefetch};
-use crate::convert::keys;
+use crate::convert::kinds;
 use crate::errors::detached;
 use crate::memory::{bytes, filled};
 use crate::store::read_ahead::{PIECE_KEYS, read_ahead};
@@ -32,14 +32,14 @@ impl Reader {
     fn list<'py>(
         &self,
         py: Python<'py>,
-        keys: &[i64],
+        keys: Keys<'_>,
         absent: Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyList>> {
         let moment = self.moment(py)?;
         // Filled first: other threads must not see a list with empty slots.
         let list = PyList::new(py, [absent])?.as_sequence().repeat(keys.len())?.cast_into::<PyList>()?;
         let made = list.clone().unbind();
-        let read = |piece: &[i64], values: &mut Values| moment.get_some_into(piece, values);
+        let read = |piece: Keys<'_>, values: &mut Values| moment.get_some_into(piece, values);
         read_ahead(py, keys, read, |py, start, values| {
             let list = made.bind(py);
             for i in 0..values.len() {
@@ -79,9 +79,9 @@ impl Reader {
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let Some(codec) = self.codec() else {
-            let keys = keys::many(keys, keys::Role::Key)?;
+            let keys = kinds::many(self.kind(), keys)?;
             let default = default.unwrap_or_else(|| py.None().into_bound(py));
-            return Ok(self.list(py, &keys, default)?.into_any());
+            return Ok(self.list(py, keys.as_keys(), default)?.into_any());
         };
         if let Some(width) = codec.row_bytes() {
             let fill = default.map(|default| codec.encode(None, &default)).transpose()?;
@@ -89,10 +89,10 @@ impl Reader {
             let (rows, count) = self._get_rows(py, keys, width, fill, None)?;
             return codec.object(py).call_method1("_array", (rows, count));
         }
-        let keys = keys::many(keys, keys::Role::Key)?;
-        let list = self.list(py, &keys, py.None().into_bound(py))?;
+        let keys = kinds::many(self.kind(), keys)?;
+        let list = self.list(py, keys.as_keys(), py.None().into_bound(py))?;
         // Only now, when nothing of the store is held any more: the codec's code may do anything.
-        for (i, &key) in keys.iter().enumerate() {
+        for (i, key) in keys.iter().enumerate() {
             match list.get_item(i)?.cast_into::<PyBytes>() {
                 Ok(bytes) => list.set_item(i, codec.decode(key, bytes)?)?,
                 Err(_) if default.is_some() => list.set_item(i, &default)?,
@@ -114,7 +114,7 @@ impl Reader {
         fill: Option<&[u8]>,
         out: Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>,
     ) -> PyResult<(Bound<'py, PyArray1<u8>>, usize)> {
-        let keys = keys::many(keys, keys::Role::Key)?;
+        let keys = kinds::many(self.kind(), keys)?;
         let moment = self.moment(py)?;
         let bytes = keys.len().saturating_mul(width);
         let out = match out {
@@ -146,7 +146,7 @@ impl Reader {
                 rows.as_slice_mut()?.chunks_exact_mut(fill.len()).for_each(|row| row.copy_from_slice(fill));
             }
             let piece_keys = LARGE_PIECE_KEYS.min(LARGE_PIECE_BYTES / width.max(1)).max(1);
-            for (number, piece) in keys.chunks(piece_keys).enumerate() {
+            for (number, piece) in keys.as_keys().chunks(piece_keys).enumerate() {
                 // A signal handler can do anything to `out`, so its memory is borrowed again for each piece.
                 py.check_signals()?;
                 pinned.as_ref().map_or(Ok(()), |pinned| pinned.check(py))?;
@@ -155,7 +155,8 @@ impl Reader {
                 let rows = &mut rows[from..from + piece.len() * width];
                 let missing = detached(py, || moment.get_rows(piece, width, rows))?;
                 if let (Some(missing), None) = (missing, fill) {
-                    return Err(PyKeyError::new_err(piece[missing]));
+                    let key = kinds::object(py, self.kind(), piece.get(missing))?;
+                    return Err(PyKeyError::new_err(key.unbind()));
                 }
             }
         }
@@ -174,10 +175,10 @@ impl Reader {
         py: Python<'py>,
         keys: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyArray1<bool>>> {
-        let keys = keys::many(keys, keys::Role::Key)?;
+        let keys = kinds::many(self.kind(), keys)?;
         let moment = self.moment(py)?;
         let mut found = filled(false, keys.len())?;
-        for (piece, found) in keys.chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
+        for (piece, found) in keys.as_keys().chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
             py.check_signals()?;
             detached(py, || moment.contains_many(piece, found))?;
         }

@@ -7,14 +7,14 @@
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use alex_store::{Error, Reader as EngineReader, Snapshot as Kept, Store as Engine, Value};
+use alex_store::{Error, Key, KeyKind, Reader as EngineReader, Snapshot as Kept, Store as Engine, Value};
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyGenericAlias, PyMemoryView, PyType};
 
 use crate::convert::codec::Codec;
 use crate::convert::value_type::ValueType;
-use crate::convert::{buffers, keys, values};
+use crate::convert::{buffers, kinds, values};
 use crate::errors::{OrRaise, closed_error, detached, to_exception};
 use crate::locks;
 use crate::memory;
@@ -62,6 +62,12 @@ impl Reader {
     /// Reads what the store was.
     pub(crate) fn at(handle: Arc<Handle>, kept: Kept) -> Self {
         Self { handle, at: Some(At { kept: Mutex::new(Some(kept)), born: Born::here() }) }
+    }
+
+    /// What the keys are.
+    #[inline]
+    pub(crate) fn kind(&self) -> KeyKind {
+        self.handle.described().schema().key
     }
 
     pub(crate) fn handle(&self) -> &Handle {
@@ -131,7 +137,7 @@ impl Reader {
     }
 
     #[inline]
-    fn lookup(&self, py: Python<'_>, key: i64) -> PyResult<Option<Value>> {
+    fn lookup(&self, py: Python<'_>, key: Key) -> PyResult<Option<Value>> {
         let reader = self.reading(py)?;
         match reader.try_get(key) {
             Some(found) => found.or_raise(py),
@@ -141,15 +147,17 @@ impl Reader {
 }
 
 /// A key and its value, ready for Python.
-pub(crate) type Item<'py> = (i64, Bound<'py, PyAny>);
+pub(crate) type Item<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
 
 /// What was found, ready for Python.
 pub(crate) fn item<'py>(
     py: Python<'py>,
+    kind: KeyKind,
     codec: Option<&Codec>,
-    found: Option<(i64, Value)>,
+    found: Option<(Key, Value)>,
 ) -> PyResult<Option<Item<'py>>> {
-    found.map(|(key, value)| Ok((key, values::object(py, codec, key, value)?))).transpose()
+    let item = |(key, value)| Ok((kinds::object(py, kind, key)?, values::object(py, codec, key, value)?));
+    found.map(item).transpose()
 }
 
 fn drop_kept(kept: Option<Kept>) {
@@ -204,7 +212,7 @@ impl Reader {
     }
 
     fn __getitem__<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let at = keys::one(key)?;
+        let at = kinds::one(self.kind(), key)?;
         match self.lookup(py, at)? {
             Some(value) => values::object(py, self.codec(), at, value),
             None => Err(PyKeyError::new_err(key.clone().unbind())),
@@ -212,7 +220,7 @@ impl Reader {
     }
 
     fn __contains__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let key = keys::one(key)?;
+        let key = kinds::one(self.kind(), key)?;
         let reader = self.reading(py)?;
         match reader.try_contains(key) {
             Some(found) => found.or_raise(py),
@@ -245,7 +253,7 @@ impl Reader {
         key: &Bound<'py, PyAny>,
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let key = keys::one(key)?;
+        let key = kinds::one(self.kind(), key)?;
         match self.lookup(py, key)? {
             Some(value) => values::object(py, self.codec(), key, value).map(Some),
             None => Ok(default),
@@ -268,7 +276,7 @@ impl Reader {
         py: Python<'py>,
         key: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyMemoryView>>> {
-        let value = self.lookup(py, keys::one(key)?)?;
+        let value = self.lookup(py, kinds::one(self.kind(), key)?)?;
         value.map(|value| buffers::view(py, value)).transpose()
     }
 }

@@ -8,13 +8,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use alex_store::{Error, NEAR_BYTES, Scan, ScanRun, Values};
+use alex_store::{Error, Key, KeyKind, KeyVec, NEAR_BYTES, Scan, ScanRun, Values};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyInt};
+use pyo3::types::PyBytes;
 
 use crate::convert::bounds::{ScanRequest, Yields, scan_range};
 use crate::convert::buffers::{PREFETCH_AHEAD, prefetch};
-use crate::convert::pairs;
+use crate::convert::{kinds, pairs};
 use crate::errors::{detached, to_exception};
 use crate::locks;
 use crate::memory::{bytes, int};
@@ -71,12 +71,12 @@ enum Source {
 }
 
 struct Run {
-    keys: Vec<i64>,
+    keys: KeyVec,
     values: Option<Values>,
 }
 
 impl Run {
-    const EMPTY: Self = Self { keys: Vec::new(), values: None };
+    const EMPTY: Self = Self { keys: KeyVec::Narrow(Vec::new()), values: None };
 
     /// How many items the next run should have, given that `items` were asked of this one.
     fn next_items(&self, items: usize) -> usize {
@@ -88,9 +88,9 @@ impl Run {
 
 /// One item, made of objects that the garbage collector does not track; a value with its key, which a codec wants to know.
 enum Item<'py> {
-    Pair(i64, Bound<'py, PyInt>, Bound<'py, PyBytes>),
-    Key(Bound<'py, PyInt>),
-    Value(i64, Bound<'py, PyBytes>),
+    Pair(Key, Bound<'py, PyBytes>),
+    Key(Key),
+    Value(Key, Bound<'py, PyBytes>),
 }
 
 impl StoreIterator {
@@ -131,7 +131,10 @@ impl StoreIterator {
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Item<'py>>> {
         let mut state = locks::attached(py, &self.state);
         let position = state.position;
-        let Some(&key) = state.run.keys.get(position) else { return Ok(None) };
+        if position >= state.run.keys.len() {
+            return Ok(None);
+        }
+        let key = state.run.keys.get(position);
         let value = || {
             let values = state.run.values.as_ref();
             if let Some(ahead) = values.and_then(|values| values.get(position + PREFETCH_AHEAD)) {
@@ -140,8 +143,8 @@ impl StoreIterator {
             bytes(py, values.and_then(|values| values.get(position)).unwrap_or_default())
         };
         let item = match self.yields {
-            Yields::Items => Item::Pair(key, int(py, key)?, value()?),
-            Yields::Keys => Item::Key(int(py, key)?),
+            Yields::Items => Item::Pair(key, value()?),
+            Yields::Keys => Item::Key(key),
             Yields::Values => Item::Value(key, value()?),
         };
         // Only now, so that the next step makes an item for which there was no memory.
@@ -252,15 +255,21 @@ impl StoreIterator {
         }
         self.born.check(py, MADE_BEFORE_FORK)?;
         self.store.get().check_open(py)?;
-        let codec = self.store.get().codec();
+        let (kind, codec) = (self.store.get().kind(), self.store.get().codec());
         loop {
             match self.take(py)? {
-                Some(Item::Pair(at, key, value)) => {
-                    let Some(codec) = codec else { return pairs::item(py, key, value).map(Some) };
-                    let pair = (key, codec.decode(at, value)?).into_pyobject(py)?;
+                Some(Item::Pair(key, value)) => {
+                    if let (None, KeyKind::Int64) = (codec, kind) {
+                        return pairs::item(py, int(py, key as i64)?, value).map(Some);
+                    }
+                    let value = match codec {
+                        Some(codec) => codec.decode(key, value)?,
+                        None => value.into_any(),
+                    };
+                    let pair = (kinds::object(py, kind, key)?, value).into_pyobject(py)?;
                     return Ok(Some(pair.into_any()));
                 }
-                Some(Item::Key(key)) => return Ok(Some(key.into_any())),
+                Some(Item::Key(key)) => return kinds::object(py, kind, key).map(Some),
                 Some(Item::Value(at, value)) => {
                     return codec
                         .map_or(Ok(value.clone().into_any()), |codec| codec.decode(at, value))

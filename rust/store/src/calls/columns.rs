@@ -14,6 +14,7 @@ use crate::index::tree::Neighbour;
 use crate::keys::{Key, KeyVec, Keys};
 use crate::log::segments::Segments;
 use crate::room::{room, with_room};
+use crate::schema::KeyKind;
 use crate::values::column::{Part, ValueColumn};
 use crate::values::{parallel, value};
 
@@ -27,6 +28,8 @@ const MUCH_BYTES: usize = 1 << 16;
 /// Some items of a scan, as columns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ItemColumns {
+    /// What the keys are.
+    pub kind: KeyKind,
     /// The keys, in the scan's order.
     pub keys: KeyVec,
     /// Their values.
@@ -160,7 +163,7 @@ impl Scan {
                 self.shared.push_values(segments, *keys, locations, part)
             })
         })?;
-        Ok(ItemColumns { keys, values })
+        Ok(ItemColumns { kind: self.shared.opened.schema.key, keys, values })
     }
 }
 

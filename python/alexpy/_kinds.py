@@ -1,0 +1,253 @@
+"""What keys of a store may be, and what they come back as: unsigned integers, moments, and UUIDs.
+
+int64 keys are none of its business. Nothing here knows a store. O(1) for one key, O(keys) for many.
+"""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _convert
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Nanoseconds of the units that have a fixed length.
+_UNITS = {
+    "W": 604_800 * 10**9,
+    "D": 86_400 * 10**9,
+    "h": 3_600 * 10**9,
+    "m": 60 * 10**9,
+    "s": 10**9,
+    "ms": 10**6,
+    "us": 10**3,
+    "ns": 1,
+}
+_NAT = -(2**63)
+_UUID_BYTES = 16
+_EPOCH = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - naive moments are taken as they are
+_RULES = {
+    "uint64": "keys of this store are unsigned integers: 0 to 2**64-1",
+    "uuid": "keys of this store have 128 bits: uuid.UUID, an int from 0 to 2**128-1, or 16 bytes",
+}
+
+
+def one(key: Any, kind: str, place: str) -> int:
+    """Return one key as an integer: of a moment, the number of its unit since 1970.
+
+    Raises:
+        TypeError: it is no key of this kind.
+        ValueError: it is NaT, or no whole number of the unit, or has not 16 bytes.
+        OverflowError: it is outside the range of the kind.
+
+    Example:
+        >>> one(np.datetime64("1970-01-02"), "datetime64[s]", "key"), one(b"\\0" * 15 + b"7", "uuid", "key")
+        (86400, 55)
+
+    """
+    if kind == "uuid":
+        return _wide(key, place)
+    if kind == "uint64":
+        return _unsigned(key, 64, kind, place)
+    return _moment(key, kind, place)
+
+
+def end(bound: Any, kind: str, name: str) -> tuple[int, int]:
+    """Return one end of a range: 0 and the key; or -1 or 1 if it is an integer below or above all keys.
+
+    Raises:
+        TypeError, ValueError: as `one`.
+
+    Example:
+        >>> end(-5, "uint64", "start"), end(2**128, "uuid", "stop")
+        ((-1, 0), (1, 0))
+
+    """
+    if kind in ("uint64", "uuid") and isinstance(bound, int) and not isinstance(bound, bool):
+        if bound < 0:
+            return -1, 0
+        if bound >> (64 if kind == "uint64" else 128):
+            return 1, 0
+    return 0, one(bound, kind, name)
+
+
+def many(keys: Any, kind: str) -> NDArray[Any] | None:
+    """Return many keys as the memory that the extension module reads, or None if each is to be read by itself.
+
+    int64 for moments, the bits of uint64 for unsigned integers, and 16 bytes for each UUID, high byte first.
+
+    Raises:
+        TypeError, ValueError, OverflowError: as `one`, and for arrays of another shape.
+
+    Example:
+        >>> many(np.array(["1970-01-02"], "M8[D]"), "datetime64[s]")
+        array([86400])
+
+    """
+    if isinstance(keys, (str, bytes, bytearray)):
+        raise TypeError(f"keys must be an array or iterable of keys, not {type(keys).__name__}")
+    array = _convert.any_array(keys, "keys")
+    if array is None or array.dtype.kind == "O":
+        if not hasattr(keys, "__iter__") and not hasattr(keys, "__getitem__"):
+            raise TypeError(f"keys is a {type(keys).__name__}; give an array or another iterable of keys")
+        return None
+    if kind == "uuid":
+        return _many_wide(array)
+    if array.ndim != 1:
+        raise ValueError(f"keys must be one-dimensional, not of shape {array.shape}")
+    if kind == "uint64":
+        return _many_unsigned(array)
+    return _many_moments(array, kind)
+
+
+def uuid_of(number: int) -> uuid.UUID:
+    """Return the UUID of an integer.
+
+    Example:
+        >>> uuid_of(5)
+        UUID('00000000-0000-0000-0000-000000000005')
+
+    """
+    made = _new(uuid.UUID)
+    _set(made, "int", number)
+    _set(made, "is_safe", uuid.SafeUUID.unknown)
+    return made
+
+
+# As `uuid.UUID(int=number)`, which looks at five other arguments first.
+_new = uuid.UUID.__new__
+_set = object.__setattr__
+
+
+def moment_of(number: int, kind: str) -> np.datetime64:
+    """Return the moment so many units after 1970.
+
+    Example:
+        >>> moment_of(1, "datetime64[s]")
+        np.datetime64('1970-01-01T00:00:01')
+
+    """
+    return np.datetime64(number, _unit(kind))
+
+
+def array_of(numbers: NDArray[Any], kind: str) -> NDArray[Any]:
+    """Return memory as the array of keys that it is, without a copy.
+
+    Example:
+        >>> array_of(np.array([1]), "datetime64[s]"), array_of(np.zeros(16, np.uint8), "uuid").dtype
+        (array(['1970-01-01T00:00:01'], dtype='datetime64[s]'), dtype('V16'))
+
+    """
+    return numbers.view({"uuid": "V16", "uint64": "u8"}.get(kind, kind))
+
+
+def _unit(kind: str) -> str:
+    return kind.partition("[")[2].rstrip("]")
+
+
+def _kind_of(value: object) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _refusal(key: object, kind: str, place: str) -> TypeError:
+    rule = _RULES.get(kind, f"keys of this store are moments ({kind}): numpy.datetime64, datetime.datetime or date")
+    hint = ""
+    if isinstance(key, str):
+        hint = {"uuid": ": uuid.UUID(key) reads one from text", "uint64": ": int(key) reads one from text"}.get(
+            kind, ": numpy.datetime64(key) reads one from text"
+        )
+    return TypeError(f"{place} is {'None' if key is None else _kind_of(key)}; {rule}{hint}")
+
+
+def _unsigned(key: Any, bits: int, kind: str, place: str) -> int:
+    if isinstance(key, (bool, np.bool_)) or not hasattr(key, "__index__"):
+        raise _refusal(key, kind, place)
+    try:
+        number = int(key.__index__())
+    except TypeError:
+        raise _refusal(key, kind, place) from None
+    if number < 0 or number >> bits:
+        raise OverflowError(f"{place} is {number}, outside {kind} (0 to 2**{bits}-1)")
+    return number
+
+
+def _wide(key: Any, place: str) -> int:
+    if isinstance(key, uuid.UUID):
+        return key.int
+    if isinstance(key, (bytes, bytearray, memoryview, np.void, np.bytes_)):
+        memory = key.tobytes().ljust(_UUID_BYTES, b"\0") if isinstance(key, np.bytes_) else bytes(key)
+        if len(memory) != _UUID_BYTES:
+            raise ValueError(f"{place} has {len(memory)} bytes, and a key of this store has {_UUID_BYTES}")
+        return int.from_bytes(memory, "big")
+    return _unsigned(key, 128, "uuid", place)
+
+
+def _moment(key: Any, kind: str, place: str) -> int:
+    if isinstance(key, datetime.datetime):
+        if hasattr(key, "to_datetime64"):  # a pandas.Timestamp, which has nanoseconds
+            key = (key if key.tzinfo is None else key.tz_convert("UTC").tz_localize(None)).to_datetime64()
+        else:
+            if key.tzinfo is not None:
+                key = key.astimezone(datetime.UTC).replace(tzinfo=None)
+            key = np.datetime64(key, "us")
+    elif isinstance(key, datetime.date):
+        key = np.datetime64(key, "D")
+    if not isinstance(key, np.datetime64):
+        raise _refusal(key, kind, place)
+    if np.isnat(key):
+        raise ValueError(f"{place} is NaT, which is no moment")
+    unit, step = np.datetime_data(key.dtype)
+    if unit not in _UNITS:
+        # Years and months have no fixed length, but days.
+        if unit not in ("Y", "M"):
+            raise ValueError(f"{place} is a moment in {unit}, and keys of this store are {kind}; convert it first")
+        key, unit, step = key.astype("M8[D]"), "D", 1
+    whole, rest = divmod(int(key.astype(np.int64)) * step * _UNITS[unit], _UNITS[_unit(kind)])
+    if rest:
+        raise ValueError(f"{place} is {key}, which is no whole number of {_unit(kind)} (keys of this store are {kind})")
+    if not _NAT < whole < 2**63:
+        raise ValueError(f"{place} is {key}, which is outside {kind}")
+    return whole
+
+
+def _many_wide(array: NDArray[Any]) -> NDArray[np.uint8] | None:
+    if array.ndim == 2 and array.shape[1] == 2 and array.dtype.kind == "u" and array.dtype.itemsize == 8:  # noqa: PLR2004
+        return np.ascontiguousarray(array.astype(">u8")).reshape(-1).view(np.uint8)
+    if array.ndim != 1:
+        raise ValueError(f"keys must be one-dimensional, or of shape (n, 2) and uint64, not of shape {array.shape}")
+    if array.dtype.kind in "VS" and array.dtype.itemsize == _UUID_BYTES:
+        return np.ascontiguousarray(array).view(np.uint8) if array.size else np.empty(0, np.uint8)
+    if array.dtype.kind in "iu":
+        return None
+    raise TypeError(f"{_RULES['uuid']}; many are arrays of V16, S16 or (n, 2) uint64, not of {array.dtype}")
+
+
+def _many_unsigned(array: NDArray[Any]) -> NDArray[np.int64] | None:
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{_RULES['uint64']}, and this array holds {array.dtype}")
+    if array.dtype.kind == "i" and array.size and (below := array < 0).any():
+        position = int(below.argmax())
+        raise OverflowError(f"keys[{position}] is {array[position]}, outside uint64 (0 to 2**64-1)")
+    return np.require(array, np.uint64, ["C", "A"]).view(np.int64)
+
+
+def _many_moments(array: NDArray[Any], kind: str) -> NDArray[np.int64]:
+    if array.dtype.kind != "M":
+        raise TypeError(f"keys of this store are moments ({kind}), and this array holds {array.dtype}")
+    nat = np.isnat(array)
+    if nat.any():
+        raise ValueError(f"keys[{int(nat.argmax())}] is NaT, which is no moment")
+    converted = np.require(array.astype(kind, copy=False), kind, ["C", "A"])
+    if array.dtype != converted.dtype:
+        wrong = converted.astype(array.dtype) != array
+        if np.issubdtype(array.dtype, np.datetime64) and array.size:
+            # A conversion that overflows comes back as another moment, or as NaT.
+            wrong |= np.isnat(converted)
+        if wrong.any():
+            one(array[int(wrong.argmax())], kind, f"keys[{int(wrong.argmax())}]")
+    return converted.view(np.int64)

@@ -1,0 +1,213 @@
+//! The keys of a store, of whichever kind: from Python's objects and arrays to the engine's integers, and back.
+//!
+//! int64 keys are read and made here without a detour. For the others, `alexpy._kinds` says what is accepted and what a
+//! refusal says; this module does what is done often: `uuid.UUID`, ints, lists of them, and the memory of arrays.
+
+use alex_store::{Key, KeyKind, KeyVec};
+use numpy::PyArray1;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyInt, PyList, PyTuple, PyType};
+
+use crate::convert::arrays::array as array_of;
+use crate::convert::keys::{self, Role, SIGNAL_CHECK_ITEMS, readonly};
+use crate::memory;
+
+/// Keys without a sign keep their order when their highest bit is flipped.
+pub(crate) const TOP_64: u64 = 1 << 63;
+pub(crate) const TOP_128: u128 = 1 << 127;
+
+static UUID: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+fn python<'py>(py: Python<'py>, function: &'static str) -> PyResult<Bound<'py, PyAny>> {
+    static KINDS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    KINDS
+        .get_or_try_init(py, || py.import("alexpy._kinds").map(|module| module.into_any().unbind()))?
+        .bind(py)
+        .getattr(function)
+}
+
+/// One key.
+#[inline]
+pub(crate) fn one(kind: KeyKind, key: &Bound<'_, PyAny>) -> PyResult<Key> {
+    match kind {
+        KeyKind::Int64 => keys::one(key).map(Key::from),
+        _ => other(kind, key, "key"),
+    }
+}
+
+/// One key that is no int64; `place` names it in messages.
+fn other(kind: KeyKind, key: &Bound<'_, PyAny>, place: &str) -> PyResult<Key> {
+    let py = key.py();
+    match kind {
+        KeyKind::Uuid => {
+            if key.get_type().is(UUID.import(py, "uuid", "UUID")?) {
+                return wide(&key.getattr("int")?);
+            }
+            if let Ok(bytes) = key.cast_exact::<PyBytes>()
+                && let Ok(bytes) = bytes.as_bytes().try_into()
+            {
+                return Ok((u128::from_be_bytes(bytes) ^ TOP_128).cast_signed());
+            }
+        }
+        KeyKind::Uint64 if key.is_exact_instance_of::<PyInt>() => {
+            if let Ok(number) = key.extract::<u64>() {
+                return Ok(Key::from((number ^ TOP_64).cast_signed()));
+            }
+        }
+        _ => {}
+    }
+    let number = python(py, "one")?.call1((key, kind.name(), place))?;
+    match kind {
+        KeyKind::Uuid => wide(&number),
+        KeyKind::Uint64 => Ok(Key::from((number.extract::<u64>()? ^ TOP_64).cast_signed())),
+        _ => Ok(Key::from(number.extract::<i64>()?)),
+    }
+}
+
+fn wide(number: &Bound<'_, PyAny>) -> PyResult<Key> {
+    Ok((number.extract::<u128>()? ^ TOP_128).cast_signed())
+}
+
+/// Many keys, whatever they come in.
+pub(crate) fn many(kind: KeyKind, object: &Bound<'_, PyAny>) -> PyResult<KeyVec> {
+    if kind == KeyKind::Int64 {
+        return keys::many(object, Role::Key).map(KeyVec::from);
+    }
+    memory::check()?;
+    if let Ok(list) = object.cast::<PyList>() {
+        return collect(kind, list.iter().map(Ok), list.len());
+    }
+    if let Ok(tuple) = object.cast::<PyTuple>() {
+        return collect(kind, tuple.iter().map(Ok), tuple.len());
+    }
+    let converted = python(object.py(), "many")?.call1((object, kind.name()))?;
+    if converted.is_none() {
+        let iterator = object.try_iter()?;
+        let expected = iterator.size_hint().0;
+        return collect(kind, iterator, expected);
+    }
+    if kind == KeyKind::Uuid {
+        let bytes = converted.cast::<PyArray1<u8>>()?;
+        let bytes = readonly(bytes, "keys")?;
+        let (bytes, _) = bytes.as_slice()?.as_chunks::<16>();
+        let mut keys = Vec::new();
+        memory::room(&mut keys, bytes.len())?;
+        keys.extend(bytes.iter().map(|bytes| (u128::from_be_bytes(*bytes) ^ TOP_128).cast_signed()));
+        return Ok(KeyVec::from(keys));
+    }
+    let numbers = converted.cast::<PyArray1<i64>>()?;
+    let mut keys = memory::copy_of(readonly(numbers, "keys")?.as_slice()?)?;
+    if kind == KeyKind::Uint64 {
+        keys.iter_mut().for_each(|key| *key ^= i64::MIN);
+    }
+    Ok(KeyVec::from(keys))
+}
+
+fn collect<'py>(
+    kind: KeyKind,
+    items: impl Iterator<Item = PyResult<Bound<'py, PyAny>>>,
+    expected: usize,
+) -> PyResult<KeyVec> {
+    let (mut narrow, mut long) = (Vec::new(), Vec::new());
+    // A length hint may be wrong.
+    let expected = expected.min(1 << 24);
+    if kind == KeyKind::Uuid {
+        memory::room(&mut long, expected)?
+    } else {
+        memory::room(&mut narrow, expected)?
+    }
+    for (position, item) in items.enumerate() {
+        let item = item?;
+        if position % SIGNAL_CHECK_ITEMS == SIGNAL_CHECK_ITEMS - 1 {
+            item.py().check_signals()?;
+        }
+        let key = match other(kind, &item, "key") {
+            Ok(key) => key,
+            // Once more, for a message that says where it is.
+            Err(_) => other(kind, &item, &format!("keys[{position}]"))?,
+        };
+        if kind == KeyKind::Uuid {
+            memory::room(&mut long, 1)?;
+            long.push(key);
+        } else {
+            memory::room(&mut narrow, 1)?;
+            narrow.push(key as i64);
+        }
+    }
+    Ok(if kind == KeyKind::Uuid { long.into() } else { narrow.into() })
+}
+
+/// No keys, with room for so many.
+pub(crate) fn list(kind: KeyKind, keys: usize) -> PyResult<KeyVec> {
+    if kind == KeyKind::Uuid {
+        let mut list = Vec::<i128>::new();
+        memory::room(&mut list, keys)?;
+        return Ok(list.into());
+    }
+    let mut list = Vec::<i64>::new();
+    memory::room(&mut list, keys)?;
+    Ok(list.into())
+}
+
+/// A key on its way out.
+#[inline]
+pub(crate) fn object<'py>(py: Python<'py>, kind: KeyKind, key: Key) -> PyResult<Bound<'py, PyAny>> {
+    match kind {
+        KeyKind::Int64 => memory::int(py, key as i64).map(Bound::into_any),
+        KeyKind::Uint64 => Ok((key as u64 ^ TOP_64).into_pyobject(py)?.into_any()),
+        KeyKind::Uuid => python(py, "uuid_of")?.call1((key.cast_unsigned() ^ TOP_128,)),
+        _ => python(py, "moment_of")?.call1((key as i64, kind.name())),
+    }
+}
+
+/// Gives the keys that were not found what stands for none: 0, or NaT.
+pub(crate) fn mark_absent(kind: KeyKind, keys: &mut KeyVec, found: &[bool]) {
+    if kind != KeyKind::Int64 {
+        let none = kind.keys().0;
+        for (place, _) in found.iter().enumerate().filter(|(_, found)| !**found) {
+            keys.set(place, none);
+        }
+    }
+}
+
+/// Many keys on their way out, as an array of the kind.
+pub(crate) fn array<'py>(py: Python<'py>, kind: KeyKind, keys: KeyVec) -> PyResult<Bound<'py, PyAny>> {
+    let mut keys = match keys {
+        KeyVec::Narrow(keys) if kind != KeyKind::Uuid => keys,
+        keys => return wide_array(py, &keys),
+    };
+    if kind == KeyKind::Uint64 {
+        keys.iter_mut().for_each(|key| *key ^= i64::MIN);
+    }
+    let numbers = array_of(py, keys).into_any();
+    if kind == KeyKind::Int64 { Ok(numbers) } else { python(py, "array_of")?.call1((numbers, kind.name())) }
+}
+
+fn wide_array<'py>(py: Python<'py>, keys: &KeyVec) -> PyResult<Bound<'py, PyAny>> {
+    let mut bytes = Vec::new();
+    memory::room(&mut bytes, keys.len() * 16)?;
+    for key in keys.iter() {
+        bytes.extend_from_slice(&(key.cast_unsigned() ^ TOP_128).to_be_bytes());
+    }
+    python(py, "array_of")?.call1((array_of(py, bytes), KeyKind::Uuid.name()))
+}
+
+/// One end of a range of other keys than int64: the key, or whether it is below or above all keys.
+pub(crate) fn end(
+    kind: KeyKind,
+    bound: &Bound<'_, PyAny>,
+    name: &'static str,
+) -> PyResult<Result<Key, bool>> {
+    let py = bound.py();
+    let (side, number) =
+        python(py, "end")?.call1((bound, kind.name(), name))?.extract::<(i8, Bound<'_, PyAny>)>()?;
+    Ok(match side {
+        0 => Ok(match kind {
+            KeyKind::Uuid => wide(&number)?,
+            KeyKind::Uint64 => Key::from((number.extract::<u64>()? ^ TOP_64).cast_signed()),
+            _ => Key::from(number.extract::<i64>()?),
+        }),
+        side => Err(side > 0),
+    })
+}
