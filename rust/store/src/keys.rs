@@ -356,6 +356,7 @@ impl KeyVec {
     #[inline]
     pub(crate) fn narrow(&mut self) -> &mut Vec<i64> {
         if let Self::Wide(keys) = self {
+            debug_assert!(keys.iter().all(|&key| i64::try_from(key).is_ok()), "only such are asked for so");
             *self = Self::Narrow(keys.iter().map(|&key| key as i64).collect());
         }
         match self {

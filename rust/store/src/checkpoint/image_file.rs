@@ -55,10 +55,8 @@ impl<S: ImageSink> TreeWriter<S> {
         match (self, keys) {
             (Self::Narrow(writer), Keys::Narrow(keys)) => writer.push(keys, locations),
             (Self::Wide(writer), Keys::Wide(keys)) => writer.push(keys, locations),
-            (_, keys) => {
-                debug_assert!(keys.is_empty(), "keys of a tree have the tree's width");
-                Ok(())
-            }
+            // Cannot happen: a scan of a tree gives keys of the tree's width.
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "keys of another width than the tree's")),
         }
     }
 

@@ -500,6 +500,7 @@ impl Follower<'_> {
                         pointed.insert(key, record);
                     }
                 }
+                keys.clear();
             }
             if at_end {
                 return Ok(reader.is_at_limit());

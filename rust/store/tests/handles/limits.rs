@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::common::hook::{Call, HookDisk, quiet};
-use crate::common::{key_kind, Content, content, for_seeds, open};
+use crate::common::{Content, content, for_seeds, key_kind, open};
 use alex_store::disk::sim::{Loss, Rng, SimDisk};
 use alex_store::{Batch, Error, Options, ReadMode, Store, WriteMode};
 
