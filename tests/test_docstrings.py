@@ -35,7 +35,7 @@ def _public() -> Iterator[tuple[str, Any]]:
     yield "StoreIterator", _alexpy.StoreIterator
     yield "ChangeIterator", _alexpy.ChangeIterator
     yield "AsyncStore", aio.AsyncStore
-    for returned in (_alexpy.ArrowArray, _alexpy.ArrowStream, _alexpy.BatchIterator):
+    for returned in (_alexpy.ArrowArray, _alexpy.ArrowStream, _alexpy.BatchIterator, _alexpy.RowIterator):
         yield returned.__name__, returned
     yield "IndexIterator", _alexpy.IndexIterator
     yield "alexpy._convert.Row", _convert.Row

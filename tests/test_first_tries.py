@@ -171,8 +171,20 @@ def filled(store: alexpy.Store) -> Iterator[alexpy.Store]:
 
 def test_a_store_is_read_back_as_a_dataframe(filled: alexpy.Store) -> None:
     pandas = pytest.importorskip("pandas")
+    # pandas makes a list of a mapping that is no dict, which is its keys, and asks it for nothing else.
+    assert pandas.DataFrame(filled).columns.tolist() == [0]
     read = pandas.DataFrame(filled.items(), columns=["id", "price"])
     assert read["id"].tolist() == [1, 2, 3]
+    for source in (
+        filled,
+        filled.items(),
+        filled.snapshot(),
+        filled.to_arrow(1, 3),
+        next(filled.scan_batches()),
+    ):
+        read = pandas.DataFrame.from_arrow(source)
+        assert read.columns.tolist() == ["key", "value"]
+        assert read.to_numpy().tolist() == [list(item) for item in filled.scan(1, 1 + len(read))]
     keys = np.fromiter(filled, np.int64)
     read = pandas.DataFrame({"id": keys, "price": filled.get_array(keys, np.float64)})
     assert read["price"].tolist() == [1.5, 2.5, 0.5]
@@ -180,8 +192,14 @@ def test_a_store_is_read_back_as_a_dataframe(filled: alexpy.Store) -> None:
 
 def test_a_store_is_read_back_through_arrow(filled: alexpy.Store) -> None:
     polars = pytest.importorskip("polars")
-    assert polars.DataFrame(filled.to_arrow())["key"].to_list() == [1, 2, 3]
-    assert pa.table(filled.to_arrow())["key"].to_pylist() == [1, 2, 3]
+    # polars makes a column of each item of a mapping.
+    told(lambda: polars.DataFrame(filled), "name must be a string")
+    for source in (filled.items(), filled.to_arrow(), filled.snapshot().items(), next(filled.scan_batches())):
+        assert polars.DataFrame(source).rows() == list(filled.items())
+    assert polars.from_arrow(filled).struct.unnest().rows() == list(filled.items())
+    for source in (filled, filled.items(), filled.snapshot(), filled.to_arrow()):
+        assert pa.table(source).to_pylist() == [{"key": key, "value": value} for key, value in filled.items()]
+    assert pa.record_batch(next(filled.scan_batches()))["key"].to_pylist() == [1, 2, 3]
 
 
 def test_a_slice_and_a_list_of_keys_name_their_calls(filled: alexpy.Store, frame: Any) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "ChangeIterator",
     "IndexIterator",
     "Reader",
+    "RowIterator",
     "ScanBatch",
     "Snapshot",
     "Store",
@@ -94,6 +95,8 @@ class Reader(Mapping[int, bytes]):
     def __len__(self, /) -> int: ...
     def __iter__(self, /) -> Iterator[int]: ...
     def __reversed__(self, /) -> Iterator[int]: ...
+    def __arrow_c_schema__(self) -> CapsuleType: ...
+    def __arrow_c_stream__(self, requested_schema: CapsuleType | None = None) -> CapsuleType: ...
     @overload
     def get(self, key: SupportsIndex) -> bytes | None:
         """The value of `key` as bytes, or `default` if the key is absent.
@@ -345,9 +348,11 @@ class Reader(Mapping[int, bytes]):
     def to_arrow(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> ArrowStream:
         """The items of `start <= key < stop` for any Arrow library: a stream of `key` and `value` columns.
 
-        Returns an object with `__arrow_c_stream__`; `pyarrow.table(x)`, `polars.DataFrame(x)` and DuckDB read
-        it, in arrays of 65,536 rows, and it can be read many times. Bounds as in `scan`; each reading sees
-        the store as it was when the reading began. O(1) to make.
+        Returns an object with `__arrow_c_stream__`; `pyarrow.table(x)`, `polars.DataFrame(x)`,
+        `pandas.DataFrame.from_arrow(x)` and DuckDB read it, and it can be read many times. Arrow libraries
+        also read a store as it is, from its first key to its last. Bounds as in `scan`; each reading sees the
+        store as it was when the reading began, in arrays of at most 65,536 rows and about 64 MiB. O(1) to
+        make.
 
         >>> s[1] = b"one"
         >>> pyarrow.table(s.to_arrow()).to_pydict()  # doctest: +SKIP
@@ -873,7 +878,8 @@ class ArrowStream:
     """A range of a store as an Arrow stream; what `Store.to_arrow` returns.
 
     Has `__arrow_c_stream__`, so Arrow libraries read it: `pyarrow.table(x)`, `polars.DataFrame(x)`. Each
-    reading sees the store as it was when the reading began, and raises once the store is closed.
+    reading sees the store as it was when the reading began, and fails with an error that says so once the
+    store is closed. While one goes on, the store stays open though nothing else may refer to it.
 
     >>> s[1] = b"one"
     >>> hasattr(s.to_arrow(), "__arrow_c_stream__")
@@ -888,17 +894,26 @@ class ValueBuffers:
     """The values of many keys in two arrays; what `Store.get_buffers` returns.
 
     Value `i` is `data[offsets[i]:offsets[i + 1]]`, empty if `found[i]` is False. The arrays are read-only,
-    share their memory with `to_arrow()`, and stay valid after the store is closed. `len` is the number of
-    keys.
+    and stay valid after the store is closed. `len` is the number of keys; `x[i]` and iteration give bytes,
+    or None for an absent key. Arrow libraries read it as it is, sharing its memory: `pyarrow.array(x)`,
+    `polars.Series(x)`.
 
     >>> s.put_many([1, 2], [b"one", b"three"])
     2
     >>> got = s.get_buffers([2, 7, 1])
     >>> got.data.tobytes(), got.offsets.tolist(), got.found.tolist()
     (b'threeone', [0, 5, 5, 8], [True, False, True])
+    >>> got[0], got[1], list(got)
+    (b'three', None, [b'three', None, b'one'])
     """
 
     def __len__(self, /) -> int: ...
+    def __getitem__(self, index: SupportsIndex, /) -> bytes | None: ...
+    def __iter__(self, /) -> Iterator[bytes | None]: ...
+    def __arrow_c_schema__(self) -> CapsuleType: ...
+    def __arrow_c_array__(
+        self, requested_schema: CapsuleType | None = None
+    ) -> tuple[CapsuleType, CapsuleType]: ...
     @property
     def data(self) -> NDArray[np.uint8]:
         """The bytes of all values, one after another: a read-only uint8 array. O(1)."""
@@ -911,8 +926,8 @@ class ValueBuffers:
     def to_arrow(self) -> ArrowArray:
         """The values for any Arrow library, as LargeBinary, with null for an absent key.
 
-        Returns an object with the Arrow PyCapsule interface: `pyarrow.array(x)`, `polars.Series(x)`. Nothing
-        is copied. O(keys).
+        What the Arrow libraries also read of this object itself: `pyarrow.array(x)`, `polars.Series(x)`.
+        Nothing is copied. O(keys).
 
         >>> s[1] = b"one"
         >>> pyarrow.array(s.get_buffers([1, 2]).to_arrow()).to_pylist()  # doctest: +SKIP
@@ -925,17 +940,26 @@ class ValueBuffers:
 class ScanBatch:
     """Consecutive items of a store as arrays; what `Store.scan_batches` yields.
 
-    `keys[i]` has the value `data[offsets[i]:offsets[i + 1]]`. The arrays are read-only, share their memory
-    with `to_arrow()`, and stay valid after the store is closed. `len` is the number of items.
+    `keys[i]` has the value `data[offsets[i]:offsets[i + 1]]`. The arrays are read-only, and stay valid after
+    the store is closed. `len` is the number of items; `x[i]` and iteration give (key, value). Arrow libraries
+    read it as it is, sharing its memory: `pyarrow.record_batch(x)`, `polars.DataFrame(x)`.
 
     >>> s.put_many([1, 2], [b"one", b"three"])
     2
     >>> batch = next(s.scan_batches())
     >>> batch.keys.tolist(), batch.offsets.tolist(), batch.data.tobytes()
     ([1, 2], [0, 3, 8], b'onethree')
+    >>> batch[-1], list(batch)
+    ((2, b'three'), [(1, b'one'), (2, b'three')])
     """
 
     def __len__(self, /) -> int: ...
+    def __getitem__(self, index: SupportsIndex, /) -> tuple[int, bytes]: ...
+    def __iter__(self, /) -> Iterator[tuple[int, bytes]]: ...
+    def __arrow_c_schema__(self) -> CapsuleType: ...
+    def __arrow_c_array__(
+        self, requested_schema: CapsuleType | None = None
+    ) -> tuple[CapsuleType, CapsuleType]: ...
     @property
     def keys(self) -> NDArray[np.int64]:
         """The keys, in the order of the scan: a read-only int64 array. O(1)."""
@@ -948,7 +972,7 @@ class ScanBatch:
     def to_arrow(self) -> ArrowArray:
         """The keys and values for any Arrow library, as a struct of `key` (int64) and `value` (LargeBinary).
 
-        Returns an object with the Arrow PyCapsule interface: `pyarrow.record_batch(x)`. Nothing is copied.
+        What the Arrow libraries also read of this object itself: `pyarrow.record_batch(x)`. Nothing is copied.
         O(items).
 
         >>> s[1] = b"one"
@@ -968,6 +992,21 @@ class ScanBatch:
         >>> next(s.scan_batches()).to_array(np.float64).tolist()
         [0.5, 1.5]
         """
+
+@final
+class RowIterator:
+    """Iterates over the rows of a `ValueBuffers` or of a `ScanBatch`.
+
+    Threads that share one get each row once.
+
+    >>> s[1] = b"one"
+    >>> list(s.get_buffers([1, 2]))
+    [b'one', None]
+    """
+
+    def __iter__(self, /) -> Self: ...
+    def __length_hint__(self, /) -> int: ...
+    def __next__(self, /) -> Any: ...
 
 @final
 class BatchIterator:

@@ -109,6 +109,8 @@ mod _alexpy {
     #[pymodule_export]
     use super::store::reader::Reader;
     #[pymodule_export]
+    use super::store::rows::RowIterator;
+    #[pymodule_export]
     use super::store::scan::StoreIterator;
     #[pymodule_export]
     use super::store::snapshot::Snapshot;

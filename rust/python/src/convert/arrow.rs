@@ -3,17 +3,21 @@
 //!
 //! The structs of the interface are those of the crates arrow-array and arrow-schema. The buffers are the engine's own
 //! memory, which every exported array keeps alive; giving an array back touches no Python object, so consumers may do
-//! it on any thread. Why a crate: docs/dev/038-arrow-structs-come-from-arrow-rs.md.
+//! it on any thread. So may they pull arrays from a stream: that neither needs the GIL nor ever waits for it, and holds
+//! no lock of the engine when it returns. Why a crate: docs/dev/038-arrow-structs-come-from-arrow-rs.md.
+#![allow(unsafe_code)]
 
 use std::ffi::CStr;
 use std::io;
 use std::sync::{Arc, LazyLock};
 
-use alex_store::{Error, ItemColumns, Scan, ValueColumn};
+use alex_store::{Error, ItemColumns, Scan, ValueColumn, catching, fork_generation};
+use arrow_array::builder::make_view;
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::{
-    Array, ArrayRef, Int64Array, LargeBinaryArray, RecordBatch, RecordBatchReader, StructArray,
+    Array, ArrayRef, BinaryArray, BinaryViewArray, Int64Array, LargeBinaryArray, RecordBatch,
+    RecordBatchReader, StructArray,
 };
 use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
@@ -23,17 +27,107 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 use zerocopy::IntoBytes;
 
-const SCHEMA_NAME: &CStr = c"arrow_schema";
-const ARRAY_NAME: &CStr = c"arrow_array";
-const STREAM_NAME: &CStr = c"arrow_array_stream";
+pub(crate) const SCHEMA_NAME: &CStr = c"arrow_schema";
+pub(crate) const ARRAY_NAME: &CStr = c"arrow_array";
+pub(crate) const STREAM_NAME: &CStr = c"arrow_array_stream";
 
-/// A key and a value column.
-static ITEMS: LazyLock<SchemaRef> = LazyLock::new(|| {
-    Arc::new(Schema::new(vec![
-        Field::new("key", DataType::Int64, false),
-        Field::new("value", DataType::LargeBinary, false),
-    ]))
-});
+/// The most rows of an array of a stream: enough for several threads to read them, and for huge pages to pay.
+const STREAM_ROWS: usize = 1 << 17;
+/// About the most bytes of records in an array of a stream: consumers may keep one at a time.
+const STREAM_BYTES: u64 = 1 << 26;
+/// The longest data that 32-bit offsets reach.
+const SMALL_BYTES: usize = i32::MAX as usize;
+
+/// What Arrow sees of a key: the one place where that is chosen.
+fn key_column(items: Option<&Arc<ItemColumns>>) -> (DataType, Option<ArrayRef>) {
+    let column = |items: &Arc<ItemColumns>| -> ArrayRef {
+        let keys = lent(items, |items| items.keys.as_bytes());
+        Arc::new(Int64Array::new(ScalarBuffer::from(keys), None))
+    };
+    (DataType::Int64, items.map(column))
+}
+
+/// How values are laid out: the representations of the same bytes that a consumer can request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// 64-bit offsets: the engine's own, without a copy.
+    LargeBinary,
+    /// 32-bit offsets.
+    Binary,
+    /// Lengths with prefixes or short values.
+    BinaryView,
+}
+
+impl Layout {
+    fn data_type(self) -> DataType {
+        match self {
+            Self::LargeBinary => DataType::LargeBinary,
+            Self::Binary => DataType::Binary,
+            Self::BinaryView => DataType::BinaryView,
+        }
+    }
+
+    /// The layout for a consumer that requested this type. One that is no layout of bytes gets the default: requests are
+    /// wishes, and consumers look at what they get.
+    fn for_request(requested: &DataType) -> Self {
+        match requested {
+            DataType::Binary => Self::Binary,
+            DataType::BinaryView => Self::BinaryView,
+            _ => Self::LargeBinary,
+        }
+    }
+
+    /// The layout for a consumer that requested the schema in this capsule, of a column of values.
+    pub(crate) fn of_values(requested: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        Ok(requested_type(requested)?.map_or(Self::LargeBinary, |wanted| Self::for_request(&wanted)))
+    }
+
+    /// The same of a column of keys and one of values. ValueError if other columns are requested: as the protocol says,
+    /// a request is about representations.
+    pub(crate) fn of_items(requested: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        match requested_type(requested)? {
+            None => Ok(Self::LargeBinary),
+            Some(DataType::Struct(fields)) if fields.len() == 2 => {
+                Ok(Self::for_request(fields[1].data_type()))
+            }
+            Some(DataType::Struct(fields)) => Err(PyValueError::new_err(format!(
+                "there are two columns, key and value, and the requested schema has {}; select columns of the result",
+                fields.len()
+            ))),
+            Some(other) => Err(PyValueError::new_err(format!(
+                "there are two columns, key and value, and the requested schema is a single {other}; select columns of \
+                 the result"
+            ))),
+        }
+    }
+
+    fn schema(self) -> SchemaRef {
+        static SCHEMAS: LazyLock<[SchemaRef; 3]> = LazyLock::new(|| {
+            [Layout::LargeBinary, Layout::Binary, Layout::BinaryView].map(|layout| {
+                Arc::new(Schema::new(vec![
+                    Field::new("key", key_column(None).0, false),
+                    Field::new("value", layout.data_type(), false),
+                ]))
+            })
+        });
+        Arc::clone(&SCHEMAS[self as usize])
+    }
+}
+
+/// The type that a capsule of a requested schema asks for; `None` if there is no request, or one of a type that the crate
+/// does not know.
+fn requested_type(requested: Option<&Bound<'_, PyAny>>) -> PyResult<Option<DataType>> {
+    let Some(requested) = requested.filter(|requested| !requested.is_none()) else { return Ok(None) };
+    let pointer = requested.cast::<PyCapsule>()?.pointer_checked(Some(SCHEMA_NAME))?;
+    // SAFETY: by the protocol a capsule of this name holds a schema, which lives as long as the capsule; `requested`
+    // keeps that alive, and nothing of it outlives this function.
+    let schema = unsafe { pointer.cast::<FFI_ArrowSchema>().as_ref() };
+    if schema.release().is_none() {
+        return Err(PyValueError::new_err("the requested schema was released"));
+    }
+    // The crate panics at a schema that is none.
+    Ok(catching("an Arrow request", || DataType::try_from(schema)).ok().and_then(Result::ok))
+}
 
 /// Memory that its owner keeps alive and never changes.
 struct Lent<T, F> {
@@ -56,22 +150,57 @@ where
     Buffer::from(Bytes::from_owner(Lent { owner: Arc::clone(owner), memory }))
 }
 
-/// The values of a column that `owner` holds. O(values): the offsets are checked once more.
+/// The values of a column that `owner` holds. O(values): the offsets are checked once more, or made anew.
 fn values<T: Send + Sync + 'static>(
     owner: &Arc<T>,
     column: fn(&T) -> &ValueColumn,
     nulls: Option<NullBuffer>,
-) -> Result<LargeBinaryArray, ArrowError> {
-    let offsets = lent(owner, move |owner| column(owner).offsets().as_bytes());
+    layout: Layout,
+) -> Result<ArrayRef, ArrowError> {
     let data = lent(owner, move |owner| column(owner).data());
-    LargeBinaryArray::try_new(OffsetBuffer::new(ScalarBuffer::from(offsets)), data, nulls)
+    let held = column(owner);
+    if layout != Layout::LargeBinary && data.len() > SMALL_BYTES {
+        return Err(ArrowError::InvalidArgumentError(format!(
+            "{} bytes of values are more than {:?} holds; request large_binary, or read fewer keys at a time",
+            data.len(),
+            layout.data_type()
+        )));
+    }
+    Ok(match layout {
+        Layout::LargeBinary => {
+            let offsets = lent(owner, move |owner| column(owner).offsets().as_bytes());
+            let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+            Arc::new(LargeBinaryArray::try_new(offsets, data, nulls)?)
+        }
+        Layout::Binary => {
+            let mut offsets = arrow_room::<i32>(held.offsets().len())?;
+            offsets.extend(held.offsets().iter().map(|&offset| offset as i32));
+            Arc::new(BinaryArray::try_new(OffsetBuffer::new(offsets.into()), data, nulls)?)
+        }
+        Layout::BinaryView => {
+            let mut views = arrow_room::<u128>(held.len())?;
+            views.extend(
+                held.offsets().windows(2).map(|pair| {
+                    make_view(&held.data()[pair[0] as usize..pair[1] as usize], 0, pair[0] as u32)
+                }),
+            );
+            Arc::new(BinaryViewArray::try_new(views.into(), [data], nulls)?)
+        }
+    })
 }
 
-fn record_batch(items: &Arc<ItemColumns>) -> Result<RecordBatch, ArrowError> {
-    let keys = lent(items, |items| items.keys.as_bytes());
-    let keys = Int64Array::new(ScalarBuffer::from(keys), None);
-    let values = values(items, |items| &items.values, None)?;
-    RecordBatch::try_new(Arc::clone(&ITEMS), vec![Arc::new(keys), Arc::new(values)])
+/// An empty vector with room for `items`.
+fn arrow_room<T>(items: usize) -> Result<Vec<T>, ArrowError> {
+    let mut room = Vec::new();
+    room.try_reserve_exact(items)
+        .map_err(|_| ArrowError::MemoryError(format!("there is no memory for {items} rows")))?;
+    Ok(room)
+}
+
+fn record_batch(items: &Arc<ItemColumns>, layout: Layout) -> Result<RecordBatch, ArrowError> {
+    let values = values(items, |items| &items.values, None, layout)?;
+    let columns = key_column(Some(items)).1.into_iter().chain([values]);
+    RecordBatch::try_new(layout.schema(), columns.collect())
 }
 
 /// Columns of a store as an Arrow array: what `ValueBuffers.to_arrow` and `ScanBatch.to_arrow` return.
@@ -85,27 +214,73 @@ fn record_batch(items: &Arc<ItemColumns>) -> Result<RecordBatch, ArrowError> {
 /// 2
 #[pyclass(frozen, module = "alexpy._alexpy")]
 pub(crate) struct ArrowArray {
-    array: ArrayRef,
-    /// Whether an element can be missing.
-    nullable: bool,
+    source: Columns,
 }
 
-impl ArrowArray {
-    /// Values in Arrow's LargeBinary; a value that was not found is null.
-    pub(crate) fn of_values(column: &Arc<ValueColumn>, found: &[bool]) -> PyResult<Self> {
-        let nulls = found.contains(&false).then(|| NullBuffer::from(found));
-        let array = values(column, |column| column, nulls).map_err(|error| refused(&error))?;
-        Ok(Self { array: Arc::new(array), nullable: true })
+/// What an Arrow array is made of.
+pub(crate) enum Columns {
+    /// Values, and for each whether it was found.
+    Values(Arc<ValueColumn>, Option<NullBuffer>),
+    Items(Arc<ItemColumns>),
+}
+
+impl Columns {
+    /// Values in one of the layouts; a value that was not found is null.
+    pub(crate) fn of_values(column: &Arc<ValueColumn>, found: &[bool]) -> Self {
+        Self::Values(Arc::clone(column), found.contains(&false).then(|| NullBuffer::from(found)))
     }
 
-    /// A struct of `key` (int64) and `value` (LargeBinary).
-    pub(crate) fn of_items(items: &Arc<ItemColumns>) -> PyResult<Self> {
-        let batch = record_batch(items).map_err(|error| refused(&error))?;
-        Ok(Self { array: Arc::new(StructArray::from(batch)), nullable: false })
+    fn layout(&self, requested: Option<&Bound<'_, PyAny>>) -> PyResult<Layout> {
+        match self {
+            Self::Values(..) => Layout::of_values(requested),
+            Self::Items(_) => Layout::of_items(requested),
+        }
+    }
+
+    /// A capsule with the type: binary that can be null, or a struct of `key` and `value`.
+    pub(crate) fn schema<'py>(&self, py: Python<'py>, layout: Layout) -> PyResult<Bound<'py, PyCapsule>> {
+        let field = match self {
+            Self::Values(..) => Field::new("", layout.data_type(), true),
+            Self::Items(_) => Field::new_struct("", layout.schema().fields().clone(), false),
+        };
+        let schema = FFI_ArrowSchema::try_from(&field).map_err(|error| refused(&error))?;
+        PyCapsule::new_with_value(py, schema, SCHEMA_NAME)
+    }
+
+    /// The capsules of `__arrow_c_array__`.
+    pub(crate) fn export<'py>(
+        &self,
+        py: Python<'py>,
+        requested: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let layout = self.layout(requested)?;
+        let array = match self {
+            Self::Values(column, found) => values(column, |column| column, found.clone(), layout),
+            Self::Items(items) => {
+                record_batch(items, layout).map(|batch| -> ArrayRef { Arc::new(StructArray::from(batch)) })
+            }
+        };
+        let array = array.map_err(|error| refused(&error))?;
+        let array = PyCapsule::new_with_value(py, FFI_ArrowArray::new(&array.to_data()), ARRAY_NAME)?;
+        (self.schema(py, layout)?, array).into_pyobject(py)
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Values(column, _) => column.len(),
+            Self::Items(items) => items.keys.len(),
+        }
     }
 }
 
-/// The exception for columns that Arrow cannot describe. None that the engine makes is one.
+impl From<Columns> for ArrowArray {
+    fn from(source: Columns) -> Self {
+        Self { source }
+    }
+}
+
+/// The exception for columns that Arrow cannot describe. None that the engine makes is one, unless a consumer requested a
+/// layout that is too small.
 #[cold]
 fn refused(error: &ArrowError) -> PyErr {
     PyValueError::new_err(error.to_string())
@@ -114,42 +289,53 @@ fn refused(error: &ArrowError) -> PyErr {
 #[pymethods]
 impl ArrowArray {
     fn __len__(&self) -> usize {
-        self.array.len()
+        self.source.len()
     }
 
     /// The Arrow type alone.
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        let field = Field::new("", self.array.data_type().clone(), self.nullable);
-        let schema = FFI_ArrowSchema::try_from(&field).map_err(|error| refused(&error))?;
-        PyCapsule::new_with_value(py, schema, SCHEMA_NAME)
+        self.source.schema(py, Layout::LargeBinary)
     }
 
-    /// The array, as a pair of capsules. The requested schema is a wish that Arrow lets a producer ignore.
+    /// The array, as a pair of capsules. A requested layout of binary values is granted.
     #[pyo3(signature = (requested_schema=None))]
     fn __arrow_c_array__<'py>(
         &self,
         py: Python<'py>,
-        requested_schema: Option<Bound<'py, PyAny>>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        drop(requested_schema);
-        let schema = self.__arrow_c_schema__(py)?;
-        let array = FFI_ArrowArray::new(&self.array.to_data());
-        (schema, PyCapsule::new_with_value(py, array, ARRAY_NAME)?).into_pyobject(py)
+        self.source.export(py, requested_schema)
     }
 }
 
 /// The items of a scan, batch after batch. An error is the end.
 struct Batches {
-    scan: Scan,
-    rows: usize,
-    ended: bool,
+    /// Gone at the end, with whatever was kept for it.
+    scan: Option<Scan>,
+    layout: Layout,
+    /// The process that may read it.
+    generation: u64,
+    /// Keeps the store open until the stream is given back. Where that happens on a thread that Python does not know, the
+    /// reference is dropped later.
+    _store: Py<PyAny>,
 }
 
 impl Batches {
     fn pull(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
-        let items = self.scan.next_columns(self.rows).map_err(|error| arrow_error(&error))?;
-        self.ended = items.keys.len() < self.rows;
-        if items.keys.is_empty() { Ok(None) } else { record_batch(&Arc::new(items)).map(Some) }
+        // Taken out, so that an error ends the stream.
+        let Some(mut scan) = self.scan.take() else { return Ok(None) };
+        if self.generation != fork_generation() {
+            let text = "this stream was made before fork(); make a new one in the child".to_owned();
+            return Err(ArrowError::IoError(text.clone(), io::Error::other(text)));
+        }
+        let items =
+            scan.next_columns_within(STREAM_ROWS, STREAM_BYTES).map_err(|error| arrow_error(&error))?;
+        if items.keys.is_empty() {
+            return Ok(None);
+        }
+        let batch = record_batch(&Arc::new(items), self.layout)?;
+        self.scan = Some(scan);
+        Ok(Some(batch))
     }
 }
 
@@ -157,17 +343,13 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        self.ended = true;
         self.pull().transpose()
     }
 }
 
 impl RecordBatchReader for Batches {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&ITEMS)
+        self.layout.schema()
     }
 }
 
@@ -181,14 +363,19 @@ fn arrow_error(error: &Error) -> ArrowError {
     }
 }
 
-/// A capsule with the items of a scan as a stream of struct arrays of at most `rows` rows.
-pub(crate) fn stream(py: Python<'_>, scan: Scan, rows: usize) -> PyResult<Bound<'_, PyCapsule>> {
-    let batches = Batches { scan, rows, ended: false };
-    PyCapsule::new_with_value(py, FFI_ArrowArrayStream::new(Box::new(batches)), STREAM_NAME)
+/// A capsule with the items of a scan as a stream of struct arrays. `store` is kept until the stream is given back.
+pub(crate) fn stream<'py>(
+    store: &Bound<'py, PyAny>,
+    scan: Scan,
+    layout: Layout,
+) -> PyResult<Bound<'py, PyCapsule>> {
+    let batches =
+        Batches { scan: Some(scan), layout, generation: fork_generation(), _store: store.clone().unbind() };
+    PyCapsule::new_with_value(store.py(), FFI_ArrowArrayStream::new(Box::new(batches)), STREAM_NAME)
 }
 
 /// A capsule with the type of those arrays.
 pub(crate) fn stream_type(py: Python<'_>) -> PyResult<Bound<'_, PyCapsule>> {
-    let schema = FFI_ArrowSchema::try_from(ITEMS.as_ref()).map_err(|error| refused(&error))?;
-    PyCapsule::new_with_value(py, schema, SCHEMA_NAME)
+    let schema = FFI_ArrowSchema::try_from(Layout::LargeBinary.schema().as_ref());
+    PyCapsule::new_with_value(py, schema.map_err(|error| refused(&error))?, SCHEMA_NAME)
 }

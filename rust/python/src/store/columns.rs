@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 
 use crate::convert::arrays::{array, window};
-use crate::convert::arrow::{self, ArrowArray};
+use crate::convert::arrow::{self, ArrowArray, Columns, Layout};
 use crate::convert::{bounds, keys};
 use crate::errors::{OrRaise, detached};
 use crate::locks;
@@ -22,85 +22,120 @@ use crate::memory;
 use crate::store::handle::{Born, MADE_BEFORE_FORK, drop_version};
 use crate::store::read_many::LARGE_PIECE_KEYS;
 use crate::store::reader::Reader;
-
-/// Rows of each array of an Arrow stream.
-const BATCH_ROWS: usize = 1 << 16;
+use crate::store::rows::{FoundValues, RowIterator, row};
 
 /// The values of many keys in two arrays; what `Store.get_buffers` returns.
 ///
 /// Value `i` is `data[offsets[i]:offsets[i + 1]]`, empty if `found[i]` is False. The arrays are read-only,
-/// share their memory with `to_arrow()`, and stay valid after the store is closed. `len` is the number of
-/// keys.
+/// and stay valid after the store is closed. `len` is the number of keys; `x[i]` and iteration give bytes,
+/// or None for an absent key. Arrow libraries read it as it is, sharing its memory: `pyarrow.array(x)`,
+/// `polars.Series(x)`.
 ///
 /// >>> s.put_many([1, 2], [b"one", b"three"])
 /// 2
 /// >>> got = s.get_buffers([2, 7, 1])
 /// >>> got.data.tobytes(), got.offsets.tolist(), got.found.tolist()
 /// (b'threeone', [0, 5, 5, 8], [True, False, True])
+/// >>> got[0], got[1], list(got)
+/// (b'three', None, [b'three', None, b'one'])
 #[pyclass(frozen, module = "alexpy._alexpy")]
-pub(crate) struct ValueBuffers {
-    column: Arc<ValueColumn>,
-    found: Vec<bool>,
+pub(crate) struct ValueBuffers(Arc<FoundValues>);
+
+impl ValueBuffers {
+    fn of(column: ValueColumn, found: Vec<bool>) -> Self {
+        Self(Arc::new(FoundValues { column: Arc::new(column), found }))
+    }
+
+    fn columns(&self) -> Columns {
+        Columns::of_values(&self.0.column, &self.0.found)
+    }
 }
 
 #[pymethods]
 impl ValueBuffers {
     fn __len__(&self) -> usize {
-        self.found.len()
+        self.0.found.len()
+    }
+
+    fn __getitem__<'py>(&self, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        row(&*self.0, index)
+    }
+
+    fn __iter__(&self) -> RowIterator {
+        RowIterator::over(self.0.clone())
+    }
+
+    /// The Arrow type alone.
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        self.columns().schema(py, Layout::LargeBinary)
+    }
+
+    /// The values as an Arrow array, with null for an absent key. A requested layout of binary values is
+    /// granted.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_array__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        self.columns().export(py, requested_schema)
     }
 
     /// The bytes of all values, one after another: a read-only uint8 array. O(1).
     #[getter]
     fn data<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<u8>> {
         // SAFETY: the class is frozen, so its columns never change while it lives.
-        unsafe { window(slf.clone().into_any(), slf.get().column.data()) }
+        unsafe { window(slf.clone().into_any(), slf.get().0.column.data()) }
     }
 
     /// Where each value begins in `data`, and where the last one ends: a read-only int64 array. O(1).
     #[getter]
     fn offsets<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i64>> {
         // SAFETY: as in `data`.
-        unsafe { window(slf.clone().into_any(), slf.get().column.offsets()) }
+        unsafe { window(slf.clone().into_any(), slf.get().0.column.offsets()) }
     }
 
     /// Whether each key was present: a read-only bool array. O(1).
     #[getter]
     fn found<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<bool>> {
         // SAFETY: as in `data`.
-        unsafe { window(slf.clone().into_any(), &slf.get().found) }
+        unsafe { window(slf.clone().into_any(), &slf.get().0.found) }
     }
 
     /// The values for any Arrow library, as LargeBinary, with null for an absent key.
     ///
-    /// Returns an object with the Arrow PyCapsule interface: `pyarrow.array(x)`, `polars.Series(x)`. Nothing
-    /// is copied. O(keys).
+    /// What the Arrow libraries also read of this object itself: `pyarrow.array(x)`, `polars.Series(x)`.
+    /// Nothing is copied. O(keys).
     ///
     /// >>> s[1] = b"one"
     /// >>> pyarrow.array(s.get_buffers([1, 2]).to_arrow()).to_pylist()  # doctest: +SKIP
     /// [b'one', None]
     /// >>> len(s.get_buffers([1, 2]).to_arrow())
     /// 2
-    fn to_arrow(&self) -> PyResult<ArrowArray> {
-        ArrowArray::of_values(&self.column, &self.found)
+    fn to_arrow(&self) -> ArrowArray {
+        self.columns().into()
     }
 
     fn __repr__(&self) -> String {
-        let there = self.found.iter().filter(|&&found| found).count();
-        let bytes = self.column.data().len();
-        format!("<alexpy.ValueBuffers, {there} of {} keys, {bytes} bytes>", self.found.len())
+        let there = self.0.found.iter().filter(|&&found| found).count();
+        let bytes = self.0.column.data().len();
+        format!("<alexpy.ValueBuffers, {there} of {} keys, {bytes} bytes>", self.0.found.len())
     }
 }
 
 /// Consecutive items of a store as arrays; what `Store.scan_batches` yields.
 ///
-/// `keys[i]` has the value `data[offsets[i]:offsets[i + 1]]`. The arrays are read-only, share their memory
-/// with `to_arrow()`, and stay valid after the store is closed. `len` is the number of items.
+/// `keys[i]` has the value `data[offsets[i]:offsets[i + 1]]`. The arrays are read-only, and stay valid after
+/// the store is closed. `len` is the number of items; `x[i]` and iteration give (key, value). Arrow libraries
+/// read it as it is, sharing its memory: `pyarrow.record_batch(x)`, `polars.DataFrame(x)`.
 ///
 /// >>> s.put_many([1, 2], [b"one", b"three"])
 /// 2
 /// >>> batch = next(s.scan_batches())
 /// >>> batch.keys.tolist(), batch.offsets.tolist(), batch.data.tobytes()
 /// ([1, 2], [0, 3, 8], b'onethree')
+/// >>> batch[-1], list(batch)
+/// ((2, b'three'), [(1, b'one'), (2, b'three')])
 #[pyclass(frozen, module = "alexpy._alexpy")]
 pub(crate) struct ScanBatch(Arc<ItemColumns>);
 
@@ -108,6 +143,29 @@ pub(crate) struct ScanBatch(Arc<ItemColumns>);
 impl ScanBatch {
     fn __len__(&self) -> usize {
         self.0.keys.len()
+    }
+
+    fn __getitem__<'py>(&self, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        row(&*self.0, index)
+    }
+
+    fn __iter__(&self) -> RowIterator {
+        RowIterator::over(self.0.clone())
+    }
+
+    /// The Arrow type alone.
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        Columns::Items(Arc::clone(&self.0)).schema(py, Layout::LargeBinary)
+    }
+
+    /// The keys and values as an Arrow struct array. A requested layout of binary values is granted.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_array__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        Columns::Items(Arc::clone(&self.0)).export(py, requested_schema)
     }
 
     /// The keys, in the order of the scan: a read-only int64 array. O(1).
@@ -133,16 +191,16 @@ impl ScanBatch {
 
     /// The keys and values for any Arrow library, as a struct of `key` (int64) and `value` (LargeBinary).
     ///
-    /// Returns an object with the Arrow PyCapsule interface: `pyarrow.record_batch(x)`. Nothing is copied.
-    /// O(items).
+    /// What the Arrow libraries also read of this object itself: `pyarrow.record_batch(x)`. Nothing is
+    /// copied. O(items).
     ///
     /// >>> s[1] = b"one"
     /// >>> pyarrow.record_batch(next(s.scan_batches()).to_arrow()).to_pydict()  # doctest: +SKIP
     /// {'key': [1], 'value': [b'one']}
     /// >>> len(next(s.scan_batches()).to_arrow())
     /// 1
-    fn to_arrow(&self) -> PyResult<ArrowArray> {
-        ArrowArray::of_items(&self.0)
+    fn to_arrow(&self) -> ArrowArray {
+        Columns::Items(Arc::clone(&self.0)).into()
     }
 
     /// The values as a read-only array of `dtype`, if each is as long as one element.
@@ -267,7 +325,8 @@ impl BatchIterator {
 /// A range of a store as an Arrow stream; what `Store.to_arrow` returns.
 ///
 /// Has `__arrow_c_stream__`, so Arrow libraries read it: `pyarrow.table(x)`, `polars.DataFrame(x)`. Each
-/// reading sees the store as it was when the reading began, and raises once the store is closed.
+/// reading sees the store as it was when the reading began, and fails with an error that says so once the
+/// store is closed. While one goes on, the store stays open though nothing else may refer to it.
 ///
 /// >>> s[1] = b"one"
 /// >>> hasattr(s.to_arrow(), "__arrow_c_stream__")
@@ -286,17 +345,26 @@ impl ArrowStream {
         arrow::stream_type(py)
     }
 
-    /// A new reading of the range. The requested schema is a wish that Arrow lets a producer ignore.
+    /// A new reading of the range. A requested layout of binary values is granted.
     #[pyo3(signature = (requested_schema=None))]
     fn __arrow_c_stream__<'py>(
         &self,
         py: Python<'py>,
-        requested_schema: Option<Bound<'py, PyAny>>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
-        drop(requested_schema);
-        let scan = self.store.get().detached(py, |reader| reader.scan(self.range))?;
-        arrow::stream(py, scan, BATCH_ROWS)
+        reading(self.store.bind(py), self.range, requested_schema)
     }
+}
+
+/// A new reading of a range as an Arrow stream.
+fn reading<'py>(
+    store: &Bound<'py, Reader>,
+    range: ScanRange,
+    requested: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyCapsule>> {
+    let layout = Layout::of_items(requested)?;
+    let scan = store.get().detached(store.py(), |reader| reader.scan(range))?;
+    arrow::stream(store.as_any(), scan, layout)
 }
 
 /// The neighbours of many keys: their keys and their values.
@@ -319,12 +387,29 @@ impl Reader {
             py.check_signals()?;
             detached(py, || moment.get_nearest_column(piece, which, &mut near, &mut column, &mut found))?;
         }
-        Ok((array(py, near), ValueBuffers { column: Arc::new(column), found }))
+        Ok((array(py, near), ValueBuffers::of(column, found)))
     }
 }
 
 #[pymethods]
 impl Reader {
+    /// The Arrow type of `__arrow_c_stream__`: a struct of `key` (int64) and `value` (LargeBinary).
+    #[allow(clippy::unused_self)]
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        arrow::stream_type(py)
+    }
+
+    /// Everything, as an Arrow stream: what `to_arrow()` gives. A requested layout of binary values is
+    /// granted.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        slf: &Bound<'py, Self>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        let everything = bounds::scan_range(bounds::range(None, None, true, false)?, false, None);
+        reading(slf, everything, requested_schema)
+    }
+
     /// The values of many keys in one buffer with offsets: a `ValueBuffers`.
     ///
     /// For values of different lengths, without making an object for each; `get_array` is for values of one
@@ -345,7 +430,7 @@ impl Reader {
             py.check_signals()?;
             detached(py, || moment.get_column(piece, &mut column, &mut found))?;
         }
-        Ok(ValueBuffers { column: Arc::new(column), found })
+        Ok(ValueBuffers::of(column, found))
     }
 
     /// For many keys, the item at or below each: (found_keys, buffers).
@@ -422,9 +507,11 @@ impl Reader {
 
     /// The items of `start <= key < stop` for any Arrow library: a stream of `key` and `value` columns.
     ///
-    /// Returns an object with `__arrow_c_stream__`; `pyarrow.table(x)`, `polars.DataFrame(x)` and DuckDB read
-    /// it, in arrays of 65,536 rows, and it can be read many times. Bounds as in `scan`; each reading sees
-    /// the store as it was when the reading began. O(1) to make.
+    /// Returns an object with `__arrow_c_stream__`; `pyarrow.table(x)`, `polars.DataFrame(x)`,
+    /// `pandas.DataFrame.from_arrow(x)` and DuckDB read it, and it can be read many times. Arrow libraries
+    /// also read a store as it is, from its first key to its last. Bounds as in `scan`; each reading sees the
+    /// store as it was when the reading began, in arrays of at most 131,072 rows and about 64 MiB. O(1) to
+    /// make.
     ///
     /// >>> s[1] = b"one"
     /// >>> pyarrow.table(s.to_arrow()).to_pydict()  # doctest: +SKIP
