@@ -77,7 +77,7 @@ def test_every_public_name_has_a_docstring_with_an_example_that_runs(
     names |= {"raw": _convert.raw, "Row": _convert.Row, "share_memory": _convert.share_memory}
     names |= {name: getattr(_options, name) for name in ("option", "described", "tell", "naming")}
     names |= {"check_names": _options.check_names, "nearest": _options.nearest}
-    names |= {"path": tmp_path / "index"}
+    names |= {"table": _convert.table, "path": tmp_path / "index"}
     test = doctest.DocTestParser().get_doctest(doc, names, name, None, None)
     is_property = inspect.isgetsetdescriptor(PUBLIC[name])
     assert test.examples or is_property, f"{name} has no example"

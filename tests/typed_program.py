@@ -99,6 +99,8 @@ def many_keys(store: alexpy.Store) -> None:
     assert_type(buffers[0], bytes | None)
     assert_type(list(buffers), list[bytes | None])
     assert buffers.__arrow_c_array__() is not None
+    store.put_many([1, 99], store.get_buffers([1, 1]))
+    store.update(store.to_arrow())
     assert store.contains_many(keys).all()
     store.delete_many([70])
     totals = store.add_many([70, 71], [1, 2])

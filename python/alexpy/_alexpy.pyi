@@ -32,6 +32,8 @@ __all__ = [
     "StoreIterator",
     "ValueBuffers",
     "WriteBatch",
+    "_ArrowInput",
+    "_arrow_input",
     "_checksum_records",
     "_repair",
     "_verify_files",
@@ -45,10 +47,15 @@ class _ArrowArray(Protocol):
         self, requested_schema: CapsuleType | None = None
     ) -> tuple[CapsuleType, CapsuleType]: ...
 
-_Ints: TypeAlias = Iterable[SupportsIndex] | Buffer | _ArrowArray
+class _ArrowStream(Protocol):
+    def __arrow_c_stream__(self, requested_schema: CapsuleType | None = None) -> CapsuleType: ...
+
+# A column, or a table, of an Arrow library.
+_Arrow: TypeAlias = _ArrowArray | _ArrowStream
+_Ints: TypeAlias = Iterable[SupportsIndex] | Buffer | _Arrow
 # NumPy declares its arrays as buffers from Python 3.12 on only.
 _Value: TypeAlias = Buffer | NDArray[Any] | np.generic
-_Values: TypeAlias = Iterable[_Value] | NDArray[Any] | _ArrowArray
+_Values: TypeAlias = Iterable[_Value] | NDArray[Any] | _Arrow
 
 class _BuildInfo(TypedDict):
     version: str
@@ -351,7 +358,7 @@ class Reader(Mapping[int, bytes]):
         Returns an object with `__arrow_c_stream__`; `pyarrow.table(x)`, `polars.DataFrame(x)`,
         `pandas.DataFrame.from_arrow(x)` and DuckDB read it, and it can be read many times. Arrow libraries
         also read a store as it is, from its first key to its last. Bounds as in `scan`; each reading sees the
-        store as it was when the reading began, in arrays of at most 65,536 rows and about 64 MiB. O(1) to
+        store as it was when the reading began, in arrays of at most 131,072 rows and about 64 MiB. O(1) to
         make.
 
         >>> s[1] = b"one"
@@ -855,6 +862,42 @@ class WriteBatch:
     ) -> None: ...
 
 @final
+class _ArrowInput:
+    """A column, or a table, of another Arrow library, in one or more arrays of one type.
+
+    For `alexpy._convert` only.
+    """
+
+    def __len__(self, /) -> int: ...
+    @property
+    def type(self) -> str:
+        """The name of the type, for messages."""
+    @property
+    def names(self) -> list[str] | None:
+        """The names of the columns of a table; None of a column."""
+    def column(self, at: int) -> _ArrowInput:
+        """One column of a table."""
+    def first_null(self) -> int | None:
+        """The first row that is null; None if none is."""
+    def numbers(self) -> list[NDArray[Any]] | None:
+        """Numbers, dates and rows of a fixed size as NumPy arrays, one for each Arrow array; else None.
+
+        The arrays are read-only windows on the memory of the producer, which they keep alive.
+        """
+    def no_numbers(self) -> NDArray[Any] | None:
+        """An empty NumPy array of the type of the numbers; None if they are none."""
+    def spans(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
+        """Byte values as (memory, int64 offsets); None if they are no bytes."""
+
+def _arrow_input(object: object) -> _ArrowInput:  # noqa: A002 - the native name
+    """Reads what `object` exports through the Arrow PyCapsule interface.
+
+    For `alexpy._convert` only. Raises TypeError if it exports nothing, and ValueError if its producer
+    fails or its type is none that arrow-rs knows. O(arrays), and what the producer does; the GIL is
+    released meanwhile.
+    """
+
+@final
 class ArrowArray:
     """Columns of a store as an Arrow array: what `ValueBuffers.to_arrow` and `ScanBatch.to_arrow` return.
 
@@ -972,8 +1015,8 @@ class ScanBatch:
     def to_arrow(self) -> ArrowArray:
         """The keys and values for any Arrow library, as a struct of `key` (int64) and `value` (LargeBinary).
 
-        What the Arrow libraries also read of this object itself: `pyarrow.record_batch(x)`. Nothing is copied.
-        O(items).
+        What the Arrow libraries also read of this object itself: `pyarrow.record_batch(x)`. Nothing is
+        copied. O(items).
 
         >>> s[1] = b"one"
         >>> pyarrow.record_batch(next(s.scan_batches()).to_arrow()).to_pydict()  # doctest: +SKIP

@@ -93,6 +93,8 @@ mod _alexpy {
     #[pymodule_export]
     use super::convert::arrow::ArrowArray;
     #[pymodule_export]
+    use super::convert::arrow_input::{ArrowInput, arrow_input};
+    #[pymodule_export]
     use super::index::iter::IndexIterator;
     #[pymodule_export]
     use super::index::one::AlexIndex;
