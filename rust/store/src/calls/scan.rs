@@ -134,6 +134,11 @@ impl Scan {
         Ok(Run { keys, locations, segments })
     }
 
+    /// Undoes the taking of the last `items` entries, those behind the key `last`.
+    pub(crate) fn put_back(&mut self, last: i64, items: usize) {
+        self.rest.put_back(last, items as u64);
+    }
+
     /// Like [`Scan::take`], but appends to the caller's vectors, fewer entries only at the end. Returns the segments that
     /// the records, and those of earlier calls, are in.
     pub(crate) fn take_into(
