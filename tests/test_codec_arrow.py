@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 import alexpy
-from alexpy import codecs
+from alexpy import _mapping, codecs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,4 +129,136 @@ def test_bytes_that_are_no_values_are_an_error_of_the_reading(tmp_path: Path) ->
             with pytest.raises((pa.ArrowException, OSError)):
                 pa.table(store.to_arrow())
             with pytest.raises(ValueError, match=r"value|utf|UTF"):
-                next(store.scan_batches()).to_arrow()
+                pa.record_batch(next(store.scan_batches()).to_arrow())
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_store_itself_and_its_columns_are_arrow_data_of_the_values(tmp_path: Path, kind: str) -> None:
+    codec, values, expected, seen = TYPES[kind]
+    with alexpy.open(tmp_path / "store", codec=codec) as store:
+        store.update(enumerate(values))
+        for source in (store, store.snapshot(), store.items(), next(store.scan_batches())):
+            made = pa.table(source) if hasattr(source, "__arrow_c_stream__") else pa.record_batch(source)
+            assert made.schema.field("value").type == expected
+            assert made.to_pydict() == {"key": list(range(len(values))), "value": seen}
+        assert pa.schema(store).field("value").type == expected
+        assert pa.array(store.get_buffers([99, 0])).to_pylist() == [None, seen[0]]
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether both are equal, or no moment."""
+    return _mapping.same(one, other) or str(one) == str(other) == "NaT"
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_rows_of_columns_are_values(tmp_path: Path, kind: str) -> None:
+    codec, values, _, _ = TYPES[kind]
+    store = alexpy.open(tmp_path / "store", codec=codec)
+    store.update(enumerate(values))
+    keys = list(range(len(values)))
+    expected = [store[key] for key in keys]
+    batch, buffers = next(store.scan_batches()), store.get_buffers([99, *keys])
+    floors = store.floor_many([-1, 0])[1]
+    store.close()
+    for got in (list(batch), [batch[key] for key in keys]):
+        assert [key for key, _ in got] == keys
+        assert all(map(_same, [value for _, value in got], expected))
+        assert [type(value) for _, value in got] == [type(value) for value in expected]
+    for some in (list(buffers), [buffers[at] for at in range(len(keys) + 1)]):
+        assert some[0] is None
+        assert all(map(_same, some[1:], expected))
+    assert floors[0] is None
+    assert _same(floors[1], expected[0])
+
+
+def test_a_row_that_is_no_value_names_its_key(tmp_path: Path) -> None:
+    alexpy.open(tmp_path / "store", codec=codecs.text).close()
+    with alexpy._store.open_raw(str(tmp_path / "store"), config=alexpy.Config()) as raw:
+        raw[7] = b"\xff"
+    with alexpy.open(tmp_path / "store") as store:
+        for read in (
+            lambda: next(store.scan_batches())[0],
+            lambda: list(next(store.scan_batches())),
+            lambda: store.get_buffers([1, 7])[1],
+            lambda: list(store.floor_many([1, 9])[1]),
+        ):
+            with pytest.raises(alexpy.CodecError, match="value of key 7") as raised:
+                read()
+            assert raised.value.key == 7
+
+
+@pytest.mark.parametrize("layout", ["string", "large_string", "string_view", "binary", "int8"])
+def test_a_requested_layout_of_text_is_granted_and_of_rows_ignored(tmp_path: Path, layout: str) -> None:
+    wanted = pa.schema([("key", pa.int64()), ("value", getattr(pa, layout)())])
+    with alexpy.open(tmp_path / "text", codec=codecs.text) as text:
+        text.update({1: "ä" * 20, 2: "b"})
+        table = pa.RecordBatchReader.from_stream(text, wanted).read_all()
+        table.validate(full=True)
+        granted = wanted.field("value").type if "string" in layout else pa.large_string()
+        assert table.schema.field("value").type == granted
+        assert table["value"].to_pylist() == ["ä" * 20, "b"]
+    with alexpy.open(tmp_path / "floats", codec=codecs.numpy("f8")) as floats:
+        floats[1] = 0.5
+        assert pa.RecordBatchReader.from_stream(floats, wanted).read_all()["value"].type == pa.float64()
+
+
+ROUND = [kind for kind in TYPES if kind not in {"json", "own", "moment", "matrix"}]
+
+
+@pytest.mark.parametrize("kind", ROUND)
+def test_what_comes_out_as_a_table_goes_into_another_store(tmp_path: Path, kind: str) -> None:
+    codec, values, _, _ = TYPES[kind]
+    with alexpy.open(tmp_path / "one", codec=codec) as one, alexpy.open(tmp_path / "two", codec=codec) as two:
+        one.update(enumerate(values))
+        for table in (one.to_arrow(), one.snapshot(), pa.table(one), next(one.scan_batches())):
+            two.clear()
+            two.update(table)
+            assert two == one
+        two.__ior__(pa.table(one))
+        assert two == one
+
+
+def test_columns_that_a_codec_does_not_read_are_refused(tmp_path: Path) -> None:
+    text = pa.table({"key": [1], "value": ["a"]})
+    for number, (codec, words) in enumerate(
+        (
+            (codecs.json, "the codec json does not read"),
+            (
+                codecs.numpy("f8"),
+                "an Arrow array of string, and the codec of this store takes rows of float64",
+            ),
+            (codecs.struct("<id"), "an Arrow array of string"),
+        )
+    ):
+        with alexpy.open(tmp_path / str(number), codec=codec) as store:
+            with pytest.raises(TypeError, match=words):
+                store.update(text)
+            assert len(store) == 0
+    with alexpy.open(tmp_path / "text", codec=codecs.text) as store:
+        with pytest.raises(
+            TypeError, match="an Arrow array of int64, and the codec of this store takes text"
+        ):
+            store.update(pa.table({"key": [1], "value": [1]}))
+        not_utf8 = pa.Array.from_buffers(
+            pa.string(), 1, [None, pa.py_buffer(np.array([0, 1], "i4")), pa.py_buffer(b"\xff")]
+        )
+        with pytest.raises(ValueError, match="cannot be read"):
+            store.put_many([1], not_utf8)
+        assert len(store) == 0
+
+
+def test_text_of_every_layout_is_read(tmp_path: Path) -> None:
+    words = ["ä", "", "a long text that no view holds"]
+    views = pa.array(words, pa.string_view())
+    with alexpy.open(tmp_path / "store", codec=codecs.text) as store:
+        for array in (
+            views,
+            views[1:],
+            pa.array(words)[1:],
+            pa.array(words, pa.large_string())[1:],
+            pa.array(words).dictionary_encode()[1:],
+            pa.chunked_array([], pa.string()),
+        ):
+            store.clear()
+            assert store.put_many(range(len(array)), array) == len(array)
+            assert list(store.values()) == array.to_pylist()

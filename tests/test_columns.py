@@ -445,12 +445,12 @@ def test_an_arrow_object_that_nobody_reads_is_given_back(store: alexpy.Store) ->
 
 def test_a_store_is_an_arrow_stream(store: alexpy.Store) -> None:
     pa = pytest.importorskip("pyarrow")
-    count = 150_000
+    count = 300_000
     store.put_many(np.arange(count), np.arange(count))
     stream = store.to_arrow(5, count - 5)
     table = pa.table(stream)
     table.validate(full=True)
-    assert [len(batch) for batch in table.to_batches()] == [65_536, 65_536, count - 10 - 2 * 65_536]
+    assert [len(batch) for batch in table.to_batches()] == [131_072, 131_072, count - 10 - 2 * 131_072]
     assert table["key"].to_numpy().tolist() == list(range(5, count - 5))
     assert table["value"][7].as_py() == np.int64(12).tobytes()
     store.clear()

@@ -36,7 +36,7 @@ def _public() -> Iterator[tuple[str, Any]]:
     yield "StoreIterator", _alexpy.StoreIterator
     yield "ChangeIterator", _alexpy.ChangeIterator
     yield "AsyncStore", aio.AsyncStore
-    for returned in (_alexpy.ArrowArray, _alexpy.ArrowStream, _alexpy.BatchIterator):
+    for returned in (_alexpy.ArrowArray, _alexpy.ArrowStream, _alexpy.BatchIterator, _alexpy.RowIterator):
         yield returned.__name__, returned
     yield "IndexIterator", _alexpy.IndexIterator
     yield "alexpy._convert.Row", _convert.Row
@@ -88,7 +88,8 @@ def test_every_public_name_has_a_docstring_with_an_example_that_runs(
         "struct": struct,
     }
     names |= {"text_as_binary": _convert.text_as_binary, "open_raw": _store.open_raw}
-    names |= {"refuse_one_value": codecs.refuse_one_value, "path": tmp_path / "index"}
+    names |= {"refuse_one_value": codecs.refuse_one_value}
+    names |= {"table": _convert.table, "path": tmp_path / "index"}
     test = doctest.DocTestParser().get_doctest(doc, names, name, None, None)
     is_property = inspect.isgetsetdescriptor(PUBLIC[name])
     assert test.examples or is_property, f"{name} has no example"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 IDS = [3, 1, 2]
 PRICES = [0.5, 1.5, 2.5]
 NAMES = ["c", "a", "b"]
-COLUMNS = {"id": IDS, "price": PRICES, "name": NAMES}
+COLUMNS = {"id": IDS, "price": PRICES, "name": NAMES, "raw": [b"c", b"", b"b" * 20]}
 
 
 def told(call: Callable[[], object], *words: str) -> None:
@@ -68,17 +68,33 @@ def test_a_table_is_stored_column_by_column(store: alexpy.Store, table: Any) -> 
     assert len(store) == 0
 
 
-def test_numbers_of_a_dataframe_go_in_and_come_back_as_an_array(store: alexpy.Store, frame: Any) -> None:
-    assert store.put_many(frame["id"], frame["price"]) == 3
-    assert store.get_array(frame["id"], np.float64).tolist() == PRICES
-    assert store.get_many(frame["id"]) == [struct.pack("<d", price) for price in PRICES]
+def test_numbers_of_a_table_go_in_and_come_back_as_an_array(store: alexpy.Store, table: Any) -> None:
+    assert store.put_many(table["id"], table["price"]) == 3
+    assert store.get_array(table["id"], np.float64).tolist() == PRICES
+    assert store.get_many(table["id"]) == [struct.pack("<d", price) for price in PRICES]
 
 
-def test_numbers_of_an_arrow_table_go_in_as_an_array(store: alexpy.Store) -> None:
-    table = _arrow()
-    told(lambda: store.put_many(table["id"], table["price"]), "Arrow array of double", "as a NumPy array")
-    assert store.put_many(table["id"], table["price"].to_numpy()) == 3
-    assert store.get_array(IDS, np.float64).tolist() == PRICES
+def test_bytes_of_a_table_go_in_and_come_back(store: alexpy.Store, table: Any) -> None:
+    raw = table["raw"]
+    assert store.put_many(table["id"], raw) == 3
+    assert dict(store) == {1: b"", 2: b"b" * 20, 3: b"c"}
+
+
+def test_a_table_of_a_key_and_a_value_column_is_stored_as_it_is(store: alexpy.Store) -> None:
+    for table in (
+        pytest.importorskip("pandas").DataFrame({"key": IDS, "value": PRICES}),
+        pytest.importorskip("polars").DataFrame({"key": IDS, "value": PRICES}),
+        pa.table({"key": IDS, "value": PRICES}),
+    ):
+        store.update(table)
+        assert store.get_array(IDS, np.float64).tolist() == PRICES
+        store.clear()
+
+
+def test_nulls_are_to_be_filled_or_dropped(store: alexpy.Store) -> None:
+    for column in (pa.array([b"a", None, b"b"]), pytest.importorskip("polars").Series([1.0, None, 2.0])):
+        told(lambda column=column: store.put_many(IDS, column), "values[1] is null; drop or fill nulls first")  # type: ignore[misc]
+    assert len(store) == 0
 
 
 def test_text_of_a_dataframe_is_encoded(store: alexpy.Store, frame: Any) -> None:
@@ -95,7 +111,7 @@ def test_text_of_an_arrow_table_is_cast(store: alexpy.Store) -> None:
 
 
 def test_rows_of_a_dataframe_are_records_or_json(store: alexpy.Store) -> None:
-    frame = _pandas()
+    frame = _pandas()[["id", "price", "name"]]
     numbers = frame[["id", "price"]].to_records(index=False)
     store.put_many(frame["id"], numbers)
     assert store.get_array(IDS, numbers.dtype)["price"].tolist() == PRICES
@@ -188,7 +204,7 @@ def test_rows_of_a_table_are_stored_as_records(tmp_path: Path) -> None:
 
 
 def test_rows_of_a_table_are_stored_as_json(tmp_path: Path) -> None:
-    rows = _pandas().to_dict("records")
+    rows = _pandas()[["id", "price", "name"]].to_dict("records")
     with alexpy.open(tmp_path / "rows", codec=alexpy.codecs.json) as store:
         store.put_many(IDS, rows)
         assert store[3] == {"id": 3, "price": 0.5, "name": "c"}
@@ -230,8 +246,20 @@ def filled(store: alexpy.Store) -> Iterator[alexpy.Store]:
 
 def test_a_store_is_read_back_as_a_dataframe(filled: alexpy.Store) -> None:
     pandas = pytest.importorskip("pandas")
+    # pandas makes a list of a mapping that is no dict, which is its keys, and asks it for nothing else.
+    assert pandas.DataFrame(filled).columns.tolist() == [0]
     read = pandas.DataFrame(filled.items(), columns=["id", "price"])
     assert read["id"].tolist() == [1, 2, 3]
+    for source in (
+        filled,
+        filled.items(),
+        filled.snapshot(),
+        filled.to_arrow(1, 3),
+        next(filled.scan_batches()),
+    ):
+        read = pandas.DataFrame.from_arrow(source)
+        assert read.columns.tolist() == ["key", "value"]
+        assert read.to_numpy().tolist() == [list(item) for item in filled.scan(1, 1 + len(read))]
     keys = np.fromiter(filled, np.int64)
     read = pandas.DataFrame({"id": keys, "price": filled.get_array(keys, np.float64)})
     assert read["price"].tolist() == [1.5, 2.5, 0.5]
@@ -239,8 +267,14 @@ def test_a_store_is_read_back_as_a_dataframe(filled: alexpy.Store) -> None:
 
 def test_a_store_is_read_back_through_arrow(filled: alexpy.Store) -> None:
     polars = pytest.importorskip("polars")
-    assert polars.DataFrame(filled.to_arrow())["key"].to_list() == [1, 2, 3]
-    assert pa.table(filled.to_arrow())["key"].to_pylist() == [1, 2, 3]
+    # polars makes a column of each item of a mapping.
+    told(lambda: polars.DataFrame(filled), "name must be a string")
+    for source in (filled.items(), filled.to_arrow(), filled.snapshot().items(), next(filled.scan_batches())):
+        assert polars.DataFrame(source).rows() == list(filled.items())
+    assert polars.from_arrow(filled).struct.unnest().rows() == list(filled.items())
+    for source in (filled, filled.items(), filled.snapshot(), filled.to_arrow()):
+        assert pa.table(source).to_pylist() == [{"key": key, "value": value} for key, value in filled.items()]
+    assert pa.record_batch(next(filled.scan_batches()))["key"].to_pylist() == [1, 2, 3]
 
 
 def test_a_slice_and_a_list_of_keys_name_their_calls(filled: alexpy.Store, frame: Any) -> None:

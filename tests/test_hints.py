@@ -136,7 +136,10 @@ MANY_KEYS: dict[str, Callable[[alexpy.Store, Any], object]] = {
             r"keys\[0\] is datetime.* and there are no datetime keys yet: numpy.datetime64\(key, 'us'",
         ),
         ([(1, 2)], r"keys\[0\] is \(1, 2\) \(tuple\); keys are integers"),
-        (pa.table({"a": [1]}), "keys must be integers, .* holds struct<a: int64>; pick one column"),
+        (
+            pa.table({"a": [1], "b": [2]}),
+            "keys is a Table, which is a table; pick one of its columns: 'a', 'b'",
+        ),
     ],
 )
 def test_what_is_not_many_keys_is_called_by_its_name(
@@ -240,7 +243,7 @@ def test_update_says_what_it_takes(kept: alexpy.Store) -> None:
     table = pa.table({"id": [1], "name": ["a"]})
     assert refusal(lambda: kept.update(table)) == (
         "update() got a Table, which is a table; put_many(table[key_column], table[value_column]) stores two "
-        "columns of it"
+        "columns, and update takes a table of the columns key and value"
     )
     with pytest.raises(TypeError, match=r"put_many\(table\[key_column\], table\[value_column\]\)"):
         alexpy.AlexIndex().update(table)

@@ -96,6 +96,11 @@ def many_keys(store: alexpy.Store) -> None:
     assert len(buffers) == len(buffers.offsets) - 1 == len(buffers.found) == 2
     assert len(buffers.data) == 8
     assert len(buffers.to_arrow()) == 2
+    assert_type(buffers[0], bytes | None)
+    assert_type(list(buffers), list[bytes | None])
+    assert buffers.__arrow_c_array__() is not None
+    store.put_many([1, 99], store.get_buffers([1, 1]))
+    store.update(store.to_arrow())
     assert store.contains_many(keys).all()
     store.delete_many([70])
     totals = store.add_many([70, 71], [1, 2])
@@ -145,7 +150,11 @@ def reads(store: alexpy.Store | alexpy.Snapshot) -> None:
         assert len(piece.keys) == len(piece.offsets) - 1 == len(piece)
         assert piece.to_array(np.float64).nbytes == len(piece.data)
         assert len(piece.to_arrow()) == len(piece)
+        assert_type(piece[0], tuple[int, bytes])
+        assert_type(list(piece), list[tuple[int, bytes]])
+        assert piece.__arrow_c_schema__() is not None
     store.to_arrow(0, 5).__arrow_c_stream__()
+    assert store.__arrow_c_stream__(store.__arrow_c_schema__()) is not None
 
 
 def care(store: alexpy.Store, folder: Path) -> None:

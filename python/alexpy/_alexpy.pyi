@@ -28,12 +28,15 @@ __all__ = [
     "ChangeIterator",
     "IndexIterator",
     "Reader",
+    "RowIterator",
     "ScanBatch",
     "Snapshot",
     "Store",
     "StoreIterator",
     "ValueBuffers",
     "WriteBatch",
+    "_ArrowInput",
+    "_arrow_input",
     "_checksum_records",
     "_repair",
     "_verify_files",
@@ -48,10 +51,15 @@ class _ArrowArray(Protocol):
         self, requested_schema: CapsuleType | None = None
     ) -> tuple[CapsuleType, CapsuleType]: ...
 
-_Ints: TypeAlias = Iterable[SupportsIndex] | Buffer | _ArrowArray
+class _ArrowStream(Protocol):
+    def __arrow_c_stream__(self, requested_schema: CapsuleType | None = None) -> CapsuleType: ...
+
+# A column, or a table, of an Arrow library.
+_Arrow: TypeAlias = _ArrowArray | _ArrowStream
+_Ints: TypeAlias = Iterable[SupportsIndex] | Buffer | _Arrow
 # NumPy declares its arrays as buffers from Python 3.12 on only.
 _Value: TypeAlias = Buffer | NDArray[Any] | np.generic
-_Values: TypeAlias = Iterable[_Value] | NDArray[Any] | _ArrowArray
+_Values: TypeAlias = Iterable[_Value] | NDArray[Any] | _Arrow
 
 class _BuildInfo(TypedDict):
     version: str
@@ -120,6 +128,8 @@ class Reader(Mapping[_K, _V]):
     def __len__(self, /) -> int: ...
     def __iter__(self, /) -> Iterator[_K]: ...
     def __reversed__(self, /) -> Iterator[_K]: ...
+    def __arrow_c_schema__(self) -> CapsuleType: ...
+    def __arrow_c_stream__(self, requested_schema: CapsuleType | None = None) -> CapsuleType: ...
     @overload
     def get(self, key: SupportsIndex | _K) -> _V | None:
         """The value of `key`, or `default` if the key is absent.
@@ -193,7 +203,7 @@ class Reader(Mapping[_K, _V]):
         """
     @overload
     def get_many(self, keys: _Ints, default: _T) -> list[_V | _T]: ...
-    def get_buffers(self, keys: _Ints) -> ValueBuffers:
+    def get_buffers(self, keys: _Ints) -> ValueBuffers[_V]:
         """The values of many keys in one buffer with offsets: a `ValueBuffers`.
 
         For values of different lengths, without making an object for each; `get_array` is for values of one
@@ -335,7 +345,7 @@ class Reader(Mapping[_K, _V]):
         >>> list(s.scan_values(stop=3))
         [b'a', b'b']
         """
-    def floor_many(self, keys: _Ints) -> tuple[NDArray[np.int64], ValueBuffers]:
+    def floor_many(self, keys: _Ints) -> tuple[NDArray[np.int64], ValueBuffers[_V]]:
         """For many keys, the item at or below each: (found_keys, buffers).
 
         An as-of lookup: what was known at each of many times. `found_keys` is an int64 array of the length of
@@ -350,7 +360,7 @@ class Reader(Mapping[_K, _V]):
         >>> found_keys.tolist(), buffers.found.tolist(), buffers.data.tobytes()
         ([10, 0, 20], [True, False, True], b'tentwenty')
         """
-    def ceiling_many(self, keys: _Ints) -> tuple[NDArray[np.int64], ValueBuffers]:
+    def ceiling_many(self, keys: _Ints) -> tuple[NDArray[np.int64], ValueBuffers[_V]]:
         """For many keys, the item at or above each: (found_keys, buffers).
 
         As `floor_many`.
@@ -371,7 +381,7 @@ class Reader(Mapping[_K, _V]):
         include_stop: bool = False,
         reverse: bool = False,
         limit: SupportsIndex | None = None,
-    ) -> BatchIterator:
+    ) -> BatchIterator[_K, _V]:
         """Iterates over the items of `start <= key < stop` in batches of `rows`, as arrays, in key order.
 
         The fastest way through a range: no object is made for an item. Each `ScanBatch` has `rows` items, the
@@ -392,10 +402,11 @@ class Reader(Mapping[_K, _V]):
     ) -> ArrowStream:
         """The items of `start <= key < stop` for any Arrow library: a stream of `key` and `value` columns.
 
-        Returns an object with `__arrow_c_stream__`; `pyarrow.table(x)`, `polars.DataFrame(x)` and DuckDB read
-        it, in arrays of 65,536 rows, and it can be read many times. Values are of the types that
+        Returns an object with `__arrow_c_stream__`; `pyarrow.table(x)`, `polars.DataFrame(x)`,
+        `pandas.DataFrame.from_arrow(x)` and DuckDB read it, and it can be read many times. Arrow libraries
+        also read a store as it is, from its first key to its last. Values are of the types that
         `ScanBatch.to_arrow` has. Bounds as in `scan`; each reading sees the store as it was when the reading
-        began. O(1) to make.
+        began, in arrays of at most 131,072 rows and about 64 MiB. O(1) to make.
 
         >>> s[1] = b"one"
         >>> pyarrow.table(s.to_arrow()).to_pydict()  # doctest: +SKIP
@@ -593,7 +604,7 @@ class Store(Reader[_K, _V], MutableMapping[_K, _V]):
         """
     @overload
     def put_many(
-        self, keys: _Ints, values: Iterable[_V] | NDArray[Any] | _ArrowArray, *, sync: bool = False
+        self, keys: _Ints, values: Iterable[_V] | NDArray[Any] | _Arrow, *, sync: bool = False
     ) -> int: ...
     @overload
     def bulk_load(
@@ -622,7 +633,7 @@ class Store(Reader[_K, _V], MutableMapping[_K, _V]):
     def bulk_load(
         self,
         keys: _Ints,
-        values: Iterable[_V] | NDArray[Any] | _ArrowArray,
+        values: Iterable[_V] | NDArray[Any] | _Arrow,
         *,
         progress: Callable[[int, int], object] | None = None,
     ) -> int: ...
@@ -882,7 +893,7 @@ class WriteBatch(Generic[_K, _V]):
         2
         """
     @overload
-    def put_many(self, keys: _Ints, values: Iterable[_V] | NDArray[Any] | _ArrowArray) -> None: ...
+    def put_many(self, keys: _Ints, values: Iterable[_V] | NDArray[Any] | _Arrow) -> None: ...
     def delete_many(self, keys: _Ints) -> None:
         """Deletes many keys when the batch commits; absent keys are no error.
 
@@ -954,6 +965,47 @@ class WriteBatch(Generic[_K, _V]):
     ) -> None: ...
 
 @final
+class _ArrowInput:
+    """A column, or a table, of another Arrow library, in one or more arrays of one type.
+
+    For `alexpy._convert` only.
+    """
+
+    def __len__(self, /) -> int: ...
+    @property
+    def type(self) -> str:
+        """The name of the type, for messages."""
+    @property
+    def names(self) -> list[str] | None:
+        """The names of the columns of a table; None of a column."""
+    def encoded(self) -> _ArrowInput | None:
+        """A column of text as one of bytes in UTF-8, without a copy; None if it is no text.
+
+        Raises ValueError if it is no UTF-8.
+        """
+    def column(self, at: int) -> _ArrowInput:
+        """One column of a table."""
+    def first_null(self) -> int | None:
+        """The first row that is null; None if none is."""
+    def numbers(self) -> list[NDArray[Any]] | None:
+        """Numbers, dates and rows of a fixed size as NumPy arrays, one for each Arrow array; else None.
+
+        The arrays are read-only windows on the memory of the producer, which they keep alive.
+        """
+    def no_numbers(self) -> NDArray[Any] | None:
+        """An empty NumPy array of the type of the numbers; None if they are none."""
+    def spans(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
+        """Byte values as (memory, int64 offsets); None if they are no bytes."""
+
+def _arrow_input(object: object) -> _ArrowInput:  # noqa: A002 - the native name
+    """Reads what `object` exports through the Arrow PyCapsule interface.
+
+    For `alexpy._convert` only. Raises TypeError if it exports nothing, and ValueError if its producer
+    fails or its type is none that arrow-rs knows. O(arrays), and what the producer does; the GIL is
+    released meanwhile.
+    """
+
+@final
 class ArrowArray:
     """Columns of a store as an Arrow array: what `ValueBuffers.to_arrow` and `ScanBatch.to_arrow` return.
 
@@ -977,7 +1029,8 @@ class ArrowStream:
     """A range of a store as an Arrow stream; what `Store.to_arrow` returns.
 
     Has `__arrow_c_stream__`, so Arrow libraries read it: `pyarrow.table(x)`, `polars.DataFrame(x)`. Each
-    reading sees the store as it was when the reading began, and raises once the store is closed.
+    reading sees the store as it was when the reading began, and fails with an error that says so once the
+    store is closed. While one goes on, the store stays open though nothing else may refer to it.
 
     >>> s[1] = b"one"
     >>> hasattr(s.to_arrow(), "__arrow_c_stream__")
@@ -988,21 +1041,31 @@ class ArrowStream:
     def __arrow_c_stream__(self, requested_schema: CapsuleType | None = None) -> CapsuleType: ...
 
 @final
-class ValueBuffers:
+class ValueBuffers(Generic[_V]):
     """The values of many keys in two arrays; what `Store.get_buffers` returns.
 
     Value `i` is `data[offsets[i]:offsets[i + 1]]`, empty if `found[i]` is False. The arrays are read-only,
-    share their memory with `to_arrow()`, and stay valid after the store is closed. `len` is the number of
-    keys.
+    and stay valid after the store is closed. `len` is the number of keys; `x[i]` and iteration give values,
+    or None for an absent key. Arrow libraries read it as it is, sharing its memory: `pyarrow.array(x)`,
+    `polars.Series(x)`.
 
     >>> s.put_many([1, 2], [b"one", b"three"])
     2
     >>> got = s.get_buffers([2, 7, 1])
     >>> got.data.tobytes(), got.offsets.tolist(), got.found.tolist()
     (b'threeone', [0, 5, 5, 8], [True, False, True])
+    >>> got[0], got[1], list(got)
+    (b'three', None, [b'three', None, b'one'])
     """
 
+    def __class_getitem__(cls, types: Any) -> GenericAlias: ...
     def __len__(self, /) -> int: ...
+    def __getitem__(self, index: SupportsIndex, /) -> _V | None: ...
+    def __iter__(self, /) -> Iterator[_V | None]: ...
+    def __arrow_c_schema__(self) -> CapsuleType: ...
+    def __arrow_c_array__(
+        self, requested_schema: CapsuleType | None = None
+    ) -> tuple[CapsuleType, CapsuleType]: ...
     @property
     def data(self) -> NDArray[np.uint8]:
         """The bytes of all values, one after another: a read-only uint8 array. O(1)."""
@@ -1015,8 +1078,8 @@ class ValueBuffers:
     def to_arrow(self) -> ArrowArray:
         """The values for any Arrow library, with null for an absent key; of the types of `ScanBatch`.
 
-        Returns an object with the Arrow PyCapsule interface: `pyarrow.array(x)`, `polars.Series(x)`. Nothing
-        is copied. O(keys).
+        What the Arrow libraries also read of this object itself: `pyarrow.array(x)`, `polars.Series(x)`.
+        Nothing is copied. O(keys).
 
         >>> s[1] = b"one"
         >>> pyarrow.array(s.get_buffers([1, 2]).to_arrow()).to_pylist()  # doctest: +SKIP
@@ -1026,20 +1089,30 @@ class ValueBuffers:
         """
 
 @final
-class ScanBatch:
+class ScanBatch(Generic[_K, _V]):
     """Consecutive items of a store as arrays; what `Store.scan_batches` yields.
 
-    `keys[i]` has the value `data[offsets[i]:offsets[i + 1]]`. The arrays are read-only, share their memory
-    with `to_arrow()`, and stay valid after the store is closed. `len` is the number of items.
+    `keys[i]` has the value `data[offsets[i]:offsets[i + 1]]`. The arrays are read-only, and stay valid after
+    the store is closed. `len` is the number of items; `x[i]` and iteration give (key, value). Arrow libraries
+    read it as it is, sharing its memory: `pyarrow.record_batch(x)`, `polars.DataFrame(x)`.
 
     >>> s.put_many([1, 2], [b"one", b"three"])
     2
     >>> batch = next(s.scan_batches())
     >>> batch.keys.tolist(), batch.offsets.tolist(), batch.data.tobytes()
     ([1, 2], [0, 3, 8], b'onethree')
+    >>> batch[-1], list(batch)
+    ((2, b'three'), [(1, b'one'), (2, b'three')])
     """
 
+    def __class_getitem__(cls, types: Any) -> GenericAlias: ...
     def __len__(self, /) -> int: ...
+    def __getitem__(self, index: SupportsIndex, /) -> tuple[_K, _V]: ...
+    def __iter__(self, /) -> Iterator[tuple[_K, _V]]: ...
+    def __arrow_c_schema__(self) -> CapsuleType: ...
+    def __arrow_c_array__(
+        self, requested_schema: CapsuleType | None = None
+    ) -> tuple[CapsuleType, CapsuleType]: ...
     @property
     def keys(self) -> NDArray[np.int64]:
         """The keys, in the order of the scan: a read-only int64 array. O(1)."""
@@ -1052,7 +1125,7 @@ class ScanBatch:
     def to_arrow(self) -> ArrowArray:
         """The keys and values for any Arrow library, as a struct of `key` (int64) and `value`.
 
-        Returns an object with the Arrow PyCapsule interface: `pyarrow.record_batch(x)`. Values are
+        What the Arrow libraries also read of this object itself: `pyarrow.record_batch(x)`. Values are
         LargeBinary, and with a codec text (`text`, `json`), numbers, lists or structs (`numpy`, `struct`).
         Nothing is copied but structs. O(items).
 
@@ -1076,7 +1149,22 @@ class ScanBatch:
         """
 
 @final
-class BatchIterator:
+class RowIterator:
+    """Iterates over the rows of a `ValueBuffers` or of a `ScanBatch`.
+
+    Threads that share one get each row once.
+
+    >>> s[1] = b"one"
+    >>> list(s.get_buffers([1, 2]))
+    [b'one', None]
+    """
+
+    def __iter__(self, /) -> Self: ...
+    def __length_hint__(self, /) -> int: ...
+    def __next__(self, /) -> Any: ...
+
+@final
+class BatchIterator(Generic[_K, _V]):
     """Iterates over a range of a store in batches, as it was when the iterator was made.
 
     What `Store.scan_batches` returns; yields `ScanBatch`. The GIL is released while a batch is read. Raises
@@ -1088,7 +1176,7 @@ class BatchIterator:
     """
 
     def __iter__(self, /) -> Self: ...
-    def __next__(self, /) -> ScanBatch: ...
+    def __next__(self, /) -> ScanBatch[_K, _V]: ...
     def __length_hint__(self, /) -> int: ...
 
 @final

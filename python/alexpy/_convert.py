@@ -8,12 +8,13 @@ values are copied unless their rows are contiguous.
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from . import _alexpy
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -56,7 +57,7 @@ def integers(keys: Any, name: str) -> NDArray[np.int64] | None:
             f"{name} must be an array or iterable of integers, not {type(keys).__name__}; "
             "numpy.frombuffer reads integers from bytes"
         )
-    arrow = _arrow(keys)
+    arrow = _arrow(keys, name)
     if arrow is not None:
         return _int64(_arrow_integers(arrow, name), name)
     array = _array(keys, name)
@@ -79,7 +80,15 @@ def any_array(items: Any, name: str) -> NDArray[Any] | None:
         (array([1.5]), True)
 
     """
-    return _array(items, name)
+    arrow = _arrow(items, name)
+    if arrow is None:
+        return _array(items, name)
+    array = _numbers(arrow)
+    if array is None:
+        raise TypeError(
+            f"{name} is an Arrow array of {arrow.type}, which holds no keys of this store; cast it first"
+        )
+    return array
 
 
 def values(items: Any) -> list[Any] | tuple[NDArray[np.uint8], int, int] | tuple[NDArray[Any], ...] | None:
@@ -107,9 +116,9 @@ def values(items: Any) -> list[Any] | tuple[NDArray[np.uint8], int, int] | tuple
             f"values is a {type(items).__name__}, which pairs no value with a key; give a list, or a "
             "mapping of keys to values to update"
         )
-    arrow = _arrow(items)
+    arrow = _arrow(items, "values")
     if arrow is not None:
-        return _spans(arrow)
+        return _arrow_values(arrow)
     array = _array(items, "values")
     if array is not None:
         return _rows(array)
@@ -173,7 +182,10 @@ def deltas(items: Any, count: int) -> Any:
         return np.full(count, items, np.float64)
     if hasattr(items, "__index__") and not (isinstance(items, np.ndarray) and items.ndim):
         return [items] * count
-    array = _array(items, "deltas")
+    arrow = _arrow(items, "deltas")
+    array = _array(items, "deltas") if arrow is None else _numbers(arrow)
+    if array is None and arrow is not None:
+        raise TypeError(f"deltas is an Arrow array of {arrow.type}; deltas are integers or floats")
     if array is None:
         return _listed_deltas(list(items))
     if array.dtype.kind != "f":
@@ -346,80 +358,124 @@ def _rows(array: NDArray[Any]) -> list[Any] | tuple[NDArray[np.uint8], int, int]
     return memory, width, len(array)
 
 
-def _arrow(items: Any) -> Any | None:
-    """Return `items` as one pyarrow array if it is an Arrow array and pyarrow is installed, else None."""
-    chunked = hasattr(items, "__arrow_c_stream__") and (
-        not hasattr(items, "__array__") or type(items).__module__.partition(".")[0] == "pyarrow"
-    )
-    if not chunked and not hasattr(items, "__arrow_c_array__"):
+def _arrow(items: Any, name: str) -> _alexpy._ArrowInput | None:
+    """Return `items` as an Arrow column if a library exports it as one, else None.
+
+    Raises:
+        TypeError: it is a table of several columns, or has a null, or its type is none that is known.
+        ValueError: the producer failed.
+
+    """
+    column = items if isinstance(items, _alexpy._ArrowInput) else _exported(items)  # noqa: SLF001 - native half
+    if column is None:
+        return None
+    names = column.names
+    if names is not None:
+        if len(names) != 1:
+            some = ", ".join(map(repr, names[:8])) + (", ..." if names[8:] else "")
+            raise TypeError(
+                f"{name} is a {type(items).__name__}, which is a table; pick one of its columns: {some}"
+            )
+        column = column.column(0)
+    null = column.first_null()
+    if null is not None:
+        raise TypeError(f"{name}[{null}] is null; drop or fill nulls first")
+    return column
+
+
+def _exported(items: Any) -> _alexpy._ArrowInput | None:
+    if not hasattr(items, "__arrow_c_stream__") and not hasattr(items, "__arrow_c_array__"):
+        return None
+    if type(items).__module__.partition(".")[0] == "pandas" and not hasattr(
+        getattr(items, "dtype", None), "pyarrow_dtype"
+    ):
+        # Most columns of pandas are NumPy arrays, and it needs pyarrow to export them.
         return None
     try:
-        pyarrow = importlib.import_module("pyarrow")
+        return _alexpy._arrow_input(items)  # noqa: SLF001 - the native half
     except ImportError:
+        # It needs pyarrow for that, and may be an array otherwise.
         return None
-    if not chunked:
-        return pyarrow.array(items)
-    chunks = pyarrow.chunked_array(items)
-    return chunks.combine_chunks() if chunks.num_chunks else pyarrow.array([], chunks.type)
 
 
-def _arrow_integers(array: Any, name: str) -> NDArray[Any]:
-    _refuse_nulls(array, name)
-    types = importlib.import_module("pyarrow.types")
-    if not types.is_integer(array.type):
-        which = "; pick one column of integers" if types.is_struct(array.type) else ""
-        raise TypeError(f"{name} must be integers, and this Arrow array holds {array.type}{which}")
-    numbers: NDArray[Any] = array.to_numpy(zero_copy_only=False)
-    return numbers
+def _numbers(arrow: _alexpy._ArrowInput) -> NDArray[Any] | None:
+    """Return a column of numbers, dates or rows of one size as an array; O(1) if it is in one piece."""
+    arrays = arrow.numbers()
+    if not arrays:
+        return arrow.no_numbers()
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
-def _spans(array: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    _refuse_nulls(array, "values")
-    pyarrow = importlib.import_module("pyarrow")
-    types = importlib.import_module("pyarrow.types")
-    if types.is_fixed_size_binary(array.type) or str(array.type) == "binary_view":
-        array = array.cast(pyarrow.large_binary())
-    if types.is_binary(array.type):
-        width: type[np.int32 | np.int64] = np.int32
-    elif types.is_large_binary(array.type):
-        width = np.int64
-    else:
-        raise TypeError(
-            f"values is an Arrow array of {array.type}; cast text to binary, give numbers as a NumPy array; "
-            "a store made with codec=alexpy.codecs.text takes text"
+def _arrow_integers(arrow: _alexpy._ArrowInput, name: str) -> NDArray[Any]:
+    array = _numbers(arrow)
+    if array is None:
+        raise TypeError(f"{name} must be integers, and this Arrow array holds {arrow.type}; cast it first")
+    return array
+
+
+def _arrow_values(
+    arrow: _alexpy._ArrowInput,
+) -> list[Any] | tuple[NDArray[np.uint8], int, int] | tuple[NDArray[Any], ...]:
+    spans = arrow.spans()
+    if spans is not None:
+        return spans
+    array = _numbers(arrow)
+    if array is not None:
+        return _rows(array)
+    hint = "give bytes or numbers"
+    if "string" in arrow.type:
+        hint = (
+            "cast text to binary, or give [text.encode() for text in values]; a store made with "
+            "codec=alexpy.codecs.text takes it as it is"
         )
-    _, offsets, memory = array.buffers()
-    if len(array) == 0 or offsets is None:
-        return np.empty(0, np.uint8), np.zeros(1, np.int64)
-    ends = np.frombuffer(offsets, width)[array.offset : array.offset + len(array) + 1]
-    data = np.empty(0, np.uint8) if memory is None else np.frombuffer(memory, np.uint8)
-    return data, np.require(ends, np.int64, ["C", "A"])
+    raise TypeError(f"values is an Arrow array of {arrow.type}; {hint}")
 
 
-def text_as_binary(items: Any) -> Any | None:
-    """Return an Arrow array of text as one of binary, or None if it is no array.
+def text_as_binary(items: Any) -> _alexpy._ArrowInput | None:
+    """Return an Arrow array of text as one of its bytes in UTF-8; None if it is no Arrow array.
+
+    Nothing is copied.
 
     Raises:
         TypeError: it holds something else, or nulls.
+        ValueError: it is no UTF-8.
 
     Example:
         >>> text_as_binary(["text"]) is None
         True
 
     """
-    array = _arrow(items)
-    if array is None:
+    arrow = _arrow(items, "values")
+    if arrow is None:
         return None
-    _refuse_nulls(array, "values")
-    pyarrow = importlib.import_module("pyarrow")
-    if pyarrow.types.is_dictionary(array.type):
-        array = array.cast(array.type.value_type)
-    if "string" not in str(array.type):
-        raise TypeError(f"values is an Arrow array of {array.type}, and the codec of this store takes text")
-    return array.cast(pyarrow.large_string()).cast(pyarrow.large_binary())
+    encoded = arrow.encoded()
+    if encoded is None:
+        raise TypeError(f"values is an Arrow array of {arrow.type}, and the codec of this store takes text")
+    return encoded
 
 
-def _refuse_nulls(array: Any, name: str) -> None:
-    if array.null_count:
-        position = array.is_null().index(True).as_py()
-        raise TypeError(f"{name}[{position}] is null; drop or fill nulls first")
+def table(items: Any, call: str) -> tuple[Any, Any] | None:
+    """Return the columns `key` and `value` of a table of any library; None if `items` is no table.
+
+    Raises:
+        TypeError: it has other columns; `call` is what was asked for.
+
+    Example:
+        >>> table({1: b"one"}, "update()") is None
+        True
+
+    """
+    is_frame = hasattr(items, "columns") and hasattr(items, "iloc")
+    arrow = None if is_frame else _exported(items)
+    if arrow is None and not is_frame:
+        return None
+    names = list(items.columns) if arrow is None else arrow.names
+    if names is not None and sorted(map(str, names)) == ["key", "value"]:
+        if arrow is None:
+            return items["key"], items["value"]
+        return arrow.column(names.index("key")), arrow.column(names.index("value"))
+    what = "one column" if names is None else "a table"
+    raise TypeError(
+        f"{call} got a {type(items).__name__}, which is {what}; put_many(table[key_column], "
+        "table[value_column]) stores two columns, and update takes a table of the columns key and value"
+    )

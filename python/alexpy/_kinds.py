@@ -155,12 +155,15 @@ def _kind_of(value: object) -> str:
 
 
 def _refusal(key: object, kind: str, place: str) -> TypeError:
-    rule = _RULES.get(kind, f"keys of this store are moments ({kind}): numpy.datetime64, datetime.datetime or date")
+    rule = _RULES.get(
+        kind, f"keys of this store are moments ({kind}): numpy.datetime64, datetime.datetime or date"
+    )
     hint = ""
     if isinstance(key, str):
-        hint = {"uuid": ": uuid.UUID(key) reads one from text", "uint64": ": int(key) reads one from text"}.get(
-            kind, ": numpy.datetime64(key) reads one from text"
-        )
+        hint = {
+            "uuid": ": uuid.UUID(key) reads one from text",
+            "uint64": ": int(key) reads one from text",
+        }.get(kind, ": numpy.datetime64(key) reads one from text")
     return TypeError(f"{place} is {'None' if key is None else _kind_of(key)}; {rule}{hint}")
 
 
@@ -205,11 +208,15 @@ def _moment(key: Any, kind: str, place: str) -> int:
     if unit not in _UNITS:
         # Years and months have no fixed length, but days.
         if unit not in ("Y", "M"):
-            raise ValueError(f"{place} is a moment in {unit}, and keys of this store are {kind}; convert it first")
+            raise ValueError(
+                f"{place} is a moment in {unit}, and keys of this store are {kind}; convert it first"
+            )
         key, unit, step = key.astype("M8[D]"), "D", 1
     whole, rest = divmod(int(key.astype(np.int64)) * step * _UNITS[unit], _UNITS[_unit(kind)])
     if rest:
-        raise ValueError(f"{place} is {key}, which is no whole number of {_unit(kind)} (keys of this store are {kind})")
+        raise ValueError(
+            f"{place} is {key}, which is no whole number of {_unit(kind)} (keys of this store are {kind})"
+        )
     if not _NAT < whole < 2**63:
         raise ValueError(f"{place} is {key}, which is outside {kind}")
     return whole
@@ -218,8 +225,12 @@ def _moment(key: Any, kind: str, place: str) -> int:
 def _many_wide(array: NDArray[Any]) -> NDArray[np.uint8] | None:
     if array.ndim == 2 and array.shape[1] == 2 and array.dtype.kind == "u" and array.dtype.itemsize == 8:  # noqa: PLR2004
         return np.ascontiguousarray(array.astype(">u8")).reshape(-1).view(np.uint8)
+    if array.ndim == 2 and array.shape[1] == _UUID_BYTES and array.dtype == np.uint8:  # noqa: PLR2004
+        return np.ascontiguousarray(array).reshape(-1)
     if array.ndim != 1:
-        raise ValueError(f"keys must be one-dimensional, or of shape (n, 2) and uint64, not of shape {array.shape}")
+        raise ValueError(
+            f"keys must be one-dimensional, or of shape (n, 2) and uint64, not of shape {array.shape}"
+        )
     if array.dtype.kind in "VS" and array.dtype.itemsize == _UUID_BYTES:
         return np.ascontiguousarray(array).view(np.uint8) if array.size else np.empty(0, np.uint8)
     if array.dtype.kind in "iu":

@@ -138,22 +138,28 @@ class Items(ItemsView[_K, _V]):
         return self._mapping.scan(reverse=True)
 
 
-def columns(other: Any) -> tuple[list[Any], list[Any]]:
-    """Return the keys and the values of what `dict.update` takes: a mapping, or an iterable of pairs.
+def _table(other: Any) -> tuple[Any, Any] | None:
+    if not any(hasattr(other, name) for name in ("__arrow_c_stream__", "__arrow_c_array__", "iloc")):
+        return None
+    # Only now: the command line does without NumPy.
+    from . import _convert  # noqa: PLC0415
+
+    return _convert.table(other, "update()")
+
+
+def columns(other: Any) -> tuple[Any, Any]:
+    """Return the keys and the values of what `dict.update` takes, or of a table of just these two columns.
 
     Raises:
-        TypeError: it is a table, which pairs names with columns; or None, or not iterable.
+        TypeError: it is another table; or None, or not iterable.
 
     """
-    if hasattr(other, "columns") and (hasattr(other, "__arrow_c_stream__") or hasattr(other, "iloc")):
-        raise TypeError(
-            f"update() got a {type(other).__name__}, which is a table; put_many(table[key_column], "
-            "table[value_column]) stores two columns of it"
-        )
     if other is None:
         raise TypeError("update() got None; give a mapping of keys to values, or (key, value) pairs")
     if isinstance(other, Mapping):
         pairs: Iterable[tuple[Any, Any]] = other.items()
+    elif (table := _table(other)) is not None:
+        return table
     elif hasattr(other, "keys"):
         pairs = ((key, other[key]) for key in other.keys())  # noqa: SIM118 - the protocol of dict.update
     else:

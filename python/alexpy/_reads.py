@@ -18,11 +18,29 @@ from .codecs import Rows
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import DTypeLike, NDArray
+    from typing_extensions import CapsuleType
 
     class _Base(_alexpy.Reader[K, V]):
         pass
 else:
     _Base = Generic
+
+
+class _ArrowItems(Items[K, V]):
+    """The pairs of a store, which Arrow libraries read as columns.
+
+    For those that take a mapping for something else than rows, as polars does.
+    """
+
+    _mapping: Reads[K, V]
+
+    def __arrow_c_schema__(self) -> CapsuleType:
+        """Return the type of the stream."""
+        return self._mapping.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: CapsuleType | None = None) -> CapsuleType:
+        """Return the pairs as they are now, as a stream of the columns `key` and `value`."""
+        return self._mapping.__arrow_c_stream__(requested_schema)
 
 
 class Reads(Merging, _Base[K, V]):
@@ -147,7 +165,7 @@ class Reads(Merging, _Base[K, V]):
         return Values(self)
 
     def items(self) -> ItemsView[K, V]:
-        """Return a view of the (key, value) pairs, in key order; O(1).
+        """Return a view of the (key, value) pairs, in key order, which Arrow libraries read as columns; O(1).
 
         Example:
             >>> s.update({2: b"two", 1: b"one"})
@@ -155,7 +173,7 @@ class Reads(Merging, _Base[K, V]):
             [(1, b'one'), (2, b'two')]
 
         """
-        return Items(self)
+        return _ArrowItems(self)
 
     def _repr_html_(self) -> str:
         """Return a table of the first and the last items, for notebooks; O(1)."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._convert import _array
+from . import _alexpy
+from ._convert import _array, _arrow, _exported, _numbers
 
 if TYPE_CHECKING:
     import struct
@@ -136,7 +137,14 @@ def many(values: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[A
         True
 
     """
-    array = _array(values, "values")
+    arrow = values if isinstance(values, _alexpy._ArrowInput) else _exported(values)  # noqa: SLF001 - native half
+    array = None if arrow is None else _arrow_rows(arrow, dtype)
+    if array is None and arrow is not None and not hasattr(values, "__iter__"):
+        raise TypeError(
+            f"values is an Arrow array of {arrow.type}, and the codec of this store takes rows of {dtype}"
+        )
+    if array is None:
+        array = _array(values, "values")
     if array is None or array.dtype.kind == "O":
         return _listed(values, dtype, shape)
     if array.ndim == 0 or array.shape[1:] != shape:
@@ -146,6 +154,28 @@ def many(values: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[A
         return np.ascontiguousarray(_cast(array, dtype))
     except (TypeError, OverflowError, FloatingPointError) as error:
         raise type(error)(f"values: {error}") from error
+
+
+def _arrow_rows(arrow: _alexpy._ArrowInput, dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """Return an Arrow column as the array that `arrow_parts` describes, or None if it is no such column."""
+    if dtype.names is None or arrow.names != list(dtype.names):
+        column = _arrow(arrow, "values")
+        array = None if column is None else _numbers(column)
+        if array is None or array.dtype.kind != "V":
+            return array
+        # What Arrow has no numbers for comes as its bytes.
+        return array.view(dtype) if _arrow_format(dtype) == f"w:{array.dtype.itemsize}" else array
+    null = arrow.first_null()
+    if null is not None:
+        raise TypeError(f"values[{null}] is null; drop or fill nulls first")
+    rows = np.zeros(len(arrow), dtype)
+    for number, name in enumerate(dtype.names):
+        element, shape = dtype[name].subdtype or (dtype[name], ())
+        part = _arrow_rows(arrow.column(number), element)
+        if part is None or part.shape[1:] != shape:
+            return None
+        rows[name] = _cast(part, element)
+    return rows
 
 
 def _listed(values: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any] | None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from _typeshed import SupportsKeysAndGetItem
 
-    from ._alexpy import _Value
+    from ._alexpy import _Arrow, _Value
 
 __all__ = ["Snapshot", "Stats", "Store", "WriteBatch", "open"]
 
@@ -176,7 +176,7 @@ class Store(_alexpy.Store[K, V], Reads[K, V], Closing):
     @overload
     def update(
         self: Store[K, bytes],
-        other: SupportsKeysAndGetItem[K, _Value] | Iterable[tuple[K, _Value]] = (),
+        other: SupportsKeysAndGetItem[K, _Value] | Iterable[tuple[K, _Value]] | _Arrow = (),
         /,
         *,
         sync: bool = False,
@@ -184,7 +184,7 @@ class Store(_alexpy.Store[K, V], Reads[K, V], Closing):
     @overload
     def update(
         self,
-        other: SupportsKeysAndGetItem[K, V] | Iterable[tuple[K, V]] = (),
+        other: SupportsKeysAndGetItem[K, V] | Iterable[tuple[K, V]] | _Arrow = (),
         /,
         *,
         sync: bool = False,
@@ -192,11 +192,14 @@ class Store(_alexpy.Store[K, V], Reads[K, V], Closing):
     def update(self, other: Any = (), /, *, sync: bool = False) -> None:
         """Store every item of a mapping or of an iterable of (key, value), in one atomic batch.
 
-        The last duplicate of a key wins. With `sync=True` it returns once everything is safe on the device.
-        O(bytes). Raises as `put_many`; nothing is written then.
+        Or every row of a table of any Arrow library, or of pandas, with just the columns `key` and `value`,
+        as the Arrow libraries read them from a store. The last duplicate of a key wins. With `sync=True` it
+        returns once everything is safe on the device. O(bytes). Raises as `put_many`; nothing is written
+        then.
 
         Example:
             >>> s.update({1: b"one", 2: b"two"})
+            >>> s.update(s.snapshot().to_arrow())
             >>> len(s)
             2
 
@@ -206,7 +209,7 @@ class Store(_alexpy.Store[K, V], Reads[K, V], Closing):
 
     # `|=` keeps what it is, where `|` makes a dict.
     def __ior__(  # type: ignore[misc, override]
-        self, other: SupportsKeysAndGetItem[K, V] | Iterable[tuple[K, V]], /
+        self, other: SupportsKeysAndGetItem[K, V] | Iterable[tuple[K, V]] | _Arrow, /
     ) -> Self:
         """Store every item of `other`, as `update` does."""
         self.update(other)

@@ -114,7 +114,7 @@ class _AsyncReads(ABC, Generic[K, V]):
         """Return the values of many keys in their order. As `Store.get_many`."""
         return await self._threads.run(self._reads().get_many, keys, default)
 
-    async def get_buffers(self, keys: Any) -> ValueBuffers:
+    async def get_buffers(self, keys: Any) -> ValueBuffers[V]:
         """Return the values of many keys in one buffer. As `Store.get_buffers`."""
         return await self._threads.run(self._reads().get_buffers, keys)
 
@@ -170,11 +170,11 @@ class _AsyncReads(ABC, Generic[K, V]):
         """Return the keys of a range as an array. As `Store.keys_array`."""
         return await self._threads.run(self._reads().keys_array, start, stop)
 
-    async def floor_many(self, keys: Any) -> tuple[NDArray[np.int64], ValueBuffers]:
+    async def floor_many(self, keys: Any) -> tuple[NDArray[np.int64], ValueBuffers[V]]:
         """Return the keys and values at or below each of many keys. As `Store.floor_many`."""
         return await self._threads.run(self._reads().floor_many, keys)
 
-    async def ceiling_many(self, keys: Any) -> tuple[NDArray[np.int64], ValueBuffers]:
+    async def ceiling_many(self, keys: Any) -> tuple[NDArray[np.int64], ValueBuffers[V]]:
         """Return the keys and values at or above each of many keys. As `Store.ceiling_many`."""
         return await self._threads.run(self._reads().ceiling_many, keys)
 
@@ -220,7 +220,7 @@ class _AsyncReads(ABC, Generic[K, V]):
         reads = self._reads()
         return self._threads.pieces(lambda: reads.scan_values(start, stop, reverse=reverse, limit=limit))
 
-    async def scan_batches(self, *args: Any, **options: Any) -> AsyncIterator[ScanBatch]:
+    async def scan_batches(self, *args: Any, **options: Any) -> AsyncIterator[ScanBatch[K, V]]:
         """Iterate over the items of a range in batches of columns. As `Store.scan_batches`."""
         batches = await self._threads.run(self._reads().scan_batches, *args, **options)
         while (batch := await self._threads.run(next, batches, None)) is not None:

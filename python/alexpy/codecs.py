@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overload
 
+from . import _alexpy
 from .errors import FormatError
 
 if TYPE_CHECKING:
@@ -100,6 +101,10 @@ class Codec(Generic[_V]):
 
         """
         refuse_one_value(values)
+        if _is_arrow(values) and not isinstance(values, Iterable):
+            raise TypeError(
+                f"values is an Arrow column, which the codec {self.name} does not read; give a list of values"
+            )
 
     def __eq__(self, other: object) -> bool:
         """Whether both have the same name, which is all that a store knows."""
@@ -147,9 +152,9 @@ class _Text(_BuiltIn[str]):
 
     _arrow = "text"
 
-    def _encode_many(self, values: Any, count: int) -> Any:
-        super()._encode_many(values, count)
-        if hasattr(values, "__arrow_c_array__") or hasattr(values, "__arrow_c_stream__"):
+    def _encode_many(self, values: Any, count: int) -> Any:  # noqa: ARG002 - for those who know more
+        refuse_one_value(values)
+        if _is_arrow(values):
             from ._convert import text_as_binary  # noqa: PLC0415 - it imports NumPy
 
             return text_as_binary(values)
@@ -232,8 +237,8 @@ class Rows(_BuiltIn[Any]):
         rows: NDArray[Any] = memory.view(self.dtype).reshape((count, *self.shape))
         return rows
 
-    def _encode_many(self, values: Any, count: int) -> Any:
-        super()._encode_many(values, count)
+    def _encode_many(self, values: Any, count: int) -> Any:  # noqa: ARG002 - for those who know more
+        refuse_one_value(values)
         from . import _rows  # noqa: PLC0415 - it imports NumPy
 
         return _rows.many(values, self.dtype, self.shape)
@@ -446,6 +451,15 @@ def _made_again(kind: str, arguments: tuple[Any, ...]) -> Codec[Any]:
     return numpy(np.lib.format.descr_to_dtype(described), shape)
 
 
+def _is_arrow(values: object) -> bool:
+    """Whether this is Arrow data of another library, or a column of such a table that `update` took apart."""
+    return (
+        isinstance(values, _alexpy._ArrowInput)  # noqa: SLF001 - the native half
+        or hasattr(values, "__arrow_c_array__")
+        or hasattr(values, "__arrow_c_stream__")
+    )
+
+
 def refuse_one_value(values: object) -> None:
     """Refuse what cannot hold one value for each key.
 
@@ -468,6 +482,6 @@ def refuse_one_value(values: object) -> None:
         )
     if hasattr(values, "columns") and (hasattr(values, "__arrow_c_stream__") or hasattr(values, "iloc")):
         raise TypeError(f"values is a {type(values).__name__}, which is a table; pick one column of it")
-    if not isinstance(values, Iterable) and not hasattr(values, "__getitem__"):
+    if not isinstance(values, Iterable) and not hasattr(values, "__getitem__") and not _is_arrow(values):
         kind = "None" if values is None else f"a {type(values).__name__}"
         raise TypeError(f"values is {kind}; give one value for each key")

@@ -93,6 +93,8 @@ mod _alexpy {
     #[pymodule_export]
     use super::convert::arrow::ArrowArray;
     #[pymodule_export]
+    use super::convert::arrow_input::{ArrowInput, arrow_input};
+    #[pymodule_export]
     use super::index::iter::IndexIterator;
     #[pymodule_export]
     use super::index::one::AlexIndex;
@@ -108,6 +110,8 @@ mod _alexpy {
     use super::store::one::Store;
     #[pymodule_export]
     use super::store::reader::Reader;
+    #[pymodule_export]
+    use super::store::rows::RowIterator;
     #[pymodule_export]
     use super::store::scan::StoreIterator;
     #[pymodule_export]

@@ -3,18 +3,20 @@
 //!
 //! The structs of the interface are those of the crates arrow-array and arrow-schema. The buffers are the engine's own
 //! memory, which every exported array keeps alive; giving an array back touches no Python object, so consumers may do
-//! it on any thread. Why a crate: docs/dev/038-arrow-structs-come-from-arrow-rs.md.
+//! it on any thread. So may they pull arrays from a stream: that neither needs the GIL nor ever waits for it, and holds
+//! no lock of the engine when it returns. Why a crate: docs/dev/038-arrow-structs-come-from-arrow-rs.md.
+#![allow(unsafe_code)]
 
 use std::ffi::CStr;
 use std::io;
 use std::sync::Arc;
 
-use alex_store::{Error, ItemColumns, KeyKind, Scan, ValueColumn};
+use alex_store::{Error, ItemColumns, KeyKind, Scan, ValueColumn, catching, fork_generation};
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchReader, StructArray};
 use arrow_buffer::{Buffer, NullBuffer};
-use arrow_schema::{ArrowError, Field, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -22,18 +24,60 @@ use pyo3::types::{PyCapsule, PyTuple};
 use zerocopy::IntoBytes;
 
 use crate::convert::key_type;
-use crate::convert::value_type::ValueType;
+use crate::convert::value_type::{Layout, ValueType};
 
-const SCHEMA_NAME: &CStr = c"arrow_schema";
-const ARRAY_NAME: &CStr = c"arrow_array";
-const STREAM_NAME: &CStr = c"arrow_array_stream";
+pub(crate) const SCHEMA_NAME: &CStr = c"arrow_schema";
+pub(crate) const ARRAY_NAME: &CStr = c"arrow_array";
+pub(crate) const STREAM_NAME: &CStr = c"arrow_array_stream";
+
+/// The most rows of an array of a stream: enough for several threads to read them, and for huge pages to pay.
+const STREAM_ROWS: usize = 1 << 17;
+/// About the most bytes of records in an array of a stream: consumers may keep one at a time.
+const STREAM_BYTES: u64 = 1 << 26;
 
 /// A key and a value column.
-fn schema_of(kind: KeyKind, types: &ValueType) -> SchemaRef {
+fn schema_of(kind: KeyKind, types: &ValueType, layout: Layout) -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("key", key_type::data_type(kind), false),
-        Field::new("value", types.data_type(), matches!(types, ValueType::Rows(_))),
+        Field::new("value", types.data_type(layout), types.has_nulls()),
     ]))
+}
+
+/// The layout for a consumer that requested the schema in this capsule, of a column of values.
+fn layout_of_values(types: &ValueType, requested: Option<&Bound<'_, PyAny>>) -> PyResult<Layout> {
+    Ok(requested_type(requested)?.map_or(Layout::Large, |wanted| types.layout_for(&wanted)))
+}
+
+/// The same of a column of keys and one of values. ValueError if other columns are requested: as the protocol says, a
+/// request is about representations.
+pub(crate) fn layout_of_items(types: &ValueType, requested: Option<&Bound<'_, PyAny>>) -> PyResult<Layout> {
+    match requested_type(requested)? {
+        None => Ok(Layout::Large),
+        Some(DataType::Struct(fields)) if fields.len() == 2 => Ok(types.layout_for(fields[1].data_type())),
+        Some(DataType::Struct(fields)) => Err(PyValueError::new_err(format!(
+            "there are two columns, key and value, and the requested schema has {}; select columns of the result",
+            fields.len()
+        ))),
+        Some(other) => Err(PyValueError::new_err(format!(
+            "there are two columns, key and value, and the requested schema is a single {other}; select columns of \
+             the result"
+        ))),
+    }
+}
+
+/// The type that a capsule of a requested schema asks for; `None` if there is no request, or one of a type that the crate
+/// does not know.
+fn requested_type(requested: Option<&Bound<'_, PyAny>>) -> PyResult<Option<DataType>> {
+    let Some(requested) = requested.filter(|requested| !requested.is_none()) else { return Ok(None) };
+    let pointer = requested.cast::<PyCapsule>()?.pointer_checked(Some(SCHEMA_NAME))?;
+    // SAFETY: by the protocol a capsule of this name holds a schema, which lives as long as the capsule; `requested`
+    // keeps that alive, and nothing of it outlives this function.
+    let schema = unsafe { pointer.cast::<FFI_ArrowSchema>().as_ref() };
+    if schema.release().is_none() {
+        return Err(PyValueError::new_err("the requested schema was released"));
+    }
+    // The crate panics at a schema that is none.
+    Ok(catching("an Arrow request", || DataType::try_from(schema)).ok().and_then(Result::ok))
 }
 
 /// Memory that its owner keeps alive and never changes.
@@ -57,22 +101,28 @@ where
     Buffer::from(Bytes::from_owner(Lent { owner: Arc::clone(owner), memory }))
 }
 
-/// The values of a column that `owner` holds. O(values): the offsets are checked once more.
+/// The values of a column that `owner` holds. O(values): the offsets are checked once more, or made anew.
 fn values<T: Send + Sync + 'static>(
     types: &ValueType,
     owner: &Arc<T>,
     column: fn(&T) -> &ValueColumn,
     nulls: Option<NullBuffer>,
+    layout: Layout,
 ) -> Result<ArrayRef, ArrowError> {
     let offsets = lent(owner, move |owner| column(owner).offsets().as_bytes());
     let data = lent(owner, move |owner| column(owner).data());
-    types.array(column(owner), offsets, data, nulls)
+    types.array(layout, column(owner), offsets, data, nulls)
 }
 
-fn record_batch(items: &Arc<ItemColumns>, types: &ValueType) -> Result<RecordBatch, ArrowError> {
+fn record_batch(
+    items: &Arc<ItemColumns>,
+    types: &ValueType,
+    layout: Layout,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, ArrowError> {
     let keys = key_type::array(items, |memory| lent(items, memory))?;
-    let values = values(types, items, |items| &items.values, None)?;
-    RecordBatch::try_new(schema_of(items.kind, types), vec![keys, values])
+    let values = values(types, items, |items| &items.values, None, layout)?;
+    RecordBatch::try_new(Arc::clone(schema), vec![keys, values])
 }
 
 /// Columns of a store as an Arrow array: what `ValueBuffers.to_arrow` and `ScanBatch.to_arrow` return.
@@ -86,27 +136,84 @@ fn record_batch(items: &Arc<ItemColumns>, types: &ValueType) -> Result<RecordBat
 /// 2
 #[pyclass(frozen, module = "alexpy._alexpy")]
 pub(crate) struct ArrowArray {
-    array: ArrayRef,
-    /// Whether an element can be missing.
-    nullable: bool,
+    source: Columns,
 }
 
-impl ArrowArray {
-    /// Values of the Arrow type `types`; a value that was not found is null.
-    pub(crate) fn of_values(types: &ValueType, column: &Arc<ValueColumn>, found: &[bool]) -> PyResult<Self> {
+/// What an Arrow array is made of.
+pub(crate) enum Columns {
+    /// Values, and for each whether it was found.
+    Values(ValueType, Arc<ValueColumn>, Option<NullBuffer>),
+    Items(ValueType, Arc<ItemColumns>),
+}
+
+impl Columns {
+    /// Values; a value that was not found is null.
+    pub(crate) fn of_values(types: &ValueType, column: &Arc<ValueColumn>, found: &[bool]) -> Self {
         let nulls = found.contains(&false).then(|| NullBuffer::from(found));
-        let array = values(types, column, |column| column, nulls).map_err(|error| refused(&error))?;
-        Ok(Self { array, nullable: true })
+        Self::Values(types.clone(), Arc::clone(column), nulls)
     }
 
-    /// A struct of `key` (int64) and `value` (of the Arrow type `types`).
-    pub(crate) fn of_items(types: &ValueType, items: &Arc<ItemColumns>) -> PyResult<Self> {
-        let batch = record_batch(items, types).map_err(|error| refused(&error))?;
-        Ok(Self { array: Arc::new(StructArray::from(batch)), nullable: false })
+    /// Keys and values.
+    pub(crate) fn of_items(types: &ValueType, items: &Arc<ItemColumns>) -> Self {
+        Self::Items(types.clone(), Arc::clone(items))
+    }
+
+    fn layout(&self, requested: Option<&Bound<'_, PyAny>>) -> PyResult<Layout> {
+        match self {
+            Self::Values(types, ..) => layout_of_values(types, requested),
+            Self::Items(types, _) => layout_of_items(types, requested),
+        }
+    }
+
+    /// A capsule with the type: values that can be null, or a struct of `key` and `value`.
+    pub(crate) fn schema<'py>(&self, py: Python<'py>, layout: Layout) -> PyResult<Bound<'py, PyCapsule>> {
+        let field = match self {
+            Self::Values(types, ..) => Field::new("", types.data_type(layout), true),
+            Self::Items(types, items) => {
+                Field::new_struct("", schema_of(items.kind, types, layout).fields().clone(), false)
+            }
+        };
+        let schema = FFI_ArrowSchema::try_from(&field).map_err(|error| refused(&error))?;
+        PyCapsule::new_with_value(py, schema, SCHEMA_NAME)
+    }
+
+    /// The capsules of `__arrow_c_array__`.
+    pub(crate) fn export<'py>(
+        &self,
+        py: Python<'py>,
+        requested: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let layout = self.layout(requested)?;
+        let array = match self {
+            Self::Values(types, column, found) => {
+                values(types, column, |column| column, found.clone(), layout)
+            }
+            Self::Items(types, items) => {
+                record_batch(items, types, layout, &schema_of(items.kind, types, layout))
+                    .map(|batch| -> ArrayRef { Arc::new(StructArray::from(batch)) })
+            }
+        };
+        let array = array.map_err(|error| refused(&error))?;
+        let array = PyCapsule::new_with_value(py, FFI_ArrowArray::new(&array.to_data()), ARRAY_NAME)?;
+        (self.schema(py, layout)?, array).into_pyobject(py)
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Values(_, column, _) => column.len(),
+            Self::Items(_, items) => items.keys.len(),
+        }
     }
 }
 
-/// The exception for columns that Arrow cannot describe. None that the engine makes is one.
+impl From<Columns> for ArrowArray {
+    fn from(source: Columns) -> Self {
+        Self { source }
+    }
+}
+
+/// The exception for columns that Arrow cannot describe. None that the engine makes is one, unless a consumer requested a
+/// layout that is too small.
 #[cold]
 fn refused(error: &ArrowError) -> PyErr {
     PyValueError::new_err(error.to_string())
@@ -115,44 +222,55 @@ fn refused(error: &ArrowError) -> PyErr {
 #[pymethods]
 impl ArrowArray {
     fn __len__(&self) -> usize {
-        self.array.len()
+        self.source.len()
     }
 
     /// The Arrow type alone.
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        let field = Field::new("", self.array.data_type().clone(), self.nullable);
-        let schema = FFI_ArrowSchema::try_from(&field).map_err(|error| refused(&error))?;
-        PyCapsule::new_with_value(py, schema, SCHEMA_NAME)
+        self.source.schema(py, Layout::Large)
     }
 
-    /// The array, as a pair of capsules. The requested schema is a wish that Arrow lets a producer ignore.
+    /// The array, as a pair of capsules. A requested layout of binary values or of text is granted.
     #[pyo3(signature = (requested_schema=None))]
     fn __arrow_c_array__<'py>(
         &self,
         py: Python<'py>,
-        requested_schema: Option<Bound<'py, PyAny>>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        drop(requested_schema);
-        let schema = self.__arrow_c_schema__(py)?;
-        let array = FFI_ArrowArray::new(&self.array.to_data());
-        (schema, PyCapsule::new_with_value(py, array, ARRAY_NAME)?).into_pyobject(py)
+        self.source.export(py, requested_schema)
     }
 }
 
 /// The items of a scan, batch after batch. An error is the end.
 struct Batches {
-    scan: Scan,
-    kind: KeyKind,
+    /// Gone at the end, with whatever was kept for it.
+    scan: Option<Scan>,
     types: ValueType,
-    rows: usize,
-    ended: bool,
+    layout: Layout,
+    schema: SchemaRef,
+    /// The process that may read it.
+    generation: u64,
+    /// Keeps the store open until the stream is given back. Where that happens on a thread that Python does not know, the
+    /// reference is dropped later.
+    _store: Py<PyAny>,
 }
 
 impl Batches {
     fn pull(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
-        let items = self.scan.next_columns(self.rows).map_err(|error| arrow_error(&error))?;
-        self.ended = items.keys.len() < self.rows;
-        if items.keys.is_empty() { Ok(None) } else { record_batch(&Arc::new(items), &self.types).map(Some) }
+        // Taken out, so that an error ends the stream.
+        let Some(mut scan) = self.scan.take() else { return Ok(None) };
+        if self.generation != fork_generation() {
+            let text = "this stream was made before fork(); make a new one in the child".to_owned();
+            return Err(ArrowError::IoError(text.clone(), io::Error::other(text)));
+        }
+        let items =
+            scan.next_columns_within(STREAM_ROWS, STREAM_BYTES).map_err(|error| arrow_error(&error))?;
+        if items.keys.is_empty() {
+            return Ok(None);
+        }
+        let batch = record_batch(&Arc::new(items), &self.types, self.layout, &self.schema)?;
+        self.scan = Some(scan);
+        Ok(Some(batch))
     }
 }
 
@@ -160,17 +278,13 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        self.ended = true;
         self.pull().transpose()
     }
 }
 
 impl RecordBatchReader for Batches {
     fn schema(&self) -> SchemaRef {
-        schema_of(self.kind, &self.types)
+        Arc::clone(&self.schema)
     }
 }
 
@@ -184,16 +298,23 @@ fn arrow_error(error: &Error) -> ArrowError {
     }
 }
 
-/// A capsule with the items of a scan as a stream of struct arrays of at most `rows` rows.
-pub(crate) fn stream(
-    py: Python<'_>,
+/// A capsule with the items of a scan as a stream of struct arrays. `store` is kept until the stream is given back.
+pub(crate) fn stream<'py>(
+    store: &Bound<'py, PyAny>,
     scan: Scan,
     kind: KeyKind,
     types: ValueType,
-    rows: usize,
-) -> PyResult<Bound<'_, PyCapsule>> {
-    let batches = Batches { scan, kind, types, rows, ended: false };
-    PyCapsule::new_with_value(py, FFI_ArrowArrayStream::new(Box::new(batches)), STREAM_NAME)
+    layout: Layout,
+) -> PyResult<Bound<'py, PyCapsule>> {
+    let batches = Batches {
+        scan: Some(scan),
+        schema: schema_of(kind, &types, layout),
+        types,
+        layout,
+        generation: fork_generation(),
+        _store: store.clone().unbind(),
+    };
+    PyCapsule::new_with_value(store.py(), FFI_ArrowArrayStream::new(Box::new(batches)), STREAM_NAME)
 }
 
 /// A capsule with the type of those arrays.
@@ -202,7 +323,6 @@ pub(crate) fn stream_type<'py>(
     kind: KeyKind,
     types: &ValueType,
 ) -> PyResult<Bound<'py, PyCapsule>> {
-    let schema =
-        FFI_ArrowSchema::try_from(schema_of(kind, types).as_ref()).map_err(|error| refused(&error))?;
-    PyCapsule::new_with_value(py, schema, SCHEMA_NAME)
+    let schema = FFI_ArrowSchema::try_from(schema_of(kind, types, Layout::Large).as_ref());
+    PyCapsule::new_with_value(py, schema.map_err(|error| refused(&error))?, SCHEMA_NAME)
 }

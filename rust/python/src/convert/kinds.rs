@@ -3,7 +3,7 @@
 //! int64 keys are read and made here without a detour. For the others, `alexpy._kinds` says what is accepted and what a
 //! refusal says; this module does what is done often: `uuid.UUID`, ints, lists of them, and the memory of arrays.
 
-use alex_store::{Key, KeyKind, KeyVec};
+use alex_store::{Key, KeyKind, KeyVec, Keys};
 use numpy::PyArray1;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -148,6 +148,14 @@ pub(crate) fn list(kind: KeyKind, keys: usize) -> PyResult<KeyVec> {
     let mut list = Vec::<i64>::new();
     memory::room(&mut list, keys)?;
     Ok(list.into())
+}
+
+/// A copy of keys.
+pub(crate) fn copied(keys: Keys<'_>) -> PyResult<KeyVec> {
+    Ok(match keys {
+        Keys::Narrow(keys) => memory::copy_of(keys)?.into(),
+        Keys::Wide(keys) => memory::copy_of(keys)?.into(),
+    })
 }
 
 /// A key on its way out.

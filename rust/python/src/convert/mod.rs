@@ -4,6 +4,7 @@
 
 pub(crate) mod arrays;
 pub(crate) mod arrow;
+pub(crate) mod arrow_input;
 pub(crate) mod bounds;
 pub(crate) mod buffers;
 pub(crate) mod codec;

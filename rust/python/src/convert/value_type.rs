@@ -1,16 +1,17 @@
 //! What values are to an Arrow library: binary without a codec; text, numbers, lists or records by the codec's word.
 //!
 //! The one place that chooses the Arrow type of values ([`ValueType::of`]) and makes such a column of their bytes
-//! ([`ValueType::array`]). Holds no Python object, because consumers read streams on threads of their own. O(bytes).
+//! ([`ValueType::array`]). Bytes and text have several representations, of which a consumer can request one ([`Layout`]). Holds no Python object, because consumers read streams on threads of their own. O(bytes).
 
 use std::mem::align_of;
 use std::sync::Arc;
 
 use alex_store::ValueColumn;
+use arrow_array::builder::make_view;
 use arrow_array::ffi::FFI_ArrowSchema;
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, FixedSizeListArray, LargeBinaryArray, LargeStringArray, StructArray,
-    make_array, new_empty_array,
+    Array, ArrayRef, BinaryArray, BinaryViewArray, BooleanArray, FixedSizeListArray, LargeBinaryArray,
+    LargeStringArray, StringArray, StringViewArray, StructArray, make_array, new_empty_array,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields};
@@ -18,6 +19,20 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::convert::codec::Codec;
+
+/// The longest data that 32-bit offsets reach.
+const SMALL_BYTES: usize = i32::MAX as usize;
+
+/// How bytes and text are laid out: the representations that a consumer can request. Of rows there is one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// 64-bit offsets: the engine's own, without a copy.
+    Large,
+    /// 32-bit offsets.
+    Small,
+    /// Lengths with prefixes or short values.
+    View,
+}
 
 /// The Arrow type of values.
 #[derive(Clone, Default)]
@@ -65,29 +80,91 @@ impl ValueType {
         Ok(Self::Rows(Arc::new(Rows { bytes, parts })))
     }
 
-    pub(crate) fn data_type(&self) -> DataType {
-        match self {
-            Self::Binary => DataType::LargeBinary,
-            Self::Text => DataType::LargeUtf8,
-            Self::Rows(rows) => rows.data_type(),
+    pub(crate) fn data_type(&self, layout: Layout) -> DataType {
+        match (self, layout) {
+            (Self::Binary, Layout::Large) => DataType::LargeBinary,
+            (Self::Binary, Layout::Small) => DataType::Binary,
+            (Self::Binary, Layout::View) => DataType::BinaryView,
+            (Self::Text, Layout::Large) => DataType::LargeUtf8,
+            (Self::Text, Layout::Small) => DataType::Utf8,
+            (Self::Text, Layout::View) => DataType::Utf8View,
+            (Self::Rows(rows), _) => rows.data_type(),
         }
+    }
+
+    /// The layout for a consumer that requested this type. One that is no layout of these values gets the default:
+    /// requests are wishes, and consumers look at what they get.
+    pub(crate) fn layout_for(&self, requested: &DataType) -> Layout {
+        let layouts = [Layout::Small, Layout::View];
+        layouts.into_iter().find(|&layout| self.data_type(layout) == *requested).unwrap_or(Layout::Large)
+    }
+
+    /// Whether a value that is there can be null: NumPy's NaT is.
+    pub(crate) fn has_nulls(&self) -> bool {
+        matches!(self, Self::Rows(_))
     }
 
     /// The values of a column as an Arrow array; `offsets` and `data` are its memory, `nulls` says which are absent.
     pub(crate) fn array(
         &self,
+        layout: Layout,
         column: &ValueColumn,
         offsets: Buffer,
         data: Buffer,
         nulls: Option<NullBuffer>,
     ) -> Result<ArrayRef, ArrowError> {
-        let offsets = || OffsetBuffer::new(ScalarBuffer::from(offsets));
-        Ok(match self {
-            Self::Binary => Arc::new(LargeBinaryArray::try_new(offsets(), data, nulls)?),
-            Self::Text => Arc::new(LargeStringArray::try_new(offsets(), data, nulls)?),
-            Self::Rows(rows) => rows.array(column, &data, nulls)?,
+        if let Self::Rows(rows) = self {
+            return rows.array(column, &data, nulls);
+        }
+        let is_text = matches!(self, Self::Text);
+        if layout != Layout::Large && data.len() > SMALL_BYTES {
+            let large = if is_text { "large_string" } else { "large_binary" };
+            return Err(ArrowError::InvalidArgumentError(format!(
+                "{} bytes of values are more than {:?} holds; request {large}, or read fewer keys at a time",
+                data.len(),
+                self.data_type(layout)
+            )));
+        }
+        Ok(match layout {
+            Layout::Large => {
+                let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+                if is_text {
+                    Arc::new(LargeStringArray::try_new(offsets, data, nulls)?)
+                } else {
+                    Arc::new(LargeBinaryArray::try_new(offsets, data, nulls)?)
+                }
+            }
+            Layout::Small => {
+                let mut small = room::<i32>(column.offsets().len())?;
+                small.extend(column.offsets().iter().map(|&offset| offset as i32));
+                let offsets = OffsetBuffer::new(small.into());
+                if is_text {
+                    Arc::new(StringArray::try_new(offsets, data, nulls)?)
+                } else {
+                    Arc::new(BinaryArray::try_new(offsets, data, nulls)?)
+                }
+            }
+            Layout::View => {
+                let mut views = room::<u128>(column.len())?;
+                views.extend(column.offsets().windows(2).map(|pair| {
+                    make_view(&column.data()[pair[0] as usize..pair[1] as usize], 0, pair[0] as u32)
+                }));
+                if is_text {
+                    Arc::new(StringViewArray::try_new(views.into(), [data], nulls)?)
+                } else {
+                    Arc::new(BinaryViewArray::try_new(views.into(), [data], nulls)?)
+                }
+            }
         })
     }
+}
+
+/// An empty vector with room for `items`.
+fn room<T>(items: usize) -> Result<Vec<T>, ArrowError> {
+    let mut room = Vec::new();
+    room.try_reserve_exact(items)
+        .map_err(|_| ArrowError::MemoryError(format!("there is no memory for {items} rows")))?;
+    Ok(room)
 }
 
 impl Part {
@@ -175,27 +252,26 @@ impl Rows {
         let Some(fields) = self.fields() else {
             let whole = &self.parts[0];
             let is_aligned = data.as_ptr().align_offset(align_of::<i128>()) == 0;
-            let memory =
-                if nulls.is_none() && is_aligned { data.clone() } else { self.gathered(column, whole) };
+            let memory = if nulls.is_none() && is_aligned { data.clone() } else { gathered(column, whole) };
             return whole.array(memory, rows, nulls.as_ref());
         };
         let parts: Result<_, _> =
-            self.parts.iter().map(|part| part.array(self.gathered(column, part), rows, None)).collect();
+            self.parts.iter().map(|part| part.array(gathered(column, part), rows, None)).collect();
         Ok(Arc::new(StructArray::try_new(fields, parts?, nulls)?))
     }
+}
 
-    /// The bytes of one part of all rows, one after another; zeros for absent rows.
-    fn gathered(&self, column: &ValueColumn, part: &Part) -> Buffer {
-        let bytes = part.element_bytes * part.elements();
-        let rows = column.offsets().len().saturating_sub(1);
-        let mut memory = vec![0; rows * bytes];
-        for (at, target) in memory.chunks_exact_mut(bytes.max(1)).enumerate() {
-            if let Some(value) = column.get(at).and_then(|row| row.get(part.offset..part.offset + bytes)) {
-                target.copy_from_slice(value);
-            }
+/// The bytes of one part of all rows, one after another; zeros for absent rows.
+fn gathered(column: &ValueColumn, part: &Part) -> Buffer {
+    let bytes = part.element_bytes * part.elements();
+    let rows = column.offsets().len().saturating_sub(1);
+    let mut memory = vec![0; rows * bytes];
+    for (at, target) in memory.chunks_exact_mut(bytes.max(1)).enumerate() {
+        if let Some(value) = column.get(at).and_then(|row| row.get(part.offset..part.offset + bytes)) {
+            target.copy_from_slice(value);
         }
-        aligned(&memory)
     }
+    aligned(&memory)
 }
 
 /// A copy that lies where Arrow wants numbers to lie.

@@ -10,7 +10,7 @@
 
 use std::ops::Deref;
 
-use alex_store::{Key, Keys, Value, ValueSource};
+use alex_store::{Key, Keys, ValueSource};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -41,13 +41,14 @@ impl Deref for One<'_, '_> {
     }
 }
 
-/// One value on its way out: an object that means what is stored under `key`.
+/// One value on its way out: an object that means what is stored under `key`. A lent value is let go before code of the
+/// codec runs.
 #[inline]
 pub(crate) fn object<'py>(
     py: Python<'py>,
     codec: Option<&Codec>,
     key: Key,
-    value: Value,
+    value: impl Deref<Target = [u8]>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let bytes = memory::bytes(py, &value)?;
     match codec {

@@ -7,15 +7,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use alex_store::{ItemColumns, KeyKind, KeyVec, Neighbour, Scan, ScanRange, ValueColumn};
+use alex_store::{KeyKind, KeyVec, Keys, Neighbour, Scan, ScanRange, ValueColumn};
 use numpy::{PyArray1, PyArrayDescr, PyArrayDescrMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyCapsule, PyTuple};
+use pyo3::types::{PyCapsule, PyGenericAlias, PyTuple, PyType};
 
 use crate::convert::arrays::window;
-use crate::convert::arrow::{self, ArrowArray};
-use crate::convert::value_type::ValueType;
+use crate::convert::arrow::{self, ArrowArray, Columns};
+use crate::convert::value_type::{Layout, ValueType};
 use crate::convert::{bounds, kinds};
 use crate::errors::{OrRaise, detached};
 use crate::locks;
@@ -23,104 +23,183 @@ use crate::memory;
 use crate::store::handle::{Born, MADE_BEFORE_FORK, drop_version};
 use crate::store::read_many::LARGE_PIECE_KEYS;
 use crate::store::reader::Reader;
-
-/// Rows of each array of an Arrow stream.
-const BATCH_ROWS: usize = 1 << 16;
+use crate::store::rows::{FoundItems, FoundValues, RowIterator, row};
 
 /// The values of many keys in two arrays; what `Store.get_buffers` returns.
 ///
 /// Value `i` is `data[offsets[i]:offsets[i + 1]]`, empty if `found[i]` is False. The arrays are read-only,
-/// share their memory with `to_arrow()`, and stay valid after the store is closed. `len` is the number of
-/// keys.
+/// and stay valid after the store is closed. `len` is the number of keys; `x[i]` and iteration give values,
+/// or None for an absent key. Arrow libraries read it as it is, sharing its memory: `pyarrow.array(x)`,
+/// `polars.Series(x)`.
 ///
 /// >>> s.put_many([1, 2], [b"one", b"three"])
 /// 2
 /// >>> got = s.get_buffers([2, 7, 1])
 /// >>> got.data.tobytes(), got.offsets.tolist(), got.found.tolist()
 /// (b'threeone', [0, 5, 5, 8], [True, False, True])
+/// >>> got[0], got[1], list(got)
+/// (b'three', None, [b'three', None, b'one'])
 #[pyclass(frozen, module = "alexpy._alexpy")]
 pub(crate) struct ValueBuffers {
-    column: Arc<ValueColumn>,
-    found: Vec<bool>,
+    values: Arc<FoundValues>,
     types: ValueType,
+}
+
+impl ValueBuffers {
+    fn columns(&self) -> Columns {
+        Columns::of_values(&self.types, &self.values.column, &self.values.found)
+    }
 }
 
 #[pymethods]
 impl ValueBuffers {
+    /// `ValueBuffers[str]`, as annotations have it.
+    #[classmethod]
+    fn __class_getitem__<'py>(
+        cls: &Bound<'py, PyType>,
+        types: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyGenericAlias>> {
+        PyGenericAlias::new(cls.py(), cls, types)
+    }
+
     fn __len__(&self) -> usize {
-        self.found.len()
+        self.values.found.len()
+    }
+
+    fn __getitem__<'py>(&self, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        row(&*self.values, index)
+    }
+
+    fn __iter__(&self) -> RowIterator {
+        RowIterator::over(self.values.clone())
+    }
+
+    /// The Arrow type alone.
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        self.columns().schema(py, Layout::Large)
+    }
+
+    /// The values as an Arrow array, with null for an absent key. A requested layout of binary values or of
+    /// text is granted.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_array__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        self.columns().export(py, requested_schema)
     }
 
     /// The bytes of all values, one after another: a read-only uint8 array. O(1).
     #[getter]
     fn data<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<u8>> {
         // SAFETY: the class is frozen, so its columns never change while it lives.
-        unsafe { window(slf.clone().into_any(), slf.get().column.data()) }
+        unsafe { window(slf.clone().into_any(), slf.get().values.column.data()) }
     }
 
     /// Where each value begins in `data`, and where the last one ends: a read-only int64 array. O(1).
     #[getter]
     fn offsets<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i64>> {
         // SAFETY: as in `data`.
-        unsafe { window(slf.clone().into_any(), slf.get().column.offsets()) }
+        unsafe { window(slf.clone().into_any(), slf.get().values.column.offsets()) }
     }
 
     /// Whether each key was present: a read-only bool array. O(1).
     #[getter]
     fn found<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<bool>> {
         // SAFETY: as in `data`.
-        unsafe { window(slf.clone().into_any(), &slf.get().found) }
+        unsafe { window(slf.clone().into_any(), &slf.get().values.found) }
     }
 
     /// The values for any Arrow library, with null for an absent key; of the types of `ScanBatch`.
     ///
-    /// Returns an object with the Arrow PyCapsule interface: `pyarrow.array(x)`, `polars.Series(x)`. Nothing
-    /// is copied. O(keys).
+    /// What the Arrow libraries also read of this object itself: `pyarrow.array(x)`, `polars.Series(x)`.
+    /// Nothing is copied. O(keys).
     ///
     /// >>> s[1] = b"one"
     /// >>> pyarrow.array(s.get_buffers([1, 2]).to_arrow()).to_pylist()  # doctest: +SKIP
     /// [b'one', None]
     /// >>> len(s.get_buffers([1, 2]).to_arrow())
     /// 2
-    fn to_arrow(&self) -> PyResult<ArrowArray> {
-        ArrowArray::of_values(&self.types, &self.column, &self.found)
+    fn to_arrow(&self) -> ArrowArray {
+        self.columns().into()
     }
 
     fn __repr__(&self) -> String {
-        let there = self.found.iter().filter(|&&found| found).count();
-        let bytes = self.column.data().len();
-        format!("<alexpy.ValueBuffers, {there} of {} keys, {bytes} bytes>", self.found.len())
+        let there = self.values.found.iter().filter(|&&found| found).count();
+        let bytes = self.values.column.data().len();
+        format!("<alexpy.ValueBuffers, {there} of {} keys, {bytes} bytes>", self.values.found.len())
     }
 }
 
 /// Consecutive items of a store as arrays; what `Store.scan_batches` yields.
 ///
-/// `keys[i]` has the value `data[offsets[i]:offsets[i + 1]]`. The arrays are read-only, share their memory
-/// with `to_arrow()`, and stay valid after the store is closed. `len` is the number of items.
+/// `keys[i]` has the value `data[offsets[i]:offsets[i + 1]]`. The arrays are read-only, and stay valid after
+/// the store is closed. `len` is the number of items; `x[i]` and iteration give (key, value). Arrow libraries
+/// read it as it is, sharing its memory: `pyarrow.record_batch(x)`, `polars.DataFrame(x)`.
 ///
 /// >>> s.put_many([1, 2], [b"one", b"three"])
 /// 2
 /// >>> batch = next(s.scan_batches())
 /// >>> batch.keys.tolist(), batch.offsets.tolist(), batch.data.tobytes()
 /// ([1, 2], [0, 3, 8], b'onethree')
+/// >>> batch[-1], list(batch)
+/// ((2, b'three'), [(1, b'one'), (2, b'three')])
 #[pyclass(frozen, module = "alexpy._alexpy")]
 pub(crate) struct ScanBatch {
-    items: Arc<ItemColumns>,
+    items: Arc<FoundItems>,
     types: ValueType,
-    /// The codec of the store, if it makes rows of an array.
-    rows: Option<Py<PyAny>>,
+}
+
+impl ScanBatch {
+    fn columns(&self) -> Columns {
+        Columns::of_items(&self.types, &self.items.columns)
+    }
 }
 
 #[pymethods]
 impl ScanBatch {
+    /// `ScanBatch[int, str]`, as annotations have it.
+    #[classmethod]
+    fn __class_getitem__<'py>(
+        cls: &Bound<'py, PyType>,
+        types: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyGenericAlias>> {
+        PyGenericAlias::new(cls.py(), cls, types)
+    }
+
     fn __len__(&self) -> usize {
-        self.items.keys.len()
+        self.items.columns.keys.len()
+    }
+
+    fn __getitem__<'py>(&self, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        row(&*self.items, index)
+    }
+
+    fn __iter__(&self) -> RowIterator {
+        RowIterator::over(self.items.clone())
+    }
+
+    /// The Arrow type alone.
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        self.columns().schema(py, Layout::Large)
+    }
+
+    /// The keys and values as an Arrow struct array. A requested layout of binary values or of text
+    /// is granted.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_array__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        self.columns().export(py, requested_schema)
     }
 
     /// The keys, in the order of the scan: a read-only int64 array. O(1).
     #[getter]
     fn keys<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let items = &slf.get().items;
+        let items = &slf.get().items.columns;
         match (&items.keys, items.kind) {
             // SAFETY: the class is frozen, so its columns never change while it lives.
             (KeyVec::Narrow(keys), KeyKind::Int64) => unsafe {
@@ -138,19 +217,19 @@ impl ScanBatch {
     #[getter]
     fn offsets<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<i64>> {
         // SAFETY: as in `keys`.
-        unsafe { window(slf.clone().into_any(), slf.get().items.values.offsets()) }
+        unsafe { window(slf.clone().into_any(), slf.get().items.columns.values.offsets()) }
     }
 
     /// The bytes of all values, one after another: a read-only uint8 array. O(1).
     #[getter]
     fn data<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyArray1<u8>> {
         // SAFETY: as in `keys`.
-        unsafe { window(slf.clone().into_any(), slf.get().items.values.data()) }
+        unsafe { window(slf.clone().into_any(), slf.get().items.columns.values.data()) }
     }
 
     /// The keys and values for any Arrow library, as a struct of `key` (int64) and `value`.
     ///
-    /// Returns an object with the Arrow PyCapsule interface: `pyarrow.record_batch(x)`. Values are
+    /// What the Arrow libraries also read of this object itself: `pyarrow.record_batch(x)`. Values are
     /// LargeBinary, and with a codec text (`text`, `json`), numbers, lists or structs (`numpy`, `struct`).
     /// Nothing is copied but structs. O(items).
     ///
@@ -159,8 +238,8 @@ impl ScanBatch {
     /// {'key': [1], 'value': [b'one']}
     /// >>> len(next(s.scan_batches()).to_arrow())
     /// 1
-    fn to_arrow(&self) -> PyResult<ArrowArray> {
-        ArrowArray::of_items(&self.types, &self.items)
+    fn to_arrow(&self) -> ArrowArray {
+        self.columns().into()
     }
 
     /// The values as a read-only array of `dtype`, if each is as long as one element.
@@ -179,10 +258,11 @@ impl ScanBatch {
         dtype: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let dtype = match (dtype, &slf.get().rows) {
+        let rows = slf.get().items.codec.as_deref().filter(|codec| codec.row_bytes().is_some());
+        let dtype = match (dtype, rows) {
             (Some(dtype), _) => PyArrayDescr::new(py, dtype)?,
             (None, Some(rows)) => {
-                let rows = rows.bind(py);
+                let rows = rows.object(py);
                 PyArrayDescr::new(py, (rows.getattr("dtype")?, rows.getattr("shape")?))?
             }
             (None, None) => {
@@ -196,7 +276,7 @@ impl ScanBatch {
                 "dtype {dtype} holds Python objects; values are plain memory"
             )));
         }
-        let items = &slf.get().items;
+        let items = &slf.get().items.columns;
         let width = dtype.itemsize() as i64;
         if let Some(at) = items.values.offsets().windows(2).position(|pair| pair[1] - pair[0] != width) {
             let found = items.values.get(at).map_or(0, <[u8]>::len);
@@ -216,13 +296,14 @@ impl ScanBatch {
     }
 
     fn __repr__(&self) -> String {
-        let bytes = self.items.values.data().len();
-        match (self.items.keys.first(), self.items.keys.last()) {
+        let bytes = self.items.columns.values.data().len();
+        match (self.items.columns.keys.first(), self.items.columns.keys.last()) {
             (Some(first), Some(last)) => {
-                let (first, last) = (self.items.kind.shown(first), self.items.kind.shown(last));
+                let (first, last) =
+                    (self.items.columns.kind.shown(first), self.items.columns.kind.shown(last));
                 format!(
                     "<alexpy.ScanBatch, {} items from {first} to {last}, {bytes} bytes>",
-                    self.items.keys.len()
+                    self.items.columns.keys.len()
                 )
             }
             _ => "<alexpy.ScanBatch, empty>".to_owned(),
@@ -296,11 +377,12 @@ impl BatchIterator {
             }
             pulled.map(|items| (!items.keys.is_empty()).then_some(items))
         })?;
-        let rows = self.store.get().codec().filter(|codec| codec.row_bytes().is_some());
         Ok(pulled.map(|items| ScanBatch {
-            items: Arc::new(items),
+            items: Arc::new(FoundItems {
+                columns: Arc::new(items),
+                codec: self.store.get().handle().shared_codec(),
+            }),
             types: self.types.clone(),
-            rows: rows.map(|codec| codec.object(py).clone().unbind()),
         }))
     }
 }
@@ -308,7 +390,8 @@ impl BatchIterator {
 /// A range of a store as an Arrow stream; what `Store.to_arrow` returns.
 ///
 /// Has `__arrow_c_stream__`, so Arrow libraries read it: `pyarrow.table(x)`, `polars.DataFrame(x)`. Each
-/// reading sees the store as it was when the reading began, and raises once the store is closed.
+/// reading sees the store as it was when the reading began, and fails with an error that says so once the
+/// store is closed. While one goes on, the store stays open though nothing else may refer to it.
 ///
 /// >>> s[1] = b"one"
 /// >>> hasattr(s.to_arrow(), "__arrow_c_stream__")
@@ -326,24 +409,48 @@ impl ArrowStream {
         arrow::stream_type(py, self.store.get().kind(), &self.store.get().value_type(py)?)
     }
 
-    /// A new reading of the range. The requested schema is a wish that Arrow lets a producer ignore.
+    /// A new reading of the range. A requested layout of binary values or of text
+    /// is granted.
     #[pyo3(signature = (requested_schema=None))]
     fn __arrow_c_stream__<'py>(
         &self,
         py: Python<'py>,
-        requested_schema: Option<Bound<'py, PyAny>>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
-        drop(requested_schema);
-        let types = self.store.get().value_type(py)?;
-        let scan = self.store.get().detached(py, |reader| reader.scan(self.range))?;
-        arrow::stream(py, scan, self.store.get().kind(), types, BATCH_ROWS)
+        reading(self.store.bind(py), self.range, requested_schema)
     }
+}
+
+/// A new reading of a range as an Arrow stream.
+fn reading<'py>(
+    store: &Bound<'py, Reader>,
+    range: ScanRange,
+    requested: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyCapsule>> {
+    let types = store.get().value_type(store.py())?;
+    let layout = arrow::layout_of_items(&types, requested)?;
+    let scan = store.get().detached(store.py(), |reader| reader.scan(range))?;
+    arrow::stream(store.as_any(), scan, store.get().kind(), types, layout)
 }
 
 /// The neighbours of many keys: their keys and their values.
 type Nearest<'py> = (Bound<'py, PyAny>, ValueBuffers);
 
 impl Reader {
+    /// What was read of many keys; `keys` are those of the values.
+    fn buffers(
+        &self,
+        py: Python<'_>,
+        column: ValueColumn,
+        found: Vec<bool>,
+        keys: Keys<'_>,
+    ) -> PyResult<ValueBuffers> {
+        let codec = self.handle().shared_codec();
+        let keys = if codec.is_some() { kinds::copied(keys)? } else { KeyVec::default() };
+        let values = Arc::new(FoundValues { column: Arc::new(column), found, codec, keys });
+        Ok(ValueBuffers { values, types: self.value_type(py)? })
+    }
+
     fn nearest<'py>(
         &self,
         py: Python<'py>,
@@ -359,14 +466,31 @@ impl Reader {
             py.check_signals()?;
             detached(py, || moment.get_nearest_column(piece, which, &mut near, &mut column, &mut found))?;
         }
-        let types = self.value_type(py)?;
         kinds::mark_absent(self.kind(), &mut near, &found);
-        Ok((kinds::array(py, self.kind(), near)?, ValueBuffers { column: Arc::new(column), found, types }))
+        let buffers = self.buffers(py, column, found, near.as_keys())?;
+        Ok((kinds::array(py, self.kind(), near)?, buffers))
     }
 }
 
 #[pymethods]
 impl Reader {
+    /// The Arrow type of `__arrow_c_stream__`: a struct of `key` (int64) and `value`.
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        arrow::stream_type(py, self.kind(), &self.value_type(py)?)
+    }
+
+    /// Everything, as an Arrow stream: what `to_arrow()` gives. A requested layout of binary values or of
+    /// text is granted.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        slf: &Bound<'py, Self>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        let everything =
+            bounds::scan_range(bounds::range(slf.get().kind(), None, None, true, false)?, false, None);
+        reading(slf, everything, requested_schema)
+    }
+
     /// The values of many keys in one buffer with offsets: a `ValueBuffers`.
     ///
     /// For values of different lengths, without making an object for each; `get_array` is for values of one
@@ -387,8 +511,7 @@ impl Reader {
             py.check_signals()?;
             detached(py, || moment.get_column(piece, &mut column, &mut found))?;
         }
-        let types = self.value_type(py)?;
-        Ok(ValueBuffers { column: Arc::new(column), found, types })
+        self.buffers(py, column, found, keys.as_keys())
     }
 
     /// For many keys, the item at or below each: (found_keys, buffers).
@@ -466,10 +589,11 @@ impl Reader {
 
     /// The items of `start <= key < stop` for any Arrow library: a stream of `key` and `value` columns.
     ///
-    /// Returns an object with `__arrow_c_stream__`; `pyarrow.table(x)`, `polars.DataFrame(x)` and DuckDB read
-    /// it, in arrays of 65,536 rows, and it can be read many times. Values are of the types that
+    /// Returns an object with `__arrow_c_stream__`; `pyarrow.table(x)`, `polars.DataFrame(x)`,
+    /// `pandas.DataFrame.from_arrow(x)` and DuckDB read it, and it can be read many times. Arrow libraries
+    /// also read a store as it is, from its first key to its last. Values are of the types that
     /// `ScanBatch.to_arrow` has. Bounds as in `scan`; each reading sees the store as it was when the reading
-    /// began. O(1) to make.
+    /// began, in arrays of at most 131,072 rows and about 64 MiB. O(1) to make.
     ///
     /// >>> s[1] = b"one"
     /// >>> pyarrow.table(s.to_arrow()).to_pydict()  # doctest: +SKIP

@@ -5,7 +5,7 @@
 //! closing or dropping an inherited handle does nothing to what belongs to the parent.
 
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use alex_store::{Error, Options, Store as Engine, fork_generation};
 use pyo3::prelude::*;
@@ -54,7 +54,7 @@ pub(crate) fn drop_version<T: Send>(version: T, keeps_something: impl FnOnce(&T)
 pub(crate) struct Handle {
     engine: Engine,
     /// What makes bytes of values, and values of bytes; `None` where values are bytes.
-    codec: Option<Box<Codec>>,
+    codec: Option<Arc<Codec>>,
     /// In a child: the handle that its first use opened. Filled while attached to the interpreter, in one piece, when no
     /// thread can fork: with a GIL, because it is held, without one, because a fork first makes all threads stand still
     /// at points that the interpreter chooses. So no grandchild finds it half filled.
@@ -113,13 +113,18 @@ impl Handle {
     /// The same store, whose values mean what `codec` makes of them.
     pub(crate) fn with_codec(self, codec: Option<Codec>) -> Self {
         let kind = self.engine.schema().key;
-        Self { codec: codec.map(|codec| Box::new(codec.under(kind))), ..self }
+        Self { codec: codec.map(|codec| Arc::new(codec.under(kind))), ..self }
     }
 
     /// What makes bytes of values, and values of bytes; `None` where values are bytes.
     #[inline]
     pub(crate) fn codec(&self) -> Option<&Codec> {
         self.codec.as_deref()
+    }
+
+    /// The same, for what outlives the store.
+    pub(crate) fn shared_codec(&self) -> Option<Arc<Codec>> {
+        self.codec.clone()
     }
 
     /// The engine for its path and options only; it may be unusable.

@@ -11,5 +11,6 @@ pub(crate) mod order;
 pub(crate) mod read_ahead;
 pub(crate) mod read_many;
 pub(crate) mod reader;
+pub(crate) mod rows;
 pub(crate) mod scan;
 pub(crate) mod snapshot;

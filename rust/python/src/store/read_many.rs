@@ -85,8 +85,8 @@ impl Reader {
         };
         if let Some(width) = codec.row_bytes() {
             let fill = default.map(|default| codec.encode(None, &default)).transpose()?;
-            let fill = fill.as_ref().map(|fill| fill.as_bytes());
-            let (rows, count) = self._get_rows(py, keys, width, fill, None)?;
+            let fill = fill.as_ref().map(PyBytesMethods::as_bytes);
+            let (rows, count) = self.rows(py, keys, width, fill, None)?;
             return codec.object(py).call_method1("_array", (rows, count));
         }
         let keys = kinds::many(self.kind(), keys)?;
@@ -106,7 +106,8 @@ impl Reader {
     ///
     /// An absent key gets the bytes of `fill`, or raises KeyError. `out`, if not None, is a pair: a function
     /// that returns the memory of an array, and the array to read into.
-    fn _get_rows<'py>(
+    #[pyo3(name = "_get_rows")]
+    fn rows<'py>(
         &self,
         py: Python<'py>,
         keys: &Bound<'py, PyAny>,

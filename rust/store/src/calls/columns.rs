@@ -24,6 +24,9 @@ const LIKELY_ROWS: usize = 1 << 16;
 const GUESSED_ROWS: usize = 16;
 /// From this many bytes on, it pays to look at more values.
 const MUCH_BYTES: usize = 1 << 16;
+/// One of so many records is measured to guess what all take: to measure each, a cache miss or a system call, would take a
+/// quarter of the time of reading short ones. A prime, so that lengths that repeat with the keys are met alike.
+const MEASURED_EVERY: usize = 13;
 
 /// Some items of a scan, as columns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -128,11 +131,30 @@ impl Moment {
 impl Scan {
     /// Up to `rows` further items; fewer mean the end. O(log n + items + bytes).
     pub fn next_columns(&mut self, rows: usize) -> Result<ItemColumns> {
+        self.next_columns_within(rows, u64::MAX)
+    }
+
+    /// Up to `rows` further items whose records take about `bytes` in all, so that the memory of a batch is bounded
+    /// whatever is stored. At least one item; none means the end. O(log n + items + bytes).
+    pub fn next_columns_within(&mut self, rows: usize, bytes: u64) -> Result<ItemColumns> {
         let _running = self.shared.enter()?;
         let (mut keys, mut locations, mut runs) = (KeyVec::default(), Vec::new(), Vec::new());
+        let mut left = bytes;
         while keys.len() < rows {
             let (wanted, had) = (PIECE_KEYS.min(rows - keys.len()), keys.len());
-            runs.push(self.take_into(wanted, &mut keys, &mut locations)?);
+            let segments = self.take_into(wanted, &mut keys, &mut locations)?;
+            let fit = if bytes == u64::MAX {
+                keys.len()
+            } else {
+                (had + Self::fitting(&segments, &locations[had..], &mut left)).max(1).min(keys.len())
+            };
+            runs.push(segments);
+            if fit < keys.len() {
+                self.put_back(keys.get(fit - 1), keys.len() - fit);
+                keys.truncate(fit);
+                locations.truncate(fit);
+                break;
+            }
             if keys.len() - had < wanted {
                 break;
             }
@@ -164,6 +186,28 @@ impl Scan {
             })
         })?;
         Ok(ItemColumns { kind: self.shared.opened.schema.key, keys, values })
+    }
+
+    /// How many of the records at `locations` take `left` bytes together, which are then subtracted from it: all if a guess
+    /// from some says that this leaves much. One that cannot be measured takes none, and fails when it is read.
+    fn fitting(segments: &Segments, locations: &[u64], left: &mut u64) -> usize {
+        let size = |&raw: &u64| {
+            let location = Location(raw);
+            let size = segments.at(location).and_then(|segment| segment.record_size(location.offset()));
+            size.unwrap_or_default()
+        };
+        let likely: u64 = locations.iter().step_by(MEASURED_EVERY).map(size).sum();
+        let likely = likely.saturating_mul(MEASURED_EVERY as u64);
+        if likely <= *left / 2 {
+            *left -= likely;
+            return locations.len();
+        }
+        let mut fits = |raw| {
+            let rest = left.checked_sub(size(raw));
+            *left = rest.unwrap_or(*left);
+            rest.is_some()
+        };
+        locations.iter().position(|raw| !fits(raw)).unwrap_or(locations.len())
     }
 }
 

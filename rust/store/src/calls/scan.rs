@@ -8,7 +8,7 @@ use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::location::Location;
 use crate::index::versions::{Rest, ScanRange, Version};
-use crate::keys::KeyVec;
+use crate::keys::{Key, KeyVec};
 use crate::log::segments::Segments;
 use crate::room::{room, with_room};
 use crate::values::value::Values;
@@ -132,6 +132,11 @@ impl Scan {
         let (mut keys, mut locations) = (KeyVec::default(), Vec::new());
         let segments = self.take_into(max, &mut keys, &mut locations)?;
         Ok(Run { keys, locations, segments })
+    }
+
+    /// Undoes the taking of the last `items` entries, those behind the key `last`.
+    pub(crate) fn put_back(&mut self, last: Key, items: usize) {
+        self.rest.put_back(last, items as u64);
     }
 
     /// Like [`Scan::take`], but appends to the caller's vectors, fewer entries only at the end. Returns the segments that

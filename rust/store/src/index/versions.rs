@@ -452,6 +452,18 @@ impl Rest {
         self.ended
     }
 
+    /// Yields the last `items` again, those behind the key `last`.
+    pub(crate) fn put_back(&mut self, last: Key, items: u64) {
+        let after = Bound::Excluded(last);
+        if self.range.reverse {
+            self.range.stop = after;
+        } else {
+            self.range.start = after;
+        }
+        self.left += items;
+        self.ended = false;
+    }
+
     /// Appends up to `max` items, at least one unless the scan has ended or those that it came to are no longer there.
     /// O(log n + items).
     pub(crate) fn take(

@@ -15,6 +15,10 @@ use crate::values::parallel;
 /// A guess never allocates more than this. Pages that nobody writes to take no memory.
 const MOST_GUESSED_BYTES: usize = 1 << 30;
 
+/// From this many bytes on, fresh memory is asked for in huge pages: to touch it by the small page can take longer than to
+/// read what is written there.
+const HUGE_FROM_BYTES: usize = 1 << 22;
+
 /// Values of any lengths; value `i` is `data[offsets[i]..offsets[i + 1]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValueColumn {
@@ -83,6 +87,7 @@ impl ValueColumn {
         let width = if self.data.try_reserve(guessed).is_ok() && guessed > 0 { width } else { 0 };
         let mut end = self.data.len() as i64;
         let mut spare = self.data.spare_capacity_mut();
+        ask_for_huge_pages(spare);
         let mut start = 0;
         let parts = parts.into_iter().map(|(rows, input)| {
             let (own, rest) = take(&mut spare).split_at_mut(rows * width);
@@ -166,6 +171,25 @@ impl ValueColumn {
         // ascending order, and each was moved to where the one before it ends, so all bytes up to `end` are
         // initialised.
         unsafe { self.data.set_len(end) };
+    }
+}
+
+/// Lets the system back large memory that nobody has touched yet with huge pages, if it likes.
+fn ask_for_huge_pages(memory: &mut [MaybeUninit<u8>]) {
+    const PAGE: usize = 1 << 12;
+    if memory.len() < HUGE_FROM_BYTES {
+        return;
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let start = memory.as_mut_ptr().align_offset(PAGE);
+        let whole = (memory.len() - start) / PAGE * PAGE;
+        // SAFETY: the pages lie in `memory`, and the advice changes nothing of what is in them or next to them. A refusal
+        // leaves small pages.
+        unsafe {
+            let pages = memory.as_mut_ptr().add(start).cast();
+            let _ = rustix::mm::madvise(pages, whole, rustix::mm::Advice::LinuxHugepage);
+        }
     }
 }
 

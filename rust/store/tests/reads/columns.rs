@@ -84,6 +84,38 @@ fn columns_of_a_scan_do_not_see_later_changes() {
 }
 
 #[test]
+fn columns_within_some_bytes_are_cut_where_values_become_long_and_miss_none() {
+    each_read_mode(|store| {
+        // Short ones first, so that no guess from them holds for the rest.
+        for key in 1000..5000 {
+            store.put(key, &[7; 8]).expect("writes");
+        }
+        for key in 5000..5100 {
+            store.put(key, &vec![7; 10_000]).expect("writes");
+        }
+        for (reverse, limit) in [(false, None), (true, None), (false, Some(4250)), (true, Some(50))] {
+            let range = ScanRange { reverse, limit, ..ALL };
+            let whole = store.scan(range).expect("scans").next_columns(usize::MAX).expect("reads");
+            let (mut scan, mut keys) = (store.scan(range).expect("scans"), Vec::new());
+            loop {
+                let batch = scan.next_columns_within(65_536, 1 << 17).expect("reads");
+                assert!(batch.values.data().len() <= 1 << 17, "{} bytes", batch.values.data().len());
+                if batch.keys.is_empty() {
+                    break;
+                }
+                for (i, key) in batch.keys.iter().enumerate() {
+                    assert_eq!(batch.values.get(i), whole.values.get(keys.len() + i), "key {key}");
+                }
+                keys.extend(batch.keys);
+            }
+            assert_eq!(keys, whole.keys, "reverse {reverse}, limit {limit:?}");
+            let one = store.scan(range).expect("scans").next_columns_within(65_536, 1).expect("reads");
+            assert_eq!(one.keys, whole.keys[..1], "one, however long it is");
+        }
+    });
+}
+
+#[test]
 fn columns_of_a_closed_store_are_refused_and_those_read_stay() {
     let store = filled(&Options { background: false, ..Options::default() });
     let mut scan = store.scan(ALL).expect("scans");
