@@ -5,7 +5,7 @@ int64 keys are none of its business. Nothing here knows a store. O(1) for one ke
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,6 @@ _UNITS = {
 }
 _NAT = -(2**63)
 _UUID_BYTES = 16
-_EPOCH = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - naive moments are taken as they are
 _RULES = {
     "uint64": "keys of this store are unsigned integers: 0 to 2**64-1",
     "uuid": "keys of this store have 128 bits: uuid.UUID, an int from 0 to 2**128-1, or 16 bytes",
@@ -37,7 +36,7 @@ _RULES = {
 
 
 def one(key: Any, kind: str, place: str) -> int:
-    """Return one key as an integer: of a moment, the number of its unit since 1970.
+    r"""Return one key as an integer: of a moment, the number of its unit since 1970.
 
     Raises:
         TypeError: it is no key of this kind.
@@ -45,7 +44,7 @@ def one(key: Any, kind: str, place: str) -> int:
         OverflowError: it is outside the range of the kind.
 
     Example:
-        >>> one(np.datetime64("1970-01-02"), "datetime64[s]", "key"), one(b"\\0" * 15 + b"7", "uuid", "key")
+        >>> one(np.datetime64("1970-01-02"), "datetime64[s]", "key"), one(b"\0" * 15 + b"7", "uuid", "key")
         (86400, 55)
 
     """
@@ -76,7 +75,7 @@ def end(bound: Any, kind: str, name: str) -> tuple[int, int]:
 
 
 def many(keys: Any, kind: str) -> NDArray[Any] | None:
-    """Return many keys as the memory that the extension module reads, or None if each is to be read by itself.
+    """Return many keys as the memory that the extension module reads; None if each is to be read by itself.
 
     int64 for moments, the bits of uint64 for unsigned integers, and 16 bytes for each UUID, high byte first.
 
@@ -190,16 +189,19 @@ def _wide(key: Any, place: str) -> int:
     return _unsigned(key, 128, "uuid", place)
 
 
-def _moment(key: Any, kind: str, place: str) -> int:
-    if isinstance(key, datetime.datetime):
+def _datetime64(key: Any) -> Any:
+    """A moment of the standard library or of pandas as one of NumPy; anything else as it is."""
+    if isinstance(key, dt.datetime):
         if hasattr(key, "to_datetime64"):  # a pandas.Timestamp, which has nanoseconds
-            key = (key if key.tzinfo is None else key.tz_convert("UTC").tz_localize(None)).to_datetime64()
-        else:
-            if key.tzinfo is not None:
-                key = key.astimezone(datetime.UTC).replace(tzinfo=None)
-            key = np.datetime64(key, "us")
-    elif isinstance(key, datetime.date):
-        key = np.datetime64(key, "D")
+            return (key if key.tzinfo is None else key.tz_convert("UTC").tz_localize(None)).to_datetime64()
+        if key.tzinfo is not None:
+            key = key.astimezone(dt.UTC).replace(tzinfo=None)
+        return np.datetime64(key, "us")
+    return np.datetime64(key, "D") if isinstance(key, dt.date) else key
+
+
+def _moment(key: Any, kind: str, place: str) -> int:
+    key = _datetime64(key)
     if not isinstance(key, np.datetime64):
         raise _refusal(key, kind, place)
     if np.isnat(key):

@@ -10,7 +10,7 @@
 //! use alex_index::Alex;
 //! use std::ops::Bound::{Excluded, Included};
 //!
-//! let mut index = Alex::new();
+//! let mut index: Alex = Alex::new();
 //! for key in 0..1_000 {
 //!     index.insert(key * 10, key as u64);
 //! }

@@ -1,17 +1,66 @@
 //! The layered design: an index over high words, and below a high word that several keys share another over their low
-//! words, as Masstree layers its trees. Made of the public calls of [`Alex<i64>`](Alex).
+//! words, as Masstree layers its trees. Made of the public calls of [`Alex<i64>`](Alex). Where few keys share a word, the second layer is a list.
 
 use alex_index::Alex;
 
 /// Set in a payload of the first layer that is the number of a second layer, not of an entry.
 const SHARED: u64 = 1 << 63;
 
+/// The most keys of a second layer that is a sorted list: an index of its own takes an arena of its own.
+const FEW: usize = 64;
+
+/// The keys that share a high word: low words and payloads.
+enum Second {
+    Few(Vec<(i64, u64)>),
+    Many(Box<Alex>),
+}
+
+impl Second {
+    /// Of ascending pairs.
+    fn of(pairs: Vec<(i64, u64)>) -> Self {
+        if pairs.len() <= FEW {
+            return Self::Few(pairs);
+        }
+        let (keys, payloads): (Vec<i64>, Vec<u64>) = pairs.into_iter().unzip();
+        Self::Many(Box::new(Alex::from_sorted(&keys, &payloads).expect("the pairs ascend")))
+    }
+
+    fn insert(&mut self, low: i64, payload: u64) {
+        match self {
+            Self::Many(below) => {
+                below.insert(low, payload);
+            }
+            Self::Few(pairs) => {
+                let at = pairs.partition_point(|pair| pair.0 < low);
+                pairs.insert(at, (low, payload));
+                if pairs.len() > FEW {
+                    *self = Self::of(std::mem::take(pairs));
+                }
+            }
+        }
+    }
+
+    fn get(&self, low: i64) -> Option<u64> {
+        match self {
+            Self::Many(below) => below.get(low),
+            Self::Few(pairs) => pairs.binary_search_by_key(&low, |pair| pair.0).ok().map(|at| pairs[at].1),
+        }
+    }
+
+    fn nbytes(&self) -> usize {
+        match self {
+            Self::Many(below) => below.nbytes(),
+            Self::Few(pairs) => pairs.capacity() * size_of::<(i64, u64)>(),
+        }
+    }
+}
+
 pub(crate) struct Layered {
     first: Alex,
     /// Low word and payload of the keys whose high word no other key has. Places of keys that have moved to a second layer
     /// stay unused.
     alone: Vec<(i64, u64)>,
-    second: Vec<Alex>,
+    second: Vec<Second>,
 }
 
 /// The two words of a key. Both are in the order of signed integers.
@@ -36,9 +85,9 @@ impl Layered {
                 tags.push(layered.alone.len() as u64);
                 layered.alone.push((words(*only).1, payloads[0]));
             } else {
-                let low: Vec<i64> = run.iter().map(|&key| words(key).1).collect();
+                let pairs = run.iter().zip(payloads).map(|(&key, &payload)| (words(key).1, payload));
                 tags.push(SHARED | layered.second.len() as u64);
-                layered.second.push(Alex::from_sorted(&low, payloads).expect("the keys ascend"));
+                layered.second.push(Second::of(pairs.collect()));
             }
             at += run.len();
         }
@@ -58,12 +107,10 @@ impl Layered {
             }
             Some(tag) if self.alone[tag as usize].0 == low => self.alone[tag as usize].1 = payload,
             Some(tag) => {
-                let (other, others) = self.alone[tag as usize];
-                let mut below = Alex::new();
-                below.insert(other, others);
-                below.insert(low, payload);
+                let mut pairs = vec![self.alone[tag as usize], (low, payload)];
+                pairs.sort_unstable();
                 self.first.insert(high, SHARED | self.second.len() as u64);
-                self.second.push(below);
+                self.second.push(Second::of(pairs));
             }
         }
     }
@@ -80,16 +127,27 @@ impl Layered {
         for run in pairs.chunk_by(|a, b| a.0 >> 64 == b.0 >> 64) {
             match tags[at] {
                 Some(tag) if tag & SHARED != 0 => {
-                    let (low, payloads): (Vec<i64>, Vec<u64>) =
-                        run.iter().map(|&(key, payload)| (words(key).1, payload)).unzip();
-                    self.second[(tag & !SHARED) as usize].insert_many(&low, &payloads, |_, _| {});
+                    let second = &mut self.second[(tag & !SHARED) as usize];
+                    if let Second::Many(below) = second {
+                        let (low, payloads): (Vec<i64>, Vec<u64>) =
+                            run.iter().map(|&(key, payload)| (words(key).1, payload)).unzip();
+                        below.insert_many(&low, &payloads, |_, _| {});
+                    } else {
+                        for &(key, payload) in run {
+                            second.insert(words(key).1, payload);
+                        }
+                    }
                 }
                 None if run.len() == 1 => {
                     new.push(highs[at]);
                     numbers.push(self.alone.len() as u64);
                     self.alone.push((words(run[0].0).1, run[0].1));
                 }
-                _ => run.iter().for_each(|&(key, payload)| self.insert(key, payload)),
+                _ => {
+                    for &(key, payload) in run {
+                        self.insert(key, payload);
+                    }
+                }
             }
             at += run.len();
         }
@@ -119,7 +177,7 @@ impl Layered {
     }
 
     pub(crate) fn nbytes(&self) -> usize {
-        let second: usize = self.second.iter().map(Alex::nbytes).sum();
+        let second: usize = self.second.iter().map(|second| second.nbytes() + size_of::<Second>()).sum();
         self.first.nbytes() + self.alone.len() * size_of::<(i64, u64)>() + second
     }
 }

@@ -22,8 +22,10 @@ use crate::node::layout::{ACCEPTABLE_STEPS, Layout, PACKED_FILL, slots_for, slot
 use crate::node::{InnerHeader, NIL, NodeId, Trend};
 use crate::tree::Alex;
 
-/// Entries for each slot of a leaf after a bulk load.
-pub(crate) const LOAD_FILL: f64 = 0.7;
+/// Entries for each slot of a leaf after a bulk load. Slots of keys of 128 bits are half as large again, so fewer stay free.
+pub(crate) const fn load_fill<K: Key>() -> f64 {
+    if K::BITS > 64 { 0.75 } else { 0.7 }
+}
 /// Entries for each slot after an expansion or a split: room for 40 % more before the next one.
 pub(crate) const SPLIT_FILL: f64 = 0.6;
 /// Entries for each slot of leaves that a trend has left behind. A little more than after a load, because
@@ -45,9 +47,11 @@ impl<K: Key> Alex<K> {
         (self.max_slots as f64 * fill) as usize
     }
 
-    /// The fewest entries of a leaf that is split because no model fits it.
+    /// The fewest entries of a leaf that is split because no model fits it. Fewer of wide keys: UUIDs have constant bits in
+    /// their middle, so that even a few hundred lie on the steps of a staircase (docs/dev/043-keys-of-128-bits.md).
     pub(crate) fn min_split(&self) -> usize {
-        (self.max_slots / 32).max(16)
+        let share = if K::BITS > 64 { 128 } else { 32 };
+        (self.max_slots / share).max(16)
     }
 
     /// Builds a leaf at the end of `chain`.

@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use super::bulk_load::LOAD_FILL;
+use super::bulk_load::load_fill;
 use super::draft::{Chain, Entries, Plan};
 use super::sort::{Pair, sort_pairs, unzip_last};
 use crate::arena::Arena;
@@ -127,7 +127,7 @@ impl<K: Key> Alex<K> {
     pub(crate) fn load(&mut self, keys: &[K], payloads: &[u64]) {
         let entries = Entries { keys, payloads };
         let mut chain = Chain::new();
-        self.root = self.do_leaf_or_node(&mut chain, entries, Plan::whole(LOAD_FILL));
+        self.root = self.do_leaf_or_node(&mut chain, entries, Plan::whole(load_fill::<K>()));
         (self.first_leaf, self.last_leaf) = (chain.first, chain.last);
         self.len = keys.len();
         self.tally = OnceLock::new();

@@ -15,7 +15,7 @@
 use std::io;
 
 use super::skeleton::{Place, Skeleton};
-use crate::build::{Chain, Draft, Entries, LOAD_FILL, Plan, prefix};
+use crate::build::{Chain, Draft, Entries, Plan, load_fill, prefix};
 use crate::key::Key;
 use crate::mapped::format::{
     BLOCK_BYTES, HEADER_BYTES, Header, Identity, Kind, MAX_ATTACHMENT_BYTES, block_at, padded,
@@ -163,8 +163,12 @@ impl<S: ImageSink, K: Key> ImageWriter<S, K> {
             None => {
                 let (keys, payloads) = (std::mem::take(&mut self.keys), std::mem::take(&mut self.payloads));
                 let entries = Entries { keys: &keys, payloads: &payloads };
-                let node =
-                    K::leaf_or_node(&mut self.workshop, &mut Chain::new(), entries, Plan::whole(LOAD_FILL));
+                let node = K::leaf_or_node(
+                    &mut self.workshop,
+                    &mut Chain::new(),
+                    entries,
+                    Plan::whole(load_fill::<K>()),
+                );
                 self.out.take(&mut self.workshop, node)?
             }
         };
@@ -184,7 +188,7 @@ impl<S: ImageSink, K: Key> ImageWriter<S, K> {
         for &node in &path[common..] {
             let bone = self.skeleton.bone(node);
             let (head, slot) = (InnerHeader { children: 0, ..bone.head }, bone.parent.slot);
-            let mut plan = Plan::whole(LOAD_FILL);
+            let mut plan = Plan::whole(load_fill::<K>());
             if let Some(above) = self.frames.last() {
                 plan = above.draft.plan.nested(&above.draft.head, slot);
                 self.emit(slot, self.keys.len())?;
@@ -225,7 +229,7 @@ impl<S: ImageSink, K: Key> ImageWriter<S, K> {
     /// next run, or, if they are too many for a leaf, get a model node. Follows the rules of `Alex::sweep`.
     fn close_slot(&mut self) -> io::Result<()> {
         let (Some(place), Some(frame)) = (self.place.take(), self.frames.last()) else { return Ok(()) };
-        let most = self.workshop.most_entries(LOAD_FILL);
+        let most = self.workshop.most_entries(load_fill::<K>());
         let slot = place.slot;
         if self.keys.len() - self.cut > most {
             let plan = frame.draft.plan.nested(&frame.draft.head, slot);

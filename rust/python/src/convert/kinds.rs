@@ -99,7 +99,9 @@ pub(crate) fn many(kind: KeyKind, object: &Bound<'_, PyAny>) -> PyResult<KeyVec>
     let numbers = converted.cast::<PyArray1<i64>>()?;
     let mut keys = memory::copy_of(readonly(numbers, "keys")?.as_slice()?)?;
     if kind == KeyKind::Uint64 {
-        keys.iter_mut().for_each(|key| *key ^= i64::MIN);
+        for key in &mut keys {
+            *key ^= i64::MIN;
+        }
     }
     Ok(KeyVec::from(keys))
 }
@@ -113,9 +115,9 @@ fn collect<'py>(
     // A length hint may be wrong.
     let expected = expected.min(1 << 24);
     if kind == KeyKind::Uuid {
-        memory::room(&mut long, expected)?
+        memory::room(&mut long, expected)?;
     } else {
-        memory::room(&mut narrow, expected)?
+        memory::room(&mut narrow, expected)?;
     }
     for (position, item) in items.enumerate() {
         let item = item?;
@@ -160,7 +162,7 @@ pub(crate) fn copied(keys: Keys<'_>) -> PyResult<KeyVec> {
 
 /// A key on its way out.
 #[inline]
-pub(crate) fn object<'py>(py: Python<'py>, kind: KeyKind, key: Key) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn object(py: Python<'_>, kind: KeyKind, key: Key) -> PyResult<Bound<'_, PyAny>> {
     match kind {
         KeyKind::Int64 => memory::int(py, key as i64).map(Bound::into_any),
         KeyKind::Uint64 => Ok((key as u64 ^ TOP_64).into_pyobject(py)?.into_any()),
@@ -180,13 +182,15 @@ pub(crate) fn mark_absent(kind: KeyKind, keys: &mut KeyVec, found: &[bool]) {
 }
 
 /// Many keys on their way out, as an array of the kind.
-pub(crate) fn array<'py>(py: Python<'py>, kind: KeyKind, keys: KeyVec) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn array(py: Python<'_>, kind: KeyKind, keys: KeyVec) -> PyResult<Bound<'_, PyAny>> {
     let mut keys = match keys {
         KeyVec::Narrow(keys) if kind != KeyKind::Uuid => keys,
         keys => return wide_array(py, &keys),
     };
     if kind == KeyKind::Uint64 {
-        keys.iter_mut().for_each(|key| *key ^= i64::MIN);
+        for key in &mut keys {
+            *key ^= i64::MIN;
+        }
     }
     let numbers = array_of(py, keys).into_any();
     if kind == KeyKind::Int64 { Ok(numbers) } else { python(py, "array_of")?.call1((numbers, kind.name())) }
