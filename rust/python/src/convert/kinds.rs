@@ -28,7 +28,8 @@ fn python<'py>(py: Python<'py>, function: &'static str) -> PyResult<Bound<'py, P
 }
 
 /// One key.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "called for each get, where it is one test and one call")]
 pub(crate) fn one(kind: KeyKind, key: &Bound<'_, PyAny>) -> PyResult<Key> {
     match kind {
         KeyKind::Int64 => keys::one(key).map(Key::from),
@@ -161,10 +162,18 @@ pub(crate) fn copied(keys: Keys<'_>) -> PyResult<KeyVec> {
 }
 
 /// A key on its way out.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "called for each item of a scan")]
 pub(crate) fn object(py: Python<'_>, kind: KeyKind, key: Key) -> PyResult<Bound<'_, PyAny>> {
+    if kind == KeyKind::Int64 {
+        memory::int(py, key as i64).map(Bound::into_any)
+    } else {
+        other_object(py, kind, key)
+    }
+}
+
+fn other_object(py: Python<'_>, kind: KeyKind, key: Key) -> PyResult<Bound<'_, PyAny>> {
     match kind {
-        KeyKind::Int64 => memory::int(py, key as i64).map(Bound::into_any),
         KeyKind::Uint64 => Ok((key as u64 ^ TOP_64).into_pyobject(py)?.into_any()),
         KeyKind::Uuid => python(py, "uuid_of")?.call1((key.cast_unsigned() ^ TOP_128,)),
         _ => python(py, "moment_of")?.call1((key as i64, kind.name())),

@@ -43,7 +43,8 @@ impl Deref for One<'_, '_> {
 
 /// One value on its way out: an object that means what is stored under `key`. A lent value is let go before code of the
 /// codec runs.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "called for each get, where it is one test and one call")]
 pub(crate) fn object<'py>(
     py: Python<'py>,
     codec: Option<&Codec>,
