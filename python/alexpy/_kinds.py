@@ -5,7 +5,7 @@ int64 keys are none of its business. Nothing here knows a store. O(1) for one ke
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,6 @@ _UNITS = {
 }
 _NAT = -(2**63)
 _UUID_BYTES = 16
-_EPOCH = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - naive moments are taken as they are
 _RULES = {
     "uint64": "keys of this store are unsigned integers: 0 to 2**64-1",
     "uuid": "keys of this store have 128 bits: uuid.UUID, an int from 0 to 2**128-1, or 16 bytes",
@@ -45,7 +44,7 @@ def one(key: Any, kind: str, place: str) -> int:
         OverflowError: it is outside the range of the kind.
 
     Example:
-        >>> one(np.datetime64("1970-01-02"), "datetime64[s]", "key"), one(b"\\0" * 15 + b"7", "uuid", "key")
+        >>> one(np.datetime64("1970-01-02"), "datetime64[s]", "key"), one(bytes(15) + b"7", "uuid", "key")
         (86400, 55)
 
     """
@@ -76,7 +75,7 @@ def end(bound: Any, kind: str, name: str) -> tuple[int, int]:
 
 
 def many(keys: Any, kind: str) -> NDArray[Any] | None:
-    """Return many keys as the memory that the extension module reads, or None if each is to be read by itself.
+    """Return many keys as the memory that the extension reads, or None if each is to be read by itself.
 
     int64 for moments, the bits of uint64 for unsigned integers, and 16 bytes for each UUID, high byte first.
 
@@ -131,7 +130,9 @@ def moment_of(number: int, kind: str) -> np.datetime64:
         np.datetime64('1970-01-01T00:00:01')
 
     """
-    return np.datetime64(number, _unit(kind))
+    unit: Any = _unit(kind)
+    moment: np.datetime64 = np.datetime64(number, unit)
+    return moment
 
 
 def array_of(numbers: NDArray[Any], kind: str) -> NDArray[Any]:
@@ -155,12 +156,12 @@ def _kind_of(value: object) -> str:
 
 
 def _refusal(key: object, kind: str, place: str) -> TypeError:
-    rule = _RULES.get(kind, f"keys of this store are moments ({kind}): numpy.datetime64, datetime.datetime or date")
+    moments = f"keys of this store are moments ({kind}): numpy.datetime64, datetime.datetime or date"
+    rule = _RULES.get(kind, moments)
     hint = ""
     if isinstance(key, str):
-        hint = {"uuid": ": uuid.UUID(key) reads one from text", "uint64": ": int(key) reads one from text"}.get(
-            kind, ": numpy.datetime64(key) reads one from text"
-        )
+        reader = {"uuid": "uuid.UUID", "uint64": "int"}.get(kind, "numpy.datetime64")
+        hint = f": {reader}(key) reads one from text"
     return TypeError(f"{place} is {'None' if key is None else _kind_of(key)}; {rule}{hint}")
 
 
@@ -180,23 +181,29 @@ def _wide(key: Any, place: str) -> int:
     if isinstance(key, uuid.UUID):
         return key.int
     if isinstance(key, (bytes, bytearray, memoryview, np.void, np.bytes_)):
-        memory = key.tobytes().ljust(_UUID_BYTES, b"\0") if isinstance(key, np.bytes_) else bytes(key)
+        raw: Any = key
+        # NumPy drops the NULs at the end of its own bytes.
+        memory = raw.tobytes().ljust(_UUID_BYTES, b"\0") if isinstance(raw, np.bytes_) else bytes(raw)
         if len(memory) != _UUID_BYTES:
             raise ValueError(f"{place} has {len(memory)} bytes, and a key of this store has {_UUID_BYTES}")
         return int.from_bytes(memory, "big")
     return _unsigned(key, 128, "uuid", place)
 
 
+def _as_datetime64(key: Any) -> Any:
+    if isinstance(key, dt.datetime):
+        if hasattr(key, "to_datetime64"):
+            stamp: Any = key  # a pandas.Timestamp, which has nanoseconds
+            naive = stamp if stamp.tzinfo is None else stamp.tz_convert("UTC").tz_localize(None)
+            return naive.to_datetime64()
+        if key.tzinfo is not None:
+            key = key.astimezone(dt.UTC).replace(tzinfo=None)
+        return np.datetime64(key, "us")
+    return np.datetime64(key, "D") if isinstance(key, dt.date) else key
+
+
 def _moment(key: Any, kind: str, place: str) -> int:
-    if isinstance(key, datetime.datetime):
-        if hasattr(key, "to_datetime64"):  # a pandas.Timestamp, which has nanoseconds
-            key = (key if key.tzinfo is None else key.tz_convert("UTC").tz_localize(None)).to_datetime64()
-        else:
-            if key.tzinfo is not None:
-                key = key.astimezone(datetime.UTC).replace(tzinfo=None)
-            key = np.datetime64(key, "us")
-    elif isinstance(key, datetime.date):
-        key = np.datetime64(key, "D")
+    key = _as_datetime64(key)
     if not isinstance(key, np.datetime64):
         raise _refusal(key, kind, place)
     if np.isnat(key):
@@ -205,11 +212,14 @@ def _moment(key: Any, kind: str, place: str) -> int:
     if unit not in _UNITS:
         # Years and months have no fixed length, but days.
         if unit not in ("Y", "M"):
-            raise ValueError(f"{place} is a moment in {unit}, and keys of this store are {kind}; convert it first")
+            raise ValueError(
+                f"{place} is a moment in {unit}, and keys of this store are {kind}; convert it first"
+            )
         key, unit, step = key.astype("M8[D]"), "D", 1
     whole, rest = divmod(int(key.astype(np.int64)) * step * _UNITS[unit], _UNITS[_unit(kind)])
     if rest:
-        raise ValueError(f"{place} is {key}, which is no whole number of {_unit(kind)} (keys of this store are {kind})")
+        whole_number = f"whole number of {_unit(kind)} (keys of this store are {kind})"
+        raise ValueError(f"{place} is {key}, which is no {whole_number}")
     if not _NAT < whole < 2**63:
         raise ValueError(f"{place} is {key}, which is outside {kind}")
     return whole
@@ -219,7 +229,9 @@ def _many_wide(array: NDArray[Any]) -> NDArray[np.uint8] | None:
     if array.ndim == 2 and array.shape[1] == 2 and array.dtype.kind == "u" and array.dtype.itemsize == 8:  # noqa: PLR2004
         return np.ascontiguousarray(array.astype(">u8")).reshape(-1).view(np.uint8)
     if array.ndim != 1:
-        raise ValueError(f"keys must be one-dimensional, or of shape (n, 2) and uint64, not of shape {array.shape}")
+        raise ValueError(
+            f"keys must be one-dimensional, or of shape (n, 2) and uint64, not of shape {array.shape}"
+        )
     if array.dtype.kind in "VS" and array.dtype.itemsize == _UUID_BYTES:
         return np.ascontiguousarray(array).view(np.uint8) if array.size else np.empty(0, np.uint8)
     if array.dtype.kind in "iu":

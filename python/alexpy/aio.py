@@ -160,21 +160,21 @@ class _AsyncReads(ABC, Generic[K, V]):
         """Return the item with `i` keys below it. As `Store.nth`."""
         return await self._threads.run(self._reads().nth, i)
 
-    async def sample(self, n: int, seed: Any = None) -> NDArray[np.int64]:
+    async def sample(self, n: int, seed: Any = None) -> NDArray[Any]:
         """Return `n` different keys, drawn at random. As `Store.sample`."""
         return await self._threads.run(self._reads().sample, n, seed)
 
     async def keys_array(
         self, start: SupportsIndex | K | None = None, stop: SupportsIndex | K | None = None
-    ) -> NDArray[np.int64]:
+    ) -> NDArray[Any]:
         """Return the keys of a range as an array. As `Store.keys_array`."""
         return await self._threads.run(self._reads().keys_array, start, stop)
 
-    async def floor_many(self, keys: Any) -> tuple[NDArray[np.int64], ValueBuffers]:
+    async def floor_many(self, keys: Any) -> tuple[NDArray[Any], ValueBuffers]:
         """Return the keys and values at or below each of many keys. As `Store.floor_many`."""
         return await self._threads.run(self._reads().floor_many, keys)
 
-    async def ceiling_many(self, keys: Any) -> tuple[NDArray[np.int64], ValueBuffers]:
+    async def ceiling_many(self, keys: Any) -> tuple[NDArray[Any], ValueBuffers]:
         """Return the keys and values at or above each of many keys. As `Store.ceiling_many`."""
         return await self._threads.run(self._reads().ceiling_many, keys)
 
