@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import sys
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_type
 
@@ -238,6 +239,41 @@ def values_of_other_types(folder: Path) -> None:
             assert_type(error.codec, str | None)
 
 
+def keys_of_other_kinds(folder: Path) -> None:
+    """Have UUIDs, moments and unsigned integers as keys."""
+    with alexpy.open(folder / "people", key="uuid") as people:
+        assert_type(people, alexpy.Store[uuid.UUID, bytes])
+        as_mapping: MutableMapping[uuid.UUID, bytes] = people
+        somebody = uuid.uuid4()
+        as_mapping[somebody] = b"somebody"
+        people.put_many([uuid.uuid4(), uuid.uuid4()], [b"a", b"b"])
+        people.put_many(np.zeros((1, 2), np.uint64), [b"nobody"])
+        assert_type(people[somebody], bytes)
+        assert_type(people.first(), tuple[uuid.UUID, bytes] | None)
+        assert_type(people.get_many([somebody]), list[bytes | None])
+        assert people.keys_array().dtype == "V16"
+        assert people.key_kind == "uuid"
+        people.delete_range(somebody)
+        for change in people.changes(0):
+            if isinstance(change.key, alexpy.KeyRange):
+                assert change.key.first <= change.key.last
+    with alexpy.open(folder / "readings", key="datetime64[us]", codec=alexpy.codecs.numpy("f8")) as readings:
+        start = np.datetime64("2026-11-29T12:00", "us")
+        readings.put_many(start + np.arange(10), np.arange(10.0))
+        for moment, _ in readings.scan(start, None, limit=1):
+            assert moment == start
+    with alexpy.open(folder / "names", key="datetime64[s]", codec=alexpy.codecs.text) as names:
+        assert_type(names, alexpy.Store[np.datetime64, str])
+        names[np.datetime64("2026-11-29")] = "a day"
+        for moment, name in names.items():
+            assert_type(name, str)
+            assert_type(moment, np.datetime64)
+    with alexpy.open(folder / "hashes", key="uint64") as hashes:
+        assert_type(hashes, alexpy.Store)
+        hashes[2**64 - 1] = b"last"
+        assert_type(hashes.last(), tuple[int, bytes] | None)
+
+
 def index(folder: Path) -> None:
     """Use the index alone."""
     made = alexpy.AlexIndex([3, 1, 2])
@@ -313,11 +349,11 @@ def errors(folder: Path) -> None:
 
 def refused(store: alexpy.Store, made: alexpy.AlexIndex) -> None:
     """Hold what type checkers refuse."""
-    alexpy.open("store", durabilty="sync")  # type: ignore[call-arg]
-    alexpy.open("store", durability="always")  # type: ignore[arg-type]
-    alexpy.open("store", segment_bytes="64 MiB")  # type: ignore[arg-type]
-    alexpy.open("store", True)  # type: ignore[call-arg]
-    alexpy.open(None)  # type: ignore[arg-type]
+    alexpy.open("store", durabilty="sync")  # type: ignore[call-overload]
+    alexpy.open("store", durability="always")  # type: ignore[call-overload]
+    alexpy.open("store", segment_bytes="64 MiB")  # type: ignore[call-overload]
+    alexpy.open("store", True)  # type: ignore[call-overload]
+    alexpy.open(None)  # type: ignore[call-overload]
     alexpy.aio.open("store", thread=2)  # type: ignore[call-arg]
     alexpy.Config(durabilty="sync")  # type: ignore[call-arg]
     alexpy.Config(sync_interval_ms=0.5)  # type: ignore[arg-type]
@@ -333,7 +369,11 @@ def refused(store: alexpy.Store, made: alexpy.AlexIndex) -> None:
     names: alexpy.Store[int, str] = alexpy.open("store")
     names[1] = b"bytes"  # type: ignore[assignment]
     names.put_many([1], [b"bytes"])  # type: ignore[list-item]
-    alexpy.open("store", codec="text")  # type: ignore[arg-type]
+    alexpy.open("store", codec="text")  # type: ignore[call-overload]
+    alexpy.open("store", key="int32")  # type: ignore[call-overload]
+    people = alexpy.open("store", key="uuid")
+    people["550e8400-e29b-41d4-a716-446655440000"]  # type: ignore[index]
+    people[1.5] = b""  # type: ignore[call-overload]
     made[1] = 1.5  # type: ignore[assignment]
     made[[1, 2]]  # type: ignore[index]
 
@@ -348,6 +388,7 @@ def main(folder: Path) -> None:
         reads(store)
         care(store, folder)
     values_of_other_types(folder)
+    keys_of_other_kinds(folder)
     index(folder)
     errors(folder)
     asyncio.run(for_asyncio(folder))

@@ -57,6 +57,7 @@ class _ArrowStream(Protocol):
 # A column, or a table, of an Arrow library.
 _Arrow: TypeAlias = _ArrowArray | _ArrowStream
 _Ints: TypeAlias = Iterable[SupportsIndex] | Buffer | _Arrow
+_Keys: TypeAlias = Iterable[SupportsIndex] | Iterable[_K] | Buffer | _Arrow
 # NumPy declares its arrays as buffers from Python 3.12 on only.
 _Value: TypeAlias = Buffer | NDArray[Any] | np.generic
 _Values: TypeAlias = Iterable[_Value] | NDArray[Any] | _Arrow
@@ -159,7 +160,7 @@ class Reader(Mapping[_K, _V]):
         """
     def _get_rows(
         self,
-        keys: _Ints,
+        keys: _Keys[_K],
         width: int,
         fill: bytes | None,
         out: tuple[Callable[[Any], NDArray[np.uint8]], Any] | None,
@@ -171,7 +172,7 @@ class Reader(Mapping[_K, _V]):
         """
     @overload
     def get_many(  # type: ignore[overload-overlap]
-        self: Reader[_K, NDArray[_Scalar]], keys: _Ints, default: object = None
+        self: Reader[_K, NDArray[_Scalar]], keys: _Keys[_K], default: object = None
     ) -> NDArray[_Scalar]:
         """The values of many keys as a list, with `default` for absent keys.
 
@@ -188,7 +189,7 @@ class Reader(Mapping[_K, _V]):
         [b'two', b'one', None]
         """
     @overload
-    def get_many(self, keys: _Ints) -> list[_V | None]:
+    def get_many(self, keys: _Keys[_K]) -> list[_V | None]:
         """The values of many keys as a list of bytes, with `default` for absent keys.
 
         `keys` as in `put_many`; the list has their order and their duplicates. Raises TypeError,
@@ -202,8 +203,8 @@ class Reader(Mapping[_K, _V]):
         [b'two', b'one', None]
         """
     @overload
-    def get_many(self, keys: _Ints, default: _T) -> list[_V | _T]: ...
-    def get_buffers(self, keys: _Ints) -> ValueBuffers[_V]:
+    def get_many(self, keys: _Keys[_K], default: _T) -> list[_V | _T]: ...
+    def get_buffers(self, keys: _Keys[_K]) -> ValueBuffers[_V]:
         """The values of many keys in one buffer with offsets: a `ValueBuffers`.
 
         For values of different lengths, without making an object for each; `get_array` is for values of one
@@ -215,7 +216,7 @@ class Reader(Mapping[_K, _V]):
         >>> s.get_buffers([2, 1]).offsets.tolist()
         [0, 5, 8]
         """
-    def contains_many(self, keys: _Ints) -> NDArray[np.bool_]:
+    def contains_many(self, keys: _Keys[_K]) -> NDArray[np.bool_]:
         """Which of many keys are present, as a bool array of the same length.
 
         `keys` and errors as in `get_many`. O(keys), no value is read, the GIL is released.
@@ -345,7 +346,7 @@ class Reader(Mapping[_K, _V]):
         >>> list(s.scan_values(stop=3))
         [b'a', b'b']
         """
-    def floor_many(self, keys: _Ints) -> tuple[NDArray[np.int64], ValueBuffers[_V]]:
+    def floor_many(self, keys: _Keys[_K]) -> tuple[NDArray[Any], ValueBuffers[_V]]:
         """For many keys, the item at or below each: (found_keys, buffers).
 
         An as-of lookup: what was known at each of many times. `found_keys` is an int64 array of the length of
@@ -360,7 +361,7 @@ class Reader(Mapping[_K, _V]):
         >>> found_keys.tolist(), buffers.found.tolist(), buffers.data.tobytes()
         ([10, 0, 20], [True, False, True], b'tentwenty')
         """
-    def ceiling_many(self, keys: _Ints) -> tuple[NDArray[np.int64], ValueBuffers[_V]]:
+    def ceiling_many(self, keys: _Keys[_K]) -> tuple[NDArray[Any], ValueBuffers[_V]]:
         """For many keys, the item at or above each: (found_keys, buffers).
 
         As `floor_many`.
@@ -447,11 +448,11 @@ class Reader(Mapping[_K, _V]):
         >>> s.nth(1), s.nth(-1)
         ((20, b'b'), (30, b'c'))
         """
-    def _keys_at(self, ranks: _Ints) -> NDArray[np.int64]:
+    def _keys_at(self, ranks: _Ints) -> NDArray[Any]:
         """The keys at `ranks`, which ascend; without those that are too large."""
     def keys_array(
         self, start: SupportsIndex | _K | None = None, stop: SupportsIndex | _K | None = None
-    ) -> NDArray[np.int64]:
+    ) -> NDArray[Any]:
         """The keys of `start <= key < stop` as an int64 array, ascending.
 
         `np.asarray(s.keys())` is the same for all keys. Bounds and errors as in `scan`; all keys are of one
@@ -583,7 +584,7 @@ class Store(Reader[_K, _V], MutableMapping[_K, _V]):
         0
         """
     @overload
-    def put_many(self: Store[_K, bytes], keys: _Ints, values: _Values, *, sync: bool = False) -> int:
+    def put_many(self: Store[_K, bytes], keys: _Keys[_K], values: _Values, *, sync: bool = False) -> int:
         """Stores `values[i]` under `keys[i]` for every i in one atomic batch; returns how many distinct keys.
 
         `keys`: a one-dimensional integer array or buffer (native int64 is read without a conversion), an
@@ -604,12 +605,12 @@ class Store(Reader[_K, _V], MutableMapping[_K, _V]):
         """
     @overload
     def put_many(
-        self, keys: _Ints, values: Iterable[_V] | NDArray[Any] | _Arrow, *, sync: bool = False
+        self, keys: _Keys[_K], values: Iterable[_V] | NDArray[Any] | _Arrow, *, sync: bool = False
     ) -> int: ...
     @overload
     def bulk_load(
         self: Store[_K, bytes],
-        keys: _Ints,
+        keys: _Keys[_K],
         values: _Values,
         *,
         progress: Callable[[int, int], object] | None = None,
@@ -632,12 +633,12 @@ class Store(Reader[_K, _V], MutableMapping[_K, _V]):
     @overload
     def bulk_load(
         self,
-        keys: _Ints,
+        keys: _Keys[_K],
         values: Iterable[_V] | NDArray[Any] | _Arrow,
         *,
         progress: Callable[[int, int], object] | None = None,
     ) -> int: ...
-    def add_many(self, keys: _Ints, deltas: Any) -> NDArray[np.int64] | NDArray[np.float64]:
+    def add_many(self, keys: _Keys[_K], deltas: Any) -> NDArray[np.int64] | NDArray[np.float64]:
         """Adds `deltas[i]` to the counter under `keys[i]` for every i, in one commit; returns the totals.
 
         A counter is a value of 8 bytes, little-endian: an int64 if `deltas` are integers, a float64 if they
@@ -653,7 +654,7 @@ class Store(Reader[_K, _V], MutableMapping[_K, _V]):
         >>> s.add_many([7, 8], 1).tolist(), s.get_array([7, 8], np.int64).tolist()
         ([4, 11], [4, 11])
         """
-    def delete_many(self, keys: _Ints) -> int:
+    def delete_many(self, keys: _Keys[_K]) -> int:
         """Removes many keys in one atomic batch; returns how many of them were present.
 
         `keys` as in `put_many`; duplicates count once. Raises as `put_many`. O(keys), the GIL released.
@@ -881,7 +882,7 @@ class WriteBatch(Generic[_K, _V]):
         False
         """
     @overload
-    def put_many(self: WriteBatch[_K, bytes], keys: _Ints, values: _Values) -> None:
+    def put_many(self: WriteBatch[_K, bytes], keys: _Keys[_K], values: _Values) -> None:
         """Puts many values, `values[i]` under `keys[i]`, when the batch commits.
 
         `keys` and `values` as in `Store.put_many`; their lengths are checked first (ValueError), and
@@ -893,8 +894,8 @@ class WriteBatch(Generic[_K, _V]):
         2
         """
     @overload
-    def put_many(self, keys: _Ints, values: Iterable[_V] | NDArray[Any] | _Arrow) -> None: ...
-    def delete_many(self, keys: _Ints) -> None:
+    def put_many(self, keys: _Keys[_K], values: Iterable[_V] | NDArray[Any] | _Arrow) -> None: ...
+    def delete_many(self, keys: _Keys[_K]) -> None:
         """Deletes many keys when the batch commits; absent keys are no error.
 
         `keys` as in `Store.delete_many`; nothing is added if any of them is refused. O(keys), the GIL
@@ -1114,7 +1115,7 @@ class ScanBatch(Generic[_K, _V]):
         self, requested_schema: CapsuleType | None = None
     ) -> tuple[CapsuleType, CapsuleType]: ...
     @property
-    def keys(self) -> NDArray[np.int64]:
+    def keys(self) -> NDArray[Any]:
         """The keys, in the order of the scan: a read-only int64 array. O(1)."""
     @property
     def offsets(self) -> NDArray[np.int64]:

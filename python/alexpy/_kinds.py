@@ -44,7 +44,7 @@ def one(key: Any, kind: str, place: str) -> int:
         OverflowError: it is outside the range of the kind.
 
     Example:
-        >>> one(np.datetime64("1970-01-02"), "datetime64[s]", "key"), one(b"\0" * 15 + b"7", "uuid", "key")
+        >>> one(np.datetime64("1970-01-02"), "datetime64[s]", "key"), one(bytes(15) + b"7", "uuid", "key")
         (86400, 55)
 
     """
@@ -75,7 +75,7 @@ def end(bound: Any, kind: str, name: str) -> tuple[int, int]:
 
 
 def many(keys: Any, kind: str) -> NDArray[Any] | None:
-    """Return many keys as the memory that the extension module reads; None if each is to be read by itself.
+    """Return many keys as the memory that the extension reads, or None if each is to be read by itself.
 
     int64 for moments, the bits of uint64 for unsigned integers, and 16 bytes for each UUID, high byte first.
 
@@ -130,7 +130,9 @@ def moment_of(number: int, kind: str) -> np.datetime64:
         np.datetime64('1970-01-01T00:00:01')
 
     """
-    return np.datetime64(number, _unit(kind))
+    unit: Any = _unit(kind)
+    moment: np.datetime64 = np.datetime64(number, unit)
+    return moment
 
 
 def array_of(numbers: NDArray[Any], kind: str) -> NDArray[Any]:
@@ -154,15 +156,12 @@ def _kind_of(value: object) -> str:
 
 
 def _refusal(key: object, kind: str, place: str) -> TypeError:
-    rule = _RULES.get(
-        kind, f"keys of this store are moments ({kind}): numpy.datetime64, datetime.datetime or date"
-    )
+    moments = f"keys of this store are moments ({kind}): numpy.datetime64, datetime.datetime or date"
+    rule = _RULES.get(kind, moments)
     hint = ""
     if isinstance(key, str):
-        hint = {
-            "uuid": ": uuid.UUID(key) reads one from text",
-            "uint64": ": int(key) reads one from text",
-        }.get(kind, ": numpy.datetime64(key) reads one from text")
+        reader = {"uuid": "uuid.UUID", "uint64": "int"}.get(kind, "numpy.datetime64")
+        hint = f": {reader}(key) reads one from text"
     return TypeError(f"{place} is {'None' if key is None else _kind_of(key)}; {rule}{hint}")
 
 
@@ -182,18 +181,21 @@ def _wide(key: Any, place: str) -> int:
     if isinstance(key, uuid.UUID):
         return key.int
     if isinstance(key, (bytes, bytearray, memoryview, np.void, np.bytes_)):
-        memory = key.tobytes().ljust(_UUID_BYTES, b"\0") if isinstance(key, np.bytes_) else bytes(key)
+        raw: Any = key
+        # NumPy drops the NULs at the end of its own bytes.
+        memory = raw.tobytes().ljust(_UUID_BYTES, b"\0") if isinstance(raw, np.bytes_) else bytes(raw)
         if len(memory) != _UUID_BYTES:
             raise ValueError(f"{place} has {len(memory)} bytes, and a key of this store has {_UUID_BYTES}")
         return int.from_bytes(memory, "big")
     return _unsigned(key, 128, "uuid", place)
 
 
-def _datetime64(key: Any) -> Any:
-    """A moment of the standard library or of pandas as one of NumPy; anything else as it is."""
+def _as_datetime64(key: Any) -> Any:
     if isinstance(key, dt.datetime):
-        if hasattr(key, "to_datetime64"):  # a pandas.Timestamp, which has nanoseconds
-            return (key if key.tzinfo is None else key.tz_convert("UTC").tz_localize(None)).to_datetime64()
+        if hasattr(key, "to_datetime64"):
+            stamp: Any = key  # a pandas.Timestamp, which has nanoseconds
+            naive = stamp if stamp.tzinfo is None else stamp.tz_convert("UTC").tz_localize(None)
+            return naive.to_datetime64()
         if key.tzinfo is not None:
             key = key.astimezone(dt.UTC).replace(tzinfo=None)
         return np.datetime64(key, "us")
@@ -201,7 +203,7 @@ def _datetime64(key: Any) -> Any:
 
 
 def _moment(key: Any, kind: str, place: str) -> int:
-    key = _datetime64(key)
+    key = _as_datetime64(key)
     if not isinstance(key, np.datetime64):
         raise _refusal(key, kind, place)
     if np.isnat(key):
@@ -216,9 +218,8 @@ def _moment(key: Any, kind: str, place: str) -> int:
         key, unit, step = key.astype("M8[D]"), "D", 1
     whole, rest = divmod(int(key.astype(np.int64)) * step * _UNITS[unit], _UNITS[_unit(kind)])
     if rest:
-        raise ValueError(
-            f"{place} is {key}, which is no whole number of {_unit(kind)} (keys of this store are {kind})"
-        )
+        whole_number = f"whole number of {_unit(kind)} (keys of this store are {kind})"
+        raise ValueError(f"{place} is {key}, which is no {whole_number}")
     if not _NAT < whole < 2**63:
         raise ValueError(f"{place} is {key}, which is outside {kind}")
     return whole

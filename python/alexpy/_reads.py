@@ -110,7 +110,7 @@ class Reads(Merging, _Base[K, V]):
             )
         return self.codec.dtype, self.codec.shape
 
-    def sample(self, n: int, seed: Any = None) -> NDArray[np.int64]:
+    def sample(self, n: int, seed: Any = None) -> NDArray[Any]:
         """Return `n` different keys, drawn at random with equal chances, in random order, as an int64 array.
 
         All of one moment. `seed` is what `np.random.default_rng` takes: the same one draws the same keys from

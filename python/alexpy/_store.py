@@ -355,7 +355,7 @@ Mapping.register(Snapshot)
 
 
 @overload
-def open(  # noqa: A001 - as below
+def open(  # noqa: A001
     path: str | os.PathLike[str],
     *,
     key: Integers | None = ...,
@@ -367,7 +367,7 @@ def open(  # noqa: A001 - as below
     **options: Unpack[Options],
 ) -> Store[int, V]: ...
 @overload
-def open(  # noqa: A001 - as below
+def open(  # noqa: A001
     path: str | os.PathLike[str],
     *,
     key: Moments,
@@ -379,7 +379,7 @@ def open(  # noqa: A001 - as below
     **options: Unpack[Options],
 ) -> Store[np.datetime64, V]: ...
 @overload
-def open(  # noqa: A001 - as below
+def open(  # noqa: A001
     path: str | os.PathLike[str],
     *,
     key: Literal["uuid"],
@@ -423,7 +423,7 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
         FormatError: the directory is neither empty nor a store; or the store has a newer format; or one of
             its files is a symbolic link or not a regular file; or its manifests are older than its segments,
             as in a copy that was taken file by file while a writer was at work; or it was made with another
-            kind of key or another codec; or with one of somebody's own, and `codec` is None. Nothing was
+            kind of key, or another codec; or with one of somebody's own, and `codec` is None. Nothing was
             touched.
         CorruptionError: data that was safe on the device is damaged.
         TypeError: there is no option of that name; the message says which is nearest.
@@ -445,8 +445,18 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
     )
 
 
-def open_raw(path: str, *, read_only: bool = False, create: bool = True, config: Config) -> Store[int, bytes]:
+def open_raw(
+    path: str,
+    *,
+    read_only: bool = False,
+    create: bool = True,
+    key: str | None = None,
+    codec: Codec[Any] | None = None,
+    config: Config,
+) -> Store[Any, bytes]:
     """Open a store whose values are bytes, whatever its codec: for the command line.
+
+    `key` and `codec` are what a new store is made with, and what an old one must have, unless they are None.
 
     Raises:
         As `open`.
@@ -461,8 +471,19 @@ def open_raw(path: str, *, read_only: bool = False, create: bool = True, config:
         (b'one', None, 'text')
 
     """
+    if codec is not None:
+        # Makes the store, or checks its codec; an open handle with a codec has no bytes.
+        Store._opened(  # noqa: SLF001
+            absolute(path), config, read_only=read_only, create=create, parents=False, key=key, codec=codec
+        ).close()
     return Store._opened(  # noqa: SLF001
-        absolute(path), config, read_only=read_only, create=create, parents=False, find_codec=None
+        absolute(path),
+        config,
+        read_only=read_only,
+        create=create and codec is None,
+        parents=False,
+        key=key,
+        find_codec=None,
     )
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, SupportsIndex, TypeVar, Un
 
 from . import _store
 from ._types import K, V
+from .codecs import Codec  # noqa: TC001 - for those who ask for the types of `open` at run time
 from .config import Config, Options, chosen, takes_options
 from .errors import ClosedError
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from ._changes import Change
     from ._maintenance import CompactReport, VerifyReport
     from ._store import Snapshot, Stats, Store
-    from .codecs import Codec
 
     _P = ParamSpec("_P")
 
@@ -160,21 +160,21 @@ class _AsyncReads(ABC, Generic[K, V]):
         """Return the item with `i` keys below it. As `Store.nth`."""
         return await self._threads.run(self._reads().nth, i)
 
-    async def sample(self, n: int, seed: Any = None) -> NDArray[np.int64]:
+    async def sample(self, n: int, seed: Any = None) -> NDArray[Any]:
         """Return `n` different keys, drawn at random. As `Store.sample`."""
         return await self._threads.run(self._reads().sample, n, seed)
 
     async def keys_array(
         self, start: SupportsIndex | K | None = None, stop: SupportsIndex | K | None = None
-    ) -> NDArray[np.int64]:
+    ) -> NDArray[Any]:
         """Return the keys of a range as an array. As `Store.keys_array`."""
         return await self._threads.run(self._reads().keys_array, start, stop)
 
-    async def floor_many(self, keys: Any) -> tuple[NDArray[np.int64], ValueBuffers[V]]:
+    async def floor_many(self, keys: Any) -> tuple[NDArray[Any], ValueBuffers[V]]:
         """Return the keys and values at or below each of many keys. As `Store.floor_many`."""
         return await self._threads.run(self._reads().floor_many, keys)
 
-    async def ceiling_many(self, keys: Any) -> tuple[NDArray[np.int64], ValueBuffers[V]]:
+    async def ceiling_many(self, keys: Any) -> tuple[NDArray[Any], ValueBuffers[V]]:
         """Return the keys and values at or above each of many keys. As `Store.ceiling_many`."""
         return await self._threads.run(self._reads().ceiling_many, keys)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from . import keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,23 +19,27 @@ BATCH_BYTES = 16 << 20
 class Batch:
     """Rows that are handled together."""
 
-    keys: array[int]
+    keys: Any
+    """What `keys.room` makes."""
     values: list[bytes]
 
 
-def batched(rows: Iterable[Row], most_rows: int) -> Iterator[Batch]:
-    """Group rows into batches of at most `most_rows` rows and BATCH_BYTES of values, or one larger row."""
-    batch = Batch(array("q"), [])
+def batched(rows: Iterable[Row], most_rows: int, kind: str = "int64") -> Iterator[Batch]:
+    """Group rows into batches of at most `most_rows` rows and BATCH_BYTES of values, or one larger row.
+
+    Their keys are of one `kind`.
+    """
+    batch = Batch(keys.room(kind), [])
     size = 0
     for _, key, value in rows:
         if batch.values and size + len(value) > BATCH_BYTES:
             yield batch
-            batch, size = Batch(array("q"), []), 0
+            batch, size = Batch(keys.room(kind), []), 0
         batch.keys.append(key)
         batch.values.append(value)
         size += len(value)
         if len(batch.values) == most_rows:
             yield batch
-            batch, size = Batch(array("q"), []), 0
+            batch, size = Batch(keys.room(kind), []), 0
     if batch.values:
         yield batch

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import output, text
+import alexpy
+
+from . import keys, output, text
 from .meaning import Meaning, meaning_of
 from .opening import reader
 from .options import as_json, examples, store_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    import alexpy
 
 
 @click.command(
@@ -41,8 +41,9 @@ def changes(store: str, since: int | None, *, follow: bool, json: bool) -> None:
     A line is the sequence number, tab, "put", tab, key, tab, value as `scan` shows it; or "delete" with the
     key, or with the first and the last of a range of keys. With --json it is
     {"seq": ..., "key": ..., "value": ...} (or "value_base64"), or {"seq": ..., "key": ..., "deleted": true},
-    with "start" and "stop" in place of "key" for a range from "start" up to, not including, "stop". Changes
-    that compaction has freed are refused (exit code 3).
+    with "start" and "stop" in place of "key" for a range from "start" up to, not including, "stop"; or, where
+    keys are times or UUIDs, "first" and "last", both included. Changes that compaction has freed are refused
+    (exit code 3).
     """
     with reader(store) as opened:
         line = functools.partial(_json if json else _line, meaning_of(opened))
@@ -53,7 +54,12 @@ def changes(store: str, since: int | None, *, follow: bool, json: bool) -> None:
 
 
 def _rounds(
-    opened: alexpy.Store, since: int, seen: int, line: Callable[[alexpy.Change], bytes], *, follow: bool
+    opened: alexpy.Store[Any, bytes],
+    since: int,
+    seen: int,
+    line: Callable[[alexpy.Change[Any]], bytes],
+    *,
+    follow: bool,
 ) -> Iterator[Iterator[bytes]]:
     last = since
 
@@ -69,19 +75,24 @@ def _rounds(
         yield lines()
 
 
-def _line(meaning: Meaning, change: alexpy.Change) -> bytes:
+def _line(meaning: Meaning, change: alexpy.Change[Any]) -> bytes:
     seq, key, value = change
     if isinstance(key, range):
         return f"{seq}\tdelete\t{key.start}\t{key.stop - 1}\n".encode()
+    if isinstance(key, alexpy.KeyRange):
+        return f"{seq}\tdelete\t{keys.to_text(key.first)}\t{keys.to_text(key.last)}\n".encode()
     if value is None:
-        return f"{seq}\tdelete\t{key}\n".encode()
+        return f"{seq}\tdelete\t{keys.to_text(key)}\n".encode()
     return f"{seq}\tput\t".encode() + meaning.line(key, value)
 
 
-def _json(meaning: Meaning, change: alexpy.Change) -> bytes:
+def _json(meaning: Meaning, change: alexpy.Change[Any]) -> bytes:
     seq, key, value = change
     if isinstance(key, range):
         return text.json_line({"seq": seq, "start": key.start, "stop": key.stop, "deleted": True})
+    if isinstance(key, alexpy.KeyRange):
+        ends = {"first": keys.to_json(key.first), "last": keys.to_json(key.last)}
+        return text.json_line({"seq": seq, **ends, "deleted": True})
     if value is None:
-        return text.json_line({"seq": seq, "key": key, "deleted": True})
-    return text.json_line({"seq": seq, "key": key, **meaning.fields(value)})
+        return text.json_line({"seq": seq, "key": keys.to_json(key), "deleted": True})
+    return text.json_line({"seq": seq, "key": keys.to_json(key), **meaning.fields(value)})

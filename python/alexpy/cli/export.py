@@ -18,7 +18,7 @@ import click
 
 import alexpy
 
-from . import output, text
+from . import keys, output, text
 from .batches import Batch, batched
 from .files import Sink, new_file
 from .inputs import format_of
@@ -47,9 +47,10 @@ _SURELY_FITS = MAX_LINE_BYTES // 8
 _HELP = """Write the items of STORE with START <= key < STOP, in key order, to FILE: csv, tsv or jsonl, also
 gzipped (.csv.gz), or parquet; "-" is standard output.
 
-FILE has the columns "key" and "value". It holds one moment of the store, which may be written meanwhile, and
-is there as a whole or not at all: after an error, Ctrl-C or a power cut FILE is what it was before. A FILE
-that is there is replaced only with --force.
+FILE has the columns "key" and "value". Keys that are times are timestamps in Parquet, and UUIDs 16 bytes
+(fixed_size_binary); in the other formats both are text. FILE holds one moment of the store, which may be
+written meanwhile, and is there as a whole or not at all: after an error, Ctrl-C or a power cut FILE is what
+it was before. A FILE that is there is replaced only with --force.
 
 Values are bytes. Parquet holds them as they are. csv, tsv and jsonl hold text: a value that is not UTF-8, or
 in tsv has more than one line, or makes a row of more than 16 MiB, is refused, and its key named. --base64
@@ -58,6 +59,7 @@ writes every value as base64, in the column "value_base64". Values of stores of 
 
 \b
   any format      load STORE FILE --key key --value value
+  other keys      load STORE FILE --key key --value value --key-kind uuid
   with --base64   load STORE FILE --key key --value value_base64 --base64
 """
 
@@ -90,7 +92,10 @@ class TextWriter:
 
     def write(self, batch: Batch) -> None:
         """Write the rows of a batch."""
-        rows = [(key, self._told(key, value)) for key, value in zip(batch.keys, batch.values, strict=True)]
+        rows = [
+            (keys.to_json(key), self._told(key, value))
+            for key, value in zip(batch.keys, batch.values, strict=True)
+        ]
         for row, value in zip(rows, batch.values, strict=True):
             if len(value) > _SURELY_FITS and (size := len(self._encoded([row]))) > MAX_LINE_BYTES:
                 raise Stopped(
@@ -105,19 +110,19 @@ class TextWriter:
         if self._gzip is not None:
             self._gzip.close()
 
-    def _encoded(self, rows: list[tuple[int, Any]]) -> bytes:
+    def _encoded(self, rows: list[tuple[int | str, Any]]) -> bytes:
         if self._format == "jsonl":
             return b"".join(text.json_line({"key": key, self._column: value}) for key, value in rows)
         return self._delimited(rows)
 
-    def _delimited(self, rows: list[tuple[int, Any]] | list[tuple[str, Any]]) -> bytes:
+    def _delimited(self, rows: list[tuple[int | str, Any]] | list[tuple[str, str]]) -> bytes:
         to = io.StringIO()
         delimiter = "," if self._format == "csv" else "\t"
         # All text in quotes: a bare carriage return would otherwise stay without.
         csv.writer(to, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerows(rows)
         return to.getvalue().encode()
 
-    def _told(self, key: int, value: bytes) -> Any:
+    def _told(self, key: keys.Key, value: bytes) -> Any:
         """Return a value as the file has it: text, or in JSON lines what JSON has."""
         if self._base64:
             return base64_module.b64encode(value).decode()
@@ -134,7 +139,7 @@ class TextWriter:
             self._refuse(key, "has more than one line")
         return shown
 
-    def _refuse(self, key: int, problem: str) -> NoReturn:
+    def _refuse(self, key: keys.Key, problem: str) -> NoReturn:
         raise Stopped(
             f"the value of key {key} {problem}, which {self._format} cannot hold; "
             "--base64, or --format parquet, keeps it as it is",
@@ -164,8 +169,8 @@ class TextWriter:
 def export(
     store: str,
     file: str,
-    start: int | None,
-    stop: int | None,
+    start: str | None,
+    stop: str | None,
     file_format: Format | None,
     *,
     base64: bool,
@@ -177,10 +182,11 @@ def export(
     _check(file, chosen, base64=base64, json=json)
     began = time.perf_counter()
     with reader(store) as opened, new_file(file, replace=force) as sink:
-        writer = _writer(sink, file, chosen, meaning_of(opened), base64=base64)
+        ends = keys.bounds(start, stop, opened.key_kind)
+        writer = _writer(sink, file, chosen, opened, base64=base64)
         title = f"exporting {Path(store).name}"
         try:
-            rows = _write(opened, writer, start, stop, title, quiet=json or _is_shown(file))
+            rows = _write(opened, writer, ends, title, quiet=json or _is_shown(file))
         except BrokenPipeError:
             raise
         except (alexpy.AlexError, OSError, MemoryError) as error:
@@ -206,21 +212,24 @@ def _is_shown(file: str) -> bool:
     return file == "-" and output.is_terminal()
 
 
-def _writer(sink: Sink, file: str, file_format: Format, meaning: Meaning, *, base64: bool) -> Writer:
+def _writer(
+    sink: Sink, file: str, file_format: Format, opened: alexpy.Store[Any, bytes], *, base64: bool
+) -> Writer:
     if file_format == "parquet":
-        return ParquetWriter(sink)
+        return ParquetWriter(sink, opened.key_kind)
+    meaning = meaning_of(opened)
     return TextWriter(sink, file_format, meaning, gzipped=file.lower().endswith(".gz"), base64=base64)
 
 
 def _write(
-    opened: alexpy.Store, writer: Writer, start: int | None, stop: int | None, title: str, *, quiet: bool
+    opened: alexpy.Store[Any, bytes], writer: Writer, ends: tuple[Any, Any], title: str, *, quiet: bool
 ) -> int:
     rows = 0
     with progress(title, "rows", quiet=quiet) as show:
-        total = opened.count(start, stop)
+        total = opened.count(*ends)
         show(0, total)
-        items = ((0, key, value) for key, value in opened.scan(start, stop))
-        for batch in batched(items, _BATCH_ROWS):
+        items = ((0, key, value) for key, value in opened.scan(*ends))
+        for batch in batched(items, _BATCH_ROWS, opened.key_kind):
             writer.write(batch)
             rows += len(batch.keys)
             show(rows, total)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, cast
 
 from .parquet import ParquetReader
-from .rows import FORMATS, Format, InputError, RowReader, shown
+from .rows import FORMATS, Format, InputError, RowReader
+from .text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,10 +66,11 @@ def open_rows(
     key: str,
     value: str | None,
     *,
+    kind: str = "int64",
     base64: bool = False,
     as_json: bool = False,
 ) -> Iterator[Rows]:
-    """Open `file` ("-" is standard input) and read its header, or its schema.
+    """Open `file` ("-" is standard input) and read its header, or its schema; its keys are of `kind`.
 
     With `as_json` a value of JSON lines is its JSON even if it is text.
 
@@ -78,14 +80,14 @@ def open_rows(
     """
     known = format_of(file, file_format, "standard input")
     if file == "-":
-        yield _reader(stdin(), "standard input", known, key, value, base64=base64, as_json=as_json)
+        yield _reader(stdin(), "standard input", known, key, value, kind=kind, base64=base64, as_json=as_json)
         return
     try:
         source = Path(file).open("rb")  # noqa: SIM115 - closed below; only opening it may be an InputError
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}") from error
     with source:
-        yield _reader(source, file, known, key, value, base64=base64, as_json=as_json)
+        yield _reader(source, file, known, key, value, kind=kind, base64=base64, as_json=as_json)
 
 
 def _reader(
@@ -95,14 +97,15 @@ def _reader(
     key: str,
     value: str | None,
     *,
+    kind: str,
     base64: bool,
     as_json: bool,
 ) -> Rows:
     rows: RowReader | ParquetReader
     if file_format == "parquet":
-        rows = ParquetReader(source, name, key, value)
+        rows = ParquetReader(source, name, key, value, kind)
     else:
-        rows = RowReader(source, name, file_format, key, value, as_json=as_json and not base64)
+        rows = RowReader(source, name, file_format, key, value, kind=kind, as_json=as_json and not base64)
     return Base64Rows(rows) if base64 else rows
 
 

@@ -7,22 +7,23 @@ those that were reported. Memory is bounded by one batch: BATCH_BYTES of values,
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 import alexpy
+from alexpy import codecs
 
-from . import output, text
+from . import keys, output, text
 from .batches import Batch, batched
 from .inputs import Rows, open_rows
 from .interrupt import CtrlC
-from .meaning import meaning_of
+from .meaning import meaning_named
 from .messages import told
-from .opening import codec_of, writer_of_new
+from .opening import made_with, writer_of_new
 from .options import (
     BAD_INPUT,
     INTERRUPTED,
@@ -32,20 +33,22 @@ from .options import (
     completed_as,
     config_from_env,
     examples,
+    key_kind_option,
     store_path,
 )
 from .progress import load_progress
 from .rows import FORMATS, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 BATCH_ROWS = 10_000
 
 _HELP = """Put the rows of FILE (csv, tsv or jsonl, also gzipped, or parquet; "-" is standard input) into the
 store STORE.
 
-The store is made if there is none. One column holds the key: a plain integer from -2**63 to 2**63 - 1. The
+The store is made if there is none, with keys of the kind --key-kind and values of --codec. One column holds
+the key: a plain integer from -2**63 to 2**63 - 1, or for other kinds of keys what `alexpy get` takes. The
 value is the text of another column (--value), or without it the whole row as compact JSON, its columns in
 file order. A key that is there already gets the new value: the last row with a key wins.
 
@@ -56,10 +59,11 @@ after which all rows survive a power cut too.
 A field in double quotes may hold commas, tabs and quotes (""), and in CSV line ends. In TSV a row ends with
 its line: a quote that is not closed there is a bad row.
 
-In Parquet the key column is of integers, and a value is the bytes of a binary column, the text of a string or
-the JSON of anything else; dates, times and decimals are text in JSON. Needs pip install 'alexpy[arrow]'.
+In Parquet the key column is of integers, timestamps or dates, 16 bytes, or text, as the keys of the store
+are. A value is the bytes of a binary column, the text of a string or the JSON of anything else; dates, times
+and decimals are text in JSON. Needs pip install 'alexpy[arrow]'.
 
-A missing column is refused before anything is written. A bad row (a key that is no integer, too few fields,
+A missing column is refused before anything is written. A bad row (a key that is none, too few fields,
 broken JSON or UTF-8) stops the load and names file, line and value; batches committed before it stay. Load
 the corrected file again from its beginning: rows that are there already replace themselves.
 """
@@ -78,10 +82,9 @@ class Summary:
 class Loading:
     """One load into one store: counts what is committed, for a report however the load ends."""
 
-    def __init__(self, store: alexpy.Store, rows: Rows, *, json: bool) -> None:
+    def __init__(self, store: alexpy.Store[Any, bytes], *, json: bool) -> None:
         self._store = store
-        meaning = meaning_of(store)
-        self._stored = meaning.checked if rows.raw else meaning.stored
+        self._kind = store.key_kind
         self.json = json
         self._keys_before = len(store)
         self._began = time.perf_counter()
@@ -89,21 +92,10 @@ class Loading:
 
     def commit(self, batch: Batch) -> None:
         """Write one batch, and report it once it is committed."""
-        self._store.put_many(batch.keys, self._values(batch))
+        self._store.put_many(keys.gathered(batch.keys, self._kind), batch.values)
         self.rows += len(batch.keys)
         if self.json:
             output.write(text.json_line({"committed": self.rows}))
-
-    def _values(self, batch: Batch) -> list[bytes]:
-        if self._store.codec_name is None:
-            return batch.values
-        values = []
-        for key, value in zip(batch.keys, batch.values, strict=True):
-            try:
-                values.append(self._stored(value))
-            except ValueError as error:
-                raise InputError(f"the value of key {key}: {error}") from error
-        return values
 
     def finish(self) -> Summary:
         """Flush and count: after the call, every committed row survives a power cut."""
@@ -120,6 +112,8 @@ class Loading:
         "alexpy load flights flights.csv --key id",
         "alexpy load flights copy.parquet --key key --value value",
         "alexpy load flights all.jsonl.gz --key key --value value_base64 --base64",
+        "printf 'at,celsius\\n2026-11-29T12:00,21.3\\n' > temperatures.csv",
+        "alexpy load readings temperatures.csv --key at --key-kind 'datetime64[s]'",
         "gzip -dc all.jsonl.gz | alexpy load all - --format jsonl --key key --json",
     ),
 )
@@ -129,6 +123,12 @@ class Loading:
 @click.option("--value", metavar="COLUMN", help="The column that holds the value. [default: the row as JSON]")
 @click.option("--format", "file_format", type=click.Choice(FORMATS), help="[default: by the name of FILE]")
 @click.option("--base64", is_flag=True, help="The values of that column are base64, to be decoded.")
+@key_kind_option
+@click.option(
+    "--codec",
+    metavar="NAME",
+    help="What the values are, if the store is made: text, json, numpy('<f4', (3,)) or struct('<id').",
+)
 @click.option(
     "--batch-rows",
     type=click.IntRange(min=1),
@@ -142,12 +142,14 @@ class Loading:
     help="What each commit survives: sync a power cut, interval and os a kill. [default: interval]",
 )
 @as_json
-def load(
+def load(  # noqa: PLR0913 - one parameter an option
     store: str,
     file: str,
     key: str,
     value: str | None,
     file_format: str | None,
+    key_kind: str | None,
+    codec: str | None,
     batch_rows: int,
     durability: str | None,
     *,
@@ -158,12 +160,20 @@ def load(
     if base64 and value is None:
         raise click.UsageError("--base64 needs --value, the column to decode")
     config_from_env(durability)
-    with _before_writing(), _rows(store, file, file_format, key, value, base64=base64) as rows:
-        batches = batched(rows, batch_rows)
+    asked = _codec(codec)
+    kind, name = made_with(store, key_kind, asked)
+    with (
+        _before_writing(),
+        # JSON lines tell text from numbers, which in a store of JSON must not be lost.
+        open_rows(
+            file, file_format, key, value, kind=kind, base64=base64, as_json=meaning_named(name).is_json
+        ) as rows,
+    ):
+        batches = _stored(batched(rows, batch_rows, kind), name, raw=rows.raw)
         # The store is opened, and made, only once the first batch is known to be good.
         first = next(batches, None)
-        with writer_of_new(store, durability) as opened:
-            loading = Loading(opened, rows, json=json)
+        with writer_of_new(store, durability, kind=kind, codec=asked) as opened:
+            loading = Loading(opened, json=json)
             try:
                 with (
                     CtrlC() as ctrl_c,
@@ -187,13 +197,28 @@ def load(
             _report(loading.finish(), rows, store, json=json)
 
 
-def _rows(
-    store: str, file: str, file_format: str | None, key: str, value: str | None, *, base64: bool
-) -> AbstractContextManager[Rows]:
-    # JSON lines tell text from numbers, which in a store of JSON must not be lost.
-    codec = codec_of(store) or ""
-    as_json = codec.partition("(")[0] in {"json", "numpy", "struct"}
-    return open_rows(file, file_format, key, value, base64=base64, as_json=as_json)
+def _codec(name: str | None) -> codecs.Codec[Any] | None:
+    try:
+        return None if name is None else codecs.named(name)
+    except alexpy.FormatError as error:
+        raise click.BadParameter(
+            f"{name!r} is no codec; give text, json, or one as alexpy.codecs prints it, with every argument: "
+            "numpy('<f4', (3,)) or struct('<id')",
+            param_hint="--codec",
+        ) from error
+
+
+def _stored(batches: Iterator[Batch], codec: str | None, *, raw: bool) -> Iterator[Batch]:
+    """Make of the values of the file what is stored."""
+    meaning = meaning_named(codec)
+    convert: Callable[[bytes], bytes] = meaning.checked if raw else meaning.stored
+    for batch in batches:
+        for at, value in enumerate(batch.values if codec is not None else ()):
+            try:
+                batch.values[at] = convert(value)
+            except ValueError as error:
+                raise InputError(f"the value of key {keys.to_text(batch.keys[at])}: {error}") from error
+        yield batch
 
 
 @contextmanager

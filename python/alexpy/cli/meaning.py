@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from alexpy import codecs
 
+from . import keys
 from .text import json_line
 
 if TYPE_CHECKING:
     import alexpy
+
+    from .keys import Key
 
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -70,13 +73,13 @@ class Meaning:
         """
         return data
 
-    def line(self, key: int, value: bytes) -> bytes:
+    def line(self, key: Key, value: bytes) -> bytes:
         """Return one line for people: key, tab, value."""
-        return f"{key}\t{self.shown(value)}\n".encode()
+        return f"{keys.to_text(key)}\t{self.shown(value)}\n".encode()
 
-    def json(self, key: int, value: bytes) -> bytes:
+    def json(self, key: Key, value: bytes) -> bytes:
         """Return one line of JSON for programs."""
-        return json_line({"key": key, **self.fields(value)})
+        return json_line({"key": keys.to_json(key), **self.fields(value)})
 
 
 class _Text(Meaning):
@@ -144,9 +147,13 @@ class _Rows(Meaning):
         return data
 
 
-def meaning_of(store: alexpy.Store) -> Meaning:
+def meaning_of(store: alexpy.Store[Any, bytes]) -> Meaning:
     """Return what the values of a store mean that was opened without its codec."""
-    name = store.codec_name
+    return meaning_named(store.codec_name)
+
+
+def meaning_named(name: str | None) -> Meaning:
+    """Return what values mean by the name of their codec."""
     if name is None:
         return Meaning()
     if name == "text":

@@ -11,9 +11,10 @@ from .options import BAD_INPUT, STORE_ERROR, Stopped, config_from_env
 
 if TYPE_CHECKING:
     import alexpy
+    from alexpy import codecs
 
 
-def reader(store: str) -> alexpy.Store:
+def reader(store: str) -> alexpy.Store[Any, bytes]:
     """Open `store` for reading, also while it is written.
 
     Raises:
@@ -23,38 +24,55 @@ def reader(store: str) -> alexpy.Store:
     return _opened(store, read_only=True)
 
 
-def writer(store: str) -> alexpy.Store:
-    """Open `store`, which must be there, for writing.
+def writer(store: str, kind: str | None = None) -> alexpy.Store[Any, bytes]:
+    """Open `store`, which must be there and whose keys must be of that `kind`, for writing.
 
     Raises:
-        Stopped: there is none.
+        NoStore: there is none.
+        FormatError: its keys are of another kind.
 
     """
-    return _opened(store, create=False)
+    return _opened(store, create=False, key=kind)
 
 
-def writer_of_new(store: str, durability: str | None = None) -> alexpy.Store:
-    """Open `store` for writing, and make it if there is none.
+def writer_of_new(
+    store: str,
+    durability: str | None = None,
+    *,
+    kind: str | None = None,
+    codec: codecs.Codec[Any] | None = None,
+) -> alexpy.Store[Any, bytes]:
+    """Open `store` for writing, and make it if there is none: with keys of `kind`, and with `codec`.
 
     Raises:
         Stopped: the directory in which it would lie is not there.
+        FormatError: it is there, and its keys are of another kind, or its values of another codec.
 
     """
-    return _opened(store, durability)
+    return _opened(store, durability, key=kind, codec=codec)
 
 
-def codec_of(store: str) -> str | None:
-    """Return the name of the codec of `store`; None if there is none, or no store."""
+def made_with(store: str, kind: str | None, codec: codecs.Codec[Any] | None) -> tuple[str, str | None]:
+    """Return the kind of keys of `store` and the name of its codec; what was asked for, if there is no store.
+
+    Raises:
+        FormatError: its keys are of another kind, or its values of another codec, than was asked for.
+
+    """
     try:
-        with reader(store) as opened:
-            return opened.codec_name
-    except Stopped:
-        return None
+        with _opened(store, read_only=True, key=kind, codec=codec) as opened:
+            return opened.key_kind, opened.codec_name
+    except NoStore:
+        return kind or "int64", None if codec is None else codec.name
 
 
-def no_store(store: str) -> Stopped:
+class NoStore(Stopped):
+    """Ends a command whose store is not there."""
+
+
+def no_store(store: str) -> NoStore:
     """Return the end of a command whose store is not there."""
-    return Stopped(
+    return NoStore(
         f"there is no store at {store}; check the path (`alexpy load` and `alexpy put` make new stores)",
         STORE_ERROR,
     )
@@ -67,14 +85,14 @@ def no_directory_for(path: str) -> Stopped:
     return Stopped(f"there is no directory {above} to make {path} in; make that first", STORE_ERROR)
 
 
-def _opened(store: str, durability: str | None = None, **options: Any) -> alexpy.Store:
+def _opened(store: str, durability: str | None = None, **options: Any) -> alexpy.Store[Any, bytes]:
     try:
         return open_raw(store, config=config_from_env(durability), **options)
     except FileNotFoundError as error:
         if error.filename is None or Path(error.filename) != Path(store).absolute():
             # Something in the store is missing.
             raise
-        if options:
+        if options.get("read_only") or not options.get("create", True):
             raise no_store(store) from error
         raise no_directory_for(store) from error
     except ValueError as error:

@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, get_args
 
 import click
 
-from alexpy.config import Config
+from alexpy.config import Config, Integers, Moments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from click.shell_completion import CompletionItem
 
-_KEY_MIN = -(2**63)
-_KEY_MAX = 2**63 - 1
-_MOST_DIGITS = 1000
 
-
-def _integer(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int | None:
-    if text is None:
-        return None
-    digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS):
-        raise click.BadParameter(f"{text!r} is not an integer")
-    return int(text)
-
-
-def _key(ctx: click.Context, param: click.Parameter, text: str) -> int:
-    number = _integer(ctx, param, text)
-    if number is None or not _KEY_MIN <= number <= _KEY_MAX:
-        raise click.BadParameter(f"the key {text} is outside int64 ({_KEY_MIN} to {_KEY_MAX})")
-    return number
-
-
-def _keys(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> list[int]:
-    return [_key(ctx, param, text) for text in texts]
+# What the keys of a store can be, as `alexpy.open` names it.
+KINDS: Final[tuple[str, ...]] = (*get_args(Integers), *get_args(Moments), "uuid")
 
 
 def completed_as(kind: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
@@ -55,15 +35,18 @@ def examples(*lines: str) -> str:
 
 
 store_path = click.argument("store", shell_complete=completed_as("dir"))
-key_argument = click.argument("key", callback=_key)
-key_arguments = click.argument("keys", metavar="KEY...", nargs=-1, required=True, callback=_keys)
-any_key_arguments = click.argument("keys", metavar="[KEY...]", nargs=-1, callback=_keys)
-# A bound may be any integer: one outside int64 means no bound on that side.
-start_option = click.option(
-    "--start", callback=_integer, metavar="KEY", help="From this key on. [default: from the first]"
-)
-stop_option = click.option(
-    "--stop", callback=_integer, metavar="KEY", help="Up to this key, without it. [default: to the last]"
+# Keys are text here: only the store knows what they are (keys.py).
+key_argument = click.argument("key")
+key_arguments = click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+any_key_arguments = click.argument("keys", metavar="[KEY...]", nargs=-1)
+start_option = click.option("--start", metavar="KEY", help="From this key on. [default: from the first]")
+stop_option = click.option("--stop", metavar="KEY", help="Up to this key, without it. [default: to the last]")
+key_kind_option = click.option(
+    "--key-kind",
+    type=click.Choice(KINDS),
+    metavar="KIND",
+    help="What the keys of a new store are: int64, uint64, datetime64[s], [ms], [us] or [ns], or uuid. "
+    "[default: int64]",
 )
 as_json = click.option("--json", "json", is_flag=True, help="One JSON object a line, for programs.")
 # Keys may be negative: "-5" is an argument here, not an option.

@@ -10,14 +10,18 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import uuid
+from array import array
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
+from . import keys
 from .batches import BATCH_BYTES, Batch
 from .options import BAD_INPUT, Stopped
-from .rows import BadRowError, InputError, key_in_range, names, shown
+from .rows import BadRowError, InputError, names
+from .text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .files import Sink
     from .rows import Row
@@ -28,6 +32,14 @@ _LONGEST_VALUE = 2**31 - 1
 # By name: older versions of pyarrow have no function for some of them.
 _TEXT = {"string", "large_string", "string_view"}
 _BINARY = {"binary", "large_binary", "binary_view"}
+_UUID_TYPES = {"fixed_size_binary[16]"}
+# By how the names of kinds begin.
+_KEYS_ARE = {
+    "int6": "integers",
+    "uint": "integers",
+    "date": "timestamps, dates, or text in ISO 8601",
+    "uuid": "UUIDs: 16 bytes, text, or integers",
+}
 
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
@@ -50,8 +62,8 @@ class ParquetReader:
     before anything is written.
     """
 
-    def __init__(self, source: BinaryIO, name: str, key: str, value: str | None) -> None:
-        """Read the schema of `source`, whose rows have their key in column `key`.
+    def __init__(self, source: BinaryIO, name: str, key: str, value: str | None, kind: str = "int64") -> None:
+        """Read the schema of `source`, whose rows have their key, of a `kind`, in column `key`.
 
         Raises:
             InputError: it is no Parquet file, or a column is missing, occurs twice or is of no use.
@@ -76,10 +88,11 @@ class ParquetReader:
         # Of a binary column a value is the very bytes that are stored.
         self.raw = value is not None and value in schema.names and str(schema.field(value).type) in _BINARY
         types = _Types()
-        if not types.is_integer(schema.field(key).type):
-            raise InputError(
-                f"the key column {key!r} of {name} holds {schema.field(key).type}; keys are integers"
-            )
+        held = schema.field(key).type
+        made = types.key_of(held, kind)
+        if made is None:
+            raise InputError(f"the key column {key!r} of {name} holds {held}; keys are {_KEYS_ARE[kind[:4]]}")
+        self._key_casts, self._key_of = made
         if value is None:
             columns = [self._column(schema, column) for column in schema.names]
         else:
@@ -108,19 +121,28 @@ class ParquetReader:
 
     def _rows_of(self, batch: Any) -> Iterator[Row]:
         begin = self._rows_read + 1
-        keys = batch.column(self._key).to_pylist()
         columns = {}
+        try:
+            cells = batch.column(self._key)
+            for to in self._key_casts:
+                cells = cells.cast(to)
+            cells = cells.to_pylist()
+        except (self._arrow_error, UnicodeDecodeError) as error:
+            self.bad(begin, f"column {self._key!r}, here or in a later row: {_first_line(error)}")
         for column, to in self._casts.items():
             try:
                 columns[column] = batch.column(column).cast(to).to_pylist()
             except (self._arrow_error, UnicodeDecodeError) as error:
                 self.bad(begin, f"column {column!r}, here or in a later row: {_first_line(error)}")
-        for at, key in enumerate(keys):
+        for at, cell in enumerate(cells):
             row = begin + at
-            if key is None:
-                self.bad(row, f"the key in column {self._key!r} must be an integer, not null")
-            number = key_in_range(self.bad, row, self._key, key)
-            yield row, number, self._value_of(row, {column: values[at] for column, values in columns.items()})
+            if cell is None:
+                self.bad(row, f"the key in column {self._key!r} must be a key, not null")
+            try:
+                key = self._key_of(cell)
+            except ValueError as error:
+                self.bad(row, f"the key in column {self._key!r} {error}", error)
+            yield row, key, self._value_of(row, {column: values[at] for column, values in columns.items()})
             self._rows_read += 1
 
     def _value_of(self, row: int, cells: dict[str, Any]) -> bytes:
@@ -169,7 +191,26 @@ class _Types:
     def __init__(self) -> None:
         self._arrow: Any = importlib.import_module("pyarrow")
         self._is: Any = importlib.import_module("pyarrow.types")
-        self.is_integer = self._is.is_integer
+
+    def key_of(  # noqa: PLR0911 - one return a kind of type
+        self, held: Any, kind: str
+    ) -> tuple[list[Any], Callable[[Any], Any]] | None:
+        """Return to which types keys of a type are converted, and what makes them keys; None if none."""
+        kinds, arrow = self._is, self._arrow
+        if kinds.is_dictionary(held):
+            made = self.key_of(held.value_type, kind)
+            return None if made is None else ([held.value_type, *made[0]], made[1])
+        if kinds.is_integer(held) and not kind.startswith("datetime64"):
+            return [], lambda number: keys.from_json(number, kind)
+        if kind == "uuid" and str(getattr(held, "storage_type", held)) in _BINARY | _UUID_TYPES:
+            return [], lambda cell: cell if isinstance(cell, uuid.UUID) else keys.from_bytes(cell)
+        if kind.startswith("datetime64") and kinds.is_timestamp(held):
+            return [arrow.int64()], lambda number: keys.from_units(number, held.unit, kind)
+        if kind.startswith("datetime64") and kinds.is_date(held):
+            return [arrow.timestamp("s"), arrow.int64()], lambda number: keys.from_units(number, "s", kind)
+        if str(held) in _TEXT and kind not in ("int64", "uint64"):
+            return [arrow.large_string()], lambda text: keys.from_text(text, kind)
+        return None
 
     def bytes_of(self, held: Any) -> Any | None:
         """Return the type of a value that is stored byte for byte, or None if it is stored as JSON."""
@@ -204,10 +245,10 @@ class _Types:
 
 
 class ParquetWriter:
-    """Writes keys and values, the columns `key` (int64) and `value` (binary), to a Parquet file."""
+    """Writes the columns `key`, of the type of its kind, and `value` (binary) to a Parquet file."""
 
-    def __init__(self, sink: Sink) -> None:
-        """Begin a file.
+    def __init__(self, sink: Sink, kind: str = "int64") -> None:
+        """Begin a file of keys of one kind.
 
         Raises:
             Stopped: pyarrow is not installed.
@@ -217,7 +258,9 @@ class ParquetWriter:
         self._arrow: Any = importlib.import_module("pyarrow")
         parquet: Any = importlib.import_module("pyarrow.parquet")
         arrow = self._arrow
-        types = {"key": arrow.int64(), "value": arrow.binary()}
+        self._kind = kind
+        self._key_type = _key_type(arrow, kind)
+        types = {"key": self._key_type, "value": arrow.binary()}
         self._schema = arrow.schema([arrow.field(name, to, nullable=False) for name, to in types.items()])
         self._writer = parquet.ParquetWriter(sink, self._schema)
 
@@ -226,19 +269,32 @@ class ParquetWriter:
         for key, value in zip(batch.keys, batch.values, strict=True):
             if len(value) > _LONGEST_VALUE:
                 raise Stopped(
-                    f"the value of key {key} has {len(value):,} bytes, and parquet holds at most "
-                    f"{_LONGEST_VALUE:,}; `alexpy backup` copies such a store",
+                    f"the value of key {keys.to_text(key)} has {len(value):,} bytes, and parquet holds at "
+                    f"most {_LONGEST_VALUE:,}; `alexpy backup` copies such a store",
                     BAD_INPUT,
                 )
         arrow = self._arrow
-        keys = arrow.Array.from_buffers(arrow.int64(), len(batch.keys), [None, arrow.py_buffer(batch.keys)])
+        gathered = keys.gathered(batch.keys, self._kind)
+        if self._kind == "uuid":
+            memory: Any = b"".join(key.bytes for key in gathered)
+        else:
+            memory = gathered if isinstance(gathered, array) else gathered.view("i8")
+        column = arrow.Array.from_buffers(self._key_type, len(batch.keys), [None, arrow.py_buffer(memory)])
         self._writer.write_batch(
-            arrow.record_batch([keys, arrow.array(batch.values, arrow.binary())], schema=self._schema)
+            arrow.record_batch([column, arrow.array(batch.values, arrow.binary())], schema=self._schema)
         )
 
     def finish(self) -> None:
         """Write the end, without which the file is none."""
         self._writer.close()
+
+
+def _key_type(arrow: Any, kind: str) -> Any:
+    if kind == "uuid":
+        return arrow.binary(16)
+    if kind in ("int64", "uint64"):
+        return arrow.int64() if kind == "int64" else arrow.uint64()
+    return arrow.timestamp(kind.partition("[")[2].rstrip("]"))
 
 
 def _rows_at_a_time(group: Any) -> int:

@@ -15,28 +15,23 @@ import io
 import json
 import re
 import zlib
-from typing import TYPE_CHECKING, BinaryIO, Final, Literal, NoReturn, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, NoReturn, TypeAlias, cast, get_args
 
-from .text import count
+from . import keys
+from .text import count, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 Format: TypeAlias = Literal["csv", "tsv", "jsonl", "parquet"]
 FORMATS: Final[tuple[str, ...]] = get_args(Format)
 MAX_LINE_BYTES: Final = 16 << 20
 
-_INTEGER = re.compile(r"-?[0-9]+", re.ASCII)
-# int() refuses longer texts by default; no int64 needs more, leading zeros aside.
-_LONGEST_INTEGER: Final = 1000
-_KEY_MIN: Final = -(2**63)
-_KEY_MAX: Final = 2**63 - 1
-_SHOWN_CHARS: Final = 60
 _JSON_SPACES: Final = " \t\r\n"
 # Groups a string of JSON text whole, so that only white space between tokens is removed.
 _JSON_SPACE = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")|[ \t\r\n]+')
 
-Row = tuple[int, int, bytes]
+Row = tuple[int, Any, bytes]
 """(line, key, value)."""
 
 
@@ -51,14 +46,6 @@ class BadRowError(InputError):
         """Build the message from the file's name, the row's first line and the problem."""
         super().__init__(f"{name}, {counted} {line:d}: {problem}")
         self.line = line
-
-
-def key_in_range(bad: Callable[[int, str], NoReturn], line: int, column: str, number: int) -> int:
-    """Return a key, or report with `bad` that int64 does not hold it."""
-    if not _KEY_MIN <= number <= _KEY_MAX:
-        outside = f"is outside int64 ({_KEY_MIN} to {_KEY_MAX})"
-        bad(line, f"the key in column {column!r} {outside}: {shown(number)}")
-    return number
 
 
 class RowReader:
@@ -78,15 +65,17 @@ class RowReader:
         key: str,
         value: str | None,
         *,
+        kind: str = "int64",
         as_json: bool = False,
     ) -> None:
-        """Read the header of `source`, whose rows have their key in column `key`.
+        """Read the header of `source`, whose rows have their key, of a `kind`, in column `key`.
 
         Raises:
             InputError: the file is empty, or a column is missing or occurs twice.
 
         """
         self._raw = source
+        self._kind = kind
         self._as_json = as_json
         self.name = name
         self.bytes_total = _size(source)
@@ -161,10 +150,11 @@ class RowReader:
             raise InputError(f"{self.name} has {found} columns named {column!r}; rename all but one")
         return header.index(column)
 
-    def _key_of_text(self, line: int, column: str, text: str) -> int:
-        if not _INTEGER.fullmatch(text) or len(text) > _LONGEST_INTEGER:
-            self.bad(line, f"the key in column {column!r} must be an integer, not {shown(text)}")
-        return key_in_range(self.bad, line, column, int(text))
+    def _key_of_text(self, line: int, column: str, text: str) -> Any:
+        try:
+            return keys.from_text(text, self._kind)
+        except ValueError as error:
+            self.bad(line, f"the key in column {column!r} {error}")
 
     def _json_rows(self, key: str, value: str | None) -> Iterator[Row | None]:
         columns = (key,) if value is None else (key, value)
@@ -202,11 +192,11 @@ class RowReader:
                 self.bad(line, f"a row must be a JSON object, not {shown(text)}")
             yield line, text, row
 
-    def _key_of_json(self, line: int, column: str, value: object) -> int:
-        if type(value) is not int:
-            shown = str(value) if isinstance(value, _FloatText) else json.dumps(value)
-            self.bad(line, f"the key in column {column!r} must be a JSON integer, not {shown[:_SHOWN_CHARS]}")
-        return key_in_range(self.bad, line, column, value)
+    def _key_of_json(self, line: int, column: str, value: object) -> Any:
+        try:
+            return keys.from_json(value, self._kind)
+        except ValueError as error:
+            self.bad(line, f"the key in column {column!r} {error}")
 
     def bad(self, line: int, problem: str) -> NoReturn:
         """Report a row that cannot be loaded."""
@@ -355,10 +345,3 @@ def names(columns: list[str]) -> str:
     if len(columns) > 20:  # noqa: PLR2004
         return f"{shown} and {len(columns) - 20} more"
     return shown or "no columns"
-
-
-def shown(value: str | int) -> str:
-    """Return text as Python would write it and a number as it is, cut to what fits in a message."""
-    text = str(value)
-    shown = text[:_SHOWN_CHARS] if isinstance(value, int) else repr(text[:_SHOWN_CHARS])
-    return shown if len(text) <= _SHOWN_CHARS else f"{shown}..."

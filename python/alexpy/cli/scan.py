@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from . import output
+from . import keys, output
 from .meaning import meaning_of
 from .opening import reader
 from .options import as_json, examples, start_option, stop_option, store_path
@@ -18,6 +18,7 @@ from .options import as_json, examples, start_option, stop_option, store_path
         "alexpy scan flights --start 2 --stop 4",
         "alexpy scan flights --reverse --limit 1      # the last one",
         "alexpy scan flights --json",
+        "alexpy scan readings --start 2026-11-29 --stop 2026-11-30    # a day",
     ),
 )
 @store_path
@@ -27,7 +28,7 @@ from .options import as_json, examples, start_option, stop_option, store_path
 @click.option("--limit", type=click.IntRange(min=0), help="At most so many items.")
 @as_json
 def scan(
-    store: str, start: int | None, stop: int | None, limit: int | None, *, reverse: bool, json: bool
+    store: str, start: str | None, stop: str | None, limit: int | None, *, reverse: bool, json: bool
 ) -> None:
     r"""Show the items with START <= key < STOP in key order, a line each: key, tab, value.
 
@@ -38,5 +39,5 @@ def scan(
     with reader(store) as opened:
         meaning = meaning_of(opened)
         line = meaning.json if json else meaning.line
-        found = opened.scan(start, stop, reverse=reverse, limit=limit)
+        found = opened.scan(*keys.bounds(start, stop, opened.key_kind), reverse=reverse, limit=limit)
         output.write_lines(line(key, value) for key, value in found)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 _SHOWN_KEYS = 10
+SHOWN_CHARS = 60
 
 
 def json_line(what: object) -> bytes:
@@ -31,12 +33,12 @@ def count(number: int, noun: str) -> str:
     return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def keys(numbers: list[int]) -> str:
+def keys(given: list[Any]) -> str:
     """Return the keys of a message: 'key 7', 'keys 7, 8', and how many there are if they are many."""
-    shown = ", ".join(map(str, numbers[:_SHOWN_KEYS]))
-    if len(numbers) > _SHOWN_KEYS:
-        return f"keys {shown} and {len(numbers) - _SHOWN_KEYS:,} more"
-    return f"key {shown}" if len(numbers) == 1 else f"keys {shown}"
+    shown = ", ".join(map(str, given[:_SHOWN_KEYS]))
+    if len(given) > _SHOWN_KEYS:
+        return f"keys {shown} and {len(given) - _SHOWN_KEYS:,} more"
+    return f"key {shown}" if len(given) == 1 else f"keys {shown}"
 
 
 def byte_count(count: int) -> str:
@@ -47,3 +49,10 @@ def byte_count(count: int) -> str:
             return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} TiB"
+
+
+def shown(value: str | int) -> str:
+    """Return text as Python would write it and a number as it is, cut to what fits in a message."""
+    text = str(value)
+    shown = text[:SHOWN_CHARS] if isinstance(value, int) else repr(text[:SHOWN_CHARS])
+    return shown if len(text) <= SHOWN_CHARS else f"{shown}..."
