@@ -229,6 +229,23 @@ def test_parquet_has_keys_of_their_type(run: CommandLine, kind: Kind, stored: Pa
     assert held == names.get(kind.name, f"timestamp[{'ms' if unit == 's' else unit}]")
 
 
+@pytest.mark.parametrize("unit", UNITS)
+def test_moments_as_far_as_the_unit_reaches_come_back(run: CommandLine, tmp_path: Path, unit: str) -> None:
+    kind = Kind(f"datetime64[{unit}]", ("",) * 4, (), (), ())
+    numbers = np.array([1 - 2**63, -(2**62), -1, 0, 2**62, 2**63 - 1])
+    with open_kind(tmp_path / "far", kind) as store:
+        store.put_many(numbers.view(kind.name), [b"x"] * len(numbers))
+    for suffix in ("csv", "jsonl", "parquet"):
+        file, copy = tmp_path / f"far.{suffix}", tmp_path / f"copy-{suffix}"
+        exported = run("export", tmp_path / "far", file)
+        if (unit, suffix) == ("s", "parquet"):
+            exported.fails(2, "is too far from 1970 for the milliseconds of parquet; --format csv, ")
+            continue
+        assert exported.code == 0
+        assert run("load", copy, file, "--key", "key", "--value", "value", "--key-kind", kind.name).code == 0
+        assert contents(copy) == contents(tmp_path / "far")
+
+
 def test_parquet_of_others_is_read_by_its_types(run: CommandLine, tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")

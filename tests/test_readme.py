@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 import alexpy
 
@@ -50,6 +53,28 @@ def test_the_examples_of_values_run_and_return_what_their_comments_say(
     with alexpy.open("vectors") as vectors, alexpy.open("trades") as trades:
         assert vectors.get_many([5, 6]).tolist() == [[1, 2, 3], [0, 0, 0]]
         assert trades.get_many([1])["f1"].tolist() == [9.5]
+
+
+def test_the_examples_of_keys_run_and_return_what_their_comments_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    program = re.search(r"```python\n(.*?)```", (ROOT / "docs/keys.md").read_text(), re.DOTALL)
+    assert program is not None
+    exec(compile(program[1], "docs/keys.md", "exec"), {})
+    with alexpy.open("readings", key="datetime64[us]") as readings:
+        start = np.datetime64("2026-11-29T12:00:00.000000")
+        assert readings.first() == (start, b"21.3")
+        assert readings.floor(np.datetime64("2026-11-29T12:29")) == (start + np.timedelta64(59, "s"), b"21.3")
+        assert readings.count(start, np.datetime64("2026-11-29T12:00:30")) == 30
+        assert readings.keys_array().dtype == "datetime64[us]"
+    with alexpy.open("people") as people, alexpy.open("hashes") as hashes:
+        ada = uuid.UUID("550e8400-e29b-41d4-a716-446655440000")
+        assert people.key_kind == "uuid"
+        assert people[ada.bytes] == people[ada.int] == b"Ada"
+        numbers = [int.from_bytes(key, "big") for key in people.keys_array().tolist()]
+        assert numbers == [(1 << 64) + 2, (1 << 64) + 3, ada.int]
+        assert list(hashes) == [5, 2**63, 2**64 - 1]
 
 
 def test_the_commands_run_one_after_another_as_they_are_shown(

@@ -329,6 +329,14 @@ async def for_asyncio(folder: Path) -> None:
             assert await snapshot.size() == 2
 
 
+async def kinds_for_asyncio(folder: Path) -> None:
+    """Open a store of UUIDs for asyncio."""
+    async with alexpy.aio.open(folder / "aio-people", key="uuid") as people:
+        assert_type(people, alexpy.aio.AsyncStore[uuid.UUID, bytes])
+        await people.put(uuid.UUID(int=1), b"first")
+        assert_type(await people.first(), tuple[uuid.UUID, bytes] | None)
+
+
 def errors(folder: Path) -> None:
     """Catch every error, and read what it carries."""
     with alexpy.open(folder / "errors") as store:
@@ -354,7 +362,7 @@ def refused(store: alexpy.Store, made: alexpy.AlexIndex) -> None:
     alexpy.open("store", segment_bytes="64 MiB")  # type: ignore[call-overload]
     alexpy.open("store", True)  # type: ignore[call-overload]
     alexpy.open(None)  # type: ignore[call-overload]
-    alexpy.aio.open("store", thread=2)  # type: ignore[call-arg]
+    alexpy.aio.open("store", thread=2)  # type: ignore[call-overload]
     alexpy.Config(durabilty="sync")  # type: ignore[call-arg]
     alexpy.Config(sync_interval_ms=0.5)  # type: ignore[arg-type]
     alexpy.Store("store")  # type: ignore[arg-type]
@@ -392,6 +400,7 @@ def main(folder: Path) -> None:
     index(folder)
     errors(folder)
     asyncio.run(for_asyncio(folder))
+    asyncio.run(kinds_for_asyncio(folder))
 
 
 if __name__ == "__main__":

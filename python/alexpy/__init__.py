@@ -1,4 +1,4 @@
-"""An embedded, durable, ordered store of int64 keys and byte values, with a learned index.
+"""An embedded, durable, ordered key-value store with a learned index.
 
     >>> import alexpy, tempfile
     >>> with alexpy.open(tempfile.mkdtemp()) as store:

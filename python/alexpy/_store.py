@@ -97,13 +97,14 @@ class Stats:
 
 
 class Store(_alexpy.Store[K, V], Reads[K, V], Closing):
-    """A durable mapping of int64 keys to bytes, ordered by key, in a directory; `alexpy.open` makes them.
+    """A durable mapping of keys to values, ordered by key, in a directory; `alexpy.open` makes them.
 
-    A `MutableMapping[int, bytes]`: it has the methods of a dict, and every write survives a kill of the
+    A `MutableMapping[K, V]`: it has the methods of a dict, and every write survives a kill of the
     process. Keys are what `operator.index` takes, within int64; values are bytes or any other contiguous
-    buffer and come back as bytes. With a codec (`alexpy.codecs`) values are of another type: a `Store[K, V]`
-    has keys K and values V, and `Store` alone is `Store[int, bytes]`. Iteration is in key order, over the
-    store as it was when the iterator was made. All methods may be called from many threads.
+    buffer and come back as bytes. Chosen when the store is made, keys are of another kind (`key_kind`):
+    unsigned integers, moments or UUIDs; and with a codec (`alexpy.codecs`) values of another type. A
+    `Store[K, V]` has keys K and values V, and `Store` alone is `Store[int, bytes]`. Iteration is in key
+    order, over the store as it was when the iterator was made. All methods may be called from many threads.
 
     In the examples `s` is an open, empty store.
 
@@ -314,7 +315,7 @@ class Store(_alexpy.Store[K, V], Reads[K, V], Closing):
 class Snapshot(_alexpy.Snapshot[K, V], Reads[K, V]):
     """A store as it was at one moment; what `Store.snapshot` returns.
 
-    A `Mapping[int, bytes]` with all the methods of `Store` that read. It stays the same for as long as it is
+    A `Mapping[K, V]` with all the methods of `Store` that read. It stays the same for as long as it is
     kept, whatever is written, cleared or compacted. Closing the store closes it too. May be used by many
     threads; in a forked child it raises ForkedError. Not picklable.
 
@@ -409,7 +410,8 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
     `read_only=True`, which takes no lock.
 
     `key` says what the keys are: "int64" (also if it is None), "uint64", "datetime64[s]", "datetime64[ms]",
-    "datetime64[us]", "datetime64[ns]", or "uuid", which are `uuid.UUID` or any other keys of 128 bits.
+    "datetime64[us]", "datetime64[ns]", or "uuid", which are `uuid.UUID` or any other keys of 128 bits. Where
+    a docstring says int64, a key of the store's kind is meant, and errors are raised for others likewise.
     `codec` says what the values are: bytes if it is None, else what `alexpy.codecs` or a `Codec` of yours
     makes of them. Both are chosen when the store is made, and remembered: afterwards they can be left out,
     except for a codec of your own. Every field of `Config` is an option too, and overrides that of

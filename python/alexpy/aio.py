@@ -14,15 +14,16 @@ from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, Self, SupportsIndex, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, SupportsIndex, TypeVar, Unpack, overload
 
 from . import _store
 from ._types import K, V
-from .codecs import Codec  # noqa: TC001 - for those who ask for the types of `open` at run time
-from .config import Config, Options, chosen, takes_options
+from .codecs import Codec  # noqa: TC001 - likewise
+from .config import Config, Integers, Moments, Options, chosen, takes_options
 from .errors import ClosedError
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import AsyncIterator, Callable, Generator, Iterator
     from typing import ParamSpec
 
@@ -442,6 +443,45 @@ class AsyncSnapshot(_AsyncReads[K, V]):
         await self.close()
 
 
+@overload
+def open(  # noqa: A001
+    path: str | os.PathLike[str],
+    *,
+    threads: int = ...,
+    key: Integers | None = ...,
+    read_only: bool = ...,
+    create: bool = ...,
+    parents: bool = ...,
+    codec: Codec[V] | None = ...,
+    config: Config | None = ...,
+    **options: Unpack[Options],
+) -> AsyncStore[int, V]: ...
+@overload
+def open(  # noqa: A001
+    path: str | os.PathLike[str],
+    *,
+    threads: int = ...,
+    key: Moments,
+    read_only: bool = ...,
+    create: bool = ...,
+    parents: bool = ...,
+    codec: Codec[V] | None = ...,
+    config: Config | None = ...,
+    **options: Unpack[Options],
+) -> AsyncStore[np.datetime64, V]: ...
+@overload
+def open(  # noqa: A001
+    path: str | os.PathLike[str],
+    *,
+    threads: int = ...,
+    key: Literal["uuid"],
+    read_only: bool = ...,
+    create: bool = ...,
+    parents: bool = ...,
+    codec: Codec[V] | None = ...,
+    config: Config | None = ...,
+    **options: Unpack[Options],
+) -> AsyncStore[uuid.UUID, V]: ...
 @takes_options
 def open(  # noqa: A001 - the public name, as `alexpy.open`
     path: str | os.PathLike[str],
@@ -454,7 +494,7 @@ def open(  # noqa: A001 - the public name, as `alexpy.open`
     codec: Codec[V] | None = None,
     config: Config | None = None,
     **options: Unpack[Options],
-) -> AsyncStore[int, V]:
+) -> AsyncStore[Any, V]:
     """Return the store in the directory `path`, to be opened by `await` or `async with`. As `alexpy.open`.
 
     Its calls run in at most `threads` threads at a time.

@@ -70,7 +70,7 @@ store. `alexpy completion --help` says how to complete commands with the Tab key
 @click.version_option(alexpy.__version__, message="alexpy %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """An embedded, durable, ordered store: 64-bit integer keys, values of bytes. STORE is a directory."""
+    """An embedded, durable, ordered store: keys are integers, times or UUIDs. STORE is a directory."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 

@@ -7,6 +7,7 @@ moments. O(1) a key.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import uuid
@@ -42,6 +43,7 @@ _MOMENT = re.compile(
 _MOMENT_RULE = (
     "must be a date or time in ISO 8601 (2026-11-29, 2026-11-29T12:00:00.5, 2026-11-29T12:00+01:00)"
 )
+_DAYS_BEFORE_1970: Final = 719_163
 # How many digits of a second a unit has.
 _DIGITS: Final = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 
@@ -198,8 +200,6 @@ def _uuid_of(number: int, text: str) -> uuid.UUID:
 
 
 def _moment(text: str, kind: str) -> np.datetime64:
-    import numpy as np  # noqa: PLC0415 - only for moments
-
     parts = _MOMENT.fullmatch(text)
     if parts is None:
         raise ValueError(f"{_MOMENT_RULE}, not {shown(text)}")
@@ -208,7 +208,7 @@ def _moment(text: str, kind: str) -> np.datetime64:
     if any(part >= most for part, most in zip(clock, (24, 60, 60, 24, 60), strict=True)):
         raise ValueError(f"{_MOMENT_RULE}, not {shown(text)}, which no clock shows")
     try:
-        days = int(np.datetime64(date.removeprefix("+"), "D").astype(np.int64))
+        days = _days(date)
     except ValueError:
         raise ValueError(f"{_MOMENT_RULE}, not {shown(text)}, which is in no calendar") from None
     ahead = (clock[3] * 60 + clock[4]) * (-60 if sign == "-" else 60)
@@ -218,6 +218,16 @@ def _moment(text: str, kind: str) -> np.datetime64:
     return _held(
         seconds * 10**digits + int(held or 0), kind, lambda: shown(text), exact=not beyond.strip("0")
     )
+
+
+def _days(date: str) -> int:
+    """Return how many days after 1970 a date is."""
+    try:
+        return dt.date.fromisoformat(date).toordinal() - _DAYS_BEFORE_1970
+    except ValueError:
+        import numpy as np  # noqa: PLC0415 - for years that datetime does not have
+
+        return int(np.datetime64(date.removeprefix("+"), "D").astype(np.int64))
 
 
 def _held(number: int, kind: str, told: Callable[[], str], *, exact: bool) -> np.datetime64:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _MOST_ROWS = 10_000
 # Parquet counts the bytes of a value in 31 bits.
 _LONGEST_VALUE = 2**31 - 1
+# It has no timestamps of seconds, but of milliseconds.
+_MOST_SECONDS = (2**63 - 1) // 1000
 # By name: older versions of pyarrow have no function for some of them.
 _TEXT = {"string", "large_string", "string_view"}
 _BINARY = {"binary", "large_binary", "binary_view"}
@@ -279,10 +281,20 @@ class ParquetWriter:
             memory: Any = b"".join(key.bytes for key in gathered)
         else:
             memory = gathered if isinstance(gathered, array) else gathered.view("i8")
+        if self._kind == "datetime64[s]":
+            self._check_seconds(gathered)
         column = arrow.Array.from_buffers(self._key_type, len(batch.keys), [None, arrow.py_buffer(memory)])
         self._writer.write_batch(
             arrow.record_batch([column, arrow.array(batch.values, arrow.binary())], schema=self._schema)
         )
+
+    def _check_seconds(self, moments: Any) -> None:
+        for key in moments[abs(moments.view("i8")) > _MOST_SECONDS]:
+            raise Stopped(
+                f"the key {keys.to_text(key)} is too far from 1970 for the milliseconds of parquet; "
+                "--format csv, tsv or jsonl keeps it as it is",
+                BAD_INPUT,
+            )
 
     def finish(self) -> None:
         """Write the end, without which the file is none."""
