@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import alexpy
-from alexpy import _alexpy, _convert, _index, _mapping, _options, _rows, _store, aio, codecs, errors
+from alexpy import _alexpy, _convert, _index, _kinds, _mapping, _options, _rows, _store, aio, codecs, errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,8 @@ def _public() -> Iterator[tuple[str, Any]]:
     yield "IndexIterator", _alexpy.IndexIterator
     yield "alexpy._convert.Row", _convert.Row
     yield "alexpy._mapping.same", _mapping.same
-    for module in (_convert, _options, _rows, _store, codecs):
+    yield "alexpy._mapping.has", _mapping.has
+    for module in (_convert, _kinds, _options, _rows, _store, codecs):
         for name, member in vars(module).items():
             if (
                 inspect.isfunction(member)
@@ -89,6 +90,9 @@ def test_every_public_name_has_a_docstring_with_an_example_that_runs(
     }
     names |= {"text_as_binary": _convert.text_as_binary, "open_raw": _store.open_raw}
     names |= {"refuse_one_value": codecs.refuse_one_value, "path": tmp_path / "index"}
+    if inspect.isfunction(PUBLIC[name]):
+        # Modules have functions of the same name: the one that is shown is meant.
+        names[PUBLIC[name].__name__] = PUBLIC[name]
     test = doctest.DocTestParser().get_doctest(doc, names, name, None, None)
     is_property = inspect.isgetsetdescriptor(PUBLIC[name])
     assert test.examples or is_property, f"{name} has no example"

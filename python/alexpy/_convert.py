@@ -82,6 +82,32 @@ def any_array(items: Any, name: str) -> NDArray[Any] | None:
     return _array(items, name)
 
 
+def fixed_bytes(items: Any, name: str) -> NDArray[Any] | None:
+    """Return Arrow fixed-size binary, also as the storage of Arrow's UUIDs, as an array of V; or None.
+
+    Raises:
+        TypeError: it has nulls.
+
+    Example:
+        >>> fixed_bytes([b"ab"], "keys") is None
+        True
+
+    """
+    array = _arrow(items)
+    if array is None:
+        return None
+    types = importlib.import_module("pyarrow.types")
+    array = getattr(array, "storage", array)
+    if not types.is_fixed_size_binary(array.type):
+        return None
+    _refuse_nulls(array, name)
+    width = array.type.byte_width
+    memory = array.buffers()[1]
+    if len(array) == 0 or memory is None or width == 0:
+        return np.empty(len(array), f"V{width}")
+    return np.frombuffer(memory, f"V{width}")[array.offset : array.offset + len(array)]
+
+
 def values(items: Any) -> list[Any] | tuple[NDArray[np.uint8], int, int] | tuple[NDArray[Any], ...] | None:
     """Return the values of a batch in a form that the extension module reads.
 

@@ -5,7 +5,7 @@ int64 keys are none of its business. Nothing here knows a store. O(1) for one ke
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -16,20 +16,22 @@ from . import _convert
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Nanoseconds of the units that have a fixed length.
+# Attoseconds of the units that have a fixed length.
 _UNITS = {
-    "W": 604_800 * 10**9,
-    "D": 86_400 * 10**9,
-    "h": 3_600 * 10**9,
-    "m": 60 * 10**9,
-    "s": 10**9,
-    "ms": 10**6,
-    "us": 10**3,
-    "ns": 1,
+    "W": 604_800 * 10**18,
+    "D": 86_400 * 10**18,
+    "h": 3_600 * 10**18,
+    "m": 60 * 10**18,
+    "s": 10**18,
+    "ms": 10**15,
+    "us": 10**12,
+    "ns": 10**9,
+    "ps": 10**6,
+    "fs": 10**3,
+    "as": 1,
 }
 _NAT = -(2**63)
 _UUID_BYTES = 16
-_EPOCH = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - naive moments are taken as they are
 _RULES = {
     "uint64": "keys of this store are unsigned integers: 0 to 2**64-1",
     "uuid": "keys of this store have 128 bits: uuid.UUID, an int from 0 to 2**128-1, or 16 bytes",
@@ -37,7 +39,7 @@ _RULES = {
 
 
 def one(key: Any, kind: str, place: str) -> int:
-    """Return one key as an integer: of a moment, the number of its unit since 1970.
+    r"""Return one key as an integer: of a moment, the number of its unit since 1970.
 
     Raises:
         TypeError: it is no key of this kind.
@@ -45,7 +47,7 @@ def one(key: Any, kind: str, place: str) -> int:
         OverflowError: it is outside the range of the kind.
 
     Example:
-        >>> one(np.datetime64("1970-01-02"), "datetime64[s]", "key"), one(b"\\0" * 15 + b"7", "uuid", "key")
+        >>> one(np.datetime64("1970-01-02"), "datetime64[s]", "key"), one(b"\0" * 15 + b"7", "uuid", "key")
         (86400, 55)
 
     """
@@ -76,7 +78,7 @@ def end(bound: Any, kind: str, name: str) -> tuple[int, int]:
 
 
 def many(keys: Any, kind: str) -> NDArray[Any] | None:
-    """Return many keys as the memory that the extension module reads, or None if each is to be read by itself.
+    """Return many keys as the memory that the extension module reads, or None if each is read by itself.
 
     int64 for moments, the bits of uint64 for unsigned integers, and 16 bytes for each UUID, high byte first.
 
@@ -90,10 +92,14 @@ def many(keys: Any, kind: str) -> NDArray[Any] | None:
     """
     if isinstance(keys, (str, bytes, bytearray)):
         raise TypeError(f"keys must be an array or iterable of keys, not {type(keys).__name__}")
-    array = _convert.any_array(keys, "keys")
+    array = _convert.fixed_bytes(keys, "keys") if kind == "uuid" else None
+    if array is None:
+        array = _convert.any_array(keys, "keys")
     if array is None or array.dtype.kind == "O":
         if not hasattr(keys, "__iter__") and not hasattr(keys, "__getitem__"):
-            raise TypeError(f"keys is a {type(keys).__name__}; give an array or another iterable of keys")
+            which = "None" if keys is None else _kind_of(keys)
+            calls = "; scan(start, stop) reads a range" if isinstance(keys, slice) else ""
+            raise TypeError(f"keys is {which}; give an array or another iterable of keys{calls}")
         return None
     if kind == "uuid":
         return _many_wide(array)
@@ -124,14 +130,14 @@ _set = object.__setattr__
 
 
 def moment_of(number: int, kind: str) -> np.datetime64:
-    """Return the moment so many units after 1970.
+    """Return the moment so many units after 1970; the first one for the integer below it, where ranges begin.
 
     Example:
         >>> moment_of(1, "datetime64[s]")
         np.datetime64('1970-01-01T00:00:01')
 
     """
-    return np.datetime64(number, _unit(kind))
+    return np.datetime64(max(number, _NAT + 1), _unit(kind))
 
 
 def array_of(numbers: NDArray[Any], kind: str) -> NDArray[Any]:
@@ -155,12 +161,17 @@ def _kind_of(value: object) -> str:
 
 
 def _refusal(key: object, kind: str, place: str) -> TypeError:
-    rule = _RULES.get(kind, f"keys of this store are moments ({kind}): numpy.datetime64, datetime.datetime or date")
+    rule = _RULES.get(
+        kind, f"keys of this store are moments ({kind}): numpy.datetime64, datetime.datetime or date"
+    )
     hint = ""
     if isinstance(key, str):
-        hint = {"uuid": ": uuid.UUID(key) reads one from text", "uint64": ": int(key) reads one from text"}.get(
-            kind, ": numpy.datetime64(key) reads one from text"
-        )
+        reader = {"uuid": "uuid.UUID", "uint64": "int"}.get(kind, "numpy.datetime64")
+        hint = f": {reader}(key) reads one from text"
+    elif isinstance(key, slice):
+        hint = ": scan(start, stop) reads a range, delete_range(start, stop) removes one"
+    elif hasattr(key, "__len__") and not isinstance(key, (bytes, bytearray)):
+        hint = ": get_many reads many keys, put_many writes them"
     return TypeError(f"{place} is {'None' if key is None else _kind_of(key)}; {rule}{hint}")
 
 
@@ -188,38 +199,46 @@ def _wide(key: Any, place: str) -> int:
 
 
 def _moment(key: Any, kind: str, place: str) -> int:
-    if isinstance(key, datetime.datetime):
-        if hasattr(key, "to_datetime64"):  # a pandas.Timestamp, which has nanoseconds
-            key = (key if key.tzinfo is None else key.tz_convert("UTC").tz_localize(None)).to_datetime64()
-        else:
-            if key.tzinfo is not None:
-                key = key.astimezone(datetime.UTC).replace(tzinfo=None)
-            key = np.datetime64(key, "us")
-    elif isinstance(key, datetime.date):
-        key = np.datetime64(key, "D")
-    if not isinstance(key, np.datetime64):
+    moment = _of_calendar(key) if isinstance(key, dt.date) else key
+    if not isinstance(moment, np.datetime64):
         raise _refusal(key, kind, place)
-    if np.isnat(key):
+    if np.isnat(moment):
         raise ValueError(f"{place} is NaT, which is no moment")
-    unit, step = np.datetime_data(key.dtype)
+    unit, step = np.datetime_data(moment.dtype)
+    if unit == "generic":
+        raise ValueError(f"{place} is a moment of no unit, and keys of this store are {kind}; give it one")
+    outside = f"{place} is {moment}, which is outside {kind}"
     if unit not in _UNITS:
         # Years and months have no fixed length, but days.
-        if unit not in ("Y", "M"):
-            raise ValueError(f"{place} is a moment in {unit}, and keys of this store are {kind}; convert it first")
-        key, unit, step = key.astype("M8[D]"), "D", 1
-    whole, rest = divmod(int(key.astype(np.int64)) * step * _UNITS[unit], _UNITS[_unit(kind)])
+        days = moment.astype("M8[D]")
+        if days.astype(moment.dtype) != moment:
+            raise ValueError(outside)
+        moment, unit, step = days, "D", 1
+    whole, rest = divmod(int(moment.astype(np.int64)) * step * _UNITS[unit], _UNITS[_unit(kind)])
     if rest:
-        raise ValueError(f"{place} is {key}, which is no whole number of {_unit(kind)} (keys of this store are {kind})")
+        which = f"no whole number of {_unit(kind)} (keys of this store are {kind})"
+        raise ValueError(f"{place} is {moment}, which is {which}")
     if not _NAT < whole < 2**63:
-        raise ValueError(f"{place} is {key}, which is outside {kind}")
+        raise ValueError(outside)
     return whole
+
+
+def _of_calendar(key: Any) -> Any:
+    """Return a date or datetime of Python or pandas as NumPy has it, aware ones in UTC."""
+    if not isinstance(key, dt.datetime):
+        return np.datetime64(key, "D")
+    if hasattr(key, "to_datetime64"):  # a pandas.Timestamp, which has nanoseconds
+        return (key if key.tzinfo is None else key.tz_convert("UTC").tz_localize(None)).to_datetime64()
+    return np.datetime64(key if key.tzinfo is None else key.astimezone(dt.UTC).replace(tzinfo=None), "us")
 
 
 def _many_wide(array: NDArray[Any]) -> NDArray[np.uint8] | None:
     if array.ndim == 2 and array.shape[1] == 2 and array.dtype.kind == "u" and array.dtype.itemsize == 8:  # noqa: PLR2004
         return np.ascontiguousarray(array.astype(">u8")).reshape(-1).view(np.uint8)
     if array.ndim != 1:
-        raise ValueError(f"keys must be one-dimensional, or of shape (n, 2) and uint64, not of shape {array.shape}")
+        raise ValueError(
+            f"keys must be one-dimensional, or of shape (n, 2) and uint64, not of shape {array.shape}"
+        )
     if array.dtype.kind in "VS" and array.dtype.itemsize == _UUID_BYTES:
         return np.ascontiguousarray(array).view(np.uint8) if array.size else np.empty(0, np.uint8)
     if array.dtype.kind in "iu":
@@ -242,12 +261,15 @@ def _many_moments(array: NDArray[Any], kind: str) -> NDArray[np.int64]:
     nat = np.isnat(array)
     if nat.any():
         raise ValueError(f"keys[{int(nat.argmax())}] is NaT, which is no moment")
-    converted = np.require(array.astype(kind, copy=False), kind, ["C", "A"])
-    if array.dtype != converted.dtype:
-        wrong = converted.astype(array.dtype) != array
-        if np.issubdtype(array.dtype, np.datetime64) and array.size:
-            # A conversion that overflows comes back as another moment, or as NaT.
-            wrong |= np.isnat(converted)
-        if wrong.any():
-            one(array[int(wrong.argmax())], kind, f"keys[{int(wrong.argmax())}]")
+    try:
+        converted = np.require(array.astype(kind, copy=False), kind, ["C", "A"])
+        # A conversion that overflows comes back as another moment, or as NaT.
+        same = array.dtype == converted.dtype or converted.astype(array.dtype) == array
+    except OverflowError:
+        # NumPy has no conversion from attoseconds to seconds, for instance.
+        places = range(len(array))
+        return np.array([one(array[place], kind, f"keys[{place}]") for place in places], np.int64)
+    if not np.all(same):
+        place = int(np.argmin(same))
+        one(array[place], kind, f"keys[{place}]")
     return converted.view(np.int64)

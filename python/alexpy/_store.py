@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable
 
+    import numpy as np
     from _typeshed import SupportsKeysAndGetItem
 
     from ._alexpy import _Value
@@ -351,7 +352,7 @@ Mapping.register(Snapshot)
 
 
 @overload
-def open(
+def open(  # noqa: A001 - as below
     path: str | os.PathLike[str],
     *,
     key: Integers | None = ...,
@@ -363,7 +364,7 @@ def open(
     **options: Unpack[Options],
 ) -> Store[int, V]: ...
 @overload
-def open(
+def open(  # noqa: A001 - as below
     path: str | os.PathLike[str],
     *,
     key: Moments,
@@ -375,7 +376,7 @@ def open(
     **options: Unpack[Options],
 ) -> Store[np.datetime64, V]: ...
 @overload
-def open(
+def open(  # noqa: A001 - as below
     path: str | os.PathLike[str],
     *,
     key: Literal["uuid"],
@@ -419,7 +420,8 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
         FormatError: the directory is neither empty nor a store; or the store has a newer format; or one of
             its files is a symbolic link or not a regular file; or its manifests are older than its segments,
             as in a copy that was taken file by file while a writer was at work; or it was made with another
-            kind of key, or another codec; or with one of somebody's own, and `codec` is None. Nothing was touched.
+            kind of key, or another codec; or with one of somebody's own, and `codec` is None. Nothing was
+            touched.
         CorruptionError: data that was safe on the device is damaged.
         TypeError: there is no option of that name; the message says which is nearest.
         ValueError: the value of an option is impossible, or the path is empty or holds a NUL.
@@ -433,6 +435,10 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
 
     """
     made = chosen(config, options, open)
+    if key is not None and not isinstance(key, str):
+        raise TypeError(
+            f'key is a {type(key).__name__}; give the name of a kind of keys, for instance key="uint64"'
+        )
     if codec is not None and not isinstance(codec, Codec):
         raise TypeError(f"codec is a {type(codec).__name__}; give one of alexpy.codecs, or an alexpy.Codec")
     return Store._opened(  # noqa: SLF001
