@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import struct
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -155,6 +156,36 @@ def test_datetimes_of_a_dataframe_become_integers_as_they_are_told(store: alexpy
     told(lambda: store.get(days[0]), "numpy.datetime64(key, 'us')")
     store.put_many(days.astype("datetime64[us]").astype("int64"), np.array(PRICES))
     assert store[np.datetime64(days[2], "us").astype("int64")] == struct.pack("<d", 2.5)
+
+
+def test_datetimes_are_keys_of_a_store_that_was_made_for_them(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    days = pandas.Series(pandas.date_range("2024-01-01", periods=3))
+    with alexpy.open(tmp_path / "days", key="datetime64[us]") as store:
+        store.put_many(days, np.array(PRICES))
+        assert store[dt.datetime(2024, 1, 2, tzinfo=dt.UTC)] == store[dt.date(2024, 1, 2)]
+        assert [key.item().day for key in store.scan_keys(dt.date(2024, 1, 2))] == [2, 3]
+        told(lambda: store["2024-01-01"], "numpy.datetime64(key) reads one from text")  # type: ignore[index]
+        told(lambda: store.put_many(["2024-01-01"], [b""]), "keys[0] is a str")  # type: ignore[list-item]
+        told(lambda: store.put(np.datetime64("NaT"), b""), "key is NaT")
+        told(lambda: store[1704067200], "keys of this store are moments (datetime64[us])")
+        told(lambda: store[days[0] : days[1]], "scan(start, stop)")  # type: ignore[misc]
+        told(lambda: store[days], "get_many")
+
+
+def test_uuids_are_keys_of_a_store_that_was_made_for_them(store: alexpy.Store, tmp_path: Path) -> None:
+    ids = [uuid.uuid4() for _ in range(3)]
+    with pytest.raises((TypeError, OverflowError)):
+        store.put(ids[0], b"")  # type: ignore[call-overload]
+    with alexpy.open(tmp_path / "ids", key="uuid") as uuids:
+        uuids.put_many(ids, np.array(PRICES))
+        assert uuids.get_array(ids, np.float64).tolist() == PRICES
+        assert list(uuids) == sorted(ids)
+        assert uuids[ids[0].bytes] == uuids[ids[0].int] == uuids[ids[0]]  # type: ignore[index]
+        told(lambda: uuids[str(ids[0])], "uuid.UUID(key) reads one from text")  # type: ignore[index]
+        told(lambda: uuids.put_many([str(ids[0])], [b""]), "keys[0] is a str", "uuid.UUID(key)")  # type: ignore[list-item]
+        told(lambda: uuids[ids[0].bytes[:4]], "has 4 bytes")  # type: ignore[index]
+    told(lambda: alexpy.open(tmp_path / "new", key=uuid.UUID), "give the name of a kind")  # type: ignore[call-overload]
 
 
 def test_text_and_numbers_as_values_say_how_bytes_are_made_of_them(store: alexpy.Store) -> None:

@@ -16,16 +16,19 @@ from . import _convert
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Nanoseconds of the units that have a fixed length.
+# Attoseconds of the units that have a fixed length.
 _UNITS = {
-    "W": 604_800 * 10**9,
-    "D": 86_400 * 10**9,
-    "h": 3_600 * 10**9,
-    "m": 60 * 10**9,
-    "s": 10**9,
-    "ms": 10**6,
-    "us": 10**3,
-    "ns": 1,
+    "W": 604_800 * 10**18,
+    "D": 86_400 * 10**18,
+    "h": 3_600 * 10**18,
+    "m": 60 * 10**18,
+    "s": 10**18,
+    "ms": 10**15,
+    "us": 10**12,
+    "ns": 10**9,
+    "ps": 10**6,
+    "fs": 10**3,
+    "as": 1,
 }
 _NAT = -(2**63)
 _UUID_BYTES = 16
@@ -92,7 +95,9 @@ def many(keys: Any, kind: str) -> NDArray[Any] | None:
     array = _convert.any_array(keys, "keys")
     if array is None or array.dtype.kind == "O":
         if not hasattr(keys, "__iter__") and not hasattr(keys, "__getitem__"):
-            raise TypeError(f"keys is a {type(keys).__name__}; give an array or another iterable of keys")
+            which = "None" if keys is None else _kind_of(keys)
+            calls = "; scan(start, stop) reads a range" if isinstance(keys, slice) else ""
+            raise TypeError(f"keys is {which}; give an array or another iterable of keys{calls}")
         return None
     if kind == "uuid":
         return _many_wide(array)
@@ -123,7 +128,7 @@ _set = object.__setattr__
 
 
 def moment_of(number: int, kind: str) -> np.datetime64:
-    """Return the moment so many units after 1970.
+    """Return the moment so many units after 1970; the first one for the integer below it, where ranges begin.
 
     Example:
         >>> moment_of(1, "datetime64[s]")
@@ -131,7 +136,7 @@ def moment_of(number: int, kind: str) -> np.datetime64:
 
     """
     unit: Any = _unit(kind)
-    moment: np.datetime64 = np.datetime64(number, unit)
+    moment: np.datetime64 = np.datetime64(max(number, _NAT + 1), unit)
     return moment
 
 
@@ -156,12 +161,17 @@ def _kind_of(value: object) -> str:
 
 
 def _refusal(key: object, kind: str, place: str) -> TypeError:
-    moments = f"keys of this store are moments ({kind}): numpy.datetime64, datetime.datetime or date"
-    rule = _RULES.get(kind, moments)
+    rule = _RULES.get(
+        kind, f"keys of this store are moments ({kind}): numpy.datetime64, datetime.datetime or date"
+    )
     hint = ""
     if isinstance(key, str):
         reader = {"uuid": "uuid.UUID", "uint64": "int"}.get(kind, "numpy.datetime64")
         hint = f": {reader}(key) reads one from text"
+    elif isinstance(key, slice):
+        hint = ": scan(start, stop) reads a range, delete_range(start, stop) removes one"
+    elif hasattr(key, "__len__") and not isinstance(key, (bytes, bytearray)):
+        hint = ": get_many reads many keys, put_many writes them"
     return TypeError(f"{place} is {'None' if key is None else _kind_of(key)}; {rule}{hint}")
 
 
@@ -190,46 +200,44 @@ def _wide(key: Any, place: str) -> int:
     return _unsigned(key, 128, "uuid", place)
 
 
-def _as_datetime64(key: Any) -> Any:
-    if isinstance(key, dt.datetime):
-        if hasattr(key, "to_datetime64"):
-            stamp: Any = key  # a pandas.Timestamp, which has nanoseconds
-            naive = stamp if stamp.tzinfo is None else stamp.tz_convert("UTC").tz_localize(None)
-            return naive.to_datetime64()
-        if key.tzinfo is not None:
-            key = key.astimezone(dt.UTC).replace(tzinfo=None)
-        return np.datetime64(key, "us")
-    return np.datetime64(key, "D") if isinstance(key, dt.date) else key
-
-
 def _moment(key: Any, kind: str, place: str) -> int:
-    key = _as_datetime64(key)
-    if not isinstance(key, np.datetime64):
+    moment = _of_calendar(key) if isinstance(key, dt.date) else key
+    if not isinstance(moment, np.datetime64):
         raise _refusal(key, kind, place)
-    if np.isnat(key):
+    if np.isnat(moment):
         raise ValueError(f"{place} is NaT, which is no moment")
-    unit, step = np.datetime_data(key.dtype)
+    unit, step = np.datetime_data(moment.dtype)
+    if unit == "generic":
+        raise ValueError(f"{place} is a moment of no unit, and keys of this store are {kind}; give it one")
+    outside = f"{place} is {moment}, which is outside {kind}"
     if unit not in _UNITS:
         # Years and months have no fixed length, but days.
-        if unit not in ("Y", "M"):
-            raise ValueError(
-                f"{place} is a moment in {unit}, and keys of this store are {kind}; convert it first"
-            )
-        key, unit, step = key.astype("M8[D]"), "D", 1
-    whole, rest = divmod(int(key.astype(np.int64)) * step * _UNITS[unit], _UNITS[_unit(kind)])
+        days = moment.astype("M8[D]")
+        if days.astype(moment.dtype) != moment:
+            raise ValueError(outside)
+        moment, unit, step = days, "D", 1
+    whole, rest = divmod(int(moment.astype(np.int64)) * step * _UNITS[unit], _UNITS[_unit(kind)])
     if rest:
-        whole_number = f"whole number of {_unit(kind)} (keys of this store are {kind})"
-        raise ValueError(f"{place} is {key}, which is no {whole_number}")
+        which = f"no whole number of {_unit(kind)} (keys of this store are {kind})"
+        raise ValueError(f"{place} is {moment}, which is {which}")
     if not _NAT < whole < 2**63:
-        raise ValueError(f"{place} is {key}, which is outside {kind}")
+        raise ValueError(outside)
     return whole
+
+
+def _of_calendar(key: Any) -> Any:
+    """Return a date or datetime of Python or pandas as NumPy has it, aware ones in UTC."""
+    if not isinstance(key, dt.datetime):
+        return np.datetime64(key, "D")
+    if hasattr(key, "to_datetime64"):
+        stamp: Any = key  # a pandas.Timestamp, which has nanoseconds
+        return (stamp if stamp.tzinfo is None else stamp.tz_convert("UTC").tz_localize(None)).to_datetime64()
+    return np.datetime64(key if key.tzinfo is None else key.astimezone(dt.UTC).replace(tzinfo=None), "us")
 
 
 def _many_wide(array: NDArray[Any]) -> NDArray[np.uint8] | None:
     if array.ndim == 2 and array.shape[1] == 2 and array.dtype.kind == "u" and array.dtype.itemsize == 8:  # noqa: PLR2004
         return np.ascontiguousarray(array.astype(">u8")).reshape(-1).view(np.uint8)
-    if array.ndim == 2 and array.shape[1] == _UUID_BYTES and array.dtype == np.uint8:  # noqa: PLR2004
-        return np.ascontiguousarray(array).reshape(-1)
     if array.ndim != 1:
         raise ValueError(
             f"keys must be one-dimensional, or of shape (n, 2) and uint64, not of shape {array.shape}"
@@ -256,12 +264,15 @@ def _many_moments(array: NDArray[Any], kind: str) -> NDArray[np.int64]:
     nat = np.isnat(array)
     if nat.any():
         raise ValueError(f"keys[{int(nat.argmax())}] is NaT, which is no moment")
-    converted = np.require(array.astype(kind, copy=False), kind, ["C", "A"])
-    if array.dtype != converted.dtype:
-        wrong = converted.astype(array.dtype) != array
-        if np.issubdtype(array.dtype, np.datetime64) and array.size:
-            # A conversion that overflows comes back as another moment, or as NaT.
-            wrong |= np.isnat(converted)
-        if wrong.any():
-            one(array[int(wrong.argmax())], kind, f"keys[{int(wrong.argmax())}]")
+    try:
+        converted = np.require(array.astype(kind, copy=False), kind, ["C", "A"])
+        # A conversion that overflows comes back as another moment, or as NaT.
+        same = array.dtype == converted.dtype or converted.astype(array.dtype) == array
+    except OverflowError:
+        # NumPy has no conversion from attoseconds to seconds, for instance.
+        places = range(len(array))
+        return np.array([one(array[place], kind, f"keys[{place}]") for place in places], np.int64)
+    if not np.all(same):
+        place = int(np.argmin(same))
+        one(array[place], kind, f"keys[{place}]")
     return converted.view(np.int64)

@@ -13,6 +13,8 @@ import warnings
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
+from .errors import AlexError
+
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
@@ -41,11 +43,20 @@ class _Closable(Protocol):
     def close(self) -> None: ...
 
 
-def _has(mapping: Any, key: object) -> bool:
-    """Whether some key equals `key`. A view is a set, so an object of any type is just not in it."""
+def has(mapping: Any, key: object) -> bool:
+    """Whether some key equals `key`. A view is a set, so an object of any type is just not in it.
+
+    Example:
+        >>> has(s, "text"), has(s, 2**200)
+        (False, False)
+
+    """
     try:
         return key in mapping
-    except OverflowError:
+    except AlexError:
+        raise
+    except (OverflowError, ValueError):
+        # No key of this kind: an integer too large, NaT, bytes of another length.
         return False
     except TypeError:
         try:
@@ -77,7 +88,7 @@ class Keys(KeysView[_K]):
 
     def __contains__(self, key: object) -> bool:
         """Whether some key equals `key`; O(1) in practice."""
-        return _has(self._mapping, key)
+        return has(self._mapping, key)
 
     def __iter__(self) -> Iterator[_K]:
         """Iterate over the keys as they are now."""
@@ -124,9 +135,15 @@ class Items(ItemsView[_K, _V]):
 
     def __contains__(self, item: object) -> bool:
         """Whether some key and its value equal `item`; O(1) in practice."""
-        if not isinstance(item, tuple) or len(item) != 2 or not _has(self._mapping, item[0]):  # noqa: PLR2004
+        if not isinstance(item, tuple) or len(item) != 2 or not has(self._mapping, item[0]):  # noqa: PLR2004
             return False
-        value = self._mapping.get(int(item[0]))  # type: ignore[arg-type]
+        try:
+            value = self._mapping.get(item[0])
+        except AlexError:
+            raise
+        except TypeError:
+            # A float that equals an integer.
+            value = self._mapping.get(int(item[0]))  # type: ignore[arg-type]
         return value is not None and same(value, item[1])
 
     def __iter__(self) -> Iterator[tuple[_K, _V]]:

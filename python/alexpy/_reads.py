@@ -11,7 +11,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Generic
 
 from . import _alexpy
-from ._mapping import Items, Keys, Merging, Values, same
+from ._mapping import Items, Keys, Merging, Values, has, same
 from ._types import K, V
 from .codecs import Rows
 
@@ -111,7 +111,7 @@ class Reads(Merging, _Base[K, V]):
         return self.codec.dtype, self.codec.shape
 
     def sample(self, n: int, seed: Any = None) -> NDArray[Any]:
-        """Return `n` different keys, drawn at random with equal chances, in random order, as an int64 array.
+        """Return `n` different keys, drawn at random with equal chances, in random order, as an array.
 
         All of one moment. `seed` is what `np.random.default_rng` takes: the same one draws the same keys from
         the same store. O(n log n), and once as `rank`; with `n` above a fiftieth of the keys also the memory
@@ -138,8 +138,9 @@ class Reads(Merging, _Base[K, V]):
             raise ValueError(f"n must be from 0 to the number of keys, {there}, not {n}")
         ranks = np.random.default_rng(seed).choice(there, n, replace=False) if n else np.empty(0, np.int64)
         order = np.argsort(ranks)
-        keys = np.empty(n, np.int64)
-        keys[order] = kept._keys_at(ranks[order])  # noqa: SLF001 - the native half
+        found = kept._keys_at(ranks[order])  # noqa: SLF001 - the native half
+        keys = np.empty_like(found)
+        keys[order] = found
         return keys
 
     def keys(self) -> KeysView[K]:
@@ -191,7 +192,7 @@ class Reads(Merging, _Base[K, V]):
             return False
         equal = operator.eq if self.codec is None else same
         if not isinstance(other, _alexpy.Reader):
-            return all(key in other and equal(other[key], value) for key, value in self.scan())
+            return all(has(other, key) and equal(other[key], value) for key, value in self.scan())
         if self.codec is None and other.codec is None:
             return all(mine == its for mine, its in zip_longest(self.scan(), other.scan()))
         pairs = zip_longest(self.scan(), other.scan(), fillvalue=(None, None))

@@ -440,6 +440,10 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
 
     """
     made = chosen(config, options, open)
+    if key is not None and not isinstance(key, str):
+        raise TypeError(
+            f'key is a {type(key).__name__}; give the name of a kind of keys, for instance key="uint64"'
+        )
     if codec is not None and not isinstance(codec, Codec):
         raise TypeError(f"codec is a {type(codec).__name__}; give one of alexpy.codecs, or an alexpy.Codec")
     return Store._opened(  # noqa: SLF001
