@@ -140,7 +140,7 @@ def test_a_dict_and_a_generator_of_pairs_are_stored_by_update(store: alexpy.Stor
 
 def test_datetimes_become_integers_as_they_are_told(store: alexpy.Store) -> None:
     moments = [dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 2)]  # noqa: DTZ001 - what people have
-    told(lambda: store.put(moments[0], b""), "there are no datetime keys yet", "numpy.datetime64(key, 'us')")  # type: ignore[arg-type]
+    told(lambda: store.put(moments[0], b""), 'key="datetime64[us]"', "numpy.datetime64(key, 'us')")  # type: ignore[arg-type]
     told(lambda: store.put_many(moments, [b"", b""]), "keys[0] is", "numpy.datetime64(key, 'us')")
     array = np.array(moments, "M8[us]")
     told(lambda: store.put_many(array, [b"", b""]), ".astype('datetime64[us]').astype('int64')")

@@ -146,9 +146,11 @@ fn hint_for_scalar(object: &Bound<'_, PyAny>, role: Role) -> String {
     let one = role.one();
     if is_date(object) {
         format!(
-            ", and there are no datetime keys yet: numpy.datetime64({one}, 'us').astype('int64') makes microseconds \
-             since 1970 of it"
+            ": a store opened with key=\"datetime64[us]\" has such keys, and \
+             numpy.datetime64({one}, 'us').astype('int64') makes microseconds since 1970 of it"
         )
+    } else if object.get_type().name().is_ok_and(|name| name == "UUID") {
+        ": a store opened with key=\"uuid\" has such keys".to_owned()
     } else if object.is_instance_of::<PyString>() {
         format!(": int({one}) reads one from text")
     } else if object.is_instance_of::<PyBytes>() || object.is_instance_of::<PyByteArray>() {
