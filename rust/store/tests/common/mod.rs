@@ -50,7 +50,7 @@ pub fn key_kind() -> Option<KeyKind> {
 }
 
 /// Bytes of a record besides its value.
-fn record_header_bytes(store: &Reader) -> usize {
+pub fn record_header_bytes(store: &Reader) -> usize {
     if store.schema().key == KeyKind::Uuid { 32 } else { 24 }
 }
 
