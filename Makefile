@@ -251,7 +251,7 @@ clean: ## remove everything that was built or downloaded
 
 .PHONY: test-rust
 # The extension's own tests are those in Python.
-test-rust: RUST_TESTS := --locked --package alex-index --package alex-store
+test-rust build-rust-tests: RUST_TESTS := --locked --package alex-index --package alex-store
 test-rust: .venv/toolchain
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	    echo 'Rust tests run with cargo nextest'; $(KEEP_MEMORY) cargo nextest run $(RUST_TESTS); \
@@ -260,6 +260,11 @@ test-rust: .venv/toolchain
 	    cargo test $(RUST_TESTS) --lib --tests; \
 	fi
 	cargo test $(RUST_TESTS) --doc --quiet
+
+# What test-rust begins with, where cargo-nextest is installed.
+.PHONY: build-rust-tests
+build-rust-tests: .venv/toolchain
+	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --no-run $(RUST_TESTS); fi
 
 .PHONY: test-python
 test-python: .venv/built
