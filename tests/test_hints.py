@@ -97,7 +97,7 @@ class TestOneKey:
 @pytest.mark.parametrize("date", DATES, ids=repr)
 def test_the_hint_for_dates_works_as_it_is_written(kept: alexpy.Store, date: Any) -> None:
     message = refusal(lambda: kept.get(date))
-    expression = message.partition("yet: ")[2].partition(" makes ")[0]
+    expression = message.partition(", and ")[2].partition(" makes ")[0]
     key = eval(expression, {"numpy": np, "key": date})
     assert key == 1_704_067_200_000_000
     assert kept.get(key) is None
