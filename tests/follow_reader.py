@@ -9,9 +9,12 @@ import shutil
 import struct
 import time
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 import alexpy
-from follow_writer import KEYS, ROWS, shared_number
+from follow_writer import KEYS, ROWS, queue_keys, row_number, shared_number
 from forked import say, serve
 
 
@@ -24,18 +27,19 @@ def check(reader: alexpy.Store | alexpy.Snapshot) -> int:
     return int(numbers.pop())
 
 
-def check_queue(reader: alexpy.Store, chance: random.Random) -> int:
-    """The last key of the queue, of which none may be missing."""
-    last, first = reader.last(), reader.first()
-    assert last is not None
-    assert first is not None
-    assert len(reader) == last[0] - first[0] + 1, f"holes between {first[0]} and {last[0]}"
-    keys = [chance.randint(first[0], last[0]) for _ in range(200)]
-    for key, value in zip(keys, reader.get_many(keys), strict=True):
-        assert value is not None, f"no {key} between {first[0]} and {last[0]}"
-        assert struct.unpack("q", value[:8])[0] == key
-        assert int(value[8:]) == key // ROWS * ROWS, "of another commit"
-    return last[0]
+def check_queue(reader: alexpy.Store[Any, bytes], chance: random.Random) -> int:
+    """The number of the queue's last row, of which none may be missing."""
+    ends = reader.first(), reader.last()
+    assert None not in ends
+    first, last = (row_number(end[0]) for end in ends if end is not None)
+    assert len(reader) == last - first + 1, f"holes between {first} and {last}"
+    numbers = [chance.randint(first, last) for _ in range(200)]
+    keys = queue_keys(reader.key_kind, np.array(numbers))
+    for number, value in zip(numbers, reader.get_many(keys), strict=True):
+        assert value is not None, f"no row {number} between {first} and {last}"
+        assert struct.unpack("q", value[:8])[0] == number
+        assert int(value[8:]) == number // ROWS * ROWS, "of another commit"
+    return last
 
 
 def read(line: str) -> None:

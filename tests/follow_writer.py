@@ -11,12 +11,15 @@ import mmap
 import random
 import struct
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import alexpy
 from forked import say, serve
+
+if TYPE_CHECKING:
+    import uuid
 
 KEYS = range(0, 5000, 100)
 
@@ -30,6 +33,26 @@ def shared_number(path: str) -> mmap.mmap:
 # The queue that is written with `ascending`: so many keys a commit, and so many kept.
 ROWS = 1000
 KEPT = 5_000_000
+# When the clock in the queue's UUIDs begins, in milliseconds; it ticks once a commit.
+BEGINNING = 1_700_000_000_000
+
+
+def queue_keys(kind: str, numbers: Any) -> Any:
+    """The keys of the queue's rows of these numbers: the numbers, or UUIDs of version 7 in the same order."""
+    if kind == "int64":
+        return numbers
+    numbers = numbers.astype(np.uint64)
+    high = BEGINNING + numbers // ROWS << 16 | 7 << 12 | numbers % ROWS
+    # As random as the real ones.
+    low = numbers * 0x9E37_79B9_7F4A_7C15 >> 2 | 1 << 63
+    return np.stack((high, low), axis=1)
+
+
+def row_number(key: int | uuid.UUID) -> int:
+    """The number of the queue's row under this key."""
+    if isinstance(key, int):
+        return key
+    return ((key.int >> 80) - BEGINNING) * ROWS + (key.int >> 64 & 0xFFF)
 
 
 def write(line: str) -> None:
@@ -68,20 +91,20 @@ def write(line: str) -> None:
 def write_ascending(job: dict[str, Any]) -> None:
     """Append to a queue in key order, with default settings, and trim it at the front, until killed."""
     committed = shared_number(job["committed"])
-    with alexpy.open(job["path"], **job["options"]) as store:
+    with alexpy.open(job["path"], key=job["key"], **job["options"]) as store:
         found = store.last()
-        key = 0 if found is None else found[0] + 1
+        number = 0 if found is None else row_number(found[0]) + 1
         say("open")
         while True:
-            keys = np.arange(key, key + ROWS)
-            values = np.zeros(ROWS, [("key", "<i8"), ("rest", "V90")])
-            values["key"] = keys
-            values["rest"] = np.frombuffer(b"%090d" % key, "V90")[0]
-            store.put_many(keys, values)
-            key += ROWS
-            committed[:8] = struct.pack("q", key - 1)
-            if key % 1_000_000 == 0 and key > KEPT:
-                store.delete_range(None, key - KEPT)
+            numbers = np.arange(number, number + ROWS)
+            values = np.zeros(ROWS, [("number", "<i8"), ("rest", "V90")])
+            values["number"] = numbers
+            values["rest"] = np.frombuffer(b"%090d" % number, "V90")[0]
+            store.put_many(queue_keys(job["key"], numbers), values)
+            number += ROWS
+            committed[:8] = struct.pack("q", number - 1)
+            if number % 1_000_000 == 0 and number > KEPT:
+                store.delete_range(None, store.nth(len(store) - KEPT)[0])
 
 
 if __name__ == "__main__":
