@@ -106,18 +106,19 @@ impl FileHeader {
 
     /// The kind of keys in the file, which must be one that this version knows.
     pub(crate) fn key_kind(&self, path: &Path) -> Result<KeyKind> {
-        KeyKind::from_number(self.key_kind).ok_or_else(|| Error::Corruption {
+        KeyKind::from_number(self.key_kind).ok_or_else(|| Error::Format {
             path: path.to_owned(),
-            offset: KEY_KIND_AT,
-            expected: "the number of a kind of keys".to_owned(),
-            found: self.key_kind.to_string(),
+            problem: format!(
+                "has keys of kind {}, which this alexpy does not know; install a newer alexpy (nothing was \
+                 changed)",
+                self.key_kind
+            ),
         })
     }
 }
 
 /// Where the kind of keys stands in a header.
-const KEY_KIND_AT: u64 = 44;
-const _: () = assert!(std::mem::offset_of!(FileHeader, key_kind) == KEY_KIND_AT as usize);
+const _: () = assert!(std::mem::offset_of!(FileHeader, key_kind) == 44);
 
 /// Why a segment was begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

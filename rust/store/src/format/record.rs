@@ -106,7 +106,7 @@ impl Kind {
     }
 
     /// Whether it concerns a key.
-    fn has_key(self) -> bool {
+    pub(crate) fn has_key(self) -> bool {
         matches!(self, Self::Put | Self::BatchPut) || self.is_tombstone()
     }
 
@@ -264,6 +264,8 @@ pub(crate) enum Bad {
     Short(u64),
     /// The kind is not one of ours.
     Kind(u8),
+    /// The key has another width than those of the store.
+    Width(Width),
     /// The stored and the computed checksum.
     Checksum(u32, u32),
 }
@@ -274,6 +276,8 @@ impl std::fmt::Display for Bad {
             Self::Empty => write!(f, "zeros"),
             Self::Short(needed) => write!(f, "a record of {needed} bytes that runs past the end"),
             Self::Kind(kind) => write!(f, "a record of unknown kind {kind}"),
+            Self::Width(Width::Narrow) => write!(f, "a record of a key of 64 bits in a store of 128"),
+            Self::Width(Width::Wide) => write!(f, "a record of a key of 128 bits in a store of 64"),
             Self::Checksum(stored, computed) => {
                 write!(f, "checksum {stored:#010x} over bytes whose checksum is {computed:#010x}")
             }

@@ -56,6 +56,9 @@ impl<'s> SegmentReader<'s> {
         }
         let (offset, at) = (self.offset, self.at());
         match record::parse(&self.chunk[at..at + size as usize], self.segment.seal(), offset, true) {
+            Ok(record) if record.kind.has_key() && record.width != self.segment.header.key.width() => {
+                Ok(Next::End(offset, Bad::Width(record.width)))
+            }
             Ok(record) => {
                 self.offset += size;
                 Ok(Next::Record(offset, record))

@@ -45,11 +45,24 @@ pub fn seal_segment_header(bytes: &mut [u8]) {
     }
 }
 
+/// Added to the number of a kind in the record of a key of 128 bits.
+const WIDE: u8 = 16;
+
+/// Where the record at an offset ends, if its length is plausible.
+fn end_of(bytes: &[u8], offset: usize) -> Option<usize> {
+    let header = if bytes.get(offset + 8)? & WIDE == 0 { 24 } else { 32 };
+    offset.checked_add(header + (u32_at(bytes, offset + 4)? as usize).next_multiple_of(8))
+}
+
+/// Any kind of record, of one width of keys or the other.
+fn any_kind(rng: &mut Rng) -> u8 {
+    (1 + rng.below(10) as u8) | if rng.one_in(3) { WIDE } else { 0 }
+}
+
 /// Seals the record at an offset, if its length is plausible. Returns where the next one begins.
 pub fn seal_record(bytes: &mut [u8], offset: usize) -> Option<usize> {
     let salt = bytes.get(72..80)?.to_vec();
-    let length = u32_at(bytes, offset + 4)? as usize;
-    let end = offset.checked_add(24 + length.next_multiple_of(8))?;
+    let end = end_of(bytes, offset)?;
     let seed = crc32c(0, &salt) ^ ((offset >> 3) as u32).wrapping_mul(0x9E37_79B1);
     let crc = crc32c(seed, bytes.get(offset + 4..end)?);
     put(bytes, offset, &crc.to_le_bytes());
@@ -88,10 +101,10 @@ pub fn seal_image(bytes: &mut [u8]) {
 /// The offsets of a segment's records.
 pub fn records(bytes: &[u8]) -> Vec<usize> {
     let (mut places, mut offset) = (Vec::new(), 192);
-    while bytes.get(offset + 8).is_some_and(|&kind| (1..=10).contains(&kind)) {
+    while bytes.get(offset + 8).is_some_and(|&kind| (1..=10).contains(&(kind & !WIDE))) {
         places.push(offset);
-        let Some(length) = u32_at(bytes, offset + 4) else { break };
-        offset += 24 + (length as usize).next_multiple_of(8);
+        let Some(end) = end_of(bytes, offset) else { break };
+        offset = end;
     }
     places
 }
@@ -154,7 +167,7 @@ fn forge_manifest(bytes: &mut Vec<u8>, rng: &mut Rng) {
     let entry = |at: usize| 112 + 24 * at;
     let listed = entry(segments).min(bytes.len()) / 24;
     match rng.below(8) {
-        0 => change_field(bytes, &[(8, 4), (12, 4), (16, 8), (32, 8), (40, 4)], rng),
+        0 => change_field(bytes, &[(8, 4), (12, 4), (16, 8), (32, 8), (40, 4), (44, 1)], rng),
         1 | 2 => {
             let fields = [(64, 8), (72, 8), (80, 8), (88, 8), (96, 4), (100, 4), (104, 4), (108, 4)];
             change_field(bytes, &fields, rng);
@@ -197,9 +210,10 @@ fn any_record(sequence: u64, rng: &mut Rng) -> Vec<u8> {
         2 => [any_number(rng).to_le_bytes(), any_number(rng).to_le_bytes()].concat(),
         _ => vec![7; rng.below(300) as usize],
     };
-    let mut record = vec![0; 24];
+    let kind = any_kind(rng);
+    let mut record = vec![0; if kind & WIDE == 0 { 24 } else { 32 }];
     put(&mut record, 4, &(value.len() as u32).to_le_bytes());
-    put(&mut record, 8, &(sequence << 8 | (1 + rng.below(10))).to_le_bytes());
+    put(&mut record, 8, &(sequence << 8 | u64::from(kind)).to_le_bytes());
     put(&mut record, 16, &any_number(rng).to_le_bytes());
     record.extend(value);
     record.resize(record.len().next_multiple_of(8), 0);
@@ -215,6 +229,7 @@ fn forge_segment(bytes: &mut Vec<u8>, rng: &mut Rng) {
                 (12, 4),
                 (16, 8),
                 (32, 8),
+                (44, 1),
                 (64, 4),
                 (80, 8),
                 (88, 8),
@@ -236,9 +251,7 @@ fn forge_segment(bytes: &mut Vec<u8>, rng: &mut Rng) {
         }
         3 => {
             // Records behind the last one.
-            let mut at = places.last().map_or(192, |&last| {
-                last + 24 + (u32_at(bytes, last + 4).unwrap_or_default() as usize).next_multiple_of(8)
-            });
+            let mut at = places.last().map_or(192, |&last| end_of(bytes, last).unwrap_or(last));
             if at > bytes.len() {
                 return;
             }
@@ -257,7 +270,7 @@ fn forge_segment(bytes: &mut Vec<u8>, rng: &mut Rng) {
             for _ in 0..=rng.below(3) {
                 let Some(&place) = places.get(rng.below(places.len().max(1) as u64) as usize) else { return };
                 match rng.below(4) {
-                    0 => put(bytes, place + 8, &[1 + rng.below(10) as u8]),
+                    0 => put(bytes, place + 8, &[any_kind(rng)]),
                     1 => change_field(bytes, &[(place + 4, 4), (place + 8, 8), (place + 16, 8)], rng),
                     // The contents of the value: counts, lengths, watermarks, last keys.
                     2 => change_field(bytes, &[(place + 24, 8), (place + 32, 8)], rng),
@@ -299,6 +312,7 @@ fn forge_image(bytes: &mut [u8], rng: &mut Rng) {
                 (16, 8),
                 (32, 8),
                 (40, 4),
+                (44, 1),
                 (64, 8),
                 (72, 8),
                 (80, 8),

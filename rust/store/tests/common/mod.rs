@@ -44,6 +44,11 @@ thread_local! {
     static WIDE: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Says whether the stores that this thread makes from now on have keys of 128 bits.
+pub fn make_wide(wide: bool) {
+    WIDE.set(wide);
+}
+
 /// The kind of keys of the stores that this seed makes: every other one has keys of 128 bits.
 pub fn key_kind() -> Option<KeyKind> {
     WIDE.get().then_some(KeyKind::Uuid)
@@ -62,7 +67,7 @@ pub fn ends() -> (i128, i128) {
 /// Runs `one` for every seed. A failure names the seed and how to replay it.
 pub fn for_seeds(test: &str, share_percent: u64, one: impl Fn(u64)) {
     for seed in seeds(share_percent) {
-        WIDE.set(seed % 2 == 1);
+        make_wide(seed % 2 == 1);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| one(seed)));
         if let Err(panic) = outcome {
             let message = panic
