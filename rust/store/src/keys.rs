@@ -56,21 +56,22 @@ pub enum Keys<'k> {
     Wide(&'k [i128]),
 }
 
-/// Runs one expression for either width.
+/// Runs one expression for either width of an enum that has both.
 macro_rules! either {
-    ($keys:expr, $name:ident => $run:expr) => {
-        match $keys {
-            Keys::Narrow($name) => $run,
-            Keys::Wide($name) => $run,
+    ($type:ident, $value:expr, $inner:ident => $run:expr) => {
+        match $value {
+            $type::Narrow($inner) => $run,
+            $type::Wide($inner) => $run,
         }
     };
 }
+pub(crate) use either;
 
 impl Keys<'_> {
     /// How many there are.
     #[inline]
     pub fn len(self) -> usize {
-        either!(self, keys => keys.len())
+        either!(Keys, self, keys => keys.len())
     }
 
     /// Whether there are none.
@@ -136,45 +137,34 @@ impl Keys<'_> {
             places.extend(order.iter().map(|&(_, place)| place));
             Ok(places)
         }
-        either!(self, keys => sorted(keys))
+        either!(Keys, self, keys => sorted(keys))
     }
 }
 
-impl<'k> From<&'k [i64]> for Keys<'k> {
-    fn from(keys: &'k [i64]) -> Self {
-        Self::Narrow(keys)
-    }
-}
+/// Lists of keys of one width, borrowed as [`Keys`] of it.
+macro_rules! keys_of {
+    ($width:ident, $key:ty) => {
+        impl<'k> From<&'k [$key]> for Keys<'k> {
+            fn from(keys: &'k [$key]) -> Self {
+                Self::$width(keys)
+            }
+        }
 
-impl<'k> From<&'k Vec<i64>> for Keys<'k> {
-    fn from(keys: &'k Vec<i64>) -> Self {
-        Self::Narrow(keys)
-    }
-}
+        impl<'k> From<&'k Vec<$key>> for Keys<'k> {
+            fn from(keys: &'k Vec<$key>) -> Self {
+                Self::$width(keys)
+            }
+        }
 
-impl<'k, const N: usize> From<&'k [i64; N]> for Keys<'k> {
-    fn from(keys: &'k [i64; N]) -> Self {
-        Self::Narrow(keys)
-    }
+        impl<'k, const N: usize> From<&'k [$key; N]> for Keys<'k> {
+            fn from(keys: &'k [$key; N]) -> Self {
+                Self::$width(keys)
+            }
+        }
+    };
 }
-
-impl<'k> From<&'k [i128]> for Keys<'k> {
-    fn from(keys: &'k [i128]) -> Self {
-        Self::Wide(keys)
-    }
-}
-
-impl<'k> From<&'k Vec<i128>> for Keys<'k> {
-    fn from(keys: &'k Vec<i128>) -> Self {
-        Self::Wide(keys)
-    }
-}
-
-impl<'k, const N: usize> From<&'k [i128; N]> for Keys<'k> {
-    fn from(keys: &'k [i128; N]) -> Self {
-        Self::Wide(keys)
-    }
-}
+keys_of!(Narrow, i64);
+keys_of!(Wide, i128);
 
 impl<'k> From<&'k KeyVec> for Keys<'k> {
     fn from(keys: &'k KeyVec) -> Self {
@@ -229,16 +219,6 @@ impl PartialEq<Vec<i128>> for KeyVec {
     }
 }
 
-/// Runs one expression for either width.
-macro_rules! of_either {
-    ($keys:expr, $name:ident => $run:expr) => {
-        match $keys {
-            KeyVec::Narrow($name) => $run,
-            KeyVec::Wide($name) => $run,
-        }
-    };
-}
-
 impl KeyVec {
     /// No keys, with room for so many of the width of `like`.
     pub(crate) fn with_room(keys: usize, like: Keys<'_>) -> Result<Self> {
@@ -268,7 +248,7 @@ impl KeyVec {
     /// How many there are.
     #[inline]
     pub fn len(&self) -> usize {
-        of_either!(self, keys => keys.len())
+        either!(KeyVec, self, keys => keys.len())
     }
 
     /// Whether there are none.
@@ -299,17 +279,17 @@ impl KeyVec {
 
     /// Removes all keys, and keeps their memory.
     pub(crate) fn clear(&mut self) {
-        of_either!(self, keys => keys.clear());
+        either!(KeyVec, self, keys => keys.clear());
     }
 
     /// Removes the keys from the `len`-th on.
     pub(crate) fn truncate(&mut self, len: usize) {
-        of_either!(self, keys => keys.truncate(len));
+        either!(KeyVec, self, keys => keys.truncate(len));
     }
 
     /// Makes room for `more` further keys of the width of those that are there.
     pub(crate) fn room(&mut self, more: usize) -> Result<()> {
-        of_either!(self, keys => room(keys, more))
+        either!(KeyVec, self, keys => room(keys, more))
     }
 
     /// Adds a key, for which there should be room.
@@ -340,7 +320,7 @@ impl KeyVec {
 
     /// Puts the key at `from` in the place of the one at `to`.
     pub(crate) fn copy_within(&mut self, from: usize, to: usize) {
-        of_either!(self, keys => keys[to] = keys[from]);
+        either!(KeyVec, self, keys => keys[to] = keys[from]);
     }
 
     /// Puts a key in the place of the one at `place`.
@@ -379,7 +359,7 @@ impl KeyVec {
 
     /// Sorts the keys, and leaves each once. O(n log n).
     pub(crate) fn sort_and_dedup(&mut self) {
-        of_either!(self, keys => {
+        either!(KeyVec, self, keys => {
             keys.sort_unstable();
             keys.dedup();
         });

@@ -9,8 +9,7 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::error::{Error, Result};
-use crate::keys::Key;
-use crate::keys::Width;
+use crate::keys::{Key, Width};
 
 /// What the keys of a store are. The engine orders and stores them as integers; each kind but [`KeyKind::Uuid`] is an
 /// order-preserving map onto `i64`.

@@ -3,8 +3,7 @@
 
 use crate::calls::store::Store;
 use crate::error::{Error, Result};
-use crate::keys::Width;
-use crate::keys::{KeyVec, Keys};
+use crate::keys::{KeyVec, Keys, Width};
 use crate::log::batch::{ValueSource, check_value};
 use crate::progress::OpenProgress;
 use crate::room::with_room;

@@ -11,8 +11,7 @@ use crate::error::Error;
 use crate::format::location::Location;
 use crate::index::overlay::{Tail, there};
 use crate::index::tree::{Neighbour, Tree};
-use crate::keys::Width;
-use crate::keys::{Key, KeyVec, Keys};
+use crate::keys::{Key, KeyVec, Keys, Width};
 use crate::threads::panics::catching;
 
 /// The image is damaged where a call needed it: rebuild the index, and repeat the call.

@@ -7,8 +7,7 @@ use std::ops::Bound;
 
 use crate::format::location::Location;
 use crate::index::tree::Tree;
-use crate::keys::Width;
-use crate::keys::{Key, KeyVec, Keys};
+use crate::keys::{Key, KeyVec, Keys, Width};
 
 /// Stands for the location of a deleted key: no record begins inside the header of a segment.
 pub(crate) const GONE: u64 = 0;

@@ -7,8 +7,7 @@ use std::ops::Bound;
 use alex_index::Alex;
 use alex_index::image::Damage;
 
-use crate::keys::Width;
-use crate::keys::{Key, KeyVec, Keys, narrow_range};
+use crate::keys::{Key, KeyVec, Keys, Width, either, narrow_range};
 
 /// A neighbour of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,16 +25,6 @@ pub(crate) enum Tree {
     Narrow(Alex<i64>),
     /// Of 128 bits.
     Wide(Alex<i128>),
-}
-
-/// Runs one expression for either width.
-macro_rules! either {
-    ($tree:expr, $alex:ident => $run:expr) => {
-        match $tree {
-            Tree::Narrow($alex) => $run,
-            Tree::Wide($alex) => $run,
-        }
-    };
 }
 
 #[inline]
@@ -80,11 +69,11 @@ impl Tree {
     }
 
     pub(crate) fn damage(&self) -> Option<&Damage> {
-        either!(self, alex => alex.damage())
+        either!(Tree, self, alex => alex.damage())
     }
 
     pub(crate) fn len(&self) -> usize {
-        either!(self, alex => alex.len())
+        either!(Tree, self, alex => alex.len())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -92,11 +81,11 @@ impl Tree {
     }
 
     pub(crate) fn nbytes(&self) -> usize {
-        either!(self, alex => alex.nbytes())
+        either!(Tree, self, alex => alex.nbytes())
     }
 
     pub(crate) fn height(&self) -> usize {
-        either!(self, alex => alex.height())
+        either!(Tree, self, alex => alex.height())
     }
 
     #[inline]
@@ -136,11 +125,11 @@ impl Tree {
     }
 
     pub(crate) fn first(&self) -> Option<(Key, u64)> {
-        either!(self, alex => entry(alex.first()))
+        either!(Tree, self, alex => entry(alex.first()))
     }
 
     pub(crate) fn last(&self) -> Option<(Key, u64)> {
-        either!(self, alex => entry(alex.last()))
+        either!(Tree, self, alex => entry(alex.last()))
     }
 
     pub(crate) fn floor(&self, key: Key) -> Option<(Key, u64)> {
@@ -219,11 +208,11 @@ impl Tree {
 
     /// As `Alex::nth`.
     pub(crate) fn nth(&self, rank: usize) -> Option<(Key, u64)> {
-        either!(self, alex => entry(alex.nth(rank)))
+        either!(Tree, self, alex => entry(alex.nth(rank)))
     }
 
     pub(crate) fn boundaries(&self, parts: usize) -> KeyVec {
-        either!(self, alex => alex.boundaries(parts).into())
+        either!(Tree, self, alex => alex.boundaries(parts).into())
     }
 
     /// As `Alex::scan_into`.

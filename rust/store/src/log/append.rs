@@ -11,8 +11,7 @@ use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader}
 use crate::format::location::Location;
 use crate::format::manifest::Entry;
 use crate::format::record::{self, BATCH_BYTES, BatchBegin, Kind, MARK_BYTES};
-use crate::keys::Key;
-use crate::keys::Width;
+use crate::keys::{Key, Width};
 use crate::log::batch::Op;
 use crate::log::next_segment::Spare;
 use crate::log::prefault::Ahead;

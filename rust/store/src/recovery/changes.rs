@@ -3,8 +3,7 @@
 
 use crate::format::location::Location;
 use crate::format::record::{BatchBegin, Kind, Record};
-use crate::keys::Key;
-use crate::keys::Width;
+use crate::keys::{Key, Width};
 
 /// One change to the index.
 #[derive(Clone, Copy)]

@@ -184,8 +184,8 @@ fn ask_for_huge_pages(memory: &mut [MaybeUninit<u8>]) {
     {
         let start = memory.as_mut_ptr().align_offset(PAGE);
         let whole = (memory.len() - start) / PAGE * PAGE;
-        // SAFETY: the pages lie in `memory`, and the advice changes nothing of what is in them or next to them. A refusal
-        // leaves small pages.
+        // SAFETY: `memory` is longer than a page, as was tested above, so `start` and the `whole` pages behind it lie in
+        // it; the advice changes nothing of what is in them or next to them. A refusal leaves small pages.
         unsafe {
             let pages = memory.as_mut_ptr().add(start).cast();
             let _ = rustix::mm::madvise(pages, whole, rustix::mm::Advice::LinuxHugepage);
