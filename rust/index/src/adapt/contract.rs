@@ -6,7 +6,7 @@
 //! child. One or two leaves are touched: `O(leaf + fan-out)`.
 
 use super::target::Target;
-use crate::build::{Chain, Entries, SPLIT_FILL};
+use crate::build::{Chain, Entries, split_fill};
 use crate::count;
 use crate::key::Key;
 use crate::node::layout::slots_for;
@@ -31,7 +31,7 @@ impl<K: Key> Alex<K> {
             return;
         }
         let leaf = self.arena.leaf(target.leaf);
-        let capacity = slots_for(leaf.head.count as usize, SPLIT_FILL);
+        let capacity = slots_for(leaf.head.count as usize, split_fill::<K>());
         if capacity < leaf.keys.len() {
             self.with_entries(target.leaf, |tree, entries| {
                 let mut chain = Chain::new();
@@ -78,7 +78,7 @@ impl<K: Key> Alex<K> {
         }
         let entries = Entries { keys: &scratch.keys, payloads: &scratch.payloads };
         let mut chain = Chain::new();
-        let capacity = slots_for(entries.len(), SPLIT_FILL);
+        let capacity = slots_for(entries.len(), split_fill::<K>());
         let merged = self.fitting_leaf(&mut chain, entries, capacity, Trend::Anywhere);
         if let Some(merged) = merged {
             self.hand_over(parent, run, other, target.leaf);

@@ -5,7 +5,7 @@
 //! leaf is split (`split.rs`). `O(leaf + fan-out)`.
 
 use super::target::Target;
-use crate::build::{Chain, Entries, SPLIT_FILL};
+use crate::build::{Chain, Entries, split_fill};
 use crate::key::Key;
 use crate::node::layout::{PACKED_FILL, slots_for};
 use crate::node::{NodeId, Trend};
@@ -57,7 +57,7 @@ impl<K: Key> Alex<K> {
         self.version += 1;
         let mut chain = Chain::new();
         let entries = Entries { keys: &keys, payloads: &payloads };
-        let capacity = slots_for(entries.len(), SPLIT_FILL);
+        let capacity = slots_for(entries.len(), split_fill::<K>());
         let leaf = self.new_leaf(&mut chain, entries, capacity, Trend::Anywhere);
         self.replace(&target, &chain, &[NodeId::leaf(leaf)]);
     }
@@ -71,7 +71,7 @@ impl<K: Key> Alex<K> {
             return false;
         }
         let (most, capacity) = match target.trend {
-            Trend::Anywhere => (0.72, slots_for(count, SPLIT_FILL)),
+            Trend::Anywhere => (0.72, slots_for(count, split_fill::<K>())),
             _ => (0.9, slots_for(count * 2, PACKED_FILL)),
         };
         if count > self.most_entries(most) {

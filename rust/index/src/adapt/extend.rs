@@ -17,7 +17,7 @@
 
 use super::split::fanout_limit;
 use super::target::Target;
-use crate::build::{Chain, Entries, SPLIT_FILL};
+use crate::build::{Chain, Entries, split_fill};
 use crate::count;
 use crate::key::{Distance, Key};
 use crate::node::layout::slots_within;
@@ -192,7 +192,7 @@ impl<K: Key> Alex<K> {
         let cut = entries.keys.partition_point(|&key| key < edge);
         let (left, right) = (entries.part(0..cut), entries.part(cut..entries.len()));
         let mut chain = Chain::new();
-        let sizes = [left, right].map(|part| slots_within(part.len(), SPLIT_FILL, self.max_slots));
+        let sizes = [left, right].map(|part| slots_within(part.len(), split_fill::<K>(), self.max_slots));
         let left = self.new_leaf(&mut chain, left, sizes[0], Trend::Anywhere);
         let right = self.new_leaf(&mut chain, right, sizes[1], Trend::Anywhere);
         let (inside, outside) = if side == Side::Right { (left, right) } else { (right, left) };

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::target::Target;
-use crate::build::{Chain, Draft, Entries, Plan, SPLIT_FILL, balance, settled_fill};
+use crate::build::{Chain, Draft, Entries, Plan, balance, settled_fill, split_fill};
 use crate::count;
 use crate::key::Key;
 use crate::node::layout::{PACKED_FILL, slots_within};
@@ -105,7 +105,7 @@ impl<K: Key> Alex<K> {
             let leaf = self.new_leaf(
                 &mut chain,
                 part,
-                slots_within(low, SPLIT_FILL, self.max_slots),
+                slots_within(low, split_fill::<K>(), self.max_slots),
                 Trend::Anywhere,
             );
             pieces.resize(slot - run.start, NodeId::leaf(leaf));
@@ -116,7 +116,7 @@ impl<K: Key> Alex<K> {
         pieces.push(self.do_new_node(&mut chain, entries.part(low..high), plan));
         if slot + 1 < run.end {
             let part = entries.part(high..entries.len());
-            let capacity = slots_within(part.len(), SPLIT_FILL, self.max_slots);
+            let capacity = slots_within(part.len(), split_fill::<K>(), self.max_slots);
             let leaf = self.new_leaf(&mut chain, part, capacity, Trend::Anywhere);
             pieces.resize(run.len(), NodeId::leaf(leaf));
         }

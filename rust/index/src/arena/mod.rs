@@ -150,7 +150,8 @@ impl<K: Key> Arena<K> {
     /// A leaf that is not verified yet. `None` if its header says that it reaches past its chunk.
     fn leaf_unless_too_long(&self, id: u32) -> Option<Leaf<'_, K>> {
         let (place, room) = self.place(id);
-        // SAFETY: a header lies inside the chunk, aligned to 64 bytes, and any bits are a valid header.
+        // SAFETY: `place` is aligned to a unit, the first unit lies inside the chunk with the capacity in it, and any bits
+        // are a capacity.
         let capacity = unsafe { (*place.cast::<LeafHeader<K>>()).capacity } as usize;
         let bytes = capacity.checked_mul(slot_bytes::<K>())?.checked_add(leaf_front_bytes::<K>(capacity))?;
         (bytes <= room).then(|| self.leaf_view(id))
@@ -222,8 +223,9 @@ impl<K: Key> Arena<K> {
         self.release(id, units);
     }
 
-    /// The first byte of a node, and the bytes of its chunk from there on: at least a header, because offsets
-    /// are whole units.
+    /// The first byte of a node, and the bytes of its chunk from there on: at least a unit, because offsets are
+    /// whole units. The header of a data node of wide keys may be longer, but its capacity lies in the first unit
+    /// (asserted in `node/header.rs`).
     #[inline(always)]
     fn place(&self, id: u32) -> (*mut u8, usize) {
         let offset = (id & (CHUNK_UNITS - 1)) as usize * UNIT;
@@ -236,8 +238,11 @@ impl<K: Key> Arena<K> {
     #[inline(always)]
     fn leaf_parts(&self, id: u32) -> (*mut LeafHeader<K>, usize, *mut u64, *mut K, *mut u64) {
         let (place, room) = self.place(id);
-        count::touch_line(place);
-        // SAFETY: a header lies inside the chunk, aligned to 64 bytes, and any bits are a valid header.
+        for line in (0..size_of::<LeafHeader<K>>()).step_by(UNIT) {
+            count::touch_line(place.wrapping_add(line));
+        }
+        // SAFETY: `place` is aligned to a unit, the first unit lies inside the chunk with the capacity in it, and any bits
+        // are a capacity.
         let capacity = unsafe { (*place.cast::<LeafHeader<K>>()).capacity } as usize;
         assert!(leaf_bytes::<K>(capacity) <= room, "a leaf reaches past its chunk");
         let keys = leaf_front_bytes::<K>(capacity);
@@ -272,8 +277,8 @@ impl<K: Key> Arena<K> {
     #[inline(always)]
     fn leaf_view(&self, id: u32) -> Leaf<'_, K> {
         let (head, capacity, bits, keys, payloads) = self.leaf_parts(id);
-        // SAFETY: the parts are disjoint, in bounds (`leaf_parts`), aligned to 8, initialised (chunks
-        // start as zeroes), and nobody writes while `&self` lives.
+        // SAFETY: the parts are disjoint, in bounds (`leaf_parts`), each aligned to its type, since header and bitmap fill
+        // whole units and a key is no wider, initialised (chunks start as zeroes), and nobody writes while `&self` lives.
         unsafe {
             Leaf {
                 head: &*head,

@@ -26,8 +26,10 @@ use crate::tree::Alex;
 pub(crate) const fn load_fill<K: Key>() -> f64 {
     if K::BITS > 64 { 0.75 } else { 0.7 }
 }
-/// Entries for each slot after an expansion or a split: room for 40 % more before the next one.
-pub(crate) const SPLIT_FILL: f64 = 0.6;
+/// Entries for each slot after an expansion or a split: room for 40 % more before the next one, 35 % of wide keys.
+pub(crate) const fn split_fill<K: Key>() -> f64 {
+    if K::BITS > 64 { 0.63 } else { 0.6 }
+}
 /// Entries for each slot of leaves that a trend has left behind. A little more than after a load, because
 /// removals leave gaps there that no insert fills.
 const SETTLED_FILL: f64 = 0.72;
@@ -296,7 +298,7 @@ pub(crate) fn settled_fill<K: Key>(keys: &[K], trend: Trend) -> f64 {
     let easy =
         |&fill: &f64| Layout::of(keys, slots_for(keys.len(), fill), Trend::Anywhere).steps <= EASY_STEPS;
     match trend {
-        Trend::Anywhere => SPLIT_FILL,
+        Trend::Anywhere => split_fill::<K>(),
         _ => Some(PACKED_FILL).filter(easy).unwrap_or(SETTLED_FILL),
     }
 }

@@ -8,6 +8,6 @@ mod draft;
 mod new;
 mod sort;
 
-pub(crate) use bulk_load::{SPLIT_FILL, load_fill, settled_fill};
+pub(crate) use bulk_load::{load_fill, settled_fill, split_fill};
 pub(crate) use draft::{Chain, Draft, Entries, Plan, balance, prefix};
 pub(crate) use sort::{Pair, sort_pairs};

@@ -12,6 +12,7 @@ pub(crate) type Pair<K> = (K, u64);
 
 /// Bits of a digit, as [`Distance::digit`] has them: 2^8 streams of writes fit the first-level cache, and their pages its TLB.
 const DIGIT: u32 = 8;
+const _: () = assert!(DIGIT == u8::BITS);
 /// Fewer pairs than this are sorted by comparison.
 const SMALL: usize = 256;
 

@@ -11,7 +11,7 @@
 use std::ops::Bound;
 
 use crate::adapt::Target;
-use crate::build::{Chain, Entries, Pair, SPLIT_FILL, sort_pairs};
+use crate::build::{Chain, Entries, Pair, sort_pairs, split_fill};
 use crate::key::Key;
 use crate::node::layout::{ACCEPTABLE_STEPS, PACKED_FILL, slots_for, slots_within};
 use crate::node::{Insertion, NodeId, Trend};
@@ -181,7 +181,7 @@ impl<K: Key> Alex<K> {
         });
         let entries = Entries { keys: &merged.0, payloads: &merged.1 };
         let capacity = match trend {
-            Trend::Anywhere => slots_for(entries.len(), SPLIT_FILL),
+            Trend::Anywhere => slots_for(entries.len(), split_fill::<K>()),
             _ => slots_for(entries.len() * 2, PACKED_FILL),
         };
         let steps = self.rebuild(&target, entries, capacity.min(self.max_slots), trend);
@@ -234,7 +234,7 @@ impl<K: Key> Alex<K> {
         if entries.len() < count {
             self.len -= count - entries.len();
             self.counted(key, run[run.len() - 1].0, -((count - entries.len()) as i64));
-            let capacity = slots_within(entries.len(), SPLIT_FILL, self.max_slots);
+            let capacity = slots_within(entries.len(), split_fill::<K>(), self.max_slots);
             self.rebuild(&target, entries, capacity, Trend::Anywhere);
             self.scratch.merged = merged;
             // The leaf may now be small enough to merge with a neighbour.

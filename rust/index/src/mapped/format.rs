@@ -246,8 +246,8 @@ impl Header {
         }
         let (found, wanted) = (self.kind.key_bits(), wanted.key_bits());
         Err(ImageError::Format(format!(
-            "holds keys of {found} bits and was opened for keys of {wanted}; open it for keys of {found} bits \
-             (nothing was changed)"
+            "holds keys of {found} bits and was opened for keys of {wanted}; only what has such keys, for \
+             instance its store, can open it (nothing was changed)"
         )))
     }
 

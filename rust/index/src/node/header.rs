@@ -234,6 +234,7 @@ impl<K: Key> InnerHeader<K> {
 
 // An image consists of these structs, and is mapped into memory: their layout is part of its format.
 const _: () = {
+    // `Arena::place` vouches for the first unit of a node only, which must hold the capacity.
     assert!(offset_of!(LeafHeader<i64>, model) == 0 && offset_of!(LeafHeader<i64>, capacity) == 24);
     assert!(offset_of!(LeafHeader<i64>, next) == 44 && offset_of!(LeafHeader<i64>, grow_at) == 48);
     assert!(offset_of!(LeafHeader<i64>, ghosts) == 60 && size_of::<LeafHeader<i64>>() == 64);
