@@ -468,3 +468,22 @@ def test_numbers_of_a_producer_that_point_outside_its_memory_are_refused(
         store.put_many([1, 2], values())
     assert "\n" not in str(raised.value)
     assert len(store) == 0
+
+
+def test_a_null_row_of_a_table_is_no_data(store: alexpy.Store) -> None:
+    def masked(**columns: pa.Array) -> pa.StructArray:
+        return pa.StructArray.from_arrays(
+            list(columns.values()), names=list(columns), mask=pa.array([False, True])
+        )
+
+    keys, rows = pa.array([1, 2]), pa.array([b"a", b"b"])
+    for write in (
+        lambda: store.update(masked(key=keys, value=rows)),
+        lambda: store.put_many(masked(key=keys), [b"a", b"b"]),
+        lambda: store.put_many(keys, masked(value=rows)),
+        lambda: store.bulk_load(masked(key=keys), rows),
+        lambda: store.delete_many(masked(key=keys)),
+    ):
+        with pytest.raises(TypeError, match="row 1 is null; drop or fill nulls first"):
+            write()
+    assert len(store) == 0

@@ -246,7 +246,8 @@ fn flat<'py>(owner: &Bound<'py, ArrowInput>, array: &ArrayRef, dtype: &str) -> P
     };
     let (start, length) = (data.offset() * width, data.len() * width);
     let memory = data.buffers().first().and_then(|buffer| buffer.as_slice().get(start..start + length));
-    // SAFETY: the class is frozen, so its arrays live while it does; they share the buffer, which never changes.
+    // SAFETY: `numbers`, the only caller, passes arrays of `owner`. The class is frozen, so that these live while it
+    // does; they share the buffer, which never changes.
     let memory = unsafe { window(owner.clone().into_any(), memory.ok_or_else(contradiction)?) };
     memory.call_method1("view", (dtype,))
 }
@@ -338,11 +339,16 @@ impl ArrowInput {
     }
 
     /// One column of a table.
+    ///
+    /// Raises TypeError if a whole row is null: the column has a value there, which is no data.
     fn column(&self, at: usize) -> PyResult<Self> {
         let fields = match &self.data_type {
             DataType::Struct(fields) if at < fields.len() => fields,
             _ => return Err(PyIndexError::new_err(format!("there is no column {at}"))),
         };
+        if let Some(row) = self.first_null()? {
+            return Err(PyTypeError::new_err(format!("row {row} is null; drop or fill nulls first")));
+        }
         let arrays = self.arrays.iter().map(|array| array.as_struct().column(at).clone());
         Ok(Self { data_type: fields[at].data_type().clone(), arrays: arrays.collect() })
     }
