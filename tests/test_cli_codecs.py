@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import zlib
+from typing import TYPE_CHECKING, Any, cast
 
+import hypothesis
+import hypothesis.extra.numpy as numpy_strategies
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 import alexpy
 from alexpy import codecs
+from alexpy.cli.meaning import meaning_named
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,3 +140,150 @@ def test_a_store_with_a_codec_of_ones_own_is_looked_after_and_shows_bytes(
         assert run(command[0], store_path, *command[1:]).code == 0
     with alexpy.open(tmp_path / "copy", codec=own) as store:
         assert store[1] == "abc"
+
+
+def test_no_text_is_put_where_only_a_program_knows_how(
+    run: CommandLine, store_path: Path, tmp_path: Path
+) -> None:
+    own = alexpy.Codec("zlib", zlib.compress, zlib.decompress)
+    alexpy.open(store_path, codec=own).close()
+    told = run("put", store_path, 1, "abc")
+    assert told.code == 2
+    assert "made by the codec 'zlib'" in told.err
+    (tmp_path / "rows.csv").write_text("id,value\n7,abc\n")
+    told = run("load", store_path, tmp_path / "rows.csv", "--key", "id", "--value", "value")
+    assert told.code == 2
+    assert "made by the codec 'zlib'" in told.err
+    with alexpy.open(store_path, codec=own) as store:
+        assert len(store) == 0
+        store[1] = b"abc"
+    # What the codec made goes from store to store as bytes.
+    assert run("export", store_path, tmp_path / "all.jsonl", "--base64").code == 0
+    alexpy.open(tmp_path / "copy", codec=own).close()
+    loaded = run(
+        "load",
+        tmp_path / "copy",
+        tmp_path / "all.jsonl",
+        "--key",
+        "key",
+        "--value",
+        "value_base64",
+        "--base64",
+    )
+    assert loaded.code == 0, loaded.err
+    with alexpy.open(tmp_path / "copy", codec=own) as store:
+        assert store[1] == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("codec", "value"),
+    [
+        (codecs.numpy("S3"), b"\xff\xfe"),
+        (codecs.struct("<2s"), b"\xff\x00"),
+        (codecs.numpy(ROW), (1, b"\xff")),
+        # Another NaN than text makes.
+        (codecs.numpy("f8"), np.frombuffer(b"\1\0\0\0\0\0\xf8\x7f")[0]),
+    ],
+    ids=["numpy", "struct", "record", "nan"],
+)
+def test_what_text_does_not_hold_is_not_exported_as_something_else(
+    run: CommandLine, store_path: Path, tmp_path: Path, codec: Any, value: Any
+) -> None:
+    with alexpy.open(store_path, codec=codec) as store:
+        store[1] = value
+        before = bytes(store.get_view(1))
+    for suffix in ("csv", "jsonl"):
+        told = run("export", store_path, tmp_path / f"all.{suffix}")
+        assert told.code == 2
+        assert "the value of key 1 is not" in told.err
+        assert "--base64" in told.err
+    assert "value_base64" in json.loads(run("get", store_path, "1", "--json").out)
+    assert run("get", store_path, "1").out
+    assert run("export", store_path, tmp_path / "all.csv", "--base64").code == 0
+    alexpy.open(tmp_path / "copy", codec=codec).close()
+    run(
+        "load", tmp_path / "copy", tmp_path / "all.csv", "--key", "key", "--value", "value_base64", "--base64"
+    )
+    with alexpy.open(tmp_path / "copy") as copy:
+        assert bytes(copy.get_view(1)) == before
+
+
+def test_text_that_json_has_and_utf_8_has_not_is_refused(run: CommandLine, store_path: Path) -> None:
+    alexpy.open(store_path, codec=codecs.json).close()
+    told = run("put", store_path, 1, '"\\ud800"')
+    assert told.code == 2
+    assert "JSON in UTF-8" in told.err
+    assert contents(store_path) == []
+
+
+@st.composite
+def rows_in_memory(draw: st.DrawFn) -> tuple[codecs.Rows, bytes]:
+    """Draw a codec and bytes of a value: any at all, so that NaNs and halves of characters are among them."""
+    simple = numpy_strategies.scalar_dtypes().filter(lambda dtype: dtype.itemsize > 0)
+    dtype = draw(
+        st.one_of(
+            simple,
+            st.sampled_from(["g", "G", "V3", "S3", "U2", "M8[ns]", "m8[3s]", "?", ">f4"]).map(np.dtype),
+            numpy_strategies.nested_dtypes(subtype_strategy=simple, max_leaves=4),
+        )
+    )
+    shape = draw(st.sampled_from([(), (2,), (1, 3)]))
+    try:
+        codec = codecs.numpy(dtype, shape)
+    except ValueError:
+        hypothesis.reject()
+    rows = cast("codecs.Rows", codec)
+    size = rows._row_bytes
+    plain = draw(st.booleans())
+    return rows, bytes(size) if plain else draw(st.binary(min_size=size, max_size=size))
+
+
+@hypothesis.given(rows_in_memory())
+@hypothesis.settings(max_examples=400, suppress_health_check=list(hypothesis.HealthCheck))
+def test_every_array_is_told_exactly_or_as_its_bytes(drawn: tuple[codecs.Rows, bytes]) -> None:
+    codec, data = drawn
+    meaning = meaning_named(codec.name)
+    assert "\n" not in meaning.shown(data)
+    fields = meaning.fields(data)
+    if "value" in fields:
+        line = json.loads(json.dumps(fields["value"]))
+        again = meaning.stored(json.dumps(line).encode())
+        assert told_bytes(codec.row(again)) == told_bytes(codec.row(data))
+        assert json.loads(meaning.text(data)) == line
+
+
+def told_bytes(array: Any) -> list[bytes]:
+    if array.dtype.names is None:
+        return [array.tobytes()]
+    return [data for name in array.dtype.names for data in told_bytes(array[name])]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "value", "line"),
+    [
+        ("f8", (), np.nan, '"nan"'),
+        ("f4", (2,), [1.5, -np.inf], '[1.5,"-inf"]'),
+        ("c16", (), 1 + 2j, '"(1+2j)"'),
+        ("g", (), np.longdouble("0.1"), '"0.1"'),
+        ("M8[ns]", (), np.datetime64("2026-11-29T12:00:00.000000001"), '"2026-11-29T12:00:00.000000001"'),
+        ("m8[s]", (), np.timedelta64(5, "s"), "5"),
+        ("m8[s]", (), np.timedelta64("NaT"), '"NaT"'),
+        ("S3", (2,), [b"ab", b"c"], '["ab","c"]'),
+        ("V2", (), b"a\0", '"a\\u0000"'),
+        ("U2", (), "ä", '"ä"'),
+        (
+            "i4,(2,)M8[D],S2",
+            (),
+            (1, np.array(["2026-01-02", "NaT"], "M8[D]"), b"x"),
+            '[1,["2026-01-02","NaT"],"x"]',
+        ),
+        ([("a", "i4"), ("b", [("c", "f4"), ("d", "m8[D]")])], (), (1, (0.5, 3)), "[1,[0.5,3]]"),
+        ("i4,f8", (2,), [(1, 0.5), (2, 1.5)], "[[1,0.5],[2,1.5]]"),
+    ],
+)
+def test_every_kind_of_array_has_a_text(dtype: Any, shape: Any, value: Any, line: str) -> None:
+    codec = cast("codecs.Rows", codecs.numpy(dtype, shape))
+    data = bytes(codec.encode(value))
+    meaning = meaning_named(codec.name)
+    assert meaning.text(data) == line
+    assert meaning.stored(line.encode()) == data

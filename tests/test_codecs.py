@@ -304,6 +304,9 @@ def test_a_codec_of_ones_own_is_to_be_passed(tmp_path: Path) -> None:
         "numpy(",
         "struct(())",
         "numpy('f8', ())",
+        "numpy('<M8[D/0]', ())",
+        "numpy({'a': 1}, ())",
+        "numpy([('a',)], ())",
     ],
 )
 def test_a_name_that_no_codec_has_is_a_format_error(name: str) -> None:
@@ -325,6 +328,8 @@ NO_CODECS: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: codecs.struct("@id"), ValueError, "begin it with a byte order: '<id'"),
     (lambda: codecs.struct("<k"), ValueError, "is no format"),
     (lambda: codecs.struct("<"), ValueError, "no field"),
+    (lambda: codecs.struct("<0s"), ValueError, "has the field '0s', which holds nothing"),
+    (lambda: codecs.numpy("f8", 2**30), ValueError, "has 8,589,934,592 bytes; a value has at most"),
     (lambda: codecs.struct("<3p"), ValueError, "which NumPy has not"),
     (lambda: codecs.struct(b"<i"), TypeError, "give the format as str"),  # type: ignore[arg-type]
 ]
@@ -380,6 +385,13 @@ def test_many_rows_are_one_array(tmp_path: Path) -> None:
         assert batch.to_array(np.dtype((np.float32, 3))).shape == (4, 3)
 
 
+def test_a_column_of_a_frame_is_many_rows_of_a_struct(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    with alexpy.open(tmp_path / "store", codec=codecs.struct("<d")) as store:
+        store.put_many([1, 2], pandas.Series([0.5, 1.5]))
+        assert list(store.values()) == [0.5, 1.5]
+
+
 def test_rows_of_a_struct_are_a_structured_array(tmp_path: Path) -> None:
     with alexpy.open(tmp_path / "store", codec=codecs.struct("<id")) as store:
         store.put_many([1, 2], [(1, 0.5), (2, 1.5)])
@@ -409,6 +421,10 @@ def test_rows_of_a_struct_are_a_structured_array(tmp_path: Path) -> None:
         (codecs.numpy("S2"), b"abc"),
         (codecs.numpy("U2"), 5),
         (codecs.numpy("M8[D]"), np.datetime64("2024-01-01T12:00")),
+        (codecs.numpy("M8[ns]"), np.datetime64("3000-01-01", "s")),
+        (codecs.numpy("m8[ns]"), np.timedelta64(2**62, "s")),
+        (codecs.numpy("f8"), np.ma.masked_array(1.5, mask=True)),
+        (codecs.numpy("f8", 2), np.ma.masked_array([1.5, 2.5], mask=[True, False])),
         (codecs.numpy(ROW), (1.5, 1.5)),
         (codecs.numpy(ROW), (1, 1.5, 2)),
         (codecs.numpy(ROW), [1, 1.5]),

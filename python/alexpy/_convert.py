@@ -65,7 +65,7 @@ def integers(keys: Any, name: str) -> NDArray[np.int64] | None:
         return _int64(array, name)
     if not _is_iterable(keys):
         calls = "; scan(start, stop) reads a range" if isinstance(keys, slice) else ""
-        raise TypeError(f"{name} is {_kind(keys)}; give an array or another iterable of integers{calls}")
+        raise TypeError(f"{name} is {type_name(keys)}; give an array or another iterable of integers{calls}")
     return None
 
 
@@ -123,7 +123,7 @@ def values(items: Any) -> list[Any] | tuple[NDArray[np.uint8], int, int] | tuple
     if array is not None:
         return _rows(array)
     if not _is_iterable(items):
-        raise TypeError(f"values is {_kind(items)}; give one value for each key")
+        raise TypeError(f"values is {type_name(items)}; give one value for each key")
     return None
 
 
@@ -159,7 +159,8 @@ def refused_value(value: object, name: str) -> str:
     hint = next((told for kind, told in _MAKES_BYTES.items() if isinstance(value, kind)), "")
     codec = next((told for kind, told in _CODECS.items() if isinstance(value, kind)), "")
     unless = f", unless the store was made with codec=alexpy.codecs.{codec}" if codec else ""
-    return f"{name} is {_kind(value)}; a value is bytes or another contiguous buffer of numbers{unless}{hint}"
+    what = "a value is bytes or another contiguous buffer of numbers"
+    return f"{name} is {type_name(value)}; {what}{unless}{hint}"
 
 
 def deltas(items: Any, count: int) -> Any:
@@ -285,7 +286,14 @@ class Row:
         return memory.view(self.dtype).reshape((count, *self.shape))
 
 
-def _kind(value: object) -> str:
+def type_name(value: object) -> str:
+    """Return what a message calls a value of this type.
+
+    Example:
+        >>> type_name(1), type_name(b"one"), type_name(None)
+        ('an int', 'a bytes', 'None')
+
+    """
     if value is None:
         return "None"
     name = type(value).__name__

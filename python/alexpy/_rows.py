@@ -39,6 +39,7 @@ def of(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]
         TypeError: it takes int32, not float64
 
     """
+    _refuse_masked(value)
     if dtype.names is not None and not isinstance(value, (np.ndarray, np.void)):
         row = _records(value, dtype)
     else:
@@ -74,11 +75,25 @@ def decoded(data: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
         [1, 2]
 
     """
+    array = row(data, dtype, shape)
+    return array if shape else array[()]
+
+
+def row(data: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    r"""Return the value that has this memory, as a read-only array.
+
+    Raises:
+        ValueError: the memory is longer or shorter.
+
+    Example:
+        >>> row(b"\x01\x00", np.dtype("i2"), ())
+        array(1, dtype=int16)
+
+    """
     elements = math.prod(shape)
     if len(data) != elements * dtype.itemsize:
         raise ValueError(f"there are {len(data)} bytes, and one value has {elements * dtype.itemsize}")
-    array = np.frombuffer(data, dtype)
-    return array.reshape(shape) if shape else array[0]
+    return np.frombuffer(data, dtype).reshape(shape)
 
 
 def packed(
@@ -165,9 +180,6 @@ def _arrow_rows(arrow: _alexpy._ArrowInput, dtype: np.dtype[Any]) -> NDArray[Any
             return array
         # What Arrow has no numbers for comes as its bytes.
         return array.view(dtype) if _arrow_format(dtype) == f"w:{array.dtype.itemsize}" else array
-    null = arrow.first_null()
-    if null is not None:
-        raise TypeError(f"values[{null}] is null; drop or fill nulls first")
     rows = np.zeros(len(arrow), dtype)
     for number, name in enumerate(dtype.names):
         element, shape = dtype[name].subdtype or (dtype[name], ())
@@ -183,6 +195,7 @@ def _listed(values: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArra
     if not isinstance(values, (list, tuple)) or dtype.kind not in _NUMBERS:
         return None
     try:
+        _refuse_masked(values)
         array = np.asarray(values)
         if array.shape[1:] != shape or array.dtype.kind not in _NUMBERS:
             return None
@@ -221,10 +234,19 @@ def _cast(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def _same(array: NDArray[Any], converted: NDArray[Any]) -> bool:
     """Whether no element has changed: been cut, wrapped or rounded."""
-    equal = array == converted
     if array.dtype.kind in "mM":
-        equal |= np.isnat(array)
-    return bool(np.all(equal))
+        # Not compared with each other: NumPy would convert `array` once more, and overflow in the same way.
+        return bool(np.all((converted.astype(array.dtype) == array) | np.isnat(array)))
+    if converted.dtype.kind == "V":
+        return array.dtype.itemsize == converted.dtype.itemsize
+    return bool(np.all(array == converted))
+
+
+def _refuse_masked(value: object) -> None:
+    """Refuse masks, which `numpy.asarray` drops: in an array, or in one of a list."""
+    kinds = set(map(type, value)) if isinstance(value, (list, tuple)) else {type(value)}
+    if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
+        raise TypeError("it is masked, and values have no masks; .filled(x) puts x where the mask is")
 
 
 # Arrow's formats of what NumPy has in the same bytes, by kind and size.

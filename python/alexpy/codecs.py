@@ -34,6 +34,9 @@ __all__ = ["Codec", "json", "named", "numpy", "struct", "text"]
 
 _V = TypeVar("_V")
 
+# Of one value, in bytes.
+_MAX_VALUE_BYTES: Final = 2**32 - 1
+
 
 class Codec(Generic[_V]):
     """A way to make bytes of values and values of bytes; `name` is what a store remembers of it.
@@ -232,6 +235,17 @@ class Rows(_BuiltIn[Any]):
         for attribute, value in made.items():
             object.__setattr__(self, attribute, value)
 
+    def row(self, data: bytes) -> NDArray[Any]:
+        """Return one value as an array of `dtype` and `shape`, without a copy.
+
+        Raises:
+            ValueError: `data` is longer or shorter.
+
+        """
+        from . import _rows  # noqa: PLC0415 - it imports NumPy
+
+        return _rows.row(data, self.dtype, self.shape)
+
     def _array(self, memory: NDArray[np.uint8], count: int) -> NDArray[Any]:
         """Return the `count` rows that lie in `memory` as an array, without a copy."""
         rows: NDArray[Any] = memory.view(self.dtype).reshape((count, *self.shape))
@@ -258,7 +272,7 @@ class _Struct(Rows):
 
     def _encode_many(self, values: Any, count: int) -> Any:
         dtype = getattr(values, "dtype", None)
-        if hasattr(dtype, "fields") and _layout(dtype) == _layout(self.dtype):
+        if type(values).__module__ == "numpy" and dtype is not None and _layout(dtype) == _layout(self.dtype):
             # The same fields under names of the caller's, or byte strings.
             values = values.view(self.dtype)
         return super()._encode_many(values, count)
@@ -312,8 +326,13 @@ def numpy(dtype: DTypeLike, shape: int | tuple[int, ...] = ()) -> Codec[Any]:
         outer += inner
     if element.hasobject or element.kind == "T":
         raise TypeError(f"dtype {element} holds Python objects; values are plain memory")
-    if any(length < 0 for length in outer) or element.itemsize * math.prod(outer) == 0:
+    row_bytes = element.itemsize * math.prod(outer)
+    if any(length < 0 for length in outer) or row_bytes == 0:
         raise ValueError(f"an array of {element} and shape {outer} has no bytes to store")
+    if row_bytes > _MAX_VALUE_BYTES:
+        raise ValueError(
+            f"an array of {element} and shape {outer} has {row_bytes:,} bytes; a value has at most 2**32-1"
+        )
     described = np.lib.format.dtype_to_descr(element)
     # The same as opening the store again will make of the name: of plain records, for instance.
     element = np.lib.format.descr_to_dtype(described)
@@ -344,10 +363,11 @@ _FIELDS: Final[Mapping[str, str | None]] = {
 def struct(fmt: str) -> Codec[Any]:
     """Return the codec whose values are what `struct.pack(fmt, ...)` takes and `struct.unpack` returns.
 
-    A tuple of the fields, or the value itself if `fmt` has one field. `fmt` begins with "<" or ">" (or "!"),
-    because what follows it must mean the same on every machine. `put_many` takes one structured array too,
-    with fields "f0", "f1" ..., `get_many` returns one (an array of numbers for one field), and Arrow
-    libraries see a struct column. Bytes ("s", "c") are of kind "V" there, which keeps NULs at the end.
+    A tuple of the fields, or the value itself if `fmt` has one field and no padding. `fmt` begins with "<"
+    or ">" (or "!"), because what follows it must mean the same on every machine. `put_many` takes one
+    structured array too, with fields "f0", "f1" ..., `get_many` returns one (an array of numbers for one
+    field), and Arrow libraries see a struct column. Bytes ("s", "c") are of kind "V" there, which keeps NULs
+    at the end.
 
     Raises:
         TypeError: `fmt` is no str.
@@ -387,7 +407,9 @@ def _fields(fmt: str, size: int) -> np.dtype[Any]:
     for digits, code in re.findall(r"\s*([0-9]*)([a-zA-Z?])", fmt[1:]):
         times = int(digits) if digits else 1
         if code == "s":
-            fields: list[str | None] = [f"V{times}"] if times else []
+            if times == 0:
+                raise ValueError(f"{fmt!r} has the field '0s', which holds nothing")
+            fields: list[str | None] = [f"V{times}"]
         elif code in _FIELDS:
             fields = [_FIELDS[code]] * times
         else:
@@ -430,7 +452,9 @@ def named(name: str) -> Codec[Any]:
     if bracket and kind in {"numpy", "struct"} and arguments.endswith(")"):
         try:
             made = _made_again(kind, ast.literal_eval(f"({arguments[:-1]},)"))
-        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        except (
+            ValueError, TypeError, SyntaxError, LookupError, ArithmeticError, RecursionError, MemoryError
+        ) as error:  # fmt: skip
             raise FormatError(
                 f"the store's codec {name!r} is none that this version knows: {error}"
             ) from error
@@ -448,7 +472,17 @@ def _made_again(kind: str, arguments: tuple[Any, ...]) -> Codec[Any]:
     import numpy as np  # noqa: PLC0415 - the command line can do without
 
     described, shape = arguments
+    if _has_fractions(described):
+        # NumPy divides by whatever stands there, and a division by zero ends the process.
+        raise ValueError(f"{described!r} has units that are fractions")
     return numpy(np.lib.format.descr_to_dtype(described), shape)
+
+
+def _has_fractions(described: Any) -> bool:
+    """Whether a dtype, as `numpy.lib.format` describes it, has a unit of time like "[D/2]"."""
+    if isinstance(described, str):
+        return "/" in described
+    return isinstance(described, list) and any(_has_fractions(field[1]) for field in described)
 
 
 def _is_arrow(values: object) -> bool:

@@ -135,6 +135,8 @@ class TextWriter:
             shown = self._meaning.text(value)
         except UnicodeDecodeError:
             self._refuse(key, "is not text (UTF-8)")
+        except ValueError:
+            self._refuse(key, "is not what the store's codec makes")
         if self._format == "tsv" and "\n" in shown:
             self._refuse(key, "has more than one line")
         return shown

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from alexpy import codecs
 
@@ -35,7 +34,7 @@ class Meaning:
         """Return a value as one line; as Python bytes if it is not one line of text."""
         try:
             text = self.text(value)
-        except UnicodeDecodeError:
+        except ValueError:
             return repr(value)
         return text if text.isprintable() else repr(value)
 
@@ -43,7 +42,7 @@ class Meaning:
         """Return a value as text, from which `stored` makes it again.
 
         Raises:
-            UnicodeDecodeError: it is none.
+            ValueError: there is no such text.
 
         """
         return value.decode()
@@ -52,8 +51,8 @@ class Meaning:
         """Return a value for JSON: `value` if it can be told, else `value_base64`."""
         try:
             return {"value": self.text(value)}
-        except UnicodeDecodeError:
-            return {"value_base64": base64.b64encode(value).decode()}
+        except ValueError:
+            return _base64(value)
 
     def stored(self, text: bytes) -> bytes:
         """Return the bytes that are stored for what a person or a file gives as text.
@@ -108,7 +107,10 @@ class _Json(Meaning):
             return super().fields(value)
 
     def stored(self, text: bytes) -> bytes:
-        return bytes(codecs.json.encode(_parsed(text)))
+        try:
+            return bytes(codecs.json.encode(_parsed(text)))
+        except UnicodeEncodeError as error:
+            raise ValueError(f"the values of this store are JSON in UTF-8: {error}") from error
 
     def checked(self, data: bytes) -> bytes:
         return self.stored(data)
@@ -119,32 +121,60 @@ class _Rows(Meaning):
 
     is_json = True
 
-    def __init__(self, codec: codecs.Codec[Any]) -> None:
+    def __init__(self, codec: codecs.Rows) -> None:
         """Remember the codec."""
         self._codec = codec
 
     def text(self, value: bytes) -> str:
-        try:
-            return _to_json(_plain(self._codec.decode(value)))
-        except ValueError:
-            return value.decode()
+        return _to_json(self._told(value))
 
     def fields(self, value: bytes) -> dict[str, Any]:
         try:
-            return {"value": _plain(self._codec.decode(value))}
+            return {"value": self._told(value)}
         except ValueError:
-            return super().fields(value)
+            return _base64(value)
 
     def stored(self, text: bytes) -> bytes:
+        from . import arrays  # noqa: PLC0415 - it imports NumPy
+
         value = _parsed(text)
         try:
-            return bytes(self._codec.encode(_fielded(value, self._codec)))
+            return bytes(self._codec.encode(arrays.given(value, self._codec.dtype, self._codec.shape)))
         except (TypeError, ValueError, ArithmeticError, struct.error) as error:
             raise ValueError(f"the values of this store are {self._codec.name}: {error}") from error
 
     def checked(self, data: bytes) -> bytes:
         self._codec.decode(data)
         return data
+
+    def _told(self, value: bytes) -> Any:
+        """Return a value as JSON has it.
+
+        Raises:
+            ValueError: what JSON has would make another value.
+
+        """
+        from . import arrays  # noqa: PLC0415 - it imports NumPy
+
+        array = self._codec.row(value)
+        told = arrays.told(array)
+        if not arrays.same(self._codec.row(self.stored(_to_json(told).encode())), array):
+            raise ValueError("text does not have all of it")
+        return told
+
+
+class _Unknown(Meaning):
+    """Values of a codec of somebody's own, of which only the bytes are known."""
+
+    def __init__(self, name: str) -> None:
+        """Remember the codec's name."""
+        self._name = name
+
+    def stored(self, text: bytes) -> bytes:  # noqa: ARG002 - no text will do
+        raise ValueError(
+            f"the values of this store are made by the codec {self._name!r}, which is in a program; "
+            "`alexpy load` takes what it has made, as bytes: --base64, or a Parquet column of bytes"
+        )
 
 
 def meaning_of(store: alexpy.Store[Any, bytes]) -> Meaning:
@@ -161,8 +191,8 @@ def meaning_named(name: str | None) -> Meaning:
     if name == "json":
         return _Json()
     if name.startswith(("numpy(", "struct(")):
-        return _Rows(codecs.named(name))
-    return Meaning()
+        return _Rows(cast("codecs.Rows", codecs.named(name)))
+    return _Unknown(name)
 
 
 def _parsed(text: bytes) -> Any:
@@ -178,28 +208,5 @@ def _parsed(text: bytes) -> Any:
     return value
 
 
-def _plain(value: Any) -> Any:
-    """Return what JSON has for a value: numbers, lists, and text for bytes, dates and what is not finite."""
-    if hasattr(value, "dtype"):
-        if value.dtype.kind in "mM":
-            value = value.astype(str)
-        value = value.tolist()
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    if isinstance(value, bytes):
-        return value.decode(errors="backslashreplace")
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if isinstance(value, (int, float, str)) else str(value)
-
-
-def _fielded(value: Any, codec: codecs.Codec[Any]) -> Any:
-    """Return the lists of JSON as what the codec takes: the fields of a record as a tuple."""
-    dtype = getattr(codec, "dtype", None)
-    if getattr(dtype, "names", None) is None:
-        text = isinstance(value, str) and dtype is not None and dtype.kind in "SV"
-        return value.encode() if text else value
-    if getattr(codec, "shape", ()) or not isinstance(value, list):
-        return value
-    fields = zip(value, (dtype[name].kind for name in dtype.names), strict=False) if dtype else ()
-    return tuple(part.encode() if kind in "SV" and isinstance(part, str) else part for part, kind in fields)
+def _base64(value: bytes) -> dict[str, Any]:
+    return {"value_base64": base64.b64encode(value).decode()}
