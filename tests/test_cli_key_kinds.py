@@ -348,3 +348,14 @@ def test_changes_are_followed(kind: Kind, stored: Path) -> None:
         assert run_process("put", stored, kind.texts[1], "new").code == 0
         assert json.loads(process.stdout.readline())["key"] == kind.told()[1]
         process.terminate()
+
+
+def test_years_before_our_era_are_taken_as_they_are_shown(run: CommandLine, store_path: Path) -> None:
+    years = ["-4712-01-01", "-044-03-15", "-001-12-31", "0000-01-01"]
+    assert [str(np.datetime64(year)) for year in years] == years
+    for year in years:
+        assert run("put", store_path, "--key-kind", "datetime64[s]", "--", year, "x").code == 0, year
+    shown = [line.partition("\t")[0] for line in run("scan", store_path).out.decode().splitlines()]
+    assert shown == [f"{year}T00:00:00" for year in years]
+    for year in shown:
+        assert run("get", store_path, "--", year).code == 0, year

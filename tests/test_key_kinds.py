@@ -1260,3 +1260,31 @@ def test_a_killed_writer_loses_nothing_of_any_kind_of_keys(tmp_path: Path, name:
     with alexpy.open(path) as store:
         whole(kind, store, model)
         assert store.verify().ok
+
+
+def test_ctrl_c_ends_a_batch_of_keys_of_any_kind(tmp_path: Path) -> None:
+    """A signal handler that raises while one key of many is converted is not taken for a key that is none."""
+
+    class Interrupting(dt.datetime):
+        def __format__(self, spec: str) -> str:
+            raise AssertionError
+
+        def __getattribute__(self, name: str) -> Any:
+            raise KeyboardInterrupt
+
+    moment = dt.datetime(2026, 11, 29)  # noqa: DTZ001 - such keys have no zone
+    with alexpy.open(tmp_path / "store", key="datetime64[us]") as store:
+        with pytest.raises(KeyboardInterrupt):
+            store.put_many([moment, Interrupting(2026, 11, 29)], [b"a", b"b"])
+        assert len(store) == 0
+
+
+@pytest.mark.parametrize("kind", ["uint64", "uuid"])
+def test_ends_of_a_range_may_be_integers_of_numpy(tmp_path: Path, kind: str) -> None:
+    with alexpy.open(tmp_path / "store", key=kind) as store:
+        key = 7 if kind == "uint64" else uuid.UUID(int=7)
+        store[key] = b"seven"
+        assert [*store.scan(np.int64(-5), np.uint64(8))] == [(key, b"seven")]
+        assert [*store.scan(np.int64(-5), np.int8(-1))] == []
+        assert [*store.scan(np.uint64(8), None)] == []
+        assert [*store.scan(-(2**200), 2**200)] == [(key, b"seven")]

@@ -59,9 +59,13 @@ def test_the_examples_of_keys_run_and_return_what_their_comments_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    program = re.search(r"```python\n(.*?)```", (ROOT / "docs/keys.md").read_text(), re.DOTALL)
-    assert program is not None
-    exec(compile(program[1], "docs/keys.md", "exec"), {})
+    first, copy = re.findall(r"```python\n(.*?)```", (ROOT / "docs/keys.md").read_text(), re.DOTALL)
+    exec(compile(first, "docs/keys.md", "exec"), {})
+    with alexpy.open("events") as store:
+        store.put_many([0, 1_000], [b"a", b"b"])
+    exec(compile("import alexpy\n" + copy, "docs/keys.md", "exec"), {})
+    with alexpy.open("moments") as store:
+        assert [str(key) for key in store] == ["1970-01-01T00:00:00.000", "1970-01-01T00:00:01.000"]
     with alexpy.open("readings", key="datetime64[us]") as readings:
         start = np.datetime64("2026-11-29T12:00:00.000000")
         assert readings.first() == (start, b"21.3")

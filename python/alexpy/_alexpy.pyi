@@ -136,8 +136,8 @@ class Reader(Mapping[_K, _V]):
         """The value of `key`, or `default` if the key is absent.
 
         It is bytes, or what the codec of the store makes of them (CodecError where it cannot). Raises
-        TypeError or OverflowError for a key that is not an int64, CorruptionError if the stored value is
-        damaged. O(1) in practice: one predicted position in the index, one read.
+        TypeError or OverflowError for what is no key of the store's kind, CorruptionError if the stored value
+        is damaged. O(1) in practice: one predicted position in the index, one read.
 
         >>> s[1] = b"one"
         >>> s.get(1), s.get(2), s.get(2, b"")
@@ -297,11 +297,11 @@ class Reader(Mapping[_K, _V]):
     ) -> Iterator[tuple[_K, _V]]:
         """Iterates over (key, value) of `start <= key < stop`, in key order.
 
-        Bounds are any ints (clamped to int64) or None for no bound; `include_start` and `include_stop`
-        say whether a bound belongs to the range; `reverse=True` goes from the top without swapping the
-        bounds; `limit` is the most items. The iterator sees the store as it was when the iterator was made,
-        whatever is written meanwhile. Raises TypeError for bounds that are not ints, ValueError for a
-        negative limit, ClosedError once the store is closed. O(1) to make, O(1) an item.
+        Bounds are keys, or any ints where keys are ints (clamped to them), or None for no bound;
+        `include_start` and `include_stop` say whether a bound belongs to the range; `reverse=True` goes from
+        the top without swapping the bounds; `limit` is the most items. The iterator sees the store as it was
+        when the iterator was made, whatever is written meanwhile. Raises TypeError for other bounds,
+        ValueError for a negative limit, ClosedError once the store is closed. O(1) to make, O(1) an item.
 
         >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
         3
@@ -349,11 +349,11 @@ class Reader(Mapping[_K, _V]):
     def floor_many(self, keys: _Keys[_K]) -> tuple[NDArray[Any], ValueBuffers[_V]]:
         """For many keys, the item at or below each: (found_keys, buffers).
 
-        An as-of lookup: what was known at each of many times. `found_keys` is an int64 array of the length of
+        An as-of lookup: what was known at each of many times. `found_keys` is an array of the length of
         `keys`, `buffers` a `ValueBuffers` with the values. Where nothing lies at or below a key,
-        `buffers.found` is False, the key 0 and the value empty. `keys` as in `put_many`; the result has
-        their order, and all of it is of one moment. Raises as `get_many`. O(keys + bytes) in practice, the
-        GIL released; a snapshot takes longer for keys next to some that have changed since.
+        `buffers.found` is False, the key 0 (NaT for moments) and the value empty. `keys` as in `put_many`;
+        the result has their order, and all of it is of one moment. Raises as `get_many`. O(keys + bytes) in
+        practice, the GIL released; a snapshot takes longer for keys next to some that have changed since.
 
         >>> s.put_many([10, 20], [b"ten", b"twenty"])
         2
@@ -428,9 +428,9 @@ class Reader(Mapping[_K, _V]):
     def rank(self, key: SupportsIndex | _K) -> int:
         """How many keys are below `key`, which need not be there.
 
-        Raises TypeError or OverflowError for a key that is not an int64. O(log n); the first call of `rank`,
-        `nth` or `sample`, and the first after many changes, counts each node of the index, O(index nodes). A
-        snapshot takes O(keys below it that have changed since). No value is read.
+        Raises TypeError or OverflowError for what is no key of the store's kind. O(log n); the first call of
+        `rank`, `nth` or `sample`, and the first after many changes, counts each node of the index, O(index
+        nodes). A snapshot takes O(keys below it that have changed since). No value is read.
 
         >>> s.put_many([10, 20, 30], [b"a", b"b", b"c"])
         3
@@ -453,7 +453,7 @@ class Reader(Mapping[_K, _V]):
     def keys_array(
         self, start: SupportsIndex | _K | None = None, stop: SupportsIndex | _K | None = None
     ) -> NDArray[Any]:
-        """The keys of `start <= key < stop` as an int64 array, ascending.
+        """The keys of `start <= key < stop` as an array of the store's kind, ascending.
 
         `np.asarray(s.keys())` is the same for all keys. Bounds and errors as in `scan`; all keys are of one
         moment. O(keys), the GIL released; no value is read.
@@ -501,11 +501,12 @@ class Store(Reader[_K, _V], MutableMapping[_K, _V]):
     def put(self: Store[_K, bytes], key: SupportsIndex | _K, value: _Value) -> None:
         """Stores `value` under `key`, replacing what was there.
 
-        `key` is an int64; `value` is bytes or any other contiguous buffer (bytearray, memoryview, NumPy
-        array), stored as its raw memory, at most 2**32-1 bytes; with a codec, what that takes. When the call
-        returns, the write survives a kill of the process; with `durability="sync"` also a power cut. Raises
-        TypeError, OverflowError, ValueError or BufferError for what cannot be stored, ReadOnlyError,
-        ClosedError, PoisonedError, or OSError (ENOSPC if the disk is full). O(len(value)).
+        `key` is of the store's kind, an int64 unless another was chosen; `value` is bytes or any other
+        contiguous buffer (bytearray, memoryview, NumPy array), stored as its raw memory, at most 2**32-1
+        bytes; with a codec, what that takes. When the call returns, the write survives a kill of the process;
+        with `durability="sync"` also a power cut. Raises TypeError, OverflowError, ValueError or BufferError
+        for what cannot be stored, ReadOnlyError, ClosedError, PoisonedError, or OSError (ENOSPC if the disk
+        is full). O(len(value)).
 
         >>> s.put(1, b"one")
         >>> s[1]
@@ -516,8 +517,8 @@ class Store(Reader[_K, _V], MutableMapping[_K, _V]):
     def delete(self, key: SupportsIndex | _K) -> bool:
         """Removes `key`; True if it was there.
 
-        Raises TypeError or OverflowError for a key that is not an int64, and what `put` raises when it cannot
-        write. O(1).
+        Raises TypeError or OverflowError for what is no key of the store's kind, and what `put` raises when
+        it cannot write. O(1).
 
         >>> s[1] = b"one"
         >>> s.delete(1), s.delete(1)
@@ -587,9 +588,9 @@ class Store(Reader[_K, _V], MutableMapping[_K, _V]):
     def put_many(self: Store[_K, bytes], keys: _Keys[_K], values: _Values, *, sync: bool = False) -> int:
         """Stores `values[i]` under `keys[i]` for every i in one atomic batch; returns how many distinct keys.
 
-        `keys`: a one-dimensional integer array or buffer (native int64 is read without a conversion), an
-        Arrow integer array, or any iterable of ints. `values`: a sequence or iterator of values as in
-        `put`; or an array whose first axis is the keys, each row's memory one value; or an Arrow binary
+        `keys`: a one-dimensional array or buffer of the store's kind (native int64 is read without a
+        conversion), an Arrow array of it, or any iterable of keys. `values`: a sequence or iterator of values
+        as in `put`; or an array whose first axis is the keys, each row's memory one value; or an Arrow binary
         array. With a codec: values that it takes; with `codecs.numpy` and `codecs.struct` also one array of
         them, and with `codecs.text` an Arrow array of text. The last duplicate of a key wins. With
         `sync=True` the call returns once everything is safe on the device. A crash leaves all of it or
@@ -858,8 +859,8 @@ class WriteBatch(Generic[_K, _V]):
     def put(self: WriteBatch[_K, bytes], key: SupportsIndex | _K, value: _Value) -> None:
         """Puts `value` under `key` when the batch commits.
 
-        `key` is an int64, `value` any contiguous buffer of at most 2**32-1 bytes, copied now. Raises
-        TypeError, OverflowError, ValueError or BufferError for what cannot be stored, ClosedError
+        `key` is of the store's kind, `value` any contiguous buffer of at most 2**32-1 bytes, copied now.
+        Raises TypeError, OverflowError, ValueError or BufferError for what cannot be stored, ClosedError
         after the end of the batch. O(len(value)).
 
         >>> with s.batch() as b:
@@ -872,8 +873,8 @@ class WriteBatch(Generic[_K, _V]):
     def delete(self, key: SupportsIndex | _K) -> None:
         """Deletes `key` when the batch commits; an absent key is no error.
 
-        Raises TypeError or OverflowError for a key that is not an int64, ClosedError after the end of the
-        batch. O(1).
+        Raises TypeError or OverflowError for what is no key of the store's kind, ClosedError after the end of
+        the batch. O(1).
 
         >>> s[1] = b"one"
         >>> with s.batch() as b:
@@ -985,7 +986,10 @@ class _ArrowInput:
         Raises ValueError if it is no UTF-8.
         """
     def column(self, at: int) -> _ArrowInput:
-        """One column of a table."""
+        """One column of a table.
+
+        Raises TypeError if a whole row is null: the column has a value there, which is no data.
+        """
     def first_null(self) -> int | None:
         """The first row that is null; None if none is."""
     def numbers(self) -> list[NDArray[Any]] | None:
@@ -1045,10 +1049,10 @@ class ArrowStream:
 class ValueBuffers(Generic[_V]):
     """The values of many keys in two arrays; what `Store.get_buffers` returns.
 
-    Value `i` is `data[offsets[i]:offsets[i + 1]]`, empty if `found[i]` is False. The arrays are read-only,
-    and stay valid after the store is closed. `len` is the number of keys; `x[i]` and iteration give values,
-    or None for an absent key. Arrow libraries read it as it is, sharing its memory: `pyarrow.array(x)`,
-    `polars.Series(x)`.
+    Value `i` is `data[offsets[i]:offsets[i + 1]]`, empty if `found[i]` is False. The arrays are
+    read-only, and stay valid after the store is closed. `len` is the number of keys; `x[i]` and iteration
+    give values, or None for an absent key. Arrow libraries read it as it is, sharing its memory:
+    `pyarrow.array(x)`, `polars.Series(x)`.
 
     >>> s.put_many([1, 2], [b"one", b"three"])
     2
@@ -1080,7 +1084,7 @@ class ValueBuffers(Generic[_V]):
         """The values for any Arrow library, with null for an absent key; of the types of `ScanBatch`.
 
         What the Arrow libraries also read of this object itself: `pyarrow.array(x)`, `polars.Series(x)`.
-        Nothing is copied. O(keys).
+        Values that are bytes or text are not copied if no key is absent. O(keys).
 
         >>> s[1] = b"one"
         >>> pyarrow.array(s.get_buffers([1, 2]).to_arrow()).to_pylist()  # doctest: +SKIP
@@ -1093,9 +1097,9 @@ class ValueBuffers(Generic[_V]):
 class ScanBatch(Generic[_K, _V]):
     """Consecutive items of a store as arrays; what `Store.scan_batches` yields.
 
-    `keys[i]` has the value `data[offsets[i]:offsets[i + 1]]`. The arrays are read-only, and stay valid after
-    the store is closed. `len` is the number of items; `x[i]` and iteration give (key, value). Arrow libraries
-    read it as it is, sharing its memory: `pyarrow.record_batch(x)`, `polars.DataFrame(x)`.
+    `keys[i]` has the value `data[offsets[i]:offsets[i + 1]]`. The arrays are read-only, and stay valid
+    after the store is closed. `len` is the number of items; `x[i]` and iteration give (key, value). Arrow
+    libraries read it as it is, sharing its memory: `pyarrow.record_batch(x)`, `polars.DataFrame(x)`.
 
     >>> s.put_many([1, 2], [b"one", b"three"])
     2
@@ -1116,7 +1120,7 @@ class ScanBatch(Generic[_K, _V]):
     ) -> tuple[CapsuleType, CapsuleType]: ...
     @property
     def keys(self) -> NDArray[Any]:
-        """The keys, in the order of the scan: a read-only int64 array. O(1)."""
+        """The keys, in the order of the scan: a read-only array of the store's kind. O(items), int64 O(1)."""
     @property
     def offsets(self) -> NDArray[np.int64]:
         """Where each value begins in `data`, and where the last one ends: a read-only int64 array. O(1)."""
@@ -1124,11 +1128,11 @@ class ScanBatch(Generic[_K, _V]):
     def data(self) -> NDArray[np.uint8]:
         """The bytes of all values, one after another: a read-only uint8 array. O(1)."""
     def to_arrow(self) -> ArrowArray:
-        """The keys and values for any Arrow library, as a struct of `key` (int64) and `value`.
+        """The keys and values for any Arrow library, as a struct of `key` and `value`.
 
         What the Arrow libraries also read of this object itself: `pyarrow.record_batch(x)`. Values are
         LargeBinary, and with a codec text (`text`, `json`), numbers, lists or structs (`numpy`, `struct`).
-        Nothing is copied but structs. O(items).
+        int64 keys, times, bytes and text are not copied. O(items).
 
         >>> s[1] = b"one"
         >>> pyarrow.record_batch(next(s.scan_batches()).to_arrow()).to_pydict()  # doctest: +SKIP
@@ -1168,8 +1172,9 @@ class RowIterator:
 class BatchIterator(Generic[_K, _V]):
     """Iterates over a range of a store in batches, as it was when the iterator was made.
 
-    What `Store.scan_batches` returns; yields `ScanBatch`. The GIL is released while a batch is read. Raises
-    ClosedError once the store is closed and CorruptionError if a stored record is damaged. Not picklable.
+    What `Store.scan_batches` returns; yields `ScanBatch`. The GIL is released while a batch is read.
+    Raises ClosedError once the store is closed and CorruptionError if a stored record is damaged. Not
+    picklable.
 
     >>> s[1] = b"one"
     >>> [len(batch) for batch in s.scan_batches()]

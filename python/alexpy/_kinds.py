@@ -6,6 +6,7 @@ int64 keys are none of its business. Nothing here knows a store. O(1) for one ke
 from __future__ import annotations
 
 import datetime as dt
+import operator
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -69,12 +70,12 @@ def end(bound: Any, kind: str, name: str) -> tuple[int, int]:
         ((-1, 0), (1, 0))
 
     """
-    if kind in ("uint64", "uuid") and isinstance(bound, int) and not isinstance(bound, bool):
-        if bound < 0:
-            return -1, 0
-        if bound >> (64 if kind == "uint64" else 128):
-            return 1, 0
-    return 0, one(bound, kind, name)
+    try:
+        return 0, one(bound, kind, name)
+    except OverflowError:
+        if kind not in _RULES:
+            raise
+        return (-1 if operator.index(bound) < 0 else 1), 0
 
 
 def many(keys: Any, kind: str) -> NDArray[Any] | None:
@@ -95,7 +96,7 @@ def many(keys: Any, kind: str) -> NDArray[Any] | None:
     array = _convert.any_array(keys, "keys")
     if array is None or array.dtype.kind == "O":
         if not hasattr(keys, "__iter__") and not hasattr(keys, "__getitem__"):
-            which = "None" if keys is None else _kind_of(keys)
+            which = _convert.type_name(keys)
             calls = "; scan(start, stop) reads a range" if isinstance(keys, slice) else ""
             raise TypeError(f"keys is {which}; give an array or another iterable of keys{calls}")
         return None
@@ -155,11 +156,6 @@ def _unit(kind: str) -> str:
     return kind.partition("[")[2].rstrip("]")
 
 
-def _kind_of(value: object) -> str:
-    name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
-
-
 def _refusal(key: object, kind: str, place: str) -> TypeError:
     rule = _RULES.get(
         kind, f"keys of this store are moments ({kind}): numpy.datetime64, datetime.datetime or date"
@@ -172,14 +168,14 @@ def _refusal(key: object, kind: str, place: str) -> TypeError:
         hint = ": scan(start, stop) reads a range, delete_range(start, stop) removes one"
     elif hasattr(key, "__len__") and not isinstance(key, (bytes, bytearray)):
         hint = ": get_many reads many keys, put_many writes them"
-    return TypeError(f"{place} is {'None' if key is None else _kind_of(key)}; {rule}{hint}")
+    return TypeError(f"{place} is {_convert.type_name(key)}; {rule}{hint}")
 
 
 def _unsigned(key: Any, bits: int, kind: str, place: str) -> int:
     if isinstance(key, (bool, np.bool_)) or not hasattr(key, "__index__"):
         raise _refusal(key, kind, place)
     try:
-        number = int(key.__index__())
+        number = operator.index(key)
     except TypeError:
         raise _refusal(key, kind, place) from None
     if number < 0 or number >> bits:

@@ -35,7 +35,8 @@ _UUID_BYTES: Final = 16
 _UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _UUID_RULE = "must be a UUID (550e8400-e29b-41d4-a716-446655440000, 32 hex digits, or an integer)"
 _MOMENT = re.compile(
-    r"([+-]?[0-9]{4,12}-[0-9]{2}-[0-9]{2})"
+    # NumPy gives years before our era three digits at least.
+    r"([+-]?[0-9]{4,12}-[0-9]{2}-[0-9]{2}|-[0-9]{3}-[0-9]{2}-[0-9]{2})"
     r"(?:[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,18}))?)?"
     r"(?:Z|z|([+-])([0-9]{2}):?([0-9]{2})?)?)?",
     re.ASCII,

@@ -1,4 +1,4 @@
-//! The ends of a range: any int, clamped to int64, or None for no bound.
+//! The ends of a range: a key, any int where keys are ints (clamped to them), or None for no bound.
 //!
 //! The rules of half-open ranges are decided here once. The engine and the index only see ranges that could hold a
 //! key.

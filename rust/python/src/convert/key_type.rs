@@ -8,7 +8,8 @@ use arrow_buffer::Buffer;
 use arrow_schema::{ArrowError, DataType, TimeUnit};
 use zerocopy::IntoBytes;
 
-use crate::convert::kinds::{TOP_64, TOP_128};
+use crate::convert::kinds::{TOP_64, UUID_BYTES, uuid_bytes};
+use crate::convert::value_type::room;
 
 /// The Arrow type of keys.
 pub(crate) fn data_type(kind: KeyKind) -> DataType {
@@ -19,7 +20,7 @@ pub(crate) fn data_type(kind: KeyKind) -> DataType {
         KeyKind::DatetimeMs => DataType::Timestamp(TimeUnit::Millisecond, None),
         KeyKind::DatetimeUs => DataType::Timestamp(TimeUnit::Microsecond, None),
         KeyKind::DatetimeNs => DataType::Timestamp(TimeUnit::Nanosecond, None),
-        KeyKind::Uuid => DataType::FixedSizeBinary(16),
+        KeyKind::Uuid => DataType::FixedSizeBinary(UUID_BYTES as i32),
     }
 }
 
@@ -35,9 +36,9 @@ pub(crate) fn array(
             Arc::new(UInt64Array::from_iter_values(keys.iter().map(|key| key as u64 ^ TOP_64)))
         }
         KeyKind::Uuid => {
-            let bytes = keys.iter().map(|key| (key.cast_unsigned() ^ TOP_128).to_be_bytes());
-            let bytes: Vec<u8> = bytes.flatten().collect();
-            Arc::new(FixedSizeBinaryArray::try_new(16, Buffer::from_vec(bytes), None)?)
+            let mut bytes = room(keys.len() * UUID_BYTES)?;
+            uuid_bytes(keys, &mut bytes);
+            Arc::new(FixedSizeBinaryArray::try_new(UUID_BYTES as i32, Buffer::from_vec(bytes), None)?)
         }
         kind => {
             let memory = lent(|items| match &items.keys {

@@ -5,6 +5,8 @@
 
 use alex_store::{Key, KeyKind, KeyVec, Keys};
 use numpy::PyArray1;
+use pyo3::exceptions::PyException;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyInt, PyList, PyTuple, PyType};
@@ -15,7 +17,8 @@ use crate::memory;
 
 /// Keys without a sign keep their order when their highest bit is flipped.
 pub(crate) const TOP_64: u64 = 1 << 63;
-pub(crate) const TOP_128: u128 = 1 << 127;
+const TOP_128: u128 = 1 << 127;
+pub(crate) const UUID_BYTES: usize = 16;
 
 static UUID: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
@@ -43,7 +46,7 @@ fn other(kind: KeyKind, key: &Bound<'_, PyAny>, place: &str) -> PyResult<Key> {
     match kind {
         KeyKind::Uuid => {
             if key.get_type().is(UUID.import(py, "uuid", "UUID")?) {
-                return wide(&key.getattr("int")?);
+                return wide(&key.getattr(intern!(py, "int"))?);
             }
             if let Ok(bytes) = key.cast_exact::<PyBytes>()
                 && let Ok(bytes) = bytes.as_bytes().try_into()
@@ -127,8 +130,11 @@ fn collect<'py>(
         }
         let key = match other(kind, &item, "key") {
             Ok(key) => key,
-            // Once more, for a message that says where it is.
-            Err(_) => other(kind, &item, &format!("keys[{position}]"))?,
+            // Once more, for a message that says where it is. An interrupt would be gone the second time.
+            Err(error) if error.is_instance_of::<PyException>(item.py()) => {
+                other(kind, &item, &format!("keys[{position}]"))?
+            }
+            Err(error) => return Err(error),
         };
         if kind == KeyKind::Uuid {
             memory::room(&mut long, 1)?;
@@ -205,12 +211,17 @@ pub(crate) fn array(py: Python<'_>, kind: KeyKind, keys: KeyVec) -> PyResult<Bou
     if kind == KeyKind::Int64 { Ok(numbers) } else { python(py, "array_of")?.call1((numbers, kind.name())) }
 }
 
-fn wide_array<'py>(py: Python<'py>, keys: &KeyVec) -> PyResult<Bound<'py, PyAny>> {
-    let mut bytes = Vec::new();
-    memory::room(&mut bytes, keys.len() * 16)?;
+/// Appends the bytes of UUIDs, most significant first, to a vector with room for them.
+pub(crate) fn uuid_bytes(keys: &KeyVec, bytes: &mut Vec<u8>) {
     for key in keys.iter() {
         bytes.extend_from_slice(&(key.cast_unsigned() ^ TOP_128).to_be_bytes());
     }
+}
+
+fn wide_array<'py>(py: Python<'py>, keys: &KeyVec) -> PyResult<Bound<'py, PyAny>> {
+    let mut bytes = Vec::new();
+    memory::room(&mut bytes, keys.len() * UUID_BYTES)?;
+    uuid_bytes(keys, &mut bytes);
     python(py, "array_of")?.call1((array_of(py, bytes), KeyKind::Uuid.name()))
 }
 

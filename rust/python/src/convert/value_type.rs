@@ -17,6 +17,7 @@ use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use zerocopy::IntoBytes;
 
 use crate::convert::codec::Codec;
 
@@ -160,7 +161,7 @@ impl ValueType {
 }
 
 /// An empty vector with room for `items`.
-fn room<T>(items: usize) -> Result<Vec<T>, ArrowError> {
+pub(super) fn room<T>(items: usize) -> Result<Vec<T>, ArrowError> {
     let mut room = Vec::new();
     room.try_reserve_exact(items)
         .map_err(|_| ArrowError::MemoryError(format!("there is no memory for {items} rows")))?;
@@ -252,29 +253,26 @@ impl Rows {
         let Some(fields) = self.fields() else {
             let whole = &self.parts[0];
             let is_aligned = data.as_ptr().align_offset(align_of::<i128>()) == 0;
-            let memory = if nulls.is_none() && is_aligned { data.clone() } else { gathered(column, whole) };
+            let memory = if nulls.is_none() && is_aligned { data.clone() } else { gathered(column, whole)? };
             return whole.array(memory, rows, nulls.as_ref());
         };
         let parts: Result<_, _> =
-            self.parts.iter().map(|part| part.array(gathered(column, part), rows, None)).collect();
+            self.parts.iter().map(|part| part.array(gathered(column, part)?, rows, None)).collect();
         Ok(Arc::new(StructArray::try_new(fields, parts?, nulls)?))
     }
 }
 
-/// The bytes of one part of all rows, one after another; zeros for absent rows.
-fn gathered(column: &ValueColumn, part: &Part) -> Buffer {
+/// The bytes of one part of all rows, one after another, where Arrow wants numbers to lie; zeros for absent rows.
+fn gathered(column: &ValueColumn, part: &Part) -> Result<Buffer, ArrowError> {
     let bytes = part.element_bytes * part.elements();
     let rows = column.offsets().len().saturating_sub(1);
-    let mut memory = vec![0; rows * bytes];
-    for (at, target) in memory.chunks_exact_mut(bytes.max(1)).enumerate() {
+    let units = (rows * bytes).div_ceil(size_of::<u128>());
+    let mut memory = room::<u128>(units)?;
+    memory.resize(units, 0);
+    for (at, target) in memory.as_mut_bytes().chunks_exact_mut(bytes.max(1)).take(rows).enumerate() {
         if let Some(value) = column.get(at).and_then(|row| row.get(part.offset..part.offset + bytes)) {
             target.copy_from_slice(value);
         }
     }
-    aligned(&memory)
-}
-
-/// A copy that lies where Arrow wants numbers to lie.
-fn aligned(memory: &[u8]) -> Buffer {
-    Buffer::from_slice_ref(memory)
+    Ok(Buffer::from_vec(memory).slice_with_length(0, rows * bytes))
 }

@@ -102,8 +102,8 @@ impl WriteBatch {
 
     /// Puts `value` under `key` when the batch commits.
     ///
-    /// `key` is an int64, `value` any contiguous buffer of at most 2**32-1 bytes, copied now. Raises
-    /// TypeError, OverflowError, ValueError or BufferError for what cannot be stored, ClosedError
+    /// `key` is of the store's kind, `value` any contiguous buffer of at most 2**32-1 bytes, copied now.
+    /// Raises TypeError, OverflowError, ValueError or BufferError for what cannot be stored, ClosedError
     /// after the end of the batch. O(len(value)).
     ///
     /// >>> with s.batch() as b:
@@ -119,8 +119,8 @@ impl WriteBatch {
 
     /// Deletes `key` when the batch commits; an absent key is no error.
     ///
-    /// Raises TypeError or OverflowError for a key that is not an int64, ClosedError after the end of the
-    /// batch. O(1).
+    /// Raises TypeError or OverflowError for what is no key of the store's kind, ClosedError after the end of
+    /// the batch. O(1).
     ///
     /// >>> s[1] = b"one"
     /// >>> with s.batch() as b:

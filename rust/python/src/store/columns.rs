@@ -27,10 +27,10 @@ use crate::store::rows::{FoundItems, FoundValues, RowIterator, row};
 
 /// The values of many keys in two arrays; what `Store.get_buffers` returns.
 ///
-/// Value `i` is `data[offsets[i]:offsets[i + 1]]`, empty if `found[i]` is False. The arrays are read-only,
-/// and stay valid after the store is closed. `len` is the number of keys; `x[i]` and iteration give values,
-/// or None for an absent key. Arrow libraries read it as it is, sharing its memory: `pyarrow.array(x)`,
-/// `polars.Series(x)`.
+/// Value `i` is `data[offsets[i]:offsets[i + 1]]`, empty if `found[i]` is False. The arrays are
+/// read-only, and stay valid after the store is closed. `len` is the number of keys; `x[i]` and iteration
+/// give values, or None for an absent key. Arrow libraries read it as it is, sharing its memory:
+/// `pyarrow.array(x)`, `polars.Series(x)`.
 ///
 /// >>> s.put_many([1, 2], [b"one", b"three"])
 /// 2
@@ -114,7 +114,7 @@ impl ValueBuffers {
     /// The values for any Arrow library, with null for an absent key; of the types of `ScanBatch`.
     ///
     /// What the Arrow libraries also read of this object itself: `pyarrow.array(x)`, `polars.Series(x)`.
-    /// Nothing is copied. O(keys).
+    /// Values that are bytes or text are not copied if no key is absent. O(keys).
     ///
     /// >>> s[1] = b"one"
     /// >>> pyarrow.array(s.get_buffers([1, 2]).to_arrow()).to_pylist()  # doctest: +SKIP
@@ -134,9 +134,9 @@ impl ValueBuffers {
 
 /// Consecutive items of a store as arrays; what `Store.scan_batches` yields.
 ///
-/// `keys[i]` has the value `data[offsets[i]:offsets[i + 1]]`. The arrays are read-only, and stay valid after
-/// the store is closed. `len` is the number of items; `x[i]` and iteration give (key, value). Arrow libraries
-/// read it as it is, sharing its memory: `pyarrow.record_batch(x)`, `polars.DataFrame(x)`.
+/// `keys[i]` has the value `data[offsets[i]:offsets[i + 1]]`. The arrays are read-only, and stay valid
+/// after the store is closed. `len` is the number of items; `x[i]` and iteration give (key, value). Arrow
+/// libraries read it as it is, sharing its memory: `pyarrow.record_batch(x)`, `polars.DataFrame(x)`.
 ///
 /// >>> s.put_many([1, 2], [b"one", b"three"])
 /// 2
@@ -196,7 +196,7 @@ impl ScanBatch {
         self.columns().export(py, requested_schema)
     }
 
-    /// The keys, in the order of the scan: a read-only int64 array. O(1).
+    /// The keys, in the order of the scan: a read-only array of the store's kind. O(items), int64 O(1).
     #[getter]
     fn keys<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let items = &slf.get().items.columns;
@@ -227,11 +227,11 @@ impl ScanBatch {
         unsafe { window(slf.clone().into_any(), slf.get().items.columns.values.data()) }
     }
 
-    /// The keys and values for any Arrow library, as a struct of `key` (int64) and `value`.
+    /// The keys and values for any Arrow library, as a struct of `key` and `value`.
     ///
     /// What the Arrow libraries also read of this object itself: `pyarrow.record_batch(x)`. Values are
     /// LargeBinary, and with a codec text (`text`, `json`), numbers, lists or structs (`numpy`, `struct`).
-    /// Nothing is copied but structs. O(items).
+    /// int64 keys, times, bytes and text are not copied. O(items).
     ///
     /// >>> s[1] = b"one"
     /// >>> pyarrow.record_batch(next(s.scan_batches()).to_arrow()).to_pydict()  # doctest: +SKIP
@@ -313,8 +313,9 @@ impl ScanBatch {
 
 /// Iterates over a range of a store in batches, as it was when the iterator was made.
 ///
-/// What `Store.scan_batches` returns; yields `ScanBatch`. The GIL is released while a batch is read. Raises
-/// ClosedError once the store is closed and CorruptionError if a stored record is damaged. Not picklable.
+/// What `Store.scan_batches` returns; yields `ScanBatch`. The GIL is released while a batch is read.
+/// Raises ClosedError once the store is closed and CorruptionError if a stored record is damaged. Not
+/// picklable.
 ///
 /// >>> s[1] = b"one"
 /// >>> [len(batch) for batch in s.scan_batches()]
@@ -404,7 +405,7 @@ pub(crate) struct ArrowStream {
 
 #[pymethods]
 impl ArrowStream {
-    /// The Arrow type of the stream: a struct of `key` (int64) and `value`.
+    /// The Arrow type of the stream: a struct of `key` and `value`.
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
         arrow::stream_type(py, self.store.get().kind(), &self.store.get().value_type(py)?)
     }
@@ -474,7 +475,7 @@ impl Reader {
 
 #[pymethods]
 impl Reader {
-    /// The Arrow type of `__arrow_c_stream__`: a struct of `key` (int64) and `value`.
+    /// The Arrow type of `__arrow_c_stream__`: a struct of `key` and `value`.
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
         arrow::stream_type(py, self.kind(), &self.value_type(py)?)
     }
@@ -516,11 +517,11 @@ impl Reader {
 
     /// For many keys, the item at or below each: (found_keys, buffers).
     ///
-    /// An as-of lookup: what was known at each of many times. `found_keys` is an int64 array of the length of
+    /// An as-of lookup: what was known at each of many times. `found_keys` is an array of the length of
     /// `keys`, `buffers` a `ValueBuffers` with the values. Where nothing lies at or below a key,
-    /// `buffers.found` is False, the key 0 and the value empty. `keys` as in `put_many`; the result has
-    /// their order, and all of it is of one moment. Raises as `get_many`. O(keys + bytes) in practice, the
-    /// GIL released; a snapshot takes longer for keys next to some that have changed since.
+    /// `buffers.found` is False, the key 0 (NaT for moments) and the value empty. `keys` as in `put_many`;
+    /// the result has their order, and all of it is of one moment. Raises as `get_many`. O(keys + bytes) in
+    /// practice, the GIL released; a snapshot takes longer for keys next to some that have changed since.
     ///
     /// >>> s.put_many([10, 20], [b"ten", b"twenty"])
     /// 2

@@ -15,9 +15,9 @@ use crate::store::one::Store;
 impl Store {
     /// Stores `values[i]` under `keys[i]` for every i in one atomic batch; returns how many distinct keys.
     ///
-    /// `keys`: a one-dimensional integer array or buffer (native int64 is read without a conversion), an
-    /// Arrow integer array, or any iterable of ints. `values`: a sequence or iterator of values as in
-    /// `put`; or an array whose first axis is the keys, each row's memory one value; or an Arrow binary
+    /// `keys`: a one-dimensional array or buffer of the store's kind (native int64 is read without a
+    /// conversion), an Arrow array of it, or any iterable of keys. `values`: a sequence or iterator of values
+    /// as in `put`; or an array whose first axis is the keys, each row's memory one value; or an Arrow binary
     /// array. With a codec: values that it takes; with `codecs.numpy` and `codecs.struct` also one array of
     /// them, and with `codecs.text` an Arrow array of text. The last duplicate of a key wins. With
     /// `sync=True` the call returns once everything is safe on the device. A crash leaves all of it or

@@ -219,11 +219,12 @@ impl Store {
 
     /// Stores `value` under `key`, replacing what was there.
     ///
-    /// `key` is an int64; `value` is bytes or any other contiguous buffer (bytearray, memoryview, NumPy
-    /// array), stored as its raw memory, at most 2**32-1 bytes; with a codec, what that takes. When the call
-    /// returns, the write survives a kill of the process; with `durability="sync"` also a power cut. Raises
-    /// TypeError, OverflowError, ValueError or BufferError for what cannot be stored, ReadOnlyError,
-    /// ClosedError, PoisonedError, or OSError (ENOSPC if the disk is full). O(len(value)).
+    /// `key` is of the store's kind, an int64 unless another was chosen; `value` is bytes or any other
+    /// contiguous buffer (bytearray, memoryview, NumPy array), stored as its raw memory, at most 2**32-1
+    /// bytes; with a codec, what that takes. When the call returns, the write survives a kill of the process;
+    /// with `durability="sync"` also a power cut. Raises TypeError, OverflowError, ValueError or BufferError
+    /// for what cannot be stored, ReadOnlyError, ClosedError, PoisonedError, or OSError (ENOSPC if the disk
+    /// is full). O(len(value)).
     ///
     /// >>> s.put(1, b"one")
     /// >>> s[1]
@@ -241,8 +242,8 @@ impl Store {
 
     /// Removes `key`; True if it was there.
     ///
-    /// Raises TypeError or OverflowError for a key that is not an int64, and what `put` raises when it cannot
-    /// write. O(1).
+    /// Raises TypeError or OverflowError for what is no key of the store's kind, and what `put` raises when
+    /// it cannot write. O(1).
     ///
     /// >>> s[1] = b"one"
     /// >>> s.delete(1), s.delete(1)

@@ -126,9 +126,9 @@ impl Reader {
 
     /// How many keys are below `key`, which need not be there.
     ///
-    /// Raises TypeError or OverflowError for a key that is not an int64. O(log n); the first call of `rank`,
-    /// `nth` or `sample`, and the first after many changes, counts each node of the index, O(index nodes). A
-    /// snapshot takes O(keys below it that have changed since). No value is read.
+    /// Raises TypeError or OverflowError for what is no key of the store's kind. O(log n); the first call of
+    /// `rank`, `nth` or `sample`, and the first after many changes, counts each node of the index, O(index
+    /// nodes). A snapshot takes O(keys below it that have changed since). No value is read.
     ///
     /// >>> s.put_many([10, 20, 30], [b"a", b"b", b"c"])
     /// 3
@@ -171,7 +171,7 @@ impl Reader {
         kinds::array(py, self.kind(), keys)
     }
 
-    /// The keys of `start <= key < stop` as an int64 array, ascending.
+    /// The keys of `start <= key < stop` as an array of the store's kind, ascending.
     ///
     /// `np.asarray(s.keys())` is the same for all keys. Bounds and errors as in `scan`; all keys are of one
     /// moment. O(keys), the GIL released; no value is read.
@@ -222,11 +222,11 @@ impl Reader {
 scan_method! {
     /// Iterates over (key, value) of `start <= key < stop`, in key order.
     ///
-    /// Bounds are any ints (clamped to int64) or None for no bound; `include_start` and `include_stop`
-    /// say whether a bound belongs to the range; `reverse=True` goes from the top without swapping the
-    /// bounds; `limit` is the most items. The iterator sees the store as it was when the iterator was made,
-    /// whatever is written meanwhile. Raises TypeError for bounds that are not ints, ValueError for a
-    /// negative limit, ClosedError once the store is closed. O(1) to make, O(1) an item.
+    /// Bounds are keys, or any ints where keys are ints (clamped to them), or None for no bound;
+    /// `include_start` and `include_stop` say whether a bound belongs to the range; `reverse=True` goes from
+    /// the top without swapping the bounds; `limit` is the most items. The iterator sees the store as it was
+    /// when the iterator was made, whatever is written meanwhile. Raises TypeError for other bounds,
+    /// ValueError for a negative limit, ClosedError once the store is closed. O(1) to make, O(1) an item.
     ///
     /// >>> s.put_many([1, 2, 3], [b"a", b"b", b"c"])
     /// 3

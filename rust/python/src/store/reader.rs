@@ -240,8 +240,8 @@ impl Reader {
     /// The value of `key`, or `default` if the key is absent.
     ///
     /// It is bytes, or what the codec of the store makes of them (CodecError where it cannot). Raises
-    /// TypeError or OverflowError for a key that is not an int64, CorruptionError if the stored value is
-    /// damaged. O(1) in practice: one predicted position in the index, one read.
+    /// TypeError or OverflowError for what is no key of the store's kind, CorruptionError if the stored value
+    /// is damaged. O(1) in practice: one predicted position in the index, one read.
     ///
     /// >>> s[1] = b"one"
     /// >>> s.get(1), s.get(2), s.get(2, b"")

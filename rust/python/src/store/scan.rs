@@ -271,9 +271,10 @@ impl StoreIterator {
                 }
                 Some(Item::Key(key)) => return kinds::object(py, kind, key).map(Some),
                 Some(Item::Value(at, value)) => {
-                    return codec
-                        .map_or(Ok(value.clone().into_any()), |codec| codec.decode(at, value))
-                        .map(Some);
+                    return match codec {
+                        Some(codec) => codec.decode(at, value).map(Some),
+                        None => Ok(Some(value.into_any())),
+                    };
                 }
                 None if self.refill(py)? => {}
                 None => {
