@@ -134,3 +134,21 @@ def test_the_command_repairs(run: CommandLine, damaged: Path, tmp_path: Path) ->
     assert b"--mode salvage, into another directory, keeps 99 keys" in told
     run("repair", damaged, tmp_path / "new").fails(2, "not empty")
     run("repair", tmp_path / "nothing", tmp_path / "x").fails(3, "no store")
+
+
+@pytest.mark.parametrize("codec", [alexpy.codecs.text, "text"], ids=["codec", "name"])
+def test_the_codec_is_asked_for_only_where_no_manifest_is_left_to_name_it(
+    run: CommandLine, store_path: Path, tmp_path: Path, codec: Any
+) -> None:
+    with alexpy.open(store_path, codec=alexpy.codecs.text) as store:
+        store[1] = "one"
+    with pytest.raises(alexpy.FormatError, match="values of the codec text, and json was asked for"):
+        alexpy.repair(store_path, tmp_path / "no", codec="json")
+    assert not (tmp_path / "no").exists()
+    for name in ("MANIFEST-A", "MANIFEST-B"):
+        (store_path / name).unlink()
+    alexpy.repair(store_path, tmp_path / "plain", mode="salvage")
+    alexpy.repair(store_path, tmp_path / "text", mode="salvage", codec=codec)
+    assert run("repair", store_path, tmp_path / "cli", "--mode", "salvage", "--codec", "text").code == 0
+    values = [dict(alexpy.open(tmp_path / name, read_only=True)) for name in ("plain", "text", "cli")]
+    assert values == [{1: b"one"}, {1: "one"}, {1: "one"}]

@@ -87,6 +87,7 @@ def _repair(
     path: str | PathLike[str],
     dest: str | PathLike[str],
     mode: str,
+    codec: str | None,
     progress: Callable[[int, int], object] | None,
 ) -> tuple[int, int, list[tuple[Path, int, int]], int | None]:
     """The figures of `alexpy.repair` as (kept, lost, damaged, kept by salvage)."""

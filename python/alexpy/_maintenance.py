@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ._alexpy import _repair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from .codecs import Codec
 
     from .errors import AlexError
 
@@ -106,6 +108,7 @@ def repair(
     dest: str | os.PathLike[str],
     *,
     mode: Literal["point_in_time", "salvage"] = "point_in_time",
+    codec: Codec[Any] | str | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> RepairReport:
     """Copy what can be read of a damaged store into a new store in `dest`; `path` is only read.
@@ -113,14 +116,16 @@ def repair(
     With `mode="point_in_time"` the new store holds what the old one held before the first damage. With
     "salvage" it holds every value that can be read, even after damage and without either copy of the
     manifest; a key comes back if the record of its deletion is damaged. If salvage would keep more keys, the
-    report says so (`salvage_keeps`; that takes a second reading). `dest` must not exist or must be empty; it
+    report says so (`salvage_keeps`; that takes a second reading). The new store has the kind of keys and the
+    codec of the old one; `codec`, or its name, is needed only if both copies of the manifest are gone, which
+    alone name it. `dest` must not exist or must be empty; it
     gets its name only when it is complete. `progress(done, total)` is called every few mebibytes with bytes;
     an exception that it raises stops the call. O(bytes), with the keys in memory; the GIL is released.
 
     Raises:
         FileNotFoundError: there is no store.
         LockedError: the store is open for writing.
-        FormatError: there is nothing to repair, or the store has a newer format.
+        FormatError: there is nothing to repair, or the store has a newer format, or another codec.
         ValueError: `dest` is not empty or lies inside the store, or `mode` is unknown.
         OSError: the device cannot read or write.
 
@@ -132,5 +137,6 @@ def repair(
         RepairReport(kept=1, lost=0, damaged=(), salvage_keeps=None)
 
     """
-    kept, lost, damaged, salvage_keeps = _repair(os.fsdecode(path), os.fsdecode(dest), mode, progress)
+    name = codec if codec is None or isinstance(codec, str) else codec.name
+    kept, lost, damaged, salvage_keeps = _repair(os.fsdecode(path), os.fsdecode(dest), mode, name, progress)
     return RepairReport(kept, lost, tuple(damaged), salvage_keeps)

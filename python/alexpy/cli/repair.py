@@ -32,8 +32,15 @@ from .progress import progress
     show_default=True,
     help="Keep what was there before the first damage, or every value that can be read.",
 )
+@click.option(
+    "--codec",
+    metavar="NAME",
+    help="What the values are, if both copies of the manifest are gone, which alone name it: text, json ...",
+)
 @as_json
-def repair(store: str, dest: str, mode: Literal["point_in_time", "salvage"], *, json: bool) -> None:
+def repair(
+    store: str, dest: str, mode: Literal["point_in_time", "salvage"], codec: str | None, *, json: bool
+) -> None:
     """Copy what can be read of STORE, which is not changed, into a new store in the directory DEST.
 
     "salvage" also reads after damage and without a manifest; if the record of a deletion is damaged, that
@@ -41,7 +48,7 @@ def repair(store: str, dest: str, mode: Literal["point_in_time", "salvage"], *, 
     """
     try:
         with progress("repairing", "bytes", quiet=json) as show:
-            report = alexpy.repair(store, dest, mode=mode, progress=show)
+            report = alexpy.repair(store, dest, mode=mode, codec=codec, progress=show)
     except FileNotFoundError as error:
         if not Path(store).exists():
             raise no_store(store) from error

@@ -94,13 +94,14 @@ type Repaired = (u64, u64, Vec<(PathBuf, u64, u64)>, Option<u64>);
 
 /// The figures of `alexpy.repair` as (kept, lost, damaged, kept by salvage).
 #[pyfunction]
-#[pyo3(signature = (path, dest, mode, progress))]
+#[pyo3(signature = (path, dest, mode, codec, progress))]
 #[allow(clippy::needless_pass_by_value)]
 pub(crate) fn _repair(
     py: Python<'_>,
     path: PathBuf,
     dest: PathBuf,
     mode: &str,
+    codec: Option<String>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Repaired> {
     let mode = match mode {
@@ -112,6 +113,7 @@ pub(crate) fn _repair(
             )));
         }
     };
-    let report = with_progress(py, progress, |progress| Engine::repair(&path, &dest, mode, progress))?;
+    let report =
+        with_progress(py, progress, |progress| Engine::repair(&path, &dest, mode, codec.clone(), progress))?;
     Ok((report.kept, report.lost, report.damaged, report.salvage_keeps))
 }

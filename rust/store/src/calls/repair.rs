@@ -36,13 +36,15 @@ pub struct RepairReport {
 impl Store {
     /// Copies what can be read of the store in `path` into a new store in `dest`, which must be empty or not
     /// exist. `path` is only read, and must not be open for writing. With [`RepairMode::Salvage`], a key
-    /// whose deletion was lost comes back.
+    /// whose deletion was lost comes back. `codec` names the codec of the values, which is needed only if both copies of the
+    /// manifest are gone, and must not be another than the one that they name.
     ///
     /// O(bytes), with the keys in memory. `progress` works as in [`Store::verify`].
     pub fn repair(
         path: &Path,
         dest: &Path,
         mode: RepairMode,
+        codec: Option<String>,
         progress: &mut dyn FnMut(OpenProgress) -> bool,
     ) -> Result<RepairReport> {
         check_path(path)?;
@@ -67,10 +69,11 @@ impl Store {
         let source: Arc<dyn Disk> = Arc::new(source);
         // Read everything before creating anything.
         let salvaged = Salvaged::read(&source, mode, progress)?;
+        let options = Options { durability: Durability::Os, background: false, codec, ..Options::default() };
+        let options = options_for(&salvaged, path, &options)?;
         let by_salvage = kept_by_salvage(&source, &salvaged, mode, progress)?;
         let new_dir = NewDir::begin(dest, path)?;
         let disk = new_dir.disk()?;
-        let options = Options { durability: Durability::Os, background: false, ..Options::default() };
         let report = write(&salvaged, Arc::new(disk), new_dir.work(), &options)?;
         new_dir.finish()?;
         Ok(report.beside(by_salvage))
@@ -85,8 +88,9 @@ impl Store {
         options: &Options,
     ) -> Result<RepairReport> {
         let salvaged = Salvaged::read(source, mode, &mut |_| true)?;
+        let options = options_for(&salvaged, source.path(), options)?;
         let by_salvage = kept_by_salvage(source, &salvaged, mode, &mut |_| true)?;
-        Ok(write(&salvaged, dest, Path::new("repaired"), options)?.beside(by_salvage))
+        Ok(write(&salvaged, dest, Path::new("repaired"), &options)?.beside(by_salvage))
     }
 }
 
@@ -116,11 +120,17 @@ fn kept_by_salvage(
     }
 }
 
+/// The options of the new store, whose codec is the one that is asked for only if nobody knows that of the old one.
+fn options_for(salvaged: &Salvaged, path: &Path, options: &Options) -> Result<Options> {
+    let Schema { key, codec } = salvaged.schema_for(options.codec.as_deref(), path)?;
+    let options = Options { key: Some(key), codec, ..options.clone() };
+    options.validate()?;
+    Ok(options)
+}
+
 /// Writes what was found into a new store, durable when this returns.
 fn write(salvaged: &Salvaged, dest: Arc<dyn Disk>, path: &Path, options: &Options) -> Result<RepairReport> {
-    let Schema { key, codec } = salvaged.schema.clone();
-    let options = Options { key: Some(key), codec, ..options.clone() };
-    let store = Store::open_on(dest, path, &options, &mut |_| true)?;
+    let store = Store::open_on(dest, path, options, &mut |_| true)?;
     let (mut keys, mut values, mut bytes) = (KeyVec::default(), Vec::new(), 0);
     let mut kept = 0;
     for item in salvaged.items() {

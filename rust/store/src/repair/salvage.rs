@@ -3,7 +3,7 @@
 //! memory.
 
 use std::collections::{BTreeMap, BinaryHeap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{Access, Disk};
@@ -52,7 +52,8 @@ pub(crate) struct Salvaged {
     ranges: Vec<(u64, Key, Key)>,
     segments: BTreeMap<u32, Arc<Segment>>,
     /// What never changes about the store. Without a manifest nobody knows the codec of its values.
-    pub(crate) schema: Schema,
+    schema: Schema,
+    has_manifest: bool,
     /// Records that are known to have existed and are not kept.
     pub(crate) lost: u64,
     /// File, offset and length.
@@ -84,6 +85,16 @@ impl Salvaged {
         }
         found.apply_ranges();
         Ok(found)
+    }
+
+    /// What never changes about the new store: as of the old one, which must not have another codec than the one that is
+    /// asked for. The codec that is asked for if no manifest is left to name one.
+    pub(crate) fn schema_for(&self, codec: Option<&str>, path: &Path) -> Result<Schema> {
+        if self.has_manifest {
+            self.schema.check_asked(None, codec, path)?;
+            return Ok(self.schema.clone());
+        }
+        Ok(Schema { key: self.schema.key, codec: codec.map(str::to_owned) })
     }
 
     /// How many keys are left.
@@ -302,6 +313,7 @@ fn pieces(disk: &Arc<dyn Disk>, mode: RepairMode, found: &mut Salvaged) -> Resul
     match Manifest::read(&**disk) {
         Ok(Found::Manifest(manifest, _)) => {
             found.schema = manifest.schema.clone();
+            found.has_manifest = true;
             let names = disk.list().map_err(|error| Error::io(Operation::List, disk.path(), error))?;
             if newer_segments(disk, &manifest, &names, Some(manifest.next_seq.saturating_sub(1)))?.is_empty()
             {

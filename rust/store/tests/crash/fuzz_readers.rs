@@ -157,7 +157,7 @@ fn use_files(disk: &SimDisk) {
         std::fs::write(path.join(&name), content_of(disk, &name)).expect("writes");
     }
     let _ = Store::verify_files(&path, &mut |_| true);
-    let _ = Store::repair(&path, &folder.path().join("repaired"), RepairMode::Salvage, &mut |_| true);
+    let _ = Store::repair(&path, &folder.path().join("repaired"), RepairMode::Salvage, None, &mut |_| true);
     for read_only in [true, false] {
         if let Ok(store) = Store::open(&path, &Options { read_only, ..options() }, &mut |_| true) {
             ask(&store, &mut Rng::new(0));

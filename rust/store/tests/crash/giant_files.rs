@@ -116,7 +116,7 @@ fn files_longer_than_any_disk_cost_only_the_data_in_them() {
         let _ = within_bounds(&what, || Store::verify_files(&damaged, &mut |_| true));
         for mode in [RepairMode::PointInTime, RepairMode::Salvage] {
             let repaired = folder.path().join(format!("repaired-{number}-{mode:?}"));
-            within_bounds(&what, || Store::repair(&damaged, &repaired, mode, &mut |_| true))
+            within_bounds(&what, || Store::repair(&damaged, &repaired, mode, None, &mut |_| true))
                 .expect("repairs");
             let store = open(&repaired, &options()).expect("opens");
             assert_eq!(content(&store), model, "{what}");
@@ -189,7 +189,7 @@ fn segments_whose_ids_lie_billions_apart_are_a_store_like_any_other() {
             assert!(report.is_ok(), "{:?}", report.errors);
         }
         let repaired = folder.path().join("repaired");
-        let repair = || Store::repair(&path, &repaired, RepairMode::Salvage, &mut |_| true);
+        let repair = || Store::repair(&path, &repaired, RepairMode::Salvage, None, &mut |_| true);
         assert_eq!(within_bounds("repair", repair).expect("repairs").kept, model.len() as u64);
         fs::remove_dir_all(&repaired).expect("removes");
         let store = within_bounds("opening", || open(&path, &options())).expect("opens");

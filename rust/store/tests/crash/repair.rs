@@ -337,7 +337,7 @@ fn the_new_directory_has_its_name_only_once_it_is_whole_and_the_old_one_is_untou
     let mut quiet = |_| true;
     let store = Store::open(&old, &options(), &mut quiet).expect("opens");
     store.put(1, b"one").expect("writes");
-    let locked = Store::repair(&old, &new, RepairMode::Salvage, &mut quiet);
+    let locked = Store::repair(&old, &new, RepairMode::Salvage, None, &mut quiet);
     assert!(matches!(locked, Err(Error::Locked { pid: Some(_), .. })), "{locked:?}");
     store.close().expect("closes");
     let snapshot = || -> Vec<_> {
@@ -348,14 +348,15 @@ fn the_new_directory_has_its_name_only_once_it_is_whole_and_the_old_one_is_untou
     };
     let before = snapshot();
     for inside in [old.clone(), old.join("in"), old.join("in/deeper"), old.join("../old/in")] {
-        let refused = Store::repair(&old, &inside, RepairMode::Salvage, &mut quiet);
+        let refused = Store::repair(&old, &inside, RepairMode::Salvage, None, &mut quiet);
         assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
     }
     std::fs::create_dir_all(&new).expect("creates");
-    let report = Store::repair(&old, &new, RepairMode::Salvage, &mut quiet).expect("an empty one is taken");
+    let report =
+        Store::repair(&old, &new, RepairMode::Salvage, None, &mut quiet).expect("an empty one is taken");
     assert_eq!((report.kept, report.lost), (1, 0));
     assert_eq!(before, snapshot(), "the old one is as it was");
-    let full = Store::repair(&old, &new, RepairMode::Salvage, &mut quiet);
+    let full = Store::repair(&old, &new, RepairMode::Salvage, None, &mut quiet);
     assert!(matches!(full, Err(Error::Invalid(_))), "{full:?}");
     let names: Vec<_> =
         std::fs::read_dir(dir.path()).expect("lists").map(|e| e.expect("lists").file_name()).collect();

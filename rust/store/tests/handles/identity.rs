@@ -120,7 +120,8 @@ fn anything_but_a_plain_file_in_place_of_a_store_file_is_refused_by_name_and_lef
                     other => panic!("{name:?} {odd:?}: {other:?}"),
                 }
             }
-            let repaired = Store::repair(&path, &dir.path().join("new"), RepairMode::Salvage, &mut |_| true);
+            let repaired =
+                Store::repair(&path, &dir.path().join("new"), RepairMode::Salvage, None, &mut |_| true);
             if let Ok(report) = repaired {
                 assert_eq!(report.kept, 100, "{name:?} {odd:?}: nothing is lost in silence");
                 fs::remove_dir_all(dir.path().join("new")).expect("removes");
@@ -211,7 +212,7 @@ fn a_lock_that_only_an_older_version_holds_is_respected() {
     flock(&lock, FlockOperation::NonBlockingLockExclusive).expect("free");
     assert!(matches!(open(dir.path(), &small()), Err(Error::Locked { .. })));
     let repaired =
-        Store::repair(dir.path(), &dir.path().join("../never"), RepairMode::Salvage, &mut |_| true);
+        Store::repair(dir.path(), &dir.path().join("../never"), RepairMode::Salvage, None, &mut |_| true);
     assert!(matches!(repaired, Err(Error::Locked { .. })));
 }
 
@@ -396,7 +397,7 @@ fn files_are_no_more_accessible_than_their_directory_and_copies_keep_that() {
         let (copy, repaired) = (path.with_extension("copy"), path.with_extension("new"));
         store.backup(&copy, &mut |_| true).expect("copies");
         store.close().expect("closes");
-        Store::repair(&path, &repaired, RepairMode::PointInTime, &mut |_| true).expect("repairs");
+        Store::repair(&path, &repaired, RepairMode::PointInTime, None, &mut |_| true).expect("repairs");
         for store in [&path, &copy, &repaired] {
             assert_eq!(mode(store), of_directory, "{}", store.display());
             for (file, _) in files(store) {
@@ -428,7 +429,7 @@ fn a_store_without_write_permission_can_be_copied() {
     let store = open(&path, &Options { read_only: true, ..small() }).expect("opens");
     let (copy, repaired) = (dir.path().join("copy"), dir.path().join("new"));
     let backed_up = store.backup(&copy, &mut |_| true);
-    let kept = Store::repair(&path, &repaired, RepairMode::PointInTime, &mut |_| true);
+    let kept = Store::repair(&path, &repaired, RepairMode::PointInTime, None, &mut |_| true);
     // Otherwise nobody could remove it.
     fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("sets");
     backed_up.expect("copies");
@@ -449,8 +450,8 @@ fn an_impossible_path_is_refused_as_an_argument() {
         let new = dir.path().with_extension("new");
         let refused = [
             Store::verify_files(path, &mut |_| true).map(|_| ()),
-            Store::repair(path, &new, RepairMode::Salvage, &mut |_| true).map(|_| ()),
-            Store::repair(dir.path(), path, RepairMode::Salvage, &mut |_| true).map(|_| ()),
+            Store::repair(path, &new, RepairMode::Salvage, None, &mut |_| true).map(|_| ()),
+            Store::repair(dir.path(), path, RepairMode::Salvage, None, &mut |_| true).map(|_| ()),
             open(dir.path(), &small()).expect("opens").backup(path, &mut |_| true),
         ];
         for outcome in refused {
@@ -483,7 +484,7 @@ fn dots_behind_a_link_mean_what_the_system_means_by_them() {
     store.backup(&at("link/../copy"), &mut |_| true).expect("copies");
     assert!(at("far/copy/MANIFEST-A").exists() && !at("copy").exists());
     store.close().expect("closes");
-    Store::repair(&at("link/../store"), &at("link/../new"), RepairMode::PointInTime, &mut |_| true)
+    Store::repair(&at("link/../store"), &at("link/../new"), RepairMode::PointInTime, None, &mut |_| true)
         .expect("repairs");
     assert!(at("far/new/MANIFEST-A").exists() && !at("new").exists());
     let report = Store::verify_files(&at("link/../store"), &mut |_| true).expect("reads");

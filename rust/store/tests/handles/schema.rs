@@ -98,3 +98,28 @@ fn repair_keeps_the_kind_of_keys_and_the_codec_if_a_manifest_names_it() {
         assert_eq!((store.schema().key, store.schema().codec.as_deref()), (KeyKind::DatetimeUs, codec));
     }
 }
+
+#[test]
+fn repair_takes_the_codec_that_is_asked_for_only_if_no_manifest_names_one() {
+    let disk = made();
+    let repaired = |codec| {
+        let (source, dest): (Arc<dyn Disk>, _) = (Arc::new(disk.clone()), SimDisk::new(2));
+        let report =
+            Store::repair_on(&source, Arc::new(dest.clone()), RepairMode::Salvage, &options(None, codec));
+        report.map(|report| {
+            assert_eq!(report.kept, 200);
+            let store =
+                Store::open_on(Arc::new(dest), Path::new("repaired"), &options(None, None), &mut |_| true);
+            store.expect("opens").schema().codec.clone()
+        })
+    };
+    let refused = repaired(Some("json")).expect_err("it has another codec").to_string();
+    assert!(refused.contains("text") && refused.contains("json"), "{refused}");
+    assert_eq!(repaired(Some("text")).expect("its own").as_deref(), Some("text"));
+    for name in ["MANIFEST-A", "MANIFEST-B"] {
+        let _ = disk.remove(name);
+    }
+    assert_eq!(repaired(Some("json")).expect("nobody knows better").as_deref(), Some("json"));
+    assert_eq!(repaired(None).expect("plain bytes"), None);
+    assert!(repaired(Some("")).is_err(), "no name of a codec");
+}
