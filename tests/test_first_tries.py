@@ -168,7 +168,7 @@ def test_datetimes_are_keys_of_a_store_that_was_made_for_them(tmp_path: Path) ->
         told(lambda: store["2024-01-01"], "numpy.datetime64(key) reads one from text")  # type: ignore[index]
         told(lambda: store.put_many(["2024-01-01"], [b""]), "keys[0] is a str")  # type: ignore[list-item]
         told(lambda: store.put(np.datetime64("NaT"), b""), "key is NaT")
-        told(lambda: store[1704067200], "keys of this store are moments (datetime64[us])")
+        told(lambda: store[1704067200], "keys here are moments (datetime64[us])")
         told(lambda: store[days[0] : days[1]], "scan(start, stop)")  # type: ignore[misc]
         told(lambda: store[days], "get_many")
 

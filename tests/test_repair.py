@@ -150,5 +150,6 @@ def test_the_codec_is_asked_for_only_where_no_manifest_is_left_to_name_it(
     alexpy.repair(store_path, tmp_path / "plain", mode="salvage")
     alexpy.repair(store_path, tmp_path / "text", mode="salvage", codec=codec)
     assert run("repair", store_path, tmp_path / "cli", "--mode", "salvage", "--codec", "text").code == 0
-    values = [dict(alexpy.open(tmp_path / name, read_only=True)) for name in ("plain", "text", "cli")]
-    assert values == [{1: b"one"}, {1: "one"}, {1: "one"}]
+    for name, value in {"plain": b"one", "text": "one", "cli": "one"}.items():
+        with alexpy.open(tmp_path / name) as store:
+            assert dict(store) == {1: value}

@@ -277,6 +277,9 @@ def keys_of_other_kinds(folder: Path) -> None:
 def index(folder: Path) -> None:
     """Use the index alone."""
     made = alexpy.AlexIndex([3, 1, 2])
+    days: alexpy.AlexIndex[np.datetime64] = alexpy.AlexIndex(key="datetime64[s]")
+    day: np.datetime64 | None = next(iter(days), None)
+    assert (day, days.key_kind) == (None, "datetime64[s]")
     as_mapping: MutableMapping[int, int] = made
     as_mapping[4] = 40
     made.put(5, 50)

@@ -1223,51 +1223,61 @@ class StoreIterator:
     def __length_hint__(self, /) -> int: ...
 
 @disjoint_base
-class AlexIndex(MutableMapping[int, int]):
+class AlexIndex(MutableMapping[_K, int]):
     """The native half of `alexpy.AlexIndex`."""
 
-    def __new__(cls, keys: _Ints | None = None, values: _Ints | None = None) -> Self: ...
-    def __getitem__(self, key: SupportsIndex, /) -> int: ...
-    def __setitem__(self, key: SupportsIndex, value: SupportsIndex, /) -> None: ...
-    def __delitem__(self, key: SupportsIndex, /) -> None: ...
+    def __new__(
+        cls, keys: _Keys[Any] | None = None, values: _Ints | None = None, *, key: str | None = None
+    ) -> Self: ...
+    def __class_getitem__(cls, types: Any) -> GenericAlias: ...
+    @property
+    def key_kind(self) -> str:
+        """What the keys are, as `AlexIndex(key=...)` names it. O(1).
+
+        >>> x.key_kind
+        'int64'
+        """
+    def __getitem__(self, key: SupportsIndex | _K, /) -> int: ...
+    def __setitem__(self, key: SupportsIndex | _K, value: SupportsIndex, /) -> None: ...
+    def __delitem__(self, key: SupportsIndex | _K, /) -> None: ...
     def __contains__(self, key: object, /) -> bool: ...
     def __len__(self, /) -> int: ...
-    def __iter__(self, /) -> Iterator[int]: ...
-    def __reversed__(self, /) -> Iterator[int]: ...
+    def __iter__(self, /) -> Iterator[_K]: ...
+    def __reversed__(self, /) -> Iterator[_K]: ...
     @overload
-    def get(self, key: SupportsIndex) -> int | None:
+    def get(self, key: SupportsIndex | _K) -> int | None:
         """The value of `key`, an int64, or `default` if the key is absent.
 
-        Raises TypeError or OverflowError for a key that is not an int64. O(1) in practice.
+        Raises TypeError or OverflowError for what is no key of the index's kind. O(1) in practice.
 
         >>> x[1] = 10
         >>> x.get(1), x.get(2), x.get(2, -1)
         (10, None, -1)
         """
     @overload
-    def get(self, key: SupportsIndex, default: _T) -> int | _T: ...
-    def put(self, key: SupportsIndex, value: SupportsIndex) -> None:
-        """Stores `value` under `key`, both int64, replacing what was there.
+    def get(self, key: SupportsIndex | _K, default: _T) -> int | _T: ...
+    def put(self, key: SupportsIndex | _K, value: SupportsIndex) -> None:
+        """Stores `value` under `key`, an int64, replacing what was there.
 
-        Raises TypeError or OverflowError for what is not an int64. O(1) in practice; at worst one data node
-        of 2**14 slots is moved.
+        Raises TypeError or OverflowError for what is no key or no int64. O(1) in practice; at worst one data
+        node of 2**14 slots is moved.
 
         >>> x.put(1, 10)
         >>> x[1]
         10
         """
-    def delete(self, key: SupportsIndex) -> bool:
+    def delete(self, key: SupportsIndex | _K) -> bool:
         """Removes `key`; True if it was there.
 
-        Raises TypeError or OverflowError for a key that is not an int64. O(1) in practice.
+        Raises TypeError or OverflowError for what is no key of the index's kind. O(1) in practice.
 
         >>> x[1] = 10
         >>> x.delete(1), x.delete(1)
         (True, False)
         """
-    def _take(self, key: SupportsIndex) -> int | None:
+    def _take(self, key: SupportsIndex | _K) -> int | None:
         """Removes `key` and returns its value, or None if it was absent."""
-    def popitem(self, last: bool = True) -> tuple[int, int]:
+    def popitem(self, last: bool = True) -> tuple[_K, int]:
         """Removes the last item, or with `last=False` the first, and returns it.
 
         No two threads get the same item. Raises KeyError if the index is empty. O(1) in practice.
@@ -1277,10 +1287,11 @@ class AlexIndex(MutableMapping[int, int]):
         >>> x.popitem(), x.popitem(last=False)
         ((3, 30), (1, 10))
         """
-    def setdefault(self, key: SupportsIndex, default: SupportsIndex) -> int:
+    def setdefault(self, key: SupportsIndex | _K, default: SupportsIndex) -> int:
         """The value of `key`; if the key is absent, `default` is stored first.
 
-        Atomic among threads. Raises TypeError or OverflowError for what is not an int64. O(1) in practice.
+        Atomic among threads. Raises TypeError or OverflowError for what is no key or no int64. O(1) in
+        practice.
 
         >>> x.setdefault(1, 10), x.setdefault(1, 11)
         (10, 10)
@@ -1293,7 +1304,7 @@ class AlexIndex(MutableMapping[int, int]):
         >>> len(x)
         0
         """
-    def put_many(self, keys: _Ints, values: _Ints) -> int:
+    def put_many(self, keys: _Keys[_K], values: _Ints) -> int:
         """Stores `values[i]` under `keys[i]` for every i; returns how many distinct keys.
 
         Both are one-dimensional integer arrays or buffers (native int64 is read without a copy), Arrow
@@ -1308,7 +1319,7 @@ class AlexIndex(MutableMapping[int, int]):
         >>> list(x.items())
         [(1, 10), (3, 33)]
         """
-    def get_many(self, keys: _Ints, default: SupportsIndex | None = None) -> NDArray[np.int64]:
+    def get_many(self, keys: _Keys[_K], default: SupportsIndex | None = None) -> NDArray[np.int64]:
         """The values of many keys as an int64 array of the same length.
 
         `keys` as in `put_many`. An absent key raises KeyError naming it, unless `default`, an int64, is given
@@ -1319,7 +1330,7 @@ class AlexIndex(MutableMapping[int, int]):
         >>> x.get_many([2, 1, 5], default=-1).tolist()
         [20, 10, -1]
         """
-    def contains_many(self, keys: _Ints) -> NDArray[np.bool_]:
+    def contains_many(self, keys: _Keys[_K]) -> NDArray[np.bool_]:
         """Which of many keys are present, as a bool array of the same length.
 
         `keys` and errors as in `put_many`. O(keys), the GIL released.
@@ -1328,7 +1339,7 @@ class AlexIndex(MutableMapping[int, int]):
         >>> x.contains_many([0, 1]).tolist()
         [False, True]
         """
-    def delete_many(self, keys: _Ints) -> int:
+    def delete_many(self, keys: _Keys[_K]) -> int:
         """Removes many keys; returns how many of them were present.
 
         `keys`, errors and Ctrl-C as in `put_many`; duplicates count once. O(keys), the GIL released.
@@ -1338,7 +1349,9 @@ class AlexIndex(MutableMapping[int, int]):
         >>> x.delete_many([1, 2, 2, 9])
         2
         """
-    def delete_range(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> int:
+    def delete_range(
+        self, start: SupportsIndex | _K | None = None, stop: SupportsIndex | _K | None = None
+    ) -> int:
         """Removes every key of `start <= key < stop`; returns how many there were.
 
         Bounds as in `scan`, but at least one must be given, else TypeError: `clear` removes everything.
@@ -1349,7 +1362,7 @@ class AlexIndex(MutableMapping[int, int]):
         >>> x.delete_range(2)
         2
         """
-    def first(self) -> tuple[int, int] | None:
+    def first(self) -> tuple[_K, int] | None:
         """The item with the smallest key, or None if the index is empty. O(1).
 
         Returns (key, value).
@@ -1359,7 +1372,7 @@ class AlexIndex(MutableMapping[int, int]):
         >>> x.first()
         (1, 10)
         """
-    def last(self) -> tuple[int, int] | None:
+    def last(self) -> tuple[_K, int] | None:
         """The item with the largest key, or None if the index is empty. O(1).
 
         Returns (key, value).
@@ -1369,7 +1382,7 @@ class AlexIndex(MutableMapping[int, int]):
         >>> x.last()
         (2, 20)
         """
-    def floor(self, key: SupportsIndex) -> tuple[int, int] | None:
+    def floor(self, key: SupportsIndex | _K) -> tuple[_K, int] | None:
         """The item with the largest key at or below `key`, or None.
 
         Returns (key, value). Raises as `get`. O(1) in practice.
@@ -1379,7 +1392,7 @@ class AlexIndex(MutableMapping[int, int]):
         >>> x.floor(19), x.floor(9)
         ((10, 1), None)
         """
-    def ceiling(self, key: SupportsIndex) -> tuple[int, int] | None:
+    def ceiling(self, key: SupportsIndex | _K) -> tuple[_K, int] | None:
         """The item with the smallest key at or above `key`, or None.
 
         Returns (key, value). Raises as `get`. O(1) in practice.
@@ -1389,7 +1402,7 @@ class AlexIndex(MutableMapping[int, int]):
         >>> x.ceiling(11), x.ceiling(21)
         ((20, 2), None)
         """
-    def lower(self, key: SupportsIndex) -> tuple[int, int] | None:
+    def lower(self, key: SupportsIndex | _K) -> tuple[_K, int] | None:
         """The item with the largest key below `key`, or None.
 
         Returns (key, value). Raises as `get`. O(1) in practice.
@@ -1399,7 +1412,7 @@ class AlexIndex(MutableMapping[int, int]):
         >>> x.lower(20), x.lower(10)
         ((10, 1), None)
         """
-    def higher(self, key: SupportsIndex) -> tuple[int, int] | None:
+    def higher(self, key: SupportsIndex | _K) -> tuple[_K, int] | None:
         """The item with the smallest key above `key`, or None.
 
         Returns (key, value). Raises as `get`. O(1) in practice.
@@ -1411,21 +1424,21 @@ class AlexIndex(MutableMapping[int, int]):
         """
     def scan(
         self,
-        start: SupportsIndex | None = None,
-        stop: SupportsIndex | None = None,
+        start: SupportsIndex | _K | None = None,
+        stop: SupportsIndex | _K | None = None,
         *,
         include_start: bool = True,
         include_stop: bool = False,
         reverse: bool = False,
         limit: SupportsIndex | None = None,
-    ) -> Iterator[tuple[int, int]]:
+    ) -> Iterator[tuple[_K, int]]:
         """Iterates over (key, value) of `start <= key < stop`, in key order.
 
-        Bounds are any ints (clamped to int64) or None for no bound; `include_start` and `include_stop`
-        say whether a bound belongs to the range; `reverse=True` goes from the top without swapping the
-        bounds; `limit` is the most items. The iterator sees the index as it was when the iterator was made;
-        the first change during an iteration copies what the iterator has left. Raises TypeError for
-        bounds that are not ints, ValueError for a negative limit. O(1) to make, O(1) an item.
+        Bounds are keys, or any ints where keys are ints (clamped to them), or None for no bound;
+        `include_start` and `include_stop` say whether a bound belongs to the range; `reverse=True` goes from
+        the top without swapping the bounds; `limit` is the most items. The iterator sees the index as it was
+        when the iterator was made; the first change during an iteration copies what the iterator has left.
+        Raises TypeError for other bounds, ValueError for a negative limit. O(1) to make, O(1) an item.
 
         >>> x.put_many([1, 2, 3], [10, 20, 30])
         3
@@ -1434,8 +1447,8 @@ class AlexIndex(MutableMapping[int, int]):
         """
     def scan_keys(
         self,
-        start: SupportsIndex | None = None,
-        stop: SupportsIndex | None = None,
+        start: SupportsIndex | _K | None = None,
+        stop: SupportsIndex | _K | None = None,
         *,
         include_start: bool = True,
         include_stop: bool = False,
@@ -1453,8 +1466,8 @@ class AlexIndex(MutableMapping[int, int]):
         """
     def scan_values(
         self,
-        start: SupportsIndex | None = None,
-        stop: SupportsIndex | None = None,
+        start: SupportsIndex | _K | None = None,
+        stop: SupportsIndex | _K | None = None,
         *,
         include_start: bool = True,
         include_stop: bool = False,
@@ -1475,7 +1488,7 @@ class AlexIndex(MutableMapping[int, int]):
 
         The file is whole and on the device before it gets its name, so a crash leaves the old file or the new
         one. It holds the index as it was at the call: changes wait until it is written. Raises OSError, and
-        CorruptionError if the file that the index was loaded from is damaged. O(keys), about 23 bytes a key,
+        CorruptionError if the file that the index was loaded from is damaged. O(keys), 23 to 33 bytes a key,
         the GIL released.
 
         >>> x.put_many([1, 2, 3], [10, 20, 30])
@@ -1487,9 +1500,9 @@ class AlexIndex(MutableMapping[int, int]):
     def _load(self, path: str | PathLike[str]) -> None:
         """Replaces this index, which is empty, by the image at `path`."""
     def scan_arrays(
-        self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None
+        self, start: SupportsIndex | _K | None = None, stop: SupportsIndex | _K | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The keys and the values of `start <= key < stop` as two int64 arrays of the same length.
+        """The keys and the values of `start <= key < stop` as two arrays of the same length.
 
         Bounds and errors as in `scan`. O(keys), about a nanosecond each, the GIL released.
 
@@ -1500,9 +1513,9 @@ class AlexIndex(MutableMapping[int, int]):
         ([2, 3], [20, 30])
         """
     def keys_array(
-        self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None
+        self, start: SupportsIndex | _K | None = None, stop: SupportsIndex | _K | None = None
     ) -> NDArray[np.int64]:
-        """The keys of `start <= key < stop` as an int64 array, ascending.
+        """The keys of `start <= key < stop` as an array of the index's kind, ascending.
 
         `np.asarray(x.keys())` is the same for all keys. Bounds and errors as in `scan`. O(keys), about a
         nanosecond each, the GIL released.
@@ -1513,12 +1526,12 @@ class AlexIndex(MutableMapping[int, int]):
         ([2, 3], [1, 2, 3])
         """
     def scan_many(
-        self, starts: _Ints, stops: _Ints
+        self, starts: _Keys[_K], stops: _Keys[_K]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """The items of many ranges, one range after the other: (keys, values, offsets).
 
         Range i is `starts[i] <= key < stops[i]`; its items are those from `offsets[i]` to `offsets[i + 1]`
-        of the two int64 arrays. `starts` and `stops` are as the keys of `put_many`, of the same length;
+        of the two arrays. `starts` and `stops` are as the keys of `put_many`, of the same length;
         ranges may overlap and come in any order. Raises TypeError, OverflowError or ValueError for what is
         none of these. O(ranges + keys): the memory of the next range is prefetched meanwhile, so that a short
         range takes half the time of a call of `scan_arrays`. The GIL is released; Ctrl-C is checked for after
@@ -1530,7 +1543,7 @@ class AlexIndex(MutableMapping[int, int]):
         >>> keys.tolist(), values.tolist(), offsets.tolist()
         ([3, 4, 1, 2], [30, 40, 10, 20], [0, 2, 4])
         """
-    def count(self, start: SupportsIndex | None = None, stop: SupportsIndex | None = None) -> int:
+    def count(self, start: SupportsIndex | _K | None = None, stop: SupportsIndex | _K | None = None) -> int:
         """The number of keys of `start <= key < stop`.
 
         Bounds and errors as in `scan`.
@@ -1540,12 +1553,12 @@ class AlexIndex(MutableMapping[int, int]):
         >>> x.count(2), x.count()
         (2, 3)
         """
-    def floor_many(self, keys: _Ints) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    def floor_many(self, keys: _Keys[_K]) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.bool_]]:
         """For many keys, the item at or below each: (keys, values, found).
 
-        Three arrays of the length of `keys`: int64, int64 and bool. If the index holds nothing at or below a
-        key, `found` is False there and the other two are 0. `keys` and errors as in `put_many`.
-        O(keys), the GIL released.
+        Three arrays of the length of `keys`: of the index's kind, int64 and bool. If the index holds nothing
+        at or below a key, `found` is False there and the other two are 0 (a moment is NaT). `keys` and errors
+        as in `put_many`. O(keys), the GIL released.
 
         >>> x.put_many([10, 20], [1, 2])
         2
@@ -1553,7 +1566,7 @@ class AlexIndex(MutableMapping[int, int]):
         >>> keys.tolist(), values.tolist(), found.tolist()
         ([10, 0, 20], [1, 0, 2], [True, False, True])
         """
-    def ceiling_many(self, keys: _Ints) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    def ceiling_many(self, keys: _Keys[_K]) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.bool_]]:
         """For many keys, the item at or above each: (keys, values, found).
 
         As `floor_many`.
@@ -1564,18 +1577,18 @@ class AlexIndex(MutableMapping[int, int]):
         >>> keys.tolist(), values.tolist(), found.tolist()
         ([20, 0], [2, 0], [True, False])
         """
-    def rank(self, key: SupportsIndex) -> int:
+    def rank(self, key: SupportsIndex | _K) -> int:
         """How many keys are below `key`, which need not be there.
 
-        Raises TypeError or OverflowError for a key that is not an int64. O(log n); the first call of `rank`
-        or `nth`, and the first after many changes, counts each node, O(data nodes).
+        Raises TypeError or OverflowError for what is no key of the index's kind. O(log n); the first call of
+        `rank` or `nth`, and the first after many changes, counts each node, O(data nodes).
 
         >>> x.put_many([10, 20, 30], [1, 2, 3])
         3
         >>> x.rank(20), x.rank(21), x.rank(-5)
         (1, 2, 0)
         """
-    def nth(self, i: SupportsIndex) -> tuple[int, int]:
+    def nth(self, i: SupportsIndex) -> tuple[_K, int]:
         """The item with `i` keys below it; with `i < 0` counted from the end, as in a list.
 
         Returns (key, value). Raises IndexError if there are not so many keys, TypeError if `i` is not an int.
@@ -1586,7 +1599,7 @@ class AlexIndex(MutableMapping[int, int]):
         >>> x.nth(1), x.nth(-1)
         ((20, 2), (30, 3))
         """
-    def split(self, n: SupportsIndex) -> list[tuple[int | None, int | None]]:
+    def split(self, n: SupportsIndex) -> list[tuple[_K | None, _K | None]]:
         """`n` ranges (start, stop) that cover everything and whose counts differ by one at most.
 
         For parallel work: pass them to `scan` or `scan_arrays`. The first start and the last stop are

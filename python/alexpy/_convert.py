@@ -85,9 +85,7 @@ def any_array(items: Any, name: str) -> NDArray[Any] | None:
         return _array(items, name)
     array = _numbers(arrow)
     if array is None:
-        raise TypeError(
-            f"{name} is an Arrow array of {arrow.type}, which holds no keys of this store; cast it first"
-        )
+        raise TypeError(f"{name} is an Arrow array of {arrow.type}, which holds no such keys; cast it first")
     return array
 
 

@@ -37,8 +37,8 @@ def table(mapping: Any) -> str:
     return "\n".join(["<table>", *head, *rows, "</table>"])
 
 
-def _row(key: int, value: Any) -> str:
-    return f"<tr><td>{key}</td><td>{escape(_shown(value))}</td></tr>"
+def _row(key: Any, value: Any) -> str:
+    return f"<tr><td>{escape(str(key))}</td><td>{escape(_shown(value))}</td></tr>"
 
 
 def _shown(value: Any) -> str:

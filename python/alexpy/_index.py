@@ -8,14 +8,20 @@ from __future__ import annotations
 import os  # noqa: TC003 - named in a signature that help() shows
 from collections.abc import ItemsView, Iterable, KeysView, Mapping, MutableMapping, ValuesView
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, SupportsIndex, TypeVar, overload
 
 from . import _alexpy
-from ._mapping import Items, Keys, Merging, Values, columns
+from ._mapping import Items, Keys, Merging, Values, columns, has
+from ._types import K
 
 if TYPE_CHECKING:
+    import uuid
+
+    import numpy as np
     from _typeshed import SupportsKeysAndGetItem
     from matplotlib.figure import Figure
+
+    from .config import Integers, Moments
 
 __all__ = ["AlexIndex", "IndexStats"]
 
@@ -105,16 +111,17 @@ def _named(count: int, name: str) -> str:
     return f"{count:,} {name[:-1]}ies" if name.endswith("y") else f"{count:,} {name}s"
 
 
-class AlexIndex(Merging, _alexpy.AlexIndex):
-    """An ordered mapping of int64 keys to int64 values in memory, indexed by learned models (ALEX).
+class AlexIndex(Merging, _alexpy.AlexIndex[K]):
+    """An ordered mapping of keys to int64 values in memory, indexed by learned models (ALEX).
 
-    A `MutableMapping[int, int]`. `AlexIndex(keys, values)` loads many at once, in any order; the last
-    duplicate wins. Without `values`, each key's value is its position. `AlexIndex(mapping)` takes the items
-    of a mapping. Keys and values are what `operator.index` takes, within int64. Iteration is in key order,
+    A `MutableMapping[K, int]`. `AlexIndex(keys, values)` loads many at once, in any order; the last duplicate
+    wins. Without `values`, each key's value is its position. `AlexIndex(mapping)` takes the items of a
+    mapping. Keys and values are what `operator.index` takes, within int64; `key` chooses other keys, as in
+    `alexpy.open`: "uint64", "datetime64[s]" ("[ms]", "[us]", "[ns]") or "uuid". Iteration is in key order,
     over the index as it was when the iterator was made. All methods may be called from many threads. Pickling
     copies the data.
 
-    In the examples `x` is an empty index.
+    In the examples `x` is an empty index of int64 keys.
 
     Example:
         >>> index = AlexIndex(np.array([30, 10, 20]))
@@ -122,13 +129,18 @@ class AlexIndex(Merging, _alexpy.AlexIndex):
         [(10, 1), (20, 2), (30, 0)]
         >>> index.floor(25)
         (20, 2)
+        >>> days = AlexIndex(np.array(["2026-11-29", "2026-01-01"], "M8[s]"), key="datetime64[s]")
+        >>> days.first()
+        (np.datetime64('2026-01-01T00:00:00'), 1)
 
     """
 
     __slots__ = ()
 
-    def __new__(cls, keys: Any = None, values: Any = None) -> Self:
+    def __new__(cls, keys: Any = None, values: Any = None, *, key: str | None = None) -> Self:
         """Load `keys` and `values`, or the items of a mapping that is the only argument."""
+        if key is None and isinstance(keys, AlexIndex):
+            key = keys.key_kind
         if isinstance(keys, Mapping):
             if values is not None:
                 raise TypeError("AlexIndex() got a mapping, which has values of its own, and values")
@@ -138,7 +150,22 @@ class AlexIndex(Merging, _alexpy.AlexIndex):
                 f"keys is a {type(keys).__name__}, whose order says nothing of positions; "
                 "sorted(keys) makes a list"
             )
-        return super().__new__(cls, keys, values)
+        return super().__new__(cls, keys, values, key=key)
+
+    @overload
+    def __init__(
+        self: AlexIndex[int], keys: Any = ..., values: Any = ..., *, key: Integers | None = ...
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: AlexIndex[np.datetime64], keys: Any = ..., values: Any = ..., *, key: Moments
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: AlexIndex[uuid.UUID], keys: Any = ..., values: Any = ..., *, key: Literal["uuid"]
+    ) -> None: ...
+    def __init__(self, keys: Any = None, values: Any = None, *, key: str | None = None) -> None:
+        """Tell type checkers what the keys are; `__new__` has made everything."""
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -169,10 +196,10 @@ class AlexIndex(Merging, _alexpy.AlexIndex):
         return index
 
     @overload
-    def pop(self, key: int) -> int: ...
+    def pop(self, key: SupportsIndex | K) -> int: ...
     @overload
-    def pop(self, key: int, default: _T) -> int | _T: ...
-    def pop(self, key: int, default: object = _MISSING) -> object:
+    def pop(self, key: SupportsIndex | K, default: _T) -> int | _T: ...
+    def pop(self, key: Any, default: object = _MISSING) -> object:
         """Remove `key` and return its value, or `default` if the key is absent.
 
         No two threads get the same value. O(1) in practice.
@@ -193,7 +220,7 @@ class AlexIndex(Merging, _alexpy.AlexIndex):
             raise KeyError(key)
         return default
 
-    def update(self, other: SupportsKeysAndGetItem[int, int] | Iterable[tuple[int, int]] = (), /) -> None:
+    def update(self, other: SupportsKeysAndGetItem[K, int] | Iterable[tuple[K, int]] = (), /) -> None:
         """Store every item of a mapping or of an iterable of (key, value).
 
         The last duplicate of a key wins. O(items). Raises as `put_many`; nothing is stored then.
@@ -211,13 +238,13 @@ class AlexIndex(Merging, _alexpy.AlexIndex):
 
     # `|=` keeps what it is, where `|` makes a dict.
     def __ior__(  # type: ignore[misc, override]
-        self, other: SupportsKeysAndGetItem[int, int] | Iterable[tuple[int, int]], /
+        self, other: SupportsKeysAndGetItem[K, int] | Iterable[tuple[K, int]], /
     ) -> Self:
         """Store every item of `other`, as `update` does."""
         self.update(other)
         return self
 
-    def keys(self) -> KeysView[int]:
+    def keys(self) -> KeysView[K]:
         """Return a view of the keys, ascending; O(1).
 
         Example:
@@ -239,7 +266,7 @@ class AlexIndex(Merging, _alexpy.AlexIndex):
         """
         return Values(self)
 
-    def items(self) -> ItemsView[int, int]:
+    def items(self) -> ItemsView[K, int]:
         """Return a view of the (key, value) pairs, in key order; O(1).
 
         Example:
@@ -299,20 +326,25 @@ class AlexIndex(Merging, _alexpy.AlexIndex):
             return NotImplemented
         if len(self) != len(other):
             return False
-        if isinstance(other, AlexIndex):
+        if isinstance(other, AlexIndex) and other.key_kind == self.key_kind:
             own, others = self.scan_arrays(), other.scan_arrays()
             return own[0].tobytes() == others[0].tobytes() and own[1].tobytes() == others[1].tobytes()
-        return all(key in other and other[key] == value for key, value in self.scan())
+        return all(has(other, key) and other[key] == value for key, value in self.scan())
 
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the keys and the values."""
-        return type(self), self.scan_arrays()
+        """Pickle the keys, their kind, and the values."""
+        return _again, (type(self), self.key_kind, *self.scan_arrays())
 
     def __repr__(self) -> str:
-        """Name the number of keys."""
-        return f"<alexpy.AlexIndex of {len(self)} keys>"
+        """Name the number of keys, and their kind if it is not int64."""
+        kind = "" if self.key_kind == "int64" else f"{self.key_kind} "
+        return f"<alexpy.AlexIndex of {len(self)} {kind}keys>"
+
+
+def _again(cls: type[AlexIndex[Any]], kind: str, keys: Any, values: Any) -> AlexIndex[Any]:
+    return cls(keys, values, key=kind)  # type: ignore[call-overload, no-any-return]
 
 
 # An ABC as a real base would give the native class a metaclass; for type checkers the stub names it as one.

@@ -34,8 +34,8 @@ _UNITS = {
 _NAT = -(2**63)
 _UUID_BYTES = 16
 _RULES = {
-    "uint64": "keys of this store are unsigned integers: 0 to 2**64-1",
-    "uuid": "keys of this store have 128 bits: uuid.UUID, an int from 0 to 2**128-1, or 16 bytes",
+    "uint64": "keys here are unsigned integers: 0 to 2**64-1",
+    "uuid": "keys here have 128 bits: uuid.UUID, an int from 0 to 2**128-1, or 16 bytes",
 }
 
 
@@ -157,9 +157,7 @@ def _unit(kind: str) -> str:
 
 
 def _refusal(key: object, kind: str, place: str) -> TypeError:
-    rule = _RULES.get(
-        kind, f"keys of this store are moments ({kind}): numpy.datetime64, datetime.datetime or date"
-    )
+    rule = _RULES.get(kind, f"keys here are moments ({kind}): numpy.datetime64, datetime.datetime or date")
     hint = ""
     if isinstance(key, str):
         reader = {"uuid": "uuid.UUID", "uint64": "int"}.get(kind, "numpy.datetime64")
@@ -204,7 +202,7 @@ def _moment(key: Any, kind: str, place: str) -> int:
         raise ValueError(f"{place} is NaT, which is no moment")
     unit, step = np.datetime_data(moment.dtype)
     if unit == "generic":
-        raise ValueError(f"{place} is a moment of no unit, and keys of this store are {kind}; give it one")
+        raise ValueError(f"{place} is a moment of no unit, and keys here are {kind}; give it one")
     outside = f"{place} is {moment}, which is outside {kind}"
     if unit not in _UNITS:
         # Years and months have no fixed length, but days.
@@ -214,7 +212,7 @@ def _moment(key: Any, kind: str, place: str) -> int:
         moment, unit, step = days, "D", 1
     whole, rest = divmod(int(moment.astype(np.int64)) * step * _UNITS[unit], _UNITS[_unit(kind)])
     if rest:
-        which = f"no whole number of {_unit(kind)} (keys of this store are {kind})"
+        which = f"no whole number of {_unit(kind)} (keys here are {kind})"
         raise ValueError(f"{place} is {moment}, which is {which}")
     if not _NAT < whole < 2**63:
         raise ValueError(outside)
@@ -256,7 +254,7 @@ def _many_unsigned(array: NDArray[Any]) -> NDArray[np.int64] | None:
 
 def _many_moments(array: NDArray[Any], kind: str) -> NDArray[np.int64]:
     if array.dtype.kind != "M":
-        raise TypeError(f"keys of this store are moments ({kind}), and this array holds {array.dtype}")
+        raise TypeError(f"keys here are moments ({kind}), and this array holds {array.dtype}")
     nat = np.isnat(array)
     if nat.any():
         raise ValueError(f"keys[{int(nat.argmax())}] is NaT, which is no moment")

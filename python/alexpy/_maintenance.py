@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .codecs import Codec
-
     from .errors import AlexError
 
 __all__ = ["CompactReport", "RepairReport", "VerifyReport", "repair"]

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    import numpy as np
     from numpy.typing import DTypeLike, NDArray
 
 _K = TypeVar("_K")
@@ -32,7 +31,7 @@ class _Ordered(Protocol[_K, _V_co]):
     def scan(self, *, reverse: bool = False) -> Iterator[tuple[_K, _V_co]]: ...
     def scan_keys(self, *, reverse: bool = False) -> Iterator[_K]: ...
     def scan_values(self, *, reverse: bool = False) -> Iterator[_V_co]: ...
-    def keys_array(self) -> NDArray[np.int64]: ...
+    def keys_array(self) -> NDArray[Any]: ...
 
 
 class _Closable(Protocol):
@@ -193,7 +192,7 @@ class Merging:
 
     __slots__ = ()
 
-    def __or__(self, other: Mapping[int, Any]) -> dict[int, Any]:
+    def __or__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
         """Return a dict of these items and those of `other`, which win; O(bytes)."""
         if not isinstance(other, Mapping):
             return NotImplemented
@@ -201,7 +200,7 @@ class Merging:
         merged.update(other.items())
         return merged
 
-    def __ror__(self, other: Mapping[int, Any]) -> dict[int, Any]:
+    def __ror__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
         """Return a dict of the items of `other` and these, which win; O(bytes)."""
         if not isinstance(other, Mapping):
             return NotImplemented

@@ -5,6 +5,7 @@ Draws on a Figure of its own: no pyplot, no window, no global state.
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from ._index import AlexIndex, IndexStats
 
@@ -28,7 +30,7 @@ _MOST_BANDS = 80
 _SKEWED = 12.0
 
 
-def draw(index: AlexIndex) -> Figure:
+def draw(index: AlexIndex[Any]) -> Figure:
     """Draw `index` as four pictures; O(slots).
 
     Raises:
@@ -45,6 +47,7 @@ def draw(index: AlexIndex) -> Figure:
     figure = Figure(figsize=(12, 8), layout="constrained")
     figure.suptitle(_title(stats), color=_INK, fontsize=13)
     (distribution, close_up), (nodes, errors) = figure.subplots(2, 2)
+    leaves |= {name: _numbers(leaves[name], index.key_kind) for name in ("first_key", "last_key")}
     _draw_distribution(distribution, index, leaves)
     _draw_close_up(close_up, index, leaves)
     _draw_nodes(nodes, leaves)
@@ -63,7 +66,7 @@ def _title(stats: IndexStats) -> str:
     )
 
 
-def _draw_distribution(axes: Axes, index: AlexIndex, leaves: dict[str, Any]) -> None:
+def _draw_distribution(axes: Axes, index: AlexIndex[Any], leaves: dict[str, Any]) -> None:
     """Draw rank against key: the keys, the range of each data node, and the line of its model."""
     axes.set_title("The keys, and what the models say")
     axes.set_xlabel("key")
@@ -79,9 +82,9 @@ def _draw_distribution(axes: Axes, index: AlexIndex, leaves: dict[str, Any]) -> 
             axes.axhspan(low, high, color=_SHADES[place % 2], alpha=0.35, linewidth=0)
     # Keys at even ranks, and the ends.
     parts = min(count, _MOST_POINTS)
-    keys = np.array([index.first(), *((part[0], 0) for part in index.split(parts)[1:]), index.last()])[:, 0]
+    found = [index.nth(0)[0], *(part[0] for part in index.split(parts)[1:]), index.nth(-1)[0]]
     ranks = np.append(np.arange(parts) * count // parts, count - 1)
-    keys = keys.astype(float)
+    keys = np.array([_number(key) for key in found], float)
     axes.plot(keys, ranks, color=_KEYS, linewidth=2.2, label="the keys")
     modelled = (leaves["keys"] > 1) & ~leaves["plain"]
     node = {name: column[modelled] for name, column in leaves.items()}
@@ -93,7 +96,7 @@ def _draw_distribution(axes: Axes, index: AlexIndex, leaves: dict[str, Any]) -> 
     ]
     gap = np.full(len(pitch), np.nan)
     axes.plot(
-        np.column_stack([node["first_key"].astype(float), node["last_key"].astype(float), gap]).ravel(),
+        np.column_stack([node["first_key"], node["last_key"], gap]).ravel(),
         np.column_stack([*ends, gap]).ravel(),
         color=_MODEL,
         linewidth=0.9,
@@ -102,8 +105,14 @@ def _draw_distribution(axes: Axes, index: AlexIndex, leaves: dict[str, Any]) -> 
     plain = leaves["plain"] & (leaves["keys"] > 0)
     if plain.any():
         middle = (start + stop)[plain] / 2
-        first = leaves["first_key"][plain].astype(float)
-        axes.plot(first, middle, ".", color=_INK, markersize=3, label="data nodes without a model")
+        axes.plot(
+            leaves["first_key"][plain],
+            middle,
+            ".",
+            color=_INK,
+            markersize=3,
+            label="data nodes without a model",
+        )
     axes.set_ylim(0, count)
     _frame(axes, keys)
     axes.legend(loc="upper left", fontsize=8, framealpha=0.8)
@@ -125,7 +134,7 @@ def _frame(axes: Axes, keys: Any) -> None:
     axes.set_xlabel("key (some lie outside the picture)")
 
 
-def _draw_close_up(axes: Axes, index: AlexIndex, leaves: dict[str, Any]) -> None:
+def _draw_close_up(axes: Axes, index: AlexIndex[Any], leaves: dict[str, Any]) -> None:
     """Draw the keys of one data node in their slots, and its model."""
     axes.set_title("One data node close up")
     axes.set_xlabel("key")
@@ -139,9 +148,10 @@ def _draw_close_up(axes: Axes, index: AlexIndex, leaves: dict[str, Any]) -> None
     typical = int(order[len(order) // 2])
     keys, slots, expected = index._leaf(typical)  # noqa: SLF001 - as above
     thinned = _thinned(len(keys))
-    # Distances from the first key, without overflow: floats would merge neighbours far from 0.
-    place = (keys.view(np.uint64) - keys.view(np.uint64)[0]).astype(float)
-    axes.set_xlabel(f"key, from {keys[0]:,} on")
+    # Distances from the first key: floats would merge neighbours far from 0.
+    place = _numbers(keys, index.key_kind, from_first=True)
+    origin = _shown(keys[0])
+    axes.set_xlabel(f"key, from {origin} on")
     axes.plot(place[thinned], slots[thinned], ".", color=_KEYS, markersize=2.5, label="where the keys are")
     axes.plot(place, expected, color=_MODEL, linewidth=1.2, label="where the model says")
     error = leaves["mean_error"][typical]
@@ -150,7 +160,7 @@ def _draw_close_up(axes: Axes, index: AlexIndex, leaves: dict[str, Any]) -> None
     ends = np.quantile(place, [0.02, 0.98])
     if place[-1] - place[0] > _SKEWED * (ends[1] - ends[0]) > 0:
         axes.set_xlim(ends[0], ends[1])
-        axes.set_xlabel(f"key, from {keys[0]:,} on (some lie outside the picture)")
+        axes.set_xlabel(f"key, from {origin} on (some lie outside the picture)")
     axes.legend(loc="upper left", frameon=False, fontsize=8)
     # A few neighbours with their slots, large enough to see gaps and errors.
     few = slice(len(keys) // 2, len(keys) // 2 + 40)
@@ -223,6 +233,30 @@ def _draw_errors(axes: Axes, stats: IndexStats) -> None:
 def _share(share: float) -> str:
     smallest = 0.1
     return f"{share:.1f}" if share >= smallest else "" if share == 0 else "<0.1"
+
+
+def _numbers(keys: NDArray[Any], kind: str, *, from_first: bool = False) -> NDArray[np.float64]:
+    """Return where keys lie on an axis, or how far from the first one: moments by their units."""
+    if kind == "uuid":
+        words = keys.view(">u8").reshape(-1, 2).astype(object)
+        numbers = words[:, 0] * 2**64 + words[:, 1]
+    else:
+        numbers = keys.view(np.uint64 if kind == "uint64" else np.int64).astype(object)
+    return np.asarray(numbers - numbers[:1] if from_first else numbers, float)
+
+
+def _number(key: Any) -> int:
+    """Return where one key lies on an axis."""
+    if isinstance(key, uuid.UUID):
+        return key.int
+    return int(key.astype(np.int64)) if isinstance(key, np.datetime64) else int(key)
+
+
+def _shown(key: Any) -> str:
+    """Return an element of an array of keys as people write it."""
+    if isinstance(key, np.void):
+        return str(uuid.UUID(bytes=key.tobytes()))
+    return str(key) if isinstance(key, np.datetime64) else f"{key:,}"
 
 
 def _thinned(count: int) -> Any:

@@ -235,9 +235,7 @@ def _held(number: int, kind: str, told: Callable[[], str], *, exact: bool) -> np
     from alexpy import _kinds  # noqa: PLC0415 - imports NumPy
 
     if not exact:
-        raise ValueError(
-            f"must be a whole number of {_unit(kind)} (keys of this store are {kind}), not {told()}"
-        )
+        raise ValueError(f"must be a whole number of {_unit(kind)} (keys here are {kind}), not {told()}")
     # The least integer is NaT.
     if number not in _INT64[1:]:
         raise ValueError(f"is outside {kind}: {told()}")

@@ -278,13 +278,21 @@ impl KeyVec {
     }
 
     /// Removes all keys, and keeps their memory.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         either!(KeyVec, self, keys => keys.clear());
     }
 
     /// Removes the keys from the `len`-th on.
-    pub(crate) fn truncate(&mut self, len: usize) {
+    pub fn truncate(&mut self, len: usize) {
         either!(KeyVec, self, keys => keys.truncate(len));
+    }
+
+    /// Removes the first `count` keys.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn remove_first(&mut self, count: usize) {
+        either!(KeyVec, self, keys => drop(keys.drain(..count)));
     }
 
     /// Makes room for `more` further keys of the width of those that are there.
@@ -294,7 +302,7 @@ impl KeyVec {
 
     /// Adds a key, for which there should be room.
     #[inline]
-    pub(crate) fn push(&mut self, key: Key) {
+    pub fn push(&mut self, key: Key) {
         match (&mut *self, i64::try_from(key)) {
             (Self::Narrow(keys), Ok(key)) => keys.push(key),
             (Self::Wide(keys), _) => keys.push(key),
@@ -358,7 +366,7 @@ impl KeyVec {
     }
 
     /// Sorts the keys, and leaves each once. O(n log n).
-    pub(crate) fn sort_and_dedup(&mut self) {
+    pub fn sort_and_dedup(&mut self) {
         either!(KeyVec, self, keys => {
             keys.sort_unstable();
             keys.dedup();

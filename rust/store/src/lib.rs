@@ -59,7 +59,7 @@ pub use engine::compaction_state::CompactReport;
 pub use engine::lock_times::{Histogram, LockTimes, Places, lock_times};
 pub use error::{Error, Result};
 pub use format::measure::checksum_records;
-pub use index::tree::Neighbour;
+pub use index::tree::{Neighbour, Tree};
 pub use index::versions::ScanRange;
 pub use keys::{Key, KeyVec, Keys};
 pub use log::batch::{Batch, ValueSource};

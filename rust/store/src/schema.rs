@@ -100,7 +100,8 @@ impl KeyKind {
         }
     }
 
-    pub(crate) fn from_number(number: u8) -> Option<Self> {
+    /// The kind of this number.
+    pub fn from_number(number: u8) -> Option<Self> {
         KINDS.get(usize::from(number)).map(|&(kind, _)| kind)
     }
 }

@@ -113,12 +113,6 @@ pub(crate) fn first_and_last(kind: KeyKind, (start, stop): (End<Key>, End<Key>))
     (lowest <= first && first <= last && last <= highest).then_some((first, last))
 }
 
-/// A range of int64 keys, as an index has it.
-pub(crate) fn of_ints(range: Range) -> Option<(End<i64>, End<i64>)> {
-    // Cannot cut anything off: the ends were read as int64.
-    range.map(|(start, stop)| (start.map(|key| key as i64), stop.map(|key| key as i64)))
-}
-
 /// A range as the engine scans it.
 pub(crate) fn scan_range(range: Range, reverse: bool, limit: Option<u64>) -> ScanRange {
     match range {
@@ -188,13 +182,6 @@ pub(crate) fn parts<'py>(py: Python<'py>, kind: KeyKind, boundaries: &KeyVec) ->
     let starts = std::iter::once(None).chain(inner.iter().cloned().map(Some));
     let stops = inner.iter().cloned().map(Some).chain([None]);
     Ok(starts.zip(stops).collect())
-}
-
-/// Like [`parts`], of an index.
-pub(crate) fn parts_of_ints(boundaries: &[i64]) -> Vec<(Option<i64>, Option<i64>)> {
-    let starts = std::iter::once(None).chain(boundaries.iter().copied().map(Some));
-    let stops = boundaries.iter().copied().map(Some).chain([None]);
-    starts.zip(stops).collect()
 }
 
 /// The number of parts that `split` was asked for.

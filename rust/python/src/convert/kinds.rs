@@ -5,7 +5,7 @@
 
 use alex_store::{Key, KeyKind, KeyVec, Keys};
 use numpy::PyArray1;
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -28,6 +28,14 @@ fn python<'py>(py: Python<'py>, function: &'static str) -> PyResult<Bound<'py, P
         .get_or_try_init(py, || py.import("alexpy._kinds").map(|module| module.into_any().unbind()))?
         .bind(py)
         .getattr(function)
+}
+
+/// The kind of keys of this name.
+pub(crate) fn named(name: &str) -> PyResult<KeyKind> {
+    KeyKind::from_name(name).ok_or_else(|| {
+        let names: Vec<_> = KeyKind::names().map(|name| format!("{name:?}")).collect();
+        PyValueError::new_err(format!("key must be one of {}, not {name:?}", names.join(", ")))
+    })
 }
 
 /// One key.

@@ -5,10 +5,12 @@
 //! such a tuple when it first visits it; this does so at once. O(1).
 #![allow(unsafe_code)]
 
+use alex_store::{Key, KeyKind};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
 
+use crate::convert::kinds;
 use crate::memory::int;
 
 /// `(key, value)` of a store.
@@ -23,8 +25,11 @@ pub(crate) fn item<'py>(
 
 /// `(key, value)` of an index.
 #[inline]
-pub(crate) fn ints(py: Python<'_>, key: i64, value: i64) -> PyResult<Bound<'_, PyAny>> {
-    pair(py, int(py, key)?.into_any(), int(py, value)?.into_any())
+pub(crate) fn of_index(py: Python<'_>, kind: KeyKind, key: Key, value: i64) -> PyResult<Bound<'_, PyAny>> {
+    if kind == KeyKind::Int64 {
+        return pair(py, int(py, key as i64)?.into_any(), int(py, value)?.into_any());
+    }
+    Ok((kinds::object(py, kind, key)?, value).into_pyobject(py)?.into_any())
 }
 
 #[inline]

@@ -10,11 +10,11 @@
 use std::ops::Bound as End;
 use std::sync::{Arc, Mutex, Weak};
 
-use alex_index::Alex;
 use alex_index::image::Damage;
+use alex_store::{Key, KeyVec, Tree};
 use pyo3::prelude::*;
 
-use crate::convert::bounds::{Range, of_ints};
+use crate::convert::bounds::Range;
 use crate::locks;
 
 /// Items of the first run, and of the longest.
@@ -43,9 +43,9 @@ impl Cursors {
     }
 
     /// Gives every unfinished iterator its own copy of what it has left. Called before any change.
-    pub(crate) fn release(&mut self, alex: &Alex) {
+    pub(crate) fn release(&mut self, tree: &Tree) {
         for cursor in self.unfinished.drain(..).filter_map(|cursor| cursor.upgrade()) {
-            cursor.pull_rest(alex);
+            cursor.pull_rest(tree);
         }
         self.sweep_at = 0;
     }
@@ -55,7 +55,7 @@ impl Cursors {
 pub(crate) struct Cursor(Mutex<Position>);
 
 struct Position {
-    keys: Vec<i64>,
+    keys: KeyVec,
     payloads: Vec<u64>,
     /// The next item of the current run, as an index.
     next: usize,
@@ -67,8 +67,8 @@ struct Position {
 }
 
 struct Rest {
-    start: End<i64>,
-    stop: End<i64>,
+    start: End<Key>,
+    stop: End<Key>,
     reverse: bool,
     /// Items that the limit still allows.
     left: usize,
@@ -79,10 +79,10 @@ impl Cursor {
     pub(crate) fn over(range: Range, reverse: bool, limit: Option<u64>) -> Self {
         let left = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         Self(Mutex::new(Position {
-            keys: Vec::new(),
+            keys: KeyVec::default(),
             payloads: Vec::new(),
             next: 0,
-            rest: of_ints(range).map(|(start, stop)| Rest { start, stop, reverse, left }),
+            rest: range.map(|(start, stop)| Rest { start, stop, reverse, left }),
             next_run_items: FIRST_RUN_ITEMS,
             damage: None,
         }))
@@ -90,10 +90,10 @@ impl Cursor {
 
     /// The next item of the current run. Waits, detached, while a change copies out what the iterator has left.
     #[inline]
-    pub(crate) fn take(&self, py: Python<'_>) -> Option<(i64, u64)> {
+    pub(crate) fn take(&self, py: Python<'_>) -> Option<(Key, u64)> {
         let mut position = locks::attached(py, &self.0);
         let next = position.next;
-        let item = position.keys.get(next).copied().zip(position.payloads.get(next).copied());
+        let item = position.payloads.get(next).map(|&payload| (position.keys.get(next), payload));
         position.next += usize::from(item.is_some());
         item
     }
@@ -104,7 +104,7 @@ impl Cursor {
     }
 
     /// Replaces a run that is used up; false at the end of the range. Waits.
-    pub(crate) fn pull_run(&self, alex: &Alex) -> bool {
+    pub(crate) fn pull_run(&self, tree: &Tree) -> bool {
         let mut position = locks::waiting(&self.0);
         if position.damage.is_some() {
             return false;
@@ -117,42 +117,42 @@ impl Cursor {
         position.next = 0;
         let items = position.next_run_items;
         position.next_run_items = (items * 2).min(LAST_RUN_ITEMS);
-        position.pull(alex, items);
+        position.pull(tree, items);
         !position.keys.is_empty()
     }
 
     /// How many items are left. Waits.
-    pub(crate) fn left(&self, alex: &Alex) -> usize {
+    pub(crate) fn left(&self, tree: &Tree) -> usize {
         let position = locks::waiting(&self.0);
         let rest = position.rest.as_ref();
-        let rest = rest.map_or(0, |rest| alex.count(rest.start, rest.stop).min(rest.left));
+        let rest = rest.map_or(0, |rest| tree.count(rest.start, rest.stop).min(rest.left));
         position.keys.len() - position.next + rest
     }
 
-    fn pull_rest(&self, alex: &Alex) {
+    fn pull_rest(&self, tree: &Tree) {
         let mut position = locks::waiting(&self.0);
         let done = position.next;
-        position.keys.drain(..done);
+        position.keys.remove_first(done);
         position.payloads.drain(..done);
         position.next = 0;
-        position.pull(alex, usize::MAX);
+        position.pull(tree, usize::MAX);
     }
 }
 
 impl Position {
-    fn pull(&mut self, alex: &Alex, items: usize) {
+    fn pull(&mut self, tree: &Tree, items: usize) {
         let Some(mut rest) = self.rest.take() else { return };
         let wanted = items.min(rest.left);
         let had = self.keys.len();
-        alex.scan_into(rest.start, rest.stop, rest.reverse, wanted, &mut self.keys, &mut self.payloads);
-        if let Some(damage) = alex.damage() {
+        tree.scan_into(rest.start, rest.stop, rest.reverse, wanted, &mut self.keys, &mut self.payloads);
+        if let Some(damage) = tree.damage() {
             self.keys.truncate(had);
             self.payloads.truncate(had);
             self.damage = Some(damage.clone());
             return;
         }
         let got = self.keys.len() - had;
-        if let Some(&last) = self.keys.last()
+        if let Some(last) = self.keys.last()
             && got == wanted
             && rest.left > wanted
         {

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use alex_index::image::{Identity, ImageError, ImageMemory, ImageSink, ImageWriter};
-use alex_index::{Alex, Options};
-use alex_store::{Error, Operation};
+use alex_index::image::{Identity, ImageError, ImageMemory, ImageSink, ImageWriter, Opened};
+use alex_index::{Alex, Key as KeyOfAlex, Options};
+use alex_store::{Error, KeyKind, Operation, Tree};
 use pyo3::prelude::*;
 
 use crate::errors::{OrRaise, corruption_error, format_error, to_exception};
@@ -65,8 +65,13 @@ fn unfinished(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.{}-{count}.unfinished", std::process::id()))
 }
 
+/// What an image of these keys has attached: the name of their kind, unless they are int64.
+fn attachment(kind: KeyKind) -> &'static [u8] {
+    if kind == KeyKind::Int64 { &[] } else { kind.name().as_bytes() }
+}
+
 /// Writes the whole index and makes it durable.
-fn write(alex: &Alex, file: File) -> io::Result<()> {
+fn write<K: KeyOfAlex>(alex: &Alex<K>, kind: KeyKind, file: File) -> io::Result<()> {
     let mut writer = ImageWriter::begin(alex, Sink(file), Identity::default());
     let (mut keys, mut payloads) = (Vec::new(), Vec::new());
     loop {
@@ -83,7 +88,7 @@ fn write(alex: &Alex, file: File) -> io::Result<()> {
         keys.clear();
         payloads.clear();
     }
-    let (_, Sink(file)) = writer.finish(&[])?;
+    let (_, Sink(file)) = writer.finish(attachment(kind))?;
     file.sync_all()
 }
 
@@ -93,11 +98,14 @@ fn above_standard(file: File) -> io::Result<File> {
     if file.as_raw_fd() > 2 { Ok(file) } else { file.try_clone() }
 }
 
-fn save(alex: &Alex, path: &Path) -> io::Result<()> {
+fn save(tree: &Tree, kind: KeyKind, path: &Path) -> io::Result<()> {
     let temporary = unfinished(path);
     let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-    let replaced =
-        above_standard(file).and_then(|file| write(alex, file)).and_then(|()| fs::rename(&temporary, path));
+    let written = above_standard(file).and_then(|file| match tree {
+        Tree::Narrow(alex) => write(alex, kind, file),
+        Tree::Wide(alex) => write(alex, kind, file),
+    });
+    let replaced = written.and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = replaced {
         // Nothing refers to it, and the first failure is the one to report.
         let _ = fs::remove_file(&temporary);
@@ -110,21 +118,34 @@ fn save(alex: &Alex, path: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn load(path: &Path) -> Result<Alex, Failure> {
+fn load(path: &Path) -> Result<(KeyKind, Tree), Failure> {
     let open = |error| Failure::Io(Operation::Open, error);
     let file = File::open(path).map_err(open)?;
     let metadata = file.metadata().map_err(open)?;
     if metadata.is_dir() {
         return Err(open(io::Error::from_raw_os_error(IS_A_DIRECTORY)));
     }
-    let memory =
-        ImageMemory::map(&file, metadata.len()).map_err(|error| Failure::Io(Operation::Map, error))?;
-    let opened = Alex::open_image(memory, Options::default()).map_err(Failure::Image)?;
-    if opened.identity != Identity::default() {
-        let text = "belongs to a store; open that with alexpy.open()".to_owned();
-        return Err(Failure::Image(ImageError::Format(text)));
+    let map = || ImageMemory::map(&file, metadata.len()).map_err(|error| Failure::Io(Operation::Map, error));
+    let opened = match Alex::<i64>::open_image(map()?, Options::default()) {
+        Ok(Opened { index, identity, attachment, .. }) => Ok((Tree::Narrow(index), identity, attachment)),
+        // Maybe because its keys have 128 bits.
+        Err(ImageError::Format(_)) => Alex::<i128>::open_image(map()?, Options::default())
+            .map(|Opened { index, identity, attachment, .. }| (Tree::Wide(index), identity, attachment)),
+        Err(damaged) => Err(damaged),
+    };
+    let (tree, identity, attachment) = opened.map_err(Failure::Image)?;
+    let refuse = |text: String| Err(Failure::Image(ImageError::Format(text)));
+    if identity != Identity::default() {
+        return refuse("belongs to a store; open that with alexpy.open()".to_owned());
     }
-    Ok(opened.index)
+    let name = String::from_utf8_lossy(&attachment);
+    let kind = if name.is_empty() { Some(KeyKind::Int64) } else { KeyKind::from_name(&name) };
+    match kind {
+        Some(kind) if (kind == KeyKind::Uuid) == matches!(tree, Tree::Wide(_)) => Ok((kind, tree)),
+        _ => {
+            refuse(format!("has keys of kind {name:?}, which this alexpy does not know; install a newer one"))
+        }
+    }
 }
 
 #[pymethods]
@@ -133,7 +154,7 @@ impl AlexIndex {
     ///
     /// The file is whole and on the device before it gets its name, so a crash leaves the old file or the new
     /// one. It holds the index as it was at the call: changes wait until it is written. Raises OSError, and
-    /// CorruptionError if the file that the index was loaded from is damaged. O(keys), about 23 bytes a key,
+    /// CorruptionError if the file that the index was loaded from is damaged. O(keys), 23 to 33 bytes a key,
     /// the GIL released.
     ///
     /// >>> x.put_many([1, 2, 3], [10, 20, 30])
@@ -144,15 +165,16 @@ impl AlexIndex {
     #[allow(clippy::needless_pass_by_value)]
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         self.shared().check(py)?;
-        let saved = py.detach(|| self.shared().ask(|alex| save(alex, &path))).or_raise(py)?;
+        let kind = self.kind();
+        let saved = py.detach(|| self.shared().ask(|tree| save(tree, kind, &path))).or_raise(py)?;
         saved.map_err(|error| raise(py, &path, Failure::Io(Operation::Save, error)))
     }
 
     /// Replaces this index, which is empty, by the image at `path`.
     fn _load(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         self.shared().check(py)?;
-        let alex = py.detach(|| load(&path)).map_err(|failure| raise(py, &path, failure))?;
-        py.detach(|| self.shared().replace(Indexed::loaded(alex, path)));
+        let (kind, tree) = py.detach(|| load(&path)).map_err(|failure| raise(py, &path, failure))?;
+        py.detach(|| self.replace(kind, Indexed::loaded(tree, path)));
         Ok(())
     }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use alex_store::KeyKind;
 use pyo3::prelude::*;
 
 use crate::convert::bounds::{ScanRequest, Yields};
-use crate::convert::pairs;
 use crate::convert::scans::scan_method;
+use crate::convert::{kinds, pairs};
 use crate::errors::OrRaise;
 use crate::index::cursors::Cursor;
 use crate::index::one::AlexIndex;
@@ -24,6 +25,7 @@ use crate::memory::int;
 #[pyclass(frozen, module = "alexpy._alexpy")]
 pub(crate) struct IndexIterator {
     yields: Yields,
+    kind: KeyKind,
     index: Arc<Shared>,
     cursor: Arc<Cursor>,
 }
@@ -33,12 +35,13 @@ impl IndexIterator {
         let ScanRequest { range, reverse, limit, yields } = request;
         let cursor = Arc::new(Cursor::over(range, reverse, limit));
         let py = index.py();
+        let kind = index.get().kind();
         let index = Arc::clone(index.get().shared());
         index.check(py)?;
         if !index.try_add(&cursor) {
             py.detach(|| index.add(&cursor));
         }
-        Ok(Self { yields, index, cursor })
+        Ok(Self { yields, kind, index, cursor })
     }
 }
 
@@ -51,7 +54,7 @@ impl IndexIterator {
     /// How many items are left.
     fn __length_hint__(&self, py: Python<'_>) -> PyResult<usize> {
         self.index.check(py)?;
-        py.detach(|| self.index.ask(|alex| self.cursor.left(alex))).or_raise(py)
+        py.detach(|| self.index.ask(|tree| self.cursor.left(tree))).or_raise(py)
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -61,13 +64,13 @@ impl IndexIterator {
             let item = self.cursor.take(py);
             if let Some((key, payload)) = item {
                 return Ok(Some(match self.yields {
-                    Yields::Items => pairs::ints(py, key, payload as i64)?,
-                    Yields::Keys => int(py, key)?.into_any(),
+                    Yields::Items => pairs::of_index(py, self.kind, key, payload as i64)?,
+                    Yields::Keys => kinds::object(py, self.kind, key)?,
                     Yields::Values => int(py, payload as i64)?.into_any(),
                 }));
             }
             py.check_signals()?;
-            let pulled = py.detach(|| self.index.ask(|alex| self.cursor.pull_run(alex))).or_raise(py)?;
+            let pulled = py.detach(|| self.index.ask(|tree| self.cursor.pull_run(tree))).or_raise(py)?;
             if !pulled {
                 return self
                     .cursor
@@ -92,11 +95,11 @@ impl AlexIndex {
 scan_method! {
     /// Iterates over (key, value) of `start <= key < stop`, in key order.
     ///
-    /// Bounds are any ints (clamped to int64) or None for no bound; `include_start` and `include_stop`
-    /// say whether a bound belongs to the range; `reverse=True` goes from the top without swapping the
-    /// bounds; `limit` is the most items. The iterator sees the index as it was when the iterator was made;
-    /// the first change during an iteration copies what the iterator has left. Raises TypeError for
-    /// bounds that are not ints, ValueError for a negative limit. O(1) to make, O(1) an item.
+    /// Bounds are keys, or any ints where keys are ints (clamped to them), or None for no bound;
+    /// `include_start` and `include_stop` say whether a bound belongs to the range; `reverse=True` goes from
+    /// the top without swapping the bounds; `limit` is the most items. The iterator sees the index as it was
+    /// when the iterator was made; the first change during an iteration copies what the iterator has left.
+    /// Raises TypeError for other bounds, ValueError for a negative limit. O(1) to make, O(1) an item.
     ///
     /// >>> x.put_many([1, 2, 3], [10, 20, 30])
     /// 3

@@ -1,25 +1,30 @@
 //! `AlexIndex`, many keys in one call. All work detached, in pieces, with a check for Ctrl-C between two.
 
-use alex_index::Alex;
-use alex_store::KeyKind;
+use alex_store::{KeyVec, Keys, Tree};
 use numpy::PyArray1;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 
 use crate::convert::arrays::array;
 use crate::convert::keys::{Role, many, one_value};
-use crate::convert::{bounds, values};
+use crate::convert::{bounds, kinds, values};
 use crate::index::one::{AlexIndex, INDEX_BYTES_A_KEY, PIECE_KEYS, payloads};
 use crate::memory::{filled, probe};
 
 /// How many different keys there are; O(n) if they ascend.
-fn distinct(keys: &[i64]) -> usize {
-    if keys.is_sorted_by(|a, b| a < b) {
+fn distinct(keys: &KeyVec) -> usize {
+    fn ascend<K: Ord>(keys: &[K]) -> bool {
+        keys.is_sorted_by(|a, b| a < b)
+    }
+    let sorted = match keys.as_keys() {
+        Keys::Narrow(keys) => ascend(keys),
+        Keys::Wide(keys) => ascend(keys),
+    };
+    if sorted {
         return keys.len();
     }
-    let mut keys = keys.to_vec();
-    keys.sort_unstable();
-    keys.dedup();
+    let mut keys = keys.clone();
+    keys.sort_and_dedup();
     keys.len()
 }
 
@@ -44,15 +49,15 @@ impl AlexIndex {
         keys: &Bound<'_, PyAny>,
         values: &Bound<'_, PyAny>,
     ) -> PyResult<usize> {
-        let keys = many(keys, Role::Key)?;
+        let keys = kinds::many(self.kind(), keys)?;
         let values = many(values, Role::Value)?;
         values::check_count(keys.len(), values.len())?;
         let mut replaced = 0usize;
-        for (keys, values) in keys.chunks(PIECE_KEYS).zip(values.chunks(PIECE_KEYS)) {
+        for (keys, values) in keys.as_keys().chunks(PIECE_KEYS).zip(values.chunks(PIECE_KEYS)) {
             py.check_signals()?;
             probe(keys.len().saturating_mul(INDEX_BYTES_A_KEY))?;
-            self.change_detached(py, |alex| {
-                alex.insert_many(keys, payloads(values), |_, _| replaced += 1);
+            self.change_detached(py, |tree| {
+                tree.insert_many(keys, payloads(values), |_, _| replaced += 1);
             })?;
         }
         // A replaced value may be one that this batch has put.
@@ -75,14 +80,15 @@ impl AlexIndex {
         keys: &Bound<'py, PyAny>,
         default: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyArray1<i64>>> {
-        let keys = many(keys, Role::Key)?;
+        let keys = kinds::many(self.kind(), keys)?;
         let default = default.map(one_value).transpose()?;
         let mut found = filled(default.unwrap_or_default(), keys.len())?;
-        for (piece, found) in keys.chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
+        for (piece, found) in keys.as_keys().chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
             py.check_signals()?;
-            let missing = self.ask_detached(py, |alex| lookup_many(alex, piece, found))?;
+            let missing = self.ask_detached(py, |tree| lookup_many(tree, piece, found))?;
             if let (Some(position), None) = (missing, default) {
-                return Err(PyKeyError::new_err(piece[position]));
+                let key = piece.get(position);
+                return Err(PyKeyError::new_err(kinds::object(py, self.kind(), key)?.unbind()));
             }
         }
         Ok(array(py, found))
@@ -100,11 +106,11 @@ impl AlexIndex {
         py: Python<'py>,
         keys: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyArray1<bool>>> {
-        let keys = many(keys, Role::Key)?;
+        let keys = kinds::many(self.kind(), keys)?;
         let mut found = filled(false, keys.len())?;
-        for (piece, found) in keys.chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
+        for (piece, found) in keys.as_keys().chunks(PIECE_KEYS).zip(found.chunks_mut(PIECE_KEYS)) {
             py.check_signals()?;
-            self.ask_detached(py, |alex| alex.get_many(piece, |i, payload| found[i] = payload.is_some()))?;
+            self.ask_detached(py, |tree| tree.get_many(piece, |i, payload| found[i] = payload.is_some()))?;
         }
         Ok(array(py, found))
     }
@@ -118,11 +124,11 @@ impl AlexIndex {
     /// >>> x.delete_many([1, 2, 2, 9])
     /// 2
     fn delete_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<usize> {
-        let keys = many(keys, Role::Key)?;
+        let keys = kinds::many(self.kind(), keys)?;
         let mut removed = 0;
-        for keys in keys.chunks(PIECE_KEYS) {
+        for keys in keys.as_keys().chunks(PIECE_KEYS) {
             py.check_signals()?;
-            removed += self.change_detached(py, |alex| remove_many(alex, keys))?;
+            removed += self.change_detached(py, |tree| remove_many(tree, keys))?;
         }
         Ok(removed)
     }
@@ -143,29 +149,30 @@ impl AlexIndex {
         start: Option<&Bound<'_, PyAny>>,
         stop: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
-        let Some((start, stop)) = bounds::of_ints(bounds::deleted_range(KeyKind::Int64, start, stop)?) else {
+        let Some((start, stop)) = bounds::deleted_range(self.kind(), start, stop)? else {
             return Ok(0);
         };
-        self.change_detached(py, |alex| {
-            let (mut keys, mut payloads) = (Vec::new(), Vec::new());
-            alex.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);
-            remove_many(alex, &keys)
+        self.change_detached(py, |tree| {
+            let (mut keys, mut payloads) = (KeyVec::default(), Vec::new());
+            tree.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);
+            remove_many(tree, keys.as_keys())
         })
     }
 }
 
-/// Looks up `keys` and returns the first missing position. `found` stays as it is at the positions of missing keys.
-fn lookup_many(alex: &Alex, keys: &[i64], found: &mut [i64]) -> Option<usize> {
+/// Looks up `keys` and returns the first missing position. `found` stays as it is at the positions of
+/// missing keys.
+fn lookup_many(tree: &Tree, keys: Keys<'_>, found: &mut [i64]) -> Option<usize> {
     let mut missing = None;
-    alex.get_many(keys, |i, payload| match payload {
+    tree.get_many(keys, |i, payload| match payload {
         Some(payload) => found[i] = payload as i64,
         None => missing = missing.or(Some(i)),
     });
     missing
 }
 
-fn remove_many(alex: &mut Alex, keys: &[i64]) -> usize {
+fn remove_many(tree: &mut Tree, keys: Keys<'_>) -> usize {
     let mut removed = 0;
-    alex.remove_many(keys, |_, _| removed += 1);
+    tree.remove_many(keys, |_, _| removed += 1);
     removed
 }

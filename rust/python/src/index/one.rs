@@ -4,15 +4,16 @@
 //! keys detach. Values are int64, stored as the bits of the index's u64 payloads.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use alex_index::Alex;
-use alex_store::KeyKind;
-use alex_store::catching;
+use alex_store::{Key, KeyKind, KeyVec, Tree, catching};
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::{PyGenericAlias, PyType};
 
-use crate::convert::keys::{Role, lent, many, one, one_value};
-use crate::convert::values;
+use crate::convert::keys::{Role, lent, many, one_value};
+use crate::convert::{kinds, values};
 use crate::errors::OrRaise;
 use crate::index::shared::{Damaged, Indexed, Shared};
 use crate::memory::{self, probe, room};
@@ -27,22 +28,53 @@ pub(crate) const INDEX_BYTES_A_KEY: usize = 48;
 #[pyclass(frozen, subclass, mapping, weakref, module = "alexpy._alexpy")]
 pub(crate) struct AlexIndex {
     shared: Arc<Shared>,
+    /// The number of the kind of keys, which loading a file into an empty index changes.
+    kind: AtomicU8,
+}
+
+/// A key and its value.
+pub(crate) type Item<'py> = (Bound<'py, PyAny>, i64);
+
+/// A tree of no keys of this kind.
+pub(crate) fn no_keys(kind: KeyKind) -> Tree {
+    if kind == KeyKind::Uuid { Tree::Wide(Alex::new()) } else { Tree::Narrow(Alex::new()) }
 }
 
 impl AlexIndex {
     /// What the keys are.
-    #[allow(clippy::unused_self, reason = "as the method of a store")]
+    #[inline]
     pub(crate) fn kind(&self) -> KeyKind {
-        KeyKind::Int64
+        // Every number that is stored here is one of a kind.
+        KeyKind::from_number(self.kind.load(Ordering::Relaxed)).unwrap_or_default()
+    }
+
+    /// Replaces everything by keys of this kind. Waits.
+    pub(crate) fn replace(&self, kind: KeyKind, with: Indexed) {
+        self.shared.replace(with);
+        self.kind.store(kind as u8, Ordering::Relaxed);
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
+    #[inline]
+    pub(crate) fn one(&self, key: &Bound<'_, PyAny>) -> PyResult<Key> {
+        kinds::one(self.kind(), key)
+    }
+
+    /// An entry of the tree on its way out.
+    pub(crate) fn item<'py>(
+        &self,
+        py: Python<'py>,
+        entry: Option<(Key, u64)>,
+    ) -> PyResult<Option<Item<'py>>> {
+        entry.map(|(key, payload)| Ok((kinds::object(py, self.kind(), key)?, payload as i64))).transpose()
+    }
+
     /// Reads at once, or detached if a writer holds the lock. For work of nanoseconds.
     #[inline]
-    pub(crate) fn read<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&Alex) -> T + Send) -> PyResult<T> {
+    pub(crate) fn read<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&Tree) -> T + Send) -> PyResult<T> {
         self.shared.check(py)?;
         match self.shared.try_read() {
             Some(indexed) => indexed.ask(call),
@@ -53,7 +85,7 @@ impl AlexIndex {
 
     /// Changes the index at once, or detached if the lock is held or an iterator must be copied out.
     #[inline]
-    fn change<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&mut Alex) -> T + Send) -> PyResult<T> {
+    fn change<T: Send>(&self, py: Python<'_>, call: impl FnOnce(&mut Tree) -> T + Send) -> PyResult<T> {
         memory::check()?;
         self.shared.check(py)?;
         match self.shared.try_write() {
@@ -66,7 +98,7 @@ impl AlexIndex {
     pub(crate) fn change_detached<T: Send>(
         &self,
         py: Python<'_>,
-        call: impl FnOnce(&mut Alex) -> T + Send,
+        call: impl FnOnce(&mut Tree) -> T + Send,
     ) -> PyResult<T> {
         self.shared.check(py)?;
         py.detach(|| self.shared.change(call)).or_raise(py)
@@ -75,27 +107,26 @@ impl AlexIndex {
     pub(crate) fn ask_detached<T: Send>(
         &self,
         py: Python<'_>,
-        call: impl FnOnce(&Alex) -> T + Send,
+        call: impl FnOnce(&Tree) -> T + Send,
     ) -> PyResult<T> {
         self.shared.check(py)?;
         py.detach(|| self.shared.ask(call)).or_raise(py)
     }
 
     /// An index of these keys and values.
-    fn of(py: Python<'_>, keys: &[i64], values: &[i64]) -> PyResult<Self> {
+    fn of(py: Python<'_>, kind: KeyKind, keys: &KeyVec, values: &[i64]) -> PyResult<Self> {
         values::check_count(keys.len(), values.len())?;
         // A sorted copy, and the index itself.
         probe(keys.len().saturating_mul(2 * INDEX_BYTES_A_KEY))?;
-        let made = py.detach(|| catching("making an index", || Alex::from_unsorted(keys, payloads(values))));
-        let alex = made.map_err(|panic| Damaged::by(&panic, true)).or_raise(py)?;
-        Ok(Self { shared: Arc::new(Shared::new(Indexed::made(alex))) })
+        let build = || Tree::from_unsorted(keys.as_keys(), payloads(values));
+        let made = py.detach(|| catching("making an index", build));
+        let tree = made.map_err(|panic| Damaged::by(&panic, true)).or_raise(py)?;
+        Ok(Self::with(kind, tree))
     }
-}
 
-type Entry = Option<(i64, u64)>;
-
-pub(crate) fn item(entry: Entry) -> Option<(i64, i64)> {
-    entry.map(|(key, payload)| (key, payload as i64))
+    fn with(kind: KeyKind, tree: Tree) -> Self {
+        Self { shared: Arc::new(Shared::new(Indexed::made(tree))), kind: AtomicU8::new(kind as u8) }
+    }
 }
 
 /// The int64 values of a batch as payloads: the same bits.
@@ -106,25 +137,27 @@ pub(crate) fn payloads(values: &[i64]) -> &[u64] {
 #[pymethods]
 impl AlexIndex {
     #[new]
-    #[pyo3(signature = (keys=None, values=None))]
+    #[pyo3(signature = (keys=None, values=None, *, key=None))]
     fn new(
         py: Python<'_>,
         keys: Option<&Bound<'_, PyAny>>,
         values: Option<&Bound<'_, PyAny>>,
+        key: Option<&str>,
     ) -> PyResult<Self> {
+        let kind = key.map(kinds::named).transpose()?.unwrap_or_default();
         let Some(keys) = keys else {
             return match values {
                 Some(_) => Err(PyTypeError::new_err("AlexIndex() got values without keys")),
-                None => Ok(Self { shared: Arc::default() }),
+                None => Ok(Self::with(kind, no_keys(kind))),
             };
         };
-        let keys = many(keys, Role::Key)?;
+        let keys = kinds::many(kind, keys)?;
         // The keys are copied, because building reads each of them more than once, and must find the same.
         if let Some(values) = values.and_then(lent) {
             let Ok(values) = values.as_slice() else {
                 return Err(PyTypeError::new_err("the values are not contiguous"));
             };
-            return Self::of(py, &keys, values);
+            return Self::of(py, kind, &keys, values);
         }
         let values = match values {
             Some(values) => many(values, Role::Value)?,
@@ -135,14 +168,32 @@ impl AlexIndex {
                 places
             }
         };
-        Self::of(py, &keys, &values)
+        Self::of(py, kind, &keys, &values)
+    }
+
+    /// `AlexIndex[UUID]`, as annotations have it.
+    #[classmethod]
+    fn __class_getitem__<'py>(
+        cls: &Bound<'py, PyType>,
+        types: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyGenericAlias>> {
+        PyGenericAlias::new(cls.py(), cls, types)
+    }
+
+    /// What the keys are, as `AlexIndex(key=...)` names it. O(1).
+    ///
+    /// >>> x.key_kind
+    /// 'int64'
+    #[getter]
+    fn key_kind(&self) -> &'static str {
+        self.kind().name()
     }
 
     // ---- one key ----
 
     fn __getitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<i64> {
-        let found = one(key)?;
-        match self.read(py, |alex| alex.get(found))? {
+        let found = self.one(key)?;
+        match self.read(py, |tree| tree.get(found))? {
             Some(payload) => Ok(payload as i64),
             None => Err(PyKeyError::new_err(key.clone().unbind())),
         }
@@ -157,17 +208,17 @@ impl AlexIndex {
     }
 
     fn __contains__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let key = one(key)?;
-        self.read(py, |alex| alex.contains(key))
+        let key = self.one(key)?;
+        self.read(py, |tree| tree.contains(key))
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        self.read(py, Alex::len)
+        self.read(py, Tree::len)
     }
 
     /// The value of `key`, an int64, or `default` if the key is absent.
     ///
-    /// Raises TypeError or OverflowError for a key that is not an int64. O(1) in practice.
+    /// Raises TypeError or OverflowError for what is no key of the index's kind. O(1) in practice.
     ///
     /// >>> x[1] = 10
     /// >>> x.get(1), x.get(2), x.get(2, -1)
@@ -179,44 +230,44 @@ impl AlexIndex {
         key: &Bound<'py, PyAny>,
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let key = one(key)?;
-        match self.read(py, |alex| alex.get(key))? {
+        let key = self.one(key)?;
+        match self.read(py, |tree| tree.get(key))? {
             Some(payload) => Ok(Some((payload as i64).into_pyobject(py)?.into_any())),
             None => Ok(default),
         }
     }
 
-    /// Stores `value` under `key`, both int64, replacing what was there.
+    /// Stores `value` under `key`, an int64, replacing what was there.
     ///
-    /// Raises TypeError or OverflowError for what is not an int64. O(1) in practice; at worst one data node
-    /// of 2**14 slots is moved.
+    /// Raises TypeError or OverflowError for what is no key or no int64. O(1) in practice; at worst one data
+    /// node of 2**14 slots is moved.
     ///
     /// >>> x.put(1, 10)
     /// >>> x[1]
     /// 10
     fn put(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let key = one(key)?;
+        let key = self.one(key)?;
         let payload = one_value(value)? as u64;
-        self.change(py, |alex| alex.insert(key, payload))?;
+        self.change(py, |tree| tree.insert(key, payload))?;
         Ok(())
     }
 
     /// Removes `key`; True if it was there.
     ///
-    /// Raises TypeError or OverflowError for a key that is not an int64. O(1) in practice.
+    /// Raises TypeError or OverflowError for what is no key of the index's kind. O(1) in practice.
     ///
     /// >>> x[1] = 10
     /// >>> x.delete(1), x.delete(1)
     /// (True, False)
     fn delete(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let key = one(key)?;
-        Ok(self.change(py, |alex| alex.remove(key))?.is_some())
+        let key = self.one(key)?;
+        Ok(self.change(py, |tree| tree.remove(key))?.is_some())
     }
 
     /// Removes `key` and returns its value, or None if it was absent.
     fn _take(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
-        let key = one(key)?;
-        Ok(self.change(py, |alex| alex.remove(key))?.map(|payload| payload as i64))
+        let key = self.one(key)?;
+        Ok(self.change(py, |tree| tree.remove(key))?.map(|payload| payload as i64))
     }
 
     /// Removes the last item, or with `last=False` the first, and returns it.
@@ -228,19 +279,20 @@ impl AlexIndex {
     /// >>> x.popitem(), x.popitem(last=False)
     /// ((3, 30), (1, 10))
     #[pyo3(signature = (last=true))]
-    fn popitem(&self, py: Python<'_>, last: bool) -> PyResult<(i64, i64)> {
-        let taken = self.change(py, |alex| {
-            let end = if last { alex.last() } else { alex.first() };
+    fn popitem<'py>(&self, py: Python<'py>, last: bool) -> PyResult<Item<'py>> {
+        let taken = self.change(py, |tree| {
+            let end = if last { tree.last() } else { tree.first() };
             end.inspect(|&(key, _)| {
-                alex.remove(key);
+                tree.remove(key);
             })
         })?;
-        item(taken).ok_or_else(|| PyKeyError::new_err("popitem(): the index is empty"))
+        self.item(py, taken)?.ok_or_else(|| PyKeyError::new_err("popitem(): the index is empty"))
     }
 
     /// The value of `key`; if the key is absent, `default` is stored first.
     ///
-    /// Atomic among threads. Raises TypeError or OverflowError for what is not an int64. O(1) in practice.
+    /// Atomic among threads. Raises TypeError or OverflowError for what is no key or no int64. O(1) in
+    /// practice.
     ///
     /// >>> x.setdefault(1, 10), x.setdefault(1, 11)
     /// (10, 10)
@@ -250,11 +302,11 @@ impl AlexIndex {
         key: &Bound<'_, PyAny>,
         default: &Bound<'_, PyAny>,
     ) -> PyResult<i64> {
-        let key = one(key)?;
+        let key = self.one(key)?;
         let payload = one_value(default)? as u64;
-        let value = self.change(py, |alex| {
-            alex.get(key).unwrap_or_else(|| {
-                alex.insert(key, payload);
+        let value = self.change(py, |tree| {
+            tree.get(key).unwrap_or_else(|| {
+                tree.insert(key, payload);
                 payload
             })
         })?;
@@ -268,6 +320,6 @@ impl AlexIndex {
     /// >>> len(x)
     /// 0
     fn clear(&self, py: Python<'_>) -> PyResult<()> {
-        self.change_detached(py, Alex::clear)
+        self.change_detached(py, Tree::clear)
     }
 }

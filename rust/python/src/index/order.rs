@@ -1,45 +1,81 @@
 //! `AlexIndex`, what has to do with the order of keys: neighbours, counts, and parts of equal counts.
 
-use alex_index::Alex;
-use alex_store::KeyKind;
+use alex_store::{KeyKind, KeyVec, Neighbour, Tree};
 use numpy::PyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::convert::arrays::array;
-use crate::convert::bounds;
-use crate::convert::keys::{Role, many, one};
-use crate::index::one::{AlexIndex, PIECE_KEYS, item};
+use crate::convert::keys::{Role, many};
+use crate::convert::{bounds, kinds};
+use crate::index::one::{AlexIndex, Item, PIECE_KEYS};
 use crate::memory::filled;
 
 /// Ranges read between two checks for Ctrl-C.
 const PIECE_RANGES: usize = 4_096;
 
 /// Neighbours of many keys: keys, values and whether there is one.
-type Neighbours<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<bool>>);
+type Neighbours<'py> = (Bound<'py, PyAny>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<bool>>);
+
+/// Keys and values.
+type Columns<'py> = (Bound<'py, PyAny>, Bound<'py, PyArray1<i64>>);
 
 impl AlexIndex {
     fn neighbours<'py>(
         &self,
         py: Python<'py>,
         keys: &Bound<'py, PyAny>,
-        neighbour: impl Fn(&Alex, i64) -> Option<(i64, u64)> + Sync,
+        which: Neighbour,
     ) -> PyResult<Neighbours<'py>> {
-        let keys = many(keys, Role::Key)?;
-        let (mut near, mut values) = (filled(0, keys.len())?, filled(0, keys.len())?);
-        let mut found = filled(false, keys.len())?;
-        for (piece, keys) in keys.chunks(PIECE_KEYS).enumerate() {
+        let kind = self.kind();
+        let keys = kinds::many(kind, keys)?;
+        let mut near = kinds::list(kind, keys.len())?;
+        (0..keys.len()).for_each(|_| near.push(0));
+        let (mut values, mut found) = (filled(0, keys.len())?, filled(false, keys.len())?);
+        for (piece, keys) in keys.as_keys().chunks(PIECE_KEYS).enumerate() {
             py.check_signals()?;
             let at = piece * PIECE_KEYS;
-            self.ask_detached(py, |alex| {
-                for (i, &key) in keys.iter().enumerate() {
-                    if let Some((key, payload)) = neighbour(alex, key) {
-                        (near[at + i], values[at + i], found[at + i]) = (key, payload as i64, true);
+            self.ask_detached(py, |tree| {
+                tree.nearest_many(keys, which, |i, neighbour| {
+                    if let Some((key, payload)) = neighbour {
+                        near.set(at + i, key);
+                        (values[at + i], found[at + i]) = (payload as i64, true);
                     }
-                }
+                });
             })?;
         }
-        Ok((array(py, near), array(py, values), array(py, found)))
+        kinds::mark_absent(kind, &mut near, &found);
+        Ok((kinds::array(py, kind, near)?, array(py, values), array(py, found)))
+    }
+
+    /// The keys and values of a range, ascending.
+    fn columns<'py>(
+        &self,
+        py: Python<'py>,
+        start: Option<&Bound<'py, PyAny>>,
+        stop: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Columns<'py>> {
+        let (mut keys, mut payloads) = (kinds::list(self.kind(), 0)?, Vec::new());
+        if let Some((start, stop)) = bounds::range(self.kind(), start, stop, true, false)? {
+            self.ask_detached(py, |tree| {
+                tree.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);
+            })?;
+        }
+        Ok((kinds::array(py, self.kind(), keys)?, array(py, in_place(payloads))))
+    }
+}
+
+/// Payloads as values, in the same allocation: both types have one layout.
+fn in_place(payloads: Vec<u64>) -> Vec<i64> {
+    payloads.into_iter().map(|payload| payload as i64).collect()
+}
+
+/// The ends of many ranges.
+fn ends(kind: KeyKind, ends: &Bound<'_, PyAny>, name: &'static str) -> PyResult<KeyVec> {
+    if kind == KeyKind::Int64 {
+        many(ends, Role::Bound(name)).map(KeyVec::from)
+    } else {
+        kinds::many(kind, ends)
     }
 }
 
@@ -53,8 +89,8 @@ impl AlexIndex {
     /// 2
     /// >>> x.first()
     /// (1, 10)
-    fn first(&self, py: Python<'_>) -> PyResult<Option<(i64, i64)>> {
-        self.read(py, Alex::first).map(item)
+    fn first<'py>(&self, py: Python<'py>) -> PyResult<Option<Item<'py>>> {
+        self.item(py, self.read(py, Tree::first)?)
     }
 
     /// The item with the largest key, or None if the index is empty. O(1).
@@ -65,8 +101,8 @@ impl AlexIndex {
     /// 2
     /// >>> x.last()
     /// (2, 20)
-    fn last(&self, py: Python<'_>) -> PyResult<Option<(i64, i64)>> {
-        self.read(py, Alex::last).map(item)
+    fn last<'py>(&self, py: Python<'py>) -> PyResult<Option<Item<'py>>> {
+        self.item(py, self.read(py, Tree::last)?)
     }
 
     /// The item with the largest key at or below `key`, or None.
@@ -77,9 +113,9 @@ impl AlexIndex {
     /// 2
     /// >>> x.floor(19), x.floor(9)
     /// ((10, 1), None)
-    fn floor(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
-        let key = one(key)?;
-        self.read(py, |alex| alex.floor(key)).map(item)
+    fn floor<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
+        let key = self.one(key)?;
+        self.item(py, self.read(py, |tree| tree.floor(key))?)
     }
 
     /// The item with the smallest key at or above `key`, or None.
@@ -90,9 +126,9 @@ impl AlexIndex {
     /// 2
     /// >>> x.ceiling(11), x.ceiling(21)
     /// ((20, 2), None)
-    fn ceiling(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
-        let key = one(key)?;
-        self.read(py, |alex| alex.ceiling(key)).map(item)
+    fn ceiling<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
+        let key = self.one(key)?;
+        self.item(py, self.read(py, |tree| tree.ceiling(key))?)
     }
 
     /// The item with the largest key below `key`, or None.
@@ -103,9 +139,9 @@ impl AlexIndex {
     /// 2
     /// >>> x.lower(20), x.lower(10)
     /// ((10, 1), None)
-    fn lower(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
-        let key = one(key)?;
-        self.read(py, |alex| alex.lower(key)).map(item)
+    fn lower<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
+        let key = self.one(key)?;
+        self.item(py, self.read(py, |tree| tree.lower(key))?)
     }
 
     /// The item with the smallest key above `key`, or None.
@@ -116,16 +152,16 @@ impl AlexIndex {
     /// 2
     /// >>> x.higher(10), x.higher(20)
     /// ((20, 2), None)
-    fn higher(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<(i64, i64)>> {
-        let key = one(key)?;
-        self.read(py, |alex| alex.higher(key)).map(item)
+    fn higher<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Item<'py>>> {
+        let key = self.one(key)?;
+        self.item(py, self.read(py, |tree| tree.higher(key))?)
     }
 
     /// For many keys, the item at or below each: (keys, values, found).
     ///
-    /// Three arrays of the length of `keys`: int64, int64 and bool. If the index holds nothing at or below a
-    /// key, `found` is False there and the other two are 0. `keys` and errors as in `put_many`.
-    /// O(keys), the GIL released.
+    /// Three arrays of the length of `keys`: of the index's kind, int64 and bool. If the index holds nothing
+    /// at or below a key, `found` is False there and the other two are 0 (a moment is NaT). `keys` and errors
+    /// as in `put_many`. O(keys), the GIL released.
     ///
     /// >>> x.put_many([10, 20], [1, 2])
     /// 2
@@ -133,7 +169,7 @@ impl AlexIndex {
     /// >>> keys.tolist(), values.tolist(), found.tolist()
     /// ([10, 0, 20], [1, 0, 2], [True, False, True])
     fn floor_many<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> PyResult<Neighbours<'py>> {
-        self.neighbours(py, keys, Alex::floor)
+        self.neighbours(py, keys, Neighbour::Floor)
     }
 
     /// For many keys, the item at or above each: (keys, values, found).
@@ -146,10 +182,10 @@ impl AlexIndex {
     /// >>> keys.tolist(), values.tolist(), found.tolist()
     /// ([20, 0], [2, 0], [True, False])
     fn ceiling_many<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> PyResult<Neighbours<'py>> {
-        self.neighbours(py, keys, Alex::ceiling)
+        self.neighbours(py, keys, Neighbour::Ceiling)
     }
 
-    /// The keys and the values of `start <= key < stop` as two int64 arrays of the same length.
+    /// The keys and the values of `start <= key < stop` as two arrays of the same length.
     ///
     /// Bounds and errors as in `scan`. O(keys), about a nanosecond each, the GIL released.
     ///
@@ -159,26 +195,16 @@ impl AlexIndex {
     /// >>> keys.tolist(), values.tolist()
     /// ([2, 3], [20, 30])
     #[pyo3(signature = (start=None, stop=None))]
-    #[allow(clippy::type_complexity)]
     fn scan_arrays<'py>(
         &self,
         py: Python<'py>,
         start: Option<&Bound<'py, PyAny>>,
         stop: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>)> {
-        let (mut keys, mut payloads) = (Vec::new(), Vec::new());
-        if let Some((start, stop)) = bounds::of_ints(bounds::range(KeyKind::Int64, start, stop, true, false)?)
-        {
-            self.ask_detached(py, |alex| {
-                alex.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);
-            })?;
-        }
-        // The same allocation: both types have one layout.
-        let values = payloads.into_iter().map(|payload| payload as i64).collect();
-        Ok((array(py, keys), array(py, values)))
+    ) -> PyResult<Columns<'py>> {
+        self.columns(py, start, stop)
     }
 
-    /// The keys of `start <= key < stop` as an int64 array, ascending.
+    /// The keys of `start <= key < stop` as an array of the index's kind, ascending.
     ///
     /// `np.asarray(x.keys())` is the same for all keys. Bounds and errors as in `scan`. O(keys), about a
     /// nanosecond each, the GIL released.
@@ -193,14 +219,14 @@ impl AlexIndex {
         py: Python<'py>,
         start: Option<&Bound<'py, PyAny>>,
         stop: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
-        self.scan_arrays(py, start, stop).map(|(keys, _)| keys)
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.columns(py, start, stop).map(|(keys, _)| keys)
     }
 
     /// The items of many ranges, one range after the other: (keys, values, offsets).
     ///
     /// Range i is `starts[i] <= key < stops[i]`; its items are those from `offsets[i]` to `offsets[i + 1]`
-    /// of the two int64 arrays. `starts` and `stops` are as the keys of `put_many`, of the same length;
+    /// of the two arrays. `starts` and `stops` are as the keys of `put_many`, of the same length;
     /// ranges may overlap and come in any order. Raises TypeError, OverflowError or ValueError for what is
     /// none of these. O(ranges + keys): the memory of the next range is prefetched meanwhile, so that a short
     /// range takes half the time of a call of `scan_arrays`. The GIL is released; Ctrl-C is checked for after
@@ -217,25 +243,25 @@ impl AlexIndex {
         py: Python<'py>,
         starts: &Bound<'py, PyAny>,
         stops: &Bound<'py, PyAny>,
-    ) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>)> {
-        let starts = many(starts, Role::Bound("starts"))?;
-        let stops = many(stops, Role::Bound("stops"))?;
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>)> {
+        let starts = ends(self.kind(), starts, "starts")?;
+        let stops = ends(self.kind(), stops, "stops")?;
         if starts.len() != stops.len() {
             let (starts, stops) = (starts.len(), stops.len());
             return Err(PyValueError::new_err(format!("there are {starts} starts and {stops} stops")));
         }
-        let (mut keys, mut payloads) = (Vec::new(), Vec::new());
+        let (mut keys, mut payloads) = (kinds::list(self.kind(), 0)?, Vec::new());
         let mut offsets = Vec::with_capacity(starts.len() + 1);
         offsets.push(0);
+        let (starts, stops) = (starts.as_keys(), stops.as_keys());
         for (starts, stops) in starts.chunks(PIECE_RANGES).zip(stops.chunks(PIECE_RANGES)) {
             py.check_signals()?;
-            self.ask_detached(py, |alex| {
-                alex.scan_many(starts, stops, &mut keys, &mut payloads, |end| offsets.push(end as i64));
+            self.ask_detached(py, |tree| {
+                tree.scan_many(starts, stops, &mut keys, &mut payloads, |end| offsets.push(end as i64));
             })?;
         }
-        // The same allocation: both types have one layout.
-        let values = payloads.into_iter().map(|payload| payload as i64).collect();
-        Ok((array(py, keys), array(py, values), array(py, offsets)))
+        let values = array(py, in_place(payloads));
+        Ok((kinds::array(py, self.kind(), keys)?, values, array(py, offsets)))
     }
 
     /// The number of keys of `start <= key < stop`.
@@ -253,25 +279,24 @@ impl AlexIndex {
         start: Option<&Bound<'_, PyAny>>,
         stop: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
-        let Some((start, stop)) = bounds::of_ints(bounds::range(KeyKind::Int64, start, stop, true, false)?)
-        else {
+        let Some((start, stop)) = bounds::range(self.kind(), start, stop, true, false)? else {
             return Ok(0);
         };
-        self.ask_detached(py, |alex| alex.count(start, stop))
+        self.ask_detached(py, |tree| tree.count(start, stop))
     }
 
     /// How many keys are below `key`, which need not be there.
     ///
-    /// Raises TypeError or OverflowError for a key that is not an int64. O(log n); the first call of `rank`
-    /// or `nth`, and the first after many changes, counts each node, O(data nodes).
+    /// Raises TypeError or OverflowError for what is no key of the index's kind. O(log n); the first call of
+    /// `rank` or `nth`, and the first after many changes, counts each node, O(data nodes).
     ///
     /// >>> x.put_many([10, 20, 30], [1, 2, 3])
     /// 3
     /// >>> x.rank(20), x.rank(21), x.rank(-5)
     /// (1, 2, 0)
     fn rank(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<usize> {
-        let key = one(key)?;
-        self.ask_detached(py, |alex| alex.rank(key))
+        let key = self.one(key)?;
+        self.ask_detached(py, |tree| tree.rank(key))
     }
 
     /// The item with `i` keys below it; with `i < 0` counted from the end, as in a list.
@@ -283,16 +308,16 @@ impl AlexIndex {
     /// 3
     /// >>> x.nth(1), x.nth(-1)
     /// ((20, 2), (30, 3))
-    fn nth(&self, py: Python<'_>, i: &Bound<'_, PyAny>) -> PyResult<(i64, i64)> {
+    fn nth<'py>(&self, py: Python<'py>, i: &Bound<'py, PyAny>) -> PyResult<Item<'py>> {
         let found = match bounds::place(i)? {
-            Some((rank, from_end)) => self.ask_detached(py, |alex| {
+            Some((rank, from_end)) => self.ask_detached(py, |tree| {
                 let rank = usize::try_from(rank).unwrap_or(usize::MAX);
-                let rank = if from_end { alex.len().checked_sub(1)?.checked_sub(rank)? } else { rank };
-                alex.nth(rank)
+                let rank = if from_end { tree.len().checked_sub(1)?.checked_sub(rank)? } else { rank };
+                tree.nth(rank)
             })?,
             None => None,
         };
-        item(found).ok_or_else(|| bounds::no_place(i))
+        self.item(py, found)?.ok_or_else(|| bounds::no_place(i))
     }
 
     /// `n` ranges (start, stop) that cover everything and whose counts differ by one at most.
@@ -305,8 +330,8 @@ impl AlexIndex {
     /// 10
     /// >>> x.split(3)
     /// [(None, 3), (3, 6), (6, None)]
-    fn split(&self, py: Python<'_>, n: &Bound<'_, PyAny>) -> PyResult<Vec<(Option<i64>, Option<i64>)>> {
+    fn split<'py>(&self, py: Python<'py>, n: &Bound<'py, PyAny>) -> PyResult<Vec<bounds::Part<'py>>> {
         let parts = bounds::part_count(n)?;
-        Ok(bounds::parts_of_ints(&self.ask_detached(py, |alex| alex.boundaries(parts))?))
+        bounds::parts(py, self.kind(), &self.ask_detached(py, |tree| tree.boundaries(parts))?)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use alex_index::Alex;
 use alex_index::image::Damage;
-use alex_store::{Error, catching, fork_generation, watch_forks};
+use alex_store::{Error, Tree, catching, fork_generation, watch_forks};
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 
@@ -74,9 +74,8 @@ fn raise(py: Python<'_>, damaged: Damaged) -> PyErr {
 }
 
 /// An index and the iterators that read it.
-#[derive(Default)]
 pub(crate) struct Indexed {
-    alex: Alex,
+    tree: Tree,
     cursors: Mutex<Cursors>,
     /// The file that it was loaded from.
     source: Option<PathBuf>,
@@ -86,19 +85,19 @@ pub(crate) struct Indexed {
 
 impl Indexed {
     /// An index that was made in memory.
-    pub(crate) fn made(alex: Alex) -> Self {
-        Self { alex, ..Self::default() }
+    pub(crate) fn made(tree: Tree) -> Self {
+        Self { tree, cursors: Mutex::default(), source: None, broken: None }
     }
 
     /// An index that was loaded from a file.
-    pub(crate) fn loaded(alex: Alex, source: PathBuf) -> Self {
-        Self { alex, source: Some(source), ..Self::default() }
+    pub(crate) fn loaded(tree: Tree, source: PathBuf) -> Self {
+        Self { source: Some(source), ..Self::made(tree) }
     }
 
     /// Passes on what a call found, unless the call met damage in the file: then nothing that it found counts.
     #[inline]
     fn vouch<T>(&self, found: T) -> Result<T, Damaged> {
-        match self.alex.damage() {
+        match self.tree.damage() {
             None => Ok(found),
             Some(damage) => Err(Damaged::of(damage, self.source.as_deref())),
         }
@@ -110,16 +109,16 @@ impl Indexed {
 
     /// Reads the index.
     #[inline]
-    pub(crate) fn ask<T>(&self, call: impl FnOnce(&Alex) -> T) -> Result<T, Damaged> {
+    pub(crate) fn ask<T>(&self, call: impl FnOnce(&Tree) -> T) -> Result<T, Damaged> {
         let found = call(self.tree()?);
         self.vouch(found)
     }
 
     /// The tree, unless it may be half changed.
     #[inline]
-    fn tree(&self) -> Result<&Alex, Damaged> {
+    fn tree(&self) -> Result<&Tree, Damaged> {
         match &self.broken {
-            None => Ok(&self.alex),
+            None => Ok(&self.tree),
             Some(broken) => Err(broken.clone()),
         }
     }
@@ -128,7 +127,7 @@ impl Indexed {
     /// is as it was before that node was needed. O(keys).
     #[cold]
     fn after(&mut self, panic: &Error) -> Damaged {
-        let checked = catching("a check of the index", || self.alex.check().is_ok());
+        let checked = catching("a check of the index", || self.tree.check().is_ok());
         let whole = checked.is_ok_and(|whole| whole);
         let damaged = Damaged::by(panic, whole);
         if !whole {
@@ -138,10 +137,10 @@ impl Indexed {
     }
 
     /// Changes the index, after its unfinished iterators were given copies.
-    pub(crate) fn change<T>(&mut self, call: impl FnOnce(&mut Alex) -> T) -> Result<T, Damaged> {
+    pub(crate) fn change<T>(&mut self, call: impl FnOnce(&mut Tree) -> T) -> Result<T, Damaged> {
         self.tree()?;
-        self.cursors.get_mut().unwrap_or_else(PoisonError::into_inner).release(&self.alex);
-        match catching("a change of the index", || call(&mut self.alex)) {
+        self.cursors.get_mut().unwrap_or_else(PoisonError::into_inner).release(&self.tree);
+        match catching("a change of the index", || call(&mut self.tree)) {
             Ok(found) => self.vouch(found),
             Err(panic) => Err(self.after(&panic)),
         }
@@ -172,17 +171,12 @@ pub(crate) struct Shared {
 /// A thread is finding out whether its process is one.
 const LOOKING: u64 = u64::MAX;
 
-impl Default for Shared {
-    fn default() -> Self {
-        Self::new(Indexed::default())
-    }
-}
-
 impl Drop for Shared {
     fn drop(&mut self) {
         if *self.generation.get_mut() != fork_generation() && self.is_held() {
             // Maybe half changed: its memory stays with the child.
-            std::mem::forget(std::mem::take(self.indexed.get_mut().unwrap_or_else(PoisonError::into_inner)));
+            let indexed = self.indexed.get_mut().unwrap_or_else(PoisonError::into_inner);
+            std::mem::forget(std::mem::replace(indexed, Indexed::made(Tree::Narrow(Alex::new()))));
         }
     }
 }
@@ -252,12 +246,12 @@ impl Shared {
     }
 
     /// Reads. Waits.
-    pub(crate) fn ask<T>(&self, call: impl FnOnce(&Alex) -> T) -> Result<T, Damaged> {
+    pub(crate) fn ask<T>(&self, call: impl FnOnce(&Tree) -> T) -> Result<T, Damaged> {
         self.read().ask(call)
     }
 
     /// Changes the index. Waits.
-    pub(crate) fn change<T>(&self, call: impl FnOnce(&mut Alex) -> T) -> Result<T, Damaged> {
+    pub(crate) fn change<T>(&self, call: impl FnOnce(&mut Tree) -> T) -> Result<T, Damaged> {
         self.indexed.write().unwrap_or_else(PoisonError::into_inner).change(call)
     }
 
@@ -271,9 +265,9 @@ impl Shared {
     /// Replaces everything. Waits.
     pub(crate) fn replace(&self, with: Indexed) {
         let mut indexed = self.indexed.write().unwrap_or_else(PoisonError::into_inner);
-        let Indexed { alex, cursors, broken, .. } = &mut *indexed;
+        let Indexed { tree, cursors, broken, .. } = &mut *indexed;
         if broken.is_none() {
-            cursors.get_mut().unwrap_or_else(PoisonError::into_inner).release(alex);
+            cursors.get_mut().unwrap_or_else(PoisonError::into_inner).release(tree);
         }
         *indexed = with;
     }

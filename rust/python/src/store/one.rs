@@ -156,14 +156,6 @@ fn choice<T: Copy>(option: &str, word: &str, choices: &[(&str, T)]) -> PyResult<
     })
 }
 
-/// The kind of keys of this name.
-fn key_kind(name: &str) -> PyResult<KeyKind> {
-    KeyKind::from_name(name).ok_or_else(|| {
-        let names: Vec<_> = KeyKind::names().map(|name| format!("{name:?}")).collect();
-        PyValueError::new_err(format!("key must be one of {}, not {name:?}", names.join(", ")))
-    })
-}
-
 #[pymethods]
 impl Store {
     #[new]
@@ -187,7 +179,7 @@ impl Store {
         find_codec: Option<Bound<'_, PyAny>>,
     ) -> PyResult<PyClassInitializer<Self>> {
         let chosen = config.extract::<Chosen>()?.options()?;
-        let key = key.map(key_kind).transpose()?;
+        let key = key.map(kinds::named).transpose()?;
         let codec = codec.map(|codec| Codec::of(&codec)).transpose()?;
         let name = codec.as_ref().map(|codec| codec.name().to_owned());
         let options = Options { read_only, create, parents, key, codec: name, ..chosen };

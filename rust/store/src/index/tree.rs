@@ -4,8 +4,9 @@
 
 use std::ops::Bound;
 
-use alex_index::Alex;
 use alex_index::image::Damage;
+use alex_index::simd::Backend;
+use alex_index::{Alex, CheckError, Stats};
 
 use crate::keys::{Key, KeyVec, Keys, Width, either, narrow_range};
 
@@ -20,7 +21,7 @@ pub enum Neighbour {
 
 /// Keys to payloads, ordered.
 #[derive(Debug)]
-pub(crate) enum Tree {
+pub enum Tree {
     /// Of 64 bits.
     Narrow(Alex<i64>),
     /// Of 128 bits.
@@ -68,44 +69,52 @@ impl Tree {
         }
     }
 
-    pub(crate) fn damage(&self) -> Option<&Damage> {
+    /// As `Alex::damage`.
+    pub fn damage(&self) -> Option<&Damage> {
         either!(Tree, self, alex => alex.damage())
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// As `Alex::len`.
+    pub fn len(&self) -> usize {
         either!(Tree, self, alex => alex.len())
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// As `Alex::is_empty`.
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    pub(crate) fn nbytes(&self) -> usize {
+    /// As `Alex::nbytes`.
+    pub fn nbytes(&self) -> usize {
         either!(Tree, self, alex => alex.nbytes())
     }
 
-    pub(crate) fn height(&self) -> usize {
+    /// As `Alex::height`.
+    pub fn height(&self) -> usize {
         either!(Tree, self, alex => alex.height())
     }
 
+    /// As `Alex::get`.
     #[inline]
-    pub(crate) fn get(&self, key: Key) -> Option<u64> {
+    pub fn get(&self, key: Key) -> Option<u64> {
         match self {
             Self::Narrow(alex) => alex.get(i64::try_from(key).ok()?),
             Self::Wide(alex) => alex.get(key),
         }
     }
 
+    /// As `Alex::prefetch`.
     #[inline]
-    pub(crate) fn prefetch(&self, key: Key) {
+    pub fn prefetch(&self, key: Key) {
         match self {
             Self::Narrow(alex) => alex.prefetch(key as i64),
             Self::Wide(alex) => alex.prefetch(key),
         }
     }
 
+    /// As `Alex::contains`.
     #[inline]
-    pub(crate) fn contains(&self, key: Key) -> bool {
+    pub fn contains(&self, key: Key) -> bool {
         match self {
             Self::Narrow(alex) => i64::try_from(key).is_ok_and(|key| alex.contains(key)),
             Self::Wide(alex) => alex.contains(key),
@@ -113,7 +122,7 @@ impl Tree {
     }
 
     /// As `Alex::get_many`.
-    pub(crate) fn get_many(&self, keys: Keys<'_>, mut visit: impl FnMut(usize, Option<u64>)) {
+    pub fn get_many(&self, keys: Keys<'_>, mut visit: impl FnMut(usize, Option<u64>)) {
         match (self, keys) {
             (Self::Narrow(alex), Keys::Narrow(keys)) => alex.get_many(keys, visit),
             (Self::Wide(alex), Keys::Wide(keys)) => alex.get_many(keys, visit),
@@ -124,15 +133,18 @@ impl Tree {
         }
     }
 
-    pub(crate) fn first(&self) -> Option<(Key, u64)> {
+    /// As `Alex::first`.
+    pub fn first(&self) -> Option<(Key, u64)> {
         either!(Tree, self, alex => entry(alex.first()))
     }
 
-    pub(crate) fn last(&self) -> Option<(Key, u64)> {
+    /// As `Alex::last`.
+    pub fn last(&self) -> Option<(Key, u64)> {
         either!(Tree, self, alex => entry(alex.last()))
     }
 
-    pub(crate) fn floor(&self, key: Key) -> Option<(Key, u64)> {
+    /// As `Alex::floor`.
+    pub fn floor(&self, key: Key) -> Option<(Key, u64)> {
         match self {
             Self::Narrow(_) if key < i64::MIN.into() => None,
             Self::Narrow(alex) => entry(alex.floor(i64::try_from(key).unwrap_or(i64::MAX))),
@@ -140,7 +152,8 @@ impl Tree {
         }
     }
 
-    pub(crate) fn ceiling(&self, key: Key) -> Option<(Key, u64)> {
+    /// As `Alex::ceiling`.
+    pub fn ceiling(&self, key: Key) -> Option<(Key, u64)> {
         match self {
             Self::Narrow(_) if key > i64::MAX.into() => None,
             Self::Narrow(alex) => entry(alex.ceiling(i64::try_from(key).unwrap_or(i64::MIN))),
@@ -148,16 +161,18 @@ impl Tree {
         }
     }
 
-    pub(crate) fn lower(&self, key: Key) -> Option<(Key, u64)> {
+    /// As `Alex::lower`.
+    pub fn lower(&self, key: Key) -> Option<(Key, u64)> {
         self.floor(key.checked_sub(1)?)
     }
 
-    pub(crate) fn higher(&self, key: Key) -> Option<(Key, u64)> {
+    /// As `Alex::higher`.
+    pub fn higher(&self, key: Key) -> Option<(Key, u64)> {
         self.ceiling(key.checked_add(1)?)
     }
 
     /// One neighbour of a key.
-    pub(crate) fn nearest(&self, key: Key, which: Neighbour) -> Option<(Key, u64)> {
+    pub fn nearest(&self, key: Key, which: Neighbour) -> Option<(Key, u64)> {
         match which {
             Neighbour::Floor => self.floor(key),
             Neighbour::Ceiling => self.ceiling(key),
@@ -165,7 +180,7 @@ impl Tree {
     }
 
     /// The same neighbour of each key, in their order.
-    pub(crate) fn nearest_many(
+    pub fn nearest_many(
         &self,
         keys: Keys<'_>,
         which: Neighbour,
@@ -184,7 +199,8 @@ impl Tree {
         }
     }
 
-    pub(crate) fn count(&self, start: Bound<Key>, stop: Bound<Key>) -> usize {
+    /// As `Alex::count`.
+    pub fn count(&self, start: Bound<Key>, stop: Bound<Key>) -> usize {
         match self {
             Self::Narrow(alex) => {
                 let (start, stop) = narrow_range(start, stop);
@@ -195,7 +211,7 @@ impl Tree {
     }
 
     /// As `Alex::rank`.
-    pub(crate) fn rank(&self, key: Key) -> usize {
+    pub fn rank(&self, key: Key) -> usize {
         match self {
             Self::Narrow(alex) => match i64::try_from(key) {
                 Ok(key) => alex.rank(key),
@@ -207,17 +223,18 @@ impl Tree {
     }
 
     /// As `Alex::nth`.
-    pub(crate) fn nth(&self, rank: usize) -> Option<(Key, u64)> {
+    pub fn nth(&self, rank: usize) -> Option<(Key, u64)> {
         either!(Tree, self, alex => entry(alex.nth(rank)))
     }
 
-    pub(crate) fn boundaries(&self, parts: usize) -> KeyVec {
+    /// As `Alex::boundaries`.
+    pub fn boundaries(&self, parts: usize) -> KeyVec {
         either!(Tree, self, alex => alex.boundaries(parts).into())
     }
 
     /// As `Alex::scan_into`.
     #[expect(clippy::too_many_arguments, reason = "as Alex::scan_into")]
-    pub(crate) fn scan_into(
+    pub fn scan_into(
         &self,
         start: Bound<Key>,
         stop: Bound<Key>,
@@ -237,7 +254,7 @@ impl Tree {
 
     /// Inserts a key, which a tree of 64-bit keys must be able to hold.
     #[inline]
-    pub(crate) fn insert(&mut self, key: Key, payload: u64) -> Option<u64> {
+    pub fn insert(&mut self, key: Key, payload: u64) -> Option<u64> {
         match self {
             Self::Narrow(alex) => alex.insert(narrow(key), payload),
             Self::Wide(alex) => alex.insert(key, payload),
@@ -245,7 +262,7 @@ impl Tree {
     }
 
     /// As `Alex::insert_many`.
-    pub(crate) fn insert_many(&mut self, keys: Keys<'_>, payloads: &[u64], replaced: impl FnMut(usize, u64)) {
+    pub fn insert_many(&mut self, keys: Keys<'_>, payloads: &[u64], replaced: impl FnMut(usize, u64)) {
         match (&mut *self, keys) {
             (Self::Narrow(alex), Keys::Narrow(keys)) => alex.insert_many(keys, payloads, replaced),
             (Self::Wide(alex), Keys::Wide(keys)) => alex.insert_many(keys, payloads, replaced),
@@ -256,7 +273,8 @@ impl Tree {
         }
     }
 
-    pub(crate) fn remove(&mut self, key: Key) -> Option<u64> {
+    /// As `Alex::remove`.
+    pub fn remove(&mut self, key: Key) -> Option<u64> {
         match self {
             Self::Narrow(alex) => alex.remove(i64::try_from(key).ok()?),
             Self::Wide(alex) => alex.remove(key),
@@ -264,7 +282,7 @@ impl Tree {
     }
 
     /// As `Alex::remove_many`.
-    pub(crate) fn remove_many(&mut self, keys: Keys<'_>, mut removed: impl FnMut(usize, u64)) {
+    pub fn remove_many(&mut self, keys: Keys<'_>, mut removed: impl FnMut(usize, u64)) {
         match (&mut *self, keys) {
             (Self::Narrow(alex), Keys::Narrow(keys)) => alex.remove_many(keys, removed),
             (Self::Wide(alex), Keys::Wide(keys)) => alex.remove_many(keys, removed),
@@ -279,11 +297,65 @@ impl Tree {
         }
     }
 
-    pub(crate) fn replace_if(&mut self, key: Key, expected: u64, new: u64) -> bool {
+    /// As `Alex::replace_if`.
+    pub fn replace_if(&mut self, key: Key, expected: u64, new: u64) -> bool {
         match self {
             Self::Narrow(alex) => i64::try_from(key).is_ok_and(|key| alex.replace_if(key, expected, new)),
             Self::Wide(alex) => alex.replace_if(key, expected, new),
         }
+    }
+
+    /// As `Alex::from_unsorted`.
+    pub fn from_unsorted(keys: Keys<'_>, payloads: &[u64]) -> Self {
+        match keys {
+            Keys::Narrow(keys) => Self::Narrow(Alex::from_unsorted(keys, payloads)),
+            Keys::Wide(keys) => Self::Wide(Alex::from_unsorted(keys, payloads)),
+        }
+    }
+
+    /// As `Alex::scan_many`.
+    pub fn scan_many(
+        &self,
+        starts: Keys<'_>,
+        stops: Keys<'_>,
+        keys: &mut KeyVec,
+        payloads: &mut Vec<u64>,
+        visit: impl FnMut(usize),
+    ) {
+        match (self, starts, stops) {
+            (Self::Narrow(alex), Keys::Narrow(starts), Keys::Narrow(stops)) => {
+                alex.scan_many(starts, stops, keys.narrow(), payloads, visit);
+            }
+            (Self::Wide(alex), Keys::Wide(starts), Keys::Wide(stops)) => {
+                alex.scan_many(starts, stops, keys.wide(), payloads, visit);
+            }
+            _ => match (self.of_own_width(starts), self.of_own_width(stops)) {
+                (Some(starts), Some(stops)) => {
+                    self.scan_many(starts.as_keys(), stops.as_keys(), keys, payloads, visit);
+                }
+                _ => debug_assert!(false, "the ends of ranges are keys of the tree"),
+            },
+        }
+    }
+
+    /// As `Alex::check`.
+    pub fn check(&self) -> Result<(), CheckError> {
+        either!(Tree, self, alex => alex.check())
+    }
+
+    /// As `Alex::stats`.
+    pub fn stats(&self) -> Stats {
+        either!(Tree, self, alex => alex.stats())
+    }
+
+    /// As `Alex::backend`.
+    pub fn backend(&self) -> Backend {
+        either!(Tree, self, alex => alex.backend())
+    }
+
+    /// As `Alex::clear`.
+    pub fn clear(&mut self) {
+        either!(Tree, self, alex => alex.clear());
     }
 }
 
