@@ -164,6 +164,15 @@ def care(store: alexpy.Store, folder: Path) -> None:
         assert_type(snapshot, alexpy.Snapshot)
         reads(snapshot)
         before = snapshot.seq
+        with snapshot.cursor() as cursor:
+            assert_type(cursor, alexpy.Cursor[int, bytes])
+            assert cursor.first() == snapshot.first()
+            assert cursor.prev() is None
+            assert cursor.next() == snapshot.first()
+            assert cursor.seek(7) == snapshot.ceiling(7)
+            assert cursor.seek_for_prev(7) == snapshot.floor(7) == cursor.item
+            assert cursor.last() == snapshot.last()
+            cursor.close()
         assert snapshot.store is store
         assert snapshot.path == store.path
     assert snapshot.closed

@@ -16,6 +16,7 @@ from . import _ahead as _ahead
 from . import codecs
 from ._alexpy import ScanBatch, ValueBuffers, build_info
 from ._changes import Change, KeyRange
+from ._cursor import Cursor
 from ._index import AlexIndex
 from ._maintenance import CompactReport, RepairReport, VerifyReport, repair
 from ._store import Snapshot, Stats, Store, WriteBatch, open  # noqa: A004 - `alexpy.open` is the public name
@@ -44,6 +45,7 @@ __all__ = [
     "CompactReport",
     "Config",
     "CorruptionError",
+    "Cursor",
     "ForkedError",
     "FormatError",
     "HistoryGoneError",

@@ -11,6 +11,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Generic
 
 from . import _alexpy
+from ._cursor import Cursor
 from ._mapping import Items, Keys, Merging, Values, has, same
 from ._types import K, V
 from .codecs import Rows
@@ -47,6 +48,28 @@ class Reads(Merging, _Base[K, V]):
     """Reads in the shapes that Python code expects; mixed into the native classes."""
 
     __slots__ = ()
+
+    def cursor(self) -> Cursor[K, V]:
+        """Return a cursor before the first item, which moves both ways over the items as they are now.
+
+        It keeps this moment readable, as a snapshot does, until it is closed or dropped. O(1).
+
+        Raises:
+            ClosedError: the store or the snapshot is closed.
+
+        Example:
+            >>> s.update({10: b"ten", 20: b"twenty"})
+            >>> with s.cursor() as cursor:
+            ...     cursor.seek(15), cursor.prev(), cursor.prev()
+            ((20, b'twenty'), (10, b'ten'), None)
+
+        """
+        this: Any = self
+        if isinstance(self, _alexpy.Store):
+            return Cursor(this.snapshot(), owned=True)
+        # Of one that is closed there is no length.
+        len(this)
+        return Cursor(this, owned=False)
 
     def get_array(
         self,
