@@ -124,7 +124,7 @@ def test_what_is_no_value_is_refused(
     (tmp_path / "rows.csv").write_text(f'id,value\n7,"{text}"\n')
     told = run("load", store_path, tmp_path / "rows.csv", "--key", "id", "--value", "value")
     assert told.code == 2
-    assert "the value of key 7: " in told.err
+    assert "rows.csv, line 2: the value of key 7: " in told.err
     assert words in told.err
     assert contents(store_path) == []
 
@@ -287,3 +287,21 @@ def test_every_kind_of_array_has_a_text(dtype: Any, shape: Any, value: Any, line
     meaning = meaning_named(codec.name)
     assert meaning.text(data) == line
     assert meaning.stored(line.encode()) == data
+
+
+def test_another_codec_or_kind_is_refused_in_the_words_of_the_command_line(
+    run: CommandLine, store_path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").write_text("id,value\n7,5\n")
+    load = ("load", store_path, tmp_path / "rows.csv", "--key", "id", "--value", "value")
+    alexpy.open(store_path, key="uint64", codec=codecs.json).close()
+    for told in (run(*load, "--key-kind", "uuid"), run("put", store_path, 1, "5", "--key-kind", "uuid")):
+        assert told.code == 3
+        assert "are of kind uint64, not uuid; leave out --key-kind, or give uint64" in told.err
+    told = run(*load, "--codec", "text")
+    assert "are of the codec json, not text; leave out --codec" in told.err
+    stats = json.loads(run("stats", store_path, "--json").out)
+    assert (stats["key_kind"], stats["codec"], stats["keys"]) == ("uint64", "json", 0)
+    alexpy.open(tmp_path / "plain").close()
+    told = run("load", tmp_path / "plain", *load[2:], "--codec", "text")
+    assert "are plain bytes, made without --codec; leave it out" in told.err

@@ -9,7 +9,7 @@ import base64 as base64_module
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn, Protocol, cast
 
 from .parquet import ParquetReader
 from .rows import FORMATS, Format, InputError, RowReader
@@ -45,6 +45,9 @@ class Rows(Protocol):
 
     def __iter__(self) -> Iterator[Row]:
         """Return the rows, in file order."""
+
+    def bad(self, line: int, problem: str) -> NoReturn:
+        """Refuse the row with this number."""
 
 
 def stdin() -> BinaryIO:
@@ -135,6 +138,10 @@ class Base64Rows:
                     line, f"the value is not base64: {shown(value.decode(errors='backslashreplace'))}"
                 )
             yield line, key, decoded
+
+    def bad(self, line: int, problem: str) -> NoReturn:
+        """Refuse the row with this number."""
+        self._rows.bad(line, problem)
 
 
 def format_of(file: str, file_format: str | None, stream: str) -> Format:

@@ -37,7 +37,7 @@ from .options import (
     store_path,
 )
 from .progress import load_progress
-from .rows import FORMATS, InputError
+from .rows import FORMATS, InputError, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -169,7 +169,7 @@ def load(  # noqa: PLR0913 - one parameter an option
             file, file_format, key, value, kind=kind, base64=base64, as_json=meaning_named(name).is_json
         ) as rows,
     ):
-        batches = _stored(batched(rows, batch_rows, kind), name, raw=rows.raw)
+        batches = batched(_stored(rows, name), batch_rows, kind)
         # The store is opened, and made, only once the first batch is known to be good.
         first = next(batches, None)
         with writer_of_new(store, durability, kind=kind, codec=asked) as opened:
@@ -208,17 +208,21 @@ def _codec(name: str | None) -> codecs.Codec[Any] | None:
         ) from error
 
 
-def _stored(batches: Iterator[Batch], codec: str | None, *, raw: bool) -> Iterator[Batch]:
+def _stored(rows: Rows, codec: str | None) -> Iterator[Row]:
     """Make of the values of the file what is stored."""
+    if codec is None:
+        return iter(rows)
     meaning = meaning_named(codec)
-    convert: Callable[[bytes], bytes] = meaning.checked if raw else meaning.stored
-    for batch in batches:
-        for at, value in enumerate(batch.values if codec is not None else ()):
-            try:
-                batch.values[at] = convert(value)
-            except ValueError as error:
-                raise InputError(f"the value of key {keys.to_text(batch.keys[at])}: {error}") from error
-        yield batch
+    return _converted(rows, meaning.checked if rows.raw else meaning.stored)
+
+
+def _converted(rows: Rows, convert: Callable[[bytes], bytes]) -> Iterator[Row]:
+    for line, key, value in rows:
+        try:
+            made = convert(value)
+        except ValueError as error:
+            rows.bad(line, f"the value of key {keys.to_text(key)}: {error}")
+        yield line, key, made
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alexpy._store import open_raw
+from alexpy.errors import FormatError
 
 from .options import BAD_INPUT, STORE_ERROR, Stopped, config_from_env
 
@@ -95,5 +96,31 @@ def _opened(store: str, durability: str | None = None, **options: Any) -> alexpy
         if options.get("read_only") or not options.get("create", True):
             raise no_store(store) from error
         raise no_directory_for(store) from error
+    except FormatError as error:
+        raise _another(store, **options) or error from error
     except ValueError as error:
         raise Stopped(str(error), BAD_INPUT) from error
+
+
+def _another(
+    store: str, *, key: str | None = None, codec: codecs.Codec[Any] | None = None, **_: Any
+) -> Stopped | None:
+    """Return the end of a command that asked for another kind of keys, or another codec, than a store has."""
+    if key is None and codec is None:
+        return None
+    with reader(store) as opened:
+        kind, name = opened.key_kind, opened.codec_name
+    if key not in {None, kind}:
+        return Stopped(
+            f"the keys of {store} are of kind {kind}, not {key}; leave out --key-kind, or give {kind}",
+            STORE_ERROR,
+        )
+    if codec is None or codec.name == name:
+        return None
+    if name is None:
+        return Stopped(
+            f"the values of {store} are plain bytes, made without --codec; leave it out", STORE_ERROR
+        )
+    return Stopped(
+        f"the values of {store} are of the codec {name}, not {codec.name}; leave out --codec", STORE_ERROR
+    )
