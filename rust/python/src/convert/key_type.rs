@@ -8,7 +8,7 @@ use arrow_buffer::Buffer;
 use arrow_schema::{ArrowError, DataType, TimeUnit};
 use zerocopy::IntoBytes;
 
-use crate::convert::kinds::{TOP_64, UUID_BYTES, uuid_bytes};
+use crate::convert::kinds::{UUID_BYTES, as_u64, uuid_bytes};
 use crate::convert::value_type::room;
 
 /// The Arrow type of keys.
@@ -32,9 +32,7 @@ pub(crate) fn array(
 ) -> Result<ArrayRef, ArrowError> {
     let keys = &items.keys;
     Ok(match items.kind {
-        KeyKind::Uint64 => {
-            Arc::new(UInt64Array::from_iter_values(keys.iter().map(|key| key as u64 ^ TOP_64)))
-        }
+        KeyKind::Uint64 => Arc::new(UInt64Array::from_iter_values(keys.iter().map(as_u64))),
         KeyKind::Uuid => {
             let mut bytes = room(keys.len() * UUID_BYTES)?;
             uuid_bytes(keys, &mut bytes);

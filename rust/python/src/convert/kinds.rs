@@ -15,10 +15,25 @@ use crate::convert::arrays::array as array_of;
 use crate::convert::keys::{self, Role, SIGNAL_CHECK_ITEMS, readonly};
 use crate::memory;
 
-/// Keys without a sign keep their order when their highest bit is flipped.
-pub(crate) const TOP_64: u64 = 1 << 63;
-const TOP_128: u128 = 1 << 127;
 pub(crate) const UUID_BYTES: usize = 16;
+
+/// A number without a sign as a key of the same order, and back: its highest bit is flipped.
+fn of_u64(number: u64) -> Key {
+    Key::from((number ^ 1 << 63).cast_signed())
+}
+
+pub(crate) fn as_u64(key: Key) -> u64 {
+    key as u64 ^ 1 << 63
+}
+
+/// Likewise for numbers of 128 bits.
+fn of_u128(number: u128) -> Key {
+    (number ^ 1 << 127).cast_signed()
+}
+
+fn as_u128(key: Key) -> u128 {
+    key.cast_unsigned() ^ 1 << 127
+}
 
 static UUID: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
@@ -54,31 +69,31 @@ fn other(kind: KeyKind, key: &Bound<'_, PyAny>, place: &str) -> PyResult<Key> {
     match kind {
         KeyKind::Uuid => {
             if key.get_type().is(UUID.import(py, "uuid", "UUID")?) {
-                return wide(&key.getattr(intern!(py, "int"))?);
+                return key.getattr(intern!(py, "int"))?.extract().map(of_u128);
             }
             if let Ok(bytes) = key.cast_exact::<PyBytes>()
                 && let Ok(bytes) = bytes.as_bytes().try_into()
             {
-                return Ok((u128::from_be_bytes(bytes) ^ TOP_128).cast_signed());
+                return Ok(of_u128(u128::from_be_bytes(bytes)));
             }
         }
         KeyKind::Uint64 if key.is_exact_instance_of::<PyInt>() => {
             if let Ok(number) = key.extract::<u64>() {
-                return Ok(Key::from((number ^ TOP_64).cast_signed()));
+                return Ok(of_u64(number));
             }
         }
         _ => {}
     }
-    let number = python(py, "one")?.call1((key, kind.name(), place))?;
-    match kind {
-        KeyKind::Uuid => wide(&number),
-        KeyKind::Uint64 => Ok(Key::from((number.extract::<u64>()? ^ TOP_64).cast_signed())),
-        _ => Ok(Key::from(number.extract::<i64>()?)),
-    }
+    of_number(kind, &python(py, "one")?.call1((key, kind.name(), place))?)
 }
 
-fn wide(number: &Bound<'_, PyAny>) -> PyResult<Key> {
-    Ok((number.extract::<u128>()? ^ TOP_128).cast_signed())
+/// The key of a number that `alexpy._kinds` made of it.
+fn of_number(kind: KeyKind, number: &Bound<'_, PyAny>) -> PyResult<Key> {
+    match kind {
+        KeyKind::Uuid => number.extract().map(of_u128),
+        KeyKind::Uint64 => number.extract().map(of_u64),
+        _ => number.extract::<i64>().map(Key::from),
+    }
 }
 
 /// Many keys, whatever they come in.
@@ -105,7 +120,7 @@ pub(crate) fn many(kind: KeyKind, object: &Bound<'_, PyAny>) -> PyResult<KeyVec>
         let (bytes, _) = bytes.as_slice()?.as_chunks::<16>();
         let mut keys = Vec::new();
         memory::room(&mut keys, bytes.len())?;
-        keys.extend(bytes.iter().map(|bytes| (u128::from_be_bytes(*bytes) ^ TOP_128).cast_signed()));
+        keys.extend(bytes.iter().map(|bytes| of_u128(u128::from_be_bytes(*bytes))));
         return Ok(KeyVec::from(keys));
     }
     let numbers = converted.cast::<PyArray1<i64>>()?;
@@ -123,14 +138,8 @@ fn collect<'py>(
     items: impl Iterator<Item = PyResult<Bound<'py, PyAny>>>,
     expected: usize,
 ) -> PyResult<KeyVec> {
-    let (mut narrow, mut long) = (Vec::new(), Vec::new());
     // A length hint may be wrong.
-    let expected = expected.min(1 << 24);
-    if kind == KeyKind::Uuid {
-        memory::room(&mut long, expected)?;
-    } else {
-        memory::room(&mut narrow, expected)?;
-    }
+    let mut keys = list(kind, expected.min(1 << 24))?;
     for (position, item) in items.enumerate() {
         let item = item?;
         if position % SIGNAL_CHECK_ITEMS == SIGNAL_CHECK_ITEMS - 1 {
@@ -144,15 +153,13 @@ fn collect<'py>(
             }
             Err(error) => return Err(error),
         };
-        if kind == KeyKind::Uuid {
-            memory::room(&mut long, 1)?;
-            long.push(key);
-        } else {
-            memory::room(&mut narrow, 1)?;
-            narrow.push(key as i64);
+        match &mut keys {
+            KeyVec::Narrow(keys) => memory::room(keys, 1)?,
+            KeyVec::Wide(keys) => memory::room(keys, 1)?,
         }
+        keys.push(key);
     }
-    Ok(if kind == KeyKind::Uuid { long.into() } else { narrow.into() })
+    Ok(keys)
 }
 
 /// No keys, with room for so many.
@@ -188,8 +195,8 @@ pub(crate) fn object(py: Python<'_>, kind: KeyKind, key: Key) -> PyResult<Bound<
 
 fn other_object(py: Python<'_>, kind: KeyKind, key: Key) -> PyResult<Bound<'_, PyAny>> {
     match kind {
-        KeyKind::Uint64 => Ok((key as u64 ^ TOP_64).into_pyobject(py)?.into_any()),
-        KeyKind::Uuid => python(py, "uuid_of")?.call1((key.cast_unsigned() ^ TOP_128,)),
+        KeyKind::Uint64 => Ok(as_u64(key).into_pyobject(py)?.into_any()),
+        KeyKind::Uuid => python(py, "uuid_of")?.call1((as_u128(key),)),
         _ => python(py, "moment_of")?.call1((key as i64, kind.name())),
     }
 }
@@ -222,7 +229,7 @@ pub(crate) fn array(py: Python<'_>, kind: KeyKind, keys: KeyVec) -> PyResult<Bou
 /// Appends the bytes of UUIDs, most significant first, to a vector with room for them.
 pub(crate) fn uuid_bytes(keys: &KeyVec, bytes: &mut Vec<u8>) {
     for key in keys.iter() {
-        bytes.extend_from_slice(&(key.cast_unsigned() ^ TOP_128).to_be_bytes());
+        bytes.extend_from_slice(&as_u128(key).to_be_bytes());
     }
 }
 
@@ -243,11 +250,7 @@ pub(crate) fn end(
     let (side, number) =
         python(py, "end")?.call1((bound, kind.name(), name))?.extract::<(i8, Bound<'_, PyAny>)>()?;
     Ok(match side {
-        0 => Ok(match kind {
-            KeyKind::Uuid => wide(&number)?,
-            KeyKind::Uint64 => Key::from((number.extract::<u64>()? ^ TOP_64).cast_signed()),
-            _ => Key::from(number.extract::<i64>()?),
-        }),
+        0 => Ok(of_number(kind, &number)?),
         side => Err(side > 0),
     })
 }
