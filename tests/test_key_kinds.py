@@ -1056,3 +1056,27 @@ def test_ends_of_a_range_may_be_integers_of_numpy(tmp_path: Path, kind: str) -> 
         assert [*store.scan(np.int64(-5), np.int8(-1))] == []
         assert [*store.scan(np.uint64(8), None)] == []
         assert [*store.scan(-(2**200), 2**200)] == [(key, b"seven")]
+
+
+@pytest.mark.parametrize("unit", ["ns", "us"])
+def test_moments_outside_a_unit_are_no_keys_but_ends_of_ranges(tmp_path: Path, unit: Any) -> None:
+    early, late = np.datetime64(-(10**6), "Y"), np.datetime64(10**6, "Y")
+    if unit == "ns":
+        early, late = np.datetime64("1500-01-01"), np.datetime64("2500-01-01T12:00", "s")
+    with alexpy.open(tmp_path / "store", key=f"datetime64[{unit}]") as store:  # type: ignore[call-overload]
+        moments = [np.datetime64("1969-12-31", unit), np.datetime64("2026-11-29", unit)]
+        store.put_many(moments, [b"a", b"b"])
+        assert [*store.scan_keys(early, late)] == moments == [*store.scan_keys(early)]
+        assert (
+            [*store.scan_keys(late)]
+            == [*store.scan_keys(None, early)]
+            == [*store.scan_keys(late, early)]
+            == []
+        )
+        assert store.count(early, moments[1]) == 1
+        assert store.delete_range(late) == 0
+        for moment in (early, late):
+            for call in (store.get, store.floor, store.delete, lambda key: store.put(key, b"")):
+                with pytest.raises(ValueError, match="which is outside datetime64"):
+                    call(moment)
+        assert store.delete_range(early, late) == 2

@@ -56,11 +56,15 @@ def one(key: Any, kind: str, place: str) -> int:
         return _wide(key, place)
     if kind == "uint64":
         return _unsigned(key, 64, kind, place)
-    return _moment(key, kind, place)
+    moment = _moment(key, kind, place)
+    side, number = _units_of(moment, kind, place)
+    if side:
+        raise ValueError(f"{place} is {moment}, which is outside {kind}")
+    return number
 
 
 def end(bound: Any, kind: str, name: str) -> tuple[int, int]:
-    """Return one end of a range: 0 and the key; or -1 or 1 if it is an integer below or above all keys.
+    """Return one end of a range: 0 and the key; or -1 or 1 if it is below or above all keys.
 
     Raises:
         TypeError, ValueError: as `one`.
@@ -70,11 +74,11 @@ def end(bound: Any, kind: str, name: str) -> tuple[int, int]:
         ((-1, 0), (1, 0))
 
     """
+    if kind not in _RULES:
+        return _units_of(_moment(bound, kind, name), kind, name)
     try:
         return 0, one(bound, kind, name)
     except OverflowError:
-        if kind not in _RULES:
-            raise
         return (-1 if operator.index(bound) < 0 else 1), 0
 
 
@@ -194,29 +198,35 @@ def _wide(key: Any, place: str) -> int:
     return _unsigned(key, 128, "uuid", place)
 
 
-def _moment(key: Any, kind: str, place: str) -> int:
+def _moment(key: Any, kind: str, place: str) -> np.datetime64:
+    """Return a moment as NumPy has it, in any unit."""
     moment = _of_calendar(key) if isinstance(key, dt.date) else key
     if not isinstance(moment, np.datetime64):
         raise _refusal(key, kind, place)
     if np.isnat(moment):
         raise ValueError(f"{place} is NaT, which is no moment")
-    unit, step = np.datetime_data(moment.dtype)
-    if unit == "generic":
+    if np.datetime_data(moment.dtype)[0] == "generic":
         raise ValueError(f"{place} is a moment of no unit, and keys here are {kind}; give it one")
-    outside = f"{place} is {moment}, which is outside {kind}"
+    return moment
+
+
+def _units_of(moment: np.datetime64, kind: str, place: str) -> tuple[int, int]:
+    """Return 0 and how many units of the keys lie between 1970 and a moment; -1 or 1 if it is outside."""
+    unit, step = np.datetime_data(moment.dtype)
+    number = int(moment.astype(np.int64))
     if unit not in _UNITS:
         # Years and months have no fixed length, but days.
         days = moment.astype("M8[D]")
         if days.astype(moment.dtype) != moment:
-            raise ValueError(outside)
-        moment, unit, step = days, "D", 1
-    whole, rest = divmod(int(moment.astype(np.int64)) * step * _UNITS[unit], _UNITS[_unit(kind)])
+            return (-1 if number < 0 else 1), 0
+        number, unit, step = int(days.astype(np.int64)), "D", 1
+    whole, rest = divmod(number * step * _UNITS[unit], _UNITS[_unit(kind)])
+    if not _NAT < whole < 2**63:
+        return (-1 if number < 0 else 1), 0
     if rest:
         which = f"no whole number of {_unit(kind)} (keys here are {kind})"
         raise ValueError(f"{place} is {moment}, which is {which}")
-    if not _NAT < whole < 2**63:
-        raise ValueError(outside)
-    return whole
+    return 0, whole
 
 
 def _of_calendar(key: Any) -> Any:
