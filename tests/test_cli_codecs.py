@@ -305,3 +305,77 @@ def test_another_codec_or_kind_is_refused_in_the_words_of_the_command_line(
     alexpy.open(tmp_path / "plain").close()
     told = run("load", tmp_path / "plain", *load[2:], "--codec", "text")
     assert "are plain bytes, made without --codec; leave it out" in told.err
+
+
+@pytest.mark.parametrize(
+    ("dtype", "text"),
+    [
+        ("m8[s]", "9223372036854775808"),
+        ("m8[s]", "18446744073709551615"),
+        ("m8[s]", '"99999999999999999999"'),
+        ("m8[s]", '""'),
+        ("M8[s]", '"now"'),
+        ("M8[s]", '"2026-01-01T00:00Z"'),
+        ("M8[s]", '""'),
+        ("f4", "1e400"),
+        ("f8", "-1e400"),
+        ("i4,S3", "[" * 700 + "]" * 700),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_text_that_would_be_another_value_is_refused(
+    run: CommandLine, store_path: Path, dtype: str, text: str
+) -> None:
+    alexpy.open(store_path, codec=codecs.numpy(dtype)).close()
+    told = run("put", store_path, 1, text)
+    assert (told.code, told.err.count("\n")) == (2, 1), told.err
+    assert contents(store_path) == []
+
+
+def test_what_is_no_character_stops_no_command(run: CommandLine, store_path: Path, tmp_path: Path) -> None:
+    with alexpy.open(store_path, codec=codecs.numpy("<U1")) as store:
+        store.update({1: "A", 2: np.array([0x7FFF_FFFF], "<u4").view("<U1").reshape(()), 3: "B"})
+    lines = run("scan", store_path).succeeds().out.decode().splitlines()
+    assert [line[0] for line in lines] == ["1", "2", "3"]
+    assert "value_base64" in run("get", store_path, "2", "--json").out.decode()
+    told = run("export", store_path, tmp_path / "all.csv")
+    assert (told.code, "the value of key 2" in told.err) == (2, True)
+
+
+def test_a_value_of_another_length_is_named_with_its_line(
+    run: CommandLine, store_path: Path, tmp_path: Path
+) -> None:
+    alexpy.open(store_path, codec=codecs.struct("<id")).close()
+    (tmp_path / "rows.csv").write_text("key,value\n1,MTIz\n")
+    told = run("load", store_path, tmp_path / "rows.csv", "--key", "key", "--value", "value", "--base64")
+    assert told.code == 2
+    assert "rows.csv, line 2: the value of key 1: there are 3 bytes, and one value has 12" in told.err
+
+
+def test_deep_json_is_shown_and_refused_without_a_traceback(run: CommandLine, store_path: Path) -> None:
+    deep: Any = []
+    for _ in range(900):
+        deep = [deep]
+    with alexpy.open(store_path, codec=codecs.json) as store:
+        store[1] = deep
+    assert run("get", store_path, "1", "--json").code == 0
+    assert run("put", store_path, "2", "[" * 5000 + "]" * 5000).code == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("numpy('f8')", "numpy('<f8', ())"),
+        ("numpy('f4', 3)", "numpy('<f4', (3,))"),
+        ("struct('<id')", "struct('<id')"),
+    ],
+)
+def test_a_codec_is_named_as_it_is_called(run: CommandLine, tmp_path: Path, given: str, name: str) -> None:
+    (tmp_path / "rows.csv").write_text("id,value\n")
+    rows = tmp_path / "rows.csv"
+    told = run("load", tmp_path / "store", rows, "--key", "id", "--value", "value", "--codec", given)
+    assert told.code == 0, told.err
+    assert json.loads(run("stats", tmp_path / "store", "--json").out)["codec"] == name
+    # What stats show is the same codec.
+    told = run("load", tmp_path / "store", rows, "--key", "id", "--value", "value", "--codec", name)
+    assert told.code == 0, told.err

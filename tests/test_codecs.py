@@ -751,3 +751,86 @@ def test_a_store_can_be_annotated_at_run_time() -> None:
     assert alexpy.Snapshot[int, str].__origin__ is alexpy.Snapshot
     assert alexpy.WriteBatch[int, str].__origin__ is alexpy.WriteBatch
     assert struct.calcsize("<id") == codecs.struct("<id")._row_bytes
+
+
+NO_UNITS = [
+    "numpy('<M8[D/0]', ())",
+    "numpy('<M8[0s]', ())",
+    "numpy([('a', ('M8[D/0]', 2))], ())",
+    "numpy(('M8[D/0]', 2), ())",
+    "numpy({'names': ['a'], 'formats': ['M8[D/0]']})",
+    "numpy('i4,m8[0ns]')",
+]
+
+
+@pytest.mark.parametrize("name", NO_UNITS)
+def test_a_unit_of_no_length_does_not_end_the_process(tmp_path: Path, name: str) -> None:
+    for call in (codecs.named, codecs.called):
+        with pytest.raises((ValueError, alexpy.FormatError)):
+            call(name)
+    with pytest.raises((ValueError, alexpy.FormatError)):
+        alexpy.repair(tmp_path, tmp_path / "new", codec=name)
+
+
+def test_arrays_with_a_unit_of_no_length_are_refused(tmp_path: Path) -> None:
+    nothing = np.array([1], "i8").view("M8[0s]")
+    with pytest.raises(ValueError, match="no unit"):
+        alexpy.AlexIndex(nothing, key="datetime64[s]")
+    with alexpy.open(tmp_path / "store", key="datetime64[s]") as store:
+        for call in (lambda: store.get(nothing[0]), lambda: [*store.scan(nothing[0])]):
+            with pytest.raises(ValueError, match="no unit"):
+                call()
+    with pytest.raises(ValueError, match="of no length"):
+        codecs.numpy("m8[0s]")
+
+
+@pytest.mark.parametrize("name", ["numpy(", "numpy('<f4',(3,)", "TEXT", "no\nprint", "", "json(1)"])
+def test_repair_takes_no_name_that_opens_nothing(store: alexpy.Store, tmp_path: Path, name: str) -> None:
+    store.close()
+    with pytest.raises((ValueError, alexpy.FormatError)):
+        alexpy.repair(store.path, tmp_path / "new", codec=name)
+    with pytest.raises(TypeError, match="codec is a int; give a codec, or its name"):
+        alexpy.repair(store.path, tmp_path / "new", codec=5)  # type: ignore[arg-type]
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_struct_of_many_fields_is_refused_before_they_are_made() -> None:
+    for fmt in ("<50000000i", "<3000000000x", "<i50000000x"):
+        with pytest.raises(ValueError, match="at most"):
+            codecs.struct(fmt)
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.longdouble, np.clongdouble, [("a", "i1"), ("b", np.longdouble, 2)]], ids=str
+)
+def test_equal_values_are_equal_bytes_whatever_memory_held_before(tmp_path: Path, dtype: Any) -> None:
+    codec = codecs.numpy(dtype)
+    value: Any = (1, [1.5, 2.5]) if isinstance(dtype, list) else 1.5
+    for _ in range(20):
+        garbage = np.frombuffer(b"\xab" * 16, "u1").copy()
+        del garbage
+        assert bytes(codec.encode(value)) == bytes(codec.encode(value))
+    with alexpy.open(tmp_path / "store", codec=codec) as store:
+        rows = np.empty(3, dtype)
+        rows.view(np.uint8)[:] = 0xAB
+        rows[:] = np.array([value] * 3, dtype)
+        store.put_many([1, 2, 3], rows)
+        store[4] = value
+        assert len({bytes(view) for key in range(1, 5) if (view := store.get_view(key)) is not None}) == 1
+        assert store.compare_and_set(1, value, value)
+
+
+def test_bytes_between_fields_are_zeros(tmp_path: Path) -> None:
+    codec = codecs.struct("<bxi")
+    with alexpy.open(tmp_path / "store", codec=codec) as store:
+        store.put_many([1], np.frombuffer(bytes(range(1, 7)), codec.dtype))  # type: ignore[attr-defined]
+        view = store.get_view(1)
+        assert view is not None
+        assert bytes(view) == bytes([1, 0, 3, 4, 5, 6])
+
+
+def test_arrays_of_text_are_rows_of_a_codec_of_such(tmp_path: Path) -> None:
+    with alexpy.open(tmp_path / "store", codec=codecs.numpy("U3")) as store:
+        store.put_many([1, 2], np.array(["abc", "ä"]))
+        store.bulk_load([3, 4], np.array(["x", "yz"]))
+        assert [*store.values()] == ["abc", "ä", "x", "yz"]

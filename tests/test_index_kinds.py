@@ -289,3 +289,17 @@ def test_a_picture_is_drawn_of_any_kind(kind: Kind, tmp_path: Path) -> None:
     figure = made(kind, some(kind, 3_000)).plot()
     figure.savefig(tmp_path / "index.png")
     assert (tmp_path / "index.png").stat().st_size > 10_000
+
+
+def test_equality_of_kinds_is_symmetric() -> None:
+    signed, unsigned = AlexIndex([1], [10]), AlexIndex([1], [10], key="uint64")
+    wide = AlexIndex([1], [10], key="uuid")
+    assert signed == unsigned == signed
+    assert signed != wide
+    assert wide != signed
+    assert AlexIndex() == AlexIndex(key="uuid") == AlexIndex()
+
+
+def test_records_of_sixteen_bytes_are_no_uuids() -> None:
+    with pytest.raises(TypeError, match="128 bits"):
+        AlexIndex(np.array([(1, 2)], "u8,u8"), key="uuid")

@@ -625,8 +625,8 @@ NO_KEYS: dict[str, list[tuple[Any, type[Exception], str]]] = {
         (True, TypeError, "is a bool"),
         (-1, OverflowError, r"is -1, outside uuid \(0 to 2\*\*128-1\)"),
         (2**128, OverflowError, "outside uuid"),
-        (b"short", ValueError, "has 5 bytes, and a key of this store has 16"),
-        (bytes(17), ValueError, "has 17 bytes, and a key of this store has 16"),
+        (b"short", ValueError, "has 5 bytes, and keys here have 16"),
+        (bytes(17), ValueError, "has 17 bytes, and keys here have 16"),
         (np.datetime64(1, "s"), TypeError, "is a datetime64; keys here have 128 bits"),
     ],
     "uint64": [
@@ -659,8 +659,8 @@ NO_ARRAYS: dict[str, list[tuple[Any, type[Exception], str]]] = {
     "uuid": [
         (np.array([1.5]), TypeError, r"arrays of V16, S16 or \(n, 2\) uint64, not of float64"),
         (np.array([b"abc"], "S8"), TypeError, r"arrays of V16, S16 or \(n, 2\) uint64, not of \|S8"),
-        (np.zeros((2, 3), np.uint64), ValueError, r"not of shape \(2, 3\)"),
-        (np.zeros((2, 2), np.int64), ValueError, r"not of shape \(2, 2\)"),
+        (np.zeros((2, 3), np.uint64), ValueError, r"not uint64 of shape \(2, 3\)"),
+        (np.zeros((2, 2), np.int64), ValueError, r"not int64 of shape \(2, 2\)"),
         (np.array([-1, 5]), OverflowError, r"keys\[0\] is -1, outside uuid"),
         (pa.array([b"a"], pa.binary(1)), TypeError, "arrays of V16"),
         (uuid.UUID(int=1), TypeError, "keys is an? UUID; give an array or another iterable"),

@@ -1081,6 +1081,20 @@ class ValueBuffers(Generic[_V]):
     @property
     def found(self) -> NDArray[np.bool_]:
         """Whether each key was present: a read-only bool array. O(1)."""
+    def to_array(self, dtype: DTypeLike | None = None, *, fill: Any = None) -> NDArray[Any]:
+        """The values as an array of `dtype`, one element for each key, and `fill` for an absent key.
+
+        Without a dtype it is that of the codec (`codecs.numpy`, `codecs.struct`). If no key is absent, the
+        array is a read-only window on `data`; else a copy. Raises ValueError if a value has another length,
+        or a key is absent and no `fill` was given, and TypeError if `dtype` holds Python objects, or is None
+        where the codec has none. O(bytes).
+
+        >>> s.put_many([1, 2], np.array([0.5, 1.5]))
+        2
+        >>> s.get_buffers([2, 7, 1]).to_array(np.float64, fill=np.nan).tolist()
+        [1.5, nan, 0.5]
+        """
+
     def to_arrow(self) -> ArrowArray:
         """The values for any Arrow library, with null for an absent key; of the types of `ScanBatch`.
 

@@ -168,7 +168,7 @@ def deltas(items: Any, count: int) -> Any:
 
     Raises:
         TypeError: `items` has floats and something that is no number, or floats of more than 64 bits.
-        ValueError: `items` is an array of floats that is not one-dimensional.
+        ValueError: `items` is an array of floats that is not one-dimensional, or has NaN.
 
     Example:
         >>> deltas([1, 0.5], 2), deltas(7, 2), deltas([1, 2], 2)
@@ -191,6 +191,10 @@ def deltas(items: Any, count: int) -> Any:
         return items
     if array.ndim != 1:
         raise ValueError(f"deltas must be one-dimensional, not of shape {array.shape}")
+    if np.isnan(array).any():
+        raise ValueError(
+            f"deltas[{int(np.isnan(array).argmax())}] is NaN, which would stay; drop or fill it first"
+        )
     if array.dtype.itemsize > 8:  # noqa: PLR2004 - the bytes of a counter
         raise TypeError(f"deltas is an array of {array.dtype}, which float64 does not hold; convert it first")
     return np.require(array, np.float64, ["C", "A"])
@@ -306,6 +310,7 @@ def _array(items: Any, name: str) -> NDArray[Any] | None:
     """View `items` as a NumPy array without interpreting its elements, or None if it is not an array."""
     if isinstance(items, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array; .compressed() keeps what is not masked")
+    _refuse_missing(items, name)
     if not (isinstance(items, np.ndarray) or hasattr(items, "__array__")):
         try:
             items = memoryview(items)
@@ -319,6 +324,16 @@ def _array(items: Any, name: str) -> NDArray[Any] | None:
     if nulls:
         raise TypeError(f"{name} has {nulls} nulls; drop or fill them first")
     return np.asarray(items)
+
+
+def _refuse_missing(items: Any, name: str) -> None:
+    """Refuse a column of pandas that lacks values: NumPy would take NaN for them, and floats for the rest."""
+    dtype = getattr(items, "dtype", None)
+    if type(items).__module__.partition(".")[0] != "pandas" or dtype is None or isinstance(dtype, np.dtype):
+        return
+    missing = np.asarray(items.isna())
+    if missing.any():
+        raise TypeError(f"{name}[{int(missing.argmax())}] is null; drop or fill nulls first")
 
 
 def _int64(array: NDArray[Any], name: str) -> NDArray[np.int64] | None:
@@ -435,6 +450,25 @@ def _arrow_values(
             "codec=alexpy.codecs.text takes it as it is"
         )
     raise TypeError(f"values is an Arrow array of {arrow.type}; {hint}")
+
+
+def binary(items: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
+    """Return an Arrow column of binary of any length as (memory, offsets); None if it is no such column.
+
+    Raises:
+        TypeError: it is text, of which it says how to make keys.
+
+    Example:
+        >>> binary([b"no Arrow"]) is None
+        True
+
+    """
+    arrow = _arrow(items, "keys")
+    if arrow is None:
+        return None
+    if "string" in arrow.type or "utf8" in arrow.type:
+        raise TypeError("keys is an Arrow array of text; [uuid.UUID(text) for text in keys] makes keys of it")
+    return arrow.spans()
 
 
 def text_as_binary(items: Any) -> _alexpy._ArrowInput | None:

@@ -57,14 +57,22 @@ def one(key: Any, kind: str, place: str) -> int:
     if kind == "uint64":
         return _unsigned(key, 64, kind, place)
     moment = _moment(key, kind, place)
-    side, number = _units_of(moment, kind, place)
+    side, number, rest = _units_of(moment, kind)
     if side:
         raise ValueError(f"{place} is {moment}, which is outside {kind}")
+    if rest:
+        unit = _unit(kind)
+        raise ValueError(
+            f"{place} is {moment}, which is no whole number of {unit} (keys here are {kind}); "
+            f"numpy.datetime64({place}, {unit!r}) is the one at or before it"
+        )
     return number
 
 
 def end(bound: Any, kind: str, name: str) -> tuple[int, int]:
-    """Return one end of a range: 0 and the key; or -1 or 1 if it is below or above all keys.
+    """Return one end of a range: 0 and the key; 2 and a key if it lies between the one before and that.
+
+    Or -1 or 1 if it is below or above all keys.
 
     Raises:
         TypeError, ValueError: as `one`.
@@ -72,10 +80,15 @@ def end(bound: Any, kind: str, name: str) -> tuple[int, int]:
     Example:
         >>> end(-5, "uint64", "start"), end(2**128, "uuid", "stop")
         ((-1, 0), (1, 0))
+        >>> end(np.datetime64("1970-01-01T00:00:02.5"), "datetime64[s]", "start")
+        (2, 3)
 
     """
     if kind not in _RULES:
-        return _units_of(_moment(bound, kind, name), kind, name)
+        side, number, rest = _units_of(_moment(bound, kind, name), kind)
+        if side or not rest:
+            return side, number
+        return (2, number + 1) if number + 1 < 2**63 else (1, 0)
     try:
         return 0, one(bound, kind, name)
     except OverflowError:
@@ -97,7 +110,9 @@ def many(keys: Any, kind: str) -> NDArray[Any] | None:
     """
     if isinstance(keys, (str, bytes, bytearray)):
         raise TypeError(f"keys must be an array or iterable of keys, not {type(keys).__name__}")
-    array = _convert.any_array(keys, "keys")
+    array = _uuids_of_arrow(keys) if kind == "uuid" else None
+    if array is None:
+        array = _convert.any_array(keys, "keys")
     if array is None or array.dtype.kind == "O":
         if not hasattr(keys, "__iter__") and not hasattr(keys, "__getitem__"):
             which = _convert.type_name(keys)
@@ -193,7 +208,7 @@ def _wide(key: Any, place: str) -> int:
         # NumPy drops the NULs at the end of its own bytes.
         memory = raw.tobytes().ljust(_UUID_BYTES, b"\0") if isinstance(raw, np.bytes_) else bytes(raw)
         if len(memory) != _UUID_BYTES:
-            raise ValueError(f"{place} has {len(memory)} bytes, and a key of this store has {_UUID_BYTES}")
+            raise ValueError(f"{place} has {len(memory)} bytes, and keys here have {_UUID_BYTES}")
         return int.from_bytes(memory, "big")
     return _unsigned(key, 128, "uuid", place)
 
@@ -205,28 +220,29 @@ def _moment(key: Any, kind: str, place: str) -> np.datetime64:
         raise _refusal(key, kind, place)
     if np.isnat(moment):
         raise ValueError(f"{place} is NaT, which is no moment")
-    if np.datetime_data(moment.dtype)[0] == "generic":
+    unit, step = np.datetime_data(moment.dtype)
+    if unit == "generic" or step == 0:
         raise ValueError(f"{place} is a moment of no unit, and keys here are {kind}; give it one")
     return moment
 
 
-def _units_of(moment: np.datetime64, kind: str, place: str) -> tuple[int, int]:
-    """Return 0 and how many units of the keys lie between 1970 and a moment; -1 or 1 if it is outside."""
+def _units_of(moment: np.datetime64, kind: str) -> tuple[int, int, int]:
+    """Return 0, how many whole units of the keys lie between 1970 and a moment, and what is left.
+
+    Or -1 or 1, if it is before or after all that the unit can tell.
+    """
     unit, step = np.datetime_data(moment.dtype)
     number = int(moment.astype(np.int64))
     if unit not in _UNITS:
         # Years and months have no fixed length, but days.
         days = moment.astype("M8[D]")
         if days.astype(moment.dtype) != moment:
-            return (-1 if number < 0 else 1), 0
+            return (-1 if number < 0 else 1), 0, 0
         number, unit, step = int(days.astype(np.int64)), "D", 1
     whole, rest = divmod(number * step * _UNITS[unit], _UNITS[_unit(kind)])
     if not _NAT < whole < 2**63:
-        return (-1 if number < 0 else 1), 0
-    if rest:
-        which = f"no whole number of {_unit(kind)} (keys here are {kind})"
-        raise ValueError(f"{place} is {moment}, which is {which}")
-    return 0, whole
+        return (-1 if number < 0 else 1), 0, 0
+    return 0, whole, rest
 
 
 def _of_calendar(key: Any) -> Any:
@@ -239,14 +255,28 @@ def _of_calendar(key: Any) -> Any:
     return np.datetime64(key if key.tzinfo is None else key.astimezone(dt.UTC).replace(tzinfo=None), "us")
 
 
+def _uuids_of_arrow(keys: Any) -> NDArray[Any] | None:
+    """Return Arrow's binary of any length as UUIDs, for which polars has no type of its own; else None."""
+    spans = _convert.binary(keys)
+    if spans is None:
+        return None
+    memory, offsets = spans
+    lengths = np.diff(offsets)
+    if (lengths != _UUID_BYTES).any():
+        at = int((lengths != _UUID_BYTES).argmax())
+        raise ValueError(f"keys[{at}] has {lengths[at]} bytes, and keys here have {_UUID_BYTES}")
+    return memory[offsets[0] : offsets[-1]].view("V16") if len(lengths) else np.empty(0, "V16")
+
+
 def _many_wide(array: NDArray[Any]) -> NDArray[np.uint8] | None:
     if array.ndim == 2 and array.shape[1] == 2 and array.dtype.kind == "u" and array.dtype.itemsize == 8:  # noqa: PLR2004
         return np.ascontiguousarray(array.astype(">u8")).reshape(-1).view(np.uint8)
     if array.ndim != 1:
         raise ValueError(
-            f"keys must be one-dimensional, or of shape (n, 2) and uint64, not of shape {array.shape}"
+            "keys must be one-dimensional, or of shape (n, 2) and uint64, "
+            f"not {array.dtype} of shape {array.shape}"
         )
-    if array.dtype.kind in "VS" and array.dtype.itemsize == _UUID_BYTES:
+    if array.dtype.kind in "VS" and array.dtype.names is None and array.dtype.itemsize == _UUID_BYTES:
         return np.ascontiguousarray(array).view(np.uint8) if array.size else np.empty(0, np.uint8)
     if array.dtype.kind in "iu":
         return None
@@ -265,6 +295,9 @@ def _many_unsigned(array: NDArray[Any]) -> NDArray[np.int64] | None:
 def _many_moments(array: NDArray[Any], kind: str) -> NDArray[np.int64]:
     if array.dtype.kind != "M":
         raise TypeError(f"keys here are moments ({kind}), and this array holds {array.dtype}")
+    if np.datetime_data(array.dtype)[1] == 0:
+        # NumPy divides by it.
+        raise ValueError(f"keys are moments of no unit ({array.dtype}), and keys here are {kind}")
     nat = np.isnat(array)
     if nat.any():
         raise ValueError(f"keys[{int(nat.argmax())}] is NaT, which is no moment")

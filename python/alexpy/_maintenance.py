@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._alexpy import _repair
+from .codecs import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,7 +126,7 @@ def repair(
         FileNotFoundError: there is no store.
         LockedError: the store is open for writing.
         FormatError: there is nothing to repair, or the store has a newer format, or another codec.
-        ValueError: `dest` is not empty or lies inside the store, or `mode` is unknown.
+        ValueError: `dest` is not empty or lies inside the store, or `mode` or `codec` names none.
         OSError: the device cannot read or write.
 
     Example:
@@ -136,6 +137,6 @@ def repair(
         RepairReport(kept=1, lost=0, damaged=(), salvage_keeps=None)
 
     """
-    name = codec if codec is None or isinstance(codec, str) else codec.name
+    name = None if codec is None else name_of(codec)
     kept, lost, damaged, salvage_keeps = _repair(os.fsdecode(path), os.fsdecode(dest), mode, name, progress)
     return RepairReport(kept, lost, tuple(damaged), salvage_keeps)

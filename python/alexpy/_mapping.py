@@ -176,12 +176,22 @@ def columns(other: Any) -> tuple[Any, Any]:
         pairs: Iterable[tuple[Any, Any]] = other.items()
     elif (table := _table(other)) is not None:
         return table
+    elif hasattr(other, "iloc"):
+        # A column of pandas, whose labels need not be unique.
+        pairs = other.items()
     elif hasattr(other, "keys"):
         pairs = ((key, other[key]) for key in other.keys())  # noqa: SIM118 - the protocol of dict.update
     else:
         pairs = other
     keys, values = [], []
-    for key, value in pairs:
+    for place, pair in enumerate(pairs):
+        try:
+            key, value = pair
+        except (TypeError, ValueError):
+            raise TypeError(
+                "update() takes a mapping, (key, value) pairs, or a table of the columns key and value; "
+                f"item {place} is {pair!r:.60}"
+            ) from None
         keys.append(key)
         values.append(value)
     return keys, values

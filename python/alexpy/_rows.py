@@ -5,6 +5,7 @@ What `codecs.numpy` and `codecs.struct` take. Apart from the codecs, because it 
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 # Kinds of which NumPy makes one array of a list without turning numbers into text.
 _NUMBERS = frozenset("biufcmM")
+# Of the floats of 80 bits that x86 has as long doubles: bytes that count, and digits of the fraction.
+_LONG_BYTES = 10
+_LONG_DIGITS = 63
 
 
 def of(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -40,6 +44,9 @@ def of(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]
 
     """
     _refuse_masked(value)
+    if dtype.kind in "mM" and hasattr(value, "to_numpy"):
+        # A moment or a span of pandas has nanoseconds, which NumPy would cut.
+        value = value.to_numpy()
     if dtype.names is not None and not isinstance(value, (np.ndarray, np.void)):
         row = _records(value, dtype)
     else:
@@ -47,7 +54,7 @@ def of(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]
         row = _cast(np.asarray(value, dtype.kind if dtype.kind in "mM" else None), dtype)
     if row.shape != shape:
         raise ValueError(f"it takes an array of shape {shape}, not {row.shape}")
-    return row
+    return _tidied(row)
 
 
 def encoded(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
@@ -166,8 +173,12 @@ def many(values: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[A
         wanted = ", ".join(["keys", *map(str, shape)])
         raise ValueError(f"values must have the shape ({wanted}), not {array.shape}")
     try:
-        return np.ascontiguousarray(_cast(array, dtype))
-    except (TypeError, OverflowError, FloatingPointError) as error:
+        rows = np.ascontiguousarray(_tidied(_cast(array, dtype)))
+        # A store takes text for what is to be encoded.
+        return rows.view(f"V{dtype.itemsize}") if dtype.kind == "U" else rows
+    except FloatingPointError as error:
+        raise OverflowError(f"values: {dtype} does not hold all of this {array.dtype}") from error
+    except (TypeError, OverflowError) as error:
         raise type(error)(f"values: {error}") from error
 
 
@@ -199,7 +210,7 @@ def _listed(values: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArra
         array = np.asarray(values)
         if array.shape[1:] != shape or array.dtype.kind not in _NUMBERS:
             return None
-        return np.ascontiguousarray(_cast(array, dtype))
+        return np.ascontiguousarray(_tidied(_cast(array, dtype)))
     except (TypeError, ValueError, OverflowError, FloatingPointError):
         return None
 
@@ -227,9 +238,36 @@ def _cast(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         raise TypeError(f"it takes {dtype}, not {array.dtype}")
     with np.errstate(over="raise", invalid="raise"):
         converted = array.astype(dtype)
-    if dtype.kind not in "fc" and not _same(array, converted):
+    if (dtype.kind not in "fc" or array.dtype.kind in "iu") and not _same(array, converted):
         raise OverflowError(f"{dtype} does not hold this {array.dtype}")
     return converted
+
+
+@functools.cache
+def _is_tidy(dtype: np.dtype[Any]) -> bool:
+    """Whether every byte of an element counts: none lies between fields, or behind the 80 bits of a float."""
+    if dtype.subdtype is not None:
+        return _is_tidy(dtype.subdtype[0])
+    if dtype.names is None:
+        return dtype.char not in "gG"
+    fields = [dtype[name] for name in dtype.names]
+    return sum(field.itemsize for field in fields) == dtype.itemsize and all(map(_is_tidy, fields))
+
+
+def _tidied(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the array with zeros where no byte counts, so that equal values are equal bytes."""
+    if _is_tidy(array.dtype):
+        return array
+    clean = np.zeros(array.shape, array.dtype)
+    if array.dtype.names is not None:
+        for name in array.dtype.names:
+            clean[name] = _tidied(array[name])
+        return clean
+    used = _LONG_BYTES if np.finfo(np.longdouble).nmant == _LONG_DIGITS else np.dtype("g").itemsize
+    size = np.dtype("g").itemsize
+    target = clean.reshape(-1).view(np.uint8).reshape(-1, size)
+    target[:, :used] = np.ascontiguousarray(array).reshape(-1).view(np.uint8).reshape(-1, size)[:, :used]
+    return clean
 
 
 def _same(array: NDArray[Any], converted: NDArray[Any]) -> bool:
@@ -239,6 +277,10 @@ def _same(array: NDArray[Any], converted: NDArray[Any]) -> bool:
         return bool(np.all((converted.astype(array.dtype) == array) | np.isnat(array)))
     if converted.dtype.kind == "V":
         return array.dtype.itemsize == converted.dtype.itemsize
+    if array.dtype.kind in "iu" and converted.dtype.kind in "fc":
+        # NumPy compares integers with floats as floats.
+        with np.errstate(invalid="ignore"):
+            converted = converted.real.astype(array.dtype)
     return bool(np.all(array == converted))
 
 

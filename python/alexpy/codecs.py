@@ -36,6 +36,9 @@ _V = TypeVar("_V")
 
 # Of one value, in bytes.
 _MAX_VALUE_BYTES: Final = 2**32 - 1
+# Of a struct. Each is an object, here and in NumPy.
+_MAX_FIELDS: Final = 1 << 14
+_FIELD: Final = r"\s*([0-9]*)([a-zA-Z?])"
 
 
 class Codec(Generic[_V]):
@@ -334,6 +337,7 @@ def numpy(dtype: DTypeLike, shape: int | tuple[int, ...] = ()) -> Codec[Any]:
             f"an array of {element} and shape {outer} has {row_bytes:,} bytes; a value has at most 2**32-1"
         )
     described = np.lib.format.dtype_to_descr(element)
+    _refuse_units(described)
     # The same as opening the store again will make of the name: of plain records, for instance.
     element = np.lib.format.descr_to_dtype(described)
     return Rows(f"numpy({described!r}, {outer!r})", element, outer)
@@ -403,8 +407,10 @@ def _fields(fmt: str, size: int) -> np.dtype[Any]:
     import numpy as np  # noqa: PLC0415 - the command line can do without
 
     order: Literal["<", ">"] = "<" if fmt[0] == "<" else ">"
+    if sum(int(digits or 1) for digits, code in re.findall(_FIELD, fmt[1:]) if code != "s") > _MAX_FIELDS:
+        raise ValueError(f"a struct has at most {_MAX_FIELDS:,} fields, and {fmt[:40]!r} has more")
     formats, offsets, at = [], [], 0
-    for digits, code in re.findall(r"\s*([0-9]*)([a-zA-Z?])", fmt[1:]):
+    for digits, code in re.findall(_FIELD, fmt[1:]):
         times = int(digits) if digits else 1
         if code == "s":
             if times == 0:
@@ -466,23 +472,84 @@ def named(name: str) -> Codec[Any]:
     )
 
 
+def called(call: str) -> Codec[Any]:
+    """Return the codec that a person names: "text", "json", or a call of `numpy` or `struct`.
+
+    Raises:
+        FormatError, ValueError: there is none of this name, or these are no arguments of it.
+
+    Example:
+        >>> called("numpy('f8')"), called("struct('<id')").name
+        (alexpy.codecs.numpy('<f8', ()), "struct('<id')")
+
+    """
+    try:
+        return named(call)
+    except FormatError:
+        kind, bracket, arguments = call.partition("(")
+        if not bracket or kind not in {"numpy", "struct"} or not arguments.endswith(")"):
+            raise
+    try:
+        given = ast.literal_eval(f"({arguments[:-1]},)")
+        _refuse_units(given)
+        made: Codec[Any] = (struct if kind == "struct" else numpy)(*given)
+    except (
+        SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError, MemoryError
+    ) as error:  # fmt: skip
+        raise ValueError(f"{call!r} is no call of alexpy.codecs: {error}") from error
+    return made
+
+
+def name_of(codec: Codec[Any] | str) -> str:
+    """Return the name of a codec, or the one that a person means who names it.
+
+    Raises:
+        FormatError, ValueError: there is none of this name.
+        TypeError: `codec` is neither.
+
+    Example:
+        >>> name_of(alexpy.codecs.text), name_of("numpy('f8')"), name_of("zlib")
+        ('text', "numpy('<f8', ())", 'zlib')
+
+    """
+    if isinstance(codec, Codec):
+        return codec.name
+    if not isinstance(codec, str):
+        raise TypeError(f"codec is a {type(codec).__name__}; give a codec, or its name")
+    if codec.partition("(")[0].strip().lower() in _BUILT_IN:
+        return called(codec).name
+    return Codec(codec, bytes, bytes).name
+
+
 def _made_again(kind: str, arguments: tuple[Any, ...]) -> Codec[Any]:
     if kind == "struct":
         return struct(*arguments)
     import numpy as np  # noqa: PLC0415 - the command line can do without
 
     described, shape = arguments
-    if _has_fractions(described):
-        # NumPy divides by whatever stands there, and a division by zero ends the process.
-        raise ValueError(f"{described!r} has units that are fractions")
+    _refuse_units(described)
     return numpy(np.lib.format.descr_to_dtype(described), shape)
 
 
-def _has_fractions(described: Any) -> bool:
-    """Whether a dtype, as `numpy.lib.format` describes it, has a unit of time like "[D/2]"."""
-    if isinstance(described, str):
-        return "/" in described
-    return isinstance(described, list) and any(_has_fractions(field[1]) for field in described)
+def _refuse_units(described: Any) -> None:
+    """Refuse a description of a dtype with a unit of time like "[0s]" or "[D/0]", before NumPy sees it.
+
+    NumPy divides by that number, and a division by zero ends the process.
+
+    Raises:
+        ValueError: it has one.
+
+    """
+    if isinstance(described, Mapping):
+        _refuse_units([*described.values()])
+    elif isinstance(described, (list, tuple)):
+        for part in described:
+            _refuse_units(part)
+    elif isinstance(described, str):
+        for unit in described.split("[")[1:]:
+            step = unit.partition("]")[0]
+            if "/" in step or (step[:1].isdecimal() and not step.lstrip("0")[:1].isdecimal()):
+                raise ValueError(f"{described!r} has a unit of time of no length, or a fraction")
 
 
 def _is_arrow(values: object) -> bool:

@@ -55,11 +55,13 @@ it was before. A FILE that is there is replaced only with --force.
 Values are bytes. Parquet holds them as they are. csv, tsv and jsonl hold text: a value that is not UTF-8, or
 in tsv has more than one line, or makes a row of more than 16 MiB, is refused, and its key named. --base64
 writes every value as base64, in the column "value_base64". Values of stores of JSON, arrays and records
-(alexpy.codecs) are written as JSON. `alexpy load` reads back exactly what was there:
+(alexpy.codecs) are written as JSON, in parquet as their bytes. `alexpy load` reads back exactly what was
+there; a store with a codec or other keys is made by naming those that `alexpy stats` shows:
 
 \b
   any format      load STORE FILE --key key --value value
   other keys      load STORE FILE --key key --value value --key-kind uuid
+  with a codec    load STORE FILE --key key --value value --codec text
   with --base64   load STORE FILE --key key --value value_base64 --base64
 """
 

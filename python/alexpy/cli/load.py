@@ -127,7 +127,7 @@ class Loading:
 @click.option(
     "--codec",
     metavar="NAME",
-    help="What the values are, if the store is made: text, json, numpy('<f4', (3,)) or struct('<id').",
+    help="What the values are, if the store is made: text, json, numpy('f8'), struct('<id') ...",
 )
 @click.option(
     "--batch-rows",
@@ -199,11 +199,11 @@ def load(  # noqa: PLR0913 - one parameter an option
 
 def _codec(name: str | None) -> codecs.Codec[Any] | None:
     try:
-        return None if name is None else codecs.named(name)
-    except alexpy.FormatError as error:
+        return None if name is None else codecs.called(name)
+    except (alexpy.FormatError, TypeError, ValueError) as error:
         raise click.BadParameter(
-            f"{name!r} is no codec; give text, json, or one as alexpy.codecs prints it, with every argument: "
-            "numpy('<f4', (3,)) or struct('<id')",
+            f"{name!r} is no codec; give text, json, or a call of alexpy.codecs: "
+            "numpy('f8'), numpy('f4', 3) or struct('<id')",
             param_hint="--codec",
         ) from error
 

@@ -103,13 +103,13 @@ class _Json(Meaning):
     def fields(self, value: bytes) -> dict[str, Any]:
         try:
             return {"value": codecs.json.decode(value)}
-        except ValueError:
+        except (ValueError, RecursionError):
             return super().fields(value)
 
     def stored(self, text: bytes) -> bytes:
         try:
             return bytes(codecs.json.encode(_parsed(text)))
-        except UnicodeEncodeError as error:
+        except (UnicodeEncodeError, RecursionError) as error:
             raise ValueError(f"the values of this store are JSON in UTF-8: {error}") from error
 
     def checked(self, data: bytes) -> bytes:
@@ -140,11 +140,11 @@ class _Rows(Meaning):
         value = _parsed(text)
         try:
             return bytes(self._codec.encode(arrays.given(value, self._codec.dtype, self._codec.shape)))
-        except (TypeError, ValueError, ArithmeticError, struct.error) as error:
+        except (TypeError, ValueError, ArithmeticError, RecursionError, struct.error) as error:
             raise ValueError(f"the values of this store are {self._codec.name}: {error}") from error
 
     def checked(self, data: bytes) -> bytes:
-        self._codec.decode(data)
+        self._codec.row(data)
         return data
 
     def _told(self, value: bytes) -> Any:

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use crate::convert::keys::{Role, refuse_one};
-use crate::convert::kinds;
+use crate::convert::kinds::{self, Edge};
 
 /// Start and stop of a range of keys; `None` is an empty range.
 pub(crate) type Range = Option<(End<Key>, End<Key>)>;
@@ -47,14 +47,6 @@ impl ScanRequest {
     }
 }
 
-/// One end as the caller gave it.
-enum Edge {
-    None,
-    At(Key),
-    BelowAll,
-    AboveAll,
-}
-
 /// The range between two ends. `start >= stop` is empty, except equal with both ends included.
 pub(crate) fn range(
     kind: KeyKind,
@@ -63,8 +55,15 @@ pub(crate) fn range(
     include_start: bool,
     include_stop: bool,
 ) -> PyResult<Range> {
-    let start = edge(kind, start, "start")?;
-    let stop = edge(kind, stop, "stop")?;
+    let (mut start, mut stop) = (edge(kind, start, "start")?, edge(kind, stop, "stop")?);
+    let (mut include_start, mut include_stop) = (include_start, include_stop);
+    // From between two keys on is from the second, and up to there is up to the second without it.
+    if let Edge::Before(key) = start {
+        (start, include_start) = (Edge::At(key), true);
+    }
+    if let Edge::Before(key) = stop {
+        (stop, include_stop) = (Edge::At(key), false);
+    }
     if let (Edge::At(low), Edge::At(high)) = (&start, &stop)
         && (low > high || (low == high && !(include_start && include_stop)))
     {
@@ -72,14 +71,14 @@ pub(crate) fn range(
     }
     let low = match start {
         Edge::None | Edge::BelowAll => End::Unbounded,
-        Edge::At(key) if include_start => End::Included(key),
-        Edge::At(key) => End::Excluded(key),
+        Edge::At(key) | Edge::Before(key) if include_start => End::Included(key),
+        Edge::At(key) | Edge::Before(key) => End::Excluded(key),
         Edge::AboveAll => return Ok(None),
     };
     let high = match stop {
         Edge::None | Edge::AboveAll => End::Unbounded,
-        Edge::At(key) if include_stop => End::Included(key),
-        Edge::At(key) => End::Excluded(key),
+        Edge::At(key) | Edge::Before(key) if include_stop => End::Included(key),
+        Edge::At(key) | Edge::Before(key) => End::Excluded(key),
         Edge::BelowAll => return Ok(None),
     };
     Ok(Some((low, high)))
@@ -92,7 +91,7 @@ pub(crate) fn deleted_range(
     stop: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Range> {
     if start.is_none() && stop.is_none() {
-        return Err(PyTypeError::new_err("delete_range() needs a bound; Store.clear() removes every key"));
+        return Err(PyTypeError::new_err("delete_range() needs a bound; clear() removes every key"));
     }
     range(kind, start, stop, true, false)
 }
@@ -124,11 +123,7 @@ pub(crate) fn scan_range(range: Range, reverse: bool, limit: Option<u64>) -> Sca
 fn edge(kind: KeyKind, bound: Option<&Bound<'_, PyAny>>, name: &'static str) -> PyResult<Edge> {
     let Some(bound) = bound else { return Ok(Edge::None) };
     if kind != KeyKind::Int64 {
-        return Ok(match kinds::end(kind, bound, name)? {
-            Ok(key) => Edge::At(key),
-            Err(true) => Edge::AboveAll,
-            Err(false) => Edge::BelowAll,
-        });
+        return kinds::end(kind, bound, name);
     }
     match bound.extract::<i64>() {
         Ok(key) => Ok(Edge::At(key.into())),

@@ -240,17 +240,27 @@ fn wide_array<'py>(py: Python<'py>, keys: &KeyVec) -> PyResult<Bound<'py, PyAny>
     python(py, "array_of")?.call1((array_of(py, bytes), KeyKind::Uuid.name()))
 }
 
-/// One end of a range of other keys than int64: the key, or whether it is below or above all keys.
-pub(crate) fn end(
-    kind: KeyKind,
-    bound: &Bound<'_, PyAny>,
-    name: &'static str,
-) -> PyResult<Result<Key, bool>> {
+/// One end of a range as the caller gave it.
+pub(crate) enum Edge {
+    /// No bound.
+    None,
+    /// A key.
+    At(Key),
+    /// Between the key before and this one.
+    Before(Key),
+    BelowAll,
+    AboveAll,
+}
+
+/// One end of a range of other keys than int64.
+pub(crate) fn end(kind: KeyKind, bound: &Bound<'_, PyAny>, name: &'static str) -> PyResult<Edge> {
     let py = bound.py();
     let (side, number) =
         python(py, "end")?.call1((bound, kind.name(), name))?.extract::<(i8, Bound<'_, PyAny>)>()?;
     Ok(match side {
-        0 => Ok(of_number(kind, &number)?),
-        side => Err(side > 0),
+        0 => Edge::At(of_number(kind, &number)?),
+        2 => Edge::Before(of_number(kind, &number)?),
+        1 => Edge::AboveAll,
+        _ => Edge::BelowAll,
     })
 }

@@ -15,6 +15,7 @@ use pyo3::types::{PyCapsule, PyGenericAlias, PyTuple, PyType};
 
 use crate::convert::arrays::window;
 use crate::convert::arrow::{self, ArrowArray, Columns};
+use crate::convert::codec::Codec;
 use crate::convert::value_type::{Layout, ValueType};
 use crate::convert::{bounds, kinds};
 use crate::errors::{OrRaise, detached};
@@ -49,6 +50,48 @@ impl ValueBuffers {
     fn columns(&self) -> Columns {
         Columns::of_values(&self.types, &self.values.column, &self.values.found)
     }
+}
+
+/// What an array of values is made of: the dtype that was asked for, or that of the codec.
+fn dtype_of<'py>(
+    py: Python<'py>,
+    asked: Option<&Bound<'py, PyAny>>,
+    codec: Option<&Codec>,
+) -> PyResult<Bound<'py, PyArrayDescr>> {
+    let rows = codec.filter(|codec| codec.row_bytes().is_some());
+    let dtype = match (asked, rows) {
+        (Some(dtype), _) => PyArrayDescr::new(py, dtype)?,
+        (None, Some(rows)) => {
+            let rows = rows.object(py);
+            PyArrayDescr::new(py, (rows.getattr("dtype")?, rows.getattr("shape")?))?
+        }
+        (None, None) => {
+            return Err(PyTypeError::new_err(
+                "dtype is None; only codecs.numpy and codecs.struct know of what dtype values are",
+            ));
+        }
+    };
+    if dtype.has_object() {
+        return Err(PyTypeError::new_err(format!(
+            "dtype {dtype} holds Python objects; values are plain memory"
+        )));
+    }
+    Ok(dtype)
+}
+
+/// `rows` values that lie in `data` one after another as an array, without a copy. An element of a dtype such as
+/// ("f4", (3,)) is itself an array, of the base dtype.
+fn viewed<'py>(
+    data: &Bound<'py, PyArray1<u8>>,
+    dtype: &Bound<'py, PyArrayDescr>,
+    rows: usize,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = data.py();
+    let shape = PyTuple::new(py, [vec![rows], dtype.shape()].concat())?;
+    if dtype.itemsize() == 0 {
+        return py.import("numpy")?.call_method1("empty", (shape, dtype.base()));
+    }
+    data.call_method1("view", (dtype.base(),))?.call_method1("reshape", (shape,))
 }
 
 #[pymethods]
@@ -123,6 +166,50 @@ impl ValueBuffers {
     /// 2
     fn to_arrow(&self) -> ArrowArray {
         self.columns().into()
+    }
+
+    /// The values as an array of `dtype`, one element for each key, and `fill` for an absent key.
+    ///
+    /// Without a dtype it is that of the codec (`codecs.numpy`, `codecs.struct`). If no key is absent, the
+    /// array is a read-only window on `data`; else a copy. Raises ValueError if a value has another length,
+    /// or a key is absent and no `fill` was given, and TypeError if `dtype` holds Python objects, or is None
+    /// where the codec has none. O(bytes).
+    ///
+    /// >>> s.put_many([1, 2], np.array([0.5, 1.5]))
+    /// 2
+    /// >>> s.get_buffers([2, 7, 1]).to_array(np.float64, fill=np.nan).tolist()
+    /// [1.5, nan, 0.5]
+    #[pyo3(signature = (dtype=None, *, fill=None))]
+    fn to_array<'py>(
+        slf: &Bound<'py, Self>,
+        dtype: Option<&Bound<'py, PyAny>>,
+        fill: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let FoundValues { column, found, codec, .. } = &*slf.get().values;
+        let dtype = dtype_of(py, dtype, codec.as_deref())?;
+        let width = dtype.itemsize() as i64;
+        let lengths = column.offsets().windows(2).map(|pair| pair[1] - pair[0]);
+        if let Some((at, length)) = lengths.enumerate().find(|&(at, length)| found[at] && length != width) {
+            return Err(PyValueError::new_err(format!(
+                "value {at} has {length} bytes, and one {dtype} has {width}"
+            )));
+        }
+        let there = found.iter().filter(|&&found| found).count();
+        let values = viewed(&Self::data(slf), &dtype, there)?;
+        if there == found.len() {
+            return Ok(values);
+        }
+        let Some(fill) = fill else {
+            let at = found.iter().position(|found| !found).unwrap_or_default();
+            return Err(PyValueError::new_err(format!(
+                "there is no value {at}, because its key was not found; fill=... says what stands there"
+            )));
+        };
+        let shape = PyTuple::new(py, [vec![found.len()], dtype.shape()].concat())?;
+        let all = py.import("numpy")?.call_method1("full", (shape, fill, dtype.base()))?;
+        all.set_item(Self::found(slf), values)?;
+        Ok(all)
     }
 
     fn __repr__(&self) -> String {
@@ -258,24 +345,7 @@ impl ScanBatch {
         dtype: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let rows = slf.get().items.codec.as_deref().filter(|codec| codec.row_bytes().is_some());
-        let dtype = match (dtype, rows) {
-            (Some(dtype), _) => PyArrayDescr::new(py, dtype)?,
-            (None, Some(rows)) => {
-                let rows = rows.object(py);
-                PyArrayDescr::new(py, (rows.getattr("dtype")?, rows.getattr("shape")?))?
-            }
-            (None, None) => {
-                return Err(PyTypeError::new_err(
-                    "dtype is None; only codecs.numpy and codecs.struct know of what dtype values are",
-                ));
-            }
-        };
-        if dtype.has_object() {
-            return Err(PyTypeError::new_err(format!(
-                "dtype {dtype} holds Python objects; values are plain memory"
-            )));
-        }
+        let dtype = dtype_of(py, dtype, slf.get().items.codec.as_deref())?;
         let items = &slf.get().items.columns;
         let width = dtype.itemsize() as i64;
         if let Some(at) = items.values.offsets().windows(2).position(|pair| pair[1] - pair[0] != width) {
@@ -285,14 +355,7 @@ impl ScanBatch {
                 items.kind.shown(items.keys.get(at))
             )));
         }
-        // An element of a dtype such as ("f4", (3,)) is itself an array, of the base dtype.
-        let shape = dtype.shape();
-        let base = dtype.base();
-        let shape = PyTuple::new(py, [vec![items.keys.len()], shape].concat())?;
-        if width == 0 {
-            return py.import("numpy")?.call_method1("empty", (shape, base));
-        }
-        Self::data(slf).call_method1("view", (base,))?.call_method1("reshape", (shape,))
+        viewed(&Self::data(slf), &dtype, items.keys.len())
     }
 
     fn __repr__(&self) -> String {
