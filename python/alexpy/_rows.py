@@ -5,7 +5,6 @@ What `codecs.numpy` and `codecs.struct` take. Apart from the codecs, because it 
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -243,7 +242,6 @@ def _cast(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     return converted
 
 
-@functools.cache
 def _is_tidy(dtype: np.dtype[Any]) -> bool:
     """Whether every byte of an element counts: none lies between fields, or behind the 80 bits of a float."""
     if dtype.subdtype is not None:
