@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 from typing import TYPE_CHECKING, Any
 
@@ -303,3 +304,9 @@ def test_equality_of_kinds_is_symmetric() -> None:
 def test_records_of_sixteen_bytes_are_no_uuids() -> None:
     with pytest.raises(TypeError, match="128 bits"):
         AlexIndex(np.array([(1, 2)], "u8,u8"), key="uuid")
+
+
+def test_a_pipe_is_no_file_of_an_index(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(alexpy.FormatError, match="is no file that can be mapped"):
+        AlexIndex.load(tmp_path / "pipe")

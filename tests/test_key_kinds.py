@@ -1080,3 +1080,13 @@ def test_moments_outside_a_unit_are_no_keys_but_ends_of_ranges(tmp_path: Path, u
                 with pytest.raises(ValueError, match="which is outside datetime64"):
                     call(moment)
         assert store.delete_range(early, late) == 2
+
+
+def test_aware_moments_at_the_ends_of_the_calendar_are_keys(tmp_path: Path) -> None:
+    east, west = dt.timezone(dt.timedelta(hours=14)), dt.timezone(dt.timedelta(hours=-12))
+    first, last = dt.datetime.min.replace(tzinfo=east), dt.datetime.max.replace(microsecond=0, tzinfo=west)
+    with alexpy.open(tmp_path / "store", key="datetime64[s]") as store:
+        store.put_many([first, last], [b"first", b"last"])
+        assert [str(key) for key in store] == ["0000-12-31T10:00:00", "10000-01-01T11:59:59"]
+        assert store[first] == b"first"
+        assert store.count(first, last) == 1

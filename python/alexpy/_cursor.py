@@ -67,7 +67,8 @@ class Cursor(Generic[K, V]):
 
         Raises:
             ClosedError: the cursor or the store is closed.
-            CorruptionError: the stored value is damaged; the cursor stays where it is.
+            CorruptionError, CodecError: the value is damaged, or the codec cannot read it; the cursor stays
+                where it is, and `seek` goes past it.
 
         Example:
             >>> s.update({1: b"one", 2: b"two"})
@@ -127,7 +128,7 @@ class Cursor(Generic[K, V]):
 
         Raises:
             TypeError, OverflowError, ValueError: `key` is no key of the store; the cursor stays where it is.
-            ClosedError, CorruptionError: as `first`.
+            ClosedError, CorruptionError, CodecError: as `first`.
 
         Example:
             >>> s.update({10: b"ten", 20: b"twenty"})

@@ -179,7 +179,7 @@ class AlexIndex(Merging, _alexpy.AlexIndex[K]):
 
         Raises:
             FileNotFoundError: there is no such file.
-            FormatError: it is not a saved index, or needs a newer alexpy.
+            FormatError: it is not a saved index, or not even a file, or needs a newer alexpy.
             CorruptionError: it is damaged; `path`, `offset`, `expected` and `found` say where and how.
             OSError: the operating system refuses.
 
@@ -300,6 +300,7 @@ class AlexIndex(Merging, _alexpy.AlexIndex[K]):
 
         Raises:
             ImportError: matplotlib is not installed; `pip install alexpy[plot]` installs it.
+            IndexError: another thread removes keys meanwhile; draw a copy.
 
         Example:
             >>> x.put_many(np.arange(1000) ** 2, np.arange(1000))

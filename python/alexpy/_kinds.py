@@ -252,7 +252,8 @@ def _of_calendar(key: Any) -> Any:
     if hasattr(key, "to_datetime64"):
         stamp: Any = key  # a pandas.Timestamp, which has nanoseconds
         return (stamp if stamp.tzinfo is None else stamp.tz_convert("UTC").tz_localize(None)).to_datetime64()
-    return np.datetime64(key if key.tzinfo is None else key.astimezone(dt.UTC).replace(tzinfo=None), "us")
+    offset, moment = key.utcoffset(), np.datetime64(key.replace(tzinfo=None), "us")
+    return moment if offset is None else moment - np.timedelta64(offset)
 
 
 def _uuids_of_arrow(keys: Any) -> NDArray[Any] | None:

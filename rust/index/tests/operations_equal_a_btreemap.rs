@@ -8,7 +8,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use alex_index::Alex;
+use alex_index::{Alex, Key, Options};
 use common::{ALL, ALL_WIDE, Keys, Kind, WideKeys, assert_equal, assert_range, draw, draw_wide, trees};
 use proptest::prelude::*;
 
@@ -265,4 +265,27 @@ fn unsorted_or_repeated_keys_are_refused_by_the_sorted_load() {
     let error = Alex::from_sorted(&[1i64, 2, 2], &[0, 0, 0]).unwrap_err();
     assert_eq!((error.position, error.previous, error.key), (2, 2, 2));
     assert!(Alex::from_sorted(&[1i128, 0], &[0, 0]).is_err());
+}
+
+/// A tree that is loaded with so many evenly spaced keys, and checked.
+fn loaded<K: Key + From<i64>>(count: usize, max_leaf_slots: Option<usize>) {
+    let keys: Vec<K> = (0..count as i64).map(|key| K::from(key * 1000)).collect();
+    let payloads: Vec<u64> = (0..count as u64).collect();
+    let options = Options { max_leaf_slots, ..Options::default() };
+    let mut tree = Alex::<K>::with_options(options).expect("the usual backend");
+    tree.insert_many(&keys, &payloads, |_, _| unreachable!("keys are distinct"));
+    tree.check().unwrap_or_else(|error| panic!("{count} keys of {} bits: {error}", K::BITS));
+}
+
+#[test]
+fn as_many_keys_as_fill_the_largest_leaf_exactly_make_no_larger_one() {
+    for count in 1..1100 {
+        loaded::<i64>(count, Some(512));
+        loaded::<i128>(count, Some(512));
+    }
+    // Three quarters of 2^14 slots, and seven tenths.
+    for count in (12_285..12_292).chain(11_465..11_472) {
+        loaded::<i64>(count, None);
+        loaded::<i128>(count, None);
+    }
 }

@@ -143,7 +143,8 @@ impl<K: Key> Alex<K> {
         plan: Plan<K>,
     ) -> NodeId {
         if entries.len() <= self.most_entries(plan.fill) {
-            let capacity = slots_for(entries.len(), plan.fill);
+            // So many entries as fit exactly are given a slot more, which the largest leaf has not.
+            let capacity = slots_within(entries.len(), plan.fill, self.max_slots);
             if let Some(leaf) = self.fitting_leaf(chain, entries, capacity, Trend::Anywhere) {
                 return NodeId::leaf(leaf);
             }

@@ -120,11 +120,16 @@ fn save(tree: &Tree, kind: KeyKind, path: &Path) -> io::Result<()> {
 
 fn load(path: &Path) -> Result<(KeyKind, Tree), Failure> {
     let open = |error| Failure::Io(Operation::Open, error);
-    let file = File::open(path).map_err(open)?;
-    let metadata = file.metadata().map_err(open)?;
+    // Before it is opened: a pipe would wait for whoever writes to it.
+    let metadata = fs::metadata(path).map_err(open)?;
     if metadata.is_dir() {
         return Err(open(io::Error::from_raw_os_error(IS_A_DIRECTORY)));
     }
+    if !metadata.is_file() {
+        return Err(Failure::Image(ImageError::Format("is no file that can be mapped".to_owned())));
+    }
+    let file = File::open(path).map_err(open)?;
+    let metadata = file.metadata().map_err(open)?;
     let map = || ImageMemory::map(&file, metadata.len()).map_err(|error| Failure::Io(Operation::Map, error));
     let opened = match Alex::<i64>::open_image(map()?, Options::default()) {
         Ok(Opened { index, identity, attachment, .. }) => Ok((Tree::Narrow(index), identity, attachment)),
