@@ -147,3 +147,12 @@ def test_what_update_cannot_take_apart_is_told_with_what_it_takes(store: alexpy.
         store.update(items)
     assert "\n" not in str(raised.value)
     assert len(store) == 0
+
+
+@pytest.mark.parametrize("binary", [pyarrow.binary(16), pyarrow.binary()], ids=str)
+def test_a_stream_of_uuids_is_read_once(tmp_path: Path, binary: Any) -> None:
+    keys = sorted(uuid.uuid4() for _ in range(3))
+    table = pyarrow.table({"key": pyarrow.array([key.bytes for key in keys], binary)})
+    with alexpy.open(tmp_path / "store", key="uuid") as store:
+        assert store.put_many(table.to_reader(), [b"a", b"b", b"c"]) == 3
+        assert [*store] == keys

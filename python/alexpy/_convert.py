@@ -57,7 +57,7 @@ def integers(keys: Any, name: str) -> NDArray[np.int64] | None:
             f"{name} must be an array or iterable of integers, not {type(keys).__name__}; "
             "numpy.frombuffer reads integers from bytes"
         )
-    arrow = _arrow(keys, name)
+    arrow = arrow_column(keys, name)
     if arrow is not None:
         return _int64(_arrow_integers(arrow, name), name)
     array = _array(keys, name)
@@ -80,7 +80,7 @@ def any_array(items: Any, name: str) -> NDArray[Any] | None:
         (array([1.5]), True)
 
     """
-    arrow = _arrow(items, name)
+    arrow = arrow_column(items, name)
     if arrow is None:
         return _array(items, name)
     array = _numbers(arrow)
@@ -114,7 +114,7 @@ def values(items: Any) -> list[Any] | tuple[NDArray[np.uint8], int, int] | tuple
             f"values is a {type(items).__name__}, which pairs no value with a key; give a list, or a "
             "mapping of keys to values to update"
         )
-    arrow = _arrow(items, "values")
+    arrow = arrow_column(items, "values")
     if arrow is not None:
         return _arrow_values(arrow)
     array = _array(items, "values")
@@ -181,7 +181,7 @@ def deltas(items: Any, count: int) -> Any:
         return np.full(count, items, np.float64)
     if hasattr(items, "__index__") and not (isinstance(items, np.ndarray) and items.ndim):
         return [items] * count
-    arrow = _arrow(items, "deltas")
+    arrow = arrow_column(items, "deltas")
     array = _array(items, "deltas") if arrow is None else _numbers(arrow)
     if array is None and arrow is not None:
         raise TypeError(f"deltas is an Arrow array of {arrow.type}; deltas are integers or floats")
@@ -379,12 +379,16 @@ def _rows(array: NDArray[Any]) -> list[Any] | tuple[NDArray[np.uint8], int, int]
     return memory, width, len(array)
 
 
-def _arrow(items: Any, name: str) -> _alexpy._ArrowInput | None:
+def arrow_column(items: Any, name: str) -> _alexpy._ArrowInput | None:
     """Return `items` as an Arrow column if a library exports it as one, else None.
 
     Raises:
         TypeError: it is a table of several columns, or has a null, or its type is none that is known.
         ValueError: the producer failed.
+
+    Example:
+        >>> arrow_column([1, 2], "keys") is None
+        True
 
     """
     column = items if isinstance(items, _alexpy._ArrowInput) else _exported(items)  # noqa: SLF001 - native half
@@ -452,25 +456,6 @@ def _arrow_values(
     raise TypeError(f"values is an Arrow array of {arrow.type}; {hint}")
 
 
-def binary(items: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
-    """Return an Arrow column of binary of any length as (memory, offsets); None if it is no such column.
-
-    Raises:
-        TypeError: it is text, of which it says how to make keys.
-
-    Example:
-        >>> binary([b"no Arrow"]) is None
-        True
-
-    """
-    arrow = _arrow(items, "keys")
-    if arrow is None:
-        return None
-    if "string" in arrow.type or "utf8" in arrow.type:
-        raise TypeError("keys is an Arrow array of text; [uuid.UUID(text) for text in keys] makes keys of it")
-    return arrow.spans()
-
-
 def text_as_binary(items: Any) -> _alexpy._ArrowInput | None:
     """Return an Arrow array of text as one of its bytes in UTF-8; None if it is no Arrow array.
 
@@ -485,7 +470,7 @@ def text_as_binary(items: Any) -> _alexpy._ArrowInput | None:
         True
 
     """
-    arrow = _arrow(items, "values")
+    arrow = arrow_column(items, "values")
     if arrow is None:
         return None
     encoded = arrow.encoded()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _convert
+from . import _alexpy, _convert
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,9 +110,11 @@ def many(keys: Any, kind: str) -> NDArray[Any] | None:
     """
     if isinstance(keys, (str, bytes, bytearray)):
         raise TypeError(f"keys must be an array or iterable of keys, not {type(keys).__name__}")
-    array = _uuids_of_arrow(keys) if kind == "uuid" else None
+    # Asked for once: a stream can be read once.
+    column = _convert.arrow_column(keys, "keys")
+    array = _uuids_of_arrow(column) if column is not None and kind == "uuid" else None
     if array is None:
-        array = _convert.any_array(keys, "keys")
+        array = _convert.any_array(keys if column is None else column, "keys")
     if array is None or array.dtype.kind == "O":
         if not hasattr(keys, "__iter__") and not hasattr(keys, "__getitem__"):
             which = _convert.type_name(keys)
@@ -256,9 +258,11 @@ def _of_calendar(key: Any) -> Any:
     return moment if offset is None else moment - np.timedelta64(offset)
 
 
-def _uuids_of_arrow(keys: Any) -> NDArray[Any] | None:
+def _uuids_of_arrow(column: _alexpy._ArrowInput) -> NDArray[Any] | None:
     """Return Arrow's binary of any length as UUIDs, for which polars has no type of its own; else None."""
-    spans = _convert.binary(keys)
+    if "string" in column.type or "utf8" in column.type:
+        raise TypeError("keys is an Arrow array of text; [uuid.UUID(text) for text in keys] makes keys of it")
+    spans = column.spans()
     if spans is None:
         return None
     memory, offsets = spans

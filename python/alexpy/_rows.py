@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _alexpy
-from ._convert import _array, _arrow, _exported, _numbers
+from ._convert import _array, _exported, _numbers, arrow_column
 
 if TYPE_CHECKING:
     import struct
@@ -53,11 +53,11 @@ def of(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]
         row = _cast(np.asarray(value, dtype.kind if dtype.kind in "mM" else None), dtype)
     if row.shape != shape:
         raise ValueError(f"it takes an array of shape {shape}, not {row.shape}")
-    return _tidied(row)
+    return row
 
 
-def encoded(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    r"""Return the memory of one value, of `dtype` and `shape`.
+def encoded(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...], *, tidy: bool = False) -> bytes:
+    r"""Return the memory of one value, of `dtype` and `shape`; `tidy` is what `is_tidy` says of the dtype.
 
     Raises:
         TypeError, ValueError, OverflowError, FloatingPointError: as `of`.
@@ -67,7 +67,8 @@ def encoded(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
         b'\x01\x00\x02\x00'
 
     """
-    return of(value, dtype, shape).tobytes()
+    row = of(value, dtype, shape)
+    return (row if tidy else _tidied(row)).tobytes()
 
 
 def decoded(data: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
@@ -184,7 +185,7 @@ def many(values: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[A
 def _arrow_rows(arrow: _alexpy._ArrowInput, dtype: np.dtype[Any]) -> NDArray[Any] | None:
     """Return an Arrow column as the array that `arrow_parts` describes, or None if it is no such column."""
     if dtype.names is None or arrow.names != list(dtype.names):
-        column = _arrow(arrow, "values")
+        column = arrow_column(arrow, "values")
         array = None if column is None else _numbers(column)
         if array is None or array.dtype.kind != "V":
             return array
@@ -242,19 +243,25 @@ def _cast(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     return converted
 
 
-def _is_tidy(dtype: np.dtype[Any]) -> bool:
-    """Whether every byte of an element counts: none lies between fields, or behind the 80 bits of a float."""
+def is_tidy(dtype: np.dtype[Any]) -> bool:
+    """Whether every byte of an element counts: none lies between fields, or behind the 80 bits of a float.
+
+    Example:
+        >>> is_tidy(np.dtype("i4,f8")), is_tidy(np.dtype("i4,f8", align=True))
+        (True, False)
+
+    """
     if dtype.subdtype is not None:
-        return _is_tidy(dtype.subdtype[0])
+        return is_tidy(dtype.subdtype[0])
     if dtype.names is None:
         return dtype.char not in "gG"
     fields = [dtype[name] for name in dtype.names]
-    return sum(field.itemsize for field in fields) == dtype.itemsize and all(map(_is_tidy, fields))
+    return sum(field.itemsize for field in fields) == dtype.itemsize and all(map(is_tidy, fields))
 
 
 def _tidied(array: NDArray[Any]) -> NDArray[Any]:
     """Return the array with zeros where no byte counts, so that equal values are equal bytes."""
-    if _is_tidy(array.dtype):
+    if is_tidy(array.dtype):
         return array
     clean = np.zeros(array.shape, array.dtype)
     if array.dtype.names is not None:

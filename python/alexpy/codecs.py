@@ -229,7 +229,7 @@ class Rows(_BuiltIn[Any]):
 
         super().__init__(
             name,
-            encode or functools.partial(_rows.encoded, dtype=dtype, shape=shape),
+            encode or functools.partial(_rows.encoded, dtype=dtype, shape=shape, tidy=_rows.is_tidy(dtype)),
             decode or functools.partial(_rows.decoded, dtype=dtype, shape=shape),
         )
         made = {"dtype": dtype, "shape": shape, "_row_bytes": dtype.itemsize * math.prod(shape)}
