@@ -55,15 +55,11 @@ pub(crate) fn range(
     include_start: bool,
     include_stop: bool,
 ) -> PyResult<Range> {
-    let (mut start, mut stop) = (edge(kind, start, "start")?, edge(kind, stop, "stop")?);
-    let (mut include_start, mut include_stop) = (include_start, include_stop);
-    // From between two keys on is from the second, and up to there is up to the second without it.
-    if let Edge::Before(key) = start {
-        (start, include_start) = (Edge::At(key), true);
-    }
-    if let Edge::Before(key) = stop {
-        (stop, include_stop) = (Edge::At(key), false);
-    }
+    // From between two keys on is from the second on, and up to there is up to the second without it.
+    let (start, is_key) = edge(kind, start, "start")?;
+    let include_start = include_start || !is_key;
+    let (stop, is_key) = edge(kind, stop, "stop")?;
+    let include_stop = include_stop && is_key;
     if let (Edge::At(low), Edge::At(high)) = (&start, &stop)
         && (low > high || (low == high && !(include_start && include_stop)))
     {
@@ -71,14 +67,14 @@ pub(crate) fn range(
     }
     let low = match start {
         Edge::None | Edge::BelowAll => End::Unbounded,
-        Edge::At(key) | Edge::Before(key) if include_start => End::Included(key),
-        Edge::At(key) | Edge::Before(key) => End::Excluded(key),
+        Edge::At(key) if include_start => End::Included(key),
+        Edge::At(key) => End::Excluded(key),
         Edge::AboveAll => return Ok(None),
     };
     let high = match stop {
         Edge::None | Edge::AboveAll => End::Unbounded,
-        Edge::At(key) | Edge::Before(key) if include_stop => End::Included(key),
-        Edge::At(key) | Edge::Before(key) => End::Excluded(key),
+        Edge::At(key) if include_stop => End::Included(key),
+        Edge::At(key) => End::Excluded(key),
         Edge::BelowAll => return Ok(None),
     };
     Ok(Some((low, high)))
@@ -120,18 +116,24 @@ pub(crate) fn scan_range(range: Range, reverse: bool, limit: Option<u64>) -> Sca
     }
 }
 
-fn edge(kind: KeyKind, bound: Option<&Bound<'_, PyAny>>, name: &'static str) -> PyResult<Edge> {
-    let Some(bound) = bound else { return Ok(Edge::None) };
+/// One end of a range, and whether it is a key, as [`kinds::end`] says.
+fn edge(kind: KeyKind, bound: Option<&Bound<'_, PyAny>>, name: &'static str) -> PyResult<(Edge, bool)> {
+    let Some(bound) = bound else { return Ok((Edge::None, true)) };
     if kind != KeyKind::Int64 {
         return kinds::end(kind, bound, name);
     }
-    match bound.extract::<i64>() {
-        Ok(key) => Ok(Edge::At(key.into())),
+    let edge = match bound.extract::<i64>() {
+        Ok(key) => Edge::At(key.into()),
         Err(error) if error.is_instance_of::<PyOverflowError>(bound.py()) => {
-            Ok(if is_negative(bound)? { Edge::BelowAll } else { Edge::AboveAll })
+            if is_negative(bound)? {
+                Edge::BelowAll
+            } else {
+                Edge::AboveAll
+            }
         }
-        Err(error) => Err(refuse_one(error, bound, Role::Bound(name))),
-    }
+        Err(error) => return Err(refuse_one(error, bound, Role::Bound(name))),
+    };
+    Ok((edge, true))
 }
 
 /// The most items; `None` is no limit.

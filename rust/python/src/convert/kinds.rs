@@ -246,21 +246,19 @@ pub(crate) enum Edge {
     None,
     /// A key.
     At(Key),
-    /// Between the key before and this one.
-    Before(Key),
     BelowAll,
     AboveAll,
 }
 
-/// One end of a range of other keys than int64.
-pub(crate) fn end(kind: KeyKind, bound: &Bound<'_, PyAny>, name: &'static str) -> PyResult<Edge> {
+/// One end of a range of other keys than int64, and whether it is a key: else it lies between the key before and that.
+pub(crate) fn end(kind: KeyKind, bound: &Bound<'_, PyAny>, name: &'static str) -> PyResult<(Edge, bool)> {
     let py = bound.py();
     let (side, number) =
         python(py, "end")?.call1((bound, kind.name(), name))?.extract::<(i8, Bound<'_, PyAny>)>()?;
-    Ok(match side {
-        0 => Edge::At(of_number(kind, &number)?),
-        2 => Edge::Before(of_number(kind, &number)?),
+    let edge = match side {
+        0 | 2 => Edge::At(of_number(kind, &number)?),
         1 => Edge::AboveAll,
         _ => Edge::BelowAll,
-    })
+    };
+    Ok((edge, side != 2))
 }
