@@ -8,6 +8,7 @@ pub(crate) mod arrow_input;
 pub(crate) mod bounds;
 pub(crate) mod buffers;
 pub(crate) mod codec;
+pub(crate) mod generic;
 pub(crate) mod key_type;
 pub(crate) mod keys;
 pub(crate) mod kinds;

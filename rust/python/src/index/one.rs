@@ -10,8 +10,8 @@ use alex_index::Alex;
 use alex_store::{Key, KeyKind, KeyVec, Tree, catching};
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyGenericAlias, PyType};
 
+use crate::convert::generic::generic_class;
 use crate::convert::keys::{Role, lent, many, one_value};
 use crate::convert::{kinds, values};
 use crate::errors::OrRaise;
@@ -36,7 +36,7 @@ pub(crate) struct AlexIndex {
 pub(crate) type Item<'py> = (Bound<'py, PyAny>, i64);
 
 /// A tree of no keys of this kind.
-pub(crate) fn no_keys(kind: KeyKind) -> Tree {
+fn no_keys(kind: KeyKind) -> Tree {
     if kind == KeyKind::Uuid { Tree::Wide(Alex::new()) } else { Tree::Narrow(Alex::new()) }
 }
 
@@ -134,6 +134,8 @@ pub(crate) fn payloads(values: &[i64]) -> &[u64] {
     zerocopy::transmute_ref!(values)
 }
 
+generic_class!(AlexIndex);
+
 #[pymethods]
 impl AlexIndex {
     #[new]
@@ -169,15 +171,6 @@ impl AlexIndex {
             }
         };
         Self::of(py, kind, &keys, &values)
-    }
-
-    /// `AlexIndex[UUID]`, as annotations have it.
-    #[classmethod]
-    fn __class_getitem__<'py>(
-        cls: &Bound<'py, PyType>,
-        types: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyGenericAlias>> {
-        PyGenericAlias::new(cls.py(), cls, types)
     }
 
     /// What the keys are, as `AlexIndex(key=...)` names it. O(1).

@@ -4,8 +4,8 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use alex_store::{Batch, ValueSource};
 use pyo3::prelude::*;
-use pyo3::types::{PyGenericAlias, PyType};
 
+use crate::convert::generic::generic_class;
 use crate::convert::{bounds, kinds, values};
 use crate::errors::{OrRaise, closed_error};
 use crate::locks;
@@ -89,17 +89,10 @@ fn ended(py: Python<'_>) -> PyErr {
     closed_error(py, "this batch was already committed or discarded; Store.batch() makes a new one")
 }
 
+generic_class!(WriteBatch);
+
 #[pymethods]
 impl WriteBatch {
-    /// `WriteBatch[int, str]`, as annotations have it.
-    #[classmethod]
-    fn __class_getitem__<'py>(
-        cls: &Bound<'py, PyType>,
-        types: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyGenericAlias>> {
-        PyGenericAlias::new(cls.py(), cls, types)
-    }
-
     /// Puts `value` under `key` when the batch commits.
     ///
     /// `key` is of the store's kind, `value` any contiguous buffer of at most 2**32-1 bytes, copied now.

@@ -11,11 +11,12 @@ use alex_store::{KeyKind, KeyVec, Keys, Neighbour, Scan, ScanRange, ValueColumn}
 use numpy::{PyArray1, PyArrayDescr, PyArrayDescrMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyCapsule, PyGenericAlias, PyTuple, PyType};
+use pyo3::types::{PyCapsule, PyTuple};
 
 use crate::convert::arrays::window;
 use crate::convert::arrow::{self, ArrowArray, Columns};
 use crate::convert::codec::Codec;
+use crate::convert::generic::generic_class;
 use crate::convert::value_type::{Layout, ValueType};
 use crate::convert::{bounds, kinds};
 use crate::errors::{OrRaise, detached};
@@ -94,17 +95,10 @@ fn viewed<'py>(
     data.call_method1("view", (dtype.base(),))?.call_method1("reshape", (shape,))
 }
 
+generic_class!(ValueBuffers);
+
 #[pymethods]
 impl ValueBuffers {
-    /// `ValueBuffers[str]`, as annotations have it.
-    #[classmethod]
-    fn __class_getitem__<'py>(
-        cls: &Bound<'py, PyType>,
-        types: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyGenericAlias>> {
-        PyGenericAlias::new(cls.py(), cls, types)
-    }
-
     fn __len__(&self) -> usize {
         self.values.found.len()
     }
@@ -244,17 +238,10 @@ impl ScanBatch {
     }
 }
 
+generic_class!(ScanBatch);
+
 #[pymethods]
 impl ScanBatch {
-    /// `ScanBatch[int, str]`, as annotations have it.
-    #[classmethod]
-    fn __class_getitem__<'py>(
-        cls: &Bound<'py, PyType>,
-        types: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyGenericAlias>> {
-        PyGenericAlias::new(cls.py(), cls, types)
-    }
-
     fn __len__(&self) -> usize {
         self.items.columns.keys.len()
     }

@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use alex_store::{Error, Key, KeyKind, Reader as EngineReader, Snapshot as Kept, Store as Engine, Value};
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
-use pyo3::types::{PyGenericAlias, PyMemoryView, PyType};
+use pyo3::types::PyMemoryView;
 
 use crate::convert::codec::Codec;
+use crate::convert::generic::generic_class;
 use crate::convert::value_type::ValueType;
 use crate::convert::{buffers, kinds, values};
 use crate::errors::{OrRaise, closed_error, detached, to_exception};
@@ -172,17 +173,10 @@ impl Drop for Reader {
     }
 }
 
+generic_class!(Reader);
+
 #[pymethods]
 impl Reader {
-    /// `Store[int, str]`, as annotations have it.
-    #[classmethod]
-    fn __class_getitem__<'py>(
-        cls: &Bound<'py, PyType>,
-        types: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyGenericAlias>> {
-        PyGenericAlias::new(cls.py(), cls, types)
-    }
-
     /// The `alexpy.codecs.Codec` of the values; None where they are bytes. O(1).
     #[getter(codec)]
     fn codec_object(&self, py: Python<'_>) -> Option<Py<PyAny>> {
