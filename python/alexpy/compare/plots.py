@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLo
 
 from .cells import BESIDE, BY_ID, CARE, GROUPS, INDEX, SINGLE_CALLS, STORE, WORK
 from .engines import OURS
+from .machine import costs
 from .promise import Mode
 from .sizes import Sizes
 from .summary import Row, rows, times
@@ -226,6 +227,8 @@ def _caption(figure: Figure, run: Mapping[str, Any], text: str, path: Path) -> s
         f"Python {machine['python']}, alexpy {machine['alexpy']['version']} ({machine['alexpy']['simd']}), "
         f"{run['started'][:10]}, up to {run['sizes']['repetitions']} repetitions"
     )
+    if cost := costs(machine):
+        where += f"; {cost}"
     figure.supxlabel(textwrap.fill(f"{text} {where}.", 150), fontsize=8, color="#555555", x=0.01, ha="left")
     figure.savefig(path)
     return f"{text} {where}."

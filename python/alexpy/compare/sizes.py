@@ -26,6 +26,8 @@ class Sizes:
     large_keys: int = 10_000_000
     huge_keys: int = 100_000_000
     """Of the index only."""
+    hard_keys: int = 3_000_000
+    """The most keys of a real set."""
     refreshed: int = 100_000
     """Records that a reader has not seen when it is refreshed."""
     tail: int = 100_000

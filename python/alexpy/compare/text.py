@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .cells import BY_ID, GROUPS, INDEX, SINGLE_CALLS
 from .engines import INDEXES, OURS, STORES
+from .machine import costs
 from .promise import Mode
 from .sizes import Sizes
 from .suites import RAW
@@ -54,6 +55,7 @@ def caption(run: Mapping[str, Any]) -> str:
     """Say in a paragraph where and how much."""
     machine, sizes = run["machine"], run["sizes"]
     build = machine["alexpy"]
+    cost = costs(machine)
     return (
         f"{machine['processor']}, {machine['cpus']} CPUs, {machine['memory_bytes'] / 2**30:.0f} GiB, "
         f"{machine['system']}, {machine['file_system']}; Python {machine['python']}, NumPy {machine['numpy']}; "
@@ -61,6 +63,7 @@ def caption(run: Mapping[str, Any]) -> str:
         f"{run['started'][:10]}, {run['minutes']:.0f} minutes, up to {sizes['repetitions']} repetitions, "
         f"{run['checked']:,} answers checked, all right. Load average before the start: "
         f"{machine['load_average']:.1f} (near 0 on a quiet machine)."
+        + (f" Measured then: {cost}." if cost else "")
     )
 
 

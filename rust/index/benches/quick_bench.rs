@@ -1,50 +1,20 @@
 //! A quick look at the speed of the index: checks its answers and prints medians.
 //!
-//! `cargo bench -p alex-index --bench quick_bench -- [millions] [distribution...]`
+//! `cargo bench -p alex-index --bench quick_bench -- [millions] [keys...]`; sets of real keys have the size that
+//! they have.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
-use std::collections::HashSet;
+#[path = "common/mod.rs"]
+mod common;
+
 use std::hint::black_box;
 use std::ops::Bound;
 use std::time::Instant;
 
 use alex_index::{Alex, Stats};
-use rand::rngs::SmallRng;
-use rand::seq::SliceRandom;
-use rand::{Rng, SeedableRng};
+use common::{DISTRIBUTIONS, Data, REAL};
 
 const ROUNDS: usize = 5;
-
-fn normal(random: &mut SmallRng) -> f64 {
-    let (u, v): (f64, f64) = (random.random_range(f64::MIN_POSITIVE..1.0), random.random());
-    (-2.0 * u.ln()).sqrt() * (v * std::f64::consts::TAU).cos()
-}
-
-/// Distinct keys: `sequential` and `timestamps` ascend, the others are in random order.
-fn draw(kind: &str, count: usize) -> Vec<i64> {
-    let mut random = SmallRng::seed_from_u64(9);
-    let mut now = 1_700_000_000_000_000i64;
-    let centres: Vec<i64> = (0..count / 500).map(|_| random.random::<i64>() >> 2).collect();
-    let mut seen = HashSet::with_capacity(count);
-    let mut keys = Vec::with_capacity(count);
-    while keys.len() < count {
-        let key = match kind {
-            "uniform" => random.random(),
-            "sequential" => keys.len() as i64,
-            "lognormal" => ((normal(&mut random) * 2.0).exp() * 1e9) as i64,
-            "timestamps" => {
-                now += 1 + (-random.random_range(f64::MIN_POSITIVE..1.0).ln() * 1_000.0) as i64;
-                now
-            }
-            "clustered" => centres[random.random_range(0..centres.len())] + random.random_range(0..4_096),
-            _ => panic!("unknown distribution {kind}"),
-        };
-        if seen.insert(key) {
-            keys.push(key);
-        }
-    }
-    keys
-}
 
 /// Median nanoseconds for each of `count` operations.
 fn median(count: usize, mut round: impl FnMut()) -> f64 {
@@ -116,23 +86,22 @@ fn print_shape(name: &str, stats: &Stats, count: usize) {
     );
 }
 
-fn bench(kind: &str, count: usize) {
-    let keys = draw(kind, count);
-    let mut sorted = keys.clone();
-    sorted.sort_unstable();
-    let payloads: Vec<u64> = sorted.iter().map(|&key| key as u64).collect();
-    let mut shuffled = keys.clone();
-    shuffled.shuffle(&mut SmallRng::seed_from_u64(3));
-
-    let mut tree = Alex::new();
-    let load = median(count, || tree = Alex::from_sorted(&sorted, &payloads).unwrap());
-    let loaded = tree.stats();
-    let get = lookup(&tree, &shuffled);
-    let batch = median(count, || {
+fn batch_lookup(tree: &Alex, shuffled: &[i64]) -> f64 {
+    median(shuffled.len(), || {
         let mut found = 0;
-        tree.get_many(&shuffled, |i, payload| found += usize::from(payload == Some(shuffled[i] as u64)));
-        assert_eq!(found, count);
-    });
+        tree.get_many(shuffled, |i, payload| found += usize::from(payload == Some(shuffled[i] as u64)));
+        assert_eq!(found, shuffled.len());
+    })
+}
+
+fn bench(kind: &str, data: &Data) {
+    let Data { sorted, sorted_payloads, shuffled, .. } = data;
+    let count = sorted.len();
+    let mut tree = Alex::new();
+    let load = median(count, || tree = Alex::from_sorted(sorted, sorted_payloads).unwrap());
+    let loaded = tree.stats();
+    let get = lookup(&tree, shuffled);
+    let batch = batch_lookup(&tree, shuffled);
     let (mut out_keys, mut out_payloads) = (Vec::new(), Vec::new());
     let scan = median(count, || {
         out_keys.clear();
@@ -140,17 +109,17 @@ fn bench(kind: &str, count: usize) {
         let all = Bound::Unbounded;
         tree.scan_into(all, all, false, usize::MAX, &mut out_keys, &mut out_payloads);
     });
-    assert!(out_keys == sorted && out_payloads == payloads);
-    let ranges = short_ranges(&tree, &shuffled);
-    drop(tree);
+    assert!(out_keys == *sorted && out_payloads == *sorted_payloads);
+    let ranges = short_ranges(&tree, shuffled);
 
-    let mut tree = Alex::new();
-    let insert = median(count, || tree = insert_all(&keys));
+    let append = median(count, || tree = insert_all(sorted));
     assert_eq!(tree.len(), count);
+    let appended = tree.stats();
+    let get_appended = lookup(&tree, shuffled);
+    let insert = median(count, || tree = insert_all(shuffled));
     tree.check().unwrap();
-    let get_after = lookup(&tree, &shuffled);
-    let steady = tree.stats();
-    let shuffled_insert = median(count, || tree = insert_all(&shuffled));
+    let inserted = tree.stats();
+    let (get_inserted, batch_inserted) = (lookup(&tree, shuffled), batch_lookup(&tree, shuffled));
     let batch_insert = median(count, || {
         tree = Alex::new();
         for part in shuffled.chunks(10_000) {
@@ -158,15 +127,14 @@ fn bench(kind: &str, count: usize) {
             tree.insert_many(part, &payloads, |_, _| panic!("no key was there"));
         }
     });
-    let mixed = tree.stats();
     assert_eq!(tree.len(), count);
-    let remove = remove_all(&mut tree, &shuffled);
+    let remove = remove_all(&mut tree, shuffled);
     println!(
         "{kind:>11} {count:>9} | load {load:5.1} get {get:5.1} batch {batch:5.1} scan {scan:5.2} range {ranges:5.2} \
-         | insert {insert:5.1} then get {get_after:5.1} | shuffled insert {shuffled_insert:5.1} batch {batch_insert:5.1} \
-         remove {remove:5.1}"
+         | append {append:5.1} then get {get_appended:5.1} | insert {insert:5.1} then get {get_inserted:5.1} \
+         batch {batch_inserted:5.1} | batch insert {batch_insert:5.1} remove {remove:5.1}"
     );
-    for (name, stats) in [("load", loaded), ("insert", steady), ("shuffled", mixed)] {
+    for (name, stats) in [("load", loaded), ("append", appended), ("insert", inserted)] {
         print_shape(name, &stats, count);
     }
 }
@@ -179,9 +147,10 @@ fn main() {
         alex_index::simd::select_by_name(&name).unwrap();
     }
     println!("ns per operation, medians of {ROUNDS}, backend {:?}", alex_index::simd::active());
-    let all = ["uniform", "sequential", "lognormal", "timestamps", "clustered"].map(str::to_owned);
-    let chosen = if arguments.len() > 1 { &arguments[1..] } else { &all[..] };
+    let all = DISTRIBUTIONS.iter().chain(&REAL).map(|kind| (*kind).to_owned());
+    let chosen = if arguments.len() > 1 { arguments[1..].to_vec() } else { all.collect() };
     for kind in chosen {
-        bench(kind, millions * 1_000_000);
+        let data = Data::real(&kind).unwrap_or_else(|| Data::draw(&kind, millions * 1_000_000));
+        bench(&kind, &data);
     }
 }

@@ -1,5 +1,5 @@
-//! The proof at size: 10 million keys of each distribution are inserted one by one in four orders, mixed with
-//! removals. Then every key is found with its payload, no other key is, the invariants hold, and memory is
+//! The proof at size: 10 million keys of each distribution, and all keys of each set of real data, are inserted
+//! one by one in four orders, mixed with removals. Then every key is found with its payload, no other key is, the invariants hold, and memory is
 //! within its bounds. The same for 100 million uniform keys that are loaded in bulk.
 //!
 //! `cargo bench -p alex-index --bench ten_million -- [millions] [distribution...]` prints a table to stderr
@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use alex_index::{Alex, MAX_LEAF_SLOTS};
+use common::hard::{REAL, real};
 use common::{Keys, draw};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
@@ -222,6 +223,26 @@ fn bulk(count: usize) -> bool {
     verdict.print()
 }
 
+/// The keys of a name, ascending.
+fn sorted_keys(name: &str, count: usize) -> Vec<i64> {
+    if REAL.contains(&name) {
+        return real(name).unwrap_or_else(|| panic!("no keys of {name}: run `make .keys/made`"));
+    }
+    let kind = match name {
+        "uniform" => Keys::Uniform,
+        "sequential" => Keys::Sequential,
+        "lognormal" => Keys::Lognormal,
+        "timestamps" => Keys::Timestamps,
+        "clustered" => Keys::Clustered,
+        "cells" => Keys::Cells,
+        _ => panic!("unknown keys {name}"),
+    };
+    let mut sorted = draw(kind, count, 1);
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted
+}
+
 fn main() -> ExitCode {
     // Cargo adds `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -229,27 +250,16 @@ fn main() -> ExitCode {
     if let Ok(name) = std::env::var("ALEXPY_SIMD") {
         alex_index::simd::select_by_name(&name).unwrap();
     }
-    let every = ["uniform", "sequential", "lognormal", "timestamps", "clustered", "bulk"].map(str::to_owned);
+    let drawn = ["uniform", "sequential", "lognormal", "timestamps", "clustered", "cells", "bulk"];
+    let every: Vec<String> = drawn.iter().chain(&REAL).map(|&name| name.to_owned()).collect();
     let chosen = if arguments.len() > 1 { &arguments[1..] } else { &every[..] };
     let mut holds = true;
     for name in chosen {
-        let kind = match name.as_str() {
-            "uniform" => Keys::Uniform,
-            "sequential" => Keys::Sequential,
-            "lognormal" => Keys::Lognormal,
-            "timestamps" => Keys::Timestamps,
-            "clustered" => Keys::Clustered,
-            "bulk" => {
-                holds &= bulk(millions * 10_000_000);
-                continue;
-            }
-            _ => panic!(
-                "unknown distribution {name}: uniform, sequential, lognormal, timestamps, clustered, bulk"
-            ),
-        };
-        let mut sorted = draw(kind, millions * 1_000_000, 1);
-        sorted.sort_unstable();
-        sorted.dedup();
+        if name == "bulk" {
+            holds &= bulk(millions * 10_000_000);
+            continue;
+        }
+        let sorted = sorted_keys(name, millions * 1_000_000);
         for order in [Order::Shuffled, Order::Sorted, Order::Reverse, Order::ZigZag] {
             holds &= one_by_one(name, &sorted, order);
         }

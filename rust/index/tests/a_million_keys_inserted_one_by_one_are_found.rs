@@ -7,15 +7,16 @@ mod common;
 use std::ops::Bound;
 
 use alex_index::simd::{Backend, available};
+use common::hard::{REAL, real};
 use common::{Keys, draw, tree};
 use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 const COUNT: usize = 1_000_000;
 
-fn every_key_and_no_other(kind: Keys) {
-    let keys = draw(kind, COUNT, 42);
-    let mut sorted = keys.clone();
+fn every_key_and_no_other(keys: &[i64]) {
+    let mut sorted = keys.to_vec();
     sorted.sort_unstable();
     sorted.dedup();
     for backend in [Backend::Scalar, Backend::Avx2] {
@@ -24,13 +25,13 @@ fn every_key_and_no_other(kind: Keys) {
         }
         let mut tree = tree(backend, None);
         let mut replaced = 0;
-        for &key in &keys {
+        for &key in keys {
             replaced += usize::from(tree.insert(key, (key as u64).rotate_left(7)).is_some());
         }
         assert_eq!(tree.len(), sorted.len());
         assert_eq!(replaced, keys.len() - sorted.len());
         tree.check().unwrap();
-        for &key in &keys {
+        for &key in keys {
             assert_eq!(tree.get(key), Some((key as u64).rotate_left(7)));
         }
         for pair in sorted.windows(2) {
@@ -55,7 +56,7 @@ macro_rules! distributions {
     ($($name:ident: $kind:expr;)*) => {$(
         #[test]
         fn $name() {
-            every_key_and_no_other($kind);
+            every_key_and_no_other(&draw($kind, COUNT, 42));
         }
     )*};
 }
@@ -67,6 +68,18 @@ distributions! {
     zigzag: Keys::ZigZag;
     lognormal: Keys::Lognormal;
     clustered: Keys::Clustered;
+    cells: Keys::Cells;
     timestamps: Keys::Timestamps;
     extreme: Keys::Extreme;
+}
+
+/// Sets of real data are there only after `make .keys/made`; `make proof` cannot do without them.
+#[test]
+fn real_data_where_it_was_made() {
+    for kind in REAL {
+        if let Some(mut keys) = real(kind) {
+            keys.shuffle(&mut SmallRng::seed_from_u64(8));
+            every_key_and_no_other(&keys);
+        }
+    }
 }

@@ -27,6 +27,7 @@ SUITES = {
     "small": Suite("small", "store", Mode.KILL, STORES),
     "durable": Suite("durable", "store", Mode.POWER, (*ON_DISK, RAW)),
     "index": Suite("index", "index", Mode.MEMORY, INDEXES),
+    "index_hard": Suite("index_hard", "index", Mode.MEMORY, ("alexpy", "llbtree", "searchsorted")),
     "mixes": Suite("mixes", "store", Mode.KILL, ON_DISK),
     "widths": Suite("widths", "store", Mode.KILL, ON_DISK),
     "kinds": Suite("kinds", "store", Mode.KILL, ON_DISK),

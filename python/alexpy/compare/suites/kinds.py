@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alexpy.compare.keys import KINDS, SEED, draw, flights_missing, values_of
+from alexpy.compare.keys import KINDS, SEED, draw, missing, values_of
 
 from .data import Data, load
 
@@ -29,7 +29,7 @@ def run(bench: Bench, engine: StoreEngine, mode: Mode, sizes: Sizes, folder: Pat
     for kind in KINDS:
         if kind == "uniform":
             continue
-        if kind == "flights" and (reason := flights_missing()):
+        if reason := missing(kind):
             bench.lacks(f"load_{kind}", reason)
             bench.lacks(f"get_{kind}", reason)
             continue

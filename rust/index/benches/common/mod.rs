@@ -1,12 +1,18 @@
 //! The keys that the benchmarks of the index run on. Not every benchmark uses all of it.
 #![allow(dead_code, unreachable_pub)]
 
+#[path = "../../tests/common/hard.rs"]
+pub mod hard;
+
+pub use hard::REAL;
+use hard::normal;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 /// The distributions of the report, in its order.
-pub const DISTRIBUTIONS: [&str; 5] = ["uniform", "sequential", "lognormal", "timestamps", "clustered"];
+pub const DISTRIBUTIONS: [&str; 6] =
+    ["uniform", "sequential", "lognormal", "timestamps", "clustered", "cells"];
 
 /// Distinct keys in ascending order and the same keys shuffled, with the payloads of both. A payload has its
 /// key's own bits, so that every answer can be checked without another array.
@@ -50,8 +56,17 @@ impl Data {
                 keep
             });
         }
+        Self::of(sorted)
+    }
+
+    /// All keys of a set of real data; none if `make .keys/made` has not been run.
+    pub fn real(kind: &str) -> Option<Self> {
+        hard::real(kind).map(Self::of)
+    }
+
+    fn of(sorted: Vec<i64>) -> Self {
         let mut shuffled = sorted.clone();
-        shuffled.shuffle(&mut random);
+        shuffled.shuffle(&mut SmallRng::seed_from_u64(10));
         let payloads = |keys: &[i64]| keys.iter().map(|&key| key as u64).collect();
         Self { sorted_payloads: payloads(&sorted), shuffled_payloads: payloads(&shuffled), sorted, shuffled }
     }
@@ -77,11 +92,7 @@ fn draw(kind: &str, count: usize, random: &mut SmallRng) -> Vec<i64> {
                 .map(|_| centres[random.random_range(0..centres.len())] + random.random_range(0..4_096))
                 .collect()
         }
+        "cells" => hard::cells(count, random),
         _ => panic!("unknown distribution {kind}"),
     }
-}
-
-fn normal(random: &mut SmallRng) -> f64 {
-    let (u, v): (f64, f64) = (random.random_range(f64::MIN_POSITIVE..1.0), random.random());
-    (-2.0 * u.ln()).sqrt() * (v * std::f64::consts::TAU).cos()
 }

@@ -10,24 +10,22 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 use crate::common::Data;
-use crate::{inserted, loaded};
+use crate::{Set, inserted, loaded};
 
-/// A JSON object with all figures of each distribution and size.
-pub(crate) fn count(kinds: &[String], millions: impl Iterator<Item = usize>) -> String {
+/// A JSON object with all figures of each set of keys.
+pub(crate) fn count(sets: &[Set]) -> String {
     let mut parts = Vec::new();
-    for millions in millions {
-        for kind in kinds {
-            println!("counting {kind}-{millions}M");
-            let data = Data::draw(kind, millions * 1_000_000);
-            let mut body = vec![
-                shape("load", &loaded(&data)),
-                shape("sorted inserts", &inserted(&data.sorted)),
-                shape("random inserts", &inserted(&data.shuffled)),
-                shape("after removing two of three", &thinned(&data)),
-            ];
-            body.push(format!("\"insert times\": {}", histogram(&data)));
-            parts.push(format!("\"{kind}-{millions}M\": {{{}}}", body.join(",\n  ")));
-        }
+    for set in sets {
+        println!("counting {}", set.name);
+        let data = set.data();
+        let mut body = vec![
+            shape("load", &loaded(&data)),
+            shape("sorted inserts", &inserted(&data.sorted)),
+            shape("random inserts", &inserted(&data.shuffled)),
+            shape("after removing two of three", &thinned(&data)),
+        ];
+        body.push(format!("\"insert times\": {}", histogram(&data)));
+        parts.push(format!("\"{}\": {{{}}}", set.name, body.join(",\n  ")));
     }
     parts.push(format!("\"worst\": {{{}}}", worst()));
     format!("{{{}}}\n", parts.join(",\n"))

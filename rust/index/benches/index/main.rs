@@ -3,13 +3,15 @@
 //! A benchmark is named `distribution-millions/row`. Each sample does all the work of the row on fresh or
 //! unchanged data. The check of every answer is part of the time, which is given for each key. A tree is made
 //! when a row first needs it. `ALEX_BENCH_MILLIONS` (default: `1,10`) and `ALEX_BENCH_KINDS` choose what
-//! runs; `ALEX_BENCH_FACTS` names a file for the figures that are not rows.
+//! runs; `ALEX_BENCH_FACTS` names a file for the figures that are not rows. Sets of real keys have the size
+//! that they have, and are left out, by name, where they were not made. Rivals are measured up to 3M keys.
 #![allow(missing_docs, unsafe_code, clippy::print_stdout, clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]
 mod common;
 mod facts;
 mod memory;
+mod rivals;
 
 use std::cell::LazyCell;
 use std::hint::black_box;
@@ -17,7 +19,7 @@ use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use alex_index::Alex;
-use common::{DISTRIBUTIONS, Data};
+use common::{DISTRIBUTIONS, Data, REAL};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
 
@@ -200,6 +202,35 @@ fn list(name: &str, default: &str) -> Vec<String> {
     text.split(',').map(str::to_owned).collect()
 }
 
+/// Keys of one kind and number; a group of rows.
+struct Set {
+    name: String,
+    kind: String,
+    count: usize,
+}
+
+impl Set {
+    fn data(&self) -> Data {
+        Data::real(&self.kind).unwrap_or_else(|| Data::draw(&self.kind, self.count))
+    }
+}
+
+fn sets(kinds: &[String], millions: &[String]) -> Vec<Set> {
+    let (real, drawn): (Vec<_>, Vec<_>) = kinds.iter().partition(|kind| REAL.contains(&kind.as_str()));
+    let drawn = millions.iter().flat_map(|size| {
+        let count = size.parse::<usize>().unwrap() * 1_000_000;
+        drawn.iter().map(move |kind| Set { name: format!("{kind}-{size}M"), kind: (*kind).clone(), count })
+    });
+    let real = real.into_iter().filter_map(|kind| {
+        let Some(data) = Data::real(kind) else {
+            println!("without {kind}: run `make .keys/made`");
+            return None;
+        };
+        Some(Set { name: kind.clone(), kind: kind.clone(), count: data.sorted.len() })
+    });
+    drawn.chain(real).collect()
+}
+
 fn main() {
     let mut criterion = Criterion::default()
         .sample_size(10)
@@ -214,22 +245,21 @@ fn main() {
     group.sampling_mode(SamplingMode::Flat);
     memory::rows(&mut group);
     group.finish();
-    let kinds = list("ALEX_BENCH_KINDS", &DISTRIBUTIONS.join(","));
-    for millions in list("ALEX_BENCH_MILLIONS", "1,10") {
-        let count = millions.parse::<usize>().unwrap() * 1_000_000;
-        for kind in &kinds {
-            let data = LazyCell::new(|| Data::draw(kind, count));
-            let mut group = criterion.benchmark_group(format!("{kind}-{millions}M"));
-            group.sampling_mode(SamplingMode::Flat);
-            writes(&mut group, count, &data);
-            reads(&mut group, count, &data);
-            group.finish();
+    let kinds = list("ALEX_BENCH_KINDS", &[&DISTRIBUTIONS[..], &REAL[..]].concat().join(","));
+    let sets = sets(&kinds, &list("ALEX_BENCH_MILLIONS", "1,10"));
+    for set in &sets {
+        let data = LazyCell::new(|| set.data());
+        let mut group = criterion.benchmark_group(&set.name);
+        group.sampling_mode(SamplingMode::Flat);
+        writes(&mut group, set.count, &data);
+        reads(&mut group, set.count, &data);
+        if set.count <= rivals::MOST_KEYS {
+            rivals::rows(&mut group, set.count, &data);
         }
+        group.finish();
     }
     criterion.final_summary();
     if let Ok(path) = std::env::var("ALEX_BENCH_FACTS") {
-        let counts = list("ALEX_BENCH_MILLIONS", "1,10");
-        let facts = facts::count(&kinds, counts.iter().map(|text| text.parse().unwrap()));
-        std::fs::write(path, facts).unwrap();
+        std::fs::write(path, facts::count(&sets)).unwrap();
     }
 }

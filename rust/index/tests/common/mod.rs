@@ -3,6 +3,7 @@
 
 #[cfg(debug_assertions)]
 pub mod btree;
+pub mod hard;
 pub mod kind;
 pub mod sequence;
 #[cfg(debug_assertions)]
@@ -13,6 +14,7 @@ use std::ops::Bound;
 
 use alex_index::simd::{Backend, available};
 use alex_index::{Alex, Key, Options};
+use hard::normal;
 pub use kind::{ALL_WIDE, Kind, WideKeys, draw_wide};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
@@ -27,27 +29,25 @@ pub enum Keys {
     ZigZag,
     Lognormal,
     Clustered,
+    /// Morton ids of points around towns.
+    Cells,
     Timestamps,
     Extreme,
     /// Runs of all the other distributions, one after another: ranges grow, nest and overlap.
     Mixed,
 }
 
-pub const ALL: [Keys; 8] = [
+pub const ALL: [Keys; 9] = [
     Keys::Uniform,
     Keys::Sequential,
     Keys::Reverse,
     Keys::ZigZag,
     Keys::Lognormal,
     Keys::Clustered,
+    Keys::Cells,
     Keys::Timestamps,
     Keys::Extreme,
 ];
-
-fn normal(random: &mut SmallRng) -> f64 {
-    let (u, v): (f64, f64) = (random.random_range(f64::MIN_POSITIVE..1.0), random.random());
-    (-2.0 * u.ln()).sqrt() * (v * std::f64::consts::TAU).cos()
-}
 
 /// `count` keys, of which a few may repeat, in the order of the distribution: shuffled unless it has an order
 /// of its own.
@@ -66,6 +66,7 @@ pub fn draw(kind: Keys, count: usize, seed: u64) -> Vec<i64> {
                 .map(|_| centres[random.random_range(0..centres.len())] + random.random_range(0..4_096))
                 .collect()
         }
+        Keys::Cells => hard::cells(count, &mut random),
         Keys::Timestamps => {
             let mut now = 1_700_000_000_000_000i64;
             (0..count)
