@@ -3,7 +3,7 @@
 use rand::Rng;
 use rand::rngs::SmallRng;
 
-/// Sets of real data, as `make .keys/made` leaves them: benchmarks/real_keys.py says what they are.
+/// Sets of real data, as `make .keys/made` leaves them: `benchmarks/real_keys.py` says what they are.
 pub const REAL: [&str; 5] = ["gaia", "ip", "taxa", "chess", "osm"];
 /// Towns around which the points of `cells` lie.
 const TOWNS: usize = 3_000;
