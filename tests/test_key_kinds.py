@@ -18,6 +18,7 @@ import tempfile
 import time
 import traceback
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -47,8 +48,35 @@ DATA = Path(__file__).with_name("data") / "format-1"
 # What Python says of forks in programs with threads, of which a test program has some.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
-Model: TypeAlias = "SortedDict[int, bytes]"
+Model: TypeAlias = "SortedDict[int, Any]"
 Bound = int | None
+
+
+@dataclass(frozen=True)
+class Values:
+    """The codec of a machine's store, how it makes a value of ASCII, and what lies in memory for one."""
+
+    codec: alexpy.Codec[Any] | None
+    make: Callable[[bytes], Any]
+    raw: Callable[[Any], bytes]
+    other: Any
+    """A value that is never written."""
+
+    def joined(self, values: Iterable[Any]) -> bytes:
+        """Return the memory of many values, of which None has none."""
+        return b"".join(b"" if value is None else self.raw(value) for value in values)
+
+
+def reverse(data: bytes) -> bytes:
+    return bytes(data)[::-1]
+
+
+PLAIN = Values(None, bytes, bytes, b"another")
+VALUES = (
+    PLAIN,
+    Values(alexpy.Codec("reversed", reverse, reverse), bytes, reverse, b"another"),
+    Values(alexpy.codecs.text, bytes.decode, str.encode, "another"),
+)
 
 
 @pytest.fixture(params=OTHERS)
@@ -69,7 +97,7 @@ def between(keys: Iterable[int], start: Bound, stop: Bound, first: bool, last: b
     ]
 
 
-def neighbours(kind: Kind, reads: Any, model: Model, number: int, form: int) -> None:
+def neighbours(kind: Kind, reads: Any, model: Model, number: int, form: int, values: Values = PLAIN) -> None:
     """Compare the calls that ask for one key or for what lies around it."""
     key, items = kind.ones[form % len(kind.ones)](number), list(model.items())
     below, upto = model.bisect_left(number), model.bisect_right(number)
@@ -79,11 +107,11 @@ def neighbours(kind: Kind, reads: Any, model: Model, number: int, form: int) -> 
     if number in model:
         assert reads[key] == model[number]
         assert (key, model[number]) in reads.items()
-        assert (key, b"another") not in reads.items()
+        assert (key, values.other) not in reads.items()
     else:
         with pytest.raises(KeyError):
             reads[key]
-        assert (key, b"") not in reads.items()
+        assert (key, values.make(b"")) not in reads.items()
     assert reads.rank(key) == below
     assert kind.item(reads.lower(key)) == (items[below - 1] if below else None)
     assert kind.item(reads.floor(key)) == (items[upto - 1] if upto else None)
@@ -91,14 +119,16 @@ def neighbours(kind: Kind, reads: Any, model: Model, number: int, form: int) -> 
     assert kind.item(reads.higher(key)) == (items[upto] if upto < len(items) else None)
 
 
-def of_many(kind: Kind, reads: Any, model: Model, numbers: list[int], form: int) -> None:
+def of_many(
+    kind: Kind, reads: Any, model: Model, numbers: list[int], form: int, values: Values = PLAIN
+) -> None:
     """Compare the calls that ask for many keys."""
-    values = [model.get(number) for number in numbers]
-    assert reads.get_many(kind.many(numbers, form)) == values
+    wanted = [model.get(number) for number in numbers]
+    assert reads.get_many(kind.many(numbers, form)) == wanted
     assert reads.contains_many(kind.many(numbers, form)).tolist() == [number in model for number in numbers]
     buffers = reads.get_buffers(kind.many(numbers, form))
-    assert buffers.data.tobytes() == b"".join(value or b"" for value in values)
-    assert buffers.found.tolist() == [value is not None for value in values]
+    assert buffers.data.tobytes() == values.joined(wanted)
+    assert buffers.found.tolist() == [value is not None for value in wanted]
     items = list(model.items())
     for call, places in (
         (reads.floor_many, [model.bisect_right(number) - 1 for number in numbers]),
@@ -108,10 +138,18 @@ def of_many(kind: Kind, reads: Any, model: Model, numbers: list[int], form: int)
         there = [items[place] if 0 <= place < len(items) else None for place in places]
         assert buffers.found.tolist() == [item is not None for item in there]
         assert kind.listed(found_keys) == [item[0] if item else kind.absent for item in there]
-        assert buffers.data.tobytes() == b"".join(item[1] if item else b"" for item in there)
+        assert buffers.data.tobytes() == values.joined(item[1] if item else None for item in there)
 
 
-def in_range(kind: Kind, reads: Any, model: Model, start: Bound, stop: Bound, flags: tuple[Any, ...]) -> None:
+def in_range(
+    kind: Kind,
+    reads: Any,
+    model: Model,
+    start: Bound,
+    stop: Bound,
+    flags: tuple[Any, ...],
+    values: Values = PLAIN,
+) -> None:
     """Compare the calls that read ranges."""
     first, last, reverse, limit = flags
 
@@ -128,7 +166,7 @@ def in_range(kind: Kind, reads: Any, model: Model, start: Bound, stop: Bound, fl
     assert list(reads.scan_values(*bounds, **options)) == [value for _, value in items]
     batches = list(reads.scan_batches(*bounds, rows=3, **options))
     assert list(itertools.chain(*(kind.listed(batch.keys) for batch in batches))) == inside
-    assert b"".join(batch.data.tobytes() for batch in batches) == b"".join(value for _, value in items)
+    assert b"".join(batch.data.tobytes() for batch in batches) == values.joined(value for _, value in items)
     half_open = between(model, start, stop, True, False)
     assert reads.count(*bounds) == len(half_open)
     assert kind.listed(reads.keys_array(*bounds)) == half_open
@@ -191,7 +229,7 @@ OPTIONS = st.fixed_dictionaries(
 
 
 class Machine(RuleBasedStateMachine):
-    """A store of one kind beside a SortedDict of the integers of its keys."""
+    """A store of one kind, with a codec or without, beside a SortedDict of the integers of its keys."""
 
     def __init__(self, kind: Kind) -> None:
         super().__init__()
@@ -199,10 +237,11 @@ class Machine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory(prefix="alexpy-kinds-")
         self.path = Path(self.folder.name) / "store"
         self.model: Model = SortedDict()
-        self.kept: list[tuple[alexpy.Snapshot[Any, bytes], Model]] = []
-        self.reader: alexpy.Store[Any, bytes] | None = None
+        self.kept: list[tuple[alexpy.Snapshot[Any, Any], Model]] = []
+        self.reader: alexpy.Store[Any, Any] | None = None
         self.seen: Model = SortedDict()
         self.written = 0
+        self.lives = 1
 
     def numbers(self) -> st.SearchStrategy[int]:
         """Keys that matter, those that are there, and those beside them."""
@@ -218,9 +257,9 @@ class Machine(RuleBasedStateMachine):
             return found
         return found | st.sampled_from([-(2**200), self.kind.low - 1, self.kind.high + 1, 2**200])
 
-    def value(self, size: int) -> bytes:
+    def value(self, size: int) -> Any:
         self.written += 1
-        return (b"%d;" % self.written * (size // 2 + 1))[:size]
+        return self.values.make((b"%d;" % self.written * (size // 2 + 1))[:size])
 
     def one(self, number: int, form: int) -> Any:
         return self.kind.ones[form % len(self.kind.ones)](number)
@@ -228,9 +267,17 @@ class Machine(RuleBasedStateMachine):
     def many(self, numbers: list[int], form: int) -> Any:
         return self.kind.many(numbers, form % self.kind.forms)
 
-    @initialize(options=OPTIONS)
-    def begin(self, options: dict[str, Any]) -> None:
-        self.store = alexpy.open(self.path, key=self.kind.name, **options)
+    @initialize(values=st.sampled_from(VALUES), options=OPTIONS)
+    def begin(self, values: Values, options: dict[str, Any]) -> None:
+        self.values = values
+        self.open_writer(key=self.kind.name, **options)
+
+    def open(self, **options: Any) -> alexpy.Store[Any, Any]:
+        return alexpy.open(self.path, codec=self.values.codec, **options)
+
+    def open_writer(self, **options: Any) -> None:
+        self.store = self.open(**options)
+        self.alone = not options["background"]
 
     @rule(
         number=NUMBER, form=FORM, size=SIZE, how=st.sampled_from(["put", "item", "absent", "default", "swap"])
@@ -360,6 +407,10 @@ class Machine(RuleBasedStateMachine):
 
     @rule(numbers=NUMBERS, form=FORM, delta=st.integers(-5, 2**40))
     def add_many(self, numbers: list[int], form: int, delta: int) -> None:
+        if self.values.codec is not None:
+            with pytest.raises(TypeError, match=f"the codec of this store is {self.values.codec.name}"):
+                self.store.add_many(self.many(numbers, form), delta)
+            return
         if any(len(self.model.get(number, bytes(8))) != 8 for number in numbers):
             with pytest.raises(ValueError, match="a counter has 8"):
                 self.store.add_many(self.many(numbers, form), delta)
@@ -388,13 +439,13 @@ class Machine(RuleBasedStateMachine):
     @rule(number=NUMBER, numbers=NUMBERS, form=FORM)
     def look_at_keys(self, number: int, numbers: list[int], form: int) -> None:
         for reads, model in self.sources():
-            neighbours(self.kind, reads, model, number, form)
-            of_many(self.kind, reads, model, numbers, form % self.kind.forms)
+            neighbours(self.kind, reads, model, number, form, self.values)
+            of_many(self.kind, reads, model, numbers, form % self.kind.forms, self.values)
 
     @rule(start=BOUND, stop=BOUND, flags=FLAGS)
     def look_at_a_range(self, start: Bound, stop: Bound, flags: tuple[Any, ...]) -> None:
         for reads, model in self.sources():
-            in_range(self.kind, reads, model, start, stop, flags)
+            in_range(self.kind, reads, model, start, stop, flags, self.values)
 
     @rule()
     def look_at_all(self) -> None:
@@ -410,7 +461,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.reader is None)
     @rule(mode=st.sampled_from(["mmap", "pread"]))
     def follow(self, mode: Any) -> None:
-        self.reader = alexpy.open(self.path, read_only=True, read_mode=mode)
+        self.reader = self.open(read_only=True, read_mode=mode)
         self.seen = self.model.copy()
 
     @precondition(lambda self: self.reader is not None)
@@ -448,7 +499,29 @@ class Machine(RuleBasedStateMachine):
         self.store.close()
         self.kept.clear()
         key = self.kind.name if named else None
-        self.store = alexpy.open(self.path, key=key, **options)  # type: ignore[call-overload]
+        self.open_writer(key=key, **options)
+        whole(self.kind, self.store, self.model)
+
+    @precondition(lambda self: self.alone)
+    @rule(options=OPTIONS)
+    def kill(self, options: dict[str, Any]) -> None:
+        """Go on with what a killed writer would leave: its files as they are between two calls.
+
+        Without a background nobody changes them while they are copied.
+        """
+        self.lives += 1
+        left = Path(self.folder.name) / f"life {self.lives}"
+        shutil.copytree(self.path, left)
+        self.store.close()
+        self.kept.clear()
+        if self.reader is not None:
+            # It goes on showing the store that it opened.
+            self.reader.refresh()
+            whole(self.kind, self.reader, self.model)
+            self.reader.close()
+            self.reader = None
+        self.path = left
+        self.open_writer(**options)
         whole(self.kind, self.store, self.model)
 
     def teardown(self) -> None:
