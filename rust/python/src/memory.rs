@@ -42,15 +42,15 @@ static ALLOCATOR: Allocator = Allocator;
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: passed on as the caller promised it, here and below.
-        let memory = unsafe { System.alloc(layout) };
-        // SAFETY: as above.
-        if memory.is_null() { again(layout.size(), || unsafe { System.alloc(layout) }) } else { memory }
+        // SAFETY: the caller promises a layout of some size, which is passed on.
+        let allocate = || unsafe { System.alloc(layout) };
+        let memory = allocate();
+        if memory.is_null() { again(layout.size(), allocate) } else { memory }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as in `alloc`.
+        // SAFETY: the caller promises a layout of some size, which is passed on.
         let allocate = || unsafe { System.alloc_zeroed(layout) };
         let memory = allocate();
         if memory.is_null() { again(layout.size(), allocate) } else { memory }
@@ -58,15 +58,16 @@ unsafe impl GlobalAlloc for Allocator {
 
     #[inline]
     unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: as in `alloc`; if it fails, the old memory stays as it was.
-        let memory = unsafe { System.realloc(old, layout, size) };
-        // SAFETY: as above.
-        if memory.is_null() { again(size, || unsafe { System.realloc(old, layout, size) }) } else { memory }
+        // SAFETY: the caller promises that `old` came from here with this layout, and a size above zero, and all of it is passed
+        // on. If the system refuses, the old memory stays as it was, and may be asked for again.
+        let allocate = || unsafe { System.realloc(old, layout, size) };
+        let memory = allocate();
+        if memory.is_null() { again(size, allocate) } else { memory }
     }
 
     #[inline]
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as in `alloc`.
+        // SAFETY: the caller promises that the memory came from here, so from `System`, with this layout.
         unsafe { System.dealloc(memory, layout) };
     }
 }
@@ -94,7 +95,7 @@ fn give_back() {
 /// Sets the reserve aside; false if there is no memory for it.
 pub(crate) fn reserve() -> bool {
     if RESERVED.load(Ordering::Acquire).is_null() {
-        // SAFETY: the layout has a size.
+        // SAFETY: `RESERVE` has a size above zero, which is a constant.
         let memory = unsafe { System.alloc(RESERVE) };
         if memory.is_null() {
             return false;

@@ -428,7 +428,7 @@ impl ArrowInput {
             let mut offsets = Vec::new();
             memory::room(&mut offsets, array.len() + 1)?;
             offsets.extend(array.value_offsets().iter().map(|&offset| i64::from(offset)));
-            // SAFETY: as above.
+            // SAFETY: the class is frozen, so its array lives, unchanged, while it does.
             let data = unsafe { window(slf.clone().into_any(), array.values().as_slice()) };
             return Ok(Some((data, self::array(slf.py(), offsets))));
         }
