@@ -179,6 +179,7 @@ valgrind: .venv/toolchain ## the same operations under memcheck, which knows the
 .PHONY: proof
 proof: .keys/made ## 10 million keys of each distribution and all real keys in four orders, and 100 million in bulk
 	@mkdir -p target
+	cargo test --locked --package alex-index --test a_million_keys_inserted_one_by_one_are_found -- --ignored real_data
 	cargo bench --locked --package alex-index --bench ten_million -- $(MILLIONS) > target/proof.jsonl
 	@echo 'the same as JSON: target/proof.jsonl'
 
