@@ -28,10 +28,7 @@ def measure(bench: Bench, engine: IndexEngine, count: int, sizes: Sizes, suffix:
     drawn = draw("uniform", count + sizes.batch)
     keys, batch = drawn[:count], drawn[count:]
     values = np.arange(count, dtype=np.int64)
-    plain, plain_values = keys.tolist(), values.tolist()
-    bench.timed(f"insert{suffix}", count, lambda: engine.insert_each(plain, plain_values))
-    if "lacks" not in bench.figures[f"insert{suffix}"]:
-        bench.check("insert", right=_equal(engine.get_many(keys), values))
+    inserts(bench, engine, keys, values, suffix)
     bench.begin_memory()
     bench.timed(
         "bulk_load" if not suffix else f"bulk_load{suffix}",
@@ -46,13 +43,7 @@ def measure(bench: Bench, engine: IndexEngine, count: int, sizes: Sizes, suffix:
     bench.timed(
         f"lookup{suffix}", len(wanted), lambda: engine.get_each(wanted), lambda got: got == some.tolist()
     )
-    wanted_many = keys[asked]
-    bench.timed(
-        f"batch_lookup{suffix}",
-        count,
-        lambda: engine.get_many(wanted_many),
-        lambda got: _equal(got, asked),
-    )
+    batch_lookups(bench, engine, keys, asked, suffix)
     _ranges(bench, engine, keys, sizes, suffix)
     if not suffix:
         new = np.arange(count, count + len(batch), dtype=np.int64)
@@ -62,6 +53,25 @@ def measure(bench: Bench, engine: IndexEngine, count: int, sizes: Sizes, suffix:
             lambda: engine.insert_many(batch, new),
             lambda _: _equal(engine.get_many(batch), new) and _equal(engine.get_many(keys), values),
         )
+
+
+def inserts(bench: Bench, engine: IndexEngine, keys: Keys, values: Keys, suffix: str) -> None:
+    """Insert each item by a call of its own."""
+    plain, plain_values = keys.tolist(), values.tolist()
+    bench.timed(f"insert{suffix}", len(keys), lambda: engine.insert_each(plain, plain_values))
+    if "lacks" not in bench.figures[f"insert{suffix}"]:
+        bench.check("insert", right=_equal(engine.get_many(keys), values))
+
+
+def batch_lookups(bench: Bench, engine: IndexEngine, keys: Keys, asked: Keys, suffix: str) -> None:
+    """Look up the keys at the positions `asked`, whose values those are, in one call."""
+    wanted = keys[asked]
+    bench.timed(
+        f"batch_lookup{suffix}",
+        len(asked),
+        lambda: engine.get_many(wanted),
+        lambda got: _equal(got, asked),
+    )
 
 
 def _ranges(bench: Bench, engine: IndexEngine, keys: Keys, sizes: Sizes, suffix: str) -> None:

@@ -8,6 +8,8 @@ import numpy as np
 
 from alexpy.compare.keys import HARD, REAL, SEED, draw, missing, most
 
+from .index import batch_lookups, inserts
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -34,16 +36,6 @@ def _measure(bench: Bench, engine: IndexEngine, kind: str, count: int) -> None:
     # In random order whatever the kind: appends are another matter.
     keys = np.random.default_rng(SEED).permutation(draw(kind, count))
     values = np.arange(count, dtype=np.int64)
-    plain, plain_values = keys.tolist(), values.tolist()
-    bench.timed(f"insert_{kind}", count, lambda: engine.insert_each(plain, plain_values))
-    if "lacks" not in bench.figures[f"insert_{kind}"]:
-        bench.check("insert", right=np.array_equal(np.asarray(engine.get_many(keys)), values))
+    inserts(bench, engine, keys, values, f"_{kind}")
     bench.timed(f"bulk_load_{kind}", count, lambda: engine.load(keys, values))
-    asked = np.random.default_rng(SEED + 1).permutation(count)
-    wanted = keys[asked]
-    bench.timed(
-        f"batch_lookup_{kind}",
-        count,
-        lambda: engine.get_many(wanted),
-        lambda got: np.array_equal(np.asarray(got), asked),
-    )
+    batch_lookups(bench, engine, keys, np.random.default_rng(SEED + 1).permutation(count), f"_{kind}")
