@@ -64,6 +64,13 @@ enum Goal {
 
 impl Shared {
     pub(crate) fn compact(&self, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<CompactReport> {
+        let done = self.compact_now(progress);
+        // The background thread left its round to this call; writers may be waiting for the rest of it.
+        self.threads.compactor.ring();
+        done
+    }
+
+    fn compact_now(&self, progress: &mut dyn FnMut(OpenProgress) -> bool) -> Result<CompactReport> {
         self.check_writable()?;
         let before = self.compacting.totals.report();
         let inputs = {
@@ -125,8 +132,14 @@ impl Shared {
         self.flush_up_to(last_seq)
     }
 
-    /// One round of the background thread: works until little enough is dead, or until it is told to stop.
+    /// One round of the background thread: works until little enough is dead, until a call wants to compact, or
+    /// until it is told to stop.
     pub(crate) fn compact_in_background(&self) {
+        // As long as writers wait for space this thread would never be done, and the call would wait forever.
+        let yields = || self.compacting.is_hurried();
+        if yields() {
+            return;
+        }
         let Some(mut compaction) = self.compacting.try_lock() else { return };
         if self.check_writable().is_err() {
             return;
@@ -156,7 +169,7 @@ impl Shared {
                 break;
             }
             // While writers wait, nobody rings.
-            if !self.space().is_ok_and(|space| space.is_slow()) {
+            if yields() || !self.space().is_ok_and(|space| space.is_slow()) {
                 return;
             }
             let still_fruitless = || self.compacting.totals.report().freed_bytes == freed;
@@ -216,7 +229,7 @@ impl Shared {
         }
         let held_before = std::mem::take(&mut compaction.held);
         let mut round = Round::new(goal);
-        while self.unit(compaction, &mut round, pace)?.is_some() {}
+        while self.unit(compaction, &mut round, pace)?.is_some() && !self.compacting.is_hurried() {}
         if goal == Goal::Room {
             self.free_for_space(compaction)?;
         } else if goal != Goal::WhollyDead {

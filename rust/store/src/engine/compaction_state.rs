@@ -121,7 +121,8 @@ impl Compacting {
         self.state.try_lock()
     }
 
-    /// The right to compact. The thread that has it meanwhile stops pacing itself.
+    /// The right to compact. The background thread, if it has it, ends its round after the unit it is at, without
+    /// pacing itself.
     pub(crate) fn hurried(&self) -> Guard<'_, Compaction> {
         self.hurry.fetch_add(1, Ordering::AcqRel);
         let compaction = self.lock();

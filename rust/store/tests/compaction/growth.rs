@@ -5,6 +5,7 @@
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -203,5 +204,36 @@ fn a_writer_that_outruns_compaction_is_slowed_and_told() {
         thread::sleep(Duration::from_millis(300));
         store.close().expect("closes");
         writer.join().expect("ends");
+    });
+}
+
+#[test]
+fn a_compaction_that_is_asked_for_beside_a_writer_that_never_pauses_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Segments so small that the background thread is never done, while writers wait for it.
+    let options = Options { segment_bytes: 64 << 10, ..Options::default() };
+    let store = Store::open(folder.path(), &options, &mut |_| true).expect("opens");
+    let writing = AtomicBool::new(true);
+    thread::scope(|scope| {
+        let mut rng = Rng::new(7);
+        let (store, writing) = (&store, &writing);
+        scope.spawn(move || {
+            while writing.load(Ordering::Relaxed) {
+                put(store, (0..1000).map(|_| i128::from(rng.below(20_000))));
+            }
+        });
+        thread::sleep(Duration::from_secs(2));
+        let (told, ended) = mpsc::channel();
+        scope.spawn(move || {
+            for _ in 0..3 {
+                // The receiver may have given up.
+                let _ = told.send(store.compact(&mut |_| true).map(drop));
+            }
+        });
+        let outcomes: Vec<_> = (0..3).map(|_| ended.recv_timeout(Duration::from_secs(60))).collect();
+        writing.store(false, Ordering::Relaxed);
+        for outcome in outcomes {
+            outcome.expect("it ends").expect("compacts");
+        }
     });
 }
