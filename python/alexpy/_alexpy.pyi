@@ -3,7 +3,7 @@
 Docstrings below are those of the built module, put here by rust/python/stub_docs.py.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from os import PathLike
 from pathlib import Path
 from types import GenericAlias, TracebackType
@@ -97,6 +97,12 @@ def _checksum_records(data: bytes, record_bytes: int) -> int:
 
     For `alexpy bench profile` only. Raises ValueError if `record_bytes` is 0. O(len(data)), the GIL
     released.
+    """
+
+def _shuffled(positions: _Ints, n: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """What stands at `positions`, an array of integers, in the order of `0..n` that `seed` and `epoch` make.
+
+    Raises IndexError for a position outside `0..n`. O(positions).
     """
 
 @disjoint_base
@@ -449,6 +455,8 @@ class Reader(Mapping[_K, _V]):
         >>> s.nth(1), s.nth(-1)
         ((20, b'b'), (30, b'c'))
         """
+    def _keys_as_array(self, keys: _Keys[_K]) -> NDArray[Any]:
+        """`keys` as an array of the store's kind, in their order, be they in the store or not."""
     def _keys_at(self, ranks: _Ints) -> NDArray[Any]:
         """The keys at `ranks`, which ascend; without those that are too large."""
     def keys_array(
@@ -1066,6 +1074,13 @@ class ValueBuffers(Generic[_V]):
 
     def __class_getitem__(cls, types: Any) -> GenericAlias: ...
     def __len__(self, /) -> int: ...
+    @staticmethod
+    def _joined(parts: Sequence[ValueBuffers[_V]], which: _Ints, places: _Ints) -> ValueBuffers[_V]:
+        """Values of several of these in one: row `i` is the value `places[i]` of `parts[which[i]]`.
+
+        All parts are of stores with the same codec. Raises IndexError if there is no such part or value.
+        O(bytes).
+        """
     def __getitem__(self, index: SupportsIndex, /) -> _V | None: ...
     def __iter__(self, /) -> Iterator[_V | None]: ...
     def __arrow_c_schema__(self) -> CapsuleType: ...

@@ -155,13 +155,20 @@ class Reads(Merging, _Base[K, V]):
         import numpy as np  # noqa: PLC0415 - imported by now, except on the command line
 
         n = operator.index(n)
-        kept = self if isinstance(self, _alexpy.Snapshot) else self.snapshot()  # type: ignore[attr-defined]
+        kept: Any = self if isinstance(self, _alexpy.Snapshot) else self.snapshot()  # type: ignore[attr-defined]
         there = len(kept)
         if not 0 <= n <= there:
             raise ValueError(f"n must be from 0 to the number of keys, {there}, not {n}")
         ranks = np.random.default_rng(seed).choice(there, n, replace=False) if n else np.empty(0, np.int64)
+        keys: NDArray[Any] = kept._keys_of_ranks(ranks)  # noqa: SLF001 - of a snapshot
+        return keys
+
+    def _keys_of_ranks(self, ranks: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the keys at `ranks`, each below the number of keys, in their order."""
+        import numpy as np  # noqa: PLC0415 - as in `sample`
+
         order = np.argsort(ranks)
-        found = kept._keys_at(ranks[order])  # noqa: SLF001 - the native half
+        found = self._keys_at(ranks[order])
         keys = np.empty_like(found)
         keys[order] = found
         return keys

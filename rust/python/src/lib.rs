@@ -7,7 +7,8 @@
 //! Folders are layers; a file uses its own folder, the folders below it and the ground. From top to bottom:
 //!
 //! 1. this file: the names that the module exports, and what belongs to the whole process;
-//! 2. `store/` and `index/`, side by side: `Store` and `AlexIndex`; neither uses the other;
+//! 2. `store/`, `index/` and `shuffle.rs`, side by side: `Store`, `AlexIndex`, the order of training sets; none uses
+//!    another;
 //! 3. `convert/`: Python objects to keys, values and ranges, and back;
 //! 4. the ground: `errors.rs`, `locks.rs`, `progress.rs` and `memory.rs`.
 //!
@@ -26,6 +27,7 @@ mod index;
 mod locks;
 mod memory;
 mod progress;
+mod shuffle;
 mod store;
 
 use alex_index::simd::{self, Backend};
@@ -98,6 +100,8 @@ mod _alexpy {
     use super::index::iter::IndexIterator;
     #[pymodule_export]
     use super::index::one::AlexIndex;
+    #[pymodule_export]
+    use super::shuffle::shuffled;
     #[pymodule_export]
     use super::store::batch::WriteBatch;
     #[pymodule_export]

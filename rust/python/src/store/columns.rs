@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use alex_store::{KeyKind, KeyVec, Keys, Neighbour, Scan, ScanRange, ValueColumn};
 use numpy::{PyArray1, PyArrayDescr, PyArrayDescrMethods};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 
@@ -17,6 +17,7 @@ use crate::convert::arrays::window;
 use crate::convert::arrow::{self, ArrowArray, Columns};
 use crate::convert::codec::Codec;
 use crate::convert::generic::generic_class;
+use crate::convert::keys::{self, Role};
 use crate::convert::value_type::{Layout, ValueType};
 use crate::convert::{bounds, kinds};
 use crate::errors::{OrRaise, detached};
@@ -101,6 +102,42 @@ generic_class!(ValueBuffers);
 impl ValueBuffers {
     fn __len__(&self) -> usize {
         self.values.found.len()
+    }
+
+    /// Values of several of these in one: row `i` is the value `places[i]` of `parts[which[i]]`.
+    ///
+    /// All parts are of stores with the same codec. Raises IndexError if there is no such part or value.
+    /// O(bytes).
+    #[staticmethod]
+    fn _joined(
+        py: Python<'_>,
+        parts: Vec<PyRef<'_, Self>>,
+        which: &Bound<'_, PyAny>,
+        places: &Bound<'_, PyAny>,
+    ) -> PyResult<Self> {
+        let which = keys::many(which, Role::Bound("which"))?;
+        let places = keys::many(places, Role::Bound("places"))?;
+        let missing = || PyIndexError::new_err("there is no such part or value");
+        let mut rows = Vec::new();
+        memory::room(&mut rows, places.len())?;
+        for (part, place) in which.into_iter().zip(places) {
+            let row = (usize::try_from(part)?, usize::try_from(place)?);
+            let values = parts.get(row.0).ok_or_else(missing)?;
+            values.values.found.get(row.1).ok_or_else(missing)?;
+            rows.push(row);
+        }
+        let first = parts.first().ok_or_else(missing)?;
+        let values: Vec<_> = parts.iter().map(|part| Arc::clone(&part.values)).collect();
+        let columns: Vec<_> = values.iter().map(|values| &*values.column).collect();
+        let column = detached(py, || ValueColumn::joined(&columns, &rows))?;
+        let found = rows.iter().map(|&(part, row)| values[part].found[row]).collect();
+        let mut keys = KeyVec::default();
+        if first.values.codec.is_some() {
+            rows.iter().for_each(|&(part, row)| keys.push(values[part].keys.get(row)));
+        }
+        let codec = first.values.codec.clone();
+        let values = Arc::new(FoundValues { column: Arc::new(column), found, codec, keys });
+        Ok(Self { values, types: first.types.clone() })
     }
 
     fn __getitem__<'py>(&self, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {

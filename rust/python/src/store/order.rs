@@ -158,6 +158,11 @@ impl Reader {
         found.ok_or_else(|| bounds::no_place(i))
     }
 
+    /// `keys` as an array of the store's kind, in their order, be they in the store or not.
+    fn _keys_as_array<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        kinds::array(py, self.kind(), kinds::many(self.kind(), keys)?)
+    }
+
     /// The keys at `ranks`, which ascend; without those that are too large.
     fn _keys_at<'py>(&self, py: Python<'py>, ranks: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let ranks = keys::many(ranks, keys::Role::Bound("ranks"))?;

@@ -47,6 +47,22 @@ impl ValueColumn {
         Ok(Self { data: Vec::new(), offsets })
     }
 
+    /// Values of several columns in one: each row says which column, and which of its values. O(bytes).
+    ///
+    /// # Panics
+    /// There is no such column or value.
+    pub fn joined(columns: &[&Self], rows: &[(usize, usize)]) -> Result<Self> {
+        let values =
+            || rows.iter().map(|&(column, row)| columns[column].get(row).expect("a value of the column"));
+        let mut joined = Self::with_room(rows.len())?;
+        joined.data = with_room(values().map(<[u8]>::len).sum())?;
+        for value in values() {
+            joined.data.extend_from_slice(value);
+            joined.offsets.push(joined.data.len() as i64);
+        }
+        Ok(joined)
+    }
+
     /// The bytes of all values.
     pub fn data(&self) -> &[u8] {
         &self.data
