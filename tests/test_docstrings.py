@@ -13,7 +13,21 @@ import numpy as np
 import pytest
 
 import alexpy
-from alexpy import _alexpy, _convert, _index, _kinds, _mapping, _options, _rows, _store, aio, codecs, errors
+from alexpy import (
+    _alexpy,
+    _convert,
+    _index,
+    _kinds,
+    _mapping,
+    _options,
+    _rows,
+    _shards,
+    _store,
+    _training,
+    aio,
+    codecs,
+    errors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +44,11 @@ def _public() -> Iterator[tuple[str, Any]]:
         if inspect.isclass(member):
             for attribute in dir(member):
                 owned = not any(hasattr(base, attribute) for base in (BlockingIOError, tuple))
-                if not attribute.startswith("_") and owned:
+                # What a sharded store does as one store does has its example there.
+                told = name == "ShardedStore" and f"As `Store.{attribute}`" in str(
+                    getattr(member, attribute).__doc__
+                )
+                if not attribute.startswith("_") and owned and not told:
                     yield f"{name}.{attribute}", getattr(member, attribute)
     yield "IndexStats", _index.IndexStats
     yield "StoreIterator", _alexpy.StoreIterator
@@ -40,9 +58,10 @@ def _public() -> Iterator[tuple[str, Any]]:
         yield returned.__name__, returned
     yield "IndexIterator", _alexpy.IndexIterator
     yield "alexpy._convert.Row", _convert.Row
+    yield "alexpy._training.Order", _training.Order
     yield "alexpy._mapping.same", _mapping.same
     yield "alexpy._mapping.has", _mapping.has
-    for module in (_convert, _kinds, _options, _rows, _store, codecs):
+    for module in (_convert, _kinds, _options, _rows, _shards, _store, codecs):
         for name, member in vars(module).items():
             if (
                 inspect.isfunction(member)
@@ -77,7 +96,12 @@ def test_every_public_name_has_a_docstring_with_an_example_that_runs(
     names = {"s": store, "x": alexpy.AlexIndex(), "np": np, "alexpy": alexpy}
     names |= vars(alexpy) | vars(errors) | {"integers": _convert.integers, "values": _convert.values}
     names |= {"refused_value": _convert.refused_value, "deltas": _convert.deltas}
-    names |= {"raw": _convert.raw, "Row": _convert.Row, "share_memory": _convert.share_memory}
+    names |= {
+        "Order": _training.Order,
+        "raw": _convert.raw,
+        "Row": _convert.Row,
+        "share_memory": _convert.share_memory,
+    }
     names |= {name: getattr(_options, name) for name in ("option", "described", "tell", "naming")}
     names |= {"check_names": _options.check_names, "nearest": _options.nearest}
     names |= {"same": _mapping.same, "of": _rows.of, "many": _rows.many, "arrow_parts": _rows.arrow_parts}
@@ -89,7 +113,9 @@ def test_every_public_name_has_a_docstring_with_an_example_that_runs(
         "struct": struct,
     }
     names |= {"text_as_binary": _convert.text_as_binary, "open_raw": _store.open_raw}
-    names |= {"any_array": _convert.any_array, "table": _convert.table}
+    names |= {"name_of": _shards.name_of, "newest": _shards.newest, "check": _shards.check}
+    names |= {"publish": _shards.publish, "read": _shards.read, "Manifest": _shards.Manifest}
+    names |= {"Shard": _shards.Shard, "any_array": _convert.any_array, "table": _convert.table}
     if name.startswith("alexpy._kinds."):
         names |= vars(_kinds)
     names |= {"refuse_one_value": codecs.refuse_one_value, "path": tmp_path / "index"}

@@ -55,6 +55,19 @@ def test_the_examples_of_values_run_and_return_what_their_comments_say(
         assert trades.get_many([1])["f1"].tolist() == [9.5]
 
 
+def test_the_example_of_shards_runs_and_returns_what_its_comments_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    program = re.search(r"```python\n(.*?)```", (ROOT / "docs/distributed.md").read_text(), re.DOTALL)
+    assert program is not None
+    exec(compile(program[1], "docs/distributed.md", "exec"), {})
+    with alexpy.ShardedStore.open("events") as store:
+        assert store.get_many([2_000_005, 7, 5]) == [b"five", None, b"five"]
+        assert store.floor(1_999_999) == (1_000_005, b"five")
+        assert len(store) == 3
+
+
 def test_the_examples_of_keys_run_and_return_what_their_comments_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

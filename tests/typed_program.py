@@ -10,6 +10,7 @@ import asyncio
 import pickle
 import sys
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_type
 
@@ -398,6 +399,27 @@ def refused(store: alexpy.Store, made: alexpy.AlexIndex) -> None:
     made[[1, 2]]  # type: ignore[index]
 
 
+def shards(folder: Path) -> None:
+    """Many stores, read as one."""
+    for place, path in enumerate(alexpy.ShardedStore.create(folder / "shards", [100])):
+        with alexpy.open(path) as shard:
+            shard[place * 150] = b"%d" % place
+    with alexpy.open(folder / "shards" / "all") as shard:
+        shard.update({0: b"0", 150: b"1"})
+    alexpy.ShardedStore.publish(folder / "shards", [("all", None, None)], epoch=2)
+    sharded: alexpy.ShardedStore[int, bytes] = alexpy.ShardedStore.open(folder / "shards")
+    with sharded:
+        value: bytes = sharded[150]
+        pair: tuple[int, bytes] | None = sharded.floor(100)
+        keys: list[int] = list(sharded.scan_keys(reverse=True, limit=1))
+        found: np.ndarray = sharded.contains_many([0, 1])
+        assert (value, pair, keys, found.tolist()) == (b"1", (0, b"0"), [150], [True, False])
+        assert [shard.path.name for shard in sharded.shards] == ["all"]
+        assert (sharded.refresh(), sharded.epoch, sharded.bounds) == (2, 2, [(None, None)])
+    with suppress(alexpy.FencedError):
+        alexpy.ShardedStore.publish(folder / "shards", [("all", None, None)], epoch=2)
+
+
 def main(folder: Path) -> None:
     """Run everything in the directory `folder`."""
     assert alexpy.__version__ == alexpy.build_info()["version"]
@@ -410,6 +432,7 @@ def main(folder: Path) -> None:
     values_of_other_types(folder)
     keys_of_other_kinds(folder)
     index(folder)
+    shards(folder)
     errors(folder)
     asyncio.run(for_asyncio(folder))
     asyncio.run(kinds_for_asyncio(folder))

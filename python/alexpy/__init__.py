@@ -11,6 +11,7 @@ names what is public: no logic, and nothing that the command line alone needs.
 """
 
 import warnings as _warnings
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import _ahead as _ahead
 from . import codecs
@@ -27,6 +28,7 @@ from .errors import (
     ClosedError,
     CodecError,
     CorruptionError,
+    FencedError,
     ForkedError,
     FormatError,
     HistoryGoneError,
@@ -34,6 +36,9 @@ from .errors import (
     PoisonedError,
     ReadOnlyError,
 )
+
+if _TYPE_CHECKING:
+    from ._sharded import ShardedStore
 
 __all__ = [
     "AlexError",
@@ -46,6 +51,7 @@ __all__ = [
     "Config",
     "CorruptionError",
     "Cursor",
+    "FencedError",
     "ForkedError",
     "FormatError",
     "HistoryGoneError",
@@ -55,6 +61,7 @@ __all__ = [
     "ReadOnlyError",
     "RepairReport",
     "ScanBatch",
+    "ShardedStore",
     "Snapshot",
     "Stats",
     "Store",
@@ -69,6 +76,16 @@ __all__ = [
 ]
 
 __version__: str = build_info()["version"]
+
+
+def __getattr__(name: str) -> object:
+    """Import what the command line does without, when it is first asked for."""
+    if name == "ShardedStore":
+        from ._sharded import ShardedStore  # noqa: PLC0415
+
+        return ShardedStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 if build_info()["profile"] == "debug":
     _warnings.warn(

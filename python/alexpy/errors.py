@@ -14,6 +14,7 @@ __all__ = [
     "ClosedError",
     "CodecError",
     "CorruptionError",
+    "FencedError",
     "ForkedError",
     "FormatError",
     "HistoryGoneError",
@@ -174,3 +175,29 @@ class HistoryGoneError(AlexError):
         True
 
     """
+
+
+class FencedError(AlexError):
+    """Another writer published in this place first, so this one must not; nothing was published.
+
+    `place`, `epoch` and `seq` say what is there, as far as it is known. It stays so: trying again does not
+    help.
+
+    Example:
+        >>> FencedError("fenced", "s3://bucket/events", 2, 4711).epoch
+        2
+
+    """
+
+    place: str | None
+    epoch: int | None
+    seq: int | None
+
+    def __init__(
+        self, message: str, place: str | None = None, epoch: int | None = None, seq: int | None = None
+    ) -> None:
+        """Store what is there with the message."""
+        super().__init__(message)
+        self.place = place
+        self.epoch = epoch
+        self.seq = seq

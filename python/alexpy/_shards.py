@@ -1,0 +1,234 @@
+"""The manifest of a sharded store: which stores hold which keys, and how a new one comes into being.
+
+A sharded store is a directory with a store for each range of keys and, for each epoch, a manifest that never
+changes. Whoever makes the file of the next epoch's name first has published it: that is the compare-and-set.
+Knows files, and nothing of what is in the stores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+import uuid
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import CorruptionError, FencedError, FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FORMAT = 1
+_NAME = re.compile(r"SHARDS-(\d{8})\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One store of a sharded store: its directory, and the range of keys that it holds.
+
+    `start` and `stop` are integers: of moments the number of units since 1970, of UUIDs that of their 128
+    bits. None is no bound.
+
+    Example:
+        >>> Shard("west", None, 100).stop
+        100
+
+    """
+
+    directory: str
+    start: int | None
+    stop: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an epoch consists of."""
+
+    epoch: int
+    key: str
+    codec: str | None
+    shards: tuple[Shard, ...]
+
+
+def name_of(epoch: int) -> str:
+    """Return the name of an epoch's manifest.
+
+    Example:
+        >>> name_of(3)
+        'SHARDS-00000003.json'
+
+    """
+    return f"SHARDS-{epoch:08}.json"
+
+
+def newest(path: Path) -> int:
+    """Return the newest epoch in a directory; 0 if there is none.
+
+    Raises:
+        FileNotFoundError: there is no such directory.
+
+    Example:
+        >>> newest(path.parent)
+        0
+
+    """
+    epochs = [int(found[1]) for file in path.iterdir() if (found := _NAME.fullmatch(file.name))]
+    return max(epochs, default=0)
+
+
+def check(shards: Sequence[Shard], where: str) -> None:
+    """Refuse shards that do not cover all keys once.
+
+    Raises:
+        FormatError: they overlap, leave a gap, or name a directory outside of the sharded store.
+
+    Example:
+        >>> check([Shard("a", None, 5), Shard("b", 6, None)], "m")
+        Traceback (most recent call last):
+        alexpy.errors.FormatError: m: no shard has the keys from 5 to 6: a ends there and b begins here
+
+    """
+    if not shards:
+        raise FormatError(f"{where}: there are no shards")
+    names = [shard.directory for shard in shards]
+    for name in names:
+        if not name or Path(name).name != name or name.startswith("."):
+            raise FormatError(f"{where}: {name!r} is not the name of a directory beside the manifest")
+        if names.count(name) > 1:
+            raise FormatError(f"{where}: {name} is named twice")
+    first, last = shards[0], shards[-1]
+    if first.start is not None or last.stop is not None:
+        raise FormatError(f"{where}: the first shard must begin, and the last one end, without a bound")
+    for before, after in pairwise(shards):
+        wrong = _between(before, after)
+        if wrong:
+            raise FormatError(f"{where}: {wrong}")
+
+
+def _between(before: Shard, after: Shard) -> str | None:
+    """Say what is wrong with the end of one shard and the beginning of the next."""
+    end, start = before.stop, after.start
+    if end is None or start is None:
+        return f"{before.directory} and {after.directory} overlap: a bound is missing"
+    if before.start is not None and end <= before.start:
+        return f"{before.directory} ends at {end}, where it begins, or before"
+    if end < start:
+        return (
+            f"no shard has the keys from {end} to {start}: "
+            f"{before.directory} ends there and {after.directory} begins here"
+        )
+    if end > start:
+        return f"{before.directory} and {after.directory} both have the keys from {start}"
+    return None
+
+
+def publish(path: Path, manifest: Manifest) -> None:
+    """Make a manifest that of its epoch, durably, unless another one is.
+
+    Raises:
+        FencedError: the epoch, or a later one, has been published already.
+        FormatError: as `check`.
+
+    Example:
+        >>> publish(path.parent, Manifest(1, "int64", None, (Shard("all", None, None),)))
+        >>> newest(path.parent), read(path.parent, 1).shards
+        (1, (Shard(directory='all', start=None, stop=None),))
+
+    """
+    check(manifest.shards, f"epoch {manifest.epoch}")
+    if manifest.epoch != newest(path) + 1:
+        raise FencedError(
+            f"epoch {manifest.epoch} of {path} cannot be published: the newest is {newest(path)}; "
+            "look at what is there, and build anew on it"
+        )
+    body: dict[str, Any] = {
+        "format": FORMAT,
+        "epoch": manifest.epoch,
+        "key": manifest.key,
+        "codec": manifest.codec,
+        "shards": [
+            {"directory": shard.directory, "start": _text(shard.start), "stop": _text(shard.stop)}
+            for shard in manifest.shards
+        ],
+    }
+    text = json.dumps({**body, "checksum": _checksum(body)}, indent=1) + "\n"
+    handle, temporary = tempfile.mkstemp(prefix=f".{uuid.uuid4().hex}-", dir=path)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        # A link is made only if no file has the name.
+        os.link(temporary, path / name_of(manifest.epoch))
+    except FileExistsError:
+        raise FencedError(
+            f"epoch {manifest.epoch} of {path} was published by another builder meanwhile; this one stops"
+        ) from None
+    finally:
+        Path(temporary).unlink()
+    _sync(path)
+
+
+def read(path: Path, epoch: int) -> Manifest:
+    """Return the manifest of an epoch.
+
+    Raises:
+        FileNotFoundError: there is no such epoch.
+        CorruptionError: its checksum does not match.
+        FormatError: it is of a later format, or its shards do not cover all keys once.
+
+    Example:
+        >>> read(path.parent, 5)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        FileNotFoundError: ... has no epoch 5: SHARDS-00000005.json is not there
+
+    """
+    file = path / name_of(epoch)
+    try:
+        body = json.loads(file.read_text("utf-8"))
+        checksum = body.pop("checksum")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} has no epoch {epoch}: {file.name} is not there") from None
+    except (ValueError, KeyError, AttributeError):
+        raise CorruptionError(f"{file} is damaged: it is no manifest of shards", str(file)) from None
+    if checksum != _checksum(body):
+        raise CorruptionError(
+            f"{file} is damaged: its checksum does not match; the shards that it names are untouched: put a "
+            "copy of the file in its place, or publish them again as the next epoch",
+            str(file),
+        )
+    if body["format"] != FORMAT:
+        raise FormatError(f"{file} has format {body['format']}; this version of alexpy reads {FORMAT}")
+    if body["epoch"] != epoch:
+        raise FormatError(f"{file} holds epoch {body['epoch']}; it was renamed, or copied from elsewhere")
+    shards = tuple(
+        Shard(entry["directory"], _number(entry["start"]), _number(entry["stop"])) for entry in body["shards"]
+    )
+    check(shards, str(file))
+    return Manifest(epoch, body["key"], body["codec"], shards)
+
+
+def _text(bound: int | None) -> str | None:
+    # Integers of 128 bits are no numbers to most readers of JSON.
+    return None if bound is None else str(bound)
+
+
+def _number(bound: str | None) -> int | None:
+    return None if bound is None else int(bound)
+
+
+def _checksum(body: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _sync(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
