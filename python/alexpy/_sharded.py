@@ -68,7 +68,7 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
 
     """
 
-    def __init__(self, path: Path, codec: Codec[V] | None) -> None:
+    def __init__(self, path: Path, codec: Codec[V] | None, epoch: int | None = None) -> None:
         # Nothing to close, should what follows fail.
         self._closed = True
         self._path = path
@@ -76,7 +76,7 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
         self._opening = threading.Lock()
         self._process = os.getpid()
         self._stores: list[_store.Store[Any, Any] | None] = []
-        self._take_up(_newest(path))
+        self._take_up(_newest(path) if epoch is None else epoch)
         self._closed = False
 
     @classmethod
@@ -100,6 +100,11 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
 
         """
         return cls(Path(absolute(path)), codec)
+
+    @classmethod
+    def _of_epoch(cls, path: str, epoch: int, codec: Codec[V] | None) -> Self:
+        """Open this epoch, whether a newer one is there or not."""
+        return cls(Path(path), codec, epoch)
 
     @classmethod
     def create(

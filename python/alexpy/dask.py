@@ -1,0 +1,403 @@
+"""Sharded stores built and read by Dask (`pip install 'alexpy[dask]'`).
+
+    write(frame, "events", key="id")            # a shard of each range of keys, built in parallel
+    events = read("events")                     # a DataFrame with known divisions
+    rows = lookup("events", keys)               # the values of a Dask array of keys
+
+Dask schedules and tries again; workers get paths and bounds, and open stores for themselves, so all machines
+need the same file system. Nothing of a build is visible before all of it is.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+try:
+    import dask
+    import dask.array as da
+    import dask.dataframe as dd
+    import pandas as pd
+    import pyarrow as pa
+except ImportError as error:
+    raise ImportError("alexpy.dask needs Dask: pip install 'alexpy[dask]'") from error
+
+from . import _shards, _store, codecs
+from ._path import absolute
+from ._sharded import ShardedStore
+from .codecs import Codec, Rows
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["lookup", "read", "write"]
+
+_MOMENTS = ("s", "ms", "us", "ns")
+# Rows that a worker takes out of a store at a time.
+_ROWS = 1 << 17
+
+
+def write(
+    data: Any,
+    path: str | os.PathLike[str],
+    *,
+    key: str,
+    shards: int | None = None,
+    codec: Codec[Any] | None = None,
+) -> int:
+    """Build a sharded store of a DataFrame, and return its epoch: 1, or the next one if it is there already.
+
+    `data` is a DataFrame of Dask, or a list of parts, which are DataFrames of pandas or `dask.delayed` ones.
+    `key` names the column, or the index, with the keys: integers or moments, each of which may come once. The
+    other columns are the values: one of binary, text or numbers; or several of numbers, which make a record
+    for each key. `codec` is what they are stored with if that does not suit. `shards` is how many there are
+    at most: if it is None, as many as `data` has partitions.
+
+    Dask sorts by key and builds each shard in a task, which may be repeated: each try builds in a directory
+    of its own. When all are built, one of each is published. A build that fails leaves nothing, and what was
+    there as it was. O(rows log rows).
+
+    Raises:
+        KeyError: there is no such column.
+        TypeError: a column is of a type that no codec here has, or holds Python objects.
+        ValueError: a key comes twice, or a value is null.
+        FencedError: another build published meanwhile; nothing of this one is left.
+
+    Example:
+        >>> frame = pd.DataFrame({"id": range(1000), "x": np.arange(1000.0), "y": np.ones(1000)})
+        >>> write([frame[:500], frame[500:]], path, key="id", shards=3)
+        1
+        >>> with alexpy.ShardedStore.open(path) as store:
+        ...     store.get_many([999, 5]).tolist()
+        [(999.0, 1.0), (5.0, 1.0)]
+
+    """
+    # Dask would make text of Python objects, also of bytes.
+    with dask.config.set({"dataframe.convert-string": False}):
+        return _write(_frame(data), absolute(path), key, shards, codec)
+
+
+def _write(frame: dd.DataFrame, path: str, key: str, shards: int | None, codec: Codec[Any] | None) -> int:
+    if frame.index.name == key and key is not None:
+        frame = frame.reset_index()
+    if key not in frame.columns:
+        raise KeyError(f"there is no column {key!r}; there are {', '.join(map(repr, frame.columns))}")
+    plan = _plan(frame, path, key, codec)
+    where = Path(path)
+    made = not where.exists()
+    if made:
+        where.mkdir()
+    try:
+        epoch = _shards.newest(where) + 1
+        frame = frame.set_index(key, npartitions=shards or frame.npartitions)
+        built = dask.compute(
+            *[
+                dask.delayed(_build)(part, place, plan)
+                for place, part in enumerate(frame.to_delayed(optimize_graph=True))
+            ]
+        )
+        ends = [None, *(_plain(end) for end in frame.divisions[1:-1]), None]
+        layout = [(name, start, stop) for name, start, stop in zip(built, ends, ends[1:], strict=False)]
+        ShardedStore.publish(where, layout, epoch=epoch)
+    except BaseException:
+        _remove(plan, keep=())
+        if made:
+            with suppress(OSError):
+                where.rmdir()
+        raise
+    # What tries that came to nothing have left.
+    _remove(plan, keep=built)
+    return epoch
+
+
+def read(
+    path: str | os.PathLike[str], *, partitions: int | None = None, codec: Codec[Any] | None = None
+) -> dd.DataFrame:
+    """Return a sharded store as a DataFrame whose index is the keys, with known divisions.
+
+    Its columns are those of the records, or `value`; all of Arrow's types, so that no Python object is made
+    for a value. A partition is a shard, or one of `partitions` with equally many rows. What was committed
+    when the workers open the store is read, of the epoch that is the newest now. O(partitions) until it is
+    computed.
+
+    Raises:
+        As `ShardedStore.open`; TypeError for UUID keys, which Dask cannot order.
+
+    Example:
+        >>> write([pd.DataFrame({"id": range(10), "x": range(10)})], path, key="id")
+        1
+        >>> frame = read(path, partitions=2)
+        >>> frame.divisions, int(frame["value"].sum().compute())
+        ((0, 5, 9), 45)
+
+    """
+    place = absolute(path)
+    with ShardedStore.open(place, codec=codec) as store:
+        if store.key_kind == "uuid":
+            raise TypeError(f"{place} has UUIDs for keys, which Dask cannot order; scan_batches reads them")
+        ranges = store.bounds if partitions is None else store.split(partitions)
+        found = []
+        for start, stop in ranges:
+            if store.count(start, stop):
+                first = store.first() if start is None else store.ceiling(start)
+                found.append((start, stop, None if first is None else first[0]))
+        last, epoch = store.last(), store.epoch
+        meta = _pandas(store, [])
+    if last is None:
+        return dd.from_pandas(meta, npartitions=1)
+    parts = [(start, stop) for start, stop, _ in found]
+    # The last one is inclusive, where all others are not.
+    divisions = (*(first for _, _, first in found), last[0])
+    return dd.from_map(
+        _read_part, parts, path=place, epoch=epoch, codec=codec, meta=meta, divisions=divisions
+    )
+
+
+def lookup(
+    path: str | os.PathLike[str],
+    keys: Any,
+    dtype: DTypeLike | None = None,
+    shape: tuple[int, ...] | int = (),
+    *,
+    fill: Any = None,
+    codec: Codec[Any] | None = None,
+) -> da.Array:
+    """Return the values of a Dask array of keys, of one length each, as a Dask array of the same chunks.
+
+    `dtype`, `shape` and `fill` as in `Store.get_array`. A column of a DataFrame is an array too
+    (`frame["id"].to_dask_array()`). Each chunk is looked up by one call in a worker, which keeps the store
+    open.
+
+    Raises:
+        As `ShardedStore.open`; when it is computed, as `Store.get_array`.
+
+    Example:
+        >>> write([pd.DataFrame({"id": range(100), "x": np.arange(100.0)})], path, key="id", shards=2)
+        1
+        >>> lookup(path, da.from_array([7, 99, 0], chunks=2)).compute().tolist()
+        [7.0, 99.0, 0.0]
+
+    """
+    place = absolute(path)
+    with ShardedStore.open(place, codec=codec) as store:
+        epoch = store.epoch
+        if dtype is None:
+            of_rows = store.codec
+            if not isinstance(of_rows, Rows):
+                raise TypeError(
+                    "dtype is None; only codecs.numpy and codecs.struct know of what dtype values are"
+                )
+            dtype, shape = of_rows.dtype, of_rows.shape
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    array = da.asarray(keys)
+    return array.map_blocks(
+        _look_up,
+        place,
+        epoch,
+        codec,
+        np.dtype(dtype),
+        sizes,
+        fill,
+        dtype=np.dtype(dtype),
+        new_axis=list(range(1, 1 + len(sizes))),
+        chunks=(array.chunks[0], *((size,) for size in sizes)),
+        meta=np.empty((0,) * (1 + len(sizes)), dtype),
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What all tasks of a build know."""
+
+    path: str
+    prefix: str
+    key_kind: str
+    codec: Codec[Any] | None
+    fields: tuple[tuple[str, str], ...]
+    """Name and NumPy's dtype of each column of numbers; empty if the one column is binary or text."""
+    column: str
+    """The only column."""
+    # Called with the name of each phase that a task has reached; for tests.
+    reached: Callable[[str], object] | None = None
+
+
+def _frame(data: Any) -> dd.DataFrame:
+    if isinstance(data, dd.DataFrame):
+        return data
+    if isinstance(data, pd.DataFrame):
+        raise TypeError(
+            "data is one DataFrame of pandas; give a list of them, or dask.dataframe.from_pandas(data)"
+        )
+    parts = list(data)
+    if not parts:
+        raise ValueError("data has no parts")
+    if all(isinstance(part, pd.DataFrame) for part in parts):
+        return dd.from_map(_itself, parts, meta=parts[0].iloc[:0])
+    return dd.from_delayed(parts)
+
+
+def _itself(part: pd.DataFrame) -> pd.DataFrame:
+    return part
+
+
+def _plan(frame: dd.DataFrame, path: str, key: str, codec: Codec[Any] | None) -> _Plan:
+    """Decide what keys and values are, from the types of the columns alone."""
+    meta = frame.dtypes
+    columns = [str(name) for name in frame.columns if name != key]
+    if not columns:
+        raise TypeError(f"there is no column beside {key!r}; a store has values")
+    kind = _key_kind(meta[key], key)
+    numbers = {name: _number_type(meta[name]) for name in columns}
+    fields: tuple[tuple[str, str], ...] = ()
+    if all(number is not None for number in numbers.values()):
+        fields = tuple((name, str(number)) for name, number in numbers.items())
+        row = np.dtype(fields[0][1]) if len(fields) == 1 else np.dtype(list(fields))
+        codec = codec or codecs.numpy(row)
+    elif len(columns) > 1:
+        other = next(name for name, number in numbers.items() if number is None)
+        raise TypeError(
+            f"the column {other!r} is of type {meta[other]}, and several columns make a record of numbers "
+            "only; encode them into one column of binary"
+        )
+    elif _is_text(meta[columns[0]]):
+        codec = codec or codecs.text
+    elif not _is_binary(meta[columns[0]]):
+        raise TypeError(
+            f"the column {columns[0]!r} is of type {meta[columns[0]]}; values are numbers, text or binary: "
+            ".astype(pandas.ArrowDtype(pyarrow.binary())) makes such a column of bytes"
+        )
+    return _Plan(path, f"build-{token_hex(8)}", kind, codec, fields, columns[0])
+
+
+def _key_kind(dtype: Any, key: str) -> str:
+    plain = _number_type(dtype)
+    if plain is not None and plain.kind in "iu":
+        return "uint64" if plain == np.uint64 else "int64"
+    if plain is not None and plain.kind == "M" and np.datetime_data(plain)[0] in _MOMENTS:
+        return f"datetime64[{np.datetime_data(plain)[0]}]"
+    raise TypeError(f"the column {key!r} is of type {dtype}; keys are integers or moments")
+
+
+def _number_type(dtype: Any) -> np.dtype[Any] | None:
+    """Return what NumPy calls a type of numbers or moments; None for any other type."""
+    plain = getattr(dtype, "numpy_dtype", dtype)
+    return plain if isinstance(plain, np.dtype) and plain.kind in "iufbMm" else None
+
+
+def _is_text(dtype: Any) -> bool:
+    return isinstance(dtype, pd.StringDtype) or (
+        isinstance(dtype, pd.ArrowDtype)
+        and (pa.types.is_string(dtype.pyarrow_dtype) or pa.types.is_large_string(dtype.pyarrow_dtype))
+    )
+
+
+def _is_binary(dtype: Any) -> bool:
+    return isinstance(dtype, pd.ArrowDtype) and (
+        pa.types.is_binary(dtype.pyarrow_dtype) or pa.types.is_large_binary(dtype.pyarrow_dtype)
+    )
+
+
+def _build(frame: pd.DataFrame, place: int, plan: _Plan) -> str:
+    """Build one shard in a directory of this try's own, and return its name."""
+    reached = plan.reached or str
+    reached("read")
+    frame = frame.sort_index()
+    twice = frame.index.duplicated()
+    if twice.any():
+        raise ValueError(
+            f"the key {frame.index[int(twice.argmax())]} comes more than once; each may come once"
+        )
+    keys, values = frame.index.to_numpy(), _values(frame, plan)
+    name = f"{plan.prefix}-{place:05}-{token_hex(4)}"
+    with _store.open(Path(plan.path) / name, key=plan.key_kind, codec=plan.codec) as shard:  # type: ignore[call-overload]
+        reached("made")
+        shard.bulk_load(keys, values)
+        reached("written")
+    reached("closed")
+    return name
+
+
+def _values(frame: pd.DataFrame, plan: _Plan) -> Any:
+    for name in frame.columns:
+        column = frame[name]
+        if not isinstance(column.dtype, np.dtype) and column.isna().any():
+            key = frame.index[int(column.isna().argmax())]
+            raise ValueError(
+                f"the value of key {key} in the column {name!r} is null; drop or fill nulls first"
+            )
+    if not plan.fields:
+        return pa.array(frame[plan.column])
+    if len(plan.fields) == 1:
+        return frame[plan.column].to_numpy(plan.fields[0][1])
+    rows = np.empty(len(frame), np.dtype(list(plan.fields)))
+    for name, dtype in plan.fields:
+        rows[name] = frame[name].to_numpy(dtype)
+    return rows
+
+
+def _plain(division: Any) -> Any:
+    """Return a division as a key: of pandas' moments that of NumPy."""
+    return division.to_datetime64() if isinstance(division, pd.Timestamp) else division
+
+
+def _remove(plan: _Plan, keep: tuple[str, ...]) -> None:
+    """Remove what this build made, but for `keep`."""
+    for directory in Path(plan.path).glob(f"{plan.prefix}-*"):
+        if directory.name not in keep:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+class _Kept:
+    """A sharded store that a worker keeps open, until it has many others."""
+
+    def __init__(self, path: str, epoch: int, codec: Codec[Any] | None) -> None:
+        self.store: ShardedStore[Any, Any] = ShardedStore._of_epoch(path, epoch, codec)  # noqa: SLF001
+
+    def __del__(self) -> None:
+        """Close it: nobody else does."""
+        if hasattr(self, "store"):
+            self.store.close()
+
+
+_kept = functools.lru_cache(maxsize=16)(_Kept)
+
+
+def _read_part(bounds: tuple[Any, Any], *, path: str, epoch: int, codec: Codec[Any] | None) -> pd.DataFrame:
+    kept = _kept(path, epoch, codec)
+    batches = [pa.record_batch(batch) for batch in kept.store.scan_batches(*bounds, rows=_ROWS)]
+    return _pandas(kept.store, batches)
+
+
+def _pandas(store: ShardedStore[Any, Any], batches: list[Any]) -> pd.DataFrame:
+    """Return Arrow's rows of keys and values as a DataFrame with the columns of the records."""
+    # Without a row the types are those of the store.
+    table = pa.Table.from_batches(batches) if batches else pa.table(store.shards[0].to_arrow()).slice(0, 0)
+    if pa.types.is_struct(table.schema.field("value").type):
+        fields = [field.name for field in table.schema.field("value").type]
+        table = table.flatten().rename_columns(["key", *fields])
+    frame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    keys = table.column("key").to_numpy()
+    return frame.drop(columns="key").set_index(pd.Index(keys, name="key"))
+
+
+def _look_up(
+    keys: NDArray[Any],
+    path: str,
+    epoch: int,
+    codec: Codec[Any] | None,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    fill: Any,
+) -> NDArray[Any]:
+    kept = _kept(path, epoch, codec)
+    return kept.store.get_array(keys, dtype, shape, fill=fill)
