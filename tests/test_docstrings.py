@@ -13,7 +13,20 @@ import numpy as np
 import pytest
 
 import alexpy
-from alexpy import _alexpy, _convert, _index, _kinds, _mapping, _options, _rows, _store, aio, codecs, errors
+from alexpy import (
+    _alexpy,
+    _convert,
+    _index,
+    _kinds,
+    _mapping,
+    _options,
+    _rows,
+    _store,
+    aio,
+    codecs,
+    errors,
+    ship,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +52,7 @@ def _public() -> Iterator[tuple[str, Any]]:
     for returned in (_alexpy.ArrowArray, _alexpy.ArrowStream, _alexpy.BatchIterator, _alexpy.RowIterator):
         yield returned.__name__, returned
     yield "IndexIterator", _alexpy.IndexIterator
+    yield from ((f"ship.{name}", getattr(ship, name)) for name in ship.__all__)
     yield "alexpy._convert.Row", _convert.Row
     yield "alexpy._mapping.same", _mapping.same
     yield "alexpy._mapping.has", _mapping.has
@@ -93,6 +107,9 @@ def test_every_public_name_has_a_docstring_with_an_example_that_runs(
     if name.startswith("alexpy._kinds."):
         names |= vars(_kinds)
     names |= {"refuse_one_value": codecs.refuse_one_value, "path": tmp_path / "index"}
+    if name.startswith("ship."):
+        pytest.importorskip("obstore", reason="obstore is not installed: pip install 'alexpy[ship]'")
+        names |= {"folder": tmp_path / "shipped", "dest": tmp_path / "restored", "push": ship.push}
     if inspect.isfunction(PUBLIC[name]):
         # Modules have functions of the same name: the one that is shown is meant.
         names[PUBLIC[name].__name__] = PUBLIC[name]

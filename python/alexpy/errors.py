@@ -14,6 +14,7 @@ __all__ = [
     "ClosedError",
     "CodecError",
     "CorruptionError",
+    "FencedError",
     "ForkedError",
     "FormatError",
     "HistoryGoneError",
@@ -174,3 +175,29 @@ class HistoryGoneError(AlexError):
         True
 
     """
+
+
+class FencedError(AlexError):
+    """Another copy of the store has shipped to this place, so this one must not; nothing was published.
+
+    `place`, `epoch` and `seq` say what is there. It stays so: only `alexpy.ship.restore`, or a push with
+    `fork=True`, leads on.
+
+    Example:
+        >>> FencedError("fenced", "s3://bucket/events", 2, 4711).epoch
+        2
+
+    """
+
+    place: str | None
+    epoch: int | None
+    seq: int | None
+
+    def __init__(
+        self, message: str, place: str | None = None, epoch: int | None = None, seq: int | None = None
+    ) -> None:
+        """Store what is there with the message."""
+        super().__init__(message)
+        self.place = place
+        self.epoch = epoch
+        self.seq = seq
