@@ -143,7 +143,7 @@ def _directory(path: Path, *, make: bool) -> Objects:
         # Not made as well: a mistyped path should not become a tree of directories.
         if not path.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, "there is no such directory to ship to", str(path.parent))
-    return _Bucket(LocalStore(path, mkdir=make), str(path))
+    return _Bucket(LocalStore(path, automatic_cleanup=True, mkdir=make), str(path))
 
 
 def _name_of(store: ObjectStore) -> str:
