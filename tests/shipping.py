@@ -219,6 +219,8 @@ class History:
         self.answered: list[Shipment] = []
         self.forks: set[str] = set()
         self.depth = 0
+        # So many things happen in the middle of others, or a few histories would never end.
+        self.left = 60
         self.failing = self.rng.choice(FAILING)
 
     # --- what can happen --------------------------------------------------------------------------------
@@ -259,7 +261,8 @@ class History:
         """Something else may happen in the middle of a call: all of it, or until it is killed."""
         if self.depth < 2 and self.rng.random() < 0.06:
             self.depth += 1
-            while self.rng.random() < 0.7:
+            while self.left and self.rng.random() < 0.7:
+                self.left -= 1
                 self.step(BETWEEN)
             self.depth -= 1
 
