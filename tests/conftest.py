@@ -29,6 +29,8 @@ def _no_configuration_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             "ALEXPY_KILLS",
             "ALEXPY_KILL_SEED",
             "ALEXPY_PROGRAM_SECONDS",
+            "ALEXPY_SHIP_FIRST",
+            "ALEXPY_SHIP_SEEDS",
         }:
             monkeypatch.delenv(name)
 

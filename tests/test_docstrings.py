@@ -27,6 +27,7 @@ from alexpy import (
     aio,
     codecs,
     errors,
+    ship,
 )
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def _public() -> Iterator[tuple[str, Any]]:
     for returned in (_alexpy.ArrowArray, _alexpy.ArrowStream, _alexpy.BatchIterator, _alexpy.RowIterator):
         yield returned.__name__, returned
     yield "IndexIterator", _alexpy.IndexIterator
+    yield from ((f"ship.{name}", getattr(ship, name)) for name in ship.__all__)
     yield "alexpy._convert.Row", _convert.Row
     yield "alexpy._training.Order", _training.Order
     yield "alexpy._mapping.same", _mapping.same
@@ -119,6 +121,9 @@ def test_every_public_name_has_a_docstring_with_an_example_that_runs(
     if name.startswith("alexpy._kinds."):
         names |= vars(_kinds)
     names |= {"refuse_one_value": codecs.refuse_one_value, "path": tmp_path / "index"}
+    if name.startswith("ship."):
+        pytest.importorskip("obstore", reason="obstore is not installed: pip install 'alexpy[ship]'")
+        names |= {"folder": tmp_path / "shipped", "dest": tmp_path / "restored", "push": ship.push}
     if inspect.isfunction(PUBLIC[name]):
         # Modules have functions of the same name: the one that is shown is meant.
         names[PUBLIC[name].__name__] = PUBLIC[name]

@@ -108,7 +108,7 @@ def test_every_example_of_the_help_works(tmp_path: Path, shell_path: str) -> Non
 # --- for programs ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in {"bench", "completion"}])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in {"bench", "completion", "ship"}])
 def test_every_command_has_json(name: str) -> None:
     assert any(option.name == "json" for option in COMMANDS[tuple(name.split())].params)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 import alexpy
+from alexpy import ship
 
 if TYPE_CHECKING:
-    import pytest
-
     from command_line import CommandLine
 
 ROOT = Path(__file__).parents[1]
@@ -94,6 +94,21 @@ def test_the_examples_of_keys_run_and_return_what_their_comments_say(
         assert list(hashes) == [5, 2**63, 2**64 - 1]
 
 
+def test_the_example_of_shipping_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("obstore", reason="obstore is not installed: pip install 'alexpy[ship]'")
+    monkeypatch.chdir(tmp_path)
+    program, place = re.findall(r"```python\n(.*?)```", (ROOT / "docs/shipping.md").read_text(), re.DOTALL)
+    exec(compile(program, "docs/shipping.md", "exec"), {})
+    assert "another copy of this store has shipped" in capsys.readouterr().out
+    assert ship.shipments("shipped")[-1].epoch == 1
+    assert len(ship.shipments("shipped")) == 2
+    with alexpy.open("events-before") as store:
+        assert store[5] == b"event"
+    exec(compile(place, "docs/shipping.md", "exec"), {})
+
+
 def test_the_commands_run_one_after_another_as_they_are_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: CommandLine
 ) -> None:
@@ -121,5 +136,5 @@ def test_every_documented_lack_is_real() -> None:
     named = re.findall(r"`(\w+)(?:\(\))?`", section("What is not there yet"))
     assert not [name for name in named if name in alexpy.Config.__dataclass_fields__]
     calls = set(named)
-    assert "ship" in calls
+    assert "follow" in calls
     assert [name for name in sorted(calls) if hasattr(alexpy.Store, name) or hasattr(alexpy, name)] == []

@@ -11,6 +11,7 @@ import pickle
 import sys
 import uuid
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_type
 
@@ -18,6 +19,7 @@ import numpy as np
 
 import alexpy
 import alexpy.aio
+import alexpy.ship
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -364,8 +366,30 @@ def errors(folder: Path) -> None:
             raise
         except (alexpy.FormatError, alexpy.HistoryGoneError):
             raise
+        except alexpy.FencedError as error:
+            print(error.place, error.epoch, error.seq)
         except alexpy.AlexError as error:
             sys.exit(str(error))
+
+
+def shipping(folder: Path) -> None:
+    """Ship a store, and bring it back."""
+    place = folder / "place"
+    with alexpy.open(folder / "shipped") as store:
+        store[1] = b"one"
+        shipment = alexpy.ship.push(store, place, fork=False, progress=print)
+        assert_type(shipment.seq, int)
+        with alexpy.ship.Shipper(store, str(place), interval=60.0) as shipper:
+            assert_type(shipper.flush(timeout=60), int)
+            print(shipper.lag, shipper.seq, shipper.error, shipper.closed)
+    again = alexpy.ship.restore(place, folder / "again", at=shipment.seq, epoch=1)
+    assert again == shipment == alexpy.ship.shipments(place)[0]
+    print(again.epoch, again.generation, again.made_at, again.bytes)
+    with alexpy.ship.pin(place, at=shipment.seq, seconds=60) as pin:
+        pin.renew()
+        report = alexpy.ship.expire(place, keep=1, days=1)
+        assert_type(report, alexpy.ship.ExpireReport)
+        print(report.shipments, report.objects, report.bytes)
 
 
 def refused(store: alexpy.Store, made: alexpy.AlexIndex) -> None:
@@ -434,6 +458,8 @@ def main(folder: Path) -> None:
     index(folder)
     shards(folder)
     errors(folder)
+    if find_spec("obstore") is not None:
+        shipping(folder)
     asyncio.run(for_asyncio(folder))
     asyncio.run(kinds_for_asyncio(folder))
 

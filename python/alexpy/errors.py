@@ -181,7 +181,7 @@ class FencedError(AlexError):
     """Another writer published in this place first, so this one must not; nothing was published.
 
     `place`, `epoch` and `seq` say what is there, as far as it is known. It stays so: trying again does not
-    help.
+    help. For a store that is shipped only `alexpy.ship.restore`, or a push with `fork=True`, leads on.
 
     Example:
         >>> FencedError("fenced", "s3://bucket/events", 2, 4711).epoch

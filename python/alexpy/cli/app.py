@@ -31,6 +31,7 @@ from .options import BAD_INPUT, DEFECT, INTERRUPTED, PIPE_CLOSED, STORE_ERROR, S
 from .repair import repair
 from .rows import InputError
 from .scan import scan
+from .ship import ship
 from .stats import stats
 from .verify import verify
 
@@ -89,6 +90,7 @@ for _command in (
     compact,
     repair,
     backup,
+    ship,
     bench,
     compare,
     completion,

@@ -1,0 +1,452 @@
+"""Histories of shipping by seed: a place whose calls fail in every way, made-up stores, and what must hold.
+
+A writer commits, pushes, is killed after any call, is copied with all it remembers, restored from a shipment,
+forked. Others push, restore, pin and expire in the middle of its calls. All of it runs through the code of
+alexpy.ship but for the backup and the directory: a store here is a dict of small files.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+import re
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from alexpy.errors import CorruptionError, FencedError
+from alexpy.ship import _expire, _memory, _pins, _push, _restore, _shipment
+from alexpy.ship._memory import Memory
+from alexpy.ship._objects import Meta
+from alexpy.ship._push import Push
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from alexpy.ship._shipment import Shipment
+
+    Files = dict[str, bytes]
+
+DAY = 24 * 3600.0
+PIECE_BYTES = 16
+# Of a hundred calls, so many fail in some way: one of these, drawn for each history.
+FAILING = (0, 2, 5, 12, 30)
+# What happens, with its weight: one thing after another, and in the middle of another.
+STEPS = {"commit": 6, "push": 10, "fork": 1, "restore": 1, "copy": 1, "read": 2, "expire": 2, "wait": 1}
+BETWEEN = {"commit": 4, "push": 6, "fork": 1, "restore": 1, "copy": 1, "read": 2, "expire": 6}
+
+
+class KilledError(BaseException):
+    """The process ends here. No code of alexpy may catch it and go on."""
+
+
+class LostError(OSError):
+    """The place did not answer, or refused."""
+
+
+class Bucket:
+    """The objects of a place, and requests that are still on their way to it."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, tuple[bytes, float]] = {}
+        self.on_their_way: list[Callable[[], object]] = []
+        self.clock = 1e9
+        self.made: dict[int, list[bytes]] = {}
+
+    def put(self, key: str, data: bytes) -> None:
+        self.there[key] = data, self.clock
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        if key in self.there:
+            return False
+        self.put(key, data)
+        number = re.fullmatch(r"manifests/(\d+)\.json", key)
+        if number is not None:
+            self.made.setdefault(int(number[1]), []).append(data)
+        return True
+
+    def get(self, key: str) -> bytes:
+        if key not in self.there:
+            raise FileNotFoundError(key)
+        return self.there[key][0]
+
+    def head(self, key: str) -> Meta | None:
+        if key not in self.there:
+            return None
+        data, modified = self.there[key]
+        return Meta(key, len(data), None, modified)
+
+    def list(self, folder: str) -> list[Meta]:
+        return [self.head(key) for key in self.there if key.startswith(f"{folder}/")]  # type: ignore[misc]
+
+    def top(self) -> set[str]:
+        return {key.split("/")[0] for key in self.there}
+
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in list(keys):
+            self.there.pop(key, None)
+
+    def settle(self) -> None:
+        """Let everything that is on its way arrive."""
+        for request in self.on_their_way:
+            request()
+        self.on_their_way.clear()
+
+
+CHANGES = {"put", "put_if_absent", "delete"}
+
+
+class Client:
+    """A bucket as one process sees it; `between` runs before each call, `dies_at` counts calls."""
+
+    place = "the bucket"
+    folder = None
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        rng: random.Random,
+        between: Callable[[], object] = lambda: None,
+        *,
+        failing: int,
+        dies_at: int | None = None,
+    ) -> None:
+        self._bucket = bucket
+        self._rng = rng
+        self._between = between
+        self._failing = failing
+        self._dies_at = dies_at
+        self._calls = 0
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any) -> Any:
+            self._between()
+            args = tuple(arg if isinstance(arg, str | bytes) else list(arg) for arg in args)
+            answer = self._carried(name, args)
+            self._calls += 1
+            if self._calls == self._dies_at:
+                raise KilledError
+            return answer
+
+        return call
+
+    def _carried(self, name: str, args: tuple[Any, ...]) -> Any:
+        bucket, rng = self._bucket, self._rng
+        while bucket.on_their_way and rng.random() < 0.2:
+            # In another order than they were sent.
+            bucket.on_their_way.pop(rng.randrange(len(bucket.on_their_way)))()
+        request = getattr(bucket, name)
+        if rng.randrange(100) >= self._failing:
+            return request(*args)
+        way = rng.choice(["dropped", "unanswered", "repeated", "delayed", "truncated"])
+        if way == "repeated":
+            request(*args)
+            return request(*args)
+        if way == "truncated" and name in {"put", "put_if_absent"}:
+            key, data = args
+            return request(key, data[: rng.randrange(len(data))] if data else data)
+        if way == "truncated" and name == "get":
+            # The size of what is there is known, and compared.
+            request(*args)
+        if way == "unanswered" and name in CHANGES:
+            request(*args)
+        if way == "delayed" and name in CHANGES:
+            bucket.on_their_way.append(lambda: request(*args))
+        raise LostError(f"{name} {way}")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A store after some commits: what `Push` reads of a backup."""
+
+    files: Files
+    seq: int
+    past: tuple[int, ...]
+    """Every commit has a number of its own: those that led here."""
+    store_id: str = "5" * 32
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {name: len(data) for name, data in self.files.items()}
+
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        return self.files[name][offset : offset + size]
+
+    def mark(self, name: str) -> str:
+        # The last segment grows; each begins with a salt.
+        return "" if name == max(self.files) or name.startswith("MANIFEST") else self.files[name][:8].hex()
+
+
+class Remembered(Memory):
+    """A memory that is written whole or not at all, and can be killed with its process."""
+
+    kept: Memory
+
+    @classmethod
+    def of(cls, kept: Memory) -> Remembered:
+        made = cls(None, copy.deepcopy(kept.lines), dict(kept.begun))
+        made.kept = kept
+        return made
+
+    def save(self) -> None:
+        self.kept.lines, self.kept.begun = copy.deepcopy(self.lines), dict(self.begun)
+
+
+@dataclass
+class Writer:
+    """A directory with a store, and what lies in its file SHIP."""
+
+    made: Made
+    memory: Memory = field(default_factory=lambda: Memory(None))
+    is_fenced: bool = False
+    is_copy: bool = False
+    """Opening a store begins a segment: only one copy goes on in the one that there was."""
+    is_pushed: bool = False
+    """One push of a directory at a time: it is locked."""
+
+
+class History:
+    """One history. `run` makes it, `check` says what must hold after it."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.bucket = Bucket()
+        self.commits = 0
+        first = Made({"MANIFEST-A": b"", "seg-00000001.log": self.rng.randbytes(8)}, 0, ())
+        self.writers = [Writer(first)]
+        self.sent: dict[str, Made] = {}
+        """What each manifest shows, by its nonce."""
+        self.answered: list[Shipment] = []
+        self.forks: set[str] = set()
+        self.depth = 0
+        # So many things happen in the middle of others, or a few histories would never end.
+        self.left = 60
+        self.failing = self.rng.choice(FAILING)
+
+    # --- what can happen --------------------------------------------------------------------------------
+
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            self.step()
+
+    def step(self, weights: dict[str, int] = STEPS) -> None:
+        rng = self.rng
+        writer = rng.choice(self.writers)
+        (what,) = rng.choices(list(weights), list(weights.values()))
+        if what == "commit":
+            self.commit(writer)
+        elif what == "push":
+            self.push(writer)
+        elif what == "fork":
+            self.push(writer, fork=True)
+        elif what == "restore" and len(self.writers) < 4:
+            self.restore()
+        elif what == "copy" and len(self.writers) < 4:
+            # As `cp -r`: with all that it remembers.
+            self.writers.append(replace(copy.deepcopy(writer), is_pushed=False, is_copy=True))
+        elif what == "read":
+            self.read()
+        elif what == "expire":
+            self.expire()
+        elif what == "wait":
+            # No request is on its way for days.
+            self.bucket.settle()
+            self.bucket.clock += rng.choice([0.5, 2, 9]) * DAY
+
+    def client(self) -> Client:
+        dies_at = self.rng.randrange(1, 15) if self.rng.randrange(100) < self.failing else None
+        return Client(self.bucket, self.rng, self.between, failing=self.failing, dies_at=dies_at)
+
+    def between(self) -> None:
+        """Something else may happen in the middle of a call: all of it, or until it is killed."""
+        if self.depth < 2 and self.rng.random() < 0.06:
+            self.depth += 1
+            while self.left and self.rng.random() < 0.7:
+                self.left -= 1
+                self.step(BETWEEN)
+            self.depth -= 1
+
+    def commit(self, writer: Writer) -> None:
+        rng, before = self.rng, writer.made
+        self.commits += 1
+        files = dict(before.files)
+        if len(files) > 3 and rng.random() < 0.3:
+            # Compaction.
+            del files[min(name for name in files if name.startswith("seg"))]
+        last = max(files)
+        if writer.is_copy or rng.random() < 0.2:
+            writer.is_copy = False
+            last = f"seg-{int(last[4:12], 16) + 1:08x}.log"
+            files[last] = rng.randbytes(8)
+        files[last] += rng.randbytes(rng.randrange(1, 40))
+        files["MANIFEST-A"] = repr(sorted(files)).encode()
+        writer.made = Made(files, before.seq + rng.randrange(1, 5), (*before.past, self.commits))
+
+    def push(self, writer: Writer, *, fork: bool = False) -> None:
+        if writer.is_pushed:
+            return
+        writer.is_pushed = True
+        made, may_go_on = writer.made, fork or not writer.is_fenced or self.may_fork(writer)
+        push = Push(self.client(), Remembered.of(writer.memory), "here", fork=fork, threads=1)  # type: ignore[arg-type]
+        push._publish = self.noting(push._publish, made, fork=fork)  # type: ignore[method-assign]
+        try:
+            self.answered.append(push.run(made))
+        except FencedError:
+            assert not fork
+            # A fork may be on its way.
+            writer.is_fenced = not self.may_fork(writer)
+        except (KilledError, LostError, CorruptionError):
+            writer.is_fenced &= not self.may_fork(writer)
+        else:
+            assert may_go_on, "a fenced writer went on"
+            writer.is_fenced = False
+        writer.is_pushed = False
+
+    def may_fork(self, writer: Writer) -> bool:
+        tried = [nonce for line in writer.memory.lines.values() for _, nonce in line.tried]
+        return not self.forks.isdisjoint(tried)
+
+    def noting(self, publish: Callable[..., Any], made: Made, *, fork: bool) -> Callable[..., Any]:
+        def noted(base: Any, *args: Any) -> Any:
+            def encode(shipment: Shipment) -> bytes:
+                self.sent[shipment.nonce] = made
+                if fork:
+                    self.forks.add(shipment.nonce)
+                return _shipment.encode(shipment)
+
+            with replaced(_push, "encode", encode):
+                return publish(base, *args)
+
+        return noted
+
+    def restore(self) -> None:
+        shipment = self.read()
+        if shipment is not None:
+            memory = Memory(None)
+            memory.line(shipment.lineage).reaches(shipment)
+            self.writers.append(Writer(self.sent[shipment.nonce], memory, is_copy=True))
+
+    def read(self) -> Shipment | None:
+        """Restore the newest shipment or another one, while others go on; its pin keeps it."""
+        client: Any = self.client()
+        at = self.rng.choice([None, *(one.seq for one in self.answered)])
+        try:
+            shipment, _ = _restore.pin_found(client, at, None, DAY)
+        except (KilledError, LostError, CorruptionError, ValueError, FileNotFoundError):
+            return None
+        # Whatever happens from here on, nothing that was pinned may be missing.
+        sure: Any = Client(self.bucket, self.rng, self.between, failing=0)
+        assert fetched(sure, shipment) == self.sent[shipment.nonce].files
+        return shipment
+
+    def expire(self) -> None:
+        client: Any = self.client()
+        with suppress(KilledError, LostError, CorruptionError, FileNotFoundError):
+            _expire.expire_from(client, self.rng.randrange(1, 4), 0.0)
+
+    # --- what must hold ---------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        self.bucket.settle()
+        sure: Any = Client(self.bucket, self.rng, failing=0)
+        there = _shipment.survey(sure)
+        for shipment in there.whole:
+            assert fetched(sure, shipment) == self.sent[shipment.nonce].files, shipment
+        self.check_order()
+        # Whatever was answered is there, or something newer, and what is newest opens.
+        if self.answered:
+            newest = max(self.answered, key=lambda one: one.generation)
+            assert there.whole
+            found = there.whole[-1]
+            assert found.generation >= newest.generation
+            for seq in {one.seq for one in there.whole if found.has_in_its_past(one)}:
+                assert _restore.find(sure, seq, found.epoch).seq == seq
+        self.check_fences(sure)
+
+    def check_order(self) -> None:
+        """Each number was given once; what an epoch ships goes on from what it shipped before."""
+        last: dict[tuple[str, int], Made] = {}
+        owner = {}
+        for generation, bodies in sorted(self.bucket.made.items()):
+            assert len(bodies) == 1, "a number was given twice"
+            try:
+                shipment = _shipment.decode(bodies[0], "")
+            except CorruptionError:
+                continue
+            owner[generation] = shipment.nonce
+            made, epoch = self.sent[shipment.nonce], (shipment.lineage, shipment.epoch)
+            if epoch in last:
+                assert made.past[: len(last[epoch].past)] == last[epoch].past, "commits went missing"
+            elif shipment.epoch > 1:
+                assert shipment.nonce in self.forks, "an epoch began by itself"
+            last[epoch] = made
+        for shipment in self.answered:
+            assert owner[shipment.generation] == shipment.nonce, "an answered push was somebody else's"
+
+    def check_fences(self, sure: Any) -> None:
+        """Writers commit and push once more: each goes on from the newest shipment, or is fenced for good."""
+        for writer in self.writers:
+            self.commit(writer)
+            push = Push(sure, Remembered.of(writer.memory), "here", fork=False, threads=1)
+            before = self.newest(sure)
+            push._publish = self.noting(push._publish, writer.made, fork=False)  # type: ignore[method-assign]
+            may_go_on = not writer.is_fenced or self.may_fork(writer)
+            try:
+                shipment = push.run(writer.made)
+            except (FencedError, CorruptionError) as error:
+                assert len(self.writers) > 1, "the only writer was fenced"
+                # Where the newest manifest is damaged, it may be another writer's.
+                assert isinstance(error, FencedError) or before is None  # noqa: PT017
+                continue
+            assert may_go_on, "a fenced writer went on"
+            assert fetched(sure, shipment) == writer.made.files
+            if before is not None:
+                past = self.sent[before.nonce].past
+                assert writer.made.past[: len(past)] == past, "commits went missing"
+
+    def newest(self, sure: Any) -> Shipment | None:
+        try:
+            return _restore.find(sure, None, None)
+        except (CorruptionError, FileNotFoundError):
+            return None
+
+
+def fetched(objects: Any, shipment: Shipment) -> Files:
+    """Return the files of a shipment."""
+    files: dict[str, dict[int, bytes]] = {file.name: {} for file in shipment.files}
+    _restore.fetch(
+        objects, shipment, lambda name, offset, data: files[name].update({offset: data}), threads=1
+    )
+    return {name: b"".join(data for _, data in sorted(pieces.items())) for name, pieces in files.items()}
+
+
+@contextmanager
+def replaced(module: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+def run_history(seed: int) -> History:
+    """Make the history of a seed and check what must hold."""
+    history = History(seed)
+
+    def token(size: int) -> str:
+        return history.rng.randbytes(size).hex()
+
+    with (
+        replaced(_push, "token_hex", token),
+        replaced(_memory, "token_hex", token),
+        replaced(_pins, "token_hex", token),
+        replaced(_push, "PIECE_BYTES", PIECE_BYTES),
+        replaced(_push, "_MOST_SMALL", 3),
+        replaced(_push, "now", lambda: history.bucket.clock),
+        replaced(_expire, "now", lambda: history.bucket.clock),
+        replaced(_pins, "now", lambda: history.bucket.clock),
+    ):
+        history.run(history.rng.randrange(4, 30))
+        history.check()
+    return history

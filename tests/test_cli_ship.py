@@ -1,0 +1,118 @@
+"""`alexpy ship`: what it prints, and how it says what is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import alexpy
+from alexpy.ship import _shipment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from command_line import CommandLine
+
+pytest.importorskip("obstore", reason="obstore is not installed: pip install 'alexpy[ship]'")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A directory to ship to, which is not there yet."""
+    return tmp_path / "place"
+
+
+def test_the_commands_ship_and_restore(
+    run: CommandLine, store_path: Path, place: Path, tmp_path: Path
+) -> None:
+    with alexpy.open(store_path) as store:
+        store[1] = b"one"
+        out = run("ship", "push", store_path, place).succeeds().out.decode()
+        assert out.startswith(f"{place} holds {store_path} as of sequence 1 (generation 1, epoch 1, ")
+        store[2] = b"two"
+        (figures,) = run("ship", "push", store_path, place, "--json").succeeds().json_lines()
+        assert list(figures) == ["generation", "epoch", "seq", "bytes", "place"]
+    assert len(run("ship", "list", place).succeeds().out.splitlines()) == 2
+    listed = run("ship", "list", place, "--json").succeeds().json_lines()
+    assert [one["generation"] for one in listed] == [1, 2]
+    assert listed[0]["seq"] == 1
+    assert list(listed[0]) == ["generation", "epoch", "seq", "bytes", "made_at"]
+    (figures,) = run("ship", "restore", place, tmp_path / "x", "--at", 1, "--json").succeeds().json_lines()
+    assert list(figures) == ["generation", "epoch", "seq", "bytes", "dest"]
+    run("get", tmp_path / "x", 2).fails(1)
+    run("ship", "restore", place, tmp_path / "y").succeeds()
+    assert run("get", tmp_path / "y", 2).succeeds().out == b"two"
+    (figures,) = run("ship", "expire", place, "--keep", 1, "--json").succeeds().json_lines()
+    assert figures["shipments"] == 1
+    assert b"0 shipments removed" in run("ship", "expire", place, "--keep", 1).succeeds().out
+
+
+def test_without_a_command_the_help_is_shown(run: CommandLine) -> None:
+    assert run("ship").succeeds().out == run("ship", "-h").succeeds().out
+    run("ship", "pusch").fails(2, "no such command 'pusch'", "alexpy ship --help")
+
+
+def test_the_commands_tell_errors_in_their_own_words(
+    run: CommandLine, store: alexpy.Store, store_path: Path, place: Path, tmp_path: Path
+) -> None:
+    store[1] = b"one"
+    run("ship", "push", tmp_path / "nothing", place).fails(3, "there is no store at")
+    run("ship", "push", store_path, "s4://x/y").fails(2, "s4://x/y is no place")
+    run("ship", "list", tmp_path / "nothing").fails(3, "there is no such directory")
+    run("ship", "push", store_path, place).succeeds()
+    run("ship", "restore", place, store_path).fails(2, "is not empty")
+    run("ship", "restore", place, tmp_path / "no" / "such").fails(3, "there is no directory")
+    run("ship", "restore", place, tmp_path / "x", "--at", 77).fails(2, "no shipment of sequence 77")
+    run("ship", "restore", place, tmp_path / "copy").succeeds()
+    store[2] = b"two"
+    (figures,) = run("ship", "push", store_path, place, "--json").succeeds().json_lines()
+    lost = figures["seq"]
+    with alexpy.open(tmp_path / "copy") as copy:
+        copy[3] = b"three"
+    run("ship", "push", tmp_path / "copy", place).fails(3, "another copy", "push with --fork")
+    run("ship", "push", tmp_path / "copy", place, "--fork").succeeds()
+    run("ship", "restore", place, tmp_path / "x", "--at", lost).fails(2, "--epoch 1 asks for")
+    manifest = place / _shipment.manifest_key(3)
+    manifest.write_bytes(b"x")
+    run("ship", "restore", place, tmp_path / "x").fails(3, "is damaged", manifest.name)
+    assert run("ship", "list", place).code == 3
+
+
+def test_a_command_that_is_interrupted_leaves_nothing(
+    store: alexpy.Store, store_path: Path, place: Path
+) -> None:
+    store[1] = b"one"
+    script = (
+        "import signal, os, alexpy.ship._push as p\n"
+        "inner = p._store\n"
+        "def stop(*args):\n    os.kill(os.getpid(), signal.SIGINT)\n    return inner(*args)\n"
+        "p._store = stop\n"
+        "from alexpy.cli import main\n"
+        f"main(['ship', 'push', {str(store_path)!r}, {str(place)!r}])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "alexpy: interrupted\n")
+    assert not list(store_path.parent.glob(".*"))
+    assert not (place / "manifests").exists()
+
+
+def test_without_obstore_one_line_says_what_to_install(
+    run: CommandLine, store: alexpy.Store, store_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store[1] = b"one"
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    run("ship", "push", store_path, place).fails(2, "pip install 'alexpy[ship]'")
+
+
+def test_damage_of_the_store_itself_is_told_with_what_mends_it(
+    run: CommandLine, store_path: Path, place: Path
+) -> None:
+    with alexpy.open(store_path) as store:
+        store.put_many(range(100), [b"x" * 100] * 100)
+    segment = store_path / "seg-00000001.log"
+    segment.write_bytes(segment.read_bytes()[:5000])
+    run("ship", "push", store_path, place).fails(3, "alexpy repair")
+    assert not place.exists()
