@@ -29,6 +29,9 @@ FREE_THREADED_PYTHON ?= python3.14t
 PYTEST_ARGS ?=
 # More options for `alexpy compare`: make compare COMPARE_ARGS='--engine alexpy --engine sqlite'
 COMPARE_ARGS ?=
+# More options for the examples of `make real`: make real-chess_book REAL_ARGS='--questions 1000'
+REAL_ARGS ?=
+PYG_TESTS ?=
 # How many commits `make asv` goes back.
 COMMITS ?= 10
 
@@ -55,6 +58,20 @@ help:
 .PHONY: demo
 demo: .venv/built .venv/demo ## build, then a tour on 336,776 flights: load, ask, kill, recover, compare with SQLite
 	@$(BIN)/python examples/demo $(DEMO_ARGS)
+
+# What `make real` runs, each also alone as `make real-NAME`; pyg_database only so, for its 5 GB.
+REAL := ip_ranges chess_book osm_nodes taxonomy
+.PHONY: real real-pyg_database $(REAL:%=real-%)
+real: $(REAL:%=real-%) ## other people's programs over alexpy, judged by themselves, times beside: also make real-NAME
+
+$(REAL:%=real-%): real-%: .venv/built .venv/real
+	@$(BIN)/python examples/real/$*.py $(REAL_ARGS)
+	@echo
+
+# PYG_TESTS names the folder `test` of a checkout of PyTorch Geometric, whose tests then run, too.
+real-pyg_database: .venv/built .venv-pyg/installed
+	@PYTHONPATH=python PYG_TESTS='$(PYG_TESTS)' .venv-pyg/bin/python -W ignore::FutureWarning \
+	    examples/real/pyg_database.py $(REAL_ARGS)
 
 .PHONY: test
 test: test-rust test-python ## build, then every test, Rust and Python
@@ -240,6 +257,11 @@ lock: .venv/installed ## pin the Python packages anew after a change in pyprojec
 	$(BIN)/uv pip compile --group real-keys --no-deps --no-binary chess --emit-build-options --universal \
 	    --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --quiet \
 	    --output-file requirements-real-keys.txt
+	$(BIN)/uv pip compile --group real --no-deps --no-binary chess --emit-build-options --universal \
+	    --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --quiet \
+	    --output-file requirements-real.txt
+	$(BIN)/uv pip compile --group real-pyg --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-annotate --custom-compile-command 'make lock' --quiet --output-file requirements-real-pyg.txt
 	$(BIN)/uv pip compile --group asv-page --no-deps --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-asv-page.txt
 	$(BIN)/uv pip compile pyproject.toml --extra compare --group asv --constraint requirements-dev.txt --universal \
@@ -248,7 +270,7 @@ lock: .venv/installed ## pin the Python packages anew after a change in pyprojec
 
 .PHONY: clean
 clean: ## remove everything that was built or downloaded
-	rm -rf target .venv .venv-free-threaded .demo .keys .compare .asv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/alexpy/*.so
+	rm -rf target .venv .venv-free-threaded .venv-pyg .demo .keys .real .compare .asv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/alexpy/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- parts of the above ---------------------------------------------------------------------------------
@@ -296,6 +318,24 @@ test-python: .venv/built
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check download --require-hashes --no-deps --no-build-isolation \
 	    -r requirements-real-keys.txt --dest .keys/archives
 	@$(BIN)/python benchmarks/real_keys.py .keys/archives .keys
+	@touch $@
+
+# The opening book is in the source archive of python-chess only.
+.venv/real: requirements-real.txt .venv/installed
+	@echo 'installing the programs of requirements-real.txt into .venv, and an opening book into .real'
+	@rm -rf .real
+	@$(PIP) download --require-hashes --no-deps --no-build-isolation -r requirements-real.txt --dest .real/archives
+	@$(PIP) install --no-index --find-links .real/archives --require-hashes --no-deps --no-build-isolation \
+	    -r requirements-real.txt
+	@tar -xzf .real/archives/chess-*.tar.gz -C .real --strip-components 3 --wildcards '*/performance.bin'
+	@rm -r .real/archives
+	@touch $@
+
+.venv-pyg/installed: requirements-real-pyg.txt .venv/toolchain
+	@echo 'installing the packages of requirements-real-pyg.txt into .venv-pyg: 5 GB'
+	@[ -x .venv-pyg/bin/python ] || '$(PYTHON)' -m venv --clear .venv-pyg
+	@.venv-pyg/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes --only-binary :all: \
+	    -r requirements-real-pyg.txt
 	@touch $@
 
 .venv/compare: requirements-compare.txt .venv/installed

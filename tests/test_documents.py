@@ -26,7 +26,8 @@ FILES = _files()
 DOCUMENTS = [
     name
     for name in FILES
-    if name.endswith(".md") and ("/" not in name or name.startswith(("docs/", "benchmarks/results/")))
+    if name.endswith(".md")
+    and ("/" not in name or name.startswith(("docs/", "examples/", "benchmarks/results/")))
 ]
 # Laboratory notes are frozen: their paths are those of their day.
 LIVING = [name for name in DOCUMENTS if not name.startswith("docs/measurements/20")]
