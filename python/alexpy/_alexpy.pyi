@@ -39,6 +39,7 @@ __all__ = [
     "_arrow_input",
     "_checksum_records",
     "_repair",
+    "_shuffled",
     "_verify_files",
     "build_info",
 ]

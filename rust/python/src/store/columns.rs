@@ -118,26 +118,27 @@ impl ValueBuffers {
         let which = keys::many(which, Role::Bound("which"))?;
         let places = keys::many(places, Role::Bound("places"))?;
         let missing = || PyIndexError::new_err("there is no such part or value");
+        let types = parts.first().ok_or_else(missing)?.types.clone();
+        let values: Vec<_> = parts.into_iter().map(|part| Arc::clone(&part.values)).collect();
         let mut rows = Vec::new();
         memory::room(&mut rows, places.len())?;
         for (part, place) in which.into_iter().zip(places) {
             let row = (usize::try_from(part)?, usize::try_from(place)?);
-            let values = parts.get(row.0).ok_or_else(missing)?;
-            values.values.found.get(row.1).ok_or_else(missing)?;
+            values.get(row.0).and_then(|part| part.found.get(row.1)).ok_or_else(missing)?;
             rows.push(row);
         }
-        let first = parts.first().ok_or_else(missing)?;
-        let values: Vec<_> = parts.iter().map(|part| Arc::clone(&part.values)).collect();
         let columns: Vec<_> = values.iter().map(|values| &*values.column).collect();
         let column = detached(py, || ValueColumn::joined(&columns, &rows))?;
         let found = rows.iter().map(|&(part, row)| values[part].found[row]).collect();
         let mut keys = KeyVec::default();
-        if first.values.codec.is_some() {
-            rows.iter().for_each(|&(part, row)| keys.push(values[part].keys.get(row)));
+        let codec = values[0].codec.clone();
+        if codec.is_some() {
+            for &(part, row) in &rows {
+                keys.push(values[part].keys.get(row));
+            }
         }
-        let codec = first.values.codec.clone();
         let values = Arc::new(FoundValues { column: Arc::new(column), found, codec, keys });
-        Ok(Self { values, types: first.types.clone() })
+        Ok(Self { values, types })
     }
 
     fn __getitem__<'py>(&self, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
