@@ -1,11 +1,12 @@
 """A training set of 1M samples of 100 bytes in batches of 256, in random order, beside one in LMDB.
 
 Each set is read with 0, 2 and 4 workers of PyTorch's DataLoader, forked and spawned (`--method`), in turn,
-`--rounds` times; medians of samples a second, without the start of the workers (the first batch). Both give
-the same tensors of 25 float32, whose keys are random. Every epoch is checked: each sample once, with its own
-elements. LMDB in three ways: one `get` a sample collated by PyTorch (as its datasets are mostly written), and
-in whole batches, by `get` and by `getmulti`. Memory is the kernel's Pss of all worker processes, with one and
-with eight. Needs torch and lmdb: `python benchmarks/torch_loader.py --json FILE`.
+`--rounds` times; medians of samples a second, once every worker has started and sent what it reads ahead.
+All give the same tensors of 25 float32, under random keys, and in one more store under keys without a gap.
+Every epoch is checked: each sample once. LMDB in four ways: one `get` a sample, collated by PyTorch, as its
+datasets are mostly written; and in whole batches, by `get` and by `getmulti`. Memory is the kernel's Pss of
+all worker processes, with one and with eight: of the store's files, and in all, which is mostly PyTorch.
+Needs torch and lmdb: `python benchmarks/torch_loader.py --json FILE`.
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ class LmdbMany(LmdbDataset):
 def loaders(folder: Path, keys: np.ndarray) -> dict[str, Callable[..., DataLoader[Any]]]:
     """Each way to an epoch: a loader, given the epoch and the options of the loader."""
     samples = AlexDataset(folder / "alexpy", np.float32, WIDTH)
+    dense = AlexDataset(folder / "dense", np.float32, WIDTH)
     names = [key.to_bytes(8, "big") for key in keys.tolist()]
 
     def batched(kind: type[LmdbDataset]) -> Callable[..., DataLoader[Any]]:
@@ -122,6 +124,9 @@ def loaders(folder: Path, keys: np.ndarray) -> dict[str, Callable[..., DataLoade
         "alexpy, shuffled().batched()": lambda epoch, **options: DataLoader(
             samples.shuffled(1, epoch).batched(BATCH), batch_size=None, **options
         ),
+        "the same, keys without a gap": lambda epoch, **options: DataLoader(
+            dense.shuffled(1, epoch).batched(BATCH), batch_size=None, **options
+        ),
         "alexpy, shuffle=True": lambda epoch, **options: DataLoader(
             samples,
             BATCH,
@@ -139,9 +144,11 @@ def loaders(folder: Path, keys: np.ndarray) -> dict[str, Callable[..., DataLoade
 
 
 def epoch_rate(loader: DataLoader[Any], count: int) -> float:
-    """Samples a second after the first batch, of an epoch that is checked."""
+    """Samples a second after the first batches, of an epoch that is checked."""
     batches = iter(loader)
-    seen = [next(batches)[:, 0]]
+    # Two of each worker are read ahead.
+    seen = [next(batches)[:, 0] for _ in range(max(1, 2 * loader.num_workers))]
+    early = sum(map(len, seen))
     begun = time.perf_counter()
     total = torch.zeros((), dtype=torch.float64)
     for batch in batches:
@@ -150,25 +157,33 @@ def epoch_rate(loader: DataLoader[Any], count: int) -> float:
     took = time.perf_counter() - begun
     numbers = torch.cat(seen).sort().values
     require(torch.equal(numbers, torch.arange(count, dtype=torch.float32)), "a sample is missing or twice")
-    return (count - len(seen[0])) / took
+    return (count - early) / took
 
 
-def pss(process: int) -> int:
-    """The bytes of a process, each page divided by how many share it."""
-    for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    raise ValueError("the kernel tells no Pss")
+def pss(process: int, folder: Path) -> tuple[int, int]:
+    """The bytes of a process, each page divided by how many share it: of files in a folder, and in all."""
+    own, of_folder, inside = 0, 0, False
+    for line in Path(f"/proc/{process}/smaps").read_text().splitlines():
+        name, *rest = line.split()
+        if not name.endswith(":"):
+            inside = rest[-1].startswith(f"{folder}/")
+        elif name == "Pss:":
+            own += int(rest[0]) * 1024
+            of_folder += int(rest[0]) * 1024 * inside
+    return of_folder, own
 
 
-def memory(make: Callable[..., DataLoader[Any]], workers: int, count: int, method: str) -> int:
-    """The Pss of all workers once they have read nearly the whole set."""
+def memory(
+    make: Callable[..., DataLoader[Any]], workers: int, count: int, method: str, folder: Path
+) -> list[int]:
+    """The Pss of all workers once they have read nearly the whole set: of the store's files, and in all."""
     loader = make(99, num_workers=workers, multiprocessing_context=method, prefetch_factor=1)
     batches = iter(loader)
     for _ in range(count // BATCH - 4 * workers):
         next(batches)
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return sum(pss(int(child)) for child in children)
+    each = [pss(int(child), folder) for child in children]
+    return [sum(sizes) for sizes in zip(*each, strict=True)]
 
 
 def main() -> None:
@@ -189,6 +204,8 @@ def main() -> None:
         rows = np.repeat(np.arange(count, dtype=np.float32)[:, None], WIDTH, axis=1)
         with alexpy.open(folder / "alexpy") as store:
             store.put_many(keys, rows)
+        with alexpy.open(folder / "dense") as store:
+            store.put_many(range(count), rows)
         loaded = lmdb.open(str(folder / "lmdb"), subdir=False, map_size=1 << 32)
         with loaded.begin(write=True) as transaction:
             cursor = transaction.cursor()
@@ -214,9 +231,12 @@ def main() -> None:
                     print(f"  {name:40} {rate / 1e6:6.2f} M samples/s", flush=True)
         for method in arguments.method:
             make = ways["alexpy, shuffled().batched()"]
-            one, eight = (memory(make, workers, count, method) for workers in (1, 8))
+            one, eight = (memory(make, workers, count, method, folder) for workers in (1, 8))
             found[f"memory of workers, {method}"] = {"one": one, "eight": eight}
-            print(f"memory of 1 and 8 workers, {method}: {one / 1e6:.0f} and {eight / 1e6:.0f} MB (Pss)")
+            print(
+                f"1 and 8 workers, {method}: {one[0] / 1e6:.0f} and {eight[0] / 1e6:.0f} MB of the files, "
+                f"{one[1] / 1e6:.0f} and {eight[1] / 1e6:.0f} MB in all (Pss)"
+            )
         if arguments.json:
             versions = {"torch": torch.__version__, "lmdb": lmdb.__version__}
             write(
