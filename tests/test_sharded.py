@@ -15,6 +15,7 @@ import pytest
 import alexpy
 from alexpy import ShardedStore, _shards
 from alexpy._mapping import same
+from forked import outcome_in_fork
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -280,6 +281,65 @@ def test_a_sharded_store_pickles_as_its_path_and_is_used_by_threads(tmp_path: Pa
     with pytest.raises(alexpy.ClosedError, match="is closed"):
         store.get(1)
     assert "closed" in repr(store)
+
+
+def test_a_refresh_to_another_epoch_never_changes_what_other_threads_read(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    (whole,) = ShardedStore.create(path, [])
+    write_shard(str(whole), 0, 300)
+    for name, start in (("a", 0), ("b", 100), ("c", 200)):
+        write_shard(str(path / name), start, 100)
+    layouts: list[Any] = [
+        [("a", None, 100), ("b", 100, 200), ("c", 200, None)],
+        [(whole.name, None, None)],
+    ]
+    expected = [b"%d" % key for key in range(300)]
+    wrong: list[Any] = []
+    done = threading.Event()
+    with ShardedStore.open(path) as store:
+
+        def read() -> None:
+            try:
+                while not done.is_set():
+                    seen = (
+                        store.get_many(range(300)) == expected,
+                        store[250] == b"250",
+                        store.floor(1_000) == (299, b"299"),
+                        store.nth(150) == (150, b"150"),
+                        store.rank(200) == 200,
+                        list(store.floor_many([150])[1]) == [b"150"],
+                        len(store) == 300,
+                    )
+                    if not all(seen):
+                        wrong.append(seen)
+            except Exception as error:  # noqa: BLE001 - any of them is wrong
+                wrong.append(error)
+
+        threads = [threading.Thread(target=read) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for epoch in range(2, 30):
+            ShardedStore.publish(path, layouts[epoch % 2], epoch=epoch)
+            assert store.refresh() == epoch
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_reads_on_and_leaves_the_parents_shards_alone(tmp_path: Path) -> None:
+    for place, path in enumerate(ShardedStore.create(tmp_path / "s", [100])):
+        write_shard(str(path), place * 100, 100)
+    with ShardedStore.open(tmp_path / "s") as store:
+        assert store[5] == b"5"
+
+        def read() -> tuple[bytes, bytes, int]:
+            with store:
+                return store[5], store[150], len(store)
+
+        assert outcome_in_fork(read) == repr((b"5", b"150", 200))
+        assert (store[6], store[151], len(store)) == (b"6", b"151", 200)
 
 
 @pytest.mark.parametrize(

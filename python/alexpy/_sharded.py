@@ -1,15 +1,13 @@
 """`ShardedStore`: many stores, each with a range of keys, read as one.
 
-Knows the public calls of `Store`, and of the manifest what `_shards` tells. Keys are routed by one search
-over the bounds, each shard is asked once, and the answers are put back in order.
+Knows the public calls of `Store`. Keys are routed by one search over the bounds, each shard is asked once,
+and the answers are put back in order.
 """
 
 from __future__ import annotations
 
 import operator
 import os
-import threading
-from bisect import bisect_right
 from collections.abc import Mapping
 from itertools import chain, islice, pairwise
 from pathlib import Path
@@ -17,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypedDict, Unpack
 
 import numpy as np
 
-from . import _alexpy, _convert, _kinds, _shards, _store
+from . import _convert, _shards, _store
+from ._epoch import Epoch, Gathered, Moment, bound, check_range, key_of, object_of
 from ._mapping import Closing, Items, Keys, Merging, Values
 from ._path import absolute
 from ._types import K, V
@@ -26,7 +25,7 @@ from .config import Config
 from .errors import ClosedError, FormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Sequence, ValuesView
+    from collections.abc import ItemsView, Iterable, Iterator, KeysView, Sequence, ValuesView
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -72,11 +71,9 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
         # Nothing to close, should what follows fail.
         self._closed = True
         self._path = path
-        self._given_codec = codec
-        self._opening = threading.Lock()
+        self._codec = codec
         self._process = os.getpid()
-        self._stores: list[_store.Store[Any, Any] | None] = []
-        self._take_up(_newest(path) if epoch is None else epoch)
+        self._epoch = Epoch(path, _newest(path) if epoch is None else epoch, codec)
         self._closed = False
 
     @classmethod
@@ -134,7 +131,7 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
 
         """
         where = Path(absolute(path))
-        numbers = [_bound(bound, key, f"bounds[{place}]") for place, bound in enumerate(bounds)]
+        numbers = [bound(end, key, f"bounds[{place}]") for place, end in enumerate(bounds)]
         if None in numbers:
             raise TypeError(f"bounds[{numbers.index(None)}] is None; bounds are keys")
         if any(low >= high for low, high in pairwise(numbers)):  # type: ignore[operator]
@@ -183,9 +180,9 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
             with _opened(where, directory) as store:
                 kind = store.key_kind
                 kinds.setdefault((kind, store.codec_name), directory)
-                ends = (_bound(end, kind, f"a bound of {directory}") for end in (start, stop))
+                ends = (bound(end, kind, f"a bound of {directory}") for end in (start, stop))
                 listed.append(_shards.Shard(directory, *ends))
-                _check_range(store, listed[-1])
+                check_range(store, listed[-1])
         if len(kinds) > 1:
             one, other, *_ = kinds.values()
             raise FormatError(f"{one} and {other} differ in their kind of keys, or in their codec")
@@ -200,33 +197,35 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
     @property
     def epoch(self) -> int:
         """The epoch that this handle shows."""
-        return self._manifest.epoch
+        return self._epoch.manifest.epoch
 
     @property
     def key_kind(self) -> str:
         """What keys are, as in `Store`."""
-        return self._manifest.key
+        return self._epoch.manifest.key
 
     @property
     def codec_name(self) -> str | None:
         """The name of the codec of the values, as in `Store`."""
-        return self._manifest.codec
+        return self._epoch.manifest.codec
 
     @property
     def codec(self) -> Codec[Any] | None:
         """The codec of the values, as in `Store`."""
-        return self._shard(0).codec
+        return self._now().store(0).codec
 
     @property
     def bounds(self) -> list[tuple[Any, Any]]:
         """The range (start, stop) of each shard, in key order; the first start and the last stop are None."""
-        kind = self.key_kind
-        return [(_key(shard.start, kind), _key(shard.stop, kind)) for shard in self._manifest.shards]
+        manifest = self._epoch.manifest
+        return [
+            (key_of(shard.start, manifest.key), key_of(shard.stop, manifest.key)) for shard in manifest.shards
+        ]
 
     @property
     def shards(self) -> list[_store.Store[K, V]]:
         """The shards as stores, read-only, in key order; their handles are this one's."""
-        return self._all()
+        return self._now().stores()
 
     @property
     def closed(self) -> bool:
@@ -236,10 +235,8 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
     def close(self) -> None:
         """Close all shards. As `Store.close`."""
         self._closed = True
-        stores, self._stores = self._stores, []
-        for store in stores:
-            if store is not None:
-                store.close()
+        if hasattr(self, "_epoch"):
+            self._epoch.close()
 
     def refresh(self) -> int:
         """Take up what was committed to the shards, and a new epoch if there is one; return the epoch.
@@ -259,32 +256,31 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
             (0, 1, 1)
 
         """
-        self._check_open()
+        shown = self._now()
         newest = _newest(self._path)
-        if newest != self._manifest.epoch:
-            self._take_up(newest)
+        if newest == shown.manifest.epoch:
+            shown.refresh()
         else:
-            for store in self._stores:
-                if store is not None:
-                    store.refresh()
+            # Calls that go on have the one before, whose shards are closed when they have ended.
+            self._epoch = Epoch(self._path, newest, self._codec)
         return newest
 
     def __getitem__(self, key: Any) -> V:
         """Return the value of `key`; KeyError if it is absent."""
-        value: V = self._shard(self._place(key))[key]
+        value: V = self._now().of(key)[key]
         return value
 
     def __contains__(self, key: object) -> bool:
         """Whether `key` is there."""
-        return key in self._shard(self._place(key))
+        return key in self._now().of(key)
 
     def get(self, key: Any, default: Any = None) -> Any:
         """Return the value of `key`, or `default`. As `Store.get`; O(log shards) more."""
-        return self._shard(self._place(key)).get(key, default)
+        return self._now().of(key).get(key, default)
 
     def __len__(self) -> int:
         """Return the number of keys; O(shards)."""
-        return sum(map(len, self._all()))
+        return sum(map(len, self._now().stores()))
 
     def __iter__(self) -> Iterator[K]:
         """Iterate over all keys, ascending."""
@@ -308,9 +304,9 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
 
     def get_many(self, keys: Any, default: Any = None) -> Any:
         """Return the values of many keys in their order. As `Store.get_many`."""
-        array, routes = self._routed(keys)
+        array, routes = self._now().routed(keys)
         try:
-            found = [(rows, self._shard(place).get_many(part, default)) for place, rows, part in routes]
+            found = [(rows, store.get_many(part, default)) for store, rows, part in routes]
         except KeyError:
             raise self._missing(array) from None
         if len(found) == 1:
@@ -350,92 +346,99 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
             row.memory(out)
             if _convert.share_memory(keys, out):
                 raise ValueError("out shares memory with keys")
-        array, routes = self._routed(keys)
+        array, routes = self._now().routed(keys)
         if out is not None and len(out) != len(array):
             raise ValueError(f"out has {len(out)} rows for {len(array)} keys")
         if len(routes) == 1:
-            return self._shard(routes[0][0]).get_array(array, dtype, shape, fill=fill, out=out)
+            return routes[0][0].get_array(array, dtype, shape, fill=fill, out=out)
         result = np.empty((len(array), *row.shape), row.dtype) if out is None else out
         try:
-            for place, rows, part in routes:
-                result[rows] = self._shard(place).get_array(part, dtype, shape, fill=fill)
+            for store, rows, part in routes:
+                result[rows] = store.get_array(part, dtype, shape, fill=fill)
         except KeyError:
             raise self._missing(array) from None
         return result
 
     def get_buffers(self, keys: Any) -> ValueBuffers[V]:
         """Return the values of many keys in two arrays. As `Store.get_buffers`."""
-        array, routes = self._routed(keys)
-        gathered = _Gathered(len(array))
-        for place, rows, part in routes:
-            gathered.add(rows, self._shard(place).get_buffers(part))
+        array, routes = self._now().routed(keys)
+        gathered = Gathered(len(array))
+        for store, rows, part in routes:
+            gathered.add(rows, store.get_buffers(part))
         return gathered.buffers()
 
     def contains_many(self, keys: Any) -> NDArray[np.bool_]:
         """Return whether each of many keys is there. As `Store.contains_many`."""
-        array, routes = self._routed(keys)
+        array, routes = self._now().routed(keys)
         found = np.empty(len(array), np.bool_)
-        for place, rows, part in routes:
-            found[rows] = self._shard(place).contains_many(part)
+        for store, rows, part in routes:
+            found[rows] = store.contains_many(part)
         return found
 
     def floor_many(self, keys: Any) -> tuple[NDArray[Any], ValueBuffers[V]]:
         """Return for many keys the item at or below each. As `Store.floor_many`."""
-        return self._nearest_many(keys, lambda store, part: store.floor_many(part), before=True)
+        return self._now().nearest_many(keys, lambda store, part: store.floor_many(part), before=True)
 
     def ceiling_many(self, keys: Any) -> tuple[NDArray[Any], ValueBuffers[V]]:
         """Return for many keys the item at or above each. As `Store.ceiling_many`."""
-        return self._nearest_many(keys, lambda store, part: store.ceiling_many(part), before=False)
+        return self._now().nearest_many(keys, lambda store, part: store.ceiling_many(part), before=False)
 
     def first(self) -> tuple[K, V] | None:
         """Return the item with the lowest key, or None. As `Store.first`."""
-        return self._first_from(0)
+        return self._now().first_from(0)
 
     def last(self) -> tuple[K, V] | None:
         """Return the item with the highest key, or None. As `Store.last`."""
-        return self._last_before(len(self._manifest.shards))
+        shown = self._now()
+        return shown.last_before(len(shown))
 
     def floor(self, key: Any) -> tuple[K, V] | None:
         """Return the item at or below `key`, or None. As `Store.floor`."""
-        place = self._place(key)
-        return self._shard(place).floor(key) or self._last_before(place)
+        shown = self._now()
+        place = shown.place(key)
+        return shown.store(place).floor(key) or shown.last_before(place)
 
     def lower(self, key: Any) -> tuple[K, V] | None:
         """Return the item below `key`, or None. As `Store.lower`."""
-        place = self._place(key)
-        return self._shard(place).lower(key) or self._last_before(place)
+        shown = self._now()
+        place = shown.place(key)
+        return shown.store(place).lower(key) or shown.last_before(place)
 
     def ceiling(self, key: Any) -> tuple[K, V] | None:
         """Return the item at or above `key`, or None. As `Store.ceiling`."""
-        place = self._place(key)
-        return self._shard(place).ceiling(key) or self._first_from(place + 1)
+        shown = self._now()
+        place = shown.place(key)
+        return shown.store(place).ceiling(key) or shown.first_from(place + 1)
 
     def higher(self, key: Any) -> tuple[K, V] | None:
         """Return the item above `key`, or None. As `Store.higher`."""
-        place = self._place(key)
-        return self._shard(place).higher(key) or self._first_from(place + 1)
+        shown = self._now()
+        place = shown.place(key)
+        return shown.store(place).higher(key) or shown.first_from(place + 1)
 
     def scan(
         self, start: Any = None, stop: Any = None, **options: Unpack[_ScanOptions]
     ) -> Iterator[tuple[K, V]]:
         """Iterate over (key, value) of a range, in key order. As `Store.scan`, O(shards) to make."""
-        return _chained([store.scan(start, stop, **options) for store in self._all()], options)
+        return _chained([store.scan(start, stop, **options) for store in self._now().stores()], options)
 
     def scan_keys(self, start: Any = None, stop: Any = None, **options: Unpack[_ScanOptions]) -> Iterator[K]:
         """Iterate over the keys of a range. As `Store.scan_keys`, O(shards) to make."""
-        return _chained([store.scan_keys(start, stop, **options) for store in self._all()], options)
+        return _chained([store.scan_keys(start, stop, **options) for store in self._now().stores()], options)
 
     def scan_values(
         self, start: Any = None, stop: Any = None, **options: Unpack[_ScanOptions]
     ) -> Iterator[V]:
         """Iterate over the values of a range. As `Store.scan_values`, O(shards) to make."""
-        return _chained([store.scan_values(start, stop, **options) for store in self._all()], options)
+        return _chained(
+            [store.scan_values(start, stop, **options) for store in self._now().stores()], options
+        )
 
     def scan_batches(
         self, start: Any = None, stop: Any = None, *, rows: int = 65536, **options: Unpack[_ScanOptions]
     ) -> Iterator[ScanBatch[K, V]]:
         """Iterate over a range in batches. As `Store.scan_batches`; the last of each shard may be short."""
-        stores = self._all()
+        stores = self._now().stores()
         # Wrong arguments are told here, and what is iterated over is of this moment.
         stores[0].scan_batches(start, stop, rows=rows, **options)
         moments = [store.snapshot() for store in stores]
@@ -443,205 +446,70 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
 
     def keys_array(self, start: Any = None, stop: Any = None) -> NDArray[Any]:
         """Return the keys of a range as an array, ascending. As `Store.keys_array`."""
-        return np.concatenate([store.keys_array(start, stop) for store in self._all()])
+        return np.concatenate([store.keys_array(start, stop) for store in self._now().stores()])
 
     def count(self, start: Any = None, stop: Any = None) -> int:
         """Return the number of keys of a range. As `Store.count`."""
-        return sum(store.count(start, stop) for store in self._all())
+        return sum(store.count(start, stop) for store in self._now().stores())
 
     def rank(self, key: Any) -> int:
         """Return how many keys are below `key`. As `Store.rank`; O(shards) more."""
-        place = self._place(key)
-        return sum(map(len, self._all()[:place])) + self._shard(place).rank(key)
+        shown = self._now()
+        place = shown.place(key)
+        return sum(map(len, shown.stores()[:place])) + shown.store(place).rank(key)
 
     def nth(self, i: SupportsIndex) -> tuple[K, V]:
         """Return the item with `i` keys below it, or from the end. As `Store.nth`; O(shards) more."""
-        place, ends = operator.index(i), self._ends()
-        rank = place + int(ends[-1]) if place < 0 else place
-        if not 0 <= rank < ends[-1]:
-            raise IndexError(f"there is no item {place}: there are {ends[-1]}")
-        at = int(np.searchsorted(ends, rank, "right"))
-        return self._shard(at).nth(rank - int(ends[at - 1] if at else 0))
+        place = operator.index(i)
+        with Moment(self._now()) as moment:
+            rank = place + len(moment) if place < 0 else place
+            if not 0 <= rank < len(moment):
+                raise IndexError(f"there is no item {place}: there are {len(moment)}")
+            return moment.nth(rank)
 
     def sample(self, n: int, seed: Any = None) -> NDArray[Any]:
         """Return `n` different keys, drawn at random, in random order, as an array. As `Store.sample`."""
-        n, there = operator.index(n), len(self)
-        if not 0 <= n <= there:
-            raise ValueError(f"n must be from 0 to the number of keys, {there}, not {n}")
-        ranks = np.random.default_rng(seed).choice(there, n, replace=False) if n else np.empty(0, np.int64)
-        return self._keys_of_ranks(ranks)
+        n = operator.index(n)
+        with Moment(self._now()) as moment:
+            if not 0 <= n <= len(moment):
+                raise ValueError(f"n must be from 0 to the number of keys, {len(moment)}, not {n}")
+            ranks = np.empty(0, np.int64)
+            if n:
+                ranks = np.random.default_rng(seed).choice(len(moment), n, replace=False)
+            return moment.keys_of_ranks(ranks)
 
     def split(self, n: SupportsIndex) -> list[tuple[Any, Any]]:
         """Return `n` ranges (start, stop) that cover everything, with equally many keys. As `Store.split`."""
-        parts, there = operator.index(n), len(self)
-        if there == 0 or not 1 <= parts <= _MOST_PARTS:
-            return self._shard(0).split(parts)
-        ranks = np.arange(1, parts, dtype=np.int64) * there // parts
-        ends = list(map(self._object, self._keys_of_ranks(ranks)))
+        parts, shown = operator.index(n), self._now()
+        with Moment(shown) as moment:
+            if len(moment) == 0 or not 1 <= parts <= _MOST_PARTS:
+                return shown.store(0).split(parts)
+            ranks = np.arange(1, parts, dtype=np.int64) * len(moment) // parts
+            ends = [object_of(key, self.key_kind) for key in moment.keys_of_ranks(ranks)]
         return list(zip([None, *ends], [*ends, None], strict=True))
 
-    def _check_open(self) -> None:
+    def _missing(self, array: NDArray[Any]) -> KeyError:
+        """Return the error for the first of these keys that is not there."""
+        return KeyError(object_of(array[int(self.contains_many(array).argmin())], self.key_kind))
+
+    def _now(self) -> Epoch:
+        """Return the epoch that this shows: what one call reads, it reads of one epoch."""
         if self._closed:
             raise ClosedError(f"the sharded store at {self._path} is closed")
+        return self._epoch
 
     @property
     def _inherited(self) -> bool:
         return self._process != os.getpid()
 
-    def _take_up(self, epoch: int) -> None:
-        """Show this epoch from now on."""
-        manifest = _shards.read(self._path, epoch)
-        for shard in manifest.shards:
-            if not (self._path / shard.directory).is_dir():
-                raise FileNotFoundError(
-                    f"{self._path / shard.directory} is missing, which epoch {epoch} names as a shard"
-                )
-        before, self._stores = self._stores, [None] * len(manifest.shards)
-        self._manifest = manifest
-        bounds = [shard.stop for shard in manifest.shards[:-1] if shard.stop is not None]
-        self._bounds = bounds
-        self._bounds_array = _sortable(_array(bounds, manifest.key))
-        for store in before:
-            if store is not None:
-                store.close()
-
-    def _shard(self, place: int) -> _store.Store[Any, Any]:
-        """Return one shard, opened."""
-        self._check_open()
-        store = self._stores[place]
-        if store is None:
-            with self._opening:
-                store = self._stores[place]
-                if store is None:
-                    store = self._stores[place] = self._opened(self._manifest.shards[place])
-        return store
-
-    def _opened(self, shard: _shards.Shard) -> _store.Store[Any, Any]:
-        try:
-            store = _store.open(self._path / shard.directory, read_only=True, codec=self._given_codec)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"{self._path / shard.directory}, which epoch {self.epoch} names as a shard, is no store: "
-                f"{error}"
-            ) from None
-        try:
-            _check_kind(store, self._manifest)
-            _check_range(store, shard)
-        except BaseException:
-            store.close()
-            raise
-        return store
-
-    def _all(self) -> list[_store.Store[Any, Any]]:
-        self._check_open()
-        return [self._shard(place) for place in range(len(self._manifest.shards))]
-
-    def _place(self, key: Any) -> int:
-        """Return which shard has `key`, be it there or not; any one for what is no key, which will say so."""
-        if self._manifest.key not in ("int64", "uint64"):
-            return bisect_right(self._bounds, _kinds.one(key, self._manifest.key, "key"))
-        try:
-            return bisect_right(self._bounds, operator.index(key))
-        except TypeError:
-            return 0
-
-    def _routed(self, keys: Any) -> tuple[NDArray[Any], list[tuple[int, NDArray[np.intp], NDArray[Any]]]]:
-        """Return the keys as an array, and for each shard that has some: its place, their rows, and they."""
-        array = self._shard(0)._keys_as_array(keys)  # noqa: SLF001 - the native half
-        places = np.searchsorted(self._bounds_array, _sortable(array), "right")
-        order = np.argsort(places, kind="stable")
-        ends = np.searchsorted(places[order], np.arange(len(self._bounds) + 2))
-        routes = []
-        for place, (start, stop) in enumerate(pairwise(ends)):
-            rows = order[start:stop]
-            if len(rows):
-                routes.append((place, rows, array[rows]))
-        return array, routes or [(0, order, array)]
-
-    def _missing(self, array: NDArray[Any]) -> KeyError:
-        """Return the error for the first of these keys that is not there."""
-        return KeyError(self._object(array[int(self.contains_many(array).argmin())]))
-
-    def _nearest_many(
-        self,
-        keys: Any,
-        ask: Callable[[_store.Store[Any, Any], Any], tuple[NDArray[Any], ValueBuffers[V]]],
-        *,
-        before: bool,
-    ) -> tuple[NDArray[Any], ValueBuffers[V]]:
-        array, routes = self._routed(keys)
-        found_keys, gathered = np.zeros_like(array), _Gathered(len(array))
-        for place, rows, part in routes:
-            found_keys[rows], buffers = ask(self._shard(place), part)
-            gathered.add(rows, buffers)
-            rest = rows[~buffers.found]
-            if not len(rest):
-                continue
-            item = self._last_before(place) if before else self._first_from(place + 1)
-            if item is None:
-                continue
-            one = self._shard(0)._keys_as_array([item[0]])  # noqa: SLF001
-            found_keys[rest] = one[0]
-            gathered.add(rest, self._shard(self._place(item[0])).get_buffers(one), every=0)
-        return found_keys, gathered.buffers()
-
-    def _last_before(self, place: int) -> tuple[Any, Any] | None:
-        """Return the last item of the shards before a place."""
-        items = (self._shard(at).last() for at in range(place - 1, -1, -1))
-        return next((item for item in items if item is not None), None)
-
-    def _first_from(self, place: int) -> tuple[Any, Any] | None:
-        """Return the first item of the shards from a place on."""
-        items = (self._shard(at).first() for at in range(place, len(self._manifest.shards)))
-        return next((item for item in items if item is not None), None)
-
-    def _object(self, key: Any) -> Any:
-        """Return an element of an array of keys as the object that a scan gives."""
-        kind = self.key_kind
-        return key if kind.startswith("datetime64") else _key(_kinds_number(key, kind), kind)
-
-    def _ends(self) -> NDArray[np.int64]:
-        """Return how many keys the shards up to and with each have."""
-        return np.cumsum([len(store) for store in self._all()], dtype=np.int64)
-
-    def _keys_of_ranks(self, ranks: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the keys at `ranks`, each below the number of keys, in their order."""
-        ends = self._ends()
-        places = np.searchsorted(ends, ranks, "right")
-        found = np.empty(len(ranks), _array([], self.key_kind).dtype)
-        for place in np.unique(places):
-            rows = np.flatnonzero(places == place)
-            start = ends[place - 1] if place else 0
-            found[rows] = self._shard(place)._keys_of_ranks(ranks[rows] - start)  # noqa: SLF001
-        return found
-
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path: unpickling opens the newest epoch."""
-        return _reopen, (os.fspath(self._path), self._given_codec)
+        return _reopen, (os.fspath(self._path), self._codec)
 
     def __repr__(self) -> str:
         """Name the directory, the epoch and the number of shards."""
-        what = "closed" if self._closed else f"epoch {self.epoch}, {len(self._manifest.shards)} shards"
+        what = "closed" if self._closed else f"epoch {self.epoch}, {len(self._epoch)} shards"
         return f"<alexpy.ShardedStore {os.fspath(self._path)!r}, {what}>"
-
-
-class _Gathered:
-    """The values of many keys, which come from several shards."""
-
-    def __init__(self, count: int) -> None:
-        self._parts: list[ValueBuffers[Any]] = []
-        self._which = np.zeros(count, np.int64)
-        self._places = np.zeros(count, np.int64)
-
-    def add(self, rows: NDArray[np.intp], part: ValueBuffers[Any], every: int | None = None) -> None:
-        """Take the values of `part` for `rows`, one for each; or the same one for all of them."""
-        self._which[rows] = len(self._parts)
-        self._places[rows] = np.arange(len(rows)) if every is None else every
-        self._parts.append(part)
-
-    def buffers(self) -> ValueBuffers[Any]:
-        """Return all of them in one."""
-        return _alexpy.ValueBuffers._joined(self._parts, self._which, self._places)  # noqa: SLF001
 
 
 def _reopen(path: str, codec: Codec[Any] | None) -> ShardedStore[Any, Any]:
@@ -662,71 +530,6 @@ def _opened(where: Path, directory: str) -> _store.Store[Any, bytes]:
         return _store.open_raw(os.fspath(where / directory), read_only=True, config=Config())
     except FileNotFoundError as error:
         raise FileNotFoundError(f"the shard {directory} is not in {where}: {error}") from None
-
-
-def _check_kind(store: _store.Store[Any, Any], manifest: _shards.Manifest) -> None:
-    """Refuse another store than was published."""
-    if (store.key_kind, store.codec_name) != (manifest.key, manifest.codec):
-        raise FormatError(
-            f"{store.path} has keys of {store.key_kind} and the codec {store.codec_name}, and epoch "
-            f"{manifest.epoch} has {manifest.key} and {manifest.codec}: another store was published"
-        )
-
-
-def _check_range(store: _store.Store[Any, Any], shard: _shards.Shard) -> None:
-    """Refuse a store with keys outside of its range."""
-    for item in (store.first(), store.last()):
-        if item is None:
-            continue
-        number = _kinds_number(item[0], store.key_kind)
-        if (shard.start is not None and number < shard.start) or (
-            shard.stop is not None and number >= shard.stop
-        ):
-            raise FormatError(
-                f"{store.path} holds the key {item[0]}, which is outside of its range as a shard, from "
-                f"{_key(shard.start, store.key_kind)} to {_key(shard.stop, store.key_kind)}; nothing is "
-                "lost: move the key to its shard, or publish other ranges"
-            )
-
-
-def _kinds_number(key: Any, kind: str) -> int:
-    return operator.index(key) if kind == "int64" else _kinds.one(key, kind, "key")
-
-
-def _bound(end: Any, kind: str, name: str) -> int | None:
-    """Return a bound as an integer, None if it is None."""
-    if end is None:
-        return None
-    if kind == "int64":
-        if isinstance(end, (bool, np.bool_)) or not hasattr(end, "__index__"):
-            raise TypeError(f"{name} is {_convert.type_name(end)}; keys are integers")
-        number = operator.index(end)
-        if not -(2**63) <= number < 2**63:
-            raise OverflowError(f"{name} is {number}, outside int64 (-2**63 to 2**63-1)")
-        return number
-    return _kinds.one(end, kind, name)
-
-
-def _key(number: int | None, kind: str) -> Any:
-    """Return the key that a bound is."""
-    if number is None or kind in ("int64", "uint64"):
-        return number
-    return _kinds.uuid_of(number) if kind == "uuid" else _kinds.moment_of(number, kind)
-
-
-def _array(numbers: list[int], kind: str) -> NDArray[Any]:
-    """Return bounds as an array of keys."""
-    if kind == "uuid":
-        return np.frombuffer(b"".join(number.to_bytes(16, "big") for number in numbers), "V16")
-    if kind == "uint64":
-        return np.array(numbers, np.uint64)
-    keys = np.array(numbers, np.int64)
-    return keys if kind == "int64" else keys.view(kind)
-
-
-def _sortable(keys: NDArray[Any]) -> NDArray[Any]:
-    """Return keys in a form that NumPy can order: UUIDs as text of their bytes."""
-    return keys.view("S16") if keys.dtype.kind == "V" else keys
 
 
 def _chained(iterators: Sequence[Iterator[Any]], options: _ScanOptions) -> Iterator[Any]:
