@@ -6,6 +6,7 @@ import dataclasses
 import doctest
 import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,6 +165,75 @@ def test_an_empty_frame_makes_a_store_without_keys(tmp_path: Path) -> None:
     with ShardedStore.open(tmp_path / "s") as store:
         assert len(store) == 0
     assert len(read(tmp_path / "s")) == 0
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"x": [1.5]}, "the column 'x' is of type float64 in one part, and of type int64 in the whole"),
+        ({"x": np.array([300], np.int16)}, "the column 'x' is of type int16 in one part"),
+        ({"x": [1], "y": [1]}, "the column 'y' is of type int64 in one part, and of type none"),
+        ({}, "the column 'x' is of type none, since it is missing in one part"),
+    ],
+)
+def test_parts_that_differ_are_refused_and_no_value_is_changed_or_left_out(
+    tmp_path: Path, other: Any, message: str
+) -> None:
+    parts = [pd.DataFrame({"id": [1, 2], "x": [1, 2]}), pd.DataFrame({"id": [3], **other})]
+    with pytest.raises(TypeError, match=message):
+        write(parts, tmp_path / "s", key="id")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_that_was_made_anew_or_written_to_is_read_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    frame = pd.DataFrame({"id": range(10), "x": np.arange(10.0)})
+    keys = da.from_array([1, 1000], chunks=1)
+    for added in (0.0, 500.0):
+        write([frame.assign(x=frame["x"] + added)], path, key="id")
+        assert read(path).compute()["value"].tolist() == (frame["x"] + added).tolist()
+        assert lookup(path, keys, fill=-1).compute().tolist() == [1.0 + added, -1.0]
+        with ShardedStore.open(path) as store:
+            (directory,) = (shard.path for shard in store.shards)
+        with alexpy.open(directory) as shard:
+            shard[1000] = 5.0
+        assert read(path).compute().index.max() == 1000
+        assert lookup(path, keys, fill=-1).compute().tolist() == [1.0 + added, 5.0]
+        shutil.rmtree(path)
+
+
+def test_a_field_may_be_called_key_and_a_codec_of_another_kind_gets_objects(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"id": range(3), "key": np.ones(3), "y": np.arange(3)})
+    write([frame], tmp_path / "s", key="id")
+    assert list(read(tmp_path / "s").compute().columns) == ["key", "y"]
+    text = pd.DataFrame({"id": [1], "x": pd.array(["a"], dtype="str")})
+    write([text], tmp_path / "j", key="id", codec=alexpy.codecs.json)
+    with ShardedStore.open(tmp_path / "j") as store:
+        assert store[1] == "a"
+
+
+def test_what_would_lose_a_zone_a_null_or_another_store_is_refused(tmp_path: Path) -> None:
+    zone = pd.ArrowDtype(pa.timestamp("us", tz="Europe/Paris"))
+    moments = pd.array(pd.to_datetime(["2020-01-01"]), dtype=zone)
+    with pytest.raises(TypeError, match="keys are integers or moments"):
+        write([pd.DataFrame({"id": moments, "x": [1]})], tmp_path / "s", key="id")
+    late = pd.to_datetime(["2020-01-01", None])
+    with pytest.raises(ValueError, match="the value of key 2 in the column 'x' is null"):
+        write([pd.DataFrame({"id": [1, 2], "x": late})], tmp_path / "s", key="id")
+    with pytest.raises(ValueError, match="a key is null"):
+        write(
+            [pd.DataFrame({"id": pd.array([1, None], dtype="Int64"), "x": [1, 2]})], tmp_path / "s", key="id"
+        )
+    with pytest.raises(TypeError, match="columns need names that are text"):
+        write([pd.DataFrame({"id": [1], 1: [1]})], tmp_path / "s", key="id")
+    with pytest.raises(ValueError, match="shards must be 1 or more, not 0"):
+        write([numbers()], tmp_path / "s", key="id", shards=0)
+    assert not list(tmp_path.iterdir())
+    alexpy.open(tmp_path / "plain").close()
+    before = sorted((tmp_path / "plain").iterdir())
+    with pytest.raises(alexpy.FormatError, match="is a store itself"):
+        write([numbers()], tmp_path / "plain", key="id")
+    assert sorted((tmp_path / "plain").iterdir()) == before
 
 
 @pytest.mark.parametrize(

@@ -402,6 +402,8 @@ def test_what_cannot_be_made_is_named_and_leaves_nothing(tmp_path: Path) -> None
         ShardedStore.create(tmp_path / "s", [2**63])
     with pytest.raises(FileNotFoundError):
         ShardedStore.create(tmp_path / "none" / "s", [5])
+    with pytest.raises(TypeError, match="codec"):
+        ShardedStore.create(tmp_path / "s", [5], codec=object())  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
     ShardedStore.create(tmp_path / "none" / "s", [5], parents=True)
     with pytest.raises(FileExistsError):
@@ -448,7 +450,7 @@ def test_a_shard_that_was_replaced_or_filled_with_keys_of_another_is_refused(tmp
         store.get(1)
 
 
-@pytest.mark.parametrize("change", ["bound", "checksum", "text", "empty", "bit"])
+@pytest.mark.parametrize("change", ["bound", "checksum", "text", "empty", "bit", "list", "deep"])
 def test_a_damaged_manifest_is_never_believed(tmp_path: Path, change: str) -> None:
     ShardedStore.create(tmp_path / "s", [5])
     file = tmp_path / "s" / _shards.name_of(1)
@@ -460,6 +462,7 @@ def test_a_damaged_manifest_is_never_believed(tmp_path: Path, change: str) -> No
     changed = json.dumps(body)
     if change in ("text", "empty"):
         changed = "no manifest" if change == "text" else ""
+    changed = {"list": "[]", "deep": "[" * 100_000}.get(change, changed)
     raw = bytearray(changed.encode())
     if change == "bit":
         raw[raw.index(b"shard-0")] ^= 1

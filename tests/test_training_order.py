@@ -122,6 +122,7 @@ def test_an_order_of_many_takes_no_memory() -> None:
     [
         ([3], IndexError, "there is no sample 3: there are 3"),
         ([0, -4], IndexError, "there is no sample -4: there are 3"),
+        (np.array([2**64 - 1], np.uint64), IndexError, "there is no sample 18446744073709551615"),
         ([0.5], TypeError, "integers, not float64"),
         ([[0]], TypeError, "of 2 axes"),
         (["a"], TypeError, "integers"),

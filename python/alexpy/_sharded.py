@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import operator
 import os
+import shutil
+import sys
 from collections.abc import Mapping
 from itertools import chain, islice, pairwise
 from pathlib import Path
@@ -141,9 +143,14 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
         else:
             where.mkdir()
         names = [f"shard-{place}" for place in range(len(numbers) + 1)]
-        for name in names:
-            _store.open(where / name, key=key, codec=codec).close()  # type: ignore[call-overload]
-        cls.publish(where, list(zip(names, [None, *bounds], [*bounds, None], strict=True)), epoch=1)
+        try:
+            for name in names:
+                _store.open(where / name, key=key, codec=codec).close()  # type: ignore[call-overload]
+            cls.publish(where, list(zip(names, [None, *bounds], [*bounds, None], strict=True)), epoch=1)
+        except BaseException:
+            # All of it was made here.
+            shutil.rmtree(where, ignore_errors=True)
+            raise
         return [where / name for name in names]
 
     @classmethod
@@ -241,8 +248,8 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
     def refresh(self) -> int:
         """Take up what was committed to the shards, and a new epoch if there is one; return the epoch.
 
-        What was opened is refreshed as `Store.refresh` does. Of a new epoch, shards are opened anew, and
-        iterators of the one before end with ClosedError. O(shards).
+        What was opened is refreshed as `Store.refresh` does. Of a new epoch, shards are opened anew; calls
+        that are under way go on with the one before. O(shards).
 
         Raises:
             As `open`, and as `Store.refresh`.
@@ -536,7 +543,7 @@ def _chained(iterators: Sequence[Iterator[Any]], options: _ScanOptions) -> Itera
     """Return the items of all shards, in the order asked for, as many as asked for."""
     limit = options.get("limit")
     items: Iterable[Any] = chain.from_iterable(reversed(iterators) if options.get("reverse") else iterators)
-    return iter(items) if limit is None else islice(items, operator.index(limit))
+    return iter(items) if limit is None else islice(items, min(operator.index(limit), sys.maxsize))
 
 
 def _batches(

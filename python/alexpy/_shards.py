@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FORMAT = 1
+KINDS = ("int64", "uint64", *(f"datetime64[{unit}]" for unit in ("s", "ms", "us", "ns")), "uuid")
 _NAME = re.compile(r"SHARDS-(\d{8})\.json")
 
 
@@ -141,6 +142,8 @@ def publish(path: Path, manifest: Manifest) -> None:
 
     """
     check(manifest.shards, f"epoch {manifest.epoch}")
+    if any((path / name).exists() for name in ("MANIFEST-A", "MANIFEST-B")):
+        raise FormatError(f"{path} is a store itself; give a directory of its own to the shards")
     if manifest.epoch != newest(path) + 1:
         raise FencedError(
             f"epoch {manifest.epoch} of {path} cannot be published: the newest is {newest(path)}; "
@@ -194,7 +197,7 @@ def read(path: Path, epoch: int) -> Manifest:
         checksum = body.pop("checksum")
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} has no epoch {epoch}: {file.name} is not there") from None
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise CorruptionError(f"{file} is damaged: it is no manifest of shards", str(file)) from None
     if checksum != _checksum(body):
         raise CorruptionError(
@@ -202,15 +205,23 @@ def read(path: Path, epoch: int) -> Manifest:
             "copy of the file in its place, or publish them again as the next epoch",
             str(file),
         )
-    if body["format"] != FORMAT:
-        raise FormatError(f"{file} has format {body['format']}; this version of alexpy reads {FORMAT}")
-    if body["epoch"] != epoch:
-        raise FormatError(f"{file} holds epoch {body['epoch']}; it was renamed, or copied from elsewhere")
-    shards = tuple(
-        Shard(entry["directory"], _number(entry["start"]), _number(entry["stop"])) for entry in body["shards"]
-    )
-    check(shards, str(file))
-    return Manifest(epoch, body["key"], body["codec"], shards)
+    try:
+        if body["format"] != FORMAT:
+            raise FormatError(f"{file} has format {body['format']}; this version of alexpy reads {FORMAT}")
+        if body["epoch"] != epoch:
+            raise FormatError(f"{file} holds epoch {body['epoch']}; it was renamed, or copied from elsewhere")
+        if body["key"] not in KINDS:
+            raise FormatError(
+                f"{file} has keys of the kind {body['key']!r}, which this version does not know"
+            )
+        shards = tuple(
+            Shard(entry["directory"], _number(entry["start"]), _number(entry["stop"]))
+            for entry in body["shards"]
+        )
+        check(shards, str(file))
+        return Manifest(epoch, body["key"], body["codec"], shards)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{file} is no manifest of shards as this version writes them: {error}") from None
 
 
 def _text(bound: int | None) -> str | None:

@@ -111,12 +111,13 @@ class Order:
             raise TypeError(
                 f"places are a list or an array of integers, not {asked.dtype} of {asked.ndim} axes"
             )
-        found = asked.astype(np.int64)
         there = len(self)
-        found[found < 0] += there
-        wrong = (found < 0) | (found >= there)
+        # Before the conversion, which makes negative numbers of large unsigned ones.
+        wrong = (asked >= there) | (asked < -there)
         if wrong.any():
             raise IndexError(f"there is no sample {asked[int(wrong.argmax())]}: there are {there}")
+        found = asked.astype(np.int64)
+        found[found < 0] += there
         for step in reversed(self.steps):
             found = step.of(found)
         return found

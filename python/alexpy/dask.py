@@ -10,10 +10,11 @@ need the same file system. Nothing of a build is visible before all of it is.
 
 from __future__ import annotations
 
-import functools
+import operator
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -88,18 +89,25 @@ def write(
 
 
 def _write(frame: dd.DataFrame, path: str, key: str, shards: int | None, codec: Codec[Any] | None) -> int:
-    if frame.index.name == key and key is not None:
+    if shards is not None and operator.index(shards) < 1:
+        raise ValueError(f"shards must be 1 or more, not {shards}")
+    if frame.index.name == key and key not in frame.columns:
         frame = frame.reset_index()
-    if key not in frame.columns:
-        raise KeyError(f"there is no column {key!r}; there are {', '.join(map(repr, frame.columns))}")
+    names = list(frame.columns)
+    if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+        raise TypeError(f"columns need names that are text, each its own; these are {names}")
+    if key not in names:
+        raise KeyError(f"there is no column {key!r}; there are {', '.join(map(repr, names))}")
     plan = _plan(frame, path, key, codec)
+    # Before Dask brings rows of different parts together, and makes one type of theirs.
+    frame = frame.map_partitions(_checked, dict(frame.dtypes), key, meta=frame._meta)  # noqa: SLF001
     where = Path(path)
     made = not where.exists()
     if made:
         where.mkdir()
     try:
         epoch = _shards.newest(where) + 1
-        frame = frame.set_index(key, npartitions=shards or frame.npartitions)
+        frame = frame.set_index(key, npartitions=frame.npartitions if shards is None else shards)
         built = dask.compute(
             *[
                 dask.delayed(_build)(part, place, plan)
@@ -107,7 +115,7 @@ def _write(frame: dd.DataFrame, path: str, key: str, shards: int | None, codec: 
             ]
         )
         ends = [None, *(_plain(end) for end in frame.divisions[1:-1]), None]
-        layout = [(name, start, stop) for name, start, stop in zip(built, ends, ends[1:], strict=False)]
+        layout = [(name, *bounds) for name, bounds in zip(built, pairwise(ends), strict=True)]
         ShardedStore.publish(where, layout, epoch=epoch)
     except BaseException:
         _remove(plan, keep=())
@@ -175,8 +183,8 @@ def lookup(
     """Return the values of a Dask array of keys, of one length each, as a Dask array of the same chunks.
 
     `dtype`, `shape` and `fill` as in `Store.get_array`. A column of a DataFrame is an array too
-    (`frame["id"].to_dask_array()`). Each chunk is looked up by one call in a worker, which keeps the store
-    open.
+    (`frame["id"].to_dask_array()`). Each chunk is looked up by one call in a worker, which opens the store
+    for it: chunks of many thousands of keys hide that.
 
     Raises:
         As `ShardedStore.open`; when it is computed, as `Store.get_array`.
@@ -198,17 +206,20 @@ def lookup(
                     "dtype is None; only codecs.numpy and codecs.struct know of what dtype values are"
                 )
             dtype, shape = of_rows.dtype, of_rows.shape
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    row = np.empty(shape, dtype)
+    dtype, sizes = row.dtype, row.shape
     array = da.asarray(keys)
+    if array.ndim != 1:
+        raise ValueError(f"keys must be one-dimensional, not of {array.ndim} axes")
     return array.map_blocks(
         _look_up,
         place,
         epoch,
         codec,
-        np.dtype(dtype),
+        dtype,
         sizes,
         fill,
-        dtype=np.dtype(dtype),
+        dtype=dtype,
         new_axis=list(range(1, 1 + len(sizes))),
         chunks=(array.chunks[0], *((size,) for size in sizes)),
         meta=np.empty((0,) * (1 + len(sizes)), dtype),
@@ -253,7 +264,7 @@ def _itself(part: pd.DataFrame) -> pd.DataFrame:
 def _plan(frame: dd.DataFrame, path: str, key: str, codec: Codec[Any] | None) -> _Plan:
     """Decide what keys and values are, from the types of the columns alone."""
     meta = frame.dtypes
-    columns = [str(name) for name in frame.columns if name != key]
+    columns = [name for name in frame.columns if name != key]
     if not columns:
         raise TypeError(f"there is no column beside {key!r}; a store has values")
     kind = _key_kind(meta[key], key)
@@ -290,6 +301,10 @@ def _key_kind(dtype: Any, key: str) -> str:
 
 def _number_type(dtype: Any) -> np.dtype[Any] | None:
     """Return what NumPy calls a type of numbers or moments; None for any other type."""
+    arrow = getattr(dtype, "pyarrow_dtype", None)
+    if arrow is not None and pa.types.is_timestamp(arrow) and arrow.tz is not None:
+        # The zone would be lost.
+        return None
     plain = getattr(dtype, "numpy_dtype", dtype)
     return plain if isinstance(plain, np.dtype) and plain.kind in "iufbMm" else None
 
@@ -305,6 +320,28 @@ def _is_binary(dtype: Any) -> bool:
     return isinstance(dtype, pd.ArrowDtype) and (
         pa.types.is_binary(dtype.pyarrow_dtype) or pa.types.is_large_binary(dtype.pyarrow_dtype)
     )
+
+
+def _checked(part: pd.DataFrame, types: dict[str, Any], key: str) -> pd.DataFrame:
+    """Refuse a part whose columns are not those of the whole, and one with nulls."""
+    found = dict(part.dtypes)
+    if found != types:
+        names = sorted(name for name in {*found, *types} if found.get(name) != types.get(name))
+        name, absent = names[0], "none, since it is missing"
+        raise TypeError(
+            f"the column {name!r} is of type {found.get(name, absent)} in one part, and of type "
+            f"{types.get(name, absent)} in the whole; give all parts the same columns"
+        )
+    for name in [key, *(name for name in types if name != key)]:
+        column = part[name]
+        # NaN is a number as others are; NaT is no moment.
+        nulls = column.isna() if not isinstance(column.dtype, np.dtype) or column.dtype.kind in "Mm" else None
+        if nulls is None or not nulls.any():
+            continue
+        at = int(nulls.to_numpy().argmax())
+        what = "a key" if name == key else f"the value of key {part[key].iloc[at]} in the column {name!r}"
+        raise ValueError(f"{what} is null; drop or fill nulls first")
+    return part
 
 
 def _build(frame: pd.DataFrame, place: int, plan: _Plan) -> str:
@@ -328,15 +365,10 @@ def _build(frame: pd.DataFrame, place: int, plan: _Plan) -> str:
 
 
 def _values(frame: pd.DataFrame, plan: _Plan) -> Any:
-    for name in frame.columns:
-        column = frame[name]
-        if not isinstance(column.dtype, np.dtype) and column.isna().any():
-            key = frame.index[int(column.isna().argmax())]
-            raise ValueError(
-                f"the value of key {key} in the column {name!r} is null; drop or fill nulls first"
-            )
     if not plan.fields:
-        return pa.array(frame[plan.column])
+        column = pa.array(frame[plan.column])
+        # A codec of another kind takes Python objects.
+        return column if plan.codec in (None, codecs.text) else column.to_pylist()
     if len(plan.fields) == 1:
         return frame[plan.column].to_numpy(plan.fields[0][1])
     rows = np.empty(len(frame), np.dtype(list(plan.fields)))
@@ -357,37 +389,22 @@ def _remove(plan: _Plan, keep: tuple[str, ...]) -> None:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-class _Kept:
-    """A sharded store that a worker keeps open, until it has many others."""
-
-    def __init__(self, path: str, epoch: int, codec: Codec[Any] | None) -> None:
-        self.store: ShardedStore[Any, Any] = ShardedStore._of_epoch(path, epoch, codec)  # noqa: SLF001
-
-    def __del__(self) -> None:
-        """Close it: nobody else does."""
-        if hasattr(self, "store"):
-            self.store.close()
-
-
-_kept = functools.lru_cache(maxsize=16)(_Kept)
-
-
 def _read_part(bounds: tuple[Any, Any], *, path: str, epoch: int, codec: Codec[Any] | None) -> pd.DataFrame:
-    kept = _kept(path, epoch, codec)
-    batches = [pa.record_batch(batch) for batch in kept.store.scan_batches(*bounds, rows=_ROWS)]
-    return _pandas(kept.store, batches)
+    with ShardedStore._of_epoch(path, epoch, codec) as store:  # noqa: SLF001
+        batches = [pa.record_batch(batch) for batch in store.scan_batches(*bounds, rows=_ROWS)]
+        return _pandas(store, batches)
 
 
 def _pandas(store: ShardedStore[Any, Any], batches: list[Any]) -> pd.DataFrame:
     """Return Arrow's rows of keys and values as a DataFrame with the columns of the records."""
     # Without a row the types are those of the store.
     table = pa.Table.from_batches(batches) if batches else pa.table(store.shards[0].to_arrow()).slice(0, 0)
-    if pa.types.is_struct(table.schema.field("value").type):
-        fields = [field.name for field in table.schema.field("value").type]
-        table = table.flatten().rename_columns(["key", *fields])
-    frame = table.to_pandas(types_mapper=pd.ArrowDtype)
-    keys = table.column("key").to_numpy()
-    return frame.drop(columns="key").set_index(pd.Index(keys, name="key"))
+    keys, values = table.column("key").to_numpy(), table.column("value")
+    columns = {"value": values}
+    if pa.types.is_struct(values.type):
+        columns = dict(zip((field.name for field in values.type), values.flatten(), strict=True))
+    frame = pa.table(columns).to_pandas(types_mapper=pd.ArrowDtype)
+    return frame.set_index(pd.Index(keys, name="key"))
 
 
 def _look_up(
@@ -399,5 +416,5 @@ def _look_up(
     shape: tuple[int, ...],
     fill: Any,
 ) -> NDArray[Any]:
-    kept = _kept(path, epoch, codec)
-    return kept.store.get_array(keys, dtype, shape, fill=fill)
+    with ShardedStore._of_epoch(path, epoch, codec) as store:  # noqa: SLF001
+        return store.get_array(keys, dtype, shape, fill=fill)
