@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import doctest
 import functools
 import os
@@ -312,8 +312,20 @@ def test_of_two_builds_at_once_one_is_published_and_the_other_leaves_nothing(tmp
 
 
 def with_phases(frame: Any, place: int, plan: Any, *, build: Any, reached: Any) -> str:
-    """Build a shard, and tell what it has reached."""
-    name: str = build(frame, place, dataclasses.replace(plan, reached=reached))
+    """Build a shard, and tell what has been reached."""
+
+    @contextlib.contextmanager
+    def told(*arguments: Any, **options: Any) -> Any:
+        with alexpy.open(*arguments, **options) as shard:
+            reached("made")
+            yield shard
+            reached("written")
+
+    reached("read")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alexpy._store, "open", told)
+        name: str = build(frame, place, plan)
+    reached("closed")
     return name
 
 

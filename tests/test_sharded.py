@@ -411,7 +411,7 @@ def test_what_cannot_be_made_is_named_and_leaves_nothing(tmp_path: Path) -> None
 
 
 def test_what_is_no_sharded_store_or_lacks_a_shard_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="there is no sharded store at"):
         ShardedStore.open(tmp_path / "none")
     alexpy.open(tmp_path / "store").close()
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Turns the path of a store into the form that the engine gets.
+"""The path of a store in the form that the engine gets, and the flush of what Python code has written itself.
 
 The path is made absolute, so that chdir() changes nothing. Symbolic links and `..` stay as they are for the
 system to resolve, because `link/..` need not be the directory that holds the link.
@@ -21,3 +21,12 @@ def absolute(path: str | os.PathLike[str]) -> str:
     if "\0" in text:
         raise ValueError(f"the path {text!r} holds a NUL character, which no path can")
     return os.fspath(Path(text).absolute())
+
+
+def flush(path: Path) -> None:
+    """Flush a file or a directory to the device."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

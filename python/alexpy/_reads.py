@@ -14,7 +14,7 @@ from . import _alexpy
 from ._cursor import Cursor
 from ._mapping import Items, Keys, Merging, Values, has, same
 from ._types import K, V
-from .codecs import Rows
+from .codecs import row_type
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,7 +115,7 @@ class Reads(Merging, _Base[K, V]):
         import alexpy._convert as convert  # noqa: PLC0415
 
         if dtype is None:
-            dtype, shape = self._row_type()
+            dtype, shape = row_type(self.codec)
         row = convert.Row(dtype, shape, fill)
         if out is None:
             return row.array(*self._get_rows(keys, row.nbytes, row.filled, None))
@@ -124,14 +124,6 @@ class Reads(Merging, _Base[K, V]):
         # The call takes the memory of `out` after it has read the keys: their code may do anything to `out`.
         self._get_rows(keys, row.nbytes, row.filled, (row.memory, out))
         return out
-
-    def _row_type(self) -> tuple[np.dtype[Any], tuple[int, ...]]:
-        """Return dtype and shape of the rows that the values are."""
-        if not isinstance(self.codec, Rows):
-            raise TypeError(
-                "dtype is None; only codecs.numpy and codecs.struct know of what dtype values are"
-            )
-        return self.codec.dtype, self.codec.shape
 
     def sample(self, n: int, seed: Any = None) -> NDArray[Any]:
         """Return `n` different keys, drawn at random with equal chances, in random order, as an array.

@@ -22,7 +22,7 @@ from ._epoch import Epoch, Gathered, Moment, bound, check_range, key_of, object_
 from ._mapping import Closing, Items, Keys, Merging, Values
 from ._path import absolute
 from ._types import K, V
-from .codecs import Codec, Rows
+from .codecs import Codec, row_type
 from .config import Config
 from .errors import ClosedError, FormatError
 
@@ -342,12 +342,7 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
     ) -> np.ndarray[Any, Any]:
         """Return the values of many keys, all of one length, in one array. As `Store.get_array`."""
         if dtype is None:
-            codec = self.codec
-            if not isinstance(codec, Rows):
-                raise TypeError(
-                    "dtype is None; only codecs.numpy and codecs.struct know of what dtype values are"
-                )
-            dtype, shape = codec.dtype, codec.shape
+            dtype, shape = row_type(self.codec)
         row = _convert.Row(dtype, shape, fill)
         if out is not None:
             row.memory(out)
@@ -524,7 +519,7 @@ def _reopen(path: str, codec: Codec[Any] | None) -> ShardedStore[Any, Any]:
 
 
 def _newest(path: Path) -> int:
-    epoch = _shards.newest(path)
+    epoch = _shards.newest(path) if path.is_dir() else 0
     if epoch == 0:
         raise FileNotFoundError(
             f"there is no sharded store at {path}: no manifest of shards is there; alexpy.open opens a store"

@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ._path import flush
 from .errors import CorruptionError, FencedError, FormatError
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def publish(path: Path, manifest: Manifest) -> None:
         ) from None
     finally:
         Path(temporary).unlink()
-    _sync(path)
+    flush(path)
 
 
 def read(path: Path, epoch: int) -> Manifest:
@@ -235,11 +236,3 @@ def _number(bound: str | None) -> int | None:
 
 def _checksum(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -261,6 +261,22 @@ class Rows(_BuiltIn[Any]):
         return _rows.many(values, self.dtype, self.shape)
 
 
+def row_type(codec: object) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Return dtype and shape of the rows that values are, where a call was given none.
+
+    Raises:
+        TypeError: the codec has no rows, or there is none.
+
+    Example:
+        >>> row_type(alexpy.codecs.numpy("f4", 3))
+        (dtype('float32'), (3,))
+
+    """
+    if not isinstance(codec, Rows):
+        raise TypeError("dtype is None; only codecs.numpy and codecs.struct know of what dtype values are")
+    return codec.dtype, codec.shape
+
+
 class _Struct(Rows):
     """Rows that the module `struct` packs: a tuple for several fields, the value itself for one."""
 

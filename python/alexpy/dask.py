@@ -33,13 +33,13 @@ except ImportError as error:
 from . import _shards, _store, codecs
 from ._path import absolute
 from ._sharded import ShardedStore
-from .codecs import Codec, Rows
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
 
     from numpy.typing import DTypeLike, NDArray
+
+    from .codecs import Codec
 
 __all__ = ["lookup", "read", "write"]
 
@@ -200,12 +200,7 @@ def lookup(
     with ShardedStore.open(place, codec=codec) as store:
         epoch = store.epoch
         if dtype is None:
-            of_rows = store.codec
-            if not isinstance(of_rows, Rows):
-                raise TypeError(
-                    "dtype is None; only codecs.numpy and codecs.struct know of what dtype values are"
-                )
-            dtype, shape = of_rows.dtype, of_rows.shape
+            dtype, shape = codecs.row_type(store.codec)
     row = np.empty(shape, dtype)
     dtype, sizes = row.dtype, row.shape
     array = da.asarray(keys)
@@ -238,8 +233,6 @@ class _Plan:
     """Name and NumPy's dtype of each column of numbers; empty if the one column is binary or text."""
     column: str
     """The only column."""
-    # Called with the name of each phase that a task has reached; for tests.
-    reached: Callable[[str], object] | None = None
 
 
 def _frame(data: Any) -> dd.DataFrame:
@@ -346,8 +339,6 @@ def _checked(part: pd.DataFrame, types: dict[str, Any], key: str) -> pd.DataFram
 
 def _build(frame: pd.DataFrame, place: int, plan: _Plan) -> str:
     """Build one shard in a directory of this try's own, and return its name."""
-    reached = plan.reached or str
-    reached("read")
     frame = frame.sort_index()
     twice = frame.index.duplicated()
     if twice.any():
@@ -357,10 +348,7 @@ def _build(frame: pd.DataFrame, place: int, plan: _Plan) -> str:
     keys, values = frame.index.to_numpy(), _values(frame, plan)
     name = f"{plan.prefix}-{place:05}-{token_hex(4)}"
     with _store.open(Path(plan.path) / name, key=plan.key_kind, codec=plan.codec) as shard:  # type: ignore[call-overload]
-        reached("made")
         shard.bulk_load(keys, values)
-        reached("written")
-    reached("closed")
     return name
 
 

@@ -13,9 +13,8 @@ from dataclasses import asdict, dataclass, field
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from alexpy._path import flush
 from alexpy.errors import CorruptionError
-
-from ._objects import flush
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,6 +16,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from alexpy._path import flush
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -259,15 +261,6 @@ def flush_tree(root: Path, key: str) -> None:
         flush(above)
         if above == root.parent:
             break
-
-
-def flush(path: Path) -> None:
-    """Flush a file or a directory to the device."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _errno_of(error: Exception) -> int:

@@ -11,13 +11,12 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from alexpy._path import absolute
+from alexpy._path import absolute, flush
 from alexpy._store import open_raw
 from alexpy.config import Config
 from alexpy.errors import CorruptionError
 
 from ._memory import Memory
-from ._objects import flush
 from ._pins import DAY, Pin
 from ._push import THREADS, each
 from ._shipment import newest, nothing_at, read, survey

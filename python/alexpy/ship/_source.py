@@ -15,13 +15,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alexpy._path import absolute
+from alexpy._path import absolute, flush
 from alexpy._store import Store, open_raw
 from alexpy.config import Config
 from alexpy.errors import LockedError
 
 from ._memory import Memory
-from ._objects import flush
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
