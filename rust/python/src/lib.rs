@@ -105,9 +105,11 @@ mod _alexpy {
     #[pymodule_export]
     use super::store::batch::WriteBatch;
     #[pymodule_export]
+    use super::store::buffers::ValueBuffers;
+    #[pymodule_export]
     use super::store::changes::ChangeIterator;
     #[pymodule_export]
-    use super::store::columns::{ArrowStream, BatchIterator, ScanBatch, ValueBuffers};
+    use super::store::columns::{ArrowStream, BatchIterator, ScanBatch};
     #[pymodule_export]
     use super::store::maintenance::{_repair, _verify_files};
     #[pymodule_export]

@@ -1,6 +1,7 @@
 //! `Store`, `Snapshot` and the objects that they return: one file for each kind of call, each with its own `#[pymethods]` block.
 
 pub(crate) mod batch;
+pub(crate) mod buffers;
 pub(crate) mod changes;
 pub(crate) mod columns;
 pub(crate) mod handle;
