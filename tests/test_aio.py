@@ -66,6 +66,8 @@ def test_calls_do_what_those_of_a_store_do(store_path: Path) -> None:
                 assert snapshot.seq < (await store.stats()).last_seq
             assert await store.size() == 1
             await store.flush()
+            with pytest.raises(ValueError, match="there is none"):
+                await store.flush(remote=True)
             await store.checkpoint()
             await store.compact()
             assert (await store.verify()).ok

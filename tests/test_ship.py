@@ -822,6 +822,45 @@ def test_a_shipper_ships_by_itself_and_flush_waits_for_it(
     assert len(contents(tmp_path / "x")) == 22
 
 
+def test_a_remote_flush_waits_for_all_shippers_of_the_handle_and_stats_tell_how_far_they_are(
+    store: alexpy.Store, place: Path, tmp_path: Path
+) -> None:
+    store[1] = b"one"
+    store.flush()
+    assert store.stats().remote_seq is None
+    more = tmp_path / "other"
+    with ship.Shipper(store, place, interval=60), ship.Shipper(store, more, interval=60) as other:
+        other.flush()
+        assert store.stats().remote_seq == 0
+        store[2] = b"two"
+        store.flush(remote=True)
+        assert store.stats().remote_seq == store.stats().last_seq == ship.shipments(place)[-1].seq
+        assert ship.shipments(more)[-1].seq == store.stats().last_seq
+        store[3] = b"three"
+        assert store.stats().remote_seq == other.seq < store.stats().last_seq
+    assert store.stats().remote_seq is None
+    with pytest.raises(ValueError, match="waits for the shippers of this handle, and there is none"):
+        store.flush(remote=True)
+
+
+def test_a_remote_flush_says_what_is_in_the_way_and_what_was_flushed_stays_so(
+    store: alexpy.Store, place: Path, tmp_path: Path
+) -> None:
+    ship.push(store, place)
+    ship.restore(place, tmp_path / "copy")
+    shipper = ship.Shipper(store, place, interval=60)
+    with alexpy.open(tmp_path / "copy") as copy:
+        copy[2] = b"two"
+        ship.push(copy, place)
+    store[3] = b"three"
+    for _ in range(2):
+        with pytest.raises(FencedError):
+            store.flush(remote=True)
+    assert store.stats().durable_seq >= 1
+    shipper.close()
+    assert store.stats().remote_seq is None
+
+
 def test_an_exception_in_the_block_ships_nothing_more(store: alexpy.Store, place: Path) -> None:
     shipper = ship.Shipper(store, place, interval=60)
     shipper.flush()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from _typeshed import SupportsKeysAndGetItem
 
     from ._alexpy import _Arrow, _Value
+    from .ship import Shipper
 
 __all__ = ["Snapshot", "Stats", "Store", "WriteBatch", "open"]
 
@@ -67,6 +68,9 @@ class Stats:
     """Sequence number of the last commit."""
     durable_seq: int
     """Highest sequence number that is safe on the device."""
+    remote_seq: int | None
+    """Highest sequence number that is shipped to every place to which an `alexpy.ship.Shipper` of this handle
+    ships; None where there is none."""
     last_sync_seconds: float | None
     """Seconds that the last device flush took; None before the first."""
     dropped_bytes: int
@@ -118,7 +122,10 @@ class Store(_alexpy.Store[K, V], Reads[K, V], Closing):
 
     """
 
-    __slots__ = ()
+    __slots__ = ("_shippers",)
+
+    _shippers: tuple[Shipper, ...]
+    """Those at work; each enters and leaves by itself."""
 
     def __new__(cls, *_args: Never, **_options: Never) -> Self:
         """Refuse: `alexpy.open` makes stores."""
@@ -137,7 +144,7 @@ class Store(_alexpy.Store[K, V], Reads[K, V], Closing):
         codec: Codec[Any] | None = None,
         find_codec: Callable[[str], Codec[Any]] | None = named,
     ) -> Self:
-        return super().__new__(
+        store = super().__new__(
             cls,
             path,
             config,
@@ -148,6 +155,8 @@ class Store(_alexpy.Store[K, V], Reads[K, V], Closing):
             codec=codec,
             find_codec=find_codec,
         )
+        store._shippers = ()
+        return store
 
     @overload
     def pop(self, key: SupportsIndex | K) -> V: ...
@@ -248,7 +257,38 @@ class Store(_alexpy.Store[K, V], Reads[K, V], Closing):
             0
 
         """
-        return Stats(**self._stats())
+        # Asked for first: what is shipped is never above what the store holds.
+        remote_seq = min((shipper.seq for shipper in self._shippers), default=None)
+        return Stats(**self._stats(), remote_seq=remote_seq)
+
+    def flush(self, *, remote: bool = False) -> None:
+        """Return when everything written before the call is safe on the device.
+
+        With `remote` also in every place to which an `alexpy.ship.Shipper` of this handle ships. One device
+        flush, the GIL released; `remote` costs a push.
+
+        Raises:
+            OSError: the device refuses; the store then takes no more writes (PoisonedError) until it is
+                opened again. With ESTALE the directory was renamed or replaced: all is safe where it is now.
+            ClosedError, PoisonedError: the store is closed, or takes no more writes.
+            ValueError: `remote` without a Shipper.
+            With `remote` what `Shipper.flush` raises. All is safe on the device then, and shipping goes on.
+
+        Example:
+            >>> s[1] = b"one"
+            >>> s.flush()
+
+        """
+        super().flush()
+        if not remote:
+            return
+        if not self._shippers:
+            raise ValueError(
+                "flush(remote=True) waits for the shippers of this handle, and there is none: begin one with "
+                "alexpy.ship.Shipper(store, place); all is safe on this machine's device"
+            )
+        for shipper in self._shippers:
+            shipper.flush()
 
     def verify(self, progress: Callable[[int, int], object] | None = None) -> VerifyReport:
         """Check every byte of the store's files against its checksum, and the index against the log.

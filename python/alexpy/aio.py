@@ -378,9 +378,9 @@ class AsyncStore(_AsyncReads[K, V]):
                 return
             seen = await self.wait(seen + 1)
 
-    async def flush(self) -> None:
+    async def flush(self, *, remote: bool = False) -> None:
         """Return when everything written so far is safe on the device. As `Store.flush`."""
-        await self._threads.run(self.store.flush)
+        await self._threads.run(functools.partial(self.store.flush, remote=remote))
 
     async def checkpoint(self) -> None:
         """Write an image of the index. As `Store.checkpoint`."""

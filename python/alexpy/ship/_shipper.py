@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _FINAL = (FencedError, ClosedError, ForkedError)
 # Seconds between two pushes that fail: doubled from the interval on, up to this.
 _LONGEST_WAIT = 300.0
+# Held while a shipper enters or leaves the list of its store.
+_ENTERING = threading.Lock()
 
 
 class Shipper:
@@ -28,7 +30,8 @@ class Shipper:
 
     What a place refuses is tried again, less and less often, until it works; `error` says what was last in
     the way, and `flush` raises it. After a FencedError nothing is tried any more. Close it before the store;
-    leaving a `with` block ships what is left and closes it. May be used by many threads.
+    leaving a `with` block ships what is left and closes it. Until then `Store.flush(remote=True)` waits for
+    it, and `Store.stats().remote_seq` says how far it is. May be used by many threads.
 
     Raises:
         As `push`, at once: the place, or what is there, is looked at.
@@ -64,6 +67,8 @@ class Shipper:
             Push(self._objects, at_rest.memory, str(store.path), fork=fork).check(at_rest.store_id)
         self._thread = threading.Thread(target=self._work, name="alexpy-ship", daemon=True)
         self._thread.start()
+        with _ENTERING:
+            store._shippers += (self,)  # noqa: SLF001 - `Store.flush(remote=True)` waits for it
 
     @property
     def seq(self) -> int:
@@ -114,10 +119,9 @@ class Shipper:
 
     def close(self) -> None:
         """Ship what is left and end the thread; raises what `flush` raises. Once closed, it does nothing."""
-        if self._ending or self.closed:
-            return
         try:
-            self.flush()
+            if not (self._ending or self.closed):
+                self.flush()
         finally:
             self._end()
 
@@ -126,6 +130,9 @@ class Shipper:
             self._ending = True
             self._changed.notify_all()
         self._thread.join()
+        with _ENTERING:
+            left = tuple(one for one in self._store._shippers if one is not self)  # noqa: SLF001 - as above
+            self._store._shippers = left  # noqa: SLF001
 
     def __enter__(self) -> Self:
         """Return the shipper."""
