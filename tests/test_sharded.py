@@ -487,6 +487,15 @@ def test_a_manifest_of_another_format_or_epoch_is_refused(tmp_path: Path) -> Non
         ShardedStore.open(tmp_path / "s")
 
 
+@pytest.mark.parametrize("read_only", [True, False])
+def test_opened_as_a_store_it_says_how_to_open_it(tmp_path: Path, read_only: bool) -> None:
+    ShardedStore.create(tmp_path / "s", [5])
+    before = sorted((tmp_path / "s").rglob("*"))
+    with pytest.raises(alexpy.FormatError, match=r"is a sharded store: alexpy\.ShardedStore\.open reads it"):
+        alexpy.open(tmp_path / "s", read_only=read_only)
+    assert sorted((tmp_path / "s").rglob("*")) == before
+
+
 def test_values_of_several_parts_in_one_are_refused_where_there_is_none() -> None:
     with pytest.raises(IndexError, match="no such part or value"):
         alexpy.ValueBuffers._joined([], [0], [0])

@@ -194,6 +194,7 @@ def test_a_transform_of_batches_gets_whole_batches(sparse: Path) -> None:
     [
         (torch.float32, np.float32),
         (torch.bfloat16, np.int16),
+        (torch.float8_e4m3fn, np.int8),
         (torch.uint8, np.uint8),
         (torch.float64, ">f8"),
         ("<i4", np.int32),
@@ -209,11 +210,15 @@ def test_types_of_either_library_in_either_byte_order_are_read(
         store.put_many(range(8), read)
     samples = AlexDataset(store_path, dtype, 3)
     expected = torch.from_numpy(read.astype(read.dtype.newbyteorder("=")))
-    expected = expected.view(dtype) if dtype is torch.bfloat16 else expected
+    if isinstance(dtype, torch.dtype):
+        expected = expected.view(dtype)
     assert samples[[0, 1, 2, 3, 4, 5, 6, 7]].dtype == expected.dtype
     for workers in (0, 2):
         loader = DataLoader(samples.batched(3), batch_size=None, num_workers=workers)
-        assert torch.equal(torch.cat(list(loader)), expected)
+        read_by_all = list(loader)
+        assert {batch.dtype for batch in read_by_all} == {expected.dtype}
+        bytes_of = [batch.view(torch.uint8) for batch in read_by_all]
+        assert torch.equal(torch.cat(bytes_of), expected.view(torch.uint8))
 
 
 def test_batches_of_any_size_cross_to_the_loader_as_plain_tensors(store_path: Path) -> None:
@@ -277,6 +282,16 @@ def test_what_cannot_be_read_is_said_where_the_set_is_made(sparse: Path, tmp_pat
         AlexDataset(sparse, np.float32, WIDTH, keys=[SPARSE[0], 12])
     with pytest.raises(TypeError, match="keys"):
         AlexDataset(sparse, np.float32, WIDTH, keys=["a"])
+    with pytest.raises(TypeError, match=r"NumPy has no type for torch\.bits8"):
+        AlexDataset(sparse, torch.bits8, WIDTH)
+    alexpy.ShardedStore.create(tmp_path / "shards", [5])
+    with pytest.raises(alexpy.FormatError, match="is a sharded store"):
+        AlexDataset(tmp_path / "shards", np.float32)
+    absent = uuid.UUID(int=12)
+    with alexpy.open(tmp_path / "uuid", key="uuid") as store:
+        store[uuid.UUID(int=11)] = b""
+    with pytest.raises(KeyError, match=rf"{absent} \(keys\[0\]\) is not in "):
+        AlexDataset(tmp_path / "uuid", np.float32, WIDTH, keys=[absent])
     with pytest.raises(TypeError, match="PyTorch has no tensors of datetime64"):
         AlexDataset(sparse, "M8[us]")
     with pytest.raises(TypeError, match=r"PyTorch has no tensors of <U3 \(name\)"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Never, Self, SupportsIndex, TypeVar, Unpack, overload
 
 from . import _alexpy
@@ -20,6 +21,7 @@ from ._reads import Reads
 from ._types import K, V
 from .codecs import Codec, named
 from .config import Config, Integers, Moments, Options, chosen, takes_options
+from .errors import FormatError
 
 if TYPE_CHECKING:
     import uuid
@@ -144,17 +146,25 @@ class Store(_alexpy.Store[K, V], Reads[K, V], Closing):
         codec: Codec[Any] | None = None,
         find_codec: Callable[[str], Codec[Any]] | None = named,
     ) -> Self:
-        store = super().__new__(
-            cls,
-            path,
-            config,
-            read_only=read_only,
-            create=create,
-            parents=parents,
-            key=key,
-            codec=codec,
-            find_codec=find_codec,
-        )
+        try:
+            store = super().__new__(
+                cls,
+                path,
+                config,
+                read_only=read_only,
+                create=create,
+                parents=parents,
+                key=key,
+                codec=codec,
+                find_codec=find_codec,
+            )
+        except FormatError:
+            if _is_sharded(path):
+                raise FormatError(
+                    f"{path} is a sharded store: alexpy.ShardedStore.open reads it, and alexpy.open each of "
+                    "the stores in it (nothing was changed)"
+                ) from None
+            raise
         store._shippers = ()
         return store
 
@@ -531,6 +541,15 @@ def open_raw(
         key=key,
         find_codec=None,
     )
+
+
+def _is_sharded(path: str) -> bool:
+    from ._shards import newest  # noqa: PLC0415 - for an error only
+
+    try:
+        return newest(Path(path)) > 0
+    except OSError:
+        return False
 
 
 def _reopen(path: str, config: Config, codec: Codec[Any] | None) -> Store[Any, Any]:

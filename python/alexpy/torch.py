@@ -26,6 +26,7 @@ except ImportError as error:
 from torch.utils.data import Dataset, default_collate, get_worker_info
 
 from . import _convert, _store
+from ._epoch import object_of
 from ._path import absolute
 from ._training import Order
 from .codecs import Codec, Rows
@@ -43,8 +44,12 @@ _AHEAD = 1024
 # Batches up to this size, in bytes, go from a worker process to the loader's through its pipe. PyTorch's way,
 # a file in shared memory for each tensor, takes three times as long for 25 kB, and less only for large ones.
 _PIPED_BYTES = 1 << 20
-# What NumPy reads for types that it does not have.
-_CARRIERS = {torch.bfloat16: np.dtype(np.int16)}
+# What NumPy reads for types that it does not have: integers of their size.
+_CARRIERS = {torch.bfloat16: torch.int16} | {
+    kind: torch.int8
+    for kind in vars(torch).values()
+    if isinstance(kind, torch.dtype) and str(kind).startswith("torch.float8_")
+}
 
 
 class AlexDataset(Dataset[Any]):
@@ -327,7 +332,7 @@ class _Piped(torch.Tensor):
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         carrier = _CARRIERS.get(self.dtype)
-        plain = self if carrier is None else self.view(torch.int16)
+        plain = self if carrier is None else self.view(carrier)
         return _received, (plain.numpy(), None if carrier is None else self.dtype)
 
 
@@ -342,8 +347,7 @@ class _Rows:
     def __init__(self, dtype: Any, shape: tuple[int, ...] | int) -> None:
         self.as_type = dtype if isinstance(dtype, torch.dtype) else None
         if self.as_type is not None:
-            carrier = _CARRIERS.get(self.as_type)
-            dtype = torch.empty(0, dtype=self.as_type).numpy().dtype if carrier is None else carrier
+            dtype = _numpy_type(_CARRIERS.get(self.as_type, self.as_type))
         self.row = _convert.Row(dtype, shape, None)
         # An error now, where the dtype is named, instead of one in a worker.
         self._tensors(np.empty((0, *self.row.shape), self.row.dtype))
@@ -381,6 +385,16 @@ class _Rows:
         return tensor if self.as_type is None else tensor.view(self.as_type)
 
 
+def _numpy_type(kind: torch.dtype) -> np.dtype[Any]:
+    try:
+        found: np.dtype[Any] = torch.empty(0, dtype=kind).numpy().dtype
+    except TypeError:
+        raise TypeError(
+            f"NumPy has no type for {kind}; give one that it has, and make tensors of {kind} in `transform`"
+        ) from None
+    return found
+
+
 def _rows_of(store: _store.Store[Any, Any], dtype: Any, shape: tuple[int, ...] | int) -> _Rows | None:
     if dtype is not None:
         return _Rows(dtype, shape)
@@ -405,7 +419,8 @@ def _keys_of(store: _store.Store[Any, Any], keys: Any) -> NDArray[Any]:
     found = store.contains_many(array)
     if not found.all():
         missing = int(found.argmin())
-        raise KeyError(f"{array[missing]} (keys[{missing}]) is not in {os.fspath(store.path)}")
+        key = object_of(array[missing], store.key_kind)
+        raise KeyError(f"{key} (keys[{missing}]) is not in {os.fspath(store.path)}")
     return array
 
 
@@ -413,7 +428,7 @@ def _values(store: _store.Store[Any, Any], keys: NDArray[Any]) -> list[Any]:
     values: list[Any] = store.get_many(keys, _ABSENT)
     for key, value in zip(keys, values, strict=True):
         if value is _ABSENT:
-            raise KeyError(key)
+            raise KeyError(object_of(key, store.key_kind))
     return values
 
 
