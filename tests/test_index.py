@@ -287,6 +287,22 @@ def test_threads_change_and_read_at_once_without_a_loss() -> None:
     index.check()
 
 
+class Named(AlexIndex[int]):
+    """An index with an attribute, and a slot."""
+
+    __slots__ = ("__dict__", "slot")
+
+
+def test_a_subclass_keeps_its_attributes_when_it_is_pickled_or_copied() -> None:
+    index = Named([3], [30])
+    index.name, index.slot = ["a"], "b"
+    for duplicate in (pickle.loads(pickle.dumps(index)), copy.copy(index), copy.deepcopy(index)):
+        assert type(duplicate) is Named
+        assert (duplicate, duplicate.name, duplicate.slot) == ({3: 30}, ["a"], "b")
+    assert copy.copy(index).name is index.name
+    assert copy.deepcopy(index).name is not index.name
+
+
 def test_an_index_pickles_and_copies_its_data() -> None:
     index = AlexIndex([INT64_MIN, 5, INT64_MAX], [1, INT64_MIN, 3])
     for duplicate in (pickle.loads(pickle.dumps(index)), copy.copy(index), copy.deepcopy(index)):

@@ -338,8 +338,8 @@ class AlexIndex(Merging, _alexpy.AlexIndex[K]):
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the keys, their kind, and the values."""
-        return _again, (type(self), self.key_kind, *self.scan_arrays())
+        """Pickle the keys, their kind, and the values; and what a subclass has added."""
+        return _again, (type(self), self.key_kind, *self.scan_arrays()), self.__getstate__()
 
     def __repr__(self) -> str:
         """Name the number of keys, and their kind if it is not int64."""
