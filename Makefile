@@ -23,6 +23,12 @@ MILLIONS ?= 10
 BENCH_MILLIONS ?= 1
 BENCH_KINDS ?= uniform,clustered
 BENCH ?= .
+# Where `make bench` puts its raw figures, its tables and its plot.
+BENCH_RESULTS ?= benchmarks/results/$(shell date +%F)-index.json
+BENCH_DOCUMENT ?= docs/index-performance.md
+BENCH_PLOT ?= docs/simd-search.png
+# What `make figures` repeats: nothing for all, or make figures FIGURES='--only demo'.
+FIGURES ?=
 # A Python without a GIL, 3.14 or newer, for `make test-free-threaded`.
 FREE_THREADED_PYTHON ?= python3.14t
 # More arguments for pytest: make test PYTEST_ARGS='-k scan'
@@ -228,13 +234,18 @@ asv: .venv/compare .venv/asv-page ## the history of our own speed: the last COMM
 	$(BIN)/asv publish
 	$(BIN)/python tools/asv_page/offline.py .asv/html
 
+.PHONY: figures
+figures: .venv/built ## make the published figures again, 75 minutes, and say of each whether it holds: make figures FIGURES='--only demo'
+	$(BIN)/python tools/figures.py $(FIGURES)
+
 .PHONY: bench
 bench: .keys/made ## measure the index, 20 minutes: benchmarks/results, docs/index-performance.md and its plot
 	rm -rf target/criterion
 	ALEX_BENCH_FACTS=$(CURDIR)/target/index-facts.json ALEX_BENCH_DUELS=$(CURDIR)/target/index-duels.json \
 	    cargo bench --locked --package alex-index
 	$(BIN)/python benchmarks/index_report.py --criterion target/criterion --facts target/index-facts.json target/index-duels.json \
-	    --results benchmarks/results/index.json --document docs/index-performance.md --plot docs/simd-search.png
+	    --results $(BENCH_RESULTS) $(if $(BENCH_DOCUMENT),--document $(BENCH_DOCUMENT)) \
+	    $(if $(BENCH_PLOT),--plot $(BENCH_PLOT))
 
 .PHONY: bench-quick
 bench-quick: .venv/toolchain ## the same at 1M keys, printed, for tuning: make bench-quick BENCH_KINDS=uniform BENCH=get
