@@ -289,6 +289,10 @@ docs: .venv/built .venv/docs ## build the site into .docs/html, without a warnin
 	$(SPHINX) -b html . .docs/html
 	@echo 'the site: .docs/html/index.html'
 
+.PHONY: pictures
+pictures: .venv/built ## draw the pictures of docs/how-alex-works.md anew, from real trees
+	$(BIN)/python tools/index_pictures.py docs/images
+
 .PHONY: docs-links
 docs-links: .venv/built .venv/docs ## check every link of the site; those to other hosts only where these can be reached
 	$(SPHINX) -b linkcheck . .docs/links

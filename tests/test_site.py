@@ -165,3 +165,12 @@ def public() -> list[str]:
 def test_every_public_name_is_in_the_reference(owner: str) -> None:
     names = [name for name in public() if name.rsplit(".", 1)[0] == owner]
     assert [name for name in names if not documented(name)] == []
+
+
+def test_the_figures_beside_other_stores_are_those_of_the_performance_page() -> None:
+    measured = (ROOT / "docs/performance.md").read_text()
+    page = (ROOT / "docs/which-store.md").read_text()
+    figures = re.findall(r"\b\d[\d,.]*(?: (?:ns|us|ms|s|B|MB|/s)\b|x\b)", page)
+    assert len(figures) > 40
+    # What a row is about is not what was measured in it.
+    assert [figure for figure in figures if figure != "100 B" and figure not in measured] == []
