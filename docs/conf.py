@@ -40,6 +40,8 @@ exclude_patterns = [".*", "target", "dist", "python", "rust", "tests", "tools", 
 
 # Anchors as GitHub makes them.
 myst_heading_anchors = 4
+# A block without a language is a picture of letters.
+highlight_language = "text"
 # ASCII quotes, as they are written.
 smartquotes = False
 
@@ -52,7 +54,7 @@ python_maximum_signature_line_length = 88
 python_display_short_literal_types = True
 nitpicky = True
 # Other projects' types: their inventories would have to be fetched.
-_MODULES = "np|numpy|os|uuid|collections|types|typing|typing_extensions|pathlib|dd|da"
+_MODULES = "np|numpy|os|uuid|collections|types|typing|typing_extensions|pathlib|dd|da|torch"
 _NAMES = "NDArray|DTypeLike|Figure|CapsuleType|Buffer|PathLike|Path|SupportsKeysAndGetItem"
 nitpick_ignore_regex = [("py:.*", rf"({_MODULES})\..*|{_NAMES}")]
 

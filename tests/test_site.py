@@ -105,6 +105,11 @@ def test_the_examples_of_other_pages_run_in_tests_of_their_own(page: str, test: 
     assert f'"{page}"' in (ROOT / test).read_text()
 
 
+@pytest.mark.parametrize("page", sorted(page for page in LISTED if page.endswith(".md")))
+def test_no_line_of_a_page_is_a_comment_to_the_site_and_text_to_github(page: str) -> None:
+    assert re.findall(r"^(?:%|\+\+\+|\([\w-]+\)=$).*", (ROOT / page).read_text(), re.MULTILINE) == []
+
+
 def test_every_document_is_in_the_contents_of_the_site_and_every_entry_exists() -> None:
     pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")}
     pages |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/reference").iterdir()}

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 INK, KEYS, MODEL, PALE, GAP = "#24323f", "#1f77b4", "#d62728", "#9ecae1", "#e6e6e6"
 # Slots of a cache line: eight keys of eight bytes.
 LINE = 8
-# A picture is as wide as the text of a page; so its letters are, too.
-WIDTH = 7.2
+# Inches. A phone shows a picture at two thirds of this, and its letters are to be read there, too.
+WIDTH = 5.4
 
 
 def lognormal(count: int) -> NDArray[np.int64]:
@@ -88,7 +88,7 @@ def gapped_array() -> Figure:
     # Where some entries did not fit into their lines.
     first = int(moved[len(moved) // 2]) // LINE - 2
     entry = {int(slot): (int(key), int(near)) for key, slot, near in zip(keys, slots, expected, strict=True)}
-    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
     axes = figure.subplots()
     for slot in range(first * LINE, (first + lines) * LINE):
         column, row = slot % LINE, slot // LINE - first
@@ -111,9 +111,9 @@ def gapped_array() -> Figure:
     for row in range(lines):
         axes.text(-0.15, -row + 0.4, f"line {first + row}", ha="right", va="center", fontsize=8, color=INK)
     axes.set_xlim(-1.1, LINE)
-    axes.set_ylim(-lines + 0.8, 1.2)
+    axes.set_ylim(-lines + 0.9, 0.9)
     axes.set_title(
-        "blue: an entry in its predicted line; red: in another one; grey: a gap, with the next entry's key",
+        "blue: an entry in its predicted line; red: in another;\ngrey: a gap, with the key of the next entry",
         fontsize=8.5,
         color=INK,
     )

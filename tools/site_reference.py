@@ -13,15 +13,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.util.nodes import make_refnode
 
 if TYPE_CHECKING:
-    from docutils import nodes
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
 
-_STUB = Path(__file__).parents[1] / "python/alexpy/_alexpy.pyi"
+_PACKAGE = Path(__file__).parents[1] / "python/alexpy"
 # Where a name of a docstring may be documented, if not in its own class.
 _SCOPES = ("alexpy.", "", "alexpy.Store.", "alexpy.AlexIndex.", "alexpy.Config.", "alexpy.codecs.")
 # What such a name may be. Parameters are in backticks, too, and often called as a property is.
@@ -72,12 +72,15 @@ def typed(
     """Return the signatures that the stub has for a native function or method."""
     if what == "class" and _RETURNED.fullmatch(name):
         return "", None
+    if what == "class" and name.startswith("alexpy.torch."):
+        return _TORCH[f"{member.__name__}.__init__"].removesuffix(" -> None"), None
     owner = getattr(member, "__objclass__", None)
     if what not in _FUNCTIONS or hasattr(member, "__code__") or hasattr(member, "__wrapped__"):
         return None
     full = member.__name__ if owner is None else f"{owner.__name__}.{member.__name__}"
-    lines = _SIGNATURES.get(full)
-    return None if lines is None else (lines, None)
+    lines = _NATIVE.get(full)
+    # Sphinx puts the name before the first one only.
+    return None if lines is None else (lines.replace("\n", f"\n{name.removeprefix('alexpy.')}"), None)
 
 
 def as_text(
@@ -101,6 +104,13 @@ def as_text(
     if what in _FIELDS:
         # Else napoleon takes what stands before a colon for the type of the field. This line is invisible.
         lines.insert(0, "\\ ")
+
+
+def without_empty_dashes(app: Sphinx, document: nodes.document) -> None:  # noqa: ARG001
+    """Remove the dash behind a sentence in a section "Raises", which is no name with an explanation."""
+    for text in list(document.findall(nodes.Text)):
+        if text == " -- " and text.parent[-1] is text:
+            text.parent.remove(text)
 
 
 def without_wrong_links(app: Sphinx, document: nodes.document) -> None:  # noqa: ARG001
@@ -132,6 +142,8 @@ def by_short_name(
         for candidate in (target, target.rsplit(".", 1)[-1].lstrip("_")):
             place = objects.get(scope + candidate)
             if place is not None and place.objtype in _LINKED:
+                if shown.astext().startswith("_"):
+                    shown = nodes.Text(candidate)
                 return make_refnode(
                     app.builder, node["refdoc"], place.docname, place.node_id, [shown], scope + candidate
                 )
@@ -139,7 +151,9 @@ def by_short_name(
     return shown if node["reftype"] == "obj" or not re.fullmatch(r"[\w.]+", target) else None
 
 
-_SIGNATURES = _signatures(_STUB)
+_NATIVE = _signatures(_PACKAGE / "_alexpy.pyi")
+# PyTorch is not there, so that its classes cannot be asked.
+_TORCH = _signatures(_PACKAGE / "torch.py")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -147,6 +161,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-signature", typed)
     # Before napoleon, which has 500.
     app.connect("autodoc-process-docstring", as_text, priority=400)
+    app.connect("doctree-read", without_empty_dashes)
     app.connect("doctree-read", without_wrong_links)
     app.connect("missing-reference", by_short_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
