@@ -294,7 +294,8 @@ pictures: .venv/built ## draw the pictures of docs/how-alex-works.md anew, from 
 	$(BIN)/python tools/index_pictures.py docs/images
 
 .PHONY: docs-links
-docs-links: .venv/built .venv/docs ## check every link of the site; those to other hosts only where these can be reached
+docs-links: docs ## check every link of the built site, and those to other hosts, for which it needs a network
+	$(BIN)/python tools/site_links.py .docs/html
 	$(SPHINX) -b linkcheck . .docs/links
 
 .PHONY: clean

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import alexpy
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "tools"))
 
 project = "alexpy"
 author = "the alexpy contributors"
@@ -36,10 +37,12 @@ include_patterns = [
     "examples/**/*.md",
     "benchmarks/results/*.md",
 ]
-exclude_patterns = [".*", "target", "dist", "python", "rust", "tests", "tools", "README.md", "**/_*"]
+exclude_patterns = [".*", "target", "dist", "python", "rust", "tests", "tools", "**/_*"]
 
 # Anchors as GitHub makes them.
 myst_heading_anchors = 4
+# Guides that are still to come have their places in the contents.
+suppress_warnings = ["etoc.glob"]
 # A block without a language is a picture of letters.
 highlight_language = "text"
 # ASCII quotes, as they are written.
@@ -67,4 +70,11 @@ html_css_files = ["site.css"]
 templates_path = ["_templates"]
 # The first page lies in docs/, as all others do; whoever opens the folder itself is sent there.
 html_copy_source = False
+html_search_scorer = str(HERE / "_scorer.js")
 html_additional_pages = {"index": "redirect.html"}
+
+# `make docs-links`, for what is on other hosts. A DOI never changes, and what it leads to refuses programs.
+linkcheck_ignore = [r"https://doi\.org/"]
+linkcheck_timeout = 20
+linkcheck_retries = 2
+linkcheck_report_timeouts_as_broken = True

@@ -27,11 +27,15 @@ REFERENCE = "\n".join(path.read_text() for path in sorted((ROOT / "docs/referenc
 
 # Pages whose examples another test runs, and looks at what they leave behind.
 ELSEWHERE = {
+    "README.md": "tests/test_readme.py",
     "docs/keys.md": "tests/test_readme.py",
     "docs/shipping.md": "tests/test_readme.py",
     "docs/training.md": "tests/test_torch.py",
     "docs/values.md": "tests/test_readme.py",
 }
+# Guides that are still to come have their places in the contents.
+TO_COME = ("arrays*", "asyncio*", "migrating/*", "troubleshooting*")
+AWAITED = {"examples/*", *(f"docs/{name}" for name in TO_COME)}
 # What an example takes for granted.
 GIVEN = {
     "docs/distributed.md": """
@@ -114,7 +118,8 @@ def test_every_document_is_in_the_contents_of_the_site_and_every_entry_exists() 
     pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")}
     pages |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/reference").iterdir()}
     assert sorted(pages - LISTED) == []
-    assert [entry for entry in ENTRIES if not any(ROOT.glob(f"{entry}.*"))] == []
+    lost = {entry for entry in ENTRIES if not any(ROOT.glob(f"{entry}.*"))}
+    assert lost <= AWAITED
 
 
 def documented(name: str) -> bool:
