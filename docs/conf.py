@@ -50,8 +50,6 @@ smartquotes = False
 
 # What stands in backticks in a docstring is a name, where there is one, and else code.
 default_role = "py:obj"
-# PyTorch, 5 GB with its libraries, is not installed for this.
-autodoc_mock_imports = ["torch"]
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 88
 python_display_short_literal_types = True

@@ -10,8 +10,11 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+import sys
+import types
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
@@ -72,8 +75,6 @@ def typed(
     """Return the signatures that the stub has for a native function or method."""
     if what == "class" and _RETURNED.fullmatch(name):
         return "", None
-    if what == "class" and name.startswith("alexpy.torch."):
-        return _TORCH[f"{member.__name__}.__init__"].removesuffix(" -> None"), None
     owner = getattr(member, "__objclass__", None)
     if what not in _FUNCTIONS or hasattr(member, "__code__") or hasattr(member, "__wrapped__"):
         return None
@@ -152,12 +153,30 @@ def by_short_name(
 
 
 _NATIVE = _signatures(_PACKAGE / "_alexpy.pyi")
-# PyTorch is not there, so that its classes cannot be asked.
-_TORCH = _signatures(_PACKAGE / "torch.py")
+
+
+def stand_in_for_pytorch() -> None:
+    """Let alexpy.torch be imported without PyTorch, 5 GB with its libraries: what it uses at import."""
+    if find_spec("torch") is not None:
+        return
+    kind = type("dtype", (), {"__module__": "torch"})
+    tensor = type("Tensor", (), {"__module__": "torch"})
+    dataset = types.new_class("Dataset", (Generic[TypeVar("Sample")],))
+    inside = types.SimpleNamespace(_disabled_torch_function_impl=None)
+    kinds = dict.fromkeys(("bfloat16", "int8", "int16"), kind())
+    modules: dict[str, dict[str, Any]] = {
+        "torch": {"dtype": kind, "Tensor": tensor, "_C": inside, **kinds},
+        "torch.utils": {},
+        "torch.utils.data": {"Dataset": dataset, "default_collate": None, "get_worker_info": None},
+    }
+    for name, members in modules.items():
+        sys.modules[name] = types.ModuleType(name)
+        vars(sys.modules[name]).update(members)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect all of them."""
+    stand_in_for_pytorch()
     app.connect("autodoc-process-signature", typed)
     # Before napoleon, which has 500.
     app.connect("autodoc-process-docstring", as_text, priority=400)
