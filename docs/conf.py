@@ -34,6 +34,7 @@ external_toc_exclude_missing = False
 include_patterns = [
     "*.md",
     "docs/**",
+    "examples/*.md",
     "examples/**/*.md",
     "benchmarks/results/*.md",
 ]
