@@ -118,12 +118,15 @@ def test_rows_become_shards_of_about_equal_size_and_come_back(tmp_path: Path, sh
     assert found.rename_columns(["id", "x", "y"]).equals(expected)
 
 
+@pytest.mark.parametrize("strategy", ["default", "sort_shuffle_pull_based", "hash_shuffle"])
 def test_a_store_has_as_many_shards_as_were_asked_for_however_small_the_blocks_of_ray_are(
-    tmp_path: Path,
+    tmp_path: Path, strategy: str
 ) -> None:
     context = ray.data.DataContext.get_current()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(context, "target_max_block_size", 5_000)
+        if strategy != "default":
+            patch.setattr(context, "shuffle_strategy", type(context.shuffle_strategy)(strategy))
         write(dataset(numbers()), tmp_path / "s", key="id", shards=3)
     check(tmp_path / "s", numbers())
     with ShardedStore.open(tmp_path / "s") as store:
