@@ -268,6 +268,12 @@ lock: .venv/installed ## pin the Python packages anew after a change in pyprojec
 	    --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	    --custom-compile-command 'make lock' --quiet --output-file requirements-compare.txt
 
+.PHONY: licences
+licences: ## the licences of the crates in a wheel, after a change of crates; needs: cargo install cargo-about --features cli
+	cargo fetch --locked --quiet
+	cargo about generate --frozen --fail --manifest-path rust/python/Cargo.toml --config about.toml \
+	    --output-file THIRD_PARTY_LICENSES.txt about.hbs
+
 .PHONY: clean
 clean: ## remove everything that was built or downloaded
 	rm -rf target .venv .venv-free-threaded .venv-pyg .demo .keys .real .compare .asv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/alexpy/*.so
