@@ -247,6 +247,25 @@ bench-quick: .venv/toolchain ## the same at 1M keys, printed, for tuning: make b
 wheel: .venv/installed ## build a release wheel into dist/
 	$(BIN)/maturin build --release --locked --out dist
 
+.PHONY: sdist
+sdist: .venv/installed ## build a source distribution into dist/
+	$(BIN)/maturin sdist --out dist
+
+# What is tried: the newest in dist, unless another is named. `pip` builds in folders of its own.
+WHEEL ?= $(shell ls -t dist/*.whl 2>/dev/null | head -n 1)
+SDIST ?= $(shell ls -t dist/*.tar.gz 2>/dev/null | head -n 1)
+.PHONY: test-wheel test-sdist
+test-wheel: TRIED = $(WHEEL)
+test-wheel: ## install a wheel into an empty environment and try it there: make test-wheel PYTHON=python3.13 WHEEL=FILE
+test-sdist: TRIED = $(SDIST)
+test-sdist: ## the same with a source distribution, which is built there: make test-sdist SDIST=FILE
+test-wheel test-sdist:
+	@[ -f '$(TRIED)' ] || { echo "'$(TRIED)' is no file: make $(@:test-%=%) first, or name one"; exit 1; }
+	@empty=$$(mktemp -d) && trap 'rm -rf "$$empty"' EXIT && '$(PYTHON)' -m venv "$$empty/env" && \
+	    env -u PYO3_PYTHON -u PYO3_BUILD_EXTENSION_MODULE "$$empty/env/bin/python" -m pip --quiet \
+	        --disable-pip-version-check install '$(abspath $(TRIED))' && \
+	    cd "$$empty" && env/bin/python -I -W error $(CURDIR)/tests/smoke.py
+
 .PHONY: lock
 lock: .venv/installed ## pin the Python packages anew after a change in pyproject.toml
 	$(PIP) install uv
