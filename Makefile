@@ -287,6 +287,17 @@ lock: .venv/installed ## pin the Python packages anew after a change in pyprojec
 	    --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	    --custom-compile-command 'make lock' --quiet --output-file requirements-compare.txt
 
+.PHONY: package-crates
+package-crates: .venv/toolchain ## build the crates alex-index and alex-store from the archives that would be published
+	cargo package --locked --package alex-index --package alex-store
+
+# The release with whose crates `make semver` compares: make semver BASE=v0.1.0
+BASE ?=
+.PHONY: semver
+semver: .venv/toolchain ## what in the crates' interfaces breaks programs since BASE; needs: cargo install cargo-semver-checks
+	@[ -n '$(BASE)' ] || { echo 'with what is to be compared? make semver BASE=v0.1.0'; exit 1; }
+	cargo semver-checks --baseline-rev '$(BASE)' --package alex-index --package alex-store
+
 .PHONY: licences
 licences: ## the licences of the crates in a wheel, after a change of crates; needs: cargo install cargo-about --features cli
 	cargo fetch --locked --quiet
@@ -311,6 +322,11 @@ test-rust: .venv/toolchain
 	    cargo test $(RUST_TESTS) --lib --tests; \
 	fi
 	cargo test $(RUST_TESTS) --doc --quiet
+	@for example in $(EXAMPLES); do echo "cargo run --example $${example#*/}"; \
+	    cargo run --quiet --profile test --locked --package "$${example%/*}" --example "$${example#*/}"; done
+
+# Package and name of each example that a test runs; they check their own answers.
+EXAMPLES := alex-index/lookups alex-index/image alex-store/events
 
 # What test-rust begins with, where cargo-nextest is installed.
 .PHONY: build-rust-tests
