@@ -17,6 +17,7 @@ import sqlite3
 import subprocess
 import sys
 import tokenize
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import numpy as np
 import pytest
 
 import alexpy
+from alexpy.aio import AsyncStore
 
 ROOT = Path(__file__).parents[1]
 # Pages, and what they need beside alexpy.
@@ -35,7 +37,12 @@ PAGES = {
     "docs/migrating/plyvel.md": ("plyvel",),
     "docs/migrating/shelve.md": (),
     "docs/migrating/diskcache.md": ("diskcache",),
+    "docs/troubleshooting.md": (),
+    "docs/arrays.md": ("pandas", "polars", "pyarrow"),
+    "docs/asyncio.md": (),
 }
+# What a block may import that is in no list of packages for tests: without it the block is left out.
+SELDOM = ("duckdb",)
 # The programs that pages call, as those of these tests.
 PRELUDE = f"""set -e -o pipefail
 python() {{ "{sys.executable}" "$@"; }}
@@ -83,8 +90,22 @@ def run(program: str, name: str) -> int:
     return compared
 
 
-def blocks(page: str, kind: str) -> list[str]:
-    return [text for found, text in BLOCK.findall((ROOT / page).read_text()) if found == kind]
+def blocks(page: str) -> list[tuple[str, str, int]]:
+    """The blocks of a page: python or console, the text, and how many lines lie before it."""
+    text = (ROOT / page).read_text()
+    return [(one[1], one[2], text.count("\n", 0, one.start(2))) for one in BLOCK.finditer(text)]
+
+
+def program(page: str) -> str:
+    """The program of a page, each line where it stands there."""
+    lines: list[str] = []
+    for kind, block, before in blocks(page):
+        lacking = [name for name in SELDOM if f"import {name}\n" in block and find_spec(name) is None]
+        if lacking:
+            print(f"{page}: a block is left out: pip install {lacking[0]}")
+        elif kind == "python":
+            lines += [""] * (before - len(lines)) + block.splitlines()
+    return "\n".join(lines)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -94,10 +115,11 @@ def test_the_program_of_a_page_runs_and_gives_what_its_comments_say(
     for package in PAGES[page]:
         pytest.importorskip(package, reason=f"{package} is not installed: pip install {package}")
     monkeypatch.chdir(tmp_path)
-    compared = run("\n".join(blocks(page, "python")), page)
+    compared = run(program(page), page)
     assert compared > 1
-    for block in blocks(page, "console"):
-        commands(block)
+    for kind, block, _ in blocks(page):
+        if kind == "console":
+            commands(block)
 
 
 def commands(block: str) -> None:
@@ -167,3 +189,11 @@ def test_the_calls_in_the_tables_of_two_libraries_exist(
         lost = [call for call in calls if call[0] in known and not hasattr(known[call[0]], call[1])]
         assert not lost, name
         assert {call[0] for call in calls} - set(known) <= {name, "struct", "pandas"}, name
+
+
+def test_the_calls_that_asyncio_lacks_are_those_that_its_page_names() -> None:
+    page = (ROOT / "docs" / "asyncio.md").read_text()
+    [row] = [line for line in page.splitlines() if "asyncio.to_thread" in line]
+    named = re.findall(r"`(\w+)`", row.split("|")[1])
+    assert len(named) > 3
+    assert [name for name in named if hasattr(AsyncStore, name) or not hasattr(alexpy.Store, name)] == []
