@@ -294,6 +294,9 @@ lock: .venv/installed ## pin the Python packages anew after a change in pyprojec
 	    --no-annotate --custom-compile-command 'make lock' --quiet --output-file requirements-real-pyg.txt
 	$(BIN)/uv pip compile --group asv-page --no-deps --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-asv-page.txt
+	$(BIN)/uv pip compile pyproject.toml --group docs --constraint requirements-dev.txt --universal \
+	    --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	    --custom-compile-command 'make lock' --quiet --output-file requirements-docs.txt
 	$(BIN)/uv pip compile pyproject.toml --extra compare --group asv --constraint requirements-dev.txt --universal \
 	    --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	    --custom-compile-command 'make lock' --quiet --output-file requirements-compare.txt
@@ -315,9 +318,25 @@ licences: ## the licences of the crates in a wheel, after a change of crates; ne
 	cargo about generate --frozen --fail --manifest-path rust/python/Cargo.toml --config about.toml \
 	    --output-file THIRD_PARTY_LICENSES.txt about.hbs
 
+# The site shows what the package says of itself, so it needs the built extension.
+SPHINX = $(BIN)/python -m sphinx -c docs --fail-on-warning --keep-going --quiet
+.PHONY: docs
+docs: .venv/built .venv/docs ## build the site into .docs/html, without a warning
+	$(SPHINX) -b html . .docs/html
+	@echo 'the site: .docs/html/index.html'
+
+.PHONY: pictures
+pictures: .venv/built ## draw the pictures of docs/how-alex-works.md anew, from real trees
+	$(BIN)/python tools/index_pictures.py docs/images
+
+.PHONY: docs-links
+docs-links: docs ## check every link of the built site, and those to other hosts, for which it needs a network
+	$(BIN)/python tools/site_links.py .docs/html
+	$(SPHINX) -b linkcheck . .docs/links
+
 .PHONY: clean
 clean: ## remove everything that was built or downloaded
-	rm -rf target .venv .venv-free-threaded .venv-pyg .demo .keys .real .compare .asv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/alexpy/*.so
+	rm -rf target .venv .venv-free-threaded .venv-pyg .demo .keys .real .compare .asv .docs dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/alexpy/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- parts of the above ---------------------------------------------------------------------------------
@@ -393,6 +412,11 @@ test-python: .venv/built
 .venv/compare: requirements-compare.txt .venv/installed
 	@echo 'installing the rivals of requirements-compare.txt into .venv'
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements-compare.txt
+	@touch $@
+
+.venv/docs: requirements-docs.txt .venv/installed
+	@echo 'installing Sphinx from requirements-docs.txt into .venv'
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements-docs.txt
 	@touch $@
 
 .venv/asv-page: requirements-asv-page.txt .venv/installed
