@@ -258,6 +258,25 @@ bench-quick: .venv/toolchain ## the same at 1M keys, printed, for tuning: make b
 wheel: .venv/installed ## build a release wheel into dist/
 	$(BIN)/maturin build --release --locked --out dist
 
+.PHONY: sdist
+sdist: .venv/installed ## build a source distribution into dist/
+	$(BIN)/maturin sdist --out dist
+
+# What is tried: the newest in dist, unless another is named. `pip` builds in folders of its own.
+WHEEL ?= $(shell ls -t dist/*.whl 2>/dev/null | head -n 1)
+SDIST ?= $(shell ls -t dist/*.tar.gz 2>/dev/null | head -n 1)
+.PHONY: test-wheel test-sdist
+test-wheel: TRIED = $(WHEEL)
+test-wheel: ## install a wheel into an empty environment and try it there: make test-wheel PYTHON=python3.13 WHEEL=FILE
+test-sdist: TRIED = $(SDIST)
+test-sdist: ## the same with a source distribution, which is built there: make test-sdist SDIST=FILE
+test-wheel test-sdist:
+	@[ -f '$(TRIED)' ] || { echo "'$(TRIED)' is no file: make $(@:test-%=%) first, or name one"; exit 1; }
+	@empty=$$(mktemp -d) && trap 'rm -rf "$$empty"' EXIT && '$(PYTHON)' -m venv "$$empty/env" && \
+	    env -u PYO3_PYTHON -u PYO3_BUILD_EXTENSION_MODULE "$$empty/env/bin/python" -m pip --quiet \
+	        --disable-pip-version-check install '$(abspath $(TRIED))' && \
+	    cd "$$empty" && env/bin/python -I -W error $(CURDIR)/tests/smoke.py
+
 .PHONY: lock
 lock: .venv/installed ## pin the Python packages anew after a change in pyproject.toml
 	$(PIP) install uv
@@ -281,6 +300,23 @@ lock: .venv/installed ## pin the Python packages anew after a change in pyprojec
 	$(BIN)/uv pip compile pyproject.toml --extra compare --group asv --constraint requirements-dev.txt --universal \
 	    --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	    --custom-compile-command 'make lock' --quiet --output-file requirements-compare.txt
+
+.PHONY: package-crates
+package-crates: .venv/toolchain ## build the crates alex-index and alex-store from the archives that would be published
+	cargo package --locked --package alex-index --package alex-store
+
+# The release with whose crates `make semver` compares: make semver BASE=v0.1.0
+BASE ?=
+.PHONY: semver
+semver: .venv/toolchain ## what in the crates' interfaces breaks programs since BASE; needs: cargo install cargo-semver-checks
+	@[ -n '$(BASE)' ] || { echo 'with what is to be compared? make semver BASE=v0.1.0'; exit 1; }
+	cargo semver-checks --baseline-rev '$(BASE)' --package alex-index --package alex-store
+
+.PHONY: licences
+licences: ## the licences of the crates in a wheel, after a change of crates; needs: cargo install cargo-about --features cli
+	cargo fetch --locked --quiet
+	cargo about generate --frozen --fail --manifest-path rust/python/Cargo.toml --config about.toml \
+	    --output-file THIRD_PARTY_LICENSES.txt about.hbs
 
 # The site shows what the package says of itself, so it needs the built extension.
 SPHINX = $(BIN)/python -m sphinx -c docs --fail-on-warning --keep-going --quiet
@@ -316,6 +352,11 @@ test-rust: .venv/toolchain
 	    cargo test $(RUST_TESTS) --lib --tests; \
 	fi
 	cargo test $(RUST_TESTS) --doc --quiet
+	@for example in $(EXAMPLES); do echo "cargo run --example $${example#*/}"; \
+	    cargo run --quiet --profile test --locked --package "$${example%/*}" --example "$${example#*/}"; done
+
+# Package and name of each example that a test runs; they check their own answers.
+EXAMPLES := alex-index/lookups alex-index/image alex-store/events
 
 # What test-rust begins with, where cargo-nextest is installed.
 .PHONY: build-rust-tests
