@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
+from sphinx.util import inspect
+from sphinx.util.inspect import stringify_signature
 from sphinx.util.nodes import make_refnode
 
 if TYPE_CHECKING:
@@ -69,12 +71,16 @@ def typed(
     name: str,
     member: Any,
     options: Any,  # noqa: ARG001
-    signature: str | None,  # noqa: ARG001
-    returned: str | None,  # noqa: ARG001
+    _signature: str | None,
+    _returned: str | None,
 ) -> tuple[str, None] | None:
     """Return the signatures that the stub has for a native function or method."""
     if what == "class" and _RETURNED.fullmatch(name):
         return "", None
+    if what == "class" and name.startswith("alexpy.ray."):
+        # The base class is Ray's, which is not there, and would answer for it.
+        signature = inspect.signature(member.__init__, bound_method=True)
+        return stringify_signature(signature, show_return_annotation=False), None
     owner = getattr(member, "__objclass__", None)
     if what not in _FUNCTIONS or hasattr(member, "__code__") or hasattr(member, "__wrapped__"):
         return None
@@ -110,8 +116,12 @@ def as_text(
 def without_empty_dashes(app: Sphinx, document: nodes.document) -> None:  # noqa: ARG001
     """Remove the dash behind a sentence in a section "Raises", which is no name with an explanation."""
     for text in list(document.findall(nodes.Text)):
-        if text == " -- " and text.parent[-1] is text:
-            text.parent.remove(text)
+        line = text.parent
+        if (
+            text.strip() == "--"
+            and not "".join(node.astext() for node in line[line.index(text) + 1 :]).strip()
+        ):
+            line.remove(text)
 
 
 def without_wrong_links(app: Sphinx, document: nodes.document) -> None:  # noqa: ARG001
