@@ -40,7 +40,8 @@ include_patterns = [
 ]
 exclude_patterns = [".*", "target", "dist", "python", "rust", "tests", "tools", "**/_*"]
 
-# Anchors as GitHub makes them.
+# Lists of tasks, and anchors, as GitHub makes them.
+myst_enable_extensions = ["tasklist"]
 myst_heading_anchors = 4
 # A block without a language is a picture of letters.
 highlight_language = "text"

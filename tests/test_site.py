@@ -179,7 +179,7 @@ def test_every_public_name_is_in_the_reference(owner: str) -> None:
 def test_every_name_of_a_module_for_what_is_not_installed_is_in_the_reference(module: str) -> None:
     source = (ROOT / "python/alexpy" / module).read_text()
     names = re.findall(r'"(\w+)"', source.split("\n__all__ = [", 1)[1].split("]", 1)[0])
-    owner = f"alexpy.{module.split('/')[0].removesuffix('.py')}"
+    owner = f"alexpy.{module.split('/', maxsplit=1)[0].removesuffix('.py')}"
     assert names
     assert [name for name in names if not documented(f"{owner}.{name}")] == []
 
