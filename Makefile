@@ -23,6 +23,12 @@ MILLIONS ?= 10
 BENCH_MILLIONS ?= 1
 BENCH_KINDS ?= uniform,clustered
 BENCH ?= .
+# Where `make bench` puts its raw figures, its tables and its plot.
+BENCH_RESULTS ?= benchmarks/results/$(shell date +%F)-index.json
+BENCH_DOCUMENT ?= docs/index-performance.md
+BENCH_PLOT ?= docs/simd-search.png
+# What `make figures` repeats: nothing for all, or make figures FIGURES='--only demo'.
+FIGURES ?=
 # A Python without a GIL, 3.14 or newer, for `make test-free-threaded`.
 FREE_THREADED_PYTHON ?= python3.14t
 # More arguments for pytest: make test PYTEST_ARGS='-k scan'
@@ -228,13 +234,18 @@ asv: .venv/compare .venv/asv-page ## the history of our own speed: the last COMM
 	$(BIN)/asv publish
 	$(BIN)/python tools/asv_page/offline.py .asv/html
 
+.PHONY: figures
+figures: .venv/built ## make the published figures again, 75 minutes, and say of each whether it holds: make figures FIGURES='--only demo'
+	$(BIN)/python tools/figures.py $(FIGURES)
+
 .PHONY: bench
 bench: .keys/made ## measure the index, 20 minutes: benchmarks/results, docs/index-performance.md and its plot
 	rm -rf target/criterion
 	ALEX_BENCH_FACTS=$(CURDIR)/target/index-facts.json ALEX_BENCH_DUELS=$(CURDIR)/target/index-duels.json \
 	    cargo bench --locked --package alex-index
 	$(BIN)/python benchmarks/index_report.py --criterion target/criterion --facts target/index-facts.json target/index-duels.json \
-	    --results benchmarks/results/index.json --document docs/index-performance.md --plot docs/simd-search.png
+	    --results $(BENCH_RESULTS) $(if $(BENCH_DOCUMENT),--document $(BENCH_DOCUMENT)) \
+	    $(if $(BENCH_PLOT),--plot $(BENCH_PLOT))
 
 .PHONY: bench-quick
 bench-quick: .venv/toolchain ## the same at 1M keys, printed, for tuning: make bench-quick BENCH_KINDS=uniform BENCH=get
@@ -246,6 +257,25 @@ bench-quick: .venv/toolchain ## the same at 1M keys, printed, for tuning: make b
 .PHONY: wheel
 wheel: .venv/installed ## build a release wheel into dist/
 	$(BIN)/maturin build --release --locked --out dist
+
+.PHONY: sdist
+sdist: .venv/installed ## build a source distribution into dist/
+	$(BIN)/maturin sdist --out dist
+
+# What is tried: the newest in dist, unless another is named. `pip` builds in folders of its own.
+WHEEL ?= $(shell ls -t dist/*.whl 2>/dev/null | head -n 1)
+SDIST ?= $(shell ls -t dist/*.tar.gz 2>/dev/null | head -n 1)
+.PHONY: test-wheel test-sdist
+test-wheel: TRIED = $(WHEEL)
+test-wheel: ## install a wheel into an empty environment and try it there: make test-wheel PYTHON=python3.13 WHEEL=FILE
+test-sdist: TRIED = $(SDIST)
+test-sdist: ## the same with a source distribution, which is built there: make test-sdist SDIST=FILE
+test-wheel test-sdist:
+	@[ -f '$(TRIED)' ] || { echo "'$(TRIED)' is no file: make $(@:test-%=%) first, or name one"; exit 1; }
+	@empty=$$(mktemp -d) && trap 'rm -rf "$$empty"' EXIT && '$(PYTHON)' -m venv "$$empty/env" && \
+	    env -u PYO3_PYTHON -u PYO3_BUILD_EXTENSION_MODULE "$$empty/env/bin/python" -m pip --quiet \
+	        --disable-pip-version-check install '$(abspath $(TRIED))' && \
+	    cd "$$empty" && env/bin/python -I -W error $(CURDIR)/tests/smoke.py
 
 .PHONY: lock
 lock: .venv/installed ## pin the Python packages anew after a change in pyproject.toml
@@ -264,13 +294,49 @@ lock: .venv/installed ## pin the Python packages anew after a change in pyprojec
 	    --no-annotate --custom-compile-command 'make lock' --quiet --output-file requirements-real-pyg.txt
 	$(BIN)/uv pip compile --group asv-page --no-deps --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements-asv-page.txt
+	$(BIN)/uv pip compile pyproject.toml --group docs --constraint requirements-dev.txt --universal \
+	    --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	    --custom-compile-command 'make lock' --quiet --output-file requirements-docs.txt
 	$(BIN)/uv pip compile pyproject.toml --extra compare --group asv --constraint requirements-dev.txt --universal \
 	    --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	    --custom-compile-command 'make lock' --quiet --output-file requirements-compare.txt
 
+.PHONY: package-crates
+package-crates: .venv/toolchain ## build the crates alex-index and alex-store from the archives that would be published
+	cargo package --locked --package alex-index --package alex-store
+
+# The release with whose crates `make semver` compares: make semver BASE=v0.1.0
+BASE ?=
+.PHONY: semver
+semver: .venv/toolchain ## what in the crates' interfaces breaks programs since BASE; needs: cargo install cargo-semver-checks
+	@[ -n '$(BASE)' ] || { echo 'with what is to be compared? make semver BASE=v0.1.0'; exit 1; }
+	cargo semver-checks --baseline-rev '$(BASE)' --package alex-index --package alex-store
+
+.PHONY: licences
+licences: ## the licences of the crates in a wheel, after a change of crates; needs: cargo install cargo-about --features cli
+	cargo fetch --locked --quiet
+	cargo about generate --frozen --fail --manifest-path rust/python/Cargo.toml --config about.toml \
+	    --output-file THIRD_PARTY_LICENSES.txt about.hbs
+
+# The site shows what the package says of itself, so it needs the built extension.
+SPHINX = $(BIN)/python -m sphinx -c docs --fail-on-warning --keep-going --quiet
+.PHONY: docs
+docs: .venv/built .venv/docs ## build the site into .docs/html, without a warning
+	$(SPHINX) -b html . .docs/html
+	@echo 'the site: .docs/html/index.html'
+
+.PHONY: pictures
+pictures: .venv/built ## draw the pictures of docs/how-alex-works.md anew, from real trees
+	$(BIN)/python tools/index_pictures.py docs/images
+
+.PHONY: docs-links
+docs-links: docs ## check every link of the built site, and those to other hosts, for which it needs a network
+	$(BIN)/python tools/site_links.py .docs/html
+	$(SPHINX) -b linkcheck . .docs/links
+
 .PHONY: clean
 clean: ## remove everything that was built or downloaded
-	rm -rf target .venv .venv-free-threaded .venv-pyg .demo .keys .real .compare .asv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/alexpy/*.so
+	rm -rf target .venv .venv-free-threaded .venv-pyg .demo .keys .real .compare .asv .docs dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/alexpy/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- parts of the above ---------------------------------------------------------------------------------
@@ -286,6 +352,11 @@ test-rust: .venv/toolchain
 	    cargo test $(RUST_TESTS) --lib --tests; \
 	fi
 	cargo test $(RUST_TESTS) --doc --quiet
+	@for example in $(EXAMPLES); do echo "cargo run --example $${example#*/}"; \
+	    cargo run --quiet --profile test --locked --package "$${example%/*}" --example "$${example#*/}"; done
+
+# Package and name of each example that a test runs; they check their own answers.
+EXAMPLES := alex-index/lookups alex-index/image alex-store/events
 
 # What test-rust begins with, where cargo-nextest is installed.
 .PHONY: build-rust-tests
@@ -341,6 +412,11 @@ test-python: .venv/built
 .venv/compare: requirements-compare.txt .venv/installed
 	@echo 'installing the rivals of requirements-compare.txt into .venv'
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements-compare.txt
+	@touch $@
+
+.venv/docs: requirements-docs.txt .venv/installed
+	@echo 'installing Sphinx from requirements-docs.txt into .venv'
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements-docs.txt
 	@touch $@
 
 .venv/asv-page: requirements-asv-page.txt .venv/installed

@@ -303,7 +303,7 @@ def test_of_two_builds_at_once_one_is_published_and_the_other_leaves_nothing(tmp
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            alexpy.dask, "_build", functools.partial(with_phases, build=alexpy.dask._build, reached=overtaken)
+            alexpy.dask, "_shard", functools.partial(with_phases, shard=alexpy.dask._shard, reached=overtaken)
         )
         with pytest.raises(alexpy.FencedError, match=r"epoch 2 of .* the newest is 2"):
             write([numbers(2)], path, key="id", shards=1)
@@ -311,20 +311,20 @@ def test_of_two_builds_at_once_one_is_published_and_the_other_leaves_nothing(tmp
     assert len(list(path.iterdir())) == before + 2
 
 
-def with_phases(frame: Any, place: int, plan: Any, *, build: Any, reached: Any) -> str:
+def with_phases(frame: Any, build: Any, plan: Any, *, shard: Any, reached: Any) -> str:
     """Build a shard, and tell what has been reached."""
 
     @contextlib.contextmanager
     def told(*arguments: Any, **options: Any) -> Any:
-        with alexpy.open(*arguments, **options) as shard:
+        with alexpy.open(*arguments, **options) as store:
             reached("made")
-            yield shard
+            yield store
             reached("written")
 
     reached("read")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alexpy._store, "open", told)
-        name: str = build(frame, place, plan)
+        name: str = shard(frame, build, plan)
     reached("closed")
     return name
 
@@ -351,12 +351,12 @@ if __name__ == "__main__":
                       silence_logs=logging.CRITICAL) as cluster, Client(cluster):
         for phase in {phases!r}:
             killed = functools.partial(test_dask.killed_once, at=phase, flag={folder!r} + "/killed-" + phase)
-            build = alexpy.dask._build
-            alexpy.dask._build = functools.partial(test_dask.with_phases, build=build, reached=killed)
+            shard = alexpy.dask._shard
+            alexpy.dask._shard = functools.partial(test_dask.with_phases, shard=shard, reached=killed)
             frame = test_dask.numbers(1)
             parts = [frame[start : start + 1000] for start in range(0, len(frame), 1000)]
             alexpy.dask.write(parts, {folder!r} + "/" + phase, key="id", shards=4)
-            alexpy.dask._build = build
+            alexpy.dask._shard = shard
             read = alexpy.dask.read({folder!r} + "/" + phase)
             print(phase, len(read), int(read["y"].sum().compute()))
 """

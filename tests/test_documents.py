@@ -27,7 +27,7 @@ DOCUMENTS = [
     name
     for name in FILES
     if name.endswith(".md")
-    and ("/" not in name or name.startswith(("docs/", "examples/", "benchmarks/results/")))
+    and ("/" not in name or name.startswith(("docs/", "examples/", "benchmarks/results/", "rust/")))
 ]
 # Laboratory notes are frozen: their paths are those of their day.
 LIVING = [name for name in DOCUMENTS if not name.startswith("docs/measurements/20")]

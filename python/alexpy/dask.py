@@ -10,13 +10,6 @@ need the same file system. Nothing of a build is visible before all of it is.
 
 from __future__ import annotations
 
-import operator
-import shutil
-from contextlib import suppress
-from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
-from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +23,7 @@ try:
 except ImportError as error:
     raise ImportError("alexpy.dask needs Dask: pip install 'alexpy[dask]'") from error
 
-from . import _shards, _store, codecs
+from . import _build, _tables, codecs
 from ._path import absolute
 from ._sharded import ShardedStore
 
@@ -42,10 +35,6 @@ if TYPE_CHECKING:
     from .codecs import Codec
 
 __all__ = ["lookup", "read", "write"]
-
-_MOMENTS = ("s", "ms", "us", "ns")
-# Rows that a worker takes out of a store at a time.
-_ROWS = 1 << 17
 
 
 def write(
@@ -89,43 +78,24 @@ def write(
 
 
 def _write(frame: dd.DataFrame, path: str, key: str, shards: int | None, codec: Codec[Any] | None) -> int:
-    if shards is not None and operator.index(shards) < 1:
-        raise ValueError(f"shards must be 1 or more, not {shards}")
+    _build.check_shards(shards)
     if frame.index.name == key and key not in frame.columns:
         frame = frame.reset_index()
-    names = list(frame.columns)
-    if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
-        raise TypeError(f"columns need names that are text, each its own; these are {names}")
-    if key not in names:
-        raise KeyError(f"there is no column {key!r}; there are {', '.join(map(repr, names))}")
-    plan = _plan(frame, path, key, codec)
+    _build.check_names(list(frame.columns))
+    columns = {name: _column(dtype) for name, dtype in frame.dtypes.items()}
+    plan = _build.plan_of(columns, key, codec, ".astype(pandas.ArrowDtype(pyarrow.binary()))")
     # Before Dask brings rows of different parts together, and makes one type of theirs.
     frame = frame.map_partitions(_checked, dict(frame.dtypes), key, meta=frame._meta)  # noqa: SLF001
-    where = Path(path)
-    made = not where.exists()
-    if made:
-        where.mkdir()
+    build = _build.Build(path)
     try:
-        epoch = _shards.newest(where) + 1
         frame = frame.set_index(key, npartitions=frame.npartitions if shards is None else shards)
-        built = dask.compute(
-            *[
-                dask.delayed(_build)(part, place, plan)
-                for place, part in enumerate(frame.to_delayed(optimize_graph=True))
-            ]
-        )
-        ends = [None, *(_plain(end) for end in frame.divisions[1:-1]), None]
-        layout = [(name, *bounds) for name, bounds in zip(built, pairwise(ends), strict=True)]
-        ShardedStore.publish(where, layout, epoch=epoch)
+        parts = frame.to_delayed(optimize_graph=True)
+        built = dask.compute(*[dask.delayed(_shard)(part, build, plan) for part in parts])
+        build.publish(built, [_plain(end) for end in frame.divisions[1:-1]])
     except BaseException:
-        _remove(plan, keep=())
-        if made:
-            with suppress(OSError):
-                where.rmdir()
+        build.abandon()
         raise
-    # What tries that came to nothing have left.
-    _remove(plan, keep=built)
-    return epoch
+    return build.epoch
 
 
 def read(
@@ -221,20 +191,6 @@ def lookup(
     )
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What all tasks of a build know."""
-
-    path: str
-    prefix: str
-    key_kind: str
-    codec: Codec[Any] | None
-    fields: tuple[tuple[str, str], ...]
-    """Name and NumPy's dtype of each column of numbers; empty if the one column is binary or text."""
-    column: str
-    """The only column."""
-
-
 def _frame(data: Any) -> dd.DataFrame:
     if isinstance(data, dd.DataFrame):
         return data
@@ -254,115 +210,38 @@ def _itself(part: pd.DataFrame) -> pd.DataFrame:
     return part
 
 
-def _plan(frame: dd.DataFrame, path: str, key: str, codec: Codec[Any] | None) -> _Plan:
-    """Decide what keys and values are, from the types of the columns alone."""
-    meta = frame.dtypes
-    columns = [name for name in frame.columns if name != key]
-    if not columns:
-        raise TypeError(f"there is no column beside {key!r}; a store has values")
-    kind = _key_kind(meta[key], key)
-    numbers = {name: _number_type(meta[name]) for name in columns}
-    fields: tuple[tuple[str, str], ...] = ()
-    if all(number is not None for number in numbers.values()):
-        fields = tuple((name, str(number)) for name, number in numbers.items())
-        row = np.dtype(fields[0][1]) if len(fields) == 1 else np.dtype(list(fields))
-        codec = codec or codecs.numpy(row)
-    elif len(columns) > 1:
-        other = next(name for name, number in numbers.items() if number is None)
-        raise TypeError(
-            f"the column {other!r} is of type {meta[other]}, and several columns make a record of numbers "
-            "only; encode them into one column of binary"
-        )
-    elif _is_text(meta[columns[0]]):
-        codec = codec or codecs.text
-    elif not _is_binary(meta[columns[0]]):
-        raise TypeError(
-            f"the column {columns[0]!r} is of type {meta[columns[0]]}; values are numbers, text or binary: "
-            ".astype(pandas.ArrowDtype(pyarrow.binary())) makes such a column of bytes"
-        )
-    return _Plan(path, f"build-{token_hex(8)}", kind, codec, fields, columns[0])
-
-
-def _key_kind(dtype: Any, key: str) -> str:
-    plain = _number_type(dtype)
-    if plain is not None and plain.kind in "iu":
-        return "uint64" if plain == np.uint64 else "int64"
-    if plain is not None and plain.kind == "M" and np.datetime_data(plain)[0] in _MOMENTS:
-        return f"datetime64[{np.datetime_data(plain)[0]}]"
-    raise TypeError(f"the column {key!r} is of type {dtype}; keys are integers or moments")
-
-
-def _number_type(dtype: Any) -> np.dtype[Any] | None:
-    """Return what NumPy calls a type of numbers or moments; None for any other type."""
-    arrow = getattr(dtype, "pyarrow_dtype", None)
-    if arrow is not None and pa.types.is_timestamp(arrow) and arrow.tz is not None:
-        # The zone would be lost.
-        return None
+def _column(dtype: Any) -> _build.Column:
+    """Return what a column of this type of pandas holds."""
+    if isinstance(dtype, pd.ArrowDtype):
+        return _build.Column(str(dtype), _tables.holds(dtype.pyarrow_dtype))
+    if isinstance(dtype, pd.StringDtype):
+        return _build.Column(str(dtype), "text")
     plain = getattr(dtype, "numpy_dtype", dtype)
-    return plain if isinstance(plain, np.dtype) and plain.kind in "iufbMm" else None
-
-
-def _is_text(dtype: Any) -> bool:
-    return isinstance(dtype, pd.StringDtype) or (
-        isinstance(dtype, pd.ArrowDtype)
-        and (pa.types.is_string(dtype.pyarrow_dtype) or pa.types.is_large_string(dtype.pyarrow_dtype))
-    )
-
-
-def _is_binary(dtype: Any) -> bool:
-    return isinstance(dtype, pd.ArrowDtype) and (
-        pa.types.is_binary(dtype.pyarrow_dtype) or pa.types.is_large_binary(dtype.pyarrow_dtype)
-    )
+    numbers = isinstance(plain, np.dtype) and plain.kind in "iufbMm"
+    return _build.Column(str(dtype), plain if numbers else None)
 
 
 def _checked(part: pd.DataFrame, types: dict[str, Any], key: str) -> pd.DataFrame:
     """Refuse a part whose columns are not those of the whole, and one with nulls."""
-    found = dict(part.dtypes)
-    if found != types:
-        names = sorted(name for name in {*found, *types} if found.get(name) != types.get(name))
-        name, absent = names[0], "none, since it is missing"
-        raise TypeError(
-            f"the column {name!r} is of type {found.get(name, absent)} in one part, and of type "
-            f"{types.get(name, absent)} in the whole; give all parts the same columns"
-        )
+    _build.refuse_other_types(dict(part.dtypes), types)
     for name in [key, *(name for name in types if name != key)]:
         column = part[name]
         # NaN is a number as others are; NaT is no moment.
         nulls = column.isna() if not isinstance(column.dtype, np.dtype) or column.dtype.kind in "Mm" else None
-        if nulls is None or not nulls.any():
-            continue
-        at = int(nulls.to_numpy().argmax())
-        what = "a key" if name == key else f"the value of key {part[key].iloc[at]} in the column {name!r}"
-        raise ValueError(f"{what} is null; drop or fill nulls first")
+        if nulls is not None and nulls.any():
+            raise _build.null(name, key, part[key].iloc[int(nulls.to_numpy().argmax())])
     return part
 
 
-def _build(frame: pd.DataFrame, place: int, plan: _Plan) -> str:
-    """Build one shard in a directory of this try's own, and return its name."""
+def _shard(frame: pd.DataFrame, build: _build.Build, plan: _build.Plan) -> str:
+    """Build one shard, and return the name of this try."""
     frame = frame.sort_index()
-    twice = frame.index.duplicated()
-    if twice.any():
-        raise ValueError(
-            f"the key {frame.index[int(twice.argmax())]} comes more than once; each may come once"
-        )
-    keys, values = frame.index.to_numpy(), _values(frame, plan)
-    name = f"{plan.prefix}-{place:05}-{token_hex(4)}"
-    with _store.open(Path(plan.path) / name, key=plan.key_kind, codec=plan.codec) as shard:  # type: ignore[call-overload]
-        shard.bulk_load(keys, values)
-    return name
-
-
-def _values(frame: pd.DataFrame, plan: _Plan) -> Any:
-    if not plan.fields:
-        column = pa.array(frame[plan.column])
-        # A codec of another kind takes Python objects.
-        return column if plan.codec in (None, codecs.text) else column.to_pylist()
-    if len(plan.fields) == 1:
-        return frame[plan.column].to_numpy(plan.fields[0][1])
-    rows = np.empty(len(frame), np.dtype(list(plan.fields)))
-    for name, dtype in plan.fields:
-        rows[name] = frame[name].to_numpy(dtype)
-    return rows
+    values = plan.values(
+        len(frame),
+        lambda name, dtype: frame[name].to_numpy(dtype),
+        lambda: pa.array(frame[plan.column]),
+    )
+    return build.fill(plan, frame.index.to_numpy(), values)
 
 
 def _plain(division: Any) -> Any:
@@ -370,29 +249,16 @@ def _plain(division: Any) -> Any:
     return division.to_datetime64() if isinstance(division, pd.Timestamp) else division
 
 
-def _remove(plan: _Plan, keep: tuple[str, ...]) -> None:
-    """Remove what this build made, but for `keep`."""
-    for directory in Path(plan.path).glob(f"{plan.prefix}-*"):
-        if directory.name not in keep:
-            shutil.rmtree(directory, ignore_errors=True)
-
-
 def _read_part(bounds: tuple[Any, Any], *, path: str, epoch: int, codec: Codec[Any] | None) -> pd.DataFrame:
     with ShardedStore._of_epoch(path, epoch, codec) as store:  # noqa: SLF001
-        batches = [pa.record_batch(batch) for batch in store.scan_batches(*bounds, rows=_ROWS)]
-        return _pandas(store, batches)
+        return _pandas(store, list(store.scan_batches(*bounds, rows=_tables.ROWS)))
 
 
 def _pandas(store: ShardedStore[Any, Any], batches: list[Any]) -> pd.DataFrame:
-    """Return Arrow's rows of keys and values as a DataFrame with the columns of the records."""
-    # Without a row the types are those of the store.
-    table = pa.Table.from_batches(batches) if batches else pa.table(store.shards[0].to_arrow()).slice(0, 0)
-    keys, values = table.column("key").to_numpy(), table.column("value")
-    columns = {"value": values}
-    if pa.types.is_struct(values.type):
-        columns = dict(zip((field.name for field in values.type), values.flatten(), strict=True))
+    """Return batches of a scan as a DataFrame with the columns of the records."""
+    keys, columns = _tables.columns(store, batches)
     frame = pa.table(columns).to_pandas(types_mapper=pd.ArrowDtype)
-    return frame.set_index(pd.Index(keys, name="key"))
+    return frame.set_index(pd.Index(keys.to_numpy(), name="key"))
 
 
 def _look_up(

@@ -66,6 +66,11 @@ mod search;
 mod tally;
 mod tree;
 
+/// The example of the README, run as a test of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// The SIMD backends: which are available, which one new trees use, and the search of a data node by itself.
 pub mod simd {
     pub use crate::error::BackendError;

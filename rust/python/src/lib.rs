@@ -31,7 +31,7 @@ mod shuffle;
 mod store;
 
 use alex_index::simd::{self, Backend};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyImportError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -64,6 +64,17 @@ fn checksum_records(py: Python<'_>, data: &[u8], record_bytes: usize) -> PyResul
         return Err(PyValueError::new_err("record_bytes must be above 0"));
     }
     Ok(py.detach(|| alex_store::checksum_records(data, record_bytes)))
+}
+
+/// Images and arrays of keys are used as they lie in memory and in files, where integers are little-endian.
+fn refuse_big_endian() -> PyResult<()> {
+    if cfg!(target_endian = "big") {
+        return Err(PyImportError::new_err(
+            "alexpy needs a little-endian machine, as x86-64 and aarch64 are; this one is big-endian, and the files \
+             of a store are used as they lie in memory",
+        ));
+    }
+    Ok(())
 }
 
 /// The SIMD backend belongs to the process: it is chosen here, once, before any index exists.
@@ -127,6 +138,7 @@ mod _alexpy {
 
     #[pymodule_init]
     fn init() -> pyo3::PyResult<()> {
+        super::refuse_big_endian()?;
         super::silence_caught_panics();
         super::memory::reserve();
         super::choose_simd()

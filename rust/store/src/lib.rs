@@ -42,6 +42,11 @@ mod schema;
 mod threads;
 mod values;
 
+/// The example of the README, run as a test of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use calls::bulk_load::SortedKeys;
 pub use calls::changes::{Changed, Changes, What};
 pub use calls::columns::ItemColumns;

@@ -1,0 +1,19 @@
+// What a search shows first: pages for users, and of the reference what most programs use.
+var Scorer = {
+  score: ([page, title, , , score]) => {
+    if (/^docs\/(quickstart|which-store|troubleshooting|migrating|processes|safety)/.test(page)) return score + 12;
+    if (/^docs\/(dev|measurements|performance|index-performance|ARCHITECTURE)|^benchmarks|^[A-Z]/.test(page)) return score - 12;
+    if (/^alexpy\.Store\./.test(title)) return score + 4;
+    if (/^docs\/reference\/(aio|rocks|sharded)/.test(page)) return score - 4;
+    return score;
+  },
+  // As Sphinx has them.
+  objNameMatch: 11,
+  objPartialMatch: 6,
+  objPrio: { 0: 15, 1: 5, 2: -5 },
+  objPrioDefault: 0,
+  title: 15,
+  partialTitle: 7,
+  term: 5,
+  partialTerm: 2,
+};

@@ -1,0 +1,167 @@
+"""What the site's reference needs beside Sphinx: types of native methods, and links by short names.
+
+An extension of Sphinx for docs/conf.py. The methods of native classes have no types at run time; those of the
+stub are put into their signatures. Docstrings are plain text with names in backticks, and name things as a
+reader of that class would (`put_many`, LockedError), so names are looked up in `alexpy`, too.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.util.nodes import make_refnode
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
+
+_PACKAGE = Path(__file__).parents[1] / "python/alexpy"
+# Where a name of a docstring may be documented, if not in its own class.
+_SCOPES = ("alexpy.", "", "alexpy.Store.", "alexpy.AlexIndex.", "alexpy.Config.", "alexpy.codecs.")
+# What such a name may be. Parameters are in backticks, too, and often called as a property is.
+_LINKED = frozenset({"class", "exception", "function", "method", "classmethod", "module", "type"})
+# Keywords that are described under another name.
+_ALIASES = {"Options": "Config", "_ScanOptions": "scan"}
+# Sphinx's markers of what kind of member a signature or a docstring belongs to.
+_FUNCTIONS = frozenset({"function", "method"})
+_FIELDS = frozenset({"attribute", "data", "property"})
+# Nobody calls these classes: calls return such objects.
+_RETURNED = re.compile(
+    r"alexpy\.(Store|Snapshot|Cursor|WriteBatch|ValueBuffers|ScanBatch|ShardedStore|\w*Stats|\w+Report"
+    r"|_index\.IndexStats|aio\.Async\w+|ship\.(Shipment|Pin|ExpireReport)|rocks\.Rocks(Batch|Stats))"
+)
+
+
+def _signatures(path: Path) -> dict[str, str]:
+    """Return `Class.method` to its signatures in the stub, a line for each overload."""
+    found: dict[str, list[str]] = {}
+    tree = ast.parse(path.read_text())
+    for owner in [tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))]:
+        prefix = f"{owner.name}." if isinstance(owner, ast.ClassDef) else ""
+        for node in owner.body:
+            if isinstance(node, ast.FunctionDef):
+                found.setdefault(prefix + node.name, []).append(_signature(node, method=bool(prefix)))
+    return {name: "\n".join(dict.fromkeys(lines)) for name, lines in found.items()}
+
+
+def _signature(node: ast.FunctionDef, *, method: bool) -> str:
+    arguments = node.args
+    if method:
+        named = arguments.posonlyargs or arguments.args
+        del named[:1]
+    returned = "" if node.returns is None else f" -> {ast.unparse(node.returns)}"
+    # The stub's own names of types; docs/reference/types.rst has them without the underscore.
+    return re.sub(r"\b_(?=[A-Z])", "", f"({ast.unparse(arguments)}){returned}")
+
+
+def typed(
+    app: Sphinx,  # noqa: ARG001 - as Sphinx calls it
+    what: str,
+    name: str,
+    member: Any,
+    options: Any,  # noqa: ARG001
+    signature: str | None,  # noqa: ARG001
+    returned: str | None,  # noqa: ARG001
+) -> tuple[str, None] | None:
+    """Return the signatures that the stub has for a native function or method."""
+    if what == "class" and _RETURNED.fullmatch(name):
+        return "", None
+    if what == "class" and name.startswith("alexpy.torch."):
+        return _TORCH[f"{member.__name__}.__init__"].removesuffix(" -> None"), None
+    owner = getattr(member, "__objclass__", None)
+    if what not in _FUNCTIONS or hasattr(member, "__code__") or hasattr(member, "__wrapped__"):
+        return None
+    full = member.__name__ if owner is None else f"{owner.__name__}.{member.__name__}"
+    lines = _NATIVE.get(full)
+    # Sphinx puts the name before the first one only.
+    return None if lines is None else (lines.replace("\n", f"\n{name.removeprefix('alexpy.')}"), None)
+
+
+def as_text(
+    app: Sphinx,  # noqa: ARG001
+    what: str,
+    name: str,  # noqa: ARG001
+    member: Any,  # noqa: ARG001
+    options: Any,  # noqa: ARG001
+    lines: list[str],
+) -> None:
+    """Keep what reStructuredText would take for markup: `*shape`, `ALEXPY_`."""
+    example = False
+    for number, line in enumerate(lines):
+        # A name in the plural is no name in backticks to reStructuredText.
+        line = re.sub(r"`(?=s\b)", r"`\\ ", line)  # noqa: PLW2901
+        example = line.lstrip().startswith(">>>") or (example and bool(line.strip()))
+        if not example:
+            parts = re.split(r"(`[^`]*`)", line)
+            parts[::2] = [re.sub(r"\*|(?<=\w)_(?!\w)", r"\\\g<0>", part) for part in parts[::2]]
+            lines[number] = "".join(parts)
+    if what in _FIELDS:
+        # Else napoleon takes what stands before a colon for the type of the field. This line is invisible.
+        lines.insert(0, "\\ ")
+
+
+def without_empty_dashes(app: Sphinx, document: nodes.document) -> None:  # noqa: ARG001
+    """Remove the dash behind a sentence in a section "Raises", which is no name with an explanation."""
+    for text in list(document.findall(nodes.Text)):
+        if text == " -- " and text.parent[-1] is text:
+            text.parent.remove(text)
+
+
+def without_wrong_links(app: Sphinx, document: nodes.document) -> None:  # noqa: ARG001
+    """Let `bytes` be the type and `path` the parameter, and not a field of that name somewhere."""
+    for node in list(document.findall(pending_xref)):
+        if node.get("refdomain") != "py":
+            continue
+        if hasattr(builtins, node["reftarget"]):
+            node.replace_self(node.children)
+        elif node["reftype"] == "obj":
+            # Only `by_short_name` finds it then, which looks at what it is.
+            node["scope"] = f"{node['py:module'] or ''}.{node['py:class'] or ''}."
+            node["py:module"] = node["py:class"] = None
+
+
+def by_short_name(
+    app: Sphinx,
+    env: BuildEnvironment,
+    node: pending_xref,
+    shown: nodes.TextElement,
+) -> nodes.Element | None:
+    """Resolve a name that only its own module or class knows; leave what is merely code as it is."""
+    if node.get("refdomain") != "py":
+        return None
+    target = node["reftarget"].removesuffix("()")
+    target = _ALIASES.get(target.rsplit(".", 1)[-1], target)
+    objects = env.domains.python_domain.objects
+    for scope in (node.get("scope", ""), *_SCOPES):
+        for candidate in (target, target.rsplit(".", 1)[-1].lstrip("_")):
+            place = objects.get(scope + candidate)
+            if place is not None and place.objtype in _LINKED:
+                if shown.astext().startswith("_"):
+                    shown = nodes.Text(candidate)
+                return make_refnode(
+                    app.builder, node["refdoc"], place.docname, place.node_id, [shown], scope + candidate
+                )
+    # A sentence in a section "Raises" is no name, nor is every piece of code.
+    return shown if node["reftype"] == "obj" or not re.fullmatch(r"[\w.]+", target) else None
+
+
+_NATIVE = _signatures(_PACKAGE / "_alexpy.pyi")
+# PyTorch is not there, so that its classes cannot be asked.
+_TORCH = _signatures(_PACKAGE / "torch.py")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Connect all of them."""
+    app.connect("autodoc-process-signature", typed)
+    # Before napoleon, which has 500.
+    app.connect("autodoc-process-docstring", as_text, priority=400)
+    app.connect("doctree-read", without_empty_dashes)
+    app.connect("doctree-read", without_wrong_links)
+    app.connect("missing-reference", by_short_name)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
