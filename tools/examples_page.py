@@ -26,9 +26,7 @@ def shown() -> dict[str, str]:
 def printed(example: str) -> str:
     """Run an example; return what it prints. Raises CalledProcessError if it fails."""
     command = [sys.executable, "-W", "error", PAGE.parents[1] / example]
-    return subprocess.run(  # noqa: S603 - programs of this repository
-        command, check=True, stdout=subprocess.PIPE, text=True, timeout=100
-    ).stdout
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=100).stdout
 
 
 def main() -> None:
