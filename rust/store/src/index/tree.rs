@@ -229,7 +229,10 @@ impl Tree {
 
     /// As `Alex::nth_many`.
     pub fn nth_many(&self, ranks: &[usize], mut visit: impl FnMut(Key, u64)) {
-        either!(Tree, self, alex => alex.nth_many(ranks, |key, payload| visit(key.into(), payload)));
+        match self {
+            Self::Narrow(alex) => alex.nth_many(ranks, |key, payload| visit(key.into(), payload)),
+            Self::Wide(alex) => alex.nth_many(ranks, visit),
+        }
     }
 
     /// As `Alex::boundaries`.
