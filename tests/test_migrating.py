@@ -181,7 +181,7 @@ def test_a_store_that_is_there_is_never_touched(tmp_path: Path, name: str) -> No
     holds(dest, {5: b"mine"})
     dest.rename(tmp_path / "other.unfinished")
     told = refused(name, tmp_path / "source", tmp_path / "other", *arguments)
-    assert "other.unfinished is already there" in told
+    assert "other.unfinished is already there: another copy is under way, or was cut off" in told
 
 
 @pytest.mark.parametrize("name", LIBRARIES)

@@ -113,7 +113,8 @@ def test_the_commands_run_one_after_another_as_they_are_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: CommandLine
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    block = re.search(r"```console\n(\$ printf.*?)```", README, re.DOTALL)
+    page = (ROOT / "docs/command-line.md").read_text()
+    block = re.search(r"```console\n(\$ printf.*?)```", page, re.DOTALL)
     assert block is not None
     lines = [line.removeprefix("$ ") for line in block[1].splitlines()]
     subprocess.run(lines[0], shell=True, check=True)

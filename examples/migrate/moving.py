@@ -99,9 +99,13 @@ class Move:
         self.read_key = key_reader(options.keys)
         wide = "uint64" if options.keys.endswith("Q") else "int64"
         self.kind = options.kind or ("uuid" if options.keys == "uuid" else wide)
-        for path in (self.dest, self.unfinished):
-            if os.path.lexists(path):
-                raise RefusedError(f"{path} is already there; nothing was changed")
+        if os.path.lexists(self.dest):
+            raise RefusedError(f"{self.dest} is already there; nothing was changed")
+        if os.path.lexists(self.unfinished):
+            raise RefusedError(
+                f"{self.unfinished} is already there: another copy is under way, or was cut off; if it was "
+                "cut off, remove what it left (nothing was changed)"
+            )
 
     def all(self, items: Items) -> None:
         """Copy, compare and name the store; a copy that fails is removed."""

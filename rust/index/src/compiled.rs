@@ -61,6 +61,7 @@ compiled! {
     fn count(tree: &Alex<Self>, start: Bound<Self>, stop: Bound<Self>) -> usize = Alex::do_count;
     fn rank(tree: &Alex<Self>, key: Self) -> usize = Alex::do_rank;
     fn nth(tree: &Alex<Self>, rank: usize) -> Option<(Self, u64)> = Alex::do_nth;
+    fn nth_many(tree: &Alex<Self>, ranks: &[usize], visit: &mut dyn FnMut(Self, u64)) = Alex::do_nth_many;
     fn boundaries(tree: &Alex<Self>, parts: usize) -> Vec<Self> = Alex::do_boundaries;
     fn empty(backend: Supported, max_slots: usize) -> Alex<Self> = Alex::do_empty;
     fn from_sorted(keys: &[Self], payloads: &[u64]) -> Result<Alex<Self>, Unsorted<Self>> = Alex::do_from_sorted;

@@ -24,7 +24,7 @@
 //     compiled  what is compiled here for both kinds of keys
 //     inspect   an index looked into: every invariant, figures, a picture of its nodes
 //     image     an index as a file: written from a stream of entries, opened from a mapping
-//     many      many keys in one call: read, write
+//     many      many keys in one call: read, ranks, write
 //     one       one key: get, insert, remove, replace
 //     order     keys in order: neighbours, ranges, scans, ranks
 //     adapt     the tree changed where keys come or go: expand, split, extend, contract

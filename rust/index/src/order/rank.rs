@@ -6,7 +6,8 @@
 
 use super::neighbours::Position;
 use crate::key::Key;
-use crate::node::{NIL, bitmap};
+use crate::node::{Leaf, NIL, bitmap};
+use crate::search::{Kernel, Operation, dispatch};
 use crate::tally::{Part, Tally};
 use crate::tree::Alex;
 
@@ -30,9 +31,14 @@ impl<K: Key> Alex<K> {
             return None;
         }
         let part = self.tally().map_or(Part::WHOLE, |tally| tally.holder(rank));
-        let from = self.beginning(part.start);
+        dispatch(self.backend, Nth { tree: self, from: self.beginning(part.start), rest: rank - part.below })
+    }
+
+    /// The entry with `rest` entries between it and a position, as a leaf and a slot.
+    #[inline(always)]
+    pub(crate) fn entry_behind(&self, from: Position, rest: usize) -> Option<(Leaf<'_, K>, usize)> {
         let mut leaf = self.arena.leaf(from.leaf);
-        let mut rest = rank - part.below + bitmap::count(leaf.bits, 0, from.slot);
+        let mut rest = rest + bitmap::count(leaf.bits, 0, from.slot);
         while rest >= leaf.head.count as usize {
             rest -= leaf.head.count as usize;
             if leaf.head.next == NIL {
@@ -41,8 +47,7 @@ impl<K: Key> Alex<K> {
             }
             leaf = self.arena.leaf(leaf.head.next);
         }
-        let slot = select(leaf.bits, rest)?;
-        Some((leaf.keys[slot], leaf.payloads[slot]))
+        Some((leaf, select(leaf.bits, rest)?))
     }
 
     /// How many keys are before a position, which `key` or its successor has.
@@ -51,12 +56,12 @@ impl<K: Key> Alex<K> {
         part.below + self.between(self.beginning(part.start), to, usize::MAX).unwrap_or(0)
     }
 
-    fn beginning(&self, start: Option<K>) -> Position {
+    pub(crate) fn beginning(&self, start: Option<K>) -> Position {
         start.map_or(Position { leaf: self.first_leaf, slot: 0 }, |start| self.position_below(start))
     }
 
     /// The tally, which is made if there is none; `None` if there is no memory for it.
-    fn tally(&self) -> Option<&Tally<K>> {
+    pub(crate) fn tally(&self) -> Option<&Tally<K>> {
         if self.tally.get().is_none() {
             let mut next = self.first_leaf;
             let parts = std::iter::from_fn(|| {
@@ -114,7 +119,26 @@ impl<K: Key> Alex<K> {
     }
 }
 
+/// `Alex::nth`, from where its part begins. Compiled for each backend: counting bits takes ten times as long without
+/// the instruction for it.
+struct Nth<'a, K: Key> {
+    tree: &'a Alex<K>,
+    from: Position,
+    rest: usize,
+}
+
+impl<K: Key> Operation for Nth<'_, K> {
+    type Output = Option<(K, u64)>;
+
+    #[inline(always)]
+    fn run<S: Kernel>(self) -> Self::Output {
+        let (leaf, slot) = self.tree.entry_behind(self.from, self.rest)?;
+        Some((leaf.keys[slot], leaf.payloads[slot]))
+    }
+}
+
 /// The slot of the set bit with `rank` set bits below it.
+#[inline(always)]
 fn select(bits: &[u64], mut rank: usize) -> Option<usize> {
     for (index, &word) in bits.iter().enumerate() {
         let ones = word.count_ones() as usize;

@@ -279,7 +279,9 @@ impl DiskFile for RealFile {
     }
 
     fn links(&self) -> io::Result<u64> {
-        Ok(rustix::fs::fstat(&self.file)?.st_nlink)
+        let links = rustix::fs::fstat(&self.file)?.st_nlink;
+        #[allow(clippy::useless_conversion, reason = "the kernel of aarch64 counts in 32 bits")]
+        Ok(u64::from(links))
     }
 
     fn allocated(&self) -> io::Result<u64> {

@@ -237,6 +237,12 @@ impl Index {
         self.vouch(self.tree.nth(rank))
     }
 
+    /// See `Alex::nth_many`. After damage what was visited may be wrong.
+    pub(crate) fn nth_many(&self, ranks: &[usize], visit: impl FnMut(Key, u64)) -> Result<(), Damaged> {
+        self.tree.nth_many(ranks, visit);
+        self.vouch(())
+    }
+
     pub(crate) fn boundaries(&self, parts: usize) -> Result<KeyVec, Damaged> {
         self.vouch(self.tree.boundaries(parts))
     }

@@ -227,6 +227,14 @@ impl Tree {
         either!(Tree, self, alex => entry(alex.nth(rank)))
     }
 
+    /// As `Alex::nth_many`.
+    pub fn nth_many(&self, ranks: &[usize], mut visit: impl FnMut(Key, u64)) {
+        match self {
+            Self::Narrow(alex) => alex.nth_many(ranks, |key, payload| visit(key.into(), payload)),
+            Self::Wide(alex) => alex.nth_many(ranks, visit),
+        }
+    }
+
     /// As `Alex::boundaries`.
     pub fn boundaries(&self, parts: usize) -> KeyVec {
         either!(Tree, self, alex => alex.boundaries(parts).into())
