@@ -34,15 +34,15 @@ external_toc_exclude_missing = False
 include_patterns = [
     "*.md",
     "docs/**",
+    "examples/*.md",
     "examples/**/*.md",
     "benchmarks/results/*.md",
 ]
 exclude_patterns = [".*", "target", "dist", "python", "rust", "tests", "tools", "**/_*"]
 
-# Anchors as GitHub makes them.
+# Lists of tasks, and anchors, as GitHub makes them.
+myst_enable_extensions = ["tasklist"]
 myst_heading_anchors = 4
-# Guides that are still to come have their places in the contents.
-suppress_warnings = ["etoc.glob"]
 # A block without a language is a picture of letters.
 highlight_language = "text"
 # ASCII quotes, as they are written.
@@ -50,14 +50,14 @@ smartquotes = False
 
 # What stands in backticks in a docstring is a name, where there is one, and else code.
 default_role = "py:obj"
-# PyTorch, 5 GB with its libraries, is not installed for this.
-autodoc_mock_imports = ["torch"]
+# Ray is not installed for this.
+autodoc_mock_imports = ["ray"]
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 88
 python_display_short_literal_types = True
 nitpicky = True
 # Other projects' types: their inventories would have to be fetched.
-_MODULES = "np|numpy|os|uuid|collections|types|typing|typing_extensions|pathlib|dd|da|torch"
+_MODULES = "np|numpy|os|uuid|collections|types|typing|typing_extensions|pathlib|dd|da|torch|ray"
 _NAMES = "NDArray|DTypeLike|Figure|CapsuleType|Buffer|PathLike|Path|SupportsKeysAndGetItem"
 nitpick_ignore_regex = [("py:.*", rf"({_MODULES})\..*|{_NAMES}")]
 

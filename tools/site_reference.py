@@ -10,11 +10,16 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+import sys
+import types
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
+from sphinx.util import inspect
+from sphinx.util.inspect import stringify_signature
 from sphinx.util.nodes import make_refnode
 
 if TYPE_CHECKING:
@@ -66,14 +71,16 @@ def typed(
     name: str,
     member: Any,
     options: Any,  # noqa: ARG001
-    signature: str | None,  # noqa: ARG001
-    returned: str | None,  # noqa: ARG001
+    _signature: str | None,
+    _returned: str | None,
 ) -> tuple[str, None] | None:
     """Return the signatures that the stub has for a native function or method."""
     if what == "class" and _RETURNED.fullmatch(name):
         return "", None
-    if what == "class" and name.startswith("alexpy.torch."):
-        return _TORCH[f"{member.__name__}.__init__"].removesuffix(" -> None"), None
+    if what == "class" and name.startswith("alexpy.ray."):
+        # The base class is Ray's, which is not there, and would answer for it.
+        signature = inspect.signature(member.__init__, bound_method=True)
+        return stringify_signature(signature, show_return_annotation=False), None
     owner = getattr(member, "__objclass__", None)
     if what not in _FUNCTIONS or hasattr(member, "__code__") or hasattr(member, "__wrapped__"):
         return None
@@ -109,8 +116,12 @@ def as_text(
 def without_empty_dashes(app: Sphinx, document: nodes.document) -> None:  # noqa: ARG001
     """Remove the dash behind a sentence in a section "Raises", which is no name with an explanation."""
     for text in list(document.findall(nodes.Text)):
-        if text == " -- " and text.parent[-1] is text:
-            text.parent.remove(text)
+        line = text.parent
+        if (
+            text.strip() == "--"
+            and not "".join(node.astext() for node in line[line.index(text) + 1 :]).strip()
+        ):
+            line.remove(text)
 
 
 def without_wrong_links(app: Sphinx, document: nodes.document) -> None:  # noqa: ARG001
@@ -152,12 +163,30 @@ def by_short_name(
 
 
 _NATIVE = _signatures(_PACKAGE / "_alexpy.pyi")
-# PyTorch is not there, so that its classes cannot be asked.
-_TORCH = _signatures(_PACKAGE / "torch.py")
+
+
+def stand_in_for_pytorch() -> None:
+    """Let alexpy.torch be imported without PyTorch, 5 GB with its libraries: what it uses at import."""
+    if find_spec("torch") is not None:
+        return
+    kind = type("dtype", (), {"__module__": "torch"})
+    tensor = type("Tensor", (), {"__module__": "torch"})
+    dataset = types.new_class("Dataset", (Generic[TypeVar("Sample")],))
+    inside = types.SimpleNamespace(_disabled_torch_function_impl=None)
+    kinds = dict.fromkeys(("bfloat16", "int8", "int16"), kind())
+    modules: dict[str, dict[str, Any]] = {
+        "torch": {"dtype": kind, "Tensor": tensor, "_C": inside, **kinds},
+        "torch.utils": {},
+        "torch.utils.data": {"Dataset": dataset, "default_collate": None, "get_worker_info": None},
+    }
+    for name, members in modules.items():
+        sys.modules[name] = types.ModuleType(name)
+        vars(sys.modules[name]).update(members)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect all of them."""
+    stand_in_for_pytorch()
     app.connect("autodoc-process-signature", typed)
     # Before napoleon, which has 500.
     app.connect("autodoc-process-docstring", as_text, priority=400)
