@@ -39,6 +39,8 @@ ROWS = 5_000
 pytestmark = [
     # A cluster of processes is started for them.
     pytest.mark.slow,
+    # Ray starts processes in most of them, which takes long on a busy machine.
+    pytest.mark.timeout(300),
     # What Ray and its dependencies say of each other, and of its sockets when it stops.
     pytest.mark.filterwarnings(
         "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"
@@ -650,19 +652,31 @@ def test_the_example_of_the_document_runs(tmp_path: Path, monkeypatch: pytest.Mo
         assert len(store.shards) == 8
 
 
-@pytest.mark.parametrize("name", ["Datasink", "Datasource", "Lookup", "read", "write"])
-def test_the_examples_of_a_docstring_run(name: str, tmp_path: Path) -> None:
-    names = {"np": np, "pa": pa, "ray": ray, "alexpy": alexpy}
-    names |= {other: getattr(alexpy.ray, other) for other in alexpy.ray.__all__}
-    found = doctest.DocTestFinder().find(getattr(alexpy.ray, name), name, globs=names)
-    tests = [test for test in found if test.examples]
-    assert tests
-    table = pa.table({"id": range(1000), "x": np.arange(1000) / 2, "y": np.arange(1000)})
-    for number, test in enumerate(tests):
-        test.globs["path"] = tmp_path / str(number)
-        if name in {"Datasource", "Lookup"}:
-            write(ray.data.from_arrow(table), test.globs["path"], key="id", shards=2)
-        assert doctest.DocTestRunner().run(test).failed == 0
+EXAMPLES = {
+    test.name: test
+    for name in alexpy.ray.__all__
+    for test in doctest.DocTestFinder().find(getattr(alexpy.ray, name), name, globs={})
+    if test.examples
+}
+
+
+def test_all_that_a_user_calls_has_an_example() -> None:
+    assert EXAMPLES.keys() == {
+        *alexpy.ray.__all__,
+        *(f"Lookup.{call}" for call in ("get_array", "refresh", "submit")),
+    }
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_example_of_a_docstring_runs(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    if name.startswith(("Datasource", "Lookup")):
+        table = pa.table({"id": range(1000), "x": np.arange(1000) / 2, "y": np.arange(1000)})
+        write(ray.data.from_arrow(table), path, key="id", shards=2)
+    names = {"np": np, "pa": pa, "ray": ray, "alexpy": alexpy, "path": path}
+    test = EXAMPLES[name]
+    test.globs = names | {other: getattr(alexpy.ray, other) for other in alexpy.ray.__all__}
+    assert doctest.DocTestRunner().run(test).failed == 0
 
 
 def test_without_ray_the_import_says_what_to_install() -> None:
