@@ -18,6 +18,7 @@ from alexpy._mapping import same
 from forked import outcome_in_fork
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 KINDS = ["int64", "uint64", "datetime64[ms]", "uuid"]
@@ -485,6 +486,28 @@ def test_a_manifest_of_another_format_or_epoch_is_refused(tmp_path: Path) -> Non
     )
     with pytest.raises(alexpy.FormatError, match="has format 2; this version of alexpy reads 1"):
         ShardedStore.open(tmp_path / "s")
+
+
+def test_a_range_opens_only_the_shards_that_it_touches(tmp_path: Path) -> None:
+    ShardedStore.create(tmp_path / "s", range(10, 100, 10))
+    for place in range(10):
+        with alexpy.open(tmp_path / "s" / f"shard-{place}") as shard:
+            shard[place * 10 + 5] = b"five"
+
+    def opened(work: Callable[[ShardedStore[int, bytes]], object]) -> list[int]:
+        with ShardedStore.open(tmp_path / "s") as store:
+            work(store)
+            return [place for place, one in enumerate(store._epoch._stores) if one is not None]
+
+    # The first one tells wrong bounds, and always is opened.
+    assert opened(lambda store: list(store.scan(35, 45))) == [0, 3, 4]
+    assert opened(lambda store: [list(batch) for batch in store.scan_batches(40, 50)]) == [0, 4, 5]
+    assert opened(lambda store: store.keys_array(95)) == [0, 9]
+    assert opened(lambda store: store.count(None, 15)) == [0, 1]
+    assert opened(lambda store: list(store.scan_keys(70, 20))) == [0, 7]
+    with ShardedStore.open(tmp_path / "s") as store:
+        assert list(store.scan_keys(25, 55, include_start=False, include_stop=True)) == [35, 45, 55]
+        assert list(store.scan_keys(25, 50, include_stop=True)) == [25, 35, 45]
 
 
 @pytest.mark.parametrize("read_only", [True, False])

@@ -93,6 +93,18 @@ class Epoch:
         """Return all shards, opened."""
         return [self.store(place) for place in range(len(self._stores))]
 
+    def within(self, start: Any, stop: Any) -> list[_store.Store[Any, Any]]:
+        """Return the shards that may have keys from `start` to `stop`, opened: one at least.
+
+        Raises:
+            As `Store.count`: a bound is no key.
+
+        """
+        self.store(0).count(start, stop)
+        first = 0 if start is None else self.place(start)
+        last = len(self) - 1 if stop is None else self.place(stop)
+        return [self.store(at) for at in range(first, max(first, last) + 1)]
+
     def _opened(self, shard: _shards.Shard) -> _store.Store[Any, Any]:
         path = self._path / shard.directory
         try:

@@ -421,26 +421,30 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
     def scan(
         self, start: Any = None, stop: Any = None, **options: Unpack[_ScanOptions]
     ) -> Iterator[tuple[K, V]]:
-        """Iterate over (key, value) of a range, in key order. As `Store.scan`, O(shards) to make."""
-        return _chained([store.scan(start, stop, **options) for store in self._now().stores()], options)
+        """Iterate over (key, value) of a range, in key order. As `Store.scan`, O(shards in it) to make."""
+        return _chained(
+            [store.scan(start, stop, **options) for store in self._now().within(start, stop)], options
+        )
 
     def scan_keys(self, start: Any = None, stop: Any = None, **options: Unpack[_ScanOptions]) -> Iterator[K]:
-        """Iterate over the keys of a range. As `Store.scan_keys`, O(shards) to make."""
-        return _chained([store.scan_keys(start, stop, **options) for store in self._now().stores()], options)
+        """Iterate over the keys of a range. As `Store.scan_keys`."""
+        return _chained(
+            [store.scan_keys(start, stop, **options) for store in self._now().within(start, stop)], options
+        )
 
     def scan_values(
         self, start: Any = None, stop: Any = None, **options: Unpack[_ScanOptions]
     ) -> Iterator[V]:
-        """Iterate over the values of a range. As `Store.scan_values`, O(shards) to make."""
+        """Iterate over the values of a range. As `Store.scan_values`."""
         return _chained(
-            [store.scan_values(start, stop, **options) for store in self._now().stores()], options
+            [store.scan_values(start, stop, **options) for store in self._now().within(start, stop)], options
         )
 
     def scan_batches(
         self, start: Any = None, stop: Any = None, *, rows: int = 65536, **options: Unpack[_ScanOptions]
     ) -> Iterator[ScanBatch[K, V]]:
         """Iterate over a range in batches. As `Store.scan_batches`; the last of each shard may be short."""
-        stores = self._now().stores()
+        stores = self._now().within(start, stop)
         # Wrong arguments are told here, and what is iterated over is of this moment.
         stores[0].scan_batches(start, stop, rows=rows, **options)
         moments = [store.snapshot() for store in stores]
@@ -448,11 +452,11 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
 
     def keys_array(self, start: Any = None, stop: Any = None) -> NDArray[Any]:
         """Return the keys of a range as an array, ascending. As `Store.keys_array`."""
-        return np.concatenate([store.keys_array(start, stop) for store in self._now().stores()])
+        return np.concatenate([store.keys_array(start, stop) for store in self._now().within(start, stop)])
 
     def count(self, start: Any = None, stop: Any = None) -> int:
         """Return the number of keys of a range. As `Store.count`."""
-        return sum(store.count(start, stop) for store in self._now().stores())
+        return sum(store.count(start, stop) for store in self._now().within(start, stop))
 
     def rank(self, key: Any) -> int:
         """Return how many keys are below `key`. As `Store.rank`; O(shards) more."""
