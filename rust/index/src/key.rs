@@ -100,23 +100,12 @@ pub(crate) trait Distance:
 {
     const ZERO: Self;
     const ONE: Self;
-    /// Bits of a distance, leading zeros and all.
-    const BITS: u32;
 
     /// How many bits the distance has, without leading zeros.
     fn bits(self) -> u32;
 
     /// The 64 bits of this distance, at most `span`, that lie below the leading zeros of `span`.
     fn scaled(self, span: Self) -> u64;
-
-    /// The highest 64 bits of this distance shifted to the left; all ones where it is too long for that.
-    fn highest(self, shift: u32) -> u64;
-
-    /// The lowest 64 bits.
-    fn low(self) -> u64;
-
-    /// The distance of 64 bits.
-    fn from_low(low: u64) -> Self;
 
     /// The slot at this distance in slots of width 2^shift, of which the last is `last`.
     fn slot(self, shift: u32, last: u32) -> usize;
@@ -204,7 +193,6 @@ macro_rules! key {
         impl Distance for $distance {
             const ZERO: Self = 0;
             const ONE: Self = 1;
-            const BITS: u32 = Self::BITS;
 
             #[inline(always)]
             fn bits(self) -> u32 {
@@ -215,23 +203,6 @@ macro_rules! key {
             fn scaled(self, span: Self) -> u64 {
                 let highest = self << (span.leading_zeros() & (Self::BITS - 1));
                 (highest >> (Self::BITS - u64::BITS)) as u64
-            }
-
-            #[inline(always)]
-            fn highest(self, shift: u32) -> u64 {
-                let highest = self << (shift & (Self::BITS - 1));
-                let fits = self.leading_zeros() >= shift;
-                if fits { (highest >> (Self::BITS - u64::BITS)) as u64 } else { u64::MAX }
-            }
-
-            #[inline(always)]
-            fn low(self) -> u64 {
-                self as u64
-            }
-
-            #[inline(always)]
-            fn from_low(low: u64) -> Self {
-                low.into()
             }
 
             #[inline(always)]

@@ -15,7 +15,7 @@ use crate::node::{InnerHeader, NodeId, Trend};
 use crate::tree::Alex;
 
 /// The most slots of a model node for each of its children.
-const SLOTS_PER_CHILD: usize = 32;
+const SLOTS_PER_CHILD: usize = 16;
 /// Slots that a model node may have however few children it has.
 const SLOTS_FREE: usize = 1024;
 /// The most slots of a model node.

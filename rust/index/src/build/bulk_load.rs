@@ -35,17 +35,9 @@ pub(crate) const fn split_fill<K: Key>() -> f64 {
 const SETTLED_FILL: f64 = 0.72;
 /// Mean search work that is as good as none: one entry in twenty is in the line after its own.
 const EASY_STEPS: f64 = 0.05;
-/// Mean search work of a leaf from which on a bulk load asks whether smaller leaves would be searched faster.
-const DIVIDED_STEPS: f64 = 0.15;
-/// The fewest entries of the smaller leaves, as a share of the most slots.
-const LEAST_DIVIDED: usize = 128;
-/// How much mean search work smaller leaves must save where the model node above has slots to tell them apart.
-const DIVISION_GAIN: f64 = 0.05;
-/// How much they must save where it takes one more model node to tell them apart.
-const NESTING_GAIN: f64 = 0.4;
-/// Slots of a new model node for each leaf that it is expected to have. The sum is rounded up to a power of two. With
-/// many slots few of them hold more keys than a leaf, and few nodes are nested.
-const SLOTS_PER_LEAF: usize = 16;
+/// Slots of a new model node for each leaf that it is expected to have. The sum is rounded up to a power of
+/// two.
+const SLOTS_PER_LEAF: usize = 8;
 /// The smallest and the largest fan-out of a new model node, as powers of two.
 const FANOUT_LOG: (u32, u32) = (4, 16);
 /// The smallest fan-out where most keys would share a slot: more slots make for fewer nested model nodes.
@@ -97,17 +89,6 @@ impl<K: Key> Alex<K> {
         trend: Trend,
     ) -> Option<u32> {
         let layout = Layout::of(entries.keys, capacity, trend);
-        self.fitting_layout(chain, entries, capacity, layout)
-    }
-
-    /// `fitting_leaf` with a layout that is there already.
-    fn fitting_layout(
-        &mut self,
-        chain: &mut Chain,
-        entries: Entries<'_, K>,
-        capacity: usize,
-        layout: Layout<K>,
-    ) -> Option<u32> {
         let splits = entries.len() >= self.min_split();
         if splits && layout.steps > ACCEPTABLE_STEPS {
             return None;
@@ -164,10 +145,7 @@ impl<K: Key> Alex<K> {
         if entries.len() <= self.most_entries(plan.fill) {
             // So many entries as fit exactly are given a slot more, which the largest leaf has not.
             let capacity = slots_within(entries.len(), plan.fill, self.max_slots);
-            let layout = Layout::of(entries.keys, capacity, Trend::Anywhere);
-            if self.gain_of_division(entries.keys, &layout, plan.fill) < NESTING_GAIN
-                && let Some(leaf) = self.fitting_layout(chain, entries, capacity, layout)
-            {
+            if let Some(leaf) = self.fitting_leaf(chain, entries, capacity, Trend::Anywhere) {
                 return NodeId::leaf(leaf);
             }
         }
@@ -251,21 +229,19 @@ impl<K: Key> Alex<K> {
             // Slots without entries join the leaf before them.
             return;
         }
-        let (head, fill) = (draft.head, draft.plan.fill);
-        let boundary = balance(&head, entries.keys, &slots);
+        let fill = draft.plan.fill;
         let capacity = slots_for(count, fill);
-        if capacity <= self.max_slots {
-            let layout = Layout::of(entries.keys, capacity, Trend::Anywhere);
-            let even = boundary.is_some_and(|(_, cut)| cut.min(count - cut) >= count / 8);
-            let wanted = if even { DIVISION_GAIN } else { NESTING_GAIN };
-            if self.gain_of_division(entries.keys, &layout, fill) < wanted
-                && let Some(leaf) = self.fitting_layout(chain, entries, capacity, layout)
-            {
-                draft.pieces.push((slots.start, NodeId::leaf(leaf)));
-                return;
-            }
+        if capacity <= self.max_slots
+            && let Some(leaf) = self.fitting_leaf(chain, entries, capacity, Trend::Anywhere)
+        {
+            draft.pieces.push((slots.start, NodeId::leaf(leaf)));
+            return;
         }
-        if let Some((boundary, cut)) = boundary {
+        let head = draft.head;
+        if let Some((boundary, cut)) = balance(&head, entries.keys, &slots)
+            && cut > 0
+            && cut < count
+        {
             self.do_emit(chain, entries.part(0..cut), draft, slots.start..boundary);
             self.do_emit(chain, entries.part(cut..count), draft, boundary..slots.end);
             return;
@@ -280,20 +256,6 @@ impl<K: Key> Alex<K> {
         if !nested.is_leaf() {
             self.do_emit(chain, none, draft, slot + 1..slots.end);
         }
-    }
-
-    /// How much less mean search work smaller leaves would have: eight, or two where eight would be too small.
-    fn gain_of_division(&self, keys: &[K], layout: &Layout<K>, fill: f64) -> f64 {
-        let least = self.max_slots / LEAST_DIVIDED;
-        if keys.len() < 2 * least || layout.steps <= DIVIDED_STEPS {
-            return 0.0;
-        }
-        let parts = if keys.len() < 8 * least { 2 } else { 8 };
-        let steps = |part: usize| {
-            let keys = &keys[keys.len() * part / parts..keys.len() * (part + 1) / parts];
-            searched(Layout::of(keys, slots_for(keys.len(), fill), Trend::Anywhere).steps, keys.len())
-        };
-        searched(layout.steps, keys.len()) - (0..parts).map(steps).sum::<f64>() / parts as f64
     }
 
     /// Writes a drafted model node. Where it has only one child, that child takes its place.
@@ -328,11 +290,6 @@ impl<K: Key> Alex<K> {
         }
         if low > high { (K::ZERO, K::ZERO) } else { (low, high) }
     }
-}
-
-/// Search work that does not exceed that of a plain leaf.
-fn searched(steps: f64, keys: usize) -> f64 {
-    steps.min(f64::from((keys / 8).max(1).ilog2()))
 }
 
 /// The fill of leaves on the side of a split that the trend leaves behind. Few inserts will come there, so

@@ -78,7 +78,7 @@ impl<K: Key> Alex<K> {
                 modelled += leaf.head.count as usize;
                 let occupied = (0..leaf.keys.len()).filter(|&slot| bitmap::is_set(leaf.bits, slot));
                 for slot in occupied {
-                    let guess = leaf.guess(leaf.keys[slot]);
+                    let guess = leaf.head.model.predict(leaf.keys[slot]).min(leaf.keys.len() - 1);
                     errors += guess.abs_diff(slot) as u64;
                     stats.max_error = stats.max_error.max(guess.abs_diff(slot));
                 }

@@ -27,11 +27,6 @@ pub(crate) const PACKED_FILL: f64 = 0.95;
 /// Mean search work, in doublings beyond the predicted line, above which a leaf is split rather than kept.
 pub(crate) const ACCEPTABLE_STEPS: f64 = 1.5;
 
-/// Mean search work of a line from which on a spline is tried.
-const BENT_STEPS: f64 = 0.1;
-/// A spline is taken if it leaves at most this share of the search work of a line.
-const BENT_SHARE: f64 = 0.85;
-
 /// Above this mean search work, an overflowing entry is rarely in the next line.
 const COARSE_STEPS: f64 = 1.0;
 
@@ -50,7 +45,6 @@ pub(crate) fn slots_within(count: usize, fill: f64, most: usize) -> usize {
 }
 
 /// How the entries of a leaf will lie in it: decided from a sample, before any of them is moved.
-#[derive(Clone, Copy)]
 pub(crate) struct Layout<K: Key> {
     model: Model<K>,
     trend: Trend,
@@ -78,17 +72,6 @@ impl<K: Key> Layout<K> {
         if !model.is_plain() {
             layout.steps = layout.expected_steps(keys, capacity);
         }
-        // On a trend keys will come where the spline has none.
-        if trend == Trend::Anywhere
-            && layout.steps > BENT_STEPS
-            && let Some(model) = Model::spline(keys, capacity)
-        {
-            let mut bent = Self { model, ..layout };
-            bent.steps = bent.expected_steps(keys, capacity);
-            if bent.steps < layout.steps * BENT_SHARE {
-                return bent;
-            }
-        }
         layout
     }
 
@@ -105,7 +88,7 @@ impl<K: Key> Layout<K> {
         let (mut slot, mut rank, mut steps, mut samples) = (0, 0, 0u32, 0u32);
         for at in (0..keys.len()).step_by((keys.len() / 64).max(1)) {
             count::touch_one(&keys[at]);
-            let guess = self.model.predict(keys[at], capacity).min(capacity - 1);
+            let guess = self.model.predict(keys[at]).min(capacity - 1);
             let wanted = guess.clamp(span.start, span.end);
             slot = wanted.max(slot + (at - rank)).min(capacity - (keys.len() - at));
             rank = at;
@@ -189,8 +172,7 @@ impl<K: Key> Operation for Put<'_, '_, K> {
             let share = |line: usize, at: usize, _: &[K; WINDOW]| (before(line) as usize).saturating_sub(at);
             return put(self.leaf, keys, self.payloads, share, |_| 0);
         }
-        let slots = self.leaf.keys.len();
-        let boundary = model.boundaries(slots);
+        let boundary = model.boundaries();
         let span = self.layout.span(keys.len());
         let share = |line: usize, _: usize, next: &[K; WINDOW]| {
             if (line + 1) * WINDOW <= span.start {
@@ -201,7 +183,7 @@ impl<K: Key> Operation for Put<'_, '_, K> {
                 S::count_at_most(next, boundary.last_below(&model, (line + 1) * WINDOW))
             }
         };
-        put(self.leaf, keys, self.payloads, share, |key| model.predict(key, slots))
+        put(self.leaf, keys, self.payloads, share, |key| model.predict(key))
     }
 }
 

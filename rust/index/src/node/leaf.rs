@@ -100,7 +100,7 @@ impl<K: Key> Leaf<'_, K> {
     /// The slot that the model predicts for `key`.
     #[inline(always)]
     pub(crate) fn guess(&self, key: K) -> usize {
-        self.head.model.predict(key, self.keys.len()).min(self.keys.len() - 1)
+        self.head.model.predict(key).min(self.keys.len() - 1)
     }
 
     /// How many slots up to the last entry hold a key less than or equal to `key`.
@@ -364,7 +364,7 @@ impl<K: Key> LeafMut<'_, K> {
         }
         // Not `clamp`, which is not inlined into functions with target features: the call would spill
         // vectors, a sixth of the time of an append.
-        search::line_of(self.head.model.predict(key, self.keys.len())).max(first).min(last)
+        search::line_of(self.head.model.predict(key)).max(first).min(last)
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! Nodes: what they consist of, how entries are laid out in a data node, and what happens inside one.
 //!
-//! `header` and `view` are the parts of a node, `units` its size. `model` predicts a slot, by a line or
-//! a `spline`; `bitmap` tells which slots are occupied. `layout` fills a fresh data node, `leaf` searches and changes one. Knows no
+//! `header` and `view` are the parts of a node, `units` its size. `model` predicts a slot, `bitmap` tells
+//! which slots are occupied. `layout` fills a fresh data node, `leaf` searches and changes one. Knows no
 //! tree.
 
 pub(crate) mod bitmap;
@@ -9,7 +9,6 @@ mod header;
 pub(crate) mod layout;
 mod leaf;
 mod model;
-mod spline;
 mod units;
 mod view;
 

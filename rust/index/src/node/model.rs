@@ -1,27 +1,21 @@
-//! The model of a data node: from key to slot, in fixed point, monotone. It is a line, or a spline of eight
-//! (`spline.rs`).
+//! The linear model of a data node: from key to slot, in fixed point, monotone.
 //!
 //! Fitting uses floating point. Prediction uses integers only, so that it gives every caller the same slot. A
 //! prediction is one multiplication; a fit reads at most 256 keys. Knows nothing of what slots hold.
 
-use super::spline::Knots;
 use crate::count;
 use crate::key::{Distance, Key};
 
-/// Of a line, `slot = delta * slope >> 96`, where `delta` is the 64 bits of `min(key - base, span)` below the leading zeros of `span`.
-/// Keys below `base` count as `base`. Of a spline, `span` and `slope` are its knots.
+/// `slot = delta * slope >> 96`, where `delta` is the 64 bits of `min(key - base, span)` below the leading zeros of `span`.
+/// Keys below `base` count as `base`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct Model<K: Key> {
     base: K,
     span: K::Distance,
-    /// Zero marks a plain leaf, which has no model and is searched by binary search. From `SPLINE` on the model is a
-    /// spline.
+    /// Zero marks a plain leaf, which has no model and is searched by binary search.
     slope: u64,
 }
-
-/// No line rises as steeply. The last knot of a spline is in the bits from here on, and is not zero.
-const SPLINE: u64 = 1 << 48;
 
 /// The most keys that a line is fitted to.
 const SAMPLES: usize = 256;
@@ -55,33 +49,18 @@ impl<K: Key> Model<K> {
         self.slope == 0
     }
 
-    /// The predicted slot in a leaf of so many. That of a line may lie beyond the last one.
-    #[inline(always)]
-    pub(crate) fn predict(&self, key: K, slots: usize) -> usize {
-        if self.slope >= SPLINE {
-            return self.knots().slot(key.above(self.base), slots);
-        }
+    /// The predicted slot. It may lie beyond the leaf's last slot.
+    #[inline]
+    pub(crate) fn predict(&self, key: K) -> usize {
         let scaled = key.above(self.base).min(self.span).scaled(self.span);
         ((u128::from(scaled) * u128::from(self.slope)) >> 96) as usize
     }
 
-    #[inline(always)]
-    fn knots(&self) -> Knots {
-        Knots::unpack(self.span.low(), self.slope)
-    }
-
-    /// A spline through ascending keys that are to be spread evenly over all slots of a leaf, if one can be better than
-    /// a line.
-    pub(crate) fn spline(keys: &[K], slots: usize) -> Option<Self> {
-        let (span, slope) = Knots::fit(keys, slots)?.pack();
-        Some(Self { base: *keys.first()?, span: K::Distance::from_low(span), slope })
-    }
-
-    /// The inverse of `predict` in a leaf of so many slots.
-    pub(crate) fn boundaries(&self, slots: usize) -> Boundaries {
+    /// The inverse of `predict`.
+    pub(crate) fn boundaries(&self) -> Boundaries {
         // slot = delta * 2^(64 - bits) * slope / 2^96
         let bits = self.span.bits() as i32;
-        Boundaries { deltas_per_slot: 2f64.powi(32 + bits) / self.slope as f64, slots }
+        Boundaries { deltas_per_slot: 2f64.powi(32 + bits) / self.slope as f64 }
     }
 
     /// Scales a line that predicts ranks to slots, `slots_per_key` apart from slot `offset` on, in a leaf of
@@ -97,14 +76,13 @@ impl<K: Key> Model<K> {
         // Keys farther than `span` from the base are predicted beyond the last slot in any case.
         let span = K::Distance::from_f64(capacity as f64 / slope).max(K::Distance::ONE);
         let scale = 2f64.powi(32 + span.bits() as i32);
-        Self { base, span, slope: ((slope * scale) as u64).clamp(1, SPLINE - 1) }
+        Self { base, span, slope: ((slope * scale) as u64).max(1) }
     }
 }
 
 /// The inverse of a model: the keys between which its prediction passes from one slot to the next.
 pub(crate) struct Boundaries {
     deltas_per_slot: f64,
-    slots: usize,
 }
 
 impl Boundaries {
@@ -113,21 +91,13 @@ impl Boundaries {
     /// ends up one line from its prediction, where a search still finds it.
     #[inline(always)]
     pub(crate) fn last_below<K: Key>(&self, model: &Model<K>, slot: usize) -> K {
-        let delta = if model.slope < SPLINE {
-            K::Distance::from_f64(slot as f64 * self.deltas_per_slot)
-        } else if slot < self.slots {
-            model.knots().distance_of(slot, self.slots)
-        } else {
-            // A spline predicts no slot beyond the last one.
-            return K::MAX;
-        };
+        let delta = K::Distance::from_f64(slot as f64 * self.deltas_per_slot);
         let guess = model.base.up_to_max(delta);
         let one = K::Distance::ONE;
         let (below, above) = (guess.down_to_min(one), guess.up_to_max(one));
-        let reaches = |key: K| model.predict(key, self.slots) >= slot;
-        if reaches(guess) {
-            if reaches(below) { below.down_to_min(one) } else { below }
-        } else if reaches(above) {
+        if model.predict(guess) >= slot {
+            if model.predict(below) >= slot { below.down_to_min(one) } else { below }
+        } else if model.predict(above) >= slot {
             guess
         } else {
             above
@@ -211,13 +181,13 @@ mod tests {
             for start in [K::MIN, K::ZERO.down(far(1)), K::ZERO, K::MAX.down(far(1_000))] {
                 let keys: Vec<K> = (0..1_000).map(|i| start.up(far(i))).collect();
                 let model = model(&keys, 1_408);
-                let guesses: Vec<usize> = keys.iter().map(|&key| model.predict(key, 1_408)).collect();
+                let guesses: Vec<usize> = keys.iter().map(|&key| model.predict(key)).collect();
                 assert!(guesses.is_sorted());
                 for (i, &guess) in guesses.iter().enumerate() {
                     assert!(guess.abs_diff(i * 1_408 / 1_000) <= 2, "{start} {factor} {shift} {i} {guess}");
                 }
-                assert!(model.predict(K::MIN, 1_408) <= model.predict(start, 1_408));
-                assert!(model.predict(K::MAX, 1_408) >= *guesses.last().unwrap());
+                assert!(model.predict(K::MIN) <= model.predict(start));
+                assert!(model.predict(K::MAX) >= *guesses.last().unwrap());
             }
         }
     }
@@ -234,7 +204,7 @@ mod tests {
         keys.push(K::MAX);
         let model = model(&keys, 8_002);
         for i in (0..4_000).step_by(37) {
-            assert!(model.predict(key(i), 8_002).abs_diff(i * 2) <= 4);
+            assert!(model.predict(key(i)).abs_diff(i * 2) <= 4);
         }
     }
 
@@ -246,9 +216,9 @@ mod tests {
 
     fn the_extreme_pair_fits<K: Key>() {
         let model = model(&[K::MIN, K::MAX], 64);
-        assert_eq!(model.predict(K::MIN, 64), 0);
-        assert!(model.predict(K::ZERO, 64).abs_diff(16) <= 1);
-        assert!(model.predict(K::MAX, 64).abs_diff(32) <= 1);
+        assert_eq!(model.predict(K::MIN), 0);
+        assert!(model.predict(K::ZERO).abs_diff(16) <= 1);
+        assert!(model.predict(K::MAX).abs_diff(32) <= 1);
     }
 
     #[test]

@@ -71,7 +71,8 @@ impl View<'_> {
         if piece.keys.is_empty() {
             // The version has what the live index has.
             let mut live = with_room(ranks.size_hint().0)?;
-            live.extend(ranks.map_while(|rank| usize::try_from(piece.live_before + rank).ok()));
+            let place = |rank| usize::try_from(piece.live_before.checked_add(rank)?).ok();
+            live.extend(ranks.map_while(place));
             room(entries, live.len())?;
             let mut push = |key, location| entries.push((key, Location(location)));
             self.vouch(self.index().nth_many(&live, &mut push))?;
@@ -101,7 +102,7 @@ impl View<'_> {
             }
         }
         let Some(note) = low.checked_sub(1) else {
-            return self.live_nth(piece.live_before + rank);
+            return self.live_nth(piece.live_before.checked_add(rank));
         };
         let (key, past, is) = (piece.keys.get(note), piece.past[note], piece.is[note]);
         let rest = rank - self.rank_of_note(piece, note)?;
@@ -111,7 +112,8 @@ impl View<'_> {
                 _ => Ok(self.vouch(self.index().get(key))?.map(|location| (key, Location(location)))),
             };
         }
-        self.live_nth(self.live_rank(key)? + u64::from(is) + rest - u64::from(was(past, is)))
+        let before = self.live_rank(key)? + u64::from(is);
+        self.live_nth(before.checked_add(rest - u64::from(was(past, is))))
     }
 
     /// How many entries the version has in a piece before a key that has a note.
@@ -120,8 +122,9 @@ impl View<'_> {
         Ok(live.saturating_add_signed(piece.more[note]))
     }
 
-    fn live_nth(&self, rank: u64) -> Result<Option<(Key, Location)>> {
-        let Ok(rank) = usize::try_from(rank) else { return Ok(None) };
+    /// The entry of the live index at a rank, if there are such numbers and keys.
+    fn live_nth(&self, rank: Option<u64>) -> Result<Option<(Key, Location)>> {
+        let Some(rank) = rank.and_then(|rank| usize::try_from(rank).ok()) else { return Ok(None) };
         Ok(self.vouch(self.index().nth(rank))?.map(|(key, location)| (key, Location(location))))
     }
 }

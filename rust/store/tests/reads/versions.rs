@@ -138,8 +138,10 @@ fn ranks_in_a_version_are_right_beside_thousands_of_changes() {
             assert_eq!(snapshot.rank(key + 5).expect("reads"), rank + 1);
             assert_eq!(store.rank(key).expect("reads"), now.range(..key).count() as u64);
         }
-        assert!(snapshot.nth(20_000, false).expect("reads").is_none());
-        assert!(snapshot.nth(20_000, true).expect("reads").is_none());
+        for beyond in [20_000, u64::MAX - 1, u64::MAX] {
+            assert!(snapshot.nth(beyond, false).expect("reads").is_none(), "{beyond}");
+            assert!(snapshot.nth(beyond, true).expect("reads").is_none(), "{beyond}");
+        }
         let (mut all, mut found) = ((0..20_010).collect::<Vec<u64>>(), KeyVec::default());
         snapshot.moment().expect("open").keys_at(&all, &mut found).expect("reads");
         assert_eq!(found, keys);
