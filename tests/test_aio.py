@@ -88,6 +88,7 @@ def test_every_call_of_a_store_is_there_or_left_out_on_purpose() -> None:
     left_out = {
         "codec",
         "codec_name",
+        "compression",
         "config",
         # Each of its moves is one short read.
         "cursor",

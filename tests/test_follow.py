@@ -185,14 +185,16 @@ def test_readers_beside_a_writer_that_is_killed_again_and_again_never_see_less_t
 
 @pytest.mark.slow
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize("kind", ["int64", "uuid"])
+@pytest.mark.parametrize(
+    ("kind", "options"), [("int64", {}), ("uuid", {}), ("int64", {"compression": "zstd"})]
+)
 def test_a_queue_in_key_order_with_default_settings_is_followed_whole_across_kills(
-    tmp_path: Path, kind: Any
+    tmp_path: Path, kind: Any, options: dict[str, str]
 ) -> None:
     """The commonest workload: batches of 1,000 rows of 98 bytes, five million of them kept."""
     chance = random.Random(SEED)
     writing, reading = jobs(tmp_path)
-    writing |= {"options": {}, "ascending": True, "key": kind}
+    writing |= {"options": options, "ascending": True, "key": kind}
     reading |= {"ascending": True}
     committed = tmp_path / "committed"
     openings: list[float] = []

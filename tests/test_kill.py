@@ -95,10 +95,12 @@ def test_a_killed_writer_loses_nothing_it_had_returned_from(
             path = tmp_path / f"store-{first_round}"
             model: dict[int, bytes] = {}
             done = 0
+            compression = chance.choice((None, "zstd"))
             for round_number in range(first_round, min(first_round + ROUNDS_A_STORE, rounds)):
                 options = {
                     "durability": durability,
                     "write_mode": write_mode,
+                    "compression": compression,
                     "sync_interval_ms": chance.choice((1, 5, 50)),
                     "segment_bytes": chance.choice((16 << 10, 64 << 10, 1 << 20)),
                     # Checkpoints all the time, now and then, and hardly ever.
@@ -116,11 +118,16 @@ def test_a_killed_writer_loses_nothing_it_had_returned_from(
 
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize(
-    ("durability", "write_mode", "style"),
-    [("sync", "mmap", "batch"), ("interval", "mmap", "single"), ("os", "pwrite", "batch")],
+    ("durability", "write_mode", "style", "compression"),
+    [
+        ("sync", "mmap", "batch", None),
+        ("interval", "mmap", "single", None),
+        ("os", "pwrite", "batch", None),
+        ("interval", "mmap", "batch", "zstd"),
+    ],
 )
 def test_a_writer_killed_amid_compaction_and_checkpoints_loses_nothing_it_had_returned_from(
-    tmp_path: Path, durability: str, write_mode: str, style: Style
+    tmp_path: Path, durability: str, write_mode: str, style: Style, compression: str | None
 ) -> None:
     rounds = max(ROUNDS // 25, 2)
     seed = SEED * 100 + 50 + ("sync", "interval", "os").index(durability)
@@ -133,6 +140,7 @@ def test_a_writer_killed_amid_compaction_and_checkpoints_loses_nothing_it_had_re
             options = {
                 "durability": durability,
                 "write_mode": write_mode,
+                "compression": compression,
                 "sync_interval_ms": 5,
                 "segment_bytes": chance.choice((8 << 10, 32 << 10, 128 << 10)),
             }

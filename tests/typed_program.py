@@ -13,7 +13,7 @@ import uuid
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_type
+from typing import TYPE_CHECKING, Literal, assert_type
 
 import numpy as np
 
@@ -232,6 +232,9 @@ def values_of_other_types(folder: Path) -> None:
         assert names.codec is alexpy.codecs.text
         assert names.codec_name == "text"
         assert names.key_kind == "int64"
+    with alexpy.open(folder / "small", compression="zstd") as small, small.snapshot() as then:
+        assert_type(small.compression, Literal["zstd"] | None)
+        assert small.compression == then.compression == "zstd"
     with alexpy.open(folder / "vectors", codec=alexpy.codecs.numpy(np.float32, 3)) as vectors:
         vectors.put_many([1], np.zeros((1, 3)))
         assert vectors[1].dtype == vectors.get_many([1]).dtype == vectors.get_array([1]).dtype

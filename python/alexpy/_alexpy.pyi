@@ -7,7 +7,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from os import PathLike
 from pathlib import Path
 from types import GenericAlias, TracebackType
-from typing import Any, Generic, Protocol, Self, SupportsIndex, TypeAlias, TypedDict, TypeVar, final, overload
+from typing import (
+    Any,
+    Generic,
+    Literal,
+    Protocol,
+    Self,
+    SupportsIndex,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    final,
+    overload,
+)
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -132,6 +144,15 @@ class Reader(Mapping[_K, _V]):
     @property
     def codec(self) -> Codec[Any] | None:
         """The `alexpy.codecs.Codec` of the values; None where they are bytes. O(1)."""
+    @property
+    def compression(self) -> Literal["zstd"] | None:
+        """How values are compressed: "zstd", or None where they are stored as they are.
+
+        Chosen when the store was made. O(1).
+
+        >>> s.compression is None
+        True
+        """
     def __getitem__(self, key: SupportsIndex | _K, /) -> _V: ...
     def __contains__(self, key: object, /) -> bool: ...
     def __len__(self, /) -> int: ...
@@ -500,6 +521,7 @@ class Store(Reader[_K, _V], MutableMapping[_K, _V]):
         parents: bool,
         key: str | None = None,
         codec: Codec[Any] | None = None,
+        compression: str | None = None,
         find_codec: Callable[[str], Codec[Any]] | None = None,
     ) -> Self: ...
     @overload

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from itertools import chain, islice, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex, TypedDict, Unpack
 
 import numpy as np
 
@@ -113,13 +113,14 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
         *,
         key: str = "int64",
         codec: Codec[Any] | None = None,
+        compression: Literal["zstd"] | None = None,
         parents: bool = False,
     ) -> list[Path]:
         """Make a sharded store of empty shards, and return their directories, in the order of their keys.
 
         `bounds` are the keys at which one shard ends and the next begins, ascending: n of them make n+1
-        shards. Fill each by `alexpy.open(directory)`, in as many processes as there are shards. `key` and
-        `codec` are those of all of them. O(shards).
+        shards. Fill each by `alexpy.open(directory)`, in as many processes as there are shards. `key`,
+        `codec` and `compression` are those of all of them. O(shards).
 
         Raises:
             FileExistsError: the directory is there already.
@@ -145,7 +146,9 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
         names = [f"shard-{place}" for place in range(len(numbers) + 1)]
         try:
             for name in names:
-                _store.open(where / name, key=key, codec=codec).close()  # type: ignore[call-overload]
+                _store.open(  # type: ignore[call-overload]
+                    where / name, key=key, codec=codec, compression=compression
+                ).close()
             cls.publish(where, list(zip(names, [None, *bounds], [*bounds, None], strict=True)), epoch=1)
         except BaseException:
             # All of it was made here.

@@ -144,6 +144,7 @@ class Store(_alexpy.Store[K, V], Reads[K, V], Closing):
         parents: bool,
         key: str | None = None,
         codec: Codec[Any] | None = None,
+        compression: str | None = None,
         find_codec: Callable[[str], Codec[Any]] | None = named,
     ) -> Self:
         try:
@@ -156,6 +157,7 @@ class Store(_alexpy.Store[K, V], Reads[K, V], Closing):
                 parents=parents,
                 key=key,
                 codec=codec,
+                compression=compression,
                 find_codec=find_codec,
             )
         except FormatError:
@@ -414,6 +416,7 @@ def open(  # noqa: A001
     create: bool = ...,
     parents: bool = ...,
     codec: Codec[V] | None = ...,
+    compression: Literal["zstd"] | None = ...,
     config: Config | None = ...,
     **options: Unpack[Options],
 ) -> Store[int, V]: ...
@@ -426,6 +429,7 @@ def open(  # noqa: A001
     create: bool = ...,
     parents: bool = ...,
     codec: Codec[V] | None = ...,
+    compression: Literal["zstd"] | None = ...,
     config: Config | None = ...,
     **options: Unpack[Options],
 ) -> Store[np.datetime64, V]: ...
@@ -438,6 +442,7 @@ def open(  # noqa: A001
     create: bool = ...,
     parents: bool = ...,
     codec: Codec[V] | None = ...,
+    compression: Literal["zstd"] | None = ...,
     config: Config | None = ...,
     **options: Unpack[Options],
 ) -> Store[uuid.UUID, V]: ...
@@ -450,6 +455,7 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
     create: bool = True,
     parents: bool = False,
     codec: Codec[V] | None = None,
+    compression: Literal["zstd"] | None = None,
     config: Config | None = None,
     **options: Unpack[Options],
 ) -> Store[Any, V]:
@@ -463,9 +469,11 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
     "datetime64[us]", "datetime64[ns]", or "uuid", which are `uuid.UUID` or any other keys of 128 bits. Where
     a docstring says int64, a key of the store's kind is meant, and errors are raised for others likewise.
     `codec` says what the values are: bytes if it is None, else what `alexpy.codecs` or a `Codec` of yours
-    makes of them. Both are chosen when the store is made, and remembered: afterwards they can be left out,
-    except for a codec of your own. Every field of `Config` is an option too, and overrides that of
-    `config`. Opening replays the end of the log: O(tail). Ctrl-C stops it.
+    makes of them. `compression="zstd"` compresses each value by itself, with a dictionary that is trained
+    from the store's own values: JSON of some hundred bytes becomes several times smaller. All three are
+    chosen when the store is made, and remembered: afterwards they can be left out, except for a codec of
+    your own. Every field of `Config` is an option too, and overrides that of `config`. Opening replays the
+    end of the log: O(tail). Ctrl-C stops it.
 
     Raises:
         LockedError: another handle has the store open for writing.
@@ -475,8 +483,8 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
         FormatError: the directory is neither empty nor a store; or the store has a newer format; or one of
             its files is a symbolic link or not a regular file; or its manifests are older than its segments,
             as in a copy that was taken file by file while a writer was at work; or it was made with another
-            kind of key, or another codec; or with one of somebody's own, and `codec` is None. Nothing was
-            touched.
+            kind of key, another codec or without compression; or with a codec of somebody's own, and `codec`
+            is None. Nothing was touched.
         CorruptionError: data that was safe on the device is damaged.
         TypeError: there is no option of that name; the message says which is nearest.
         ValueError: the value of an option is impossible, or the path is empty or holds a NUL.
@@ -497,8 +505,21 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
     if codec is not None and not isinstance(codec, Codec):
         raise TypeError(f"codec is a {type(codec).__name__}; give one of alexpy.codecs, or an alexpy.Codec")
     return Store._opened(  # noqa: SLF001
-        absolute(path), made, read_only=read_only, create=create, parents=parents, key=key, codec=codec
+        absolute(path),
+        made,
+        read_only=read_only,
+        create=create,
+        parents=parents,
+        key=key,
+        codec=codec,
+        compression=_checked(compression),
     )
+
+
+def _checked(compression: object) -> str | None:
+    if compression is None or isinstance(compression, str):
+        return compression
+    raise TypeError(f'compression is a {type(compression).__name__}; give None, or compression="zstd"')
 
 
 def open_raw(
@@ -508,11 +529,13 @@ def open_raw(
     create: bool = True,
     key: str | None = None,
     codec: Codec[Any] | None = None,
+    compression: str | None = None,
     config: Config,
 ) -> Store[Any, bytes]:
     """Open a store whose values are bytes, whatever its codec: for the command line.
 
-    `key` and `codec` are what a new store is made with, and what an old one must have, unless they are None.
+    `key`, `codec` and `compression` are what a new store is made with, and what an old one must have, unless
+    they are None.
 
     Raises:
         As `open`.
@@ -530,7 +553,14 @@ def open_raw(
     if codec is not None:
         # Makes the store, or checks its codec; an open handle with a codec has no bytes.
         Store._opened(  # noqa: SLF001
-            absolute(path), config, read_only=read_only, create=create, parents=False, key=key, codec=codec
+            absolute(path),
+            config,
+            read_only=read_only,
+            create=create,
+            parents=False,
+            key=key,
+            codec=codec,
+            compression=compression,
         ).close()
     return Store._opened(  # noqa: SLF001
         absolute(path),
@@ -539,6 +569,7 @@ def open_raw(
         create=create and codec is None,
         parents=False,
         key=key,
+        compression=compression,
         find_codec=None,
     )
 

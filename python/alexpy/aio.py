@@ -453,6 +453,7 @@ def open(  # noqa: A001
     create: bool = ...,
     parents: bool = ...,
     codec: Codec[V] | None = ...,
+    compression: Literal["zstd"] | None = ...,
     config: Config | None = ...,
     **options: Unpack[Options],
 ) -> AsyncStore[int, V]: ...
@@ -466,6 +467,7 @@ def open(  # noqa: A001
     create: bool = ...,
     parents: bool = ...,
     codec: Codec[V] | None = ...,
+    compression: Literal["zstd"] | None = ...,
     config: Config | None = ...,
     **options: Unpack[Options],
 ) -> AsyncStore[np.datetime64, V]: ...
@@ -479,6 +481,7 @@ def open(  # noqa: A001
     create: bool = ...,
     parents: bool = ...,
     codec: Codec[V] | None = ...,
+    compression: Literal["zstd"] | None = ...,
     config: Config | None = ...,
     **options: Unpack[Options],
 ) -> AsyncStore[uuid.UUID, V]: ...
@@ -492,6 +495,7 @@ def open(  # noqa: A001 - the public name, as `alexpy.open`
     create: bool = True,
     parents: bool = False,
     codec: Codec[V] | None = None,
+    compression: Literal["zstd"] | None = None,
     config: Config | None = None,
     **options: Unpack[Options],
 ) -> AsyncStore[Any, V]:
@@ -513,6 +517,7 @@ def open(  # noqa: A001 - the public name, as `alexpy.open`
         create=create,
         parents=parents,
         codec=codec,
+        compression=compression,
         config=chosen(config, options, open),
     )
     return AsyncStore(begin, threads)

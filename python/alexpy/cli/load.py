@@ -47,10 +47,10 @@ BATCH_ROWS = 10_000
 _HELP = """Put the rows of FILE (csv, tsv or jsonl, also gzipped, or parquet; "-" is standard input) into the
 store STORE.
 
-The store is made if there is none, with keys of the kind --key-kind and values of --codec. One column holds
-the key: a plain integer from -2**63 to 2**63 - 1, or for other kinds of keys what `alexpy get` takes. The
-value is the text of another column (--value), or without it the whole row as compact JSON, its columns in
-file order. A key that is there already gets the new value: the last row with a key wins.
+The store is made if there is none, with keys of the kind --key-kind, values of --codec, and --compression.
+One column holds the key: a plain integer from -2**63 to 2**63 - 1, or for other kinds of keys what
+`alexpy get` takes. The value is the text of another column (--value), or without it the whole row as compact
+JSON, its columns in file order. A key that is there already gets the new value: the last row with a key wins.
 
 Rows are committed in batches, each all or nothing. With --json, each commit prints {"committed": n}, n being
 the rows committed so far: they survive a kill of this process from then on. The command ends by flushing,
@@ -130,6 +130,11 @@ class Loading:
     help="What the values are, if the store is made: text, json, numpy('f8'), struct('<id') ...",
 )
 @click.option(
+    "--compression",
+    type=click.Choice(("zstd",)),
+    help="How values are compressed, if the store is made. [default: not at all]",
+)
+@click.option(
     "--batch-rows",
     type=click.IntRange(min=1),
     default=BATCH_ROWS,
@@ -142,7 +147,7 @@ class Loading:
     help="What each commit survives: sync a power cut, interval and os a kill. [default: interval]",
 )
 @as_json
-def load(  # noqa: PLR0913 - one parameter an option
+def load(  # noqa: PLR0913, PLR0917 - one parameter an option
     store: str,
     file: str,
     key: str,
@@ -150,6 +155,7 @@ def load(  # noqa: PLR0913 - one parameter an option
     file_format: str | None,
     key_kind: str | None,
     codec: str | None,
+    compression: str | None,
     batch_rows: int,
     durability: str | None,
     *,
@@ -172,7 +178,7 @@ def load(  # noqa: PLR0913 - one parameter an option
         batches = batched(_stored(rows, name), batch_rows, kind)
         # The store is opened, and made, only once the first batch is known to be good.
         first = next(batches, None)
-        with writer_of_new(store, durability, kind=kind, codec=asked) as opened:
+        with writer_of_new(store, durability, kind=kind, codec=asked, compression=compression) as opened:
             loading = Loading(opened, json=json)
             try:
                 with (

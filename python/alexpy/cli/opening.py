@@ -42,15 +42,16 @@ def writer_of_new(
     *,
     kind: str | None = None,
     codec: codecs.Codec[Any] | None = None,
+    compression: str | None = None,
 ) -> alexpy.Store[Any, bytes]:
-    """Open `store` for writing, and make it if there is none: with keys of `kind`, and with `codec`.
+    """Open `store` for writing, and make it if there is none: with keys of `kind`, `codec` and `compression`.
 
     Raises:
         Stopped: the directory in which it would lie is not there.
-        FormatError: it is there, and its keys are of another kind, or its values of another codec.
+        FormatError: it is there, with keys of another kind, values of another codec, or not compressed.
 
     """
-    return _opened(store, durability, key=kind, codec=codec)
+    return _opened(store, durability, key=kind, codec=codec, compression=compression)
 
 
 def made_with(store: str, kind: str | None, codec: codecs.Codec[Any] | None) -> tuple[str, str | None]:
@@ -103,13 +104,21 @@ def _opened(store: str, durability: str | None = None, **options: Any) -> alexpy
 
 
 def _another(
-    store: str, *, key: str | None = None, codec: codecs.Codec[Any] | None = None, **_: Any
+    store: str,
+    *,
+    key: str | None = None,
+    codec: codecs.Codec[Any] | None = None,
+    compression: str | None = None,
+    **_: Any,
 ) -> Stopped | None:
-    """Return the end of a command that asked for another kind of keys, or another codec, than a store has."""
-    if key is None and codec is None:
+    """Return the end of a command that asked for another kind of keys or values than a store has."""
+    if key is None and codec is None and compression is None:
         return None
     with reader(store) as opened:
         kind, name = opened.key_kind, opened.codec_name
+        compressed = opened.compression
+    if compression not in {None, compressed}:
+        return Stopped(f"the values of {store} are not compressed; leave out --compression", STORE_ERROR)
     if key not in {None, kind}:
         return Stopped(
             f"the keys of {store} are of kind {kind}, not {key}; leave out --key-kind, or give {kind}",

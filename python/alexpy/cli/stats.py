@@ -21,7 +21,8 @@ from .options import as_json, examples, store_path
 def stats(store: str, *, json: bool) -> None:
     """Show how many keys the store holds, and what it takes on disk and in memory."""
     with reader(store) as opened:
-        figures = {"key_kind": opened.key_kind, "codec": opened.codec_name, **asdict(opened.stats())}
+        chosen = {"key_kind": opened.key_kind, "codec": opened.codec_name, "compression": opened.compression}
+        figures = {**chosen, **asdict(opened.stats())}
     if json:
         output.write(text.json_line(figures))
         return

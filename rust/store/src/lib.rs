@@ -75,7 +75,7 @@ pub use options::{
 };
 pub use progress::OpenProgress;
 pub use repair::salvage::RepairMode;
-pub use schema::{KeyKind, Schema};
+pub use schema::{Compression, KeyKind, Schema};
 #[doc(hidden)]
 pub use threads::panics::{catching, panic_is_caught};
 pub use values::column::ValueColumn;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::schema::{KeyKind, MAX_CODEC_NAME_BYTES, Schema};
+use crate::schema::{Compression, KeyKind, MAX_CODEC_NAME_BYTES, Schema};
 
 /// When a write is safe, and against what. `docs/safety.md` spells out the promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub struct Options {
     pub key: Option<KeyKind>,
     /// The name of the codec of values, likewise; plain bytes if none is named.
     pub codec: Option<String>,
+    /// How values are compressed, likewise; [`Compression::None`] names none.
+    pub compression: Compression,
     /// See [`Durability`].
     pub durability: Durability,
     /// Time between timed flushes, for [`Durability::Interval`].
@@ -87,6 +89,9 @@ pub struct Options {
     /// This many small segments of about one size are merged. Differs from the default only in tests.
     #[doc(hidden)]
     pub merge_small_from: usize,
+    /// Dictionaries are trained from at most this many bytes of values. Differs from the default only in tests.
+    #[doc(hidden)]
+    pub train_from_bytes: u64,
 }
 
 /// The smallest allowed segment, in bytes.
@@ -104,6 +109,7 @@ impl Default for Options {
             parents: false,
             key: None,
             codec: None,
+            compression: Compression::None,
             durability: Durability::Interval,
             sync_interval: Duration::from_millis(50),
             segment_bytes: DEFAULT_SEGMENT_BYTES,
@@ -116,6 +122,7 @@ impl Default for Options {
             recovery: Recovery::Strict,
             checkpoint_tail_bytes: 64 << 20,
             merge_small_from: 8,
+            train_from_bytes: 1 << 20,
         }
     }
 }
@@ -160,7 +167,7 @@ impl Options {
 
     /// What a store made with these options never changes.
     pub(crate) fn schema(&self) -> Schema {
-        Schema { key: self.key.unwrap_or_default(), codec: self.codec.clone() }
+        Schema { key: self.key.unwrap_or_default(), codec: self.codec.clone(), compression: self.compression }
     }
 }
 

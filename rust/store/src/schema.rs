@@ -1,6 +1,6 @@
-//! What is chosen when a store is made, and never changes: the kind of its keys, and the name of the codec of its
-//! values. Knows nothing of what codecs do. The kind stands in the header of every file, the codec's name in the
-//! manifest.
+//! What is chosen when a store is made, and never changes: the kind of its keys, the name of the codec of its values, and
+//! how the engine compresses them. Knows nothing of what codecs do. The kind stands in the header of every file, the rest
+//! in the manifest.
 
 use std::fmt;
 use std::path::Path;
@@ -112,6 +112,32 @@ impl fmt::Display for KeyKind {
     }
 }
 
+/// How the engine compresses values, each by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Values are stored as they are.
+    #[default]
+    None,
+    /// By zstd, with dictionaries that are trained from the values of the store.
+    Zstd,
+}
+
+impl Compression {
+    /// The compression of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        (name == "zstd").then_some(Self::Zstd)
+    }
+
+    /// Its name, as `open` takes it; `None` for values as they are.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Zstd => Some("zstd"),
+        }
+    }
+}
+
 /// The longest name of a codec, in bytes.
 pub(crate) const MAX_CODEC_NAME_BYTES: usize = 4096;
 
@@ -122,6 +148,8 @@ pub struct Schema {
     pub key: KeyKind,
     /// The name of the codec by which values are read and written; `None` where they are plain bytes.
     pub codec: Option<String>,
+    /// How values are compressed.
+    pub compression: Compression,
 }
 
 /// Begins each part of a schema in the manifest; its bytes follow.
@@ -134,10 +162,39 @@ struct RawPart {
 
 /// The part that holds the codec's name.
 const CODEC: u32 = 1;
+/// The part that holds the name of the compression.
+const COMPRESSION: u32 = 2;
+
+/// Appends a part to those of a manifest.
+pub(crate) fn add_part(bytes: &mut Vec<u8>, tag: u32, own: &[u8]) {
+    bytes.extend_from_slice(RawPart { tag: U32::new(tag), bytes: U32::new(own.len() as u32) }.as_bytes());
+    bytes.extend_from_slice(own);
+}
+
+/// The parts that stand in a manifest, each with its number. Fails with what was found instead of a part.
+pub(crate) fn parts(mut bytes: &[u8]) -> Result<Vec<(u32, &[u8])>, String> {
+    let mut parts = Vec::new();
+    while !bytes.is_empty() {
+        let (part, rest) = RawPart::ref_from_prefix(bytes).map_err(|_| format!("{} bytes", bytes.len()))?;
+        let Some((own, rest)) = rest.split_at_checked(part.bytes.get() as usize) else {
+            return Err(format!("a part of {} bytes", part.bytes.get()));
+        };
+        parts.push((part.tag.get(), own));
+        bytes = rest;
+    }
+    Ok(parts)
+}
 
 impl Schema {
-    /// Refuses to open a store of this schema if another kind of key or another codec was asked for.
-    pub(crate) fn check_asked(&self, key: Option<KeyKind>, codec: Option<&str>, path: &Path) -> Result<()> {
+    /// Refuses to open a store of this schema if another kind of key, another codec or a compression that it does not have
+    /// was asked for.
+    pub(crate) fn check_asked(
+        &self,
+        key: Option<KeyKind>,
+        codec: Option<&str>,
+        compression: Compression,
+        path: &Path,
+    ) -> Result<()> {
         let refuse = |problem| Err(Error::Format { path: path.to_owned(), problem });
         if let Some(asked) = key
             && asked != self.key
@@ -145,6 +202,14 @@ impl Schema {
             return refuse(format!(
                 "has keys of kind {}, and {asked} was asked for; open it without naming a kind, or with key=\"{}\"",
                 self.key, self.key
+            ));
+        }
+        if let Some(asked) = compression.name()
+            && self.compression != compression
+        {
+            return refuse(format!(
+                "has values that are not compressed, and compression=\"{asked}\" was asked for; open it without, or copy \
+                 its items into a new store with compression"
             ));
         }
         match (codec, &self.codec) {
@@ -161,36 +226,44 @@ impl Schema {
 
     /// The parts that stand in a manifest; nothing for plain bytes.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let Some(codec) = &self.codec else { return Vec::new() };
-        let mut bytes =
-            RawPart { tag: U32::new(CODEC), bytes: U32::new(codec.len() as u32) }.as_bytes().to_vec();
-        bytes.extend_from_slice(codec.as_bytes());
+        let mut bytes = Vec::new();
+        let parts = [(CODEC, self.codec.as_deref()), (COMPRESSION, self.compression.name())];
+        for (tag, name) in parts {
+            if let Some(name) = name {
+                add_part(&mut bytes, tag, name.as_bytes());
+            }
+        }
         bytes
     }
 
-    /// Reads the parts that stand in a manifest. Fails with what was found instead of a part.
-    pub(crate) fn decode(key: KeyKind, mut bytes: &[u8]) -> Result<Self, String> {
-        let mut schema = Self { key, codec: None };
-        while !bytes.is_empty() {
-            let (part, rest) =
-                RawPart::ref_from_prefix(bytes).map_err(|_| format!("{} bytes", bytes.len()))?;
-            let Some((own, rest)) = rest.split_at_checked(part.bytes.get() as usize) else {
-                return Err(format!("a part of {} bytes", part.bytes.get()));
-            };
-            if part.tag.get() != CODEC || own.len() > MAX_CODEC_NAME_BYTES {
-                return Err(format!("a part {} of {} bytes", part.tag.get(), own.len()));
-            }
-            let name = std::str::from_utf8(own).map_err(|_| "a name that is no text".to_owned())?;
-            schema.codec = Some(name.to_owned());
-            bytes = rest;
+    /// Takes in one part that stands in a manifest. Fails with what was found instead of a part of a schema.
+    pub(crate) fn take(&mut self, (tag, own): (u32, &[u8])) -> Result<(), String> {
+        let unknown = || format!("a part {tag} of {} bytes", own.len());
+        if own.len() > MAX_CODEC_NAME_BYTES {
+            return Err(unknown());
         }
-        Ok(schema)
+        let name = std::str::from_utf8(own).map_err(|_| "a name that is no text".to_owned())?;
+        match tag {
+            CODEC => self.codec = Some(name.to_owned()),
+            COMPRESSION => {
+                self.compression =
+                    Compression::from_name(name).ok_or_else(|| format!("the compression {name:?}"))?;
+            }
+            _ => return Err(unknown()),
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{KINDS, KeyKind, Schema};
+    use super::{Compression, KINDS, KeyKind, Schema, parts};
+
+    fn decoded(bytes: &[u8]) -> Result<Schema, String> {
+        let mut schema = Schema { key: KeyKind::Uuid, ..Schema::default() };
+        parts(bytes)?.into_iter().try_for_each(|part| schema.take(part))?;
+        Ok(schema)
+    }
 
     #[test]
     fn kinds_stand_at_their_numbers_and_have_names() {
@@ -204,12 +277,17 @@ mod tests {
 
     #[test]
     fn a_schema_comes_back_as_written_and_every_cut_is_noticed() {
-        let schema = Schema { key: KeyKind::Uuid, codec: Some("numpy:float32:4".to_owned()) };
-        let bytes = schema.encode();
-        assert_eq!(Schema::decode(KeyKind::Uuid, &bytes), Ok(schema));
-        for len in 1..bytes.len() {
-            assert!(Schema::decode(KeyKind::Uuid, &bytes[..len]).is_err(), "length {len}");
+        for (codec, compression) in
+            [(true, Compression::None), (false, Compression::Zstd), (true, Compression::Zstd)]
+        {
+            let codec = codec.then(|| "numpy:float32:4".to_owned());
+            let schema = Schema { key: KeyKind::Uuid, codec, compression };
+            let bytes = schema.encode();
+            assert_eq!(decoded(&bytes).as_ref(), Ok(&schema));
+            for len in 1..bytes.len() {
+                assert_ne!(decoded(&bytes[..len]).as_ref(), Ok(&schema), "length {len}");
+            }
         }
-        assert_eq!(Schema::decode(KeyKind::Int64, &[]), Ok(Schema::default()));
+        assert_eq!(decoded(&[]), Ok(Schema { key: KeyKind::Uuid, ..Schema::default() }));
     }
 }

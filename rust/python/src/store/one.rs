@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alex_store::{
-    Durability, Error, Key, KeyKind, Options, ReadMode, Recovery, Store as Engine, Value, WriteMode,
+    Compression, Durability, Error, Key, KeyKind, Options, ReadMode, Recovery, Store as Engine, Value,
+    WriteMode,
 };
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
@@ -159,7 +160,7 @@ fn choice<T: Copy>(option: &str, word: &str, choices: &[(&str, T)]) -> PyResult<
 #[pymethods]
 impl Store {
     #[new]
-    #[pyo3(signature = (path, config, *, read_only, create, parents, key=None, codec=None, find_codec=None))]
+    #[pyo3(signature = (path, config, *, read_only, create, parents, key=None, codec=None, compression=None, find_codec=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "one for each argument of `open` that is no field of `Config`"
@@ -176,13 +177,20 @@ impl Store {
         parents: bool,
         key: Option<&str>,
         codec: Option<Bound<'_, PyAny>>,
+        compression: Option<&str>,
         find_codec: Option<Bound<'_, PyAny>>,
     ) -> PyResult<PyClassInitializer<Self>> {
         let chosen = config.extract::<Chosen>()?.options()?;
         let key = key.map(kinds::named).transpose()?;
         let codec = codec.map(|codec| Codec::of(&codec)).transpose()?;
         let name = codec.as_ref().map(|codec| codec.name().to_owned());
-        let options = Options { read_only, create, parents, key, codec: name, ..chosen };
+        let compression = match compression {
+            None => Compression::None,
+            Some(name) => Compression::from_name(name).ok_or_else(|| {
+                PyValueError::new_err(format!("compression must be None or \"zstd\", not {name:?}"))
+            })?,
+        };
+        let options = Options { read_only, create, parents, key, codec: name, compression, ..chosen };
         let opened = Handle::open(py, &path, &options)?;
         let codec = match (codec, &opened.described().schema().codec, find_codec) {
             // Another store than it was made for, or one of plain bytes, is refused by the engine.

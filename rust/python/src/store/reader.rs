@@ -205,6 +205,17 @@ impl Reader {
         self.handle.described().schema().codec.as_deref()
     }
 
+    /// How values are compressed: "zstd", or None where they are stored as they are.
+    ///
+    /// Chosen when the store was made. O(1).
+    ///
+    /// >>> s.compression is None
+    /// True
+    #[getter]
+    fn compression(&self) -> Option<&'static str> {
+        self.handle.described().schema().compression.name()
+    }
+
     fn __getitem__<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let at = kinds::one(self.kind(), key)?;
         match self.lookup(py, at)? {

@@ -193,7 +193,7 @@ impl Scan {
     fn fitting(segments: &Segments, locations: &[u64], left: &mut u64) -> usize {
         let size = |&raw: &u64| {
             let location = Location(raw);
-            let size = segments.at(location).and_then(|segment| segment.record_size(location.offset()));
+            let size = segments.at(location).and_then(|segment| segment.size_in_memory(location.offset()));
             size.unwrap_or_default()
         };
         let likely: u64 = locations.iter().step_by(MEASURED_EVERY).map(size).sum();

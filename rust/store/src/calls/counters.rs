@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::calls::read::PIECE_KEYS;
 use crate::calls::store::Store;
+use crate::engine::compressor::Many;
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
 use crate::format::location::Location;
@@ -156,14 +157,17 @@ impl Store {
         let mut counters = Counters::of(keys)?;
         let records = counters.keys.len() as u64;
         let bytes = records * self.shared.width().size_of_put(COUNTER_BYTES as u64);
-        let shape = Shape { records, bytes, frees: false };
+        let shape = Shape { records, bytes, frees: false, by: None };
         let seq = {
             let mut writing = self.shared.mending(|| {
                 let writing = self.shared.ready_log(shape)?;
                 counters.add(&self.shared, deltas)?;
                 Ok(writing)
             })?;
-            self.shared.commit_puts_in(&mut writing, counters.keys.as_keys(), &counters.values[..], shape)?.0
+            {
+                let values = Many::plain(&counters.values[..]);
+                self.shared.commit_puts_in(&mut writing, counters.keys.as_keys(), &values, shape)?.0
+            }
         };
         self.settle(seq, false)?;
         Ok(counters.totals)

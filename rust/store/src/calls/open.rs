@@ -12,6 +12,7 @@ use crate::calls::store::Store;
 use crate::disk::{self, Disk, LOCK_FILE, Lock, RealDisk};
 use crate::engine::catalog::Catalog;
 use crate::engine::compaction_state::Compacting;
+use crate::engine::compressor::Compressor;
 use crate::engine::flow::Waits;
 use crate::engine::followed::Followed;
 use crate::engine::health::{Harm, Health};
@@ -148,6 +149,12 @@ fn assemble(
         uncounted,
         dropped_bytes,
     } = recovered;
+    // Without it, only the next values take more room, until there is another.
+    let dictionary = manifest.dictionary.and_then(|at| {
+        let found = state.segments.get(at.segment())?.dictionary((at.offset() >> 3) as u32).ok()??;
+        Some((Arc::clone(found), at))
+    });
+    let compressor = Compressor::new(manifest.schema.compression, options, dictionary);
     let images = Images::new(&manifest.images, tail_bytes, options.checkpoint_tail_bytes);
     disk::watch_forks();
     state.is_after(log.end.last_seq);
@@ -163,6 +170,7 @@ fn assemble(
         calls: Arc::new(RunningCalls::default()),
         health: Health::default(),
         compacting: Compacting::default(),
+        compressor,
         maintenance: OrderedLock::new(Rank::Maintenance, ()),
         catalog: OrderedLock::new(Rank::Catalog, Catalog::new(manifest)),
         turn: FlushTurn::default(),

@@ -122,8 +122,8 @@ fn kept_by_salvage(
 
 /// The options of the new store, whose codec is the one that is asked for only if nobody knows that of the old one.
 fn options_for(salvaged: &Salvaged, path: &Path, options: &Options) -> Result<Options> {
-    let Schema { key, codec } = salvaged.schema_for(options.codec.as_deref(), path)?;
-    let options = Options { key: Some(key), codec, ..options.clone() };
+    let Schema { key, codec, compression } = salvaged.schema_for(options.codec.as_deref(), path)?;
+    let options = Options { key: Some(key), codec, compression, ..options.clone() };
     options.validate()?;
     Ok(options)
 }

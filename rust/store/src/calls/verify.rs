@@ -275,6 +275,9 @@ impl<'a> Check<'a> {
                 Met::Record(offset, record) => {
                     report.records += 1;
                     report.bytes += record.size();
+                    if record.compressed {
+                        report.note(segment.decompressed(&record, offset))?;
+                    }
                     offset + record.size()
                 }
                 Met::Damage { offset, len, why } => {

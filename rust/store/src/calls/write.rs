@@ -22,9 +22,12 @@ impl Store {
         let key = key.into();
         self.shared.check_key(key)?;
         check_value(value)?;
+        self.shared.check_usable()?;
+        let one = self.shared.compressor.one(value)?;
+        let put = Op::Put(key, one.stored(value));
         let seq = {
-            let mut writing = self.shared.ready_log(self.shape_of(Op::Put(key, value)))?;
-            self.shared.commit_one(&mut writing, Op::Put(key, value))?;
+            let mut writing = self.shared.ready_log(self.shape_of(put))?;
+            self.shared.commit_one(&mut writing, put)?;
             writing.log.end.last_seq
         };
         self.settle(seq, false)
@@ -37,7 +40,15 @@ impl Store {
         if value.len() > QUICK_VALUE_BYTES || !self.shared.opened.schema.key.has(key) {
             return None;
         }
-        self.shared.try_commit_one(Op::Put(key, value)).map(|done| done.map(|_| ()))
+        let compressor = &self.shared.compressor;
+        if compressor.trains_with(value) {
+            return None;
+        }
+        let one = match compressor.one(value) {
+            Ok(one) => one,
+            Err(error) => return Some(Err(error)),
+        };
+        self.shared.try_commit_one(Op::Put(key, one.stored(value))).map(|done| done.map(|_| ()))
     }
 
     /// Removes a key. Returns whether it existed. O(log n).
@@ -86,10 +97,12 @@ impl Store {
         let key = key.into();
         self.shared.check_key(key)?;
         check_value(value)?;
+        let one = self.shared.compressor.one(value)?;
+        let put = Op::Put(key, one.stored(value));
         let mut there = None;
-        self.change(Op::Put(key, value), |shared| {
+        self.change(put, |shared| {
             there = shared.value_of(key, None)?;
-            Ok(there.is_none().then_some(Op::Put(key, value)))
+            Ok(there.is_none().then_some(put))
         })?;
         Ok(there)
     }
@@ -105,13 +118,14 @@ impl Store {
         let key = key.into();
         self.shared.check_key(key)?;
         new.map_or(Ok(()), check_value)?;
+        let one = new.map(|new| self.shared.compressor.one(new)).transpose()?;
+        let put = new.zip(one.as_ref()).map(|(new, one)| Op::Put(key, one.stored(new)));
         let mut equal = false;
-        let largest = new.map_or(Op::Delete(key), |new| Op::Put(key, new));
-        self.change(largest, |shared| {
+        self.change(put.unwrap_or(Op::Delete(key)), |shared| {
             let current = shared.value_of(key, None)?;
             equal = current.as_deref() == expected;
-            Ok(match (equal, new, &current) {
-                (true, Some(new), _) => Some(Op::Put(key, new)),
+            Ok(match (equal, put, &current) {
+                (true, Some(put), _) => Some(put),
                 (true, None, Some(_)) => Some(Op::Delete(key)),
                 _ => None,
             })
@@ -144,8 +158,13 @@ impl Store {
         if keys.is_empty() {
             return self.shared.log_if_writable().map(|_| 0);
         }
-        let shape = Shape { records: keys.len() as u64, bytes, frees: false };
-        let (seq, distinct) = self.shared.commit_puts(keys, values, shape)?;
+        self.shared.check_usable()?;
+        let values = self.shared.compressor.many(values)?;
+        if values.is_compressed() {
+            bytes = (0..keys.len()).map(|i| width.size_of_put(values.get(i).len() as u64)).sum();
+        }
+        let shape = Shape { records: keys.len() as u64, bytes, frees: false, by: values.by.as_ref() };
+        let (seq, distinct) = self.shared.commit_puts(keys, &values, shape)?;
         self.settle(seq, sync)?;
         Ok(distinct)
     }
@@ -158,7 +177,7 @@ impl Store {
         keys.sort_and_dedup();
         let tombstone = self.shared.width().size_of_tombstone();
         let most = keys.len() as u64;
-        let most = Shape { records: most, bytes: most * tombstone, frees: true };
+        let most = Shape { records: most, bytes: most * tombstone, frees: true, by: None };
         let mut there = with_room(keys.len())?;
         let mut writing = self.shared.mending(|| {
             let writing =
@@ -176,7 +195,7 @@ impl Store {
         }
         let count = there.len() as u64;
         let ops = there.iter().map(|&key| Op::Delete(key));
-        let shape = Shape { records: count, bytes: count * tombstone, frees: true };
+        let shape = Shape { records: count, bytes: count * tombstone, frees: true, by: None };
         let seq = self.shared.commit_ops(&mut writing, &ops, shape)?;
         drop(writing);
         self.settle(seq, false)?;
@@ -217,15 +236,18 @@ impl Store {
 
     /// Commits everything in `batch`, or nothing. With `sync`, it is on the device when this returns.
     pub fn commit(&self, batch: &Batch, sync: bool) -> Result<()> {
-        let ops = (0..batch.len()).map(|i| batch.op(i));
+        if batch.is_empty() {
+            return self.shared.log_if_writable().map(|_| ());
+        }
+        self.shared.check_usable()?;
+        let values = self.shared.compressor.many(batch)?;
+        let ops = (0..batch.len()).map(|i| batch.op(i, values.get(i)));
         let shape = Shape {
             records: batch.len() as u64,
             bytes: ops.clone().map(|op| op_bytes(op, self.shared.width())).sum(),
             frees: !ops.clone().any(|op| matches!(op, Op::Put(..))),
+            by: values.by.as_ref(),
         };
-        if batch.is_empty() {
-            return self.shared.log_if_writable().map(|_| ());
-        }
         for op in ops.clone() {
             match op {
                 Op::Put(key, _) | Op::Delete(key) => self.shared.check_key(key)?,
@@ -242,7 +264,7 @@ impl Store {
         self.settle(seq, sync)
     }
 
-    fn shape_of(&self, op: Op<'_>) -> Shape {
+    fn shape_of<'a>(&self, op: Op<'a>) -> Shape<'a> {
         Shape::of(op, self.shared.width())
     }
 

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use crate::engine::compaction_state::Compaction;
 use crate::engine::shared::Shared;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::format::location::Location;
 use crate::format::manifest::Relocation;
 use crate::format::record::MARK_BYTES;
+use crate::keys::Packed;
 use crate::log::segment::{Counts, Segment};
+use crate::operation::Operation;
 
 /// Called with the number of bytes handled since the last call. May sleep; ends the unit by returning an
 /// error.
@@ -87,4 +90,27 @@ pub(crate) fn dead_of(inputs: &[Input]) -> (u64, u64) {
     let total: u64 = inputs.iter().map(|input| input.counts.total).sum();
     let live: u64 = inputs.iter().map(|input| input.counts.live).sum();
     (total.saturating_sub(live), total)
+}
+
+/// A record that the index pointed to when it was looked up.
+#[derive(Clone, Copy)]
+pub(crate) struct Live {
+    pub(crate) key: Packed,
+    pub(crate) seq: u64,
+    pub(crate) from: Location,
+    pub(crate) bytes: u64,
+    /// Where in its segment the dictionary of its value is; 0 for none.
+    pub(crate) by: u32,
+}
+
+/// Whether bytes differ from what was written, or can no longer be read, so that another attempt would not
+/// help.
+pub(crate) fn is_damage(error: &Error) -> bool {
+    match error {
+        Error::Corruption { .. } => true,
+        Error::Io { source, operation: Operation::Read | Operation::Open, .. } => {
+            source.raw_os_error() == Some(libc::EIO)
+        }
+        _ => false,
+    }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod free;
 pub(crate) mod inputs;
 pub(crate) mod merge_small;
+pub(crate) mod recompress;
 pub(crate) mod relocate;
 pub(crate) mod relocation_writer;
 pub(crate) mod schedule;

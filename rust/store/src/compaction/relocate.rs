@@ -6,21 +6,23 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::compaction::inputs::{Input, Pace};
+use crate::compaction::inputs::{Input, Live, Pace, is_damage};
+use crate::compaction::recompress::Recompress;
 use crate::compaction::relocation_writer::{Plan, RelocationWriter};
 use crate::compaction::tombstones::{PACED_BYTES, Tombstone, mark_needed};
 use crate::engine::compaction_state::{Compaction, Emptied};
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
+use crate::format::compressed::Compressed;
 use crate::format::header::SEGMENT_HEADER_BYTES;
 use crate::format::location::Location;
 use crate::format::manifest::{NotWritten, Relocation};
-use crate::format::record::{Kind, Record};
+use crate::format::record::{Body, Kind, Record};
 use crate::keys::{Key, KeyVec, Packed};
 use crate::log::append::Failure;
 use crate::log::reader::{Next, SegmentReader};
 use crate::log::segment::Segment;
-use crate::operation::Operation;
+use crate::log::segments::Segments;
 
 /// Keys looked up, or moved, under one hold of a lock: takes some tens of microseconds.
 const STEP_KEYS: usize = 256;
@@ -35,15 +37,6 @@ enum Copied {
     Damaged,
 }
 
-/// A record that the index pointed to when it was looked up.
-#[derive(Clone, Copy)]
-struct Live {
-    key: Packed,
-    seq: u64,
-    from: Location,
-    bytes: u64,
-}
-
 /// What a unit found in its inputs.
 #[derive(Default)]
 struct Gathered {
@@ -56,7 +49,8 @@ struct Move {
     key: Packed,
     from: Location,
     to: Location,
-    bytes: u64,
+    /// Bytes of both records.
+    bytes: (u64, u64),
 }
 
 impl Shared {
@@ -131,6 +125,7 @@ impl Shared {
                     seq: record.seq,
                     from: Location::new(input.segment.id(), offset),
                     bytes: record.size(),
+                    by: Compressed::of(record.value).filter(|_| record.compressed).map_or(0, |it| it.place),
                 }),
                 Kind::Tombstone | Kind::BatchTombstone => gathered.tombstones.push(Tombstone {
                     first: record.key,
@@ -153,7 +148,7 @@ impl Shared {
                         });
                     }
                 }
-                Kind::BatchBegin | Kind::BatchCommit | Kind::Mark | Kind::Footer => {}
+                Kind::BatchBegin | Kind::BatchCommit | Kind::Mark | Kind::Footer | Kind::Dictionary => {}
             }
             if step.len() == STEP_KEYS {
                 self.keep_live(&mut step, &mut gathered.live)?;
@@ -235,18 +230,18 @@ impl Shared {
         }
         // In key order, so that scans read sequentially.
         live.sort_unstable_by_key(|it| Key::from(it.key));
-        let (id, store_id, key) = {
-            let mut catalog = self.catalog.lock();
-            (catalog.next_segment(&*self.disk)?, catalog.manifest.store_id, catalog.manifest.schema.key)
-        };
+        let segments = Arc::clone(&self.read_state()?.segments);
+        let mut recompress = self.recompress(live, &segments)?;
+        let id = self.catalog.lock().next_segment(&*self.disk)?;
         let bytes =
             live.iter().map(|it| it.bytes).chain(tombstones.iter().map(|tombstone| tombstone.bytes)).sum();
         let seqs = live.iter().map(|it| it.seq).chain(tombstones.iter().map(|it| it.seq));
         let plan = Plan {
             id,
-            store_id,
-            key,
-            bytes,
+            store_id: self.opened.store_id,
+            key: self.opened.schema.key,
+            compression: self.opened.schema.compression,
+            bytes: bytes + recompress.dictionary_bytes,
             first_seq: seqs.min().unwrap_or(0),
             watermark: self.watermarks.durable(),
         };
@@ -256,13 +251,14 @@ impl Shared {
         };
         let begun = RelocationWriter::begin(&self.disk, &plan, &self.options);
         let copied = begun.and_then(|mut writer| {
-            let copied = self.copy(&mut writer, live, tombstones, pace)?;
+            let copied = self.copy(&mut writer, &mut recompress, (live, &segments), tombstones, pace)?;
+            let dictionary = recompress.by().and_then(|by| Some((by, writer.location_of(by)?)));
             Ok(match copied {
-                Ok(moves) => Ok((moves, writer.seal()?)),
+                Ok(moves) => Ok((moves, writer.seal()?, dictionary)),
                 Err(damage) => Err(damage),
             })
         });
-        let (moves, (segment, listed)) = match copied {
+        let (moves, (segment, listed), dictionary) = match copied {
             Ok(Ok(copied)) => copied,
             Ok(Err((damaged, error))) => {
                 give_up();
@@ -279,6 +275,9 @@ impl Shared {
                 give_up();
             }
         })?;
+        if let Some((by, at)) = dictionary {
+            self.compressor.was_placed(by, at, false);
+        }
         self.move_index(&segment, &moves)?;
         self.compacting.totals.moved_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(Copied::Into(id))
@@ -290,22 +289,23 @@ impl Shared {
     fn copy(
         &self,
         writer: &mut RelocationWriter,
-        live: &[Live],
+        recompress: &mut Recompress,
+        (live, segments): (&[Live], &Segments),
         tombstones: &[Tombstone],
         pace: &mut Pace<'_>,
     ) -> Result<Result<Vec<Move>, (Arc<Segment>, Error)>> {
-        let segments = Arc::clone(&self.read_state()?.segments);
         let mut moves = Vec::with_capacity(live.len());
         let mut unpaced = 0;
-        for &Live { key, seq, from, bytes } in live {
+        for &Live { key, from, bytes, .. } in live {
             let source = segments.at(from)?;
-            let to = match source
-                .with_value(from.offset(), key.into(), |value| writer.push(Kind::Put, seq, key.into(), value))
-            {
+            let copied = source.with_put(from.offset(), key.into(), |put| {
+                recompress.put(writer, source, from.offset(), put)
+            });
+            let (to, new_bytes) = match copied {
                 Err(error) if is_damage(&error) => return Ok(Err((Arc::clone(source), error))),
-                read => read??,
+                copied => copied?,
             };
-            moves.push(Move { key, from, to, bytes });
+            moves.push(Move { key, from, to, bytes: (bytes, new_bytes) });
             unpaced += bytes;
             if unpaced >= PACED_BYTES {
                 pace(std::mem::take(&mut unpaced))?;
@@ -314,9 +314,14 @@ impl Shared {
         let width = self.opened.schema.key.width();
         for it in tombstones {
             if it.single {
-                writer.push(Kind::Tombstone, it.seq, it.first, &[])?;
+                writer.push(Kind::Tombstone, it.seq, it.first, Body::from(&[]))?;
             } else {
-                writer.push(Kind::RangeTombstone, it.seq, it.first, &width.last_key(it.last))?;
+                writer.push(
+                    Kind::RangeTombstone,
+                    it.seq,
+                    it.first,
+                    Body::from(&width.last_key(it.last)[..]),
+                )?;
             }
         }
         pace(unpaced)?;
@@ -355,9 +360,9 @@ impl Shared {
             let segments = Arc::clone(&state.segments);
             for &Move { key, from, to, bytes } in step {
                 if state.index.replace_if(key.into(), from.0, to.0)? {
-                    segment.count_live(bytes);
+                    segment.count_live(bytes.1);
                     if let Some(from) = segments.get(from.segment()) {
-                        from.count_dead(bytes);
+                        from.count_dead(bytes.0);
                     }
                 }
             }
@@ -377,18 +382,6 @@ impl Shared {
             pace(0)?;
         }
         Ok(!live.is_empty())
-    }
-}
-
-/// Whether bytes differ from what was written, or can no longer be read, so that another attempt would not
-/// help.
-fn is_damage(error: &Error) -> bool {
-    match error {
-        Error::Corruption { .. } => true,
-        Error::Io { source, operation: Operation::Read | Operation::Open, .. } => {
-            source.raw_os_error() == Some(libc::EIO)
-        }
-        _ => false,
     }
 }
 

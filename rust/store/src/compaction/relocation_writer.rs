@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use crate::disk::Disk;
 use crate::error::Result;
+use crate::format::compressed::Dictionary;
 use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::format::location::Location;
 use crate::format::manifest::{self, Relocation};
-use crate::format::record::{self, Kind, MARK_BYTES};
+use crate::format::record::{self, Body, Kind, MARK_BYTES};
 use crate::keys::Key;
+use crate::log::dictionaries::{Placed, Stored};
 use crate::log::next_segment::Spare;
 use crate::log::segment::Segment;
 use crate::options::{MAX_SEGMENT_BYTES, Options};
 use crate::random::random_u64;
-use crate::schema::KeyKind;
+use crate::schema::{Compression, KeyKind};
 
 /// Bytes gathered for one write.
 const SCRATCH_BYTES: usize = 256 << 10;
@@ -23,6 +25,8 @@ const PAGE_BYTES: u64 = 4096;
 /// A relocation segment that takes records.
 pub(crate) struct RelocationWriter {
     segment: Segment,
+    /// The dictionaries in the segment.
+    placed: Placed,
     scratch: Vec<u8>,
     written: u64,
     last_seq: u64,
@@ -34,6 +38,7 @@ pub(crate) struct Plan {
     pub(crate) id: u32,
     pub(crate) store_id: [u8; 16],
     pub(crate) key: KeyKind,
+    pub(crate) compression: Compression,
     /// Bytes of all its records.
     pub(crate) bytes: u64,
     /// The lowest sequence number among them.
@@ -58,6 +63,7 @@ impl RelocationWriter {
         let header = SegmentHeader {
             store_id: plan.store_id,
             key: plan.key,
+            compression: plan.compression,
             id: listed.segment,
             origin: Origin::Relocation,
             salt: listed.salt,
@@ -70,6 +76,7 @@ impl RelocationWriter {
         let segment = Spare::reserve(disk, listed, false, options)?.begin(disk, header)?;
         Ok(Self {
             segment,
+            placed: Placed::default(),
             scratch: Vec::new(),
             written: SEGMENT_HEADER_BYTES,
             last_seq: 0,
@@ -77,8 +84,26 @@ impl RelocationWriter {
         })
     }
 
+    /// Appends one put, behind the dictionary of its value. Returns its location.
+    pub(crate) fn put(&mut self, seq: u64, key: Key, value: Stored<'_>) -> Result<Location> {
+        if let Stored::Compressed { by: Some(by), .. } = value
+            && self.placed.place_of(by).is_none()
+        {
+            let at = self.push(Kind::Dictionary, 0, 0, Body::from(by.bytes()))?;
+            self.placed.add(by, at.offset());
+        }
+        let value = self.placed.body(value);
+        self.push(Kind::Put, seq, key, value)
+    }
+
+    /// Where it holds a dictionary.
+    pub(crate) fn location_of(&self, dictionary: &Arc<Dictionary>) -> Option<Location> {
+        let place = self.placed.place_of(dictionary)?;
+        Some(Location::new(self.segment.id(), u64::from(place) << 3))
+    }
+
     /// Appends one record. Returns its location.
-    pub(crate) fn push(&mut self, kind: Kind, seq: u64, key: Key, value: &[u8]) -> Result<Location> {
+    pub(crate) fn push(&mut self, kind: Kind, seq: u64, key: Key, value: Body<'_>) -> Result<Location> {
         let offset = self.written + self.scratch.len() as u64;
         let key = (self.segment.header.key.width(), key);
         record::encode(&mut self.scratch, self.segment.seal(), offset, kind, seq, key, value);
@@ -103,7 +128,7 @@ impl RelocationWriter {
 
     /// Seals the segment: all of it is on the device when this returns, and it never changes again.
     pub(crate) fn seal(mut self) -> Result<(Arc<Segment>, Relocation)> {
-        self.push(Kind::Footer, 0, 0, &self.watermark.to_le_bytes())?;
+        self.push(Kind::Footer, 0, 0, Body::from(&self.watermark.to_le_bytes()))?;
         self.flush()?;
         self.segment.sync()?;
         self.segment.show_up_to(self.written);

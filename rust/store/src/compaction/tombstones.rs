@@ -4,7 +4,6 @@
 
 use crate::error::{Error, Result};
 use crate::format::header::SEGMENT_HEADER_BYTES;
-use crate::format::record::Kind;
 use crate::keys::Key;
 use crate::log::reader::{Next, SegmentReader};
 use crate::log::segment::{PutExtent, Segment};
@@ -72,7 +71,7 @@ pub(crate) fn mark_needed(
     loop {
         match reader.next()? {
             Next::Record(offset, record) => {
-                let put = matches!(record.kind, Kind::Put | Kind::BatchPut);
+                let put = record.kind.is_put();
                 if put {
                     extent = Some(PutExtent::with(extent, record.key, record.seq));
                 }

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use crate::engine::compressor::Many;
 use crate::engine::locks::CommitGuard;
 use crate::engine::shared::Shared;
 use crate::engine::state::State;
@@ -45,8 +46,8 @@ impl Shared {
 
     /// Takes the commit lock, with room for a commit of this shape. Slow disk work happens before the lock is
     /// taken, mostly on the background thread.
-    pub(crate) fn ready_log(&self, shape: Shape) -> Result<CommitGuard<'_, Writing>> {
-        let room = shape.bytes_in_log();
+    pub(crate) fn ready_log(&self, shape: Shape<'_>) -> Result<CommitGuard<'_, Writing>> {
+        let room = shape.most_bytes();
         let mut may_wait = true;
         loop {
             let mut writing = self.log_if_writable()?;
@@ -74,6 +75,7 @@ impl Shared {
     pub(crate) fn roll(&self, writing: &mut Writing) -> Result<()> {
         let durable_seq = self.watermarks.durable();
         let rolled = writing.log.roll(&self.disk, durable_seq, Origin::Log);
+        self.compressor.rolled();
         self.watermarks.note_ended(!writing.log.unsynced.is_empty());
         let segment = rolled.map_err(|error| self.health.after(Failure::of(error)))?;
         self.write_state()?.add_segment(segment);
@@ -84,7 +86,7 @@ impl Shared {
         &self,
         writing: &mut Writing,
         ops: impl Iterator<Item = Op<'a>>,
-        shape: Shape,
+        shape: Shape<'_>,
         placed: impl FnMut(Location),
     ) -> Result<LogEnd> {
         let before = writing.log.end;
@@ -98,6 +100,11 @@ impl Shared {
         appended?;
         let bytes = writing.log.end.offset - before.offset;
         writing.wrote(bytes);
+        if let Some(by) = shape.by
+            && let Some(at) = writing.log.location_of(by)
+        {
+            self.compressor.was_placed(by, at, true);
+        }
         if self.options.durability == Durability::Sync
             && shape.bytes >= BEGUN_EARLY_BYTES
             && let Some(active) = &writing.log.active
@@ -164,7 +171,7 @@ impl Shared {
         &self,
         writing: &mut Writing,
         ops: impl Iterator<Item = Op<'a>>,
-        Shape { records, .. }: Shape,
+        Shape { records, .. }: Shape<'_>,
     ) -> Result<Prepared> {
         let records = records as usize;
         let (mut dead, mut longest) = (records, 0);
@@ -199,7 +206,7 @@ impl Shared {
         &self,
         writing: &mut Writing,
         ops: &(impl Iterator<Item = Op<'a>> + Clone),
-        shape: Shape,
+        shape: Shape<'_>,
     ) -> Result<u64> {
         let Prepared { mut locations, mut dead, mut range } = self.prepared(writing, ops.clone(), shape)?;
         let before = self.append(writing, ops.clone(), shape, |location| locations.push(location))?;
@@ -225,8 +232,8 @@ impl Shared {
     pub(crate) fn commit_puts<V: ValueSource + ?Sized>(
         &self,
         keys: Keys<'_>,
-        values: &V,
-        shape: Shape,
+        values: &Many<'_, V>,
+        shape: Shape<'_>,
     ) -> Result<(u64, u64)> {
         let (seq, placed) = {
             let mut writing = self.ready_log(shape)?;
@@ -240,8 +247,8 @@ impl Shared {
         &self,
         writing: &mut Writing,
         keys: Keys<'_>,
-        values: &V,
-        shape: Shape,
+        values: &Many<'_, V>,
+        shape: Shape<'_>,
     ) -> Result<(u64, Placed)> {
         // Allocate everything before anything is written: after that the commit can no longer be refused. And after room
         // was made in the log, which takes memory too.

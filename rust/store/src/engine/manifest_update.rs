@@ -60,6 +60,7 @@ impl Shared {
         mut next: Manifest,
     ) -> Result<(), NotWritten> {
         let _whole = self.health.in_one_piece("a change of the manifest");
+        next.dictionary = self.compressor.at().filter(|at| next.lists(at.segment()));
         let written = next.write(&*self.disk);
         // Even after a failure, one generation never stands for two contents.
         catalog.manifest.generation = next.generation;

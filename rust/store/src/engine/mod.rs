@@ -4,6 +4,7 @@
 pub(crate) mod catalog;
 pub(crate) mod commit;
 pub(crate) mod compaction_state;
+pub(crate) mod compressor;
 #[cfg(all(test, loom))]
 mod every_order;
 pub(crate) mod flow;

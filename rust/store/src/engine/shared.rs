@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use crate::disk::Disk;
 use crate::engine::catalog::Catalog;
 use crate::engine::compaction_state::Compacting;
+use crate::engine::compressor::Compressor;
 use crate::engine::flow::Waits;
 use crate::engine::health::Health;
 use crate::engine::lifetime::Lifetime;
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) calls: Arc<RunningCalls>,
     pub(crate) health: Health,
     pub(crate) compacting: Compacting,
+    pub(crate) compressor: Compressor,
     /// Held while an image is written, from its beginning to its publication, and while relocated records
     /// replace others: neither happens during the other.
     pub(crate) maintenance: Lock<()>,

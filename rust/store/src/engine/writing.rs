@@ -36,7 +36,7 @@ impl Writing {
     /// Whether a commit of this shape would only copy into memory, and need not wait for the threads that
     /// follow.
     #[inline]
-    pub(crate) fn takes_at_once(&self, shape: Shape) -> bool {
+    pub(crate) fn takes_at_once(&self, shape: Shape<'_>) -> bool {
         self.flow.is_free() && self.log.fits_by_copying(shape)
     }
 

@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::error::{Error, Result};
 use crate::format::record::MAX_SEQ;
 use crate::options::MAX_SEGMENT_BYTES;
-use crate::schema::KeyKind;
+use crate::schema::{Compression, KeyKind};
 
 /// The format that this version writes.
 pub(crate) const FORMAT_VERSION: u16 = 1;
@@ -19,8 +19,10 @@ const MIN_READER_VERSION: u16 = 1;
 const KEY_KINDS: u32 = 1;
 /// Values have a codec: the manifest names it.
 pub(crate) const CODECS: u32 = 2;
+/// Values may be compressed.
+pub(crate) const COMPRESSION: u32 = 4;
 /// Incompatible features that this version understands.
-const KNOWN_FEATURES: u32 = KEY_KINDS | CODECS;
+const KNOWN_FEATURES: u32 = KEY_KINDS | CODECS | COMPRESSION;
 
 /// The first 64 bytes of every file.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
@@ -71,6 +73,11 @@ impl FileHeader {
     pub(crate) fn with_feature(mut self, feature: u32) -> Self {
         self.incompatible_features.set(self.incompatible_features.get() | feature);
         self
+    }
+
+    /// Whether the file uses a feature.
+    pub(crate) fn has_feature(&self, feature: u32) -> bool {
+        self.incompatible_features.get() & feature != 0
     }
 
     /// Number of header bytes that end with the checksum; in a manifest, the whole file.
@@ -174,6 +181,7 @@ pub(crate) struct LogEnd {
 pub(crate) struct SegmentHeader {
     pub(crate) store_id: [u8; 16],
     pub(crate) key: KeyKind,
+    pub(crate) compression: Compression,
     pub(crate) id: u32,
     pub(crate) origin: Origin,
     /// Seeds the checksums of the segment's records.
@@ -197,6 +205,7 @@ impl SegmentHeader {
         Self {
             store_id: [0; 16],
             key: KeyKind::Int64,
+            compression: Compression::None,
             id,
             origin: Origin::Log,
             salt: 0,
@@ -219,14 +228,18 @@ impl SegmentHeader {
     }
 
     pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER_BYTES as usize] {
+        let file = FileHeader::new(
+            SEGMENT_MAGIC,
+            self.store_id,
+            self.key,
+            u64::from(self.id),
+            SEGMENT_HEADER_BYTES as usize,
+        );
         let mut raw = RawSegmentHeader {
-            file: FileHeader::new(
-                SEGMENT_MAGIC,
-                self.store_id,
-                self.key,
-                u64::from(self.id),
-                SEGMENT_HEADER_BYTES as usize,
-            ),
+            file: match self.compression {
+                Compression::None => file,
+                Compression::Zstd => file.with_feature(COMPRESSION),
+            },
             origin: U32::new(self.origin as u32),
             reserved_0: U32::ZERO,
             salt: U64::new(self.salt),
@@ -290,6 +303,11 @@ impl SegmentHeader {
         Ok(Self {
             store_id: raw.file.store_id,
             key: raw.file.key_kind(path)?,
+            compression: if raw.file.has_feature(COMPRESSION) {
+                Compression::Zstd
+            } else {
+                Compression::None
+            },
             id: id(raw.file.file_id)?,
             origin,
             salt: raw.salt.get(),
@@ -314,6 +332,7 @@ mod tests {
         SegmentHeader {
             store_id: [3; 16],
             key: KeyKind::Uuid,
+            compression: Compression::Zstd,
             id: 9,
             origin: Origin::Recovery,
             salt: 77,
@@ -352,7 +371,7 @@ mod tests {
     fn a_newer_format_or_an_unknown_feature_is_refused_by_name() {
         let newer = with(|raw| raw.file.min_reader_version = U16::new(2));
         assert!(matches!(newer, Err(Error::Format { .. })), "{newer:?}");
-        let feature = with(|raw| raw.file.incompatible_features = U32::new(4));
+        let feature = with(|raw| raw.file.incompatible_features = U32::new(8));
         assert!(matches!(feature, Err(Error::Format { .. })), "{feature:?}");
     }
 }

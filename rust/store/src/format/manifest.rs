@@ -11,12 +11,15 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
-use crate::format::header::{CODECS, FileHeader, LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::header::{
+    CODECS, COMPRESSION, FileHeader, LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader,
+};
+use crate::format::location::Location;
 use crate::format::record::MAX_SEQ;
 use crate::operation::Operation;
 use crate::options::MAX_SEGMENT_BYTES;
 use crate::room::filled;
-use crate::schema::Schema;
+use crate::schema::{Compression, Schema, add_part, parts};
 
 const MAGIC: [u8; 8] = *b"ALEXMAN\0";
 /// The two copies.
@@ -118,6 +121,7 @@ impl SegmentHeader {
         Self {
             store_id: manifest.store_id,
             key: manifest.schema.key,
+            compression: manifest.schema.compression,
             id: spare.segment,
             origin: Origin::Log,
             salt: spare.salt,
@@ -178,7 +182,12 @@ pub(crate) struct Manifest {
     pub(crate) images: Vec<ImageEntry>,
     /// Image ids from here on were never used.
     pub(crate) next_image: u32,
+    /// The record of the dictionary that was last in use, if it is known where one is. Only a hint.
+    pub(crate) dictionary: Option<Location>,
 }
+
+/// The part that holds the location of the dictionary.
+const DICTIONARY: u32 = 3;
 
 /// Whether only a stray file can have this id: it lies beyond half of the ids that are left. The store would
 /// not reach it within two billion segments, and to go on after it would waste all ids before it.
@@ -253,6 +262,7 @@ impl Manifest {
             spare: None,
             images: Vec::new(),
             next_image: 1,
+            dictionary: None,
         }
     }
 
@@ -372,15 +382,20 @@ impl Manifest {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let (count, schema) = (self.entries().count(), self.schema.encode());
+        let (count, mut schema) = (self.entries().count(), self.schema.encode());
+        if let Some(dictionary) = self.dictionary {
+            add_part(&mut schema, DICTIONARY, &dictionary.0.to_le_bytes());
+        }
         let len = size_of::<RawManifest>()
             + count * size_of::<RawEntry>()
             + self.images.len() * size_of::<RawImage>()
             + schema.len()
             + 4;
         let file = FileHeader::new(MAGIC, self.store_id, self.schema.key, self.generation, len);
+        let codecs = if self.schema.codec.is_some() { CODECS } else { 0 };
+        let compression = if self.schema.compression == Compression::None { 0 } else { COMPRESSION };
         let raw = RawManifest {
-            file: if schema.is_empty() { file } else { file.with_feature(CODECS) },
+            file: file.with_feature(codecs | compression),
             next_segment: U64::new(u64::from(self.next_segment)),
             next_seq: U64::new(self.next_seq),
             watermark: U64::new(self.watermark),
@@ -446,11 +461,12 @@ impl Manifest {
         if count > MAX_IMAGES {
             return Err(damaged(104, "as many images as a store keeps", count.to_string()));
         }
-        let Some((schema, _)) = rest.split_last_chunk::<4>() else {
+        let Some((behind, _)) = rest.split_last_chunk::<4>() else {
             return Err(damaged(104, "as many images as fit the file", count.to_string()));
         };
-        let schema = Schema::decode(raw.file.key_kind(path)?, schema)
-            .map_err(|found| damaged(covered.len() - schema.len(), "the parts of a schema", found))?;
+        let mut schema = Schema { key: raw.file.key_kind(path)?, ..Schema::default() };
+        let dictionary = take_parts(behind, &mut schema)
+            .map_err(|found| damaged(covered.len() - behind.len(), "the parts of a schema", found))?;
         let images = images
             .iter()
             .map(|image| ImageEntry {
@@ -479,6 +495,7 @@ impl Manifest {
             spare: None,
             images,
             next_image: raw.next_image.get(),
+            dictionary,
         };
         manifest.check_numbers().map_err(|(at, expected, found)| damaged(at, expected, found.to_string()))?;
         for (i, entry) in entries.iter().enumerate() {
@@ -551,6 +568,18 @@ impl Manifest {
     }
 }
 
+/// Reads what stands behind the images: the parts of the schema, and where the dictionary is.
+fn take_parts(bytes: &[u8], schema: &mut Schema) -> Result<Option<Location>, String> {
+    let mut dictionary = None;
+    for (tag, own) in parts(bytes)? {
+        match (tag, own.try_into()) {
+            (DICTIONARY, Ok(location)) => dictionary = Some(Location(u64::from_le_bytes(location))),
+            _ => schema.take((tag, own))?,
+        }
+    }
+    Ok(dictionary)
+}
+
 impl RawEntry {
     fn new(segment: u32, flags: u32, end: u64, last_seq: u64) -> Self {
         Self {
@@ -603,7 +632,11 @@ mod tests {
             spare: Some(Spare { segment: 4, capacity: 4096, salt: u64::MAX }),
             images: vec![ImageEntry { id: 4, position: end, bytes: 8192, keys: 60 }],
             next_image: 5,
-            ..Manifest::new([9; 16], Schema { key: KeyKind::Uuid, codec: Some("text".to_owned()) })
+            dictionary: Some(Location::new(3, 192)),
+            ..Manifest::new(
+                [9; 16],
+                Schema { key: KeyKind::Uuid, codec: Some("text".to_owned()), compression: Compression::Zstd },
+            )
         }
     }
 

@@ -4,12 +4,11 @@
 use zerocopy::little_endian::{I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::format::compressed::{Compressed, MAX_VALUE_BYTES};
 use crate::keys::{Key, Width};
 
 /// Bytes before the value, or before the rest of a wide key.
 pub(crate) const HEADER_BYTES: u64 = 24;
-/// The longest value, in bytes.
-pub(crate) const MAX_VALUE_BYTES: u64 = u32::MAX as u64;
 /// Sequence numbers have 56 bits.
 pub(crate) const MAX_SEQ: u64 = (1 << 56) - 1;
 
@@ -17,6 +16,8 @@ pub(crate) const MAX_SEQ: u64 = (1 << 56) - 1;
 const REST_BYTES: u64 = 8;
 /// Added to the number of a kind in the record of a wide key.
 const WIDE: u8 = 1 << 4;
+/// Added to the number of a kind in the record of a put whose value is compressed.
+const COMPRESSED: u8 = 1 << 5;
 
 impl Width {
     /// Bytes between the header and the value.
@@ -86,6 +87,8 @@ pub(crate) enum Kind {
     Mark = 9,
     /// Ends a segment. Value: the durable watermark, as in `Mark`.
     Footer = 10,
+    /// Changes nothing. Value: the dictionary of compressed values behind it in the same segment.
+    Dictionary = 11,
 }
 
 impl Kind {
@@ -101,22 +104,33 @@ impl Kind {
             8 => Self::BatchRangeTombstone,
             9 => Self::Mark,
             10 => Self::Footer,
+            11 => Self::Dictionary,
             _ => return None,
         })
     }
 
-    /// Whether it concerns a key.
-    pub(crate) fn has_key(self) -> bool {
-        matches!(self, Self::Put | Self::BatchPut) || self.is_tombstone()
+    /// Whether it gives a key a value.
+    pub(crate) fn is_put(self) -> bool {
+        matches!(self, Self::Put | Self::BatchPut)
     }
 
-    /// The kind of this number, and how many bytes its key has.
-    fn and_width(number: u8) -> Option<(Self, Width)> {
-        let kind = Self::from_u8(number & !WIDE)?;
-        match number & WIDE {
-            0 => Some((kind, Width::Narrow)),
-            _ => kind.has_key().then_some((kind, Width::Wide)),
-        }
+    /// Whether it concerns a key.
+    pub(crate) fn has_key(self) -> bool {
+        self.is_put() || self.is_tombstone()
+    }
+
+    /// Whether it says nothing of what is stored, in a batch or outside.
+    pub(crate) fn is_beside(self) -> bool {
+        matches!(self, Self::Mark | Self::Footer | Self::Dictionary)
+    }
+
+    /// The kind of this number, how many bytes its key has, and whether its value is compressed.
+    fn and_form(number: u8) -> Option<(Self, Width, bool)> {
+        let kind = Self::from_u8(number & !(WIDE | COMPRESSED))?;
+        let (wide, compressed) = (number & WIDE != 0, number & COMPRESSED != 0);
+        let fits = (kind.has_key() || !wide) && (kind.is_put() || !compressed);
+        let width = if wide { Width::Wide } else { Width::Narrow };
+        fits.then_some((kind, width, compressed))
     }
 
     /// Whether it deletes: a tombstone of one key or of many, in a batch or not.
@@ -222,7 +236,39 @@ pub(crate) struct Record<'a> {
     pub(crate) seq: u64,
     pub(crate) key: Key,
     pub(crate) width: Width,
+    /// Whether the value is compressed.
+    pub(crate) compressed: bool,
+    /// The value as it is stored.
     pub(crate) value: &'a [u8],
+}
+
+/// A value on its way into a record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Body<'a> {
+    Plain(&'a [u8]),
+    Compressed(Compressed<'a>),
+}
+
+impl Body<'_> {
+    /// How many bytes of it a record holds.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Plain(value) => value.len(),
+            Self::Compressed(value) => value.stored_len(),
+        }
+    }
+}
+
+impl<'a, const LEN: usize> From<&'a [u8; LEN]> for Body<'a> {
+    fn from(value: &'a [u8; LEN]) -> Self {
+        Self::Plain(value)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Body<'a> {
+    fn from(value: &'a [u8]) -> Self {
+        Self::Plain(value)
+    }
 }
 
 impl Record<'_> {
@@ -287,21 +333,23 @@ impl std::fmt::Display for Bad {
 
 /// Appends one record to `out`, encoded for `offset`.
 #[expect(clippy::too_many_arguments, reason = "the fields of a record, and where it goes")]
-pub(crate) fn encode(
+pub(crate) fn encode<'a>(
     out: &mut Vec<u8>,
     seal: Seal,
     offset: u64,
     kind: Kind,
     seq: u64,
     (width, key): (Width, Key),
-    value: &[u8],
+    value: impl Into<Body<'a>>,
 ) {
+    let value = value.into();
     debug_assert!(offset.is_multiple_of(8) && seq <= MAX_SEQ && value.len() as u64 <= MAX_VALUE_BYTES);
     let start = out.len();
     let width = if kind.has_key() { width } else { Width::Narrow };
+    let form = if matches!(value, Body::Compressed(_)) { COMPRESSED } else { 0 };
     let (number, high) = match width {
-        Width::Narrow => (kind as u8, key as i64),
-        Width::Wide => (kind as u8 | WIDE, (key >> 64) as i64),
+        Width::Narrow => (kind as u8 | form, key as i64),
+        Width::Wide => (kind as u8 | form | WIDE, (key >> 64) as i64),
     };
     debug_assert!(width == Width::Wide || Key::from(high) == key, "a key fits its record");
     let mut header = RawHeader {
@@ -314,7 +362,13 @@ pub(crate) fn encode(
     if width == Width::Wide {
         out.extend_from_slice(&(key as u64).to_le_bytes());
     }
-    out.extend_from_slice(value);
+    match value {
+        Body::Plain(value) => out.extend_from_slice(value),
+        Body::Compressed(Compressed { place, frame }) => {
+            out.extend_from_slice(&place.to_le_bytes());
+            out.extend_from_slice(frame);
+        }
+    }
     out.resize(start + width.size_of_put(value.len() as u64) as usize, 0);
     header.crc = U32::new(seal.checksum(offset, &out[start + 4..]));
     out[start..start + 4].copy_from_slice(header.crc.as_bytes());
@@ -327,8 +381,18 @@ pub(crate) fn peek_size(header: &[u8]) -> Result<u64, Bad> {
     if kind == 0 && raw.as_bytes().iter().all(|&byte| byte == 0) {
         return Err(Bad::Empty);
     }
-    let (_, width) = Kind::and_width(kind).ok_or(Bad::Kind(kind))?;
+    let (_, width, _) = Kind::and_form(kind).ok_or(Bad::Kind(kind))?;
     Ok(width.size_of_put(u64::from(raw.value_len.get())))
+}
+
+/// Length of the value of a put, from the first bytes of its record, if the value is compressed. Checks only that it can
+/// be.
+pub(crate) fn peek_value_len(head: &[u8]) -> Option<u64> {
+    let (raw, rest) = RawHeader::ref_from_prefix(head).ok()?;
+    let (_, width, compressed) = Kind::and_form(raw.kind_and_seq.get() as u8)?;
+    let value = Compressed::of(rest.get(width.rest() as usize..)?)?;
+    let stored = u64::from(raw.value_len.get());
+    if compressed { value.value_len(stored) } else { None }
 }
 
 /// The checksum stored in the first 24 bytes of a record. Checks nothing.
@@ -357,7 +421,8 @@ pub(crate) fn parse(bytes: &[u8], seal: Seal, offset: u64, verify: bool) -> Resu
         }
     }
     let kind_and_seq = raw.kind_and_seq.get();
-    let (kind, width) = Kind::and_width(kind_and_seq as u8).ok_or(Bad::Kind(kind_and_seq as u8))?;
+    let (kind, width, compressed) =
+        Kind::and_form(kind_and_seq as u8).ok_or(Bad::Kind(kind_and_seq as u8))?;
     let high = Key::from(raw.key.get());
     let (key, rest) = match width {
         Width::Narrow => (high, rest),
@@ -367,11 +432,11 @@ pub(crate) fn parse(bytes: &[u8], seal: Seal, offset: u64, verify: bool) -> Resu
         }
     };
     let value = &rest[..raw.value_len.get() as usize];
-    Ok(Record { kind, seq: kind_and_seq >> 8, key, width, value })
+    Ok(Record { kind, seq: kind_and_seq >> 8, key, width, compressed, value })
 }
 
 /// The length of the value of `key`, and where in the record it begins, if a whole put of the key stands at the start of
-/// `bytes`, at `offset` of its segment. Otherwise `None`, and [`parse`] says why. The fast path for reads, which know the
+/// `bytes`, at `offset` of its segment, and the value is not compressed. Otherwise `None`, and [`parse`] says why. The fast path for reads, which know the
 /// key.
 #[inline]
 pub(crate) fn value_of(bytes: &[u8], seal: Seal, offset: u64, key: Key, verify: bool) -> Option<(u32, u64)> {
@@ -435,7 +500,7 @@ mod tests {
                     Kind::RangeTombstone,
                     5,
                     (width, key),
-                    &width.last_key(last),
+                    &width.last_key(last)[..],
                 );
                 assert_eq!(out.len() as u64, width.size_of_range_tombstone());
                 let found = parse(&out, Seal::new(7), 128, true).expect("valid");
@@ -455,7 +520,9 @@ mod tests {
             out
         });
         assert_eq!(forms[0], forms[1]);
-        assert_eq!(Kind::and_width(Kind::Mark as u8 | WIDE), None);
+        assert_eq!(Kind::and_form(Kind::Mark as u8 | WIDE), None);
+        assert_eq!(Kind::and_form(Kind::Mark as u8 | COMPRESSED), None);
+        assert_eq!(Kind::and_form(Kind::Tombstone as u8 | COMPRESSED), None);
     }
 
     #[test]

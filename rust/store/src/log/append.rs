@@ -7,17 +7,19 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
+use crate::format::compressed::Dictionary;
 use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::format::location::Location;
 use crate::format::manifest::Entry;
-use crate::format::record::{self, BATCH_BYTES, BatchBegin, Kind, MARK_BYTES};
+use crate::format::record::{self, BATCH_BYTES, BatchBegin, Body, Kind, MARK_BYTES};
 use crate::keys::{Key, Width};
 use crate::log::batch::Op;
+use crate::log::dictionaries::{Placed, Stored};
 use crate::log::next_segment::Spare;
 use crate::log::prefault::Ahead;
 use crate::log::segment::Segment;
 use crate::room::room;
-use crate::schema::KeyKind;
+use crate::schema::{Compression, KeyKind, Schema};
 
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U64;
@@ -37,18 +39,24 @@ static ZEROS: [u8; MOST_FILL_BYTES as usize] = [0; MOST_FILL_BYTES as usize];
 
 /// What a commit needs from the log.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shape {
+pub(crate) struct Shape<'d> {
     pub(crate) records: u64,
     /// Bytes of those records.
     pub(crate) bytes: u64,
     /// Tombstones only. A full disk must still accept these: nothing else frees space on it.
     pub(crate) frees: bool,
+    /// The dictionary that its values need in the segment.
+    pub(crate) by: Option<&'d Arc<Dictionary>>,
 }
 
-impl Shape {
+impl<'d> Shape<'d> {
     /// A commit of one operation.
-    pub(crate) fn of(op: Op<'_>, width: Width) -> Self {
-        Self { records: 1, bytes: op_bytes(op, width), frees: !matches!(op, Op::Put(..)) }
+    pub(crate) fn of(op: Op<'d>, width: Width) -> Self {
+        let by = match op {
+            Op::Put(_, Stored::Compressed { by, .. }) => by,
+            _ => None,
+        };
+        Self { records: 1, bytes: op_bytes(op, width), frees: !matches!(op, Op::Put(..)), by }
     }
 
     /// A batch of one operation is one plain record, which its own checksum makes whole or absent.
@@ -56,8 +64,14 @@ impl Shape {
         self.records > 1
     }
 
-    pub(crate) fn bytes_in_log(self) -> u64 {
+    /// Bytes from the first record of the commit to the last one.
+    fn bytes_in_log(self) -> u64 {
         self.bytes + if self.is_batch() { BATCH_BYTES } else { 0 }
+    }
+
+    /// What it takes in a segment that does not hold the dictionary yet.
+    pub(crate) fn most_bytes(self) -> u64 {
+        self.bytes_in_log() + self.by.map_or(0, |by| by.record_size())
     }
 }
 
@@ -74,6 +88,7 @@ pub(crate) fn op_bytes(op: Op<'_>, width: Width) -> u64 {
 pub(crate) struct Log {
     store_id: [u8; 16],
     key: KeyKind,
+    compression: Compression,
     /// The segments of the log, in order. Their headers say what the manifest on disk does not say yet.
     pub(crate) entries: Vec<Entry>,
     /// The segment that takes records. `None` until the first write after opening or after a failure.
@@ -98,6 +113,8 @@ pub(crate) struct Log {
     pub(crate) copies: bool,
     /// Whether zeros are written ahead of the log's end (`fill_ahead`).
     pub(crate) fills: bool,
+    /// The dictionaries in the active segment.
+    placed: Placed,
     /// Bytes at the end of the active segment that only tombstones may use.
     kept_bytes: u64,
     /// The active segment is written up to here, if only with zeros. Blocks beyond are merely reserved.
@@ -145,7 +162,7 @@ impl Failure {
 impl Log {
     pub(crate) fn new(
         store_id: [u8; 16],
-        key: KeyKind,
+        schema: &Schema,
         entries: Vec<Entry>,
         end: LogEnd,
         next_seq: u64,
@@ -153,7 +170,8 @@ impl Log {
     ) -> Self {
         Self {
             store_id,
-            key,
+            key: schema.key,
+            compression: schema.compression,
             entries,
             active: None,
             spare: None,
@@ -166,6 +184,7 @@ impl Log {
             to_trim: Vec::new(),
             copies,
             fills: false,
+            placed: Placed::default(),
             kept_bytes: 0,
             filled: 0,
             scratch: Vec::new(),
@@ -182,16 +201,16 @@ impl Log {
     }
 
     /// Whether a commit of this shape needs nothing but a copy into memory.
-    pub(crate) fn fits_by_copying(&self, shape: Shape) -> bool {
+    pub(crate) fn fits_by_copying(&self, shape: Shape<'_>) -> bool {
         let copies =
-            |active: &Arc<Segment>| active.copies_piece(shape.bytes_in_log() as usize + MARK_BYTES as usize);
+            |active: &Arc<Segment>| active.copies_piece(shape.most_bytes() as usize + MARK_BYTES as usize);
         self.fits(shape) && self.active.as_ref().is_some_and(copies)
     }
 
     /// Whether a commit of this shape fits the active segment.
-    pub(crate) fn fits(&self, shape: Shape) -> bool {
+    pub(crate) fn fits(&self, shape: Shape<'_>) -> bool {
         let kept = if shape.frees { 0 } else { self.kept_bytes };
-        self.has_room(shape.bytes_in_log().saturating_add(kept))
+        self.has_room(shape.most_bytes().saturating_add(kept))
     }
 
     /// Whether records of this many bytes fit the active segment.
@@ -242,6 +261,7 @@ impl Log {
         let header = SegmentHeader {
             store_id: self.store_id,
             key: self.key,
+            compression: self.compression,
             id: spare.listed.segment,
             origin,
             salt: spare.listed.salt,
@@ -261,6 +281,7 @@ impl Log {
         self.end = LogEnd { segment: header.id, offset: SEGMENT_HEADER_BYTES, last_seq: self.end.last_seq };
         self.mark_from = durable_seq + 1;
         self.filled = SEGMENT_HEADER_BYTES;
+        self.placed.clear();
         self.kept_bytes = if header.capacity < KEPT_FROM_BYTES { 0 } else { KEPT_BYTES };
         self.ahead.rolled();
         // The first segment may never fill; one that follows another probably will.
@@ -308,13 +329,13 @@ impl Log {
         }
     }
 
-    /// Appends one commit, for which the active segment must have room: a mark if the watermark rose, then
-    /// the operations, as one batch if there are several. `placed` is told the location of each record, in
+    /// Appends one commit, for which the active segment must have room: a mark if the watermark rose, the dictionary if
+    /// the segment does not hold it yet, then the operations, as one batch if there are several. `placed` is told the location of each record, in
     /// order. On failure nothing counts: the log ends where it did, and goes on in a new segment.
     pub(crate) fn append<'a>(
         &mut self,
         ops: impl Iterator<Item = Op<'a>>,
-        shape: Shape,
+        shape: Shape<'_>,
         durable_seq: u64,
         placed: impl FnMut(Location),
     ) -> Result<()> {
@@ -327,24 +348,29 @@ impl Log {
         }
         let start = self.end;
         let mark = (durable_seq >= self.mark_from).then_some(durable_seq);
+        let dictionary = shape.by.filter(|by| self.placed.place_of(by).is_none());
         let ahead = Arc::clone(&self.ahead);
         let mut writer = Writer {
             segment: &active,
             width: self.key.width(),
             ahead: &ahead,
+            placed: std::mem::take(&mut self.placed),
             scratch: std::mem::take(&mut self.scratch),
             written: start.offset,
             seq: self.next_seq,
         };
         // Failed commits use up their sequence numbers too.
-        self.next_seq += shape.records + u64::from(mark.is_some()) + 2 * u64::from(shape.is_batch());
+        let beside = u64::from(mark.is_some()) + u64::from(dictionary.is_some());
+        self.next_seq += shape.records + beside + 2 * u64::from(shape.is_batch());
         // Bytes that may or may not be there are never overwritten. Until the commit is whole, the segment
         // therefore counts as ended, even if a caller's iterator panics.
-        let most = start.offset + MARK_BYTES + shape.bytes_in_log();
+        let most = start.offset + MARK_BYTES + shape.most_bytes();
         let unfinished = Unfinished { log: self, active: Some(Arc::clone(&active)), end: most };
-        writer.commit(ops, shape, mark, placed)?;
+        writer.commit(ops, shape, mark, dictionary, placed)?;
         let (end, next_seq, mut scratch) = (writer.offset(), writer.seq, writer.scratch);
+        let in_segment = writer.placed;
         unfinished.finish();
+        self.placed = in_segment;
         debug_assert_eq!(self.next_seq, next_seq);
         scratch.clear();
         if scratch.capacity() <= 4 * SCRATCH_BYTES {
@@ -363,8 +389,8 @@ impl Log {
     /// reserved blocks hold data now (docs/dev/023). The zeros all lie beyond the end of the log and of that
     /// commit. The caller holds the commit lock. Commits smaller than a block are left out because most go into
     /// a block that is already begun, and large ones because they would write twice the bytes.
-    fn fill_ahead(&mut self, active: &Segment, shape: Shape) {
-        let begin = (self.end.offset + MARK_BYTES + shape.bytes_in_log()).next_multiple_of(BLOCK_BYTES);
+    fn fill_ahead(&mut self, active: &Segment, shape: Shape<'_>) {
+        let begin = (self.end.offset + MARK_BYTES + shape.most_bytes()).next_multiple_of(BLOCK_BYTES);
         let worthwhile = (BLOCK_BYTES..MOST_FILL_BYTES).contains(&shape.bytes);
         if begin <= self.filled || !worthwhile || !active.is_reserved() {
             return;
@@ -390,9 +416,24 @@ impl Log {
         }
     }
 
+    /// Where the active segment holds a dictionary.
+    pub(crate) fn location_of(&self, dictionary: &Arc<Dictionary>) -> Option<Location> {
+        self.placed.place_of(dictionary).map(|place| Location::new(self.end.segment, u64::from(place) << 3))
+    }
+
+    /// Makes sure, in recovery, that the active segment holds a dictionary. Returns its place. The caller has made room.
+    pub(crate) fn place_again(&mut self, dictionary: &Arc<Dictionary>) -> Result<u32> {
+        if let Some(place) = self.placed.place_of(dictionary) {
+            return Ok(place);
+        }
+        let at = self.append_again(Kind::Dictionary, 0, Body::from(dictionary.bytes()))?;
+        self.placed.add(dictionary, at.offset());
+        Ok((at.offset() >> 3) as u32)
+    }
+
     /// Appends a record as it is, with a new sequence number, for recovery. The caller has made room, and
     /// calls [`Log::write_again`] before anything else.
-    pub(crate) fn append_again(&mut self, kind: Kind, key: Key, value: &[u8]) -> Result<Location> {
+    pub(crate) fn append_again(&mut self, kind: Kind, key: Key, value: Body<'_>) -> Result<Location> {
         let Some(active) = &self.active else {
             return Err(Error::Invalid("no segment is open for writing".to_owned()));
         };
@@ -418,7 +459,7 @@ impl Log {
     /// (`outdated.rs`).
     pub(crate) fn written_again(&mut self) -> Result<()> {
         let durable_seq = self.end.last_seq;
-        self.append_again(Kind::Mark, 0, &durable_seq.to_le_bytes())?;
+        self.append_again(Kind::Mark, 0, Body::from(&durable_seq.to_le_bytes()))?;
         self.write_again()?;
         self.mark_from = durable_seq + 1;
         self.active.as_ref().map_or(Ok(()), |active| active.sync())
@@ -462,6 +503,8 @@ struct Writer<'s> {
     segment: &'s Arc<Segment>,
     width: Width,
     ahead: &'s Ahead,
+    /// The dictionaries in the segment.
+    placed: Placed,
     scratch: Vec<u8>,
     /// Everything below this offset is in the segment; the scratch buffer follows.
     written: u64,
@@ -476,34 +519,39 @@ impl Writer<'_> {
     fn commit<'a>(
         &mut self,
         ops: impl Iterator<Item = Op<'a>>,
-        shape: Shape,
+        shape: Shape<'_>,
         mark: Option<u64>,
+        dictionary: Option<&Arc<Dictionary>>,
         mut placed: impl FnMut(Location),
     ) -> Result<()> {
         if let Some(durable_seq) = mark {
-            self.record(Kind::Mark, 0, &durable_seq.to_le_bytes())?;
+            self.record(Kind::Mark, 0, Body::from(&durable_seq.to_le_bytes()))?;
+        }
+        if let Some(dictionary) = dictionary {
+            self.placed.add(dictionary, self.offset());
+            self.record(Kind::Dictionary, 0, Body::from(dictionary.bytes()))?;
         }
         let (batch, begin) = (shape.is_batch(), self.offset());
         if batch {
             let value =
                 BatchBegin { records: U64::new(shape.records), bytes: U64::new(shape.bytes_in_log()) };
-            self.record(Kind::BatchBegin, 0, value.as_bytes())?;
+            self.record(Kind::BatchBegin, 0, Body::from(value.as_bytes()))?;
         }
         for op in ops {
             placed(Location::new(self.segment.id(), self.offset()));
             let last_bytes;
             let (kind, key, value) = match op {
-                Op::Put(key, value) => (Kind::Put, key, value),
-                Op::Delete(key) => (Kind::Tombstone, key, &[][..]),
+                Op::Put(key, value) => (Kind::Put, key, self.placed.body(value)),
+                Op::Delete(key) => (Kind::Tombstone, key, Body::from(&[])),
                 Op::DeleteRange(first, last) => {
                     last_bytes = self.width.last_key(last);
-                    (Kind::RangeTombstone, first, &last_bytes[..])
+                    (Kind::RangeTombstone, first, Body::from(&last_bytes[..]))
                 }
             };
             self.record(if batch { kind.in_batch() } else { kind }, key, value)?;
         }
         if batch {
-            self.record(Kind::BatchCommit, 0, &shape.records.to_le_bytes())?;
+            self.record(Kind::BatchCommit, 0, Body::from(&shape.records.to_le_bytes()))?;
         }
         assert_eq!(
             self.offset() - begin,
@@ -513,7 +561,7 @@ impl Writer<'_> {
         self.flush()
     }
 
-    fn record(&mut self, kind: Kind, key: Key, value: &[u8]) -> Result<()> {
+    fn record(&mut self, kind: Kind, key: Key, value: Body<'_>) -> Result<()> {
         let offset = self.offset();
         room(&mut self.scratch, self.width.size_of_put(value.len() as u64) as usize)?;
         let key = (self.width, key);

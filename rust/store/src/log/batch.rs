@@ -2,14 +2,15 @@
 //! nothing of records, locks or files.
 
 use crate::error::{Error, Result};
-use crate::format::record::MAX_VALUE_BYTES;
+use crate::format::compressed::MAX_VALUE_BYTES;
 use crate::keys::Key;
+use crate::log::dictionaries::Stored;
 use crate::room::room;
 
 /// One operation of a commit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Op<'a> {
-    Put(Key, &'a [u8]),
+    Put(Key, Stored<'a>),
     Delete(Key),
     /// Both ends included.
     DeleteRange(Key, Key),
@@ -118,11 +119,26 @@ impl Batch {
         self.values.clear();
     }
 
-    pub(crate) fn op(&self, i: usize) -> Op<'_> {
+    /// The i-th operation; `value` is the i-th value as it is to be stored.
+    pub(crate) fn op<'a>(&self, i: usize, value: Stored<'a>) -> Op<'a> {
         match self.entries[i] {
-            Entry::Put { key, start, len } => Op::Put(key, &self.values[start..start + len]),
+            Entry::Put { key, .. } => Op::Put(key, value),
             Entry::Delete(key) => Op::Delete(key),
             Entry::DeleteRange(first, last) => Op::DeleteRange(first, last),
+        }
+    }
+}
+
+/// The values of a batch; what removes something has an empty one.
+impl ValueSource for Batch {
+    fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn get(&self, i: usize) -> &[u8] {
+        match self.entries[i] {
+            Entry::Put { start, len, .. } => &self.values[start..start + len],
+            Entry::Delete(_) | Entry::DeleteRange(..) => &[],
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod append;
 pub(crate) mod batch;
+pub(crate) mod dictionaries;
 pub(crate) mod next_segment;
 pub(crate) mod outdated;
 pub(crate) mod prefault;

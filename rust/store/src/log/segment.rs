@@ -11,15 +11,20 @@ use parking_lot::RwLock;
 
 use crate::disk::{Access, Disk, DiskFile, Map};
 use crate::error::{Error, Result};
+use crate::format::compressed::{Compressed, Dictionary};
 use crate::format::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::format::record::{self, Bad, Record, Seal};
 use crate::keys::Key;
+use crate::log::dictionaries::Met;
 use crate::operation::Operation;
 use crate::options::{MAX_SEGMENT_BYTES, ReadMode};
 use crate::room::{copy_of, filled, room};
+use crate::schema::Compression;
 
 /// Of every file system that files can be mapped on.
 const PAGE_BYTES: u64 = 4096;
+/// So much of a record tells the length of a compressed value, whatever its key.
+const HEAD_BYTES: usize = 48;
 
 /// An open segment.
 pub(crate) struct Segment {
@@ -42,6 +47,8 @@ pub(crate) struct Segment {
     /// Bounds of the segment's puts, once they were all read after it ended. The inner option is `None` if it
     /// has no puts.
     pub(crate) put_extent: OnceLock<Option<PutExtent>>,
+    /// The dictionaries of its values, as far as they were needed.
+    dictionaries: Met,
     /// How many holders need the file under its name.
     pins: AtomicU32,
     /// Bytes of the records that the index points to.
@@ -103,7 +110,7 @@ pub(crate) enum Found {
         /// Its length in bytes.
         len: u32,
     },
-    /// It was read by a system call.
+    /// It was read by a system call, or was compressed.
     Read(Vec<u8>),
 }
 
@@ -193,6 +200,7 @@ impl Segment {
             kept: OnceLock::new(),
             copies_below: if copies { disk.copies_below() } else { 0 },
             put_extent: OnceLock::new(),
+            dictionaries: Met::default(),
             pins: AtomicU32::new(0),
             live_bytes: AtomicU64::new(0),
             total_bytes: AtomicU64::new(0),
@@ -361,6 +369,7 @@ impl Segment {
             shown_end: AtomicU64::new(0),
             copies_below: 0,
             put_extent: OnceLock::new(),
+            dictionaries: Met::default(),
             pins: AtomicU32::new(0),
             live_bytes: AtomicU64::new(0),
             total_bytes: AtomicU64::new(0),
@@ -457,16 +466,21 @@ impl Segment {
             Some(map) => {
                 let shown = self.shown(map, offset);
                 let Some((len, begin)) = record::value_of(shown, self.seal, offset, key, verify) else {
-                    return self.checked(shown, offset, key, verify).map(|found| Found::Mapped {
-                        start: offset + found.value_at(),
-                        len: found.value.len() as u32,
-                    });
+                    let found = self.checked(shown, offset, key, verify)?;
+                    if found.compressed {
+                        return self.decompressed(&found, offset).map(Found::Read);
+                    }
+                    let (start, len) = (offset + found.value_at(), found.value.len() as u32);
+                    return Ok(Found::Mapped { start, len });
                 };
                 Ok(Found::Mapped { start: offset + begin, len })
             }
             None => {
                 let mut bytes = self.read_record(offset)?;
                 let found = self.checked(&bytes, offset, key, verify)?;
+                if found.compressed {
+                    return self.decompressed(&found, offset).map(Found::Read);
+                }
                 let (start, len) = (found.value_at() as usize, found.value.len());
                 bytes.copy_within(start..start + len, 0);
                 bytes.truncate(len);
@@ -477,25 +491,65 @@ impl Segment {
 
     /// Length of the value of the put of `key` at `offset`, if a map can tell. Does not check the checksum.
     pub(crate) fn mapped_len(&self, offset: u64, key: Key) -> Option<usize> {
-        self.map.as_ref()?;
-        match self.value(offset, key, false) {
-            Ok(Found::Mapped { len, .. }) => Some(len as usize),
-            _ => None,
-        }
+        let found = self.checked(self.shown(self.map.as_ref()?, offset), offset, key, false).ok()?;
+        value_len(&found).map(|len| len as usize)
     }
 
     /// A copy of the value of the put of `key` at `offset`, read with system calls and checked.
     pub(crate) fn value_copy(&self, offset: u64, key: Key) -> Result<Vec<u8>> {
         let bytes = self.read_record(offset)?;
-        copy_of(self.checked(&bytes, offset, key, true)?.value)
+        let found = self.checked(&bytes, offset, key, true)?;
+        if found.compressed { self.decompressed(&found, offset) } else { copy_of(found.value) }
     }
 
-    /// Calls `take` with the checked value of the put of `key` at `offset`.
-    pub(crate) fn with_value<T>(&self, offset: u64, key: Key, take: impl FnOnce(&[u8]) -> T) -> Result<T> {
-        Ok(match self.value(offset, key, true)? {
-            Found::Mapped { start, len } => take(self.mapped(start, len)),
-            Found::Read(bytes) => take(&bytes),
-        })
+    /// Calls `take` with the checked record of the put of `key` at `offset`.
+    pub(crate) fn with_put<T>(
+        &self,
+        offset: u64,
+        key: Key,
+        take: impl FnOnce(&Record<'_>) -> Result<T>,
+    ) -> Result<T> {
+        match &self.map {
+            Some(map) => take(&self.checked(self.shown(map, offset), offset, key, true)?),
+            None => take(&self.checked(&self.read_record(offset)?, offset, key, true)?),
+        }
+    }
+
+    /// The value of a put at `offset` that holds it compressed.
+    pub(crate) fn decompressed(&self, put: &Record<'_>, offset: u64) -> Result<Vec<u8>> {
+        let unreadable = |found: String| {
+            let expected = format!("the compressed value of key {}", self.shown_key(put.key));
+            self.unexpected(offset, expected, found)
+        };
+        let value = Compressed::of(put.value).ok_or_else(|| unreadable("too few bytes".to_owned()))?;
+        value.value(self.dictionary(value.place)?.map(|by| &**by))?.map_err(unreadable)
+    }
+
+    /// The dictionary whose record begins at this place (an offset divided by 8); none at place 0.
+    #[inline]
+    pub(crate) fn dictionary(&self, place: u32) -> Result<Option<&Arc<Dictionary>>> {
+        match place {
+            0 => Ok(None),
+            place => self.dictionaries.at(place, || self.load_dictionary(u64::from(place) << 3)).map(Some),
+        }
+    }
+
+    fn load_dictionary(&self, offset: u64) -> Result<Arc<Dictionary>> {
+        let wrong = |found: String| {
+            let expected = "the dictionary of the compressed values of this segment".to_owned();
+            self.unexpected(offset, expected, found)
+        };
+        let bytes = self.read_record(offset).map_err(|error| match error {
+            Error::Corruption { found, .. } => wrong(found),
+            error => error,
+        })?;
+        match record::parse(&bytes, self.seal, offset, true) {
+            Ok(record) if record.kind == record::Kind::Dictionary => {
+                Dictionary::of(record.value).map_err(|_| wrong("bytes that zstd refuses".to_owned()))
+            }
+            Ok(record) => Err(wrong(format!("{:?}", record.kind))),
+            Err(bad) => Err(wrong(bad.to_string())),
+        }
     }
 
     /// Bytes of the map, for a value that [`Segment::value`] found there.
@@ -543,7 +597,7 @@ impl Segment {
     fn checked<'a>(&self, bytes: &'a [u8], offset: u64, key: Key, verify: bool) -> Result<Record<'a>> {
         let record = record::parse(bytes, self.seal, offset, verify)
             .map_err(|bad| self.damaged_value(offset, key, bad))?;
-        if record.key != key || !matches!(record.kind, record::Kind::Put | record::Kind::BatchPut) {
+        if record.key != key || !record.kind.is_put() {
             return Err(Error::Corruption {
                 path: self.path.clone(),
                 offset,
@@ -552,6 +606,17 @@ impl Segment {
             });
         }
         Ok(record)
+    }
+
+    /// How much memory the value of the record at `offset` takes, and the record around it. Does not check the checksum.
+    pub(crate) fn size_in_memory(&self, offset: u64) -> Result<u64> {
+        let size = self.record_size(offset)?;
+        if self.header.compression == Compression::None {
+            return Ok(size);
+        }
+        let mut head = [0; HEAD_BYTES];
+        let read = self.read_at(offset, &mut head)?;
+        Ok(record::peek_value_len(&head[..read]).map_or(size, |len| size.max(len)))
     }
 
     /// Size of the record at `offset`, in bytes.
@@ -676,6 +741,14 @@ impl Segment {
         self.live_bytes.store(counts.live, Ordering::Relaxed);
         self.total_bytes.store(counts.total, Ordering::Relaxed);
         self.tombstone_bytes.store(counts.tombstones, Ordering::Relaxed);
+    }
+}
+
+/// Length of the value of a put, which may be compressed.
+fn value_len(put: &Record<'_>) -> Option<u64> {
+    match Compressed::of(put.value).filter(|_| put.compressed) {
+        Some(value) => value.value_len(value.frame.len() as u64),
+        None => Some(put.value.len() as u64),
     }
 }
 

@@ -23,7 +23,7 @@ impl Change {
             Kind::RangeTombstone | Kind::BatchRangeTombstone => {
                 Some(Self::DeleteRange { first: key, last: record.last_key()? })
             }
-            Kind::BatchBegin | Kind::BatchCommit | Kind::Mark | Kind::Footer => None,
+            Kind::BatchBegin | Kind::BatchCommit | Kind::Mark | Kind::Footer | Kind::Dictionary => None,
         }
     }
 }
@@ -79,6 +79,7 @@ impl Commits {
                 let named = record.number().ok_or("a mark without its watermark")?;
                 self.watermark = self.watermark.max(named);
             }
+            (Kind::Dictionary, None) => {}
             (Kind::BatchBegin, None) => {
                 let BatchBegin { records, bytes } = record.batch().ok_or("a batch without its length")?;
                 self.batch = Some(OpenBatch {

@@ -227,7 +227,7 @@ impl Follower<'_> {
             }
             if commits.is_whole() {
                 reached = LogEnd { offset: offset + record.size(), last_seq: record.seq, ..end };
-                if !matches!(record.kind, Kind::Footer | Kind::Mark) {
+                if !record.kind.is_beside() {
                     shown.last_commit = record.seq;
                 }
                 if shown.changes.len() >= SHOWN_TOGETHER {
@@ -481,7 +481,7 @@ impl Follower<'_> {
         loop {
             let at_end = match reader.next()? {
                 Next::Record(offset, record) => {
-                    if matches!(record.kind, Kind::Put | Kind::BatchPut) {
+                    if record.kind.is_put() {
                         keys.push(record.key);
                         records.push((record.seq, Location::new(id, offset)));
                     }

@@ -145,7 +145,7 @@ pub(crate) fn recover(
     look: &mut Look,
     progress: &mut dyn FnMut(OpenProgress) -> bool,
 ) -> Result<Recovered> {
-    manifest.schema.check_asked(options.key, options.codec.as_deref(), disk.path())?;
+    manifest.schema.check_asked(options.key, options.codec.as_deref(), options.compression, disk.path())?;
     let without_images = Manifest { images: Vec::new(), ..manifest.clone() };
     match recover_from(disk, manifest, copies_agree, options, look, progress) {
         // Damage was found after replay; only the whole log is left to build from.
@@ -256,7 +256,7 @@ fn log_of(disk: &dyn Disk, manifest: &Manifest, chain: &Chain, reached: LogEnd, 
     };
     let mut log = Log::new(
         manifest.store_id,
-        manifest.schema.key,
+        &manifest.schema,
         chain.entries_up_to(reached),
         reached,
         manifest.next_seq,

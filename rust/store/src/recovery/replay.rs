@@ -13,7 +13,7 @@ use crate::format::attachment::{Attachment, Count};
 use crate::format::header::{LogEnd, SEGMENT_HEADER_BYTES};
 use crate::format::location::Location;
 use crate::format::manifest::{Manifest, Relocation};
-use crate::format::record::{Kind, Record};
+use crate::format::record::Record;
 use crate::index::checked::{Damaged, Index};
 use crate::keys::{Key, KeyVec, Packed};
 use crate::log::reader::{Next, SegmentReader};
@@ -252,7 +252,7 @@ impl<'c> Replay<'c> {
                 Next::End(offset, bad) => return Err(segment.damaged(offset, bad)),
             };
             match Relocated::of(&record, Location::new(segment.id(), offset), &mut self.lasts) {
-                None if record.kind == Kind::Footer => {}
+                None if record.kind.is_beside() => {}
                 None => {
                     let found = format!("{:?}", record.kind);
                     return Err(damaged(offset, "a relocated record", found));
@@ -333,7 +333,7 @@ impl<'c> Replay<'c> {
             expected_seq += 1;
             if commits.is_whole() {
                 self.reached = LogEnd { offset: end, last_seq: record.seq, ..self.reached };
-                if !matches!(record.kind, Kind::Footer | Kind::Mark) {
+                if !record.kind.is_beside() {
                     self.last_commit = record.seq;
                 }
                 self.count_from_here();

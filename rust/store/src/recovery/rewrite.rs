@@ -9,16 +9,18 @@ use crate::disk::Disk;
 use crate::engine::catalog::{LogFacts, reserve_spare};
 use crate::engine::state::State;
 use crate::error::Result;
+use crate::format::compressed::{Compressed, Dictionary};
 use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
 use crate::format::location::Location;
 use crate::format::manifest::Manifest;
-use crate::format::record::{Kind, Record};
+use crate::format::record::{Body, Kind, Record};
 use crate::log::append::{Log, Trim};
-use crate::log::reader::SegmentReader;
+use crate::log::reader::{Next, SegmentReader};
 use crate::log::segment::Segment;
 use crate::log::segments::Segments;
 use crate::options::Options;
 use crate::recovery::chain::Chain;
+use crate::schema::Compression;
 
 /// Writes the records between `proven` and `reached` again.
 pub(crate) struct Rewrite<'r> {
@@ -89,15 +91,25 @@ impl Rewrite<'_> {
             seq += 1;
             old.count_cut(&record);
             let Some(room) = room_for(&record) else { continue };
+            let by = needed(old, offset, &record, to)?;
+            let room = room + by.map_or(0, |by| by.record_size());
             if !log.has_room(room) {
                 log.write_again()?;
                 begin(log, room)?;
             }
-            let new = log.append_again(record.kind, record.key, record.value)?;
+            if let Some(by) = by {
+                log.place_again(by)?;
+            }
+            let body = match Compressed::of(record.value).filter(|_| record.compressed) {
+                Some(Compressed { place, frame }) => {
+                    let place = old.dictionary(place)?.map_or(Ok(0), |by| log.place_again(by))?;
+                    Body::Compressed(Compressed { place, frame })
+                }
+                None => Body::from(record.value),
+            };
+            let new = log.append_again(record.kind, record.key, body)?;
             let old_location = Location::new(old.id(), offset);
-            if matches!(record.kind, Kind::Put | Kind::BatchPut)
-                && state.index.replace_if(record.key, old_location.0, new.0)?
-            {
+            if record.kind.is_put() && state.index.replace_if(record.key, old_location.0, new.0)? {
                 old.count_dead(record.size());
                 if let Some(active) = &log.active {
                     active.count_live(record.size());
@@ -125,10 +137,39 @@ impl Rewrite<'_> {
     }
 }
 
+/// The dictionary that a record needs before it; a batch has one for all its values, which must not lie inside it.
+fn needed<'o>(
+    old: &'o Segment,
+    offset: u64,
+    record: &Record<'_>,
+    to: u64,
+) -> Result<Option<&'o Arc<Dictionary>>> {
+    let place = |record: &Record<'_>| {
+        let value = Compressed::of(record.value).filter(|_| record.compressed);
+        value.map_or(0, |value| value.place)
+    };
+    match record.kind {
+        Kind::Put => old.dictionary(place(record)),
+        Kind::BatchBegin if old.header.compression != Compression::None => {
+            let mut reader = SegmentReader::new(old, offset, to);
+            while let Next::Record(_, record) = reader.next()? {
+                if place(&record) != 0 {
+                    return old.dictionary(place(&record));
+                }
+                if record.kind == Kind::BatchCommit {
+                    break;
+                }
+            }
+            Ok(None)
+        }
+        _ => Ok(None),
+    }
+}
+
 /// Room that a segment must have before this record goes in; `None` if the record is not written.
 fn room_for(record: &Record<'_>) -> Option<u64> {
     match (record.kind, record.batch()) {
-        (Kind::Mark | Kind::Footer, _) => None,
+        (Kind::Mark | Kind::Footer | Kind::Dictionary, _) => None,
         // A batch stays in one segment.
         (Kind::BatchBegin, Some(batch)) => Some(batch.bytes.get()),
         (Kind::Put | Kind::Tombstone | Kind::RangeTombstone, _) => Some(record.size()),

@@ -19,7 +19,7 @@ use crate::log::segment::Segment;
 use crate::operation::Operation;
 use crate::options::{MAX_SEGMENT_BYTES, ReadMode};
 use crate::progress::OpenProgress;
-use crate::schema::Schema;
+use crate::schema::{Compression, Schema};
 
 /// Bytes between two calls of the progress callback.
 const PROGRESS_BYTES: u64 = 8 << 20;
@@ -91,10 +91,10 @@ impl Salvaged {
     /// asked for. The codec that is asked for if no manifest is left to name one.
     pub(crate) fn schema_for(&self, codec: Option<&str>, path: &Path) -> Result<Schema> {
         if self.has_manifest {
-            self.schema.check_asked(None, codec, path)?;
+            self.schema.check_asked(None, codec, Compression::None, path)?;
             return Ok(self.schema.clone());
         }
-        Ok(Schema { key: self.schema.key, codec: codec.map(str::to_owned) })
+        Ok(Schema { codec: codec.map(str::to_owned), ..self.schema.clone() })
     }
 
     /// How many keys are left.
@@ -147,6 +147,15 @@ impl Salvaged {
     }
 }
 
+/// Whether the value of a whole record can be read: its dictionary may be damaged.
+fn is_readable(segment: &Segment, record: &Record<'_>, offset: u64) -> Result<bool> {
+    match record.compressed.then(|| segment.decompressed(record, offset)) {
+        Some(Err(Error::Corruption { .. })) => Ok(false),
+        Some(Err(error)) => Err(error),
+        Some(Ok(_)) | None => Ok(true),
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Change {
     /// The newest record of a key; `None` for a tombstone.
@@ -161,7 +170,7 @@ fn change(record: &Record<'_>, place: Location) -> Option<Change> {
         Kind::RangeTombstone | Kind::BatchRangeTombstone => {
             Some(Change::Range(record.key, record.last_key()?))
         }
-        Kind::BatchBegin | Kind::BatchCommit | Kind::Mark | Kind::Footer => None,
+        Kind::BatchBegin | Kind::BatchCommit | Kind::Mark | Kind::Footer | Kind::Dictionary => None,
     }
 }
 
@@ -217,6 +226,10 @@ impl Reading {
                 Met::Damage { offset, len, .. } => {
                     self.damage(found, &segment.path, offset, len);
                     end = offset + len;
+                }
+                Met::Record(offset, record) if !is_readable(segment, &record, offset)? => {
+                    self.damage(found, &segment.path, offset, record.size());
+                    end = offset + record.size();
                 }
                 Met::Record(offset, record) => {
                     end = offset + record.size();
@@ -428,7 +441,10 @@ fn linked(disk: &Arc<dyn Disk>, found: &mut Salvaged) -> Result<Vec<Piece>> {
     };
     opened.retain(|(_, segment)| segment.as_ref().is_none_or(|segment| segment.header.store_id == store_id));
     let ours = opened.iter().find_map(|(_, segment)| segment.as_ref());
-    found.schema.key = ours.map_or(found.schema.key, |segment| segment.header.key);
+    if let Some(segment) = ours {
+        found.schema.key = segment.header.key;
+        found.schema.compression = segment.header.compression;
+    }
     let relocation = |segment: &Option<Arc<Segment>>| {
         segment.as_ref().is_some_and(|segment| segment.header.origin == Origin::Relocation)
     };

@@ -47,6 +47,8 @@ pub fn seal_segment_header(bytes: &mut [u8]) {
 
 /// Added to the number of a kind in the record of a key of 128 bits.
 const WIDE: u8 = 16;
+/// Added to the number of a kind in the record of a put whose value is compressed.
+const COMPRESSED: u8 = 32;
 
 /// Where the record at an offset ends, if its length is plausible.
 fn end_of(bytes: &[u8], offset: usize) -> Option<usize> {
@@ -54,9 +56,10 @@ fn end_of(bytes: &[u8], offset: usize) -> Option<usize> {
     offset.checked_add(header + (u32_at(bytes, offset + 4)? as usize).next_multiple_of(8))
 }
 
-/// Any kind of record, of one width of keys or the other.
+/// Any kind of record, of one width of keys or the other, compressed or not.
 fn any_kind(rng: &mut Rng) -> u8 {
-    (1 + rng.below(10) as u8) | if rng.one_in(3) { WIDE } else { 0 }
+    let compressed = if rng.one_in(6) { COMPRESSED } else { 0 };
+    (1 + rng.below(11) as u8) | if rng.one_in(3) { WIDE } else { 0 } | compressed
 }
 
 /// Seals the record at an offset, if its length is plausible. Returns where the next one begins.
@@ -101,7 +104,7 @@ pub fn seal_image(bytes: &mut [u8]) {
 /// The offsets of a segment's records.
 pub fn records(bytes: &[u8]) -> Vec<usize> {
     let (mut places, mut offset) = (Vec::new(), 192);
-    while bytes.get(offset + 8).is_some_and(|&kind| (1..=10).contains(&(kind & !WIDE))) {
+    while bytes.get(offset + 8).is_some_and(|&kind| (1..=11).contains(&(kind & !(WIDE | COMPRESSED)))) {
         places.push(offset);
         let Some(end) = end_of(bytes, offset) else { break };
         offset = end;

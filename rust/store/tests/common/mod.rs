@@ -20,8 +20,8 @@ use std::time::Duration;
 use alex_store::disk::Disk;
 use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk, SyncFailure};
 use alex_store::{
-    Batch, Durability, Error, KeyKind, Operation, Options, ReadMode, Reader, ScanRange, Snapshot, Store,
-    WriteMode,
+    Batch, Compression, Durability, Error, KeyKind, Operation, Options, ReadMode, Reader, ScanRange,
+    Snapshot, Store, WriteMode,
 };
 
 /// The content of a store.
@@ -42,6 +42,17 @@ pub fn seeds(share_percent: u64) -> std::ops::Range<u64> {
 
 thread_local! {
     static WIDE: Cell<bool> = const { Cell::new(false) };
+    static COMPRESSED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says whether the stores that this thread makes from now on compress values, which then are of a kind that it pays for.
+pub fn make_compressed(compressed: bool) {
+    COMPRESSED.set(compressed);
+}
+
+/// How the stores of this seed compress values.
+pub fn compression() -> Compression {
+    if COMPRESSED.get() { Compression::Zstd } else { Compression::None }
 }
 
 /// Says whether the stores that this thread makes from now on have keys of 128 bits.
@@ -68,6 +79,7 @@ pub fn ends() -> (i128, i128) {
 pub fn for_seeds(test: &str, share_percent: u64, one: impl Fn(u64)) {
     for seed in seeds(share_percent) {
         make_wide(seed % 2 == 1);
+        make_compressed(seed % 5 < 2);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| one(seed)));
         if let Err(panic) = outcome {
             let message = panic
@@ -89,6 +101,8 @@ pub fn options(rng: &mut Rng) -> Options {
         write_mode: [WriteMode::Mmap, WriteMode::Pwrite, WriteMode::Auto][rng.below(3) as usize],
         read_mode: [ReadMode::Mmap, ReadMode::Pread][rng.below(2) as usize],
         key: key_kind(),
+        compression: compression(),
+        train_from_bytes: 700,
         segment_bytes: [4096, 4096, 8192, 16384][rng.below(4) as usize],
         // No clock decides anything: flushes are part of the workload.
         background: false,
@@ -101,7 +115,9 @@ pub fn options(rng: &mut Rng) -> Options {
 
 /// Opens a store on a simulated disk.
 pub fn open(disk: &SimDisk, options: &Options) -> Result<Store, Error> {
-    let options = Options { key: options.key.or(key_kind()), ..options.clone() };
+    let compression =
+        if options.compression == Compression::None { compression() } else { options.compression };
+    let options = Options { key: options.key.or(key_kind()), compression, ..options.clone() };
     Store::open_on(Arc::new(disk.clone()), Path::new("simulated"), &options, &mut |_| true)
 }
 
@@ -116,7 +132,12 @@ pub fn content(store: &Store) -> Content {
     let content = content_of(store);
     let live: usize =
         content.values().map(|value| record_header_bytes(store) + value.len().next_multiple_of(8)).sum();
-    assert_eq!(store.stats().expect("open").live_bytes, live as u64, "live bytes are exact");
+    let counted = store.stats().expect("open").live_bytes;
+    assert_eq!(counted, store.bytes_of_records().expect("open"), "live bytes are exact");
+    match store.schema().compression {
+        Compression::None => assert_eq!(counted, live as u64, "each value takes its length"),
+        _ => assert!(counted <= live as u64, "no value takes more than its length"),
+    }
     content
 }
 
@@ -225,6 +246,9 @@ fn key(rng: &mut Rng) -> i128 {
 }
 
 fn value(rng: &mut Rng) -> Vec<u8> {
+    if COMPRESSED.get() && !rng.one_in(4) {
+        return similar_value(rng);
+    }
     let len = match rng.below(10) {
         0 => 0,
         1 => 600 + rng.below(700),
@@ -236,6 +260,13 @@ fn value(rng: &mut Rng) -> Vec<u8> {
         *last = rng.next_u64() as u8;
     }
     bytes
+}
+
+/// One of many values that have much in common.
+fn similar_value(rng: &mut Rng) -> Vec<u8> {
+    let words = ["departure", "arrival", "carrier", "origin", "destination", "delayed by minutes"];
+    let field = |rng: &mut Rng| format!("{:?}: {}, ", words[rng.below(6) as usize], rng.below(1000));
+    (0..=rng.below(12)).map(|_| field(rng)).collect::<String>().into_bytes()
 }
 
 /// Work that changes where things are, but no content.

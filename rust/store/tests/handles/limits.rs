@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::common::hook::{Call, HookDisk, quiet};
-use crate::common::{Content, content, for_seeds, key_kind, open};
+use crate::common::{Content, compression, content, for_seeds, key_kind, open};
 use alex_store::disk::sim::{Loss, Rng, SimDisk};
 use alex_store::{Batch, Error, Options, ReadMode, Store, WriteMode};
 
@@ -108,6 +108,7 @@ fn a_call_that_lacks_a_resource_poisons_nothing_and_loses_nothing() {
         let (disk, mut model) = (SimDisk::new(rng.next_u64()), Content::new());
         let options = Options {
             key: key_kind(),
+            compression: compression(),
             read_mode: [ReadMode::Mmap, ReadMode::Pread][rng.below(2) as usize],
             write_mode: [WriteMode::Mmap, WriteMode::Pwrite, WriteMode::Auto][rng.below(3) as usize],
             checkpoint_tail_bytes: [1, 3000, 64 << 20][rng.below(3) as usize],

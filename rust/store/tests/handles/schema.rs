@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use alex_store::disk::Disk;
 use alex_store::disk::sim::{Loss, SimDisk};
-use alex_store::{Error, KeyKind, Options, RepairMode, Schema, Store};
+use alex_store::{Compression, Error, KeyKind, Options, RepairMode, Schema, Store};
 
 use crate::common::open;
 
@@ -31,7 +31,7 @@ fn made() -> SimDisk {
 }
 
 fn schema() -> Schema {
-    Schema { key: KeyKind::DatetimeUs, codec: Some("text".to_owned()) }
+    Schema { key: KeyKind::DatetimeUs, codec: Some("text".to_owned()), compression: Compression::None }
 }
 
 #[test]

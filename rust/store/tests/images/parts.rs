@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use crate::common::hook::{Call, HookDisk, quiet};
-use crate::common::{Content, content, for_seeds, open, record_header_bytes};
+use crate::common::{Content, content, for_seeds, open};
 use alex_store::disk::Disk;
 use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk};
 use alex_store::{Batch, Options, ReadMode, Scan, ScanRange, Store, Value, WriteMode};
@@ -231,9 +231,7 @@ fn ask(store: &Store, now: &Content, rng: &mut Rng, at: i128) {
         5 => {
             let stats = store.stats().expect("open");
             assert_eq!(stats.keys as usize, now.len());
-            let header = record_header_bytes(store);
-            let live: usize = now.values().map(|value| header + value.len().next_multiple_of(8)).sum();
-            assert_eq!(stats.live_bytes, live as u64);
+            assert_eq!(stats.live_bytes, store.bytes_of_records().expect("open"));
         }
         _ => look_up(store, now, rng),
     }

@@ -5,6 +5,7 @@ mod common;
 
 mod backup;
 mod columns;
+mod compression;
 mod concurrent;
 mod counters;
 mod large;

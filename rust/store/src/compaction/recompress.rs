@@ -1,0 +1,120 @@
+//! How compaction stores values: by one dictionary, which may be newly trained from them, and never in more bytes than
+//! before. Knows nothing of which records are moved, or why. O(bytes).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::compaction::inputs::{Live, is_damage};
+use crate::compaction::relocation_writer::RelocationWriter;
+use crate::engine::shared::Shared;
+use crate::error::Result;
+use crate::format::compressed::{Compressed, Dictionary, compress};
+use crate::format::location::Location;
+use crate::format::record::Record;
+use crate::keys::Width;
+use crate::log::dictionaries::Stored;
+use crate::log::segment::Segment;
+use crate::log::segments::Segments;
+use crate::schema::Compression;
+
+/// Stores the values of one unit of compaction.
+pub(crate) struct Recompress {
+    compression: Compression,
+    width: Width,
+    by: Option<Arc<Dictionary>>,
+    /// The most bytes of dictionaries that the unit's segment may hold.
+    pub(crate) dictionary_bytes: u64,
+    out: Vec<u8>,
+}
+
+impl Shared {
+    /// Chooses the dictionary of a unit. What cannot be read is left out, and met again when it is copied.
+    pub(crate) fn recompress(&self, live: &[Live], segments: &Segments) -> Result<Recompress> {
+        let schema = &self.opened.schema;
+        let mut unit = Recompress {
+            compression: schema.compression,
+            width: schema.key.width(),
+            by: None,
+            dictionary_bytes: 0,
+            out: Vec::new(),
+        };
+        if unit.compression == Compression::None {
+            return Ok(unit);
+        }
+        let bytes = live.iter().map(|it| it.bytes).sum();
+        unit.by = self.compressor.for_relocation(live.len(), bytes, |i| {
+            let it = &live[i];
+            match segments.at(it.from)?.value_copy(it.from.offset(), it.key.into()) {
+                Err(error) if is_damage(&error) => Ok(Vec::new()),
+                read => read,
+            }
+        })?;
+        // A value whose own dictionary serves it better keeps that.
+        let mut dictionaries: Vec<_> = unit.by.iter().cloned().collect();
+        let places: HashSet<_> =
+            live.iter().filter(|it| it.by != 0).map(|it| (it.from.segment(), it.by)).collect();
+        for (segment, place) in places {
+            if let Ok(Some(own)) = segments.at(Location::new(segment, 0))?.dictionary(place)
+                && !dictionaries.iter().any(|known| Arc::ptr_eq(known, own))
+            {
+                dictionaries.push(Arc::clone(own));
+            }
+        }
+        unit.dictionary_bytes = dictionaries.iter().map(|it| it.record_size()).sum();
+        Ok(unit)
+    }
+}
+
+impl Recompress {
+    /// The dictionary of the unit.
+    pub(crate) fn by(&self) -> Option<&Arc<Dictionary>> {
+        self.by.as_ref()
+    }
+
+    /// Writes a put, found at `offset` of `source`. Returns where, and in how many bytes.
+    pub(crate) fn put(
+        &mut self,
+        writer: &mut RelocationWriter,
+        source: &Segment,
+        offset: u64,
+        put: &Record<'_>,
+    ) -> Result<(Location, u64)> {
+        self.out.clear();
+        let own = match Compressed::of(put.value).filter(|_| put.compressed) {
+            Some(Compressed { place, frame }) => Stored::Compressed { frame, by: source.dictionary(place)? },
+            None => Stored::Plain(put.value),
+        };
+        let width = self.width;
+        let stored = self.stored(source, offset, put, own)?;
+        let to = writer.put(put.seq, put.key, stored)?;
+        Ok((to, width.size_of_put(stored.len() as u64)))
+    }
+
+    /// The shorter of the value as it is and as the dictionary of the unit makes it.
+    fn stored<'a>(
+        &'a mut self,
+        source: &Segment,
+        offset: u64,
+        put: &Record<'a>,
+        own: Stored<'a>,
+    ) -> Result<Stored<'a>> {
+        let (Some(by), Compression::Zstd) = (&self.by, self.compression) else { return Ok(own) };
+        if matches!(own, Stored::Compressed { by: Some(own), .. } if Arc::ptr_eq(own, by)) {
+            return Ok(own);
+        }
+        let value;
+        let value = if put.compressed {
+            value = source.decompressed(put, offset)?;
+            &value[..]
+        } else {
+            put.value
+        };
+        compress(value, Some(by), &mut self.out)?;
+        Ok(match Compressed::of(&self.out) {
+            Some(Compressed { frame, .. }) if self.out.len() < own.len() => {
+                Stored::Compressed { frame, by: Some(by) }
+            }
+            _ => own,
+        })
+    }
+}

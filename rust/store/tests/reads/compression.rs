@@ -1,0 +1,351 @@
+//! Compressed values: every call returns what was put, dictionaries come about and are found again, and damage to one is
+//! told by name and costs only what needs it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use alex_store::disk::Disk;
+use alex_store::disk::sim::{Loss, Rng, SimDisk};
+use alex_store::{Batch, Compression, Error, Keys, Options, ReadMode, RepairMode, Store, ValueColumn, What};
+
+use crate::common::forge::{content_of as bytes_of, records, u32_at};
+use crate::common::{self, Content, content, for_seeds, make_compressed, open};
+
+/// The number of the kind of a dictionary's record, and what is added for a compressed value.
+const DICTIONARY: u8 = 11;
+const COMPRESSED: u8 = 32;
+
+fn options() -> Options {
+    Options {
+        compression: Compression::Zstd,
+        segment_bytes: 64 << 10,
+        background: false,
+        train_from_bytes: 8000,
+        ..Options::default()
+    }
+}
+
+/// A value that has much in common with the others.
+fn row(key: i64) -> Vec<u8> {
+    let (a, b) = (key.wrapping_mul(2_654_435_761) % 1009, key.wrapping_mul(40_503) % 97);
+    format!(
+        "{{\"carrier\": \"UA\", \"flight\": {a}, \"origin\": \"EWR\", \"air_time\": {b}, \"gate\": null}}"
+    )
+    .into_bytes()
+}
+
+fn rows(keys: std::ops::Range<i64>) -> (Vec<i64>, Vec<Vec<u8>>) {
+    (keys.clone().collect(), keys.map(row).collect())
+}
+
+fn model(keys: std::ops::Range<i64>) -> Content {
+    keys.map(|key| (key.into(), row(key))).collect()
+}
+
+fn segments(disk: &SimDisk) -> Vec<String> {
+    disk.list().expect("lists").into_iter().filter(|name| name.starts_with("seg-")).collect()
+}
+
+/// The numbers of the kinds of all records, and how many there are of each.
+fn kinds(disk: &SimDisk) -> BTreeMap<u8, usize> {
+    let mut kinds = BTreeMap::new();
+    for name in segments(disk) {
+        let bytes = bytes_of(disk, &name);
+        for at in records(&bytes) {
+            *kinds.entry(bytes[at + 8]).or_default() += 1;
+        }
+    }
+    kinds
+}
+
+#[test]
+fn every_call_returns_what_was_put() {
+    for read_mode in [ReadMode::Mmap, ReadMode::Pread] {
+        let disk = SimDisk::new(1);
+        let options = Options { read_mode, ..options() };
+        let store = open(&disk, &options).expect("opens");
+        let (keys, values) = rows(0..2000);
+        store.put_many(&keys[..500], &values[..500], false).expect("writes");
+        store.bulk_load(&keys[500..1000], &values[500..1000], &mut |_| true).expect("writes");
+        let mut batch = Batch::new();
+        for key in 1000..1500 {
+            batch.put(key, &row(key as i64)).expect("short");
+        }
+        batch.delete(0);
+        batch.put(0, &row(0)).expect("short");
+        store.commit(&batch, false).expect("writes");
+        for key in 1500..2000_i64 {
+            match key % 4 {
+                0 => store.put(key, &row(key)).expect("writes"),
+                1 => store
+                    .try_put(key, &row(key))
+                    .unwrap_or_else(|| store.put(key, &row(key)))
+                    .expect("writes"),
+                2 => assert_eq!(store.get_or_put(key, &row(key)).expect("writes").as_deref(), None),
+                _ => assert!(store.compare_and_set(key, None, Some(&row(key))).expect("writes")),
+            }
+        }
+        assert!(store.compare_and_set(1999, Some(&row(1999)), Some(&row(1999))).expect("compares"));
+        assert!(!store.compare_and_set(1999, Some(b"another"), Some(b"x")).expect("compares"));
+        let ask = |store: &Store| {
+            assert_eq!(content(store), model(0..2000));
+            let mut column = ValueColumn::with_room(0).expect("nothing");
+            let mut found = Vec::new();
+            store.get_column(Keys::from(&keys[..]), &mut column, &mut found).expect("reads");
+            assert!((0..2000).all(|i| column.get(i) == Some(&values[i][..])));
+            assert_eq!(
+                store.last().expect("reads").map(|(key, value)| (key, value.to_vec())),
+                Some((1999, row(1999)))
+            );
+            let changes = store.changes(Some(0)).expect("nothing is gone").next_some(5000).expect("reads");
+            let replayed: Content = changes
+                .into_iter()
+                .filter_map(|changed| match changed.what {
+                    What::Put(key, value) => Some((key, value.to_vec())),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(replayed, model(0..2000));
+            assert!(store.verify(&mut |_| true).expect("reads").is_ok());
+        };
+        ask(&store);
+        let reader = open(&disk, &Options { read_only: true, ..options.clone() }).expect("opens");
+        ask(&reader);
+        drop((reader, store));
+        let kinds = kinds(&disk);
+        assert!(kinds[&DICTIONARY] > 0 && kinds[&(1 | COMPRESSED)] > 400 && kinds[&(6 | COMPRESSED)] > 1400);
+        let disk = disk.restart(Loss::ProcessOnly);
+        ask(&open(&disk, &options).expect("opens"));
+    }
+}
+
+#[test]
+fn values_of_one_length_come_as_rows() {
+    let store = open(&SimDisk::new(1), &options()).expect("opens");
+    let values: Vec<[u8; 64]> =
+        (0..500_u64).map(|i| [i.to_le_bytes(); 8].concat().try_into().expect("64")).collect();
+    let keys: Vec<i64> = (0..500).collect();
+    store.put_many(&keys, &values[..], false).expect("writes");
+    let mut rows = vec![0; 500 * 64];
+    assert_eq!(store.get_rows(&keys, 64, &mut rows).expect("reads"), None);
+    assert_eq!(rows, values.concat());
+    assert!(store.stats().expect("open").live_bytes < 500 * 64, "they are compressed");
+}
+
+#[test]
+fn long_values_and_those_that_do_not_shrink_come_back_too() {
+    let mut rng = Rng::new(3);
+    let random: Vec<u8> = (0..1 << 16).map(|_| rng.next_u64() as u8).collect();
+    let long: Vec<u8> = rows(0..30_000).1.concat();
+    let disk = SimDisk::new(1);
+    let store = open(&disk, &options()).expect("opens");
+    let values = [&random[..0], &random[..1], &random[..100], &random, &long, &long[..70_000]];
+    for (key, value) in (0..).zip(values) {
+        store.put(key, value).expect("writes");
+    }
+    let wanted: Content = (0..).zip(values.map(<[u8]>::to_vec)).collect();
+    assert_eq!(content(&store), wanted);
+    drop(store);
+    assert_eq!(content(&open(&disk.restart(Loss::ProcessOnly), &options()).expect("opens")), wanted);
+}
+
+#[test]
+fn the_next_session_goes_on_with_the_dictionary_of_the_last_one() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, &options()).expect("opens");
+    let (keys, values) = rows(0..1000);
+    store.put_many(&keys, &values[..], false).expect("writes");
+    store.close().expect("closes");
+    let before = kinds(&disk)[&DICTIONARY];
+    let disk = disk.restart(Loss::Everything);
+    let store = open(&disk, &Options { train_from_bytes: 1 << 30, ..options() }).expect("opens");
+    let (keys, values) = rows(1000..2000);
+    store.put_many(&keys, &values[..], false).expect("writes");
+    assert_eq!(kinds(&disk)[&DICTIONARY], before + 1, "nothing could be trained, and something was there");
+    assert_eq!(content(&store), model(0..2000));
+}
+
+#[test]
+fn compaction_compresses_what_short_sessions_wrote_by_one_dictionary() {
+    let disk = SimDisk::new(1);
+    let options = Options { merge_small_from: 1000, ..options() };
+    for session in 0..20_i64 {
+        let store = open(&disk, &options).expect("opens");
+        for key in session * 50..(session + 1) * 50 {
+            store.put(key, &row(key)).expect("writes");
+        }
+        store.close().expect("closes");
+    }
+    let store = open(&disk, &options).expect("opens");
+    let plain: usize = model(0..1000).values().map(|value| 24 + value.len().next_multiple_of(8)).sum();
+    let before = store.stats().expect("open").live_bytes;
+    assert!(before as usize > plain / 2, "each session wrote too little for a dictionary");
+    store.compact_some(&|_| true).expect("moves all");
+    let after = store.stats().expect("open").live_bytes;
+    assert!(3 * after < 2 * plain as u64 && after < before, "{plain} bytes, then {before}, now {after}");
+    assert_eq!(kinds(&disk)[&DICTIONARY], 1);
+    assert_eq!(content(&store), model(0..1000));
+    let verified = store.verify(&mut |_| true).expect("reads");
+    assert!(verified.is_ok(), "{:?}", verified.errors);
+    // What was moved is not made longer by moving it again.
+    for key in 0..500 {
+        store.delete(key).expect("deletes");
+    }
+    store.compact_some(&|_| true).expect("moves all");
+    assert_eq!(content(&store), model(500..1000));
+}
+
+#[test]
+fn a_damaged_dictionary_is_named_and_costs_only_the_values_that_need_it() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, &options()).expect("opens");
+    store.put_many(&[-1_i64, -2], &[b"short".to_vec(), vec![9; 23]][..], false).expect("writes");
+    let (keys, values) = rows(0..300);
+    store.put_many(&keys, &values[..], false).expect("writes");
+    store.checkpoint().expect("writes an image");
+    store.close().expect("closes");
+    let name = segments(&disk)[0].clone();
+    let bytes = bytes_of(&disk, &name);
+    let at = records(&bytes).into_iter().find(|&at| bytes[at + 8] == DICTIONARY).expect("has one");
+    let len = u32_at(&bytes, at + 4).expect("a length") as usize;
+    for flipped in [at, at + 4, at + 8, at + 24, at + 24 + len / 2, at + 24 + len - 1] {
+        let disk = disk.restart(Loss::ProcessOnly);
+        disk.corrupt(&name, |bytes| bytes[flipped] ^= 1);
+        for (read_only, read_mode) in [(true, ReadMode::Mmap), (false, ReadMode::Pread)] {
+            let store =
+                open(&disk, &Options { read_only, read_mode, ..options() }).expect("opens by its image");
+            assert_eq!(store.get(-1).expect("needs no dictionary").as_deref(), Some(&b"short"[..]));
+            let Err(Error::Corruption { path, offset, expected, .. }) = store.get(7) else {
+                panic!("a value without its dictionary, damaged at {flipped}");
+            };
+            assert!(path.ends_with(&name) && offset == at as u64, "{path:?} at {offset}");
+            assert!(expected.contains("dictionary"), "{expected}");
+            let report = store.verify(&mut |_| true).expect("reads");
+            assert!(!report.is_ok(), "verify finds it");
+        }
+        let kept = repaired(&disk, RepairMode::Salvage);
+        assert_eq!(kept.len(), 2, "what needs no dictionary is kept");
+    }
+}
+
+fn repaired(disk: &SimDisk, mode: RepairMode) -> Content {
+    let dest = SimDisk::new(2);
+    let source: Arc<dyn Disk> = Arc::new(disk.clone());
+    let unasked = Options { compression: Compression::None, ..options() };
+    Store::repair_on(&source, Arc::new(dest.clone()), mode, &unasked).expect("repairs");
+    let store = open(&dest, &unasked).expect("opens");
+    assert_eq!(store.schema().compression, Compression::Zstd, "repair keeps the compression");
+    content(&store)
+}
+
+#[test]
+fn repair_keeps_all_values_with_a_manifest_or_without() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, &options()).expect("opens");
+    let (keys, values) = rows(0..700);
+    store.put_many(&keys, &values[..], false).expect("writes");
+    store.close().expect("closes");
+    assert_eq!(repaired(&disk, RepairMode::PointInTime), model(0..700));
+    for name in ["MANIFEST-A", "MANIFEST-B"] {
+        disk.remove(name).expect("removes");
+    }
+    assert_eq!(repaired(&disk, RepairMode::Salvage), model(0..700));
+}
+
+#[test]
+fn a_backup_reads_on_by_itself() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let path = dir.path().join("store");
+    let quiet = |_| true;
+    let store = Store::open(&path, &options(), &mut { quiet }).expect("opens");
+    let (keys, values) = rows(0..3000);
+    store.put_many(&keys[..2000], &values[..2000], false).expect("writes");
+    store.put_many(&keys[2000..], &values[2000..], false).expect("writes");
+    let copy = dir.path().join("copy");
+    store.backup(&copy, &mut { quiet }).expect("backs up");
+    drop(store);
+    std::fs::remove_dir_all(&path).expect("removes");
+    let copy = Store::open(&copy, &Options::default(), &mut { quiet }).expect("opens, compression unasked");
+    assert_eq!(content(&copy), model(0..3000));
+}
+
+#[test]
+fn the_compression_of_a_store_is_remembered_and_checked() {
+    let (plain, disk) = (SimDisk::new(1), SimDisk::new(2));
+    open(&plain, &Options { compression: Compression::None, ..options() })
+        .expect("opens")
+        .close()
+        .expect("closes");
+    open(&disk, &options()).expect("opens").close().expect("closes");
+    let store = open(&disk, &Options { compression: Compression::None, ..options() }).expect("unasked");
+    assert_eq!(store.schema().compression, Compression::Zstd);
+    drop(store);
+    for read_only in [true, false] {
+        let refused = open(&plain, &Options { read_only, ..options() }).expect_err("is not compressed");
+        assert!(matches!(refused, Error::Format { .. }), "{refused}");
+        assert!(refused.to_string().contains("compression=\"zstd\" was asked for"), "{refused}");
+    }
+}
+
+#[test]
+fn every_file_of_a_compressed_store_says_so_and_no_file_of_another_does() {
+    for (compression, feature) in [(Compression::None, 0), (Compression::Zstd, 4)] {
+        let disk = SimDisk::new(1);
+        let store = open(&disk, &Options { compression, ..options() }).expect("opens");
+        let (keys, values) = rows(0..2000);
+        store.put_many(&keys[..1000], &values[..1000], false).expect("writes");
+        store.put_many(&keys[1000..], &values[1000..], false).expect("writes");
+        store.compact_some(&|id| id == 1).expect("moves");
+        store.close().expect("closes");
+        for name in segments(&disk).iter().map(String::as_str).chain(["MANIFEST-A", "MANIFEST-B"]) {
+            assert_eq!(u32_at(&bytes_of(&disk, name), 12), Some(feature), "{name}");
+        }
+        assert_eq!(kinds(&disk).keys().any(|kind| *kind >= DICTIONARY), compression == Compression::Zstd);
+    }
+}
+
+#[test]
+fn random_work_on_compressed_stores_makes_and_moves_dictionaries() {
+    let dictionaries = std::cell::Cell::new(0);
+    for_seeds("random_work_on_compressed_stores", 1, |seed| {
+        make_compressed(true);
+        let mut rng = Rng::new(seed);
+        let disk = SimDisk::new(seed);
+        let options = common::options(&mut rng);
+        let store = open(&disk, &options).expect("opens");
+        let mut model = common::Model::new();
+        for _ in 0..60 {
+            assert!(common::step(&store, &mut model, &mut rng, &options, &disk), "no fault was planned");
+        }
+        assert_eq!(&content(&store), model.now(), "seed {seed}");
+        dictionaries.set(dictionaries.get() + kinds(&disk).get(&DICTIONARY).copied().unwrap_or_default());
+    });
+    make_compressed(false);
+    assert!(dictionaries.get() > 0, "the case comes up");
+}
+
+#[test]
+fn small_batches_written_again_by_recovery_find_their_dictionary() {
+    // Nothing was flushed, so the next opening writes the whole log again, in several segments.
+    for seed in 0..20 {
+        let disk = SimDisk::new(seed);
+        let small = Options { segment_bytes: 16 << 10, durability: alex_store::Durability::Os, ..options() };
+        let store = open(&disk, &small).expect("opens");
+        let mut at = 0;
+        let mut rng = Rng::new(seed);
+        while at < 600 {
+            let to = (at + 1 + rng.below(40) as i64).min(600);
+            let (keys, values) = rows(at..to);
+            store.put_many(&keys, &values[..], false).expect("writes");
+            at = to;
+        }
+        drop(store);
+        let disk = disk.restart(Loss::ProcessOnly);
+        let other = Options { segment_bytes: [4096, 8192, 64 << 10][seed as usize % 3], ..small };
+        let store = open(&disk, &other).expect("opens");
+        assert_eq!(content(&store), model(0..600));
+        assert!(kinds(&disk)[&DICTIONARY] > 0);
+        drop(store);
+        assert_eq!(content(&open(&disk.restart(Loss::Everything), &other).expect("opens")), model(0..600));
+    }
+}
