@@ -22,7 +22,7 @@ import signal
 import subprocess
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -171,7 +171,8 @@ def check(path: Path, model: dict[int, bytes], job: Job, last: int, where: str) 
         # The kill fell into the making of the store, before anything could be in it.
         assert not model, where
         assert last < 0, where
-        with alexpy.open(path) as made:
+        compression: Any = job.options["compression"]
+        with alexpy.open(path, compression=compression) as made:
             assert len(made) == 0, where
         return 0
     with store:
