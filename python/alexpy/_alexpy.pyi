@@ -177,9 +177,9 @@ class Reader(Mapping[_K, _V]):
     def get_view(self, key: SupportsIndex | _K) -> memoryview | None:
         """The value of `key` as a read-only memoryview of the stored bytes, or None.
 
-        Nothing is copied, and no codec is asked. The view stays valid, with the same bytes, after the key is
-        overwritten or deleted and after the store is closed. While it lives, the disk space of its segment is
-        kept. Raises as `get`. O(1).
+        No codec is asked, and nothing is copied, unless the value is stored compressed. The view stays valid,
+        with the same bytes, after the key is overwritten or deleted and after the store is closed. While it
+        lives, the disk space of its segment is kept. Raises as `get`. O(1).
 
         >>> s[1] = b"one"
         >>> view = s.get_view(1)
