@@ -26,6 +26,10 @@ _RATIO_TARGETS = {
     "sync_hundred": ((RAW, "sync_hundred", 0.9, "raw disk"), ("rival", "sync_hundred", 1.7, "best rival")),
     "sync_4": ((OURS, "sync_single", 1.7, "one thread"),),
     "sync_16": ((OURS, "sync_single", 2.4, "one thread"),),
+    **{
+        cell: (("rival", cell, 3, "best rival"), (RAW, cell, 0.7, "16 direct reads at a time"))
+        for cell in ("squeezed_many", "squeezed_array")
+    },
     "threads_two": ((OURS, "threads_one", 1.8, "one thread"),),
     "batch_lookup": (("searchsorted", "batch_lookup", 8, "np.searchsorted"),),
     # Smaller sets are in the caches of every engine.
