@@ -43,6 +43,7 @@ SUITES = {
     "index_huge": Suite("index_huge", "index", Mode.MEMORY, ("alexpy", "searchsorted"), once=True),
     "large": Suite("large", "store", Mode.KILL, ("alexpy",)),
     "own": Suite("own", "store", Mode.KILL, (OURS,)),
+    "scans": Suite("scans", "store", Mode.KILL, (OURS,)),
     "squeezed": Suite(
         "squeezed", "store", Mode.KILL, ("alexpy", "sqlite", "lmdb", "rocksdict", RAW), once=True
     ),
