@@ -57,6 +57,14 @@ def run(bench: Bench, engine: StoreEngine, mode: Mode, sizes: Sizes, folder: Pat
         for cell in CELLS:
             bench.lacks(cell, "has too few values here to be larger than the memory that a process needs")
         return
+    try:
+        # Before anything is loaded for nothing.
+        with limited(limit):
+            pass
+    except Lacks as reason:
+        for cell in CELLS:
+            bench.lacks(cell, str(reason))
+        return
     keys = draw("uniform", sizes.squeezed_values)
     _load(engine, mode, sizes, folder / "store", keys)
     for number, cell in enumerate(_AT_ONCE):
