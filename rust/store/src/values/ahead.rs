@@ -27,8 +27,8 @@ const ASK_BYTES: u64 = 128 << 10;
 const PAGE_BYTES: u64 = 4096;
 /// While nothing is asked for, the device's reads are looked at after so many records.
 const LOOK_RECORDS: usize = 512;
-/// To ask for a page that is there costs less than a hundredth of a read. So asking pays if one record in so many has to
-/// be read from the device.
+/// To ask for a page that is there costs less than a hundredth of a read. So asking pays if one record in so many
+/// has to be read from the device.
 const WORTH_RECORDS: u64 = 128;
 
 /// Whether batches ask ahead, as far as past ones tell.

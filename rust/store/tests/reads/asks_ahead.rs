@@ -1,5 +1,5 @@
-//! Batches over a store that is larger than memory ask the kernel for pages before they read them: what is asked for, and
-//! when nothing is. Counts requests, never times.
+//! Batches over a store that is larger than memory ask the kernel for pages before they read them: what is asked
+//! for, and when nothing is. Counts requests, never times.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -29,7 +29,8 @@ fn options(read_mode: ReadMode) -> Options {
     Options { read_mode, background: false, segment_bytes: 1 << 20, ..Options::default() }
 }
 
-/// A closed store of values of these lengths under the keys from 0 on, written in random order; and its keys in another.
+/// A closed store of values of these lengths under the keys from 0 on, written in random order; and its keys in
+/// another.
 fn closed(lengths: &[usize]) -> (SimDisk, Vec<i128>) {
     let disk = SimDisk::new(5);
     let store = open(&disk, &options(ReadMode::Mmap)).expect("opens");
