@@ -46,6 +46,7 @@ from alexpy.compare.suites import (
     large,
     mixes,
     readers,
+    scans,
     squeezed,
     table,
     versions,
@@ -618,19 +619,39 @@ def test_a_process_in_a_group_cannot_take_more_than_its_memory() -> None:
     assert not group.exists()
 
 
-@pytest.mark.parametrize("name", SUITES["squeezed"].engines)
+@pytest.mark.parametrize("name", [name for name in SUITES["squeezed"].engines if name != RAW])
 def test_values_larger_than_memory_are_read_back_right(name: str, tmp_path: Path) -> None:
     needs("store", name)
     bench = Bench()
-    sizes = replace(SMALL, squeezed_values=100_000, squeezed_gets=300, batch=10_000)
+    sizes = replace(SMALL, squeezed_values=100_000, squeezed_gets=300, squeezed_batch=100, batch=10_000)
     squeezed.run(bench, make_store(name), Mode.KILL, sizes, tmp_path, name)
     figure = bench.figures["squeezed_get"]
     if "lacks" in figure:
         pytest.skip(figure["lacks"])
-    assert bench.checked == 1
-    assert figure["count"] > 0
+    assert set(bench.figures) == set(squeezed.CELLS)
+    assert bench.checked == 3
+    for cell in (squeezed.SINGLE, squeezed.MANY, squeezed.ARRAY):
+        assert bench.figures[cell]["count"] > 0
     # Four fifths of what is asked for cannot have been in memory.
     assert bench.figures["squeezed_read"]["bytes"] > 300 * squeezed.WIDTH / 2
+
+
+def test_the_raw_disk_reads_pages_one_and_sixteen_at_a_time(tmp_path: Path) -> None:
+    bench = Bench()
+    squeezed.run_raw(bench, replace(SMALL, squeezed_values=4_000, squeezed_gets=320), tmp_path)
+    assert set(bench.figures) == set(squeezed.CELLS)
+    if "lacks" in bench.figures[squeezed.MANY]:
+        pytest.skip(bench.figures[squeezed.MANY]["lacks"])
+    assert bench.figures[squeezed.SINGLE]["count"] == 320 // squeezed.DEPTH
+    assert bench.figures[squeezed.MANY]["count"] == 320
+    assert (tmp_path / "pages").stat().st_size >= 4_000 * squeezed.WIDTH
+
+
+def test_scans_and_what_they_cannot_do_without_give_the_same_items(tmp_path: Path) -> None:
+    bench = Bench()
+    scans.run(bench, make_store("alexpy"), Mode.KILL, SMALL, tmp_path)
+    assert set(bench.figures) == {cell.id for cell in CELLS if cell.suite == "scans"}
+    assert bench.checked > SMALL.ranges
 
 
 def test_without_control_groups_the_reason_is_the_row(

@@ -44,6 +44,8 @@ class Sizes:
     squeezed_values: int = 500_000
     """Values of 1 KiB, four times as many bytes as there is memory to read them with."""
     squeezed_gets: int = 20_000
+    squeezed_batch: int = 5_000
+    """Of those gets, in each batch call."""
 
     def scaled(self, keys: int) -> Sizes:
         """Return every count in proportion to `keys` instead of a million, repetitions and ranges aside."""

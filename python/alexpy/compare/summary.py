@@ -26,6 +26,10 @@ _RATIO_TARGETS = {
     "sync_hundred": ((RAW, "sync_hundred", 0.9, "raw disk"), ("rival", "sync_hundred", 1.7, "best rival")),
     "sync_4": ((OURS, "sync_single", 1.7, "one thread"),),
     "sync_16": ((OURS, "sync_single", 2.4, "one thread"),),
+    **{
+        cell: (("rival", cell, 3, "best rival"), (RAW, cell, 0.7, "16 direct reads at a time"))
+        for cell in ("squeezed_many", "squeezed_array")
+    },
     "threads_two": ((OURS, "threads_one", 1.8, "one thread"),),
     "batch_lookup": (("searchsorted", "batch_lookup", 8, "np.searchsorted"),),
     # Smaller sets are in the caches of every engine.
@@ -40,6 +44,9 @@ _COST_TARGETS = {
     "own_load": ("own_parts", "its parts", 1.25),
     "own_checksums": ("own_load", "that load", 0.10),
     "own_verified": ("own_unverified", "unverified reads", 1.15),
+    "scans_items": ("scans_objects", "making the same objects", 1.3),
+    "scans_batches": ("scans_copy", "copying the bytes", 2.0),
+    "scans_ranges": ("scans_range_objects", "making the same objects", 1.5),
     "readers_all": ("readers_one", "one process", 1.1),
     "shared_all": ("shared_one", "one process", 1.1),
     "snapshots_get": ("snapshots_none", "gets without one", 1.03),

@@ -192,6 +192,8 @@ def method(run: Mapping[str, Any]) -> str:
   quarter of the memory: there the page cache is dropped and a control group limits it, once in a run. LMDB and SQLite
   get other settings there, as listed, so that nothing is read ahead of a page that they miss in a map; alexpy detects
   that it is larger than memory (the disk reads {run["machine"].get("read_ahead_kib") or "unknown"} KiB ahead here).
+  Indexes fit into that memory in these rows; what happens where one does not is in
+  `docs/measurements/2026-11-30-larger-than-memory.md`.
   `sync` before each engine's turn keeps one from paying for another's writes.
 - A row is compared only among engines that made the same promise in it: *kill* is "{Mode.KILL.text}", *power* is
   "{Mode.POWER.text}". Engines in memory show what Python itself costs and are not ranked with stores.
@@ -199,8 +201,10 @@ def method(run: Mapping[str, Any]) -> str:
   batches of {sizes.batch:,}. {_UNIT_NOTES}
 - P99 and P99.9 are of single calls, each timed by itself; all percentiles are in a table of their own. Snapshots,
   iterators, readers and refreshes are in each engine the call that its package has for them, as listed.
-- The raw disk is the same number of bytes written by `pwrite` and `fdatasync` into a file whose blocks were
-  reserved, in the same run.
+- The raw disk of durable commits is the same number of bytes written by `pwrite` and `fdatasync` into a file whose
+  blocks were reserved, in the same run. Beside gets in a quarter of the memory it is random pages of 4 KiB of a
+  file as large as the values, read past the page cache by `preadv`: one at a time beside single gets, and by
+  sixteen threads at a time beside batches.
 - If an engine lacks a call, the cell says n/a. If its user would then read item by item, the ratio is taken from that
   and says so."""
 

@@ -19,7 +19,7 @@ from .engine import Lacks
 from .engines import IN_MEMORY, OURS, make_index, make_store
 from .promise import Mode
 from .sizes import Sizes
-from .suites import RAW, SUITES, durable, followers, large, readers, squeezed
+from .suites import RAW, SUITES, followers, large, readers, squeezed
 
 
 def main() -> int:
@@ -32,8 +32,9 @@ def main() -> int:
             return 0
     sizes = Sizes(**spec["sizes"])
     if "squeezed" in spec:
-        paths = (Path(spec[name]) for name in ("squeezed", "asked", "group"))
-        squeezed.run_reader(make_store(spec["engine"]), Mode(spec["mode"]), *paths)
+        paths = (Path(spec["squeezed"]), Path(spec["asked"]), Path(spec["group"]))
+        store = make_store(spec["engine"])
+        squeezed.run_reader(store, Mode(spec["mode"]), paths, spec["cell"], sizes)
         return 0
     if "writer" in spec:
         large.run_writer(make_store(spec["engine"]), Mode(spec["mode"]), sizes, Path(spec["writer"]))
@@ -54,8 +55,8 @@ def measure(suite_name: str, name: str, sizes: Sizes, folder: Path) -> dict[str,
     about: dict[str, Any] = {"versions": {}, "settings": {}}
     mode = suite.mode
     if name == RAW:
-        durable.run_raw(bench, sizes, folder)
-        about |= {"label": "raw disk", "promise": "pwrite and fdatasync into a reserved file, no store"}
+        about |= {"label": "raw disk", "promise": _module(suite.module).RAW_PROMISE}
+        _module(suite.module).run_raw(bench, sizes, folder)
     elif suite.kind == "index":
         index = make_index(name)
         about |= {"label": index.name, "versions": index.versions(), "promise": Mode.MEMORY.text}

@@ -21,7 +21,7 @@ class Suite:
 
 
 RAW = "raw"
-"""The pseudo-engine of the durable rows: the disk itself, without a store."""
+"""The pseudo-engine of some suites: the disk itself, without a store."""
 SUITES = {
     "table": Suite("table", "store", Mode.KILL, STORES),
     "small": Suite("small", "store", Mode.KILL, STORES),
@@ -43,7 +43,10 @@ SUITES = {
     "index_huge": Suite("index_huge", "index", Mode.MEMORY, ("alexpy", "searchsorted"), once=True),
     "large": Suite("large", "store", Mode.KILL, ("alexpy",)),
     "own": Suite("own", "store", Mode.KILL, (OURS,)),
-    "squeezed": Suite("squeezed", "store", Mode.KILL, ("alexpy", "sqlite", "lmdb", "rocksdict"), once=True),
+    "scans": Suite("scans", "store", Mode.KILL, (OURS,)),
+    "squeezed": Suite(
+        "squeezed", "store", Mode.KILL, ("alexpy", "sqlite", "lmdb", "rocksdict", RAW), once=True
+    ),
     # The gates of the first plan; for `alexpy compare decide`.
     "decide": Suite("decide", "store", Mode.KILL, ("sqlite", "rocksdict-tuned", *PHASE_ONE, "alexpy")),
 }

@@ -27,6 +27,7 @@ HUNDRED = 100
 # A record is its value and a header of 24 bytes, padded to 8 (docs/format.md).
 RECORD_BYTES = 128
 THREADS = (4, 16)
+RAW_PROMISE = "pwrite and fdatasync into a reserved file, no store"
 
 
 def run(bench: Bench, engine: StoreEngine, mode: Mode, sizes: Sizes, folder: Path) -> None:

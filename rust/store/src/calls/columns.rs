@@ -15,6 +15,7 @@ use crate::keys::{Key, KeyVec, Keys};
 use crate::log::segments::Segments;
 use crate::room::{room, with_room};
 use crate::schema::KeyKind;
+use crate::values::ahead::Ahead;
 use crate::values::column::{Part, ValueColumn};
 use crate::values::{parallel, value};
 
@@ -74,7 +75,8 @@ impl Moment {
                 locations.clear();
                 let segments = self.locate(keys, &mut locations)?;
                 found.extend(locations.iter().map(Option::is_some));
-                self.shared.push_values(&segments, keys, &locations, part)?;
+                let ahead = self.shared.asks_ahead.over(locations.iter().map(|&it| (&*segments, it)));
+                self.shared.push_values(&segments, keys, &locations, &mut { ahead }, part)?;
             }
             Ok(found)
         })?;
@@ -110,12 +112,9 @@ impl Moment {
                 let had = near.len();
                 let segments = self.locate_nearest(keys, which, &mut near, &mut locations)?;
                 found.extend(locations.iter().map(Option::is_some));
-                self.shared.push_values(
-                    &segments,
-                    near.as_keys().slice(had..near.len()),
-                    &locations,
-                    part,
-                )?;
+                let near = near.as_keys().slice(had..near.len());
+                let ahead = self.shared.asks_ahead.over(locations.iter().map(|&it| (&*segments, it)));
+                self.shared.push_values(&segments, near, &locations, &mut { ahead }, part)?;
             }
             Ok((near, found))
         })?;
@@ -181,8 +180,12 @@ impl Scan {
         let parts = parts.map(|part| (part.iter().map(|(keys, ..)| keys.len()).sum(), part)).collect();
         let mut values = ValueColumn::with_room(keys.len())?;
         values.append_parts(width, parts, |pieces, part| {
+            let records = pieces.iter().flat_map(|(_, locations, segments)| {
+                locations.iter().map(move |&location| (&***segments, location))
+            });
+            let mut ahead = self.shared.asks_ahead.over(records);
             pieces.iter().try_for_each(|(keys, locations, segments)| {
-                self.shared.push_values(segments, *keys, locations, part)
+                self.shared.push_values(segments, *keys, locations, &mut ahead, part)
             })
         })?;
         Ok(ItemColumns { kind: self.shared.opened.schema.key, keys, values })
@@ -213,14 +216,15 @@ impl Scan {
 
 impl Shared {
     /// Pushes the values of `keys`, which are at `locations`; an empty value for a key without a location.
-    fn push_values<L: Copy + Into<Option<Location>>>(
+    fn push_values<'a, L: Copy + Into<Option<Location>>>(
         &self,
         segments: &Segments,
         keys: Keys<'_>,
         locations: &[L],
+        ahead: &mut Ahead<'a, impl Iterator<Item = (&'a Segments, L)>>,
         part: &mut Part<'_>,
     ) -> Result<()> {
-        value::for_each(segments, keys, locations, self.options.verify_reads, |_, value| {
+        value::for_each(segments, keys, locations, self.options.verify_reads, ahead, |_, value| {
             part.push(value.map_or(&[], |(value, _)| value))?;
             Ok(ControlFlow::Continue(()))
         })

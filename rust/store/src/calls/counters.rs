@@ -103,7 +103,9 @@ impl<C: Counter> Counters<C> {
                 state.index.get_many(keys, |_, found| locations.push(found.map(Location)))?;
                 Arc::clone(&state.segments)
             };
-            value::for_each(&segments, keys, &locations, shared.options.verify_reads, |i, found| {
+            let (verify, asks) = shared.how_to_read();
+            let mut ahead = asks.over(locations.iter().map(|&location| (&*segments, location)));
+            value::for_each(&segments, keys, &locations, verify, &mut ahead, |i, found| {
                 let mut total =
                     found.map_or(Ok(C::ZERO), |(bytes, _)| decoded(shared, keys.get(i), bytes))?;
                 while let Some(&(_, place)) = order.get(next).filter(|&&(key, _)| key == keys.get(i)) {

@@ -37,6 +37,7 @@ use crate::recovery::rebuild::rebuilt;
 use crate::recovery::recover::{self, Look, Recovered};
 use crate::threads::bell::Bell;
 use crate::threads::worker::{Task, Worker};
+use crate::values::ahead::AsksAhead;
 
 /// The flushing thread checks at least this often whether a segment has ended.
 const LONGEST_NAP: Duration = Duration::from_millis(50);
@@ -162,6 +163,7 @@ fn assemble(
     let pending = Uncounted::default();
     pending.add(uncounted);
     Store::of(Arc::new(Shared {
+        asks_ahead: AsksAhead::new(&disk),
         disk,
         path: path.to_owned(),
         options: options.clone(),

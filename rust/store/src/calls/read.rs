@@ -14,6 +14,7 @@ use crate::index::versions::{ScanRange, Version};
 use crate::keys::{Key, KeyVec, Keys};
 use crate::log::segment::Segment;
 use crate::options::ReadMode;
+use crate::values::ahead::AsksAhead;
 use crate::values::parallel;
 use crate::values::value::{self, Value, Values};
 
@@ -209,7 +210,7 @@ impl Moment {
     }
 
     fn read_into(&self, keys: Keys<'_>, all: bool, values: &mut Values) -> Result<()> {
-        values.read(keys, all, self.shared.options.verify_reads, |locations| {
+        values.read(keys, all, self.shared.how_to_read(), |locations| {
             // One piece at a time, so that no writer waits for all of them.
             let mut segments = Arc::default();
             for piece in keys.chunks(PIECE_KEYS) {
@@ -257,8 +258,9 @@ impl Moment {
             rows = rest;
             locations.clear();
             let segments = self.locate(keys, &mut locations)?;
-            let verify = self.shared.options.verify_reads;
-            value::for_each(&segments, keys, &locations, verify, |i, found| {
+            let (verify, asks) = self.shared.how_to_read();
+            let mut ahead = asks.over(locations.iter().map(|&location| (&*segments, location)));
+            value::for_each(&segments, keys, &locations, verify, &mut ahead, |i, found| {
                 match found {
                     Some((value, _)) if value.len() == width => {
                         own[i * width..(i + 1) * width].copy_from_slice(value);
@@ -313,6 +315,11 @@ fn contains(state: &State, key: Key, at: Option<&Version>) -> Result<bool> {
 }
 
 impl Shared {
+    /// Whether checksums are verified, and whether batches ask for pages ahead.
+    pub(crate) fn how_to_read(&self) -> (bool, &AsksAhead) {
+        (self.options.verify_reads, &self.asks_ahead)
+    }
+
     #[inline]
     fn read(&self, segment: &Arc<Segment>, offset: u64, key: Key) -> Result<Value> {
         Value::read(segment, offset, key, self.options.verify_reads)

@@ -60,7 +60,7 @@ impl Scan {
         let _running = self.shared.enter()?;
         let run = self.take(max)?;
         let mut values = Values::default();
-        values.read(run.keys.as_keys(), true, self.shared.options.verify_reads, |locations| {
+        values.read(run.keys.as_keys(), true, self.shared.how_to_read(), |locations| {
             room(locations, run.locations.len())?;
             locations.extend(run.locations.iter().map(|&raw| Some(Location(raw))));
             Ok(run.segments)

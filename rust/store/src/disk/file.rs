@@ -5,6 +5,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::mem::ManuallyDrop;
+use std::num::NonZero;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -20,6 +21,7 @@ use rustix::io::Errno;
 
 use super::directory::{Directory, Identity};
 use super::fork::{self, NotInherited};
+use super::map::Mapped;
 use super::memory;
 use super::{Access, Disk, DiskFile, Lock, Map};
 
@@ -68,6 +70,10 @@ impl RealDisk {
 
     fn file(&self, file: File, reserved: bool) -> Arc<dyn DiskFile> {
         let (tells_data, crowded) = (self.tells_data, self.crowded);
+        if crowded {
+            // As in `RealFile::map`; here the kernel reads ahead once two reads follow each other, as those of a record do.
+            let _ = fadvise(&file, 0, None, rustix::fs::Advice::Random);
+        }
         Arc::new(RealFile { file, reserved, tells_data, crowded, writable: RwLock::new(None) })
     }
 
@@ -195,6 +201,14 @@ impl Disk for RealDisk {
         COPIES_BELOW
     }
 
+    fn is_crowded(&self) -> bool {
+        self.crowded
+    }
+
+    fn pages_read(&self) -> u64 {
+        memory::pages_read()
+    }
+
     fn boot_id(&self) -> [u8; 16] {
         let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
@@ -317,6 +331,10 @@ impl DiskFile for RealFile {
         }
     }
 
+    fn will_read(&self, offset: u64, len: u64) {
+        let _ = fadvise(&self.file, offset, NonZero::new(len), rustix::fs::Advice::WillNeed);
+    }
+
     fn read_nothing_ahead(&self) {
         let _ = fadvise(&self.file, 0, None, rustix::fs::Advice::Random);
     }
@@ -431,6 +449,12 @@ impl DiskFile for RealFile {
         }
         // Also flushes pages dirtied through a shared map, and the length if it changed.
         self.file.sync_data()
+    }
+}
+
+impl Mapped for MmapRaw {
+    fn will_read(&self, offset: usize, len: usize) {
+        let _ = self.advise_range(Advice::WillNeed, offset, len);
     }
 }
 

@@ -2,9 +2,14 @@
 //! access is O(1).
 #![allow(unsafe_code)]
 
-use std::any::Any;
 use std::io;
 use std::sync::Arc;
+
+/// Keeps the memory of a [`Map`].
+pub(super) trait Mapped: Send + Sync {
+    /// Hints that a part of it, which begins with a page, is to be read soon.
+    fn will_read(&self, offset: usize, len: usize);
+}
 
 /// A read-only window on a file, valid for as long as it lives, even after the file is removed.
 ///
@@ -15,10 +20,10 @@ use std::sync::Arc;
 pub struct Map {
     start: *const u8,
     len: usize,
-    _owner: Arc<dyn Any + Send + Sync>,
+    owner: Arc<dyn Mapped>,
 }
 
-// SAFETY: the memory is owned by `_owner`, which is Send and Sync, and is only read through here.
+// SAFETY: the memory is owned by `owner`, which is Send and Sync, and is only read through here.
 unsafe impl Send for Map {}
 // SAFETY: as for `Send`; `&Map` gives out shared slices only.
 unsafe impl Sync for Map {}
@@ -28,8 +33,8 @@ impl Map {
     ///
     /// # Safety
     /// `start..start + len` must be readable for as long as `owner` lives.
-    pub(super) unsafe fn new(start: *const u8, len: usize, owner: Arc<dyn Any + Send + Sync>) -> Self {
-        Self { start, len, _owner: owner }
+    pub(super) unsafe fn new(start: *const u8, len: usize, owner: Arc<dyn Mapped>) -> Self {
+        Self { start, len, owner }
     }
 
     /// Length of the window in bytes; the file may be shorter by now.
@@ -104,6 +109,14 @@ impl Map {
             }
         }
         Ok(done)
+    }
+
+    /// Hints that a part of the window, whole pages, is to be read soon: the device begins, and nobody waits for it.
+    pub(crate) fn will_read(&self, offset: u64, len: u64) {
+        let end = offset.saturating_add(len).min(self.len());
+        if offset < end {
+            self.owner.will_read(offset as usize, (end - offset) as usize);
+        }
     }
 
     /// Prefetches the cache line at `offset`: a hint, never an access.

@@ -1,5 +1,7 @@
 //! How much memory this process may use: decides whether reading ahead in a mapped file helps or evicts what
-//! is needed. Knows the files in which Linux states limits; without a limit, the machine's memory counts.
+//! is needed. Also how much was read from devices, which tells whether it was in memory. Knows the files in
+//! which Linux states limits; without a limit, the machine's memory counts.
+#![allow(unsafe_code)]
 
 use std::fs;
 use std::path::Path;
@@ -11,6 +13,23 @@ pub(super) fn limit() -> u64 {
     let machine = (info.totalram as u64).saturating_mul(info.mem_unit.into());
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     least_limit(Path::new("/sys/fs/cgroup"), &groups).map_or(machine, |limit| limit.min(machine))
+}
+
+/// How many pages this thread has had read from devices: by page faults, reads and what it asked to be read ahead. Some
+/// kernels count only the faults.
+pub(super) fn pages_read() -> u64 {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the kernel writes into `usage`, which has the size that it expects.
+    let failed = unsafe { libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) };
+    if failed != 0 {
+        return 0;
+    }
+    // SAFETY: zeroed, which is a valid value of these integers, and then filled by the kernel.
+    let usage = unsafe { usage.assume_init() };
+    let blocks = u64::try_from(usage.ru_inblock).unwrap_or_default();
+    let faults = u64::try_from(usage.ru_majflt).unwrap_or_default();
+    // Blocks of 512 bytes.
+    (blocks / 8).max(faults)
 }
 
 /// The lowest limit of the groups named in `/proc/self/cgroup`, and of their ancestors, under `root`.

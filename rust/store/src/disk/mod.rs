@@ -79,6 +79,16 @@ pub trait Disk: Send + Sync {
     /// Pieces shorter than this go into a map faster by copying; all others by system call.
     fn copies_below(&self) -> usize;
 
+    /// Whether its files are known to be too large for memory to cache all of them.
+    fn is_crowded(&self) -> bool {
+        false
+    }
+
+    /// How many pages this thread has had read from devices, about. Ascending; compare two of them.
+    fn pages_read(&self) -> u64 {
+        0
+    }
+
     /// Identifies this boot of the machine; zeros if the system does not say. Kept for diagnosis only.
     fn boot_id(&self) -> [u8; 16];
 
@@ -123,6 +133,9 @@ pub trait DiskFile: Send + Sync {
     /// The next piece of the file, from `offset` on, that may hold anything but zeros; `None` if there is
     /// none. Lets callers skip reserved space, which counts as data once it has been read.
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>>;
+
+    /// Hints that a part of the file, whole pages, is to be read soon: the device begins, and nobody waits for it.
+    fn will_read(&self, _offset: u64, _len: u64) {}
 
     /// Hints that reads will reach space that was never written, where reading ahead would yield only zeros.
     fn read_nothing_ahead(&self) {}

@@ -47,6 +47,8 @@ impl SimDisk {
             struck: Vec::new(),
             power: true,
             rng: Rng::new(seed),
+            crowd: None,
+            pages_read: 0,
             forgets_in: None,
             forgot: false,
         };
@@ -87,6 +89,17 @@ impl SimDisk {
         let mut world = self.world.lock();
         world.forgets_in = None;
         std::mem::take(&mut world.forgot)
+    }
+
+    /// From now on files are too large for memory, and at each look `pages` more have been read from the device.
+    pub fn crowd(&self, pages: u64) {
+        self.world.lock().crowd = Some(pages);
+    }
+
+    /// How often each page of a file was said to be read soon, by the page's offset.
+    pub fn asked(&self, name: &str) -> BTreeMap<u64, u64> {
+        let world = self.world.lock();
+        world.names.get(name).map(|&id| world.files[id].cache.asked()).unwrap_or_default()
     }
 
     /// Whether the power is on.
@@ -210,6 +223,8 @@ impl SimDisk {
             struck: Vec::new(),
             power: true,
             rng: Rng::new(old.rng.next_u64()),
+            crowd: None,
+            pages_read: 0,
             forgets_in: None,
             forgot: false,
         };
@@ -332,6 +347,16 @@ impl Disk for SimDisk {
         160
     }
 
+    fn is_crowded(&self) -> bool {
+        self.world.lock().crowd.is_some()
+    }
+
+    fn pages_read(&self) -> u64 {
+        let mut world = self.world.lock();
+        world.pages_read += world.crowd.unwrap_or_default();
+        world.pages_read
+    }
+
     fn boot_id(&self) -> [u8; 16] {
         [0; 16]
     }
@@ -392,6 +417,10 @@ impl DiskFile for SimFile {
                 return Ok(data.map(|start| start..at));
             }
         }
+    }
+
+    fn will_read(&self, offset: u64, len: u64) {
+        self.world.lock().files[self.id].cache.ask(offset, len);
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

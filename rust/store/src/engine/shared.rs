@@ -28,6 +28,7 @@ use crate::format::location::Location;
 use crate::keys::{Key, Keys, Width};
 use crate::options::Options;
 use crate::schema::Schema;
+use crate::values::ahead::AsksAhead;
 
 /// An open store.
 pub(crate) struct Shared {
@@ -64,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) waits: Waits,
     /// Where a feed of changes last stood: all changes up to that sequence number lie before that place.
     pub(crate) fed: Mutex<Option<(u64, LogEnd)>>,
+    /// Whether batches of reads ask the kernel for pages ahead.
+    pub(crate) asks_ahead: AsksAhead,
     /// Rebuilds an index from files. Provided by the code that opened the store.
     pub(crate) rebuild: Rebuild,
 }

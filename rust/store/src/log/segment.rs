@@ -571,6 +571,19 @@ impl Segment {
         }
     }
 
+    /// Hints that a part of the segment, whole pages, is to be read soon from the device. If that fails, reads wait for it.
+    pub(crate) fn will_read(&self, offset: u64, len: u64) {
+        match &self.map {
+            Some(map) => map.will_read(offset, len),
+            None => {
+                let _ = self.with_file(Operation::Read, |file| {
+                    file.will_read(offset, len);
+                    Ok(())
+                });
+            }
+        }
+    }
+
     /// The raw bytes of the record at `offset`, read with system calls.
     pub(crate) fn read_record(&self, offset: u64) -> Result<Vec<u8>> {
         // One call suffices for most records; a longer record takes a second one.

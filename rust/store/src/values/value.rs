@@ -10,6 +10,7 @@ use crate::keys::{Key, Keys};
 use crate::log::segment::{Found, Segment};
 use crate::log::segments::Segments;
 use crate::room::room;
+use crate::values::ahead::{Ahead, AsksAhead};
 
 /// How many keys ahead a batch read prefetches records.
 const PREFETCH_AHEAD: usize = 16;
@@ -83,7 +84,7 @@ impl Values {
         &mut self,
         keys: Keys<'_>,
         all: bool,
-        verify: bool,
+        (verify, asks): (bool, &AsksAhead),
         locate: impl FnOnce(&mut Vec<Option<Location>>) -> Result<Arc<Segments>>,
     ) -> Result<()> {
         self.slots.clear();
@@ -93,7 +94,9 @@ impl Values {
         self.long_bytes = 0;
         let Self { segments, locations, slots, copied, long_bytes } = self;
         room(slots, keys.len())?;
-        for_each(segments, keys, locations, verify, |_, found| {
+        let segments: &Segments = segments;
+        let mut ahead = asks.over(locations.iter().map(|&location| (segments, location)));
+        for_each(segments, keys, locations, verify, &mut ahead, |_, found| {
             let Some((value, place)) = found else {
                 slots.push(Slot::Missing);
                 return Ok(ControlFlow::Continue(()));
@@ -142,22 +145,25 @@ impl Values {
 }
 
 /// Reads the values at `locations` in order, with prefetching, and passes each to `each` until that returns
-/// `Break`: the index of the value and, if it exists, its bytes and its place in a mapped segment.
-pub(crate) fn for_each<L: Copy + Into<Option<Location>>>(
+/// `Break`: the index of the value and, if it exists, its bytes and its place in a mapped segment. `ahead` follows a batch
+/// of which these are the next.
+pub(crate) fn for_each<'a, L: Copy + Into<Option<Location>>>(
     segments: &Segments,
     keys: Keys<'_>,
     locations: &[L],
     verify: bool,
+    ahead: &mut Ahead<'a, impl Iterator<Item = (&'a Segments, L)>>,
     mut each: impl FnMut(usize, Option<(&[u8], Option<(u32, u64)>)>) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    for ahead in locations.iter().take(PREFETCH_AHEAD).filter_map(|&ahead| ahead.into()) {
-        segments.prefetch(ahead);
+    for soon in locations.iter().take(PREFETCH_AHEAD).filter_map(|&soon| soon.into()) {
+        segments.prefetch(soon);
     }
     for (i, (key, &location)) in keys.iter().zip(locations).enumerate() {
-        if let Some(&ahead) = locations.get(i + PREFETCH_AHEAD)
-            && let Some(ahead) = ahead.into()
+        ahead.before_next();
+        if let Some(&soon) = locations.get(i + PREFETCH_AHEAD)
+            && let Some(soon) = soon.into()
         {
-            segments.prefetch(ahead);
+            segments.prefetch(soon);
         }
         let went_on = if let Some(location) = location.into() {
             let segment = segments.at(location)?;

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod asks_ahead;
 mod backup;
 mod columns;
 mod compression;

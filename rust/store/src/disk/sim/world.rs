@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
+use super::super::map::Mapped;
 use super::faults::{Fault, Loss, SyncFailure, never, syncs, writes};
 use super::rng::Rng;
 
@@ -30,6 +33,10 @@ pub(super) struct World {
     pub(super) struck: Vec<(u64, Fault)>,
     pub(super) power: bool,
     pub(super) rng: Rng,
+    /// If files are too large for memory: how many pages have been read since each look at that count.
+    pub(super) crowd: Option<u64>,
+    /// That count.
+    pub(super) pages_read: u64,
     /// How many more reads until the page cache is dropped.
     pub(super) forgets_in: Option<u64>,
     /// Whether dropped pages held anything other than a copy of what the device has.
@@ -60,7 +67,11 @@ pub(super) enum Change {
 }
 
 /// The page cache of one file.
-pub(super) struct Pages(Box<[UnsafeCell<u8>]>);
+pub(super) struct Pages {
+    bytes: Box<[UnsafeCell<u8>]>,
+    /// What was said to be read soon: the offset of each page, and how often.
+    asked: Mutex<BTreeMap<u64, u64>>,
+}
 
 // SAFETY: written only under the world's lock; read through maps only where nobody writes (see `Map`).
 unsafe impl Send for Pages {}
@@ -74,15 +85,26 @@ impl Pages {
         bytes[..content.len()].copy_from_slice(content);
         let cells = Box::into_raw(bytes) as *mut [UnsafeCell<u8>];
         // SAFETY: the box was just given up, and a cell has the same layout as its content.
-        Arc::new(Self(unsafe { Box::from_raw(cells) }))
+        Arc::new(Self { bytes: unsafe { Box::from_raw(cells) }, asked: Mutex::default() })
     }
 
     pub(super) fn start(&self) -> *mut u8 {
-        self.0.as_ptr().cast_mut().cast()
+        self.bytes.as_ptr().cast_mut().cast()
     }
 
     pub(super) fn capacity(&self) -> usize {
-        self.0.len()
+        self.bytes.len()
+    }
+
+    pub(super) fn ask(&self, offset: u64, len: u64) {
+        let mut asked = self.asked.lock();
+        for page in (offset..offset + len).step_by(PAGE_BYTES) {
+            *asked.entry(page).or_default() += 1;
+        }
+    }
+
+    pub(super) fn asked(&self) -> BTreeMap<u64, u64> {
+        self.asked.lock().clone()
     }
 
     pub(super) fn write(&self, offset: u64, bytes: &[u8]) {
@@ -103,6 +125,12 @@ impl Pages {
                 buffer.len(),
             );
         }
+    }
+}
+
+impl Mapped for Pages {
+    fn will_read(&self, offset: usize, len: usize) {
+        self.ask(offset as u64, len as u64);
     }
 }
 
