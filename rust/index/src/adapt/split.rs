@@ -15,7 +15,7 @@ use crate::node::{InnerHeader, NodeId, Trend};
 use crate::tree::Alex;
 
 /// The most slots of a model node for each of its children.
-const SLOTS_PER_CHILD: usize = 16;
+const SLOTS_PER_CHILD: usize = 32;
 /// Slots that a model node may have however few children it has.
 const SLOTS_FREE: usize = 1024;
 /// The most slots of a model node.
@@ -61,7 +61,7 @@ impl<K: Key> Alex<K> {
         let Some((&(parent, _), above)) = target.path.split_last() else { return };
         let (left, right) = (entries.part(0..cut), entries.part(cut..entries.len()));
         let head = *self.arena.inner(parent).head;
-        let plan = |fill| Plan { bounds: self.bounds(above), below: K::BITS, fill };
+        let plan = |fill| Plan { bounds: self.bounds(above), below: K::BITS, fill, divides: false };
         let settled = if target.trend == Trend::Descending { right } else { left };
         let plan = plan(settled_fill(settled.keys, target.trend));
         let mut draft = Draft { head, plan, pieces: Vec::new() };
@@ -112,7 +112,7 @@ impl<K: Key> Alex<K> {
         }
         let above = &target.path[..target.path.len().saturating_sub(1)];
         let bounds = head.slot_bounds(slot, self.bounds(above));
-        let plan = Plan { bounds, below: head.shift, fill };
+        let plan = Plan { bounds, below: head.shift, fill, divides: false };
         pieces.push(self.do_new_node(&mut chain, entries.part(low..high), plan));
         if slot + 1 < run.end {
             let part = entries.part(high..entries.len());

@@ -1,10 +1,11 @@
 //! Building a subtree from ascending entries in one pass: the whole tree, or the nodes that replace a full
 //! leaf.
 //!
-//! A model node gets about eight slots for each leaf that it is expected to have. Neighbouring slots share a
+//! A model node gets about sixteen slots for each leaf that it is expected to have. Neighbouring slots share a
 //! leaf while it stays small. A slot with too many keys for a leaf gets a nested model node, whose range is
-//! tight around the slot's keys. A run of slots whose keys no model fits is halved. Only `route` decides
-//! which child a key belongs to.
+//! tight around the slot's keys. A run of slots whose keys no model fits is halved; in a bulk load also one whose
+//! keys would be found too slowly (docs/dev/047-bulk-loads-divide-leaves.md). Only `route` decides which child a
+//! key belongs to.
 //!
 //! Depth: a nested node covers the keys of one slot, which is at most 2^(shift + 1) wide (slot 0, where no
 //! whole slot fits above the least key), and has at least 16 slots. So its shift is smaller than its parent's;
@@ -35,9 +36,18 @@ pub(crate) const fn split_fill<K: Key>() -> f64 {
 const SETTLED_FILL: f64 = 0.72;
 /// Mean search work that is as good as none: one entry in twenty is in the line after its own.
 const EASY_STEPS: f64 = 0.05;
-/// Slots of a new model node for each leaf that it is expected to have. The sum is rounded up to a power of
-/// two.
-const SLOTS_PER_LEAF: usize = 8;
+/// The fewest entries that a bulk load divides because one leaf of them would be searched too slowly, as a share of the
+/// most slots: 341. With 256 cell ids are found a tenth faster, and take 0.8 bytes a key more.
+const DIVIDED_SHARE: usize = 48;
+/// Mean search work above which it divides a leaf: where the slots of the model node above can cut it in two, and where
+/// it takes one more model node.
+const DIVIDED_STEPS: (f64, f64) = (0.5, 1.0);
+/// The same for a large leaf, whose parts take few bytes more; and what a large one is, as a share of the most slots.
+const LARGE_DIVIDED_STEPS: (f64, f64) = (0.2, 0.4);
+const LARGE_SHARE: usize = 16;
+/// Slots of a new model node for each leaf that it is expected to have. The sum is rounded up to a power of two. With
+/// many slots few of them hold more keys than a leaf, and few nodes are nested.
+const SLOTS_PER_LEAF: usize = 16;
 /// The smallest and the largest fan-out of a new model node, as powers of two.
 const FANOUT_LOG: (u32, u32) = (4, 16);
 /// The smallest fan-out where most keys would share a slot: more slots make for fewer nested model nodes.
@@ -88,18 +98,45 @@ impl<K: Key> Alex<K> {
         capacity: usize,
         trend: Trend,
     ) -> Option<u32> {
+        let most = self.tolerable_steps(entries.len());
+        self.easy_leaf(chain, entries, capacity, trend, most)
+    }
+
+    /// Builds a leaf at the end of `chain`, or returns `None` if its mean search work would exceed `most`.
+    fn easy_leaf(
+        &mut self,
+        chain: &mut Chain,
+        entries: Entries<'_, K>,
+        capacity: usize,
+        trend: Trend,
+        most: f64,
+    ) -> Option<u32> {
         let layout = Layout::of(entries.keys, capacity, trend);
-        let splits = entries.len() >= self.min_split();
-        if splits && layout.steps > ACCEPTABLE_STEPS {
+        if layout.steps > most {
             return None;
         }
         let (leaf, steps) = self.lay_out(chain, entries, capacity, layout);
         // Cases that the sample missed are split only if they are half as bad again.
-        if splits && steps > ACCEPTABLE_STEPS * 1.5 {
+        if entries.len() >= self.min_split() && steps > ACCEPTABLE_STEPS * 1.5 {
             self.drop_leaf(chain);
             return None;
         }
         Some(leaf)
+    }
+
+    /// The most mean search work of a leaf of so many entries. `cut` says whether a slot boundary divides them well.
+    fn most_steps(&self, entries: usize, plan: Plan<K>, cut: bool) -> f64 {
+        if plan.divides && entries >= (self.max_slots / DIVIDED_SHARE).max(16) {
+            let large = entries >= self.max_slots / LARGE_SHARE;
+            let (at_a_cut, below) = if large { LARGE_DIVIDED_STEPS } else { DIVIDED_STEPS };
+            return if cut { at_a_cut } else { below };
+        }
+        self.tolerable_steps(entries)
+    }
+
+    /// The most mean search work of a leaf that an insert leaves behind.
+    fn tolerable_steps(&self, entries: usize) -> f64 {
+        if entries >= self.min_split() { ACCEPTABLE_STEPS } else { f64::MAX }
     }
 
     fn lay_out(
@@ -145,7 +182,8 @@ impl<K: Key> Alex<K> {
         if entries.len() <= self.most_entries(plan.fill) {
             // So many entries as fit exactly are given a slot more, which the largest leaf has not.
             let capacity = slots_within(entries.len(), plan.fill, self.max_slots);
-            if let Some(leaf) = self.fitting_leaf(chain, entries, capacity, Trend::Anywhere) {
+            let most = self.most_steps(entries.len(), plan, false);
+            if let Some(leaf) = self.easy_leaf(chain, entries, capacity, Trend::Anywhere, most) {
                 return NodeId::leaf(leaf);
             }
         }
@@ -229,19 +267,18 @@ impl<K: Key> Alex<K> {
             // Slots without entries join the leaf before them.
             return;
         }
-        let fill = draft.plan.fill;
-        let capacity = slots_for(count, fill);
-        if capacity <= self.max_slots
-            && let Some(leaf) = self.fitting_leaf(chain, entries, capacity, Trend::Anywhere)
-        {
-            draft.pieces.push((slots.start, NodeId::leaf(leaf)));
-            return;
+        let (head, plan) = (draft.head, draft.plan);
+        let boundary = balance(&head, entries.keys, &slots);
+        let capacity = slots_for(count, plan.fill);
+        if capacity <= self.max_slots {
+            let even = boundary.is_some_and(|(_, cut)| cut.min(count - cut) >= count / 8);
+            let most = self.most_steps(count, plan, even);
+            if let Some(leaf) = self.easy_leaf(chain, entries, capacity, Trend::Anywhere, most) {
+                draft.pieces.push((slots.start, NodeId::leaf(leaf)));
+                return;
+            }
         }
-        let head = draft.head;
-        if let Some((boundary, cut)) = balance(&head, entries.keys, &slots)
-            && cut > 0
-            && cut < count
-        {
+        if let Some((boundary, cut)) = boundary {
             self.do_emit(chain, entries.part(0..cut), draft, slots.start..boundary);
             self.do_emit(chain, entries.part(cut..count), draft, boundary..slots.end);
             return;

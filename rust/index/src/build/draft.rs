@@ -46,11 +46,19 @@ pub(crate) struct Plan<K> {
     pub(crate) below: u32,
     /// Entries for each slot of its leaves.
     pub(crate) fill: f64,
+    /// Whether leaves are divided until they are searched fast, not just until a model fits them: in bulk loads.
+    pub(crate) divides: bool,
 }
 
 impl<K: Key> Plan<K> {
+    /// Of a whole tree that is loaded.
+    pub(crate) fn load(fill: f64) -> Self {
+        Self { divides: true, ..Self::whole(fill) }
+    }
+
+    /// Of a whole tree.
     pub(crate) fn whole(fill: f64) -> Self {
-        Self { bounds: everything(), below: K::BITS, fill }
+        Self { bounds: everything(), below: K::BITS, fill, divides: false }
     }
 
     /// The plan of a node nested in one slot of `head`, whose plan this is.

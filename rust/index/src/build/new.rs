@@ -127,7 +127,7 @@ impl<K: Key> Alex<K> {
     pub(crate) fn load(&mut self, keys: &[K], payloads: &[u64]) {
         let entries = Entries { keys, payloads };
         let mut chain = Chain::new();
-        self.root = self.do_leaf_or_node(&mut chain, entries, Plan::whole(load_fill::<K>()));
+        self.root = self.do_leaf_or_node(&mut chain, entries, Plan::load(load_fill::<K>()));
         (self.first_leaf, self.last_leaf) = (chain.first, chain.last);
         self.len = keys.len();
         self.tally = OnceLock::new();

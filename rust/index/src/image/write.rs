@@ -167,7 +167,7 @@ impl<S: ImageSink, K: Key> ImageWriter<S, K> {
                     &mut self.workshop,
                     &mut Chain::new(),
                     entries,
-                    Plan::whole(load_fill::<K>()),
+                    Plan::load(load_fill::<K>()),
                 );
                 self.out.take(&mut self.workshop, node)?
             }
@@ -188,7 +188,7 @@ impl<S: ImageSink, K: Key> ImageWriter<S, K> {
         for &node in &path[common..] {
             let bone = self.skeleton.bone(node);
             let (head, slot) = (InnerHeader { children: 0, ..bone.head }, bone.parent.slot);
-            let mut plan = Plan::whole(load_fill::<K>());
+            let mut plan = Plan::load(load_fill::<K>());
             if let Some(above) = self.frames.last() {
                 plan = above.draft.plan.nested(&above.draft.head, slot);
                 self.emit(slot, self.keys.len())?;

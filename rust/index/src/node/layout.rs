@@ -9,7 +9,8 @@
 use std::ops::Range;
 
 use super::header::{LeafHeader, Trend};
-use super::model::{Line, Model};
+use super::model::Model;
+use super::sample::{Sample, line_distance};
 use super::view::LeafMut;
 use crate::count;
 use crate::key::Key;
@@ -58,7 +59,7 @@ pub(crate) struct Layout<K: Key> {
 
 impl<K: Key> Layout<K> {
     /// The layout of ascending keys in a leaf of `capacity` slots. On a trend the free slots are all left at
-    /// the end that grows. Reads a few hundred keys.
+    /// the end that grows. Reads at most 128 keys.
     pub(crate) fn of(keys: &[K], capacity: usize, trend: Trend) -> Self {
         let packed = keys.len() as f64 / PACKED_FILL;
         let (pitch, offset) = match trend {
@@ -67,10 +68,12 @@ impl<K: Key> Layout<K> {
             Trend::Ascending => (1.0 / PACKED_FILL, 0.0),
             Trend::Descending => (1.0 / PACKED_FILL, capacity as f64 - packed),
         };
-        let model = Model::from_line(Line::fit(keys), pitch, offset, capacity);
+        let sample = Sample::of(keys);
+        let line = sample.line().scaled(pitch, offset);
+        let model = Model::from_line(sample.origin(), line, capacity);
         let mut layout = Self { model, trend, pitch, offset, steps: f64::MAX };
         if !model.is_plain() {
-            layout.steps = layout.expected_steps(keys, capacity);
+            layout.steps = sample.steps(line, capacity, layout.span(keys.len()));
         }
         layout
     }
@@ -79,23 +82,6 @@ impl<K: Key> Layout<K> {
     /// would use up the room that is left for a trend, and the leaf would be rebuilt every few inserts.
     fn span(&self, entries: usize) -> Range<usize> {
         self.offset as usize..(self.offset + entries as f64 * self.pitch).ceil() as usize
-    }
-
-    /// The search work that `Put` would return, estimated from a sample: an entry is at its predicted slot,
-    /// or as far behind it as the entries before it push it.
-    fn expected_steps(&self, keys: &[K], capacity: usize) -> f64 {
-        let span = self.span(keys.len());
-        let (mut slot, mut rank, mut steps, mut samples) = (0, 0, 0u32, 0u32);
-        for at in (0..keys.len()).step_by((keys.len() / 64).max(1)) {
-            count::touch_one(&keys[at]);
-            let guess = self.model.predict(keys[at]).min(capacity - 1);
-            let wanted = guess.clamp(span.start, span.end);
-            slot = wanted.max(slot + (at - rank)).min(capacity - (keys.len() - at));
-            rank = at;
-            steps += line_distance(slot, guess);
-            samples += 1;
-        }
-        f64::from(steps) / f64::from(samples.max(1))
     }
 
     /// Fills a fresh leaf with the entries that this layout was made for, which must be fewer than its slots.
@@ -125,12 +111,6 @@ impl<K: Key> Layout<K> {
         leaf.head.coarse = u16::from(steps >= COARSE_STEPS);
         steps.min(most)
     }
-}
-
-/// Doublings from the line of one slot to that of another.
-#[inline(always)]
-fn line_distance(slot: usize, guess: usize) -> u32 {
-    usize::BITS - (slot / WINDOW).abs_diff(guess / WINDOW).leading_zeros()
 }
 
 fn write_header<K: Key>(head: &mut LeafHeader<K>, model: Model<K>, count: usize, trend: Trend) {

@@ -1,14 +1,15 @@
 //! Nodes: what they consist of, how entries are laid out in a data node, and what happens inside one.
 //!
-//! `header` and `view` are the parts of a node, `units` its size. `model` predicts a slot, `bitmap` tells
-//! which slots are occupied. `layout` fills a fresh data node, `leaf` searches and changes one. Knows no
-//! tree.
+//! `header` and `view` are the parts of a node, `units` its size. `model` predicts a slot, by a line that is fitted
+//! to a `sample`; `bitmap` tells which slots are occupied. `layout` fills a fresh data node, `leaf` searches and
+//! changes one. Knows no tree.
 
 pub(crate) mod bitmap;
 mod header;
 pub(crate) mod layout;
 mod leaf;
 mod model;
+mod sample;
 mod units;
 mod view;
 

@@ -1,9 +1,9 @@
 //! The linear model of a data node: from key to slot, in fixed point, monotone.
 //!
 //! Fitting uses floating point. Prediction uses integers only, so that it gives every caller the same slot. A
-//! prediction is one multiplication; a fit reads at most 256 keys. Knows nothing of what slots hold.
+//! prediction is one multiplication. Knows nothing of what slots hold.
 
-use crate::count;
+use super::sample::Line;
 use crate::key::{Distance, Key};
 
 /// `slot = delta * slope >> 96`, where `delta` is the 64 bits of `min(key - base, span)` below the leading zeros of `span`.
@@ -15,19 +15,6 @@ pub(crate) struct Model<K: Key> {
     span: K::Distance,
     /// Zero marks a plain leaf, which has no model and is searched by binary search.
     slope: u64,
-}
-
-/// The most keys that a line is fitted to.
-const SAMPLES: usize = 256;
-/// The most keys that decide which of two lines fits better.
-const JUDGED: usize = 64;
-
-/// A line from key to rank: `rank = slope * (key - origin) + intercept`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Line<K> {
-    origin: K,
-    slope: f64,
-    intercept: f64,
 }
 
 impl<K: Key> Model<K> {
@@ -60,22 +47,21 @@ impl<K: Key> Model<K> {
     pub(crate) fn boundaries(&self) -> Boundaries {
         // slot = delta * 2^(64 - bits) * slope / 2^96
         let bits = self.span.bits() as i32;
-        Boundaries { deltas_per_slot: 2f64.powi(32 + bits) / self.slope as f64 }
+        Boundaries { deltas_per_slot: power(32 + bits) / self.slope as f64 }
     }
 
-    /// Scales a line that predicts ranks to slots, `slots_per_key` apart from slot `offset` on, in a leaf of
-    /// `capacity` slots. A line that does not rise gives a plain leaf.
-    pub(crate) fn from_line(line: Line<K>, slots_per_key: f64, offset: f64, capacity: usize) -> Self {
-        let slope = line.slope * slots_per_key;
-        let intercept = line.intercept * slots_per_key + offset;
+    /// The model of a line from the distance from `origin` to the slot, in a leaf of `capacity` slots. A line that does
+    /// not rise gives a plain leaf.
+    pub(crate) fn from_line(origin: K, line: Line, capacity: usize) -> Self {
+        let Line { slope, intercept } = line;
         if !(slope.is_finite() && slope > 0.0 && intercept.is_finite()) {
             return Self::PLAIN;
         }
         let back = K::Distance::from_f64((intercept / slope).abs());
-        let base = if intercept >= 0.0 { line.origin.down_to_min(back) } else { line.origin.up_to_max(back) };
+        let base = if intercept >= 0.0 { origin.down_to_min(back) } else { origin.up_to_max(back) };
         // Keys farther than `span` from the base are predicted beyond the last slot in any case.
         let span = K::Distance::from_f64(capacity as f64 / slope).max(K::Distance::ONE);
-        let scale = 2f64.powi(32 + span.bits() as i32);
+        let scale = power(32 + span.bits() as i32);
         Self { base, span, slope: ((slope * scale) as u64).max(1) }
     }
 }
@@ -105,74 +91,25 @@ impl Boundaries {
     }
 }
 
-impl<K: Key> Line<K> {
-    /// Least squares over all keys or over their middle three quarters, which outliers at the ends cannot
-    /// bend: whichever has the smaller mean log2 error. `keys` are strictly ascending.
-    pub(crate) fn fit(keys: &[K]) -> Self {
-        let all = Self::least_squares(keys, 0, keys.len());
-        if keys.len() < 32 {
-            return all;
-        }
-        let margin = keys.len() / 8;
-        let middle = Self::least_squares(keys, margin, keys.len() - margin);
-        if middle.error(keys) < all.error(keys) { middle } else { all }
-    }
-
-    fn least_squares(keys: &[K], from: usize, to: usize) -> Self {
-        let Some(&origin) = keys.get(from) else {
-            return Self { origin: K::ZERO, slope: 0.0, intercept: 0.0 };
-        };
-        let count = (to - from).min(SAMPLES);
-        let (mut sum_x, mut sum_y, mut squares, mut products) = (0.0, 0.0, 0.0, 0.0);
-        for rank in sample_ranks(from, to, SAMPLES) {
-            count::touch_one(&keys[rank]);
-            let (x, y) = (keys[rank].since(origin).to_f64(), rank as f64);
-            sum_x += x;
-            sum_y += y;
-            squares += x * x;
-            products += x * y;
-        }
-        let weight = count as f64;
-        let spread = squares - sum_x * sum_x / weight;
-        let slope = if spread > 0.0 { (products - sum_x * sum_y / weight) / spread } else { 0.0 };
-        Self { origin, slope, intercept: (sum_y - slope * sum_x) / weight }
-    }
-
-    /// The sum, over a sample, of the logarithm of the distance between a key's rank and the line.
-    fn error(&self, keys: &[K]) -> f64 {
-        let last = (keys.len() - 1) as f64;
-        let mut sum = 0.0;
-        for rank in sample_ranks(0, keys.len(), JUDGED) {
-            let key = keys[rank];
-            count::touch_one(&keys[rank]);
-            let signed = if key < self.origin {
-                -self.origin.since(key).to_f64()
-            } else {
-                key.since(self.origin).to_f64()
-            };
-            let guess = (self.slope * signed + self.intercept).clamp(0.0, last);
-            // The bits of a float above one, read as an integer, are its logarithm, interpolated linearly
-            // between powers of two.
-            sum += (1.0 + (guess - rank as f64).abs()).to_bits() as f64;
-        }
-        sum
-    }
-}
-
-/// At most `most` ranks of `from..to`, evenly spaced, the first and the last among them.
-fn sample_ranks(from: usize, to: usize, most: usize) -> impl Iterator<Item = usize> {
-    let (length, count) = (to - from, (to - from).min(most));
-    (0..count).map(move |i| from + i * (length - 1) / (count.max(2) - 1))
+/// Two to the power of a small exponent.
+const fn power(exponent: i32) -> f64 {
+    f64::from_bits(((1023 + exponent) as u64) << 52)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Line, Model};
+    use super::Model;
     use crate::key::{Distance, Key};
+    use crate::node::sample::Sample;
 
     fn model<K: Key>(keys: &[K], capacity: usize) -> Model<K> {
-        Model::from_line(Line::fit(keys), capacity as f64 / keys.len() as f64, 0.0, capacity)
+        let sample = Sample::of(keys);
+        Model::from_line(
+            sample.origin(),
+            sample.line().scaled(capacity as f64 / keys.len() as f64, 0.0),
+            capacity,
+        )
     }
 
     fn predictions_are_monotone_and_close_on_straight_keys<K: Key>() {
