@@ -123,7 +123,12 @@ def test_every_public_name_has_a_docstring_with_an_example_that_runs(
     names |= {"refuse_one_value": codecs.refuse_one_value, "path": tmp_path / "index"}
     if name.startswith("ship."):
         pytest.importorskip("obstore", reason="obstore is not installed: pip install 'alexpy[ship]'")
-        names |= {"folder": tmp_path / "shipped", "dest": tmp_path / "restored", "push": ship.push}
+        names |= {
+            "folder": tmp_path / "shipped",
+            "dest": tmp_path / "restored",
+            "push": ship.push,
+            "follow": ship.follow,
+        }
     if inspect.isfunction(PUBLIC[name]):
         # Modules have functions of the same name: the one that is shown is meant.
         names[PUBLIC[name].__name__] = PUBLIC[name]
