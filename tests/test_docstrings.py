@@ -115,7 +115,12 @@ def test_every_public_name_has_a_docstring_with_an_example_that_runs(
         "struct": struct,
     }
     names |= {"text_as_binary": _convert.text_as_binary, "open_raw": _store.open_raw}
-    names |= {"name_of": _shards.name_of, "newest": _shards.newest, "check": _shards.check}
+    names |= {
+        "name_of": _shards.name_of,
+        "newest": _shards.newest,
+        "check": _shards.check,
+        "triples": _shards.triples,
+    }
     names |= {"publish": _shards.publish, "read": _shards.read, "Manifest": _shards.Manifest}
     names |= {"Shard": _shards.Shard, "any_array": _convert.any_array, "table": _convert.table}
     if name.startswith("alexpy._kinds."):
