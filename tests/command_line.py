@@ -26,7 +26,7 @@ class Ended:
     def json_lines(self) -> list[Any]:
         return [json.loads(line) for line in self.out.splitlines()]
 
-    def fails(self, code: int, *parts: str) -> None:
+    def fails(self, code: int, *parts: str) -> Ended:
         """Assert the exit code, and one line on standard error that has every part."""
         assert self.code == code, self
         assert self.err.startswith("alexpy: "), self
@@ -34,6 +34,7 @@ class Ended:
         assert self.err.endswith("\n"), self
         for part in parts:
             assert part in self.err, self
+        return self
 
     def succeeds(self) -> Ended:
         """Assert the exit code and a silent standard error."""

@@ -19,6 +19,9 @@ SEGMENT_HEADER, RECORD_HEADER = 192, 24
 PUT, TOMBSTONE, RANGE, BEGIN, COMMIT, BATCH_PUT, BATCH_TOMBSTONE, BATCH_RANGE, MARK, FOOTER = range(1, 11)
 RELOCATION = 2
 ENDED, RELOCATED, NEXT = 1, 2, 4
+UINT64, UUID = 1, 6
+# Records of keys of 128 bits have kinds of their own.
+WIDE = 16
 
 
 def _table() -> list[int]:
@@ -45,6 +48,10 @@ class Found:
     """What the files of a store hold."""
 
     items: dict[int, bytes] = field(default_factory=dict)
+    """By the keys that users know."""
+    key: int = 0
+    """The number of the kind of keys."""
+    codec: str | None = None
     kinds: Counter[int] = field(default_factory=Counter)
     origins: Counter[int] = field(default_factory=Counter)
     images: int = 0
@@ -53,11 +60,12 @@ class Found:
     last: int = 0
 
 
-def _begins(data: bytes, magic: bytes) -> bytes:
-    """Check the beginning that all files have in common, and return the store's id."""
+def _begins(data: bytes, magic: bytes) -> tuple[bytes, int, int]:
+    """Check the beginning that all files have in common; return store id, features, kind of keys."""
     found, version, least, features, store = struct.unpack_from("<8sHHI16s", data)
-    assert (found, version, least, features) == (magic, 1, 1, 0)
-    return bytes(store)
+    assert (found, version, least, features & ~3) == (magic, 1, 1, 0)
+    assert (data[44] > 0) == (features & 1 > 0)
+    return bytes(store), features, data[44]
 
 
 def read(path: Path) -> Found:
@@ -65,17 +73,23 @@ def read(path: Path) -> Found:
     copies = [(path / f"MANIFEST-{letter}").read_bytes() for letter in "AB"]
     assert copies[0] == copies[1], "both copies hold the same content"
     data = copies[0]
-    store = _begins(data, b"ALEXMAN\0")
+    store, features, found.key = _begins(data, b"ALEXMAN\0")
     assert crc32c(data[:-4]) == struct.unpack_from("<I", data, len(data) - 4)[0]
     found.durable, _, clean, count, found.images, _ = struct.unpack_from("<QQIIII", data, 80)
     found.clean = clean == 1
     entries = [struct.unpack_from("<IIQQ", data, 112 + 24 * i) for i in range(count)]
-    assert len(data) == 112 + 24 * count + 40 * found.images + 4
+    schema = data[112 + 24 * count + 40 * found.images : -4]
+    if features & 2:
+        assert struct.unpack_from("<II", schema) == (1, len(schema) - 8)
+        found.codec = schema[8:].decode()
+    else:
+        assert not schema
     changes: list[tuple[int, int, int, bytes]] = []
     for segment, flags, length, last in entries:
         if not flags & NEXT:
             known = length if flags & (ENDED | RELOCATED) else None
             changes += _segment(path / f"seg-{segment:08x}.log", store, known, last, found)
+    wide = found.key == UUID
     # A record counts at its sequence's place, wherever it stands.
     for _, kind, key, value in sorted(changes, key=lambda change: change[0]):
         if kind in {PUT, BATCH_PUT}:
@@ -83,17 +97,26 @@ def read(path: Path) -> Found:
         elif kind in {TOMBSTONE, BATCH_TOMBSTONE}:
             found.items.pop(key, None)
         else:
-            (last_key,) = struct.unpack("<q", value)
+            last_key = _wide(value) if wide else struct.unpack("<q", value)[0]
             for covered in [it for it in found.items if key <= it <= last_key]:
                 del found.items[covered]
+    # Keys without a sign are stored with their highest bit flipped.
+    flipped = {UINT64: 1 << 63, UUID: 1 << 127}.get(found.key, 0)
+    found.items = {key + flipped: value for key, value in found.items.items()}
     return found
+
+
+def _wide(halves: bytes) -> int:
+    """A key of 128 bits, its low half first."""
+    return int.from_bytes(halves, "little", signed=True)
 
 
 def _segment(
     file: Path, store: bytes, length: int | None, last: int, found: Found
 ) -> Iterator[tuple[int, int, int, bytes]]:
     data = file.read_bytes()
-    assert _begins(data, b"ALEXSEG\0") == store
+    begins = _begins(data, b"ALEXSEG\0")
+    assert (begins[0], begins[2]) == (store, found.key)
     assert crc32c(data[:188]) == struct.unpack_from("<I", data, 188)[0]
     (origin,) = struct.unpack_from("<I", data, 64)
     found.origins[origin] += 1
@@ -102,10 +125,16 @@ def _segment(
     while at < (len(data) if length is None else length) and any(data[at : at + RECORD_HEADER]):
         crc, size, kind_and_seq, key = struct.unpack_from("<IIQq", data, at)
         kind, seq = kind_and_seq & 255, kind_and_seq >> 8
-        end = at + RECORD_HEADER + (size + 7 & ~7)
+        begin = at + RECORD_HEADER
+        if kind > WIDE:
+            assert found.key == UUID
+            kind -= WIDE
+            key = _wide(data[begin : begin + 8] + data[at + 16 : at + 24])
+            begin += 8
+        end = begin + (size + 7 & ~7)
         mixed = seed ^ at // 8 * 0x9E3779B1 & 0xFFFFFFFF
         assert crc32c(data[at + 4 : end], mixed) == crc, f"{file.name} at {at}"
-        value = data[at + RECORD_HEADER : at + RECORD_HEADER + size]
+        value = data[begin : begin + size]
         found.kinds[kind] += 1
         found.last = max(found.last, seq)
         if kind == BEGIN:

@@ -1,13 +1,14 @@
 """Histories of shipping by seed: a place whose calls fail in every way, made-up stores, and what must hold.
 
 A writer commits, pushes, is killed after any call, is copied with all it remembers, restored from a shipment,
-forked. Others push, restore, pin and expire in the middle of its calls. All of it runs through the code of
-alexpy.ship but for the backup and the directory: a store here is a dict of small files.
+forked. Others push, restore, follow, pin and expire in the middle of its calls. All of it runs through the
+code of alexpy.ship but for the backup and the directories: a store here is a dict of small files.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 import random
 import re
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from alexpy.errors import CorruptionError, FencedError
-from alexpy.ship import _expire, _memory, _pins, _push, _restore, _shipment
+from alexpy.ship import _expire, _follow, _memory, _mirror, _pins, _push, _restore, _shipment
 from alexpy.ship._memory import Memory
 from alexpy.ship._objects import Meta
 from alexpy.ship._push import Push
@@ -32,8 +33,19 @@ PIECE_BYTES = 16
 # Of a hundred calls, so many fail in some way: one of these, drawn for each history.
 FAILING = (0, 2, 5, 12, 30)
 # What happens, with its weight: one thing after another, and in the middle of another.
-STEPS = {"commit": 6, "push": 10, "fork": 1, "restore": 1, "copy": 1, "read": 2, "expire": 2, "wait": 1}
-BETWEEN = {"commit": 4, "push": 6, "fork": 1, "restore": 1, "copy": 1, "read": 2, "expire": 6}
+STEPS = {
+    "commit": 6,
+    "push": 10,
+    "fork": 1,
+    "restore": 1,
+    "copy": 1,
+    "read": 2,
+    "follow": 6,
+    "expire": 2,
+    "wait": 1,
+}
+BETWEEN = {"commit": 4, "push": 6, "fork": 1, "restore": 1, "copy": 1, "read": 2, "follow": 2, "expire": 6}
+MIRRORS = 2
 
 
 class KilledError(BaseException):
@@ -205,6 +217,79 @@ class Writer:
     """One push of a directory at a time: it is locked."""
 
 
+class Mirror:
+    """A directory that follows: files, of which so many bytes count, and a process that may be killed.
+
+    What is flushed survives the process anyway; tests/test_ship.py and the engine's cut the power.
+    """
+
+    path = "the mirror"
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self.failing = 0
+        self.files: Files = {}
+        self.noted: list[Any] = []
+        self.listed: tuple[int, dict[str, int]] = 0, {}
+        """The generation, and the bytes that count: written as one."""
+        self.is_open = False
+
+    @property
+    def shown(self) -> Any:
+        found = [one for one in self.noted if one.generation == self.listed[0]]
+        assert found or not self.listed[0], "nobody knows what the mirror shows"
+        return found[0] if found else None
+
+    @property
+    def ends(self) -> dict[str, int]:
+        return self.listed[1]
+
+    def contents(self) -> Files:
+        return {name: self.files[name][:end] for name, end in self.ends.items()}
+
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        return self.files.get(name, b"")[offset : offset + size]
+
+    def mark(self, name: str) -> str:
+        return self.files[name][:8].hex()
+
+    def write(self, name: str, offset: int, data: bytes) -> None:
+        assert offset >= self.ends.get(name, 0), "what counts is written to"
+        before = self.files.get(name, b"").ljust(offset, b"\0")
+        if self._dies():
+            # In the middle of it, where the file is as long as it will be, or is not.
+            written = data[: self._rng.randrange(len(data) + 1)]
+            data = written.ljust(len(data), b"\0") if self._rng.random() < 0.5 else written
+            self.files[name] = before[:offset] + data + before[offset + len(data) :]
+            raise KilledError
+        self.files[name] = before[:offset] + data + before[offset + len(data) :]
+
+    def finish(self, shipment: Shipment, manifest: bytes) -> None:
+        ends = json.loads(manifest)
+        self._may_die()
+        self.noted = [*([self.shown] if self.shown else []), _mirror.shown_by(shipment)]
+        self._may_die()
+        for name, end in ends.items():
+            # As the engine does.
+            assert len(self.files.get(name, b"")) >= end, "a file is missing, or cut short"
+        # There is room for what the last segment will hold.
+        self.files[max(ends)] = self.files[max(ends)].ljust(self._rng.randrange(200), b"\0")
+        self.listed = shipment.generation, ends
+        self.settle()
+
+    def settle(self) -> None:
+        for name in [name for name in self.files if name not in self.ends]:
+            self._may_die()
+            del self.files[name]
+
+    def _may_die(self) -> None:
+        if self._dies():
+            raise KilledError
+
+    def _dies(self) -> bool:
+        return self._rng.randrange(400) < self.failing
+
+
 class History:
     """One history. `run` makes it, `check` says what must hold after it."""
 
@@ -212,7 +297,9 @@ class History:
         self.rng = random.Random(seed)
         self.bucket = Bucket()
         self.commits = 0
-        first = Made({"MANIFEST-A": b"", "seg-00000001.log": self.rng.randbytes(8)}, 0, ())
+        first = Made(
+            {"MANIFEST-A": b'{"seg-00000001.log": 8}', "seg-00000001.log": self.rng.randbytes(8)}, 0, ()
+        )
         self.writers = [Writer(first)]
         self.sent: dict[str, Made] = {}
         """What each manifest shows, by its nonce."""
@@ -221,7 +308,10 @@ class History:
         self.depth = 0
         # So many things happen in the middle of others, or a few histories would never end.
         self.left = 60
+        self.mirrors = [Mirror(self.rng) for _ in range(MIRRORS)]
         self.failing = self.rng.choice(FAILING)
+        for mirror in self.mirrors:
+            mirror.failing = self.failing
 
     # --- what can happen --------------------------------------------------------------------------------
 
@@ -246,6 +336,8 @@ class History:
             self.writers.append(replace(copy.deepcopy(writer), is_pushed=False, is_copy=True))
         elif what == "read":
             self.read()
+        elif what == "follow":
+            self.follow(rng.choice(self.mirrors))
         elif what == "expire":
             self.expire()
         elif what == "wait":
@@ -279,7 +371,8 @@ class History:
             last = f"seg-{int(last[4:12], 16) + 1:08x}.log"
             files[last] = rng.randbytes(8)
         files[last] += rng.randbytes(rng.randrange(1, 40))
-        files["MANIFEST-A"] = repr(sorted(files)).encode()
+        sizes = {name: len(data) for name, data in files.items() if name.startswith("seg")}
+        files["MANIFEST-A"] = json.dumps(sizes).encode()
         writer.made = Made(files, before.seq + rng.randrange(1, 5), (*before.past, self.commits))
 
     def push(self, writer: Writer, *, fork: bool = False) -> None:
@@ -339,6 +432,44 @@ class History:
         assert fetched(sure, shipment) == self.sent[shipment.nonce].files
         return shipment
 
+    def follow(self, mirror: Mirror) -> None:
+        if mirror.is_open:
+            # It is locked.
+            return
+        mirror.is_open = True
+        client: Any = self.client()
+        before = mirror.shown
+        with suppress(KilledError, LostError, CorruptionError, FileNotFoundError):
+            try:
+                _follow.bring_up(client, mirror, threads=1)
+            except FencedError:
+                assert before is not None
+                assert self.newest_epoch() > before.epoch, "fenced, and no epoch has begun"
+        mirror.is_open = False
+        self.check_mirror(mirror, before)
+
+    def check_mirror(self, mirror: Mirror, before: Any) -> None:
+        """It shows one shipment, the one of before or one that goes on from it."""
+        shown = mirror.shown
+        if shown is None:
+            assert before is None
+            return
+        made = self.sent[shown.nonce]
+        segments = {name: data for name, data in made.files.items() if name.startswith("seg")}
+        assert mirror.contents() == segments, "the mirror shows what was never shipped"
+        if before is not None:
+            past = self.sent[before.nonce].past
+            assert made.past[: len(past)] == past, "the mirror went back"
+            assert made.seq >= self.sent[before.nonce].seq
+
+    def newest_epoch(self) -> int:
+        bodies = [bodies[0] for bodies in self.bucket.made.values()]
+        epochs = [0]
+        for body in bodies:
+            with suppress(CorruptionError):
+                epochs.append(_shipment.decode(body, "").epoch)
+        return max(epochs)
+
     def expire(self) -> None:
         client: Any = self.client()
         with suppress(KilledError, LostError, CorruptionError, FileNotFoundError):
@@ -362,6 +493,7 @@ class History:
             for seq in {one.seq for one in there.whole if found.has_in_its_past(one)}:
                 assert _restore.find(sure, seq, found.epoch).seq == seq
         self.check_fences(sure)
+        self.check_mirrors(sure)
 
     def check_order(self) -> None:
         """Each number was given once; what an epoch ships goes on from what it shipped before."""
@@ -382,6 +514,21 @@ class History:
             last[epoch] = made
         for shipment in self.answered:
             assert owner[shipment.generation] == shipment.nonce, "an answered push was somebody else's"
+
+    def check_mirrors(self, sure: Any) -> None:
+        """Once nothing fails any more, each shows the newest shipment, or an epoch has begun without it."""
+        newest = self.newest(sure)
+        for mirror in self.mirrors:
+            mirror.failing = 0
+            before = mirror.shown
+            try:
+                assert _follow.bring_up(sure, mirror, threads=1) == newest
+            except FencedError:
+                assert newest is not None
+                assert newest.epoch > before.epoch, "fenced, and no epoch has begun"
+            except (CorruptionError, FileNotFoundError):
+                assert newest is None
+            self.check_mirror(mirror, before)
 
     def check_fences(self, sure: Any) -> None:
         """Writers commit and push once more: each goes on from the newest shipment, or is fenced for good."""

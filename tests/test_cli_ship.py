@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import alexpy
+from alexpy import ship
 from alexpy.ship import _shipment
 
 if TYPE_CHECKING:
@@ -116,3 +119,57 @@ def test_damage_of_the_store_itself_is_told_with_what_mends_it(
     segment.write_bytes(segment.read_bytes()[:5000])
     run("ship", "push", store_path, place).fails(3, "alexpy repair")
     assert not place.exists()
+
+
+# --- follow ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dest(tmp_path: Path) -> Path:
+    """A path at which there is no mirror yet."""
+    return tmp_path / "mirror"
+
+
+def test_the_command_brings_a_mirror_up_to_date(
+    run: CommandLine, store: alexpy.Store, place: Path, dest: Path
+) -> None:
+    store[1] = b"one"
+    ship.push(store, place)
+    out = run("ship", "follow", place, dest).succeeds().out.decode()
+    assert out == f"{dest} shows what was shipped to {place} as of sequence 1 (generation 1, epoch 1)\n"
+    store[2] = b"two"
+    ship.push(store, place)
+    (figures,) = run("ship", "follow", place, dest, "--json").succeeds().json_lines()
+    assert list(figures) == ["generation", "epoch", "seq", "bytes", "dest"]
+    assert run("get", dest, 2).succeeds().out == b"two"
+    run("ship", "follow", place, place).fails(2, "lies in the place")
+    with ship.Follower(place, dest, interval=60):
+        run("ship", "follow", place, dest).fails(3, "one at a time")
+
+
+def test_the_command_goes_on_until_it_is_interrupted(store: alexpy.Store, place: Path, dest: Path) -> None:
+    store[1] = b"one"
+    ship.push(store, place)
+    command = [sys.executable, "-m", "alexpy", "ship", "follow", place, dest, "--interval", "0.05", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert json.loads(process.stdout.readline())["seq"] == 1
+            store[2] = b"two"
+            shipped = ship.push(store, place)
+            assert json.loads(process.stdout.readline())["seq"] == shipped.seq
+            moved = place.with_name("away")
+            place.rename(moved)
+            assert "no store was shipped there; this goes on" in process.stderr.readline()
+            moved.rename(place)
+            store[3] = b"three"
+            shipped = ship.push(store, place)
+            assert json.loads(process.stdout.readline())["seq"] == shipped.seq
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+            assert process.stderr.read().endswith("alexpy: interrupted\n")
+        finally:
+            process.kill()
+    with alexpy.open(dest, read_only=True) as reader:
+        assert dict(reader) == dict(store)

@@ -115,7 +115,12 @@ def test_every_public_name_has_a_docstring_with_an_example_that_runs(
         "struct": struct,
     }
     names |= {"text_as_binary": _convert.text_as_binary, "open_raw": _store.open_raw}
-    names |= {"name_of": _shards.name_of, "newest": _shards.newest, "check": _shards.check}
+    names |= {
+        "name_of": _shards.name_of,
+        "newest": _shards.newest,
+        "check": _shards.check,
+        "triples": _shards.triples,
+    }
     names |= {"publish": _shards.publish, "read": _shards.read, "Manifest": _shards.Manifest}
     names |= {"Shard": _shards.Shard, "any_array": _convert.any_array, "table": _convert.table}
     if name.startswith("alexpy._kinds."):
@@ -123,7 +128,12 @@ def test_every_public_name_has_a_docstring_with_an_example_that_runs(
     names |= {"refuse_one_value": codecs.refuse_one_value, "path": tmp_path / "index"}
     if name.startswith("ship."):
         pytest.importorskip("obstore", reason="obstore is not installed: pip install 'alexpy[ship]'")
-        names |= {"folder": tmp_path / "shipped", "dest": tmp_path / "restored", "push": ship.push}
+        names |= {
+            "folder": tmp_path / "shipped",
+            "dest": tmp_path / "restored",
+            "push": ship.push,
+            "follow": ship.follow,
+        }
     if inspect.isfunction(PUBLIC[name]):
         # Modules have functions of the same name: the one that is shown is meant.
         names[PUBLIC[name].__name__] = PUBLIC[name]

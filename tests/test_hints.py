@@ -300,3 +300,20 @@ def test_this_very_process_is_told_to_share_what_it_has_open(kept: alexpy.Store)
         "process; use what it has open, which all its threads may share, close that first, or open "
         "with read_only=True"
     )
+
+
+def test_a_mapping_as_keys_names_what_takes_one(kept: alexpy.Store) -> None:
+    calls: list[Callable[[Any], object]] = [
+        kept.put_many,
+        kept.bulk_load,
+        alexpy.AlexIndex().put_many,
+    ]
+    for call in calls:
+        assert refusal(lambda call=call: call({1: b"one"})) == (
+            "keys is a dict and values is missing; update(mapping) takes one"
+        )
+        assert refusal(lambda call=call: call([1])) == "values is None; give one value for each key"
+    assert refusal(lambda: kept.batch().put_many({1: b"one"})) == (  # type: ignore[call-overload]
+        "keys is a dict and values is missing; give its keys and its values: list(mapping), "
+        "list(mapping.values())"
+    )

@@ -87,7 +87,7 @@ def test_salvage_works_without_a_manifest(damaged: Path, tmp_path: Path) -> None
 
 def test_wrong_places_and_modes_are_refused(store_path: Path, tmp_path: Path) -> None:
     new = tmp_path / "new"
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"no store here to repair: .*nothing"):
         alexpy.repair(tmp_path / "nothing", new)
     (tmp_path / "empty").mkdir()
     with pytest.raises(alexpy.FormatError):
@@ -102,6 +102,8 @@ def test_wrong_places_and_modes_are_refused(store_path: Path, tmp_path: Path) ->
         alexpy.repair(store_path, tmp_path)
     with pytest.raises(ValueError, match="inside"):
         alexpy.repair(store_path, store_path / "new")
+    with pytest.raises(FileNotFoundError, match=r"does not exist; make that first: .*/no/new"):
+        alexpy.repair(store_path, tmp_path / "no" / "new")
     assert not new.exists()
     (tmp_path / "file").write_text("x")
     with pytest.raises(NotADirectoryError):
@@ -123,15 +125,22 @@ def test_progress_that_raises_leaves_nothing_behind(store_path: Path, tmp_path: 
 
 
 def test_the_command_repairs(run: CommandLine, damaged: Path, tmp_path: Path) -> None:
-    ended = run("repair", damaged, tmp_path / "new", "--mode", "salvage").succeeds()
+    ended = run("repair", damaged, tmp_path / "new", "--mode", "salvage").fails(
+        1, "1 record could not be kept"
+    )
     assert b"99 keys kept" in ended.out
     assert b"seg-00000001.log is damaged at offset 592, 40 bytes" in ended.out
     run("verify", tmp_path / "new").succeeds()
-    figures = json.loads(run("repair", damaged, tmp_path / "other", "--json").succeeds().out)
+    figures = json.loads(run("repair", damaged, tmp_path / "other", "--json").fails(1, "90 records").out)
     assert (figures["kept"], figures["lost"], figures["damaged"][0]["offset"]) == (10, 90, 592)
     assert figures["salvage_keeps"] == 99
-    told = run("repair", damaged, tmp_path / "less").succeeds().out
-    assert b"--mode salvage, into another directory, keeps 99 keys" in told
+    run("repair", damaged, tmp_path / "less").fails(
+        1, "90 records could not be kept; --mode salvage, into another directory, keeps 99 keys"
+    )
+    assert run("repair", tmp_path / "new", tmp_path / "whole").succeeds().out.startswith(b"99 keys kept")
+    for name in ("MANIFEST-A", "MANIFEST-B"):
+        (tmp_path / "whole" / name).write_bytes(b"")
+    run("repair", tmp_path / "whole", tmp_path / "kept", "--mode", "salvage").fails(1, "there is damage")
     run("repair", damaged, tmp_path / "new").fails(2, "not empty")
     run("repair", tmp_path / "nothing", tmp_path / "x").fails(3, "no store")
 

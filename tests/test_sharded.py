@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import pickle
+import re
 import shutil
 import threading
 from typing import TYPE_CHECKING, Any
@@ -522,3 +523,24 @@ def test_opened_as_a_store_it_says_how_to_open_it(tmp_path: Path, read_only: boo
 def test_values_of_several_parts_in_one_are_refused_where_there_is_none() -> None:
     with pytest.raises(IndexError, match="no such part or value"):
         alexpy.ValueBuffers._joined([], [0], [0])
+
+
+@pytest.mark.parametrize(
+    ("shards", "error", "told"),
+    [
+        ([("west", None)], ValueError, "shards[0] is ('west', None); give (directory, start, stop)"),
+        ([("a", None, 5), ("b", 5, None, 7)], ValueError, "shards[1] is ('b', 5, None, 7); give"),
+        (["abc"], TypeError, "shards[0] is 'abc'; give (directory, start, stop)"),
+        ([7], TypeError, "shards[0] is 7; give (directory, start, stop)"),
+        ([(7, None, None)], TypeError, "shards[0] is (7, None, None); give (directory, start, stop), the"),
+        ("abc", TypeError, "shards is 'abc'; give a list of (directory, start, stop)"),
+        ({"west": None}, TypeError, "shards is {'west': None}; give a list of"),
+        (None, TypeError, "shards is None; give a list of"),
+    ],
+)
+def test_what_are_no_shards_is_refused_by_what_they_should_be(
+    tmp_path: Path, shards: Any, error: type[Exception], told: str
+) -> None:
+    with pytest.raises(error, match=re.escape(told)):
+        ShardedStore.publish(tmp_path, shards, epoch=1)
+    assert not list(tmp_path.iterdir())

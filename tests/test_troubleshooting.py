@@ -237,6 +237,22 @@ def fenced(tmp: Path) -> str:
 
 
 @provokes
+def followed_epoch_given_up(tmp: Path) -> str:
+    two_copies(tmp)
+    alexpy.ship.follow(tmp / "place", tmp / "mirror")
+    with alexpy.open(tmp / "b") as store:
+        alexpy.ship.push(store, tmp / "place", fork=True)
+    return message(lambda: alexpy.ship.follow(tmp / "place", tmp / "mirror"))
+
+
+@provokes
+def mirror(tmp: Path) -> str:
+    two_copies(tmp)
+    alexpy.ship.follow(tmp / "place", tmp / "mirror")
+    return message(lambda: alexpy.open(tmp / "mirror"))
+
+
+@provokes
 def epoch_taken(tmp: Path) -> str:
     alexpy.ShardedStore.create(tmp / "s", [10])
     shards = [("shard-0", None, 10), ("shard-1", 10, None)]

@@ -390,6 +390,10 @@ def shipping(folder: Path) -> None:
     again = alexpy.ship.restore(place, folder / "again", at=shipment.seq, epoch=1)
     assert again == shipment == alexpy.ship.shipments(place)[0]
     print(again.epoch, again.generation, again.made_at, again.bytes)
+    assert alexpy.ship.follow(place, str(folder / "mirror"), progress=print) == shipment
+    with alexpy.ship.Follower(place, folder / "mirror", interval=60.0) as follower:
+        assert_type(follower.refresh(timeout=60), int)
+        print(follower.seq, follower.error, follower.closed)
     with alexpy.ship.pin(place, at=shipment.seq, seconds=60) as pin:
         pin.renew()
         report = alexpy.ship.expire(place, keep=1, days=1)

@@ -38,6 +38,10 @@ class Writers:
         if kind is not None:
             # What was forked would go on, and the wait for the end of all of it with it.
             os.killpg(self._process.pid, signal.SIGKILL)
+        else:
+            # Nobody may be in the middle of a line when its reader goes.
+            self._process.communicate()
+            assert self._process.returncode == 0, "the process that forks writers failed at its end"
         self._process.__exit__(kind, error, trace)
 
     def start(self, job: str) -> int:

@@ -50,7 +50,9 @@ __all__ = [
     "_ArrowInput",
     "_arrow_input",
     "_checksum_records",
+    "_list_mirror",
     "_repair",
+    "_settle_mirror",
     "_shuffled",
     "_verify_files",
     "build_info",
@@ -104,6 +106,12 @@ def _repair(
     progress: Callable[[int, int], object] | None,
 ) -> tuple[int, int, list[tuple[Path, int, int]], int | None]:
     """The figures of `alexpy.repair` as (kept, lost, damaged, kept by salvage)."""
+
+def _list_mirror(path: str | PathLike[str], manifest: bytes, generation: int) -> None:
+    """Makes the mirror in the directory `path` show what a backup's manifest lists; see `ship.follow`."""
+
+def _settle_mirror(path: str | PathLike[str]) -> None:
+    """Ends what a `_list_mirror` that was interrupted has begun."""
 
 def _checksum_records(data: bytes, record_bytes: int) -> int:
     """The checksum of each record of `record_bytes` in `data`, folded into one number.

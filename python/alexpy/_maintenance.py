@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._alexpy import _repair
@@ -11,7 +13,6 @@ from .codecs import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from .codecs import Codec
     from .errors import AlexError
@@ -138,5 +139,15 @@ def repair(
 
     """
     name = None if codec is None else name_of(codec)
-    kept, lost, damaged, salvage_keeps = _repair(os.fsdecode(path), os.fsdecode(dest), mode, name, progress)
+    try:
+        figures = _repair(os.fsdecode(path), os.fsdecode(dest), mode, name, progress)
+    except FileNotFoundError:
+        if not Path(os.fsdecode(path)).exists():
+            # A new store would mend nothing.
+            raise FileNotFoundError(errno.ENOENT, "there is no store here to repair", path) from None
+        if not Path(os.fsdecode(dest)).absolute().parent.exists():
+            text = "the directory above it does not exist; make that first"
+            raise FileNotFoundError(errno.ENOENT, text, dest) from None
+        raise
+    kept, lost, damaged, salvage_keeps = figures
     return RepairReport(kept, lost, tuple(damaged), salvage_keeps)

@@ -1,4 +1,4 @@
-"""The path of a store in the form that the engine gets, and the flush of what Python code has written itself.
+"""The path of a store in the form that the engine gets, and what Python code that writes files needs to know.
 
 The path is made absolute, so that chdir() changes nothing. Symbolic links and `..` stay as they are for the
 system to resolve, because `link/..` need not be the directory that holds the link.
@@ -30,3 +30,11 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_still(path: Path, descriptor: int) -> bool:
+    """Say whether a path leads to what was opened there."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

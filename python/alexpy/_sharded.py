@@ -171,6 +171,7 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
             FormatError: the ranges overlap or leave a gap, a store holds keys outside of its range, or the
                 stores differ in kind or codec.
             FileNotFoundError: a store is missing.
+            TypeError, ValueError: `shards` is no list of such triples.
 
         Example:
             >>> import pathlib
@@ -186,7 +187,7 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
         where = Path(absolute(path))
         kinds: dict[tuple[str, str | None], str] = {}
         listed = []
-        for directory, start, stop in shards:
+        for directory, start, stop in _shards.triples(shards):
             with _opened(where, directory) as store:
                 kind = store.key_kind
                 kinds.setdefault((kind, store.codec_name), directory)

@@ -13,6 +13,7 @@ import os
 import re
 import tempfile
 import uuid
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -81,6 +82,34 @@ def newest(path: Path) -> int:
     """
     epochs = [int(found[1]) for file in path.iterdir() if (found := _NAME.fullmatch(file.name))]
     return max(epochs, default=0)
+
+
+def triples(shards: object) -> list[tuple[str, Any, Any]]:
+    """Return what a caller gives as shards, each a directory and two bounds.
+
+    Raises:
+        TypeError, ValueError: it is something else.
+
+    Example:
+        >>> triples([("west", None)])
+        Traceback (most recent call last):
+        ValueError: shards[0] is ('west', None); give (directory, start, stop)
+
+    """
+    if isinstance(shards, str | bytes | Mapping) or not isinstance(shards, Iterable):
+        raise TypeError(f"shards is {shards!r}; give a list of (directory, start, stop)")
+    found = []
+    for at, shard in enumerate(shards):
+        told = f"shards[{at}] is {shard!r}; give (directory, start, stop)"
+        if not isinstance(shard, tuple | list):
+            raise TypeError(told)
+        if len(shard) != len(("directory", "start", "stop")):
+            raise ValueError(told)
+        directory, start, stop = shard
+        if not isinstance(directory, str):
+            raise TypeError(f"{told}, the directory as a str")
+        found.append((directory, start, stop))
+    return found
 
 
 def check(shards: Sequence[Shard], where: str) -> None:

@@ -88,7 +88,7 @@ class LockedError(AlexError, BlockingIOError):
 
 
 class ReadOnlyError(AlexError):
-    """A write was tried on a store opened with `read_only=True`.
+    """A write was tried on a store opened with `read_only=True`, or on a mirror of a shipped one.
 
     Example:
         >>> issubclass(ReadOnlyError, AlexError)
@@ -181,7 +181,8 @@ class FencedError(AlexError):
     """Another writer published in this place first, so this one must not; nothing was published.
 
     `place`, `epoch` and `seq` say what is there, as far as it is known. It stays so: trying again does not
-    help. For a store that is shipped only `alexpy.ship.restore`, or a push with `fork=True`, leads on.
+    help. For a store that is shipped only `alexpy.ship.restore`, or a push with `fork=True`, leads on; for a
+    directory that follows one (`alexpy.ship.follow`), only a new directory.
 
     Example:
         >>> FencedError("fenced", "s3://bucket/events", 2, 4711).epoch

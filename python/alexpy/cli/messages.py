@@ -25,6 +25,8 @@ def told(error: BaseException) -> str:  # noqa: PLR0911 - one return a kind of e
         return _locked(error)
     if isinstance(error, alexpy.CorruptionError) and error.path is not None:
         return damage(error)
+    if isinstance(error, alexpy.ReadOnlyError):
+        return _mirror(error)
     if isinstance(error, alexpy.HistoryGoneError):
         return _HISTORY_GONE
     if isinstance(error, alexpy.AlexError):
@@ -53,6 +55,14 @@ def _locked(error: alexpy.LockedError) -> str:
     return (
         f"{error.path} is already open for writing by {by}; run this again when that has ended. These work "
         "meanwhile: get, scan, changes, export, stats, verify, backup"
+    )
+
+
+def _mirror(error: alexpy.ReadOnlyError) -> str:
+    # No command writes to what it has opened for reading: it is a directory that follows a shipped store.
+    what, _, _ = str(error).partition(": open it with read_only=True")
+    return (
+        f"{what}; `alexpy backup` makes a store to write to of it, `alexpy ship restore` of what was shipped"
     )
 
 

@@ -11,7 +11,7 @@ import alexpy
 
 from . import output, text
 from .opening import no_directory_for, no_store
-from .options import BAD_INPUT, Stopped, as_json, completed_as, examples, store_path
+from .options import BAD_INPUT, NOT_FOUND, Stopped, as_json, completed_as, examples, store_path
 from .progress import progress
 
 
@@ -44,7 +44,7 @@ def repair(
     """Copy what can be read of STORE, which is not changed, into a new store in the directory DEST.
 
     "salvage" also reads after damage and without a manifest; if the record of a deletion is damaged, that
-    key comes back.
+    key comes back. If there was damage, the exit code is 1.
     """
     try:
         with progress("repairing", "bytes", quiet=json) as show:
@@ -59,13 +59,23 @@ def repair(
     if json:
         figures = {"kept": report.kept, "lost": report.lost, "damaged": places}
         output.report_json({**figures, "salvage_keeps": report.salvage_keeps})
-        return
-    for place in places:
-        output.write_text(f"{place['path']} is damaged at offset {place['offset']}, {place['length']} bytes")
-    output.report(
-        f"{text.count(report.kept, 'key')} kept in {dest}, {text.count(report.lost, 'record')} lost; "
-        f"{store} was not changed"
-    )
-    if report.salvage_keeps is not None:
-        kept = text.count(report.salvage_keeps, "key")
-        output.write_text(f"--mode salvage, into another directory, keeps {kept}")
+    else:
+        for place in places:
+            output.write_text(
+                f"{place['path']} is damaged at offset {place['offset']}, {place['length']} bytes"
+            )
+        output.report(
+            f"{text.count(report.kept, 'key')} kept in {dest}, {text.count(report.lost, 'record')} lost; "
+            f"{store} was not changed"
+        )
+    if not report or report.salvage_keeps is not None:
+        raise Stopped(_lost(report), NOT_FOUND)
+
+
+def _lost(report: alexpy.RepairReport) -> str:
+    lost = "there is damage, and nobody knows what was there"
+    if report.lost:
+        lost = f"{text.count(report.lost, 'record')} could not be kept"
+    if report.salvage_keeps is None:
+        return lost
+    return f"{lost}; --mode salvage, into another directory, keeps {text.count(report.salvage_keeps, 'key')}"

@@ -7,15 +7,17 @@ start fast.
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+import time
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from alexpy.errors import CorruptionError, FencedError, FormatError
+from alexpy.errors import CorruptionError, FencedError, FormatError, LockedError
 
 from . import output, text
+from .messages import told
 from .opening import no_directory_for, reader
 from .options import BAD_INPUT, STORE_ERROR, Stopped, as_json, completed_as, examples, store_path
 from .progress import progress
@@ -31,6 +33,8 @@ PLACE is a directory, or a URL: s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, az://ACC
 Credentials come from the environment, as in AWS_ACCESS_KEY_ID. Needs pip install 'alexpy[ship]'.
 """
 _FILES = ("seg-", "img-", "MANIFEST-")
+# Seconds between two looks of `follow` that fail, as of `alexpy.ship.Follower`.
+_LONGEST_WAIT = 300.0
 
 place_argument = click.argument("place", shell_complete=completed_as("dir"))
 
@@ -140,6 +144,82 @@ def restore(place: str, dest: str, *, at: int | None, epoch: int | None, quiet: 
 
 
 @ship.command(
+    "follow",
+    short_help="Keep a directory for readers up to date with what is shipped.",
+    epilog=examples(
+        "alexpy ship follow shipped flights-mirror",
+        "timeout 1 alexpy ship follow shipped flights-mirror --interval 0.5",
+    ),
+)
+@place_argument
+@click.argument("dest", shell_complete=completed_as("dir"))
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0),
+    help="Go on until Ctrl-C, with a look every so many seconds. [default: once]",
+)
+@click.option("--quiet", is_flag=True, help="No progress.")
+@as_json
+def follow(place: str, dest: str, *, interval: float | None, quiet: bool, json: bool) -> None:
+    """Bring the directory DEST up to what was shipped to PLACE last; the first time, it is made.
+
+    Commands that read may use DEST meanwhile: they see one shipment or the next, never an older one. Nothing
+    can be written there (`alexpy backup` makes a store of it). An epoch of PLACE that begins without what
+    DEST shows is refused (exit code 3).
+    """
+    from alexpy import ship as shipping  # noqa: PLC0415 - as above
+
+    if not Path(dest).absolute().parent.is_dir():
+        raise no_directory_for(dest)
+    show = _Shown(place, dest, json=json)
+    with _in_words():
+        if interval is None:
+            with progress("following", "bytes", quiet=quiet or json) as told:
+                show.report(shipping.follow(place, dest, progress=told))
+        else:
+            _go_on(place, dest, interval, show)
+
+
+class _Shown:
+    """Tells of each shipment once."""
+
+    def __init__(self, place: str, dest: str, *, json: bool) -> None:
+        self._place, self._dest, self._json = place, dest, json
+        self._last = 0
+
+    def report(self, shipment: Shipment) -> None:
+        if shipment.generation == self._last:
+            return
+        self._last = shipment.generation
+        if self._json:
+            output.report_json({**_figures(shipment), "dest": self._dest})
+        else:
+            output.report(
+                f"{self._dest} shows what was shipped to {self._place} as of sequence {shipment.seq} "
+                f"(generation {shipment.generation}, epoch {shipment.epoch})"
+            )
+
+
+def _go_on(place: str, dest: str, interval: float, show: _Shown) -> None:
+    """Follow until somebody ends it; a place that refuses is asked again, less and less often."""
+    from alexpy.ship._follow import Following  # noqa: PLC0415 - as above
+
+    with closing(Following(place, dest)) as following:
+        show.report(following.refresh())
+        wait = interval
+        while True:
+            time.sleep(wait)
+            try:
+                show.report(following.refresh())
+                wait = interval
+            except BlockingIOError:
+                raise
+            except OSError as error:
+                click.echo(f"alexpy: {told(error)}; this goes on", err=True)
+                wait = min(max(2 * wait, 1.0), _LONGEST_WAIT)
+
+
+@ship.command(
     "expire",
     short_help="Remove old shipments.",
     epilog=examples("alexpy ship expire shipped --keep 5", "alexpy ship expire shipped --days 30"),
@@ -180,7 +260,7 @@ def _in_words() -> Iterator[None]:
         yield
     except (ImportError, ValueError) as error:
         raise Stopped(_words(error), BAD_INPUT) from error
-    except (FencedError, FormatError) as error:
+    except (FencedError, FormatError, LockedError) as error:
         raise Stopped(_words(error), STORE_ERROR) from error
     except CorruptionError as error:
         # That of the store itself is told with what mends it.

@@ -39,7 +39,8 @@ class Datasink(ray.data.Datasink[_Written]):
     Each task that writes builds a shard of its rows, in any order; no two of them may have overlapping
     ranges of keys, as is so after `Dataset.sort`. How many shards there are Ray chooses by that: `write`,
     which brings the rows into ranges itself, takes their number. When all tasks have ended, their shards are
-    published as the next epoch, which is the attribute `epoch` then. A build that fails leaves nothing.
+    published as the next epoch, which is the attribute `epoch` then. A build that fails leaves nothing; of
+    one that Ctrl-C ends Ray does not tell the sink: `on_write_failed` removes what is left of it then.
     Types that differ are seen as far as Ray has not made one of them when it sorted.
 
     Raises:
@@ -105,8 +106,8 @@ class Datasink(ray.data.Datasink[_Written]):
         self._build.publish([one.name for one in shards], [one.first for one in shards[1:]])
         self.epoch, self._build = self._build.epoch, None
 
-    def on_write_failed(self, error: Exception) -> None:  # noqa: ARG002 - of Ray's signature
-        """Remove all that was built."""
+    def on_write_failed(self, error: BaseException) -> None:  # noqa: ARG002 - of Ray's signature
+        """Remove all that was built. Ray calls it, but not after KeyboardInterrupt."""
         if self._build is not None:
             self._build.abandon()
             self._build = None

@@ -7,8 +7,9 @@
     True
 
 `push` ships what a store holds now, `Shipper` does so again and again, `shipments` lists what is there,
-`restore` makes a store of one, `expire` removes old ones, but for what is pinned (`pin`). A place is a
-local directory, a URL that obstore knows (`s3://bucket/folder`, `gs://`, `az://`), or a store object of
+`restore` makes a store of one, `follow` keeps a directory for readers up to date with the newest, `Follower`
+does so again and again, `expire` removes old ones, but for what is pinned (`pin`). A place is a local
+directory, a URL that obstore knows (`s3://bucket/folder`, `gs://`, `az://`), or a store object of
 obstore. docs/shipping.md says what holds.
 
 In the examples `s` is an open store, `folder` an empty directory, `dest` a path at which there is nothing.
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import _expire, _restore
 from ._expire import ExpireReport
+from ._follow import follow_to
+from ._follower import Follower
 from ._objects import connect
 from ._pins import Pin
 from ._push import push_to
@@ -34,7 +37,19 @@ if TYPE_CHECKING:
 
     from ._objects import Place
 
-__all__ = ["ExpireReport", "Pin", "Shipment", "Shipper", "expire", "pin", "push", "restore", "shipments"]
+__all__ = [
+    "ExpireReport",
+    "Follower",
+    "Pin",
+    "Shipment",
+    "Shipper",
+    "expire",
+    "follow",
+    "pin",
+    "push",
+    "restore",
+    "shipments",
+]
 
 
 def push(
@@ -117,6 +132,48 @@ def restore(
 
     """
     return _restore.restore_to(connect(url, make=False), dest, at, epoch, progress)
+
+
+def follow(
+    url: Place,
+    dest: str | os.PathLike[str],
+    *,
+    progress: Callable[[int, int], object] | None = None,
+) -> Shipment:
+    """Bring the directory `dest`, a mirror for readers, up to the newest shipment, and return that.
+
+    The first call makes `dest`, all others get what is new. Each piece is checked by its size and its hash
+    before it is written, and what it makes is shown as one step when all of it is on the device. So handles
+    that are open there with `read_only=True` go on reading, and their `refresh` takes them to the newest
+    shipment, never back. A call that failed or was killed leaves `dest` as it was; the next one goes on with
+    the pieces that it has got. `dest` cannot be opened for writing. `progress(done, total)` is called with
+    bytes, and is at the total once all pieces are there. O(bytes that are new), and O(segments).
+
+    Raises:
+        FileNotFoundError: no store was shipped there; or the directory in which `dest` would lie is not
+            there.
+        FencedError: an epoch has begun without what `dest` shows; the message names both.
+        LockedError: another call, or a `Follower`, brings `dest` up to date.
+        ValueError: `dest` is not empty and was not made by `follow`; or it lies in the place.
+        CorruptionError: a piece or a manifest there is damaged, or a file in `dest` is another one.
+        FormatError: the place holds another history than `dest` follows, or something else.
+        NotADirectoryError, PermissionError, OSError, TypeError, ImportError: as `restore`.
+
+    Example:
+        >>> s[1] = b"one"
+        >>> shipment = push(s, folder)
+        >>> follow(folder, dest) == shipment
+        True
+        >>> with alexpy.open(dest, read_only=True) as reader:
+        ...     s[2] = b"two"
+        ...     shipment = push(s, folder)
+        ...     follow(folder, dest).seq == reader.refresh()
+        ...     reader[2]
+        True
+        b'two'
+
+    """
+    return follow_to(url, dest, progress)
 
 
 def shipments(url: Place) -> list[Shipment]:

@@ -207,7 +207,8 @@ class Push:
                     return last
                 if not self._fork:
                     raise self._fell_back(copy, last)
-                base = _forked(base, line)
+                # Nobody knows how much of what was shipped is left here.
+                base = replace(_forked(base, line), history=())
             line.begin_area(now())
             self._memory.save()
             if base.generation == 0:

@@ -10,31 +10,20 @@ import errno
 import fcntl
 import os
 import shutil
-import struct
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alexpy._path import absolute, flush
+from alexpy._path import absolute, flush, is_still
 from alexpy._store import Store, open_raw
 from alexpy.config import Config
 from alexpy.errors import LockedError
 
+from ._listing import MANIFESTS, SALT, Listing
 from ._memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-# What docs/format.md says of manifests and segments.
-_MANIFESTS = ("MANIFEST-A", "MANIFEST-B")
-_MAGIC = b"ALEXMAN\0"
-_STORE_ID = slice(16, 32)
-_COUNTS = struct.Struct("<II")
-_COUNTS_AT = 100
-_ENTRY = struct.Struct("<IIQQ")
-_ENTRIES_AT = 112
-_IS_RELOCATION = 2
-_SALT = slice(72, 80)
 
 
 class Copy:
@@ -44,14 +33,12 @@ class Copy:
         """Take the directory that the backup made."""
         self._folder = folder
         self.sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-        data = (folder / "MANIFEST-A").read_bytes()
-        self.store_id = data[_STORE_ID].hex()
-        segments, _ = _COUNTS.unpack_from(data, _COUNTS_AT)
-        entries = [_ENTRY.unpack_from(data, _ENTRIES_AT + i * _ENTRY.size) for i in range(segments)]
-        log = [(segment, last) for segment, flags, _, last in entries if not flags & _IS_RELOCATION]
-        self.seq = max((last for _, last in log), default=0)
+        listing = Listing.of((folder / MANIFESTS[0]).read_bytes())
+        if listing is None:
+            raise FileNotFoundError(errno.ENOENT, "the copy of the store lost its manifest", str(folder))
+        self.store_id, self.seq = listing.store_id, listing.seq
         # The log goes on in the last segment only.
-        self._grows = {f"seg-{segment:08x}.log" for segment, _ in log[-1:]}
+        self._grows = listing.grows
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         """Return some bytes of a file."""
@@ -64,9 +51,9 @@ class Copy:
 
     def mark(self, name: str) -> str:
         """Return the salt of a segment that has ended: it is random, and tells the segment from any other."""
-        if not name.startswith("seg-") or name in self._grows:
+        if not name.startswith("seg-") or name == self._grows:
             return ""
-        return self.read(name, _SALT.start, _SALT.stop - _SALT.start).hex()
+        return self.read(name, SALT.start, SALT.stop - SALT.start).hex()
 
     def copied(self) -> Iterator[str]:
         """Return the names of the segments that are no links to the store's own."""
@@ -90,11 +77,11 @@ class Source:
     @property
     def store_id(self) -> str:
         """The id of the store."""
-        for name in _MANIFESTS:
+        for name in MANIFESTS:
             with suppress(FileNotFoundError):
-                data = (self.folder / name).read_bytes()
-                if data.startswith(_MAGIC):
-                    return data[_STORE_ID].hex()
+                listing = Listing.of((self.folder / name).read_bytes())
+                if listing is not None:
+                    return listing.store_id
         raise FileNotFoundError(errno.ENOENT, "the store lost its manifests meanwhile", str(self.folder))
 
     def copy(self, progress: Callable[[int, int], object] | None = None) -> Copy:
@@ -157,19 +144,12 @@ def _locked(staging: Path, path: str) -> Iterator[None]:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise LockedError(f"another push of {path} is under way", path) from None
-            if not _is_still(staging, descriptor):
+            if not is_still(staging, descriptor):
                 continue
             yield
             return
         finally:
             os.close(descriptor)
-
-
-def _is_still(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
 
 
 def _clear(folder: Path) -> None:

@@ -160,7 +160,7 @@ pub(crate) fn to_exception(py: Python<'_>, error: &Error) -> PyErr {
             .error(py, (message, path.as_os_str().to_owned(), *offset, expected.clone(), found.clone())),
         Error::Locked { path, pid } => LOCKED.error(py, (message, path.as_os_str().to_owned(), *pid)),
         Error::Format { .. } => FORMAT.error(py, (message,)),
-        Error::ReadOnly { .. } => READ_ONLY.error(py, (message,)),
+        Error::ReadOnly { .. } | Error::Mirror { .. } => READ_ONLY.error(py, (message,)),
         Error::HistoryGone { .. } => HISTORY_GONE.error(py, (message,)),
         Error::Closed { .. } => CLOSED.error(py, (message,)),
         Error::Forked { .. } => FORKED.error(py, (message,)),

@@ -122,7 +122,7 @@ mod _alexpy {
     #[pymodule_export]
     use super::store::columns::{ArrowStream, BatchIterator, ScanBatch};
     #[pymodule_export]
-    use super::store::maintenance::{_repair, _verify_files};
+    use super::store::maintenance::{_list_mirror, _repair, _settle_mirror, _verify_files};
     #[pymodule_export]
     use super::store::one::Store;
     #[pymodule_export]

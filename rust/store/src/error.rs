@@ -81,6 +81,12 @@ pub enum Error {
         /// The store's directory.
         path: PathBuf,
     },
+    /// A write to a directory that somebody keeps up to date with a store elsewhere.
+    #[error("{} follows a store that is shipped, and what was written here would be lost: open it with read_only=True; to get a store to write to, restore what was shipped, or make a backup of this", .path.display())]
+    Mirror {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The handle was closed.
     #[error("the store at {} is closed", .path.display())]
     Closed {

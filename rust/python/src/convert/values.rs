@@ -16,7 +16,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyMapping, PyString, PyTuple};
 
 use crate::convert::buffers::{self, MAX_VALUE_BYTES, check_length};
 use crate::convert::codec::Codec;
@@ -279,6 +279,26 @@ impl Many<'_> {
             Self::Spans { data, offsets } => Self::Spans { data: data.owned()?, offsets },
         })
     }
+}
+
+/// The values of a call that takes keys and values; `for_mappings` is the one that takes a mapping.
+pub(crate) fn given<'a, 'py>(
+    keys: &Bound<'py, PyAny>,
+    values: Option<&'a Bound<'py, PyAny>>,
+    for_mappings: Option<&str>,
+) -> PyResult<&'a Bound<'py, PyAny>> {
+    if let Some(values) = values {
+        return Ok(values);
+    }
+    if keys.cast::<PyMapping>().is_err() {
+        return Err(PyTypeError::new_err("values is None; give one value for each key"));
+    }
+    let what = keys.get_type().name()?;
+    let instead = match for_mappings {
+        Some(call) => format!("{call}(mapping) takes one"),
+        None => "give its keys and its values: list(mapping), list(mapping.values())".to_owned(),
+    };
+    Err(PyTypeError::new_err(format!("keys is a {what} and values is missing; {instead}")))
 }
 
 /// Raises unless there is one value for each key.

@@ -43,12 +43,14 @@ impl AlexIndex {
     /// 2
     /// >>> list(x.items())
     /// [(1, 10), (3, 33)]
+    #[pyo3(signature = (keys, values=None), text_signature = "($self, keys, values)")]
     fn put_many(
         &self,
         py: Python<'_>,
         keys: &Bound<'_, PyAny>,
-        values: &Bound<'_, PyAny>,
+        values: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
+        let values = values::given(keys, values, Some("update"))?;
         let keys = kinds::many(self.kind(), keys)?;
         let values = many(values, Role::Value)?;
         values::check_count(keys.len(), values.len())?;

@@ -138,7 +138,14 @@ impl WriteBatch {
     /// ...     b.put_many([1, 2], [b"one", b"two"])
     /// >>> len(s)
     /// 2
-    fn put_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>, values: &Bound<'_, PyAny>) -> PyResult<()> {
+    #[pyo3(signature = (keys, values=None), text_signature = "($self, keys, values)")]
+    fn put_many(
+        &self,
+        py: Python<'_>,
+        keys: &Bound<'_, PyAny>,
+        values: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let values = values::given(keys, values, None)?;
         let keys = kinds::many(self.store.get().kind(), keys)?;
         let values = values::many(self.store.get().codec(), keys.as_keys(), values)?;
         let source = values.source();

@@ -1,4 +1,4 @@
-//! Maintenance of a store: `verify`, `compact`, `checkpoint`, `backup`, and `repair` of one that does not open.
+//! Maintenance of a store: `verify`, `compact`, `checkpoint`, `backup`, `repair` of one that does not open, and mirrors.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::errors::to_exception;
+use crate::errors::{detached, to_exception};
 use crate::progress::with_progress;
 use crate::store::one::Store;
 
@@ -116,4 +116,18 @@ pub(crate) fn _repair(
     let report =
         with_progress(py, progress, |progress| Engine::repair(&path, &dest, mode, codec.clone(), progress))?;
     Ok((report.kept, report.lost, report.damaged, report.salvage_keeps))
+}
+
+/// Makes the mirror in the directory `path` show what a backup's manifest lists; see `ship.follow`.
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value)]
+pub(crate) fn _list_mirror(py: Python<'_>, path: PathBuf, manifest: &[u8], generation: u64) -> PyResult<()> {
+    detached(py, || Engine::list_mirror(&path, manifest, generation))
+}
+
+/// Ends what a `_list_mirror` that was interrupted has begun.
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value)]
+pub(crate) fn _settle_mirror(py: Python<'_>, path: PathBuf) -> PyResult<()> {
+    detached(py, || Engine::settle_mirror(&path))
 }

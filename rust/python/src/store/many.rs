@@ -30,14 +30,18 @@ impl Store {
     /// 2
     /// >>> list(s.items())
     /// [(1, b'b'), (3, b'c')]
-    #[pyo3(signature = (keys, values, *, sync=false))]
+    #[pyo3(
+        signature = (keys, values=None, *, sync=false),
+        text_signature = "($self, keys, values, *, sync=False)"
+    )]
     fn put_many(
         &self,
         py: Python<'_>,
         keys: &Bound<'_, PyAny>,
-        values: &Bound<'_, PyAny>,
+        values: Option<&Bound<'_, PyAny>>,
         sync: bool,
     ) -> PyResult<u64> {
+        let values = values::given(keys, values, Some("update"))?;
         let keys = kinds::many(self.kind(), keys)?;
         let values = values::many(self.codec(), keys.as_keys(), values)?;
         let source = values.source();
@@ -59,14 +63,18 @@ impl Store {
     /// 2
     /// >>> list(s.items())
     /// [(1, b'b'), (3, b'c')]
-    #[pyo3(signature = (keys, values, *, progress=None))]
+    #[pyo3(
+        signature = (keys, values=None, *, progress=None),
+        text_signature = "($self, keys, values, *, progress=None)"
+    )]
     fn bulk_load(
         &self,
         py: Python<'_>,
         keys: &Bound<'_, PyAny>,
-        values: &Bound<'_, PyAny>,
+        values: Option<&Bound<'_, PyAny>>,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
+        let values = values::given(keys, values, Some("update"))?;
         let keys = kinds::many(self.kind(), keys)?;
         let engine = self.check_open(py)?;
         let Some(progress) = progress.filter(|progress| !progress.is_none()) else {

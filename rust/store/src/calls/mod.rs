@@ -7,6 +7,7 @@ pub(crate) mod close;
 pub(crate) mod columns;
 pub(crate) mod counters;
 pub(crate) mod maintain;
+pub(crate) mod mirror;
 pub(crate) mod moment;
 pub(crate) mod open;
 pub(crate) mod ranks;

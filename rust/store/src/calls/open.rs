@@ -33,6 +33,7 @@ use crate::options::{Durability, Options, check_path};
 use crate::progress::OpenProgress;
 use crate::random::random_id;
 use crate::recovery::beside_writer::recover_beside_writer;
+use crate::recovery::mirror;
 use crate::recovery::rebuild::rebuilt;
 use crate::recovery::recover::{self, Look, Recovered};
 use crate::threads::bell::Bell;
@@ -104,6 +105,7 @@ impl Store {
         options: &Options,
         progress: &mut dyn FnMut(OpenProgress) -> bool,
     ) -> Result<Self> {
+        mirror::refuse_writer(&*disk)?;
         // Look before taking the lock, whose file would be the first thing written to the directory.
         if recover::find_manifest(&*disk, path)?.is_none() && !options.create {
             return Err(Error::NotFound { path: path.to_owned() });

@@ -427,7 +427,7 @@ impl Manifest {
     }
 
     #[expect(clippy::too_many_lines, reason = "one check after another, in the order of the bytes")]
-    fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
+    pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
         let damaged = |offset: usize, expected: &str, found: String| Error::Corruption {
             path: path.to_owned(),
             offset: offset as u64,

@@ -30,6 +30,7 @@ use crate::recovery::beside_writer::{
 };
 use crate::recovery::chain::keep_open;
 use crate::recovery::changes::{Change, Commits};
+use crate::recovery::mirror;
 use crate::recovery::recover::{Recovered, read_manifest};
 
 /// Commits are shown together until they make this many changes, so that reads wait little.
@@ -351,6 +352,10 @@ impl Follower<'_> {
             return Ok(Onward::In(Arc::new(segment)));
         }
         if found.segment == end.segment && found.offset > end.offset {
+            // A mirror gets no more of a segment that was freed meanwhile.
+            if !manifest.lists(end.segment) && mirror::is_on(&**disk)? {
+                return Ok(Onward::Elsewhere);
+            }
             // Whoever wrote that header had everything before it in place.
             let Some(before) = self.segment(end.segment)? else { return Ok(Onward::Elsewhere) };
             self.drain(None)?;

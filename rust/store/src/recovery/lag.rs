@@ -1,6 +1,8 @@
 //! How far a read-only handle is behind its writer: where the log ends now, found without taking anything up. Knows
 //! nothing of what the commits change.
 
+use std::ops::Range;
+
 use crate::disk::Access;
 use crate::engine::shared::Shared;
 use crate::engine::writing::Writing;
@@ -23,12 +25,12 @@ pub(crate) fn lag(shared: &Shared, writing: &Writing) -> Result<Option<u64>> {
     let newest = newest_manifest(shared, &followed.manifest)
         .and_then(|manifest| newest_segment(shared, &manifest))
         .and_then(|segment| match segment {
-            Some(segment) if segment.id() == end.segment && end.offset > SEGMENT_HEADER_BYTES => {
-                last_commit(&segment, end.offset, end.last_seq + 1, end.last_seq)
+            Some((segment, until)) if segment.id() == end.segment && end.offset > SEGMENT_HEADER_BYTES => {
+                last_commit(&segment, end.offset..until, end.last_seq + 1, end.last_seq)
             }
-            Some(segment) => {
+            Some((segment, until)) => {
                 let SegmentHeader { base_seq, predecessor, .. } = segment.header;
-                last_commit(&segment, SEGMENT_HEADER_BYTES, base_seq, predecessor.last_seq)
+                last_commit(&segment, SEGMENT_HEADER_BYTES..until, base_seq, predecessor.last_seq)
             }
             None => Ok(end.last_seq),
         });
@@ -40,24 +42,25 @@ pub(crate) fn lag(shared: &Shared, writing: &Writing) -> Result<Option<u64>> {
     }
 }
 
-/// The segment in which the log ends.
-fn newest_segment(shared: &Shared, manifest: &Manifest) -> Result<Option<Segment>> {
+/// The segment in which the log ends, and up to where it may count: behind its end, a mirror has what is not there yet.
+fn newest_segment(shared: &Shared, manifest: &Manifest) -> Result<Option<(Segment, u64)>> {
     let disk = &shared.disk;
     if let Some(spare) = manifest.spare {
         let unbegun = SegmentHeader::unbegun(manifest, spare);
         let (segment, begun) = Segment::open_spare(disk, unbegun, Access::Read, ReadMode::Pread)?;
         if begun {
-            return Ok(Some(segment));
+            return Ok(Some((segment, u64::MAX)));
         }
     }
-    let last = manifest.segments.last();
-    last.map(|last| Segment::open(disk, last.segment, Access::Read, ReadMode::Pread)).transpose()
+    let Some(last) = manifest.segments.last() else { return Ok(None) };
+    let segment = Segment::open(disk, last.segment, Access::Read, ReadMode::Pread)?;
+    Ok(Some((segment, last.end.map_or(u64::MAX, |end| end.offset))))
 }
 
-/// The sequence number of the last whole commit of a segment from `offset` on, where `expected` comes next; `reached` if
-/// there is none.
-fn last_commit(segment: &Segment, offset: u64, mut expected: u64, mut reached: u64) -> Result<u64> {
-    let (mut reader, mut commits) = (SegmentReader::new(segment, offset, u64::MAX), Commits::default());
+/// The sequence number of the last whole commit in a piece of a segment, which begins with `expected`; `reached` if there is
+/// none.
+fn last_commit(segment: &Segment, piece: Range<u64>, mut expected: u64, mut reached: u64) -> Result<u64> {
+    let (mut reader, mut commits) = (SegmentReader::new(segment, piece.start, piece.end), Commits::default());
     while let Next::Record(offset, record) = reader.next()? {
         let location = Location::new(segment.id(), offset);
         if record.seq != expected || commits.accept(&record, location, |_, _| {}).is_err() {

@@ -5,6 +5,7 @@ pub(crate) mod chain;
 pub(crate) mod changes;
 pub(crate) mod follow;
 pub(crate) mod lag;
+pub(crate) mod mirror;
 pub(crate) mod rebuild;
 pub(crate) mod recover;
 pub(crate) mod replay;

@@ -23,6 +23,7 @@ use crate::operation::Operation;
 use crate::options::{Durability, Options, ReadMode, Recovery, WriteMode};
 use crate::progress::OpenProgress;
 use crate::recovery::chain::Chain;
+use crate::recovery::mirror;
 use crate::recovery::replay::{Replay, Stop};
 use crate::recovery::rewrite::Rewrite;
 
@@ -163,9 +164,14 @@ fn recover_from(
     progress: &mut dyn FnMut(OpenProgress) -> bool,
 ) -> Result<Recovered> {
     let names = disk.list().map_err(|error| Error::io(Operation::List, disk.path(), error))?;
+    // What a mirror does not list yet is on its way.
+    let may_be_behind = options.read_only && mirror::is_among(&names);
+    let refuse_outdated = |reached| {
+        if may_be_behind { Ok(()) } else { outdated::refuse(disk, &manifest, &names, reached) }
+    };
     let chain = Chain::find(disk, &manifest, &names, options).or_else(|error| {
         // If a file is missing because a newer manifest dropped it, this error explains why.
-        outdated::refuse(disk, &manifest, &names, None)?;
+        refuse_outdated(None)?;
         Err(error)
     })?;
     let Based { state, reached, last_commit, watermark, stop, tail_bytes, bad_images, uncounted, milestones } =
@@ -183,7 +189,7 @@ fn recover_from(
         None => 0,
     };
     // Check before anything is written or removed.
-    outdated::refuse(disk, &manifest, &names, Some(reached.last_seq))?;
+    refuse_outdated(Some(reached.last_seq))?;
 
     let clean = manifest.clean && !chain.cut && stop.is_none() && watermark >= reached.last_seq;
     let next_seq = chain.next_seq.max(reached.last_seq + 1);
@@ -287,7 +293,7 @@ fn give_back_rest(disk: &Arc<dyn Disk>, chain: &Chain, reached: LogEnd, in_order
 }
 
 /// Removes files that the manifest, durable in at least one copy, does not list: nothing in them counts.
-fn remove_orphans(disk: &Arc<dyn Disk>, names: &[String], manifest: &Manifest) -> Result<()> {
+pub(crate) fn remove_orphans(disk: &Arc<dyn Disk>, names: &[String], manifest: &Manifest) -> Result<()> {
     let ours = |id| match Segment::open(disk, id, Access::Read, ReadMode::Pread) {
         Ok(segment) => segment.header.store_id == manifest.store_id,
         // Its header never became durable.
@@ -350,6 +356,15 @@ fn refuse_foreign(path: &Path, names: &[String]) -> Result<()> {
     let ours = |name: &String| name == "LOCK" || manifest::UNFINISHED.contains(&name.as_str());
     if names.iter().all(ours) {
         return Ok(());
+    }
+    if mirror::is_among(names) {
+        return Err(Error::Format {
+            path: path.to_owned(),
+            problem:
+                "is to follow a store that is shipped, and nothing of that is here yet; wait until the first \
+                      alexpy.ship.follow has ended, or call it again (nothing was changed)"
+                    .to_owned(),
+        });
     }
     Err(Error::Format {
         path: path.to_owned(),

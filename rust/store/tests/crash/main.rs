@@ -17,6 +17,7 @@ mod fuzz_readers;
 mod giant_files;
 mod interrupted_roll;
 mod killed_then_cut;
+mod mirror;
 mod near_linear;
 mod next_segment;
 mod nothing_is_cut;
