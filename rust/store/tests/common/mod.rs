@@ -246,7 +246,7 @@ fn key(rng: &mut Rng) -> i128 {
     }
 }
 
-fn value(rng: &mut Rng) -> Vec<u8> {
+pub fn value(rng: &mut Rng) -> Vec<u8> {
     if COMPRESSED.get() && !rng.one_in(4) {
         return similar_value(rng);
     }
