@@ -219,7 +219,11 @@ impl Compressor {
             }
             Ok(part)
         });
-        let parts = parts.into_iter().collect::<Result<_>>()?;
+        let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
+        if parts.iter().all(|part| part.stored.is_empty()) {
+            // Deletes, or values that do not get shorter: nothing needs a dictionary, or room for one.
+            return Ok(plain);
+        }
         Ok(Many { by, parts, part_len, ..plain })
     }
 
