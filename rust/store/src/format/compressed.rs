@@ -7,10 +7,11 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use zstd_safe::{CCtx, CDict, CompressionLevel, DCtx, DDict, DParameter, FrameFormat};
 
+use crate::disk::fork_generation;
 use crate::error::Result;
 use crate::room::{copy_of, filled, no_memory, room};
 
@@ -71,13 +72,18 @@ impl fmt::Debug for Dictionary {
     }
 }
 
-/// The dictionaries in use. Segments hold copies of the same few, and memory and caches are to hold each once.
-static IN_USE: Mutex<Vec<Weak<Dictionary>>> = Mutex::new(Vec::new());
+/// The dictionaries in use. Segments hold copies of the same few, and memory and caches are to hold each once. A forked
+/// child has another list than its parent, one of whose threads may have held the lock.
+static IN_USE: [Mutex<Vec<Weak<Dictionary>>>; 16] = [const { Mutex::new(Vec::new()) }; 16];
+
+fn in_use() -> MutexGuard<'static, Vec<Weak<Dictionary>>> {
+    IN_USE[fork_generation() as usize % IN_USE.len()].lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Dictionary {
     /// The dictionary that these bytes are.
     pub(crate) fn of(bytes: &[u8]) -> Result<Arc<Self>, NoDictionary> {
-        let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut in_use = in_use();
         in_use.retain(|known| known.strong_count() > 0);
         if let Some(known) = in_use.iter().filter_map(Weak::upgrade).find(|known| known.bytes == bytes) {
             return Ok(known);
