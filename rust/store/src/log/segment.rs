@@ -545,7 +545,7 @@ impl Segment {
         })?;
         match record::parse(&bytes, self.seal, offset, true) {
             Ok(record) if record.kind == record::Kind::Dictionary => {
-                Dictionary::of(record.value).map_err(|_| wrong("bytes that zstd refuses".to_owned()))
+                Dictionary::of(record.value)?.map_err(|_| wrong("bytes that zstd refuses".to_owned()))
             }
             Ok(record) => Err(wrong(format!("{:?}", record.kind))),
             Err(bad) => Err(wrong(bad.to_string())),
