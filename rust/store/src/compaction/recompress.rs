@@ -55,9 +55,9 @@ impl Shared {
             live.iter().filter(|it| it.by != 0).map(|it| (it.from.segment(), it.by)).collect();
         for (segment, place) in places {
             if let Ok(Some(own)) = segments.at(Location::new(segment, 0))?.dictionary(place)
-                && !dictionaries.iter().any(|known| Arc::ptr_eq(known, own))
+                && !dictionaries.iter().any(|known| Arc::ptr_eq(known, &own))
             {
-                dictionaries.push(Arc::clone(own));
+                dictionaries.push(Arc::clone(&own));
             }
         }
         unit.dictionary_bytes = dictionaries.iter().map(|it| it.record_size()).sum();
@@ -80,8 +80,10 @@ impl Recompress {
         put: &Record<'_>,
     ) -> Result<(Location, u64)> {
         self.out.clear();
-        let own = match Compressed::of(put.value).filter(|_| put.compressed) {
-            Some(Compressed { place, frame }) => Stored::Compressed { frame, by: source.dictionary(place)? },
+        let compressed = Compressed::of(put.value).filter(|_| put.compressed);
+        let by = compressed.map_or(Ok(None), |it| source.dictionary(it.place))?;
+        let own = match compressed {
+            Some(Compressed { frame, .. }) => Stored::Compressed { frame, by: by.as_deref() },
             None => Stored::Plain(put.value),
         };
         let width = self.width;

@@ -9,12 +9,13 @@ use crate::disk::Disk;
 use crate::engine::catalog::{LogFacts, reserve_spare};
 use crate::engine::state::State;
 use crate::error::Result;
-use crate::format::compressed::{Compressed, Dictionary};
+use crate::format::compressed::Compressed;
 use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
 use crate::format::location::Location;
 use crate::format::manifest::Manifest;
 use crate::format::record::{Body, Kind, Record};
 use crate::log::append::{Log, Trim};
+use crate::log::dictionaries::Loaded;
 use crate::log::reader::{Next, SegmentReader};
 use crate::log::segment::Segment;
 use crate::log::segments::Segments;
@@ -92,17 +93,17 @@ impl Rewrite<'_> {
             old.count_cut(&record);
             let Some(room) = room_for(&record) else { continue };
             let by = needed(old, offset, &record, to)?;
-            let room = room + by.map_or(0, |by| by.record_size());
+            let room = room + by.as_ref().map_or(0, |by| by.record_size());
             if !log.has_room(room) {
                 log.write_again()?;
                 begin(log, room)?;
             }
             if let Some(by) = by {
-                log.place_again(by)?;
+                log.place_again(&by)?;
             }
             let body = match Compressed::of(record.value).filter(|_| record.compressed) {
                 Some(Compressed { place, frame }) => {
-                    let place = old.dictionary(place)?.map_or(Ok(0), |by| log.place_again(by))?;
+                    let place = old.dictionary(place)?.map_or(Ok(0), |by| log.place_again(&by))?;
                     Body::Compressed(Compressed { place, frame })
                 }
                 None => Body::from(record.value),
@@ -143,7 +144,7 @@ fn needed<'o>(
     offset: u64,
     record: &Record<'_>,
     to: u64,
-) -> Result<Option<&'o Arc<Dictionary>>> {
+) -> Result<Option<Loaded<'o>>> {
     let place = |record: &Record<'_>| {
         let value = Compressed::of(record.value).filter(|_| record.compressed);
         value.map_or(0, |value| value.place)
