@@ -85,6 +85,7 @@ impl Rewrite<'_> {
         let here = old.id() == self.proven.segment && from > SEGMENT_HEADER_BYTES;
         let mut seq = if here { self.proven.last_seq + 1 } else { old.header.base_seq };
         let mut reader = SegmentReader::new(old, from, to);
+        let mut ahead = SegmentReader::new(old, from, to);
         while !reader.is_at_limit() {
             // Pages that a failed flush lost may leave memory at any moment: an early end now is not the end
             // of the log.
@@ -92,7 +93,7 @@ impl Rewrite<'_> {
             seq += 1;
             old.count_cut(&record);
             let Some(room) = room_for(&record) else { continue };
-            let by = needed(old, offset, &record, to)?;
+            let by = needed(old, offset, &record, &mut ahead)?;
             let room = room + by.as_ref().map_or(0, |by| by.record_size());
             if !log.has_room(room) {
                 log.write_again()?;
@@ -139,11 +140,12 @@ impl Rewrite<'_> {
 }
 
 /// The dictionary that a record needs before it; a batch has one for all its values, which must not lie inside it.
+/// `ahead` reads from one batch to the next.
 fn needed<'o>(
     old: &'o Segment,
     offset: u64,
     record: &Record<'_>,
-    to: u64,
+    ahead: &mut SegmentReader<'_>,
 ) -> Result<Option<Loaded<'o>>> {
     let place = |record: &Record<'_>| {
         let value = Compressed::of(record.value).filter(|_| record.compressed);
@@ -152,8 +154,8 @@ fn needed<'o>(
     match record.kind {
         Kind::Put => old.dictionary(place(record)),
         Kind::BatchBegin if old.header.compression != Compression::None => {
-            let mut reader = SegmentReader::new(old, offset, to);
-            while let Next::Record(_, record) = reader.next()? {
+            ahead.go_to(offset);
+            while let Next::Record(_, record) = ahead.next()? {
                 if place(&record) != 0 {
                     return old.dictionary(place(&record));
                 }
