@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::compaction::inputs::{Live, is_damage};
 use crate::compaction::relocation_writer::RelocationWriter;
+use crate::engine::compressor::LONGEST_SAMPLE_BYTES;
 use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::compressed::{Compressed, Dictionary, compress};
@@ -44,7 +45,12 @@ impl Shared {
         let bytes = live.iter().map(|it| it.bytes).sum();
         unit.by = self.compressor.for_relocation(live.len(), bytes, |i| {
             let it = &live[i];
-            match segments.at(it.from)?.value_copy(it.from.offset(), it.key.into()) {
+            let (segment, offset) = (segments.at(it.from)?, it.from.offset());
+            let read = segment.size_in_memory(offset).and_then(|bytes| match bytes {
+                bytes if bytes > LONGEST_SAMPLE_BYTES as u64 => Ok(Vec::new()),
+                _ => segment.value_copy(offset, it.key.into()),
+            });
+            match read {
                 Err(error) if is_damage(&error) => Ok(Vec::new()),
                 read => read,
             }

@@ -2,6 +2,7 @@
 
 use crate::common::alone::ran_in_own_process;
 use crate::common::forge::{content_of, place, put, records, seal_record, u32_at, u64_at};
+use crate::common::memory::most_bytes;
 use crate::common::{make_compressed, open};
 use alex_store::disk::Disk;
 use alex_store::disk::sim::{Loss, SimDisk};
@@ -85,4 +86,23 @@ fn a_dictionary_for_each_value_takes_memory_in_proportion_to_the_file() {
     }
     let most = most_kib();
     assert!(most < MOST_KIB, "{most} KiB for one megabyte of files");
+}
+
+#[test]
+fn compaction_of_long_values_that_shrink_to_little_takes_few_of_them_as_samples() {
+    let disk = SimDisk::new(1);
+    make_compressed(true);
+    let store = open(&disk, &options()).expect("opens");
+    let value = |key: i64| [&key.to_le_bytes()[..], &vec![b'x'; 60_000]].concat();
+    for from in (0..8000).step_by(200) {
+        let keys: Vec<i64> = (from..from + 200).collect();
+        store
+            .put_many(&keys, &keys.iter().map(|&key| value(key)).collect::<Vec<_>>()[..], false)
+            .expect("writes");
+    }
+    store.delete_range(std::ops::Bound::Included(0), std::ops::Bound::Included(100)).expect("deletes");
+    let (report, most) = most_bytes(|| store.compact(&mut |_| true).expect("compacts"));
+    assert!(report.moved_bytes > 300_000, "{report:?}");
+    assert!(most < 24 << 20, "{} MiB", most >> 20);
+    assert_eq!(store.get(7999).expect("reads").as_deref(), Some(&value(7999)[..]));
 }
