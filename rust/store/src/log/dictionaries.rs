@@ -42,8 +42,14 @@ impl Met {
         Ok(if kept < MOST_KEPT { last.add(place, &dictionary) } else { Loaded::Passing(dictionary) })
     }
 
+    /// Size of the records of those that were met.
+    pub(crate) fn bytes(&self) -> u64 {
+        let each = std::iter::successors(self.0.get(), |node| node.next.0.get());
+        each.map(|node| node.dictionary.record_size()).sum()
+    }
+
     #[cold]
-    fn add(&self, place: u32, dictionary: &Arc<Dictionary>) -> Loaded<'_> {
+    pub(crate) fn add(&self, place: u32, dictionary: &Arc<Dictionary>) -> Loaded<'_> {
         let mut last = self;
         loop {
             let node = || Box::new(Node { place, dictionary: Arc::clone(dictionary), next: Self::default() });

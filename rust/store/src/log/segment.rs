@@ -535,6 +535,16 @@ impl Segment {
         }
     }
 
+    /// Notes that the record of a dictionary was written at this offset.
+    pub(crate) fn wrote_dictionary(&self, dictionary: &Arc<Dictionary>, offset: u64) {
+        self.dictionaries.add((offset >> 3) as u32, dictionary);
+    }
+
+    /// Size of the records of its dictionaries, as far as they were written or needed.
+    pub(crate) fn dictionary_bytes(&self) -> u64 {
+        self.dictionaries.bytes()
+    }
+
     fn load_dictionary(&self, offset: u64) -> Result<Arc<Dictionary>> {
         let wrong = |found: String| {
             let expected = "the dictionary of the compressed values of this segment".to_owned();

@@ -196,6 +196,23 @@ fn compaction_compresses_what_short_sessions_wrote_by_one_dictionary() {
 }
 
 #[test]
+fn compaction_that_can_gain_nothing_moves_nothing() {
+    let disk = SimDisk::new(1);
+    let options = Options { segment_bytes: 1 << 20, ..options() };
+    let store = open(&disk, &options).expect("opens");
+    let (keys, values) = rows(0..20_000);
+    store.put_many(&keys[..10_000], &values[..10_000], false).expect("writes");
+    store.put_many(&keys[10_000..], &values[10_000..], false).expect("writes");
+    for key in (0..20_000).step_by(2) {
+        store.delete(key).expect("deletes");
+    }
+    assert!(store.compact(&mut |_| true).expect("compacts").moved_bytes > 0);
+    let moved = store.compact(&mut |_| true).expect("compacts").moved_bytes;
+    assert_eq!(store.compact(&mut |_| true).expect("compacts").moved_bytes, 0, "after {moved}");
+    assert_eq!(store.len().expect("open"), 10_000);
+}
+
+#[test]
 fn a_damaged_dictionary_is_named_and_costs_only_the_values_that_need_it() {
     let disk = SimDisk::new(1);
     let store = open(&disk, &options()).expect("opens");
