@@ -155,7 +155,7 @@ fn assemble(
     // Without it, only the next values take more room, until there is another.
     let dictionary = manifest.dictionary.and_then(|at| {
         let found = state.segments.get(at.segment())?.dictionary((at.offset() >> 3) as u32).ok()??;
-        Some((Arc::clone(found), at))
+        Some((Arc::clone(&found), at))
     });
     let compressor = Compressor::new(manifest.schema.compression, options, dictionary);
     let images = Images::new(&manifest.images, tail_bytes, options.checkpoint_tail_bytes);

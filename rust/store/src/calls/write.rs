@@ -41,7 +41,7 @@ impl Store {
             return None;
         }
         let compressor = &self.shared.compressor;
-        if compressor.trains_with(value) {
+        if compressor.is_on() && (self.shared.check_usable().is_err() || compressor.trains_with(value)) {
             return None;
         }
         let one = match compressor.one(value) {
@@ -97,6 +97,7 @@ impl Store {
         let key = key.into();
         self.shared.check_key(key)?;
         check_value(value)?;
+        self.shared.check_usable()?;
         let one = self.shared.compressor.one(value)?;
         let put = Op::Put(key, one.stored(value));
         let mut there = None;
@@ -118,6 +119,7 @@ impl Store {
         let key = key.into();
         self.shared.check_key(key)?;
         new.map_or(Ok(()), check_value)?;
+        self.shared.check_usable()?;
         let one = new.map(|new| self.shared.compressor.one(new)).transpose()?;
         let put = new.zip(one.as_ref()).map(|(new, one)| Op::Put(key, one.stored(new)));
         let mut equal = false;

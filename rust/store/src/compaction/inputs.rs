@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::engine::compaction_state::Compaction;
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
+use crate::format::header::Origin;
 use crate::format::location::Location;
 use crate::format::manifest::Relocation;
 use crate::format::record::MARK_BYTES;
@@ -41,9 +42,11 @@ impl Input {
         self.counts.total
     }
 
-    /// Bytes of records that neither the index nor a deletion needs.
+    /// Bytes of records that neither the index nor a deletion needs, and no value that is in use.
     pub(crate) fn dead(&self) -> u64 {
-        let kept = self.counts.live + self.counts.tombstones + MARK_BYTES;
+        let in_use = self.segment.header.origin == Origin::Relocation && self.counts.live > 0;
+        let dictionary = if in_use { self.segment.dictionary_bytes() } else { 0 };
+        let kept = self.counts.live + self.counts.tombstones + MARK_BYTES + dictionary;
         self.counts.total.saturating_sub(kept)
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::compaction::inputs::{Live, is_damage};
 use crate::compaction::relocation_writer::RelocationWriter;
+use crate::engine::compressor::LONGEST_SAMPLE_BYTES;
 use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::format::compressed::{Compressed, Dictionary, compress};
@@ -44,7 +45,12 @@ impl Shared {
         let bytes = live.iter().map(|it| it.bytes).sum();
         unit.by = self.compressor.for_relocation(live.len(), bytes, |i| {
             let it = &live[i];
-            match segments.at(it.from)?.value_copy(it.from.offset(), it.key.into()) {
+            let (segment, offset) = (segments.at(it.from)?, it.from.offset());
+            let read = segment.size_in_memory(offset).and_then(|bytes| match bytes {
+                bytes if bytes > LONGEST_SAMPLE_BYTES as u64 => Ok(Vec::new()),
+                _ => segment.value_copy(offset, it.key.into()),
+            });
+            match read {
                 Err(error) if is_damage(&error) => Ok(Vec::new()),
                 read => read,
             }
@@ -55,9 +61,9 @@ impl Shared {
             live.iter().filter(|it| it.by != 0).map(|it| (it.from.segment(), it.by)).collect();
         for (segment, place) in places {
             if let Ok(Some(own)) = segments.at(Location::new(segment, 0))?.dictionary(place)
-                && !dictionaries.iter().any(|known| Arc::ptr_eq(known, own))
+                && !dictionaries.iter().any(|known| Arc::ptr_eq(known, &own))
             {
-                dictionaries.push(Arc::clone(own));
+                dictionaries.push(Arc::clone(&own));
             }
         }
         unit.dictionary_bytes = dictionaries.iter().map(|it| it.record_size()).sum();
@@ -80,8 +86,10 @@ impl Recompress {
         put: &Record<'_>,
     ) -> Result<(Location, u64)> {
         self.out.clear();
-        let own = match Compressed::of(put.value).filter(|_| put.compressed) {
-            Some(Compressed { place, frame }) => Stored::Compressed { frame, by: source.dictionary(place)? },
+        let compressed = Compressed::of(put.value).filter(|_| put.compressed);
+        let by = compressed.map_or(Ok(None), |it| source.dictionary(it.place))?;
+        let own = match compressed {
+            Some(Compressed { frame, .. }) => Stored::Compressed { frame, by: by.as_deref() },
             None => Stored::Plain(put.value),
         };
         let width = self.width;

@@ -91,6 +91,7 @@ impl RelocationWriter {
         {
             let at = self.push(Kind::Dictionary, 0, 0, Body::from(by.bytes()))?;
             self.placed.add(by, at.offset());
+            self.segment.wrote_dictionary(by, at.offset());
         }
         let value = self.placed.body(value);
         self.push(Kind::Put, seq, key, value)

@@ -53,7 +53,7 @@ impl Shared {
             let mut writing = self.log_if_writable()?;
             if may_wait
                 && !writing.flow.is_free()
-                && let Some(wait) = self.wait_for_followers(&mut writing, room)?
+                && let Some(wait) = self.wait_for_followers(&mut writing, shape.bytes_in_log())?
             {
                 drop(writing);
                 may_wait = self.let_follow(wait);

@@ -26,7 +26,10 @@ const SEGMENT_SHARE: u64 = 16;
 const SAMPLES: u64 = 16;
 const LEAST_SAMPLES: u64 = 8;
 /// Longer values have little in common that a dictionary could hold.
-const LONGEST_SAMPLE_BYTES: usize = 64 << 10;
+pub(crate) const LONGEST_SAMPLE_BYTES: usize = 64 << 10;
+/// Compaction knows how long records are, and takes at most so many times as many bytes of samples.
+const TIMES_A_RECORD: u64 = 4;
+const PASSES: usize = 16;
 /// After samples that had nothing in common, the next attempt waits for this many times as many bytes.
 const PATIENCE: u64 = 16;
 /// A dictionary, or a newer one, must save this share of the bytes.
@@ -219,7 +222,11 @@ impl Compressor {
             }
             Ok(part)
         });
-        let parts = parts.into_iter().collect::<Result<_>>()?;
+        let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
+        if parts.iter().all(|part| part.stored.is_empty()) {
+            // Deletes, or values that do not get shorter: nothing needs a dictionary, or room for one.
+            return Ok(plain);
+        }
         Ok(Many { by, parts, part_len, ..plain })
     }
 
@@ -290,8 +297,8 @@ impl Compressor {
         Ok(better)
     }
 
-    /// Trains again from values that compaction is about to write, which have `bytes` in all: each of `count` values that
-    /// `value` reads. Returns the dictionary that suits them best, if any.
+    /// Trains again from values that compaction is about to write, whose records have `bytes` in all: some of `count` values
+    /// that `value` reads. Returns the dictionary that suits them best, if any.
     pub(crate) fn for_relocation(
         &self,
         count: usize,
@@ -303,8 +310,15 @@ impl Compressor {
         }
         let mut samples = Samples::default();
         let step = bytes.div_ceil(self.most_samples).max(1) as usize;
-        for i in (0..count).step_by(step) {
-            samples.add(&value(i)?, u64::MAX)?;
+        // `bytes` are those of records, and values may be much longer: several passes from the first to the last value, each
+        // between those of the others, until there is enough.
+        let most = self.most_samples.saturating_mul(TIMES_A_RECORD);
+        for pass in 0..PASSES {
+            for i in (pass * step..count).step_by(PASSES * step) {
+                if (samples.trained.bytes.len() as u64) < most {
+                    samples.add(&value(i)?, most)?;
+                }
+            }
         }
         self.train(&samples)?;
         let current = self.current.read().clone();

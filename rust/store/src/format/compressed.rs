@@ -7,12 +7,13 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use zstd_safe::{CCtx, CDict, CompressionLevel, DCtx, DDict, DParameter, FrameFormat};
 
+use crate::disk::fork_generation;
 use crate::error::Result;
-use crate::room::{copy_of, filled, no_memory, room};
+use crate::room::{copy_of, filled, no_memory, probe, room};
 
 /// The longest value, compressed or not, in bytes.
 pub(crate) const MAX_VALUE_BYTES: u64 = u32::MAX as u64;
@@ -62,7 +63,7 @@ pub(crate) struct Dictionary {
     bytes: Vec<u8>,
     reading: DDict<'static>,
     /// Made once something is compressed with it.
-    compressing: OnceLock<Option<CDict<'static>>>,
+    compressing: OnceLock<CDict<'static>>,
 }
 
 impl fmt::Debug for Dictionary {
@@ -71,22 +72,34 @@ impl fmt::Debug for Dictionary {
     }
 }
 
-/// The dictionaries in use. Segments hold copies of the same few, and memory and caches are to hold each once.
-static IN_USE: Mutex<Vec<Weak<Dictionary>>> = Mutex::new(Vec::new());
+/// The dictionaries in use. Segments hold copies of the same few, and memory and caches are to hold each once. A forked
+/// child has another list than its parent, one of whose threads may have held the lock.
+static IN_USE: [Mutex<Vec<Weak<Dictionary>>>; 16] = [const { Mutex::new(Vec::new()) }; 16];
+
+fn in_use() -> MutexGuard<'static, Vec<Weak<Dictionary>>> {
+    IN_USE[fork_generation() as usize % IN_USE.len()].lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What zstd makes of a dictionary for reading, beside the dictionary itself; somewhat more than it takes.
+const READING_BYTES: usize = 64 << 10;
 
 impl Dictionary {
     /// The dictionary that these bytes are.
-    pub(crate) fn of(bytes: &[u8]) -> Result<Arc<Self>, NoDictionary> {
-        let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn of(bytes: &[u8]) -> Result<Result<Arc<Self>, NoDictionary>> {
+        let mut in_use = in_use();
         in_use.retain(|known| known.strong_count() > 0);
         if let Some(known) = in_use.iter().filter_map(Weak::upgrade).find(|known| known.bytes == bytes) {
-            return Ok(known);
+            return Ok(Ok(known));
         }
-        let reading = DDict::try_create(bytes).ok_or(NoDictionary)?;
-        let bytes = copy_of(bytes).map_err(|_| NoDictionary)?;
+        let bytes = copy_of(bytes)?;
+        room(&mut *in_use, 1)?;
+        let Some(reading) = DDict::try_create(&bytes) else {
+            // zstd does not say why. What is for lack of memory must not be taken for damage.
+            return probe(bytes.len() + READING_BYTES).map(|()| Err(NoDictionary));
+        };
         let made = Arc::new(Self { bytes, reading, compressing: OnceLock::new() });
         in_use.push(Arc::downgrade(&made));
-        Ok(made)
+        Ok(Ok(made))
     }
 
     /// A dictionary of at most `most` bytes of what the samples have in common; `None` if that is too little. O(samples).
@@ -99,7 +112,7 @@ impl Dictionary {
         bytes.truncate(len);
         let Some(id) = bytes.get_mut(DICTIONARY_ID) else { return Ok(None) };
         id.fill(0);
-        Ok(Self::of(&bytes).ok())
+        Ok(Self::of(&bytes)?.ok())
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -107,12 +120,16 @@ impl Dictionary {
     }
 
     fn compressing(&self) -> Result<&CDict<'static>> {
-        let made = self.compressing.get_or_init(|| CDict::try_create(&self.bytes, LEVEL));
-        made.as_ref().ok_or_else(|| no_memory::<u8>(self.bytes.len()))
+        if let Some(made) = self.compressing.get() {
+            return Ok(made);
+        }
+        // There may be memory the next time, so a failure is not remembered.
+        let made = CDict::try_create(&self.bytes, LEVEL).ok_or_else(|| no_memory::<u8>(self.bytes.len()))?;
+        Ok(self.compressing.get_or_init(|| made))
     }
 }
 
-/// The bytes are no dictionary, or there is no memory for one.
+/// The bytes are no dictionary.
 #[derive(Debug)]
 pub(crate) struct NoDictionary;
 
@@ -285,7 +302,7 @@ mod tests {
     #[test]
     fn equal_dictionaries_are_one() {
         let dictionary = trained();
-        let again = Dictionary::of(dictionary.bytes()).expect("a dictionary");
+        let again = Dictionary::of(dictionary.bytes()).expect("memory").expect("a dictionary");
         assert!(std::sync::Arc::ptr_eq(&dictionary, &again));
     }
 

@@ -65,7 +65,7 @@ impl<'d> Shape<'d> {
     }
 
     /// Bytes from the first record of the commit to the last one.
-    fn bytes_in_log(self) -> u64 {
+    pub(crate) fn bytes_in_log(self) -> u64 {
         self.bytes + if self.is_batch() { BATCH_BYTES } else { 0 }
     }
 

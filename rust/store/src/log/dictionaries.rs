@@ -2,11 +2,16 @@
 //! dictionaries that its values need, so nothing else has to be kept or found for reading them. Knows nothing of how
 //! dictionaries come about. Finding one is O(dictionaries of the segment), which has one or two.
 
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use crate::error::Result;
 use crate::format::compressed::{Compressed, Dictionary};
 use crate::format::record::{Body, size_of_record};
+
+/// So many dictionaries of a segment are kept, far more than this version writes. Those of a forged file that has more are
+/// loaded each time, so that memory stays bounded.
+const MOST_KEPT: usize = 128;
 
 /// The dictionaries that reading a segment has met, by their places. Grows only; reading it takes no lock.
 #[derive(Default)]
@@ -25,28 +30,53 @@ impl Met {
         &self,
         place: u32,
         load: impl FnOnce() -> Result<Arc<Dictionary>>,
-    ) -> Result<&Arc<Dictionary>> {
-        let mut last = self;
+    ) -> Result<Loaded<'_>> {
+        let (mut last, mut kept) = (self, 0);
         while let Some(node) = last.0.get() {
             if node.place == place {
-                return Ok(&node.dictionary);
+                return Ok(Loaded::Kept(&node.dictionary));
             }
-            last = &node.next;
+            (last, kept) = (&node.next, kept + 1);
         }
-        last.add(place, &load()?)
+        let dictionary = load()?;
+        Ok(if kept < MOST_KEPT { last.add(place, &dictionary) } else { Loaded::Passing(dictionary) })
+    }
+
+    /// Size of the records of those that were met.
+    pub(crate) fn bytes(&self) -> u64 {
+        let each = std::iter::successors(self.0.get(), |node| node.next.0.get());
+        each.map(|node| node.dictionary.record_size()).sum()
     }
 
     #[cold]
-    fn add(&self, place: u32, dictionary: &Arc<Dictionary>) -> Result<&Arc<Dictionary>> {
+    pub(crate) fn add(&self, place: u32, dictionary: &Arc<Dictionary>) -> Loaded<'_> {
         let mut last = self;
         loop {
             let node = || Box::new(Node { place, dictionary: Arc::clone(dictionary), next: Self::default() });
             // Another thread may have added the same one, or another, meanwhile.
             let node = last.0.get_or_init(node);
             if node.place == place {
-                return Ok(&node.dictionary);
+                return Loaded::Kept(&node.dictionary);
             }
             last = &node.next;
+        }
+    }
+}
+
+/// A dictionary that a segment keeps, or one that was loaded for this time only.
+pub(crate) enum Loaded<'m> {
+    Kept(&'m Arc<Dictionary>),
+    Passing(Arc<Dictionary>),
+}
+
+impl Deref for Loaded<'_> {
+    type Target = Arc<Dictionary>;
+
+    #[inline]
+    fn deref(&self) -> &Arc<Dictionary> {
+        match self {
+            Self::Kept(dictionary) => dictionary,
+            Self::Passing(dictionary) => dictionary,
         }
     }
 }

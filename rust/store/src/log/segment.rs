@@ -15,7 +15,7 @@ use crate::format::compressed::{Compressed, Dictionary};
 use crate::format::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::format::record::{self, Bad, Record, Seal};
 use crate::keys::Key;
-use crate::log::dictionaries::Met;
+use crate::log::dictionaries::{Loaded, Met};
 use crate::operation::Operation;
 use crate::options::{MAX_SEGMENT_BYTES, ReadMode};
 use crate::room::{copy_of, filled, room};
@@ -522,16 +522,27 @@ impl Segment {
             self.unexpected(offset, expected, found)
         };
         let value = Compressed::of(put.value).ok_or_else(|| unreadable("too few bytes".to_owned()))?;
-        value.value(self.dictionary(value.place)?.map(|by| &**by))?.map_err(unreadable)
+        let by = self.dictionary(value.place)?;
+        value.value(by.as_ref().map(|by| &***by))?.map_err(unreadable)
     }
 
     /// The dictionary whose record begins at this place (an offset divided by 8); none at place 0.
     #[inline]
-    pub(crate) fn dictionary(&self, place: u32) -> Result<Option<&Arc<Dictionary>>> {
+    pub(crate) fn dictionary(&self, place: u32) -> Result<Option<Loaded<'_>>> {
         match place {
             0 => Ok(None),
             place => self.dictionaries.at(place, || self.load_dictionary(u64::from(place) << 3)).map(Some),
         }
+    }
+
+    /// Notes that the record of a dictionary was written at this offset.
+    pub(crate) fn wrote_dictionary(&self, dictionary: &Arc<Dictionary>, offset: u64) {
+        self.dictionaries.add((offset >> 3) as u32, dictionary);
+    }
+
+    /// Size of the records of its dictionaries, as far as they were written or needed.
+    pub(crate) fn dictionary_bytes(&self) -> u64 {
+        self.dictionaries.bytes()
     }
 
     fn load_dictionary(&self, offset: u64) -> Result<Arc<Dictionary>> {
@@ -545,7 +556,7 @@ impl Segment {
         })?;
         match record::parse(&bytes, self.seal, offset, true) {
             Ok(record) if record.kind == record::Kind::Dictionary => {
-                Dictionary::of(record.value).map_err(|_| wrong("bytes that zstd refuses".to_owned()))
+                Dictionary::of(record.value)?.map_err(|_| wrong("bytes that zstd refuses".to_owned()))
             }
             Ok(record) => Err(wrong(format!("{:?}", record.kind))),
             Err(bad) => Err(wrong(bad.to_string())),

@@ -9,12 +9,13 @@ use crate::disk::Disk;
 use crate::engine::catalog::{LogFacts, reserve_spare};
 use crate::engine::state::State;
 use crate::error::Result;
-use crate::format::compressed::{Compressed, Dictionary};
+use crate::format::compressed::Compressed;
 use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
 use crate::format::location::Location;
 use crate::format::manifest::Manifest;
 use crate::format::record::{Body, Kind, Record};
 use crate::log::append::{Log, Trim};
+use crate::log::dictionaries::Loaded;
 use crate::log::reader::{Next, SegmentReader};
 use crate::log::segment::Segment;
 use crate::log::segments::Segments;
@@ -84,6 +85,7 @@ impl Rewrite<'_> {
         let here = old.id() == self.proven.segment && from > SEGMENT_HEADER_BYTES;
         let mut seq = if here { self.proven.last_seq + 1 } else { old.header.base_seq };
         let mut reader = SegmentReader::new(old, from, to);
+        let mut ahead = SegmentReader::new(old, from, to);
         while !reader.is_at_limit() {
             // Pages that a failed flush lost may leave memory at any moment: an early end now is not the end
             // of the log.
@@ -91,18 +93,18 @@ impl Rewrite<'_> {
             seq += 1;
             old.count_cut(&record);
             let Some(room) = room_for(&record) else { continue };
-            let by = needed(old, offset, &record, to)?;
-            let room = room + by.map_or(0, |by| by.record_size());
+            let by = needed(old, offset, &record, &mut ahead)?;
+            let room = room + by.as_ref().map_or(0, |by| by.record_size());
             if !log.has_room(room) {
                 log.write_again()?;
                 begin(log, room)?;
             }
             if let Some(by) = by {
-                log.place_again(by)?;
+                log.place_again(&by)?;
             }
             let body = match Compressed::of(record.value).filter(|_| record.compressed) {
                 Some(Compressed { place, frame }) => {
-                    let place = old.dictionary(place)?.map_or(Ok(0), |by| log.place_again(by))?;
+                    let place = old.dictionary(place)?.map_or(Ok(0), |by| log.place_again(&by))?;
                     Body::Compressed(Compressed { place, frame })
                 }
                 None => Body::from(record.value),
@@ -138,12 +140,13 @@ impl Rewrite<'_> {
 }
 
 /// The dictionary that a record needs before it; a batch has one for all its values, which must not lie inside it.
+/// `ahead` reads from one batch to the next.
 fn needed<'o>(
     old: &'o Segment,
     offset: u64,
     record: &Record<'_>,
-    to: u64,
-) -> Result<Option<&'o Arc<Dictionary>>> {
+    ahead: &mut SegmentReader<'_>,
+) -> Result<Option<Loaded<'o>>> {
     let place = |record: &Record<'_>| {
         let value = Compressed::of(record.value).filter(|_| record.compressed);
         value.map_or(0, |value| value.place)
@@ -151,8 +154,8 @@ fn needed<'o>(
     match record.kind {
         Kind::Put => old.dictionary(place(record)),
         Kind::BatchBegin if old.header.compression != Compression::None => {
-            let mut reader = SegmentReader::new(old, offset, to);
-            while let Next::Record(_, record) = reader.next()? {
+            ahead.go_to(offset);
+            while let Next::Record(_, record) = ahead.next()? {
                 if place(&record) != 0 {
                     return old.dictionary(place(&record));
                 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
+use crate::format::compressed::Compressed;
 use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
 use crate::format::location::Location;
 use crate::format::manifest::{self, Found, Manifest};
@@ -513,7 +514,10 @@ impl Changes {
                     && change(&record, Location::new(*id, offset)).is_some()
                 {
                     places.push((*id, offset));
-                    changes.push((record.kind, record.key, crc32c::crc32c(record.value)));
+                    // The copy of a compressed value may have its dictionary at another place.
+                    let frame = Compressed::of(record.value).filter(|_| record.compressed);
+                    let value = frame.map_or(record.value, |it| it.frame);
+                    changes.push((record.kind, record.key, crc32c::crc32c(value)));
                 }
                 Ok(true)
             })?;

@@ -9,10 +9,16 @@ use std::panic::resume_unwind;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
+use crate::room::probe;
+
 /// Below this many items, or bytes of long items, another thread does not pay: it takes about 50 us to start,
 /// and the first thread of a process a millisecond.
 const PART_ITEMS: usize = 1 << 12;
 const PART_BYTES: usize = 1 << 22;
+
+/// So much memory must be left for a thread: one that finds none as it starts ends the process. Much more than that takes,
+/// because others take some meanwhile; more than what glibc's allocator learns from.
+const THREAD_BYTES: usize = 64 << 20;
 
 /// More threads would wait for the same memory.
 const MAX_THREADS: usize = 4;
@@ -41,7 +47,11 @@ pub(crate) fn map<I: Send, T: Send>(
     };
     let run = &run;
     thread::scope(|scope| {
-        let start = |slot| thread::Builder::new().spawn_scoped(scope, move || run(slot)).ok();
+        let start = |slot| {
+            probe(THREAD_BYTES)
+                .ok()
+                .and_then(|()| thread::Builder::new().spawn_scoped(scope, move || run(slot)).ok())
+        };
         let started: Vec<_> = slots.iter().skip(1).map(start).collect();
         let first = slots.first().and_then(run);
         let others = slots.iter().skip(1).zip(started).map(|(slot, started)| match started {

@@ -223,6 +223,12 @@ fn any_record(sequence: u64, rng: &mut Rng) -> Vec<u8> {
     record
 }
 
+/// Changes something in the value of the record at `place`: the place of a dictionary, a frame, the tables of a dictionary.
+fn forge_value(bytes: &mut [u8], place: usize, rng: &mut Rng) {
+    let end = end_of(bytes, place).unwrap_or(place).clamp(place + 40, bytes.len().max(place + 40));
+    change_anywhere(bytes, place + 24..end, rng);
+}
+
 fn forge_segment(bytes: &mut Vec<u8>, rng: &mut Rng) {
     let places = records(bytes);
     match rng.below(6) {
@@ -272,11 +278,12 @@ fn forge_segment(bytes: &mut Vec<u8>, rng: &mut Rng) {
         _ => {
             for _ in 0..=rng.below(3) {
                 let Some(&place) = places.get(rng.below(places.len().max(1) as u64) as usize) else { return };
-                match rng.below(4) {
+                match rng.below(5) {
                     0 => put(bytes, place + 8, &[any_kind(rng)]),
                     1 => change_field(bytes, &[(place + 4, 4), (place + 8, 8), (place + 16, 8)], rng),
                     // The contents of the value: counts, lengths, watermarks, last keys.
                     2 => change_field(bytes, &[(place + 24, 8), (place + 32, 8)], rng),
+                    3 => forge_value(bytes, place, rng),
                     _ => change_anywhere(bytes, place + 4..place + 40, rng),
                 }
                 seal_record(bytes, place);

@@ -102,7 +102,8 @@ pub fn options(rng: &mut Rng) -> Options {
         read_mode: [ReadMode::Mmap, ReadMode::Pread][rng.below(2) as usize],
         key: key_kind(),
         compression: compression(),
-        train_from_bytes: 700,
+        // Enough for a dictionary, and less than most workloads write.
+        train_from_bytes: 2500,
         segment_bytes: [4096, 4096, 8192, 16384][rng.below(4) as usize],
         // No clock decides anything: flushes are part of the workload.
         background: false,
@@ -245,7 +246,7 @@ fn key(rng: &mut Rng) -> i128 {
     }
 }
 
-fn value(rng: &mut Rng) -> Vec<u8> {
+pub fn value(rng: &mut Rng) -> Vec<u8> {
     if COMPRESSED.get() && !rng.one_in(4) {
         return similar_value(rng);
     }

@@ -8,6 +8,7 @@ mod common;
 static ALLOCATOR: common::memory::Counting = common::memory::Counting;
 
 mod bit_flips;
+mod compressed_memory;
 mod damage;
 mod damage_is_read_once;
 mod fill;

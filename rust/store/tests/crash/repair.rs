@@ -4,7 +4,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::common::{Content, content, open, open_with_power};
+use crate::common::{Content, content, make_compressed, open, open_with_power, value};
 use alex_store::disk::Disk;
 use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk};
 use alex_store::{Error, Options, RepairMode, RepairReport, Store};
@@ -275,7 +275,9 @@ fn an_unfinished_batch_at_the_end_is_not_kept() {
 
 #[test]
 fn a_crashed_store_without_manifests_is_salvaged_as_recovery_would_open_it() {
-    for seed in 0..300 {
+    for seed in 0..600 {
+        make_compressed(seed % 2 == 1);
+        let options = || Options { train_from_bytes: 2500, ..options() };
         let mut rng = Rng::new(seed);
         let mut disk = SimDisk::new(seed);
         let mut expected = Content::new();
@@ -286,13 +288,13 @@ fn a_crashed_store_without_manifests_is_salvaged_as_recovery_would_open_it() {
             };
             disk.unplan();
             assert_eq!(content(&store), expected, "seed {seed}: a kill loses nothing");
-            for _ in 0..rng.below(60) {
+            for _ in 0..rng.below(100) {
                 let key = i128::from(rng.below(20));
                 if rng.one_in(4) {
                     store.delete(key).expect("deletes");
                     expected.remove(&key);
                 } else {
-                    let value = vec![rng.next_u64() as u8; rng.below(200) as usize];
+                    let value = value(&mut rng);
                     store.put(key, &value).expect("writes");
                     expected.insert(key, value);
                 }

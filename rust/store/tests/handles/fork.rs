@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::common::alone::ran_in_own_process;
-use alex_store::{Error, Options, ScanRange, Store};
+use alex_store::{Compression, Error, Options, ScanRange, Store};
 
 fn open(path: &Path, options: &Options) -> Store {
     Store::open(path, options, &mut |_| true).expect("opens")
@@ -191,4 +191,71 @@ fn a_child_closes_and_drops_whatever_threads_of_the_parent_were_doing() {
         done.store(true, Ordering::Relaxed);
     });
     writer.close().expect("the parent's own is as it was");
+}
+
+#[test]
+fn a_child_reads_compressed_values_whatever_dictionary_a_thread_of_the_parent_was_loading() {
+    if ran_in_own_process(|| ()) {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let options = Options { compression: Compression::Zstd, ..Options::default() };
+    let row = |key: i128| format!("{{\"carrier\": \"UA\", \"flight\": {key}, \"gate\": null}}").into_bytes();
+    let keys: Vec<i128> = (0..20_000).collect();
+    let writer = open(dir.path(), &options);
+    writer.put_many(&keys, &keys.iter().map(|&key| row(key)).collect::<Vec<_>>()[..], false).expect("writes");
+    writer.close().expect("closes");
+    let reads = Options { read_only: true, ..Options::default() };
+    let reader = open(dir.path(), &reads);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    assert_eq!(open(dir.path(), &reads).get(7).expect("reads").as_deref(), Some(&row(7)[..]));
+                }
+            });
+        }
+        for round in 0..300 {
+            std::thread::sleep(std::time::Duration::from_micros(700));
+            let read = in_child(|| reader.get(9).is_ok_and(|value| value.as_deref() == Some(&row(9)[..])));
+            done.store(!read, Ordering::Relaxed);
+            assert!(read, "the child hung or failed in round {round}");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn each_change_of_a_compressed_store_is_refused_in_a_child_whatever_the_parent_was_sampling() {
+    if ran_in_own_process(|| ()) {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let options = Options { compression: Compression::Zstd, ..Options::default() };
+    let writer = open(dir.path(), &options);
+    let keys: Vec<i128> = (0..200_000).collect();
+    // Nothing in common, so that samples are taken again and again.
+    let values = vec![[1_u8; 0]; keys.len()];
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                writer.put_many(&keys, &values[..], false).expect("writes");
+            }
+        });
+        for round in 0..30 {
+            std::thread::sleep(std::time::Duration::from_millis(7));
+            let refused = in_child(|| {
+                let forked = |outcome: Result<(), Error>| matches!(outcome, Err(Error::Forked { .. }));
+                let value = [7; 100];
+                forked(writer.try_put(1, &value).unwrap_or_else(|| writer.put(1, &value)))
+                    && forked(writer.get_or_put(1, &value).map(drop))
+                    && forked(writer.compare_and_set(1, None, Some(&value)).map(drop))
+            });
+            done.store(!refused, Ordering::Relaxed);
+            assert!(refused, "the child hung or failed in round {round}");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
 }

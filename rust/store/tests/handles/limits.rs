@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::common::hook::{Call, HookDisk, quiet};
 use crate::common::{Content, compression, content, for_seeds, key_kind, open};
 use alex_store::disk::sim::{Loss, Rng, SimDisk};
-use alex_store::{Batch, Error, Options, ReadMode, Store, WriteMode};
+use alex_store::{Batch, Compression, Error, Options, ReadMode, Store, WriteMode};
 
 /// What the system reports, and for which calls it can.
 #[derive(Debug, Clone, Copy)]
@@ -245,6 +245,31 @@ fn a_full_disk_takes_deletes_until_there_is_room_again() {
     filled.store(0, Ordering::Relaxed);
     store.put(1, b"usable again").expect("there is room");
     assert_eq!(store.len().expect("open"), 1);
+}
+
+#[test]
+fn a_full_disk_takes_batches_of_deletes_in_a_compressed_store_too() {
+    let hooked = HookDisk::new(&SimDisk::new(1));
+    let options = Options { segment_bytes: 256 << 10, compression: Compression::Zstd, ..quiet() };
+    let store = hooked.open_store(&options).expect("opens");
+    let rows: Vec<Vec<u8>> = (0..4000)
+        .map(|i| format!("{{\"carrier\": \"UA\", \"number\": {i}, \"gate\": null}}").into())
+        .collect();
+    let keys: Vec<i64> = (-4000..0).collect();
+    store.put_many(&keys, &rows[..], false).expect("writes");
+    assert!(store.stats().expect("open").live_bytes < 4000 * 64, "they are compressed");
+    hooked.hook(|call| match call {
+        Call::Create(..) => Err(io::Error::from_raw_os_error(libc::ENOSPC)),
+        _ => Ok(()),
+    });
+    let refused = (0..100_000).find_map(|key| store.put(key, b"").err()).expect("it is full");
+    assert!(says(&refused, Lack::Room), "{refused}");
+    for key in 0..10 {
+        let mut batch = Batch::new();
+        batch.delete(2 * key);
+        batch.delete(2 * key + 1);
+        store.commit(&batch, false).unwrap_or_else(|error| panic!("key {key}: {error}"));
+    }
 }
 
 #[test]
