@@ -2,7 +2,8 @@
 
 And a place to which a store was shipped, and a sharded store. Run once for each format, never over what a
 release has left behind: `python tests/format_kinds.py FOLDER`. Beside each store lies what it holds: keys as
-the integers that its users know, values in hexadecimal.
+the integers that its users know, values in hexadecimal. With `--compressed` it writes those of
+`data/format-1-compressed`.
 """
 
 from __future__ import annotations
@@ -89,11 +90,15 @@ def items(store: alexpy.Store[Any, Any]) -> dict[str, str]:
     return found
 
 
-def make(folder: Path, name: str, kind: str, codec: Any, value: Callable[[int], Any]) -> None:
+def make(
+    folder: Path, name: str, kind: str, codec: Any, value: Callable[[int], Any], compression: Any = None
+) -> None:
     """Make a store, closed and as a killed process leaves it, and list what each holds."""
     options: dict[str, Any] = {"key": kind, "segment_bytes": 8192, "background": False, "durability": "os"}
     if codec is not None:
         options["codec"] = codec
+    if compression is not None:
+        options["compression"] = compression
     with alexpy.open(folder / name, **options) as store:
         fill(store, value)
         listing(folder, name, store)
@@ -136,6 +141,19 @@ def make_shards(folder: Path) -> None:
         alexpy.ShardedStore.publish(path, [(names[0], None, bound), (names[1], bound, None)], epoch=epoch)
 
 
+def row(number: int) -> dict[str, Any]:
+    """A value that has much in common with the others, and some that hardly shrink."""
+    names = ("departure", "arrival", "carrier", "flight", "origin", "destination", "minutes late", "gate")
+    return {name: (number * 7919 + place * 104_729) % 9973 for place, name in enumerate(names)}
+
+
+def main_compressed(folder: Path) -> None:
+    """Make those of compressed values."""
+    folder.mkdir()
+    make(folder, "zstd", "int64", None, lambda i: json.dumps(row(i)).encode() * (i % 4), "zstd")
+    make(folder, "zstd-uuid-json", "uuid", codecs.json, row, "zstd")
+
+
 def main(folder: Path) -> None:
     """Make all of them."""
     folder.mkdir()
@@ -156,4 +174,5 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    *asked, where = sys.argv[1:]
+    (main_compressed if asked == ["--compressed"] else main)(Path(where))

@@ -11,6 +11,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import zstandard
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -20,8 +22,10 @@ PUT, TOMBSTONE, RANGE, BEGIN, COMMIT, BATCH_PUT, BATCH_TOMBSTONE, BATCH_RANGE, M
 RELOCATION = 2
 ENDED, RELOCATED, NEXT = 1, 2, 4
 UINT64, UUID = 1, 6
-# Records of keys of 128 bits have kinds of their own.
-WIDE = 16
+DICTIONARY = 11
+# Records of keys of 128 bits, and of compressed values, have kinds of their own.
+WIDE, COMPRESSED = 16, 32
+FRAME_MAGIC = bytes.fromhex("28b52ffd")
 
 
 def _table() -> list[int]:
@@ -52,6 +56,7 @@ class Found:
     key: int = 0
     """The number of the kind of keys."""
     codec: str | None = None
+    compression: str | None = None
     kinds: Counter[int] = field(default_factory=Counter)
     origins: Counter[int] = field(default_factory=Counter)
     images: int = 0
@@ -63,7 +68,7 @@ class Found:
 def _begins(data: bytes, magic: bytes) -> tuple[bytes, int, int]:
     """Check the beginning that all files have in common; return store id, features, kind of keys."""
     found, version, least, features, store = struct.unpack_from("<8sHHI16s", data)
-    assert (found, version, least, features & ~3) == (magic, 1, 1, 0)
+    assert (found, version, least, features & ~7) == (magic, 1, 1, 0)
     assert (data[44] > 0) == (features & 1 > 0)
     return bytes(store), features, data[44]
 
@@ -78,12 +83,11 @@ def read(path: Path) -> Found:
     found.durable, _, clean, count, found.images, _ = struct.unpack_from("<QQIIII", data, 80)
     found.clean = clean == 1
     entries = [struct.unpack_from("<IIQQ", data, 112 + 24 * i) for i in range(count)]
-    schema = data[112 + 24 * count + 40 * found.images : -4]
-    if features & 2:
-        assert struct.unpack_from("<II", schema) == (1, len(schema) - 8)
-        found.codec = schema[8:].decode()
-    else:
-        assert not schema
+    schema = dict(_parts(data[112 + 24 * count + 40 * found.images : -4]))
+    found.codec, found.compression = (schema.pop(part, b"").decode() or None for part in (1, 2))
+    assert (found.codec is not None, found.compression is not None) == (features & 2 > 0, features & 4 > 0)
+    # Where the last dictionary is.
+    assert not schema or (found.compression and list(schema) == [3])
     changes: list[tuple[int, int, int, bytes]] = []
     for segment, flags, length, last in entries:
         if not flags & NEXT:
@@ -103,6 +107,31 @@ def read(path: Path) -> Found:
     # Keys without a sign are stored with their highest bit flipped.
     flipped = {UINT64: 1 << 63, UUID: 1 << 127}.get(found.key, 0)
     found.items = {key + flipped: value for key, value in found.items.items()}
+    return found
+
+
+def _parts(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The parts behind the images of a manifest."""
+    while data:
+        part, size = struct.unpack_from("<II", data)
+        yield part, data[8 : 8 + size]
+        data = data[8 + size :]
+
+
+def _decompressed(value: bytes, segment: bytes) -> bytes:
+    """What a compressed value is, by the dictionary whose record stands in the same segment."""
+    (place,) = struct.unpack_from("<I", value)
+    dictionary = b""
+    if place:
+        (size,) = struct.unpack_from("<I", segment, 8 * place + 4)
+        assert segment[8 * place + 8] == DICTIONARY
+        dictionary = segment[8 * place + RECORD_HEADER : 8 * place + RECORD_HEADER + size]
+    known = zstandard.ZstdCompressionDict(dictionary) if dictionary else None
+    frame = FRAME_MAGIC + value[4:]
+    told = zstandard.get_frame_parameters(frame)
+    assert (told.dict_id, told.has_checksum) == (0, False)
+    found = zstandard.ZstdDecompressor(dict_data=known).decompress(frame)
+    assert len(found) == told.content_size
     return found
 
 
@@ -126,6 +155,8 @@ def _segment(
         crc, size, kind_and_seq, key = struct.unpack_from("<IIQq", data, at)
         kind, seq = kind_and_seq & 255, kind_and_seq >> 8
         begin = at + RECORD_HEADER
+        compressed = bool(kind & COMPRESSED)
+        kind &= ~COMPRESSED
         if kind > WIDE:
             assert found.key == UUID
             kind -= WIDE
@@ -135,7 +166,11 @@ def _segment(
         mixed = seed ^ at // 8 * 0x9E3779B1 & 0xFFFFFFFF
         assert crc32c(data[at + 4 : end], mixed) == crc, f"{file.name} at {at}"
         value = data[begin : begin + size]
-        found.kinds[kind] += 1
+        found.kinds[kind | (COMPRESSED if compressed else 0)] += 1
+        if compressed:
+            assert begins[1] & 4
+            assert kind in {PUT, BATCH_PUT}
+            value = _decompressed(value, data)
         found.last = max(found.last, seq)
         if kind == BEGIN:
             committed, begun = False, at

@@ -4,6 +4,7 @@ Made by rust/store/examples/format_fixture.rs with every kind of record and file
 writer of `killed` died twice. `index.idx` was saved by `AlexIndex.save`: the squares below a million. A
 later format gets a folder of its own beside this one. `data/format-1-kinds` was made by format_kinds.py: the
 same format with every other kind of keys, and with codecs; a shipped store, and a sharded one.
+`data/format-1-compressed` was made by it, too: stores of compressed values.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from alexpy import ship
 
 DATA = Path(__file__).with_name("data") / "format-1"
 KINDS = Path(__file__).with_name("data") / "format-1-kinds"
+COMPRESSED = Path(__file__).with_name("data") / "format-1-compressed"
 STORES = ["closed", "killed"]
 
 
@@ -47,8 +49,9 @@ def old_store(name: str, tmp_path: Path) -> Path:
     [
         (DATA, "25d7f9f5b3874d08fc76749f2d8d610855435c128af6b5b66d80158e0ea6fb50"),
         (KINDS, "ca741ca63446d19792b1a3b088e9bb1dc89a92ea8184ae95cf95054fc00eebff"),
+        (COMPRESSED, "f77fd0f5a9d053b32c6fb638fd2c7bd538c981cc353b206afd2046f8b7aca997"),
     ],
-    ids=["plain", "kinds"],
+    ids=["plain", "kinds", "compressed"],
 )
 def test_the_frozen_stores_are_as_they_were_made(folder: Path, told: str) -> None:
     found = hashlib.sha256()
@@ -133,13 +136,15 @@ def test_a_frozen_index_loads(tmp_path: Path) -> None:
 # docs/format.md numbers the kinds of keys.
 NUMBERS = ["int64", "uint64", *(f"datetime64[{unit}]" for unit in ("s", "ms", "us", "ns")), "uuid"]
 OF_KINDS = sorted(file.stem for file in KINDS.glob("*.json") if file.stem != "place")
+ZSTD = sorted(file.stem for file in COMPRESSED.glob("*.json"))
 
 
-@pytest.fixture(params=OF_KINDS)
+@pytest.fixture(params=OF_KINDS + ZSTD)
 def of_a_kind(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, dict[str, Any]]:
     """A copy of a frozen store, and what it holds."""
-    copy = Path(shutil.copytree(KINDS / request.param, tmp_path / request.param))
-    return copy, json.loads((KINDS / f"{request.param}.json").read_text())
+    folder = COMPRESSED if request.param in ZSTD else KINDS
+    copy = Path(shutil.copytree(folder / request.param, tmp_path / request.param))
+    return copy, json.loads((folder / f"{request.param}.json").read_text())
 
 
 def known_codec(name: str | None) -> Any:
@@ -165,7 +170,10 @@ def test_the_reader_from_the_document_finds_other_keys_and_values(
     assert (NUMBERS[found.key], found.codec) == (told["key"], told["codec"])
     assert found.clean == (not path.name.endswith("-killed"))
     assert found.images >= 1
-    assert set(found.kinds) >= {1, 3, 4, 5, 6, 7, 8, 9, 10}
+    zstd = path.name.startswith("zstd")
+    assert found.compression == ("zstd" if zstd else None)
+    # Among those of a compressed store are dictionaries, and puts of either kind that are compressed.
+    assert set(found.kinds) >= {3, 4, 5, 7, 8, 9, 10} | ({11, 33, 38} if zstd else {1, 6})
 
 
 @pytest.mark.parametrize("read_mode", ["mmap", "pread"])
@@ -196,6 +204,7 @@ def test_a_frozen_store_of_any_kind_is_written_compacted_and_repaired(
     with alexpy.open(tmp_path / "repaired", read_only=True) as store:
         assert format_kinds.items(store) == told["items"]
     of_codec = {made.name: value for made, value in format_kinds.CODECS.values()}
+    compression = "zstd" if path.name.startswith("zstd") else None
     value = of_codec[told["codec"]](5) if codec else b"five"
     with alexpy.open(path, create=False, key=kind, codec=codec) as store:
         store[format_kinds.key_of(kind, 95)] = value
@@ -203,6 +212,7 @@ def test_a_frozen_store_of_any_kind_is_written_compacted_and_repaired(
         store.compact()
         store.checkpoint()
     with alexpy.open(path, create=False) as store:
+        assert store.compression == compression
         found = format_kinds.items(store)
         assert found.pop("95")
         assert found == {key: value for key, value in told["items"].items() if key != "8"}

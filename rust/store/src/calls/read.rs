@@ -22,6 +22,9 @@ use crate::values::value::{self, Value, Values};
 /// and the read lock is held only briefly.
 pub(crate) const PIECE_KEYS: usize = 1 << 12;
 
+/// From this many bytes on, a caller should let other threads of its interpreter go on while one value is decompressed.
+const SLOW_BYTES: u64 = 64 << 10;
+
 impl Reader {
     /// The value of a key. O(log n + bytes).
     pub fn get(&self, key: impl Into<Key>) -> Result<Option<Value>> {
@@ -44,8 +47,10 @@ impl Reader {
             Ok(state) => find(&state, key, self.at()),
             Err(error) => return Some(Err(error)),
         };
-        if matches!(found, Err(Error::ImageDamaged)) {
-            return None;
+        match &found {
+            Err(Error::ImageDamaged) => return None,
+            Ok(Some((segment, offset))) if segment.decompresses(*offset, SLOW_BYTES) => return None,
+            _ => {}
         }
         Some(found.and_then(|found| {
             found.map(|(segment, offset)| self.shared.read(&segment, offset, key)).transpose()

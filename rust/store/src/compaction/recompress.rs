@@ -18,6 +18,10 @@ use crate::log::segment::Segment;
 use crate::log::segments::Segments;
 use crate::schema::Compression;
 
+/// Records with longer values are copied as they are: a dictionary makes them hardly shorter, and to find that out takes
+/// longer than the copy.
+const LONGEST_BYTES: usize = 64 << 10;
+
 /// Stores the values of one unit of compaction.
 pub(crate) struct Recompress {
     compression: Compression,
@@ -107,6 +111,9 @@ impl Recompress {
         own: Stored<'a>,
     ) -> Result<Stored<'a>> {
         let (Some(by), Compression::Zstd) = (&self.by, self.compression) else { return Ok(own) };
+        if own.len() > LONGEST_BYTES {
+            return Ok(own);
+        }
         if matches!(own, Stored::Compressed { by: Some(own), .. } if Arc::ptr_eq(own, by)) {
             return Ok(own);
         }

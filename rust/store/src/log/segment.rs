@@ -571,6 +571,16 @@ impl Segment {
         bytes.unwrap_or_default()
     }
 
+    /// Whether to read the value of the record at `offset` means to decompress this many bytes or more, as far as a map
+    /// can tell.
+    #[inline]
+    pub(crate) fn decompresses(&self, offset: u64, bytes: u64) -> bool {
+        self.header.compression != Compression::None
+            && self.map.as_ref().is_some_and(|map| {
+                record::peek_value_len(self.shown(map, offset)).is_some_and(|len| len >= bytes)
+            })
+    }
+
     /// Hints that the record at `offset` is about to be read.
     #[inline]
     pub(crate) fn prefetch(&self, offset: u64) {
