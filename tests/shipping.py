@@ -490,7 +490,7 @@ class History:
             assert there.whole
             found = there.whole[-1]
             assert found.generation >= newest.generation
-            for seq in {one.seq for one in there.whole if found.has_in_its_past(one)}:
+            for seq in {one.seq for one in there.whole if found.has_in_its_past(one.epoch, one.generation)}:
                 assert _restore.find(sure, seq, found.epoch).seq == seq
         self.check_fences(sure)
         self.check_mirrors(sure)

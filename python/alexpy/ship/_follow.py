@@ -157,7 +157,7 @@ def _check_leads_on(objects: Objects, held: Held, shown: Shown, found: Shipment)
             f"{objects.place} holds generation {there} as its newest, and {held.path} shows another "
             f"generation {at} of it: what was there was removed or replaced; {elsewhere}"
         )
-    if not found.has_in_its_past(shown) or found.seq < shown.seq:
+    if not found.has_in_its_past(shown.epoch, shown.generation) or found.seq < shown.seq:
         raise FencedError(
             f"{objects.place} goes on in epoch {found.epoch} (generation {there}, sequence {found.seq}), "
             f"which has begun without what {held.path} shows: sequence {shown.seq} of epoch {shown.epoch} "

@@ -53,7 +53,7 @@ def find(objects: Objects, at: int | None, epoch: int | None) -> Shipment:
     if not in_epoch:
         epochs = ", ".join(str(one) for one in sorted({one.epoch for one in there}))
         raise ValueError(f"{objects.place} holds no shipment of epoch {last}; it has: {epochs}")
-    past = [one for one in there if in_epoch[-1].has_in_its_past(one)]
+    past = [one for one in there if in_epoch[-1].has_in_its_past(one.epoch, one.generation)]
     if at is None:
         return past[-1]
     for shipment in reversed(past):

@@ -16,7 +16,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from alexpy.errors import CorruptionError, FormatError
 
@@ -65,18 +65,6 @@ class File:
         return sum(piece.size for piece in self.pieces)
 
 
-class Numbered(Protocol):
-    """A shipment, or what is remembered of one."""
-
-    @property
-    def generation(self) -> int:
-        """Its number."""
-
-    @property
-    def epoch(self) -> int:
-        """That of its epoch."""
-
-
 @dataclass(frozen=True, slots=True)
 class Shipment:
     """A store as it was shipped at one moment; what `push`, `restore` and `shipments` return.
@@ -118,11 +106,11 @@ class Shipment:
         """Return the pieces of all files by their keys."""
         return {piece.key: piece for file in self.files for piece in file.pieces}
 
-    def has_in_its_past(self, other: Numbered) -> bool:
-        """Say whether this shipment's store once was as `other` shows it."""
-        if other.epoch == self.epoch:
-            return other.generation <= self.generation
-        return any(other.epoch == epoch and other.generation <= last for epoch, last in self.history)
+    def has_in_its_past(self, epoch: int, generation: int) -> bool:
+        """Say whether this shipment's store once was as the shipment with these numbers shows it."""
+        if epoch == self.epoch:
+            return generation <= self.generation
+        return any(epoch == earlier and generation <= last for earlier, last in self.history)
 
 
 def manifest_key(generation: int) -> str:
