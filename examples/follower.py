@@ -112,7 +112,8 @@ def main() -> None:
         path, table_path = Path(folder) / "orders", Path(folder) / "totals"
         command = [sys.executable, __file__, str(path), str(table_path)]
         alexpy.open(table_path, codec=codecs.json).close()
-        with alexpy.open(path, codec=codecs.json, segment_bytes=1 << 20) as orders:
+        # Compaction only where this program calls it, so that what is printed is the same each time.
+        with alexpy.open(path, codec=codecs.json, segment_bytes=1 << 20, background=False) as orders:
             for number in range(4):
                 with subprocess.Popen(command) as follower:
                     if number in {0, 2}:  # it starts over, and is to say so once
