@@ -79,8 +79,8 @@ fn a_mirror_that_is_cut_off_at_any_step_shows_one_shipment_and_never_an_older_on
         let shipped = shipments(seed, &mut rng);
         let reading = Options { read_only: true, ..options(&mut rng) };
         let mut mirror = SimDisk::new(seed);
-        // What was seen there so far, as a position in `shipped`.
-        let mut seen = 0;
+        // What was seen there so far, as a position in `shipped`, and what a power cut cannot take back.
+        let (mut seen, mut sure) = (0, 0);
         let mut reader: Option<Store> = None;
         for _ in 0..40 {
             let next = listed(&mirror) as usize;
@@ -94,10 +94,16 @@ fn a_mirror_that_is_cut_off_at_any_step_shows_one_shipment_and_never_an_older_on
             if done {
                 mirror.unplan();
                 seen = seen.max(next.min(shipped.len() - 1));
+                sure = seen;
             } else {
                 let losses = [Loss::Everything, Loss::Random, Loss::ProcessOnly];
-                mirror = mirror.restart(losses[rng.below(3) as usize]);
+                let loss = losses[rng.below(3) as usize];
+                mirror = mirror.restart(loss);
                 reader = None;
+                if !matches!(loss, Loss::ProcessOnly) {
+                    // Of a listing that had not ended, readers may have seen what is gone with the power, as they are.
+                    seen = sure;
+                }
             }
             // A reader that is there from before sees what one sees that opens the mirror now.
             let found = match &reader {
