@@ -8,6 +8,7 @@ pub(crate) mod outdated;
 pub(crate) mod prefault;
 pub(crate) mod prefix;
 pub(crate) mod reader;
+pub(crate) mod records;
 pub(crate) mod resync;
 pub(crate) mod segment;
 pub(crate) mod segments;

@@ -1,0 +1,224 @@
+//! One record of a segment at a time: the value of a put, decompressed where it is compressed, with the dictionary that it
+//! needs. Knows nothing of where the index says that records are. Reading a value is O(its length).
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::compressed::{Compressed, Dictionary};
+use crate::format::record::{self, Bad, Record};
+use crate::keys::Key;
+use crate::log::dictionaries::Loaded;
+use crate::log::segment::Segment;
+use crate::room::{copy_of, filled, room};
+use crate::schema::Compression;
+
+/// So much of a record tells the length of a compressed value, whatever its key.
+const HEAD_BYTES: usize = 48;
+
+/// A value read from a segment.
+pub(crate) enum Found {
+    /// It lies in the segment's map, from offset `start` on.
+    Mapped {
+        /// Offset of the value's first byte.
+        start: u64,
+        /// Its length in bytes.
+        len: u32,
+    },
+    /// It was read by a system call, or was compressed.
+    Read(Vec<u8>),
+}
+
+impl Segment {
+    /// Reads the value of the put of `key` at `offset`.
+    #[inline]
+    pub(crate) fn value(&self, offset: u64, key: Key, verify: bool) -> Result<Found> {
+        match &self.map {
+            Some(map) => {
+                let shown = self.shown(map, offset);
+                let Some((len, begin)) = record::value_of(shown, self.seal, offset, key, verify) else {
+                    let found = self.checked(shown, offset, key, verify)?;
+                    if found.compressed {
+                        return self.decompressed(&found, offset).map(Found::Read);
+                    }
+                    let (start, len) = (offset + found.value_at(), found.value.len() as u32);
+                    return Ok(Found::Mapped { start, len });
+                };
+                Ok(Found::Mapped { start: offset + begin, len })
+            }
+            None => {
+                let mut bytes = self.read_record(offset)?;
+                let found = self.checked(&bytes, offset, key, verify)?;
+                if found.compressed {
+                    return self.decompressed(&found, offset).map(Found::Read);
+                }
+                let (start, len) = (found.value_at() as usize, found.value.len());
+                bytes.copy_within(start..start + len, 0);
+                bytes.truncate(len);
+                Ok(Found::Read(bytes))
+            }
+        }
+    }
+
+    /// Length of the value of the put of `key` at `offset`, if a map can tell. Does not check the checksum.
+    pub(crate) fn mapped_len(&self, offset: u64, key: Key) -> Option<usize> {
+        let found = self.checked(self.shown(self.map.as_ref()?, offset), offset, key, false).ok()?;
+        value_len(&found).map(|len| len as usize)
+    }
+
+    /// A copy of the value of the put of `key` at `offset`, read with system calls and checked.
+    pub(crate) fn value_copy(&self, offset: u64, key: Key) -> Result<Vec<u8>> {
+        let bytes = self.read_record(offset)?;
+        let found = self.checked(&bytes, offset, key, true)?;
+        if found.compressed { self.decompressed(&found, offset) } else { copy_of(found.value) }
+    }
+
+    /// Calls `take` with the checked record of the put of `key` at `offset`.
+    pub(crate) fn with_put<T>(
+        &self,
+        offset: u64,
+        key: Key,
+        take: impl FnOnce(&Record<'_>) -> Result<T>,
+    ) -> Result<T> {
+        match &self.map {
+            Some(map) => take(&self.checked(self.shown(map, offset), offset, key, true)?),
+            None => take(&self.checked(&self.read_record(offset)?, offset, key, true)?),
+        }
+    }
+
+    /// The value of a put at `offset` that holds it compressed.
+    pub(crate) fn decompressed(&self, put: &Record<'_>, offset: u64) -> Result<Vec<u8>> {
+        let unreadable = |found: String| {
+            let expected = format!("the compressed value of key {}", self.shown_key(put.key));
+            self.unexpected(offset, expected, found)
+        };
+        let value = Compressed::of(put.value).ok_or_else(|| unreadable("too few bytes".to_owned()))?;
+        let by = self.dictionary(value.place)?;
+        value.value(by.as_ref().map(|by| &***by))?.map_err(unreadable)
+    }
+
+    /// The dictionary whose record begins at this place (an offset divided by 8); none at place 0.
+    #[inline]
+    pub(crate) fn dictionary(&self, place: u32) -> Result<Option<Loaded<'_>>> {
+        match place {
+            0 => Ok(None),
+            place => self.dictionaries.at(place, || self.load_dictionary(u64::from(place) << 3)).map(Some),
+        }
+    }
+
+    /// Notes that the record of a dictionary was written at this offset.
+    pub(crate) fn wrote_dictionary(&self, dictionary: &Arc<Dictionary>, offset: u64) {
+        self.dictionaries.add((offset >> 3) as u32, dictionary);
+    }
+
+    /// Size of the records of its dictionaries, as far as they were written or needed.
+    pub(crate) fn dictionary_bytes(&self) -> u64 {
+        self.dictionaries.bytes()
+    }
+
+    fn load_dictionary(&self, offset: u64) -> Result<Arc<Dictionary>> {
+        let wrong = |found: String| {
+            let expected = "the dictionary of the compressed values of this segment".to_owned();
+            self.unexpected(offset, expected, found)
+        };
+        let bytes = self.read_record(offset).map_err(|error| match error {
+            Error::Corruption { found, .. } => wrong(found),
+            error => error,
+        })?;
+        match record::parse(&bytes, self.seal, offset, true) {
+            Ok(record) if record.kind == record::Kind::Dictionary => {
+                Dictionary::of(record.value)?.map_err(|_| wrong("bytes that zstd refuses".to_owned()))
+            }
+            Ok(record) => Err(wrong(format!("{:?}", record.kind))),
+            Err(bad) => Err(wrong(bad.to_string())),
+        }
+    }
+
+    /// Whether to read the value of the record at `offset` means to decompress this many bytes or more, as far as a map
+    /// can tell.
+    #[inline]
+    pub(crate) fn decompresses(&self, offset: u64, bytes: u64) -> bool {
+        self.header.compression != Compression::None
+            && self.map.as_ref().is_some_and(|map| {
+                record::peek_value_len(self.shown(map, offset)).is_some_and(|len| len >= bytes)
+            })
+    }
+
+    /// The raw bytes of the record at `offset`, read with system calls.
+    pub(crate) fn read_record(&self, offset: u64) -> Result<Vec<u8>> {
+        // One call suffices for most records; a longer record takes a second one.
+        let mut bytes = filled(0, 512)?;
+        let read = self.read_at(offset, &mut bytes)?;
+        bytes.truncate(read);
+        let size = record::peek_size(&bytes).map_err(|bad| self.damaged(offset, bad))? as usize;
+        if size > bytes.len() {
+            // A damaged length must not allocate more memory than the file could hold.
+            if offset + size as u64 > self.len()? {
+                return Err(self.damaged(offset, Bad::Short(size as u64)));
+            }
+            let had = bytes.len();
+            room(&mut bytes, size - had)?;
+            bytes.resize(size, 0);
+            if self.read_at(offset + had as u64, &mut bytes[had..])? < size - had {
+                return Err(self.damaged(offset, Bad::Short(size as u64)));
+            }
+        }
+        bytes.truncate(size);
+        Ok(bytes)
+    }
+
+    fn checked<'a>(&self, bytes: &'a [u8], offset: u64, key: Key, verify: bool) -> Result<Record<'a>> {
+        let record = record::parse(bytes, self.seal, offset, verify)
+            .map_err(|bad| self.damaged_value(offset, key, bad))?;
+        if record.key != key || !record.kind.is_put() {
+            return Err(Error::Corruption {
+                path: self.path.clone(),
+                offset,
+                expected: format!("a value for key {}", self.shown_key(key)),
+                found: format!("{:?} of key {}", record.kind, self.shown_key(record.key)),
+            });
+        }
+        Ok(record)
+    }
+
+    /// How much memory the value of the record at `offset` takes, and the record around it. Does not check the checksum.
+    pub(crate) fn size_in_memory(&self, offset: u64) -> Result<u64> {
+        let size = self.record_size(offset)?;
+        if self.header.compression == Compression::None {
+            return Ok(size);
+        }
+        let mut head = [0; HEAD_BYTES];
+        let read = self.read_at(offset, &mut head)?;
+        Ok(record::peek_value_len(&head[..read]).map_or(size, |len| size.max(len)))
+    }
+
+    /// Size of the record at `offset`, in bytes.
+    pub(crate) fn record_size(&self, offset: u64) -> Result<u64> {
+        let mut header = [0; record::HEADER_BYTES as usize];
+        let size = match &self.map {
+            Some(map) => record::peek_size(self.shown(map, offset)),
+            None => {
+                let read = self.read_at(offset, &mut header)?;
+                record::peek_size(&header[..read])
+            }
+        };
+        size.map_err(|bad| self.damaged(offset, bad))
+    }
+
+    #[cold]
+    fn damaged_value(&self, offset: u64, key: Key, bad: Bad) -> Error {
+        Error::Corruption {
+            path: self.path.clone(),
+            offset,
+            expected: format!("the whole record of key {}", self.shown_key(key)),
+            found: bad.to_string(),
+        }
+    }
+}
+
+/// Length of the value of a put, which may be compressed.
+fn value_len(put: &Record<'_>) -> Option<u64> {
+    match Compressed::of(put.value).filter(|_| put.compressed) {
+        Some(value) => value.value_len(value.frame.len() as u64),
+        None => Some(put.value.len() as u64),
+    }
+}
