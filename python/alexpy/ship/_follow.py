@@ -21,7 +21,7 @@ from ._mirror import Mirror
 from ._objects import connect
 from ._pins import DAY, Pin
 from ._push import THREADS, each
-from ._restore import read_piece
+from ._restore import read_piece, reporting
 from ._shipment import newest, nothing_at, read
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def bring_up(
         try:
             # Whoever expires it at the same moment gives it up, or this does.
             if read(objects, found.generation) is not None:
-                _take(objects, held, found, _reporting(found, pin, progress), threads)
+                _take(objects, held, found, reporting(found, pin, progress), threads)
                 return found
         except CorruptionError:
             # A pin ends, if this process was stopped for long.
@@ -172,21 +172,6 @@ def _has_expired(objects: Objects, shipment: Shipment) -> bool:
     with suppress(CorruptionError):
         return read(objects, shipment.generation) is None
     return False
-
-
-def _reporting(
-    shipment: Shipment, pin: Pin, progress: Callable[[int, int], object] | None
-) -> Callable[[int], None]:
-    total, arrived = shipment.bytes, 0
-
-    def done(size: int) -> None:
-        nonlocal arrived
-        arrived += size
-        pin.hold()
-        if progress is not None:
-            progress(arrived, total)
-
-    return done
 
 
 def _take(

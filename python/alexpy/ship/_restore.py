@@ -165,6 +165,22 @@ def restore_to(
     return shipment
 
 
+def reporting(
+    shipment: Shipment, pin: Pin, progress: Callable[[int, int], object] | None
+) -> Callable[[int], None]:
+    """Return what to call with the size of each piece that arrives: it holds the pin, and reports."""
+    total, arrived = shipment.bytes, 0
+
+    def done(size: int) -> None:
+        nonlocal arrived
+        arrived += size
+        pin.hold()
+        if progress is not None:
+            progress(arrived, total)
+
+    return done
+
+
 def _write(
     objects: Objects,
     shipment: Shipment,
@@ -172,7 +188,6 @@ def _write(
     pin: Pin,
     progress: Callable[[int, int], object] | None,
 ) -> None:
-    total, arrived = shipment.bytes, 0
     with ExitStack() as files:
         opened = {
             file.name: files.enter_context((folder / file.name).open("xb", buffering=0))
@@ -185,14 +200,7 @@ def _write(
             except OSError as error:
                 raise OSError(error.errno, error.strerror, str(folder / name)) from error
 
-        def done(size: int) -> None:
-            nonlocal arrived
-            arrived += size
-            pin.hold()
-            if progress is not None:
-                progress(arrived, total)
-
-        fetch(objects, shipment, take, done)
+        fetch(objects, shipment, take, reporting(shipment, pin, progress))
         for file in opened.values():
             os.fsync(file.fileno())
 
