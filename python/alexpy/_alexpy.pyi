@@ -1270,8 +1270,9 @@ class StoreIterator:
     """Iterates over a range of a store as it was when the iterator was made.
 
     What `iter(store)`, `Store.scan`, `scan_keys` and `scan_values` return. Each step is O(1), with the
-    GIL released once in a run of up to 4,096 items. Raises ClosedError once the store is closed and
-    CorruptionError if a stored record is damaged. Not picklable.
+    GIL released once in a run of up to 4,096 items. From the 9,552nd item on, a second thread reads the
+    next few runs ahead. Raises ClosedError once the store is closed and CorruptionError if a stored record is
+    damaged. Not picklable.
 
     >>> s[1] = b"one"
     >>> next(s.scan())

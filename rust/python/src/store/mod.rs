@@ -13,5 +13,6 @@ pub(crate) mod read_ahead;
 pub(crate) mod read_many;
 pub(crate) mod reader;
 pub(crate) mod rows;
+pub(crate) mod runs;
 pub(crate) mod scan;
 pub(crate) mod snapshot;

@@ -4,6 +4,7 @@
 //! the GIL. Small batches, and processes with one CPU, stay on the caller's thread. The result is the same
 //! either way. Why it pays: docs/dev/014-large-batches-use-two-threads.md.
 
+use std::num::NonZero;
 use std::sync::OnceLock;
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -31,10 +32,10 @@ const LEAST_PIECE_KEYS: usize = 16;
 /// Pieces that are being read or are waiting to be used: enough that neither side waits for every piece.
 const PIECES_AHEAD: usize = 3;
 
-/// Whether a second thread may run beside the caller's.
-fn two_processors() -> bool {
-    static TWO: OnceLock<bool> = OnceLock::new();
-    *TWO.get_or_init(|| thread::available_parallelism().is_ok_and(|processors| processors.get() > 1))
+/// How many threads may run at the same time.
+pub(crate) fn processors() -> usize {
+    static PROCESSORS: OnceLock<usize> = OnceLock::new();
+    *PROCESSORS.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get))
 }
 
 /// The keys that remain to be read.
@@ -75,7 +76,7 @@ pub(crate) fn read_ahead(
     let mut values = Values::default();
     let mut share = keys.len() >= SHARED_KEYS;
     while !pieces.rest.is_empty() {
-        if share && two_processors() && memory::holds_a_thread() {
+        if share && processors() > 1 && memory::holds_a_thread() {
             py.detach(|| read_on_a_thread(keys, &mut pieces, &read, &mut each))?;
             if pieces.rest.is_empty() {
                 break;

@@ -6,9 +6,9 @@
 //! iterator was made.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use alex_store::{Error, Key, KeyKind, KeyVec, NEAR_BYTES, Scan, ScanRun, Values};
+use alex_store::{Error, Key, KeyKind};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -16,24 +16,21 @@ use crate::convert::bounds::{ScanRequest, Yields, scan_range};
 use crate::convert::buffers::{PREFETCH_AHEAD, prefetch};
 use crate::convert::{kinds, pairs};
 use crate::errors::{detached, to_exception};
-use crate::locks;
+use crate::locks::{self, Attached};
 use crate::memory::{bytes, int};
-use crate::store::handle::{Born, MADE_BEFORE_FORK, drop_version};
+use crate::store::handle::{Born, MADE_BEFORE_FORK};
 use crate::store::reader::Reader;
+use crate::store::runs::{FIRST_RUN_ITEMS, Run, Runs};
 
-/// Items of the first run, and of the longest.
-const FIRST_RUN_ITEMS: usize = 16;
-const LAST_RUN_ITEMS: usize = 4096;
 /// A range with a limit up to this is read in one run: callers who give a limit mostly take all of it.
 const WHOLE_LIMIT_ITEMS: u64 = 256;
-/// How many times as long each further run is, unless its values would leave the CPU caches before they are copied.
-const RUN_GROWTH: usize = 4;
 
 /// Iterates over a range of a store as it was when the iterator was made.
 ///
 /// What `iter(store)`, `Store.scan`, `scan_keys` and `scan_values` return. Each step is O(1), with the
-/// GIL released once in a run of up to 4,096 items. Raises ClosedError once the store is closed and
-/// CorruptionError if a stored record is damaged. Not picklable.
+/// GIL released once in a run of up to 4,096 items. From the 9,552nd item on, a second thread reads the
+/// next few runs ahead. Raises ClosedError once the store is closed and CorruptionError if a stored record is
+/// damaged. Not picklable.
 ///
 /// >>> s[1] = b"one"
 /// >>> next(s.scan())
@@ -43,47 +40,39 @@ pub(crate) struct StoreIterator {
     yields: Yields,
     /// Keeps the store open while only the iterator refers to it.
     store: Py<Reader>,
-    state: Mutex<State>,
+    at_hand: Attached<AtHand>,
+    /// Locked for a moment only, except that a hint of the length looks at the index meanwhile.
+    pulls: Mutex<Pulls>,
     pulled: Condvar,
     /// An iterator that has ended stays at its end, even if the store is closed.
     finished: AtomicBool,
     born: Born,
 }
 
-struct State {
+/// The run whose items are made.
+struct AtHand {
     run: Run,
     /// The next item of the run, as an index.
     position: usize,
+    /// The number of the run.
+    number: u64,
+}
+
+/// The runs behind it.
+struct Pulls {
+    /// The number of the run that is at hand, once no pull is under way.
+    number: u64,
     source: Source,
 }
 
 /// Where further runs come from.
 enum Source {
-    Ready {
-        scan: Scan,
-        next_run_items: usize,
-    },
-    /// A thread is pulling a run, without the GIL and without this lock.
+    Ready(Box<Runs>),
+    /// A thread is pulling a run, without the GIL and without the lock.
     Busy,
     /// A pull failed; the next step raises this.
     Failed(Error),
     Finished,
-}
-
-struct Run {
-    keys: KeyVec,
-    values: Option<Values>,
-}
-
-impl Run {
-    const EMPTY: Self = Self { keys: KeyVec::Narrow(Vec::new()), values: None };
-
-    /// How many items the next run should have, given that `items` were asked of this one.
-    fn next_items(&self, items: usize) -> usize {
-        let long_bytes = self.values.as_ref().map_or(0, Values::long_bytes);
-        let near = (self.keys.len() * NEAR_BYTES).checked_div(long_bytes).unwrap_or(LAST_RUN_ITEMS);
-        (items * RUN_GROWTH).min(near).clamp(1, LAST_RUN_ITEMS)
-    }
 }
 
 /// One item, made of objects that the garbage collector does not track; a value with its key, which a codec wants to know.
@@ -102,128 +91,141 @@ impl StoreIterator {
             Some(limit) if limit <= WHOLE_LIMIT_ITEMS => WHOLE_LIMIT_ITEMS as usize,
             _ => FIRST_RUN_ITEMS,
         };
-        let state = store.get().detached(store.py(), |reader| {
-            let mut scan = reader.scan(range)?;
-            Ok(match pull(&mut scan, yields, first_run_items) {
-                Ok(run) => {
-                    let next_run_items = run.next_items(first_run_items);
-                    let ended = run.keys.is_empty();
-                    let source =
-                        if ended { Source::Finished } else { Source::Ready { scan, next_run_items } };
-                    State { run, position: 0, source }
-                }
-                Err(error) => State { run: Run::EMPTY, position: 0, source: Source::Failed(error) },
+        let (run, source) = store.get().detached(store.py(), |reader| {
+            let mut runs = Box::new(Runs::of(reader.scan(range)?, yields, first_run_items));
+            Ok(match runs.pull() {
+                Ok(run) => (run, if runs.is_at_end() { Source::Finished } else { Source::Ready(runs) }),
+                Err(error) => (Run::EMPTY, Source::Failed(error)),
             })
         })?;
         Ok(Self {
             yields,
             store: store.clone().unbind(),
-            state: Mutex::new(state),
+            at_hand: Attached::new(AtHand { run, position: 0, number: 0 }),
+            pulls: Mutex::new(Pulls { number: 0, source }),
             pulled: Condvar::new(),
             finished: AtomicBool::new(false),
             born: Born::here(),
         })
     }
 
-    /// The next item of the current run. The lock is held while attached, but only while ints and bytes are made,
-    /// which runs no Python code.
+    /// The next item of the run at hand, or, if it is used up, its number.
     #[inline]
-    fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Item<'py>>> {
-        let mut state = locks::attached(py, &self.state);
-        let position = state.position;
-        if position >= state.run.keys.len() {
-            return Ok(None);
-        }
-        let key = state.run.keys.get(position);
-        let value = || {
-            let values = state.run.values.as_ref();
-            if let Some(ahead) = values.and_then(|values| values.get(position + PREFETCH_AHEAD)) {
-                prefetch(ahead);
-            }
-            bytes(py, values.and_then(|values| values.get(position)).unwrap_or_default())
-        };
-        let item = match self.yields {
-            Yields::Items => Item::Pair(key, value()?),
-            Yields::Keys => Item::Key(key),
-            Yields::Values => Item::Value(key, value()?),
-        };
-        // Only now, so that the next step makes an item for which there was no memory.
-        state.position += 1;
-        Ok(Some(item))
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Result<Item<'py>, u64>> {
+        self.at_hand.with(py, |AtHand { run, position, number }| {
+            let Some(key) = run.key(*position) else { return Ok(Err(*number)) };
+            let value = || {
+                if let Some(ahead) = run.long_value(*position + PREFETCH_AHEAD) {
+                    prefetch(ahead);
+                }
+                bytes(py, run.value(*position))
+            };
+            let item = match self.yields {
+                Yields::Items => Item::Pair(key, value()?),
+                Yields::Keys => Item::Key(key),
+                Yields::Values => Item::Value(key, value()?),
+            };
+            // Only now, so that the next step makes an item for which there was no memory.
+            *position += 1;
+            Ok(Ok(item))
+        })
     }
 
-    /// Replaces a run that is used up; false at the end of the range.
+    /// Replaces the run `number`, which is used up; false at the end of the range.
     #[cold]
-    fn refill(&self, py: Python<'_>) -> PyResult<bool> {
+    fn refill(&self, py: Python<'_>, number: u64) -> PyResult<bool> {
         py.check_signals()?;
-        py.detach(|| self.pull_next()).map_err(|error| to_exception(py, &error))
+        let pulled = py.detach(|| self.pull_behind(number)).map_err(|error| to_exception(py, &error))?;
+        match pulled {
+            Pulled::Run(mut run, pull) => {
+                self.at_hand.with(py, |at_hand| {
+                    std::mem::swap(&mut at_hand.run, &mut run);
+                    at_hand.position = 0;
+                    at_hand.number = number + 1;
+                });
+                pull.end(py);
+                Ok(true)
+            }
+            Pulled::ByOther => Ok(true),
+            Pulled::End => Ok(false),
+        }
     }
 
-    fn pull_next(&self) -> Result<bool, Error> {
-        let mut state = locks::waiting(&self.state);
-        while matches!(state.source, Source::Busy) {
-            state = self.pulled.wait(state).unwrap_or_else(PoisonError::into_inner);
+    fn pull_behind(&self, number: u64) -> Result<Pulled<'_>, Error> {
+        let mut pulls = locks::waiting(&self.pulls);
+        while matches!(pulls.source, Source::Busy) {
+            pulls = self.pulled.wait(pulls).unwrap_or_else(PoisonError::into_inner);
         }
-        if state.position < state.run.keys.len() {
-            // Another thread has pulled a run while this one waited.
-            return Ok(true);
+        if pulls.number != number {
+            return Ok(Pulled::ByOther);
         }
-        let (mut scan, items) = match std::mem::replace(&mut state.source, Source::Busy) {
-            Source::Ready { scan, next_run_items } => (scan, next_run_items),
-            Source::Failed(error) => {
-                state.source = Source::Finished;
-                return Err(error);
-            }
-            Source::Finished | Source::Busy => {
-                state.source = Source::Finished;
-                return Ok(false);
-            }
+        let mut runs = match std::mem::replace(&mut pulls.source, Source::Finished) {
+            Source::Ready(runs) => runs,
+            Source::Failed(error) => return Err(error),
+            Source::Finished | Source::Busy => return Ok(Pulled::End),
         };
-        drop(state);
-        let mut done = PullEnd { iterator: self, source: Source::Finished, run: Run::EMPTY };
-        done.run = pull(&mut scan, self.yields, items)?;
-        let more = !done.run.keys.is_empty();
-        if more {
-            done.source = Source::Ready { scan, next_run_items: done.run.next_items(items) };
+        pulls.source = Source::Busy;
+        drop(pulls);
+        let mut pull = Pull { iterator: self, source: Source::Finished, pulled: 0 };
+        let run = runs.pull()?;
+        if !runs.is_at_end() {
+            pull.source = Source::Ready(runs);
         }
-        Ok(more)
+        if run.len() == 0 {
+            return Ok(Pulled::End);
+        }
+        pull.pulled = 1;
+        Ok(Pulled::Run(run, pull))
     }
 }
 
-/// Puts the outcome of a pull back and wakes the threads that wait for it, however the pull ended.
-struct PullEnd<'a> {
+/// What came of a pull.
+#[expect(clippy::large_enum_variant, reason = "it lives for a moment, on the stack")]
+enum Pulled<'a> {
+    /// This run. Further pulls wait until it is at hand.
+    Run(Run, Pull<'a>),
+    /// Another thread has pulled a run while this one waited.
+    ByOther,
+    End,
+}
+
+/// Puts the outcome of a pull back and wakes the threads that wait for it, however the pull ended: after an error or a
+/// panic, nothing comes any more.
+struct Pull<'a> {
     iterator: &'a StoreIterator,
     source: Source,
-    run: Run,
+    pulled: u64,
 }
 
-impl Drop for PullEnd<'_> {
-    fn drop(&mut self) {
-        // A panic leaves at worst a run without a source, which reads as the end.
-        let mut state = locks::waiting(&self.iterator.state);
-        std::mem::swap(&mut state.run, &mut self.run);
-        state.source = std::mem::replace(&mut self.source, Source::Finished);
-        state.position = 0;
-        drop(state);
+impl Pull<'_> {
+    /// Ends the pull, from an attached thread.
+    fn end(mut self, py: Python<'_>) {
+        let pulls = locks::attached(py, &self.iterator.pulls);
+        self.put(pulls);
+        std::mem::forget(self);
+    }
+
+    fn put(&mut self, mut pulls: MutexGuard<'_, Pulls>) {
+        pulls.source = std::mem::replace(&mut self.source, Source::Finished);
+        pulls.number += self.pulled;
+        drop(pulls);
         self.iterator.pulled.notify_all();
+    }
+}
+
+impl Drop for Pull<'_> {
+    fn drop(&mut self) {
+        self.put(locks::waiting(&self.iterator.pulls));
     }
 }
 
 impl Drop for StoreIterator {
     fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Source::Ready { scan, .. } = std::mem::replace(&mut state.source, Source::Finished) {
-            drop_version(scan, Scan::keeps_something);
+        let pulls = self.pulls.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Source::Ready(runs) = std::mem::replace(&mut pulls.source, Source::Finished) {
+            runs.end();
         }
     }
-}
-
-fn pull(scan: &mut Scan, yields: Yields, items: usize) -> Result<Run, Error> {
-    if yields == Yields::Keys {
-        return Ok(Run { keys: scan.next_keys(items)?, values: None });
-    }
-    let ScanRun { keys, values } = scan.next_run(items)?;
-    Ok(Run { keys, values: Some(values) })
 }
 
 #[pymethods]
@@ -239,13 +241,10 @@ impl StoreIterator {
             // Nothing comes any more; the next step says why.
             return Ok(0);
         }
-        detached(py, || {
-            let state = locks::waiting(&self.state);
-            let at_hand = (state.run.keys.len() - state.position) as u64;
-            match &state.source {
-                Source::Ready { scan, .. } => Ok(at_hand + scan.likely_left()?),
-                Source::Busy | Source::Failed(_) | Source::Finished => Ok(at_hand),
-            }
+        let at_hand = self.at_hand.with(py, |at_hand| at_hand.run.len() - at_hand.position) as u64;
+        detached(py, || match &locks::waiting(&self.pulls).source {
+            Source::Ready(runs) => Ok(at_hand + runs.likely_left()?),
+            Source::Busy | Source::Failed(_) | Source::Finished => Ok(at_hand),
         })
     }
 
@@ -258,7 +257,7 @@ impl StoreIterator {
         let (kind, codec) = (self.store.get().kind(), self.store.get().codec());
         loop {
             match self.take(py)? {
-                Some(Item::Pair(key, value)) => {
+                Ok(Item::Pair(key, value)) => {
                     if let (None, KeyKind::Int64) = (codec, kind) {
                         return pairs::item(py, int(py, key as i64)?, value).map(Some);
                     }
@@ -269,15 +268,15 @@ impl StoreIterator {
                     let pair = (kinds::object(py, kind, key)?, value).into_pyobject(py)?;
                     return Ok(Some(pair.into_any()));
                 }
-                Some(Item::Key(key)) => return kinds::object(py, kind, key).map(Some),
-                Some(Item::Value(at, value)) => {
+                Ok(Item::Key(key)) => return kinds::object(py, kind, key).map(Some),
+                Ok(Item::Value(at, value)) => {
                     return match codec {
                         Some(codec) => codec.decode(at, value).map(Some),
                         None => Ok(Some(value.into_any())),
                     };
                 }
-                None if self.refill(py)? => {}
-                None => {
+                Err(number) if self.refill(py, number)? => {}
+                Err(_) => {
                     self.finished.store(true, Ordering::Relaxed);
                     return Ok(None);
                 }

@@ -55,6 +55,21 @@ impl Scan {
         self.version.keeps_something()
     }
 
+    /// Another scan of what is left, of the same moment.
+    #[must_use]
+    pub fn of_rest(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            version: Arc::clone(&self.version),
+            rest: self.rest.without_memory(),
+        }
+    }
+
+    /// Whether nothing is left; if false, there may still be nothing.
+    pub fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// Up to `max` further items; an empty run means the end. O(log n + items), and a read of each value.
     pub fn next_run(&mut self, max: usize) -> Result<ScanRun> {
         let _running = self.shared.enter()?;

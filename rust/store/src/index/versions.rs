@@ -442,6 +442,11 @@ impl Rest {
         Self { range, left, ended: left == 0, merge: Merge::default() }
     }
 
+    /// The same rest, to be yielded once more.
+    pub(crate) fn without_memory(&self) -> Self {
+        Self { range: self.range, left: self.left, ended: self.ended, merge: Merge::default() }
+    }
+
     /// The range that is left, and how many items the limit still allows; `None` at the end.
     pub(crate) fn left(&self) -> Option<(Bound<Key>, Bound<Key>, u64)> {
         (!self.ended).then_some((self.range.start, self.range.stop, self.left))

@@ -13,8 +13,12 @@ use crate::log::segments::Segments;
 use crate::room::room;
 use crate::values::ahead::{Ahead, AsksAhead};
 
-/// How many keys ahead a batch read prefetches records.
-const PREFETCH_AHEAD: usize = 16;
+/// How many records ahead a batch read prefetches.
+const PREFETCH_AHEAD: usize = 32;
+
+/// So many records are prefetched at a time, in a loop that does nothing else: a prefetch waits for the page walk of its
+/// address, and what lies between two of them keeps the processor from having many walks under way.
+const PREFETCHED: usize = 8;
 
 /// A batch read copies values up to this length as it goes.
 const COPIED_BYTES: usize = 512;
@@ -156,15 +160,11 @@ pub(crate) fn for_each<'a, L: Copy + Into<Option<Location>>>(
     ahead: &mut Ahead<'a, impl Iterator<Item = (&'a Segments, L)>>,
     mut each: impl FnMut(usize, Option<(&[u8], Option<(u32, u64)>)>) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    for soon in locations.iter().take(PREFETCH_AHEAD).filter_map(|&soon| soon.into()) {
-        segments.prefetch(soon);
-    }
+    prefetch(segments, locations.iter().take(PREFETCH_AHEAD));
     for (i, (key, &location)) in keys.iter().zip(locations).enumerate() {
         ahead.before_next();
-        if let Some(&soon) = locations.get(i + PREFETCH_AHEAD)
-            && let Some(soon) = soon.into()
-        {
-            segments.prefetch(soon);
+        if i.is_multiple_of(PREFETCHED) {
+            prefetch(segments, locations.iter().skip(i + PREFETCH_AHEAD).take(PREFETCHED));
         }
         let went_on = if let Some(location) = location.into() {
             let segment = segments.at(location)?;
@@ -182,4 +182,13 @@ pub(crate) fn for_each<'a, L: Copy + Into<Option<Location>>>(
         }
     }
     Ok(())
+}
+
+fn prefetch<'l, L: Copy + Into<Option<Location>> + 'l>(
+    segments: &Segments,
+    locations: impl Iterator<Item = &'l L>,
+) {
+    for location in locations.filter_map(|&location| location.into()) {
+        segments.prefetch(location);
+    }
 }
