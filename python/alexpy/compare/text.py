@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .cells import BY_ID, GROUPS, INDEX, SINGLE_CALLS
-from .engines import INDEXES, OURS, STORES
+from .cells import BY_ID, GROUPS, HARD_GROUPS, OF_INDEX, SINGLE_CALLS
+from .engines import INDEXES, OURS, STORES, UNATTENDED
 from .machine import costs
 from .promise import Mode
 from .sizes import Sizes
@@ -34,21 +34,25 @@ def markdown(run: Mapping[str, Any], plots: Sequence[tuple[str, str]], raw: str)
         *(f"![{text}]({path})" for path, text in plots),
         "## Where a rival wins",
         losses(found),
+        *_groups(run, found, HARD_GROUPS),
         "## Targets",
         targets(found),
+        *_groups(run, found, [group for group in GROUPS if group not in HARD_GROUPS]),
     ]
-    for group, title in GROUPS.items():
-        chosen = [row for row in found if BY_ID[row.id].group == group]
-        if chosen:
-            parts += [
-                f"## {title}",
-                table(run, chosen, INDEX if group == INDEX else "store"),
-                missing(chosen),
-            ]
     parts += ["## Single calls, whole distributions", latencies(run)]
     parts += ["## Memory of the load", memory(run)]
     parts += ["## How it was measured", method(run), "## Engines, versions, settings, promises", engines(run)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _groups(run: Mapping[str, Any], found: Sequence[Row], groups: Iterable[str]) -> list[str]:
+    parts = []
+    for group in groups:
+        chosen = [row for row in found if BY_ID[row.id].group == group]
+        if chosen:
+            kind = "index" if group in OF_INDEX else "store"
+            parts += [f"## {GROUPS[group]}", table(run, chosen, kind), missing(chosen)]
+    return parts
 
 
 def caption(run: Mapping[str, Any]) -> str:
@@ -103,7 +107,7 @@ def targets(found: Iterable[Row]) -> str:
 
 def table(run: Mapping[str, Any], found: Sequence[Row], kind: str) -> str:
     """Return one table: rows down, engines across, the ratio to the best rival first."""
-    order = [*(INDEXES if kind == INDEX else STORES), RAW]
+    order = [*(INDEXES if kind == "index" else STORES), UNATTENDED, RAW]
     there = [engine for engine in order if any(engine in row.entries for row in found)]
     labels = [run["engines"].get(f"{kind}/{engine}", {}).get("label", engine) for engine in there]
     lines = [
