@@ -186,7 +186,9 @@ def method(run: Mapping[str, Any]) -> str:
     return f"""- Every engine runs in a process of its own, once for each repetition. Within a repetition the engines run one after
   another, and each repetition starts with another one. Figures are medians of the repetitions; the raw file has all.
 - Every answer is compared with what went in, after the clock has stopped. A wrong one ends the whole run.
-- All engines get the same keys and values, made from a seed. Values are random bytes, so compression gains nothing.
+- All engines get the same keys and values, made from a seed. Values are random bytes, so compression gains nothing,
+  but in the rows about flights. There each engine compresses as it does by default, or by zstd where the row says so,
+  and compacts what it has loaded before it is closed.
   Arguments are converted to each engine's own form (integers, big-endian bytes, batches) before the clock starts;
   results are left in it. Python's garbage collector is off while a clock runs.
 - Every engine is called from one thread, except in the rows that name threads or a writer. alexpy reads batches of

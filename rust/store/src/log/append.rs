@@ -253,6 +253,7 @@ impl Log {
         durable_seq: u64,
         origin: Origin,
     ) -> Result<Arc<Segment>> {
+        let goes_on = self.active.is_some();
         self.end_active(durable_seq)?;
         let Some(spare) = self.spare.take() else {
             debug_assert!(false, "a spare is prepared before the log rolls");
@@ -284,8 +285,8 @@ impl Log {
         self.placed.clear();
         self.kept_bytes = if header.capacity < KEPT_FROM_BYTES { 0 } else { KEPT_BYTES };
         self.ahead.rolled();
-        // The first segment may never fill; one that follows another probably will.
-        self.ring_at = Some(if before == 0 { header.capacity / 4 } else { 0 });
+        // The first segment since opening may never fill; one that follows a full one probably will.
+        self.ring_at = Some(if goes_on { 0 } else { header.capacity / 4 });
         Ok(segment)
     }
 
