@@ -211,7 +211,9 @@ def test_a_store_that_takes_more_disk_than_it_may_misses_its_target() -> None:
     result["cells"] |= made_up({"alexpy": 0.0}, cell="growth_queue_allowed")["cells"]
     for cell, megabytes in (("growth_queue_disk", 300), ("growth_queue_allowed", 200)):
         result["cells"][cell]["alexpy"]["figures"] = [{"bytes": megabytes * 10**6}]
-    disk, _ = rows(result)
+    result["cells"]["growth_queue_allowed"]["sqlite"] = {"mode": "kill", "figures": [{"bytes": 10**6}]}
+    disk, bound = rows(result)
+    assert bound.ratios == {}
     assert disk.target == "1.50x of 2.5 times the live bytes and four segments, at most 1x"
     assert disk.held is False
 

@@ -43,7 +43,7 @@ _STYLES = {
 _WIDTH_INCHES = 11.0
 _DPI = 110
 # So many can be read.
-_MOST_TICKS = 13
+_MOST_TICKS = 10
 _INK, _FAINT = "#222222", "#dddddd"
 
 
@@ -116,7 +116,7 @@ def _ratios(run: Mapping[str, Any], chosen: Sequence[Row], title: str, path: Pat
     axes.xaxis.set_major_locator(_ticks(low, high))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(
-        "times better than each rival (logarithmic); at the right: than the best; shaded: it wins"
+        "times better than each rival (logarithmic)\nat the right: than the best; shaded: the rival wins"
     )
     figure.suptitle(f"{title}: alexpy against each rival", fontsize=13, x=0.01, ha="left")
     figure.legend(loc="outside upper right", ncols=len(engines), frameon=False, fontsize=9)

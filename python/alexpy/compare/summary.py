@@ -196,7 +196,7 @@ def _row(run: Mapping[str, Any], cell_id: str, table: Mapping[str, dict[str, Ent
     ours = entries.get(OURS)
     compared: dict[str, Entry] = {}
     for engine, entry in entries.items():
-        if engine in {OURS, RAW} or (cell.group not in OF_INDEX and engine not in ON_DISK):
+        if engine in {OURS, RAW} or not cell.ranked or (cell.group not in OF_INDEX and engine not in ON_DISK):
             continue
         usable = entry
         if entry.lacks is not None and cell.beside:

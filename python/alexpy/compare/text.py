@@ -205,6 +205,9 @@ def method(run: Mapping[str, Any]) -> str:
   "{Mode.POWER.text}". Engines in memory show what Python itself costs and are not ranked with stores.
 - The clock of a load stops after the flush that makes everything survive a power cut: {sizes.keys:,} keys in
   batches of {sizes.batch:,}. {_UNIT_NOTES}
+- Writers that never pause are killed after {sizes.growth_milliseconds / 1000:g} s. RocksDB and LMDB flush nothing
+  meanwhile; alexpy flushes every 50 ms, as by default, and a power cut would cost it no more than that. Images of its
+  index do not count as disk there.
 - P99 and P99.9 are of single calls, each timed by itself; all percentiles are in a table of their own. Snapshots,
   iterators, readers and refreshes are in each engine the call that its package has for them, as listed.
 - The raw disk of durable commits is the same number of bytes written by `pwrite` and `fdatasync` into a file whose
