@@ -8,11 +8,16 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread::LocalKey;
 
+/// Memory that a value can be decompressed into.
+pub(crate) use zstd_safe::WriteBuf;
 use zstd_safe::{CCtx, CDict, CompressionLevel, DCtx, DDict, DParameter, FrameFormat};
 
 use crate::disk::fork_generation;
 use crate::error::Result;
+#[cfg(test)]
+use crate::room::with_room;
 use crate::room::{copy_of, filled, no_memory, probe, room};
 
 /// The longest value, compressed or not, in bytes.
@@ -36,26 +41,33 @@ const DICTIONARY_ID: std::ops::Range<usize> = 4..8;
 pub(crate) const LEAST_DICTIONARY_BYTES: usize = 256;
 
 thread_local! {
-    /// What zstd works in: some hundred kilobytes, kept for the next value.
-    static WORKING: RefCell<Option<(CCtx<'static>, DCtx<'static>)>> = const { RefCell::new(None) };
+    /// What zstd works in, kept for the next value: some hundred kilobytes each.
+    static COMPRESSING: RefCell<Option<CCtx<'static>>> = const { RefCell::new(None) };
+    static READING: RefCell<Option<DCtx<'static>>> = const { RefCell::new(None) };
 }
 
-/// Calls `work` with this thread's contexts.
-fn with_contexts<T>(work: impl FnOnce(&mut CCtx<'static>, &mut DCtx<'static>) -> Result<T>) -> Result<T> {
-    WORKING.with_borrow_mut(|working| {
-        if working.is_none() {
-            let (Some(compressing), Some(mut reading)) = (CCtx::try_create(), DCtx::try_create()) else {
-                return Err(no_memory::<u8>(1 << 18));
-            };
-            // Cannot fail: the format may change between frames.
-            let _ = reading.set_parameter(DParameter::Format(FrameFormat::Magicless));
-            *working = Some((compressing, reading));
+/// Calls `work` with what this thread keeps in `kept`, which `make` makes once there is memory for it.
+fn with_context<C, T>(
+    kept: &'static LocalKey<RefCell<Option<C>>>,
+    make: impl FnOnce() -> Option<C>,
+    work: impl FnOnce(&mut C) -> Result<T>,
+) -> Result<T> {
+    kept.with_borrow_mut(|kept| {
+        if kept.is_none() {
+            *kept = make();
         }
-        match working {
-            Some((compressing, reading)) => work(compressing, reading),
-            None => Err(no_memory::<u8>(1 << 18)),
+        match kept {
+            Some(context) => work(context),
+            None => Err(no_memory::<u8>(1 << 17)),
         }
     })
+}
+
+fn reading_context() -> Option<DCtx<'static>> {
+    let mut context = DCtx::try_create()?;
+    // Cannot fail: the format may change between frames.
+    let _ = context.set_parameter(DParameter::Format(FrameFormat::Magicless));
+    Some(context)
 }
 
 /// What values of a store have in common, ready for use.
@@ -142,7 +154,7 @@ pub(crate) fn compress(value: &[u8], by: Option<&Dictionary>, out: &mut Vec<u8>)
     let (start, most) = (out.len(), zstd_safe::compress_bound(value.len()));
     room(out, most)?;
     out.resize(start + most, 0);
-    let compressed = with_contexts(|context, _| {
+    let compressed = with_context(&COMPRESSING, CCtx::try_create, |context| {
         let to = &mut out[start..];
         let compressed = match by {
             Some(by) => context.compress_using_cdict(to, value, by.compressing()?),
@@ -205,20 +217,31 @@ impl<'a> Compressed<'a> {
     }
 
     /// The value. Fails with what was found instead of a frame that the dictionary belongs to.
-    pub(crate) fn value(&self, by: Option<&Dictionary>) -> Result<Result<Vec<u8>, String>> {
+    #[cfg(test)]
+    fn value(&self, by: Option<&Dictionary>) -> Result<Result<Vec<u8>, String>> {
         let Some(len) = self.value_len(self.frame.len() as u64) else {
-            return Ok(Err("a frame without a length that it can hold".to_owned()));
+            return Ok(Err("no length".to_owned()));
         };
-        let mut value = Vec::new();
-        room(&mut value, len as usize)?;
-        let read = with_contexts(|_, context| {
+        let mut value = with_room(len as usize)?;
+        Ok(self.copy_to(&mut value, len as usize, by)?.map(|()| value))
+    }
+
+    /// Writes the value, which has `len` bytes, into `out`, which holds that many. Fails with what was found instead of a
+    /// frame of so many bytes that the dictionary belongs to.
+    pub(crate) fn copy_to(
+        &self,
+        out: &mut (impl WriteBuf + ?Sized),
+        len: usize,
+        by: Option<&Dictionary>,
+    ) -> Result<Result<(), String>> {
+        let read = with_context(&READING, reading_context, |context| {
             Ok(match by {
-                Some(by) => context.decompress_using_ddict(&mut value, self.frame, &by.reading),
-                None => context.decompress(&mut value, self.frame),
+                Some(by) => context.decompress_using_ddict(out, self.frame, &by.reading),
+                None => context.decompress(out, self.frame),
             })
         })?;
         Ok(match read {
-            Ok(read) if read as u64 == len => Ok(value),
+            Ok(read) if read == len => Ok(()),
             Ok(read) => Err(format!("a frame of {read} bytes where {len} are named")),
             Err(code) => Err(format!("a frame that zstd refuses: {}", zstd_safe::get_error_name(code))),
         })
