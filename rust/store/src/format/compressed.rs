@@ -6,6 +6,7 @@
 //! dictionary or a checksum, because the record says both.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::LocalKey;
@@ -37,6 +38,9 @@ const MOST_BLOCK_BYTES: u64 = 128 << 10;
 const LEAST_BLOCK_BYTES: u64 = 3;
 /// A dictionary begins with a magic number and an id. Ours have the id 0, "none", which frames do not name.
 const DICTIONARY_ID: std::ops::Range<usize> = 4..8;
+/// What stands where a dictionary was that cannot be read: the magic number and id of one, and what the writer notes of the
+/// lost one. zstd takes no dictionary of so few bytes, so the values that need it cannot be read, rather than read wrongly.
+const LOST: [u8; 8] = [0x37, 0xa4, 0x30, 0xec, 0, 0, 0, 0];
 /// zstd makes no smaller dictionaries.
 pub(crate) const LEAST_DICTIONARY_BYTES: usize = 256;
 
@@ -73,7 +77,8 @@ fn reading_context() -> Option<DCtx<'static>> {
 /// What values of a store have in common, ready for use.
 pub(crate) struct Dictionary {
     bytes: Vec<u8>,
-    reading: DDict<'static>,
+    /// None for one that is lost.
+    reading: Option<DDict<'static>>,
     /// Made once something is compressed with it.
     compressing: OnceLock<CDict<'static>>,
 }
@@ -98,6 +103,35 @@ const READING_BYTES: usize = 64 << 10;
 impl Dictionary {
     /// The dictionary that these bytes are.
     pub(crate) fn of(bytes: &[u8]) -> Result<Result<Arc<Self>, NoDictionary>> {
+        Self::made(bytes, |bytes| {
+            let made = DDict::try_create(bytes).map(Some).ok_or(NoDictionary);
+            if made.is_err() {
+                // zstd does not say why. What is for lack of memory must not be taken for damage.
+                probe(bytes.len() + READING_BYTES)?;
+            }
+            Ok(made)
+        })
+    }
+
+    /// What takes the place of a dictionary that cannot be read. No value is read or written by it.
+    pub(crate) fn lost(noted: u64) -> Result<Arc<Self>> {
+        let mut bytes = [0; LOST.len() + 8];
+        bytes[..LOST.len()].copy_from_slice(&LOST);
+        bytes[LOST.len()..].copy_from_slice(&noted.to_le_bytes());
+        Ok(Self::made(&bytes, |_| Ok(Ok::<_, Infallible>(None)))?.unwrap_or_else(|never| match never {}))
+    }
+
+    /// What was noted of a lost dictionary, if these bytes take the place of one.
+    pub(crate) fn lost_at(bytes: &[u8]) -> Option<u64> {
+        let noted = bytes.strip_prefix(&LOST)?;
+        noted.try_into().ok().map(u64::from_le_bytes)
+    }
+
+    /// The one of these bytes that is in use, or one with what `reading` makes of them.
+    fn made<E>(
+        bytes: &[u8],
+        reading: impl FnOnce(&[u8]) -> Result<Result<Option<DDict<'static>>, E>>,
+    ) -> Result<Result<Arc<Self>, E>> {
         let mut in_use = in_use();
         in_use.retain(|known| known.strong_count() > 0);
         if let Some(known) = in_use.iter().filter_map(Weak::upgrade).find(|known| known.bytes == bytes) {
@@ -105,9 +139,9 @@ impl Dictionary {
         }
         let bytes = copy_of(bytes)?;
         room(&mut *in_use, 1)?;
-        let Some(reading) = DDict::try_create(&bytes) else {
-            // zstd does not say why. What is for lack of memory must not be taken for damage.
-            return probe(bytes.len() + READING_BYTES).map(|()| Err(NoDictionary));
+        let reading = match reading(&bytes)? {
+            Ok(reading) => reading,
+            Err(error) => return Ok(Err(error)),
         };
         let made = Arc::new(Self { bytes, reading, compressing: OnceLock::new() });
         in_use.push(Arc::downgrade(&made));
@@ -234,9 +268,13 @@ impl<'a> Compressed<'a> {
         len: usize,
         by: Option<&Dictionary>,
     ) -> Result<Result<(), String>> {
+        let by = match by.map(|by| by.reading.as_ref()) {
+            Some(None) => return Ok(Err("a dictionary that is lost".to_owned())),
+            by => by.flatten(),
+        };
         let read = with_context(&READING, reading_context, |context| {
             Ok(match by {
-                Some(by) => context.decompress_using_ddict(out, self.frame, &by.reading),
+                Some(by) => context.decompress_using_ddict(out, self.frame, by),
                 None => context.decompress(out, self.frame),
             })
         })?;
@@ -320,6 +358,23 @@ mod tests {
             assert!(!compress(&random[..len], None, &mut out).expect("memory"));
             assert!(out.is_empty());
         }
+    }
+
+    #[test]
+    fn what_takes_the_place_of_a_lost_dictionary_is_one_to_no_reader() {
+        for noted in [0, 1, u64::MAX, 0x0123_4567_89ab_cdef] {
+            let lost = Dictionary::lost(noted).expect("memory");
+            assert_eq!(Dictionary::lost_at(lost.bytes()), Some(noted));
+            assert!(std::sync::Arc::ptr_eq(&lost, &Dictionary::lost(noted).expect("memory")));
+            let mut out = Vec::new();
+            assert!(compress(&rows(5).concat(), None, &mut out).expect("memory"));
+            let stored = Compressed::of(&out).expect("a place and a frame");
+            assert!(stored.value(Some(&lost)).expect("memory").is_err(), "though no dictionary was needed");
+            let bytes = lost.bytes().to_vec();
+            drop(lost);
+            assert!(Dictionary::of(&bytes).expect("memory").is_err(), "read from a file");
+        }
+        assert_eq!(Dictionary::lost_at(trained().bytes()), None);
     }
 
     #[test]

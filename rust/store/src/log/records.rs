@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::compressed::{Compressed, Dictionary, WriteBuf};
+use crate::format::location::Location;
 use crate::format::record::{self, Bad, Record};
 use crate::keys::Key;
 use crate::log::dictionaries::Loaded;
@@ -154,6 +155,16 @@ impl Segment {
         }
     }
 
+    /// What takes the place of the dictionary at this place, which cannot be read: names where it was damaged.
+    pub(crate) fn lost_dictionary(&self, place: u32) -> Result<Arc<Dictionary>> {
+        let offset = u64::from(place) << 3;
+        let noted = self.read_record(offset).ok().and_then(|bytes| {
+            let record = record::parse(&bytes, self.seal, offset, true).ok()?;
+            Dictionary::lost_at(record.value)
+        });
+        Dictionary::lost(noted.unwrap_or(Location::new(self.id(), offset).0))
+    }
+
     /// Notes that the record of a dictionary was written at this offset.
     pub(crate) fn wrote_dictionary(&self, dictionary: &Arc<Dictionary>, offset: u64) {
         self.dictionaries.add((offset >> 3) as u32, dictionary);
@@ -175,7 +186,18 @@ impl Segment {
         })?;
         match record::parse(&bytes, self.seal, offset, true) {
             Ok(record) if record.kind == record::Kind::Dictionary => {
-                Dictionary::of(record.value)?.map_err(|_| wrong("bytes that zstd refuses".to_owned()))
+                match Dictionary::lost_at(record.value) {
+                    Some(noted) => {
+                        let (id, offset) = (Location(noted).segment(), Location(noted).offset());
+                        let name = Self::name(id);
+                        Err(wrong(format!(
+                            "a note that it was damaged in {name} at offset {offset} and could not be kept"
+                        )))
+                    }
+                    None => {
+                        Dictionary::of(record.value)?.map_err(|_| wrong("bytes that zstd refuses".to_owned()))
+                    }
+                }
             }
             Ok(record) => Err(wrong(format!("{:?}", record.kind))),
             Err(bad) => Err(wrong(bad.to_string())),
