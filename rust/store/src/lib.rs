@@ -79,4 +79,4 @@ pub use schema::{Compression, KeyKind, Schema};
 #[doc(hidden)]
 pub use threads::panics::{catching, panic_is_caught};
 pub use values::column::ValueColumn;
-pub use values::value::{NEAR_BYTES, Value, Values};
+pub use values::value::{NEAR_BYTES, SHARES, Value, Values};

@@ -439,7 +439,9 @@ impl Log {
             return Err(Error::Invalid("no segment is open for writing".to_owned()));
         };
         let (offset, gathered) = (self.end.offset, self.scratch.len());
-        let key = (self.key.width(), key);
+        let width = self.key.width();
+        room(&mut self.scratch, width.size_of_put(value.len() as u64) as usize)?;
+        let key = (width, key);
         record::encode(&mut self.scratch, active.seal(), offset, kind, self.next_seq, key, value);
         let bytes = (self.scratch.len() - gathered) as u64;
         active.count_appended(bytes);
