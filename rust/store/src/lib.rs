@@ -57,7 +57,7 @@ pub use calls::scan::{Scan, ScanRun};
 pub use calls::stats::Stats;
 pub use calls::store::{Reader, Snapshot, Store};
 pub use calls::verify::VerifyReport;
-pub use disk::{fork_generation, watch_forks};
+pub use disk::{crowds_memory, fork_generation, watch_forks};
 pub use engine::compaction_state::CompactReport;
 #[cfg(feature = "lock-times")]
 #[doc(hidden)]
