@@ -3,9 +3,11 @@
 Each set is read with 0, 2 and 4 workers of PyTorch's DataLoader, forked and spawned (`--method`), in turn,
 `--rounds` times; medians of samples a second, once every worker has started and sent what it reads ahead.
 All give the same tensors of 25 float32, under random keys, and in one more store under keys without a gap.
-Every epoch is checked: each sample once. LMDB in four ways: one `get` a sample, collated by PyTorch, as its
-datasets are mostly written; and in whole batches, by `get` and by `getmulti`. Memory is the kernel's Pss of
-all worker processes, with one and with eight: of the store's files, and in all, which is mostly PyTorch.
+Every epoch is checked: each sample once. What the loader itself takes is shown by two sets that read
+nothing: each gives the same tensor again and again, as a batch, or as a sample that the loader collates.
+LMDB in four ways: one `get` a sample, collated by PyTorch, as its datasets are mostly written; and in whole
+batches, by `get` and by `getmulti`. Memory is the kernel's Pss of all worker processes, with one and with
+eight: of the store's files, and in all, which is mostly PyTorch.
 Needs torch and lmdb: `python benchmarks/torch_loader.py --json FILE`.
 """
 
@@ -102,6 +104,19 @@ class LmdbMany(LmdbDataset):
         return torch.from_numpy(np.frombuffer(joined, np.float32).reshape(len(indices), WIDTH))
 
 
+class Constant(Dataset[torch.Tensor]):
+    """What costs nothing to read: the same batch of 256 for any batch, or the same sample for any."""
+
+    def __init__(self, count: int, *shape: int) -> None:
+        self.count, self.given = count, torch.zeros(*shape)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self.given
+
+
 def loaders(folder: Path, keys: np.ndarray) -> dict[str, Callable[..., DataLoader[Any]]]:
     """Each way to an epoch: a loader, given the epoch and the options of the loader."""
     samples = AlexDataset(folder / "alexpy", np.float32, WIDTH)
@@ -120,7 +135,15 @@ def loaders(folder: Path, keys: np.ndarray) -> dict[str, Callable[..., DataLoade
         return loader
 
     plain = LmdbDataset(folder / "lmdb", names)
+    count = len(keys)
+    batches, sample = Constant(-(-count // BATCH), BATCH, WIDTH), Constant(count, WIDTH)
     return {
+        "the same batch each time": lambda epoch, **options: DataLoader(  # noqa: ARG005 - of all loaders
+            batches, batch_size=None, **options
+        ),
+        "the same sample each time, collated": lambda epoch, **options: DataLoader(
+            sample, BATCH, shuffle=True, generator=torch.Generator().manual_seed(epoch), **options
+        ),
         "alexpy, shuffled().batched()": lambda epoch, **options: DataLoader(
             samples.shuffled(1, epoch).batched(BATCH), batch_size=None, **options
         ),
@@ -155,6 +178,8 @@ def epoch_rate(loader: DataLoader[Any], count: int) -> float:
         seen.append(batch[:, 0])
         total += batch[0, -1].double()
     took = time.perf_counter() - begun
+    if isinstance(loader.dataset, Constant):
+        return (sum(map(len, seen)) - early) / took
     numbers = torch.cat(seen).sort().values
     require(torch.equal(numbers, torch.arange(count, dtype=torch.float32)), "a sample is missing or twice")
     return (count - early) / took
@@ -194,6 +219,9 @@ def main() -> None:
     parser.add_argument(
         "--method", choices=["fork", "spawn", "forkserver"], nargs="*", default=["fork", "spawn"]
     )
+    parser.add_argument("--workers", type=int, nargs="*", default=WORKERS)
+    parser.add_argument("--only", nargs="*", help="ways to read whose names contain one of these")
+    parser.add_argument("--no-memory", action="store_true", help="leave out the memory of worker processes")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     count = arguments.samples
@@ -213,13 +241,15 @@ def main() -> None:
             cursor.putmulti([(key.to_bytes(8, "big"), row.tobytes()) for key, row in pairs], append=True)
         loaded.close()
         ways = loaders(folder, keys)
+        asked = arguments.only or [""]
+        read = {name: make for name, make in ways.items() if any(part in name for part in asked)}
         found: dict[str, dict[str, Any]] = {}
-        for workers in WORKERS:
+        for workers in arguments.workers:
             for method in arguments.method if workers else [None]:
                 place = f"{workers} workers" + (f", {method}" if method else "")
-                rates: dict[str, list[float]] = {name: [] for name in ways}
+                rates: dict[str, list[float]] = {name: [] for name in read}
                 for epoch in range(arguments.rounds):
-                    for name, make in ways.items():
+                    for name, make in read.items():
                         loader = make(epoch, num_workers=workers, multiprocessing_context=method)
                         rates[name].append(epoch_rate(loader, count))
                         if isinstance(loader.dataset, LmdbDataset):
@@ -229,7 +259,7 @@ def main() -> None:
                 print(place)
                 for name, rate in medians.items():
                     print(f"  {name:40} {rate / 1e6:6.2f} M samples/s", flush=True)
-        for method in arguments.method:
+        for method in [] if arguments.no_memory else arguments.method:
             make = ways["alexpy, shuffled().batched()"]
             one, eight = (memory(make, workers, count, method, folder) for workers in (1, 8))
             found[f"memory of workers, {method}"] = {"one": one, "eight": eight}

@@ -86,6 +86,8 @@ def read(path: Path) -> Found:
     schema = dict(_parts(data[112 + 24 * count + 40 * found.images : -4]))
     found.codec, found.compression = (schema.pop(part, b"").decode() or None for part in (1, 2))
     assert (found.codec is not None, found.compression is not None) == (features & 2 > 0, features & 4 > 0)
+    # Where recovery cut the log back: for whoever ships the store.
+    schema.pop(4, b"")
     # Where the last dictionary is.
     assert not schema or (found.compression and list(schema) == [3])
     changes: list[tuple[int, int, int, bytes]] = []

@@ -1,8 +1,8 @@
-"""The program of test_memory: memory_limits.py DIRECTORY ROOM... Makes every call with too little memory.
+"""The program of test_memory: memory_limits.py DIRECTORY COMPRESSION ROOM... Makes calls without memory.
 
 Each case runs in a forked child whose address space is limited to its present size and ROOM MiB more. The
 call must return its answer or raise MemoryError, and the process must survive; once there is memory again,
-the store must accept a write and verify.
+the store must accept a write and verify. COMPRESSION is "none" or "zstd".
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ def _open_scan(store: alexpy.Store, _big: bytes) -> None:
 
 
 MANY = np.arange(KEYS)
-ROWS = np.zeros((KEYS, 100), np.uint8)
+# A hundred bytes each, which have much in common.
+ROW = b"{'flight': %8d, 'carrier': 'UA', 'origin': 'EWR', 'air_time': %8d, 'tail': %12d}\n "
+ROWS = np.frombuffer(b"".join(ROW % (i, i * 31 % 1009, i * 40503 % 65537) for i in range(KEYS)), np.uint8)
+ROWS = ROWS.reshape(KEYS, 100)
 
 CALLS: dict[str, Callable[[alexpy.Store, bytes], Any]] = {
     "get": lambda s, _: s.get(-5),
@@ -124,7 +127,7 @@ def _run(store: alexpy.Store, name: str, room: int) -> str:
     assert store[-9] == b"later"
     # In the cache of the store, not of the call: what was there before still is.
     if name in {"get", "get_many", "put", "batch.put", "put_many"}:
-        assert store[3] == bytes(100)
+        assert store[3] == ROWS[3].tobytes()
     report = store.verify()
     assert report, report.errors
     store.close()
@@ -134,13 +137,15 @@ def _run(store: alexpy.Store, name: str, room: int) -> str:
 def main() -> None:
     """Run every case and print its outcome."""
     folder = Path(sys.argv[1])
-    with alexpy.open(folder / "store", background=False) as store:
+    compression: Any = None if sys.argv[2] == "none" else sys.argv[2]
+    with alexpy.open(folder / "store", background=False, compression=compression) as store:
         store.put_many(MANY, ROWS)
         store[-5] = bytes(40 * MEBIBYTE)
     failed = 0
     refused = 0
-    for name in CALLS:
-        for room in map(int, sys.argv[2:]):
+    # An index compresses nothing.
+    for name in [name for name in CALLS if compression is None or not name.startswith("index")]:
+        for room in map(int, sys.argv[3:]):
             shutil.rmtree(folder / "copy", ignore_errors=True)
             shutil.copytree(folder / "store", folder / "copy")
             child = os.fork()

@@ -1,8 +1,9 @@
 """Histories of shipping by seed: a place whose calls fail in every way, made-up stores, and what must hold.
 
-A writer commits, pushes, is killed after any call, is copied with all it remembers, restored from a shipment,
-forked. Others push, restore, follow, pin and expire in the middle of its calls. All of it runs through the
-code of alexpy.ship but for the backup and the directories: a store here is a dict of small files.
+A writer commits, pushes, is killed after any call, is cut back and goes on, is copied with all it remembers,
+restored from a shipment, forked. Others push, restore, follow, pin and expire in the middle of its calls. All
+of it runs through the code of alexpy.ship but for the backup and the directories: a store here is a dict of
+small files.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ FAILING = (0, 2, 5, 12, 30)
 # What happens, with its weight: one thing after another, and in the middle of another.
 STEPS = {
     "commit": 6,
+    "recover": 2,
     "push": 10,
     "fork": 1,
     "restore": 1,
@@ -44,7 +46,17 @@ STEPS = {
     "expire": 2,
     "wait": 1,
 }
-BETWEEN = {"commit": 4, "push": 6, "fork": 1, "restore": 1, "copy": 1, "read": 2, "follow": 2, "expire": 6}
+BETWEEN = {
+    "commit": 4,
+    "recover": 1,
+    "push": 6,
+    "fork": 1,
+    "restore": 1,
+    "copy": 1,
+    "read": 2,
+    "follow": 2,
+    "expire": 6,
+}
 MIRRORS = 2
 
 
@@ -175,6 +187,9 @@ class Made:
     seq: int
     past: tuple[int, ...]
     """Every commit has a number of its own: those that led here."""
+    cuts: tuple[tuple[int, int], ...] = ()
+    unused: tuple[int, int] = (2, 1)
+    """The number of a segment, and a sequence: what is lower may have been given."""
     store_id: str = "5" * 32
 
     @property
@@ -215,6 +230,8 @@ class Writer:
     """Opening a store begins a segment: only one copy goes on in the one that there was."""
     is_pushed: bool = False
     """One push of a directory at a time: it is locked."""
+    before: tuple[Made, ...] = ()
+    """What it was: recovery may cut it back to one of these."""
 
 
 class Mirror:
@@ -323,8 +340,8 @@ class History:
         rng = self.rng
         writer = rng.choice(self.writers)
         (what,) = rng.choices(list(weights), list(weights.values()))
-        if what == "commit":
-            self.commit(writer)
+        if what in {"commit", "recover"}:
+            (self.commit if what == "commit" else self.recover)(writer)
         elif what == "push":
             self.push(writer)
         elif what == "fork":
@@ -368,12 +385,39 @@ class History:
         last = max(files)
         if writer.is_copy or rng.random() < 0.2:
             writer.is_copy = False
-            last = f"seg-{int(last[4:12], 16) + 1:08x}.log"
+            last = f"seg-{before.unused[0]:08x}.log"
             files[last] = rng.randbytes(8)
         files[last] += rng.randbytes(rng.randrange(1, 40))
-        sizes = {name: len(data) for name, data in files.items() if name.startswith("seg")}
-        files["MANIFEST-A"] = json.dumps(sizes).encode()
-        writer.made = Made(files, before.seq + rng.randrange(1, 5), (*before.past, self.commits))
+        seq = max(before.seq, before.unused[1] - 1) + rng.randrange(1, 5)
+        unused = max(before.unused[0], int(last[4:12], 16) + 1), seq + 1
+        writer.made = Made(listed(files), seq, (*before.past, self.commits), before.cuts, unused)
+        writer.before = (*writer.before[-5:], before)
+
+    def recover(self, writer: Writer) -> None:
+        """The writer was killed: what was not proven is written again. Or it was damaged, and is cut back."""
+        rng, now = self.rng, writer.made
+        # What counts is all of it, or what was there a few commits ago, which may lie in the same segment.
+        kept = rng.choice([now, now, *writer.before])
+        proven = rng.choice([one for one in (*writer.before, now) if one.seq <= kept.seq])
+        segment, seq = now.unused
+        files = dict(proven.files)
+        # Sequences are never used twice, nor are the numbers of segments.
+        seq += rng.randrange(3)
+        cuts = (*(cut for cut in now.cuts if cut[1] <= kept.seq), (kept.seq, seq))
+        is_proven = proven.past == kept.past
+        files[f"seg-{segment:08x}.log"] = rng.randbytes(8 if is_proven else 20)
+        reached = kept.seq if is_proven else seq + rng.randrange(3)
+        unused = segment + 1, max(seq, reached + 1)
+        writer.made = Made(listed(files), reached, kept.past, cuts, unused)
+        writer.is_copy = False
+        writer.before = tuple(one for one in writer.before if one.seq <= proven.seq)
+
+    def lacks(self, writer: Writer) -> bool:
+        """Say whether commits that the writer has shipped, or has tried to, are gone from it."""
+        lines = writer.memory.lines.values()
+        nonces = {nonce for line in lines for nonce in (line.nonce, *(tried for _, tried in line.tried))}
+        pasts = [self.sent[nonce].past for nonce in nonces if nonce in self.sent]
+        return any(past != writer.made.past[: len(past)] for past in pasts)
 
     def push(self, writer: Writer, *, fork: bool = False) -> None:
         if writer.is_pushed:
@@ -386,6 +430,7 @@ class History:
             self.answered.append(push.run(made))
         except FencedError:
             assert not fork
+            assert len(self.writers) > 1 or self.lacks(writer), "the only writer was fenced"
             # A fork may be on its way.
             writer.is_fenced = not self.may_fork(writer)
         except (KilledError, LostError, CorruptionError):
@@ -417,7 +462,9 @@ class History:
         if shipment is not None:
             memory = Memory(None)
             memory.line(shipment.lineage).reaches(shipment)
-            self.writers.append(Writer(self.sent[shipment.nonce], memory, is_copy=True))
+            made = self.sent[shipment.nonce]
+            before = [one for one in self.sent.values() if one.past == made.past[: len(one.past)]]
+            self.writers.append(Writer(made, memory, is_copy=True, before=tuple(before[-5:])))
 
     def read(self) -> Shipment | None:
         """Restore the newest shipment or another one, while others go on; its pin keeps it."""
@@ -541,7 +588,7 @@ class History:
             try:
                 shipment = push.run(writer.made)
             except (FencedError, CorruptionError) as error:
-                assert len(self.writers) > 1, "the only writer was fenced"
+                assert len(self.writers) > 1 or self.lacks(writer), "the only writer was fenced"
                 # Where the newest manifest is damaged, it may be another writer's.
                 assert isinstance(error, FencedError) or before is None  # noqa: PT017
                 continue
@@ -556,6 +603,12 @@ class History:
             return _restore.find(sure, None, None)
         except (CorruptionError, FileNotFoundError):
             return None
+
+
+def listed(files: Files) -> Files:
+    """Return the files with a manifest of them."""
+    sizes = {name: len(data) for name, data in files.items() if name.startswith("seg")}
+    return {**files, "MANIFEST-A": json.dumps(sizes).encode()}
 
 
 def fetched(objects: Any, shipment: Shipment) -> Files:

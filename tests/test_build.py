@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NUMBERS = Column("int64", np.dtype("i8"))
-PLAN = plan_of({"id": NUMBERS, "x": NUMBERS}, "id", None, "")
+PLAN = plan_of({"id": NUMBERS, "x": NUMBERS}, "id", None, None, "")
 
 
 def filled(build: Build, first: int) -> str:

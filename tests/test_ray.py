@@ -267,6 +267,33 @@ def test_a_field_may_be_called_key_or_shard_and_a_codec_of_another_kind_gets_obj
         assert store[1] == "a"
 
 
+def test_shards_are_compressed_if_asked_and_another_compression_makes_nothing(tmp_path: Path) -> None:
+    texts = [f'{{"number": {key}, "of": "a row"}}' for key in range(5000)]
+    table = pa.table({"id": range(5000), "x": texts})
+    write(ray.data.from_arrow(table), tmp_path / "written", key="id", shards=2, compression="zstd")
+    sink = Datasink(tmp_path / "sunk", key="id", compression="zstd")
+    ray.data.from_arrow(table).sort("id").write_datasink(sink)
+    empty = Datasink(tmp_path / "empty", key="id", compression="zstd")
+    ray.data.from_arrow(table.slice(0, 0)).write_datasink(empty)
+    write(ray.data.from_arrow(table), tmp_path / "plain", key="id")
+    for name, asked in [("written", "zstd"), ("sunk", "zstd"), ("empty", "zstd"), ("plain", None)]:
+        with ShardedStore.open(tmp_path / name) as store:
+            directories = [shard.path for shard in store.shards]
+            if name != "empty":
+                assert store.get_many([0, 4999]) == [texts[0], texts[4999]]
+        for directory in directories:
+            with alexpy.open(directory, read_only=True) as shard:
+                assert shard.compression == asked
+    for wrong, error in [("lz4", ValueError), (True, TypeError)]:
+        with pytest.raises(error) as of_open:
+            alexpy.open(tmp_path / "wrong", compression=wrong)
+        for refused in (write, lambda _, *args, **options: Datasink(*args, **options)):
+            with pytest.raises(error) as of_write:
+                refused(ray.data.from_arrow(table), tmp_path / "wrong", key="id", compression=wrong)
+            assert str(of_write.value) == str(of_open.value)
+    assert not (tmp_path / "wrong").exists()
+
+
 def test_uuid_keys_are_read_and_their_ranges_are_not_written(tmp_path: Path) -> None:
     paths = ShardedStore.create(tmp_path / "u", [2**64], key="uuid")
     for path, key in zip(paths, [5, 2**70], strict=True):

@@ -54,6 +54,7 @@ class Plan:
     """Name and NumPy's dtype of each column of numbers; empty if the one column is binary or text."""
     column: str
     """The only column."""
+    compression: Literal["zstd"] | None
 
     def values(
         self, count: int, numbers: Callable[[str, str], NDArray[Any]], arrow: Callable[[], Any]
@@ -74,14 +75,22 @@ class Plan:
         return rows
 
 
-def plan_of(columns: Mapping[str, Column], key: str, codec: Codec[Any] | None, to_binary: str) -> Plan:
+def plan_of(
+    columns: Mapping[str, Column],
+    key: str,
+    codec: Codec[Any] | None,
+    compression: Literal["zstd"] | None,
+    to_binary: str,
+) -> Plan:
     """Decide what keys and values are; `to_binary` says how a column of bytes is made.
 
     Raises:
         KeyError: there is no such column.
         TypeError: a column is of a type that no codec here has, or there are no values.
+        TypeError, ValueError: there is no such compression.
 
     """
+    compression = _store.check_compression(compression)
     if key not in columns:
         raise KeyError(f"there is no column {key!r}; there are {', '.join(map(repr, columns))}")
     values = {name: column for name, column in columns.items() if name != key}
@@ -96,7 +105,7 @@ def plan_of(columns: Mapping[str, Column], key: str, codec: Codec[Any] | None, t
     name, first = next(iter(values.items()))
     if len(fields) == len(values):
         row = np.dtype(fields[0][1]) if len(fields) == 1 else np.dtype(list(fields))
-        return Plan(kind, codec or codecs.numpy(row), fields, name)
+        return Plan(kind, codec or codecs.numpy(row), fields, name, compression)
     if len(values) > 1:
         name, other = next(item for item in values.items() if not isinstance(item[1].holds, np.dtype))
         raise TypeError(
@@ -108,7 +117,8 @@ def plan_of(columns: Mapping[str, Column], key: str, codec: Codec[Any] | None, t
             f"the column {name!r} is of type {first.shown}; values are numbers, text or binary: {to_binary} "
             "makes such a column of bytes"
         )
-    return Plan(kind, codec or (codecs.text if first.holds == "text" else None), (), name)
+    codec = codec or (codecs.text if first.holds == "text" else None)
+    return Plan(kind, codec, (), name, compression)
 
 
 def key_kind(column: Column) -> str | None:
@@ -209,7 +219,9 @@ class Build:
         if same.any():
             raise twice(keys[int(same.argmax())])
         name = token_hex(8)
-        with _store.open(self._tries / name, key=plan.key_kind, codec=plan.codec) as shard:  # type: ignore[call-overload]
+        with _store.open(  # type: ignore[call-overload]
+            self._tries / name, key=plan.key_kind, codec=plan.codec, compression=plan.compression
+        ) as shard:
             shard.bulk_load(keys, values)
         return name
 

@@ -6,6 +6,7 @@ down. Here is what else Python code expects of a mapping, and `open`. No engine 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -512,14 +513,27 @@ def open(  # noqa: A001 - `alexpy.open` is the public name
         parents=parents,
         key=key,
         codec=codec,
-        compression=_checked(compression),
+        compression=check_compression(compression),
     )
 
 
-def _checked(compression: object) -> str | None:
-    if compression is None or isinstance(compression, str):
+def check_compression(compression: object) -> Literal["zstd"] | None:
+    """Return a compression that there is.
+
+    Raises:
+        TypeError, ValueError: there is none of that kind.
+
+    Example:
+        >>> from alexpy._store import check_compression
+        >>> check_compression("zstd")
+        'zstd'
+
+    """
+    if compression is None or compression == "zstd":
         return compression
-    raise TypeError(f'compression is a {type(compression).__name__}; give None, or compression="zstd"')
+    if not isinstance(compression, str):
+        raise TypeError(f'compression is a {type(compression).__name__}; give None, or compression="zstd"')
+    raise ValueError(f'compression must be None or "zstd", not {json.dumps(compression)}')
 
 
 def open_raw(

@@ -10,7 +10,7 @@ need the same file system. Nothing of a build is visible before all of it is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -44,14 +44,16 @@ def write(
     key: str,
     shards: int | None = None,
     codec: Codec[Any] | None = None,
+    compression: Literal["zstd"] | None = None,
 ) -> int:
     """Build a sharded store of a DataFrame, and return its epoch: 1, or the next one if it is there already.
 
     `data` is a DataFrame of Dask, or a list of parts, which are DataFrames of pandas or `dask.delayed` ones.
     `key` names the column, or the index, with the keys: integers or moments, each of which may come once. The
     other columns are the values: one of binary, text or numbers; or several of numbers, which make a record
-    for each key. `codec` is what they are stored with if that does not suit. `shards` is how many there are
-    at most: if it is None, as many as `data` has partitions.
+    for each key. `codec` is what they are stored with if that does not suit, and `compression="zstd"`
+    compresses each, as in `alexpy.open`. `shards` is how many there are at most: if it is None, as many as
+    `data` has partitions.
 
     Dask sorts by key and builds each shard in a task, which may be repeated: each try builds in a directory
     of its own. When all are built, one of each is published. A build that fails leaves nothing, and what was
@@ -60,7 +62,7 @@ def write(
     Raises:
         KeyError: there is no such column.
         TypeError: a column is of a type that no codec here has, or holds Python objects.
-        ValueError: a key comes twice, or a value is null.
+        ValueError: a key comes twice, a value is null, or there is no such compression.
         FencedError: another build published meanwhile; nothing of this one is left.
 
     Example:
@@ -74,16 +76,24 @@ def write(
     """
     # Dask would make text of Python objects, also of bytes.
     with dask.config.set({"dataframe.convert-string": False}):
-        return _write(_frame(data), absolute(path), key, shards, codec)
+        return _write(_frame(data), absolute(path), key, shards, codec, compression)
 
 
-def _write(frame: dd.DataFrame, path: str, key: str, shards: int | None, codec: Codec[Any] | None) -> int:
+def _write(
+    frame: dd.DataFrame,
+    path: str,
+    key: str,
+    shards: int | None,
+    codec: Codec[Any] | None,
+    compression: Literal["zstd"] | None,
+) -> int:
     _build.check_shards(shards)
     if frame.index.name == key and key not in frame.columns:
         frame = frame.reset_index()
     _build.check_names(list(frame.columns))
     columns = {name: _column(dtype) for name, dtype in frame.dtypes.items()}
-    plan = _build.plan_of(columns, key, codec, ".astype(pandas.ArrowDtype(pyarrow.binary()))")
+    to_binary = ".astype(pandas.ArrowDtype(pyarrow.binary()))"
+    plan = _build.plan_of(columns, key, codec, compression, to_binary)
     # Before Dask brings rows of different parts together, and makes one type of theirs.
     frame = frame.map_partitions(_checked, dict(frame.dtypes), key, meta=frame._meta)  # noqa: SLF001
     build = _build.Build(path)

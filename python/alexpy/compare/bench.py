@@ -85,6 +85,10 @@ class Bench:
         """Record a size."""
         self.figures[cell] = {"bytes": count}
 
+    def number(self, cell: str, count: int) -> None:
+        """Record a count of things."""
+        self.figures[cell] = {"number": count}
+
     def bytes_each(self, cell: str, total: int, count: int) -> None:
         """Record a size for each of many."""
         self.figures[cell] = {"bytes": total, "count": count}

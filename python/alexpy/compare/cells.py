@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
     from .sizes import Sizes
 
+HARD, HARD_KEYS = "hard", "hard-keys"
 STORE, OWN, INDEX, WORK, BESIDE, CARE = "store", "own", "index", "work", "beside", "care"
 GROUPS: Mapping[str, str] = {
+    HARD: "Hard data, from Python",
+    HARD_KEYS: "Hard keys, the index",
     STORE: "The store, from Python",
     OWN: "The store against itself",
     INDEX: "The index, from Python",
@@ -25,6 +28,9 @@ GROUPS: Mapping[str, str] = {
     BESIDE: "Versions and readers, beside a writer",
     CARE: "Single calls, care and larger sizes",
 }
+HARD_GROUPS = (HARD, HARD_KEYS)
+"""Those that the report begins with."""
+OF_INDEX = frozenset({HARD_KEYS, INDEX})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +43,14 @@ class Cell:
     title: str
     """With the names of sizes in braces."""
     unit: str
-    """s, ms, us or ns for one operation (s: for all), /s, MB, B for one key; p99 or p99.9 for single calls."""
+    """s, ms, us or ns for one operation (s: for all), /s, MB, B for one key, files; p99 or p99.9 for single calls."""
     mode: Mode = Mode.KILL
     target: float | None = None
     """In `unit`; holds at the sizes of `Sizes()` only."""
     beside: str | None = None
     """Where an engine lacks this, the cell whose figure a user of it would get instead."""
+    ranked: bool = True
+    """Whether engines are compared in it; a bound of another row is not."""
 
     def name(self, sizes: Sizes) -> str:
         """Return the title with the sizes in it, and the percentile where it is about single calls."""
@@ -60,6 +68,73 @@ class Cell:
 
 _MEM, _POWER = Mode.MEMORY, Mode.POWER
 CELLS: tuple[Cell, ...] = (
+    *(
+        cell
+        for suite, how in (("values", ""), ("zstd", ", zstd"))
+        for kind, text, least in (("json", "flights as JSON", 31), ("columns", "flights as columns of 38 B", None))
+        for cell in (
+            Cell(f"{suite}_{kind}_load", HARD, suite, f"load {{s.flights:,}} {text}{how}, flushed", "s"),
+            Cell(f"{suite}_{kind}_disk", HARD, suite, f"allocated on disk after close, {text}{how}", "MB",
+                 target=least if suite == "zstd" else None),
+            Cell(f"{suite}_{kind}_many", HARD, suite, f"all of them by the best batch call, {text}{how}", "s"),
+            Cell(f"{suite}_{kind}_each", HARD, suite, f"single gets, {text}{how}", "us"),
+        )
+    ),
+    Cell("squeezed_get", HARD, "squeezed",
+         "random single gets out of {s.squeezed_values:,} x 1 KiB in a quarter of that memory", "us"),
+    Cell("squeezed_read", HARD, "squeezed", "read from the disk by {s.squeezed_gets:,} of those gets", "MB"),
+    Cell("squeezed_many", HARD, "squeezed",
+         "random gets of the same, {s.squeezed_batch:,} by the best batch call, to a list", "us"),
+    Cell("squeezed_array", HARD, "squeezed",
+         "random gets of the same, {s.squeezed_batch:,} by the best batch call, to one array", "us"),
+    *(
+        cell
+        for kind, text in (
+            ("overwrite", "overwriting {s.keys:,} x 100 B in batches of 1,000"),
+            ("queue", "a queue, trimmed to half of what it ever had"),
+            ("wide", "overwriting 500 x 1 MiB"),
+            ("cleared", "appending, cleared now and then"),
+        )
+        for cell in (
+            Cell(f"growth_{kind}_puts", HARD, "growth", f"puts, {text}", "/s"),
+            Cell(f"growth_{kind}_disk", HARD, "growth", f"on disk at the worst moment, {text}", "MB"),
+            Cell(f"growth_{kind}_allowed", HARD, "growth",
+                 "the bound at that moment: 2.5 times the live bytes and 256 MiB", "MB", ranked=False),
+            Cell(f"growth_{kind}_opening", HARD, "growth", f"open after SIGKILL, and first get, {text}", "ms",
+                 target=1000),
+        )
+    ),
+    Cell("huge_load", HARD, "huge", "load {s.huge_rows:,} x 100 B in batches, flushed", "s"),
+    Cell("huge_memory", HARD, "huge", "private memory after that load", "MB"),
+    Cell("huge_index", HARD, "huge", "memory of the index a key, {s.huge_rows:,} keys", "B"),
+    Cell("huge_close", HARD, "huge", "close, {s.huge_rows:,} keys", "ms"),
+    Cell("huge_disk", HARD, "huge", "allocated on disk after close, a row of 100 B, {s.huge_rows:,} rows", "B"),
+    Cell("huge_open", HARD, "huge", "open after a clean close, and first get, {s.huge_rows:,} keys", "ms", target=10),
+    Cell("huge_array", HARD, "huge", "random gets of {s.keys:,} keys to one array, {s.huge_rows:,} keys", "ns"),
+    Cell("huge_scan", HARD, "huge", "scan in batches, {s.huge_rows:,} rows", "ns"),
+    Cell("huge_killed", HARD, "huge", "open after SIGKILL, {s.huge_rows:,} keys and {s.long_tail:,} since", "ms"),
+    Cell("huge_delete", HARD, "huge", "delete every tenth by one call, {s.huge_rows:,} keys", "ns"),
+    Cell("huge_compact", HARD, "huge", "compaction after that, {s.huge_rows:,} keys", "s"),
+    Cell("huge_after", HARD, "huge", "random gets of {s.keys:,} keys to one array after it, {s.huge_rows:,} keys", "ns"),
+    Cell("huge_peak", HARD, "huge", "most memory of all that, mapped files included, {s.huge_rows:,} keys", "MB"),
+    *(
+        cell
+        for kind, text in (
+            ("lognormal", "{s.keys:,} lognormal keys"),
+            ("timestamps", "{s.keys:,} microsecond timestamps"),
+            ("cells", "{s.keys:,} cell ids around 3,000 towns"),
+            ("gaia", "ids of Gaia's brightest stars"),
+            ("ip", "starts of IPv4 ranges"),
+            ("taxa", "ids of NCBI's taxonomy"),
+            ("chess", "hashes of a chess book's positions"),
+            ("osm", "ids of OpenStreetMap nodes in Helsinki"),
+        )
+        for cell in (
+            Cell(f"batch_lookup_{kind}", HARD_KEYS, "index_hard", f"batch lookup, {text}", "ns", _MEM),
+            Cell(f"insert_{kind}", HARD_KEYS, "index_hard", f"insert, random, {text}", "ns", _MEM),
+            Cell(f"bulk_load_{kind}", HARD_KEYS, "index_hard", f"bulk load, unsorted, {text}", "ns", _MEM),
+        )
+    ),
     Cell("load_batches", STORE, "table", "load {s.keys:,} x 100 B in batches of {s.batch:,}, flushed", "s",
          target=0.35),
     Cell("load_small", STORE, "small", "load {s.keys:,} x 8 B in one batch, flushed", "s", target=0.15),
@@ -132,24 +207,6 @@ CELLS: tuple[Cell, ...] = (
     Cell("batch_lookup_huge", INDEX, "index_huge",
          "batch lookup of {s.keys:,} keys, uniform, {s.huge_keys:,} keys", "ns", _MEM),
     Cell("key_bytes_huge", INDEX, "index_huge", "memory per key after a bulk load of {s.huge_keys:,}", "B", _MEM),
-    *(
-        cell
-        for kind, text in (
-            ("lognormal", "{s.keys:,} lognormal keys"),
-            ("timestamps", "{s.keys:,} microsecond timestamps"),
-            ("cells", "{s.keys:,} cell ids around 3,000 towns"),
-            ("gaia", "ids of Gaia's brightest stars"),
-            ("ip", "starts of IPv4 ranges"),
-            ("taxa", "ids of NCBI's taxonomy"),
-            ("chess", "hashes of a chess book's positions"),
-            ("osm", "ids of OpenStreetMap nodes in Helsinki"),
-        )
-        for cell in (
-            Cell(f"batch_lookup_{kind}", INDEX, "index_hard", f"batch lookup, {text}", "ns", _MEM),
-            Cell(f"insert_{kind}", INDEX, "index_hard", f"insert, random, {text}", "ns", _MEM),
-            Cell(f"bulk_load_{kind}", INDEX, "index_hard", f"bulk load, unsorted, {text}", "ns", _MEM),
-        )
-    ),
     Cell("ycsb_a", WORK, "mixes", "YCSB A: 50 % get, 50 % update, zipfian", "us"),
     Cell("ycsb_b", WORK, "mixes", "YCSB B: 95 % get, 5 % update, zipfian", "us"),
     Cell("ycsb_c", WORK, "mixes", "YCSB C: gets only, zipfian", "us"),
@@ -176,6 +233,19 @@ CELLS: tuple[Cell, ...] = (
         for cell in (
             Cell(f"load_{kind}", WORK, "kinds", f"load {{s.distribution_keys:,}} x 100 B, {text}, flushed", "s"),
             Cell(f"get_{kind}", WORK, "kinds", f"{{s.distribution_keys:,}} gets, {text}, best batch call", "s"),
+        )
+    ),
+    *(
+        cell
+        for kind, text in (("int64", "int64 keys"), ("v4", "UUIDs of version 4"), ("v7", "UUIDs of version 7 in order"))
+        for cell in (
+            Cell(f"uuids_{kind}_load", OWN, "uuids", f"put_many into an empty store, {text}", "ns"),
+            Cell(f"uuids_{kind}_insert", OWN, "uuids", f"put_many into {{s.keys:,}} / 2 rows, {text}", "ns"),
+            Cell(f"uuids_{kind}_get", OWN, "uuids", f"single gets, {{s.keys:,}} {text}", "ns"),
+            Cell(f"uuids_{kind}_many", OWN, "uuids", f"batch gets to lists, {{s.keys:,}} {text}", "ns"),
+            Cell(f"uuids_{kind}_array", OWN, "uuids", f"batch gets to one array, {{s.keys:,}} {text}", "ns"),
+            Cell(f"uuids_{kind}_bytes", OWN, "uuids", f"memory of the index a key, {{s.keys:,}} {text}", "B",
+                 target=34 if kind == "v4" else None),
         )
     ),
     Cell("snapshot", BESIDE, "versions", "a snapshot taken and dropped, {s.keys:,} keys", "us", target=1),
@@ -219,19 +289,18 @@ CELLS: tuple[Cell, ...] = (
     Cell("compact", CARE, "care", "compaction with half of {s.care_keys:,} keys deleted", "ms"),
     Cell("compact_reads", CARE, "care", "batch gets after that compaction", "ns"),
     Cell("compact_disk", CARE, "care", "allocated on disk after that compaction", "MB"),
-    Cell("squeezed_get", CARE, "squeezed",
-         "random single gets out of {s.squeezed_values:,} x 1 KiB in a quarter of that memory", "us"),
-    Cell("squeezed_read", CARE, "squeezed", "read from the disk by {s.squeezed_gets:,} of those gets", "MB"),
-    Cell("squeezed_many", CARE, "squeezed",
-         "random gets of the same, {s.squeezed_batch:,} by the best batch call, to a list", "us"),
-    Cell("squeezed_array", CARE, "squeezed",
-         "random gets of the same, {s.squeezed_batch:,} by the best batch call, to one array", "us"),
     Cell("load_large", CARE, "large", "load {s.large_keys:,} x 100 B in batches, flushed", "s", target=5),
     Cell("close_large", CARE, "large", "close, {s.large_keys:,} keys", "ms", target=1000),
     Cell("open_large", CARE, "large", "open after a clean close, and first get, {s.large_keys:,} keys", "ms",
          target=10),
+    Cell("array_large", CARE, "large", "random gets of {s.keys:,} keys to one array, {s.large_keys:,} keys", "ns"),
     Cell("open_killed", CARE, "large", "open after SIGKILL, {s.large_keys:,} keys and {s.tail:,} since", "ms",
          target=50),
+    Cell("load_tail", CARE, "large", "write {s.long_tail:,} more in batches, not flushed", "s"),
+    Cell("open_tail", CARE, "large", "open after SIGKILL, {s.long_tail:,} since, nothing having followed", "s"),
+    Cell("sessions", CARE, "sessions", "open, put, close, {s.sessions:,} times", "ms"),
+    Cell("sessions_files", CARE, "sessions", "files after {s.sessions:,} such sessions", "files", target=16),
+    Cell("sessions_open", CARE, "sessions", "open after them, and first get", "ms", target=3),
 )  # fmt: skip
 BY_ID: Mapping[str, Cell] = {cell.id: cell for cell in CELLS}
 SINGLE_CALLS: tuple[Cell, ...] = tuple(cell for cell in CELLS if cell.of_single_calls)

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 
 class Children:
@@ -42,17 +42,7 @@ def children(specs: Sequence[dict[str, Any]]) -> Iterator[Children]:
 
     """
     with ExitStack() as stack:
-        processes = [
-            stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-m", "alexpy.compare.worker"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            for _ in specs
-        ]
+        processes = [stack.enter_context(_started()) for _ in specs]
         for process, spec in zip(processes, specs, strict=True):
             _send(process, spec)
         yield Children(processes)
@@ -62,10 +52,35 @@ def children(specs: Sequence[dict[str, Any]]) -> Iterator[Children]:
                 raise RuntimeError(f"a reading process ended with exit code {process.returncode}")
 
 
+@contextmanager
+def doomed(spec: dict[str, Any]) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Start a worker and kill it in the end; what is given waits for its next answer and returns that.
+
+    Raises:
+        RuntimeError: it ended before it had answered.
+
+    """
+    with _started() as process:
+        try:
+            _send(process, spec)
+            yield lambda: _answer(process)
+        finally:
+            process.kill()
+
+
 def say(answer: dict[str, Any]) -> None:
     """Answer the parent, in a worker."""
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
+
+
+def _started() -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "alexpy.compare.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def _send(process: subprocess.Popen[str], line: object) -> None:
@@ -80,6 +95,6 @@ def _answer(process: subprocess.Popen[str]) -> dict[str, Any]:
         raise AssertionError("both pipes were asked for")
     line = process.stdout.readline()
     if not line:
-        raise RuntimeError("a reading process ended before it had answered")
+        raise RuntimeError("a worker process ended before it had answered")
     answer: dict[str, Any] = json.loads(line)
     return answer

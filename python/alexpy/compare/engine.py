@@ -122,6 +122,29 @@ class LittleMemory(Protocol):
         """Choose them, before `open`."""
 
 
+@runtime_checkable
+class Compressing(Protocol):
+    """A store that can compress its values by zstd."""
+
+    def compress(self) -> None:
+        """Choose it, before `open`."""
+
+
+@runtime_checkable
+class LongTail(Protocol):
+    """A store that by itself bounds how much it reads again after a kill, and can be told not to."""
+
+    def keep_tail(self) -> None:
+        """Tell it, before `open`."""
+
+
+class TrimmedStore(StoreEngine, Protocol):
+    """A store that deletes a range of keys by one call."""
+
+    def delete_range(self, first: Key, stop: Key) -> None:
+        """Delete the keys from `first` up to `stop`, which is not among them."""
+
+
 class SnapshotStore(StoreEngine, Protocol):
     """A store that keeps moments of itself while it changes; a snapshot has the engine's own form."""
 

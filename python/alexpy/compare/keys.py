@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import zipfile
 from datetime import datetime, timedelta
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -48,6 +49,18 @@ _SPREADS = (
     (1, 0x5555555555555555),
 )
 _FLIGHT_TIME = ("year", "month", "day", "hour", "minute")
+_FLIGHT_COLUMNS = np.dtype(
+    [
+        *((name, "<i2") for name in ("year", "dep_time", "sched_dep_time", "dep_delay", "arr_time")),
+        *((name, "<i2") for name in ("sched_arr_time", "arr_delay", "flight", "air_time", "distance")),
+        *((name, "u1") for name in ("month", "day", "hour", "minute")),
+        *(
+            (name, f"S{width}")
+            for name, width in (("carrier", 2), ("tailnum", 6), ("origin", 3), ("dest", 3))
+        ),
+    ]
+)
+_NOT_THERE = -(2**15)
 
 
 def draw(kind: str, count: int, seed: int = SEED) -> Keys:
@@ -88,11 +101,45 @@ def rows_of(keys: Keys, width: int) -> NDArray[np.uint8]:
     So the values need not be kept to be checked. Each word is SplitMix64's mix of the key and its place.
     """
     words = keys.view(np.uint64)[:, None] + np.arange(1, width // 8 + 2, dtype=np.uint64) * _GOLDEN
-    for shift, factor in _SPLITMIX:
-        words ^= words >> np.uint64(shift)
-        words *= np.uint64(factor)
-    words ^= words >> np.uint64(31)
-    return words.view(np.uint8)[:, :width]
+    return _mixed(words).view(np.uint8)[:, :width]
+
+
+def scattered(places: Keys) -> Keys:
+    """Return the keys at some places of a sequence of all keys without order: SplitMix64 of each place."""
+    return _mixed(places.astype(np.uint64) * _GOLDEN).view(np.int64)
+
+
+def flight_json() -> list[bytes]:
+    """Return every flight that left New York City in 2013 as JSON, all its columns as text.
+
+    Raises:
+        LookupError: the package of the flights is not installed.
+
+    """
+    return [json.dumps(flight, separators=(",", ":")).encode() for flight in _read_flights()]
+
+
+def flight_columns() -> list[bytes]:
+    """Return the same flights as columns of fixed widths, 38 bytes each: numbers of 16 and 8 bits, and codes.
+
+    Raises:
+        LookupError: the package of the flights is not installed.
+
+    """
+    numbers = {name for name in _FLIGHT_COLUMNS.names or () if _FLIGHT_COLUMNS[name].kind != "S"}
+    rows = np.array(
+        [
+            tuple(
+                (_NOT_THERE if flight[name] == "NA" else int(flight[name]))
+                if name in numbers
+                else flight[name]
+                for name in _FLIGHT_COLUMNS.names or ()
+            )
+            for flight in _read_flights()
+        ],
+        _FLIGHT_COLUMNS,
+    )
+    return split(rows.view(np.uint8).reshape(len(rows), -1))
 
 
 def split(rows: NDArray[np.uint8]) -> list[bytes]:
@@ -112,6 +159,15 @@ def zipfian(count: int, items: int, seed: int = SEED, exponent: float = 0.99) ->
     return chosen
 
 
+def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Mix words in place as SplitMix64 does, one to one."""
+    for shift, factor in _SPLITMIX:
+        words ^= words >> np.uint64(shift)
+        words *= np.uint64(factor)
+    words ^= words >> np.uint64(31)
+    return words
+
+
 def _file(kind: str) -> Path:
     return Path(os.environ.get("ALEXPY_KEYS", ".keys")) / f"{kind}.npy"
 
@@ -121,6 +177,11 @@ def _real(kind: str) -> Keys:
         raise LookupError(reason)
     keys: Keys = np.load(_file(kind))
     return keys
+
+
+def _read_flights() -> Iterator[dict[str, str]]:
+    with zipfile.ZipFile(_flights_file()) as archive, archive.open("flights.csv") as packed:
+        yield from csv.DictReader(io.TextIOWrapper(packed, "utf-8", newline=""))
 
 
 def _flights_file() -> Path:
@@ -167,12 +228,11 @@ def _uuid(generator: np.random.Generator, count: int) -> Keys:
 def _flights(generator: np.random.Generator, count: int) -> Keys:
     """Scheduled minute of every flight that left New York City in 2013, and its row: real, bursty times."""
     keys = []
-    with zipfile.ZipFile(_flights_file()) as archive, archive.open("flights.csv") as packed:
-        for row, flight in enumerate(csv.DictReader(io.TextIOWrapper(packed, "utf-8", newline=""))):
-            year, month, day, hour, minute = (int(flight[part]) for part in _FLIGHT_TIME)
-            # New York's clock, as in the data.
-            since = datetime(year, month, day, hour, minute) - datetime(1970, 1, 1)  # noqa: DTZ001
-            keys.append(since // timedelta(minutes=1) << _ROW_BITS | row)
+    for row, flight in enumerate(_read_flights()):
+        year, month, day, hour, minute = (int(flight[part]) for part in _FLIGHT_TIME)
+        # New York's clock, as in the data.
+        since = datetime(year, month, day, hour, minute) - datetime(1970, 1, 1)  # noqa: DTZ001
+        keys.append(since // timedelta(minutes=1) << _ROW_BITS | row)
     if count > len(keys):
         raise LookupError(f"there are {len(keys)} flights, not {count}")
     return generator.permutation(np.array(keys, np.int64))[:count]

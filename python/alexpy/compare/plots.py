@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
-from .cells import BESIDE, BY_ID, CARE, GROUPS, INDEX, SINGLE_CALLS, STORE, WORK
+from .cells import BESIDE, BY_ID, CARE, GROUPS, HARD, HARD_KEYS, INDEX, OF_INDEX, SINGLE_CALLS, STORE, WORK
 from .engines import OURS
 from .machine import costs
 from .promise import Mode
@@ -43,7 +43,7 @@ _STYLES = {
 _WIDTH_INCHES = 11.0
 _DPI = 110
 # So many can be read.
-_MOST_TICKS = 13
+_MOST_TICKS = 10
 _INK, _FAINT = "#222222", "#dddddd"
 
 
@@ -52,7 +52,7 @@ def plots(run: Mapping[str, Any], folder: Path) -> list[tuple[Path, str]]:
     folder.mkdir(parents=True, exist_ok=True)
     found = rows(run)
     made = []
-    for group in (STORE, INDEX, WORK, BESIDE, CARE):
+    for group in (HARD, HARD_KEYS, STORE, INDEX, WORK, BESIDE, CARE):
         chosen = [row for row in found if BY_ID[row.id].group == group and row.ratios]
         if chosen:
             path = folder / f"ratios-{group}.png"
@@ -75,7 +75,7 @@ def _ratios(run: Mapping[str, Any], chosen: Sequence[Row], title: str, path: Pat
     figure = Figure(figsize=(_WIDTH_INCHES, 1.9 + 0.36 * len(chosen)), dpi=_DPI, layout="constrained")
     axes = figure.add_subplot()
     engines = [engine for engine in _STYLES if any(engine in row.ratios for row in chosen)]
-    kind = "index" if BY_ID[chosen[0].id].group == INDEX else "store"
+    kind = "index" if BY_ID[chosen[0].id].group in OF_INDEX else "store"
     for engine in engines:
         colour, marker = _STYLES[engine]
         points = [(row.ratios[engine], at) for at, row in enumerate(chosen) if engine in row.ratios]
@@ -116,7 +116,7 @@ def _ratios(run: Mapping[str, Any], chosen: Sequence[Row], title: str, path: Pat
     axes.xaxis.set_major_locator(_ticks(low, high))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(
-        "times better than each rival (logarithmic); at the right: than the best; shaded: it wins"
+        "times better than each rival (logarithmic)\nat the right: than the best; shaded: the rival wins"
     )
     figure.suptitle(f"{title}: alexpy against each rival", fontsize=13, x=0.01, ha="left")
     figure.legend(loc="outside upper right", ncols=len(engines), frameon=False, fontsize=9)

@@ -26,12 +26,20 @@ class Sizes:
     large_keys: int = 10_000_000
     huge_keys: int = 100_000_000
     """Of the index only."""
+    huge_rows: int = 100_000_000
     hard_keys: int = 3_000_000
     """The most keys of a real set."""
     refreshed: int = 100_000
     """Records that a reader has not seen when it is refreshed."""
     tail: int = 100_000
     """Records that a killed writer had added to the large store since it was opened."""
+    long_tail: int = 1_000_000
+    """The same, where nothing bounds it."""
+    flights: int = 336_776
+    """Values of two kinds that compress: all that left New York City in 2013."""
+    growth_milliseconds: int = 12_000
+    """How long each writer writes that never pauses."""
+    sessions: int = 401
     mix_records: int = 100_000
     mix_operations: int = 100_000
     mix_value_bytes: int = 1_000

@@ -10,11 +10,11 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .cells import BY_ID, CELLS, INDEX
-from .engines import ON_DISK, OURS
+from .cells import BY_ID, CELLS, OF_INDEX
+from .engines import ON_DISK, OURS, UNATTENDED
 from .keys import HARD
 from .sizes import FULL, Sizes
-from .suites import RAW
+from .suites import RAW, growth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +38,17 @@ _RATIO_TARGETS = {
         for kind in ("lognormal", "timestamps", "cells", "taxa")
     },
     **{f"insert_{kind}": (("llbtree", f"insert_{kind}", 2, "LLBTree"),) for kind in HARD},
+    **{
+        f"zstd_json_{work}": (("rocksdict", f"zstd_json_{work}", least, "RocksDB with zstd"),)
+        for work, least in (("load", 3), ("many", 6), ("each", 2))
+    },
+    **{
+        f"growth_{workload}_puts": (
+            (UNATTENDED, f"growth_{workload}_puts", 0.6, "nothing in the background"),
+            ("rival", f"growth_{workload}_puts", 1, "best rival"),
+        )
+        for workload in growth.WORKLOADS
+    },
 }
 # Costs that are judged by what another row of ours cost in the same run: (that row, how it is said, at most).
 _COST_TARGETS = {
@@ -47,6 +58,21 @@ _COST_TARGETS = {
     "scans_items": ("scans_objects", "making the same objects", 1.3),
     "scans_batches": ("scans_copy", "copying the bytes", 2.0),
     "scans_ranges": ("scans_range_objects", "making the same objects", 1.5),
+    **{
+        f"growth_{workload}_disk": (
+            f"growth_{workload}_allowed",
+            "2.5 times the live bytes and four segments",
+            1,
+        )
+        for workload in growth.WORKLOADS
+    },
+    **{
+        f"uuids_v4_{work}": (f"uuids_int64_{work}", "int64", 1.5) for work in ("load", "get", "many", "array")
+    },
+    "uuids_v4_insert": ("uuids_v7_insert", "version 7", 1.3),
+    "open_tail": ("load_tail", "writing those records", 0.35),
+    "huge_load": ("load_large", "a tenth of the rows", 11),
+    "huge_array": ("array_large", "a tenth of the rows", 2),
     "readers_all": ("readers_one", "one process", 1.1),
     "shared_all": ("shared_one", "one process", 1.1),
     "snapshots_get": ("snapshots_none", "gets without one", 1.03),
@@ -113,6 +139,8 @@ def value(unit: str, figure: Mapping[str, Any]) -> float:
         return float(figure["bytes"]) / 1e6
     if unit == "B":
         return float(figure["bytes"]) / int(figure["count"])
+    if unit == "files":
+        return float(figure["number"])
     if unit in {"p99", "p99.9"}:
         return float(figure[unit]) / 1e3
     seconds, count = float(figure["seconds"]), int(figure["count"])
@@ -126,7 +154,7 @@ def shown(unit: str, amount: float) -> str:
     if unit == "s" and amount < 0.1:  # noqa: PLR2004
         unit, amount = "ms", amount * 1e3
     suffix = {"p99": " us", "p99.9": " us"}.get(unit, f" {unit}")
-    if amount >= 1000:  # noqa: PLR2004
+    if amount >= 1000 or unit == "files":  # noqa: PLR2004
         return f"{amount:,.0f}{suffix}"
     digits = 0 if amount >= 100 else 1 if amount >= 10 else 2 if amount >= 1 else 3  # noqa: PLR2004
     return f"{amount:.{digits}f}{suffix}"
@@ -141,7 +169,7 @@ def times(ratio: float) -> str:
 
 def _entries(run: Mapping[str, Any], cell_id: str) -> dict[str, Entry]:
     cell = BY_ID[cell_id]
-    kind = "index" if cell.group == INDEX else "store"
+    kind = "index" if cell.group in OF_INDEX else "store"
     found = {}
     for engine, entry in run["cells"][cell_id].items():
         label = run["engines"].get(f"{kind}/{engine}", {}).get("label", engine)
@@ -168,7 +196,7 @@ def _row(run: Mapping[str, Any], cell_id: str, table: Mapping[str, dict[str, Ent
     ours = entries.get(OURS)
     compared: dict[str, Entry] = {}
     for engine, entry in entries.items():
-        if engine in {OURS, RAW} or (cell.group != INDEX and engine not in ON_DISK):
+        if engine in {OURS, RAW} or not cell.ranked or (cell.group not in OF_INDEX and engine not in ON_DISK):
             continue
         usable = entry
         if entry.lacks is not None and cell.beside:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .cells import BY_ID, GROUPS, INDEX, SINGLE_CALLS
-from .engines import INDEXES, OURS, STORES
+from .cells import BY_ID, GROUPS, HARD_GROUPS, OF_INDEX, SINGLE_CALLS
+from .engines import INDEXES, OURS, STORES, UNATTENDED
 from .machine import costs
 from .promise import Mode
 from .sizes import Sizes
@@ -34,21 +34,25 @@ def markdown(run: Mapping[str, Any], plots: Sequence[tuple[str, str]], raw: str)
         *(f"![{text}]({path})" for path, text in plots),
         "## Where a rival wins",
         losses(found),
+        *_groups(run, found, HARD_GROUPS),
         "## Targets",
         targets(found),
+        *_groups(run, found, [group for group in GROUPS if group not in HARD_GROUPS]),
     ]
-    for group, title in GROUPS.items():
-        chosen = [row for row in found if BY_ID[row.id].group == group]
-        if chosen:
-            parts += [
-                f"## {title}",
-                table(run, chosen, INDEX if group == INDEX else "store"),
-                missing(chosen),
-            ]
     parts += ["## Single calls, whole distributions", latencies(run)]
     parts += ["## Memory of the load", memory(run)]
     parts += ["## How it was measured", method(run), "## Engines, versions, settings, promises", engines(run)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _groups(run: Mapping[str, Any], found: Sequence[Row], groups: Iterable[str]) -> list[str]:
+    parts = []
+    for group in groups:
+        chosen = [row for row in found if BY_ID[row.id].group == group]
+        if chosen:
+            kind = "index" if group in OF_INDEX else "store"
+            parts += [f"## {GROUPS[group]}", table(run, chosen, kind), missing(chosen)]
+    return parts
 
 
 def caption(run: Mapping[str, Any]) -> str:
@@ -103,7 +107,7 @@ def targets(found: Iterable[Row]) -> str:
 
 def table(run: Mapping[str, Any], found: Sequence[Row], kind: str) -> str:
     """Return one table: rows down, engines across, the ratio to the best rival first."""
-    order = [*(INDEXES if kind == INDEX else STORES), RAW]
+    order = [*(INDEXES if kind == "index" else STORES), UNATTENDED, RAW]
     there = [engine for engine in order if any(engine in row.entries for row in found)]
     labels = [run["engines"].get(f"{kind}/{engine}", {}).get("label", engine) for engine in there]
     lines = [
@@ -182,7 +186,9 @@ def method(run: Mapping[str, Any]) -> str:
     return f"""- Every engine runs in a process of its own, once for each repetition. Within a repetition the engines run one after
   another, and each repetition starts with another one. Figures are medians of the repetitions; the raw file has all.
 - Every answer is compared with what went in, after the clock has stopped. A wrong one ends the whole run.
-- All engines get the same keys and values, made from a seed. Values are random bytes, so compression gains nothing.
+- All engines get the same keys and values, made from a seed. Values are random bytes, so compression gains nothing,
+  but in the rows about flights. There each engine compresses as it does by default, or by zstd where the row says so,
+  and compacts what it has loaded before it is closed.
   Arguments are converted to each engine's own form (integers, big-endian bytes, batches) before the clock starts;
   results are left in it. Python's garbage collector is off while a clock runs.
 - Every engine is called from one thread, except in the rows that name threads or a writer. alexpy reads batches of
@@ -199,6 +205,9 @@ def method(run: Mapping[str, Any]) -> str:
   "{Mode.POWER.text}". Engines in memory show what Python itself costs and are not ranked with stores.
 - The clock of a load stops after the flush that makes everything survive a power cut: {sizes.keys:,} keys in
   batches of {sizes.batch:,}. {_UNIT_NOTES}
+- Writers that never pause are killed after {sizes.growth_milliseconds / 1000:g} s. RocksDB and LMDB flush nothing
+  meanwhile; alexpy flushes every 50 ms, as by default, and a power cut would cost it no more than that. Images of its
+  index do not count as disk there.
 - P99 and P99.9 are of single calls, each timed by itself; all percentiles are in a table of their own. Snapshots,
   iterators, readers and refreshes are in each engine the call that its package has for them, as listed.
 - The raw disk of durable commits is the same number of bytes written by `pwrite` and `fdatasync` into a file whose

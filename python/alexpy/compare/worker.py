@@ -12,33 +12,51 @@ import json
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .bench import Bench, WrongAnswer
 from .engine import Lacks
 from .engines import IN_MEMORY, OURS, make_index, make_store
 from .promise import Mode
 from .sizes import Sizes
-from .suites import RAW, SUITES, followers, large, readers, squeezed
+from .suites import RAW, SUITES, followers, growth, huge, large, readers, squeezed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# What a process does that a suite started, by the name under which its line has the path of the store.
+_CHILDREN: dict[str, Callable[[Any, Path, dict[str, Any]], None]] = {
+    "reader": lambda store, path, spec: readers.run_reader(
+        store, path, Path(spec["keys"]), Path(spec["own"])
+    ),
+    "follower": lambda store, path, spec: followers.run_follower(
+        store, path, Path(spec["keys"]), Path(spec["own"])
+    ),
+    "squeezed": lambda store, path, spec: squeezed.run_reader(
+        store,
+        Mode(spec["mode"]),
+        (path, Path(spec["asked"]), Path(spec["group"])),
+        spec["cell"],
+        Sizes(**spec["sizes"]),
+    ),
+    "writer": lambda store, path, spec: large.run_writer(
+        store, Mode(spec["mode"]), Sizes(**spec["sizes"]), path, (spec["first"], spec["tail"])
+    ),
+    "adder": lambda store, path, spec: huge.run_writer(
+        store, Mode(spec["mode"]), path, spec["first"], spec["count"]
+    ),
+    "grower": lambda store, path, spec: growth.run_writer(store, spec, path),
+}
 
 
 def main() -> int:
     """Do what the line says."""
     spec = json.loads(sys.stdin.readline())
-    for role, work in (("reader", readers.run_reader), ("follower", followers.run_follower)):
+    for role, work in _CHILDREN.items():
         if role in spec:
-            store: Any = make_store(spec["engine"])
-            work(store, *(Path(spec[name]) for name in (role, "keys", "own")))
+            work(make_store(spec["engine"]), Path(spec[role]), spec)
             return 0
     sizes = Sizes(**spec["sizes"])
-    if "squeezed" in spec:
-        paths = (Path(spec["squeezed"]), Path(spec["asked"]), Path(spec["group"]))
-        store = make_store(spec["engine"])
-        squeezed.run_reader(store, Mode(spec["mode"]), paths, spec["cell"], sizes)
-        return 0
-    if "writer" in spec:
-        large.run_writer(make_store(spec["engine"]), Mode(spec["mode"]), sizes, Path(spec["writer"]))
-        return 0
     try:
         answer = measure(spec["suite"], spec["engine"], sizes, Path(spec["folder"]))
     except WrongAnswer as wrong:
@@ -74,11 +92,11 @@ def measure(suite_name: str, name: str, sizes: Sizes, folder: Path) -> dict[str,
             large.run(bench, store, mode, sizes, folder, name)
             if name == OURS:
                 large.run_readers(bench, sizes, folder / "store", name)
-        elif suite_name in {"followers", "squeezed"}:
+        elif suite_name in {"followers", "squeezed", "growth", "huge"}:
             # These start processes of their own, which find the engine by its name.
             _module(suite.module).run(bench, store, mode, sizes, folder, name)
         else:
-            _module(suite.module).run(bench, store, mode, sizes, folder)
+            getattr(_module(suite.module), suite.work)(bench, store, mode, sizes, folder)
     return {
         "figures": bench.figures,
         "checked": bench.checked,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -30,11 +30,13 @@ class Shard:
     last: Any
 
 
-def plan_of(schema: Any, key: str, codec: Codec[Any] | None) -> _build.Plan:
+def plan_of(
+    schema: Any, key: str, codec: Codec[Any] | None, compression: Literal["zstd"] | None
+) -> _build.Plan:
     """Decide what keys and values are, from the types of the columns alone."""
     _build.check_names(schema.names)
     columns = {one.name: _build.Column(str(one.type), _tables.holds(one.type)) for one in schema}
-    return _build.plan_of(columns, key, codec, "a cast to pyarrow.binary()")
+    return _build.plan_of(columns, key, codec, compression, "a cast to pyarrow.binary()")
 
 
 def types_of(schema: Any) -> dict[str, Any]:

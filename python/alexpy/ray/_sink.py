@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import ray.data
 
-from alexpy import _build
+from alexpy import _build, _store
 from alexpy._path import absolute
 
 from ._blocks import FAULTS, NOTHING, Shard, arrow, empty, fill, plan_of, refuse_nulls, types_of
@@ -55,9 +55,17 @@ class Datasink(ray.data.Datasink[_Written]):
 
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, key: str, codec: Codec[Any] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        key: str,
+        codec: Codec[Any] | None = None,
+        compression: Literal["zstd"] | None = None,
+    ) -> None:
         self.epoch = 0
         self._path, self._key, self._codec = absolute(path), key, codec
+        self._compression = _store.check_compression(compression)
         self._build: _build.Build | None = None
         self._schema: Any = None
 
@@ -82,12 +90,15 @@ class Datasink(ray.data.Datasink[_Written]):
         tables = [table for table in tables if table.num_rows] or tables[:1]
         if not tables or not tables[0].num_columns:
             return _Written()
-        types, plan = types_of(tables[0].schema), plan_of(tables[0].schema, self._key, self._codec)
+        types, plan = types_of(tables[0].schema), self._plan_of(tables[0].schema)
         for table in tables:
             _build.refuse_other_types(types_of(table.schema), types)
             refuse_nulls(table, self._key)
         table = pa.concat_tables([table.select(list(types)) for table in tables])
         return _Written(None, types, plan, fill(build, plan, table, self._key) if len(table) else None)
+
+    def _plan_of(self, schema: Any) -> _build.Plan:
+        return plan_of(schema, self._key, self._codec, self._compression)
 
     def on_write_complete(self, write_result: Any) -> None:
         """Publish the shards that the tasks built, as one epoch."""
@@ -102,7 +113,7 @@ class Datasink(ray.data.Datasink[_Written]):
             plan = next((one.plan for one in written if one.plan is not None), None)
             if plan is None and not isinstance(self._schema, pa.Schema):
                 raise ValueError(NOTHING)
-            shards = [empty(self._build, plan or plan_of(self._schema, self._key, self._codec))]
+            shards = [empty(self._build, plan or self._plan_of(self._schema))]
         self._build.publish([one.name for one in shards], [one.first for one in shards[1:]])
         self.epoch, self._build = self._build.epoch, None
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import ray.data
 
-from alexpy import _build, _tables
+from alexpy import _build, _store, _tables
 from alexpy._path import absolute
 
 from ._blocks import FAULTS, NOTHING, Shard, arrow, empty, fill, plan_of, refuse_nulls, types_of
@@ -35,13 +35,14 @@ def write(
     key: str,
     shards: int | None = None,
     codec: Codec[Any] | None = None,
+    compression: Literal["zstd"] | None = None,
 ) -> int:
     """Build a sharded store of a Dataset, and return its epoch: 1, or the next one if it is there already.
 
     `key` names the column with the keys: integers or moments, each of which may come once. The other columns
     are the values: one of binary, text or numbers; or several of numbers, which make a record for each key.
-    `codec` is what they are stored with if that does not suit. `shards` is how many there are at most: if it
-    is None, as many as `data` has blocks.
+    `codec` is what they are stored with if that does not suit, and `compression="zstd"` compresses each, as
+    in `alexpy.open`. `shards` is how many there are at most: if it is None, as many as `data` has blocks.
 
     Ray groups the rows by shard, in its object store, and builds each shard in a task, which may be repeated:
     each try builds in a directory of its own. When all are built, one of each is published. A build that
@@ -50,7 +51,7 @@ def write(
     Raises:
         KeyError: there is no such column.
         TypeError: a column is of a type that no codec here has, or of different types in different blocks.
-        ValueError: a key comes twice, or a value is null.
+        ValueError: a key comes twice, a value is null, or there is no such compression.
         FencedError: another build published meanwhile; nothing of this one is left.
 
     Example:
@@ -68,10 +69,11 @@ def write(
             "make one of tables"
         )
     _build.check_shards(shards)
+    compression = _store.check_compression(compression)
     # Ray would make the rows again for each of the two looks at them.
     data = data.materialize()
     schema, parts = _whole(data, key)
-    plan = plan_of(schema, key, codec)
+    plan = plan_of(schema, key, codec, compression)
     ends = _ends(parts, len(parts) if shards is None else shards)
     build = _build.Build(absolute(path))
     try:

@@ -1,12 +1,14 @@
 """A push: the pieces that are missing, then a manifest under the next number, which only one writer can make.
 
-Three rules keep every shipment whole, whatever is delayed, repeated or cut off, and without a lock:
+Four rules keep every shipment whole, whatever is delayed, repeated or cut off, and without a lock:
 
 - A store goes on from the shipment that it made or was restored from, and remembers which (`_memory`). If the
   newest shipment is another one, somebody else has shipped: `FencedError`, and that stays so.
 - What is there is only trusted where the newest manifest names it, or this push put it into its own area. All
   else is put under a name that never was. So whoever removes what no kept manifest names removes nothing that
   a push relies on, since the newest manifest is always kept.
+- A store goes on from a shipment only while it holds all of it. Recovery may have cut it back, and it may
+  have gone on since, to a higher sequence: its manifest says which sequences were given and are gone.
 - Pieces are read back before a manifest names them, and the manifest before the push counts as done.
 """
 
@@ -38,7 +40,7 @@ from ._source import source
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from alexpy._store import Store
 
@@ -70,6 +72,10 @@ class Copied(Protocol):
         """The sequence of its last commit."""
 
     @property
+    def cuts(self) -> Sequence[tuple[int, int]]:
+        """Where it was cut back: a sequence, and the one with which it went on after it."""
+
+    @property
     def sizes(self) -> Mapping[str, int]:
         """Its files, each with its bytes."""
 
@@ -93,13 +99,23 @@ class _Base:
     """Whether that is the newest one: only then is it sure to be kept, and its pieces may be named again."""
     epoch: int
     history: tuple[tuple[int, int], ...]
+    has_begun: bool = False
+    """Whether the epoch begins with the next shipment."""
+
+
+def _left(copy: Copied, shipped: int) -> int | None:
+    """Return up to which sequence a store holds what it has shipped up to `shipped`; None for all of it."""
+    for kept, went_on in copy.cuts:
+        if kept < shipped < went_on:
+            return kept
+    return copy.seq if copy.seq < shipped else None
 
 
 def _forked(base: _Base, line: Line) -> _Base:
     """Return the beginning of a new epoch, from where the store was last shipped or restored."""
     # A copy of this directory may have shipped what lies in the old one. It may expire, and go.
     line.area = ""
-    return replace(base, epoch=max(base.epoch, line.epoch) + 1, history=line.past)
+    return replace(base, epoch=max(base.epoch, line.epoch) + 1, history=line.past, has_begun=True)
 
 
 class Push:
@@ -201,14 +217,17 @@ class Push:
             base = self.check(copy.store_id)
             line = self._memory.line(base.lineage)
             last = base.shipment
-            if last is not None and base.is_newest and base.epoch == last.epoch and copy.seq <= last.seq:
-                if copy.seq == last.seq:
-                    self._memory.save()
-                    return last
+            is_own = last is not None and line.is_own(last)
+            shipped = max(line.seq, last.seq) if last is not None and is_own else line.seq
+            left = _left(copy, shipped)
+            if left is not None:
                 if not self._fork:
-                    raise self._fell_back(copy, last)
-                # Nobody knows how much of what was shipped is left here.
-                base = replace(_forked(base, line), history=())
+                    raise self._fell_back(copy, left, shipped, base.epoch)
+                # Nobody knows how many of the earlier shipments are left here.
+                base = replace(base if base.has_begun else _forked(base, line), history=())
+            elif last is not None and base.is_newest and is_own and copy.seq == last.seq:
+                self._memory.save()
+                return last
             line.begin_area(now())
             self._memory.save()
             if base.generation == 0:
@@ -222,14 +241,19 @@ class Push:
                 return shipment
         raise OSError(errno.EAGAIN, f"no manifest came through in {_ROUNDS} tries", self._objects.place)
 
-    def _fell_back(self, copy: Copied, last: Shipment) -> FencedError:
+    def _fell_back(self, copy: Copied, left: int, shipped: int, epoch: int) -> FencedError:
+        since = (
+            f", which now ends at {left}"
+            if left == copy.seq
+            else f", which was cut back to sequence {left} since then, and has gone on to {copy.seq}"
+        )
         return FencedError(
-            f"{self._objects.place} holds sequence {last.seq}, shipped from {self._path}, which now ends at "
-            f"{copy.seq}: commits were lost here. Restore what is there to go on with it; or push with "
-            "fork=True to begin a new epoch without them (nothing was published)",
+            f"{self._objects.place} holds sequence {shipped}, shipped from {self._path}{since}: "
+            "commits were lost here. Restore what is there to go on with it; or push with fork=True to begin "
+            "a new epoch without them (nothing was published)",
             self._objects.place,
-            last.epoch,
-            last.seq,
+            epoch,
+            shipped,
         )
 
     def _publish(self, base: _Base, copy: Copied, files: tuple[File, ...], line: Line) -> Shipment | None:

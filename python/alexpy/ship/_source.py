@@ -36,7 +36,7 @@ class Copy:
         listing = Listing.of((folder / MANIFESTS[0]).read_bytes())
         if listing is None:
             raise FileNotFoundError(errno.ENOENT, "the copy of the store lost its manifest", str(folder))
-        self.store_id, self.seq = listing.store_id, listing.seq
+        self.store_id, self.seq, self.cuts = listing.store_id, listing.seq, listing.cuts
         # The log goes on in the last segment only.
         self._grows = listing.grows
 

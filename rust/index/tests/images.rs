@@ -507,3 +507,60 @@ fn a_mapped_image_outlives_its_name_and_never_changes_its_file() {
     let other = Alex::open_image(map(), Options::default()).unwrap().index;
     assert_eq!(oracle_of(&other), oracle_of(&built), "the file must not change");
 }
+
+/// The bytes that this thread has had read from devices, and its page faults that waited for one.
+#[cfg(target_os = "linux")]
+fn device_reads() -> (u64, u64) {
+    let io = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+    let bytes = io.lines().find_map(|line| line.strip_prefix("read_bytes: ")).unwrap();
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    // The name before the last parenthesis may hold spaces; the number of major faults is the tenth field behind it.
+    let fields = stat.rsplit(") ").next().unwrap();
+    (bytes.parse().unwrap(), fields.split(' ').nth(9).unwrap().parse().unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_image_larger_than_memory_is_read_by_the_data_node() {
+    use std::io::Write;
+
+    let keys = draw(Keys::Uniform, 400_000, 1);
+    let mut built = Alex::from_unsorted(&keys, &vec![1; keys.len()]);
+    let bytes = write(&mut built);
+    // Not in memory, as a folder for temporary files may be.
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cold-{}", std::process::id()));
+    let mut file =
+        std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+    file.write_all(&bytes).unwrap();
+    let open = || {
+        file.sync_all().unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let mut memory = ImageMemory::map(&file, bytes.len() as u64).unwrap();
+        memory.read_nothing_ahead();
+        Alex::open_image(memory, Options::default()).unwrap().index
+    };
+
+    let index = open();
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let flags = maps.lines().skip_while(|line| !line.ends_with(path.to_str().unwrap()));
+    let flags = flags.into_iter().find(|line| line.starts_with("VmFlags:")).unwrap();
+    assert!(flags.split(' ').any(|flag| flag == "rr"), "{flags}");
+    let opened = device_reads();
+    assert_eq!(index.get(keys[7]), Some(1));
+    let looked_up = device_reads();
+    let (read, faults) = (looked_up.0 - opened.0, looked_up.1 - opened.1);
+    // A data node has at most 2^14 slots of 16 bytes, and lies in whole blocks of 64 KiB.
+    assert!(read <= 8 << 16, "{read} bytes read for one key");
+    assert!(faults <= 8, "{faults} faults for {read} bytes: the node was not asked for as a whole");
+
+    let mut index = open();
+    let mut oracle = oracle_of(&built);
+    assert_equal(&index, &oracle, &keys[..20]);
+    for &key in &keys[..1_000] {
+        assert_eq!(index.insert(key, 2), oracle.insert(key, 2));
+        assert_eq!(index.remove(key ^ 1), oracle.remove(&(key ^ 1)));
+    }
+    assert_equal(&index, &oracle, &keys[..20]);
+    index.verify_image().unwrap();
+    std::fs::remove_file(&path).unwrap();
+}

@@ -21,8 +21,11 @@ use pyo3::types::{PyBytes, PyInt};
 const RESERVE_BYTES: usize = 64 << 20;
 /// Smaller requests are not probed: the reserve covers them.
 const PROBED_BYTES: usize = 1 << 20;
-/// More than the stack of a thread, and what is local to it. No page of it is touched.
-const THREAD_BYTES: usize = 8 << 20;
+/// So much must be left for a thread: more than its stack, what is local to it and what others take meanwhile. As large as
+/// the reserve, which must not serve this request. And larger than any free memory that glibc's allocator keeps for itself
+/// (32 MiB): a thread gets nothing of that, while its stack may be that of an earlier thread and ask for nothing. No page
+/// of it is touched.
+const THREAD_BYTES: usize = RESERVE_BYTES;
 const RESERVE: Layout = match Layout::from_size_align(RESERVE_BYTES, 64) {
     Ok(layout) => layout,
     Err(_) => panic!("the size is far below the address space"),

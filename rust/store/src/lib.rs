@@ -57,7 +57,7 @@ pub use calls::scan::{Scan, ScanRun};
 pub use calls::stats::Stats;
 pub use calls::store::{Reader, Snapshot, Store};
 pub use calls::verify::VerifyReport;
-pub use disk::{fork_generation, watch_forks};
+pub use disk::{crowds_memory, fork_generation, watch_forks};
 pub use engine::compaction_state::CompactReport;
 #[cfg(feature = "lock-times")]
 #[doc(hidden)]
@@ -79,4 +79,4 @@ pub use schema::{Compression, KeyKind, Schema};
 #[doc(hidden)]
 pub use threads::panics::{catching, panic_is_caught};
 pub use values::column::ValueColumn;
-pub use values::value::{NEAR_BYTES, Value, Values};
+pub use values::value::{NEAR_BYTES, SHARES, Value, Values};

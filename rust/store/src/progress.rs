@@ -2,6 +2,7 @@
 
 /// Progress of a call that reads many bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OpenProgress {
     /// Bytes handled so far.
     pub bytes_done: u64,

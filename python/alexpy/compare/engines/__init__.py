@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 # Name: module below this package, class, and the package that must be there.
 _STORES = {
     "alexpy": ("alexpy_store", "AlexpyStore", "alexpy"),
+    "alexpy-unattended": ("alexpy_store", "Unattended", "alexpy"),
     "sqlite": ("sqlite", "SQLite", "sqlite3"),
     "lmdb": ("lightning", "Lmdb", "lmdb"),
     "rocksdict": ("rocks_default", "RocksDefault", "rocksdict"),
@@ -32,6 +33,8 @@ _INDEXES = {
 }
 ON_DISK = ("alexpy", "sqlite", "lmdb", "rocksdict", "rocksdict-tuned", "leveldb")
 OURS = "alexpy"
+UNATTENDED = "alexpy-unattended"
+"""Ours with nothing in the background: what keeping files small costs is judged by it."""
 IN_MEMORY = ("dict", "sorteddict", "lobtree")
 STORES = (*ON_DISK, *IN_MEMORY)
 # Ours, phase 1 of the first plan (`decide.py`); they take part in that decision only.

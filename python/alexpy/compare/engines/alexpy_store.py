@@ -28,18 +28,31 @@ class AlexpyStore:
 
     name = "alexpy"
 
+    def __init__(self) -> None:
+        self._options: dict[str, Any] = {}
+
+    def compress(self) -> None:
+        self._options["compression"] = "zstd"
+
+    def keep_tail(self) -> None:
+        self._options["checkpoint_tail_bytes"] = 1 << 60
+
     def versions(self) -> dict[str, str]:
         info = alexpy.build_info()
         return {"alexpy": info["version"], "profile": info["profile"], "simd": info["simd"]}
 
     def settings(self) -> dict[str, object]:
-        return {}
+        return {
+            "compression": "none; zstd in the rows that name it",
+            "checkpoint_tail_bytes": "its default; without end where a row names the tail",
+        }
 
     def promise(self, mode: Mode) -> str:
         return _PROMISES[mode]
 
     def open(self, path: Path, mode: Mode) -> None:
-        self._opened(alexpy.open(path, durability="sync" if mode is Mode.POWER else "interval"))
+        options = {"durability": "sync" if mode is Mode.POWER else "interval"} | self._options
+        self._opened(alexpy.open(path, **options))
 
     def open_reader(self, path: Path, own: Path) -> None:
         self._opened(alexpy.open(path, read_only=True))
@@ -103,6 +116,9 @@ class AlexpyStore:
         for key in keys:
             delete(key)
 
+    def delete_range(self, first: int, stop: int) -> None:
+        self._store.delete_range(first, stop)
+
     def writer(self) -> Callable[[Any, bytes], None]:
         return self._store.put
 
@@ -126,3 +142,17 @@ class AlexpyStore:
 
     def backup(self, path: Path) -> None:
         self._store.backup(path)
+
+
+class Unattended(AlexpyStore):
+    """The same with nothing in the background: what it would write if nothing kept its files small."""
+
+    name = "alexpy, unattended"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._options |= {"background": False, "durability": "os"}
+        self.keep_tail()
+
+    def settings(self) -> dict[str, object]:
+        return dict(self._options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ class Lmdb:
             "max_readers": _MOST_READERS,
             "integerkey": True,
             "readahead": readahead,
-            "writemap": False,
+            "writemap": "True; False where each commit is synced, and is slower so",
             "snapshots": "read transactions",
             "readers": "readonly=True; a new read transaction is a refresh",
         }
@@ -60,18 +61,22 @@ class Lmdb:
         self._readahead = False
 
     def open(self, path: Path, mode: Mode) -> None:
-        self._open(path, sync=mode is Mode.POWER)
+        # A commit into the map is up to nine times as fast as one by pwrite, and survives a kill as well.
+        self._open(path, sync=mode is Mode.POWER, writemap=mode is not Mode.POWER)
 
     def open_reader(self, path: Path, own: Path) -> None:
         self._open(path, readonly=True)
 
-    def _open(self, path: Path, *, sync: bool = False, readonly: bool = False) -> None:
+    def _open(
+        self, path: Path, *, sync: bool = False, writemap: bool = False, readonly: bool = False
+    ) -> None:
         self._env = lmdb.open(
             str(path),
             map_size=_MAP_BYTES,
             max_dbs=1,
             max_readers=_MOST_READERS,
             sync=sync,
+            writemap=writemap,
             readonly=readonly,
             readahead=self._readahead,
         )
@@ -163,6 +168,15 @@ class Lmdb:
         self._stop_reading()
         with self._env.begin(write=True, db=self._db) as transaction:
             transaction.delete(key)
+
+    def delete_range(self, first: bytes, stop: bytes) -> None:
+        self._stop_reading()
+        # As numbers: the bytes of native words do not sort as these do.
+        end = int.from_bytes(stop, sys.byteorder)
+        with self._env.begin(write=True, db=self._db) as transaction, transaction.cursor(self._db) as cursor:
+            there = cursor.set_range(first)
+            while there and int.from_bytes(cursor.key(), sys.byteorder) < end:
+                there = cursor.delete()
 
     def writer(self) -> Callable[[Any, bytes], None]:
         begin, db = self._env.begin, self._db

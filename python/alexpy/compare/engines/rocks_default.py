@@ -9,7 +9,7 @@ from importlib.metadata import version
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from rocksdict import AccessType, Checkpoint, Options, Rdict, WriteBatch, WriteOptions
+from rocksdict import AccessType, Checkpoint, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
 
 from alexpy.compare.engine import Lacks, joined_rows, ordered_bytes
 from alexpy.compare.promise import Mode
@@ -34,15 +34,28 @@ class RocksDefault:
 
     name = "rocksdict"
 
+    def __init__(self) -> None:
+        self._zstd = False
+
+    def compress(self) -> None:
+        self._zstd = True
+
     def versions(self) -> dict[str, str]:
         return {"rocksdict": version("rocksdict")}
 
     def settings(self) -> dict[str, object]:
-        return {"raw_mode": True, "readers": "secondary instances; try_catch_up_with_primary is a refresh"}
+        return {
+            "raw_mode": True,
+            "compression": "its default; zstd in the rows that name it",
+            "readers": "secondary instances; try_catch_up_with_primary is a refresh",
+        }
 
     def options(self) -> Any:
         """Return the options of the database."""
-        return Options(raw_mode=True)
+        options = Options(raw_mode=True)
+        if self._zstd:
+            options.set_compression_type(DBCompressionType.zstd())
+        return options
 
     def promise(self, mode: Mode) -> str:
         return _PROMISES[mode]
@@ -115,6 +128,9 @@ class RocksDefault:
         db = self._db
         for key in keys:
             del db[key]
+
+    def delete_range(self, first: bytes, stop: bytes) -> None:
+        self._db.delete_range(first, stop)
 
     def writer(self) -> Callable[[Any, bytes], None]:
         return self._db.put  # type: ignore[no-any-return]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from alexpy.compare.engines import INDEXES, ON_DISK, OURS, PHASE_ONE, STORES
+from alexpy.compare.engines import INDEXES, ON_DISK, OURS, PHASE_ONE, STORES, UNATTENDED
 from alexpy.compare.promise import Mode
 
 
@@ -16,6 +16,8 @@ class Suite:
     kind: str
     mode: Mode
     engines: tuple[str, ...]
+    work: str = "run"
+    """The function of the module that does it."""
     once: bool = False
     """Whether later repetitions leave it out, because it takes long."""
 
@@ -23,11 +25,19 @@ class Suite:
 RAW = "raw"
 """The pseudo-engine of some suites: the disk itself, without a store."""
 SUITES = {
+    # What is hard comes first, as in the report.
+    "index_hard": Suite("index_hard", "index", Mode.MEMORY, ("alexpy", "llbtree", "searchsorted")),
+    "values": Suite("values", "store", Mode.KILL, ON_DISK),
+    "zstd": Suite("values", "store", Mode.KILL, (OURS, "rocksdict"), work="run_compressed"),
+    "squeezed": Suite(
+        "squeezed", "store", Mode.KILL, ("alexpy", "sqlite", "lmdb", "rocksdict", RAW), once=True
+    ),
+    "growth": Suite("growth", "store", Mode.KILL, (OURS, UNATTENDED, "lmdb", "rocksdict"), once=True),
+    "huge": Suite("huge", "store", Mode.KILL, (OURS,), once=True),
     "table": Suite("table", "store", Mode.KILL, STORES),
     "small": Suite("small", "store", Mode.KILL, STORES),
     "durable": Suite("durable", "store", Mode.POWER, (*ON_DISK, RAW)),
     "index": Suite("index", "index", Mode.MEMORY, INDEXES),
-    "index_hard": Suite("index_hard", "index", Mode.MEMORY, ("alexpy", "llbtree", "searchsorted")),
     "mixes": Suite("mixes", "store", Mode.KILL, ON_DISK),
     "widths": Suite("widths", "store", Mode.KILL, ON_DISK),
     "kinds": Suite("kinds", "store", Mode.KILL, ON_DISK),
@@ -44,9 +54,8 @@ SUITES = {
     "large": Suite("large", "store", Mode.KILL, ("alexpy",)),
     "own": Suite("own", "store", Mode.KILL, (OURS,)),
     "scans": Suite("scans", "store", Mode.KILL, (OURS,)),
-    "squeezed": Suite(
-        "squeezed", "store", Mode.KILL, ("alexpy", "sqlite", "lmdb", "rocksdict", RAW), once=True
-    ),
+    "sessions": Suite("sessions", "store", Mode.KILL, ON_DISK, once=True),
+    "uuids": Suite("uuids", "store", Mode.KILL, (OURS,)),
     # The gates of the first plan; for `alexpy compare decide`.
     "decide": Suite("decide", "store", Mode.KILL, ("sqlite", "rocksdict-tuned", *PHASE_ONE, "alexpy")),
 }

@@ -1,13 +1,12 @@
-"""Ten million keys: load, close, open, and open after SIGKILL of a writer that had written a tail since.
+"""Ten million keys: load, close, open, gets, and open after SIGKILL of a writer that had written since.
 
 The writer that is killed is a process of its own (`run_writer`): it says when it has committed, and waits.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
+import statistics
 import sys
 import time
 from dataclasses import asdict
@@ -17,11 +16,14 @@ import numpy as np
 
 import alexpy
 from alexpy.compare.bench import allocated
+from alexpy.compare.children import doomed, say
+from alexpy.compare.engine import LongTail
 from alexpy.compare.keys import SEED, draw, rows_of, split
 
 from . import readers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from alexpy.compare.bench import Bench
@@ -30,28 +32,36 @@ if TYPE_CHECKING:
     from alexpy.compare.sizes import Sizes
 
 WIDTH = 100
-_SAMPLE = 1000
-READY = "ready"
+SAMPLE = 1000
+_ROUNDS = 3
 
 
 def run(bench: Bench, engine: StoreEngine, mode: Mode, sizes: Sizes, folder: Path, name: str) -> None:
     """Measure one engine; `name` is how the killed writer finds it."""
-    keys = draw("uniform", sizes.large_keys + sizes.tail)
+    keys = _keys(sizes)
     loaded = keys[: sizes.large_keys]
     path = folder / "store"
     os.sync()
     bench.begin_memory()
     engine.open(path, mode)
-    bench.seconds("load_large", _load(engine, loaded, sizes.batch * 10), len(loaded))
+    bench.seconds("load_large", load(engine, _parts(loaded, sizes.batch * 10)), len(loaded))
     bench.end_memory()
     bench.timed("close_large", 1, engine.close)
     bench.bytes("disk_large", allocated(path))
-    sample = np.random.default_rng(SEED + 1).choice(loaded, min(_SAMPLE, len(loaded)))
-    _open(bench, engine, mode, path, "open_large", sample)
+    generator = np.random.default_rng(SEED + 1)
+    sample = generator.choice(loaded, min(SAMPLE, len(loaded)))
+    open_and_get(bench, engine, mode, path, "open_large", sample)
+    batch_gets(bench, engine, [generator.choice(loaded, sizes.keys) for _ in range(_ROUNDS)], "array_large")
     engine.close()
-    _killed_writer(path, mode, sizes, name)
-    _open(bench, engine, mode, path, "open_killed", np.concatenate([sample, keys[sizes.large_keys :]]))
-    engine.close()
+    spec = {"writer": str(path), "engine": name, "mode": mode, "sizes": asdict(sizes)}
+    end = sizes.large_keys
+    for cell, tail in (("open_killed", sizes.tail), ("open_tail", sizes.long_tail)):
+        with doomed({**spec, "first": end, "tail": tail}) as answer:
+            took = answer()
+        end += tail
+        open_and_get(bench, engine, mode, path, cell, np.concatenate([sample, keys[end - tail : end]]))
+        engine.close()
+    bench.seconds("load_tail", took["seconds"], tail)
 
 
 def run_readers(bench: Bench, sizes: Sizes, path: Path, name: str) -> None:
@@ -59,8 +69,11 @@ def run_readers(bench: Bench, sizes: Sizes, path: Path, name: str) -> None:
     # Each reader joins a tail behind the image of the index for itself.
     with alexpy.open(path) as store:
         store.checkpoint()
-    loaded = draw("uniform", sizes.large_keys + sizes.tail)[: sizes.large_keys]
-    readers.run(bench, path, name, loaded, "index", "readers")
+    readers.run(bench, path, name, _keys(sizes)[: sizes.large_keys], "index", "readers")
+
+
+def _keys(sizes: Sizes) -> Keys:
+    return draw("uniform", sizes.large_keys + sizes.tail + sizes.long_tail)
 
 
 def value_of(keys: Keys) -> list[bytes]:
@@ -68,54 +81,55 @@ def value_of(keys: Keys) -> list[bytes]:
     return split(rows_of(keys, WIDTH))
 
 
-def run_writer(engine: StoreEngine, mode: Mode, sizes: Sizes, path: Path) -> None:
-    """Add the tail, say so, and wait to be killed."""
-    tail = draw("uniform", sizes.large_keys + sizes.tail)[sizes.large_keys :]
+def run_writer(engine: StoreEngine, mode: Mode, sizes: Sizes, path: Path, place: tuple[int, int]) -> None:
+    """Add a tail in batches, say how long that took, and wait to be killed; `place` is first and count."""
+    first, tail = place
+    keys = _keys(sizes)[first : first + tail]
+    if tail == sizes.long_tail and isinstance(engine, LongTail):
+        engine.keep_tail()
     engine.open(path, mode)
-    engine.put_many(engine.batch_items(tail, value_of(tail)))
-    sys.stdout.write(f"{READY}\n")
-    sys.stdout.flush()
+    say({"seconds": load(engine, _parts(keys, sizes.batch), flush=False)})
     sys.stdin.read()
 
 
-def _load(engine: StoreEngine, keys: Keys, batch: int) -> float:
+def load(engine: StoreEngine, parts: Iterable[Keys], *, flush: bool = True) -> float:
+    """Put the keys of each part with their values, and flush; return the seconds of these calls."""
     seconds = 0.0
-    for at in range(0, len(keys), batch):
-        part = keys[at : at + batch]
+    for part in parts:
         items = engine.batch_items(part, value_of(part))
         began = time.perf_counter()
         engine.put_many(items)
         seconds += time.perf_counter() - began
     began = time.perf_counter()
-    engine.flush()
+    if flush:
+        engine.flush()
     return seconds + time.perf_counter() - began
 
 
-def _open(bench: Bench, engine: StoreEngine, mode: Mode, path: Path, cell: str, sample: Keys) -> None:
+def open_and_get(bench: Bench, engine: StoreEngine, mode: Mode, path: Path, cell: str, sample: Keys) -> None:
+    """Time opening and a first get; check a sample."""
     first = engine.single_keys(sample[:1])[0]
 
-    def open_and_get() -> bytes | None:
+    def first_get() -> bytes | None:
         engine.open(path, mode)
         return engine.get(first)
 
     expected = value_of(sample)
-    bench.timed(cell, 1, open_and_get, lambda value: value == expected[0])
+    bench.timed(cell, 1, first_get, lambda value: value == expected[0])
     bench.check(cell, right=list(engine.get_many(engine.batch_keys(sample))) == expected)
 
 
-def _killed_writer(path: Path, mode: Mode, sizes: Sizes, name: str) -> None:
-    spec = {"writer": str(path), "engine": name, "mode": mode, "sizes": asdict(sizes)}
-    with subprocess.Popen(
-        [sys.executable, "-m", "alexpy.compare.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as child:
-        if child.stdin is None or child.stdout is None:
-            raise AssertionError("both pipes were asked for")
-        child.stdin.write(json.dumps(spec) + "\n")
-        child.stdin.flush()
-        said = child.stdout.readline().strip()
-        child.kill()
-    if said != READY:
-        raise RuntimeError(f"the writer to be killed ended before it had written: {said!r}")
+def batch_gets(bench: Bench, engine: StoreEngine, asked: Iterable[Keys], cell: str) -> None:
+    """Time gets to one array, each time of other keys, and record the median."""
+    taken = []
+    for keys in asked:
+        many = engine.batch_keys(keys)
+        began = time.perf_counter()
+        rows = engine.get_array(many, WIDTH)
+        taken.append(time.perf_counter() - began)
+        bench.check(cell, right=bool((rows == rows_of(keys, WIDTH)).all()))
+    bench.seconds(cell, statistics.median(taken), len(keys))
+
+
+def _parts(keys: Keys, count: int) -> Iterator[Keys]:
+    return (keys[at : at + count] for at in range(0, len(keys), count))

@@ -317,6 +317,14 @@ impl<K: Key> Arena<K> {
         self.leaf_mut(id).head
     }
 
+    /// Says that all of a leaf is read next, which matters to an image that is larger than memory.
+    #[inline(always)]
+    pub(crate) fn will_read(&self, id: u32) {
+        if let Some(image) = self.image() {
+            image.will_read(id);
+        }
+    }
+
     /// Prefetches a data node's header.
     #[inline(always)]
     pub(crate) fn prefetch(&self, id: u32) {

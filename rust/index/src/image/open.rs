@@ -54,6 +54,7 @@ impl<K: Key> Alex<K> {
         let first = memory.bytes(0, HEADER_BYTES.min(memory.len())).unwrap_or_default();
         let header = Header::decode(first, memory.len() as u64)?;
         header.require_kind(Kind::of::<K>())?;
+        memory.will_read(header.table_at(), memory.len() - header.table_at());
         let part = |from: usize, to: usize| memory.bytes(from, to - from).unwrap_or_default();
         let table = part(header.table_at(), header.attachment_at());
         check_crc("a checksum table", header.table_at(), table, header.table_crc)?;

@@ -18,6 +18,8 @@ pub struct ImageMemory {
     len: usize,
     /// Bytes of the memory: the header and whole chunks.
     span: usize,
+    /// Whether the kernel reads only the pages that are touched or asked for.
+    asks_ahead: bool,
 }
 
 // SAFETY: the memory belongs to this value alone.
@@ -60,6 +62,40 @@ impl ImageMemory {
         }
         Ok(memory)
     }
+
+    /// For a file that is too large for the memory to cache. Otherwise a touch of one page reads megabytes around it on
+    /// some systems, and evicts as much that other lookups need. Before a data node's first use, which reads all of it,
+    /// the kernel is asked for it as a whole. Advice: where it is not taken, lookups are right and slow.
+    #[cfg(unix)]
+    pub fn read_nothing_ahead(&mut self) {
+        use rustix::mm::{Advice, madvise};
+
+        // SAFETY: the range is our own mapping, and this advice changes no byte of it.
+        self.asks_ahead = unsafe { madvise(self.start.as_ptr().cast(), self.span, Advice::Random) }.is_ok();
+    }
+
+    /// Whether [`ImageMemory::read_nothing_ahead`] was called, so that it pays to say what is read next.
+    pub(crate) fn asks_ahead(&self) -> bool {
+        self.asks_ahead
+    }
+
+    /// Says that all of bytes `at..at + len` of the file are read next.
+    #[cfg(unix)]
+    pub(crate) fn will_read(&self, at: usize, len: usize) {
+        use rustix::mm::{Advice, madvise};
+
+        if !self.asks_ahead || at.checked_add(len).is_none_or(|end| end > self.len) {
+            return;
+        }
+        // The kernel takes an address only where a page begins.
+        let from = at - at % rustix::param::page_size();
+        // SAFETY: in bounds (checked above), and this advice changes no byte.
+        let _ = unsafe { madvise(self.start.as_ptr().add(from).cast(), at + len - from, Advice::WillNeed) };
+    }
+
+    #[cfg(not(unix))]
+    #[allow(clippy::unused_self, reason = "the twin for systems with maps uses it")]
+    pub(crate) fn will_read(&self, _at: usize, _len: usize) {}
 
     /// Memory for `len` bytes, which `fill` reads from the file: for where mapping is not possible or not
     /// wanted.
@@ -113,7 +149,7 @@ impl ImageMemory {
         let place =
             unsafe { mmap_anonymous(std::ptr::null_mut(), span, ProtFlags::READ | ProtFlags::WRITE, flags)? };
         let start = NonNull::new(place.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, len: len as usize, span })
+        Ok(Self { start, len: len as usize, span, asks_ahead: false })
     }
 
     #[cfg(not(unix))]
@@ -122,7 +158,8 @@ impl ImageMemory {
         let layout = Self::layout(span).ok_or(io::ErrorKind::OutOfMemory)?;
         // SAFETY: the layout has a size above zero.
         let start = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) });
-        Ok(Self { start: start.ok_or(io::ErrorKind::OutOfMemory)?, len: len as usize, span })
+        let start = start.ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, len: len as usize, span, asks_ahead: false })
     }
 
     #[cfg(not(unix))]

@@ -123,8 +123,9 @@ impl<K: Key> Image<K> {
 
     /// Compares every block that units `from..to` touch with its checksum, unless that was done.
     pub(crate) fn compare(&self, from: u32, to: u32) -> Result<(), Damage> {
-        let last = (to - 1) >> BLOCK_SHIFT;
-        for block in from >> BLOCK_SHIFT..=last {
+        let blocks = from >> BLOCK_SHIFT..=(to - 1) >> BLOCK_SHIFT;
+        self.will_compare(blocks.clone());
+        for block in blocks {
             let block = block as usize;
             let (Some(word), Some(&crc)) = (self.compared.get(block / 64), self.table.get(block)) else {
                 return Err(damage(block_at(block), "a block of the image", "no such block"));
@@ -138,6 +139,31 @@ impl<K: Key> Image<K> {
             word.fetch_or(1 << (block % 64), Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Asks for the pages of a data node, if it is one of the image's.
+    pub(crate) fn will_read(&self, id: u32) {
+        if self.memory.asks_ahead()
+            && let Ok(at) = self.leaves.binary_search(&id)
+        {
+            let limit = self.leaves.get(at + 1).copied().unwrap_or(self.header.inner_start);
+            let place = super::format::HEADER_BYTES + id as usize * UNIT;
+            self.memory.will_read(place, (limit - id) as usize * UNIT);
+        }
+    }
+
+    /// Asks for those of the blocks that were not compared yet, from the first to the last.
+    fn will_compare(&self, blocks: RangeInclusive<u32>) {
+        let new = |&block: &usize| {
+            let word = self.compared.get(block / 64).map_or(!0, |word| word.load(Ordering::Acquire));
+            word >> (block % 64) & 1 == 0
+        };
+        let mut blocks = blocks.map(|block| block as usize).filter(new);
+        if let Some(first) = blocks.next() {
+            let last = blocks.last().unwrap_or(first);
+            let end = block_at(last + 1).min(self.header.table_at());
+            self.memory.will_read(block_at(first), end - block_at(first));
+        }
     }
 
     /// Verifies the data nodes that begin in a block. Keeps the first damage; after it, no node counts as

@@ -16,6 +16,8 @@ use crate::tree::Alex;
 const PREFETCHED: usize = 128;
 /// How many bitmap words ahead of the one that is copied slots are prefetched.
 const WORDS_AHEAD: usize = 3;
+/// The fewest entries of a leaf for which a scan asks for all of it, where the index is larger than memory.
+const ASKED_ENTRIES: usize = 1024;
 /// A count looks at this many leaves before it asks the tally, if there is one.
 const COUNTED_LEAVES: usize = 8;
 
@@ -199,6 +201,9 @@ impl<K: Key> Scan<'_, K> {
             let next = if self.reverse { leaf.head.prev } else { leaf.head.next };
             if id != last && next != NIL {
                 self.tree.arena.prefetch(next);
+            }
+            if self.limit.min(high.saturating_sub(low)) >= ASKED_ENTRIES {
+                self.tree.arena.will_read(id);
             }
             self.leaf::<S>(&leaf, low, high);
             // Only the list of a damaged image ends before `last`.

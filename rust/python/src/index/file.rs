@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use alex_index::image::{Identity, ImageError, ImageMemory, ImageSink, ImageWriter, Opened};
 use alex_index::{Alex, Key as KeyOfAlex, Options};
-use alex_store::{Error, KeyKind, Operation, Tree};
+use alex_store::{Error, KeyKind, Operation, Tree, crowds_memory};
 use pyo3::prelude::*;
 
 use crate::errors::{OrRaise, corruption_error, format_error, to_exception};
@@ -130,7 +130,14 @@ fn load(path: &Path) -> Result<(KeyKind, Tree), Failure> {
     }
     let file = File::open(path).map_err(open)?;
     let metadata = file.metadata().map_err(open)?;
-    let map = || ImageMemory::map(&file, metadata.len()).map_err(|error| Failure::Io(Operation::Map, error));
+    let map = || {
+        let mut memory =
+            ImageMemory::map(&file, metadata.len()).map_err(|error| Failure::Io(Operation::Map, error))?;
+        if crowds_memory(metadata.len()) {
+            memory.read_nothing_ahead();
+        }
+        Ok(memory)
+    };
     let opened = match Alex::<i64>::open_image(map()?, Options::default()) {
         Ok(Opened { index, identity, attachment, .. }) => Ok((Tree::Narrow(index), identity, attachment)),
         // Maybe because its keys have 128 bits.

@@ -6,10 +6,11 @@
 
 use std::num::NonZero;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use alex_store::{Error, Keys, Values};
+use alex_store::{Error, Keys, SHARES, Values};
 use pyo3::prelude::*;
 
 use crate::errors::{detached, to_exception};
@@ -50,11 +51,12 @@ impl Pieces<'_> {
     /// Reads the next piece; true if long values cut it short.
     fn next(
         &mut self,
-        read: impl Fn(Keys<'_>, &mut Values) -> Result<(), Error>,
+        read: impl Fn(Keys<'_>, usize, &mut Values) -> Result<(), Error>,
+        left_packed: usize,
         values: &mut Values,
     ) -> Result<bool, Error> {
         let piece = self.rest.slice(0..self.rest.len().min(self.piece_keys));
-        read(piece, values)?;
+        read(piece, left_packed, values)?;
         self.rest = self.rest.slice(values.len()..self.rest.len());
         let cut_short = values.len() < piece.len();
         let more = if cut_short { values.len() / 16 } else { values.len() };
@@ -64,12 +66,13 @@ impl Pieces<'_> {
 }
 
 /// Calls `each` for piece after piece of `keys`, in order, with the number of the piece's first key and its values,
-/// while a thread reads the next pieces with `read`. `read` may leave out the last of the keys that it is given.
-/// Signals are checked before each piece.
+/// while a thread reads the next pieces with `read`. `read` may leave out the last of the keys that it is given, and may
+/// leave the share of compressed values that it is told to `each`, which would else wait. Signals are checked before each
+/// piece.
 pub(crate) fn read_ahead(
     py: Python<'_>,
     keys: Keys<'_>,
-    read: impl Fn(Keys<'_>, &mut Values) -> Result<(), Error> + Send + Sync,
+    read: impl Fn(Keys<'_>, usize, &mut Values) -> Result<(), Error> + Send + Sync,
     mut each: impl FnMut(Python<'_>, usize, &Values) -> PyResult<()> + Send,
 ) -> PyResult<()> {
     let mut pieces = Pieces { rest: keys, piece_keys: PIECE_KEYS };
@@ -84,7 +87,8 @@ pub(crate) fn read_ahead(
         }
         py.check_signals()?;
         let first = keys.len() - pieces.rest.len();
-        let cut_short = detached(py, || pieces.next(&read, &mut values))?;
+        // Decompressed without the GIL, which other threads may want.
+        let cut_short = detached(py, || pieces.next(&read, 0, &mut values))?;
         each(py, first, &values)?;
         share = cut_short && pieces.rest.len() > LONG_PIECES_SHARED * values.len();
     }
@@ -95,9 +99,11 @@ pub(crate) fn read_ahead(
 fn read_on_a_thread(
     keys: Keys<'_>,
     pieces: &mut Pieces<'_>,
-    read: &(impl Fn(Keys<'_>, &mut Values) -> Result<(), Error> + Sync),
+    read: &(impl Fn(Keys<'_>, usize, &mut Values) -> Result<(), Error> + Sync),
     each: &mut (impl FnMut(Python<'_>, usize, &Values) -> PyResult<()> + Send),
 ) -> PyResult<()> {
+    // Whether the caller has nothing to do.
+    let idle = &AtomicBool::new(true);
     thread::scope(|scope| {
         let (give_back, spare) = sync_channel(PIECES_AHEAD);
         let (hand_over, done) = sync_channel(PIECES_AHEAD);
@@ -106,12 +112,19 @@ fn read_on_a_thread(
             let _ = give_back.send(Values::default());
         }
         let mut ahead = *pieces;
+        // Whoever has less to do decompresses more.
+        let mut left_packed = SHARES / 3;
         let read_all = move || {
             while !ahead.rest.is_empty() {
                 // The caller has ended early, after an error or a signal.
                 let Ok(mut values) = spare.recv() else { return };
-                let outcome = ahead.next(read, &mut values).map(|_| values);
+                let outcome = ahead.next(read, left_packed, &mut values).map(|_| values);
                 let failed = outcome.is_err();
+                left_packed = if idle.load(Ordering::Relaxed) {
+                    SHARES.min(left_packed + 1)
+                } else {
+                    left_packed.saturating_sub(1)
+                };
                 if hand_over.send(outcome).is_err() || failed {
                     return;
                 }
@@ -120,7 +133,10 @@ fn read_on_a_thread(
         if thread::Builder::new().spawn_scoped(scope, read_all).is_err() {
             return Ok(());
         }
-        for outcome in done {
+        loop {
+            idle.store(true, Ordering::Relaxed);
+            let Ok(outcome) = done.recv() else { break };
+            idle.store(false, Ordering::Relaxed);
             let values = Python::attach(|py| {
                 py.check_signals()?;
                 let values = outcome.map_err(|error| to_exception(py, &error))?;

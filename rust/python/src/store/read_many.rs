@@ -12,7 +12,7 @@ use pyo3::types::{PyBytes, PyList};
 use crate::convert::arrays::{Pinned, zeros};
 use crate::convert::buffers::{PREFETCH_AHEAD, prefetch};
 use crate::convert::kinds;
-use crate::errors::detached;
+use crate::errors::{detached, to_exception};
 use crate::memory::{bytes, filled};
 use crate::store::read_ahead::{PIECE_KEYS, read_ahead};
 use crate::store::reader::Reader;
@@ -39,7 +39,9 @@ impl Reader {
         // Filled first: other threads must not see a list with empty slots.
         let list = PyList::new(py, [absent])?.as_sequence().repeat(keys.len())?.cast_into::<PyList>()?;
         let made = list.clone().unbind();
-        let read = |piece: Keys<'_>, values: &mut Values| moment.get_some_into(piece, values);
+        let read = |piece: Keys<'_>, left_packed: usize, values: &mut Values| {
+            moment.get_some_packed_into(piece, left_packed, values)
+        };
         read_ahead(py, keys, read, |py, start, values| {
             let list = made.bind(py);
             for i in 0..values.len() {
@@ -48,6 +50,10 @@ impl Reader {
                 }
                 if let Some(value) = values.get(i) {
                     list.set_item(start + i, bytes(py, value)?)?;
+                } else if let Some(len) = values.packed_len(i) {
+                    let unpack =
+                        |out: &mut [u8]| values.unpack(i, out).map_err(|error| to_exception(py, &error));
+                    list.set_item(start + i, PyBytes::new_with(py, len, unpack)?)?;
                 }
             }
             Ok(())

@@ -20,6 +20,7 @@ const READ_BYTES: u64 = 1 << 20;
 
 /// One committed change, and the sequence number of its record.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Changed {
     /// The sequence number; it rises from change to change.
     pub seq: u64,

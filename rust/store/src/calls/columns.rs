@@ -17,7 +17,8 @@ use crate::room::{room, with_room};
 use crate::schema::KeyKind;
 use crate::values::ahead::Ahead;
 use crate::values::column::{Part, ValueColumn};
-use crate::values::{parallel, value};
+use crate::values::parallel;
+use crate::values::value::{self, Met};
 
 /// At most this many rows are reserved in advance.
 const LIKELY_ROWS: usize = 1 << 16;
@@ -224,8 +225,14 @@ impl Shared {
         ahead: &mut Ahead<'a, impl Iterator<Item = (&'a Segments, L)>>,
         part: &mut Part<'_>,
     ) -> Result<()> {
-        value::for_each(segments, keys, locations, self.options.verify_reads, ahead, |_, value| {
-            part.push(value.map_or(&[], |(value, _)| value))?;
+        value::for_each(segments, keys, locations, self.options.verify_reads, ahead, |_, met| {
+            match met {
+                None => part.push(&[])?,
+                Some(Met::Plain(value, _)) => part.push(value)?,
+                Some(Met::Compressed(value, _)) => {
+                    part.push_written(value.len, |out| value.copy_to(out))?;
+                }
+            }
             Ok(ControlFlow::Continue(()))
         })
     }

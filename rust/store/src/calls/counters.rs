@@ -14,7 +14,7 @@ use crate::format::location::Location;
 use crate::keys::{Key, KeyVec, Keys};
 use crate::log::append::Shape;
 use crate::room::{filled, with_room};
-use crate::values::value;
+use crate::values::value::{self, Met};
 
 /// Bytes of a counter.
 const COUNTER_BYTES: usize = 8;
@@ -106,8 +106,7 @@ impl<C: Counter> Counters<C> {
             let (verify, asks) = shared.how_to_read();
             let mut ahead = asks.over(locations.iter().map(|&location| (&*segments, location)));
             value::for_each(&segments, keys, &locations, verify, &mut ahead, |i, found| {
-                let mut total =
-                    found.map_or(Ok(C::ZERO), |(bytes, _)| decoded(shared, keys.get(i), bytes))?;
+                let mut total = found.map_or(Ok(C::ZERO), |value| decoded(shared, keys.get(i), &value))?;
                 while let Some(&(_, place)) = order.get(next).filter(|&&(key, _)| key == keys.get(i)) {
                     total = sum(shared, keys.get(i), total, deltas[place])?;
                     totals[place] = total;
@@ -121,14 +120,17 @@ impl<C: Counter> Counters<C> {
     }
 }
 
-fn decoded<C: Counter>(shared: &Shared, key: Key, bytes: &[u8]) -> Result<C> {
-    bytes.try_into().map(C::decoded).map_err(|_| {
-        let found = bytes.len();
-        Error::Invalid(format!(
+fn decoded<C: Counter>(shared: &Shared, key: Key, value: &Met<'_>) -> Result<C> {
+    let found = value.len();
+    if found != COUNTER_BYTES {
+        return Err(Error::Invalid(format!(
             "the value of key {} has {found} bytes, and a counter has {COUNTER_BYTES}; nothing was written",
             shared.opened.schema.key.shown(key)
-        ))
-    })
+        )));
+    }
+    let mut bytes = [0; COUNTER_BYTES];
+    value.copy_to(&mut bytes)?;
+    Ok(C::decoded(bytes))
 }
 
 fn sum<C: Counter>(shared: &Shared, key: Key, total: C, delta: C) -> Result<C> {

@@ -16,7 +16,7 @@ use crate::log::segment::Segment;
 use crate::options::ReadMode;
 use crate::values::ahead::AsksAhead;
 use crate::values::parallel;
-use crate::values::value::{self, Value, Values};
+use crate::values::value::{self, HowMuch, Value, Values};
 
 /// Keys that a large batch looks up at a time: the results stay in the nearest caches until they are read,
 /// and the read lock is held only briefly.
@@ -134,7 +134,7 @@ impl Reader {
 
     /// Like [`Reader::get_many`], but reuses the memory of values that were read before.
     pub fn get_many_into<'k>(&self, keys: impl Into<Keys<'k>>, values: &mut Values) -> Result<()> {
-        self.moment()?.read_into(keys.into(), true, values)
+        self.moment()?.read_into(keys.into(), HowMuch::All, values)
     }
 
     /// Like [`Moment::get_rows`], as of now.
@@ -205,17 +205,28 @@ impl Reader {
 impl Moment {
     /// The values of many keys, all at once, in the memory of values that were read before.
     pub fn get_many_into<'k>(&self, keys: impl Into<Keys<'k>>, values: &mut Values) -> Result<()> {
-        self.read_into(keys.into(), true, values)
+        self.read_into(keys.into(), HowMuch::All, values)
     }
 
     /// Like [`Moment::get_many_into`], but reads only as many long values as stay in the caches until they
     /// are copied, at least one; `values.len()` says how many keys were read, counted from the first.
     pub fn get_some_into<'k>(&self, keys: impl Into<Keys<'k>>, values: &mut Values) -> Result<()> {
-        self.read_into(keys.into(), false, values)
+        self.read_into(keys.into(), HowMuch::Some { left_packed: 0 }, values)
     }
 
-    fn read_into(&self, keys: Keys<'_>, all: bool, values: &mut Values) -> Result<()> {
-        values.read(keys, all, self.shared.how_to_read(), |locations| {
+    /// Like [`Moment::get_some_into`], but of [`SHARES`](crate::SHARES) compressed values of up to 4 KiB leaves `left_packed`
+    /// as they are: the caller decompresses them to where it wants them, by [`Values::unpack`].
+    pub fn get_some_packed_into<'k>(
+        &self,
+        keys: impl Into<Keys<'k>>,
+        left_packed: usize,
+        values: &mut Values,
+    ) -> Result<()> {
+        self.read_into(keys.into(), HowMuch::Some { left_packed }, values)
+    }
+
+    fn read_into(&self, keys: Keys<'_>, how: HowMuch, values: &mut Values) -> Result<()> {
+        values.read(keys, how, self.shared.how_to_read(), |locations| {
             // One piece at a time, so that no writer waits for all of them.
             let mut segments = Arc::default();
             for piece in keys.chunks(PIECE_KEYS) {
@@ -267,10 +278,10 @@ impl Moment {
             let mut ahead = asks.over(locations.iter().map(|&location| (&*segments, location)));
             value::for_each(&segments, keys, &locations, verify, &mut ahead, |i, found| {
                 match found {
-                    Some((value, _)) if value.len() == width => {
-                        own[i * width..(i + 1) * width].copy_from_slice(value);
+                    Some(value) if value.len() == width => {
+                        value.copy_to(&mut own[i * width..(i + 1) * width])?;
                     }
-                    Some((value, _)) => {
+                    Some(value) => {
                         return Err(Error::Invalid(format!(
                             "the value of key {} has {} bytes, and each row takes {width}",
                             self.shared.opened.schema.key.shown(keys.get(i)),

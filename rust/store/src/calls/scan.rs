@@ -11,7 +11,7 @@ use crate::index::versions::{Rest, ScanRange, Version};
 use crate::keys::{Key, KeyVec};
 use crate::log::segments::Segments;
 use crate::room::{room, with_room};
-use crate::values::value::Values;
+use crate::values::value::{HowMuch, Values};
 
 /// A run of entries: keys and the locations of their records.
 pub(crate) struct Run {
@@ -75,7 +75,7 @@ impl Scan {
         let _running = self.shared.enter()?;
         let run = self.take(max)?;
         let mut values = Values::default();
-        values.read(run.keys.as_keys(), true, self.shared.how_to_read(), |locations| {
+        values.read(run.keys.as_keys(), HowMuch::All, self.shared.how_to_read(), |locations| {
             room(locations, run.locations.len())?;
             locations.extend(run.locations.iter().map(|&raw| Some(Location(raw))));
             Ok(run.segments)

@@ -13,6 +13,7 @@ use crate::recovery::lag::lag;
 
 /// Counters of an open store.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Live keys.
     pub keys: u64,

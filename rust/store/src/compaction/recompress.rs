@@ -1,7 +1,6 @@
 //! How compaction stores values: by one dictionary, which may be newly trained from them, and never in more bytes than
 //! before. Knows nothing of which records are moved, or why. O(bytes).
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::compaction::inputs::{Live, is_damage};
@@ -16,11 +15,15 @@ use crate::keys::Width;
 use crate::log::dictionaries::Stored;
 use crate::log::segment::Segment;
 use crate::log::segments::Segments;
+use crate::room::room;
 use crate::schema::Compression;
 
 /// Records with longer values are copied as they are: a dictionary makes them hardly shorter, and to find that out takes
 /// longer than the copy.
 const LONGEST_BYTES: usize = 64 << 10;
+
+/// So many dictionaries of a unit are loaded to find equal ones. Only forged files have more.
+const TOLD_APART: usize = 128;
 
 /// Stores the values of one unit of compaction.
 pub(crate) struct Recompress {
@@ -59,20 +62,41 @@ impl Shared {
                 read => read,
             }
         })?;
-        // A value whose own dictionary serves it better keeps that.
-        let mut dictionaries: Vec<_> = unit.by.iter().cloned().collect();
-        let places: HashSet<_> =
-            live.iter().filter(|it| it.by != 0).map(|it| (it.from.segment(), it.by)).collect();
-        for (segment, place) in places {
-            if let Ok(Some(own)) = segments.at(Location::new(segment, 0))?.dictionary(place)
-                && !dictionaries.iter().any(|known| Arc::ptr_eq(known, &own))
-            {
-                dictionaries.push(Arc::clone(&own));
-            }
-        }
-        unit.dictionary_bytes = dictionaries.iter().map(|it| it.record_size()).sum();
+        unit.dictionary_bytes = dictionary_bytes(live, segments, unit.by.as_ref())?;
         Ok(unit)
     }
+}
+
+/// The most that the dictionaries of a unit take: a value whose own dictionary serves it better keeps that.
+fn dictionary_bytes(live: &[Live], segments: &Segments, by: Option<&Arc<Dictionary>>) -> Result<u64> {
+    let mut places = Vec::new();
+    for it in live.iter().filter(|it| it.by != 0) {
+        let place = (it.from.segment(), it.by);
+        if places.last() != Some(&place) {
+            room(&mut places, 1)?;
+            places.push(place);
+        }
+    }
+    places.sort_unstable();
+    places.dedup();
+    let mut told_apart: Vec<_> = by.cloned().into_iter().collect();
+    let mut others = 0;
+    for (segment, place) in places {
+        let segment = segments.at(Location::new(segment, 0))?;
+        if told_apart.len() < TOLD_APART {
+            match segment.dictionary(place) {
+                Ok(Some(own)) if !told_apart.iter().any(|known| Arc::ptr_eq(known, &own)) => {
+                    told_apart.push(Arc::clone(&own));
+                }
+                Err(error) if !is_damage(&error) => return Err(error),
+                _ => {}
+            }
+        } else {
+            // What cannot be read is met again when it is copied.
+            others += segment.record_size(u64::from(place) << 3).unwrap_or_default();
+        }
+    }
+    Ok(told_apart.iter().map(|it| it.record_size()).sum::<u64>() + others)
 }
 
 impl Recompress {

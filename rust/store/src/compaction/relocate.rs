@@ -23,6 +23,7 @@ use crate::log::append::Failure;
 use crate::log::reader::{Next, SegmentReader};
 use crate::log::segment::Segment;
 use crate::log::segments::Segments;
+use crate::room::{filled, room, with_room};
 
 /// Keys looked up, or moved, under one hold of a lock: takes some tens of microseconds.
 const STEP_KEYS: usize = 256;
@@ -117,7 +118,7 @@ impl Shared {
     }
 
     fn gather_one(&self, input: &Input, gathered: &mut Gathered, pace: &mut Pace<'_>) -> Result<()> {
-        let mut step = Vec::with_capacity(STEP_KEYS);
+        let mut step = with_room(STEP_KEYS)?;
         each_record(input, pace, |offset, record| {
             match record.kind {
                 Kind::Put | Kind::BatchPut => step.push(Live {
@@ -127,17 +128,21 @@ impl Shared {
                     bytes: record.size(),
                     by: Compressed::of(record.value).filter(|_| record.compressed).map_or(0, |it| it.place),
                 }),
-                Kind::Tombstone | Kind::BatchTombstone => gathered.tombstones.push(Tombstone {
-                    first: record.key,
-                    last: record.key,
-                    seq: record.seq,
-                    bytes: record.size(),
-                    single: true,
-                    needed: false,
-                }),
+                Kind::Tombstone | Kind::BatchTombstone => {
+                    room(&mut gathered.tombstones, 1)?;
+                    gathered.tombstones.push(Tombstone {
+                        first: record.key,
+                        last: record.key,
+                        seq: record.seq,
+                        bytes: record.size(),
+                        single: true,
+                        needed: false,
+                    });
+                }
                 Kind::RangeTombstone | Kind::BatchRangeTombstone => {
                     if let Some(last) = record.last_key() {
                         let (first, seq) = (record.key, record.seq);
+                        room(&mut gathered.tombstones, 1)?;
                         gathered.tombstones.push(Tombstone {
                             first,
                             last,
@@ -165,13 +170,14 @@ impl Shared {
         for it in step.iter() {
             keys.push(it.key.into());
         }
-        let mut points_here = vec![false; keys.len()];
+        let mut points_here = filled(false, keys.len())?;
         self.mending(|| {
             let state = self.read_state()?;
             Ok(state
                 .index
                 .get_many(keys.as_keys(), |i, found| points_here[i] = found == Some(step[i].from.0))?)
         })?;
+        room(live, step.len())?;
         live.extend(step.drain(..).zip(points_here).filter_map(|(it, here)| here.then_some(it)));
         Ok(())
     }
@@ -294,7 +300,7 @@ impl Shared {
         tombstones: &[Tombstone],
         pace: &mut Pace<'_>,
     ) -> Result<Result<Vec<Move>, (Arc<Segment>, Error)>> {
-        let mut moves = Vec::with_capacity(live.len());
+        let mut moves = with_room(live.len())?;
         let mut unpaced = 0;
         for &Live { key, from, bytes, .. } in live {
             let source = segments.at(from)?;

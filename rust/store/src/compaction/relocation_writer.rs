@@ -16,6 +16,7 @@ use crate::log::next_segment::Spare;
 use crate::log::segment::Segment;
 use crate::options::{MAX_SEGMENT_BYTES, Options};
 use crate::random::random_u64;
+use crate::room::room;
 use crate::schema::{Compression, KeyKind};
 
 /// Bytes gathered for one write.
@@ -106,7 +107,9 @@ impl RelocationWriter {
     /// Appends one record. Returns its location.
     pub(crate) fn push(&mut self, kind: Kind, seq: u64, key: Key, value: Body<'_>) -> Result<Location> {
         let offset = self.written + self.scratch.len() as u64;
-        let key = (self.segment.header.key.width(), key);
+        let width = self.segment.header.key.width();
+        room(&mut self.scratch, width.size_of_put(value.len() as u64) as usize)?;
+        let key = (width, key);
         record::encode(&mut self.scratch, self.segment.seal(), offset, kind, seq, key, value);
         if !matches!(kind, Kind::Footer) {
             self.last_seq = self.last_seq.max(seq);

@@ -61,8 +61,7 @@ impl RealDisk {
         // ext2, ext3 and ext4 share a magic number. All of them reserve blocks before a map may be dirtied.
         let kind = directory.file_system()?;
         let maps_safely = kind == EXT4_MAGIC || kind == TMPFS_MAGIC;
-        // Half, because others need memory too.
-        let crowded = directory.bytes()? > memory::limit() / 2;
+        let crowded = memory::crowds(directory.bytes()?);
         // File systems known to report pages that only the cache holds as data.
         let tells_data = maps_safely || kind == XFS_MAGIC;
         Ok(Self { directory, maps_safely, tells_data, crowded })
@@ -424,7 +423,11 @@ impl DiskFile for RealFile {
     }
 
     fn map_private(&self, len: u64) -> io::Result<ImageMemory> {
-        ImageMemory::map(&self.file, len)
+        let mut memory = ImageMemory::map(&self.file, len)?;
+        if self.crowded {
+            memory.read_nothing_ahead();
+        }
+        Ok(memory)
     }
 
     fn give_back_zeros(&self, offset: u64) {
@@ -595,6 +598,23 @@ mod tests {
         let mut found = vec![0; LEN as usize];
         file.read_at(0, &mut found).expect("reads");
         assert!(found.iter().all(|&byte| byte == last));
+    }
+
+    #[test]
+    fn images_of_a_crowded_directory_are_mapped_without_reading_ahead() {
+        let folder = tempfile::tempdir_in(".").expect("a folder");
+        let mut disk = RealDisk::new(folder.path()).expect("a directory");
+        for crowded in [false, true] {
+            disk.crowded = crowded;
+            let name = format!("image-{crowded}");
+            disk.create(&name, 0).expect("creates").write_at(0, &[0; 1 << 16]).expect("writes");
+            let file = disk.open(&name, Access::Read).expect("opens");
+            let _memory = file.map_private(1 << 16).expect("maps");
+            let maps = std::fs::read_to_string("/proc/self/smaps").expect("Linux");
+            let mut lines = maps.lines().skip_while(|line| !line.ends_with(&name));
+            let flags = lines.find(|line| line.starts_with("VmFlags:")).expect("a map");
+            assert_eq!(flags.split(' ').any(|flag| flag == "rr"), crowded, "{flags}");
+        }
     }
 
     #[test]

@@ -6,9 +6,16 @@
 use std::fs;
 use std::path::Path;
 
+/// Whether files of so many bytes together are too large for memory to cache. Then nothing of them should be read ahead
+/// that was not asked for.
+pub fn crowds(bytes: u64) -> bool {
+    // Half, because others need memory too.
+    bytes > limit() / 2
+}
+
 /// Bytes of memory that this process may use, including its page cache: the lowest of the machine's memory
 /// and the limits of its control groups.
-pub(super) fn limit() -> u64 {
+fn limit() -> u64 {
     let info = rustix::system::sysinfo();
     let machine = (info.totalram as u64).saturating_mul(info.mem_unit.into());
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();

@@ -22,6 +22,7 @@ pub(crate) use file::RealDisk;
 pub use fork::generation as fork_generation;
 pub use fork::watch as watch_forks;
 pub use map::Map;
+pub use memory::crowds as crowds_memory;
 
 /// What a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use crate::log::segment::Segment;
 
 /// What a compaction has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CompactReport {
     /// Bytes of the records in those segments.
     pub freed_segments: u64,

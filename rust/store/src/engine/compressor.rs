@@ -30,8 +30,11 @@ pub(crate) const LONGEST_SAMPLE_BYTES: usize = 64 << 10;
 /// Compaction knows how long records are, and takes at most so many times as many bytes of samples.
 const TIMES_A_RECORD: u64 = 4;
 const PASSES: usize = 16;
-/// After samples that had nothing in common, the next attempt waits for this many times as many bytes.
+/// After samples that had nothing in common, the next attempt waits for this many times as many bytes, so that a small store
+/// pays for two, and for no more than the second number: an attempt takes some tens of milliseconds, a tenth of what
+/// writing and compressing so much does.
 const PATIENCE: u64 = 16;
+const LONGEST_WAIT_BYTES: u64 = 64 << 20;
 /// A dictionary, or a newer one, must save this share of the bytes.
 const LEAST_GAIN: f64 = 0.03;
 /// Values on which dictionaries are compared.
@@ -271,7 +274,7 @@ impl Compressor {
         }
         let trained = self.train(samples);
         // It takes time, and there may never be anything in common.
-        let next = due.max(samples.seen).saturating_mul(PATIENCE).min(u64::MAX - 1);
+        let next = due.max(samples.seen).saturating_mul(PATIENCE).min(LONGEST_WAIT_BYTES);
         self.train_at.store(next, Ordering::Relaxed);
         trained.map(|_| ())
     }
@@ -396,5 +399,30 @@ fn as_stored<'a>(value: &'a [u8], stored: &'a [u8], by: Option<&'a Arc<Dictionar
     match Compressed::of(stored) {
         Some(Compressed { frame, .. }) => Stored::Compressed { frame, by },
         None => Stored::Plain(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::{Compressor, LONGEST_WAIT_BYTES};
+    use crate::options::Options;
+    use crate::schema::Compression;
+
+    #[test]
+    fn after_a_large_batch_with_nothing_in_common_the_next_training_is_not_out_of_reach() {
+        let compressor = Compressor::new(Compression::Zstd, &Options::default(), None);
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33).to_le_bytes()[..4].try_into().expect("four bytes")
+        };
+        let values: Vec<[u8; 64]> = (0..1 << 17)
+            .map(|_| std::array::from_fn::<[u8; 4], 16, _>(|_| random()).concat().try_into().expect("64"))
+            .collect();
+        compressor.many(&values[..]).expect("memory");
+        assert!(compressor.current.read().is_none(), "nothing can be learnt from noise");
+        assert_eq!(compressor.train_at.load(Ordering::Relaxed), LONGEST_WAIT_BYTES);
     }
 }

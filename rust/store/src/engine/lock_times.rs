@@ -15,6 +15,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// What one place in the code did with one lock.
 #[doc(hidden)]
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct LockTimes {
     /// Nanoseconds of each hold, without the time in which the scheduler ran others, and without the time in
     /// which the holder waited for the other of these locks: that time is charged to whoever held it.
@@ -28,6 +29,7 @@ pub struct LockTimes {
 /// Counts of durations, in steps of a sixteenth of their power of two.
 #[doc(hidden)]
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Histogram {
     steps: Box<[u64; STEPS]>,
     longest: u64,

@@ -6,13 +6,19 @@
 //! dictionary or a checksum, because the record says both.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread::LocalKey;
 
+/// Memory that a value can be decompressed into.
+pub(crate) use zstd_safe::WriteBuf;
 use zstd_safe::{CCtx, CDict, CompressionLevel, DCtx, DDict, DParameter, FrameFormat};
 
 use crate::disk::fork_generation;
 use crate::error::Result;
+#[cfg(test)]
+use crate::room::with_room;
 use crate::room::{copy_of, filled, no_memory, probe, room};
 
 /// The longest value, compressed or not, in bytes.
@@ -32,36 +38,47 @@ const MOST_BLOCK_BYTES: u64 = 128 << 10;
 const LEAST_BLOCK_BYTES: u64 = 3;
 /// A dictionary begins with a magic number and an id. Ours have the id 0, "none", which frames do not name.
 const DICTIONARY_ID: std::ops::Range<usize> = 4..8;
+/// What stands where a dictionary was that cannot be read: the magic number and id of one, and what the writer notes of the
+/// lost one. zstd takes no dictionary of so few bytes, so the values that need it cannot be read, rather than read wrongly.
+const LOST: [u8; 8] = [0x37, 0xa4, 0x30, 0xec, 0, 0, 0, 0];
 /// zstd makes no smaller dictionaries.
 pub(crate) const LEAST_DICTIONARY_BYTES: usize = 256;
 
 thread_local! {
-    /// What zstd works in: some hundred kilobytes, kept for the next value.
-    static WORKING: RefCell<Option<(CCtx<'static>, DCtx<'static>)>> = const { RefCell::new(None) };
+    /// What zstd works in, kept for the next value: some hundred kilobytes each.
+    static COMPRESSING: RefCell<Option<CCtx<'static>>> = const { RefCell::new(None) };
+    static READING: RefCell<Option<DCtx<'static>>> = const { RefCell::new(None) };
 }
 
-/// Calls `work` with this thread's contexts.
-fn with_contexts<T>(work: impl FnOnce(&mut CCtx<'static>, &mut DCtx<'static>) -> Result<T>) -> Result<T> {
-    WORKING.with_borrow_mut(|working| {
-        if working.is_none() {
-            let (Some(compressing), Some(mut reading)) = (CCtx::try_create(), DCtx::try_create()) else {
-                return Err(no_memory::<u8>(1 << 18));
-            };
-            // Cannot fail: the format may change between frames.
-            let _ = reading.set_parameter(DParameter::Format(FrameFormat::Magicless));
-            *working = Some((compressing, reading));
+/// Calls `work` with what this thread keeps in `kept`, which `make` makes once there is memory for it.
+fn with_context<C, T>(
+    kept: &'static LocalKey<RefCell<Option<C>>>,
+    make: impl FnOnce() -> Option<C>,
+    work: impl FnOnce(&mut C) -> Result<T>,
+) -> Result<T> {
+    kept.with_borrow_mut(|kept| {
+        if kept.is_none() {
+            *kept = make();
         }
-        match working {
-            Some((compressing, reading)) => work(compressing, reading),
-            None => Err(no_memory::<u8>(1 << 18)),
+        match kept {
+            Some(context) => work(context),
+            None => Err(no_memory::<u8>(1 << 17)),
         }
     })
+}
+
+fn reading_context() -> Option<DCtx<'static>> {
+    let mut context = DCtx::try_create()?;
+    // Cannot fail: the format may change between frames.
+    let _ = context.set_parameter(DParameter::Format(FrameFormat::Magicless));
+    Some(context)
 }
 
 /// What values of a store have in common, ready for use.
 pub(crate) struct Dictionary {
     bytes: Vec<u8>,
-    reading: DDict<'static>,
+    /// None for one that is lost.
+    reading: Option<DDict<'static>>,
     /// Made once something is compressed with it.
     compressing: OnceLock<CDict<'static>>,
 }
@@ -86,6 +103,35 @@ const READING_BYTES: usize = 64 << 10;
 impl Dictionary {
     /// The dictionary that these bytes are.
     pub(crate) fn of(bytes: &[u8]) -> Result<Result<Arc<Self>, NoDictionary>> {
+        Self::made(bytes, |bytes| {
+            let made = DDict::try_create(bytes).map(Some).ok_or(NoDictionary);
+            if made.is_err() {
+                // zstd does not say why. What is for lack of memory must not be taken for damage.
+                probe(bytes.len() + READING_BYTES)?;
+            }
+            Ok(made)
+        })
+    }
+
+    /// What takes the place of a dictionary that cannot be read. No value is read or written by it.
+    pub(crate) fn lost(noted: u64) -> Result<Arc<Self>> {
+        let mut bytes = [0; LOST.len() + 8];
+        bytes[..LOST.len()].copy_from_slice(&LOST);
+        bytes[LOST.len()..].copy_from_slice(&noted.to_le_bytes());
+        Ok(Self::made(&bytes, |_| Ok(Ok::<_, Infallible>(None)))?.unwrap_or_else(|never| match never {}))
+    }
+
+    /// What was noted of a lost dictionary, if these bytes take the place of one.
+    pub(crate) fn lost_at(bytes: &[u8]) -> Option<u64> {
+        let noted = bytes.strip_prefix(&LOST)?;
+        noted.try_into().ok().map(u64::from_le_bytes)
+    }
+
+    /// The one of these bytes that is in use, or one with what `reading` makes of them.
+    fn made<E>(
+        bytes: &[u8],
+        reading: impl FnOnce(&[u8]) -> Result<Result<Option<DDict<'static>>, E>>,
+    ) -> Result<Result<Arc<Self>, E>> {
         let mut in_use = in_use();
         in_use.retain(|known| known.strong_count() > 0);
         if let Some(known) = in_use.iter().filter_map(Weak::upgrade).find(|known| known.bytes == bytes) {
@@ -93,9 +139,9 @@ impl Dictionary {
         }
         let bytes = copy_of(bytes)?;
         room(&mut *in_use, 1)?;
-        let Some(reading) = DDict::try_create(&bytes) else {
-            // zstd does not say why. What is for lack of memory must not be taken for damage.
-            return probe(bytes.len() + READING_BYTES).map(|()| Err(NoDictionary));
+        let reading = match reading(&bytes)? {
+            Ok(reading) => reading,
+            Err(error) => return Ok(Err(error)),
         };
         let made = Arc::new(Self { bytes, reading, compressing: OnceLock::new() });
         in_use.push(Arc::downgrade(&made));
@@ -142,7 +188,7 @@ pub(crate) fn compress(value: &[u8], by: Option<&Dictionary>, out: &mut Vec<u8>)
     let (start, most) = (out.len(), zstd_safe::compress_bound(value.len()));
     room(out, most)?;
     out.resize(start + most, 0);
-    let compressed = with_contexts(|context, _| {
+    let compressed = with_context(&COMPRESSING, CCtx::try_create, |context| {
         let to = &mut out[start..];
         let compressed = match by {
             Some(by) => context.compress_using_cdict(to, value, by.compressing()?),
@@ -205,20 +251,35 @@ impl<'a> Compressed<'a> {
     }
 
     /// The value. Fails with what was found instead of a frame that the dictionary belongs to.
-    pub(crate) fn value(&self, by: Option<&Dictionary>) -> Result<Result<Vec<u8>, String>> {
+    #[cfg(test)]
+    fn value(&self, by: Option<&Dictionary>) -> Result<Result<Vec<u8>, String>> {
         let Some(len) = self.value_len(self.frame.len() as u64) else {
-            return Ok(Err("a frame without a length that it can hold".to_owned()));
+            return Ok(Err("no length".to_owned()));
         };
-        let mut value = Vec::new();
-        room(&mut value, len as usize)?;
-        let read = with_contexts(|_, context| {
+        let mut value = with_room(len as usize)?;
+        Ok(self.copy_to(&mut value, len as usize, by)?.map(|()| value))
+    }
+
+    /// Writes the value, which has `len` bytes, into `out`, which holds that many. Fails with what was found instead of a
+    /// frame of so many bytes that the dictionary belongs to.
+    pub(crate) fn copy_to(
+        &self,
+        out: &mut (impl WriteBuf + ?Sized),
+        len: usize,
+        by: Option<&Dictionary>,
+    ) -> Result<Result<(), String>> {
+        let by = match by.map(|by| by.reading.as_ref()) {
+            Some(None) => return Ok(Err("a dictionary that is lost".to_owned())),
+            by => by.flatten(),
+        };
+        let read = with_context(&READING, reading_context, |context| {
             Ok(match by {
-                Some(by) => context.decompress_using_ddict(&mut value, self.frame, &by.reading),
-                None => context.decompress(&mut value, self.frame),
+                Some(by) => context.decompress_using_ddict(out, self.frame, by),
+                None => context.decompress(out, self.frame),
             })
         })?;
         Ok(match read {
-            Ok(read) if read as u64 == len => Ok(value),
+            Ok(read) if read == len => Ok(()),
             Ok(read) => Err(format!("a frame of {read} bytes where {len} are named")),
             Err(code) => Err(format!("a frame that zstd refuses: {}", zstd_safe::get_error_name(code))),
         })
@@ -297,6 +358,23 @@ mod tests {
             assert!(!compress(&random[..len], None, &mut out).expect("memory"));
             assert!(out.is_empty());
         }
+    }
+
+    #[test]
+    fn what_takes_the_place_of_a_lost_dictionary_is_one_to_no_reader() {
+        for noted in [0, 1, u64::MAX, 0x0123_4567_89ab_cdef] {
+            let lost = Dictionary::lost(noted).expect("memory");
+            assert_eq!(Dictionary::lost_at(lost.bytes()), Some(noted));
+            assert!(std::sync::Arc::ptr_eq(&lost, &Dictionary::lost(noted).expect("memory")));
+            let mut out = Vec::new();
+            assert!(compress(&rows(5).concat(), None, &mut out).expect("memory"));
+            let stored = Compressed::of(&out).expect("a place and a frame");
+            assert!(stored.value(Some(&lost)).expect("memory").is_err(), "though no dictionary was needed");
+            let bytes = lost.bytes().to_vec();
+            drop(lost);
+            assert!(Dictionary::of(&bytes).expect("memory").is_err(), "read from a file");
+        }
+        assert_eq!(Dictionary::lost_at(trained().bytes()), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
+use crate::format::cuts::Cuts;
 use crate::format::header::{
     CODECS, COMPRESSION, FileHeader, LogEnd, Origin, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
@@ -184,10 +185,14 @@ pub(crate) struct Manifest {
     pub(crate) next_image: u32,
     /// The record of the dictionary that was last in use, if it is known where one is. Only a hint.
     pub(crate) dictionary: Option<Location>,
+    /// Where recovery cut the log back.
+    pub(crate) cuts: Cuts,
 }
 
 /// The part that holds the location of the dictionary.
 const DICTIONARY: u32 = 3;
+/// The part that holds the cuts.
+const CUTS: u32 = 4;
 
 /// Whether only a stray file can have this id: it lies beyond half of the ids that are left. The store would
 /// not reach it within two billion segments, and to go on after it would waste all ids before it.
@@ -263,6 +268,7 @@ impl Manifest {
             images: Vec::new(),
             next_image: 1,
             dictionary: None,
+            cuts: Cuts::default(),
         }
     }
 
@@ -386,6 +392,9 @@ impl Manifest {
         if let Some(dictionary) = self.dictionary {
             add_part(&mut schema, DICTIONARY, &dictionary.0.to_le_bytes());
         }
+        if !self.cuts.is_empty() {
+            add_part(&mut schema, CUTS, &self.cuts.encode());
+        }
         let len = size_of::<RawManifest>()
             + count * size_of::<RawEntry>()
             + self.images.len() * size_of::<RawImage>()
@@ -465,7 +474,7 @@ impl Manifest {
             return Err(damaged(104, "as many images as fit the file", count.to_string()));
         };
         let mut schema = Schema { key: raw.file.key_kind(path)?, ..Schema::default() };
-        let dictionary = take_parts(behind, &mut schema)
+        let (dictionary, cuts) = take_parts(behind, &mut schema)
             .map_err(|found| damaged(covered.len() - behind.len(), "the parts of a schema", found))?;
         let images = images
             .iter()
@@ -496,6 +505,7 @@ impl Manifest {
             images,
             next_image: raw.next_image.get(),
             dictionary,
+            cuts,
         };
         manifest.check_numbers().map_err(|(at, expected, found)| damaged(at, expected, found.to_string()))?;
         for (i, entry) in entries.iter().enumerate() {
@@ -568,16 +578,17 @@ impl Manifest {
     }
 }
 
-/// Reads what stands behind the images: the parts of the schema, and where the dictionary is.
-fn take_parts(bytes: &[u8], schema: &mut Schema) -> Result<Option<Location>, String> {
-    let mut dictionary = None;
+/// Reads what stands behind the images: the parts of the schema, where the dictionary is, and the cuts.
+fn take_parts(bytes: &[u8], schema: &mut Schema) -> Result<(Option<Location>, Cuts), String> {
+    let (mut dictionary, mut cuts) = (None, Cuts::default());
     for (tag, own) in parts(bytes)? {
         match (tag, own.try_into()) {
             (DICTIONARY, Ok(location)) => dictionary = Some(Location(u64::from_le_bytes(location))),
+            (CUTS, _) => cuts = Cuts::decode(own)?,
             _ => schema.take((tag, own))?,
         }
     }
-    Ok(dictionary)
+    Ok((dictionary, cuts))
 }
 
 impl RawEntry {
@@ -633,6 +644,7 @@ mod tests {
             images: vec![ImageEntry { id: 4, position: end, bytes: 8192, keys: 60 }],
             next_image: 5,
             dictionary: Some(Location::new(3, 192)),
+            cuts: Cuts::of_test(&[(20, 40), (60, 99)]),
             ..Manifest::new(
                 [9; 16],
                 Schema { key: KeyKind::Uuid, codec: Some("text".to_owned()), compression: Compression::Zstd },

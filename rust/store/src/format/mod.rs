@@ -2,6 +2,7 @@
 
 pub(crate) mod attachment;
 pub(crate) mod compressed;
+pub(crate) mod cuts;
 pub(crate) mod header;
 pub(crate) mod location;
 pub(crate) mod manifest;

@@ -253,6 +253,7 @@ impl Log {
         durable_seq: u64,
         origin: Origin,
     ) -> Result<Arc<Segment>> {
+        let goes_on = self.active.is_some();
         self.end_active(durable_seq)?;
         let Some(spare) = self.spare.take() else {
             debug_assert!(false, "a spare is prepared before the log rolls");
@@ -284,8 +285,8 @@ impl Log {
         self.placed.clear();
         self.kept_bytes = if header.capacity < KEPT_FROM_BYTES { 0 } else { KEPT_BYTES };
         self.ahead.rolled();
-        // The first segment may never fill; one that follows another probably will.
-        self.ring_at = Some(if before == 0 { header.capacity / 4 } else { 0 });
+        // The first segment since opening may never fill; one that follows a full one probably will.
+        self.ring_at = Some(if goes_on { 0 } else { header.capacity / 4 });
         Ok(segment)
     }
 
@@ -438,7 +439,9 @@ impl Log {
             return Err(Error::Invalid("no segment is open for writing".to_owned()));
         };
         let (offset, gathered) = (self.end.offset, self.scratch.len());
-        let key = (self.key.width(), key);
+        let width = self.key.width();
+        room(&mut self.scratch, width.size_of_put(value.len() as u64) as usize)?;
+        let key = (width, key);
         record::encode(&mut self.scratch, active.seal(), offset, kind, self.next_seq, key, value);
         let bytes = (self.scratch.len() - gathered) as u64;
         active.count_appended(bytes);

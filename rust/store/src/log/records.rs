@@ -1,22 +1,24 @@
 //! One record of a segment at a time: the value of a put, decompressed where it is compressed, with the dictionary that it
 //! needs. Knows nothing of where the index says that records are. Reading a value is O(its length).
 
+use std::io::Cursor;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::compressed::{Compressed, Dictionary};
+use crate::format::compressed::{Compressed, Dictionary, WriteBuf};
+use crate::format::location::Location;
 use crate::format::record::{self, Bad, Record};
 use crate::keys::Key;
 use crate::log::dictionaries::Loaded;
 use crate::log::segment::Segment;
-use crate::room::{copy_of, filled, room};
+use crate::room::{copy_of, filled, room, with_room};
 use crate::schema::Compression;
 
 /// So much of a record tells the length of a compressed value, whatever its key.
 const HEAD_BYTES: usize = 48;
 
 /// A value read from a segment.
-pub(crate) enum Found {
+pub(crate) enum Found<'s> {
     /// It lies in the segment's map, from offset `start` on.
     Mapped {
         /// Offset of the value's first byte.
@@ -24,21 +26,60 @@ pub(crate) enum Found {
         /// Its length in bytes.
         len: u32,
     },
-    /// It was read by a system call, or was compressed.
+    /// It lies compressed in the segment's map.
+    Compressed(Packed<'s>),
+    /// It was read by a system call.
     Read(Vec<u8>),
+}
+
+/// A compressed value whose record was checked, and whose dictionary was not looked for yet.
+#[derive(Clone, Copy)]
+pub(crate) struct Packed<'s> {
+    pub(crate) segment: &'s Segment,
+    /// Where its record is.
+    pub(crate) offset: u64,
+    pub(crate) key: Key,
+    pub(crate) stored: Compressed<'s>,
+    /// Length of the value, which the frame could hold.
+    pub(crate) len: usize,
+}
+
+impl Packed<'_> {
+    /// Writes the value into `out`, which holds as many bytes.
+    pub(crate) fn copy_to(&self, out: &mut (impl WriteBuf + ?Sized)) -> Result<()> {
+        let by = self.segment.dictionary(self.stored.place)?;
+        let copied = self.stored.copy_to(out, self.len, by.as_ref().map(|by| &***by))?;
+        copied.map_err(|found| self.segment.no_compressed_value(self.offset, self.key, found))
+    }
+
+    /// Appends the value. No byte of memory is touched that the frame does not fill.
+    pub(crate) fn append_to(&self, out: &mut Vec<u8>) -> Result<()> {
+        room(out, self.len)?;
+        let end = out.len() as u64;
+        let mut out = Cursor::new(out);
+        out.set_position(end);
+        self.copy_to(&mut out)
+    }
+
+    /// The value.
+    pub(crate) fn value(&self) -> Result<Vec<u8>> {
+        let mut value = with_room(self.len)?;
+        self.copy_to(&mut value)?;
+        Ok(value)
+    }
 }
 
 impl Segment {
     /// Reads the value of the put of `key` at `offset`.
     #[inline]
-    pub(crate) fn value(&self, offset: u64, key: Key, verify: bool) -> Result<Found> {
+    pub(crate) fn value(&self, offset: u64, key: Key, verify: bool) -> Result<Found<'_>> {
         match &self.map {
             Some(map) => {
                 let shown = self.shown(map, offset);
                 let Some((len, begin)) = record::value_of(shown, self.seal, offset, key, verify) else {
                     let found = self.checked(shown, offset, key, verify)?;
                     if found.compressed {
-                        return self.decompressed(&found, offset).map(Found::Read);
+                        return self.packed(&found, offset).map(Found::Compressed);
                     }
                     let (start, len) = (offset + found.value_at(), found.value.len() as u32);
                     return Ok(Found::Mapped { start, len });
@@ -87,13 +128,22 @@ impl Segment {
 
     /// The value of a put at `offset` that holds it compressed.
     pub(crate) fn decompressed(&self, put: &Record<'_>, offset: u64) -> Result<Vec<u8>> {
-        let unreadable = |found: String| {
-            let expected = format!("the compressed value of key {}", self.shown_key(put.key));
-            self.unexpected(offset, expected, found)
+        self.packed(put, offset)?.value()
+    }
+
+    fn packed<'s>(&'s self, put: &Record<'s>, offset: u64) -> Result<Packed<'s>> {
+        let stored = Compressed::of(put.value)
+            .and_then(|stored| Some((stored, stored.value_len(stored.frame.len() as u64)?)));
+        let Some((stored, len)) = stored else {
+            let found = "a frame without a length that it can hold".to_owned();
+            return Err(self.no_compressed_value(offset, put.key, found));
         };
-        let value = Compressed::of(put.value).ok_or_else(|| unreadable("too few bytes".to_owned()))?;
-        let by = self.dictionary(value.place)?;
-        value.value(by.as_ref().map(|by| &***by))?.map_err(unreadable)
+        Ok(Packed { segment: self, offset, key: put.key, stored, len: len as usize })
+    }
+
+    #[cold]
+    fn no_compressed_value(&self, offset: u64, key: Key, found: String) -> Error {
+        self.unexpected(offset, format!("the compressed value of key {}", self.shown_key(key)), found)
     }
 
     /// The dictionary whose record begins at this place (an offset divided by 8); none at place 0.
@@ -103,6 +153,16 @@ impl Segment {
             0 => Ok(None),
             place => self.dictionaries.at(place, || self.load_dictionary(u64::from(place) << 3)).map(Some),
         }
+    }
+
+    /// What takes the place of the dictionary at this place, which cannot be read: names where it was damaged.
+    pub(crate) fn lost_dictionary(&self, place: u32) -> Result<Arc<Dictionary>> {
+        let offset = u64::from(place) << 3;
+        let noted = self.read_record(offset).ok().and_then(|bytes| {
+            let record = record::parse(&bytes, self.seal, offset, true).ok()?;
+            Dictionary::lost_at(record.value)
+        });
+        Dictionary::lost(noted.unwrap_or(Location::new(self.id(), offset).0))
     }
 
     /// Notes that the record of a dictionary was written at this offset.
@@ -126,7 +186,18 @@ impl Segment {
         })?;
         match record::parse(&bytes, self.seal, offset, true) {
             Ok(record) if record.kind == record::Kind::Dictionary => {
-                Dictionary::of(record.value)?.map_err(|_| wrong("bytes that zstd refuses".to_owned()))
+                match Dictionary::lost_at(record.value) {
+                    Some(noted) => {
+                        let (id, offset) = (Location(noted).segment(), Location(noted).offset());
+                        let name = Self::name(id);
+                        Err(wrong(format!(
+                            "a note that it was damaged in {name} at offset {offset} and could not be kept"
+                        )))
+                    }
+                    None => {
+                        Dictionary::of(record.value)?.map_err(|_| wrong("bytes that zstd refuses".to_owned()))
+                    }
+                }
             }
             Ok(record) => Err(wrong(format!("{:?}", record.kind))),
             Err(bad) => Err(wrong(bad.to_string())),

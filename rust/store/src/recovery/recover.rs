@@ -222,6 +222,7 @@ fn recover_from(
         }
         return Ok(Recovered { durable_seq: reached.last_seq, ..found });
     }
+    note_cut(manifest, reached.last_seq, &chain, dropped_bytes > 0 || watermark > reached.last_seq, disk);
     let proven = chain.end_of(durable_seq, &milestones)?;
     Rewrite { disk, options, chain: &chain, proven, reached }.run(state, log, manifest)?;
     if manifest.lists(reached.segment) {
@@ -231,6 +232,15 @@ fn recover_from(
     remove_orphans(disk, &names, manifest)?;
     let durable_seq = log.end.last_seq;
     Ok(Recovered { durable_seq, ..found })
+}
+
+/// Notes in the manifest that commits above `kept` may be gone, which readers once saw: they are, or the chain was cut, or
+/// the machine was started since the log was begun, so that the device may have lost something without a trace.
+fn note_cut(manifest: &mut Manifest, kept: u64, chain: &Chain, are_gone: bool, disk: &Arc<dyn Disk>) {
+    let boot = disk.boot_id();
+    if are_gone || chain.cut || chain.segments.last().is_some_and(|last| last.header.boot_id != boot) {
+        manifest.cuts.add(kept, manifest.next_seq);
+    }
 }
 
 /// Decides whether the log may end where replay stopped. Returns how many bytes behind that end are dropped.

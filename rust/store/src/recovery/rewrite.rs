@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::disk::Disk;
 use crate::engine::catalog::{LogFacts, reserve_spare};
 use crate::engine::state::State;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::compressed::Compressed;
 use crate::format::header::{LogEnd, Origin, SEGMENT_HEADER_BYTES};
 use crate::format::location::Location;
@@ -93,7 +93,7 @@ impl Rewrite<'_> {
             seq += 1;
             old.count_cut(&record);
             let Some(room) = room_for(&record) else { continue };
-            let by = needed(old, offset, &record, &mut ahead)?;
+            let by = needed(old, from, offset, &record, &mut ahead)?;
             let room = room + by.as_ref().map_or(0, |by| by.record_size());
             if !log.has_room(room) {
                 log.write_again()?;
@@ -104,7 +104,7 @@ impl Rewrite<'_> {
             }
             let body = match Compressed::of(record.value).filter(|_| record.compressed) {
                 Some(Compressed { place, frame }) => {
-                    let place = old.dictionary(place)?.map_or(Ok(0), |by| log.place_again(&by))?;
+                    let place = dictionary(old, from, place)?.map_or(Ok(0), |by| log.place_again(&by))?;
                     Body::Compressed(Compressed { place, frame })
                 }
                 None => Body::from(record.value),
@@ -143,6 +143,7 @@ impl Rewrite<'_> {
 /// `ahead` reads from one batch to the next.
 fn needed<'o>(
     old: &'o Segment,
+    from: u64,
     offset: u64,
     record: &Record<'_>,
     ahead: &mut SegmentReader<'_>,
@@ -152,12 +153,12 @@ fn needed<'o>(
         value.map_or(0, |value| value.place)
     };
     match record.kind {
-        Kind::Put => old.dictionary(place(record)),
+        Kind::Put => dictionary(old, from, place(record)),
         Kind::BatchBegin if old.header.compression != Compression::None => {
             ahead.go_to(offset);
             while let Next::Record(_, record) = ahead.next()? {
                 if place(&record) != 0 {
-                    return old.dictionary(place(&record));
+                    return dictionary(old, from, place(&record));
                 }
                 if record.kind == Kind::BatchCommit {
                     break;
@@ -166,6 +167,18 @@ fn needed<'o>(
             Ok(None)
         }
         _ => Ok(None),
+    }
+}
+
+/// The dictionary at a place of the old log, whose records are written again from the offset `from` on. One before it that is
+/// damaged costs its values, as a damaged value there costs itself, and not the store: what takes its place goes into the
+/// new log, so that they can be told from others. One behind it was whole when replay read it.
+fn dictionary(old: &Segment, from: u64, place: u32) -> Result<Option<Loaded<'_>>> {
+    match old.dictionary(place) {
+        Err(Error::Corruption { .. }) if u64::from(place) << 3 < from => {
+            old.lost_dictionary(place).map(|lost| Some(Loaded::Passing(lost)))
+        }
+        found => found,
     }
 }
 

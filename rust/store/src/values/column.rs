@@ -9,6 +9,7 @@ use std::mem::{MaybeUninit, take};
 use std::ops::Range;
 
 use crate::error::Result;
+use crate::format::compressed::WriteBuf;
 use crate::room::{room, with_room};
 use crate::values::parallel;
 
@@ -223,6 +224,34 @@ pub(crate) struct Part<'c> {
     ends: Vec<i64>,
 }
 
+/// The place of one value, not yet written.
+pub(crate) struct Unwritten<'c> {
+    place: &'c mut [MaybeUninit<u8>],
+    /// So many of its first bytes are written.
+    written: usize,
+}
+
+// SAFETY: pointer and capacity are those of `place`, and the slice is the part of it that was said to be written.
+unsafe impl WriteBuf for Unwritten<'_> {
+    fn as_slice(&self) -> &[u8] {
+        let written = &self.place[..self.written];
+        // SAFETY: `filled_until` was told that these bytes are initialised.
+        unsafe { std::slice::from_raw_parts(written.as_ptr().cast::<u8>(), written.len()) }
+    }
+
+    fn capacity(&self) -> usize {
+        self.place.len()
+    }
+
+    fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.place.as_mut_ptr().cast::<u8>()
+    }
+
+    unsafe fn filled_until(&mut self, n: usize) {
+        self.written = n;
+    }
+}
+
 impl Part<'_> {
     #[inline]
     pub(crate) fn push(&mut self, value: &[u8]) -> Result<()> {
@@ -241,6 +270,36 @@ impl Part<'_> {
                 self.more.extend_from_slice(value);
             }
         }
+        self.end_value()
+    }
+
+    /// Like [`Part::push`], of a value of `len` bytes that `write` writes to its place. After an error the part is of no
+    /// use.
+    pub(crate) fn push_written(
+        &mut self,
+        len: usize,
+        write: impl FnOnce(&mut Unwritten<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let end = self.filled + len;
+        let fits = self.more.is_empty() && end <= self.room.len();
+        if !fits {
+            room(&mut self.more, len)?;
+        }
+        let place = if fits { &mut self.room[self.filled..end] } else { self.more.spare_capacity_mut() };
+        let mut place = Unwritten { place: &mut place[..len], written: 0 };
+        write(&mut place)?;
+        assert_eq!(place.written, len, "the whole value is written");
+        if fits {
+            self.filled = end;
+        } else {
+            // SAFETY: so many bytes behind the end were just written.
+            unsafe { self.more.set_len(self.more.len() + len) };
+        }
+        self.end_value()
+    }
+
+    #[inline]
+    fn end_value(&mut self) -> Result<()> {
         room(&mut self.ends, 1)?;
         self.ends.push(self.len() as i64);
         Ok(())

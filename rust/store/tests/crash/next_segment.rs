@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::common::hook::{Call, HookDisk, quiet};
 use crate::common::{content, open};
@@ -36,6 +37,27 @@ fn going_on_in_the_next_segment_syncs_nothing() {
         disk.unhook();
         assert_eq!(store.stats().expect("open").segments, 2);
         assert_eq!(syncs.load(Ordering::Relaxed), 0, "{write_mode:?}");
+    }
+}
+
+#[test]
+fn a_short_session_leaves_no_segment_that_it_did_not_need() {
+    let disk = HookDisk::new(&SimDisk::new(1));
+    let made = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&made);
+    disk.hook(move |call| {
+        if matches!(call, Call::Create(name, _) if name.starts_with("seg-")) {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    });
+    for session in 1..=3 {
+        let store = disk.open_store(&Options { background: true, ..Options::default() }).expect("opens");
+        store.put(session, b"one").expect("writes");
+        // The thread that would make one has its time.
+        std::thread::sleep(Duration::from_millis(50));
+        store.close().expect("closes");
+        assert_eq!(made.load(Ordering::Relaxed), session as u64);
     }
 }
 

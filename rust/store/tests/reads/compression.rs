@@ -245,6 +245,93 @@ fn a_damaged_dictionary_is_named_and_costs_only_the_values_that_need_it() {
     }
 }
 
+/// Where the first dictionary of a segment is.
+fn dictionary_of(disk: &SimDisk, name: &str) -> usize {
+    let bytes = bytes_of(disk, name);
+    records(&bytes).into_iter().find(|&at| bytes[at + 8] == DICTIONARY).expect("has one")
+}
+
+#[test]
+fn a_damaged_dictionary_lets_a_writer_open_after_a_kill_and_costs_only_the_values_that_need_it() {
+    let disk = SimDisk::new(1);
+    let options = Options { durability: alex_store::Durability::Os, ..options() };
+    let store = open(&disk, &options).expect("opens");
+    store.put_many(&[-1_i64, -2], &[b"short".to_vec(), vec![9; 23]][..], false).expect("writes");
+    let (keys, values) = rows(0..400);
+    store.put_many(&keys[..200], &values[..200], false).expect("writes");
+    store.flush().expect("is on the device");
+    store.checkpoint().expect("writes an image");
+    // These are in the log behind what is proven, alone and in a batch, and need the dictionary before it.
+    store.put(200, &row(200)).expect("writes");
+    store.put_many(&keys[201..300], &values[201..300], false).expect("writes");
+    store.put(-3, b"no dictionary").expect("writes");
+    drop(store);
+    let name = segments(&disk)[0].clone();
+    let at = dictionary_of(&disk, &name);
+    let mut disk = disk.restart(Loss::ProcessOnly);
+    disk.corrupt(&name, |bytes| bytes[at + 100] ^= 1);
+    // The second opening writes again what the first one had written.
+    for session in 0..3_i64 {
+        let store = open(&disk, &options).expect("a damaged value would not keep it from opening either");
+        assert_eq!(store.len().expect("open"), 303 + session as u64);
+        for (key, there) in [(-1, &b"short"[..]), (-3, b"no dictionary")] {
+            assert_eq!(store.get(key).expect("needs no dictionary").as_deref(), Some(there));
+        }
+        for key in [7, 199, 200, 201, 299] {
+            let Err(Error::Corruption { path, offset, expected, found }) = store.get(key) else {
+                panic!("the value of key {key} without its dictionary");
+            };
+            assert!(expected.contains("dictionary"), "{expected}");
+            let told = format!("{} at {offset}: {found}", path.display());
+            assert!(key >= 200 || (path.ends_with(&name) && offset == at as u64), "{told}");
+            assert!(key < 200 || found.contains(&format!("in {name} at offset {at} ")), "{told}");
+        }
+        let report = store.verify(&mut |_| true).expect("reads");
+        assert!(report.errors.iter().any(|error| error.to_string().contains("dictionary")));
+        store.put(1000 + session, &row(1000 + session)).expect("writes");
+        for written in 0..=session {
+            assert_eq!(store.get(1000 + written).expect("reads").as_deref(), Some(&row(1000 + written)[..]));
+        }
+        drop(store);
+        disk = disk.restart(Loss::ProcessOnly);
+    }
+    let kept: Vec<_> = repaired(&disk, RepairMode::Salvage).into_keys().collect();
+    assert_eq!(kept, [-3, -2, -1, 1000, 1001, 1002].map(alex_store::Key::from));
+}
+
+#[test]
+fn compaction_keeps_a_segment_whose_dictionary_is_lost_and_says_so() {
+    let disk = SimDisk::new(1);
+    let options = Options { durability: alex_store::Durability::Os, ..options() };
+    let store = open(&disk, &options).expect("opens");
+    let (keys, values) = rows(0..400);
+    store.put_many(&keys[..200], &values[..200], false).expect("writes");
+    store.flush().expect("is on the device");
+    store.checkpoint().expect("writes an image");
+    store.put_many(&keys[200..], &values[200..], false).expect("writes");
+    drop(store);
+    let name = segments(&disk)[0].clone();
+    let at = dictionary_of(&disk, &name);
+    let disk = disk.restart(Loss::ProcessOnly);
+    disk.corrupt(&name, |bytes| bytes[at + 100] ^= 1);
+    let store = open(&disk, &options).expect("opens");
+    // What is behind what takes the dictionary's place can be read, and stays where it is, too.
+    store.put(1000, b"whole").expect("writes");
+    store.delete_range(std::ops::Bound::Included(210), std::ops::Bound::Included(390)).expect("deletes");
+    store.close().expect("closes");
+    let disk = disk.restart(Loss::Everything);
+    let store = open(&disk, &options).expect("opens");
+    store.compact_some(&|_| true).expect("goes on");
+    let report = store.compact(&mut |_| true).expect("goes on");
+    assert_eq!((report.moved_bytes, report.freed_segments), (0, 0), "what cannot be read is not moved");
+    assert!(store.stats().expect("open").damaged_segments > 0, "it is told");
+    assert_eq!(store.len().expect("open"), 220, "no key is gone, and none is back");
+    assert_eq!(store.get(1000).expect("reads").as_deref(), Some(&b"whole"[..]));
+    for key in [0, 199, 200, 399] {
+        assert!(matches!(store.get(key), Err(Error::Corruption { .. })), "key {key}");
+    }
+}
+
 fn repaired(disk: &SimDisk, mode: RepairMode) -> Content {
     let dest = SimDisk::new(2);
     let source: Arc<dyn Disk> = Arc::new(disk.clone());
