@@ -607,7 +607,7 @@ mod tests {
         for crowded in [false, true] {
             disk.crowded = crowded;
             let name = format!("image-{crowded}");
-            disk.create(&name, 0).expect("creates").write_at(0, &[0; 1 << 16]).expect("writes");
+            disk.create(&name, 0).expect("creates").write_at(0, &vec![0; 1 << 16]).expect("writes");
             let file = disk.open(&name, Access::Read).expect("opens");
             let _memory = file.map_private(1 << 16).expect("maps");
             let maps = std::fs::read_to_string("/proc/self/smaps").expect("Linux");
