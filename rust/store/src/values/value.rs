@@ -15,11 +15,11 @@ use crate::room::room;
 use crate::values::ahead::{Ahead, AsksAhead};
 
 /// How many records ahead a batch read prefetches.
-const PREFETCH_AHEAD: usize = 32;
+const PREFETCH_AHEAD: usize = 24;
 
 /// So many records are prefetched at a time, in a loop that does nothing else: a prefetch waits for the page walk of its
 /// address, and what lies between two of them keeps the processor from having many walks under way.
-const PREFETCHED: usize = 8;
+const PREFETCHED: usize = 4;
 
 /// A batch read copies values up to this length as it goes.
 const COPIED_BYTES: usize = 512;
@@ -272,19 +272,24 @@ pub(crate) fn for_each<'a, L: Copy + Into<Option<Location>>>(
         if i.is_multiple_of(PREFETCHED) {
             prefetch(segments, locations.iter().skip(i + PREFETCH_AHEAD).take(PREFETCHED));
         }
-        let went_on = if let Some(location) = location.into() {
-            let segment = segments.at(location)?;
-            match segment.value(location.offset(), key, verify)? {
-                Found::Mapped { start, len } => {
-                    each(i, Some(Met::Plain(segment.mapped(start, len), Some((location.segment(), start)))))?
-                }
-                Found::Compressed(packed) => each(i, Some(Met::Compressed(packed, location.segment())))?,
-                Found::Read(bytes) => each(i, Some(Met::Plain(&bytes, None)))?,
+        let read;
+        let met = match location.into() {
+            None => None,
+            Some(location) => {
+                let segment = segments.at(location)?;
+                Some(match segment.value(location.offset(), key, verify)? {
+                    Found::Mapped { start, len } => {
+                        Met::Plain(segment.mapped(start, len), Some((location.segment(), start)))
+                    }
+                    Found::Compressed(packed) => Met::Compressed(packed, location.segment()),
+                    Found::Read(bytes) => {
+                        read = bytes;
+                        Met::Plain(&read, None)
+                    }
+                })
             }
-        } else {
-            each(i, None)?
         };
-        if went_on.is_break() {
+        if each(i, met)?.is_break() {
             break;
         }
     }
