@@ -394,8 +394,9 @@ fn power_cuts_while_recovery_writes_that_a_dictionary_is_lost_cost_nothing_else(
         store.checkpoint().expect("writes an image");
         store.put(150, &row(150)).expect("writes");
         store.put_many(&keys[151..190], &values[151..190], false).expect("writes");
-        // Behind it further segments, with dictionaries of their own that are whole.
-        for some in (190..400).step_by(30) {
+        // Behind it, or not, further segments, with dictionaries of their own that are whole.
+        let more = if seed % 2 == 0 { 190..400 } else { 0..0 };
+        for some in more.step_by(30) {
             store.put_many(&keys[some..some + 30], &values[some..some + 30], false).expect("writes");
         }
         drop(store);
