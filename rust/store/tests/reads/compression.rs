@@ -444,6 +444,35 @@ fn power_cuts_while_recovery_writes_that_a_dictionary_is_lost_cost_nothing_else(
     assert!(cuts > 100, "{cuts} power cuts");
 }
 
+#[test]
+fn a_reader_follows_a_recovery_that_writes_that_a_dictionary_is_lost() {
+    let disk = SimDisk::new(1);
+    let options = Options { durability: alex_store::Durability::Os, ..options() };
+    let store = open(&disk, &options).expect("opens");
+    let (keys, values) = rows(0..300);
+    store.put_many(&keys[..200], &values[..200], false).expect("writes");
+    store.flush().expect("is on the device");
+    store.checkpoint().expect("writes an image");
+    store.put_many(&keys[200..], &values[200..], false).expect("writes");
+    let reader = open(&disk, &Options { read_only: true, ..options.clone() }).expect("opens");
+    drop(store);
+    let name = segments(&disk)[0].clone();
+    let at = dictionary_of(&disk, &name);
+    disk.corrupt(&name, |bytes| bytes[at + 100] ^= 1);
+    let store = open(&disk, &options).expect("opens");
+    assert!(kinds(&disk)[&DICTIONARY] > 1, "what takes its place was written");
+    store.put(1000, b"whole").expect("writes");
+    reader.refresh().expect("follows");
+    let late = open(&disk, &Options { read_only: true, ..options.clone() }).expect("opens");
+    for reader in [&reader, &late] {
+        assert_eq!(reader.len().expect("open"), 301);
+        assert_eq!(reader.get(1000).expect("reads").as_deref(), Some(&b"whole"[..]));
+        for key in [0, 199, 200, 299] {
+            assert!(matches!(reader.get(key), Err(Error::Corruption { .. })), "key {key}");
+        }
+    }
+}
+
 fn repaired(disk: &SimDisk, mode: RepairMode) -> Content {
     let dest = SimDisk::new(2);
     let source: Arc<dyn Disk> = Arc::new(disk.clone());
