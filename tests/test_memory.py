@@ -121,3 +121,34 @@ def test_an_opening_without_memory_for_the_index_is_a_memory_error_and_blames_no
     outcomes = run.stdout.splitlines()
     assert {outcome.split(":")[0] for outcome in outcomes} == {"opened", "MemoryError"}, outcomes
     assert any("of the index" in outcome for outcome in outcomes), outcomes
+
+
+# Prints what came of a call that reads records of 150 MiB without memory.
+LONG = """
+import pathlib, resource, sys
+import alexpy
+store = alexpy.open(sys.argv[1], background=False)
+store[7] = b"the segment of the long ones is no longer the last one"
+pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+_, hard = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (100 << 20), hard))
+try:
+    print(getattr(store, sys.argv[2])())
+except MemoryError:
+    print("MemoryError")
+"""
+
+
+@pytest.mark.parametrize("call", ["compact", "verify"])
+def test_a_record_that_is_longer_than_memory_does_not_end_the_process(store_path: Path, call: str) -> None:
+    with alexpy.open(store_path, background=False) as store:
+        store.put_many([1, 2], [bytes(150 << 20)] * 2)
+        store[1] = b"short"
+    run = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", LONG, str(store_path), call],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.stdout.strip() == "MemoryError", (run.returncode, run.stderr[-4000:])

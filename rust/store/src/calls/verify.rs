@@ -2,6 +2,7 @@
 //! from the log and compares the two. Changes nothing; writers and readers go on meanwhile. O(bytes on disk),
 //! and the memory of a second index.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind::NotFound;
 use std::ops::Bound;
 use std::path::Path;
@@ -270,13 +271,26 @@ impl<'a> Check<'a> {
         let mut next_report = PROGRESS_BYTES;
         let total = self.bytes_total;
         let progress = &mut *self.progress;
+        // Where dictionaries are that cannot be read. All the values that need one fail alike.
+        let mut lost = BTreeSet::new();
         walk(segment, end.map(|end| end.offset), &mut |met| {
             let at = match met {
                 Met::Record(offset, record) => {
                     report.records += 1;
                     report.bytes += record.size();
                     if record.compressed {
-                        report.note(segment.decompressed(&record, offset))?;
+                        match segment.decompressed(&record, offset) {
+                            Err(Error::Corruption { offset: at, .. })
+                                if at != offset && lost.contains(&at) => {}
+                            read => {
+                                if let Err(Error::Corruption { offset: at, .. }) = &read
+                                    && lost.len() < MAX_ERRORS
+                                {
+                                    lost.insert(*at);
+                                }
+                                report.note(read)?;
+                            }
+                        }
                     }
                     offset + record.size()
                 }

@@ -7,6 +7,7 @@ use crate::format::header::SEGMENT_HEADER_BYTES;
 use crate::keys::Key;
 use crate::log::reader::{Next, SegmentReader};
 use crate::log::segment::{PutExtent, Segment};
+use crate::room::room;
 
 /// A tombstone of one key or of a range, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +77,7 @@ pub(crate) fn mark_needed(
                     extent = Some(PutExtent::with(extent, record.key, record.seq));
                 }
                 if put && record.seq < newest && (first..=last).contains(&record.key) {
+                    room(&mut puts, 1)?;
                     puts.push((record.key, record.seq));
                 }
                 if offset - paced >= PACED_BYTES {

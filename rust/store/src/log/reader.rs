@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::format::record::{self, Bad, HEADER_BYTES, Kind, MARK_BYTES, Record};
 use crate::log::segment::Segment;
 use crate::options::MAX_SEGMENT_BYTES;
+use crate::room::room;
 
 /// Bytes read at a time: at first, since there may be only one new record, and at most.
 const LEAST_CHUNK_BYTES: usize = 16 << 10;
@@ -123,6 +124,9 @@ impl<'s> SegmentReader<'s> {
         }
         let want = self.ahead.max(size as usize).min((len - self.offset) as usize);
         self.ahead = (2 * self.ahead).min(CHUNK_BYTES);
+        // A record may be as long as memory.
+        self.chunk.clear();
+        room(&mut self.chunk, want)?;
         self.chunk.resize(want, 0);
         self.chunk_start = self.offset;
         let read = self.segment.read_at(self.offset, &mut self.chunk)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use alex_store::disk::Disk;
-use alex_store::disk::sim::{Loss, Rng, SimDisk};
+use alex_store::disk::sim::{Fault, Loss, Rng, SimDisk};
 use alex_store::{Batch, Compression, Error, Keys, Options, ReadMode, RepairMode, Store, ValueColumn, What};
 
 use crate::common::forge::{content_of as bytes_of, records, u32_at};
@@ -321,14 +321,155 @@ fn compaction_keeps_a_segment_whose_dictionary_is_lost_and_says_so() {
     store.close().expect("closes");
     let disk = disk.restart(Loss::Everything);
     let store = open(&disk, &options).expect("opens");
+    // From here on the segment that recovery wrote is no longer the last one, which stays as it is anyway.
+    store.put(1001, b"later").expect("writes");
+    let rewritten = segments(&disk)[1].clone();
+    let place = dictionary_of(&disk, &rewritten);
     store.compact_some(&|_| true).expect("goes on");
     let report = store.compact(&mut |_| true).expect("goes on");
     assert_eq!((report.moved_bytes, report.freed_segments), (0, 0), "what cannot be read is not moved");
-    assert!(store.stats().expect("open").damaged_segments > 0, "it is told");
-    assert_eq!(store.len().expect("open"), 220, "no key is gone, and none is back");
-    assert_eq!(store.get(1000).expect("reads").as_deref(), Some(&b"whole"[..]));
+    assert_eq!(
+        store.stats().expect("open").damaged_segments,
+        2,
+        "that of the dictionary and that of its mark"
+    );
+    assert_eq!(store.len().expect("open"), 221, "no key is gone, and none is back");
+    for (key, value) in [(1000, &b"whole"[..]), (1001, b"later")] {
+        assert_eq!(store.get(key).expect("reads").as_deref(), Some(value));
+    }
     for key in [0, 199, 200, 399] {
         assert!(matches!(store.get(key), Err(Error::Corruption { .. })), "key {key}");
+    }
+    let report = store.verify(&mut |_| true).expect("reads");
+    let told: Vec<_> = report.errors.iter().map(place_of).collect();
+    let damaged = (name, at as u64);
+    assert_eq!(
+        told,
+        [damaged.clone(), damaged, (rewritten, place as u64)],
+        "the record, and each dictionary once"
+    );
+}
+
+/// The file and the place that an error names.
+fn place_of(error: &Error) -> (String, u64) {
+    let Error::Corruption { path, offset, .. } = error else { panic!("{error}") };
+    (path.file_name().expect("a file").to_string_lossy().into_owned(), *offset)
+}
+
+#[test]
+fn verify_names_what_else_is_damaged_however_many_values_need_a_lost_dictionary() {
+    let disk = SimDisk::new(1);
+    let options = Options { segment_bytes: 1 << 20, ..options() };
+    let store = open(&disk, &options).expect("opens");
+    let (keys, values) = rows(0..2000);
+    store.put_many(&keys, &values[..], false).expect("writes");
+    store.end_segment().expect("ends");
+    store.put(-1, &[7; 10]).expect("writes");
+    store.put(-2, &[8; 10]).expect("writes");
+    store.checkpoint().expect("writes an image");
+    store.close().expect("closes");
+    let names = segments(&disk);
+    let dictionary = dictionary_of(&disk, &names[0]);
+    let plain = records(&bytes_of(&disk, &names[1]))[0];
+    disk.corrupt(&names[0], |bytes| bytes[dictionary + 100] ^= 1);
+    disk.corrupt(&names[1], |bytes| bytes[plain + 25] ^= 1);
+    let store = open(&disk, &options).expect("opens by its image");
+    let report = store.verify(&mut |_| true).expect("reads");
+    let told: Vec<_> = report.errors.iter().map(place_of).collect();
+    let first = (names[0].clone(), dictionary as u64);
+    assert_eq!(told, [first.clone(), first, (names[1].clone(), plain as u64)]);
+}
+
+#[test]
+fn power_cuts_while_recovery_writes_that_a_dictionary_is_lost_cost_nothing_else() {
+    let mut cuts = 0;
+    for seed in 0..8 {
+        let disk = SimDisk::new(seed);
+        let options =
+            Options { durability: alex_store::Durability::Os, segment_bytes: 16 << 10, ..options() };
+        let store = open(&disk, &options).expect("opens");
+        let (keys, values) = rows(0..400);
+        store.put_many(&keys[..150], &values[..150], false).expect("writes");
+        store.flush().expect("is on the device");
+        store.checkpoint().expect("writes an image");
+        store.put(150, &row(150)).expect("writes");
+        store.put_many(&keys[151..190], &values[151..190], false).expect("writes");
+        // Behind it, or not, further segments, with dictionaries of their own that are whole.
+        let more = if seed % 2 == 0 { 190..400 } else { 0..0 };
+        for some in more.step_by(30) {
+            store.put_many(&keys[some..some + 30], &values[some..some + 30], false).expect("writes");
+        }
+        drop(store);
+        let name = segments(&disk)[0].clone();
+        let at = dictionary_of(&disk, &name);
+        let disk = disk.restart(Loss::ProcessOnly);
+        disk.corrupt(&name, |bytes| bytes[at + 100] ^= 1);
+        let judge = |disk: &SimDisk, what: &str| {
+            let store = open(disk, &options).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let there = store.len().expect("open") as i64;
+            assert!(there >= 150, "{what}: {there} keys");
+            let mut lost = 0;
+            for key in 0..400_i64 {
+                match store.get(key) {
+                    Ok(found) => {
+                        assert_eq!(found.is_some(), key < there, "{what}: a prefix, {key} of {there}");
+                        assert!(found.is_none_or(|found| *found == row(key)[..]), "{what}: key {key}");
+                    }
+                    Err(Error::Corruption { .. }) => lost += 1,
+                    Err(error) => panic!("{what}: {error}"),
+                }
+            }
+            assert!((150..400).contains(&lost), "{what}: {lost} values need the dictionary");
+        };
+        judge(&disk.copy().restart(Loss::ProcessOnly), "without a cut");
+        for cut in 1.. {
+            let first = disk.copy().restart(Loss::ProcessOnly);
+            first.plan(cut, Fault::Cut);
+            let opened = common::open_with_power(&first, &options).is_some();
+            for loss in [Loss::ProcessOnly, Loss::Random, Loss::Everything] {
+                let second = first.copy().restart(loss);
+                judge(&second, &format!("seed {seed}, cut at {cut}, {loss:?}"));
+                // That opening was killed, too.
+                judge(
+                    &second.restart(Loss::ProcessOnly),
+                    &format!("seed {seed}, cut at {cut}, {loss:?}, again"),
+                );
+                cuts += 1;
+            }
+            if opened {
+                break;
+            }
+        }
+    }
+    assert!(cuts > 100, "{cuts} power cuts");
+}
+
+#[test]
+fn a_reader_follows_a_recovery_that_writes_that_a_dictionary_is_lost() {
+    let disk = SimDisk::new(1);
+    let options = Options { durability: alex_store::Durability::Os, ..options() };
+    let store = open(&disk, &options).expect("opens");
+    let (keys, values) = rows(0..300);
+    store.put_many(&keys[..200], &values[..200], false).expect("writes");
+    store.flush().expect("is on the device");
+    store.checkpoint().expect("writes an image");
+    store.put_many(&keys[200..], &values[200..], false).expect("writes");
+    let reader = open(&disk, &Options { read_only: true, ..options.clone() }).expect("opens");
+    drop(store);
+    let name = segments(&disk)[0].clone();
+    let at = dictionary_of(&disk, &name);
+    disk.corrupt(&name, |bytes| bytes[at + 100] ^= 1);
+    let store = open(&disk, &options).expect("opens");
+    assert!(kinds(&disk)[&DICTIONARY] > 1, "what takes its place was written");
+    store.put(1000, b"whole").expect("writes");
+    reader.refresh().expect("follows");
+    let late = open(&disk, &Options { read_only: true, ..options.clone() }).expect("opens");
+    for reader in [&reader, &late] {
+        assert_eq!(reader.len().expect("open"), 301);
+        assert_eq!(reader.get(1000).expect("reads").as_deref(), Some(&b"whole"[..]));
+        for key in [0, 199, 200, 299] {
+            assert!(matches!(reader.get(key), Err(Error::Corruption { .. })), "key {key}");
+        }
     }
 }
 
