@@ -131,7 +131,7 @@ impl StoreIterator {
             // Only now, so that the next step makes an item for which there was no memory.
             *position += 1;
             Ok(Ok(item))
-        })
+        })?
     }
 
     /// Replaces the run `number`, which is used up; false at the end of the range.
@@ -150,7 +150,7 @@ impl StoreIterator {
                 std::mem::swap(&mut at_hand.run, &mut run);
                 at_hand.position = 0;
                 at_hand.number = number;
-            });
+            })?;
         }
         Ok(true)
     }
@@ -225,7 +225,7 @@ impl StoreIterator {
             // Nothing comes any more; the next step says why.
             return Ok(0);
         }
-        let at_hand = self.at_hand.with(py, |at_hand| at_hand.run.len() - at_hand.position) as u64;
+        let at_hand = self.at_hand.with(py, |at_hand| at_hand.run.len() - at_hand.position)? as u64;
         detached(py, || {
             let pulls = locks::waiting(&self.pulls);
             let pulled = at_hand + pulls.pulled.as_ref().map_or(0, Run::len) as u64;
