@@ -199,3 +199,29 @@ with alexpy.open(sys.argv[1], read_only=True) as store:
 """
     filled.flush()
     subprocess.run([sys.executable, "-W", "ignore", "-c", program, filled.path], check=True)
+
+
+def test_the_end_of_the_interpreter_does_not_wait_for_a_thread_that_it_stopped_in_a_shared_scan(
+    store_path: Path,
+) -> None:
+    with alexpy.open(store_path) as store:
+        store.bulk_load(range(1_000_000), [b"v" * 100] * 1_000_000)
+    # The main thread gets the GIL when the other one lets go of it to pull a run, and never gives it back.
+    program = """
+import os, sys, threading, time, types
+import alexpy
+scan = alexpy.open(sys.argv[1], read_only=True).scan()
+
+class AtTheEnd:
+    def __del__(self, scan=scan, next=next, write=os.write):
+        for _ in range(20_000):
+            next(scan, None)
+        write(1, b"went on")
+
+module = sys.modules["kept"] = types.ModuleType("kept")
+module.at_the_end = AtTheEnd()
+threading.Thread(target=lambda scan=scan: [None for _ in scan], daemon=True).start()
+time.sleep(0.02)
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program, str(store_path)]
+    assert subprocess.run(command, check=True, timeout=30, stdout=subprocess.PIPE).stdout == b"went on"

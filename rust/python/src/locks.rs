@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use pyo3::ffi;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 /// Whether this is built for a Python with a GIL, whose objects begin with a count and a type. Without one they have a
@@ -37,21 +38,27 @@ impl<T: Send> Attached<T> {
         Self { value: UnsafeCell::new(value), lent: AtomicBool::new(false), lock: Mutex::new(()) }
     }
 
-    /// Lends the value. `work` must neither detach nor run Python code: ints and bytes may be made, and nothing else.
-    ///
-    /// # Panics
-    /// If it does so nevertheless, and comes back to this value.
+    /// Lends the value. `work` must neither detach nor run Python code: ints and bytes may be made, and nothing else. But
+    /// where there is no memory for those, their error may start a collection of garbage, and that runs finalizers: one that
+    /// comes back to this value gets an error.
     #[inline]
-    pub(crate) fn with<R>(&self, py: Python<'_>, work: impl FnOnce(&mut T) -> R) -> R {
+    pub(crate) fn with<R>(&self, py: Python<'_>, work: impl FnOnce(&mut T) -> R) -> PyResult<R> {
         let _held = (!HAS_GIL).then(|| attached(py, &self.lock));
-        assert!(!self.lent.load(Ordering::Relaxed), "the work with a value that is lent came back to it");
+        if self.lent.load(Ordering::Relaxed) {
+            return Err(lent());
+        }
         self.lent.store(true, Ordering::Relaxed);
         let _lent = Lent(&self.lent);
         // SAFETY: nobody else has it. Without a GIL the lock is held. With one, the thread that is attached holds the GIL, and
         // was the only one to do so since it found the flag down and raised it; if `work` let go of the GIL, whoever came here
         // meanwhile would find the flag up.
-        work(unsafe { &mut *self.value.get() })
+        Ok(work(unsafe { &mut *self.value.get() }))
     }
+}
+
+#[cold]
+fn lent() -> PyErr {
+    PyRuntimeError::new_err("the iterator is making an item, and was used by code that ran meanwhile; use it later")
 }
 
 /// Takes the flag down, whatever the work did.

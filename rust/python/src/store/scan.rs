@@ -6,7 +6,7 @@
 //! iterator was made.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use alex_store::{Error, Key, KeyKind};
 use pyo3::prelude::*;
@@ -43,7 +43,7 @@ pub(crate) struct StoreIterator {
     at_hand: Attached<AtHand>,
     /// Locked for a moment only, except that a hint of the length looks at the index meanwhile.
     pulls: Mutex<Pulls>,
-    pulled: Condvar,
+    pull_ended: Condvar,
     /// An iterator that has ended stays at its end, even if the store is closed.
     finished: AtomicBool,
     born: Born,
@@ -60,8 +60,11 @@ struct AtHand {
 
 /// The runs behind it.
 struct Pulls {
-    /// The number of the run that is at hand, once no pull is under way.
+    /// The number of the last run that was pulled: of the one at hand, unless a pull is under way or `pulled` is there.
     number: u64,
+    /// A run that was pulled and is not at hand yet. Whichever thread comes first puts it there: the one that pulled it
+    /// never does if it cannot attach again, because the interpreter ends.
+    pulled: Option<Run>,
     source: Source,
 }
 
@@ -102,8 +105,8 @@ impl StoreIterator {
             yields,
             store: store.clone().unbind(),
             at_hand: Attached::new(AtHand { run, position: 0, number: 0 }),
-            pulls: Mutex::new(Pulls { number: 0, source }),
-            pulled: Condvar::new(),
+            pulls: Mutex::new(Pulls { number: 0, pulled: None, source }),
+            pull_ended: Condvar::new(),
             finished: AtomicBool::new(false),
             born: Born::here(),
         })
@@ -128,94 +131,75 @@ impl StoreIterator {
             // Only now, so that the next step makes an item for which there was no memory.
             *position += 1;
             Ok(Ok(item))
-        })
+        })?
     }
 
     /// Replaces the run `number`, which is used up; false at the end of the range.
     #[cold]
     fn refill(&self, py: Python<'_>, number: u64) -> PyResult<bool> {
         py.check_signals()?;
-        let pulled = py.detach(|| self.pull_behind(number)).map_err(|error| to_exception(py, &error))?;
-        match pulled {
-            Pulled::Run(mut run, pull) => {
-                self.at_hand.with(py, |at_hand| {
-                    std::mem::swap(&mut at_hand.run, &mut run);
-                    at_hand.position = 0;
-                    at_hand.number = number + 1;
-                });
-                pull.end(py);
-                Ok(true)
-            }
-            Pulled::ByOther => Ok(true),
-            Pulled::End => Ok(false),
+        if !py.detach(|| self.pull_behind(number)).map_err(|error| to_exception(py, &error))? {
+            return Ok(false);
         }
+        let pulled = {
+            let mut pulls = locks::attached(py, &self.pulls);
+            pulls.pulled.take().map(|run| (run, pulls.number))
+        };
+        if let Some((mut run, number)) = pulled {
+            self.at_hand.with(py, |at_hand| {
+                std::mem::swap(&mut at_hand.run, &mut run);
+                at_hand.position = 0;
+                at_hand.number = number;
+            })?;
+        }
+        Ok(true)
     }
 
-    fn pull_behind(&self, number: u64) -> Result<Pulled<'_>, Error> {
+    /// Sees to it that the run behind `number` is pulled; false at the end of the range.
+    fn pull_behind(&self, number: u64) -> Result<bool, Error> {
         let mut pulls = locks::waiting(&self.pulls);
         while matches!(pulls.source, Source::Busy) {
-            pulls = self.pulled.wait(pulls).unwrap_or_else(PoisonError::into_inner);
+            pulls = self.pull_ended.wait(pulls).unwrap_or_else(PoisonError::into_inner);
         }
         if pulls.number != number {
-            return Ok(Pulled::ByOther);
+            // Another thread has pulled a run while this one waited.
+            return Ok(true);
         }
         let mut runs = match std::mem::replace(&mut pulls.source, Source::Finished) {
             Source::Ready(runs) => runs,
             Source::Failed(error) => return Err(error),
-            Source::Finished | Source::Busy => return Ok(Pulled::End),
+            Source::Finished | Source::Busy => return Ok(false),
         };
         pulls.source = Source::Busy;
         drop(pulls);
-        let mut pull = Pull { iterator: self, source: Source::Finished, pulled: 0 };
+        let mut pull = Pull { iterator: self, source: Source::Finished, run: None };
         let run = runs.pull()?;
         if !runs.is_at_end() {
             pull.source = Source::Ready(runs);
         }
-        if run.len() == 0 {
-            return Ok(Pulled::End);
-        }
-        pull.pulled = 1;
-        Ok(Pulled::Run(run, pull))
+        pull.run = (run.len() > 0).then_some(run);
+        Ok(pull.run.is_some())
     }
-}
-
-/// What came of a pull.
-#[expect(clippy::large_enum_variant, reason = "it lives for a moment, on the stack")]
-enum Pulled<'a> {
-    /// This run. Further pulls wait until it is at hand.
-    Run(Run, Pull<'a>),
-    /// Another thread has pulled a run while this one waited.
-    ByOther,
-    End,
 }
 
 /// Puts the outcome of a pull back and wakes the threads that wait for it, however the pull ended: after an error or a
-/// panic, nothing comes any more.
+/// panic, nothing comes any more. So no pull is under way while its thread waits to attach.
 struct Pull<'a> {
     iterator: &'a StoreIterator,
     source: Source,
-    pulled: u64,
-}
-
-impl Pull<'_> {
-    /// Ends the pull, from an attached thread.
-    fn end(mut self, py: Python<'_>) {
-        let pulls = locks::attached(py, &self.iterator.pulls);
-        self.put(pulls);
-        std::mem::forget(self);
-    }
-
-    fn put(&mut self, mut pulls: MutexGuard<'_, Pulls>) {
-        pulls.source = std::mem::replace(&mut self.source, Source::Finished);
-        pulls.number += self.pulled;
-        drop(pulls);
-        self.iterator.pulled.notify_all();
-    }
+    run: Option<Run>,
 }
 
 impl Drop for Pull<'_> {
     fn drop(&mut self) {
-        self.put(locks::waiting(&self.iterator.pulls));
+        let mut pulls = locks::waiting(&self.iterator.pulls);
+        pulls.source = std::mem::replace(&mut self.source, Source::Finished);
+        if let Some(run) = self.run.take() {
+            pulls.pulled = Some(run);
+            pulls.number += 1;
+        }
+        drop(pulls);
+        self.iterator.pull_ended.notify_all();
     }
 }
 
@@ -241,10 +225,14 @@ impl StoreIterator {
             // Nothing comes any more; the next step says why.
             return Ok(0);
         }
-        let at_hand = self.at_hand.with(py, |at_hand| at_hand.run.len() - at_hand.position) as u64;
-        detached(py, || match &locks::waiting(&self.pulls).source {
-            Source::Ready(runs) => Ok(at_hand + runs.likely_left()?),
-            Source::Busy | Source::Failed(_) | Source::Finished => Ok(at_hand),
+        let at_hand = self.at_hand.with(py, |at_hand| at_hand.run.len() - at_hand.position)? as u64;
+        detached(py, || {
+            let pulls = locks::waiting(&self.pulls);
+            let pulled = at_hand + pulls.pulled.as_ref().map_or(0, Run::len) as u64;
+            match &pulls.source {
+                Source::Ready(runs) => Ok(pulled + runs.likely_left()?),
+                Source::Busy | Source::Failed(_) | Source::Finished => Ok(pulled),
+            }
         })
     }
 
