@@ -12,8 +12,8 @@ use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use pyo3::ffi;
 use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 
 /// Whether this is built for a Python with a GIL, whose objects begin with a count and a type. Without one they have a
@@ -58,7 +58,9 @@ impl<T: Send> Attached<T> {
 
 #[cold]
 fn lent() -> PyErr {
-    PyRuntimeError::new_err("the iterator is making an item, and was used by code that ran meanwhile; use it later")
+    PyRuntimeError::new_err(
+        "the iterator is making an item, and was used by code that ran meanwhile; use it later",
+    )
 }
 
 /// Takes the flag down, whatever the work did.

@@ -44,6 +44,8 @@ pub(crate) struct RealDisk {
     tells_data: bool,
     /// Whether its files are too large for memory to cache.
     crowded: bool,
+    /// So many bytes of files can memory cache.
+    cached_bytes: u64,
 }
 
 impl RealDisk {
@@ -61,19 +63,20 @@ impl RealDisk {
         // ext2, ext3 and ext4 share a magic number. All of them reserve blocks before a map may be dirtied.
         let kind = directory.file_system()?;
         let maps_safely = kind == EXT4_MAGIC || kind == TMPFS_MAGIC;
-        let crowded = memory::crowds(directory.bytes()?);
+        let cached_bytes = memory::cached_bytes();
+        let crowded = directory.bytes()? > cached_bytes;
         // File systems known to report pages that only the cache holds as data.
         let tells_data = maps_safely || kind == XFS_MAGIC;
-        Ok(Self { directory, maps_safely, tells_data, crowded })
+        Ok(Self { directory, maps_safely, tells_data, crowded, cached_bytes })
     }
 
     fn file(&self, file: File, reserved: bool) -> Arc<dyn DiskFile> {
-        let (tells_data, crowded) = (self.tells_data, self.crowded);
+        let (tells_data, crowded, cached_bytes) = (self.tells_data, self.crowded, self.cached_bytes);
         if crowded {
             // As in `RealFile::map`; here the kernel reads ahead once two reads follow each other, as those of a record do.
             let _ = fadvise(&file, 0, None, rustix::fs::Advice::Random);
         }
-        Arc::new(RealFile { file, reserved, tells_data, crowded, writable: RwLock::new(None) })
+        Arc::new(RealFile { file, reserved, tells_data, crowded, cached_bytes, writable: RwLock::new(None) })
     }
 
     /// Creates the directory and makes its name durable; with `parents`, also creates the missing directories
@@ -239,6 +242,8 @@ struct RealFile {
     tells_data: bool,
     /// Whether maps are read page by page, without reading ahead.
     crowded: bool,
+    /// So many bytes of files can memory cache.
+    cached_bytes: u64,
     writable: RwLock<Option<WritableMap>>,
 }
 
@@ -424,7 +429,8 @@ impl DiskFile for RealFile {
 
     fn map_private(&self, len: u64) -> io::Result<ImageMemory> {
         let mut memory = ImageMemory::map(&self.file, len)?;
-        if self.crowded {
+        // One that memory can cache is read fastest in large pieces, however large the log is.
+        if len > self.cached_bytes {
             memory.read_nothing_ahead();
         }
         Ok(memory)
@@ -601,11 +607,11 @@ mod tests {
     }
 
     #[test]
-    fn images_of_a_crowded_directory_are_mapped_without_reading_ahead() {
+    fn images_that_memory_cannot_cache_are_mapped_without_reading_ahead() {
         let folder = tempfile::tempdir_in(".").expect("a folder");
         let mut disk = RealDisk::new(folder.path()).expect("a directory");
         for crowded in [false, true] {
-            disk.crowded = crowded;
+            disk.cached_bytes = if crowded { 1 << 15 } else { 1 << 16 };
             let name = format!("image-{crowded}");
             disk.create(&name, 0).expect("creates").write_at(0, &vec![0; 1 << 16]).expect("writes");
             let file = disk.open(&name, Access::Read).expect("opens");

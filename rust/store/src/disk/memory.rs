@@ -9,8 +9,12 @@ use std::path::Path;
 /// Whether files of so many bytes together are too large for memory to cache. Then nothing of them should be read ahead
 /// that was not asked for.
 pub fn crowds(bytes: u64) -> bool {
-    // Half, because others need memory too.
-    bytes > limit() / 2
+    bytes > cached_bytes()
+}
+
+/// So many bytes of files can be cached: half of the memory, because others need memory too.
+pub(super) fn cached_bytes() -> u64 {
+    limit() / 2
 }
 
 /// Bytes of memory that this process may use, including its page cache: the lowest of the machine's memory
