@@ -126,7 +126,7 @@ def main() -> None:
                     for _ in range(3):
                         some_orders(orders, chance)
                         orders.compact()
-                    print("compacted while no follower ran")
+                    print("compacted while no follower ran", flush=True)
             last = orders.stats().last_seq
             truth: Counter[int] = Counter()
             for order in orders.values():
