@@ -49,6 +49,18 @@ def store(store_path: Path) -> Iterator[alexpy.Store]:
 
 
 @pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A directory to ship to, which is not there yet."""
+    return tmp_path / "place"
+
+
+@pytest.fixture
+def dest(tmp_path: Path) -> Path:
+    """A path at which there is no mirror yet."""
+    return tmp_path / "mirror"
+
+
+@pytest.fixture
 def run(capfdbinary: pytest.CaptureFixture[bytes]) -> CommandLine:
     """Run the command line in this process: `run("get", path, 5)`."""
     return CommandLine(capfdbinary)

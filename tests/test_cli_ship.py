@@ -22,12 +22,6 @@ if TYPE_CHECKING:
 pytest.importorskip("obstore", reason="obstore is not installed: pip install 'alexpy[ship]'")
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A directory to ship to, which is not there yet."""
-    return tmp_path / "place"
-
-
 def test_the_commands_ship_and_restore(
     run: CommandLine, store_path: Path, place: Path, tmp_path: Path
 ) -> None:
@@ -122,12 +116,6 @@ def test_damage_of_the_store_itself_is_told_with_what_mends_it(
 
 
 # --- follow ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def dest(tmp_path: Path) -> Path:
-    """A path at which there is no mirror yet."""
-    return tmp_path / "mirror"
 
 
 def test_the_command_brings_a_mirror_up_to_date(

@@ -35,12 +35,6 @@ SEEDS = int(os.environ.get("ALEXPY_SHIP_SEEDS", "300"))
 FIRST = int(os.environ.get("ALEXPY_SHIP_FIRST", "0"))
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A directory to ship to, which is not there yet."""
-    return tmp_path / "place"
-
-
 def contents(path: Path) -> dict[int, bytes]:
     with alexpy.open(path, read_only=True) as store:
         return dict(store)

@@ -20,18 +20,6 @@ if TYPE_CHECKING:
 pytest.importorskip("obstore", reason="obstore is not installed: pip install 'alexpy[ship]'")
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A directory to ship to, which is not there yet."""
-    return tmp_path / "place"
-
-
-@pytest.fixture
-def dest(tmp_path: Path) -> Path:
-    """A path at which there is no mirror yet."""
-    return tmp_path / "mirror"
-
-
 def contents(path: Path) -> dict[int, bytes]:
     with alexpy.open(path, read_only=True) as store:
         return dict(store)
