@@ -141,7 +141,7 @@ class Config:
     )
     checkpoint_tail_bytes: int = option(
         64 << 20,
-        "Bytes of log after which a checkpoint is due; half the bytes of the last image if that is more.",
+        "Bytes of log after which a checkpoint is due; the bytes of the last image if that is more.",
     )
     recovery: Recovery = option(
         "strict",

@@ -77,7 +77,7 @@ fn seal(shared: &Shared, catalog: &mut Guard<'_, Catalog>, writing: &mut Writing
     shared.watermarks.reached(writing.log.end.last_seq);
     shared.watermarks.made_durable(writing.log.end.last_seq);
     let image = catalog.next_image(&*shared.disk).ok();
-    let written = image.and_then(|image| shared.image_at_close(writing, image));
+    let written = image.and_then(|image| shared.image_at_close(writing, image, &catalog.manifest.images));
     let mut images = catalog.manifest.images.clone();
     images.splice(0..0, written);
     images.truncate(GENERATIONS);

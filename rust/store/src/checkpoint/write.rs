@@ -16,7 +16,7 @@ use std::sync::Arc;
 use alex_index::image::{Identity, ImageSink};
 
 use crate::checkpoint::image_file::TreeWriter;
-use crate::disk::DiskFile;
+use crate::disk::{Access, DiskFile};
 use crate::engine::compaction_state::Emptied;
 use crate::engine::health::Harm;
 use crate::engine::locks::Guard;
@@ -90,7 +90,11 @@ impl Shared {
     /// Writes an image and makes the manifest list it, and drop the images in `give_up`.
     fn new_image(&self, _maintenance: &Guard<'_, ()>, give_up: &[u32]) -> Result<()> {
         let least_bytes = self.options.checkpoint_tail_bytes;
-        let id = self.catalog.lock().next_image(&*self.disk).inspect_err(|_| {
+        let (id, older) = {
+            let mut catalog = self.catalog.lock();
+            (catalog.next_image(&*self.disk), catalog.manifest.images.clone())
+        };
+        let id = id.inspect_err(|_| {
             // Commits must not wait for an image that cannot be written.
             let mut writing = self.writing.lock();
             writing.images.put_off(least_bytes);
@@ -102,6 +106,7 @@ impl Shared {
             writing.images.begin(id, end);
             (end, writing.images.tail_bytes)
         };
+        self.make_room_for_image(&older);
         let write = || self.mending(|| self.write_image(id, begin));
         let written = catching("the writing of an image", write).unwrap_or_else(|panicked| {
             // Nothing refers to what was written. The image is written anew when one is due again.
@@ -140,6 +145,20 @@ impl Shared {
         writing.images.published(&catalog.manifest.images, tail_before, least_bytes);
         writing.bound_tail();
         Ok(())
+    }
+
+    /// Where memory cannot cache all files, older images need not stay there beside the new one: only an opening would
+    /// read them, and values would make room for them.
+    fn make_room_for_image(&self, older: &[ImageEntry]) {
+        self.asks_ahead.look(&self.state.read().segments);
+        if self.disk.is_crowded() {
+            for image in older {
+                // A hint: whatever fails here, the kernel chooses what goes.
+                if let Ok(file) = self.disk.open(&image_name(image.id), Access::Read) {
+                    file.will_not_read();
+                }
+            }
+        }
     }
 
     /// One round of the thread that writes images.
@@ -204,10 +223,16 @@ impl Shared {
 
     /// Writes an image of the final index on closing, if it is worthwhile. The log is sealed and synced. A
     /// failure costs the next opening time and nothing else.
-    pub(crate) fn image_at_close(&self, writing: &Writing, id: u32) -> Option<ImageEntry> {
+    pub(crate) fn image_at_close(
+        &self,
+        writing: &Writing,
+        id: u32,
+        older: &[ImageEntry],
+    ) -> Option<ImageEntry> {
         if !writing.images.worth_at_close(self.options.checkpoint_tail_bytes) {
             return None;
         }
+        self.make_room_for_image(older);
         let write = || -> Result<ImageEntry> {
             let mut file = ImageFile::create(self, id)?;
             let state = self.read_state()?;

@@ -63,10 +63,13 @@ impl Shared {
         chosen: Vec<Input>,
         pace: &mut Pace<'_>,
     ) -> Result<Option<u32>> {
-        let rebuilds = self.writing.lock().images.rebuilds;
+        let (rebuilds, gathered_from) = {
+            let writing = self.writing.lock();
+            (writing.images.rebuilds, writing.log.end.last_seq)
+        };
         let (inputs, mut gathered) = self.gather(compaction, chosen, pace)?;
         self.mark_needed_tombstones(compaction, &inputs, &mut gathered.tombstones, pace)?;
-        let written = match self.relocate(compaction, &mut gathered, pace)? {
+        let written = match self.relocate(compaction, &mut gathered, gathered_from, pace)? {
             Copied::Nothing => None,
             Copied::Into(id) => Some(id),
             Copied::Damaged => return Ok(None),
@@ -222,11 +225,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Copies what is needed into a new segment and moves the index there.
+    /// Copies what is needed into a new segment and moves the index there. Each record in `gathered` was in use at some
+    /// moment after the commit `gathered_from`.
     fn relocate(
         &self,
         compaction: &mut Compaction,
         gathered: &mut Gathered,
+        gathered_from: u64,
         pace: &mut Pace<'_>,
     ) -> Result<Copied> {
         let Gathered { live, tombstones } = gathered;
@@ -276,6 +281,8 @@ impl Shared {
                 return Err(self.health.after(Failure::of(error)));
             }
         };
+        // What was deleted by then was not in use, and was not gathered.
+        let _ = segment.nothing_deleted_to.set(gathered_from);
         self.publish_relocation(&segment, listed).inspect_err(|failure| {
             if !failure.maybe_there {
                 give_up();

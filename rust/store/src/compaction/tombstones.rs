@@ -1,6 +1,7 @@
 //! Finds the tombstones that are still needed: those that hide an older put in another segment, which would
 //! come back without them. Knows how to read segments; knows nothing of freeing. O(records of the segments
-//! read), sorted one segment at a time; O(tombstones) for segments whose put extent is known and decides.
+//! read), sorted one segment at a time; O(tombstones) for segments whose put extent is known and decides, and for those
+//! that hold only what was in use when the tombstones were there already.
 
 use crate::error::{Error, Result};
 use crate::format::header::SEGMENT_HEADER_BYTES;
@@ -44,9 +45,11 @@ pub(crate) fn mark_needed(
     end: u64,
     pace: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<Option<Error>> {
+    let hides_nothing_to = segment.nothing_deleted_to.get().copied().unwrap_or(0);
+    let is_open = |tombstone: &Tombstone| !tombstone.needed && tombstone.seq > hides_nothing_to;
     if let Some(&extent) = segment.put_extent.get() {
         let mut undecided = false;
-        for tombstone in tombstones.iter_mut().filter(|tombstone| !tombstone.needed) {
+        for tombstone in tombstones.iter_mut().filter(|tombstone| is_open(tombstone)) {
             match extent.map_or(Some(false), |puts| tombstone.covers_older(puts)) {
                 Some(needed) => tombstone.needed = needed,
                 None => undecided = true,
@@ -56,7 +59,7 @@ pub(crate) fn mark_needed(
             return Ok(None);
         }
     }
-    let open = tombstones.iter().filter(|tombstone| !tombstone.needed);
+    let open = tombstones.iter().filter(|tombstone| is_open(tombstone));
     let newest = open.clone().map(|tombstone| tombstone.seq).max().unwrap_or(0);
     let first = open.clone().map(|tombstone| tombstone.first).min().unwrap_or(Key::MAX);
     let last = open.map(|tombstone| tombstone.last).max().unwrap_or(Key::MIN);
@@ -98,7 +101,7 @@ pub(crate) fn mark_needed(
     let _ = segment.put_extent.set(extent);
     puts.sort_unstable();
     let oldest = Oldest::of(&puts);
-    for tombstone in tombstones.iter_mut().filter(|tombstone| !tombstone.needed) {
+    for tombstone in tombstones.iter_mut().filter(|tombstone| is_open(tombstone)) {
         let from = puts.partition_point(|put| put.0 < tombstone.first);
         let to = from + puts[from..].partition_point(|put| put.0 <= tombstone.last);
         tombstone.needed = oldest.between(from, to) < tombstone.seq;

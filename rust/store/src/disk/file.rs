@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use alex_index::image::ImageMemory;
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
@@ -33,6 +33,9 @@ const COPIES_BELOW: usize = 8 << 10;
 /// Once this much is stored into a map, a flush first takes its pages out of the map (`WritableMap::let_go`).
 const LET_GO_BYTES: u64 = 64 << 10;
 
+/// Files are counted anew whenever one in so many of the bytes that memory can cache was created or opened.
+const COUNTS_IN: u64 = 16;
+
 const EXT4_MAGIC: i64 = 0xEF53;
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 const XFS_MAGIC: i64 = 0x5846_5342;
@@ -42,8 +45,10 @@ pub(crate) struct RealDisk {
     directory: Directory,
     maps_safely: bool,
     tells_data: bool,
-    /// Whether its files are too large for memory to cache.
-    crowded: bool,
+    /// Whether its files are too large for memory to cache. Once true, it stays true.
+    crowded: Arc<AtomicBool>,
+    /// Bytes of files created and opened since all were last counted.
+    uncounted: AtomicU64,
     /// So many bytes of files can memory cache.
     cached_bytes: u64,
 }
@@ -64,15 +69,30 @@ impl RealDisk {
         let kind = directory.file_system()?;
         let maps_safely = kind == EXT4_MAGIC || kind == TMPFS_MAGIC;
         let cached_bytes = memory::cached_bytes();
-        let crowded = directory.bytes()? > cached_bytes;
+        let bytes = directory.bytes()?;
         // File systems known to report pages that only the cache holds as data.
         let tells_data = maps_safely || kind == XFS_MAGIC;
-        Ok(Self { directory, maps_safely, tells_data, crowded, cached_bytes })
+        let crowded = Arc::new(AtomicBool::new(bytes > cached_bytes));
+        Ok(Self { directory, maps_safely, tells_data, crowded, uncounted: AtomicU64::new(0), cached_bytes })
+    }
+
+    /// Notices when files outgrow memory: counts them whenever so much was created or opened that it could matter.
+    /// O(files) then.
+    fn met(&self, bytes: u64) {
+        let uncounted = self.uncounted.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if uncounted >= self.cached_bytes / COUNTS_IN
+            && !self.is_crowded()
+            && let Ok(bytes) = self.directory.bytes()
+        {
+            self.uncounted.store(0, Ordering::Relaxed);
+            self.crowded.store(bytes > self.cached_bytes, Ordering::Relaxed);
+        }
     }
 
     fn file(&self, file: File, reserved: bool) -> Arc<dyn DiskFile> {
-        let (tells_data, crowded, cached_bytes) = (self.tells_data, self.crowded, self.cached_bytes);
-        if crowded {
+        let (tells_data, crowded, cached_bytes) =
+            (self.tells_data, Arc::clone(&self.crowded), self.cached_bytes);
+        if crowded.load(Ordering::Relaxed) {
             // As in `RealFile::map`; here the kernel reads ahead once two reads follow each other, as those of a record do.
             let _ = fadvise(&file, 0, None, rustix::fs::Advice::Random);
         }
@@ -160,11 +180,14 @@ impl Disk for RealDisk {
                 return Err(error);
             }
         };
+        self.met(bytes);
         Ok(self.file(file, reserved))
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.file(self.directory.open_file(name, access)?, false))
+        let file = self.directory.open_file(name, access)?;
+        self.met(file.metadata().map_or(0, |found| found.len()));
+        Ok(self.file(file, false))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -204,7 +227,7 @@ impl Disk for RealDisk {
     }
 
     fn is_crowded(&self) -> bool {
-        self.crowded
+        self.crowded.load(Ordering::Relaxed)
     }
 
     fn pages_read(&self) -> u64 {
@@ -240,8 +263,8 @@ struct RealFile {
     reserved: bool,
     /// Whether [`DiskFile::next_data`] can ask the file system.
     tells_data: bool,
-    /// Whether maps are read page by page, without reading ahead.
-    crowded: bool,
+    /// Whether maps are read page by page, without reading ahead: whether its disk is crowded.
+    crowded: Arc<AtomicBool>,
     /// So many bytes of files can memory cache.
     cached_bytes: u64,
     writable: RwLock<Option<WritableMap>>,
@@ -343,6 +366,10 @@ impl DiskFile for RealFile {
         let _ = fadvise(&self.file, 0, None, rustix::fs::Advice::Random);
     }
 
+    fn will_not_read(&self) {
+        let _ = fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
     }
@@ -417,14 +444,15 @@ impl DiskFile for RealFile {
 
     fn map(&self, len: u64) -> io::Result<Map> {
         let raw = MmapOptions::new().len(usize_len(len)?).map_raw_read_only(&self.file)?;
-        if self.crowded {
-            // Otherwise reading one value would read megabytes ahead, and evict others each time.
-            let _ = raw.advise(Advice::Random);
-        }
+        let crowded = self.crowded.load(Ordering::Relaxed);
         let (start, len) = (raw.as_ptr(), raw.len());
         // SAFETY: the mapping is `len` bytes from `start` and lives as long as its owner. Published
         // bytes lie below the file's final length, under which no file of a store is ever cut.
-        Ok(unsafe { Map::new(start, len, Arc::new(raw)) })
+        let map = unsafe { Map::new(start, len, Arc::new(raw)) };
+        if crowded {
+            map.read_nothing_ahead();
+        }
+        Ok(map)
     }
 
     fn map_private(&self, len: u64) -> io::Result<ImageMemory> {
@@ -464,6 +492,11 @@ impl DiskFile for RealFile {
 impl Mapped for MmapRaw {
     fn will_read(&self, offset: usize, len: usize) {
         let _ = self.advise_range(Advice::WillNeed, offset, len);
+    }
+
+    fn read_nothing_ahead(&self) {
+        // Otherwise reading one value would read megabytes ahead, and evict others each time.
+        let _ = self.advise(Advice::Random);
     }
 }
 
@@ -621,6 +654,32 @@ mod tests {
             let flags = lines.find(|line| line.starts_with("VmFlags:")).expect("a map");
             assert_eq!(flags.split(' ').any(|flag| flag == "rr"), crowded, "{flags}");
         }
+    }
+
+    #[test]
+    fn files_that_outgrow_memory_are_noticed_as_they_are_created() {
+        let folder = tempfile::tempdir_in(".").expect("a folder");
+        let mut disk = RealDisk::new(folder.path()).expect("a directory");
+        disk.cached_bytes = 4 * LEN;
+        let make = |number: u64| {
+            let file = disk.create(&format!("file-{number}"), LEN).expect("creates");
+            // Where blocks cannot be reserved, what is written takes them.
+            file.write_at(0, &vec![1; LEN as usize]).expect("writes");
+        };
+        // As many bytes as one likes may come and go.
+        for number in 0..20 {
+            make(number);
+            assert!(!disk.is_crowded(), "after {number}");
+            disk.remove(&format!("file-{number}")).expect("removes");
+        }
+        let mut beside = RealDisk::new(folder.path()).expect("a directory");
+        beside.cached_bytes = disk.cached_bytes;
+        (20..26).for_each(make);
+        assert!(disk.is_crowded(), "six of them are too many");
+        // As one that follows the writer opens them.
+        assert!(!beside.is_crowded());
+        beside.open("file-20", Access::Read).expect("opens");
+        assert!(beside.is_crowded());
     }
 
     #[test]

@@ -9,6 +9,9 @@ use std::sync::Arc;
 pub(super) trait Mapped: Send + Sync {
     /// Hints that a part of it, which begins with a page, is to be read soon.
     fn will_read(&self, offset: usize, len: usize);
+
+    /// Hints that reads of it do not follow each other, and that nothing should be read ahead for them.
+    fn read_nothing_ahead(&self);
 }
 
 /// A read-only window on a file, valid for as long as it lives, even after the file is removed.
@@ -117,6 +120,11 @@ impl Map {
         if offset < end {
             self.owner.will_read(offset as usize, (end - offset) as usize);
         }
+    }
+
+    /// Hints that reads of it do not follow each other, and that nothing should be read ahead for them.
+    pub(crate) fn read_nothing_ahead(&self) {
+        self.owner.read_nothing_ahead();
     }
 
     /// Prefetches the cache line at `offset`: a hint, never an access.

@@ -80,7 +80,8 @@ pub trait Disk: Send + Sync {
     /// Pieces shorter than this go into a map faster by copying; all others by system call.
     fn copies_below(&self) -> usize;
 
-    /// Whether its files are known to be too large for memory to cache all of them.
+    /// Whether its files are known to be too large for memory to cache all of them. May become true as files are
+    /// created.
     fn is_crowded(&self) -> bool {
         false
     }
@@ -140,6 +141,9 @@ pub trait DiskFile: Send + Sync {
 
     /// Hints that reads will reach space that was never written, where reading ahead would yield only zeros.
     fn read_nothing_ahead(&self) {}
+
+    /// Hints that none of it is to be read soon: what is on the device and in nobody's map need not stay in memory.
+    fn will_not_read(&self) {}
 
     /// Writes all of `bytes` with system calls. After an error any part may have been written.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;

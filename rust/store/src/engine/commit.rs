@@ -34,6 +34,8 @@ const PROBED_KEYS: usize = 1 << 14;
 const INDEX_BYTES_A_KEY: usize = 48;
 /// The index grows in chunks of 32 MiB, and something else may need memory meanwhile.
 const INDEX_CHUNK_BYTES: usize = 64 << 20;
+/// So many operations before one is applied, its place in the index is prefetched.
+const PREFETCHED: usize = 8;
 
 impl Shared {
     pub(crate) fn log_if_writable(&self) -> Result<CommitGuard<'_, Writing>> {
@@ -213,7 +215,11 @@ impl Shared {
         let absorbed = self.absorb(writing, before, |state| {
             let mut live = 0;
             dead.clear();
+            let mut soon = ops.clone().skip(PREFETCHED);
             for (op, &location) in ops.clone().zip(&locations) {
+                if let Some(Op::Put(key, _) | Op::Delete(key)) = soon.next() {
+                    state.index.prefetch(key);
+                }
                 live += apply(state, op, location, &mut dead, &mut range)?;
             }
             Ok(live)

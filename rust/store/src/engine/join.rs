@@ -35,10 +35,19 @@ impl Shared {
     /// Counts the records that a commit replaced as dead.
     #[inline]
     pub(crate) fn count_dead(&self, segments: &Segments, dead: &[Location]) {
-        let left = segments.count_dead(dead);
+        let left = self.count_dead_of(segments, dead);
         if !left.is_empty() {
             self.uncounted.add(left);
         }
+    }
+
+    #[inline]
+    fn count_dead_of(&self, segments: &Segments, dead: &[Location]) -> Vec<Location> {
+        if let [_] = dead {
+            return segments.count_dead(dead, || {});
+        }
+        let mut ahead = self.asks_ahead.over(dead.iter().map(|&location| (segments, location)));
+        segments.count_dead(dead, || ahead.before_next())
     }
 
     /// Counts the records that joining replaced, and those that could not be read before, so that counts are
@@ -50,7 +59,7 @@ impl Shared {
         let _counting = self.uncounted.counting();
         let segments = Arc::clone(&self.state.read().segments);
         let uncounted = self.uncounted.take();
-        let left = segments.count_dead(&uncounted);
+        let left = self.count_dead_of(&segments, &uncounted);
         let all = left.is_empty();
         self.uncounted.add(left);
         all

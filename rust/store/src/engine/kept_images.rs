@@ -85,9 +85,10 @@ impl Images {
         images
     }
 
-    /// The bound on the tail, such that checkpoints write at most about two bytes for each byte of log.
+    /// The bound on the tail. A checkpoint begins when the tail is at least half as long (`schedule`), so checkpoints write
+    /// at most two bytes for each byte of log.
     fn bound(least_bytes: u64, image_bytes: u64) -> u64 {
-        least_bytes.max(image_bytes / 2)
+        least_bytes.max(image_bytes)
     }
 
     /// Schedules the next checkpoint so early that it ends before commits are slowed, if the log grows

@@ -121,6 +121,7 @@ impl Shared {
             None => reserve_spare(&self.disk, &self.options, &mut catalog.manifest, &facts, room, frees)
                 .map_err(|error| self.health.after(Failure::of(error)))?,
         };
+        self.asks_ahead.look(&self.state.read().segments);
         if let Some(outgrown) = catalog.unlisted.take() {
             // A copy of the manifest may name it. Its file is removed with the next manifest that certainly
             // is on the disk.

@@ -42,6 +42,9 @@ pub(crate) struct Segment {
     /// Bounds of the segment's puts, once they were all read after it ended. The inner option is `None` if it
     /// has no puts.
     pub(crate) put_extent: OnceLock<Option<PutExtent>>,
+    /// No tombstone up to this sequence number deletes a put in it. Known of segments that compaction wrote, since
+    /// opening.
+    pub(crate) nothing_deleted_to: OnceLock<u64>,
     /// The dictionaries of its values, as far as they were needed.
     pub(super) dictionaries: Met,
     /// How many holders need the file under its name.
@@ -182,6 +185,7 @@ impl Segment {
             kept: OnceLock::new(),
             copies_below: if copies { disk.copies_below() } else { 0 },
             put_extent: OnceLock::new(),
+            nothing_deleted_to: OnceLock::new(),
             dictionaries: Met::default(),
             pins: AtomicU32::new(0),
             live_bytes: AtomicU64::new(0),
@@ -351,6 +355,7 @@ impl Segment {
             shown_end: AtomicU64::new(0),
             copies_below: 0,
             put_extent: OnceLock::new(),
+            nothing_deleted_to: OnceLock::new(),
             dictionaries: Met::default(),
             pins: AtomicU32::new(0),
             live_bytes: AtomicU64::new(0),
@@ -426,6 +431,16 @@ impl Segment {
             Ok(())
         });
         self.or_kept(told, |_| Ok(()))
+    }
+
+    /// Hints that reads of it do not follow each other. If that fails, they read more than they need.
+    pub(crate) fn read_at_random(&self) {
+        match &self.map {
+            Some(map) => map.read_nothing_ahead(),
+            None => {
+                let _ = self.read_nothing_ahead();
+            }
+        }
     }
 
     /// Bytes allocated on the disk under the segment's name: 0 once compaction has removed the file.

@@ -26,6 +26,8 @@ pub(crate) struct Segments {
 /// The table has at most `PLACES_EACH` slots for each segment, and `PLACES_FREE` on top.
 const PLACES_EACH: usize = 8;
 const PLACES_FREE: usize = 1024;
+/// So many records before it is counted as dead, a record's header is prefetched.
+const COUNTED_AHEAD: usize = 16;
 
 impl Segments {
     /// O(1) if the ids lie close together, otherwise O(log segments).
@@ -148,11 +150,15 @@ impl Segments {
     /// later.
     ///
     /// The counts only advise compaction. A damaged record is reported to whoever needs its bytes; it must
-    /// not fail the commit that replaced it.
+    /// not fail the commit that replaced it. Calls `before_next` before each record is read.
     #[must_use]
-    pub(crate) fn count_dead(&self, dead: &[Location]) -> Vec<Location> {
+    pub(crate) fn count_dead(&self, dead: &[Location], mut before_next: impl FnMut()) -> Vec<Location> {
         let mut left = Vec::new();
-        for &location in dead {
+        for (i, &location) in dead.iter().enumerate() {
+            before_next();
+            if let Some(&soon) = dead.get(i + COUNTED_AHEAD) {
+                self.prefetch(soon);
+            }
             let Some(segment) = self.get(location.segment()) else { continue };
             match segment.record_size(location.offset()) {
                 Ok(size) => segment.count_dead(size),

@@ -60,7 +60,7 @@ pub(crate) fn rebuilt(shared: &Shared, writing: &Writing, end: LogEnd) -> Result
     while !based.state.index.is_whole() {
         based.state.index.join(usize::MAX, &mut dead);
     }
-    let left = based.state.segments.count_dead(&dead);
+    let left = based.state.segments.count_dead(&dead, || {});
     based.uncounted.extend(left);
     if let Some(stop) = &based.stop {
         return Err(stop.refusal(based.reached.last_seq, end.last_seq));

@@ -401,8 +401,11 @@ impl<'c> Replay<'c> {
             self.state.put_many(self.keys.as_keys(), &self.locations, &mut self.dead);
         self.keys.clear();
         self.locations.clear();
-        let left =
-            if self.uncounted.is_none() { self.state.segments.count_dead(&self.dead) } else { Vec::new() };
+        let left = if self.uncounted.is_none() {
+            self.state.segments.count_dead(&self.dead, || {})
+        } else {
+            Vec::new()
+        };
         self.dead.clear();
         self.dead.extend(left);
     }

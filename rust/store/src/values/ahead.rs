@@ -1,6 +1,6 @@
 //! Asks the kernel for the pages of the next records of a batch while earlier ones are read, so that the device always
-//! has many reads to do. Only where the files are too large for memory to cache, and only while that is seen to help:
-//! `docs/dev/049-batches-ask-ahead.md` has the figures. Knows nothing of values. O(1) a record.
+//! has many reads to do. Only where the files are too large for memory to cache, or have become so, and only while that
+//! is seen to help: `docs/dev/049-batches-ask-ahead.md` has the figures. Knows nothing of values. O(1) a record.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -36,12 +36,23 @@ pub(crate) struct AsksAhead {
     disk: Arc<dyn Disk>,
     /// Whether the last batch had anything read from the device.
     misses: AtomicBool,
+    /// Whether segments that are mapped were told that memory cannot cache them all. Those that come later are mapped so.
+    told: AtomicBool,
 }
 
 impl AsksAhead {
     /// What was just opened is not in memory, as far as anybody knows.
     pub(crate) fn new(disk: &Arc<dyn Disk>) -> Self {
-        Self { disk: Arc::clone(disk), misses: AtomicBool::new(true) }
+        let told = AtomicBool::new(disk.is_crowded());
+        Self { disk: Arc::clone(disk), misses: AtomicBool::new(true), told }
+    }
+
+    /// To be called when files were created: if memory can no longer cache them all, nothing more is read ahead in those
+    /// that are mapped already. O(1) except for the one time.
+    pub(crate) fn look(&self, segments: &Segments) {
+        if self.disk.is_crowded() && !self.told.swap(true, Ordering::Relaxed) {
+            segments.iter().for_each(|segment| segment.read_at_random());
+        }
     }
 
     /// Follows a batch: `records` are those that will be read, in that order, `None` for one that does not exist.

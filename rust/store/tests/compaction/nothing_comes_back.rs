@@ -1,12 +1,15 @@
 //! Puts, deletes and range deletes over several segments, compacted in every order and cut off at every step,
 //! with the index lost: no deleted key and no older value comes back, and none is lost.
 
+use std::io;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use crate::common::hook::quiet;
+use crate::common::hook::{Call, HookDisk, quiet};
 use crate::common::{Content, content, open, seeds};
 use alex_store::disk::sim::{Fault, Loss, SimDisk};
-use alex_store::{Options, Store};
+use alex_store::{Options, ReadMode, Store};
 
 /// How many kinds of commit there are. A segment holds one commit, over three keys.
 const COMMITS: u64 = 8;
@@ -192,4 +195,93 @@ fn nothing_unneeded_is_left_after_a_compaction() {
     drop(store);
     let again = open(&disk.restart(Loss::Everything), &quiet()).expect("opens");
     assert_eq!(content(&again).into_keys().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 8, 9]);
+}
+
+#[test]
+fn what_is_deleted_while_it_is_being_copied_does_not_come_back() {
+    for stage in ["the file of the copies", "the copies"] {
+        let disk = SimDisk::new(1);
+        let hooked = HookDisk::new(&disk);
+        let store = Arc::new(hooked.open_store(&quiet()).expect("opens"));
+        store.put_many(&(0..100).collect::<Vec<i64>>(), &[[7; 40]; 100][..], false).expect("writes");
+        store.end_segment().expect("nothing fails");
+        let copies = Arc::new(AtomicU64::new(0));
+        let (deletes, names) = (Mutex::new(Some(Arc::clone(&store))), Arc::clone(&copies));
+        let mut gathered = false;
+        hooked.hook(move |call| {
+            let reached = match call {
+                Call::Read(name) if name.starts_with("seg-") => {
+                    gathered = true;
+                    false
+                }
+                Call::Create(name, _) if gathered && name.starts_with("seg-") => {
+                    let id = u64::from_str_radix(&name[4..12], 16).expect("a number");
+                    names.store(id, Ordering::Relaxed);
+                    stage == "the file of the copies"
+                }
+                Call::Write(name, _, bytes) => {
+                    stage == "the copies" && name.starts_with("seg-") && bytes.len() > 1000
+                }
+                _ => false,
+            };
+            if reached && let Some(store) = deletes.lock().expect("not poisoned").take() {
+                assert!(store.delete(50_i64).expect("deletes"), "nobody else did");
+            }
+            Ok(())
+        });
+        store.compact_some(&|_| true).expect("compacts");
+        hooked.unhook();
+        assert_eq!(store.len().expect("open"), 99, "the hook was called");
+        let copies = copies.load(Ordering::Relaxed);
+        assert_ne!(copies, 0, "records were copied");
+        store.end_segment().expect("nothing fails");
+        // The copies stay, and the deletion for their sake.
+        for _ in 0..2 {
+            store.compact_some(&|id| u64::from(id) != copies).expect("compacts");
+        }
+        let kept = content(&store);
+        drop(store);
+        let again = open(&disk.restart(Loss::Everything), &quiet()).expect("opens");
+        assert_eq!(content(&again).len(), 99, "deleted at {stage}");
+        assert_eq!(content(&again), kept);
+    }
+}
+
+#[test]
+fn deletions_at_random_are_compacted_without_reading_all_for_every_segment_of_them() {
+    const KEYS: i64 = 20_000;
+    let disk = SimDisk::new(1);
+    let hooked = HookDisk::new(&disk);
+    let options = Options { segment_bytes: 64 << 10, read_mode: ReadMode::Pread, ..quiet() };
+    let store = hooked.open_store(&options).expect("opens");
+    for first in (0..KEYS).step_by(100) {
+        store
+            .put_many(&(first..first + 100).collect::<Vec<i64>>(), &[[7; 80]; 100][..], false)
+            .expect("writes");
+    }
+    // Every third, in an order that puts some of each segment into every segment of deletions.
+    let dead: Vec<i64> = (0..KEYS / 3).map(|i| i * 1237 % (KEYS / 3) * 3).collect();
+    for some in dead.chunks(100) {
+        store.delete_many(some).expect("deletes");
+    }
+    let read = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&read);
+    hooked.hook(move |call| {
+        if let Call::ReadBytes(name, bytes) = call
+            && name.starts_with("seg-")
+        {
+            counted.fetch_add(*bytes, Ordering::Relaxed);
+        }
+        io::Result::Ok(())
+    });
+    let before = store.stats().expect("open");
+    store.compact(&mut |_| true).expect("compacts");
+    hooked.unhook();
+    let after = store.stats().expect("open");
+    assert!(after.dead_bytes * 50 < before.dead_bytes, "{before:?}, then {after:?}");
+    let times = read.load(Ordering::Relaxed) as f64 / (before.live_bytes + before.dead_bytes) as f64;
+    assert!(times < 5.0, "what there was has been read {times} times");
+    drop(store);
+    let again = open(&disk.restart(Loss::Everything), &options).expect("opens");
+    assert_eq!(again.len().expect("open"), (KEYS - KEYS / 3) as u64);
 }

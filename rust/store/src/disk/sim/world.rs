@@ -132,6 +132,8 @@ impl Mapped for Pages {
     fn will_read(&self, offset: usize, len: usize) {
         self.ask(offset as u64, len as u64);
     }
+
+    fn read_nothing_ahead(&self) {}
 }
 
 pub(super) fn power_is_off() -> io::Error {
