@@ -8,7 +8,7 @@ import pytest
 from alexpy.compare.engine import Lacks
 from alexpy.compare.group import limited
 
-LIMIT = 96 << 20
+LIMIT = 192 << 20
 # Run in a control group: makes a store twice as large as the group's memory beside a reader that was there first, and
 # prints how many bytes a random value of 1 KiB takes to read, by each way and in each of the two.
 PROGRAM = """
@@ -20,7 +20,7 @@ import resource
 import numpy as np
 import alexpy
 
-COUNT, ASKED = 200_000, 500
+COUNT, ASKED = 400_000, 500
 generator = np.random.default_rng(1)
 
 def value(key):
@@ -45,6 +45,9 @@ for each in (store, reader):
 
 
 def test_a_store_that_outgrows_memory_while_it_is_open_reads_no_more_than_it_needs(tmp_path):
+    kind = subprocess.run(["stat", "-f", "-c", "%T", str(tmp_path)], capture_output=True, text=True, check=True)
+    if kind.stdout.strip() == "tmpfs":
+        pytest.skip("the files of this file system are memory")
     try:
         with limited(LIMIT) as group:
             arguments = [sys.executable, "-c", PROGRAM, str(group), str(tmp_path / "store")]
@@ -54,7 +57,5 @@ def test_a_store_that_outgrows_memory_while_it_is_open_reads_no_more_than_it_nee
     assert done.returncode == 0, done.stderr
     found = [int(number) for number in done.stdout.split()]
     assert len(found) == 4
-    if not any(found):
-        pytest.skip("files of this file system are not read from a device")
     # Some of it is in memory, so that it is about a page on average, a little more with the index.
-    assert all(number < 32 << 10 for number in found), found
+    assert all(0 < number < 32 << 10 for number in found), found

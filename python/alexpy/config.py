@@ -141,7 +141,8 @@ class Config:
     )
     checkpoint_tail_bytes: int = option(
         64 << 20,
-        "Bytes of log after which a checkpoint is due; the bytes of the last image if that is more.",
+        "The most bytes of log that an opening replays, or the bytes of the last image if that is more: a checkpoint "
+        "begins when half of it is written, or somewhat later.",
     )
     recovery: Recovery = option(
         "strict",

@@ -83,8 +83,8 @@ pub struct Options {
     pub compact_bytes_per_second: u64,
     /// See [`Recovery`].
     pub recovery: Recovery,
-    /// A checkpoint is due when this many bytes of log, and half the bytes of the last image, have been
-    /// written since the last one.
+    /// The most log that an opening replays, or the bytes of the last image if that is more: a checkpoint begins so early
+    /// that it should end before so much was written since the last one.
     pub checkpoint_tail_bytes: u64,
     /// This many small segments of about one size are merged. Differs from the default only in tests.
     #[doc(hidden)]

@@ -147,12 +147,17 @@ impl Shared {
         Ok(())
     }
 
-    /// Where memory cannot cache all files, older images need not stay there beside the new one: only an opening would
-    /// read them, and values would make room for them.
+    /// Where memory cannot cache all files, older images need not stay there beside the new one: only another opening
+    /// would read them, and values would make room for them. The one that the index was opened from stays, since its pages
+    /// are read as they are needed.
     fn make_room_for_image(&self, older: &[ImageEntry]) {
-        self.asks_ahead.look(&self.state.read().segments);
+        let (segments, own) = {
+            let state = self.state.read();
+            (Arc::clone(&state.segments), state.index.image())
+        };
+        self.asks_ahead.look(&segments);
         if self.disk.is_crowded() {
-            for image in older {
+            for image in older.iter().filter(|image| Some(image.id) != own) {
                 // A hint: whatever fails here, the kernel chooses what goes.
                 if let Ok(file) = self.disk.open(&image_name(image.id), Access::Read) {
                     file.will_not_read();

@@ -225,7 +225,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Copies what is needed into a new segment and moves the index there. Each record in `gathered` was in use at some
+    /// Copies what is needed into a new segment and moves the index there. Each value in `gathered` was in use at some
     /// moment after the commit `gathered_from`.
     fn relocate(
         &self,
@@ -351,6 +351,7 @@ impl Shared {
             next.committed_seq = next.committed_seq.max(durable);
             next.relocations.push(listed);
         })?;
+        self.asks_ahead.join(segment);
         let mut state = self.write_state().map_err(|error| NotWritten { error, maybe_there: true })?;
         state.add_segment(Arc::clone(segment));
         Ok(())

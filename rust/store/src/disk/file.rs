@@ -33,7 +33,7 @@ const COPIES_BELOW: usize = 8 << 10;
 /// Once this much is stored into a map, a flush first takes its pages out of the map (`WritableMap::let_go`).
 const LET_GO_BYTES: u64 = 64 << 10;
 
-/// Files are counted anew whenever one in so many of the bytes that memory can cache was created or opened.
+/// Files are counted anew whenever one in so many of the bytes that memory can cache was created.
 const COUNTS_IN: u64 = 16;
 
 const EXT4_MAGIC: i64 = 0xEF53;
@@ -47,7 +47,7 @@ pub(crate) struct RealDisk {
     tells_data: bool,
     /// Whether its files are too large for memory to cache. Once true, it stays true.
     crowded: Arc<AtomicBool>,
-    /// Bytes of files created and opened since all were last counted.
+    /// Bytes of files created since all were last counted.
     uncounted: AtomicU64,
     /// So many bytes of files can memory cache.
     cached_bytes: u64,
@@ -74,19 +74,6 @@ impl RealDisk {
         let tells_data = maps_safely || kind == XFS_MAGIC;
         let crowded = Arc::new(AtomicBool::new(bytes > cached_bytes));
         Ok(Self { directory, maps_safely, tells_data, crowded, uncounted: AtomicU64::new(0), cached_bytes })
-    }
-
-    /// Notices when files outgrow memory: counts them whenever so much was created or opened that it could matter.
-    /// O(files) then.
-    fn met(&self, bytes: u64) {
-        let uncounted = self.uncounted.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        if uncounted >= self.cached_bytes / COUNTS_IN
-            && !self.is_crowded()
-            && let Ok(bytes) = self.directory.bytes()
-        {
-            self.uncounted.store(0, Ordering::Relaxed);
-            self.crowded.store(bytes > self.cached_bytes, Ordering::Relaxed);
-        }
     }
 
     fn file(&self, file: File, reserved: bool) -> Arc<dyn DiskFile> {
@@ -180,14 +167,12 @@ impl Disk for RealDisk {
                 return Err(error);
             }
         };
-        self.met(bytes);
+        self.grew(bytes);
         Ok(self.file(file, reserved))
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
-        let file = self.directory.open_file(name, access)?;
-        self.met(file.metadata().map_or(0, |found| found.len()));
-        Ok(self.file(file, false))
+        Ok(self.file(self.directory.open_file(name, access)?, false))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -228,6 +213,19 @@ impl Disk for RealDisk {
 
     fn is_crowded(&self) -> bool {
         self.crowded.load(Ordering::Relaxed)
+    }
+
+    fn grew(&self, bytes: u64) {
+        let uncounted = self.uncounted.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if uncounted >= self.cached_bytes / COUNTS_IN
+            && !self.is_crowded()
+            && let Ok(bytes) = self.directory.bytes()
+        {
+            self.uncounted.store(0, Ordering::Relaxed);
+            if bytes > self.cached_bytes {
+                self.crowded.store(true, Ordering::Relaxed);
+            }
+        }
     }
 
     fn pages_read(&self) -> u64 {
@@ -676,9 +674,9 @@ mod tests {
         beside.cached_bytes = disk.cached_bytes;
         (20..26).for_each(make);
         assert!(disk.is_crowded(), "six of them are too many");
-        // As one that follows the writer opens them.
+        // One that follows the writer is told of each.
         assert!(!beside.is_crowded());
-        beside.open("file-20", Access::Read).expect("opens");
+        beside.grew(LEN);
         assert!(beside.is_crowded());
     }
 

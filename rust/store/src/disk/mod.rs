@@ -86,6 +86,10 @@ pub trait Disk: Send + Sync {
         false
     }
 
+    /// So many bytes of its files were created, by this process or another one. Files are counted anew whenever it could
+    /// matter; O(files) then.
+    fn grew(&self, _bytes: u64) {}
+
     /// How many pages this thread has had read from devices, about. Ascending; compare two of them.
     fn pages_read(&self) -> u64 {
         0

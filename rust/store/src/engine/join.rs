@@ -43,10 +43,10 @@ impl Shared {
 
     #[inline]
     fn count_dead_of(&self, segments: &Segments, dead: &[Location]) -> Vec<Location> {
-        if let [_] = dead {
+        if dead.len() < 2 {
             return segments.count_dead(dead, || {});
         }
-        let mut ahead = self.asks_ahead.over(dead.iter().map(|&location| (segments, location)));
+        let mut ahead = self.asks_ahead.over_headers(dead.iter().map(|&location| (segments, location)));
         segments.count_dead(dead, || ahead.before_next())
     }
 

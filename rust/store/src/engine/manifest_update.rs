@@ -121,7 +121,8 @@ impl Shared {
             None => reserve_spare(&self.disk, &self.options, &mut catalog.manifest, &facts, room, frees)
                 .map_err(|error| self.health.after(Failure::of(error)))?,
         };
-        self.asks_ahead.look(&self.state.read().segments);
+        let segments = Arc::clone(&self.state.read().segments);
+        self.asks_ahead.look(&segments);
         if let Some(outgrown) = catalog.unlisted.take() {
             // A copy of the manifest may name it. Its file is removed with the next manifest that certainly
             // is on the disk.

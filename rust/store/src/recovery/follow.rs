@@ -378,7 +378,9 @@ impl Follower<'_> {
             keep_open(&ended, held, &shared.options)?;
         }
         shared.write_state()?.add_segment(Arc::clone(segment));
-        shared.asks_ahead.look(&shared.read_parts()?.segments);
+        shared.disk.grew(segment.header.capacity);
+        let segments = Arc::clone(&shared.read_parts()?.segments);
+        shared.asks_ahead.look(&segments);
         let log = &mut self.writing.log;
         log.end = LogEnd { segment: segment.id(), offset: SEGMENT_HEADER_BYTES, last_seq: log.end.last_seq };
         log.entries.push(Entry { segment: segment.id(), end: Some(log.end), after_gap: false });

@@ -34,8 +34,10 @@ const WORTH_RECORDS: u64 = 128;
 /// Whether batches ask ahead, as far as past ones tell.
 pub(crate) struct AsksAhead {
     disk: Arc<dyn Disk>,
-    /// Whether the last batch had anything read from the device.
+    /// Whether the last batch of reads had anything read from the device.
     misses: AtomicBool,
+    /// The same of the last batch that needed headers only, which writers make.
+    header_misses: AtomicBool,
     /// Whether segments that are mapped were told that memory cannot cache them all. Those that come later are mapped so.
     told: AtomicBool,
 }
@@ -44,7 +46,8 @@ impl AsksAhead {
     /// What was just opened is not in memory, as far as anybody knows.
     pub(crate) fn new(disk: &Arc<dyn Disk>) -> Self {
         let told = AtomicBool::new(disk.is_crowded());
-        Self { disk: Arc::clone(disk), misses: AtomicBool::new(true), told }
+        let (misses, header_misses) = (AtomicBool::new(true), AtomicBool::new(true));
+        Self { disk: Arc::clone(disk), misses, header_misses, told }
     }
 
     /// To be called when files were created: if memory can no longer cache them all, nothing more is read ahead in those
@@ -55,8 +58,38 @@ impl AsksAhead {
         }
     }
 
+    /// To be called before a segment joins those that readers find: it may have been mapped before memory became too
+    /// small.
+    pub(crate) fn join(&self, segment: &Segment) {
+        if self.disk.is_crowded() {
+            segment.read_at_random();
+        }
+    }
+
     /// Follows a batch: `records` are those that will be read, in that order, `None` for one that does not exist.
     pub(crate) fn over<'a, L, I>(&'a self, records: I) -> Ahead<'a, I::IntoIter>
+    where
+        L: Into<Option<Location>>,
+        I: IntoIterator<Item = (&'a Segments, L)>,
+    {
+        self.following(records, &self.misses, false)
+    }
+
+    /// Follows a batch of which only the headers of the records will be read.
+    pub(crate) fn over_headers<'a, L, I>(&'a self, records: I) -> Ahead<'a, I::IntoIter>
+    where
+        L: Into<Option<Location>>,
+        I: IntoIterator<Item = (&'a Segments, L)>,
+    {
+        self.following(records, &self.header_misses, true)
+    }
+
+    fn following<'a, L, I>(
+        &'a self,
+        records: I,
+        misses: &'a AtomicBool,
+        headers_only: bool,
+    ) -> Ahead<'a, I::IntoIter>
     where
         L: Into<Option<Location>>,
         I: IntoIterator<Item = (&'a Segments, L)>,
@@ -64,14 +97,16 @@ impl AsksAhead {
         let batch = self.disk.is_crowded().then(|| {
             let pages = self.disk.pages_read();
             Batch {
-                from: self,
+                disk: &*self.disk,
+                misses,
+                headers_only,
                 records: records.into_iter(),
                 steps: VecDeque::new(),
                 left: 0,
                 passed: 0,
                 pages,
                 usual_size: 0,
-                asks: self.misses.load(Ordering::Relaxed),
+                asks: misses.load(Ordering::Relaxed),
             }
         });
         Ahead(batch)
@@ -96,7 +131,10 @@ impl<'a, L: Into<Option<Location>>, I: Iterator<Item = (&'a Segments, L)>> Ahead
 
 /// A batch of a store that may have to be read from the device.
 struct Batch<'a, I> {
-    from: &'a AsksAhead,
+    disk: &'a dyn Disk,
+    /// Whether such batches miss.
+    misses: &'a AtomicBool,
+    headers_only: bool,
     /// The records that were not asked for yet, except for the first `passed` while nothing is asked for.
     records: I,
     /// What was asked for: the step whose records are read, and those behind it.
@@ -171,6 +209,9 @@ impl<'a, L: Into<Option<Location>>, I: Iterator<Item = (&'a Segments, L)>> Batch
 
     /// Asks for what is left of the records of a step. Ignores what cannot be read, which the read will report.
     fn ask_for_rest(&mut self, step: usize) {
+        if self.headers_only {
+            return;
+        }
         let Some(step) = self.steps.get(step) else { return };
         let asked = self.usual_size.clamp(HEADER_BYTES, UNSEEN_BYTES);
         let (mut asking, mut bytes) = (Asking::default(), 0);
@@ -189,7 +230,7 @@ impl<'a, L: Into<Option<Location>>, I: Iterator<Item = (&'a Segments, L)>> Batch
 impl<I> Batch<'_, I> {
     /// Whether so much was read from the device since the batch began that asking pays.
     fn has_missed(&self) -> bool {
-        let pages = self.from.disk.pages_read().saturating_sub(self.pages);
+        let pages = self.disk.pages_read().saturating_sub(self.pages);
         pages > 0 && pages.saturating_mul(WORTH_RECORDS) >= self.passed as u64
     }
 }
@@ -198,7 +239,7 @@ impl<I> Drop for Batch<'_, I> {
     fn drop(&mut self) {
         // Includes what was asked for: if that was in memory, nothing was read.
         self.passed = self.passed.saturating_sub(self.left);
-        self.from.misses.store(self.has_missed(), Ordering::Relaxed);
+        self.misses.store(self.has_missed(), Ordering::Relaxed);
     }
 }
 

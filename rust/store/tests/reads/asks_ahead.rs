@@ -143,6 +143,35 @@ fn values_of_many_pages_are_asked_for_whole() {
 }
 
 #[test]
+fn what_is_deleted_or_overwritten_is_asked_for_as_far_as_its_headers_go() {
+    const VALUES: usize = 300;
+    const BYTES: usize = 40_000;
+    let (disk, keys) = closed(&[BYTES; VALUES]);
+    let write: [(&str, fn(&Store, &[i128])); 3] = [
+        ("delete_many", |store, keys| drop(store.delete_many(keys).expect("deletes"))),
+        ("clear", |store, _| drop(store.clear().expect("deletes"))),
+        ("put_many", |store, keys| {
+            drop(store.put_many(keys, &vec![[1; 8]; keys.len()][..], false).expect("writes"));
+        }),
+    ];
+    for read_mode in [ReadMode::Mmap, ReadMode::Pread] {
+        for (name, write) in write {
+            let disk = disk.copy();
+            disk.crowd(1000);
+            let store = open(&disk, &options(read_mode)).expect("opens");
+            write(&store, &keys);
+            let (_, asked, _) = pages(&disk);
+            // A header lies in one page or two; each value in ten.
+            assert!(
+                (VALUES..=2 * VALUES).contains(&asked.len()),
+                "{name}, {read_mode:?}: {} pages",
+                asked.len()
+            );
+        }
+    }
+}
+
+#[test]
 fn a_store_that_fits_into_memory_asks_for_nothing() {
     each_read(&vec![1000; 3000], |_| (), |read, disk| assert_eq!(pages(disk).2, 0, "{read}"));
 }
