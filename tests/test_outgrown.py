@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +10,8 @@ from alexpy.compare.engine import Lacks
 from alexpy.compare.group import limited
 
 LIMIT = 192 << 20
-# Run in a control group: makes a store twice as large as the group's memory beside a reader that was there first, and
-# prints how many bytes a random value of 1 KiB takes to read, by each way and in each of the two.
+# Run in a control group: makes a store twice as large as the group's memory beside a reader that was there
+# first, and prints how many bytes a random value of 1 KiB takes to read, by each way and in each of the two.
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -44,8 +45,9 @@ for each in (store, reader):
 """
 
 
-def test_a_store_that_outgrows_memory_while_it_is_open_reads_no_more_than_it_needs(tmp_path):
-    kind = subprocess.run(["stat", "-f", "-c", "%T", str(tmp_path)], capture_output=True, text=True, check=True)
+def test_a_store_that_outgrows_memory_while_it_is_open_reads_no_more_than_it_needs(tmp_path: Path) -> None:
+    asked = ["stat", "-f", "-c", "%T", str(tmp_path)]
+    kind = subprocess.run(asked, capture_output=True, text=True, check=True)
     if kind.stdout.strip() == "tmpfs":
         pytest.skip("the files of this file system are memory")
     try:

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _RIVALS = ("BTreeMap", "congee", "scry-index")
 # Which of a rival's rows is beside which of ours; the others are beside the row of their own name.
 _BESIDE = {"get_many": "get"}
-# Openings after the kill of a writer that never pauses: how much there is to replay depends on the moment of the kill.
+# Openings after the kill of a writer that never pauses: what there is to replay depends on the moment of it.
 _BY_CHANCE = re.compile(r"growth_\w+_opening")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 

@@ -141,8 +141,10 @@ class Config:
     )
     checkpoint_tail_bytes: int = option(
         64 << 20,
-        "The most bytes of log that an opening replays, or the bytes of the last image if that is more: a checkpoint "
-        "begins when half of it is written, or somewhat later.",
+        """
+        The most bytes of log that an opening replays, or the bytes of the last image if that is more: a
+        checkpoint begins when half of it is written, or somewhat later.
+        """,
     )
     recovery: Recovery = option(
         "strict",
