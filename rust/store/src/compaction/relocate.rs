@@ -351,7 +351,7 @@ impl Shared {
             next.committed_seq = next.committed_seq.max(durable);
             next.relocations.push(listed);
         })?;
-        self.asks_ahead.join(segment);
+        self.asks_ahead.tell(segment);
         let mut state = self.write_state().map_err(|error| NotWritten { error, maybe_there: true })?;
         state.add_segment(Arc::clone(segment));
         Ok(())

@@ -80,7 +80,7 @@ impl Shared {
         self.compressor.rolled();
         self.watermarks.note_ended(!writing.log.unsynced.is_empty());
         let segment = rolled.map_err(|error| self.health.after(Failure::of(error)))?;
-        self.asks_ahead.join(&segment);
+        self.asks_ahead.tell(&segment);
         self.write_state()?.add_segment(segment);
         Ok(())
     }

@@ -60,7 +60,7 @@ impl AsksAhead {
 
     /// To be called before a segment joins those that readers find: it may have been mapped before memory became too
     /// small.
-    pub(crate) fn join(&self, segment: &Segment) {
+    pub(crate) fn tell(&self, segment: &Segment) {
         if self.disk.is_crowded() {
             segment.read_at_random();
         }
