@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use alex_store::disk::sim::SimDisk;
@@ -45,6 +46,21 @@ impl HookDisk {
     /// From now on each call asks `hook` first; an error becomes the outcome of the call.
     pub fn hook(&self, hook: impl FnMut(&Call<'_>) -> io::Result<()> + Send + 'static) {
         *self.hook.lock().expect("no test panics in a hook") = Some(Box::new(hook));
+    }
+
+    /// From now on counts the bytes read of segments, in place of another hook.
+    pub fn count_segment_bytes(&self) -> Arc<AtomicU64> {
+        let count = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&count);
+        self.hook(move |call| {
+            if let Call::ReadBytes(name, bytes) = call
+                && name.starts_with("seg-")
+            {
+                counted.fetch_add(*bytes, Ordering::Relaxed);
+            }
+            Ok(())
+        });
+        count
     }
 
     pub fn unhook(&self) {

@@ -1,7 +1,6 @@
 //! Puts, deletes and range deletes over several segments, compacted in every order and cut off at every step,
 //! with the index lost: no deleted key and no older value comes back, and none is lost.
 
-use std::io;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -264,16 +263,7 @@ fn deletions_at_random_are_compacted_without_reading_all_for_every_segment_of_th
     for some in dead.chunks(100) {
         store.delete_many(some).expect("deletes");
     }
-    let read = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&read);
-    hooked.hook(move |call| {
-        if let Call::ReadBytes(name, bytes) = call
-            && name.starts_with("seg-")
-        {
-            counted.fetch_add(*bytes, Ordering::Relaxed);
-        }
-        io::Result::Ok(())
-    });
+    let read = hooked.count_segment_bytes();
     let before = store.stats().expect("open");
     store.compact(&mut |_| true).expect("compacts");
     hooked.unhook();

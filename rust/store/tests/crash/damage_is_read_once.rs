@@ -3,10 +3,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::common::hook::{Call, HookDisk};
+use crate::common::hook::HookDisk;
 use crate::common::open;
 use alex_store::disk::sim::SimDisk;
 use alex_store::{Options, RepairMode, Store};
@@ -29,16 +29,7 @@ fn reads(disk: &SimDisk, expected_keys: u64, damage: impl FnOnce(&mut Vec<u8>)) 
         damage(file);
         bytes = file.len();
     });
-    let count = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&count);
-    counting.hook(move |call| {
-        if let Call::ReadBytes(name, bytes) = call
-            && name.starts_with("seg-")
-        {
-            counted.fetch_add(*bytes, Ordering::Relaxed);
-        }
-        Ok(())
-    });
+    let count = counting.count_segment_bytes();
     assert!(!store.verify(&mut |_| true).expect("reads").is_ok());
     let mut most = count.swap(0, Ordering::Relaxed);
     let source: Arc<dyn alex_store::disk::Disk> = Arc::new(counting);
