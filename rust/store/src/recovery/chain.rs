@@ -44,6 +44,30 @@ pub(crate) struct Chain {
     pub(crate) next_segment: u32,
 }
 
+/// Headers of segments are read one by one. Once one had to come from a device, all that remain are asked for, so that
+/// the device reads them side by side.
+struct HeadersAhead<'a> {
+    disk: &'a Arc<dyn Disk>,
+    /// What [`Disk::pages_read`] was at the beginning.
+    pages: u64,
+    asked: bool,
+}
+
+impl HeadersAhead<'_> {
+    /// To be called after each header, with the segments whose headers were not read yet.
+    fn read_one<I: Iterator<Item = u32>>(&mut self, unread: impl FnOnce() -> I) {
+        if self.asked || self.disk.pages_read() == self.pages {
+            return;
+        }
+        self.asked = true;
+        for id in unread() {
+            if let Ok(file) = self.disk.open(&Segment::name(id), Access::Read) {
+                file.will_read(0, SEGMENT_HEADER_BYTES);
+            }
+        }
+    }
+}
+
 impl Chain {
     /// Opens what the manifest lists. An unlisted file never held a record that counts, since nothing goes
     /// into a segment before both copies of the manifest list it.
@@ -65,6 +89,7 @@ impl Chain {
         };
         let listed = manifest.segments.len() + manifest.relocations.len();
         let held = held_open();
+        let mut headers = HeadersAhead { disk, pages: disk.pages_read(), asked: false };
         let released = |chain: &Self, left: usize, segment: &Segment| -> Result<()> {
             if chain.scarce || left > held {
                 return release_at_any_cost(segment, options);
@@ -80,6 +105,10 @@ impl Chain {
             }
             released(&chain, listed - at, &segment)?;
             chain.relocations.push((Arc::new(segment), *relocation));
+            headers.read_one(|| {
+                let relocations = manifest.relocations[at + 1..].iter().map(|other| other.segment);
+                relocations.chain(manifest.segments.iter().map(|entry| entry.segment))
+            });
         }
         for (at, entry) in manifest.segments.iter().enumerate() {
             match chain
@@ -91,6 +120,7 @@ impl Chain {
                         released(&chain, manifest.segments.len() - at, &segment)?;
                     }
                     chain.push(segment, *entry);
+                    headers.read_one(|| manifest.segments[at + 1..].iter().map(|other| other.segment));
                 }
                 Err(Error::Corruption { .. }) if options.recovery == Recovery::PointInTime => {
                     chain.cut = true;

@@ -241,3 +241,23 @@ fn a_damaged_size_is_reported_and_nothing_beyond_the_file_is_asked_for() {
         }
     }
 }
+
+#[test]
+fn opening_asks_for_all_headers_once_the_first_had_to_be_read_from_a_device() {
+    let lengths = vec![20_000; 300];
+    for read_mode in [ReadMode::Mmap, ReadMode::Pread] {
+        let (disk, _) = closed(&lengths);
+        drop(open(&disk, &options(read_mode)).expect("opens"));
+        assert_eq!(pages(&disk).2, 0, "{read_mode:?}: all of it is in memory");
+        let disk = disk.restart(Loss::ProcessOnly);
+        // Each look finds one more page read.
+        disk.crowd(1);
+        let _store = open(&disk, &options(read_mode)).expect("opens");
+        let (all, asked, times) = pages(&disk);
+        let mut headers: Pages = all.into_iter().filter(|(_, page)| *page == 0).collect();
+        assert!(headers.len() > 4, "{headers:?}");
+        headers.pop_first();
+        assert_eq!(asked, headers, "{read_mode:?}: the first one was read already");
+        assert_eq!(times, headers.len() as u64, "{read_mode:?}: each is asked for once");
+    }
+}
