@@ -254,6 +254,8 @@ def plot(curves: dict[str, dict[str, float]], path: Path) -> None:
 
     figure_, axes = plt.subplots(figsize=(9, 5.5))
     styles = {"8": "-", "16": "--", "64": ":", "128": (0, (5, 1)), "": "-."}
+    # Long dashes look like a line in the legend: each first window has a mark of its own, too.
+    marks = {"8": ".", "16": "x", "64": "^", "128": "s", "": "."}
     colours = {
         "plain loop": "tab:olive",
         "scalar": "tab:gray",
@@ -270,7 +272,8 @@ def plot(curves: dict[str, dict[str, float]], path: Path) -> None:
             linestyle=styles[shape],
             color=colours[kernel],
             label=f"{kernel}, first window {shape} slots" if shape else "plain exponential search",
-            marker=".",
+            marker=marks[shape],
+            markersize=4,
         )
     axes.set_xscale("symlog", base=2, linthresh=1)
     axes.set_xlabel("prediction error, slots")
