@@ -119,7 +119,15 @@ def _ratios(run: Mapping[str, Any], chosen: Sequence[Row], title: str, path: Pat
         "times better than each rival (logarithmic)\nat the right: than the best; shaded: the rival wins"
     )
     figure.suptitle(f"{title}: alexpy against each rival", fontsize=13, x=0.01, ha="left")
-    figure.legend(loc="outside upper right", ncols=len(engines), frameon=False, fontsize=9)
+    figure.legend(
+        loc="outside upper right",
+        ncols=len(engines),
+        frameon=False,
+        fontsize=9,
+        # Tight, so that it fits beside the longest title.
+        columnspacing=1.0,
+        handletextpad=0.3,
+    )
     _finish(axes)
     modes = "all in memory" if kind == "index" else "each rival under the promise named with the row"
     return _caption(figure, run, f"{title}, {modes}; medians.", path)

@@ -199,7 +199,7 @@ def method(run: Mapping[str, Any]) -> str:
   get other settings there, as listed, so that nothing is read ahead of a page that they miss in a map; alexpy detects
   that it is larger than memory (the disk reads {run["machine"].get("read_ahead_kib") or "unknown"} KiB ahead here).
   Indexes fit into that memory in these rows; what happens where one does not is in
-  `docs/measurements/2026-11-30-larger-than-memory.md`.
+  `docs/dev/054-images-larger-than-memory.md`.
   `sync` before each engine's turn keeps one from paying for another's writes.
 - A row is compared only among engines that made the same promise in it: *kill* is "{Mode.KILL.text}", *power* is
   "{Mode.POWER.text}". Engines in memory show what Python itself costs and are not ranked with stores.

@@ -31,13 +31,13 @@ class SearchsortedIndex:
         self._keys, self._values = keys[order], values[order]
 
     def insert_each(self, keys: list[int], values: list[int]) -> None:
-        raise Lacks("a sorted array takes no inserts")
+        raise Lacks("is a sorted array and takes no inserts")
 
     def insert_many(self, keys: Keys, values: Keys) -> None:
-        raise Lacks("a sorted array takes no inserts")
+        raise Lacks("is a sorted array and takes no inserts")
 
     def get_each(self, keys: list[int]) -> list[int]:
-        raise Lacks("made for batches")
+        raise Lacks("is made for batches")
 
     def get_many(self, keys: Keys) -> Keys:
         return self._values[np.searchsorted(self._keys, keys)]

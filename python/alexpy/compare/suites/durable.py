@@ -84,7 +84,7 @@ def run_raw(bench: Bench, sizes: Sizes, folder: Path) -> None:
         bench.seconds(cell, _raw_commits(folder / cell, count, size, reserved=True), count)
         bench.seconds(f"{cell}_growing", _raw_commits(folder / cell, count, size, reserved=False), count)
     for count in THREADS:
-        bench.lacks(f"sync_{count}", "one writer is the floor")
+        bench.lacks(f"sync_{count}", "is the floor of one writer")
 
 
 def _raw_commits(path: Path, count: int, size: int, *, reserved: bool) -> float:
