@@ -150,16 +150,8 @@ def _training(result: dict[str, Any]) -> dict[str, float]:
     return ratios
 
 
-def _compression(result: dict[str, Any]) -> dict[str, float]:
-    """Return ratios to RocksDB with zstd, and of what compression saves."""
-    ours, rival = result["medians"]["alexpy zstd"], result["medians"]["rocksdict zstd"]
-    ratios = {row: rival[row] / ours[row] for row in ours}
-    return ratios | {"saved": result["medians"]["alexpy none"]["disk_bytes"] / ours["disk_bytes"]}
-
-
 RATIOS = {
     "compare": _compare,
-    "compression": _compression,
     "demo": _demo,
     "index": _index,
     "training": _training,
