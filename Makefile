@@ -235,7 +235,7 @@ asv: .venv/compare .venv/asv-page ## the history of our own speed: the last COMM
 	$(BIN)/python tools/asv_page/offline.py .asv/html
 
 .PHONY: figures
-figures: .venv/built ## make the published figures again, 75 minutes, and say of each whether it holds: make figures FIGURES='--only demo'
+figures: .venv/built ## make the published figures again, in 75 to 90 minutes, and say of each whether it holds: make figures FIGURES='--only demo'
 	$(BIN)/python tools/figures.py $(FIGURES)
 
 .PHONY: bench

@@ -6,8 +6,8 @@ All give the same tensors of 25 float32, under random keys, and in one more stor
 Every epoch is checked: each sample once. What the loader itself takes is shown by two sets that read
 nothing: each gives the same tensor again and again, as a batch, or as a sample that the loader collates.
 LMDB in four ways: one `get` a sample, collated by PyTorch, as its datasets are mostly written; and in whole
-batches, by `get` and by `getmulti`. Memory is the kernel's Pss of all worker processes, with one and with
-eight: of the store's files, and in all, which is mostly PyTorch.
+batches, by `get` and by `getmulti`. Memory is the kernel's Pss of all worker processes and this one, which
+maps the files, too, with one and with eight: of the store's files, and in all, which is mostly PyTorch.
 Needs torch and lmdb: `python benchmarks/torch_loader.py --json FILE`.
 """
 
@@ -201,13 +201,13 @@ def pss(process: int, folder: Path) -> tuple[int, int]:
 def memory(
     make: Callable[..., DataLoader[Any]], workers: int, count: int, method: str, folder: Path
 ) -> list[int]:
-    """The Pss of all workers once they have read nearly the whole set: of the store's files, and in all."""
+    """The Pss of all workers and of this process, once nearly all was read: of the files, and in all."""
     loader = make(99, num_workers=workers, multiprocessing_context=method, prefetch_factor=1)
     batches = iter(loader)
     for _ in range(count // BATCH - 4 * workers):
         next(batches)
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    each = [pss(int(child), folder) for child in children]
+    each = [pss(int(process), folder) for process in (os.getpid(), *children)]
     return [sum(sizes) for sizes in zip(*each, strict=True)]
 
 

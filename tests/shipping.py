@@ -424,6 +424,7 @@ class History:
             return
         writer.is_pushed = True
         made, may_go_on = writer.made, fork or not writer.is_fenced or self.may_fork(writer)
+        stood = {line.nonce for line in writer.memory.lines.values()}
         push = Push(self.client(), Remembered.of(writer.memory), "here", fork=fork, threads=1)  # type: ignore[arg-type]
         push._publish = self.noting(push._publish, made, fork=fork)  # type: ignore[method-assign]
         try:
@@ -434,7 +435,9 @@ class History:
             # A fork may be on its way.
             writer.is_fenced = not self.may_fork(writer)
         except (KilledError, LostError, CorruptionError):
-            writer.is_fenced &= not self.may_fork(writer)
+            # Before it failed it may have found that a fork which it knew of had come through.
+            found = {line.nonce for line in writer.memory.lines.values()} - stood
+            writer.is_fenced &= not self.may_fork(writer) and self.forks.isdisjoint(found)
         else:
             assert may_go_on, "a fenced writer went on"
             writer.is_fenced = False

@@ -170,10 +170,10 @@ def test_an_empty_frame_makes_a_store_without_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"x": [1.5]}, "the column 'x' is of type float64 in one part, and of type int64 in the whole"),
-        ({"x": np.array([300], np.int16)}, "the column 'x' is of type int16 in one part"),
-        ({"x": [1], "y": [1]}, "the column 'y' is of type int64 in one part, and of type none"),
-        ({}, "the column 'x' is of type none, since it is missing in one part"),
+        ({"x": [1.5]}, "the column 'x' is of type float64 in one part, and of type int64 in another"),
+        ({"x": np.array([300], np.int16)}, "the column 'x' is of type int16 in one part, and of type int64"),
+        ({"x": [1], "y": [1]}, "the column 'y' is of type int64 in one part, and missing in another"),
+        ({}, "the column 'x' is of type int64 in one part, and missing in another"),
     ],
 )
 def test_parts_that_differ_are_refused_and_no_value_is_changed_or_left_out(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,58 @@ def test_a_figure_that_came_out_lower_is_named_and_fails(
     assert figures.main(["--found", f"demo={made(tmp_path, 1.5)}"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines if line.endswith("DOES NOT HOLD")] == ["load"]
+
+
+def made_twice(
+    monkeypatch: pytest.MonkeyPatch, name: str, results: list[Path], again: str | None = None
+) -> list[str]:
+    """Let `make figures` find one run, with these results one after another; the commands it gave."""
+    commands: list[str] = []
+
+    def carry_out(_run: figures.Run, command: str, _folder: Path) -> Path:
+        commands.append(command)
+        return results[len(commands) - 1]
+
+    monkeypatch.setattr(figures, "_carry_out", carry_out)
+    run = dataclasses.replace(PUBLISHED.runs[name], needs=[], again=again)
+    published = figures.Published(PUBLISHED.share, {name: run}, [])
+    monkeypatch.setattr(figures.Published, "read", lambda: published)
+    return commands
+
+
+@pytest.mark.parametrize(("second", "code", "told"), [(1.1, 0, "holds"), (1.5, 1, "DOES NOT HOLD")])
+def test_what_has_a_low_figure_is_made_once_more(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    second: float,
+    code: int,
+    told: str,
+) -> None:
+    (tmp_path / "again").mkdir()
+    results = [made(tmp_path, 1.6), made(tmp_path / "again", second)]
+    commands = made_twice(monkeypatch, "demo", results)
+    assert figures.main([]) == code
+    assert commands == [PUBLISHED.runs["demo"].command] * 2
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "made again" in line]
+    assert line.split()[0] == "load"
+    assert f"{told}, made again" in line
+
+
+def test_of_the_comparison_only_the_suites_with_low_figures_are_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = PUBLISHED.runs["compare"]
+    assert run.again is not None
+    published = figures.ROOT / run.published
+    result: dict[str, Any] = json.loads(published.read_text())
+    for figure in result["cells"]["get_many"]["alexpy"]["figures"]:
+        figure["seconds"] *= 10
+    low = tmp_path / "low.json"
+    low.write_text(json.dumps(result))
+    commands = made_twice(monkeypatch, "compare", [low, published], run.again)
+    assert figures.main([]) == 0
+    assert commands == [run.command, run.again.replace("{suites}", "--suite table")]
 
 
 def test_a_figure_that_is_gone_does_not_hold() -> None:

