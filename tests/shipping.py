@@ -466,7 +466,12 @@ class History:
             memory = Memory(None)
             memory.line(shipment.lineage).reaches(shipment)
             made = self.sent[shipment.nonce]
-            before = [one for one in self.sent.values() if one.past == made.past[: len(one.past)]]
+            # What led here, and not what a copy shipped that was cut back and made no commit since.
+            before = [
+                one
+                for one in self.sent.values()
+                if one.past == made.past[: len(one.past)] and one.cuts == made.cuts[: len(one.cuts)]
+            ]
             self.writers.append(Writer(made, memory, is_copy=True, before=tuple(before[-5:])))
 
     def read(self) -> Shipment | None:
