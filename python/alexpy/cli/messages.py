@@ -12,7 +12,8 @@ from pathlib import Path
 import alexpy
 
 _HISTORY_GONE = (
-    "some of these changes are gone, since compaction has freed them; nothing in the store is missing."
+    "some of these changes are gone: compaction has freed them, or the store was cut back before damage;"
+    " nothing in the store is missing."
     " Note last_seq of `alexpy stats`, read everything with `alexpy export`, and go on with "
     "`alexpy changes --since` that number"
 )

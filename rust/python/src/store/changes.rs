@@ -126,8 +126,9 @@ impl Store {
     /// machine it was made; whole commits only, and never an older state than before. Snapshots and
     /// iterators keep what they see. The writer is neither asked nor slowed. Of a store opened for writing:
     /// the sequence number of its last commit. Raises CorruptionError if the log is damaged where it is yet
-    /// to be read, FormatError if the store was replaced, FileNotFoundError if it was removed; what was
-    /// visible stays so. O(bytes of new log), and a few system calls if there is nothing new.
+    /// to be read, FormatError if the store was replaced or was cut back (`recovery="point_in_time"`) to
+    /// before what was visible, FileNotFoundError if it was removed; what was visible stays so. O(bytes of
+    /// new log), and a few system calls if there is nothing new.
     ///
     /// >>> with alexpy.open(s.path, read_only=True) as reader:
     /// ...     s[1] = b"one"
@@ -176,9 +177,10 @@ impl Store {
     /// Each is a `Change` (seq, key, value). `since=None` means from now on. It ends at the newest change
     /// that this store shows; to go on, `wait` (or `refresh`) and ask for the changes after the last one
     /// seen. What a read-only store shows comes with `refresh`. Raises HistoryGoneError if compaction has
-    /// freed some of them: read the whole store through a `snapshot`, then go on from its `seq`. After a
-    /// writer was killed, changes that the device had not confirmed come again, in the same order, under
-    /// new sequence numbers. O(segments), and O(bytes of one segment) to find the first change.
+    /// freed some of them, or the store was cut back to before `since`: read the whole store through a
+    /// `snapshot`, then go on from its `seq`. After a writer was killed, changes that the device had not
+    /// confirmed come again, in the same order, under new sequence numbers. O(segments), and O(bytes of one
+    /// segment) to find the first change.
     ///
     /// >>> s[1] = b"one"
     /// >>> s.delete_range(5, 9)

@@ -65,8 +65,8 @@ struct Part {
 impl Store {
     /// The changes that were committed after the sequence number `since`, or from now on, as far as this handle has seen
     /// them. Whole commits in their order; removals of whole ranges are one change. Where compaction has freed a part of
-    /// them, the call fails with [`Error::HistoryGone`]; while the iterator lives, it frees none of those that there are
-    /// now.
+    /// them, or the store was cut back to before `since`, the call fails with [`Error::HistoryGone`]; while the iterator
+    /// lives, it frees none of those that there are now.
     ///
     /// After a writer was killed, commits that the device had not confirmed are in the log again, in the same order and
     /// under new sequence numbers: to apply them once more leaves the same content.
@@ -77,6 +77,10 @@ impl Store {
         // Whoever has followed so far need not search for where that was.
         let end = self.shared.writing.lock().log.end;
         let since = since.unwrap_or(end.last_seq);
+        if self.shared.catalog.lock().manifest.cuts.took(since) {
+            // What the caller has taken up is not all in this store.
+            return Err(Error::HistoryGone { path: self.shared.path.clone(), since });
+        }
         let fed = self.shared.fed.lock().filter(|&(seq, _)| seq <= since);
         let at = if since >= end.last_seq { Some(end) } else { fed.map(|(_, at)| at) };
         let mut changes = Changes {

@@ -40,6 +40,11 @@ impl Cuts {
         }
     }
 
+    /// Whether what once had this sequence may be gone.
+    pub(crate) fn took(&self, seq: u64) -> bool {
+        self.0.iter().any(|cut| cut.kept < seq && seq < cut.next)
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         self.0.iter().flat_map(|cut| [cut.kept, cut.next]).flat_map(u64::to_le_bytes).collect()
     }
@@ -87,6 +92,13 @@ mod tests {
     fn a_cut_below_earlier_ones_takes_their_place() {
         assert_eq!(after(&[(5, 20), (25, 40), (3, 60)]), Cuts::of_test(&[(3, 60)]));
         assert_eq!(after(&[(5, 20), (5, 40)]), Cuts::of_test(&[(5, 40)]));
+    }
+
+    #[test]
+    fn what_lay_between_where_a_cut_begins_and_where_the_log_went_on_is_gone() {
+        let cuts = Cuts::of_test(&[(5, 20), (25, 40)]);
+        let gone: Vec<u64> = (0..50).filter(|&seq| cuts.took(seq)).collect();
+        assert_eq!(gone, (6..20).chain(26..40).collect::<Vec<_>>());
     }
 
     #[test]

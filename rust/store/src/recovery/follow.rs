@@ -561,6 +561,16 @@ impl Follower<'_> {
                 ),
             });
         }
+        // The log has gone on above that number, but without what this handle has seen.
+        if manifest.cuts.took(seen) {
+            return Err(Error::Format {
+                path: shared.path.clone(),
+                problem: format!(
+                    "was cut back before damage, and what this handle has seen last, sequence {seen}, is gone; close \
+                     this handle and open the store again (nothing was changed)"
+                ),
+            });
+        }
         self.writing.images = Images::new(&manifest.images, tail_bytes, shared.options.checkpoint_tail_bytes);
         self.writing.log = log;
         catalog.manifest = manifest.clone();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::common::hook::{Call, HookDisk, quiet};
 use crate::common::{Content, Model, content, content_of, for_seeds, open, options, step};
 use alex_store::disk::sim::{Rng, SimDisk};
-use alex_store::{Changed, Durability, Error, Options, ReadMode, Snapshot, Store, What, WriteMode};
+use alex_store::{Changed, Durability, Error, Options, ReadMode, Recovery, Snapshot, Store, What, WriteMode};
 
 /// A follower, what it shows, and snapshots of it.
 struct Follower {
@@ -490,4 +490,46 @@ fn a_follower_of_a_store_that_was_removed_replaced_or_set_back_says_so_and_reads
     let error = follower.refresh().expect_err("there is no store");
     assert!(matches!(error, Error::NotFound { .. }), "{error}");
     assert_eq!(*follower.get(2).expect("reads").expect("there"), *b"two");
+}
+
+#[test]
+fn what_was_seen_before_the_store_was_cut_back_is_never_taken_for_its_past() {
+    use std::os::unix::fs::FileExt;
+    for goes_on in [false, true] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let options = Options { background: false, durability: Durability::Sync, ..Options::default() };
+        let store = Store::open(dir.path(), &options, &mut |_| true).expect("opens");
+        store.put(1, b"one").expect("writes");
+        let reading = Options { read_only: true, ..options.clone() };
+        let behind = Store::open(dir.path(), &reading, &mut |_| true).expect("opens");
+        store.put(2, b"to be damaged").expect("writes");
+        store.put(3, b"three").expect("writes");
+        let follower = Store::open(dir.path(), &reading, &mut |_| true).expect("opens");
+        let seen = follower.refresh().expect("refreshes");
+        // As if it was killed.
+        drop(store);
+        let (segment, offset) = place_of(dir.path(), b"to be damaged");
+        let file = std::fs::File::options().write(true).open(&segment).expect("opens");
+        file.write_all_at(b"T", offset).expect("writes");
+        let cutting = Options { recovery: Recovery::PointInTime, ..options.clone() };
+        let store =
+            Store::open(dir.path(), &cutting, &mut |_| true).expect("opens with what lies before the damage");
+        if goes_on {
+            store.put(4, b"four").expect("writes");
+        }
+        for _ in 0..2 {
+            let error = follower.refresh().expect_err("what it shows is no past of this store");
+            assert!(
+                matches!(&error, Error::Format { problem, .. } if problem.contains("cut back")),
+                "{error}"
+            );
+            assert_eq!(*follower.get(3).expect("reads").expect("there"), *b"three");
+        }
+        let fed = store.changes(Some(seen));
+        assert!(matches!(fed, Err(Error::HistoryGone { .. })), "a feed that went further must begin anew");
+        behind.refresh().expect("it has seen nothing that is gone");
+        assert_eq!(behind.len().expect("open"), 1 + u64::from(goes_on));
+        let mut fed = behind.changes(Some(1)).expect("all that came after is there");
+        assert_eq!(fed.next_some(9).expect("reads").len(), usize::from(goes_on));
+    }
 }
