@@ -13,6 +13,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -885,6 +886,65 @@ def test_a_shipper_that_is_fenced_stops_for_good(store: alexpy.Store, place: Pat
     assert store.stats().remote_seq is None
     with pytest.raises(FencedError):
         ship.Shipper(store, place)
+
+
+def test_a_shipper_that_was_fenced_meanwhile_tells_it_at_the_end_of_its_block(
+    store: alexpy.Store, place: Path, tmp_path: Path
+) -> None:
+    store[1] = b"one"
+    ship.push(store, place)
+    ship.restore(place, tmp_path / "copy")
+
+    def block() -> None:
+        with ship.Shipper(store, place, interval=0) as shipper:
+            with alexpy.open(tmp_path / "copy") as copy:
+                copy[2] = b"two"
+                ship.push(copy, place)
+            store[3] = b"three"
+            end = time.monotonic() + 20
+            while not shipper.closed and time.monotonic() < end:
+                time.sleep(0.01)
+            assert isinstance(shipper.error, FencedError)
+
+    # Nobody has asked the shipper, and what was written last is not in the place.
+    with pytest.raises(FencedError):
+        block()
+    assert ship.shipments(place)[-1].seq != store.stats().last_seq
+    assert store.stats().remote_seq is None
+
+
+def test_shippers_of_one_store_take_turns(
+    store: alexpy.Store, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner: Callable[..., Any] = _push.push_to
+    begun = threading.Event()
+
+    def slow(*args: Any, **options: Any) -> Any:
+        with _source.source(store):
+            begun.set()
+            time.sleep(0.3)
+        return inner(*args, **options)
+
+    monkeypatch.setattr("alexpy.ship._shipper.push_to", slow)
+    with ship.Shipper(store, place, interval=0):
+        assert begun.wait(20)
+        # The first one is pushing.
+        with ship.Shipper(store, tmp_path / "other", interval=0):
+            for key in range(2):
+                store[key] = b"value"
+                store.flush(remote=True)
+                assert store.stats().remote_seq == store.stats().last_seq
+            store[3] = b"three"
+    for where in (place, tmp_path / "other"):
+        assert ship.shipments(where)[-1].seq == store.stats().last_seq
+
+
+def test_a_shipper_that_never_begins_by_itself_ships_when_it_is_asked(
+    store: alexpy.Store, place: Path
+) -> None:
+    with ship.Shipper(store, place, interval=float("inf")) as shipper:
+        store[1] = b"one"
+        assert shipper.flush(timeout=float("inf")) == store.stats().last_seq
 
 
 def test_a_flush_that_takes_too_long_says_so(

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Seconds between two looks that fail: doubled from the interval on, up to this.
 _LONGEST_WAIT = 300.0
+# As threads can wait no longer than some centuries.
+_FOREVER = 1e9
 
 
 class Follower:
@@ -50,7 +52,7 @@ class Follower:
         """Bring `dest` up to date, and start the thread."""
         if not interval >= 0:
             raise ValueError(f"interval is {interval}; give the seconds between two looks, 0 or more")
-        self._interval = interval
+        self._interval = min(interval, _FOREVER)
         self._following = Following(url, dest)
         try:
             self._seq = self._following.refresh().seq
@@ -92,6 +94,8 @@ class Follower:
             ClosedError: the follower is closed.
 
         """
+        if timeout is not None:
+            timeout = min(timeout, _FOREVER)
         with self._changed:
             if self._ending or self.closed:
                 raise self._error or ClosedError("the follower is closed")

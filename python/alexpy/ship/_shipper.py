@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakValueDictionary
 
 from alexpy.errors import ClosedError, FencedError, ForkedError
 
@@ -21,8 +23,12 @@ if TYPE_CHECKING:
 _FINAL = (FencedError, ClosedError, ForkedError)
 # Seconds between two pushes that fail: doubled from the interval on, up to this.
 _LONGEST_WAIT = 300.0
+# As threads can wait no longer than some centuries.
+_FOREVER = 1e9
 # Held while a shipper enters or leaves the list of its store.
 _ENTERING = threading.Lock()
+# By process and path: one push of a store runs at a time, and its shippers take turns.
+_TURNS: WeakValueDictionary[tuple[int, str], threading.Lock] = WeakValueDictionary()
 
 
 class Shipper:
@@ -31,7 +37,8 @@ class Shipper:
     What a place refuses is tried again, less and less often, until it works; `error` says what was last in
     the way, and `flush` raises it. After a FencedError nothing is tried any more. Close it before the store;
     leaving a `with` block ships what is left and closes it. Until then `Store.flush(remote=True)` waits for
-    it, and `Store.stats().remote_seq` says how far it is. May be used by many threads.
+    it, and `Store.stats().remote_seq` says how far it is. Several shippers of a store, each to a place of its
+    own, push one after another. May be used by many threads.
 
     Raises:
         As `push`, at once: the place, or what is there, is looked at.
@@ -54,7 +61,7 @@ class Shipper:
             raise ValueError(f"interval is {interval}; give the least seconds between two pushes, 0 or more")
         self._store = store
         self._url = url
-        self._interval = interval
+        self._interval = min(interval, _FOREVER)
         self._fork = fork
         self._objects = connect(url, make=True)
         self._changed = threading.Condition()
@@ -63,7 +70,12 @@ class Shipper:
         self._asked = 0
         self._answered = 0
         self._ending = False
-        with source(store) as at_rest:
+        # Whether somebody knows of `_error`.
+        self._is_told = False
+        at = os.getpid(), os.path.realpath(store.path)
+        with _ENTERING:
+            self._turn = _TURNS.setdefault(at, threading.Lock())
+        with self._turn, source(store) as at_rest:
             Push(self._objects, at_rest.memory, str(store.path), fork=fork).check(at_rest.store_id)
         self._thread = threading.Thread(target=self._work, name="alexpy-ship", daemon=True)
         self._thread.start()
@@ -101,8 +113,11 @@ class Shipper:
             ClosedError: the shipper is closed.
 
         """
+        if timeout is not None:
+            timeout = min(timeout, _FOREVER)
         with self._changed:
             if self._ending or self.closed:
+                self._is_told = True
                 raise self._error or ClosedError("the shipper is closed")
             target = self._store.refresh()
             self._asked += 1
@@ -115,19 +130,25 @@ class Shipper:
                 return self.seq
             if not reached:
                 raise TimeoutError(f"sequence {target} was not shipped within {timeout} seconds; it goes on")
+            self._is_told = True
             raise self._error or ClosedError("the shipper was closed meanwhile")
 
     def close(self) -> None:
-        """Ship what is left and end the thread; raises what `flush` raises. Once closed, it does nothing."""
+        """Ship what is left and end the thread; raises what `flush` raises. Once closed, it does nothing.
+
+        So a FencedError that has ended the thread is raised here, if no `flush` has raised it.
+        """
         try:
             if not (self._ending or self.closed):
                 self.flush()
+            elif self._error is not None and not self._is_told:
+                raise self._error
         finally:
             self._end()
 
     def _end(self) -> None:
         with self._changed:
-            self._ending = True
+            self._ending = self._is_told = True
             self._changed.notify_all()
         self._thread.join()
         with _ENTERING:
@@ -163,7 +184,8 @@ class Shipper:
     def _push(self) -> Exception | None:
         try:
             if self._shipped is None or self._store.refresh() > self._shipped.seq:
-                self._shipped = push_to(self._objects, self._store, fork=self._fork)
+                with self._turn:
+                    self._shipped = push_to(self._objects, self._store, fork=self._fork)
         except Exception as error:  # noqa: BLE001 - flush raises it
             return error
         return None
