@@ -184,6 +184,23 @@ VALUES: dict[str, tuple[Callable[[], Any], list[bytes]]] = {
 }
 
 
+def test_objects_of_polars_are_refused_and_not_taken_by_their_addresses(store: alexpy.Store) -> None:
+    column = pl.Series([b"one", {2}], dtype=pl.Object)
+    frame = pl.DataFrame({"key": [1, 2], "value": column})
+    for call in (
+        lambda: store.put_many([1, 2], column),
+        lambda: store.put_many(column, [b"one", b"two"]),
+        lambda: store.bulk_load([1, 2], column),
+        lambda: store.update(frame),
+        lambda: store.get_many(column),
+    ):
+        with pytest.raises(TypeError, match=r"holds Python objects.*to_list\(\) makes a list"):
+            call()
+    assert len(store) == 0
+    store.put_many([1], column[:1].to_list())
+    assert store[1] == b"one"
+
+
 @pytest.mark.parametrize("case", VALUES.values(), ids=VALUES.keys())
 def test_arrow_binary_is_many_values(
     store: alexpy.Store, case: tuple[Callable[[], Any], list[bytes]]

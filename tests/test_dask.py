@@ -128,6 +128,34 @@ def test_bytes_text_numbers_and_moments_are_values_and_moments_and_uint64_keys(t
         assert isinstance(stored, pd.ArrowDtype) or stored.storage == "pyarrow", "no Python objects"
 
 
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [
+        ("datetime64[us]", pd.ArrowDtype(pa.timestamp("us"))),
+        ("uint64", pd.ArrowDtype(pa.uint64())),
+        ("int64", pd.ArrowDtype(pa.int64())),
+        ("uint64", pd.UInt64Dtype()),
+        ("int64", np.dtype(">i8")),
+    ],
+    ids=str,
+)
+def test_keys_of_arrow_and_of_another_byte_order_are_sorted_as_the_integers_that_they_are(
+    kind: str, dtype: Any, tmp_path: Path
+) -> None:
+    # As floats, many of them are one.
+    first = 2**63 if kind == "uint64" else 2**60
+    plain = (np.arange(500, dtype=np.uint64) + np.uint64(first)).astype(kind)
+    keys = np.random.default_rng(1).permutation(plain)
+    column = keys.astype(dtype) if isinstance(dtype, np.dtype) else pd.array(keys, dtype)
+    whole = pd.DataFrame({"id": column, "x": np.arange(500).astype(">f8")})
+    write([whole[:200], whole[200:]], tmp_path / "s", key="id", shards=4)
+    with ShardedStore.open(tmp_path / "s") as store:
+        assert store.key_kind == kind
+        assert len(store.bounds) > 1
+        assert (store.keys_array() == plain).all()
+        assert (store.get_array(keys) == np.arange(500)).all()
+
+
 def test_a_second_write_is_the_next_epoch_and_a_reader_keeps_the_one_it_was_made_for(tmp_path: Path) -> None:
     first, second = numbers(1), numbers(2)
     assert write([first], tmp_path / "s", key="id", shards=2) == 1

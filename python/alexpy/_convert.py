@@ -416,11 +416,24 @@ def _exported(items: Any) -> _alexpy._ArrowInput | None:
     ):
         # Most columns of pandas are NumPy arrays, and it needs pyarrow to export them.
         return None
+    _refuse_addresses(items)
     try:
         return _alexpy._arrow_input(items)  # noqa: SLF001 - the native half
     except ImportError:
         # It needs pyarrow for that, and may be an array otherwise.
         return None
+
+
+def _refuse_addresses(items: Any) -> None:
+    """Refuse Python objects of polars, which exports their addresses."""
+    if type(items).__module__.partition(".")[0] != "polars":
+        return
+    types = items.schema.values() if hasattr(items, "schema") else [items.dtype]
+    if "Object" in map(str, types):
+        raise TypeError(
+            f"this {type(items).__name__} of polars holds Python objects, and Arrow gets their addresses in "
+            "memory only; column.to_list() makes a list of them"
+        )
 
 
 def _numbers(arrow: _alexpy._ArrowInput) -> NDArray[Any] | None:

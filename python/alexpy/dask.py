@@ -95,7 +95,8 @@ def _write(
     to_binary = ".astype(pandas.ArrowDtype(pyarrow.binary()))"
     plan = _build.plan_of(columns, key, codec, compression, to_binary)
     # Before Dask brings rows of different parts together, and makes one type of theirs.
-    frame = frame.map_partitions(_checked, dict(frame.dtypes), key, meta=frame._meta)  # noqa: SLF001
+    types, meta = dict(frame.dtypes), _sortable(frame._meta, key)  # noqa: SLF001
+    frame = frame.map_partitions(_checked, types, key, meta=meta)
     build = _build.Build(path)
     try:
         frame = frame.set_index(key, npartitions=frame.npartitions if shards is None else shards)
@@ -240,7 +241,23 @@ def _checked(part: pd.DataFrame, types: dict[str, Any], key: str) -> pd.DataFram
         nulls = column.isna() if not isinstance(column.dtype, np.dtype) or column.dtype.kind in "Mm" else None
         if nulls is not None and nulls.any():
             raise _build.null(name, key, part[key].iloc[int(nulls.to_numpy().argmax())])
-    return part
+    return _sortable(part, key)
+
+
+def _sortable(part: pd.DataFrame, key: str) -> pd.DataFrame:
+    """Return a part with keys as NumPy has them, and all numbers in the byte order of this machine.
+
+    Dask fails at moments of Arrow, makes floats of Arrow's integers, and pandas sorts no other byte order.
+    """
+    native = {
+        name: plain.newbyteorder("=")
+        for name, dtype in part.dtypes.items()
+        if isinstance(plain := _column(dtype).holds, np.dtype)
+        and (name == key or (isinstance(dtype, np.dtype) and not dtype.isnative))
+    }
+    # NumPy takes types that differ in their byte order only as equal, too.
+    others = {name: part[name].to_numpy(to) for name, to in native.items() if part[name].dtype is not to}
+    return part.assign(**others) if others else part
 
 
 def _shard(frame: pd.DataFrame, build: _build.Build, plan: _build.Plan) -> str:
