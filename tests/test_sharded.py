@@ -187,6 +187,38 @@ def test_what_is_no_key_is_refused_as_a_store_refuses_it(tmp_path: Path, call: s
     assert told[0] == told[1]
 
 
+@pytest.mark.parametrize("call", ["count", "scan", "scan_keys", "keys_array", "scan_batches"])
+def test_a_range_may_end_at_what_is_no_key_as_in_a_store(tmp_path: Path, call: str) -> None:
+    moments = [np.datetime64(second, "s") for second in (5, 10, 15)]
+    ends = [
+        *moments,
+        None,
+        np.datetime64(9_500, "ms"),
+        np.datetime64(10_500, "ms"),
+        np.datetime64(-(10**15), "Y"),
+        np.datetime64(10**15, "Y"),
+    ]
+    paths = ShardedStore.create(tmp_path / "s", [moments[1]], key="datetime64[s]")
+    for path, part in zip(paths, (moments[:1], moments[1:]), strict=True):
+        with alexpy.open(path) as shard:
+            shard.put_many(part, [b"x"] * len(part))
+    with (
+        ShardedStore.open(tmp_path / "s") as store,
+        alexpy.open(tmp_path / "one", key="datetime64[s]") as one,
+    ):
+        one.put_many(moments, [b"x"] * 3)
+
+        def told(asked: Any, start: Any, stop: Any) -> Any:
+            found = getattr(asked, call)(start, stop)
+            if call == "scan_batches":
+                return [item for batch in found for item in batch]
+            return found if call == "count" else list(found)
+
+        for start in ends:
+            for stop in ends:
+                assert told(store, start, stop) == told(one, start, stop), (start, stop)
+
+
 def write_shard(path: str, start: int, count: int) -> None:
     with alexpy.open(path) as shard:
         shard.put_many(range(start, start + count), [b"%d" % key for key in range(start, start + count)])
@@ -406,7 +438,13 @@ def test_what_cannot_be_made_is_named_and_leaves_nothing(tmp_path: Path) -> None
         ShardedStore.create(tmp_path / "none" / "s", [5])
     with pytest.raises(TypeError, match="codec"):
         ShardedStore.create(tmp_path / "s", [5], codec=object())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"key must be one of int64, .*, not 'int32'"):
+        ShardedStore.create(tmp_path / "s", [5], key="int32")
+    for bounds in (5, None, "12", {1, 2}, {1: 2}):
+        with pytest.raises(TypeError, match=r"bounds is .*; give a list of keys"):
+            ShardedStore.create(tmp_path / "s", bounds)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+    assert len(ShardedStore.create(tmp_path / "iterated", iter([1, 2]))) == 3  # type: ignore[arg-type]
     ShardedStore.create(tmp_path / "none" / "s", [5], parents=True)
     with pytest.raises(FileExistsError):
         ShardedStore.create(tmp_path / "none" / "s", [5])

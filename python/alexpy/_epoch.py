@@ -101,8 +101,8 @@ class Epoch:
 
         """
         self.store(0).count(start, stop)
-        first = 0 if start is None else self.place(start)
-        last = len(self) - 1 if stop is None else self.place(stop)
+        first = 0 if start is None else self._place_of_end(start)
+        last = len(self) - 1 if stop is None else self._place_of_end(stop)
         return [self.store(at) for at in range(first, max(first, last) + 1)]
 
     def _opened(self, shard: _shards.Shard) -> _store.Store[Any, Any]:
@@ -132,6 +132,15 @@ class Epoch:
             return bisect_right(self._bounds, operator.index(key))
         except TypeError:
             return 0
+
+    def _place_of_end(self, end: Any) -> int:
+        """Return the shard in which an end of a range lies, which need be no key."""
+        kind = self.manifest.key
+        if kind in _INTEGERS:
+            return self.place(end)
+        side, number = _kinds.end(end, kind, "end")
+        # Between two keys, it is as good as the one after it.
+        return bisect_right(self._bounds, number) if side in {0, 2} else 0 if side < 0 else len(self) - 1
 
     def of(self, key: Any) -> _store.Store[Any, Any]:
         """Return the shard that has `key`, as `place`."""

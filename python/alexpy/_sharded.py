@@ -10,7 +10,8 @@ import operator
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex, TypedDict, Unpack
@@ -27,7 +28,7 @@ from .config import Config
 from .errors import ClosedError, FormatError
 
 if TYPE_CHECKING:
-    from collections.abc import ItemsView, Iterable, Iterator, KeysView, Sequence, ValuesView
+    from collections.abc import ItemsView, Iterator, KeysView, Sequence, ValuesView
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -125,8 +126,8 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
         Raises:
             FileExistsError: the directory is there already.
             FileNotFoundError: the directory above is not there, and `parents` is False.
-            ValueError: the bounds do not ascend.
-            TypeError, OverflowError: a bound is no key of this kind.
+            ValueError: the bounds do not ascend, or there is no such kind of keys.
+            TypeError, OverflowError: a bound is no key of this kind, or `bounds` is no list of them.
 
         Example:
             >>> [shard.name for shard in alexpy.ShardedStore.create(path, [10, 20])]
@@ -134,6 +135,11 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
 
         """
         where = Path(absolute(path))
+        if key not in _shards.KINDS:
+            raise ValueError(f"key must be one of {', '.join(_shards.KINDS)}, not {key!r}")
+        if isinstance(bounds, str | bytes | Mapping | AbstractSet) or not isinstance(bounds, Iterable):
+            raise TypeError(f"bounds is {_convert.type_name(bounds)}; give a list of keys, which ascend")
+        bounds = list(bounds)
         numbers = [bound(end, key, f"bounds[{place}]") for place, end in enumerate(bounds)]
         if None in numbers:
             raise TypeError(f"bounds[{numbers.index(None)}] is None; bounds are keys")

@@ -228,13 +228,9 @@ def read(path: Path, epoch: int) -> Manifest:
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} has no epoch {epoch}: {file.name} is not there") from None
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        raise CorruptionError(f"{file} is damaged: it is no manifest of shards", str(file)) from None
+        raise _damaged(file, "it is no manifest of shards") from None
     if checksum != _checksum(body):
-        raise CorruptionError(
-            f"{file} is damaged: its checksum does not match; the shards that it names are untouched: put a "
-            "copy of the file in its place, or publish them again as the next epoch",
-            str(file),
-        )
+        raise _damaged(file, "its checksum does not match")
     try:
         if body["format"] != FORMAT:
             raise FormatError(f"{file} has format {body['format']}; this version of alexpy reads {FORMAT}")
@@ -252,6 +248,14 @@ def read(path: Path, epoch: int) -> Manifest:
         return Manifest(epoch, body["key"], body["codec"], shards)
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{file} is no manifest of shards as this version writes them: {error}") from None
+
+
+def _damaged(file: Path, why: str) -> CorruptionError:
+    return CorruptionError(
+        f"{file} is damaged: {why}; the shards that it names are untouched: put a copy of the file in its "
+        "place, or publish them again as the next epoch",
+        str(file),
+    )
 
 
 def _text(bound: int | None) -> str | None:
