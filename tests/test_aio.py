@@ -124,6 +124,31 @@ def test_a_store_that_was_not_opened_yet_says_how(store_path: Path) -> None:
     run(main())
 
 
+def test_a_closed_store_can_be_closed_again_and_says_that_it_is_closed(store_path: Path) -> None:
+    async def main() -> None:
+        async with alexpy.aio.open(store_path) as store:
+            await store.put(1, b"one")
+            snapshot = await store.snapshot()
+            await store.close()
+            # Leaving the block closes it once more.
+        await store.close()
+        await snapshot.close()
+        assert store.closed
+        for call in (store.get(1), store.put(1, b"x"), store.snapshot(), store.changes().__anext__()):
+            with pytest.raises(alexpy.ClosedError):
+                await call
+        for scan in (store.scan(), snapshot.scan(), store.scan_batches()):
+            with pytest.raises(alexpy.ClosedError):
+                await anext(scan)
+        unopened = alexpy.aio.open(store_path)
+        await unopened.close()
+        assert unopened.closed
+        with pytest.raises(alexpy.ClosedError):
+            await unopened
+
+    run(main())
+
+
 def test_a_store_that_does_not_open_raises_as_alexpy_open_does(store_path: Path) -> None:
     async def main() -> None:
         with pytest.raises(FileNotFoundError):

@@ -54,9 +54,12 @@ class _Threads:
 
     def __init__(self, count: int) -> None:
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="alexpy-aio")
+        self.ended = False
 
     async def run(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run a call in one of the threads."""
+        """Run a call in one of the threads; ClosedError if they have ended."""
+        if self.ended:
+            raise ClosedError("the store is closed; alexpy.aio.open opens it again")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, functools.partial(call, *args, **kwargs))
 
@@ -74,6 +77,7 @@ class _Threads:
 
     def end(self) -> None:
         """End the threads once they have nothing to do."""
+        self.ended = True
         self._pool.shutdown(wait=False)
 
 
@@ -404,14 +408,14 @@ class AsyncStore(_AsyncReads[K, V]):
 
     async def close(self) -> None:
         """Wait for running calls, and close the store. As `Store.close`."""
-        if self._store is not None:
+        if self._store is not None and not self._threads.ended:
             await self._threads.run(self._store.close)
         self._threads.end()
 
     @property
     def closed(self) -> bool:
         """Whether the store was closed."""
-        return self._store is not None and self._store.closed
+        return self._threads.ended or (self._store is not None and self._store.closed)
 
 
 class AsyncSnapshot(_AsyncReads[K, V]):
@@ -432,6 +436,9 @@ class AsyncSnapshot(_AsyncReads[K, V]):
 
     async def close(self) -> None:
         """Let go of the snapshot. As `Snapshot.close`."""
+        if self._threads.ended:
+            # The store is closed, and the snapshot with it.
+            return
         await self._threads.run(self._snapshot.close)
 
     async def __aenter__(self) -> Self:
