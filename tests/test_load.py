@@ -6,6 +6,8 @@ import csv
 import gzip
 import io
 import json
+import subprocess
+import time
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 import alexpy
 from alexpy.cli import rows
 from alexpy.cli.batches import BATCH_BYTES, batched
-from command_line import CommandLine, run_process
+from command_line import CommandLine, command, run_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,6 +171,37 @@ def test_a_json_row_is_stored_as_the_same_json(key: int, row: dict[str, Any], as
 def test_gzip_is_read_as_it_is(load: Any, store_path: Path) -> None:
     load("f.csv.gz", gzip.compress(b"id,v\n1,a\n") + gzip.compress(b"2,b\n"), "--value", "v").succeeds()
     assert items(store_path) == {1: b"a", 2: b"b"}
+
+
+def test_gzip_is_known_in_a_pipe_that_brings_its_first_byte_alone(tmp_path: Path) -> None:
+    packed = gzip.compress(b"id,v\n1,one\n")
+    with subprocess.Popen(
+        command("load", tmp_path / "s", "-", "--format", "csv", "--key", "id", "--value", "v"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as loading:
+        assert loading.stdin is not None
+        loading.stdin.write(packed[:1])
+        loading.stdin.flush()
+        # It has begun to read by then, or else this test shows nothing.
+        time.sleep(1)
+        loading.communicate(packed[1:], timeout=60)
+    assert loading.returncode == 0
+    with alexpy.open(tmp_path / "s", read_only=True) as store:
+        assert dict(store) == {1: b"one"}
+
+
+def test_an_integer_of_any_length_is_json(run: CommandLine, tmp_path: Path) -> None:
+    digits = "9" * 5000
+    file = tmp_path / "f.jsonl"
+    file.write_text(f'{{"k": 1, "v": {digits}}}\n')
+    assert run("load", tmp_path / "row", file, "--key", "k").code == 0
+    assert run("load", tmp_path / "value", file, "--key", "k", "--value", "v").code == 0
+    with alexpy.open(tmp_path / "row") as rows, alexpy.open(tmp_path / "value") as values:
+        assert rows[1] == b'{"k":1,"v":%s}' % digits.encode()
+        assert values[1] == digits.encode()
+    file.write_text(f'{{"k": {digits}}}\n')
+    run("load", tmp_path / "key", file, "--key", "k").fails(2, "line 1", "outside int64", "9999...")
 
 
 def test_standard_input_needs_a_format(store_path: Path) -> None:
@@ -388,7 +421,7 @@ def test_a_tsv_line_is_one_row_or_a_bad_row_whatever_its_quotes(texts: list[str]
         (b'{"id": null}', ["not null"]),
         (b'{"id": [1]}', ["not [1]"]),
         (b'{"id": 9223372036854775808}', ["outside int64"]),
-        (b'{"id": ' + b"9" * 5000 + b"}", ["not JSON"]),
+        (b'{"id": ' + b"9" * 5000 + b"}", ["outside int64", "9999..."]),
         (b'{"key": 1}', ["no column 'id'"]),
         (b'{"id": 1', ["not JSON", '{"id": 1']),
         (b'{"id": 1} {"id": 2}', ["not JSON", "Extra data"]),

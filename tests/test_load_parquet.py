@@ -181,6 +181,16 @@ def test_columns_that_are_missing_or_do_not_fit_make_no_store(
     assert not store_path.exists()
 
 
+def test_a_record_with_two_fields_of_one_name_is_refused(run: CommandLine, tmp_path: Path) -> None:
+    pair = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    for number, column in enumerate((pair, pa.ListArray.from_arrays([0, 1], pair))):
+        file = tmp_path / f"{number}.parquet"
+        pq.write_table(pa.table({"k": [1], "v": column}), file)
+        for more in ([], ["--value", "v"]):
+            run("load", tmp_path / "s", file, "--key", "k", *more).fails(2, "column 'v'", "which JSON cannot")
+    assert not (tmp_path / "s").exists()
+
+
 def test_a_duplicate_column_is_refused_only_if_it_is_used(load: Any, store_path: Path) -> None:
     load(pa.table([[1], [2], [3], ["a"]], ["id", "x", "x", "v"]), "--value", "v").succeeds()
     assert items(store_path) == {1: b"a"}

@@ -161,6 +161,8 @@ def test_history_that_is_gone_says_how_to_go_on(run: CommandLine, filled: Path) 
         ["bench", "profile", "--output", "{none}/x"],
         ["completion", "tcsh"],
         ["changes", "{s}", "--since", "-1"],
+        ["changes", "{s}", "--since", str(2**64)],
+        ["compare", "--engine", "nope"],
     ],
     ids=" ".join,
 )
@@ -172,6 +174,37 @@ def test_no_error_speaks_python(run: CommandLine, filled: Path, tmp_path: Path, 
     with alexpy.open(filled, read_only=True) as store:
         assert store.verify()
         assert len(store) == 100
+
+
+def test_a_sharded_store_is_told_with_a_store_of_it(run: CommandLine, tmp_path: Path) -> None:
+    shards = alexpy.ShardedStore.create(tmp_path / "s", [5])
+    for command_line in (["stats", tmp_path / "s"], ["put", tmp_path / "s", 1, "x", "--key-kind", "uuid"]):
+        ended = run(*command_line)
+        ended.fails(3, "is a sharded store of 2 stores", str(shards[0]))
+        assert not PYTHON.search(ended.err), ended.err
+    run("put", shards[0], 1, "x").succeeds()
+
+
+def test_what_the_native_half_refuses_when_it_is_loaded_is_one_line() -> None:
+    done = subprocess.run(
+        command("stats", "none"),
+        capture_output=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "ALEXPY_SIMD": "avx3"},
+    )
+    Ended(done.returncode, done.stdout, done.stderr.decode()).fails(2, "ALEXPY_SIMD=avx3")
+
+
+def test_a_file_that_cannot_be_read_and_a_wait_that_is_no_number_are_named(
+    run: CommandLine, filled: Path, tmp_path: Path
+) -> None:
+    # Opening it works, and reading its beginning does not.
+    run("load", filled, "/proc/self/mem", "--key", "id", "--format", "csv").fails(
+        2, "cannot read /proc/self/mem: Input/output error; nothing was written"
+    )
+    run("ship", "follow", tmp_path / "place", tmp_path / "mirror", "--interval", "nan").fails(2, "--interval")
+    assert not (tmp_path / "mirror").exists()
 
 
 def test_usage_says_where_the_help_is(run: CommandLine, filled: Path) -> None:

@@ -781,6 +781,16 @@ def test_a_pin_ends_by_itself(store: alexpy.Store, place: Path, monkeypatch: pyt
     assert not any(key.startswith("pins") for key in objects_in(place))
 
 
+@pytest.mark.parametrize("odd", ["", "[]", '{"generation": 1e999, "until": 1}', "[" * 100_000])
+def test_what_is_no_pin_keeps_expiry_from_nothing(store: alexpy.Store, place: Path, odd: str) -> None:
+    for key in range(3):
+        store[key] = b"value"
+        ship.push(store, place)
+    (place / "pins").mkdir(exist_ok=True)
+    (place / "pins" / "odd.json").write_text(odd)
+    assert ship.expire(place, keep=1).shipments == 2
+
+
 def test_counts_that_make_no_sense_are_refused(store: alexpy.Store, place: Path) -> None:
     ship.push(store, place)
     with pytest.raises(ValueError, match="keep is 0"):

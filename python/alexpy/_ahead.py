@@ -3,7 +3,8 @@
 The native calls import NumPy when they first need it. By then there may be no memory, and no descriptor, to
 import it with, so a program has it from `import alexpy` on. That takes a tenth of a second, which
 `alexpy --help` and `alexpy get` would spend for nothing. While the rest of the command line is imported,
-Ctrl-C ends the process without a word; `alexpy.cli.main` then takes it over.
+Ctrl-C ends the process without a word; `alexpy.cli.main` then takes it over. What the native half refuses
+when it is loaded (ALEXPY_SIMD) is one line on the command line, as all errors are there.
 """
 
 from __future__ import annotations
@@ -27,5 +28,13 @@ def is_command_line(argv: list[str], whole: list[str]) -> bool:
 
 if not is_command_line(getattr(sys, "argv", []), sys.orig_argv):
     from . import _convert  # noqa: F401
-elif signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+else:
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        from . import _alexpy  # noqa: F401
+    except RuntimeError as error:
+        if sys.stderr is not None:
+            sys.stderr.write(f"alexpy: {error}\n")
+        # As for all bad input: see alexpy.cli.options.
+        raise SystemExit(2) from None

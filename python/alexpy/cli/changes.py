@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @store_path
 @click.option(
     "--since",
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=0, max=2**64 - 1),
     help="Only changes after this sequence number. [default: all, or with --follow those from now on]",
 )
 @click.option("--follow", is_flag=True, help="Go on with what is committed meanwhile, until Ctrl-C.")

@@ -90,6 +90,10 @@ def compare(  # noqa: PLR0913 - an option each
     unknown = [name for name in suites if name not in SUITES]
     if unknown:
         raise Stopped(f"there is no suite {unknown[0]!r}; there are {', '.join(SUITES)}", BAD_INPUT)
+    known = sorted({engine for suite in SUITES.values() for engine in suite.engines} | set(SCALE_ENGINES))
+    unknown = [name for name in engines if name not in known]
+    if unknown:
+        raise Stopped(f"there is no engine {unknown[0]!r}; there are {', '.join(known)}", BAD_INPUT)
     sizes = replace(FULL.scaled(keys) if keys else QUICK if quick else FULL, repetitions=repetitions)
     chosen = suites or (("large",) if scale else COMPARED)
     plan = Plan.make(chosen, engines, {"large": SCALE_ENGINES} if scale else None)
@@ -124,8 +128,9 @@ def report(raw: str, html: str | None, markdown: str | None, plots: str | None, 
     """Make pages from RAW, the compare.json of a run. With --json their names are printed."""
     try:
         found = json_module.loads(Path(raw).read_text(encoding="utf-8"))
-        found["cells"]
-    except (ValueError, KeyError, TypeError) as error:
+        if not all(isinstance(found[part], dict) for part in ("cells", "engines", "memory", "machine")):
+            raise TypeError(raw)  # noqa: TRY301 - as what is missing
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Stopped(f"{raw} is not the compare.json of a run; nothing was written", BAD_INPUT) from error
     beside = Path(plots) if plots else Path(markdown or html or raw).parent
     _pages(found, raw, Path(html) if html else None, Path(markdown) if markdown else None, beside)

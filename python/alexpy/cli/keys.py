@@ -79,7 +79,14 @@ def from_json(value: object, kind: str) -> Key:
     if type(value) is str and kind not in ("int64", "uint64"):
         return from_text(value, kind)
     wanted = "integer" if kind in ("int64", "uint64") else "string"
-    # Numbers with a fraction come as their text, of a class of its own.
+    # Numbers with a fraction come as their text, of a class of its own, and so do those of very many digits.
+    if (
+        isinstance(value, str)
+        and type(value) is not str
+        and wanted == "integer"
+        and _INTEGER.fullmatch(value)
+    ):
+        raise ValueError(_outside(value[:SHOWN_CHARS] + "...", kind))
     told = value if isinstance(value, str) and type(value) is not str else json.dumps(value)
     raise ValueError(f"must be a JSON {wanted}, not {told[:SHOWN_CHARS]}")
 
@@ -179,10 +186,14 @@ def _integer(text: str, kind: str) -> int:
 
 
 def _in_range(number: int, kind: str) -> int:
-    allowed = _INT64 if kind == "int64" else _UINT64
-    if number not in allowed:
-        raise ValueError(f"is outside {kind} ({allowed.start} to {allowed.stop - 1}): {shown(number)}")
+    if number not in (_INT64 if kind == "int64" else _UINT64):
+        raise ValueError(_outside(shown(number), kind))
     return number
+
+
+def _outside(number: str, kind: str) -> str:
+    allowed = _INT64 if kind == "int64" else _UINT64
+    return f"is outside {kind} ({allowed.start} to {allowed.stop - 1}): {number}"
 
 
 def _uuid(text: str, _kind: str) -> uuid.UUID:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alexpy._store import open_raw
-from alexpy.errors import FormatError
+from alexpy.errors import AlexError, FormatError
 
 from .options import BAD_INPUT, STORE_ERROR, Stopped, config_from_env
 
@@ -98,9 +98,27 @@ def _opened(store: str, durability: str | None = None, **options: Any) -> alexpy
             raise no_store(store) from error
         raise no_directory_for(store) from error
     except FormatError as error:
-        raise _another(store, **options) or error from error
+        raise _another(store, **options) or _sharded(store) or error from error
     except ValueError as error:
         raise Stopped(str(error), BAD_INPUT) from error
+
+
+def _sharded(store: str) -> Stopped | None:
+    """Return the end of a command that was given many stores in place of one."""
+    from alexpy import _shards  # noqa: PLC0415 - for an error only
+
+    try:
+        epoch = _shards.newest(Path(store))
+        shards = _shards.read(Path(store), epoch).shards if epoch else ()
+    except (AlexError, OSError):
+        return None
+    if not shards:
+        return None
+    return Stopped(
+        f"{store} is a sharded store of {len(shards)} stores; commands take one of them: "
+        f"{Path(store) / shards[0].directory}",
+        STORE_ERROR,
+    )
 
 
 def _another(

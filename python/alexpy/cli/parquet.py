@@ -238,8 +238,10 @@ class _Types:
 
     def _nested(self, held: Any) -> Any | None:
         if self._is.is_struct(held):
-            fields = [(field.name, self.json_of(field.type)) for field in held]
-            return None if any(to is None for _, to in fields) else self._arrow.struct(fields)
+            fields = {field.name: self.json_of(field.type) for field in held}
+            # An object of JSON has each name once.
+            unfit = len(fields) < held.num_fields or None in fields.values()
+            return None if unfit else self._arrow.struct(list(fields.items()))
         if self._is.is_list(held) or self._is.is_large_list(held) or self._is.is_fixed_size_list(held):
             inner = self.json_of(held.value_type)
             return None if inner is None else self._arrow.large_list(inner)

@@ -21,12 +21,14 @@ from . import keys
 from .text import count, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Format: TypeAlias = Literal["csv", "tsv", "jsonl", "parquet"]
 FORMATS: Final[tuple[str, ...]] = get_args(Format)
 MAX_LINE_BYTES: Final = 16 << 20
 
+# int() refuses longer texts by default.
+_MOST_DIGITS: Final = 4300
 _JSON_SPACES: Final = " \t\r\n"
 # Groups a string of JSON text whole, so that only white space between tokens is removed.
 _JSON_SPACE = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")|[ \t\r\n]+')
@@ -79,7 +81,10 @@ class RowReader:
         self._as_json = as_json
         self.name = name
         self.bytes_total = _size(source)
-        self._lines = _Lines(_decompressed(source), name)
+        try:
+            self._lines = _Lines(_decompressed(source), name)
+        except OSError as error:
+            raise InputError(f"cannot read {name}: {error.strerror or error}") from error
         if file_format == "jsonl":
             self._rows = self._json_rows(key, value)
         else:
@@ -178,14 +183,14 @@ class RowReader:
             yield None
 
     def _json_objects(self) -> Iterator[tuple[int, str, dict[str, object]]]:
-        decode = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_FloatText).decode
+        decode = _decoder().decode
         for whole_line in self._lines:
             line = self._lines.count
             text = whole_line.strip(_JSON_SPACES)
             if not text:
                 continue
             try:
-                row = decode(text)
+                row = _decoded(text, decode)
             except (ValueError, RecursionError) as error:
                 self.bad(line, f"this is not JSON ({_json_problem(error)}): {shown(text)}")
             if not isinstance(row, dict):
@@ -204,9 +209,28 @@ class RowReader:
 
 
 class _FloatText(str):
-    """The text of a JSON number with a fraction or an exponent: not read as a float, so not rounded."""
+    """The text of a JSON number that is not read: with a fraction or an exponent, or of very many digits."""
 
     __slots__ = ()
+
+
+def _decoder(parse_int: Any = None) -> json.JSONDecoder:
+    return json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_FloatText, parse_int=parse_int)
+
+
+def _integer(text: str) -> int | _FloatText:
+    return int(text) if len(text) <= _MOST_DIGITS else _FloatText(text)
+
+
+def _decoded(text: str, decode: Callable[[str], Any]) -> Any:
+    """Return what a text of JSON says; integers that Python does not convert as their text."""
+    try:
+        return decode(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        # Twice as slow, so not for all.
+        return _decoder(_integer).decode(text)
 
 
 class _Lines:
@@ -253,8 +277,30 @@ class _Lines:
             ) from error
 
 
+class _Joined(io.RawIOBase):
+    """Bytes that were read already, and then the rest of a stream."""
+
+    def __init__(self, begin: bytes, rest: Any) -> None:
+        self._begin = begin
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._begin:
+            return cast("int", self._rest.readinto1(buffer))
+        size = min(len(buffer), len(self._begin))
+        buffer[:size], self._begin = self._begin[:size], self._begin[size:]
+        return size
+
+
 def _decompressed(source: BinaryIO) -> BinaryIO:
     peek = getattr(source, "peek", None)
+    if peek is not None and peek(2)[:2] == b"\x1f":
+        # A pipe may bring the first byte alone, and then peek shows no more.
+        source = cast("BinaryIO", io.BufferedReader(_Joined(source.read(2), source)))
+        peek = cast("Any", source).peek
     if peek is not None and peek(2)[:2] == b"\x1f\x8b":
         return cast(
             "BinaryIO", io.BufferedReader(cast("io.RawIOBase", gzip.GzipFile(fileobj=source)), 1 << 18)
@@ -293,7 +339,7 @@ def _json_value(text: str, row: dict[str, object], column: str | None, *, as_jso
 
 def _member_text(text: str, column: str) -> str:
     """Return the text of one member of a JSON object already known to be well-formed; the last one wins."""
-    decoder = json.JSONDecoder()
+    decoder = _decoder(_integer)
     found = ""
     at = _skip(text, 0) + 1
     while text[at := _skip(text, at)] != "}":

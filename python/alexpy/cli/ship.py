@@ -6,6 +6,7 @@ start fast.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from contextlib import closing, contextmanager
@@ -35,6 +36,8 @@ Credentials come from the environment, as in AWS_ACCESS_KEY_ID. Needs pip instal
 _FILES = ("seg-", "img-", "MANIFEST-")
 # Seconds between two looks of `follow` that fail, as of `alexpy.ship.Follower`.
 _LONGEST_WAIT = 300.0
+# What systems take.
+_LONGEST_SLEEP = 1e9
 
 place_argument = click.argument("place", shell_complete=completed_as("dir"))
 
@@ -169,6 +172,8 @@ def follow(place: str, dest: str, *, interval: float | None, quiet: bool, json: 
     """
     from alexpy import ship as shipping  # noqa: PLC0415 - as above
 
+    if interval is not None and math.isnan(interval):
+        raise click.BadParameter("it is no number of seconds", param_hint="--interval")
     if not Path(dest).absolute().parent.is_dir():
         raise no_directory_for(dest)
     show = _Shown(place, dest, json=json)
@@ -208,7 +213,7 @@ def _go_on(place: str, dest: str, interval: float, show: _Shown) -> None:
         show.report(following.refresh())
         wait = interval
         while True:
-            time.sleep(wait)
+            time.sleep(min(wait, _LONGEST_SLEEP))
             try:
                 show.report(following.refresh())
                 wait = interval

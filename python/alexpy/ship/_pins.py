@@ -76,7 +76,7 @@ def pinned(objects: Objects) -> tuple[set[int], list[str]]:
             generation, until = int(table["generation"]), float(table["until"])
         except FileNotFoundError:
             continue
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             # Cut short, or not ours: it counts from when it was put there, for a day.
             generation, until = 0, meta.modified + DAY
         if until + _GRACE_SECONDS < now():

@@ -304,6 +304,8 @@ def check_ours(objects: Objects) -> None:
 
     """
     others = sorted(name for name in objects.top() if name.strip("/") and name.split("/")[0] not in FOLDERS)
+    # One that people see, if there is one: of hidden ones some are of a push that is under way.
+    others.sort(key=lambda name: name.startswith("."))
     if others:
         raise FormatError(
             f"{objects.place} holds {others[0]!r}, which is no part of a shipped store; give a place of its "
