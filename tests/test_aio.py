@@ -149,6 +149,21 @@ def test_a_closed_store_can_be_closed_again_and_says_that_it_is_closed(store_pat
     run(main())
 
 
+def test_a_store_that_several_tasks_wait_for_opens_once(store_path: Path) -> None:
+    async def main() -> None:
+        store = alexpy.aio.open(store_path)
+
+        async def opened() -> alexpy.aio.AsyncStore[int, bytes]:
+            return await store
+
+        first, *others = await asyncio.gather(*(opened() for _ in range(4)))
+        assert all(other is first for other in others)
+        await store.put(1, b"one")
+        await store.close()
+
+    run(main())
+
+
 def test_a_store_that_does_not_open_raises_as_alexpy_open_does(store_path: Path) -> None:
     async def main() -> None:
         with pytest.raises(FileNotFoundError):

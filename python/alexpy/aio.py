@@ -253,11 +253,14 @@ class AsyncStore(_AsyncReads[K, V]):
         """Remember how the store is opened."""
         super().__init__(_Threads(threads))
         self._begin = begin
+        self._opening = asyncio.Lock()
         self._store: Store[K, V] | None = None
 
     async def _open(self) -> Self:
-        if self._store is None:
-            self._store = await self._threads.run(self._begin)
+        # A store opens once, whoever waits for it.
+        async with self._opening:
+            if self._store is None:
+                self._store = await self._threads.run(self._begin)
         return self
 
     def __await__(self) -> Generator[Any, None, Self]:

@@ -88,11 +88,8 @@ impl Pages {
         bytes[..content.len()].copy_from_slice(content);
         let cells = Box::into_raw(bytes) as *mut [UnsafeCell<u8>];
         // SAFETY: the box was just given up, and a cell has the same layout as its content.
-        Arc::new(Self {
-            bytes: unsafe { Box::from_raw(cells) },
-            asked: Mutex::default(),
-            let_go: AtomicBool::new(false),
-        })
+        let bytes = unsafe { Box::from_raw(cells) };
+        Arc::new(Self { bytes, asked: Mutex::default(), let_go: AtomicBool::new(false) })
     }
 
     pub(super) fn start(&self) -> *mut u8 {
