@@ -47,11 +47,12 @@ impl Threads {
         })
     }
 
-    /// Ends all threads and waits for them.
+    /// Ends all threads and waits for them, also where another thread is doing so: whoever goes on before they have ended
+    /// could take back that they must stop (`Bell::answered`).
     pub(crate) fn stop(&self) {
-        let workers = std::mem::take(&mut *self.running.lock());
-        workers.iter().for_each(Worker::stop);
+        let mut running = self.running.lock();
+        running.iter().for_each(Worker::stop);
         // Dropping a worker waits for its thread.
-        drop(workers);
+        running.clear();
     }
 }

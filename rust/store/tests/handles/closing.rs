@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -90,4 +90,25 @@ fn a_callback_cannot_close_the_store_under_its_own_call() {
     copied.expect("goes on");
     assert!(refused > 0 && !store.is_closed() && store.get(1).expect("open").is_some());
     store.close().expect("closes");
+}
+
+#[test]
+fn closing_in_several_threads_at_once_returns_in_all_of_them() {
+    for round in 0..100 {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(Store::open(dir.path(), &Options::default(), &mut |_| true).expect("opens"));
+        store.put(1, b"one").expect("writes");
+        let (gate, (returned, returns)) = (Arc::new(Barrier::new(4)), mpsc::channel());
+        for _ in 0..4 {
+            let (store, gate, returned) = (Arc::clone(&store), Arc::clone(&gate), returned.clone());
+            thread::spawn(move || {
+                gate.wait();
+                returned.send(store.close()).expect("waited for");
+            });
+        }
+        for _ in 0..4 {
+            let closed = returns.recv_timeout(Duration::from_secs(20));
+            closed.unwrap_or_else(|_| panic!("a call did not return, round {round}")).expect("closes");
+        }
+    }
 }
