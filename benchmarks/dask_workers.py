@@ -2,7 +2,9 @@
 
 Four million rows of eight numbers, not in the order of their keys. Medians of `--rounds`, in turn;
 each sum of what was read or looked up is compared with what it must be. Workers have one thread each; the
-scheduler and this process have the rest of the machine. `python benchmarks/dask_workers.py --json FILE`.
+scheduler and this process have the rest of the machine. How much a second worker can bring here is shown by
+Dask's own way for the same rows: sorted by `set_index` into as many Parquet files, and read from them.
+`python benchmarks/dask_workers.py --json FILE`.
 """
 
 from __future__ import annotations
@@ -66,6 +68,16 @@ def expected(sum_of_keys: int) -> int:
     return sum_of_keys * COLUMNS * (COLUMNS + 1) // 2
 
 
+def scanned(frame: dd.DataFrame) -> float:
+    """Return the seconds that it takes to read everything and sum it."""
+    begun = time.perf_counter()
+    whole = frame.map_partitions(sum_of_frame, meta={"rows": int, "sum": int}).compute()
+    took = time.perf_counter() - begun
+    require(int(whole["rows"].sum()) == ROWS, "a row is missing")
+    require(int(whole["sum"].sum()) == expected(ROWS * (ROWS - 1) // 2), "a row is another")
+    return took
+
+
 def measured(path: Path) -> dict[str, float]:
     """One round with the cluster that is there: seconds of each work."""
     found: dict[str, float] = {}
@@ -74,11 +86,12 @@ def measured(path: Path) -> dict[str, float]:
     alexpy.dask.write(frame, path, key="id", shards=SHARDS)
     found["build"] = time.perf_counter() - begun
 
+    found["scan"] = scanned(alexpy.dask.read(path))
+
     begun = time.perf_counter()
-    whole = alexpy.dask.read(path).map_partitions(sum_of_frame, meta={"rows": int, "sum": int}).compute()
-    found["scan"] = time.perf_counter() - begun
-    require(int(whole["rows"].sum()) == ROWS, "a row is missing")
-    require(int(whole["sum"].sum()) == expected(ROWS * (ROWS - 1) // 2), "a row is another")
+    frame.set_index("id", npartitions=SHARDS).to_parquet(path.with_suffix(".parquet"))
+    found["Dask's own build"] = time.perf_counter() - begun
+    found["Dask's own scan"] = scanned(dd.read_parquet(path.with_suffix(".parquet")))
 
     chunks = LOOKED_UP // CHUNK
     keys = da.map_blocks(chosen, chunks=((CHUNK,) * chunks,), dtype=np.int64).persist()
@@ -115,6 +128,7 @@ def main() -> None:
                 ):
                     rounds[workers].append(measured(path))
                 shutil.rmtree(path)
+                shutil.rmtree(path.with_suffix(".parquet"))
     finally:
         shutil.rmtree(folder)
     medians = {
@@ -123,9 +137,9 @@ def main() -> None:
     }
     ratios = {name: medians[1][name] / medians[2][name] for name in medians[1]}
     a_worker = {workers: LOOKED_UP / medians[workers]["lookup"] / workers for workers in WORKERS}
-    print(f"{'':10}{'1 worker':>12}{'2 workers':>12}{'ratio':>8}")
+    print(f"{'':16}{'1 worker':>12}{'2 workers':>12}{'ratio':>8}")
     for name, ratio in ratios.items():
-        print(f"{name:10}{medians[1][name]:10.2f} s{medians[2][name]:10.2f} s{ratio:8.2f}")
+        print(f"{name:16}{medians[1][name]:10.2f} s{medians[2][name]:10.2f} s{ratio:8.2f}")
     print(f"keys/s a worker: {a_worker[1]:,.0f} of one, {a_worker[2]:,.0f} of each of two")
     if arguments.json:
         found = {
