@@ -167,9 +167,9 @@ class FormatError(AlexError):
 class HistoryGoneError(AlexError):
     """The changes asked for are not all in the log any more: compaction has freed some of them.
 
-    Or the store was cut back before damage (`recovery="point_in_time"`) to before where they begin, so that
-    what was told of it may be gone. Nothing that is in the store is missing. Read it whole through a
-    snapshot, and go on with the changes after the snapshot's `seq`.
+    Or the store was cut back to before where they begin (by `recovery="point_in_time"`, or by a power cut
+    before a flush), so that what was told of it may be gone. Read it whole through a snapshot, and go on
+    with the changes after the snapshot's `seq`.
 
     Example:
         >>> issubclass(HistoryGoneError, AlexError)

@@ -12,8 +12,8 @@ from pathlib import Path
 import alexpy
 
 _HISTORY_GONE = (
-    "some of these changes are gone: compaction has freed them, or the store was cut back before damage;"
-    " nothing in the store is missing."
+    "some of these changes are gone: compaction has freed them, which costs the store nothing, or it was cut"
+    " back, before damage or by a power cut, and has lost some that were told."
     " Note last_seq of `alexpy stats`, read everything with `alexpy export`, and go on with "
     "`alexpy changes --since` that number"
 )

@@ -142,7 +142,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Some of the changes that were asked for are no longer in the log.
-    #[error("the changes of {} after sequence {since} are gone: compaction has freed some of them, or the store was cut back before damage; read the whole store through a snapshot, and go on with the changes after its seq", .path.display())]
+    #[error("the changes of {} after sequence {since} are gone: compaction has freed some of them, or the store was cut back, before damage or by a power cut; read the whole store through a snapshot, and go on with the changes after its seq", .path.display())]
     HistoryGone {
         /// The store's directory.
         path: PathBuf,

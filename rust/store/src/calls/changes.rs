@@ -65,7 +65,7 @@ struct Part {
 impl Store {
     /// The changes that were committed after the sequence number `since`, or from now on, as far as this handle has seen
     /// them. Whole commits in their order; removals of whole ranges are one change. Where compaction has freed a part of
-    /// them, or the store was cut back to before `since`, the call fails with [`Error::HistoryGone`]; while the iterator
+    /// them, or the store was cut back below `since`, the call fails with [`Error::HistoryGone`]; while the iterator
     /// lives, it frees none of those that there are now.
     ///
     /// After a writer was killed, commits that the device had not confirmed are in the log again, in the same order and
@@ -77,10 +77,6 @@ impl Store {
         // Whoever has followed so far need not search for where that was.
         let end = self.shared.writing.lock().log.end;
         let since = since.unwrap_or(end.last_seq);
-        if self.shared.catalog.lock().manifest.cuts.took(since) {
-            // What the caller has taken up is not all in this store.
-            return Err(Error::HistoryGone { path: self.shared.path.clone(), since });
-        }
         let fed = self.shared.fed.lock().filter(|&(seq, _)| seq <= since);
         let at = if since >= end.last_seq { Some(end) } else { fed.map(|(_, at)| at) };
         let mut changes = Changes {
@@ -154,7 +150,11 @@ impl Changes {
     /// Looks where the log ends now. Returns whether there is more of it.
     fn look(&mut self) -> Result<bool> {
         let shared = &self.shared;
-        let _catalog = shared.catalog.lock();
+        let catalog = shared.catalog.lock();
+        if catalog.manifest.cuts.took(self.since) {
+            // What was told so far is not all in this store.
+            return Err(self.gone());
+        }
         let writing = shared.writing.lock();
         let end = writing.log.end;
         if end.last_seq <= self.since {

@@ -566,8 +566,8 @@ impl Follower<'_> {
             return Err(Error::Format {
                 path: shared.path.clone(),
                 problem: format!(
-                    "was cut back before damage, and what this handle has seen last, sequence {seen}, is gone; close \
-                     this handle and open the store again (nothing was changed)"
+                    "was cut back before damage, and what this handle has seen last, sequence {seen}, may be gone; \
+                     close this handle and open the store again (nothing was changed)"
                 ),
             });
         }
