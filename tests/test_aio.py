@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -160,6 +161,46 @@ def test_a_store_that_several_tasks_wait_for_opens_once(store_path: Path) -> Non
         assert all(other is first for other in others)
         await store.put(1, b"one")
         await store.close()
+
+    run(main())
+
+
+def test_a_store_goes_on_opening_when_who_waited_for_it_is_cancelled(store_path: Path) -> None:
+    async def main() -> None:
+        store = alexpy.aio.open(store_path)
+        begin, begins = store._begin, threading.Event()
+        store._begin = lambda: begin() if begins.wait(30) else None  # type: ignore[assignment, return-value]
+
+        async def opened() -> alexpy.aio.AsyncStore[int, bytes]:
+            return await store
+
+        waiting, other = asyncio.create_task(opened()), asyncio.create_task(opened())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert not other.done()
+        begins.set()
+        assert await other is store
+        await store.put(1, b"one")
+        await store.close()
+        alexpy.open(store_path).close()
+
+    run(main())
+
+
+def test_a_store_that_is_closed_while_it_opens_is_closed(store_path: Path) -> None:
+    async def main() -> None:
+        store = alexpy.aio.open(store_path)
+
+        async def opened() -> alexpy.aio.AsyncStore[int, bytes]:
+            return await store
+
+        opening = asyncio.create_task(opened())
+        await asyncio.sleep(0)
+        await store.close()
+        await opening
+        assert store.closed
+        alexpy.open(store_path).close()
 
     run(main())
 

@@ -12,7 +12,7 @@ import functools
 import os  # noqa: TC003 - for those who ask for the types of `open` at run time
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, SupportsIndex, TypeVar, Unpack, overload
 
@@ -253,15 +253,23 @@ class AsyncStore(_AsyncReads[K, V]):
         """Remember how the store is opened."""
         super().__init__(_Threads(threads))
         self._begin = begin
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Future[None] | None = None
         self._store: Store[K, V] | None = None
 
     async def _open(self) -> Self:
-        # A store opens once, whoever waits for it.
-        async with self._opening:
-            if self._store is None:
-                self._store = await self._threads.run(self._begin)
+        if self._store is None:
+            # A store opens once, whoever waits for it, and whoever waits no longer.
+            opening = self._opening = self._opening or asyncio.ensure_future(self._begun())
+            try:
+                await asyncio.shield(opening)
+            except Exception:
+                if self._opening is opening:
+                    self._opening = None
+                raise
         return self
+
+    async def _begun(self) -> None:
+        self._store = await self._threads.run(self._begin)
 
     def __await__(self) -> Generator[Any, None, Self]:
         """Open the store."""
@@ -411,6 +419,10 @@ class AsyncStore(_AsyncReads[K, V]):
 
     async def close(self) -> None:
         """Wait for running calls, and close the store. As `Store.close`."""
+        if self._opening is not None:
+            # What does not open need not be closed, and whoever waits for it has the error.
+            with suppress(Exception):
+                await asyncio.shield(self._opening)
         if self._store is not None and not self._threads.ended:
             await self._threads.run(self._store.close)
         self._threads.end()
