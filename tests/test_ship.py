@@ -949,6 +949,26 @@ def test_shippers_of_one_store_take_turns(
         assert ship.shipments(where)[-1].seq == store.stats().last_seq
 
 
+def test_a_block_that_ends_by_an_exception_ships_nothing_while_it_waits_for_its_turn(
+    store: alexpy.Store, place: Path
+) -> None:
+    def block() -> None:
+        with ship.Shipper(store, place, interval=0) as shipper:
+            shipped.append(shipper.flush())
+            shipper._turn.acquire()
+            store[1] = b"one"
+            # It has found that by then, and waits, or else this test shows nothing.
+            time.sleep(0.2)
+            threading.Timer(0.2, shipper._turn.release).start()
+            raise KeyError
+
+    shipped: list[int] = []
+    with pytest.raises(KeyError):
+        block()
+    assert [one.seq for one in ship.shipments(place)][-1:] == shipped
+    assert store.stats().last_seq > shipped[0]
+
+
 def test_a_shipper_that_never_begins_by_itself_ships_when_it_is_asked(
     store: alexpy.Store, place: Path
 ) -> None:

@@ -141,7 +141,7 @@ class Shipper:
         try:
             if not (self._ending or self.closed):
                 self.flush()
-            elif self._error is not None and not self._is_told:
+            elif isinstance(self._error, _FINAL) and not self._is_told:
                 raise self._error
         finally:
             self._end()
@@ -185,6 +185,9 @@ class Shipper:
         try:
             if self._shipped is None or self._store.refresh() > self._shipped.seq:
                 with self._turn:
+                    if self._ending:
+                        # Its block has ended by an exception meanwhile.
+                        return None
                     self._shipped = push_to(self._objects, self._store, fork=self._fork)
         except Exception as error:  # noqa: BLE001 - flush raises it
             return error
