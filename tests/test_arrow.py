@@ -196,6 +196,12 @@ def test_objects_of_polars_are_refused_and_not_taken_by_their_addresses(store: a
     ):
         with pytest.raises(TypeError, match=r"holds Python objects.*to_list\(\) makes a list"):
             call()
+
+    class OfOurs(pl.DataFrame):
+        pass
+
+    with pytest.raises(TypeError, match="this OfOurs of polars holds Python objects"):
+        store.update(OfOurs(frame))
     assert len(store) == 0
     store.put_many([1], column[:1].to_list())
     assert store[1] == b"one"

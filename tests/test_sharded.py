@@ -444,7 +444,7 @@ def test_what_cannot_be_made_is_named_and_leaves_nothing(tmp_path: Path) -> None
         with pytest.raises(TypeError, match=r"bounds is .*; give a list of keys"):
             ShardedStore.create(tmp_path / "s", bounds)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
-    assert len(ShardedStore.create(tmp_path / "iterated", iter([1, 2]))) == 3  # type: ignore[arg-type]
+    assert len(ShardedStore.create(tmp_path / "iterated", iter([1, 2]))) == 3
     ShardedStore.create(tmp_path / "none" / "s", [5], parents=True)
     with pytest.raises(FileExistsError):
         ShardedStore.create(tmp_path / "none" / "s", [5])

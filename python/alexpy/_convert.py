@@ -426,9 +426,9 @@ def _exported(items: Any) -> _alexpy._ArrowInput | None:
 
 def _refuse_addresses(items: Any) -> None:
     """Refuse Python objects of polars, which exports their addresses."""
-    if type(items).__module__.partition(".")[0] != "polars":
+    if not any(base.__module__.partition(".")[0] == "polars" for base in type(items).__mro__):
         return
-    types = items.schema.values() if hasattr(items, "schema") else [items.dtype]
+    types = items.schema.values() if hasattr(items, "schema") else [getattr(items, "dtype", None)]
     if "Object" in map(str, types):
         raise TypeError(
             f"this {type(items).__name__} of polars holds Python objects, and Arrow gets their addresses in "

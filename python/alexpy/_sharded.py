@@ -110,7 +110,7 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
     def create(
         cls,
         path: str | os.PathLike[str],
-        bounds: Sequence[Any],
+        bounds: Iterable[Any],
         *,
         key: str = "int64",
         codec: Codec[Any] | None = None,

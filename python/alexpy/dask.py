@@ -255,8 +255,7 @@ def _sortable(part: pd.DataFrame, key: str) -> pd.DataFrame:
         if isinstance(plain := _column(dtype).holds, np.dtype)
         and (name == key or (isinstance(dtype, np.dtype) and not dtype.isnative))
     }
-    # NumPy takes types that differ in their byte order only as equal, too.
-    others = {name: part[name].to_numpy(to) for name, to in native.items() if part[name].dtype is not to}
+    others = {name: part[name].to_numpy(to) for name, to in native.items() if part[name].dtype != to}
     return part.assign(**others) if others else part
 
 

@@ -27,8 +27,6 @@ Format: TypeAlias = Literal["csv", "tsv", "jsonl", "parquet"]
 FORMATS: Final[tuple[str, ...]] = get_args(Format)
 MAX_LINE_BYTES: Final = 16 << 20
 
-# int() refuses longer texts by default.
-_MOST_DIGITS: Final = 4300
 _JSON_SPACES: Final = " \t\r\n"
 # Groups a string of JSON text whole, so that only white space between tokens is removed.
 _JSON_SPACE = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")|[ \t\r\n]+')
@@ -219,7 +217,11 @@ def _decoder(parse_int: Any = None) -> json.JSONDecoder:
 
 
 def _integer(text: str) -> int | _FloatText:
-    return int(text) if len(text) <= _MOST_DIGITS else _FloatText(text)
+    try:
+        return int(text)
+    except ValueError:
+        # Python converts some thousand digits, or as many as PYTHONINTMAXSTRDIGITS says.
+        return _FloatText(text)
 
 
 def _decoded(text: str, decode: Callable[[str], Any]) -> Any:
