@@ -123,7 +123,7 @@ def test_history_that_is_gone_says_how_to_go_on(run: CommandLine, filled: Path) 
         store.checkpoint()
         store.compact()
     ended = run("changes", filled)
-    ended.fails(3, "nothing in the store is missing", "`alexpy export`", "`alexpy changes --since`")
+    ended.fails(3, "costs the store nothing", "`alexpy export`", "`alexpy changes --since`")
 
 
 @pytest.mark.parametrize(
