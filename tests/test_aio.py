@@ -24,6 +24,11 @@ def run(coroutine: Coroutine[Any, Any, None]) -> None:
     asyncio.run(coroutine, debug=True)
 
 
+async def opened(store: alexpy.aio.AsyncStore[int, bytes]) -> alexpy.aio.AsyncStore[int, bytes]:
+    """Open a store, as a task of its own may."""
+    return await store
+
+
 def test_calls_do_what_those_of_a_store_do(store_path: Path) -> None:
     async def main() -> None:
         async with alexpy.aio.open(store_path) as store:
@@ -153,11 +158,7 @@ def test_a_closed_store_can_be_closed_again_and_says_that_it_is_closed(store_pat
 def test_a_store_that_several_tasks_wait_for_opens_once(store_path: Path) -> None:
     async def main() -> None:
         store = alexpy.aio.open(store_path)
-
-        async def opened() -> alexpy.aio.AsyncStore[int, bytes]:
-            return await store
-
-        first, *others = await asyncio.gather(*(opened() for _ in range(4)))
+        first, *others = await asyncio.gather(*(opened(store) for _ in range(4)))
         assert all(other is first for other in others)
         await store.put(1, b"one")
         await store.close()
@@ -170,11 +171,7 @@ def test_a_store_goes_on_opening_when_who_waited_for_it_is_cancelled(store_path:
         store = alexpy.aio.open(store_path)
         begin, begins = store._begin, threading.Event()
         store._begin = lambda: begin() if begins.wait(30) else None  # type: ignore[assignment, return-value]
-
-        async def opened() -> alexpy.aio.AsyncStore[int, bytes]:
-            return await store
-
-        waiting, other = asyncio.create_task(opened()), asyncio.create_task(opened())
+        waiting, other = asyncio.create_task(opened(store)), asyncio.create_task(opened(store))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
@@ -191,11 +188,7 @@ def test_a_store_goes_on_opening_when_who_waited_for_it_is_cancelled(store_path:
 def test_a_store_that_is_closed_while_it_opens_is_closed(store_path: Path) -> None:
     async def main() -> None:
         store = alexpy.aio.open(store_path)
-
-        async def opened() -> alexpy.aio.AsyncStore[int, bytes]:
-            return await store
-
-        opening = asyncio.create_task(opened())
+        opening = asyncio.create_task(opened(store))
         await asyncio.sleep(0)
         await store.close()
         await opening
