@@ -37,7 +37,7 @@ pub(crate) struct Recovered {
     pub(crate) manifest: Manifest,
     /// The last commit in the log.
     pub(crate) last_commit: u64,
-    /// Bytes of log behind the newest listed image.
+    /// Bytes behind the newest listed image, which an opening has to read; without an image all bytes.
     pub(crate) tail_bytes: u64,
     /// Everything up to this sequence number is on the device.
     pub(crate) durable_seq: u64,
@@ -57,7 +57,9 @@ pub(crate) struct Based {
     /// The highest watermark in anything accepted.
     pub(crate) watermark: u64,
     pub(crate) stop: Option<Stop>,
-    /// Bytes of log behind the image.
+    /// Where in the log the image begins from which the index was built.
+    begin: Option<LogEnd>,
+    /// Bytes that were read beside the image; without one those that compaction wrote, too.
     pub(crate) tail_bytes: u64,
     /// Images that are damaged, missing, or belong to another log.
     pub(crate) bad_images: Vec<u32>,
@@ -111,9 +113,24 @@ fn says_damage(error: &std::io::Error, may_be_gone: bool) -> bool {
 
 fn based(replay: Replay<'_>, chain: &Chain, begin: Option<LogEnd>, bad_images: Vec<u32>) -> Based {
     let Replay { state, reached, last_commit, watermark, stop, milestones, dead: uncounted, .. } = replay;
-    let tail_bytes =
+    let logged: u64 =
         chain.between(begin.unwrap_or_default(), reached).iter().map(|(_, from, to)| to - from).sum();
-    Based { state, reached, last_commit, watermark, stop, tail_bytes, bad_images, uncounted, milestones }
+    // Without an image all that compaction moved must be read, too.
+    let moved =
+        if begin.is_none() { chain.relocations.iter().map(|(_, listed)| listed.end).sum() } else { 0 };
+    let tail_bytes = logged + moved;
+    Based {
+        state,
+        reached,
+        last_commit,
+        watermark,
+        stop,
+        begin,
+        tail_bytes,
+        bad_images,
+        uncounted,
+        milestones,
+    }
 }
 
 /// What one attempt to open carries over from earlier ones.
@@ -174,8 +191,10 @@ fn recover_from(
         refuse_outdated(None)?;
         Err(error)
     })?;
-    let Based { state, reached, last_commit, watermark, stop, tail_bytes, bad_images, uncounted, milestones } =
-        base(disk, &chain, &manifest, options, look.images_may_be_gone, progress)?;
+    let based = base(disk, &chain, &manifest, options, look.images_may_be_gone, progress)?;
+    let Based {
+        state, reached, last_commit, watermark, stop, begin, tail_bytes, bad_images, uncounted, ..
+    } = based;
     let dropped_bytes = match &stop {
         Some(stop) => accept_end(&chain, stop, watermark, reached, options, look)?,
         None if watermark > reached.last_seq && options.recovery == Recovery::Strict => {
@@ -223,7 +242,7 @@ fn recover_from(
         return Ok(Recovered { durable_seq: reached.last_seq, ..found });
     }
     note_cut(manifest, reached.last_seq, &chain, dropped_bytes > 0 || watermark > reached.last_seq, disk);
-    let proven = chain.end_of(durable_seq, &milestones)?;
+    let proven = proven_end(&chain, durable_seq, begin, &based.milestones)?;
     Rewrite { disk, options, chain: &chain, proven, reached }.run(state, log, manifest)?;
     if manifest.lists(reached.segment) {
         give_back_rest(disk, &chain, reached, stop.is_none());
@@ -232,6 +251,18 @@ fn recover_from(
     remove_orphans(disk, &names, manifest)?;
     let durable_seq = log.end.last_seq;
     Ok(Recovered { durable_seq, ..found })
+}
+
+/// Up to where the log is on the device. An image is listed once the log before it is, and needs the segment in which it
+/// begins: where no record of that segment is confirmed, the record before it alone would leave the segment out.
+fn proven_end(
+    chain: &Chain,
+    durable_seq: u64,
+    image_begins: Option<LogEnd>,
+    milestones: &[LogEnd],
+) -> Result<LogEnd> {
+    let end = chain.end_of(durable_seq, milestones)?;
+    Ok(image_begins.filter(|begin| begin.segment > end.segment).unwrap_or(end))
 }
 
 /// Notes in the manifest that commits above `kept` may be gone, which readers once saw: they are, or the chain was cut, or

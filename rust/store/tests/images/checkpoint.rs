@@ -195,6 +195,25 @@ fn closing_writes_an_image_only_if_the_tail_is_worth_it() {
 }
 
 #[test]
+fn what_compaction_wrote_counts_as_long_as_there_is_no_image() {
+    let disk = SimDisk::new(1);
+    let seldom = Options { checkpoint_tail_bytes: 1 << 30, ..quiet() };
+    let store = open(&disk, &seldom).expect("opens");
+    for mark in 0..3 {
+        fill(&store, 0..5_000, mark);
+    }
+    store.compact(&mut |_| true).expect("no fault");
+    store.close().expect("no fault");
+    assert_eq!(images(&disk).len(), 0);
+    let store = open(&disk, &Options { checkpoint_tail_bytes: 64 << 10, ..quiet() }).expect("opens");
+    let stats = store.stats().expect("open");
+    assert!(stats.tail_bytes >= stats.live_bytes, "the opening read all of it: {stats:?}");
+    store.put(1, b"so that closing writes").expect("no fault");
+    store.close().expect("no fault");
+    assert_eq!(images(&disk).len(), 1, "the next opening reads no more than the image");
+}
+
+#[test]
 fn a_checkpoint_cut_at_each_of_its_steps_loses_nothing_and_brings_nothing_back() {
     let prepare = |seed: u64| -> (SimDisk, Store, Content) {
         let mut rng = Rng::new(seed);

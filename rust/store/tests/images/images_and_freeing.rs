@@ -126,6 +126,51 @@ fn an_opening_finds_the_same_from_any_image_after_any_mix_of_compactions_and_cut
 }
 
 #[test]
+fn no_opening_gives_up_an_image_that_is_whole() {
+    let at_a_beginning = AtomicU64::new(0);
+    for_seeds("no_opening_gives_up_an_image", 20, |seed| {
+        let mut rng = Rng::new(seed);
+        let mut disk = SimDisk::new(seed);
+        for life in 0..4 {
+            let store = open(&disk, &quiet()).expect("opens");
+            let mut model = content(&store);
+            for _ in 0..rng.below(20) {
+                if rng.one_in(3) {
+                    work(&store, &mut rng).expect("no fault");
+                } else {
+                    change(&store, &mut rng, &mut model);
+                }
+            }
+            if rng.one_in(3) {
+                // The image begins with a segment of the log that has no record yet.
+                store.end_segment().expect("no fault");
+                store.checkpoint().expect("no fault");
+                at_a_beginning.fetch_add(1, Ordering::Relaxed);
+            }
+            match rng.below(4) {
+                0 => store.close().expect("no fault"),
+                1 => store.flush().expect("no fault"),
+                2 => change(&store, &mut rng, &mut model),
+                _ => {}
+            }
+            let images = files(&disk, "img-");
+            drop(store);
+            let loss = [Loss::Everything, Loss::Random, Loss::ProcessOnly][rng.below(3) as usize];
+            disk = disk.restart(loss);
+            for opening in 0..3 {
+                let store = open(&disk, &quiet()).expect("opens");
+                let left = files(&disk, "img-");
+                let what = format!("life {life}, opening {opening} after {loss:?}: {left:?} of {images:?}");
+                // Merging small segments may put a newer one in its place.
+                assert!(left.last() >= images.last(), "{what}");
+                store.close().expect("no fault");
+            }
+        }
+    });
+    assert!(at_a_beginning.into_inner() > 20);
+}
+
+#[test]
 fn a_segment_stays_while_a_kept_image_points_into_it_and_goes_with_the_image() {
     let disk = SimDisk::new(1);
     let store = open(&disk, &Options { segment_bytes: 64 << 10, ..quiet() }).expect("opens");
