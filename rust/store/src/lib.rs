@@ -15,7 +15,8 @@
 //! - `format`: what bytes mean, and their checks.
 //! - `threads`: background threads, the bells that wake them, and panics turned into errors.
 //! - `disk`: the only layer that touches files.
-//! - the ground, the files beside this one: `error`, `operation`, `options`, `progress`, `random`, `room`.
+//! - the ground, the files beside this one: `error`, `keys`, `operation`, `options`, `progress`, `random`, `room`,
+//!   `schema`.
 //!
 //! A file uses its own layer, the layers below it, and the ground; no two files use each other. If a lower
 //! layer needs something from an upper one (a thread's task, the rebuilding of an index), it is passed in

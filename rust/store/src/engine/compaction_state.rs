@@ -13,9 +13,9 @@ use crate::log::segment::Segment;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CompactReport {
-    /// Bytes of the records in those segments.
+    /// Segments whose files were removed.
     pub freed_segments: u64,
-    /// Bytes of the records that were copied elsewhere.
+    /// Bytes of all records in those segments.
     pub freed_bytes: u64,
     /// Bytes of records that were copied.
     pub moved_bytes: u64,

@@ -30,7 +30,7 @@ pub(crate) struct Index {
     tree: Tree,
     /// The image from which it was opened.
     image: Option<u32>,
-    /// What replay found behind the image; newer than everything in `alex`.
+    /// What replay found behind the image; newer than everything in `tree`.
     tail: Option<Box<Tail>>,
     /// The error of a change that panicked. No answer counts any more.
     broken: Option<Error>,

@@ -54,7 +54,6 @@ pub(crate) fn refuse(
 /// the log could not go on; records that an unfinished recovery wrote again, without the mark
 /// that ends a recovery; and relocated records up to the watermark that their header names, which the log
 /// holds too. Every other segment was listed.
-/// too, up to the watermark that their header names. What else is there was listed.
 pub(crate) fn newer_segments(
     disk: &Arc<dyn Disk>,
     manifest: &Manifest,
