@@ -27,7 +27,7 @@ use crate::log::segments::Segments;
 use crate::operation::Operation;
 use crate::options::{Options, ReadMode, Recovery, check_path};
 use crate::progress::OpenProgress;
-use crate::recovery::chain::Chain;
+use crate::recovery::chain::{Chain, missing};
 use crate::recovery::replay::Replay;
 
 /// Damage beyond this number is not listed.
@@ -233,7 +233,7 @@ impl<'a> Check<'a> {
                 Some(held) => self.held_segment(held, id),
                 None => Segment::open(self.disk, id, Access::Read, ReadMode::Pread),
             };
-            let opened = opened.map_err(|error| self.missing(id, error));
+            let opened = opened.map_err(|error| missing(&**self.disk, id, error));
             let Some(segment) = report.note(opened)? else { continue };
             report.bytes += SEGMENT_HEADER_BYTES;
             self.records(&segment, end, report)?;
@@ -343,18 +343,6 @@ impl<'a> Check<'a> {
     /// Whether the newest manifest on the disk lists something.
     fn is_listed(&self, listed: impl Fn(&Manifest) -> bool) -> Result<bool> {
         Ok(matches!(Manifest::read(&**self.disk)?, manifest::Found::Manifest(now, _) if listed(&now)))
-    }
-
-    fn missing(&self, id: u32, error: Error) -> Error {
-        match &error {
-            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Error::Corruption {
-                path: self.disk.path_of(&Segment::name(id)),
-                offset: 0,
-                expected: "a segment that the manifest lists".to_owned(),
-                found: "no such file".to_owned(),
-            },
-            _ => error,
-        }
     }
 
     /// Replays the log into an index of its own and compares it, key by key, with the store's.

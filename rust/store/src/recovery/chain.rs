@@ -412,7 +412,8 @@ fn check_store(segment: &Segment, manifest: &Manifest) -> Result<()> {
     Ok(())
 }
 
-fn missing(disk: &dyn Disk, id: u32, error: Error) -> Error {
+/// The error of opening a segment that the manifest lists: that there is no such file is damage.
+pub(crate) fn missing(disk: &dyn Disk, id: u32, error: Error) -> Error {
     match &error {
         Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Error::Corruption {
             path: disk.path_of(&Segment::name(id)),
