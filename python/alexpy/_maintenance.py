@@ -127,7 +127,8 @@ def repair(
         FileNotFoundError: there is no store.
         LockedError: the store is open for writing.
         FormatError: there is nothing to repair, or the store has a newer format, or another codec.
-        ValueError: `dest` is not empty or lies inside the store, or `mode` or `codec` names none.
+        ValueError: `dest` is not empty, is a symbolic link or lies inside the store, or `mode` or `codec`
+            names none.
         OSError: the device cannot read or write.
 
     Example:

@@ -34,8 +34,8 @@ impl Store {
     /// all of it is safe on the device. Finished files are hard links if the file system allows, which costs
     /// no space but shares the fate of the disk: copy `dest` elsewhere against its loss. `progress(done,
     /// total)` is called every few mebibytes with bytes; an exception that it raises stops the call. Raises
-    /// ValueError if `dest` is not empty or lies inside the store, OSError, ClosedError. O(bytes copied), the
-    /// GIL released.
+    /// ValueError if `dest` is not empty, is a symbolic link or lies inside the store, OSError, ClosedError.
+    /// O(bytes copied), the GIL released.
     ///
     /// >>> import tempfile
     /// >>> s[1] = b"one"

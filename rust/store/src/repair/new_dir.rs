@@ -31,7 +31,7 @@ pub(crate) struct NewDir {
 }
 
 impl NewDir {
-    /// Begins the directory `dest`, which must be empty or not exist, for a copy of the store in `source`.
+    /// Begins the directory `dest`, which must be empty or not exist and be no link, for a copy of the store in `source`.
     pub(crate) fn begin(dest: &Path, source: &Path) -> Result<Self> {
         check_path(dest)?;
         let refuse =
@@ -63,6 +63,10 @@ impl NewDir {
         let (Some(parent), Some(name)) = (dest.parent(), dest.file_name()) else {
             return refuse("does not end in a name for a new directory");
         };
+        // The rename at the end would not follow it. Joined anew, since a trailing slash does follow it.
+        if fs::symlink_metadata(parent.join(name)).is_ok_and(|found| found.is_symlink()) {
+            return refuse("is a symbolic link: name the directory that it leads to");
+        }
         let parent = match File::open(parent) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::NoParent { path: dest });

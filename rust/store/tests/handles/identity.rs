@@ -473,6 +473,27 @@ fn missing_parents_are_made_only_on_request() {
 }
 
 #[test]
+fn a_copy_onto_a_symbolic_link_is_refused_before_anything_is_copied() {
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name);
+    let store = open(&at("store"), &small()).expect("opens");
+    fill(&store, 0..10);
+    fs::create_dir(at("empty")).expect("makes");
+    symlink(at("empty"), at("link")).expect("links");
+    symlink(at("nowhere"), at("dangling")).expect("links");
+    for name in ["link", "link/", "dangling", "dangling/"] {
+        let backed_up = store.backup(&at(name), &mut |_| panic!("nothing is to be copied"));
+        assert!(matches!(backed_up, Err(Error::Invalid(_))), "{name}: {backed_up:?}");
+    }
+    store.close().expect("closes");
+    for name in ["link", "link/", "dangling", "dangling/"] {
+        let repaired = Store::repair(&at("store"), &at(name), RepairMode::PointInTime, None, &mut |_| true);
+        assert!(matches!(repaired, Err(Error::Invalid(_))), "{name}: {repaired:?}");
+    }
+    assert_eq!(fs::read_dir(dir.path()).expect("lists").count(), 4, "nothing was made");
+}
+
+#[test]
 fn dots_behind_a_link_mean_what_the_system_means_by_them() {
     let dir = folder();
     let at = |name: &str| dir.path().join(name);
