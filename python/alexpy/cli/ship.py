@@ -34,10 +34,6 @@ PLACE is a directory, or a URL: s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, az://ACC
 Credentials come from the environment, as in AWS_ACCESS_KEY_ID. Needs pip install 'alexpy[ship]'.
 """
 _FILES = ("seg-", "img-", "MANIFEST-")
-# Seconds between two looks of `follow` that fail, as of `alexpy.ship.Follower`.
-_LONGEST_WAIT = 300.0
-# What systems take.
-_LONGEST_SLEEP = 1e9
 
 place_argument = click.argument("place", shell_complete=completed_as("dir"))
 
@@ -208,12 +204,13 @@ class _Shown:
 def _go_on(place: str, dest: str, interval: float, show: _Shown) -> None:
     """Follow until somebody ends it; a place that refuses is asked again, less and less often."""
     from alexpy.ship._follow import Following  # noqa: PLC0415 - as above
+    from alexpy.ship._waiting import after_failure, bounded  # noqa: PLC0415
 
     with closing(Following(place, dest)) as following:
         show.report(following.refresh())
         wait = interval
         while True:
-            time.sleep(min(wait, _LONGEST_SLEEP))
+            time.sleep(bounded(wait))
             try:
                 show.report(following.refresh())
                 wait = interval
@@ -221,7 +218,7 @@ def _go_on(place: str, dest: str, interval: float, show: _Shown) -> None:
                 raise
             except OSError as error:
                 click.echo(f"alexpy: {told(error)}; this goes on", err=True)
-                wait = min(max(2 * wait, 1.0), _LONGEST_WAIT)
+                wait = after_failure(wait)
 
 
 @ship.command(

@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING, Self
 from alexpy.errors import ClosedError, FencedError
 
 from ._follow import Following
+from ._waiting import after_failure, bounded
 
 if TYPE_CHECKING:
     import os
 
     from ._objects import Place
-
-# Seconds between two looks that fail: doubled from the interval on, up to this.
-_LONGEST_WAIT = 300.0
-# As threads can wait no longer than some centuries.
-_FOREVER = 1e9
 
 
 class Follower:
@@ -52,7 +48,7 @@ class Follower:
         """Bring `dest` up to date, and start the thread."""
         if not interval >= 0:
             raise ValueError(f"interval is {interval}; give the seconds between two looks, 0 or more")
-        self._interval = min(interval, _FOREVER)
+        self._interval = bounded(interval)
         self._following = Following(url, dest)
         try:
             self._seq = self._following.refresh().seq
@@ -95,7 +91,7 @@ class Follower:
 
         """
         if timeout is not None:
-            timeout = min(timeout, _FOREVER)
+            timeout = bounded(timeout)
         with self._changed:
             if self._ending or self.closed:
                 raise self._error or ClosedError("the follower is closed")
@@ -143,4 +139,4 @@ class Follower:
                 self._error, self._answered = error, asked
                 self._ending |= isinstance(error, FencedError)
                 self._changed.notify_all()
-            wait = self._interval if error is None else min(max(2 * wait, 1.0), _LONGEST_WAIT)
+            wait = self._interval if error is None else after_failure(wait)

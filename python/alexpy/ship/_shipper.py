@@ -12,6 +12,7 @@ from alexpy.errors import ClosedError, FencedError, ForkedError
 from ._objects import connect
 from ._push import Push, push_to
 from ._source import source
+from ._waiting import after_failure, bounded
 
 if TYPE_CHECKING:
     from alexpy._store import Store
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
 # Nothing that is tried again ends otherwise.
 _FINAL = (FencedError, ClosedError, ForkedError)
-# Seconds between two pushes that fail: doubled from the interval on, up to this.
-_LONGEST_WAIT = 300.0
-# As threads can wait no longer than some centuries.
-_FOREVER = 1e9
 # Held while a shipper enters or leaves the list of its store.
 _ENTERING = threading.Lock()
 # By process and path: one push of a store runs at a time, and its shippers take turns.
@@ -61,7 +58,7 @@ class Shipper:
             raise ValueError(f"interval is {interval}; give the least seconds between two pushes, 0 or more")
         self._store = store
         self._url = url
-        self._interval = min(interval, _FOREVER)
+        self._interval = bounded(interval)
         self._fork = fork
         self._objects = connect(url, make=True)
         self._changed = threading.Condition()
@@ -114,7 +111,7 @@ class Shipper:
 
         """
         if timeout is not None:
-            timeout = min(timeout, _FOREVER)
+            timeout = bounded(timeout)
         with self._changed:
             if self._ending or self.closed:
                 self._is_told = True
@@ -179,7 +176,7 @@ class Shipper:
                 self._error, self._answered = error, asked
                 self._ending |= isinstance(error, _FINAL)
                 self._changed.notify_all()
-            wait = self._interval if error is None else min(max(2 * wait, 1.0), _LONGEST_WAIT)
+            wait = self._interval if error is None else after_failure(wait)
 
     def _push(self) -> Exception | None:
         try:
