@@ -47,6 +47,16 @@ def test_the_commands_ship_and_restore(
     assert b"0 shipments removed" in run("ship", "expire", place, "--keep", 1).succeeds().out
 
 
+def test_a_restored_store_may_have_the_longest_name_that_there_is(
+    run: CommandLine, store: alexpy.Store, place: Path, tmp_path: Path
+) -> None:
+    store[1] = b"one"
+    ship.push(store, place)
+    dest = tmp_path / ("n" * 255)
+    run("ship", "restore", place, dest).succeeds()
+    assert run("get", dest, 1).succeeds().out == b"one"
+
+
 def test_without_a_command_the_help_is_shown(run: CommandLine) -> None:
     assert run("ship").succeeds().out == run("ship", "-h").succeeds().out
     run("ship", "pusch").fails(2, "no such command 'pusch'", "alexpy ship --help")

@@ -287,6 +287,16 @@ def test_a_file_that_is_there_is_replaced_only_with_force(
     assert unfinished(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["n" * 251 + ".csv", "é" * 125 + "x.csv"])
+def test_a_file_may_have_the_longest_name_that_there_is(
+    run: CommandLine, texts: Path, tmp_path: Path, name: str
+) -> None:
+    run("export", texts, tmp_path / name).succeeds()
+    assert (tmp_path / name).read_bytes().startswith(b'"key","value"\n')
+    assert unfinished(tmp_path) == []
+    run("export", texts, tmp_path / f"n{name}").fails(3, "cannot write", "File name too long")
+
+
 def test_a_link_stays_and_what_it_leads_to_is_written(run: CommandLine, texts: Path, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     link = tmp_path / "f.csv"

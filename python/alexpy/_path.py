@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Names have 255 bytes on most file systems, and 143 where they are encrypted.
+_BEGINNING_BYTES = 100
+
 
 def absolute(path: str | os.PathLike[str]) -> str:
     """Return the absolute path; ValueError or TypeError if `path` cannot be one."""
@@ -21,6 +24,11 @@ def absolute(path: str | os.PathLike[str]) -> str:
     if "\0" in text:
         raise ValueError(f"the path {text!r} holds a NUL character, which no path can")
     return os.fspath(Path(text).absolute())
+
+
+def beginning(name: str) -> str:
+    """Return as much of a file's name as leaves room for what is put around it until the file is whole."""
+    return os.fsencode(name)[:_BEGINNING_BYTES].decode(errors="ignore")
 
 
 def flush(path: Path) -> None:

@@ -1,7 +1,8 @@
 """Files that commands write: there as a whole or not at all, even if the process or the power fails.
 
-A file is written beside its place, as `.NAME.*.unfinished`, flushed to the device, and renamed. Knows nothing
-of what is in it. A kill leaves the unfinished file behind, which nothing reads.
+A file is written beside its place, as `.NAME.*.unfinished` with the beginning of a long name, flushed to the
+device, and renamed. Knows nothing of what is in it. A kill leaves the unfinished file behind, which nothing
+reads.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+
+from alexpy._path import beginning
 
 from . import output
 from .options import BAD_INPUT, INTERRUPTED, STORE_ERROR, Stopped
@@ -107,7 +110,7 @@ def new_file(name: str, *, replace: bool) -> Iterator[Sink]:
     import tempfile  # noqa: PLC0415 - with all that it needs, a tenth of the time of `alexpy --help`
 
     try:
-        handle, unfinished = tempfile.mkstemp(".unfinished", f".{place.name}.", place.parent)
+        handle, unfinished = tempfile.mkstemp(".unfinished", f".{beginning(place.name)}.", place.parent)
     except OSError as error:
         raise cannot_write(name, error) from error
     try:

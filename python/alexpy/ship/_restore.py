@@ -11,7 +11,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from alexpy._path import absolute, flush
+from alexpy._path import absolute, beginning, flush
 from alexpy._store import open_raw
 from alexpy.config import Config
 from alexpy.errors import CorruptionError
@@ -150,7 +150,7 @@ def restore_to(
     shipment, pin = pin_found(objects, at, epoch, DAY)
     with ExitStack() as undo:
         undo.callback(_release, pin)
-        folder = path.with_name(f".{path.name}.{token_hex(4)}.unfinished")
+        folder = path.with_name(f".{beginning(path.name)}.{token_hex(4)}.unfinished")
         folder.mkdir()
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         _write(objects, shipment, folder, pin, progress)
