@@ -268,6 +268,16 @@ def test_a_missing_store_makes_no_file(run: CommandLine, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_file_is_made_in_the_directory_of_the_store(run: CommandLine, texts: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(texts)
+    before = {file.name: file.read_bytes() for file in texts.iterdir()}
+    for file in (texts / "x.csv", tmp_path / "link" / "x.csv"):
+        run("export", texts, file).fails(2, f"{file} lies inside the store {texts}")
+    run("export", texts, texts / "MANIFEST-A", "--format", "csv", "--force").fails(2, "lies inside the store")
+    run("export", tmp_path / "link", texts / "x.csv").fails(2, "lies inside the store")
+    assert {file.name: file.read_bytes() for file in texts.iterdir()} == before
+
+
 # --- the file is there as a whole or not at all ---------------------------------------------------------
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from command_line import CommandLine
+
 obstore = pytest.importorskip("obstore", reason="obstore is not installed: pip install 'alexpy[ship]'")
 
 SEEDS = int(os.environ.get("ALEXPY_SHIP_SEEDS", "300"))
@@ -493,6 +495,27 @@ def test_what_is_no_place_is_refused(
     for call in (lambda: ship.push(store, where), lambda: ship.restore(where, tmp_path / "x")):
         with pytest.raises(error, match=part):
             call()
+
+
+def test_nothing_is_made_in_the_place_that_it_comes_from(
+    run: CommandLine, store: alexpy.Store, store_path: Path, place: Path, tmp_path: Path
+) -> None:
+    ship.push(store, place)
+    (tmp_path / "link").symlink_to(place)
+    (tmp_path / "of-store").symlink_to(store_path)
+    for dest in (place, place / "x", tmp_path / "link" / "x"):
+        with pytest.raises(ValueError, match="lies in the place"):
+            ship.restore(place, dest)
+        run("ship", "restore", place, dest).fails(2, f"{dest} lies in the place {place}")
+    for where in (store_path, store_path / "x", f"file://{store_path}/x", tmp_path / "of-store" / "x"):
+        for call in (ship.push, ship.Shipper):
+            with pytest.raises(ValueError, match="is inside the store"):
+                call(store, where)
+        run("ship", "push", store_path, where).fails(2, "is inside the store")
+    assert {path.name for path in place.iterdir()} == {"manifests", "pieces"}
+    assert {path.name for path in store_path.iterdir()} == {
+        "LOCK", "MANIFEST-A", "MANIFEST-B", "SHIP", *(path.name for path in store_path.glob("seg-*")),
+    }  # fmt: skip
 
 
 def test_directories_that_cannot_be_places_are_refused(

@@ -26,6 +26,11 @@ def absolute(path: str | os.PathLike[str]) -> str:
     return os.fspath(Path(text).absolute())
 
 
+def lies_in(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> bool:
+    """Say whether a path is a directory or leads into it, by whatever links; neither need be there."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
 def beginning(name: str) -> str:
     """Return as much of a file's name as leaves room for what is put around it until the file is whole."""
     return os.fsencode(name)[:_BEGINNING_BYTES].decode(errors="ignore")

@@ -17,6 +17,7 @@ from typing import Any, NoReturn, Protocol, cast
 import click
 
 import alexpy
+from alexpy._path import lies_in
 
 from . import keys, output, text
 from .batches import Batch, batched
@@ -183,7 +184,7 @@ def export(
 ) -> None:
     """Run the command."""
     chosen = format_of(file, file_format, "standard output")
-    _check(file, chosen, base64=base64, json=json)
+    _check(store, file, chosen, base64=base64, json=json)
     began = time.perf_counter()
     with reader(store) as opened, new_file(file, replace=force) as sink:
         ends = keys.bounds(start, stop, opened.key_kind)
@@ -203,13 +204,15 @@ def export(
         output.report(f"{text.count(rows, 'row')} of {store} written to {file}, {size}, in {seconds:.1f} s")
 
 
-def _check(file: str, file_format: Format, *, base64: bool, json: bool) -> None:
+def _check(store: str, file: str, file_format: Format, *, base64: bool, json: bool) -> None:
     if base64 and file_format == "parquet":
         raise click.UsageError("--base64 is for text; parquet keeps bytes as they are")
     if json and file == "-":
         raise click.UsageError("--json prints what was done, but standard output is the file here")
     if file_format == "parquet" and _is_shown(file):
         raise click.UsageError("parquet is not for the screen; name a file")
+    if file != "-" and lies_in(file, store):
+        raise Stopped(f"{file} lies inside the store {store}; name a file elsewhere", BAD_INPUT)
 
 
 def _is_shown(file: str) -> bool:

@@ -28,6 +28,7 @@ from ._pins import Pin
 from ._push import push_to
 from ._shipment import Shipment, nothing_at, survey
 from ._shipper import Shipper
+from ._source import folder_of
 
 if TYPE_CHECKING:
     import os
@@ -90,7 +91,7 @@ def push(
         True
 
     """
-    return push_to(connect(url, make=True), store, fork=fork, progress=progress)
+    return push_to(connect(url, make=True, outside=folder_of(store)), store, fork=fork, progress=progress)
 
 
 def restore(
@@ -112,7 +113,7 @@ def restore(
         FileNotFoundError: no store was shipped there; or the directory in which `dest` would lie is not
             there.
         ValueError: no shipment has that sequence or epoch, and the message names the nearest; or `dest` is
-            not empty.
+            not empty, or lies in the place.
         NotADirectoryError: `dest` is a file.
         CorruptionError: a piece or a manifest there is damaged, or missing.
         FormatError: the place holds something else, or was written by a newer version.

@@ -11,14 +11,12 @@ from __future__ import annotations
 import errno
 import hashlib
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from alexpy._path import absolute
 from alexpy.errors import CorruptionError, FencedError, FormatError
 
 from ._mirror import Mirror
-from ._objects import connect
+from ._objects import check_outside, connect
 from ._pins import DAY, Pin
 from ._push import THREADS, each
 from ._restore import read_piece, reporting
@@ -73,11 +71,7 @@ class Following:
     def __init__(self, url: Place, dest: str | os.PathLike[str]) -> None:
         """Take both; nothing is asked of the place yet."""
         self._objects = connect(url, make=False)
-        folder = self._objects.folder
-        if folder is not None and Path(absolute(dest)).resolve().is_relative_to(folder.resolve()):
-            raise ValueError(
-                f"{absolute(dest)} lies in the place {folder}, which holds shipments and nothing else"
-            )
+        check_outside(self._objects, dest)
         self._mirror = Mirror(dest, self._objects.place)
 
     def refresh(self, progress: Callable[[int, int], object] | None = None) -> Shipment:

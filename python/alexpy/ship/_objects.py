@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from alexpy._path import flush
+from alexpy._path import absolute, flush, lies_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -79,13 +79,24 @@ class Objects(Protocol):
         """Remove objects; those that are not there are left out."""
 
 
-def connect(where: Place, *, make: bool) -> Objects:
-    """Return the place that `where` names; with `make`, a local directory is made.
+def check_outside(objects: Objects, dest: str | os.PathLike[str]) -> None:
+    """Refuse to make a store in the place that it comes from; ValueError."""
+    folder = objects.folder
+    if folder is not None and lies_in(absolute(dest), folder):
+        raise ValueError(
+            f"{absolute(dest)} lies in the place {folder}, which holds shipments and nothing else; choose a "
+            "directory outside of it (nothing was changed)"
+        )
+
+
+def connect(where: Place, *, make: bool, outside: str | None = None) -> Objects:
+    """Return the place that `where` names; with `make`, a local directory is made, but not in `outside`.
 
     Raises:
         FileNotFoundError: there is no such directory, or none to make it in.
         NotADirectoryError: it is a file.
         TypeError, ValueError: it is no path, no URL and no place of obstore, or one that cannot hold a store.
+        ValueError: it is, or lies in, the directory `outside`.
         ImportError: obstore is not installed.
 
     """
@@ -94,7 +105,9 @@ def connect(where: Place, *, make: bool) -> Objects:
     except ImportError:
         raise ImportError(_INSTALL, name="obstore") from None
     if isinstance(where, stores.ObjectStore):
-        return _Bucket(where, _name_of(where))
+        bucket = _Bucket(where, _name_of(where))
+        _refuse_inside(bucket.folder, outside)
+        return bucket
     if not isinstance(where, str | os.PathLike):
         raise TypeError(
             f"{where!r} is a {type(where).__name__}; give a directory, a URL such as s3://bucket/folder, or a"
@@ -105,14 +118,14 @@ def connect(where: Place, *, make: bool) -> Objects:
         raise ValueError(f"{text!r} is no place to ship to; give a directory, or a URL (s3://bucket/folder)")
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?", text)
     if scheme is None:
-        return _directory(Path(text), make=make)
+        return _directory(Path(text), make=make, outside=outside)
     rest = text[len(scheme[0]) :]
     if not scheme[2]:
         raise ValueError(
             f"{text} is no URL; write {scheme[1]}://..., or ./{text} if a directory of that name is meant"
         )
     if scheme[1].lower() == "file" and rest.startswith("/"):
-        return _directory(Path(rest), make=make)
+        return _directory(Path(rest), make=make, outside=outside)
     return _Bucket(_of_url(text, scheme[1].lower()), text)
 
 
@@ -131,10 +144,18 @@ def _of_url(url: str, scheme: str) -> ObjectStore:
         raise ValueError(f"{url} is no place that obstore knows: {_first_line(error)}") from error
 
 
-def _directory(path: Path, *, make: bool) -> Objects:
+def _refuse_inside(folder: Path | None, outside: str | None) -> None:
+    if folder is not None and outside is not None and lies_in(folder, outside):
+        raise ValueError(
+            f"{folder} is inside the store {outside}; ship to another directory (nothing was changed)"
+        )
+
+
+def _directory(path: Path, *, make: bool, outside: str | None) -> Objects:
     from obstore.store import LocalStore  # noqa: PLC0415 - an extra
 
     path = path.absolute()
+    _refuse_inside(path, outside)
     if not path.is_dir():
         if path.exists():
             raise NotADirectoryError(

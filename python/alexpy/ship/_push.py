@@ -363,8 +363,6 @@ def push_to(
 ) -> Shipment:
     """Ship a store; see `alexpy.ship.push`."""
     with source(store) as taken:
-        if objects.folder is not None and objects.folder.resolve().is_relative_to(taken.folder):
-            raise ValueError(f"{objects.place} is inside the store {taken.folder}; ship to another directory")
         push = Push(objects, taken.memory, str(taken.folder), fork=fork)
         # Before anything is copied.
         push.check(taken.store_id)

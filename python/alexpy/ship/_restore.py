@@ -17,6 +17,7 @@ from alexpy.config import Config
 from alexpy.errors import CorruptionError
 
 from ._memory import Memory
+from ._objects import check_outside
 from ._pins import DAY, Pin
 from ._push import THREADS, each
 from ._shipment import newest, nothing_at, read, survey
@@ -146,6 +147,7 @@ def restore_to(
 ) -> Shipment:
     """Make a store of a shipment; see `alexpy.ship.restore`."""
     path = Path(absolute(dest))
+    check_outside(objects, path)
     _check_free(path)
     shipment, pin = pin_found(objects, at, epoch, DAY)
     with ExitStack() as undo:

@@ -11,7 +11,7 @@ from alexpy.errors import ClosedError, FencedError, ForkedError
 
 from ._objects import connect
 from ._push import Push, push_to
-from ._source import source
+from ._source import folder_of, source
 from ._waiting import after_failure, bounded
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Shipper:
         self._url = url
         self._interval = bounded(interval)
         self._fork = fork
-        self._objects = connect(url, make=True)
+        self._objects = connect(url, make=True, outside=folder_of(store))
         self._changed = threading.Condition()
         self._shipped: Shipment | None = None
         self._error: Exception | None = None

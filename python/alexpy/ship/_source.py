@@ -107,6 +107,11 @@ class Source:
         return copy
 
 
+def folder_of(store: Store[Any, Any] | str | os.PathLike[str]) -> str:
+    """Return the real directory of a store, or of what would be one."""
+    return os.path.realpath(absolute(store.path if isinstance(store, Store) else store))
+
+
 @contextmanager
 def source(store: Store[Any, Any] | str | os.PathLike[str]) -> Iterator[Source]:
     """Take a store, or the path of one, to push it.
