@@ -464,6 +464,45 @@ def test_only_a_new_directory_or_a_mirror_will_do(
         ship.Follower(place, dest, interval=-1)
 
 
+def replace(file: Path, what: str) -> None:
+    """Put something else in the place of a file."""
+    file.unlink()
+    if what == "pipe":
+        os.mkfifo(file)
+    elif what == "directory":
+        file.mkdir()
+    else:
+        file.symlink_to("/dev/zero")
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("what", ["pipe", "directory", "device"])
+def test_what_is_no_file_is_named_and_not_waited_for(
+    store: alexpy.Store, place: Path, dest: Path, tmp_path: Path, what: str
+) -> None:
+    store[1] = b"one"
+    ship.push(store, place)
+    ship.follow(place, dest)
+    for name in ("FOLLOW", "MANIFEST-A"):
+        copy = tmp_path / name
+        shutil.copytree(dest, copy)
+        replace(copy / name, what)
+        with pytest.raises(alexpy.FormatError, match=rf"{name} is a .*, where (alexpy|a store) has a file"):
+            ship.follow(place, copy)
+    if what == "pipe":
+        replace(dest / "LOCK", what)
+        with pytest.raises(alexpy.FormatError, match="LOCK is a pipe"):
+            ship.follow(place, dest)
+    replace(store.path / "SHIP", what)
+    with pytest.raises(alexpy.FormatError, match=r"SHIP is a .*, where alexpy has a file"):
+        ship.push(store, place)
+    piece = next(path for path in (place / "pieces").rglob("*") if path.is_file())
+    for file in (piece, place / _shipment.manifest_key(1)):
+        replace(file, what)
+        with pytest.raises(alexpy.CorruptionError, match=rf"{file.name} is a .*, where a file was shipped"):
+            ship.restore(place, tmp_path / "restored")
+
+
 def test_a_mirror_in_which_nothing_is_yet_says_so(store: alexpy.Store, place: Path, dest: Path) -> None:
     store[1] = b"one"
     ship.push(store, place)

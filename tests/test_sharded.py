@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import pickle
 import re
 import shutil
@@ -508,6 +509,64 @@ def test_a_damaged_manifest_is_never_believed(tmp_path: Path, change: str) -> No
         raw[raw.index(b"shard-0")] ^= 1
     file.write_bytes(raw)
     with pytest.raises(alexpy.CorruptionError, match="is damaged"):
+        ShardedStore.open(tmp_path / "s")
+
+
+def forge(path: Path, **changes: Any) -> None:
+    """Change the manifest of the first epoch, with the right checksum."""
+    file = path / _shards.name_of(1)
+    body = json.loads(file.read_text()) | changes
+    del body["checksum"]
+    file.write_text(json.dumps({**body, "checksum": _shards._checksum(body)}))
+
+
+@pytest.mark.parametrize(
+    ("key", "bound"),
+    [
+        ("int64", 2**63),
+        ("int64", -(2**63) - 1),
+        ("uint64", -1),
+        ("uint64", 2**64),
+        ("uuid", -1),
+        ("uuid", 2**128),
+        ("datetime64[ns]", -(2**63)),
+        ("datetime64[ns]", 2**63),
+        ("int64", "9" * 5000),
+        ("int64", 1.5),
+        ("int64", True),
+        ("int64", "1_0"),
+    ],
+)
+def test_a_bound_that_no_key_can_be_is_refused(tmp_path: Path, key: str, bound: Any) -> None:
+    ShardedStore.create(tmp_path / "s", [], key=key)
+    text = str(bound) if type(bound) is int else bound
+    shards = [("a", None, text), ("b", text, None)]
+    forge(
+        tmp_path / "s", shards=[dict(zip(("directory", "start", "stop"), one, strict=True)) for one in shards]
+    )
+    with pytest.raises(alexpy.FormatError, match="bound") as caught:
+        ShardedStore.open(tmp_path / "s")
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("what", ["pipe", "directory", "device", "giant"])
+def test_a_manifest_that_is_no_small_file_is_refused(tmp_path: Path, what: str) -> None:
+    ShardedStore.create(tmp_path / "s", [5])
+    file = tmp_path / "s" / _shards.name_of(1)
+    file.unlink()
+    if what == "pipe":
+        os.mkfifo(file)
+    elif what == "directory":
+        file.mkdir()
+    elif what == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        file.touch()
+        os.truncate(file, 1 << 40)
+    told = (
+        "bytes, and is none of alexpy's" if what == "giant" else f"is a.* {what}.*, where alexpy has a file"
+    )
+    with pytest.raises(alexpy.FormatError, match=told):
         ShardedStore.open(tmp_path / "s")
 
 

@@ -7,8 +7,13 @@ system to resolve, because `link/..` need not be the directory that holds the li
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
+from .errors import FormatError
+
+# Of a file that is read whole.
+_MOST_BYTES = 1 << 28
 # Names have 255 bytes on most file systems, and 143 where they are encrypted.
 _BEGINNING_BYTES = 100
 
@@ -24,6 +29,47 @@ def absolute(path: str | os.PathLike[str]) -> str:
     if "\0" in text:
         raise ValueError(f"the path {text!r} holds a NUL character, which no path can")
     return os.fspath(Path(text).absolute())
+
+
+def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Return a descriptor of a file; never waits for the other end of a pipe.
+
+    Raises:
+        FormatError: something else is there.
+
+    """
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o666)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    raise FormatError(
+        f"{path} is {kind_of(mode)}, where alexpy has a file; put the file back, or move this one away "
+        "(nothing was changed)"
+    )
+
+
+def kind_of(mode: int) -> str:
+    """Return what has a mode that is not a file's."""
+    if stat.S_ISDIR(mode):
+        return "a directory"
+    return "a pipe" if stat.S_ISFIFO(mode) else "a socket or a device"
+
+
+def read_whole(path: Path) -> bytes:
+    """Return the bytes of a file that is small.
+
+    Raises:
+        FormatError: it is no file, or a long one.
+
+    """
+    with os.fdopen(open_file(path), "rb") as file:
+        if (size := os.fstat(file.fileno()).st_size) > _MOST_BYTES:
+            raise FormatError(
+                f"{path} has {size:,} bytes, and is none of alexpy's: those have {_MOST_BYTES:,} at most; "
+                "put the file back, or move this one away (nothing was changed)"
+            )
+        return file.read()
 
 
 def lies_in(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> bool:

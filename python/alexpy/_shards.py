@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._path import flush
+from ._path import flush, read_whole
 from .errors import CorruptionError, FencedError, FormatError
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 KINDS = ("int64", "uint64", *(f"datetime64[{unit}]" for unit in ("s", "ms", "us", "ns")), "uuid")
+# The lowest and the highest key of each kind. The integer below the first moment is NaT.
+_KEYS = {"int64": (-(2**63), 2**63 - 1), "uint64": (0, 2**64 - 1), "uuid": (0, 2**128 - 1)}
+_MOMENTS = (-(2**63) + 1, 2**63 - 1)
+_BOUND = re.compile(r"-?[0-9]{1,39}")
 _NAME = re.compile(r"SHARDS-(\d{8})\.json")
 
 
@@ -141,6 +145,19 @@ def check(shards: Sequence[Shard], where: str) -> None:
             raise FormatError(f"{where}: {wrong}")
 
 
+def _check_bounds(shards: Sequence[Shard], kind: str, where: str) -> None:
+    """Refuse bounds that no key of a kind can be; FormatError."""
+    low, high = _KEYS.get(kind, _MOMENTS)
+    for shard in shards:
+        for bound in (shard.start, shard.stop):
+            if bound is not None and not low <= bound <= high:
+                raise FormatError(
+                    f"{where}: {shard.directory} has the bound {bound}, and keys of the kind {kind} are from "
+                    f"{low} to {high}; put a copy of the file in its place, or publish the shards again as "
+                    "the next epoch"
+                )
+
+
 def _between(before: Shard, after: Shard) -> str | None:
     """Say what is wrong with the end of one shard and the beginning of the next."""
     end, start = before.stop, after.start
@@ -213,7 +230,7 @@ def read(path: Path, epoch: int) -> Manifest:
     Raises:
         FileNotFoundError: there is no such epoch.
         CorruptionError: its checksum does not match.
-        FormatError: it is of a later format, or its shards do not cover all keys once.
+        FormatError: it is of a later format, or no file, or its shards do not cover all keys once.
 
     Example:
         >>> read(path.parent, 5)  # doctest: +ELLIPSIS
@@ -223,7 +240,7 @@ def read(path: Path, epoch: int) -> Manifest:
     """
     file = path / name_of(epoch)
     try:
-        body = json.loads(file.read_text("utf-8"))
+        body = json.loads(read_whole(file).decode())
         checksum = body.pop("checksum")
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} has no epoch {epoch}: {file.name} is not there") from None
@@ -245,6 +262,7 @@ def read(path: Path, epoch: int) -> Manifest:
             for entry in body["shards"]
         )
         check(shards, str(file))
+        _check_bounds(shards, body["key"], str(file))
         return Manifest(epoch, body["key"], body["codec"], shards)
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{file} is no manifest of shards as this version writes them: {error}") from None
@@ -264,7 +282,11 @@ def _text(bound: int | None) -> str | None:
 
 
 def _number(bound: str | None) -> int | None:
-    return None if bound is None else int(bound)
+    if bound is None:
+        return None
+    if not (isinstance(bound, str) and _BOUND.fullmatch(bound)):
+        raise ValueError(f"a bound is {str(bound)[:50]!r}, which is no integer as a text")
+    return int(bound)
 
 
 def _checksum(body: dict[str, Any]) -> str:

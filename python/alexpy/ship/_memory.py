@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from alexpy._path import flush
+from alexpy._path import flush, read_whole
 from alexpy.errors import CorruptionError
 
 if TYPE_CHECKING:
@@ -99,11 +99,12 @@ class Memory:
 
         Raises:
             CorruptionError: it cannot be read.
+            FormatError: it is no file.
 
         """
         path = folder / NAME
         try:
-            text = path.read_text()
+            text = read_whole(path)
         except FileNotFoundError:
             return cls(path)
         try:
@@ -133,7 +134,8 @@ class Memory:
             "begun": self.begun,
         }
         new = self.path.with_name(f"{NAME}.new")
-        with new.open("w") as file:
+        new.unlink(missing_ok=True)
+        with new.open("x") as file:
             json.dump(table, file)
             file.flush()
             os.fsync(file.fileno())

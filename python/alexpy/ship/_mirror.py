@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from alexpy._alexpy import _list_mirror, _settle_mirror
-from alexpy._path import absolute, flush, is_still
-from alexpy.errors import CorruptionError, LockedError
+from alexpy._path import absolute, flush, is_still, open_file, read_whole
+from alexpy.errors import CorruptionError, FormatError, LockedError
 
 from ._listing import CAPACITY, MANIFESTS, SALT, Listing
 
@@ -93,7 +93,9 @@ class Mirror:
                     "or one that alexpy.ship.follow has made (nothing was changed)"
                 )
             self._note([])
-        with (self.path / _LOCK).open("w") as file:
+        lock = open_file(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+        with os.fdopen(lock, "w") as file:
+            file.truncate()
             file.write(str(os.getpid()))
         self._noted = self._read_notes()
         if names.intersection(MANIFESTS):
@@ -104,7 +106,7 @@ class Mirror:
     def _look(self) -> None:
         """Read which shipment the manifests show."""
         try:
-            listing = Listing.of((self.path / MANIFESTS[0]).read_bytes())
+            listing = Listing.of(read_whole(self.path / MANIFESTS[0]))
         except FileNotFoundError:
             return
         generation = None if listing is None else listing.generation
@@ -119,7 +121,7 @@ class Mirror:
 
     def _read_notes(self) -> list[Shown]:
         try:
-            table = json.loads((self.path / MARK).read_text())
+            table = json.loads(read_whole(self.path / MARK))
             if table["alexpy_follow"] != _FORMAT:
                 raise self._damaged(f"format {_FORMAT}", f"format {table['alexpy_follow']}")
             return [Shown(**one) for one in table["shows"]]
@@ -136,7 +138,8 @@ class Mirror:
     def _note(self, shows: list[Shown]) -> None:
         table: dict[str, Any] = {"alexpy_follow": _FORMAT, "follows": self._follows}
         table["shows"] = [{name: getattr(one, name) for name in Shown.__dataclass_fields__} for one in shows]
-        with (self.path / _NEW).open("w") as file:
+        (self.path / _NEW).unlink(missing_ok=True)
+        with (self.path / _NEW).open("x") as file:
             json.dump(table, file)
             file.flush()
             os.fsync(file.fileno())
@@ -149,7 +152,7 @@ class Mirror:
     def read(self, name: str, offset: int, size: int) -> bytes:
         """Return some bytes of a file: fewer where it ends, none where it is not there."""
         try:
-            with (self.path / name).open("rb", buffering=0) as file:
+            with os.fdopen(open_file(self.path / name), "rb", buffering=0) as file:
                 return os.pread(file.fileno(), size, offset)
         except FileNotFoundError:
             return b""
@@ -163,7 +166,7 @@ class Mirror:
         path = self.path / name
         self._touched.add(name)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+            descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
             try:
                 left = memoryview(data)
                 while left:
@@ -260,6 +263,6 @@ def _locked(path: Path) -> int:
 
 
 def _holder(path: Path) -> int | None:
-    with suppress(OSError, ValueError):
-        return int((path / _LOCK).read_text().strip("\0 \n"))
+    with suppress(OSError, ValueError, FormatError):
+        return int(read_whole(path / _LOCK).decode().strip("\0 \n"))
     return None

@@ -10,13 +10,15 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from alexpy._path import absolute, flush, lies_in
+from alexpy._path import absolute, flush, kind_of, lies_in
+from alexpy.errors import CorruptionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,10 +66,10 @@ class Objects(Protocol):
         """Store an object unless one is there already, as one step; return whether it was stored."""
 
     def get(self, key: str) -> bytes:
-        """Return an object; FileNotFoundError if there is none."""
+        """Return an object; FileNotFoundError if there is none, CorruptionError if it is no file."""
 
     def head(self, key: str) -> Meta | None:
-        """Return what is known of an object; None if there is none."""
+        """Return what is known of an object, as `get`; None if there is none."""
 
     def list(self, folder: str) -> Iterable[Meta]:
         """Return all objects below `folder`, in any order."""
@@ -205,6 +207,7 @@ class _Bucket:
         return True
 
     def get(self, key: str) -> bytes:
+        self._check_file(key)
         with self._asked(key):
             answer = self._obstore.get(self._store, key)
             data = bytes(answer.bytes())
@@ -214,6 +217,7 @@ class _Bucket:
         return data
 
     def head(self, key: str) -> Meta | None:
+        self._check_file(key)
         try:
             with self._asked(key):
                 found = self._obstore.head(self._store, key)
@@ -250,6 +254,21 @@ class _Bucket:
                 self._obstore.delete(self._store, key)
         except FileNotFoundError:
             pass
+
+    def _check_file(self, key: str) -> None:
+        """Refuse what would be waited for, or read, for ever; CorruptionError."""
+        if self.folder is None:
+            return
+        path = self.folder / key
+        try:
+            mode = path.stat().st_mode
+        except OSError:
+            # Reading it says what is wrong.
+            return
+        if not stat.S_ISREG(mode):
+            found = kind_of(mode)
+            text = f"{path} is {found}, where a file was shipped; put the file back, or remove this one"
+            raise CorruptionError(text, str(path), 0, "a file", found)
 
     def _at(self, key: str) -> str:
         return f"{self.place}/{key}" if key else self.place

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alexpy._path import absolute, flush, is_still
+from alexpy._path import absolute, flush, is_still, read_whole
 from alexpy._store import Store, open_raw
 from alexpy.config import Config
 from alexpy.errors import LockedError
@@ -33,7 +33,7 @@ class Copy:
         """Take the directory that the backup made."""
         self._folder = folder
         self.sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-        listing = Listing.of((folder / MANIFESTS[0]).read_bytes())
+        listing = Listing.of(read_whole(folder / MANIFESTS[0]))
         if listing is None:
             raise FileNotFoundError(errno.ENOENT, "the copy of the store lost its manifest", str(folder))
         self.store_id, self.seq, self.cuts = listing.store_id, listing.seq, listing.cuts
@@ -79,7 +79,7 @@ class Source:
         """The id of the store."""
         for name in MANIFESTS:
             with suppress(FileNotFoundError):
-                listing = Listing.of((self.folder / name).read_bytes())
+                listing = Listing.of(read_whole(self.folder / name))
                 if listing is not None:
                     return listing.store_id
         raise FileNotFoundError(errno.ENOENT, "the store lost its manifests meanwhile", str(self.folder))
