@@ -753,7 +753,7 @@ class Store(Reader[_K, _V], MutableMapping[_K, _V]):
 
         In a read-only store this refreshes, at first every 50 us and at last every 2 ms. Returns after
         `timeout` seconds in any case: compare what it returns with `seq`. Ctrl-C ends it. Raises as
-        `refresh`; ValueError if `timeout` is negative.
+        `refresh`; ValueError if `timeout` or `seq` is negative, or `seq` above 2**64-1.
 
         >>> s[1] = b"one"
         >>> s.wait(1, timeout=10) >= 1
@@ -767,8 +767,8 @@ class Store(Reader[_K, _V], MutableMapping[_K, _V]):
         seen. What a read-only store shows comes with `refresh`. Raises HistoryGoneError if compaction has
         freed some of them, or the store was cut back to before `since`: read the whole store through a
         `snapshot`, then go on from its `seq`. After a writer was killed, changes that the device had not
-        confirmed come again, in the same order, under new sequence numbers. O(segments), and O(bytes of one
-        segment) to find the first change.
+        confirmed come again, in the same order, under new sequence numbers. ValueError if `since` is not from
+        0 to 2**64-1. O(segments), and O(bytes of one segment) to find the first change.
 
         >>> s[1] = b"one"
         >>> s.delete_range(5, 9)

@@ -5,7 +5,6 @@ Dask and Ray run the tasks, and try again those that fail. Knows neither of them
 
 from __future__ import annotations
 
-import operator
 import shutil
 import time
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from . import _shards, _store, codecs
+from ._integers import integer, shown
 from ._path import flush
 from ._sharded import ShardedStore
 
@@ -138,8 +138,8 @@ def check_shards(shards: int | None) -> None:
         ValueError: it is below 1.
 
     """
-    if shards is not None and operator.index(shards) < 1:
-        raise ValueError(f"shards must be 1 or more, not {shards}")
+    if shards is not None and integer(shards, "shards") < 1:
+        raise ValueError(f"shards must be 1 or more, not {shown(shards)}")
 
 
 def check_names(names: Sequence[Any]) -> None:

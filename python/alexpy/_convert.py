@@ -9,12 +9,13 @@ values are copied unless their rows are contiguous.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _alexpy
+from ._integers import integer, shown
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -258,9 +259,14 @@ class Row:
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         if self.dtype.hasobject:
             raise TypeError(f"dtype {self.dtype} holds Python objects; values are plain memory")
-        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.shape = tuple(
+            integer(size, "shape") for size in (shape if isinstance(shape, Iterable) else (shape,))
+        )
         self.nbytes = np.empty(self.shape, self.dtype).nbytes
-        self.filled = None if fill is None else np.full(self.shape, fill, self.dtype).tobytes()
+        try:
+            self.filled = None if fill is None else np.full(self.shape, fill, self.dtype).tobytes()
+        except OverflowError:
+            raise OverflowError(f"fill is {shown(fill)}, which {self.dtype} cannot hold") from None
 
     def memory(self, out: Any) -> NDArray[np.uint8]:
         """Return the memory of `out`, an array of such rows that a call will fill.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from . import _alexpy
 from ._cursor import Cursor
+from ._integers import integer, shown
 from ._mapping import Items, Keys, Merging, Values, has, same
 from ._types import K, V
 from .codecs import row_type
@@ -146,11 +147,11 @@ class Reads(Merging, _Base[K, V]):
         """
         import numpy as np  # noqa: PLC0415 - imported by now, except on the command line
 
-        n = operator.index(n)
+        n = integer(n, "n")
         kept: Any = self if isinstance(self, _alexpy.Snapshot) else self.snapshot()  # type: ignore[attr-defined]
         there = len(kept)
         if not 0 <= n <= there:
-            raise ValueError(f"n must be from 0 to the number of keys, {there}, not {n}")
+            raise ValueError(f"n must be from 0 to the number of keys, {there}, not {shown(n)}")
         ranks = np.random.default_rng(seed).choice(there, n, replace=False) if n else np.empty(0, np.int64)
         keys: NDArray[Any] = kept._keys_of_ranks(ranks)  # noqa: SLF001 - of a snapshot
         return keys

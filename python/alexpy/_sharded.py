@@ -6,7 +6,6 @@ and the answers are put back in order.
 
 from __future__ import annotations
 
-import operator
 import os
 import shutil
 import sys
@@ -20,6 +19,8 @@ import numpy as np
 
 from . import _convert, _shards, _store
 from ._epoch import Epoch, Gathered, Moment, bound, check_range, key_of, object_of
+from ._integers import integer
+from ._integers import shown as digits
 from ._mapping import Closing, Items, Keys, Merging, Values
 from ._path import absolute
 from ._types import K, V
@@ -204,7 +205,7 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
             one, other, *_ = kinds.values()
             raise FormatError(f"{one} and {other} differ in their kind of keys, or in their codec")
         key, codec = next(iter(kinds), ("int64", None))
-        _shards.publish(where, _shards.Manifest(operator.index(epoch), key, codec, tuple(listed)))
+        _shards.publish(where, _shards.Manifest(integer(epoch, "epoch"), key, codec, tuple(listed)))
 
     @property
     def path(self) -> Path:
@@ -476,19 +477,19 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
 
     def nth(self, i: SupportsIndex) -> tuple[K, V]:
         """Return the item with `i` keys below it, or from the end. As `Store.nth`; O(shards) more."""
-        place = operator.index(i)
+        place = integer(i, "i")
         with Moment(self._now()) as moment:
             rank = place + len(moment) if place < 0 else place
             if not 0 <= rank < len(moment):
-                raise IndexError(f"there is no item {place}: there are {len(moment)}")
+                raise IndexError(f"there is no item {digits(place)}: there are {len(moment)}")
             return moment.nth(rank)
 
     def sample(self, n: int, seed: Any = None) -> NDArray[Any]:
         """Return `n` different keys, drawn at random, in random order, as an array. As `Store.sample`."""
-        n = operator.index(n)
+        n = integer(n, "n")
         with Moment(self._now()) as moment:
             if not 0 <= n <= len(moment):
-                raise ValueError(f"n must be from 0 to the number of keys, {len(moment)}, not {n}")
+                raise ValueError(f"n must be from 0 to the number of keys, {len(moment)}, not {digits(n)}")
             ranks = np.empty(0, np.int64)
             if n:
                 ranks = np.random.default_rng(seed).choice(len(moment), n, replace=False)
@@ -496,7 +497,7 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
 
     def split(self, n: SupportsIndex) -> list[tuple[Any, Any]]:
         """Return `n` ranges (start, stop) that cover everything, with equally many keys. As `Store.split`."""
-        parts, shown = operator.index(n), self._now()
+        parts, shown = integer(n, "n"), self._now()
         with Moment(shown) as moment:
             if len(moment) == 0 or not 1 <= parts <= _MOST_PARTS:
                 return shown.store(0).split(parts)
@@ -552,14 +553,14 @@ def _chained(iterators: Sequence[Iterator[Any]], options: _ScanOptions) -> Itera
     """Return the items of all shards, in the order asked for, as many as asked for."""
     limit = options.get("limit")
     items: Iterable[Any] = chain.from_iterable(reversed(iterators) if options.get("reverse") else iterators)
-    return iter(items) if limit is None else islice(items, min(operator.index(limit), sys.maxsize))
+    return iter(items) if limit is None else islice(items, min(integer(limit, "limit"), sys.maxsize))
 
 
 def _batches(
     moments: list[_store.Snapshot[Any, Any]], start: Any, stop: Any, rows: int, options: _ScanOptions
 ) -> Iterator[Any]:
     limit = options.get("limit")
-    left = None if limit is None else operator.index(limit)
+    left = None if limit is None else integer(limit, "limit")
     for moment in moments:
         with moment:
             options["limit"] = left

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar, get_args
 
+from ._integers import shown
 from ._options import check_names, described, naming, nearest, option, tell
 
 if TYPE_CHECKING:
@@ -160,17 +161,17 @@ class Config:
             value = getattr(self, name)
             if not (isinstance(value, str) and value in allowed):
                 words = " or ".join(f'"{word}"' for word in allowed)
-                raise ValueError(f"{name} must be {words}, not {value!r}")
+                raise ValueError(f"{name} must be {words}, not {shown(value)}")
         for name in _SWITCHES:
             value = getattr(self, name)
             if not isinstance(value, bool):
-                raise ValueError(f"{name} must be True or False, not {value!r}")  # noqa: TRY004 - see Raises
+                raise ValueError(f"{name} must be True or False, not {shown(value)}")  # noqa: TRY004 - see Raises
         for name, (least, most) in _RANGES.items():
             object.__setattr__(self, name, _checked_int(name, getattr(self, name), least, most))
         ratio = self.compact_dead_ratio
         # Written so that NaN fails the comparison.
         if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0.0 < ratio < 1.0:
-            raise ValueError(f"compact_dead_ratio must be a number between 0 and 1, not {ratio!r}")
+            raise ValueError(f"compact_dead_ratio must be a number between 0 and 1, not {shown(ratio)}")
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> Config:
@@ -306,7 +307,7 @@ naming(Config)
 
 
 def _checked_int(name: str, value: object, least: int, most: int) -> int:
-    allowed = f"{name} must be an integer from {least} to {most}, not {value!r}"
+    allowed = f"{name} must be an integer from {least} to {most}, not {shown(value)}"
     if isinstance(value, bool):
         raise ValueError(allowed)  # noqa: TRY004 - see Config, Raises
     try:

@@ -3,14 +3,17 @@
 //! The rules of half-open ranges are decided here once. The engine and the index only see ranges that could hold a
 //! key.
 
+use std::convert::Infallible;
 use std::ops::Bound as End;
+use std::time::Duration;
 
 use alex_store::{Key, KeyKind, KeyVec, ScanRange};
+use pyo3::Borrowed;
 use pyo3::exceptions::{PyIndexError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::convert::keys::{Role, refuse_one};
+use crate::convert::keys::{Role, refuse_one, text};
 use crate::convert::kinds::{self, Edge};
 
 /// Start and stop of a range of keys; `None` is an empty range.
@@ -18,6 +21,9 @@ pub(crate) type Range = Option<(End<Key>, End<Key>)>;
 
 /// Every key.
 const ALL: Range = Some((End::Unbounded, End::Unbounded));
+
+/// The rows of a batch, unless the caller says how many.
+const ROWS: usize = 1 << 16;
 
 /// The most parts that `split` makes.
 const MOST_PARTS: usize = 1 << 24;
@@ -167,7 +173,68 @@ pub(crate) fn place(i: &Bound<'_, PyAny>) -> PyResult<Option<(u64, bool)>> {
 /// The refusal of a place that there is not.
 #[cold]
 pub(crate) fn no_place(i: &Bound<'_, PyAny>) -> PyErr {
-    PyIndexError::new_err(format!("nth({i}): there are not so many keys"))
+    let shown = i.str().map_or_else(|_| text(i), |digits| digits.to_string());
+    PyIndexError::new_err(format!("nth({shown}): there are not so many keys"))
+}
+
+/// A sequence number, or another count of 64 bits.
+pub(crate) fn seq(number: &Bound<'_, PyAny>, name: &'static str) -> PyResult<u64> {
+    number.extract::<u64>().map_err(|error| {
+        if error.is_instance_of::<PyOverflowError>(number.py()) {
+            return PyValueError::new_err(format!(
+                "{name} is {}; it must be from 0 to 2**64-1",
+                text(number)
+            ));
+        }
+        refuse_one(error, number, Role::Bound(name))
+    })
+}
+
+/// The most rows of a batch, as the caller gave it; by default 65,536.
+#[derive(Default)]
+pub(crate) struct Rows<'py>(Option<Bound<'py, PyAny>>);
+
+impl<'py> FromPyObject<'_, 'py> for Rows<'py> {
+    type Error = Infallible;
+
+    fn extract(rows: Borrowed<'_, 'py, PyAny>) -> Result<Self, Infallible> {
+        Ok(Self(Some(rows.to_owned())))
+    }
+}
+
+/// The most rows of a batch, which may be more than any store has.
+pub(crate) fn rows(rows: &Rows<'_>) -> PyResult<usize> {
+    let Rows(Some(rows)) = rows else { return Ok(ROWS) };
+    let wanted = match rows.extract::<i64>() {
+        Ok(count) => usize::try_from(count).ok(),
+        Err(error) if error.is_instance_of::<PyOverflowError>(rows.py()) => {
+            (!is_negative(rows)?).then_some(usize::MAX)
+        }
+        Err(error) => return Err(refuse_one(error, rows, Role::Bound("rows"))),
+    };
+    let refused = || PyValueError::new_err(format!("rows must be at least 1, not {}", text(rows)));
+    wanted.filter(|&rows| rows > 0).ok_or_else(refused)
+}
+
+/// How long to wait; `None` is without end.
+pub(crate) fn timeout(seconds: Option<&Bound<'_, PyAny>>) -> PyResult<Duration> {
+    let Some(seconds) = seconds else { return Ok(Duration::MAX) };
+    let refused = || PyValueError::new_err(format!("timeout must be at least 0, not {}", text(seconds)));
+    match seconds.extract::<f64>() {
+        Ok(count) if count >= 0.0 => Ok(Duration::try_from_secs_f64(count).unwrap_or(Duration::MAX)),
+        Ok(_) => Err(refused()),
+        Err(error) if error.is_instance_of::<PyOverflowError>(seconds.py()) => {
+            if is_negative(seconds)? {
+                Err(refused())
+            } else {
+                Ok(Duration::MAX)
+            }
+        }
+        Err(error) if error.is_instance_of::<PyTypeError>(seconds.py()) => Err(PyTypeError::new_err(
+            format!("timeout is {}; give seconds as a number, or None", text(seconds)),
+        )),
+        Err(error) => Err(error),
+    }
 }
 
 /// Start and stop of a range that `split` makes; `None` is no bound.

@@ -107,7 +107,7 @@ fn can_iterate(object: &Bound<'_, PyAny>) -> bool {
 }
 
 /// The object as a message shows it: its type, and its value if that is short.
-fn text(object: &Bound<'_, PyAny>) -> String {
+pub(crate) fn text(object: &Bound<'_, PyAny>) -> String {
     if object.is_none() {
         return "None".to_owned();
     }

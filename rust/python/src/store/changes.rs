@@ -5,13 +5,12 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use alex_store::{Changed, Changes, KeyKind, Store as Engine, What};
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyRange, PyType};
 
 use crate::convert::codec::Codec;
-use crate::convert::{kinds, values};
+use crate::convert::{bounds, kinds, values};
 use crate::errors::{detached, to_exception};
 use crate::locks;
 use crate::store::handle::{Born, MADE_BEFORE_FORK};
@@ -144,21 +143,20 @@ impl Store {
     ///
     /// In a read-only store this refreshes, at first every 50 us and at last every 2 ms. Returns after
     /// `timeout` seconds in any case: compare what it returns with `seq`. Ctrl-C ends it. Raises as
-    /// `refresh`; ValueError if `timeout` is negative.
+    /// `refresh`; ValueError if `timeout` or `seq` is negative, or `seq` above 2**64-1.
     ///
     /// >>> s[1] = b"one"
     /// >>> s.wait(1, timeout=10) >= 1
     /// True
     #[pyo3(signature = (seq, timeout=None))]
-    fn wait(&self, py: Python<'_>, seq: u64, timeout: Option<f64>) -> PyResult<u64> {
+    fn wait(
+        &self,
+        py: Python<'_>,
+        seq: &Bound<'_, PyAny>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u64> {
         let begun = Instant::now();
-        let timeout = match timeout {
-            None => Duration::MAX,
-            Some(seconds) if seconds >= 0.0 => Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX),
-            Some(seconds) => {
-                return Err(PyValueError::new_err(format!("timeout must be at least 0, not {seconds}")));
-            }
-        };
+        let (seq, timeout) = (bounds::seq(seq, "seq")?, bounds::timeout(timeout)?);
         let mut nap = FIRST_NAP;
         loop {
             let reached = self.refresh(py)?;
@@ -179,8 +177,8 @@ impl Store {
     /// seen. What a read-only store shows comes with `refresh`. Raises HistoryGoneError if compaction has
     /// freed some of them, or the store was cut back to before `since`: read the whole store through a
     /// `snapshot`, then go on from its `seq`. After a writer was killed, changes that the device had not
-    /// confirmed come again, in the same order, under new sequence numbers. O(segments), and O(bytes of one
-    /// segment) to find the first change.
+    /// confirmed come again, in the same order, under new sequence numbers. ValueError if `since` is not from
+    /// 0 to 2**64-1. O(segments), and O(bytes of one segment) to find the first change.
     ///
     /// >>> s[1] = b"one"
     /// >>> s.delete_range(5, 9)
@@ -189,8 +187,9 @@ impl Store {
     /// >>> [(change.key, change.value) for change in s.changes(since=0)]
     /// [(1, b'one'), (1, None)]
     #[pyo3(signature = (since=None))]
-    fn changes(slf: &Bound<'_, Self>, since: Option<u64>) -> PyResult<ChangeIterator> {
+    fn changes(slf: &Bound<'_, Self>, since: Option<&Bound<'_, PyAny>>) -> PyResult<ChangeIterator> {
         let py = slf.py();
+        let since = since.map(|since| bounds::seq(since, "since")).transpose()?;
         let engine = slf.get().check_open(py)?;
         let changes = detached(py, || engine.changes(since))?;
         Ok(ChangeIterator {

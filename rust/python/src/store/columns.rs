@@ -327,14 +327,17 @@ impl Reader {
     /// [[1, 2], [3]]
     /// >>> [batch.keys.tolist() for batch in s.scan_batches(reverse=True, limit=2)]
     /// [[3, 2]]
-    #[pyo3(signature = (start=None, stop=None, *, rows=65536, include_start=true, include_stop=false, reverse=false,
-                        limit=None))]
+    #[pyo3(signature = (start=None, stop=None, *, rows=bounds::Rows::default(), include_start=true, include_stop=false,
+                        reverse=false, limit=None),
+           text_signature = "($self, start=None, stop=None, *, rows=65536, include_start=True, include_stop=False, \
+                             reverse=False, limit=None)")]
     #[expect(clippy::too_many_arguments, reason = "what Python calls has a parameter for each option")]
+    #[expect(clippy::needless_pass_by_value, reason = "arguments of Python are made for the call")]
     fn scan_batches(
         slf: &Bound<'_, Self>,
         start: Option<&Bound<'_, PyAny>>,
         stop: Option<&Bound<'_, PyAny>>,
-        rows: i64,
+        rows: bounds::Rows<'_>,
         include_start: bool,
         include_stop: bool,
         reverse: bool,
@@ -342,9 +345,7 @@ impl Reader {
     ) -> PyResult<BatchIterator> {
         let range = bounds::range(slf.get().kind(), start, stop, include_start, include_stop)?;
         let range = bounds::scan_range(range, reverse, bounds::limit(limit)?);
-        let Some(rows) = usize::try_from(rows).ok().filter(|&rows| rows > 0) else {
-            return Err(PyValueError::new_err(format!("rows must be at least 1, not {rows}")));
-        };
+        let rows = bounds::rows(&rows)?;
         let scan = slf.get().detached(slf.py(), |reader| reader.scan(range))?;
         Ok(BatchIterator {
             store: slf.clone().unbind(),
