@@ -288,3 +288,10 @@ def test_pickling_a_loaded_index_takes_its_data(saved: Path) -> None:
     import pickle  # noqa: PLC0415 - only here
 
     assert pickle.loads(pickle.dumps(AlexIndex.load(saved))) == alexpy.AlexIndex(_uniform())
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "é" * 127])
+def test_a_file_may_have_the_longest_name_that_there_is(tmp_path: Path, name: str) -> None:
+    AlexIndex({1: 2}).save(tmp_path / name)
+    assert dict(AlexIndex.load(tmp_path / name)) == {1: 2}
+    assert [file.name for file in tmp_path.iterdir()] == [name]

@@ -24,6 +24,9 @@ use crate::index::shared::Indexed;
 /// Entries copied to the file at a time.
 const RUN_ITEMS: usize = 8192;
 
+/// As much of a file's name is in the name that it has until it is whole.
+const BEGINNING_CHARS: usize = 25;
+
 /// Linux's EISDIR.
 const IS_A_DIRECTORY: i32 = 21;
 
@@ -61,7 +64,9 @@ impl ImageSink for Sink {
 fn unfinished(path: &Path) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // Of a long name the beginning: a name has 255 bytes, and a character at most four.
+    let name: String =
+        path.file_name().unwrap_or_default().to_string_lossy().chars().take(BEGINNING_CHARS).collect();
     path.with_file_name(format!(".{name}.{}-{count}.unfinished", std::process::id()))
 }
 
