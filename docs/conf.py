@@ -53,6 +53,9 @@ default_role = "py:obj"
 # Ray is not installed for this.
 autodoc_mock_imports = ["ray"]
 autodoc_typehints_format = "short"
+# The fields of a report explain each other in their order.
+autodoc_member_order = "bysource"
+napoleon_custom_sections = [("Options", "params_style")]
 python_maximum_signature_line_length = 88
 python_display_short_literal_types = True
 nitpicky = True

@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from docutils import nodes
-from sphinx.addnodes import pending_xref
+from sphinx.addnodes import (
+    desc,
+    desc_addname,
+    desc_annotation,
+    desc_parameter,
+    desc_sig_name,
+    desc_sig_punctuation,
+    desc_signature,
+    pending_xref,
+)
 from sphinx.util import inspect
 from sphinx.util.inspect import stringify_signature
 from sphinx.util.nodes import make_refnode
@@ -36,6 +45,8 @@ _ALIASES = {"Options": "Config", "_ScanOptions": "scan"}
 # Sphinx's markers of what kind of member a signature or a docstring belongs to.
 _FUNCTIONS = frozenset({"function", "method"})
 _FIELDS = frozenset({"attribute", "data", "property"})
+# Characters that fit into a column of a table on a phone.
+_WHOLE_LENGTH = 16
 # Nobody calls these classes: calls return such objects.
 _RETURNED = re.compile(
     r"alexpy\.(Store|Snapshot|Cursor|WriteBatch|ValueBuffers|ScanBatch|ShardedStore|\w*Stats|\w+Report"
@@ -53,6 +64,20 @@ def _signatures(path: Path) -> dict[str, str]:
             if isinstance(node, ast.FunctionDef):
                 found.setdefault(prefix + node.name, []).append(_signature(node, method=bool(prefix)))
     return {name: "\n".join(dict.fromkeys(lines)) for name, lines in found.items()}
+
+
+def _types(path: Path) -> dict[str, str]:
+    """Return `Class.attribute` to its type, for the properties of the stub."""
+    return {
+        f"{owner.name}.{node.name}": re.sub(
+            r"\b_(?=[A-Z])|Literal\[(.*)\](?= |$)", r"\1", ast.unparse(node.returns)
+        )
+        for owner in ast.parse(path.read_text()).body
+        if isinstance(owner, ast.ClassDef)
+        for node in owner.body
+        if isinstance(node, ast.FunctionDef) and node.returns is not None
+        if any(isinstance(mark, ast.Name) and mark.id == "property" for mark in node.decorator_list)
+    }
 
 
 def _signature(node: ast.FunctionDef, *, method: bool) -> str:
@@ -107,34 +132,85 @@ def as_text(
         if not example:
             parts = re.split(r"(`[^`]*`)", line)
             parts[::2] = [re.sub(r"\*|(?<=\w)_(?!\w)", r"\\\g<0>", part) for part in parts[::2]]
+            parts[::2] = [re.sub(r"\b(docs/[\w-]+)\.md", r":doc:`/\1`", part) for part in parts[::2]]
             lines[number] = "".join(parts)
     if what in _FIELDS:
         # Else napoleon takes what stands before a colon for the type of the field. This line is invisible.
         lines.insert(0, "\\ ")
 
 
-def without_empty_dashes(app: Sphinx, document: nodes.document) -> None:  # noqa: ARG001
-    """Remove the dash behind a sentence in a section "Raises", which is no name with an explanation."""
-    for text in list(document.findall(nodes.Text)):
-        line = text.parent
-        if (
-            text.strip() == "--"
-            and not "".join(node.astext() for node in line[line.index(text) + 1 :]).strip()
-        ):
-            line.remove(text)
+def without_bold_sentences(app: Sphinx, document: nodes.document) -> None:  # noqa: ARG001
+    """Set a sentence in a section "Raises", which is no name with an explanation, as text, with links."""
+    for dash in list(document.findall(nodes.Text)):
+        line = dash.parent
+        if dash.strip() != "--" or "".join(node.astext() for node in line[line.index(dash) + 1 :]).strip():
+            continue
+        line.remove(dash)
+        parts = re.split(r"\b([A-Z]\w+\.\w+|\w+Error)\b", line.astext().strip())
+        line[:] = [_name(part) if number % 2 else nodes.Text(part) for number, part in enumerate(parts)]
+
+
+def _name(name: str) -> pending_xref:
+    place = {"refdomain": "py", "reftype": "obj", "reftarget": name, "py:module": None, "py:class": None}
+    return pending_xref("", nodes.Text(name), refdoc="", refexplicit=False, **place)
+
+
+def with_types(app: Sphinx, document: nodes.document) -> None:  # noqa: ARG001
+    """Add the types that the stub has for the attributes of native classes, and hide private modules."""
+    for line in document.findall(desc_signature):
+        for module in line.findall(desc_addname):
+            if module.astext().startswith("alexpy._"):
+                module.parent.remove(module)
+        owner, _, name = line.get("fullname", "").rpartition(".")
+        # What stores and snapshots share is in the stub's `Reader`.
+        shared = _NATIVE_TYPES.get(f"Reader.{name}") if owner in {"Store", "Snapshot"} else None
+        kind = _NATIVE_TYPES.get(f"{owner}.{name}", shared)
+        if kind is not None and not any(line.findall(desc_annotation)):
+            line.append(desc_annotation("", "", desc_sig_punctuation("", ":"), nodes.Text(f" {kind}")))
 
 
 def without_wrong_links(app: Sphinx, document: nodes.document) -> None:  # noqa: ARG001
-    """Let `bytes` be the type and `path` the parameter, and not a field of that name somewhere."""
+    """Let `bytes` be the type, `path` and `keys` parameters, and no field or method of that name."""
     for node in list(document.findall(pending_xref)):
         if node.get("refdomain") != "py":
             continue
-        if hasattr(builtins, node["reftarget"]):
+        if hasattr(builtins, node["reftarget"]) or _is_parameter(node):
             node.replace_self(node.children)
         elif node["reftype"] == "obj":
             # Only `by_short_name` finds it then, which looks at what it is.
             node["scope"] = f"{node['py:module'] or ''}.{node['py:class'] or ''}."
             node["py:module"] = node["py:class"] = None
+
+
+def _is_parameter(node: pending_xref) -> bool:
+    """Say whether the function or class around a name in its docstring has a parameter of that name."""
+    if node["reftype"] != "obj":
+        return False
+    owner = node.parent
+    while owner is not None and not isinstance(owner, desc):
+        owner = owner.parent
+    lines = [] if owner is None else [line for line in owner.children if isinstance(line, desc_signature)]
+    parameters = (parameter for line in lines for parameter in line.findall(desc_parameter))
+    return any(
+        node["reftarget"] == name.astext() for one in parameters for name in one.findall(desc_sig_name)
+    )
+
+
+def with_whole_words(app: Sphinx, document: nodes.document) -> None:  # noqa: ARG001
+    """Mark code of short words, which site.css keeps whole: browsers break `--key` behind its hyphens."""
+    for code in document.findall(nodes.literal):
+        if max(map(len, code.astext().split()), default=0) <= _WHOLE_LENGTH:
+            code["classes"].append("whole")
+
+
+def with_links_to_pages(app: Sphinx, document: nodes.document, page: str) -> None:
+    """Make a link of `docs/policy.md` in code, where it is a page of the site."""
+    for code in list(document.findall(nodes.literal)):
+        target = code.astext().removesuffix(".md")
+        if target == code.astext() or target not in app.env.found_docs:
+            continue
+        if target != page and not isinstance(code.parent, nodes.reference):
+            code.replace_self(make_refnode(app.builder, page, target, "", code.deepcopy()))
 
 
 def by_short_name(
@@ -149,12 +225,15 @@ def by_short_name(
     target = node["reftarget"].removesuffix("()")
     target = _ALIASES.get(target.rsplit(".", 1)[-1], target)
     objects = env.domains.python_domain.objects
+    candidates = [target.lstrip("_")]
+    if target.startswith(("alexpy.", "_")):
+        candidates.append(target.rsplit(".", 1)[-1].lstrip("_"))
     for scope in (node.get("scope", ""), *_SCOPES):
-        for candidate in (target, target.rsplit(".", 1)[-1].lstrip("_")):
+        for candidate in candidates:
             place = objects.get(scope + candidate)
             if place is not None and place.objtype in _LINKED:
                 if shown.astext().startswith("_"):
-                    shown = nodes.Text(candidate)
+                    shown = nodes.Text(shown.astext().lstrip("_"))
                 return make_refnode(
                     app.builder, node["refdoc"], place.docname, place.node_id, [shown], scope + candidate
                 )
@@ -163,6 +242,7 @@ def by_short_name(
 
 
 _NATIVE = _signatures(_PACKAGE / "_alexpy.pyi")
+_NATIVE_TYPES = _types(_PACKAGE / "_alexpy.pyi")
 
 
 def stand_in_for_pytorch() -> None:
@@ -190,7 +270,10 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-signature", typed)
     # Before napoleon, which has 500.
     app.connect("autodoc-process-docstring", as_text, priority=400)
-    app.connect("doctree-read", without_empty_dashes)
+    app.connect("doctree-read", without_bold_sentences)
+    app.connect("doctree-read", with_types)
     app.connect("doctree-read", without_wrong_links)
+    app.connect("doctree-read", with_whole_words)
+    app.connect("doctree-resolved", with_links_to_pages)
     app.connect("missing-reference", by_short_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1577,7 +1577,7 @@ class AlexIndex(MutableMapping[_K, int]):
         """
     def keys_array(
         self, start: SupportsIndex | _K | None = None, stop: SupportsIndex | _K | None = None
-    ) -> NDArray[np.int64]:
+    ) -> NDArray[Any]:
         """The keys of `start <= key < stop` as an array of the index's kind, ascending.
 
         `np.asarray(x.keys())` is the same for all keys. Bounds and errors as in `scan`. O(keys), about a
