@@ -139,7 +139,7 @@ def as_text(
         lines.insert(0, "\\ ")
 
 
-def without_bold_sentences(app: Sphinx, document: nodes.document) -> None:  # noqa: ARG001
+def without_bold_sentences(app: Sphinx, document: nodes.document) -> None:
     """Set a sentence in a section "Raises", which is no name with an explanation, as text, with links."""
     for dash in list(document.findall(nodes.Text)):
         line = dash.parent
@@ -147,12 +147,15 @@ def without_bold_sentences(app: Sphinx, document: nodes.document) -> None:  # no
             continue
         line.remove(dash)
         parts = re.split(r"\b([A-Z]\w+\.\w+|\w+Error)\b", line.astext().strip())
-        line[:] = [_name(part) if number % 2 else nodes.Text(part) for number, part in enumerate(parts)]
+        line[:] = [
+            _name(part, app.env.docname) if number % 2 else nodes.Text(part)
+            for number, part in enumerate(parts)
+        ]
 
 
-def _name(name: str) -> pending_xref:
+def _name(name: str, page: str) -> pending_xref:
     place = {"refdomain": "py", "reftype": "obj", "reftarget": name, "py:module": None, "py:class": None}
-    return pending_xref("", nodes.Text(name), refdoc="", refexplicit=False, **place)
+    return pending_xref("", nodes.Text(name), refdoc=page, refexplicit=False, **place)
 
 
 def with_types(app: Sphinx, document: nodes.document) -> None:  # noqa: ARG001
@@ -178,7 +181,7 @@ def without_wrong_links(app: Sphinx, document: nodes.document) -> None:  # noqa:
             node.replace_self(node.children)
         elif node["reftype"] == "obj":
             # Only `by_short_name` finds it then, which looks at what it is.
-            node["scope"] = f"{node['py:module'] or ''}.{node['py:class'] or ''}."
+            node["scope"] = "".join(f"{part}." for part in (node["py:module"], node["py:class"]) if part)
             node["py:module"] = node["py:class"] = None
 
 
@@ -197,10 +200,13 @@ def _is_parameter(node: pending_xref) -> bool:
 
 
 def with_whole_words(app: Sphinx, document: nodes.document) -> None:  # noqa: ARG001
-    """Mark code of short words, which site.css keeps whole: browsers break `--key` behind its hyphens."""
+    """Mark code of short words, and dates, which site.css keeps whole: browsers break them behind hyphens."""
     for code in document.findall(nodes.literal):
         if max(map(len, code.astext().split()), default=0) <= _WHOLE_LENGTH:
             code["classes"].append("whole")
+    for cell in document.findall(nodes.entry):
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", cell.astext()):
+            cell["classes"].append("whole")
 
 
 def with_links_to_pages(app: Sphinx, document: nodes.document, page: str) -> None:
