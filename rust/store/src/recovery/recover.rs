@@ -192,21 +192,10 @@ fn recover_from(
         Err(error)
     })?;
     let based = base(disk, &chain, &manifest, options, look.images_may_be_gone, progress)?;
+    let dropped_bytes = accept_end(disk, &chain, &based, options, look)?;
     let Based {
         state, reached, last_commit, watermark, stop, begin, tail_bytes, bad_images, uncounted, ..
     } = based;
-    let dropped_bytes = match &stop {
-        Some(stop) => accept_end(&chain, stop, watermark, reached, options, look)?,
-        None if watermark > reached.last_seq && options.recovery == Recovery::Strict => {
-            return Err(Error::Corruption {
-                path: disk.path().to_owned(),
-                offset: 0,
-                expected: format!("records up to sequence {watermark}, which the device had confirmed"),
-                found: format!("a log that ends at sequence {}", reached.last_seq),
-            });
-        }
-        None => 0,
-    };
     // Check before anything is written or removed.
     refuse_outdated(Some(reached.last_seq))?;
 
@@ -274,19 +263,31 @@ fn note_cut(manifest: &mut Manifest, kept: u64, chain: &Chain, are_gone: bool, d
     }
 }
 
-/// Decides whether the log may end where replay stopped. Returns how many bytes behind that end are dropped.
+/// Decides whether the log may end where replay did. Returns how many bytes behind that end are dropped.
 fn accept_end(
+    disk: &Arc<dyn Disk>,
     chain: &Chain,
-    stop: &Stop,
-    watermark: u64,
-    reached: LogEnd,
+    based: &Based,
     options: &Options,
     look: &mut Look,
 ) -> Result<u64> {
+    let &Based { reached, watermark, .. } = based;
+    let strict = options.recovery == Recovery::Strict;
+    let Some(stop) = &based.stop else {
+        if watermark > reached.last_seq && strict {
+            return Err(Error::Corruption {
+                path: disk.path().to_owned(),
+                offset: 0,
+                expected: format!("records up to sequence {watermark}, which the device had confirmed"),
+                found: format!("a log that ends at sequence {}", reached.last_seq),
+            });
+        }
+        return Ok(0);
+    };
     let beyond = chain.watermark_beyond(stop.at, stop.offset, reached.last_seq)?;
     let highest = watermark.max(beyond.watermark);
     let caught_up = options.read_only && (1..=reached.last_seq).contains(&look.confirmed);
-    if highest > reached.last_seq && !caught_up && options.recovery == Recovery::Strict {
+    if highest > reached.last_seq && !caught_up && strict {
         look.confirmed = highest;
         return Err(stop.refusal(reached.last_seq, highest));
     }
