@@ -64,7 +64,7 @@ def caption(run: Mapping[str, Any]) -> str:
         f"{machine['processor']}, {machine['cpus']} CPUs, {machine['memory_bytes'] / 2**30:.0f} GiB, "
         f"{machine['system']}, {machine['file_system']}; Python {machine['python']}, NumPy {machine['numpy']}; "
         f"alexpy {build['version']} ({build['profile']}, {build['simd']}), commit {machine['commit']}; "
-        f"{run['started'][:10]}, {run['minutes']:.0f} minutes, up to {sizes['repetitions']} repetitions, "
+        f"{run['started'][:10]}, {run['minutes']:.0f} min, up to {sizes['repetitions']} repetitions, "
         f"{run['checked']:,} answers checked, all right. Load average before the start: "
         f"{machine['load_average']:.1f} (near 0 on a quiet machine)."
         + (f" Measured then: {cost}." if cost else "")
