@@ -158,7 +158,7 @@ impl Chain {
                         ours = true;
                     }
                     // The sequence numbers in this file must not be reused, so it cannot be skipped.
-                    Err(error) if error.says_no_descriptor() => return Err(error),
+                    Err(error) if error.says_not_now() => return Err(error),
                     Ok(_) | Err(_) => {}
                 }
             }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::common::hook::{Call, HookDisk, quiet};
+use crate::common::two_images::files;
 use crate::common::{Content, compression, content, for_seeds, key_kind, open};
 use alex_store::disk::sim::{Loss, Rng, SimDisk};
 use alex_store::{Batch, Compression, Error, Options, ReadMode, Store, WriteMode};
@@ -215,6 +216,41 @@ fn records_replaced_while_no_descriptor_was_left_are_counted_later() {
     assert_eq!(content(&store), model);
     store.checkpoint().expect("nothing is lacking");
     store.close().expect("closes");
+    assert_eq!(content(&hooked.open_store(&options).expect("opens")), model);
+}
+
+#[test]
+fn a_file_left_behind_that_cannot_be_read_now_refuses_an_opening_that_writes() {
+    let disk = SimDisk::new(1);
+    let hooked = HookDisk::new(&disk);
+    let options = Options { segment_bytes: 8192, ..quiet() };
+    let store = hooked.open_store(&options).expect("opens");
+    for round in 0..20_u8 {
+        for key in 0..100 {
+            store.put(key, &[round; 10]).expect("writes");
+        }
+    }
+    let model = content(&store);
+    hooked.hook(|call| match call {
+        Call::Remove(name) if name.starts_with("seg-") => Err(io::Error::from_raw_os_error(libc::EIO)),
+        _ => Ok(()),
+    });
+    store.compact(&mut |_| true).expect("a file that stays harms nothing");
+    drop(store);
+    let left = files(&disk, "seg-").remove(0);
+    for lack in [Lack::Descriptors, Lack::Maps] {
+        let there = left.clone();
+        hooked.hook(move |call| match call {
+            Call::Open(name) | Call::Map(name) if *name == there && lack.hits(call) => {
+                Err(io::Error::from_raw_os_error(lack.errno()))
+            }
+            _ => Ok(()),
+        });
+        let refused =
+            hooked.open_store(&options).map(|_| ()).expect_err("its sequence numbers are not known");
+        assert!(says(&refused, lack), "{refused}");
+    }
+    hooked.unhook();
     assert_eq!(content(&hooked.open_store(&options).expect("opens")), model);
 }
 
