@@ -59,6 +59,17 @@ fn work(store: &Store, rng: &mut Rng) -> Result<(), alex_store::Error> {
     }
 }
 
+/// Up to `steps` steps, of which one in three is work, and the others are changes.
+fn live(store: &Store, steps: u64, rng: &mut Rng, model: &mut Content) {
+    for _ in 0..rng.below(steps) {
+        if rng.one_in(3) {
+            work(store, rng).expect("no fault");
+        } else {
+            change(store, rng, model);
+        }
+    }
+}
+
 #[test]
 fn an_opening_finds_the_same_from_any_image_after_any_mix_of_compactions_and_cuts() {
     let (older, none) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -68,13 +79,7 @@ fn an_opening_finds_the_same_from_any_image_after_any_mix_of_compactions_and_cut
         let mut model = Content::new();
         for life in 0..3 {
             let store = open(&disk, &quiet()).expect("opens");
-            for _ in 0..rng.below(30) {
-                if rng.one_in(3) {
-                    work(&store, &mut rng).expect("no fault");
-                } else {
-                    change(&store, &mut rng, &mut model);
-                }
-            }
+            live(&store, 30, &mut rng, &mut model);
             if rng.one_in(5) {
                 store.close().expect("no fault");
             } else {
@@ -134,13 +139,7 @@ fn no_opening_gives_up_an_image_that_is_whole() {
         for life in 0..4 {
             let store = open(&disk, &quiet()).expect("opens");
             let mut model = content(&store);
-            for _ in 0..rng.below(20) {
-                if rng.one_in(3) {
-                    work(&store, &mut rng).expect("no fault");
-                } else {
-                    change(&store, &mut rng, &mut model);
-                }
-            }
+            live(&store, 20, &mut rng, &mut model);
             if rng.one_in(3) {
                 // The image begins with a segment of the log that has no record yet.
                 store.end_segment().expect("no fault");
