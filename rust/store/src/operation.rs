@@ -27,8 +27,6 @@ pub enum Operation {
     Prepare,
     /// Cutting a file to a length.
     Cut,
-    /// Linking a file into another directory.
-    Link,
     /// Removing a name.
     Remove,
     /// Renaming a file, replacing any file with the new name.
@@ -78,7 +76,6 @@ impl fmt::Display for Operation {
             Self::Map => "map",
             Self::Prepare => "prepare",
             Self::Cut => "cut",
-            Self::Link => "link",
             Self::Remove => "remove",
             Self::Rename => "rename",
             Self::Sync => "sync",

@@ -2,6 +2,7 @@
 //! KiB) and nothing else.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use alex_index::image::{
@@ -96,13 +97,7 @@ pub(crate) fn open(
         ReadMode::Pread => ImageMemory::read(len, |bytes| read_data(&*file, bytes))
             .map_err(|error| Error::io(Operation::Read, &path, error))?,
     };
-    let refuse = |error| match error {
-        ImageError::Damaged(damage) => damaged(damage.offset, damage.expected, damage.found),
-        ImageError::Foreign | ImageError::TooShort(_) => {
-            damaged(0, "an image".to_owned(), "something else".to_owned())
-        }
-        other => Error::Format { path: path.clone(), problem: other.to_string() },
-    };
+    let refuse = |error| refusal(&path, error);
     let (tree, found, attachment) = match width {
         Width::Narrow => {
             let Opened { index, identity, attachment, .. } =
@@ -129,6 +124,18 @@ pub(crate) fn open(
     Ok(Image { index: Index::from_image(tree, entry.id), attachment })
 }
 
+/// What a store says of an image that the index refuses.
+fn refusal(path: &Path, error: ImageError) -> Error {
+    let (offset, expected, found) = match error {
+        ImageError::Damaged(damage) => (damage.offset, damage.expected, damage.found),
+        ImageError::Foreign | ImageError::TooShort(_) => {
+            (0, "an image".to_owned(), "something else".to_owned())
+        }
+        other => return Error::Format { path: path.to_owned(), problem: other.to_string() },
+    };
+    Error::Corruption { path: path.to_owned(), offset, expected, found }
+}
+
 /// Reads every byte of an image's file and checks all its checksums.
 pub(crate) fn check(disk: &dyn Disk, entry: &ImageEntry) -> Result<()> {
     let path = disk.path_of(&image_name(entry.id));
@@ -142,23 +149,11 @@ pub(crate) fn check(disk: &dyn Disk, entry: &ImageEntry) -> Result<()> {
     match checked.map_err(wrap)? {
         Ok(_) if len == entry.bytes => Ok(()),
         Ok(_) => Err(Error::Corruption {
-            path,
+            path: path.clone(),
             offset: len,
             expected: format!("a file of {} bytes", entry.bytes),
             found: format!("{len} bytes"),
         }),
-        Err(ImageError::Damaged(damage)) => Err(Error::Corruption {
-            path,
-            offset: damage.offset,
-            expected: damage.expected,
-            found: damage.found,
-        }),
-        Err(ImageError::Foreign | ImageError::TooShort(_)) => Err(Error::Corruption {
-            path,
-            offset: 0,
-            expected: "an image".to_owned(),
-            found: "something else".to_owned(),
-        }),
-        Err(other) => Err(Error::Format { path, problem: other.to_string() }),
+        Err(error) => Err(refusal(&path, error)),
     }
 }

@@ -42,13 +42,9 @@ pub(crate) fn rebuilt(shared: &Shared, writing: &Writing, end: LogEnd) -> Result
         }
     }
     relocations.retain(in_use);
-    if let Some(last) = segments.iter().position(|entry| entry.segment == end.segment) {
-        segments.truncate(last + 1);
-        segments[last].end = Some(end);
-    }
     let mut images = listed.images.clone();
     images.retain(|image| !shared.damaged_images.lock().contains(&image.id));
-    let manifest = Manifest { segments, relocations, images, spare: None, ..listed };
+    let manifest = Manifest { segments, relocations, images, spare: None, ..listed }.up_to(end);
     let options = Options { read_only: true, recovery: Recovery::Strict, ..shared.options.clone() };
     let chain = if shared.options.read_only {
         Chain::held(&manifest, &known)?

@@ -247,6 +247,7 @@ unsafe impl WriteBuf for Unwritten<'_> {
         self.place.as_mut_ptr().cast::<u8>()
     }
 
+    // SAFETY: by the trait's contract the first `n` bytes are initialised, which `as_slice` relies on.
     unsafe fn filled_until(&mut self, n: usize) {
         self.written = n;
     }
