@@ -289,3 +289,27 @@ fn as_many_keys_as_fill_the_largest_leaf_exactly_make_no_larger_one() {
         loaded::<i128>(count, None);
     }
 }
+
+#[test]
+fn a_removed_key_that_comes_back_into_its_slot_respects_the_limit_of_the_leaf() {
+    let keys: Vec<i64> = (0..1500).map(|key| key * 1000).collect();
+    let (begin, end) = (750, 750 + 136);
+    let mut tree = Alex::new();
+    tree.insert_many(&keys, &vec![0; keys.len()], |_, _| unreachable!("keys are distinct"));
+    // Gaps longer than a word of the bitmap, whose slots keep the keys that were removed.
+    for &key in &keys[begin..end] {
+        tree.remove(key);
+    }
+    // Into both halves, in an order of its own, until the leaf is as full as it may be, and beyond.
+    for i in 0..1300 {
+        let at = i * 607 % 1300;
+        let key = keys[if at < begin { at } else { at + end - begin + 2 }] + 1 + i as i64 % 998;
+        tree.insert(key, 1);
+        for back in [70, 85, 95] {
+            tree.insert(keys[begin + back], 2);
+            tree.check().unwrap_or_else(|error| panic!("after {i} keys, {back}: {error}"));
+            assert_eq!(tree.get(keys[begin + back]), Some(2));
+            tree.remove(keys[begin + back]);
+        }
+    }
+}

@@ -328,6 +328,10 @@ impl<K: Key> LeafMut<'_, K> {
                 count::touch_one(&self.payloads[slot]);
                 return Insertion::Replaced(std::mem::replace(&mut self.payloads[slot], payload));
             }
+            if !self.has_room() {
+                return Insertion::NoRoom;
+            }
+            self.head.inserts = self.head.inserts.saturating_add(1);
             return self.occupy(slot, key, payload);
         }
         if !self.has_room() {
