@@ -152,3 +152,79 @@ def test_a_record_that_is_longer_than_memory_does_not_end_the_process(store_path
         check=False,
     )
     assert run.stdout.strip() == "MemoryError", (run.returncode, run.stderr[-4000:])
+
+
+# Prints what came of a call that copies ten million items of an index, with so many MiB of room. Then
+# the index is whole, and an iterator that was begun before goes on over what it began with.
+COPIES = """
+import pathlib, resource, sys
+import numpy as np
+from alexpy import AlexIndex
+index = AlexIndex()
+keys = np.arange(10_000_000)
+index.put_many(keys, keys)
+call, room = sys.argv[1], int(sys.argv[2])
+begun = iter(index.items())
+next(begun)
+pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+_, hard = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (room << 20), hard))
+try:
+    exec(call)
+    print("done")
+except MemoryError:
+    print("MemoryError")
+resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+index.check()
+assert sum(1 for _ in begun) == 9_999_999
+"""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "index.scan_arrays()",
+        "index.keys_array()",
+        "index.scan_many([0], [2**62])",
+        "index[3] = 4",
+        "index.clear()",
+    ],
+)
+def test_a_copy_out_of_an_index_for_which_there_is_no_memory_does_not_end_the_process(call: str) -> None:
+    for room in (20, 90):
+        run = subprocess.run(
+            [sys.executable, "-X", "faulthandler", "-c", COPIES, call, str(room)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (run.returncode, run.stdout.strip()) == (0, "MemoryError"), (room, run.stderr[-4000:])
+        assert "panicked" not in run.stderr
+
+
+# Deletes ten million keys of an index with 100 MiB of address space.
+DELETED = """
+import pathlib, resource
+import numpy as np
+from alexpy import AlexIndex
+index = AlexIndex()
+keys = np.arange(10_000_000)
+index.put_many(keys, keys)
+pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+_, hard = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (100 << 20), hard))
+print(index.delete_range(5), len(index))
+index.check()
+"""
+
+
+def test_a_range_of_an_index_is_deleted_with_hardly_any_memory() -> None:
+    run = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", DELETED],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (run.returncode, run.stdout.split()) == (0, ["9999995", "5"]), run.stderr[-4000:]

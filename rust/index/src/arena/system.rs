@@ -10,25 +10,31 @@ pub(super) use from_mappings::{ask_for_huge_pages, map, unmap};
 
 use std::any::Any;
 
-use crate::node::CHUNK_BYTES;
-
 const HUGE_PAGE: usize = 2 << 20;
 
 /// Panics, where a failing allocator would end the process: the caller may have other work, and files to
 /// close.
 #[cold]
-fn no_memory() -> ! {
-    panic!("{NO_MEMORY}{CHUNK_BYTES} more bytes of the index")
+fn no_memory(bytes: usize) -> ! {
+    panic!("{NO_MEMORY}{bytes} more bytes of the index")
+}
+
+/// Makes room for `more` items, or panics like a tree that cannot grow.
+#[inline]
+pub(crate) fn room<T>(items: &mut Vec<T>, more: usize) {
+    if items.try_reserve(more).is_err() && items.try_reserve_exact(more).is_err() {
+        no_memory(more.saturating_mul(size_of::<T>()));
+    }
 }
 
 /// How the panic begins that says so.
 const NO_MEMORY: &str = "there is no memory for ";
 
-/// Whether a panic says that there was no memory for the index to grow: for so many bytes.
+/// Whether a panic says that there was no memory for the index, or for a copy of its entries: for so many bytes.
 #[doc(hidden)]
 pub fn lacked_bytes(panic: &(dyn Any + Send)) -> Option<u64> {
     let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-    text.filter(|text| text.starts_with(NO_MEMORY)).map(|_| CHUNK_BYTES as u64)
+    text?.strip_prefix(NO_MEMORY)?.split(' ').next()?.parse().ok()
 }
 
 #[cfg(unix)]
@@ -59,7 +65,7 @@ mod from_mappings {
             map_once()
         });
         let Some(start) = mapping.ok().and_then(|place| NonNull::new(place.cast::<u8>())) else {
-            no_memory();
+            no_memory(CHUNK_BYTES);
         };
         let before = start.as_ptr().align_offset(HUGE_PAGE);
         let after = HUGE_PAGE - before;
@@ -102,7 +108,6 @@ mod from_allocator {
     use std::ptr::NonNull;
 
     use super::{HUGE_PAGE, no_memory};
-    use std::any::Any;
 
     use crate::node::CHUNK_BYTES;
 
@@ -113,7 +118,7 @@ mod from_allocator {
 
     pub(crate) fn map() -> NonNull<u8> {
         // SAFETY: the layout has a size above zero.
-        NonNull::new(unsafe { alloc_zeroed(LAYOUT) }).unwrap_or_else(|| no_memory())
+        NonNull::new(unsafe { alloc_zeroed(LAYOUT) }).unwrap_or_else(|| no_memory(CHUNK_BYTES))
     }
 
     pub(crate) fn ask_for_huge_pages(_chunk: NonNull<u8>) {}

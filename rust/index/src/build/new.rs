@@ -8,10 +8,11 @@ use super::bulk_load::load_fill;
 use super::draft::{Chain, Entries, Plan};
 use super::sort::{Pair, sort_pairs, unzip_last};
 use crate::arena::Arena;
+use crate::arena::system::room;
 use crate::error::{BackendError, Unsorted};
 use crate::key::Key;
 use crate::node::{NIL, NodeId};
-use crate::options::{Backend, MAX_LEAF_SLOTS, Options};
+use crate::options::{MAX_LEAF_SLOTS, Options};
 use crate::search::Supported;
 use crate::tree::{Alex, Scratch};
 
@@ -33,11 +34,6 @@ impl<K: Key> Alex<K> {
         // At least 128, so that a leaf of 64 slots can overflow into a larger one.
         let slots = options.max_leaf_slots.unwrap_or(MAX_LEAF_SLOTS).clamp(128, MAX_LEAF_SLOTS);
         Ok(Self::empty(backend, slots.next_multiple_of(64)))
-    }
-
-    /// An empty index that searches with `backend`.
-    pub fn with_backend(backend: Backend) -> Result<Self, BackendError> {
-        Self::with_options(Options { backend: Some(backend), ..Options::default() })
     }
 
     pub(crate) fn empty(backend: Supported, max_slots: usize) -> Self {
@@ -109,11 +105,14 @@ impl<K: Key> Alex<K> {
         tree
     }
 
-    /// Replaces the contents, and keeps backend and leaf size. The keys must be strictly ascending.
+    /// Replaces the contents, and keeps backend and leaf size. The old tree is given up only if there is memory for the
+    /// new one. The keys must be strictly ascending.
     pub(crate) fn reload(&mut self, keys: &[K], payloads: &[u64]) {
         let (backend, max_slots): (Supported, usize) = (self.backend, self.max_slots);
         // A tree without keys may still have model nodes.
         if !(self.is_empty() && self.root.is_leaf()) {
+            // No page of it is touched: a new tree beside the old one would cost half as much time again.
+            room(&mut Vec::<(K, u64)>::new(), 2 * keys.len());
             let version = self.version;
             *self = Self::empty(backend, max_slots);
             self.version = version;

@@ -5,6 +5,7 @@
 //! comparison. Random keys take two or three passes whatever their width, dense keys as many as their range
 //! has bytes. `O(n)`, and the memory of a second copy. Knows nothing of trees.
 
+use crate::arena::system::room;
 use crate::key::{Distance, Key};
 
 /// A key with its payload, or with its position in a batch.
@@ -19,6 +20,7 @@ const SMALL: usize = 256;
 /// Sorts pairs by key. Equal keys keep their order. `buffer` is memory to sort in, and grows as needed.
 pub(crate) fn sort_pairs<K: Key>(pairs: &mut [Pair<K>], buffer: &mut Vec<Pair<K>>) {
     if !pairs.is_sorted_by_key(|pair| pair.0) {
+        room(buffer, pairs.len().saturating_sub(buffer.len()));
         buffer.resize(buffer.len().max(pairs.len()), (K::ZERO, 0));
         sort(pairs, buffer);
     }
@@ -98,7 +100,9 @@ fn finish<K: Key>(pairs: &mut [Pair<K>], buffer: &mut [Pair<K>], digits: impl Fn
 
 /// Splits sorted pairs into keys and payloads. Of equal keys the last counts.
 pub(crate) fn unzip_last<K: Key>(pairs: &[Pair<K>]) -> (Vec<K>, Vec<u64>) {
-    let (mut keys, mut payloads) = (Vec::with_capacity(pairs.len()), Vec::with_capacity(pairs.len()));
+    let (mut keys, mut payloads) = (Vec::new(), Vec::new());
+    room(&mut keys, pairs.len());
+    room(&mut payloads, pairs.len());
     for (i, &(key, payload)) in pairs.iter().enumerate() {
         if pairs.get(i + 1).is_none_or(|next| next.0 != key) {
             keys.push(key);

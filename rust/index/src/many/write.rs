@@ -11,6 +11,7 @@
 use std::ops::Bound;
 
 use crate::adapt::Target;
+use crate::arena::system::room;
 use crate::build::{Chain, Entries, Pair, sort_pairs, split_fill};
 use crate::key::Key;
 use crate::node::layout::{ACCEPTABLE_STEPS, PACKED_FILL, slots_for, slots_within};
@@ -45,6 +46,7 @@ impl<K: Key> Batch<K> {
         let mut pairs = std::mem::take(&mut scratch.batch);
         let mut spare = std::mem::take(&mut scratch.batch_sort);
         pairs.clear();
+        room(&mut pairs, keys.len());
         pairs.extend(keys.iter().copied().zip(0..));
         sort_pairs(&mut pairs, &mut spare);
         Self { pairs, spare }
@@ -139,16 +141,18 @@ impl<K: Key> Alex<K> {
 
     /// Merges the pairs into the whole tree.
     fn merge_all(&mut self, pairs: &[Pair<K>], payloads: &[u64], replaced: &mut impl FnMut(usize, u64)) {
-        let mut old = (Vec::with_capacity(self.len), Vec::with_capacity(self.len));
+        let mut old = (Vec::new(), Vec::new());
+        room(&mut old.0, self.len);
+        room(&mut old.1, self.len);
         self.scan_into(Bound::Unbounded, Bound::Unbounded, false, usize::MAX, &mut old.0, &mut old.1);
         if self.damage().is_some() {
             // Entries are missing from what was read, so the tree must not be replaced; `damage` tells of it.
             return;
         }
-        let mut new =
-            (Vec::with_capacity(old.0.len() + pairs.len()), Vec::with_capacity(old.0.len() + pairs.len()));
-        let old = Entries { keys: &old.0, payloads: &old.1 };
-        merge(old, pairs, payloads, (&mut new.0, &mut new.1), replaced);
+        let mut new = (Vec::new(), Vec::new());
+        let entries = Entries { keys: &old.0, payloads: &old.1 };
+        merge(entries, pairs, payloads, (&mut new.0, &mut new.1), replaced);
+        drop(old);
         self.reload(&new.0, &new.1);
     }
 
@@ -232,10 +236,11 @@ impl<K: Key> Alex<K> {
         });
         let entries = Entries { keys: &merged.0, payloads: &merged.1 };
         if entries.len() < count {
+            let capacity = slots_within(entries.len(), split_fill::<K>(), self.max_slots);
+            // Where there is no memory for the new leaf, nothing is counted.
+            self.rebuild(&target, entries, capacity, Trend::Anywhere);
             self.len -= count - entries.len();
             self.counted(key, run[run.len() - 1].0, -((count - entries.len()) as i64));
-            let capacity = slots_within(entries.len(), split_fill::<K>(), self.max_slots);
-            self.rebuild(&target, entries, capacity, Trend::Anywhere);
             self.scratch.merged = merged;
             // The leaf may now be small enough to merge with a neighbour.
             self.contract(key);
@@ -254,8 +259,8 @@ fn merge<K: Key>(
     (keys, out): (&mut Vec<K>, &mut Vec<u64>),
     replaced: &mut impl FnMut(usize, u64),
 ) {
-    keys.reserve(old.len() + pairs.len());
-    out.reserve(old.len() + pairs.len());
+    room(keys, old.len() + pairs.len());
+    room(out, old.len() + pairs.len());
     let mut at = 0;
     for (i, &(key, place)) in pairs.iter().enumerate() {
         let payload = payloads[place as usize];

@@ -88,6 +88,7 @@ pub(crate) fn upper_bound_in<S: Kernel, K: Key, const LINES: usize>(
     guess: usize,
     target: K,
 ) -> usize {
+    assert!(keys.len() >= WORD, "a leaf has at least 64 slots");
     let slots = LINES * WINDOW;
     let start = (guess / slots * slots).min(keys.len() - slots);
     let mut count = 0;

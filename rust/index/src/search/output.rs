@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use super::kernel::{Kernel, ROOM, WORD};
+use crate::arena::system::room;
 use crate::key::Key;
 
 /// The vectors that entries are appended to.
@@ -13,10 +14,10 @@ pub(crate) struct Output<'a, K> {
 }
 
 impl<K: Key> Output<'_, K> {
-    /// Reserves room for `entries`, and for what a kernel may write beyond them.
+    /// Reserves room for `entries`, and for what a kernel may write beyond them, or panics like a tree that cannot grow.
     pub(crate) fn reserve(&mut self, entries: usize) {
-        self.keys.reserve(entries + ROOM);
-        self.payloads.reserve(entries + ROOM);
+        room(self.keys, entries + ROOM);
+        room(self.payloads, entries + ROOM);
     }
 
     /// Appends the slots whose bit is set, the first `count` of them at most.

@@ -11,10 +11,11 @@ use std::ops::Bound as End;
 use std::sync::{Arc, Mutex, Weak};
 
 use alex_index::image::Damage;
-use alex_store::{Key, KeyVec, Tree};
+use alex_store::{Key, KeyVec, Tree, catching};
 use pyo3::prelude::*;
 
 use crate::convert::bounds::Range;
+use crate::index::shared::Damaged;
 use crate::locks;
 
 /// Items of the first run, and of the longest.
@@ -42,12 +43,15 @@ impl Cursors {
         self.unfinished.is_empty()
     }
 
-    /// Gives every unfinished iterator its own copy of what it has left. Called before any change.
-    pub(crate) fn release(&mut self, tree: &Tree) {
-        for cursor in self.unfinished.drain(..).filter_map(|cursor| cursor.upgrade()) {
-            cursor.pull_rest(tree);
+    /// Gives every unfinished iterator its own copy of what it has left, or leaves it as it was if there is no memory for
+    /// that. Called before any change.
+    pub(crate) fn release(&mut self, tree: &Tree) -> Result<(), Damaged> {
+        for cursor in self.unfinished.iter().filter_map(Weak::upgrade) {
+            cursor.pull_rest(tree)?;
         }
+        self.unfinished.clear();
         self.sweep_at = 0;
+        Ok(())
     }
 }
 
@@ -104,21 +108,21 @@ impl Cursor {
     }
 
     /// Replaces a run that is used up; false at the end of the range. Waits.
-    pub(crate) fn pull_run(&self, tree: &Tree) -> bool {
+    pub(crate) fn pull_run(&self, tree: &Tree) -> Result<bool, Damaged> {
         let mut position = locks::waiting(&self.0);
         if position.damage.is_some() {
-            return false;
+            return Ok(false);
         }
         if position.next < position.keys.len() {
-            return true;
+            return Ok(true);
         }
         position.keys.clear();
         position.payloads.clear();
         position.next = 0;
         let items = position.next_run_items;
         position.next_run_items = (items * 2).min(LAST_RUN_ITEMS);
-        position.pull(tree, items);
-        !position.keys.is_empty()
+        position.pull(tree, items)?;
+        Ok(!position.keys.is_empty())
     }
 
     /// How many items are left. Waits.
@@ -129,27 +133,37 @@ impl Cursor {
         position.keys.len() - position.next + rest
     }
 
-    fn pull_rest(&self, tree: &Tree) {
+    fn pull_rest(&self, tree: &Tree) -> Result<(), Damaged> {
         let mut position = locks::waiting(&self.0);
         let done = position.next;
         position.keys.remove_first(done);
         position.payloads.drain(..done);
         position.next = 0;
-        position.pull(tree, usize::MAX);
+        position.pull(tree, usize::MAX)
     }
 }
 
 impl Position {
-    fn pull(&mut self, tree: &Tree, items: usize) {
-        let Some(mut rest) = self.rest.take() else { return };
+    /// Appends up to `items` items of the rest. Nothing is changed if there is no memory for them.
+    fn pull(&mut self, tree: &Tree, items: usize) -> Result<(), Damaged> {
+        let Some(mut rest) = self.rest.take() else { return Ok(()) };
         let wanted = items.min(rest.left);
         let had = self.keys.len();
-        tree.scan_into(rest.start, rest.stop, rest.reverse, wanted, &mut self.keys, &mut self.payloads);
-        if let Some(damage) = tree.damage() {
+        let (keys, payloads) = (&mut self.keys, &mut self.payloads);
+        let copied = catching("a copy out of the index", || {
+            tree.scan_into(rest.start, rest.stop, rest.reverse, wanted, keys, payloads);
+        });
+        if copied.is_err() || tree.damage().is_some() {
             self.keys.truncate(had);
             self.payloads.truncate(had);
+        }
+        if let Err(panic) = copied {
+            self.rest = Some(rest);
+            return Err(Damaged::by(&panic, true));
+        }
+        if let Some(damage) = tree.damage() {
             self.damage = Some(damage.clone());
-            return;
+            return Ok(());
         }
         let got = self.keys.len() - had;
         if let Some(last) = self.keys.last()
@@ -160,5 +174,6 @@ impl Position {
             *(if rest.reverse { &mut rest.stop } else { &mut rest.start }) = End::Excluded(last);
             self.rest = Some(rest);
         }
+        Ok(())
     }
 }

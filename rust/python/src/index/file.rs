@@ -191,7 +191,6 @@ impl AlexIndex {
     fn _load(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         self.shared().check(py)?;
         let (kind, tree) = py.detach(|| load(&path)).map_err(|failure| raise(py, &path, failure))?;
-        py.detach(|| self.replace(kind, Indexed::loaded(tree, path)));
-        Ok(())
+        py.detach(|| self.replace(kind, Indexed::loaded(tree, path))).or_raise(py)
     }
 }

@@ -70,7 +70,8 @@ impl IndexIterator {
                 }));
             }
             py.check_signals()?;
-            let pulled = py.detach(|| self.index.ask(|tree| self.cursor.pull_run(tree))).or_raise(py)?;
+            let pulled =
+                py.detach(|| self.index.ask(|tree| self.cursor.pull_run(tree)).flatten()).or_raise(py)?;
             if !pulled {
                 return self
                     .cursor

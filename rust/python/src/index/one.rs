@@ -49,9 +49,10 @@ impl AlexIndex {
     }
 
     /// Replaces everything by keys of this kind. Waits.
-    pub(crate) fn replace(&self, kind: KeyKind, with: Indexed) {
-        self.shared.replace(with);
+    pub(crate) fn replace(&self, kind: KeyKind, with: Indexed) -> Result<(), Damaged> {
+        self.shared.replace(with)?;
         self.kind.store(kind as u8, Ordering::Relaxed);
+        Ok(())
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -100,8 +101,19 @@ impl AlexIndex {
         py: Python<'_>,
         call: impl FnOnce(&mut Tree) -> T + Send,
     ) -> PyResult<T> {
+        memory::check()?;
         self.shared.check(py)?;
         py.detach(|| self.shared.change(call)).or_raise(py)
+    }
+
+    /// Copies out of the index, more than the reserve of memory holds.
+    pub(crate) fn copy_detached<T: Send>(
+        &self,
+        py: Python<'_>,
+        call: impl FnOnce(&Tree) -> T + Send,
+    ) -> PyResult<T> {
+        self.shared.check(py)?;
+        py.detach(|| self.shared.copy(call)).or_raise(py)
     }
 
     pub(crate) fn ask_detached<T: Send>(

@@ -57,7 +57,7 @@ impl AlexIndex {
     ) -> PyResult<Columns<'py>> {
         let (mut keys, mut payloads) = (kinds::list(self.kind(), 0)?, Vec::new());
         if let Some((start, stop)) = bounds::range(self.kind(), start, stop, true, false)? {
-            self.ask_detached(py, |tree| {
+            self.copy_detached(py, |tree| {
                 tree.scan_into(start, stop, false, usize::MAX, &mut keys, &mut payloads);
             })?;
         }
@@ -256,7 +256,7 @@ impl AlexIndex {
         let (starts, stops) = (starts.as_keys(), stops.as_keys());
         for (starts, stops) in starts.chunks(PIECE_RANGES).zip(stops.chunks(PIECE_RANGES)) {
             py.check_signals()?;
-            self.ask_detached(py, |tree| {
+            self.copy_detached(py, |tree| {
                 tree.scan_many(starts, stops, &mut keys, &mut payloads, |end| offsets.push(end as i64));
             })?;
         }

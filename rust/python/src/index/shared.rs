@@ -40,7 +40,8 @@ impl Damaged {
 
     #[cold]
     pub(crate) fn by(panic: &Error, whole: bool) -> Self {
-        Self::Panicked { why: panic.to_string(), no_memory: memory::is_short(), whole }
+        let no_memory = memory::is_short() || matches!(panic, Error::IndexOutOfMemory { .. });
+        Self::Panicked { why: panic.to_string(), no_memory, whole }
     }
 }
 
@@ -107,6 +108,14 @@ impl Indexed {
         self.cursors.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reads the index, and copies more of it than the reserve of memory holds: a panic for lack of memory is an error.
+    pub(crate) fn copy<T>(&self, call: impl FnOnce(&Tree) -> T) -> Result<T, Damaged> {
+        let tree = self.tree()?;
+        let found =
+            catching("a copy out of the index", || call(tree)).map_err(|panic| Damaged::by(&panic, true))?;
+        self.vouch(found)
+    }
+
     /// Reads the index.
     #[inline]
     pub(crate) fn ask<T>(&self, call: impl FnOnce(&Tree) -> T) -> Result<T, Damaged> {
@@ -139,7 +148,7 @@ impl Indexed {
     /// Changes the index, after its unfinished iterators were given copies.
     pub(crate) fn change<T>(&mut self, call: impl FnOnce(&mut Tree) -> T) -> Result<T, Damaged> {
         self.tree()?;
-        self.cursors.get_mut().unwrap_or_else(PoisonError::into_inner).release(&self.tree);
+        self.cursors.get_mut().unwrap_or_else(PoisonError::into_inner).release(&self.tree)?;
         match catching("a change of the index", || call(&mut self.tree)) {
             Ok(found) => self.vouch(found),
             Err(panic) => Err(self.after(&panic)),
@@ -250,6 +259,11 @@ impl Shared {
         self.read().ask(call)
     }
 
+    /// Copies out of the index. Waits.
+    pub(crate) fn copy<T>(&self, call: impl FnOnce(&Tree) -> T) -> Result<T, Damaged> {
+        self.read().copy(call)
+    }
+
     /// Changes the index. Waits.
     pub(crate) fn change<T>(&self, call: impl FnOnce(&mut Tree) -> T) -> Result<T, Damaged> {
         self.indexed.write().unwrap_or_else(PoisonError::into_inner).change(call)
@@ -263,13 +277,14 @@ impl Shared {
     }
 
     /// Replaces everything. Waits.
-    pub(crate) fn replace(&self, with: Indexed) {
+    pub(crate) fn replace(&self, with: Indexed) -> Result<(), Damaged> {
         let mut indexed = self.indexed.write().unwrap_or_else(PoisonError::into_inner);
         let Indexed { tree, cursors, broken, .. } = &mut *indexed;
         if broken.is_none() {
-            cursors.get_mut().unwrap_or_else(PoisonError::into_inner).release(tree);
+            cursors.get_mut().unwrap_or_else(PoisonError::into_inner).release(tree)?;
         }
         *indexed = with;
+        Ok(())
     }
 
     /// Adds an iterator. Waits.
