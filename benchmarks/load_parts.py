@@ -3,7 +3,7 @@
 A load of 1M values of 100 bytes in batches of 10,000, with the flush at its end, from Python and from Rust,
 beside a copy of the same bytes into a mapped reserved file, its flush and the insert of the same keys into an
 index, each measured apart (rust/store/benches/load_parts.rs). Durable commits of one value and of 100 beside
-`pwrite` and `fdatasync` of the same bytes into a reserved file, and beside writes with O_DIRECT and O_DSYNC
+`pwrite` and `fdatasync` of the same bytes into a file of zeros, and beside writes with O_DIRECT and O_DSYNC
 of the blocks they touch. Everything in turn, `--rounds` times, medians of ratios taken in one round; every
 load is read back. `python benchmarks/load_parts.py --json FILE`; needs cargo.
 """
@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 import alexpy
+from alexpy.compare.machine import write_zeros
 from result import require, write
 
 VALUE_BYTES = 100
@@ -79,10 +80,9 @@ def commits(folder: Path, size: int, count: int) -> float:
 
 
 def raw(folder: Path, size: int, count: int) -> float:
-    """Writes a second of as many bytes into a reserved file, each flushed."""
+    """Writes a second of as many bytes into a file of zeros written beforehand, each flushed."""
     file = os.open(folder / "raw", os.O_RDWR | os.O_CREAT | os.O_EXCL)
-    os.posix_fallocate(file, 0, 64 << 20)
-    os.fsync(file)
+    write_zeros(file, 64 << 20)
     data = bytes([7]) * _bytes(size)
     os.pwrite(file, data, 0)
     os.fdatasync(file)

@@ -1,7 +1,7 @@
 """Durable commits, each returned only when it survives a power cut; and the disk's own floor for them.
 
-The floor writes the same bytes as alexpy's records without a store: `pwrite` and `fdatasync` into a file
-whose blocks were reserved, and for comparison into a file that grows.
+The floor writes the same bytes as alexpy's records without a store: `pwrite` and `fdatasync` into a file of
+zeros that were written beforehand, and for comparison into a file that grows.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from alexpy.compare.bench import in_threads
 from alexpy.compare.keys import draw, values_of
+from alexpy.compare.machine import write_zeros
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ HUNDRED = 100
 # A record is its value and a header of 24 bytes, padded to 8 (docs/format.md).
 RECORD_BYTES = 128
 THREADS = (4, 16)
-RAW_PROMISE = "pwrite and fdatasync into a reserved file, no store"
+RAW_PROMISE = "pwrite and fdatasync into a file written beforehand, no store"
 
 
 def run(bench: Bench, engine: StoreEngine, mode: Mode, sizes: Sizes, folder: Path) -> None:
@@ -81,19 +82,18 @@ def run_raw(bench: Bench, sizes: Sizes, folder: Path) -> None:
         ("sync_single", single, RECORD_BYTES),
         ("sync_hundred", batches, RECORD_BYTES * HUNDRED),
     ):
-        bench.seconds(cell, _raw_commits(folder / cell, count, size, reserved=True), count)
-        bench.seconds(f"{cell}_growing", _raw_commits(folder / cell, count, size, reserved=False), count)
+        bench.seconds(cell, _raw_commits(folder / cell, count, size, written=True), count)
+        bench.seconds(f"{cell}_growing", _raw_commits(folder / cell, count, size, written=False), count)
     for count in THREADS:
         bench.lacks(f"sync_{count}", "is the floor of one writer")
 
 
-def _raw_commits(path: Path, count: int, size: int, *, reserved: bool) -> float:
+def _raw_commits(path: Path, count: int, size: int, *, written: bool) -> float:
     data = os.urandom(size)
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        if reserved:
-            os.posix_fallocate(file, 0, count * size)
-        os.fsync(file)
+        if written:
+            write_zeros(file, count * size)
         began = time.perf_counter()
         for at in range(0, count * size, size):
             os.pwrite(file, data, at)
