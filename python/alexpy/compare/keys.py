@@ -148,15 +148,19 @@ def split(rows: NDArray[np.uint8]) -> list[bytes]:
     return [data[at : at + width] for at in range(0, len(data), width)]
 
 
-def zipfian(count: int, items: int, seed: int = SEED, exponent: float = 0.99) -> Keys:
-    """Return `count` positions below `items`, scrambled, by Zipf's law as YCSB has it (exponent 0.99)."""
+def zipfian(
+    count: int, items: int, seed: int = SEED, exponent: float = 0.99, *, scrambled: bool = True
+) -> Keys:
+    """Return `count` positions below `items` by Zipf's law as YCSB has it (exponent 0.99).
+
+    Scrambled, the likely ones are anywhere; otherwise 0 is the likeliest and each next one less so.
+    """
     generator = np.random.default_rng([seed, 99])
     weights = np.arange(1, items + 1, dtype=np.float64) ** -exponent
     shares = np.cumsum(weights)
-    ranks = np.searchsorted(shares, generator.random(count) * shares[-1])
-    scrambled: Keys = generator.permutation(items).astype(np.int64)
-    chosen: Keys = scrambled[np.minimum(ranks, items - 1)]
-    return chosen
+    drawn = np.searchsorted(shares, generator.random(count) * shares[-1])
+    ranks: Keys = np.minimum(drawn, items - 1).astype(np.int64)
+    return generator.permutation(items).astype(np.int64)[ranks] if scrambled else ranks
 
 
 def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -31,7 +31,10 @@ LONGEST_RANGE = 100
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Shares of the kinds of operations, and how keys are chosen: zipfian, latest or uniform."""
+    """Shares of the kinds of operations, and how keys are chosen: zipfian, latest or uniform.
+
+    The latest is zipfian by age: the newest key is the likeliest.
+    """
 
     shares: dict[int, float]
     chosen: str
@@ -146,5 +149,5 @@ def _ranks(mix: Mix, operations: int, records: int, seed: int) -> list[int]:
     if mix.chosen == "uniform":
         ranks: Keys = np.random.default_rng(seed + 1).integers(0, records, operations)
     else:
-        ranks = zipfian(operations, records, seed)
+        ranks = zipfian(operations, records, seed, scrambled=mix.chosen != "latest")
     return ranks.tolist()  # type: ignore[no-any-return]
