@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from alexpy.compare.bench import Bench, WrongAnswer
+from alexpy.compare.engines.alexpy_store import AlexpyStore
 from alexpy.compare.keys import SEED
-from alexpy.compare.suites import durable, mixes
+from alexpy.compare.promise import Mode
+from alexpy.compare.sizes import FULL
+from alexpy.compare.suites import durable, growth, mixes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import alexpy
+
 pytestmark = pytest.mark.slow
+
+SMALL = replace(FULL.scaled(2000), repetitions=1)
 
 
 def test_the_raw_disk_replaces_bytes_that_were_written_before_the_clock(
@@ -53,3 +62,36 @@ def test_the_mix_of_the_latest_reads_the_latest() -> None:
     assert newest_of("latest", 100) == pytest.approx(0.48, abs=0.03)
     assert newest_of("latest", 2_000) == pytest.approx(0.77, abs=0.03)
     assert newest_of("uniform", 2_000) < 0.15
+
+
+class Emptied(AlexpyStore):
+    """Loses everything when it is opened."""
+
+    def open(self, path: Path, mode: Mode) -> None:
+        super().open(path, mode)
+        self._store.clear()
+
+
+class Mixed(AlexpyStore):
+    """Gives each key the value of another one."""
+
+    def _opened(self, store: alexpy.Store) -> None:
+        super()._opened(store)
+        self.get = lambda key: store.get(key + 1) or store.get(key - 1)
+
+
+@pytest.mark.parametrize(
+    "workload", [name for name in (*growth.WORKLOADS, *growth.MORE) if name != "cleared"]
+)
+def test_a_killed_writer_whose_store_is_empty_is_noticed(workload: str, tmp_path: Path) -> None:
+    with closing(Emptied()) as store, pytest.raises(WrongAnswer, match=f"growth_{workload}_opening"):
+        growth.measure(Bench(), store, Mode.KILL, SMALL, tmp_path / "store", ("alexpy", workload))
+
+
+@pytest.mark.parametrize("workload", [*growth.WORKLOADS, *growth.MORE])
+def test_a_killed_writer_is_right_and_other_values_are_noticed(workload: str, tmp_path: Path) -> None:
+    growth.measure(Bench(), AlexpyStore(), Mode.KILL, SMALL, tmp_path / "right", ("alexpy", workload))
+    if workload in {"wide", "cleared"}:
+        return  # there is one wide value, and nothing may be left after a clear
+    with closing(Mixed()) as store, pytest.raises(WrongAnswer, match=f"growth_{workload}_opening"):
+        growth.measure(Bench(), store, Mode.KILL, SMALL, tmp_path / "store", ("alexpy", workload))

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 
 class Children:
@@ -52,18 +52,34 @@ def children(specs: Sequence[dict[str, Any]]) -> Iterator[Children]:
                 raise RuntimeError(f"a reading process ended with exit code {process.returncode}")
 
 
+class Doomed:
+    """A worker that says things until it is killed."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for its next answer and return that.
+
+        Raises:
+            RuntimeError: it ended before it had answered.
+
+        """
+        return _answer(self._process)
+
+    def killed(self) -> list[dict[str, Any]]:
+        """Kill it; return what it had said by then and nobody has read."""
+        self._process.kill()
+        return [json.loads(line) for line in self._process.stdout or ()]
+
+
 @contextmanager
-def doomed(spec: dict[str, Any]) -> Iterator[Callable[[], dict[str, Any]]]:
-    """Start a worker and kill it in the end; what is given waits for its next answer and returns that.
-
-    Raises:
-        RuntimeError: it ended before it had answered.
-
-    """
+def doomed(spec: dict[str, Any]) -> Iterator[Doomed]:
+    """Start a worker, and kill it in the end."""
     with _started() as process:
         try:
             _send(process, spec)
-            yield lambda: _answer(process)
+            yield Doomed(process)
         finally:
             process.kill()
 

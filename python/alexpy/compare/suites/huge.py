@@ -73,8 +73,8 @@ def run(bench: Bench, engine: StoreEngine, mode: Mode, sizes: Sizes, folder: Pat
     _scan(bench, engine, count)
     engine.close()
     spec = {"adder": str(path), "engine": name, "mode": mode, "first": count, "count": sizes.long_tail}
-    with doomed(spec) as answer:
-        answer()
+    with doomed(spec) as writer:
+        writer.answer()
     every = count + sizes.long_tail
     tail = scattered(np.arange(every - large.SAMPLE, every))
     large.open_and_get(bench, engine, mode, path, "huge_killed", tail)

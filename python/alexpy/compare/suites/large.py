@@ -56,8 +56,8 @@ def run(bench: Bench, engine: StoreEngine, mode: Mode, sizes: Sizes, folder: Pat
     spec = {"writer": str(path), "engine": name, "mode": mode, "sizes": asdict(sizes)}
     end = sizes.large_keys
     for cell, tail in (("open_killed", sizes.tail), ("open_tail", sizes.long_tail)):
-        with doomed({**spec, "first": end, "tail": tail}) as answer:
-            took = answer()
+        with doomed({**spec, "first": end, "tail": tail}) as writer:
+            took = writer.answer()
         end += tail
         open_and_get(bench, engine, mode, path, cell, np.concatenate([sample, keys[end - tail : end]]))
         engine.close()
