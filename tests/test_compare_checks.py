@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,11 +12,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from alexpy.compare.bench import Bench, WrongAnswer
+from alexpy.compare.cells import BY_ID
 from alexpy.compare.engines.alexpy_store import AlexpyStore
 from alexpy.compare.keys import SEED
+from alexpy.compare.page import page
+from alexpy.compare.plots import plots
 from alexpy.compare.promise import Mode
+from alexpy.compare.run import Run
 from alexpy.compare.sizes import FULL
-from alexpy.compare.suites import durable, growth, mixes
+from alexpy.compare.suites import RAW, durable, growth, mixes
+from alexpy.compare.text import markdown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,3 +102,33 @@ def test_a_killed_writer_is_right_and_other_values_are_noticed(workload: str, tm
         return  # there is one wide value, and nothing may be left after a clear
     with closing(Mixed()) as store, pytest.raises(WrongAnswer, match=f"growth_{workload}_opening"):
         growth.measure(Bench(), store, Mode.KILL, SMALL, tmp_path / "store", ("alexpy", workload))
+
+
+@pytest.mark.parametrize(
+    ("cell", "counts", "ratio"),
+    [
+        ("growth_queue_puts", {"alexpy": 90, "lmdb": 0}, "no work done (lmdb)"),
+        ("growth_queue_puts", {"alexpy": 90, "lmdb": 0, "rocksdict": 30}, "3.0x (rocksdict)"),
+        ("growth_queue_puts", {"alexpy": 0, "lmdb": 90}, "no work done (lmdb)"),
+        ("put_each", {"alexpy": 90, "lmdb": 0, "sqlite": 90}, "1.0x (sqlite)"),
+        ("sync_hundred", {"alexpy": 90, "lmdb": 9, RAW: 0}, "10.0x (lmdb)"),
+        ("squeezed_many", {"alexpy": 0, "lmdb": 0, RAW: 0}, "1.0x (lmdb)"),
+    ],
+)
+def test_pages_come_of_a_run_in_which_an_engine_did_no_work(
+    cell: str, counts: dict[str, int], ratio: str, tmp_path: Path
+) -> None:
+    entries = {
+        engine: {"mode": BY_ID[cell].mode, "figures": [{"seconds": 1.0, "count": count}] * 3}
+        for engine, count in counts.items()
+    }
+    machine = {"processor": "", "cpus": 2, "load_average": 0.0, "memory_bytes": 2**33, "system": "Linux"}
+    machine |= {"file_system": "ext4", "python": "3", "numpy": "2", "commit": "0"}
+    machine["alexpy"] = {"version": "0.1.0", "profile": "release", "simd": "scalar"}
+    found = Run("alexpy compare", FULL, machine, "2026-11-22", cells={cell: entries})
+    result = json.loads(found.as_json())
+    (line,) = (line for line in markdown(result, [], "x").splitlines() if f"| {ratio} |" in line)
+    assert "no work done" in line
+    assert not re.search(r"inf|nan|\b0\.000", line)
+    plots(result, tmp_path)
+    page(result, [], "x")

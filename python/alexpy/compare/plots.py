@@ -5,6 +5,7 @@ Every caption names machine and promise; axes that are logarithmic say so.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ def plots(run: Mapping[str, Any], folder: Path) -> list[tuple[Path, str]]:
     found = rows(run)
     made = []
     for group in (HARD, HARD_KEYS, STORE, INDEX, WORK, BESIDE, CARE):
-        chosen = [row for row in found if BY_ID[row.id].group == group and row.ratios]
+        chosen = [row for row in found if BY_ID[row.id].group == group and _drawn(row)]
         if chosen:
             path = folder / f"ratios-{group}.png"
             made.append((path, _ratios(run, chosen, GROUPS[group], path)))
@@ -74,11 +75,11 @@ def plots(run: Mapping[str, Any], folder: Path) -> list[tuple[Path, str]]:
 def _ratios(run: Mapping[str, Any], chosen: Sequence[Row], title: str, path: Path) -> str:
     figure = Figure(figsize=(_WIDTH_INCHES, 1.9 + 0.36 * len(chosen)), dpi=_DPI, layout="constrained")
     axes = figure.add_subplot()
-    engines = [engine for engine in _STYLES if any(engine in row.ratios for row in chosen)]
+    engines = [engine for engine in _STYLES if any(engine in _drawn(row) for row in chosen)]
     kind = "index" if BY_ID[chosen[0].id].group in OF_INDEX else "store"
     for engine in engines:
         colour, marker = _STYLES[engine]
-        points = [(row.ratios[engine], at) for at, row in enumerate(chosen) if engine in row.ratios]
+        points = [(_drawn(row)[engine], at) for at, row in enumerate(chosen) if engine in _drawn(row)]
         axes.scatter(
             [point[0] for point in points],
             [point[1] for point in points],
@@ -91,9 +92,8 @@ def _ratios(run: Mapping[str, Any], chosen: Sequence[Row], title: str, path: Pat
             linewidths=0.6,
         )
     for at, row in enumerate(chosen):
-        axes.plot(
-            [min(row.ratios.values()), max(row.ratios.values())], [at, at], color="#999999", lw=1, zorder=2
-        )
+        ratios = _drawn(row).values()
+        axes.plot([min(ratios), max(ratios)], [at, at], color="#999999", lw=1, zorder=2)
         if row.ratio is not None:
             axes.annotate(
                 times(row.ratio),
@@ -104,8 +104,8 @@ def _ratios(run: Mapping[str, Any], chosen: Sequence[Row], title: str, path: Pat
                 color=_INK if row.ratio >= 1 else "#B00020",
                 fontweight="normal" if row.ratio >= 1 else "bold",
             )
-    low = min(0.5, *(min(row.ratios.values()) for row in chosen)) / 1.3
-    high = max(2.0, *(max(row.ratios.values()) for row in chosen)) * 1.3
+    low = min(0.5, *(min(_drawn(row).values()) for row in chosen)) / 1.3
+    high = max(2.0, *(max(_drawn(row).values()) for row in chosen)) * 1.3
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     axes.axvspan(low, 1, color="#B00020", alpha=0.07, zorder=0)
@@ -131,6 +131,11 @@ def _ratios(run: Mapping[str, Any], chosen: Sequence[Row], title: str, path: Pat
     _finish(axes)
     modes = "all in memory" if kind == "index" else "each rival under the promise named with the row"
     return _caption(figure, run, f"{title}, {modes}; medians.", path)
+
+
+def _drawn(row: Row) -> dict[str, float]:
+    """Return the ratios that have a place on the axis: not those to an engine that did no work."""
+    return {engine: ratio for engine, ratio in row.ratios.items() if 0 < ratio < math.inf}
 
 
 def _latencies(run: Mapping[str, Any], cells: Sequence[Cell], title: str, path: Path) -> str:

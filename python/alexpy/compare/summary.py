@@ -6,6 +6,7 @@ only between engines that made the same promise.
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -143,14 +144,21 @@ def value(unit: str, figure: Mapping[str, Any]) -> float:
         return float(figure["number"])
     if unit in {"p99", "p99.9"}:
         return float(figure[unit]) / 1e3
-    seconds, count = float(figure["seconds"]), int(figure["count"])
+    return _of_time(unit, float(figure["seconds"]), int(figure["count"]))
+
+
+def _of_time(unit: str, seconds: float, count: int) -> float:
     if unit == "/s":
         return count / seconds
-    return seconds if unit == "s" else seconds / count * _PER_OPERATION[unit]
+    if unit == "s":
+        return seconds
+    return seconds / count * _PER_OPERATION[unit] if count else math.inf
 
 
 def shown(unit: str, amount: float) -> str:
     """Return an amount as tables print it, with three significant digits and its unit."""
+    if amount == (0 if more_is_better(unit) else math.inf):
+        return "no work done"
     if unit == "s" and amount < 0.1:  # noqa: PLR2004
         unit, amount = "ms", amount * 1e3
     suffix = {"p99": " us", "p99.9": " us"}.get(unit, f" {unit}")
@@ -162,6 +170,8 @@ def shown(unit: str, amount: float) -> str:
 
 def times(ratio: float) -> str:
     """Return how many times better as tables print it."""
+    if ratio in {0, math.inf}:
+        return "no work done"
     if ratio < 0.001:  # noqa: PLR2004
         return "below 0.001x"
     return f"{ratio:.{1 if ratio >= 1 else 2 if ratio >= 0.1 else 3}f}x"  # noqa: PLR2004
@@ -226,8 +236,15 @@ def _row(run: Mapping[str, Any], cell_id: str, table: Mapping[str, dict[str, Ent
 
 def _times_better(cell_id: str, ours: Entry, other: Entry) -> float:
     if more_is_better(BY_ID[cell_id].unit):
-        return ours.median / other.median
-    return other.median / ours.median
+        return _divided(ours.median, other.median)
+    return _divided(other.median, ours.median)
+
+
+def _divided(amount: float, by: float) -> float:
+    """Return a ratio: infinite to an engine that did no work in its time, one between two of them."""
+    if amount == by:
+        return 1.0
+    return amount / by if by else math.inf
 
 
 def _target(
@@ -261,7 +278,7 @@ def _ratio_target(
         if other is None or other.lacks is not None:
             return "", None
         got = _times_better(cell_id, ours, other)
-        said.append(f"{got:.2f}x of {name}, at least {least}x")
+        said.append(f"{_share(got, name)}, at least {least}x")
         held = held and got >= least
     return "; ".join(said), held
 
@@ -271,8 +288,12 @@ def _cost_target(cell_id: str, ours: Entry, table: Mapping[str, dict[str, Entry]
     other = table.get(of_cell, {}).get(OURS)
     if other is None or other.lacks is not None:
         return "", None
-    got = ours.median / other.median
-    return f"{got:.2f}x of {name}, at most {most}x", got <= most
+    got = _divided(ours.median, other.median)
+    return f"{_share(got, name)}, at most {most}x", got <= most
+
+
+def _share(ratio: float, name: str) -> str:
+    return f"{name} came to nothing" if ratio == math.inf else f"{ratio:.2f}x of {name}"
 
 
 def _full_size(sizes: Sizes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from .cells import BY_ID, GROUPS, HARD_GROUPS, OF_INDEX, SINGLE_CALLS
@@ -79,11 +80,15 @@ def losses(found: Iterable[Row]) -> str:
     lines = ["| work | rival | it | alexpy | times behind |", "|---|---|--:|--:|--:|"]
     lines.extend(
         f"| {row.name} | {row.rival.label} | {shown(row.unit, row.rival.median)} | "
-        f"{shown(row.unit, row.ours.median)} | {1 / row.ratio:.1f}x |"
+        f"{shown(row.unit, row.ours.median)} | {_behind(row.ratio)} |"
         for row in sorted(lost, key=lambda row: row.ratio or 0)
-        if row.rival and row.ours and row.ratio
+        if row.rival and row.ours and row.ratio is not None
     )
     return "\n".join(lines)
+
+
+def _behind(ratio: float) -> str:
+    return f"{1 / ratio:.1f}x" if ratio else "no work done"
 
 
 def targets(found: Iterable[Row]) -> str:
@@ -240,7 +245,7 @@ def _cell(row: Row, engine: str) -> str:
     if entry.lacks is not None:
         return "n/a"
     text = shown(row.unit, entry.median)
-    if entry.repetitions > 1 and entry.median:
+    if entry.repetitions > 1 and 0 < entry.median < math.inf:
         spread = (entry.high - entry.low) / entry.median
         text += f" ±{spread / 2:.0%}"
     return f"**{text}**" if engine == OURS else text
