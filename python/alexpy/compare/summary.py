@@ -150,9 +150,9 @@ def value(unit: str, figure: Mapping[str, Any]) -> float:
 def _of_time(unit: str, seconds: float, count: int) -> float:
     if unit == "/s":
         return count / seconds
-    if unit == "s":
-        return seconds
-    return seconds / count * _PER_OPERATION[unit] if count else math.inf
+    if not count:
+        return math.inf
+    return seconds if unit == "s" else seconds / count * _PER_OPERATION[unit]
 
 
 def shown(unit: str, amount: float) -> str:
