@@ -24,9 +24,11 @@ from alexpy.compare.suites import RAW, durable, growth, mixes
 from alexpy.compare.text import markdown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import alexpy
+    from alexpy.compare.engine import Item
 
 pytestmark = pytest.mark.slow
 
@@ -132,3 +134,17 @@ def test_pages_come_of_a_run_in_which_an_engine_did_no_work(
     assert not re.search(r"inf|nan|\b0\.000", line)
     plots(result, tmp_path)
     page(result, [], "x")
+
+
+def test_a_range_with_one_wrong_value_is_noticed_by_the_mixes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Forgetful(AlexpyStore):
+        def ranges(self, starts: list[int], length: int) -> Iterator[list[Item]]:
+            for items in super().ranges(starts, length):
+                yield [(items[0][0], b"another"), *items[1:]]
+
+    monkeypatch.setattr(mixes, "MIXES", {"ycsb_e": mixes.MIXES["ycsb_e"]})
+    mixes.run(Bench(), AlexpyStore(), Mode.KILL, SMALL, tmp_path)
+    with closing(Forgetful()) as store, pytest.raises(WrongAnswer, match="ycsb_e"):
+        mixes.run(Bench(), store, Mode.KILL, SMALL, tmp_path)
