@@ -7,10 +7,11 @@ import os
 import re
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from alexpy.compare import run as run_module
 from alexpy.compare.bench import Bench, WrongAnswer
 from alexpy.compare.cells import BY_ID
 from alexpy.compare.engines.alexpy_store import AlexpyStore
@@ -18,7 +19,7 @@ from alexpy.compare.keys import SEED
 from alexpy.compare.page import page
 from alexpy.compare.plots import plots
 from alexpy.compare.promise import Mode
-from alexpy.compare.run import Run
+from alexpy.compare.run import Plan, Run, RunFailed
 from alexpy.compare.sizes import FULL
 from alexpy.compare.suites import RAW, durable, growth, mixes
 from alexpy.compare.text import markdown
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     import alexpy
     from alexpy.compare.engine import Item
+    from command_line import CommandLine
 
 pytestmark = pytest.mark.slow
 
@@ -148,3 +150,51 @@ def test_a_range_with_one_wrong_value_is_noticed_by_the_mixes(
     mixes.run(Bench(), AlexpyStore(), Mode.KILL, SMALL, tmp_path)
     with closing(Forgetful()) as store, pytest.raises(WrongAnswer, match="ycsb_e"):
         mixes.run(Bench(), store, Mode.KILL, SMALL, tmp_path)
+
+
+def test_an_engine_that_fails_is_named_with_what_it_said_last() -> None:
+    with pytest.raises(RunFailed, match=r"^nobody in suite table: KeyError: 'nobody'$"):
+        run_module.run(Plan({"table": ("nobody",)}, {}), SMALL, command="", minutes=1)
+
+
+def test_an_engine_that_hangs_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "_WORKER_SECONDS", 0.01)
+    with pytest.raises(RunFailed, match=r"^dict in suite table had not ended after 0\.01 s$"):
+        run_module.run(Plan({"table": ("dict",)}, {}), SMALL, command="", minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "said"),
+    [
+        (RunFailed("sqlite is ill"), 4, "sqlite is ill; what was measured before is in "),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_what_was_measured_before_a_failure_is_kept(
+    failure: BaseException,
+    code: int,
+    said: str,
+    run: CommandLine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    work = run_module._work
+
+    def failing(suite: str, engine: str, *more: Any) -> dict[str, Any]:
+        if engine == "sqlite":
+            raise failure
+        return work(suite, engine, *more)
+
+    words = ("compare", "--keys", 2000, "--repetitions", 1, "--suite", "small", "--output", tmp_path)
+    words = (*words, "--engine", "alexpy", "--engine", "sqlite")
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module, "_work", failing)
+        ended = run(*words)
+    assert ended.code == code
+    assert said in ended.err
+    left = tmp_path / "compare-unfinished.json"
+    assert set(json.loads(left.read_text())["cells"]["load_small"]) == {"alexpy"}
+    assert not (tmp_path / "compare.json").exists()
+    assert run("compare", "report", left, "--markdown", tmp_path / "p.md").code == 0
+    assert run(*words).code == 0
+    assert not left.exists()

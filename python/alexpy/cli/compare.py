@@ -31,7 +31,8 @@ and named.
 
 OUTPUT gets compare.json (every raw figure), compare.html (a page with everything in it), compare.md and
 plots.
-Exit code 4: an engine gave a wrong answer, or failed.
+Exit code 4: an engine gave a wrong answer, failed, or hung. What was measured before that, or before Ctrl-C,
+is in compare-unfinished.json.
 """
 
 
@@ -100,6 +101,8 @@ def compare(  # noqa: PLR0913 - an option each
     if not any(plan.suites.values()):
         raise Stopped(f"no engine of {', '.join(engines)} is in suite {', '.join(chosen)}", BAD_INPUT)
     folder_of_results = _made(to)
+    unfinished = folder_of_results / "compare-unfinished.json"
+    unfinished.unlink(missing_ok=True)
     try:
         found = run(
             plan,
@@ -108,10 +111,13 @@ def compare(  # noqa: PLR0913 - an option each
             minutes=minutes,
             folder=Path(folder) if folder else None,
             say=lambda line: click.echo(line, err=True),
+            keep=lambda so_far: unfinished.write_text(so_far.as_json(), encoding="utf-8"),
         )
     except RunFailed as failed:
-        raise Stopped(str(failed), WRONG_ANSWER) from failed
+        kept = f"; what was measured before is in {unfinished}" if unfinished.exists() else ""
+        raise Stopped(f"{failed}{kept}", WRONG_ANSWER) from failed
     _write(found, folder_of_results, json=json)
+    unfinished.unlink()
 
 
 @compare.command(

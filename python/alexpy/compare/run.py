@@ -34,7 +34,7 @@ _WORKER_SECONDS = 1800
 
 
 class RunFailed(Exception):  # noqa: N818 - says what happened
-    """A worker ended badly: a wrong answer, or an engine that failed."""
+    """A worker ended badly: a wrong answer, an engine that failed, or one that hangs."""
 
 
 @dataclass
@@ -99,8 +99,12 @@ def run(
     minutes: float,
     folder: Path | None = None,
     say: Callable[[str], None] = lambda _line: None,
+    keep: Callable[[Run], object] = lambda _found: None,
 ) -> Run:
     """Carry out a plan. Data goes below `folder` (default: the temporary directory) and is removed again.
+
+    `keep` gets what was found so far after each engine, so that nothing measured is lost when the run ends
+    early.
 
     Raises:
         RunFailed: a worker gave a wrong answer or failed.
@@ -123,6 +127,8 @@ def run(
                 for engine in _turned(engines, repetition):
                     say(f"[{(time.monotonic() - began) / 60:4.1f} min] {suite}, {engine}, {repetition + 1}")
                     _note(found, suite, engine, _work(suite, engine, sizes, Path(made)))
+                    found.minutes = round((time.monotonic() - began) / 60, 2)
+                    keep(found)
                 took[suite] = time.monotonic() - began - so_far
     for key, reason in plan.missing.items():
         _note_missing(found, plan, key, reason)
@@ -150,10 +156,14 @@ def _work(suite: str, engine: str, sizes: Sizes, folder: Path) -> dict[str, Any]
             check=False,
             timeout=_WORKER_SECONDS,
         )
+    except subprocess.TimeoutExpired as hung:
+        raise RunFailed(f"{engine} in suite {suite} had not ended after {_WORKER_SECONDS} s") from hung
     finally:
         shutil.rmtree(path)
     if done.returncode:
-        raise RunFailed(f"{engine} in suite {suite}: {done.stderr.strip() or f'exit code {done.returncode}'}")
+        # Of a traceback, the last line says what happened.
+        _, _, what = done.stderr.strip().rpartition("\n")
+        raise RunFailed(f"{engine} in suite {suite}: {what or f'exit code {done.returncode}'}")
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
