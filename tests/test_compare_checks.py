@@ -198,3 +198,45 @@ def test_what_was_measured_before_a_failure_is_kept(
     assert run("compare", "report", left, "--markdown", tmp_path / "p.md").code == 0
     assert run(*words).code == 0
     assert not left.exists()
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    machine: dict[str, Any] = {"processor": "", "cpus": 2, "load_average": 0.0, "memory_bytes": 2**33}
+    machine |= {"system": "Linux", "file_system": "ext4", "python": "3", "numpy": "2", "commit": "0"}
+    machine["alexpy"] = {"version": "0.1.0", "profile": "release", "simd": "scalar"}
+    (tmp_path / "raw.json").write_text(Run("alexpy compare", FULL, machine, "2026-11-22").as_json())
+    return tmp_path / "raw.json"
+
+
+@pytest.mark.parametrize("part", ["sizes", "machine", "started", "command", "cells", "memory", "checked"])
+def test_raw_figures_without_a_part_are_not_those_of_a_run(part: str, raw: Path, run: CommandLine) -> None:
+    page_made = raw.parent / "p.md"
+    assert run("compare", "report", raw, "--markdown", page_made).code == 0
+    page_made.unlink()
+    found = json.loads(raw.read_text())
+    del found[part]
+    raw.write_text(json.dumps(found))
+    run("compare", "report", raw, "--markdown", page_made).fails(2, "is not the compare.json of a run")
+    assert list(raw.parent.iterdir()) == [raw]
+
+
+def test_a_report_of_nothing_or_to_nowhere_is_refused(raw: Path, run: CommandLine) -> None:
+    run("compare", "report", raw).fails(2, "--html, --markdown or --plots")
+    for kind in ("--html", "--markdown"):
+        run("compare", "report", raw, kind, raw.parent / "no" / "p").fails(
+            2, "does not exist; make that first"
+        )
+    assert list(raw.parent.iterdir()) == [raw]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--quick --keys 10", "--quick and --keys"),
+        ("--scale --suite small", "--scale is a suite of its own"),
+        ("--minutes nan", "nan is no number of minutes"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(words: str, said: str, run: CommandLine) -> None:
+    run("compare", *words.split()).fails(2, said)

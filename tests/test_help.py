@@ -145,7 +145,9 @@ def test_json_is_one_object_with_the_documented_names(
 def test_report_as_json_names_the_pages_and_refuses_what_is_no_run(run: CommandLine, tmp_path: Path) -> None:
     for text in ("", "{}", "[1]", "\ufeff", '{"cells": []}', '{"cells": {}}', "[" * 100_000):
         (tmp_path / "raw.json").write_text(text)
-        run("compare", "report", tmp_path / "raw.json").fails(2, "raw.json is not the compare.json of a run")
+        run("compare", "report", tmp_path / "raw.json", "--html", tmp_path / "p").fails(
+            2, "raw.json is not the compare.json of a run"
+        )
 
 
 # --- completion -----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ start fast.
 from __future__ import annotations
 
 import json as json_module
+import math
 import os
 import shlex
 import sys
@@ -36,6 +37,12 @@ is in compare-unfinished.json.
 """
 
 
+def _minutes(_ctx: click.Context, _param: click.Parameter, minutes: float) -> float:
+    if math.isnan(minutes):
+        raise click.BadParameter("nan is no number of minutes")
+    return minutes
+
+
 @click.group(
     "compare",
     invoke_without_command=True,
@@ -53,7 +60,12 @@ is in compare-unfinished.json.
 )
 @click.option("--repetitions", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option(
-    "--minutes", type=float, default=45.0, show_default=True, help="No repetition begins after this."
+    "--minutes",
+    type=click.FloatRange(min=0),
+    callback=_minutes,
+    default=45.0,
+    show_default=True,
+    help="No repetition begins after this.",
 )
 @click.option("--suite", "suites", multiple=True, help="Only this suite; may be repeated.")
 @click.option("--engine", "engines", multiple=True, help="Only this engine; may be repeated.")
@@ -88,6 +100,10 @@ def compare(  # noqa: PLR0913 - an option each
     from alexpy.compare.sizes import FULL, QUICK  # noqa: PLC0415
     from alexpy.compare.suites import COMPARED, SCALE_ENGINES, SUITES  # noqa: PLC0415
 
+    if quick and keys:
+        raise click.UsageError("--quick and --keys both say how much; give one of them")
+    if scale and suites:
+        raise click.UsageError("--scale is a suite of its own; give it, or --suite")
     unknown = [name for name in suites if name not in SUITES]
     if unknown:
         raise Stopped(f"there is no suite {unknown[0]!r}; there are {', '.join(SUITES)}", BAD_INPUT)
@@ -132,12 +148,14 @@ def compare(  # noqa: PLR0913 - an option each
 @as_json
 def report(raw: str, html: str | None, markdown: str | None, plots: str | None, *, json: bool) -> None:
     """Make pages from RAW, the compare.json of a run. With --json their names are printed."""
-    try:
-        found = json_module.loads(Path(raw).read_text(encoding="utf-8"))
-        if not all(isinstance(found[part], dict) for part in ("cells", "engines", "memory", "machine")):
-            raise TypeError(raw)  # noqa: TRY301 - as what is missing
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise Stopped(f"{raw} is not the compare.json of a run; nothing was written", BAD_INPUT) from error
+    if not (html or markdown or plots):
+        raise click.UsageError("name what to make: --html, --markdown or --plots")
+    for page in filter(None, (html, markdown)):
+        if not Path(page).parent.is_dir():
+            raise Stopped(
+                f"{page}: the directory {Path(page).parent} does not exist; make that first", BAD_INPUT
+            )
+    found = _read(raw)
     beside = Path(plots) if plots else Path(markdown or html or raw).parent
     _pages(found, raw, Path(html) if html else None, Path(markdown) if markdown else None, beside)
     if json:
@@ -191,6 +209,18 @@ def decide(keys: int, repetitions: int, folder: str | None, to: str | None, *, j
         output.report_json(json_module.loads(found.as_json()))
     else:
         output.report(page)
+
+
+def _read(raw: str) -> Mapping[str, Any]:
+    """Return the figures of a run, of which the text of a page can be made."""
+    from alexpy.compare.text import markdown  # noqa: PLC0415
+
+    try:
+        found: Mapping[str, Any] = json_module.loads(Path(raw).read_text(encoding="utf-8"))
+        markdown(found, [], raw)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise Stopped(f"{raw} is not the compare.json of a run; nothing was written", BAD_INPUT) from error
+    return found
 
 
 def _made(to: str) -> Path:
