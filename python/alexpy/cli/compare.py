@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
 _HELP = """Measure alexpy beside SQLite, LMDB, RocksDB, LevelDB and what Python has in memory.
 
-Every engine runs in a process of its own, at its best, under a durability promise that is named; every
-answer is checked. `pip install 'alexpy[compare]'` brings the rivals; those that are not there are left out
-and named.
+Every engine runs in a process of its own, under a durability promise that is named; every answer is checked.
+RocksDB runs as it comes and tuned for reads; only tuned in suite squeezed, and only as it comes in growth,
+zstd, versions and followers.
+
+`pip install 'alexpy[compare]'` brings the rivals; those that are not there are left out and named.
 
 OUTPUT gets compare.json (every raw figure), compare.html (a page with everything in it), compare.md and
 plots.

@@ -27,6 +27,8 @@ _SETTINGS: dict[str, int] = {
     "target_file_size_base": 128 * _MIB,
 }
 _CACHE_BYTES = 512 * _MIB
+# Where memory is a quarter of the values; the rest of it is left to the page cache.
+_LITTLE_CACHE_BYTES = 16 * _MIB
 _BLOOM_BITS = 10
 
 
@@ -35,12 +37,19 @@ class RocksTuned(RocksDefault):
 
     name = "rocksdict tuned"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._cache_bytes = _CACHE_BYTES
+
+    def expect_little_memory(self) -> None:
+        self._cache_bytes = _LITTLE_CACHE_BYTES
+
     def settings(self) -> dict[str, object]:
         return {
             **super().settings(),
             **_SETTINGS,
-            "compression": "none",
-            "block_cache": _CACHE_BYTES,
+            "compression": "none; zstd in the rows that name it",
+            "block_cache": f"{_CACHE_BYTES}; {_LITTLE_CACHE_BYTES} in a quarter of the memory",
             "bloom_bits": _BLOOM_BITS,
             "data_block_index": "binary_and_hash",
             "parallelism": os.cpu_count(),
@@ -50,10 +59,10 @@ class RocksTuned(RocksDefault):
         options = Options(raw_mode=True)
         for name, value in _SETTINGS.items():
             getattr(options, f"set_{name}")(value)
-        options.set_compression_type(DBCompressionType.none())
+        options.set_compression_type(DBCompressionType.zstd() if self._zstd else DBCompressionType.none())
         options.increase_parallelism(os.cpu_count() or 1)
         table = BlockBasedOptions()
-        table.set_block_cache(Cache(_CACHE_BYTES))
+        table.set_block_cache(Cache(self._cache_bytes))
         table.set_bloom_filter(_BLOOM_BITS, block_based=False)
         table.set_data_block_index_type(DataBlockIndexType.binary_and_hash())
         options.set_block_based_table_factory(table)

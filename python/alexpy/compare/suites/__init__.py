@@ -30,7 +30,7 @@ SUITES = {
     "values": Suite("values", "store", Mode.KILL, ON_DISK),
     "zstd": Suite("values", "store", Mode.KILL, (OURS, "rocksdict"), work="run_compressed"),
     "squeezed": Suite(
-        "squeezed", "store", Mode.KILL, ("alexpy", "sqlite", "lmdb", "rocksdict", RAW), once=True
+        "squeezed", "store", Mode.KILL, ("alexpy", "sqlite", "lmdb", "rocksdict-tuned", RAW), once=True
     ),
     "growth": Suite("growth", "store", Mode.KILL, (OURS, UNATTENDED, "lmdb", "rocksdict"), once=True),
     "huge": Suite("huge", "store", Mode.KILL, (OURS,), once=True),
