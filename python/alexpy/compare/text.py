@@ -201,7 +201,8 @@ def method(run: Mapping[str, Any]) -> str:
   and compact on theirs.
 - Everything is warm: what was written is in the page cache when it is read. The exceptions are the rows that name a
   quarter of the memory: there the page cache is dropped and a control group limits it, once in a run. LMDB and SQLite
-  get other settings there, as listed, so that nothing is read ahead of a page that they miss in a map; alexpy detects
+  get other settings there, as listed, so that nothing is read ahead of a page that they miss in a map, and RocksDB is
+  the tuned one with a smaller cache; alexpy detects
   that it is larger than memory (the disk reads {run["machine"].get("read_ahead_kib") or "unknown"} KiB ahead here).
   Indexes fit into that memory in these rows; what happens where one does not is in
   `docs/dev/054-images-larger-than-memory.md`.
@@ -213,6 +214,7 @@ def method(run: Mapping[str, Any]) -> str:
 - Writers that never pause are killed after {sizes.growth_milliseconds / 1000:g} s. RocksDB and LMDB flush nothing
   meanwhile; alexpy flushes every 50 ms, as by default, and a power cut would cost it no more than that. Images of its
   index do not count as disk there.
+- In a backup alexpy and RocksDB link files that no longer change, while LMDB and SQLite copy all bytes.
 - P99 and P99.9 are of single calls, each timed by itself; all percentiles are in a table of their own. Snapshots,
   iterators, readers and refreshes are in each engine the call that its package has for them, as listed.
 - The raw disk of durable commits is the same number of bytes written by `pwrite` and `fdatasync` into a file of zeros
