@@ -6,6 +6,7 @@ What `codecs.numpy` and `codecs.struct` take. Apart from the codecs, because it 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,14 +44,10 @@ def of(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]
 
     """
     _refuse_masked(value)
-    if dtype.kind in "mM" and hasattr(value, "to_numpy"):
-        # A moment or a span of pandas has nanoseconds, which NumPy would cut.
-        value = value.to_numpy()
     if dtype.names is not None and not isinstance(value, (np.ndarray, np.void)):
         row = _records(value, dtype)
     else:
-        # Dates and spans of the standard library in the unit that they have.
-        row = _cast(np.asarray(value, dtype.kind if dtype.kind in "mM" else None), dtype)
+        row = _times(value, dtype) if dtype.kind in "mM" else _cast(np.asarray(value), dtype)
     if row.shape != shape:
         raise ValueError(f"it takes an array of shape {shape}, not {row.shape}")
     return row
@@ -205,6 +202,10 @@ def _listed(values: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArra
     """Return a list of values as one array if all are fit for it: one by one, the unfit has a key."""
     if not isinstance(values, (list, tuple)) or dtype.kind not in _NUMBERS:
         return None
+    if dtype.kind in "mM":
+        units = {getattr(value, "dtype", None) for value in values}
+        if len(units) > 1 or None in units:
+            return None
     try:
         _refuse_masked(values)
         array = np.asarray(values)
@@ -227,6 +228,19 @@ def _records(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
         element, shape = dtype[name].subdtype or (dtype[name], ())
         record[name] = of(field, element, shape)
     return record
+
+
+def _times(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return dates or spans, each cast from its own unit: NumPy wraps what a common one does not hold."""
+    if hasattr(value, "to_numpy"):
+        # A moment or a span of pandas has nanoseconds, which NumPy would cut.
+        value = value.to_numpy()
+    if isinstance(value, np.ndarray) and value.dtype.kind == "O":
+        value = value.tolist()
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return np.array([_times(one, dtype) for one in value], dtype)
+    # Dates and spans of the standard library in the unit that they have.
+    return _cast(np.asarray(value, dtype.kind), dtype)
 
 
 def _cast(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

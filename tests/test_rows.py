@@ -1,0 +1,51 @@
+"""Values that would change as rows of an array, alone or beside others: each is refused with its key."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import alexpy
+from alexpy import codecs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from alexpy import Codec
+
+FAR, NOW = np.datetime64("9999-12-31"), np.datetime64("2026-01-01T00:00:00.000000001")
+LONG, SHORT = np.timedelta64(200_000, "D"), np.timedelta64(1, "ns")
+
+
+@pytest.mark.parametrize(
+    ("codec", "values"),
+    [
+        (codecs.numpy("M8[ns]"), [NOW, FAR]),
+        (codecs.numpy("m8[ns]"), [SHORT, LONG]),
+        (codecs.numpy("M8[ns]", 2), [[NOW, NOW], [FAR, NOW]]),
+        (codecs.numpy("M8[ns]", 2), [[NOW, NOW], deque([FAR, NOW])]),
+        (codecs.numpy("M8[ns]", 2), [[NOW, NOW], np.array([FAR, NOW], object)]),
+        (codecs.numpy("m8[ns]", (1, 2)), [[[SHORT, SHORT]], [[SHORT, LONG]]]),
+        (codecs.numpy([("at", "M8[ns]", 2), ("n", "i4")]), [([NOW, NOW], 1), ([NOW, FAR], 2)]),
+    ],
+    ids=map(str, range(7)),
+)
+def test_a_date_is_not_wrapped_into_the_unit_of_its_neighbour(
+    tmp_path: Path, codec: Codec[Any], values: list[Any]
+) -> None:
+    with alexpy.open(tmp_path / "store", codec=codec) as store:
+        store.put(1, values[0])
+        for call in (lambda: store.put(2, values[1]), lambda: store.put_many([1, 2], values)):
+            with pytest.raises(alexpy.CodecError, match=r"value of key 2: .* does not hold this"):
+                call()
+        assert list(store) == [1]
+
+
+def test_dates_of_several_units_are_stored_where_all_fit(tmp_path: Path) -> None:
+    day = np.datetime64("2024-02-29")
+    with alexpy.open(tmp_path / "store", codec=codecs.numpy("M8[ns]", 2)) as store:
+        store.put_many([1, 2], [[day, NOW], [NOW, day]])
+        assert store.get_many([1, 2]).tolist() == np.array([[day, NOW], [NOW, day]], "M8[ns]").tolist()
