@@ -49,3 +49,33 @@ def test_dates_of_several_units_are_stored_where_all_fit(tmp_path: Path) -> None
     with alexpy.open(tmp_path / "store", codec=codecs.numpy("M8[ns]", 2)) as store:
         store.put_many([1, 2], [[day, NOW], [NOW, day]])
         assert store.get_many([1, 2]).tolist() == np.array([[day, NOW], [NOW, day]], "M8[ns]").tolist()
+
+
+MASKED, HALF = np.ma.masked, np.ma.masked_array([1, 2], [False, True])
+
+
+@pytest.mark.parametrize(
+    ("codec", "good", "masked"),
+    [
+        (codecs.numpy("f8"), 1.5, MASKED),
+        (codecs.numpy("f8", 2), [1.5, 2.5], [MASKED, 2.5]),
+        (codecs.numpy("i8", 2), [1, 2], HALF),
+        (codecs.numpy("i8", (1, 2)), [[1, 2]], [HALF]),
+        (codecs.numpy("i8", (1, 1, 2)), [[[1, 2]]], ([HALF],)),
+        (codecs.numpy("f8", (1, 1, 1)), [[[1.5]]], [[[MASKED]]]),
+        (codecs.numpy("M8[s]", 2), [NOW.astype("M8[s]")] * 2, [np.ma.masked_array(FAR, True), FAR]),
+        (codecs.numpy([("a", "f8", (1, 2))]), ([[1.5, 2.5]],), ([[1.5, MASKED]],)),
+        (codecs.struct("<d"), 1.5, MASKED),
+        (codecs.struct("<id"), (1, 1.5), (1, MASKED)),
+    ],
+    ids=map(str, range(10)),
+)
+def test_what_a_mask_hides_is_not_stored(
+    tmp_path: Path, codec: Codec[Any], good: object, masked: object
+) -> None:
+    with alexpy.open(tmp_path / "store", codec=codec) as store:
+        store.put(1, good)
+        for call in (lambda: store.put(2, masked), lambda: store.put_many([1, 2], [good, masked])):
+            with pytest.raises(alexpy.CodecError, match=r"value of key 2: .*it is masked"):
+                call()
+        assert list(store) == [1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def of(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]
         TypeError: it takes int32, not float64
 
     """
-    _refuse_masked(value)
+    _refuse_masked([value], len(shape))
     if dtype.names is not None and not isinstance(value, (np.ndarray, np.void)):
         row = _records(value, dtype)
     else:
@@ -108,7 +109,7 @@ def packed(
     `texts` says which fields are bytes, which struct would cut.
 
     Raises:
-        TypeError: it is none.
+        TypeError: it is none, or masked.
         ValueError: bytes are too long for their field, and would be cut.
         struct.error: some field is of another kind, or out of range.
 
@@ -123,6 +124,7 @@ def packed(
     fields = (value,) if dtype.names is None else value
     if not isinstance(fields, (tuple, list)):
         raise TypeError(f"it takes a tuple of {len(dtype.names or ())} fields, not a {type(value).__name__}")
+    _refuse_masked(fields, 0)
     data = packed.pack(*fields)
     for number, size in texts:
         if len(fields[number]) > size:
@@ -207,7 +209,7 @@ def _listed(values: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArra
         if len(units) > 1 or None in units:
             return None
     try:
-        _refuse_masked(values)
+        _refuse_masked(values, len(shape))
         array = np.asarray(values)
         if array.shape[1:] != shape or array.dtype.kind not in _NUMBERS:
             return None
@@ -303,11 +305,14 @@ def _same(array: NDArray[Any], converted: NDArray[Any]) -> bool:
     return bool(np.all(array == converted))
 
 
-def _refuse_masked(value: object) -> None:
-    """Refuse masks, which `numpy.asarray` drops: in an array, or in one of a list."""
-    kinds = set(map(type, value)) if isinstance(value, (list, tuple)) else {type(value)}
+def _refuse_masked(values: list[Any] | tuple[Any, ...], depth: int) -> None:
+    """Refuse masks, which `numpy.asarray` drops: among these values, or in lists of them `depth` deep."""
+    kinds = set(map(type, values))
     if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
         raise TypeError("it is masked, and values have no masks; .filled(x) puts x where the mask is")
+    if depth and any(issubclass(kind, (list, tuple)) for kind in kinds):
+        lists = (value for value in values if isinstance(value, (list, tuple)))
+        _refuse_masked([*chain.from_iterable(lists)], depth - 1)
 
 
 # Arrow's formats of what NumPy has in the same bytes, by kind and size.
