@@ -308,7 +308,7 @@ def _many_cases(world: World, act: Callable[[], None]) -> Iterator[tuple[str, Ca
     for keys in _keys(world, act):
         yield "get_many", lambda keys=keys: s.get_many(keys)
     for keys in _keys(world, act):
-        yield "get_array", lambda keys=keys: s.get_array(keys, "V3", fill=b"", out=None)
+        yield "get_array", lambda keys=keys: s.get_array(keys, "V3", fill=bytes(3), out=None)
     for keys in _keys(world, act):
         yield "get_array out", lambda keys=keys: s.get_array(keys, "u1", 3, fill=0, out=world.out)
     for name in ("get_buffers", "contains_many", "delete_many"):

@@ -413,6 +413,60 @@ def test_get_array_names_a_missing_key_unless_fill_is_given(store: alexpy.Store)
     assert store.get_array(np.arange(40_000), np.int64, fill=-1)[[0, 1, 2, 39_999]].tolist() == [-1, 7, 8, -1]
 
 
+RECORD = np.dtype([("a", "i4"), ("b", "f4", 2)])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "fill", "filled"),
+    [
+        ("f4", (), 0.1, 0.1),
+        ("f4", (2,), np.nan, [np.nan] * 2),
+        ("i2", (2, 3), [1, 2, 3], [[1, 2, 3]] * 2),
+        ("u1", (), True, 1),
+        ("S3", (), b"ab", b"ab"),
+        ("V3", (), b"a\0\0", b"a\0\0"),
+        ("M8[s]", (2,), np.datetime64("NaT"), ["NaT"] * 2),
+        (RECORD, (), (1, [2.5, 3.5]), (1, [2.5, 3.5])),
+        (RECORD, (2,), (1, [2.5, 3.5]), [(1, [2.5, 3.5])] * 2),
+        (RECORD, (), np.zeros((), RECORD), (0, [0, 0])),
+    ],
+    ids=map(str, range(10)),
+)
+def test_a_row_of_fill_is_made_as_a_value_would_be(
+    store: alexpy.Store, dtype: Any, shape: tuple[int, ...], fill: Any, filled: Any
+) -> None:
+    found = store.get_array([5], dtype, shape, fill=fill)
+    assert (found.dtype, found.shape) == (np.dtype(dtype), (1, *shape))
+    assert found.tobytes() == np.array([filled], dtype).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "fill", "message"),
+    [
+        ("u1", (), np.int64(300), r"fill is .*300.*, which uint8 cannot hold"),
+        ("u1", (), 2**64, "fill is 18446744073709551616, which uint8 cannot hold"),
+        ("i8", (), np.nan, "fill is nan, which int64 cannot hold: it takes int64, not float64"),
+        ("i8", (), 2.9, "fill is 2.9, which int64 cannot hold"),
+        ("f4", (), 1e300, "fill is 1e.300, which float32 cannot hold"),
+        ("f8", (), 1j, "fill is 1j, which float64 cannot hold"),
+        ("S3", (), b"abcdef", r"fill is b'abcdef', which \|S3 cannot hold"),
+        ("M8[ns]", (), np.datetime64("9999-12-31"), r"which datetime64\[ns\] cannot hold"),
+        ("f8", (2,), np.ma.masked_array([1.0, 2.0], [True, False]), "fill is .* cannot hold: it is masked"),
+        ("i4", (2, 3), [1, 2], r"fill has the shape \(2,\), and a row \(2, 3\)"),
+        ("i4", (), [1, 2], r"fill has the shape \(2,\), and a row \(\)"),
+        (RECORD, (), (1, 2.5), "cannot hold: .* shape"),
+        (RECORD, (), (1,), "cannot hold: it takes a tuple of 2 fields"),
+    ],
+    ids=map(str, range(13)),
+)
+def test_a_fill_that_would_change_is_refused(
+    store: alexpy.Store, dtype: Any, shape: tuple[int, ...], fill: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as raised:
+        store.get_array([5], dtype, shape, fill=fill)
+    assert "\n" not in str(raised.value)
+
+
 def test_get_array_names_the_key_whose_value_has_another_length(store: alexpy.Store) -> None:
     store.put_many([1, 2], [b"12345678", b"123"])
     with pytest.raises(ValueError, match="key 2 has 3 bytes"):

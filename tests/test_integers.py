@@ -115,5 +115,5 @@ def test_what_is_refused_says_what_is_allowed(store: alexpy.Store) -> None:
         store.scan_batches(rows=-(2**64))
     with pytest.raises(IndexError, match=r"nth\(an enormous int\): there are not so many keys"):
         store.nth(10**10000)
-    with pytest.raises(OverflowError, match="fill is 300, which uint8 cannot hold"):
+    with pytest.raises(ValueError, match="fill is 300, which uint8 cannot hold"):
         store.get_array([2], "u1", fill=300)

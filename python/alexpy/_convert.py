@@ -245,6 +245,7 @@ class Row:
 
     Raises:
         TypeError: `dtype` holds Python objects.
+        ValueError: `fill` would change as a row, or has another shape.
 
     Example:
         >>> row = Row(np.int16, (2,), 7)
@@ -263,10 +264,20 @@ class Row:
             integer(size, "shape") for size in (shape if isinstance(shape, Iterable) else (shape,))
         )
         self.nbytes = np.empty(self.shape, self.dtype).nbytes
+        self.filled = None if fill is None else self._filled(fill)
+
+    def _filled(self, fill: Any) -> bytes:
+        from . import _rows  # noqa: PLC0415 - it needs this module
+
         try:
-            self.filled = None if fill is None else np.full(self.shape, fill, self.dtype).tobytes()
-        except OverflowError:
-            raise OverflowError(f"fill is {shown(fill)}, which {self.dtype} cannot hold") from None
+            row = _rows.converted(fill, self.dtype, len(self.shape))
+        except (TypeError, ValueError, OverflowError, FloatingPointError) as error:
+            text = " ".join(shown(fill).split())
+            raise ValueError(f"fill is {text}, which {self.dtype} cannot hold: {error}") from error
+        try:
+            return np.broadcast_to(row, self.shape).tobytes()
+        except ValueError:
+            raise ValueError(f"fill has the shape {row.shape}, and a row {self.shape}") from None
 
     def memory(self, out: Any) -> NDArray[np.uint8]:
         """Return the memory of `out`, an array of such rows that a call will fill.

@@ -86,7 +86,8 @@ class Reads(Merging, _Base[K, V]):
         The fastest way to read: no object is made for a value. `keys` as in `put_many`; each value is the raw
         memory of one row, an element or an array of `shape` of the native `dtype` given, or where that is
         None what the codec of the store has (`codecs.numpy`, `codecs.struct`). The rows have the
-        order and the duplicates of `keys`. An absent key raises KeyError, or gives a row of `fill`.
+        order and the duplicates of `keys`. An absent key raises KeyError, or gives a row of `fill`: anything
+        that `codecs.numpy` would take for a value of this dtype, broadcast to the shape.
         `out`, an array of exactly that dtype and shape, is filled and returned instead of a new array. In a
         loop that saves fresh memory from the operating system, which can take as long as the reading.
         After an error some rows of `out` may be written. No other thread may free or resize it meanwhile, as
@@ -95,8 +96,9 @@ class Reads(Merging, _Base[K, V]):
 
         Raises:
             KeyError: a key is absent and no `fill` was given.
-            ValueError: a value is not as long as a row (the message names the key), or `out` has another
-                shape, is not C-contiguous, is read-only, or shares memory with `keys`.
+            ValueError: a value is not as long as a row (the message names the key), `fill` would change as a
+                row, or `out` has another shape, is not C-contiguous, is read-only, or shares memory with
+                `keys`.
             TypeError: `dtype` holds Python objects, or is None in a store whose values are no rows, `keys`
                 are no keys, or `out` is no array of `dtype`.
             MemoryError: there is no memory for so many rows.

@@ -44,14 +44,27 @@ def of(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]
         TypeError: it takes int32, not float64
 
     """
-    _refuse_masked([value], len(shape))
-    if dtype.names is not None and not isinstance(value, (np.ndarray, np.void)):
-        row = _records(value, dtype)
-    else:
-        row = _times(value, dtype) if dtype.kind in "mM" else _cast(np.asarray(value), dtype)
+    row = converted(value, dtype, len(shape))
     if row.shape != shape:
         raise ValueError(f"it takes an array of shape {shape}, not {row.shape}")
     return row
+
+
+def converted(value: Any, dtype: np.dtype[Any], depth: int) -> NDArray[Any]:
+    """Return a value as an array of `dtype`, of the shape that it has; masks are seen `depth` lists deep.
+
+    Raises:
+        TypeError, ValueError, OverflowError, FloatingPointError: as `of`.
+
+    Example:
+        >>> converted([1, 2], np.dtype("f4"), 1)
+        array([1., 2.], dtype=float32)
+
+    """
+    _refuse_masked([value], depth)
+    if dtype.names is not None and not isinstance(value, (np.ndarray, np.void)):
+        return _records(value, dtype)
+    return _times(value, dtype) if dtype.kind in "mM" else _cast(np.asarray(value), dtype)
 
 
 def encoded(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...], *, tidy: bool = False) -> bytes:
