@@ -413,6 +413,17 @@ def test_get_array_names_a_missing_key_unless_fill_is_given(store: alexpy.Store)
     assert store.get_array(np.arange(40_000), np.int64, fill=-1)[[0, 1, 2, 39_999]].tolist() == [-1, 7, 8, -1]
 
 
+def test_get_array_takes_a_dtype_that_has_a_shape(store: alexpy.Store) -> None:
+    rows = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    store.put_many([1, 2], rows)
+    pairs = np.dtype(("f4", (2,)))
+    assert store.get_array([2, 1], np.dtype(("f4", (3, 2)))).tolist() == rows[::-1].tolist()
+    assert store.get_array([2, 9], pairs, 3, fill=[7, 8]).tolist() == [rows[1].tolist(), [[7, 8]] * 3]
+    out = np.empty((1, 3, 2), np.float32)
+    assert store.get_array([1], pairs, (3,), out=out) is out
+    assert out.tolist() == rows[:1].tolist()
+
+
 RECORD = np.dtype([("a", "i4"), ("b", "f4", 2)])
 
 

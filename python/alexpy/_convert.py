@@ -260,9 +260,12 @@ class Row:
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         if self.dtype.hasobject:
             raise TypeError(f"dtype {self.dtype} holds Python objects; values are plain memory")
-        self.shape = tuple(
+        self.shape: tuple[int, ...] = tuple(
             integer(size, "shape") for size in (shape if isinstance(shape, Iterable) else (shape,))
         )
+        if self.dtype.subdtype is not None:
+            self.dtype, inner = self.dtype.subdtype
+            self.shape += inner
         self.nbytes = np.empty(self.shape, self.dtype).nbytes
         self.filled = None if fill is None else self._filled(fill)
 
