@@ -51,6 +51,7 @@ def test_floats_make_float_counters(store: alexpy.Store) -> None:
     assert store.add_many([1], [np.float32(0.25)]).tolist() == [3.0]
     assert store.add_many([1, 2], [1, 0.5]).tolist() == [4.0, 1.5]
     assert store.add_many([3], np.array([1.5], np.float16)).tolist() == [1.5]
+    assert store.add_many([4, 5], [0.5, 2**70]).tolist() == [0.5, 2.0**70]
     assert store.add_many([3], float("inf")).tolist() == [float("inf")]
     assert store.get_array([1, 2], np.float64).tolist() == [4.0, 1.5]
 
@@ -88,6 +89,18 @@ def test_integers_in_any_container_make_integer_counters(store: alexpy.Store, de
         (np.zeros((2, 1)), ValueError, "one-dimensional"),
         (np.zeros((2, 1), int), ValueError, "one-dimensional"),
         (np.zeros(2, np.longdouble), TypeError, "float64"),
+        ([0.5, np.longdouble(0.5)], TypeError, "float64"),
+        (np.longdouble(0.5), TypeError, "float64"),
+        (np.array([0.5, np.nan]), ValueError, r"deltas\[1\] is NaN"),
+        ([0.5, float("nan")], ValueError, r"deltas\[1\] is NaN"),
+        ((1, np.float32("nan")), ValueError, r"deltas\[1\] is NaN"),
+        (float("nan"), ValueError, "deltas is NaN"),
+        (np.float16("nan"), ValueError, "deltas is NaN"),
+        ([0.5, np.ma.masked], TypeError, r"deltas\[1\]"),
+        ([0.5, np.array([1])], TypeError, r"deltas\[1\]"),
+        ([0.5, 10**400], OverflowError, r"deltas\[1\] is 1000.*, which float64 does not hold"),
+        ([0.5, 2**53 + 1], OverflowError, r"deltas\[1\] is 9007199254740993, which float64 does not hold"),
+        ([0.5, np.int64(2**53 + 1)], OverflowError, r"deltas\[1\] is 9007199254740993"),
         ([1, 2**63], OverflowError, r"deltas\[1\]"),
         (np.array([1, 2**63], np.uint64), OverflowError, r"deltas\[1\]"),
         (2**63, OverflowError, "deltas"),

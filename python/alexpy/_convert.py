@@ -9,6 +9,7 @@ values are copied unless their rows are contiguous.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -170,6 +171,7 @@ def deltas(items: Any, count: int) -> Any:
     Raises:
         TypeError: `items` has floats and something that is no number, or floats of more than 64 bits.
         ValueError: `items` is an array of floats that is not one-dimensional, or has NaN.
+        OverflowError: `items` has floats and an integer that float64 does not hold.
 
     Example:
         >>> deltas([1, 0.5], 2), deltas(7, 2), deltas([1, 2], 2)
@@ -179,7 +181,7 @@ def deltas(items: Any, count: int) -> Any:
     if isinstance(items, (str, bytes, bytearray)):
         return items
     if isinstance(items, (float, np.floating)):
-        return np.full(count, items, np.float64)
+        return np.full(count, _float64(np.asarray(items)))
     if hasattr(items, "__index__") and not (isinstance(items, np.ndarray) and items.ndim):
         return [items] * count
     arrow = arrow_column(items, "deltas")
@@ -192,22 +194,44 @@ def deltas(items: Any, count: int) -> Any:
         return items
     if array.ndim != 1:
         raise ValueError(f"deltas must be one-dimensional, not of shape {array.shape}")
-    if np.isnan(array).any():
-        raise ValueError(
-            f"deltas[{int(np.isnan(array).argmax())}] is NaN, which would stay; drop or fill it first"
-        )
-    if array.dtype.itemsize > 8:  # noqa: PLR2004 - the bytes of a counter
-        raise TypeError(f"deltas is an array of {array.dtype}, which float64 does not hold; convert it first")
-    return np.require(array, np.float64, ["C", "A"])
+    return _float64(array)
 
 
 def _listed_deltas(items: list[Any]) -> list[Any] | NDArray[np.float64]:
-    if not any(isinstance(item, (float, np.floating)) for item in items):
+    kinds = (float, np.floating)
+    if not any(isinstance(item, kinds) for item in items):
         return items
-    for position, item in enumerate(items):
-        if not (isinstance(item, (float, np.floating)) or hasattr(item, "__index__")):
-            raise TypeError(f"deltas[{position}] is a {type(item).__name__}; deltas are integers or floats")
-    return np.array(items, np.float64)
+    floats = [
+        item if isinstance(item, kinds) else _whole(item, f"deltas[{position}]")
+        for position, item in enumerate(items)
+    ]
+    return _float64(np.array(floats))
+
+
+def _whole(item: Any, place: str) -> float:
+    """Return an integer among floats as one of them."""
+    try:
+        whole = operator.index(item)
+    except TypeError:
+        raise TypeError(f"{place} is a {type(item).__name__}; deltas are integers or floats") from None
+    try:
+        number = float(whole)
+    except OverflowError:
+        number = math.inf
+    if number != whole:
+        raise OverflowError(f"{place} is {shown(whole)}, which float64 does not hold")
+    return number
+
+
+def _float64(array: NDArray[Any]) -> NDArray[np.float64]:
+    """Return deltas that are floats of any size, or one that is."""
+    if array.dtype.itemsize > 8:  # noqa: PLR2004 - the bytes of a counter
+        raise TypeError(f"deltas are {array.dtype}, which float64 does not hold; convert them first")
+    missing = np.isnan(array)
+    if missing.any():
+        place = f"deltas[{int(missing.argmax())}]" if array.ndim else "deltas"
+        raise ValueError(f"{place} is NaN, which would stay; drop or fill it first")
+    return np.require(array, np.float64, ["C", "A"])
 
 
 def raw(value: Any) -> bytes | None:
