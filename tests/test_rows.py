@@ -79,3 +79,37 @@ def test_what_a_mask_hides_is_not_stored(
             with pytest.raises(alexpy.CodecError, match=r"value of key 2: .*it is masked"):
                 call()
         assert list(store) == [1]
+
+
+@pytest.mark.parametrize(
+    ("codec", "good", "rounded"),
+    [
+        (codecs.numpy("f8"), 0.5, 2**53 + 1),
+        (codecs.numpy("f8"), 0.5, -(2**53) - 1),
+        (codecs.numpy("f8"), 0.5, np.int64(2**53 + 1)),
+        (codecs.numpy("f8"), -1, 2**63 + 1),
+        (codecs.numpy("f4"), 0.5, 2**24 + 1),
+        (codecs.numpy("f2"), 0.5, 2**11 + 1),
+        (codecs.numpy("c16"), 0.5j, 2**53 + 1),
+        (codecs.numpy("f8", 2), [0.5, 0.5], [2**53 + 1, 0.5]),
+        (codecs.numpy("f8", 2), [0.5, 0.5], deque([2**53 + 1, 0.5])),
+        (codecs.numpy("f8", (2, 1)), [[0.5], [0.5]], [np.array([2**53 + 1]), np.array([0.5])]),
+        (codecs.numpy([("a", "f8", 2)]), ([0.5, 0.5],), ([2**53 + 1, 0.5],)),
+    ],
+    ids=map(str, range(11)),
+)
+def test_an_integer_is_not_rounded_because_it_stands_beside_a_float(
+    tmp_path: Path, codec: Codec[Any], good: object, rounded: object
+) -> None:
+    with alexpy.open(tmp_path / "store", codec=codec) as store:
+        store.put(1, good)
+        for call in (lambda: store.put(2, rounded), lambda: store.put_many([1, 2], [good, rounded])):
+            with pytest.raises(alexpy.CodecError, match=r"value of key 2: .* does not hold this"):
+                call()
+        assert list(store) == [1]
+
+
+def test_large_integers_that_a_float_holds_stand_beside_floats(tmp_path: Path) -> None:
+    with alexpy.open(tmp_path / "store", codec=codecs.numpy("f8", 2)) as store:
+        store.put_many([1, 2], [[2**53, 0.5], [1e300, 2**62]])
+        assert store.get_many([1, 2]).tolist() == [[2.0**53, 0.5], [1e300, 2.0**62]]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Kinds of which NumPy makes one array of a list without turning numbers into text.
 _NUMBERS = frozenset("biufcmM")
+# Types of which no integer is among the elements of an array of floats.
+_FLOATS = frozenset({float, complex, np.float32, np.float64, list, tuple})
 # Of the floats of 80 bits that x86 has as long doubles: bytes that count, and digits of the fraction.
 _LONG_BYTES = 10
 _LONG_DIGITS = 63
@@ -61,10 +63,16 @@ def converted(value: Any, dtype: np.dtype[Any], depth: int) -> NDArray[Any]:
         array([1., 2.], dtype=float32)
 
     """
-    _refuse_masked([value], depth)
+    kinds = _types([value], depth)
+    _refuse_masked(kinds)
     if dtype.names is not None and not isinstance(value, (np.ndarray, np.void)):
         return _records(value, dtype)
-    return _times(value, dtype) if dtype.kind in "mM" else _cast(np.asarray(value), dtype)
+    if dtype.kind in "mM":
+        return _apart(value, dtype)
+    array = np.asarray(value)
+    if array is not value and _rounded(kinds, array, dtype):
+        return _apart(value, dtype)
+    return _cast(array, dtype)
 
 
 def encoded(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...], *, tidy: bool = False) -> bytes:
@@ -137,7 +145,7 @@ def packed(
     fields = (value,) if dtype.names is None else value
     if not isinstance(fields, (tuple, list)):
         raise TypeError(f"it takes a tuple of {len(dtype.names or ())} fields, not a {type(value).__name__}")
-    _refuse_masked(fields, 0)
+    _refuse_masked(_types(fields, 0))
     data = packed.pack(*fields)
     for number, size in texts:
         if len(fields[number]) > size:
@@ -222,9 +230,10 @@ def _listed(values: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArra
         if len(units) > 1 or None in units:
             return None
     try:
-        _refuse_masked(values, len(shape))
+        kinds = _types(values, len(shape))
+        _refuse_masked(kinds)
         array = np.asarray(values)
-        if array.shape[1:] != shape or array.dtype.kind not in _NUMBERS:
+        if array.shape[1:] != shape or array.dtype.kind not in _NUMBERS or _rounded(kinds, array, dtype):
             return None
         return np.ascontiguousarray(_tidied(_cast(array, dtype)))
     except (TypeError, ValueError, OverflowError, FloatingPointError):
@@ -245,17 +254,20 @@ def _records(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     return record
 
 
-def _times(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return dates or spans, each cast from its own unit: NumPy wraps what a common one does not hold."""
+def _apart(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return what a list holds, each element cast by itself.
+
+    In one array NumPy wraps dates that the common unit does not hold, and rounds integers beside floats.
+    """
     if hasattr(value, "to_numpy"):
         # A moment or a span of pandas has nanoseconds, which NumPy would cut.
         value = value.to_numpy()
     if isinstance(value, np.ndarray) and value.dtype.kind == "O":
         value = value.tolist()
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return np.array([_times(one, dtype) for one in value], dtype)
+        return np.array([_apart(one, dtype) for one in value], dtype)
     # Dates and spans of the standard library in the unit that they have.
-    return _cast(np.asarray(value, dtype.kind), dtype)
+    return _cast(np.asarray(value, dtype.kind if dtype.kind in "mM" else None), dtype)
 
 
 def _cast(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -318,14 +330,28 @@ def _same(array: NDArray[Any], converted: NDArray[Any]) -> bool:
     return bool(np.all(array == converted))
 
 
-def _refuse_masked(values: list[Any] | tuple[Any, ...], depth: int) -> None:
-    """Refuse masks, which `numpy.asarray` drops: among these values, or in lists of them `depth` deep."""
+def _types(values: list[Any] | tuple[Any, ...], depth: int) -> set[type]:
+    """Return the types of values, and of what lists of them hold, `depth` deep."""
     kinds = set(map(type, values))
-    if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
-        raise TypeError("it is masked, and values have no masks; .filled(x) puts x where the mask is")
     if depth and any(issubclass(kind, (list, tuple)) for kind in kinds):
         lists = (value for value in values if isinstance(value, (list, tuple)))
-        _refuse_masked([*chain.from_iterable(lists)], depth - 1)
+        kinds |= _types([*chain.from_iterable(lists)], depth - 1)
+    return kinds
+
+
+def _refuse_masked(kinds: set[type]) -> None:
+    """Refuse masks, which `numpy.asarray` drops."""
+    if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
+        raise TypeError("it is masked, and values have no masks; .filled(x) puts x where the mask is")
+
+
+def _rounded(kinds: set[type], array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
+    """Whether this array of objects of such types may have rounded integers, to be floats beside others."""
+    if kinds <= _FLOATS or not array.ndim or array.dtype.kind not in "fc" or dtype.kind not in "fc":
+        return False
+    digits = 1 + min(np.finfo(array.dtype).nmant, np.finfo(dtype).nmant)
+    with np.errstate(over="ignore"):
+        return bool((np.abs(array) >= 2.0**digits).any())
 
 
 # Arrow's formats of what NumPy has in the same bytes, by kind and size.
