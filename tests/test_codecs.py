@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import pickle
 import struct
 import zlib
@@ -314,6 +315,10 @@ def test_a_name_that_no_codec_has_is_a_format_error(name: str) -> None:
         codecs.named(name)
 
 
+class Side(enum.IntEnum):
+    X = 3
+
+
 NO_CODECS: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: Codec("text", reverse, reverse), ValueError, "is the name of a codec of alexpy.codecs"),
     (lambda: Codec("numpy(x)", reverse, reverse), ValueError, "is the name of a codec of alexpy.codecs"),
@@ -324,6 +329,13 @@ NO_CODECS: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: codecs.numpy(object), TypeError, "holds Python objects"),
     (lambda: codecs.numpy("V0"), ValueError, "no bytes"),
     (lambda: codecs.numpy("f8", (0,)), ValueError, "no bytes"),
+    (lambda: codecs.numpy("f8", "12"), TypeError, "shape is '12' (str"),  # type: ignore[call-overload]
+    (lambda: codecs.numpy("f8", b"12"), TypeError, "shape is b'12' (bytes"),  # type: ignore[call-overload]
+    (lambda: codecs.numpy("f8", (2.7,)), TypeError, "shape is 2.7 (float"),  # type: ignore[arg-type]
+    (lambda: codecs.numpy("f8", 2.0), TypeError, "shape is 2.0 (float"),  # type: ignore[call-overload]
+    (lambda: codecs.numpy("f8", None), TypeError, "shape is None; shape is an integer"),  # type: ignore[call-overload]
+    (lambda: codecs.numpy("M8"), ValueError, "dates without a unit"),
+    (lambda: codecs.numpy([("at", "M8", 2)]), ValueError, "dates without a unit"),
     (lambda: codecs.struct("id"), ValueError, "begin it with a byte order: '<id'"),
     (lambda: codecs.struct("@id"), ValueError, "begin it with a byte order: '<id'"),
     (lambda: codecs.struct("<k"), ValueError, "is no format"),
@@ -339,6 +351,30 @@ NO_CODECS: list[tuple[Callable[[], object], type[Exception], str]] = [
 def test_what_is_no_codec_is_refused(make: Callable[[], object], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words.replace("(", r"\(")):
         make()
+
+
+@pytest.mark.parametrize(
+    ("shape", "lengths"),
+    [
+        (Side.X, (3,)),
+        ((Side.X, 2), (3, 2)),
+        (True, (1,)),
+        (np.int64(3), (3,)),
+        (np.array(3), (3,)),
+        (np.array([3, 2]), (3, 2)),
+        ([3, 2], (3, 2)),
+    ],
+    ids=repr,
+)
+def test_lengths_of_any_integer_type_make_a_name_that_opens_the_store(
+    tmp_path: Path, shape: Any, lengths: tuple[int, ...]
+) -> None:
+    codec = codecs.numpy("f4", shape)
+    assert codec.name == f"numpy('<f4', {lengths!r})"
+    with alexpy.open(tmp_path / "store", codec=codec) as store:
+        store[1] = np.ones(lengths)
+    with alexpy.open(tmp_path / "store") as store:
+        assert store[1].shape == lengths
 
 
 def test_what_is_passed_as_codec_must_be_one(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overload
 
 from . import _alexpy
+from ._integers import integer
 from .errors import FormatError
 
 if TYPE_CHECKING:
@@ -323,8 +324,8 @@ def numpy(dtype: DTypeLike, shape: int | tuple[int, ...] = ()) -> Codec[Any]:
     big-endian, as given, on every machine.
 
     Raises:
-        TypeError: `dtype` is none, or holds Python objects.
-        ValueError: a value would have no bytes.
+        TypeError: `dtype` is none, or holds Python objects, or `shape` is no integers.
+        ValueError: a value would have no bytes, or be a date without a unit.
 
     Example:
         >>> import alexpy, tempfile
@@ -339,12 +340,16 @@ def numpy(dtype: DTypeLike, shape: int | tuple[int, ...] = ()) -> Codec[Any]:
     import numpy as np  # noqa: PLC0415 - the command line can do without
 
     element = np.dtype(dtype)
-    outer = (shape,) if isinstance(shape, int) else tuple(int(length) for length in shape)
+    outer = _lengths(shape)
     if element.subdtype is not None:
         element, inner = element.subdtype
         outer += inner
     if element.hasobject or element.kind == "T":
         raise TypeError(f"dtype {element} holds Python objects; values are plain memory")
+    if _has_dates_without_unit(element):
+        raise ValueError(
+            f"dtype {element} has dates without a unit, which hold none; give one, as in 'M8[us]'"
+        )
     row_bytes = element.itemsize * math.prod(outer)
     if any(length < 0 for length in outer) or row_bytes == 0:
         raise ValueError(f"an array of {element} and shape {outer} has no bytes to store")
@@ -357,6 +362,23 @@ def numpy(dtype: DTypeLike, shape: int | tuple[int, ...] = ()) -> Codec[Any]:
     # The same as opening the store again will make of the name: of plain records, for instance.
     element = np.lib.format.descr_to_dtype(described)
     return Rows(f"numpy({described!r}, {outer!r})", element, outer)
+
+
+def _lengths(shape: Any) -> tuple[int, ...]:
+    """Return a shape as plain integers, as the name of a codec has them."""
+    one = isinstance(shape, (str, bytes)) or not isinstance(shape, Iterable)
+    if one or getattr(shape, "shape", None) == ():
+        shape = (shape,)
+    return tuple(int(integer(length, "shape")) for length in shape)
+
+
+def _has_dates_without_unit(dtype: np.dtype[Any]) -> bool:
+    """Whether some field holds no date but NaT."""
+    if dtype.subdtype is not None:
+        return _has_dates_without_unit(dtype.subdtype[0])
+    if dtype.names is not None:
+        return any(_has_dates_without_unit(dtype[name]) for name in dtype.names)
+    return dtype.kind == "M" and dtype.name == "datetime64"
 
 
 # The fields of the module `struct` as those of NumPy. None for padding; "p" and "n", "N", "P" have none.
