@@ -113,3 +113,20 @@ def test_large_integers_that_a_float_holds_stand_beside_floats(tmp_path: Path) -
     with alexpy.open(tmp_path / "store", codec=codecs.numpy("f8", 2)) as store:
         store.put_many([1, 2], [[2**53, 0.5], [1e300, 2**62]])
         assert store.get_many([1, 2]).tolist() == [[2.0**53, 0.5], [1e300, 2.0**62]]
+
+
+@pytest.mark.parametrize(
+    ("codec", "value"),
+    [
+        (codecs.numpy("M8[s]", 2), [NOW.astype("M8[s]"), None]),
+        (codecs.numpy("m8[s]", 2), np.array([None, None])),
+        (codecs.numpy([("at", "M8[s]")]), (None,)),
+    ],
+    ids=map(str, range(3)),
+)
+def test_none_is_no_date(tmp_path: Path, codec: Codec[Any], value: object) -> None:
+    with alexpy.open(tmp_path / "store", codec=codec) as store:
+        for call in (lambda: store.put(1, value), lambda: store.put_many([1], [value])):
+            with pytest.raises(alexpy.CodecError, match=r"value of key 1: .*not None; give numpy\..*'NaT'"):
+                call()
+        assert len(store) == 0

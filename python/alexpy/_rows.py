@@ -266,6 +266,10 @@ def _apart(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
         value = value.tolist()
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return np.array([_apart(one, dtype) for one in value], dtype)
+    if value is None:
+        raise TypeError(
+            f"it takes {dtype}, not None; give numpy.{dtype.type.__name__}('NaT') for a missing one"
+        )
     # Dates and spans of the standard library in the unit that they have.
     return _cast(np.asarray(value, dtype.kind if dtype.kind in "mM" else None), dtype)
 
