@@ -294,15 +294,15 @@ class Row:
         self.filled = None if fill is None else self._filled(fill)
 
     def _filled(self, fill: Any) -> bytes:
-        from . import _rows  # noqa: PLC0415 - it needs this module
+        import alexpy._rows as rows  # noqa: PLC0415 - it needs this module
 
         try:
-            row = _rows.converted(fill, self.dtype, len(self.shape))
+            row = rows.converted(fill, self.dtype, len(self.shape))
         except (TypeError, ValueError, OverflowError, FloatingPointError) as error:
             text = " ".join(shown(fill).split())
             raise ValueError(f"fill is {text}, which {self.dtype} cannot hold: {error}") from error
         try:
-            return np.broadcast_to(row, self.shape).tobytes()
+            return (row if row.shape == self.shape else np.full(self.shape, row, self.dtype)).tobytes()
         except ValueError:
             raise ValueError(f"fill has the shape {row.shape}, and a row {self.shape}") from None
 

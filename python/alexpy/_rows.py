@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 # Kinds of which NumPy makes one array of a list without turning numbers into text.
 _NUMBERS = frozenset("biufcmM")
+_Masked = np.ma.MaskedArray
 # Types of which no integer is among the elements of an array of floats.
-_FLOATS = frozenset({float, complex, np.float32, np.float64, list, tuple})
+_LISTS = frozenset({list, tuple})
+_FLOATS = _LISTS | {float, complex, np.float32, np.float64}
 # Of the floats of 80 bits that x86 has as long doubles: bytes that count, and digits of the fraction.
 _LONG_BYTES = 10
 _LONG_DIGITS = 63
@@ -337,16 +339,20 @@ def _same(array: NDArray[Any], converted: NDArray[Any]) -> bool:
 def _types(values: list[Any] | tuple[Any, ...], depth: int) -> set[type]:
     """Return the types of values, and of what lists of them hold, `depth` deep."""
     kinds = set(map(type, values))
-    if depth and any(issubclass(kind, (list, tuple)) for kind in kinds):
-        lists = (value for value in values if isinstance(value, (list, tuple)))
-        kinds |= _types([*chain.from_iterable(lists)], depth - 1)
+    for _ in range(depth):
+        lists = values if kinds <= _LISTS else [one for one in values if isinstance(one, (list, tuple))]
+        if not lists:
+            break
+        values = [*chain.from_iterable(lists)]
+        kinds.update(map(type, values))
     return kinds
 
 
 def _refuse_masked(kinds: set[type]) -> None:
     """Refuse masks, which `numpy.asarray` drops."""
-    if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
-        raise TypeError("it is masked, and values have no masks; .filled(x) puts x where the mask is")
+    for kind in kinds:
+        if issubclass(kind, _Masked):
+            raise TypeError("it is masked, and values have no masks; .filled(x) puts x where the mask is")
 
 
 def _rounded(kinds: set[type], array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
