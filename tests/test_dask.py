@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import alexpy
-from alexpy import ShardedStore
+from alexpy import ShardedStore, _build
 
 dask = pytest.importorskip("dask", reason="Dask is not installed (pip install 'dask[dataframe]')")
 pd = pytest.importorskip("pandas")
@@ -338,6 +338,24 @@ def test_other_input_is_refused_with_what_to_give(tmp_path: Path) -> None:
     ShardedStore.create(tmp_path / "u", [], key="uuid")
     with pytest.raises(TypeError, match="has UUIDs for keys, which Dask cannot order"):
         read(tmp_path / "u")
+
+
+def test_ctrl_c_right_after_the_publication_leaves_the_new_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame, remove, calls = numbers(2), _build._remove, iter([KeyboardInterrupt()])
+
+    def interrupted(directory: Path) -> None:
+        for error in calls:
+            raise error
+        remove(directory)
+
+    write([numbers()], tmp_path / "s", key="id")
+    monkeypatch.setattr(_build, "_remove", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write([frame], tmp_path / "s", key="id")
+    check(tmp_path / "s", frame)
+    assert write([frame], tmp_path / "s", key="id") == 3
 
 
 def test_of_two_builds_at_once_one_is_published_and_the_other_leaves_nothing(tmp_path: Path) -> None:

@@ -120,6 +120,7 @@ def test_every_public_name_has_a_docstring_with_an_example_that_runs(
         "newest": _shards.newest,
         "check": _shards.check,
         "triples": _shards.triples,
+        "names_any": _shards.names_any,
     }
     names |= {"publish": _shards.publish, "read": _shards.read, "Manifest": _shards.Manifest}
     names |= {"Shard": _shards.Shard, "any_array": _convert.any_array, "table": _convert.table}

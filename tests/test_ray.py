@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import alexpy
-from alexpy import ShardedStore
+from alexpy import ShardedStore, _build
 
 pytest.importorskip("ray.data", reason="Ray is not installed (pip install 'alexpy[ray]')")
 pd = pytest.importorskip("pandas")
@@ -458,6 +458,31 @@ def test_a_sink_that_was_overtaken_is_fenced_and_leaves_nothing(tmp_path: Path) 
         dataset(numbers(2)).sort("id").write_datasink(Overtaken(tmp_path / "s", key="id"))
     check(tmp_path / "s", numbers(3))
     assert len(list((tmp_path / "s").iterdir())) == 2
+
+
+@pytest.mark.parametrize("call", ["publish", "_remove"])
+def test_a_sink_that_is_told_of_failure_after_its_publication_keeps_the_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    sink, error = Datasink(tmp_path / "s", key="id"), KeyboardInterrupt()
+    sink.on_write_start()
+    table = pa.table({"id": [1, 2], "x": [10, 20]})
+    result = ray.data.datasource.WriteResult(2, table.nbytes, [sink.write([table], None)])
+    owner: Any = _build if call == "_remove" else ShardedStore
+    does = getattr(owner, call)
+
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        does(*arguments, **options)
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, call, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            sink.on_write_complete(result)
+    sink.on_write_failed(error)
+    with ShardedStore.open(tmp_path / "s") as store:
+        assert store.get_many([1, 2]).tolist() == [10, 20]
+    assert sorted(path.is_dir() for path in (tmp_path / "s").iterdir()) == [False, True]
 
 
 def killed_once(phase: str, *, at: str, flag: str) -> None:

@@ -229,6 +229,8 @@ class Build:
     def publish(self, tries: Sequence[str], ends: Sequence[Any]) -> None:
         """Publish the shards that these tries built, in key order; `ends` are the keys between them.
 
+        What is raised after the publication leaves it: `abandon` then removes none of its shards.
+
         Raises:
             As `ShardedStore.publish`; nothing is removed then.
 
@@ -244,10 +246,13 @@ class Build:
         _remove(self._tries)
 
     def abandon(self) -> None:
-        """Remove all that this build made."""
+        """Remove all that this build made, but no shards that it has published."""
         _remove(self._tries)
-        for directory in self.path.glob(f"{self.name}-*"):
-            _remove(directory)
+        shards = list(self.path.glob(f"{self.name}-*"))
+        # An error need not mean that the manifest is not there.
+        if shards and not _shards.names_any(self.path, self.epoch, [shard.name for shard in shards]):
+            for shard in shards:
+                _remove(shard)
         if self._made:
             # Another build may have begun in it.
             with suppress(OSError):

@@ -158,8 +158,9 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
                 ).close()
             cls.publish(where, list(zip(names, [None, *bounds], [*bounds, None], strict=True)), epoch=1)
         except BaseException:
-            # All of it was made here.
-            shutil.rmtree(where, ignore_errors=True)
+            # All of it was made here; but once it is published, others may fill it.
+            if not _shards.names_any(where, 1, names):
+                shutil.rmtree(where, ignore_errors=True)
             raise
         return [where / name for name in names]
 
@@ -178,6 +179,8 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
             FormatError: the ranges overlap or leave a gap, a store holds keys outside of its range, or the
                 stores differ in kind or codec.
             FileNotFoundError: a store is missing.
+            OSError: the epoch cannot be written; or is published and could not be flushed, as the message
+                says then: keep its stores.
             TypeError, ValueError: `shards` is no list of such triples.
 
         Example:

@@ -14,13 +14,14 @@ import re
 import tempfile
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._path import flush, read_whole
-from .errors import CorruptionError, FencedError, FormatError
+from .errors import AlexError, CorruptionError, FencedError, FormatError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -178,9 +179,12 @@ def _between(before: Shard, after: Shard) -> str | None:
 def publish(path: Path, manifest: Manifest) -> None:
     """Make a manifest that of its epoch, durably, unless another one is.
 
+    Whoever wants to remove shards after an error asks `names_any` first: it may have been published.
+
     Raises:
         FencedError: the epoch, or a later one, has been published already.
         FormatError: as `check`.
+        OSError: it cannot be written; or, as the message says then, is there but could not be flushed.
 
     Example:
         >>> publish(path.parent, Manifest(1, "int64", None, (Shard("all", None, None),)))
@@ -220,8 +224,41 @@ def publish(path: Path, manifest: Manifest) -> None:
             f"epoch {manifest.epoch} of {path} was published by another builder meanwhile; this one stops"
         ) from None
     finally:
-        Path(temporary).unlink()
-    flush(path)
+        # What is left of it is read by nobody.
+        with suppress(OSError):
+            Path(temporary).unlink()
+    try:
+        flush(path)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"epoch {manifest.epoch} is published, but the directory could not be flushed "
+            f"({error.strerror}): readers see it, and a power cut may take it back; its shards are kept",
+            os.fspath(path),
+        ) from error
+
+
+def names_any(path: Path, epoch: int, directories: Iterable[str]) -> bool:
+    """Whether a manifest of this epoch, or of a later one, names one of these directories.
+
+    What it names is not to be removed. Of a manifest that cannot be read this is not known, and True.
+
+    Example:
+        >>> publish(path.parent, Manifest(1, "int64", None, (Shard("all", None, None),)))
+        >>> names_any(path.parent, 1, ["all"]), names_any(path.parent, 1, ["other"])
+        (True, False)
+
+    """
+    asked = set(directories)
+    try:
+        return any(
+            shard.directory in asked
+            for later in range(epoch, newest(path) + 1)
+            if (path / name_of(later)).exists()
+            for shard in read(path, later).shards
+        )
+    except (OSError, AlexError):
+        return True
 
 
 def read(path: Path, epoch: int) -> Manifest:

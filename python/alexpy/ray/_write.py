@@ -53,6 +53,7 @@ def write(
         TypeError: a column is of a type that no codec here has, or of different types in different blocks.
         ValueError: a key comes twice, a value is null, or there is no such compression.
         FencedError: another build published meanwhile; nothing of this one is left.
+        OSError: a disk failed; if it did so after the publication, the message says so, and the epoch stays.
 
     Example:
         >>> table = pa.table({"id": range(1000), "x": np.arange(1000) / 2, "y": range(1000)})
