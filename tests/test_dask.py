@@ -188,6 +188,16 @@ def test_arrays_of_keys_are_looked_up_in_their_chunks(tmp_path: Path) -> None:
         lookup(tmp_path / "v", da.from_array([3], chunks=1))
 
 
+def test_keys_in_a_list_mean_what_they_mean_to_the_store(tmp_path: Path) -> None:
+    (shard,) = ShardedStore.create(tmp_path / "s", [], key="uuid", codec=alexpy.codecs.numpy(np.int64))
+    with alexpy.open(shard) as one:
+        one.put_many([b"x" * 16, b"y" * 15 + b"\0"], np.array([1, 2]))
+    assert lookup(tmp_path / "s", [b"x" * 16, b"y" * 15 + b"\0"]).compute().tolist() == [1, 2]
+    with pytest.raises(ValueError, match=r"keys\[1\] has 15 bytes"):
+        lookup(tmp_path / "s", [b"x" * 16, b"y" * 15])
+    assert lookup(tmp_path / "s", []).compute().tolist() == []
+
+
 def test_an_empty_frame_makes_a_store_without_keys(tmp_path: Path) -> None:
     write([numbers()[:0]], tmp_path / "s", key="id")
     with ShardedStore.open(tmp_path / "s") as store:

@@ -596,12 +596,63 @@ def test_actors_look_keys_up_in_their_order_and_divide_many(
         assert (np.concatenate(parts) == rows).all()
         data = dataset(table).map_batches(lambda batch: {"x": pool.get_array(batch["id"])["x"]})
         assert data.sum("x") == pytest.approx(table["x"].to_numpy().sum())
-        with pytest.raises(ValueError, match="keys must be one-dimensional, not of 2 axes"):
-            pool.get_array([[1, 2]])
+        with pytest.raises(ValueError, match="keys must be one-dimensional"):
+            pool.get_array(np.array([[1, 2]]))
         with pytest.raises(TypeError, match="float"):
             pool.get_array([0.5])
     with pytest.raises(alexpy.ClosedError, match="are closed"):
         pool.get_array([1])
+
+
+def answer(call: Any, keys: Any) -> Any:
+    """What a call gives for keys, or how it fails."""
+    try:
+        return call(keys() if callable(keys) else keys).tolist()
+    except (TypeError, ValueError, OverflowError) as error:
+        return type(error)
+
+
+def masked() -> Any:
+    return np.ma.masked_array([1, 2], [False, True])  # type: ignore[no-untyped-call]
+
+
+LOOKED_UP: dict[str, list[Any]] = {
+    "int64": [
+        [],
+        [1, 2],
+        {1},
+        lambda: iter([2, 1]),
+        masked,
+        [2**63],
+        [True],
+        [[1, 2]],
+        "12",
+        np.array([1], ">u2"),
+    ],
+    "uint64": [[], [2, 1], lambda: iter([2]), masked, [-1], [1.0], np.array([1, 2], np.int8)],
+    "datetime64[us]": [
+        [],
+        [np.datetime64(1, "us"), np.datetime64("9000-01-01", "D")],
+        [np.datetime64(1, "ns")],
+        np.array([0, 1], "M8[s]"),
+    ],
+    "uuid": [[], [b"x" * 16, b"y" * 15], [b"x" * 15 + b"\0"], [1, 2], np.array([b"x" * 16]), [b"x" * 16, 2]],
+}
+
+
+@pytest.mark.parametrize("kind", LOOKED_UP)
+def test_keys_that_are_looked_up_mean_what_they_mean_to_the_store(tmp_path: Path, kind: str) -> None:
+    directory, *_ = ShardedStore.create(tmp_path / "s", [], key=kind, codec=alexpy.codecs.numpy(np.int64))
+    with alexpy.open(directory) as shard:
+        moments = np.array([1, 10**6], "M8[us]")
+        shard.put_many(moments if kind == "datetime64[us]" else [1, 2], np.array([10, 20]))
+        if kind == "uuid":
+            shard[b"x" * 16], shard[b"y" * 15 + b"\0"] = 30, 40
+    with Lookup(tmp_path / "s", fill=-1, actors=1) as pool, ShardedStore.open(tmp_path / "s") as store:
+        for keys in LOOKED_UP[kind]:
+            told = answer(functools.partial(store.get_array, fill=-1), keys)
+            assert answer(pool.get_array, keys) == told, keys
+            assert answer(lambda keys: ray.get(pool.submit(keys)), keys) == told, keys
 
 
 def test_keys_that_are_absent_are_named_or_filled(tmp_path: Path) -> None:

@@ -295,14 +295,34 @@ def bound(end: Any, kind: str, name: str) -> int | None:
     """Return a bound as an integer, None if it is None."""
     if end is None:
         return None
-    if kind == "int64":
-        if isinstance(end, (bool, np.bool_)) or not hasattr(end, "__index__"):
-            raise TypeError(f"{name} is {_convert.type_name(end)}; keys are integers")
-        number = operator.index(end)
-        if not -(2**63) <= number < 2**63:
-            raise OverflowError(f"{name} is {number}, outside int64 (-2**63 to 2**63-1)")
-        return number
-    return _kinds.one(end, kind, name)
+    if kind == "int64" and isinstance(end, (bool, np.bool_)):
+        raise TypeError(f"{name} is {_convert.type_name(end)}; keys are integers")
+    return _given(end, kind, name)
+
+
+def _given(key: Any, kind: str, name: str) -> int:
+    """Return a key that a caller gives as an integer."""
+    if kind != "int64":
+        return _kinds.one(key, kind, name)
+    if not hasattr(key, "__index__"):
+        raise TypeError(f"{name} is {_convert.type_name(key)}; keys are integers")
+    number = operator.index(key)
+    if not -(2**63) <= number < 2**63:
+        raise OverflowError(f"{name} is {number}, outside int64 (-2**63 to 2**63-1)")
+    return number
+
+
+def keys_of(keys: Any, kind: str) -> NDArray[Any]:
+    """Return many keys as an array, as a store of this kind reads them: where none is at hand to ask.
+
+    Raises:
+        TypeError, ValueError, OverflowError: as `Store.get_many`.
+
+    """
+    memory = _convert.integers(keys, "keys") if kind == "int64" else _kinds.many(keys, kind)
+    if memory is not None:
+        return _kinds.array_of(memory, kind)
+    return _array([_given(key, kind, f"keys[{place}]") for place, key in enumerate(keys)], kind)
 
 
 def key_of(number: int | None, kind: str) -> Any:
@@ -313,7 +333,7 @@ def key_of(number: int | None, kind: str) -> Any:
 
 
 def _array(numbers: list[int], kind: str) -> NDArray[Any]:
-    """Return bounds as an array of keys."""
+    """Return integers as an array of keys."""
     if kind == "uuid":
         return np.frombuffer(b"".join(number.to_bytes(16, "big") for number in numbers), "V16")
     if kind == "uint64":

@@ -24,6 +24,7 @@ except ImportError as error:
     raise ImportError("alexpy.dask needs Dask: pip install 'alexpy[dask]'") from error
 
 from . import _build, _tables, codecs
+from ._epoch import keys_of
 from ._path import absolute
 from ._sharded import ShardedStore
 
@@ -180,12 +181,13 @@ def lookup(
     """
     place = absolute(path)
     with ShardedStore.open(place, codec=codec) as store:
-        epoch = store.epoch
+        epoch, kind = store.epoch, store.key_kind
         if dtype is None:
             dtype, shape = codecs.row_type(store.codec)
     row = np.empty(shape, dtype)
     dtype, sizes = row.dtype, row.shape
-    array = da.asarray(keys)
+    # Of what is no collection of Dask, NumPy might make other keys.
+    array = da.asarray(keys if dask.is_dask_collection(keys) else keys_of(keys, kind))
     if array.ndim != 1:
         raise ValueError(f"keys must be one-dimensional, not of {array.ndim} axes")
     return array.map_blocks(

@@ -9,6 +9,7 @@ import ray
 from ray.exceptions import RayTaskError
 
 from alexpy import codecs
+from alexpy._epoch import keys_of
 from alexpy._path import absolute
 from alexpy._sharded import ShardedStore
 from alexpy.errors import ClosedError
@@ -63,7 +64,7 @@ class Lookup:
             raise ValueError(f"actors must be 1 or more, not {actors}")
         self._path = absolute(path)
         with ShardedStore.open(self._path, codec=codec) as store:
-            self._epoch = store.epoch
+            self._epoch, self._kind = store.epoch, store.key_kind
             if dtype is None:
                 # The actors ask their store: another epoch may have other rows.
                 codecs.row_type(store.codec)
@@ -85,7 +86,7 @@ class Lookup:
         `RayTaskError` of the error.
 
         Raises:
-            ValueError: `keys` is not one-dimensional.
+            TypeError, ValueError, OverflowError: `keys` are none, as `Store.get_array`.
 
         Example:
             >>> with Lookup(path) as pool:
@@ -93,10 +94,7 @@ class Lookup:
             [[0.5, 1.0], [1.5]]
 
         """
-        array = _keys(keys)
-        actors = self._open()
-        self._turn += 1
-        return actors[self._turn % len(actors)].rows.remote(array, self._epoch)
+        return self._ask(keys_of(keys, self._kind))
 
     def get_array(self, keys: Any) -> NDArray[Any]:
         """Return the values of many keys, in their order, as one array. As `Store.get_array`.
@@ -114,10 +112,10 @@ class Lookup:
             (2, 16)
 
         """
-        array = _keys(keys)
+        array = keys_of(keys, self._kind)
         some = max(1, min(len(self._actors), len(array) // _MANY))
         try:
-            rows = ray.get([self.submit(part) for part in np.array_split(array, some)])
+            rows = ray.get([self._ask(part) for part in np.array_split(array, some)])
         except RayTaskError as error:
             raise error.cause from error
         return rows[0] if len(rows) == 1 else np.concatenate(rows)
@@ -139,13 +137,18 @@ class Lookup:
 
         """
         with ShardedStore.open(self._path) as store:
-            epoch = store.epoch
+            epoch, kind = store.epoch, store.key_kind
         try:
             ray.get([actor.refresh.remote(epoch) for actor in self._open()])
         except RayTaskError as error:
             raise error.cause from error
-        self._epoch = epoch
+        self._epoch, self._kind = epoch, kind
         return epoch
+
+    def _ask(self, keys: NDArray[Any]) -> Any:
+        actors = self._open()
+        self._turn += 1
+        return actors[self._turn % len(actors)].rows.remote(keys, self._epoch)
 
     def _open(self) -> list[Any]:
         if not self._actors:
@@ -200,10 +203,3 @@ class _Reader:
         if before is not None:
             before.close()
         return store
-
-
-def _keys(keys: Any) -> NDArray[Any]:
-    array = np.asarray(keys)
-    if array.ndim != 1:
-        raise ValueError(f"keys must be one-dimensional, not of {array.ndim} axes")
-    return array
