@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -148,6 +149,28 @@ def test_every_call_that_reads_answers_as_one_store_would(tmp_path: Path, kind: 
                 items, [item for batch in whole.scan_batches(start, stop, **options) for item in batch]
             )
         pair.close()
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_equals_whatever_mapping_has_the_same_items(tmp_path: Path, kind: str, codec: str) -> None:
+    pair = Pair(tmp_path, kind, codec, 7)
+    with pair.whole as whole, pair.sharded as sharded, pickle.loads(pickle.dumps(sharded)) as again:
+        assert len(whole) > 1
+        for other in (whole, dict(whole), again):
+            assert sharded == other
+            assert other == sharded
+        changed = dict(whole)
+        key = next(reversed(changed))
+        changed[key] = next(value for value in changed.values() if not same(value, changed[key]))
+        assert sharded != changed
+        assert sharded != {}
+        assert sharded != "text"
+        whole[key] = changed[key]
+        assert sharded != whole
+        assert whole != sharded
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(sharded)
 
 
 def test_rows_of_many_shards_go_into_one_array_also_one_of_the_callers(tmp_path: Path) -> None:

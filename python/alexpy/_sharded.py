@@ -11,17 +11,17 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from itertools import chain, islice, pairwise
+from itertools import chain, islice, pairwise, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex, TypedDict, Unpack
 
 import numpy as np
 
-from . import _convert, _shards, _store
+from . import _alexpy, _convert, _shards, _store
 from ._epoch import Epoch, Gathered, Moment, bound, check_range, key_of, object_of
 from ._integers import integer
 from ._integers import shown as digits
-from ._mapping import Closing, Items, Keys, Merging, Values
+from ._mapping import Closing, Items, Keys, Merging, Values, has, same
 from ._path import absolute
 from ._types import K, V
 from .codecs import Codec, row_type
@@ -310,6 +310,21 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
     def __reversed__(self) -> Iterator[K]:
         """Iterate over all keys, descending."""
         return self.scan_keys(reverse=True)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether `other` is a mapping with the same items; streams both, O(bytes). As `Store`."""
+        if self is other:
+            return True
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        if len(self) != len(other):
+            return False
+        if isinstance(other, ShardedStore | _alexpy.Reader):
+            pairs = zip_longest(self.scan(), other.scan(), fillvalue=(None, None))
+            return all(key == its_key and same(value, its) for (key, value), (its_key, its) in pairs)
+        return all(has(other, key) and same(other[key], value) for key, value in self.scan())
+
+    __hash__ = None  # type: ignore[assignment]
 
     def keys(self) -> KeysView[K]:
         """Return a view of the keys, ascending. As `Store.keys`."""
