@@ -8,7 +8,10 @@ import pickle
 import re
 import subprocess
 import sys
+import threading
+import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +235,28 @@ def test_batches_of_any_size_cross_to_the_loader_as_plain_tensors(store_path: Pa
         assert torch.equal(torch.cat(batches), torch.from_numpy(rows))
         # A tensor that a program may go on with: in memory of its own, and writable.
         batches[0][0] = 0
+
+
+def test_threads_that_need_an_unpickled_set_at_once_open_its_store_once(
+    sparse: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = pickle.loads(pickle.dumps(AlexDataset(sparse, np.float32, WIDTH)))
+    opened, threads = [], 4
+    start = threading.Barrier(threads)
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        opened.append(alexpy.open(*arguments, **options))
+        time.sleep(0.05)
+        return opened[-1]
+
+    def read(place: int) -> Any:
+        start.wait()
+        return samples[place].tolist()
+
+    monkeypatch.setattr("alexpy._store.open", slow)
+    with ThreadPoolExecutor(threads) as pool:
+        assert list(pool.map(read, range(threads))) == ROWS[:threads].tolist()
+    assert len(opened) == 1
 
 
 def test_a_set_is_copied_pickled_and_split_as_others_are(sparse: Path) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 import operator
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -286,6 +287,8 @@ class _Source:
         self._seq: int | None = None
         self._store: _store.Store[Any, Any] | None = None
         self._process = 0
+        # One lock a process: several threads may be the first to need the store.
+        self._opening: dict[int, threading.Lock] = {}
 
     def store(self) -> _store.Store[Any, Any]:
         """Return the store, opened in this process.
@@ -296,6 +299,13 @@ class _Source:
         """
         if self._store is not None and self._process == os.getpid():
             return self._store
+        # A thread of the parent may have held its lock during the fork.
+        with self._opening.setdefault(os.getpid(), threading.Lock()):
+            if self._store is None or self._process != os.getpid():
+                self._store, self._process = self._opened(), os.getpid()
+            return self._store
+
+    def _opened(self) -> _store.Store[Any, Any]:
         store = _store.open(self.path, read_only=True, codec=self._codec)
         with store.snapshot() as now:
             seq = now.seq
@@ -307,7 +317,6 @@ class _Source:
                 f"{self.path} was written to after this dataset was made (sequence number {self._seq}, now "
                 f"{seq}), so that positions may mean other keys; make the dataset again, or give it keys"
             )
-        self._store, self._process = store, os.getpid()
         return store
 
     def close(self) -> None:
@@ -318,7 +327,7 @@ class _Source:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the open store out: it is opened again where this is unpickled."""
-        return {**self.__dict__, "_store": None}
+        return {**self.__dict__, "_store": None, "_opening": {}}
 
     def __del__(self) -> None:
         """Close the store: nobody closes a training set."""
