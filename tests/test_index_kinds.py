@@ -301,6 +301,20 @@ def test_equality_of_kinds_is_symmetric() -> None:
     assert AlexIndex() == AlexIndex(key="uuid") == AlexIndex()
 
 
+def test_equal_moments_of_two_units_are_equal_keys() -> None:
+    moments = [np.datetime64(1, "s"), np.datetime64(2, "s")]
+    seconds = AlexIndex(moments, [10, 20], key="datetime64[s]")
+    millis = AlexIndex(moments, [10, 20], key="datetime64[ms]")
+    assert seconds == millis == seconds
+    assert seconds == dict(millis)
+    millis[np.datetime64(2, "s")] = 21
+    assert seconds != millis
+    between = AlexIndex([moments[0], np.datetime64(2001, "ms")], [10, 20], key="datetime64[ms]")
+    assert seconds != between
+    assert between != seconds
+    assert seconds != AlexIndex([1, 2], [10, 20])
+
+
 def test_records_of_sixteen_bytes_are_no_uuids() -> None:
     with pytest.raises(TypeError, match="128 bits"):
         AlexIndex(np.array([(1, 2)], "u8,u8"), key="uuid")

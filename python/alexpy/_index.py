@@ -330,7 +330,7 @@ class AlexIndex(Merging, _alexpy.AlexIndex[K]):
         if isinstance(other, AlexIndex) and other.key_kind == self.key_kind:
             own, others = self.scan_arrays(), other.scan_arrays()
             return own[0].tobytes() == others[0].tobytes() and own[1].tobytes() == others[1].tobytes()
-        if isinstance(other, AlexIndex) and {self.key_kind, other.key_kind} != {"int64", "uint64"}:
+        if isinstance(other, AlexIndex) and not _comparable({self.key_kind, other.key_kind}):
             # A number may stand for a UUID, but is none.
             return not self
         return all(has(other, key) and other[key] == value for key, value in self.scan())
@@ -345,6 +345,11 @@ class AlexIndex(Merging, _alexpy.AlexIndex[K]):
         """Name the number of keys, and their kind if it is not int64."""
         kind = "" if self.key_kind == "int64" else f"{self.key_kind} "
         return f"<alexpy.AlexIndex of {len(self)} {kind}keys>"
+
+
+def _comparable(kinds: set[str]) -> bool:
+    """Whether keys of these kinds may equal each other."""
+    return kinds == {"int64", "uint64"} or all(kind.startswith("datetime64") for kind in kinds)
 
 
 def _again(cls: type[AlexIndex[Any]], kind: str, keys: Any, values: Any) -> AlexIndex[Any]:
