@@ -352,8 +352,11 @@ def test_tables_of_a_key_and_a_value_column_are_items(store: alexpy.Store, tmp_p
 
 
 def test_a_series_of_pandas_is_a_mapping_of_its_index(store: alexpy.Store) -> None:
-    store.update(pytest.importorskip("pandas").Series([b"a", b"b"], index=[5, 7]))
+    pd = pytest.importorskip("pandas")
+    store.update(pd.Series([b"a", b"b"], index=[5, 7]))
     assert dict(store) == {5: b"a", 7: b"b"}
+    store.update(pd.Series([b"c"], index=[7], dtype=pd.ArrowDtype(pa.binary())))
+    assert dict(store) == {5: b"a", 7: b"c"}
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,9 @@ class Items(ItemsView[_K, _V]):
 def _table(other: Any) -> tuple[Any, Any] | None:
     if not any(hasattr(other, name) for name in ("__arrow_c_stream__", "__arrow_c_array__", "iloc")):
         return None
+    if hasattr(other, "iloc") and not hasattr(other, "columns"):
+        # A column of pandas has its keys beside it, also if it is one of Arrow.
+        return None
     # Only now: the command line does without NumPy.
     from . import _convert  # noqa: PLC0415
 
