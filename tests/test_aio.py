@@ -140,12 +140,14 @@ def test_a_closed_store_can_be_closed_again_and_says_that_it_is_closed(store_pat
         await store.close()
         await snapshot.close()
         assert store.closed
-        for call in (store.get(1), store.put(1, b"x"), store.snapshot(), store.changes().__anext__()):
+        for call in (store, store.get(1), store.put(1, b"x"), store.snapshot(), store.changes().__anext__()):
             with pytest.raises(alexpy.ClosedError):
                 await call
         for scan in (store.scan(), snapshot.scan(), store.scan_batches()):
             with pytest.raises(alexpy.ClosedError):
                 await anext(scan)
+        with pytest.raises(alexpy.ClosedError):
+            await store.__aenter__()
         unopened = alexpy.aio.open(store_path)
         await unopened.close()
         assert unopened.closed
@@ -153,6 +155,13 @@ def test_a_closed_store_can_be_closed_again_and_says_that_it_is_closed(store_pat
             await unopened
 
     run(main())
+
+
+@pytest.mark.parametrize("threads", ["x", 2.5, None, 0, -1])
+def test_a_number_of_threads_that_is_none_is_refused(store_path: Path, threads: Any) -> None:
+    expected, message = (ValueError, "1 or more") if isinstance(threads, int) else (TypeError, "an integer")
+    with pytest.raises(expected, match=f"^threads .*{message}"):
+        alexpy.aio.open(store_path, threads=threads)
 
 
 def test_a_store_that_several_tasks_wait_for_opens_once(store_path: Path) -> None:

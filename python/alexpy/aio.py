@@ -17,6 +17,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, SupportsIndex, TypeVar, Unpack, overload
 
 from . import _store
+from ._integers import integer, shown
 from ._types import K, V
 from .codecs import Codec  # noqa: TC001 - likewise
 from .config import Config, Integers, Moments, Options, chosen, takes_options
@@ -257,6 +258,8 @@ class AsyncStore(_AsyncReads[K, V]):
         self._store: Store[K, V] | None = None
 
     async def _open(self) -> Self:
+        if self.closed:
+            raise ClosedError("the store is closed; alexpy.aio.open opens it again")
         if self._store is None:
             # A store opens once, whoever waits for it, and whoever waits no longer.
             opening = self._opening = self._opening or asyncio.ensure_future(self._begun())
@@ -526,11 +529,13 @@ def open(  # noqa: A001 - the public name, as `alexpy.open`
     Its calls run in at most `threads` threads at a time.
 
     Raises:
-        TypeError: there is no option of that name; the message says which is nearest.
+        TypeError: there is no option of that name; the message says which is nearest. Or `threads` is no int.
         ValueError: the value of an option is impossible, or `threads` is below 1. What else `alexpy.open`
             raises comes when it is awaited or entered.
 
     """
+    if (count := integer(threads, "threads")) < 1:
+        raise ValueError(f"threads must be 1 or more, not {shown(count)}")
     begin = functools.partial(
         _store.open,
         path,
@@ -542,4 +547,4 @@ def open(  # noqa: A001 - the public name, as `alexpy.open`
         compression=compression,
         config=chosen(config, options, open),
     )
-    return AsyncStore(begin, threads)
+    return AsyncStore(begin, count)
