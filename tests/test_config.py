@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import typing
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,8 @@ def test_config_is_frozen_and_compares_and_pickles_by_value() -> None:
         ("checkpoint_tail_bytes", 2**63, "an integer from 1 to"),
         ("verify_reads", 1, "True or False, not 1"),
         ("background", "no", "True or False, not 'no'"),
+        ("compact_dead_ratio", 10**400, "a number between 0 and 1"),
+        ("compact_dead_ratio", Fraction(1, 10**400), "a number between 0 and 1"),
         ("compact_dead_ratio", 0, "a number between 0 and 1"),
         ("compact_dead_ratio", 1.0, "a number between 0 and 1"),
         ("compact_dead_ratio", float("nan"), "a number between 0 and 1"),
@@ -91,6 +94,21 @@ def test_impossible_value_is_a_value_error_that_says_what_is_allowed(
     with pytest.raises(ValueError, match=name):
         alexpy.open(store_path, **{name: value})
     assert not store_path.exists()
+
+
+@pytest.mark.parametrize(
+    "value", [0.25, np.float32(0.25), np.float64(0.25), Fraction(1, 4)], ids=["float", "f4", "f8", "fraction"]
+)
+def test_a_share_takes_numbers_of_any_type(value: Any) -> None:
+    ratio = Config(compact_dead_ratio=value).compact_dead_ratio
+    assert ratio == 0.25
+    assert type(ratio) is float
+
+
+@pytest.mark.parametrize("name", [1, None, ("durability",)])
+def test_a_name_that_is_no_text_is_no_option(name: Any) -> None:
+    with pytest.raises(ValueError, match=r"there is no option .*durability"):
+        Config().with_options({name: 2})
 
 
 @pytest.mark.parametrize("value", [4096, 2**35, np.int64(8192)])

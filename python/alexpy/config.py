@@ -10,6 +10,7 @@ import inspect
 import operator
 import os
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar, get_args
 
@@ -156,7 +157,7 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        """Refuse impossible values, and convert integers to plain `int`."""
+        """Refuse impossible values, and convert numbers to plain `int` and `float`."""
         for name, allowed in _CHOICES.items():
             value = getattr(self, name)
             if not (isinstance(value, str) and value in allowed):
@@ -170,8 +171,11 @@ class Config:
             object.__setattr__(self, name, _checked_int(name, getattr(self, name), least, most))
         ratio = self.compact_dead_ratio
         # Written so that NaN fails the comparison.
-        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0.0 < ratio < 1.0:
+        real = isinstance(ratio, Real) and not isinstance(ratio, bool) and 0 < ratio < 1
+        # A fraction may be nearer to an end than any float.
+        if not (real and 0.0 < float(ratio) < 1.0):
             raise ValueError(f"compact_dead_ratio must be a number between 0 and 1, not {shown(ratio)}")
+        object.__setattr__(self, "compact_dead_ratio", float(ratio))
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> Config:
@@ -241,7 +245,7 @@ class Config:
         """
         for name in options:
             if name not in _NAMES:
-                raise ValueError(f"there is no option {name!r}; {nearest(name, _NAMES)}")
+                raise ValueError(f"there is no option {shown(name)}; {nearest(str(name), _NAMES)}")
         return replace(self, **options)
 
 
