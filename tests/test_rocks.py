@@ -368,6 +368,20 @@ def test_a_batch_commits_when_its_block_ends_and_counts_its_operations(store: Ro
     assert store == {1: b"one", 2: b"two", 3: b"three"}
 
 
+def test_it_is_merged_as_a_dict_is(store: RocksStore) -> None:
+    store.update({1: b"a", 2: b"b"})
+    other = {2: b"c", 3: b"d"}
+    assert store | other == {1: b"a", 2: b"c", 3: b"d"}
+    assert other | store == {1: b"a", 2: b"b", 3: b"d"}
+    assert store | {} == store
+    same = store
+    same |= other
+    assert same is store
+    assert store == {1: b"a", 2: b"c", 3: b"d"}
+    with pytest.raises(TypeError, match="unsupported operand"):
+        store | [(1, b"a")]
+
+
 def test_it_lacks_exactly_what_the_documentation_says() -> None:
     lacking = {name for name in dir(alexpy.Store) if not name.startswith("_")} - set(dir(RocksStore))
     assert lacking >= {"get_view", "get_buffers", "scan_batches", "to_arrow"}

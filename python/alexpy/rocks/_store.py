@@ -13,13 +13,13 @@ import weakref
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 import numpy as np
 from rocksdict import Checkpoint, Rdict, WriteBatch, WriteOptions
 
 from alexpy._index import AlexIndex
-from alexpy._mapping import Closing, columns
+from alexpy._mapping import Closing, Merging, columns
 from alexpy._path import absolute
 from alexpy.errors import FormatError
 
@@ -57,7 +57,7 @@ class RocksStats:
     """RocksDB's sequence number of the last write."""
 
 
-class RocksStore(RocksReads, Closing):
+class RocksStore(RocksReads, Merging, Closing):
     """A durable mapping of int64 keys to bytes, ordered by key: ALEX in memory, values in RocksDB.
 
     `MutableMapping[int, bytes]` with the methods of `alexpy.Store` that RocksDB can support; keys, values,
@@ -241,6 +241,12 @@ class RocksStore(RocksReads, Closing):
         """Store every item of a mapping or of an iterable of pairs, in one atomic batch."""
         keys, values = columns(other)
         self.put_many(keys, values, sync=sync)
+
+    # `|=` keeps what it is, where `|` makes a dict.
+    def __ior__(self, other: Any, /) -> Self:  # type: ignore[misc, override]
+        """Store every item of `other`, as `update` does."""
+        self.update(other)
+        return self
 
     def delete_many(self, keys: Any) -> int:
         """Remove many keys in one commit; return how many were present."""
