@@ -412,7 +412,7 @@ def test_a_lack_is_noted_with_its_reason() -> None:
 def test_the_raw_disk_is_measured_beside(tmp_path: Path) -> None:
     bench = Bench()
     durable.run_raw(bench, SMALL, tmp_path)
-    for cell in ("sync_single", "sync_single_growing", "sync_hundred"):
+    for cell in ("sync_single", "sync_single_reserved", "sync_single_growing", "sync_hundred"):
         assert bench.figures[cell]["seconds"] > 0
 
 

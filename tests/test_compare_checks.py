@@ -51,7 +51,7 @@ def test_the_raw_disk_replaces_bytes_that_were_written_before_the_clock(
 
     monkeypatch.setattr(os, "pwrite", pwrite)
     for cell in ("sync_single", "sync_hundred"):
-        durable._raw_commits(tmp_path / cell, 10, 12_800, written=True)
+        durable._raw_commits(tmp_path / cell, 10, 12_800, durable.write_zeros)
     assert holes == [False] * 20
 
 

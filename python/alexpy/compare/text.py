@@ -218,7 +218,9 @@ def method(run: Mapping[str, Any]) -> str:
 - P99 and P99.9 are of single calls, each timed by itself; all percentiles are in a table of their own. Snapshots,
   iterators, readers and refreshes are in each engine the call that its package has for them, as listed.
 - The raw disk of durable commits is the same number of bytes written by `pwrite` and `fdatasync` into a file of zeros
-  that were written beforehand, in the same run. Beside gets in a quarter of the memory it is random pages of 4 KiB of a
+  that were written beforehand, in the same run. The targets are shares of a file whose blocks were only reserved, as a
+  new segment's are: ext4 then notes the first write to each block, and alexpy, which writes zeros ahead of such
+  commits, pays that once a mebibyte. Beside gets in a quarter of the memory it is random pages of 4 KiB of a
   file as large as the values, read past the page cache by `preadv`: one at a time beside single gets, and by
   sixteen threads at a time beside batches.
 - If an engine lacks a call, the cell says n/a. If its user would then read item by item, the ratio is taken from that

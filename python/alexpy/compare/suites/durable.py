@@ -1,7 +1,8 @@
 """Durable commits, each returned only when it survives a power cut; and the disk's own floor for them.
 
 The floor writes the same bytes as alexpy's records without a store: `pwrite` and `fdatasync` into a file of
-zeros that were written beforehand, and for comparison into a file that grows.
+zeros that were written beforehand. The targets are shares of a file that was only reserved, in which ext4
+notes the first write to each block; and for comparison there is a file that grows.
 """
 
 from __future__ import annotations
@@ -82,18 +83,23 @@ def run_raw(bench: Bench, sizes: Sizes, folder: Path) -> None:
         ("sync_single", single, RECORD_BYTES),
         ("sync_hundred", batches, RECORD_BYTES * HUNDRED),
     ):
-        bench.seconds(cell, _raw_commits(folder / cell, count, size, written=True), count)
-        bench.seconds(f"{cell}_growing", _raw_commits(folder / cell, count, size, written=False), count)
+        for name, made in ((cell, write_zeros), (f"{cell}_reserved", _reserve), (f"{cell}_growing", None)):
+            bench.seconds(name, _raw_commits(folder / cell, count, size, made), count)
     for count in THREADS:
         bench.lacks(f"sync_{count}", "is the floor of one writer")
 
 
-def _raw_commits(path: Path, count: int, size: int, *, written: bool) -> float:
+def _reserve(file: int, count: int) -> None:
+    os.posix_fallocate(file, 0, count)
+    os.fsync(file)
+
+
+def _raw_commits(path: Path, count: int, size: int, made: Callable[[int, int], None] | None) -> float:
     data = os.urandom(size)
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        if written:
-            write_zeros(file, count * size)
+        if made:
+            made(file, count * size)
         began = time.perf_counter()
         for at in range(0, count * size, size):
             os.pwrite(file, data, at)
