@@ -515,6 +515,7 @@ def test_a_rival_that_wins_is_listed() -> None:
 
 def test_work_done_counts_the_other_way_round() -> None:
     result = made_up({"alexpy": 1.0, "sqlite": 3.0, RAW: 0.95}, "power", "sync_single")
+    result["cells"]["sync_single_reserved"] = {RAW: result["cells"]["sync_single"][RAW]}
     (row,) = rows(result)
     assert row.ratio == pytest.approx(3)
     assert row.target.startswith("0.95x of raw disk")

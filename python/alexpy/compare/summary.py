@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PER_OPERATION = {"ms": 1e3, "us": 1e6, "ns": 1e9}
+# The floor of a cell in a file that was only reserved is raw figures of its own, and no row.
+_ONLY_RESERVED = "_reserved"
 _RESERVED = "raw disk, reserved only"
 # Rows judged by how many times better they are than others: (engine, cell, at least, how it is said).
 _RATIO_TARGETS = {
@@ -134,7 +136,7 @@ def more_is_better(unit: str) -> bool:
 
 def rows(run: Mapping[str, Any]) -> list[Row]:
     """Return a row for each cell that was run, in the order of the list of cells."""
-    table = {cell: _entries(run, cell) for cell in run["cells"] if cell in BY_ID}
+    table = {cell: _entries(run, cell) for cell in run["cells"] if cell.removesuffix(_ONLY_RESERVED) in BY_ID}
     return [_row(run, cell.id, table) for cell in CELLS if cell.id in table]
 
 
@@ -182,7 +184,7 @@ def times(ratio: float) -> str:
 
 
 def _entries(run: Mapping[str, Any], cell_id: str) -> dict[str, Entry]:
-    cell = BY_ID[cell_id]
+    cell = BY_ID[cell_id.removesuffix(_ONLY_RESERVED)]
     kind = "index" if cell.group in OF_INDEX else "store"
     found = {}
     for engine, entry in run["cells"][cell_id].items():
