@@ -172,8 +172,8 @@ resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (room <
 try:
     exec(call)
     print("done")
-except MemoryError:
-    print("MemoryError")
+except MemoryError as error:
+    print("MemoryError" if "nothing was changed" in str(error) else error)
 resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 index.check()
 assert sum(1 for _ in begun) == 9_999_999

@@ -1418,7 +1418,7 @@ class AlexIndex(MutableMapping[_K, int]):
         """Removes every key of `start <= key < stop`; returns how many there were.
 
         Bounds as in `scan`, but at least one must be given, else TypeError: `clear` removes everything.
-        O(keys removed), a million at a time.
+        O(keys removed), and the memory of a million keys.
 
         >>> x.put_many([1, 2, 3], [10, 20, 30])
         3

@@ -62,6 +62,7 @@ mod node;
 mod one;
 mod options;
 mod order;
+mod room;
 mod search;
 mod tally;
 mod tree;
@@ -80,7 +81,7 @@ pub mod simd {
 }
 
 #[doc(hidden)]
-pub use arena::system::lacked_bytes;
+pub use room::lacked_bytes;
 pub use error::{CheckError, Unsorted};
 pub use inspect::{ERROR_CLASSES, LeafSurvey, Stats, Survey};
 pub use key::Key;

@@ -8,34 +8,7 @@ pub(super) use from_allocator::{ask_for_huge_pages, map, unmap};
 #[cfg(unix)]
 pub(super) use from_mappings::{ask_for_huge_pages, map, unmap};
 
-use std::any::Any;
-
 const HUGE_PAGE: usize = 2 << 20;
-
-/// Panics, where a failing allocator would end the process: the caller may have other work, and files to
-/// close.
-#[cold]
-fn no_memory(bytes: usize) -> ! {
-    panic!("{NO_MEMORY}{bytes} more bytes of the index")
-}
-
-/// Makes room for `more` items, or panics like a tree that cannot grow.
-#[inline]
-pub(crate) fn room<T>(items: &mut Vec<T>, more: usize) {
-    if items.try_reserve(more).is_err() && items.try_reserve_exact(more).is_err() {
-        no_memory(more.saturating_mul(size_of::<T>()));
-    }
-}
-
-/// How the panic begins that says so.
-const NO_MEMORY: &str = "there is no memory for ";
-
-/// Whether a panic says that there was no memory for the index, or for a copy of its entries: for so many bytes.
-#[doc(hidden)]
-pub fn lacked_bytes(panic: &(dyn Any + Send)) -> Option<u64> {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-    text?.strip_prefix(NO_MEMORY)?.split(' ').next()?.parse().ok()
-}
 
 #[cfg(unix)]
 mod from_mappings {
@@ -44,9 +17,9 @@ mod from_mappings {
 
     use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-    use super::{HUGE_PAGE, no_memory};
-
+    use super::HUGE_PAGE;
     use crate::node::CHUNK_BYTES;
+    use crate::room::no_memory;
 
     pub(crate) fn map() -> NonNull<u8> {
         let span = CHUNK_BYTES + HUGE_PAGE;
@@ -107,9 +80,9 @@ mod from_allocator {
     use std::alloc::{Layout, alloc_zeroed, dealloc};
     use std::ptr::NonNull;
 
-    use super::{HUGE_PAGE, no_memory};
-
+    use super::HUGE_PAGE;
     use crate::node::CHUNK_BYTES;
+    use crate::room::no_memory;
 
     const LAYOUT: Layout = match Layout::from_size_align(CHUNK_BYTES, HUGE_PAGE) {
         Ok(layout) => layout,

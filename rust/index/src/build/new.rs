@@ -8,7 +8,7 @@ use super::bulk_load::load_fill;
 use super::draft::{Chain, Entries, Plan};
 use super::sort::{Pair, sort_pairs, unzip_last};
 use crate::arena::Arena;
-use crate::arena::system::room;
+use crate::room::room;
 use crate::error::{BackendError, Unsorted};
 use crate::key::Key;
 use crate::node::{NIL, NodeId};

@@ -5,7 +5,7 @@
 //! comparison. Random keys take two or three passes whatever their width, dense keys as many as their range
 //! has bytes. `O(n)`, and the memory of a second copy. Knows nothing of trees.
 
-use crate::arena::system::room;
+use crate::room::room;
 use crate::key::{Distance, Key};
 
 /// A key with its payload, or with its position in a batch.

@@ -11,7 +11,7 @@
 use std::ops::Bound;
 
 use crate::adapt::Target;
-use crate::arena::system::room;
+use crate::room::room;
 use crate::build::{Chain, Entries, Pair, sort_pairs, split_fill};
 use crate::key::Key;
 use crate::node::layout::{ACCEPTABLE_STEPS, PACKED_FILL, slots_for, slots_within};

@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use super::kernel::{Kernel, ROOM, WORD};
-use crate::arena::system::room;
+use crate::room::room;
 use crate::key::Key;
 
 /// The vectors that entries are appended to.

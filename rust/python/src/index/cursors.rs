@@ -15,7 +15,7 @@ use alex_store::{Key, KeyVec, Tree, catching};
 use pyo3::prelude::*;
 
 use crate::convert::bounds::Range;
-use crate::index::shared::Damaged;
+use crate::index::shared::{Damaged, Left};
 use crate::locks;
 
 /// Items of the first run, and of the longest.
@@ -159,7 +159,7 @@ impl Position {
         }
         if let Err(panic) = copied {
             self.rest = Some(rest);
-            return Err(Damaged::by(&panic, true));
+            return Err(Damaged::by(&panic, Left::AsItWas));
         }
         if let Some(damage) = tree.damage() {
             self.damage = Some(damage.clone());

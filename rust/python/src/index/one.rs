@@ -15,7 +15,7 @@ use crate::convert::generic::generic_class;
 use crate::convert::keys::{Role, lent, many, one_value};
 use crate::convert::{kinds, values};
 use crate::errors::OrRaise;
-use crate::index::shared::{Damaged, Indexed, Shared};
+use crate::index::shared::{Damaged, Indexed, Left, Shared};
 use crate::memory::{self, probe, room};
 
 /// Keys handled between two checks for signals, if the work can be split.
@@ -132,7 +132,7 @@ impl AlexIndex {
         probe(keys.len().saturating_mul(2 * INDEX_BYTES_A_KEY))?;
         let build = || Tree::from_unsorted(keys.as_keys(), payloads(values));
         let made = py.detach(|| catching("making an index", build));
-        let tree = made.map_err(|panic| Damaged::by(&panic, true)).or_raise(py)?;
+        let tree = made.map_err(|panic| Damaged::by(&panic, Left::AsItWas)).or_raise(py)?;
         Ok(Self::with(kind, tree))
     }
 

@@ -27,9 +27,19 @@ pub(crate) enum Damaged {
         why: String,
         /// Memory was short, which explains the panic.
         no_memory: bool,
-        /// The index passed a check afterwards. Otherwise it is never used again.
-        whole: bool,
+        left: Left,
     },
+}
+
+/// What a panic has left of an index.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Nothing was about to be changed.
+    AsItWas,
+    /// It passed a check afterwards.
+    Whole,
+    /// It did not pass, and is never used again.
+    Broken,
 }
 
 impl Damaged {
@@ -39,9 +49,9 @@ impl Damaged {
     }
 
     #[cold]
-    pub(crate) fn by(panic: &Error, whole: bool) -> Self {
+    pub(crate) fn by(panic: &Error, left: Left) -> Self {
         let no_memory = memory::is_short() || matches!(panic, Error::IndexOutOfMemory { .. });
-        Self::Panicked { why: panic.to_string(), no_memory, whole }
+        Self::Panicked { why: panic.to_string(), no_memory, left }
     }
 }
 
@@ -61,12 +71,12 @@ fn raise(py: Python<'_>, damaged: Damaged) -> PyErr {
             let message = format!("{name}, which this index was loaded from, is {damage}; load another copy");
             corruption_error(py, message, path.as_deref(), &damage)
         }
-        Damaged::Panicked { why, no_memory, whole } => {
+        Damaged::Panicked { why, no_memory, left } => {
             let why = if no_memory { "there is no memory for more of the index" } else { &why };
-            let rest = if whole {
-                "of a call on many keys, some may be done"
-            } else {
-                "the index may be half changed and must be made anew"
+            let rest = match left {
+                Left::AsItWas => "nothing was changed",
+                Left::Whole => "of a call on many keys, some may be done",
+                Left::Broken => "the index may be half changed and must be made anew",
             };
             let message = format!("{why}; {rest}");
             if no_memory { PyMemoryError::new_err(message) } else { alex_error(py, message) }
@@ -112,7 +122,7 @@ impl Indexed {
     pub(crate) fn copy<T>(&self, call: impl FnOnce(&Tree) -> T) -> Result<T, Damaged> {
         let tree = self.tree()?;
         let found =
-            catching("a copy out of the index", || call(tree)).map_err(|panic| Damaged::by(&panic, true))?;
+            catching("a copy out of the index", || call(tree)).map_err(|panic| Damaged::by(&panic, Left::AsItWas))?;
         self.vouch(found)
     }
 
@@ -137,9 +147,9 @@ impl Indexed {
     #[cold]
     fn after(&mut self, panic: &Error) -> Damaged {
         let checked = catching("a check of the index", || self.tree.check().is_ok());
-        let whole = checked.is_ok_and(|whole| whole);
-        let damaged = Damaged::by(panic, whole);
-        if !whole {
+        let left = if checked.is_ok_and(|whole| whole) { Left::Whole } else { Left::Broken };
+        let damaged = Damaged::by(panic, left);
+        if left == Left::Broken {
             self.broken = Some(damaged.clone());
         }
         damaged

@@ -146,18 +146,6 @@ pub(crate) fn verify_files_on(
     Ok(report)
 }
 
-impl Manifest {
-    /// The manifest, cut to the log up to `end`.
-    pub(crate) fn up_to(&self, end: LogEnd) -> Self {
-        let mut manifest = self.clone();
-        if let Some(last) = manifest.segments.iter().position(|entry| entry.segment == end.segment) {
-            manifest.segments.truncate(last + 1);
-            manifest.segments[last].end = Some(end);
-        }
-        manifest
-    }
-}
-
 struct Check<'a> {
     disk: &'a Arc<dyn Disk>,
     manifest: &'a Manifest,

@@ -252,6 +252,16 @@ impl From<NotWritten> for Error {
 }
 
 impl Manifest {
+    /// The manifest, cut to the log up to `end`.
+    pub(crate) fn up_to(&self, end: LogEnd) -> Self {
+        let mut manifest = self.clone();
+        if let Some(last) = manifest.segments.iter().position(|entry| entry.segment == end.segment) {
+            manifest.segments.truncate(last + 1);
+            manifest.segments[last].end = Some(end);
+        }
+        manifest
+    }
+
     pub(crate) fn new(store_id: [u8; 16], schema: Schema) -> Self {
         Self {
             store_id,

@@ -17,6 +17,7 @@ use alex_store::{Batch, Compression, Error, Options, ReadMode, Store, WriteMode}
 enum Lack {
     Descriptors,
     Maps,
+    Permission,
     Room,
     FileSize,
 }
@@ -26,6 +27,7 @@ impl Lack {
         match self {
             Self::Descriptors => libc::EMFILE,
             Self::Maps => libc::ENOMEM,
+            Self::Permission => libc::EACCES,
             Self::Room => libc::ENOSPC,
             Self::FileSize => libc::EFBIG,
         }
@@ -34,6 +36,7 @@ impl Lack {
     fn hits(self, call: &Call<'_>) -> bool {
         match self {
             Self::Descriptors => matches!(call, Call::Open(_) | Call::Create(..)),
+            Self::Permission => matches!(call, Call::Open(_)),
             Self::Maps => matches!(call, Call::Map(_) | Call::MapForWriting),
             Self::Room | Self::FileSize => matches!(call, Call::Create(..) | Call::Write(..)),
         }
@@ -238,7 +241,7 @@ fn a_file_left_behind_that_cannot_be_read_now_refuses_an_opening_that_writes() {
     store.compact(&mut |_| true).expect("a file that stays harms nothing");
     drop(store);
     let left = files(&disk, "seg-").remove(0);
-    for lack in [Lack::Descriptors, Lack::Maps] {
+    for lack in [Lack::Descriptors, Lack::Maps, Lack::Permission] {
         let there = left.clone();
         hooked.hook(move |call| match call {
             Call::Open(name) | Call::Map(name) if *name == there && lack.hits(call) => {
