@@ -217,3 +217,22 @@ def test_shards_that_were_made_and_published_stay_when_what_follows_fails(
     with ShardedStore.open(tmp_path / "s") as store:
         assert len(store) == 0
         assert store.bounds == [(None, 10), (10, None)]
+
+
+def test_what_another_build_has_published_in_the_directory_stays_when_making_shards_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = ShardedStore.publish
+
+    def beaten(path: Path, shards: Any, *, epoch: int) -> None:
+        with alexpy.open(path / "other") as other:
+            other[1] = b"one"
+        publish(path, [("other", None, None)], epoch=epoch)
+        publish(path, shards, epoch=epoch)
+
+    monkeypatch.setattr(ShardedStore, "publish", beaten)
+    with pytest.raises(alexpy.FencedError):
+        ShardedStore.create(tmp_path / "s", [10])
+    with ShardedStore.open(tmp_path / "s") as store:
+        assert dict(store) == {1: b"one"}
+    assert sorted(path.name for path in (tmp_path / "s").iterdir() if path.is_dir()) == ["other"]

@@ -112,6 +112,10 @@ def test_as_of_lookups_come_as_arrays(tmp_path: Path, codec: Any) -> None:
         assert not whole.flags.writeable
         with pytest.raises(ValueError, match="value 1 has 8 bytes, and one int16 has 2"):
             found.to_array(np.int16, fill=0)
+        assert found.to_array(("f4", 2), fill=1).tolist()[0] == [1, 1]
+        for other, fill in (("i8", 2.5), ("i8", np.nan), ("S8", b"longer than it"), ("u8", -1)):
+            with pytest.raises(ValueError, match=r"fill is .*, which .* cannot hold"):
+                found.to_array(other, fill=fill)
         with pytest.raises(TypeError, match="Python objects"):
             found.to_array(object)
         assert store.get_buffers([]).to_array(np.float64).shape == (0,)

@@ -625,6 +625,7 @@ LOOKED_UP: dict[str, list[Any]] = {
         masked,
         [2**63],
         [True],
+        [np.True_],
         [[1, 2]],
         "12",
         np.array([1], ">u2"),

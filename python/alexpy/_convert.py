@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _alexpy
-from ._integers import integer, shown
+from ._integers import lengths, shown
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -284,9 +284,7 @@ class Row:
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         if self.dtype.hasobject:
             raise TypeError(f"dtype {self.dtype} holds Python objects; values are plain memory")
-        self.shape: tuple[int, ...] = tuple(
-            integer(size, "shape") for size in (shape if isinstance(shape, Iterable) else (shape,))
-        )
+        self.shape: tuple[int, ...] = lengths(shape)
         if self.dtype.subdtype is not None:
             self.dtype, inner = self.dtype.subdtype
             self.shape += inner
@@ -305,6 +303,13 @@ class Row:
             return (row if row.shape == self.shape else np.full(self.shape, row, self.dtype)).tobytes()
         except ValueError:
             raise ValueError(f"fill has the shape {row.shape}, and a row {self.shape}") from None
+
+    def fillings(self, count: int) -> NDArray[Any]:
+        """Return an array of `count` fillings."""
+        if not self.filled:
+            return np.empty((count, *self.shape), self.dtype)
+        row = np.frombuffer(self.filled, self.dtype).reshape(self.shape)
+        return np.full((count, *self.shape), row, self.dtype)
 
     def memory(self, out: Any) -> NDArray[np.uint8]:
         """Return the memory of `out`, an array of such rows that a call will fill.

@@ -295,7 +295,7 @@ def bound(end: Any, kind: str, name: str) -> int | None:
     """Return a bound as an integer, None if it is None."""
     if end is None:
         return None
-    if kind == "int64" and isinstance(end, (bool, np.bool_)):
+    if kind == "int64" and isinstance(end, bool):
         raise TypeError(f"{name} is {_convert.type_name(end)}; keys are integers")
     return _given(end, kind, name)
 
@@ -304,7 +304,7 @@ def _given(key: Any, kind: str, name: str) -> int:
     """Return a key that a caller gives as an integer."""
     if kind != "int64":
         return _kinds.one(key, kind, name)
-    if not hasattr(key, "__index__"):
+    if isinstance(key, np.bool_) or not hasattr(key, "__index__"):
         raise TypeError(f"{name} is {_convert.type_name(key)}; keys are integers")
     number = operator.index(key)
     if not -(2**63) <= number < 2**63:

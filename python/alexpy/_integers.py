@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
 
 _MOST_SHOWN = 60
 
@@ -24,6 +25,26 @@ def integer(number: object, name: str) -> int:
     except TypeError:
         kind = "" if number is None else f" ({type(number).__name__})"
         raise TypeError(f"{name} is {shown(number)}{kind}; {name} is an integer") from None
+
+
+def lengths(shape: object) -> tuple[int, ...]:
+    """Return the shape of an array, or the length of its one axis, as plain integers.
+
+    Raises:
+        TypeError: it has something that is no integer.
+
+    Example:
+        >>> lengths(3), lengths([2, True])
+        ((3,), (2, 1))
+
+    """
+    if (
+        isinstance(shape, (str, bytes))
+        or not isinstance(shape, Iterable)
+        or getattr(shape, "shape", None) == ()
+    ):
+        shape = (shape,)
+    return tuple(int(integer(length, "shape")) for length in shape)
 
 
 def shown(number: object) -> str:

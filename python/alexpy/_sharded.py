@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from itertools import chain, islice, pairwise, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex, TypedDict, Unpack
@@ -158,9 +159,12 @@ class ShardedStore(Merging, Closing, Mapping[K, V]):
                 ).close()
             cls.publish(where, list(zip(names, [None, *bounds], [*bounds, None], strict=True)), epoch=1)
         except BaseException:
-            # All of it was made here; but once it is published, others may fill it.
+            # Once they are published, others may fill them; and others may have built beside them.
             if not _shards.names_any(where, 1, names):
-                shutil.rmtree(where, ignore_errors=True)
+                for name in names:
+                    shutil.rmtree(where / name, ignore_errors=True)
+                with suppress(OSError):
+                    where.rmdir()
             raise
         return [where / name for name in names]
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overload
 
 from . import _alexpy
-from ._integers import integer
+from ._integers import lengths
 from .errors import FormatError
 
 if TYPE_CHECKING:
@@ -340,7 +340,7 @@ def numpy(dtype: DTypeLike, shape: int | tuple[int, ...] = ()) -> Codec[Any]:
     import numpy as np  # noqa: PLC0415 - the command line can do without
 
     element = np.dtype(dtype)
-    outer = _lengths(shape)
+    outer = lengths(shape)
     if element.subdtype is not None:
         element, inner = element.subdtype
         outer += inner
@@ -362,14 +362,6 @@ def numpy(dtype: DTypeLike, shape: int | tuple[int, ...] = ()) -> Codec[Any]:
     # The same as opening the store again will make of the name: of plain records, for instance.
     element = np.lib.format.descr_to_dtype(described)
     return Rows(f"numpy({described!r}, {outer!r})", element, outer)
-
-
-def _lengths(shape: Any) -> tuple[int, ...]:
-    """Return a shape as plain integers, as the name of a codec has them."""
-    one = isinstance(shape, (str, bytes)) or not isinstance(shape, Iterable)
-    if one or getattr(shape, "shape", None) == ():
-        shape = (shape,)
-    return tuple(int(integer(length, "shape")) for length in shape)
 
 
 def _has_dates_without_unit(dtype: np.dtype[Any]) -> bool:

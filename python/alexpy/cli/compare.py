@@ -120,7 +120,14 @@ def compare(  # noqa: PLR0913 - an option each
         raise Stopped(f"no engine of {', '.join(engines)} is in suite {', '.join(chosen)}", BAD_INPUT)
     folder_of_results = _made(to)
     unfinished = folder_of_results / "compare-unfinished.json"
-    unfinished.unlink(missing_ok=True)
+    kept: list[Path] = []
+
+    def keep(so_far: Run) -> None:
+        beginning = unfinished.with_suffix(".json.beginning")
+        beginning.write_text(so_far.as_json(), encoding="utf-8")
+        beginning.replace(unfinished)
+        kept[:] = [unfinished]
+
     try:
         found = run(
             plan,
@@ -129,13 +136,13 @@ def compare(  # noqa: PLR0913 - an option each
             minutes=minutes,
             folder=Path(folder) if folder else None,
             say=lambda line: click.echo(line, err=True),
-            keep=lambda so_far: unfinished.write_text(so_far.as_json(), encoding="utf-8"),
+            keep=keep,
         )
     except RunFailed as failed:
-        kept = f"; what was measured before is in {unfinished}" if unfinished.exists() else ""
-        raise Stopped(f"{failed}{kept}", WRONG_ANSWER) from failed
+        where = f"; what was measured before is in {unfinished}" if kept else ""
+        raise Stopped(f"{failed}{where}", WRONG_ANSWER) from failed
     _write(found, folder_of_results, json=json)
-    unfinished.unlink()
+    unfinished.unlink(missing_ok=True)
 
 
 @compare.command(

@@ -124,8 +124,8 @@ def _flush(folder: Path) -> float:
 def write_zeros(file: int, count: int) -> None:
     """Fill a new file with zeros, on the disk when this returns: what is written later only replaces them.
 
-    Reserving blocks is not enough: ext4 notes in its journal that a block has been written first, and a third
-    of the durable writes of 13 kB each are lost to that.
+    Reserving blocks is not enough: ext4 notes in its journal that a block has been written first
+    (docs/dev/023-zeros-ahead-of-sync-commits.md).
     """
     os.posix_fallocate(file, 0, count)
     os.pwrite(file, bytes(count), 0)

@@ -161,8 +161,10 @@ def _work(suite: str, engine: str, sizes: Sizes, folder: Path) -> dict[str, Any]
     finally:
         shutil.rmtree(path)
     if done.returncode:
-        # Of a traceback, the last line says what happened.
-        _, _, what = done.stderr.strip().rpartition("\n")
+        # Of a traceback, what follows the indented lines says what happened.
+        lines = done.stderr.strip().splitlines()
+        traced = [place for place, line in enumerate(lines, 1) if line.startswith(" ")]
+        what = "\n".join(lines[max(traced, default=0) :])
         raise RunFailed(f"{engine} in suite {suite}: {what or f'exit code {done.returncode}'}")
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer

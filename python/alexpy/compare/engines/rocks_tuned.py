@@ -48,7 +48,7 @@ class RocksTuned(RocksDefault):
         return {
             **super().settings(),
             **_SETTINGS,
-            "compression": "none; zstd in the rows that name it",
+            "compression": "none",
             "block_cache": f"{_CACHE_BYTES}; {_LITTLE_CACHE_BYTES} in a quarter of the memory",
             "bloom_bits": _BLOOM_BITS,
             "data_block_index": "binary_and_hash",
@@ -59,7 +59,7 @@ class RocksTuned(RocksDefault):
         options = Options(raw_mode=True)
         for name, value in _SETTINGS.items():
             getattr(options, f"set_{name}")(value)
-        options.set_compression_type(DBCompressionType.zstd() if self._zstd else DBCompressionType.none())
+        options.set_compression_type(DBCompressionType.none())
         options.increase_parallelism(os.cpu_count() or 1)
         table = BlockBasedOptions()
         table.set_block_cache(Cache(self._cache_bytes))

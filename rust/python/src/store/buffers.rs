@@ -201,7 +201,7 @@ impl ValueBuffers {
     ///
     /// Without a dtype it is that of the codec (`codecs.numpy`, `codecs.struct`). If no key is absent, the
     /// array is a read-only window on `data`; else a copy. Raises ValueError if a value has another length,
-    /// or a key is absent and no `fill` was given, and TypeError if `dtype` holds Python objects, or is None
+    /// a key is absent and no `fill` was given, or `fill` would change as a row, and TypeError if `dtype` holds Python objects, or is None
     /// where the codec has none. O(bytes).
     ///
     /// >>> s.put_many([1, 2], np.array([0.5, 1.5]))
@@ -235,8 +235,8 @@ impl ValueBuffers {
                 "there is no value {at}, because its key was not found; fill=... says what stands there"
             )));
         };
-        let shape = PyTuple::new(py, [vec![found.len()], dtype.shape()].concat())?;
-        let all = py.import("numpy")?.call_method1("full", (shape, fill, dtype.base()))?;
+        let row = py.import("alexpy._convert")?.getattr("Row")?;
+        let all = row.call1((&dtype, PyTuple::empty(py), fill))?.call_method1("fillings", (found.len(),))?;
         all.set_item(Self::found(slf), values)?;
         Ok(all)
     }
