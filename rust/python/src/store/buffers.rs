@@ -200,9 +200,9 @@ impl ValueBuffers {
     /// The values as an array of `dtype`, one element for each key, and `fill` for an absent key.
     ///
     /// Without a dtype it is that of the codec (`codecs.numpy`, `codecs.struct`). If no key is absent, the
-    /// array is a read-only window on `data`; else a copy. Raises ValueError if a value has another length,
-    /// a key is absent and no `fill` was given, or `fill` would change as a row, and TypeError if `dtype` holds Python objects, or is None
-    /// where the codec has none. O(bytes).
+    /// array is a read-only window on `data`; else a copy. Raises ValueError if a value has another length, a
+    /// key is absent and no `fill` was given, or `fill` would change as a row, and TypeError if `dtype` holds
+    /// Python objects, or is None where the codec has none. O(bytes).
     ///
     /// >>> s.put_many([1, 2], np.array([0.5, 1.5]))
     /// 2
