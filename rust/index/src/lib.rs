@@ -80,13 +80,13 @@ pub mod simd {
     pub use crate::search::searcher::{Searcher, Shape};
 }
 
-#[doc(hidden)]
-pub use room::lacked_bytes;
 pub use error::{CheckError, Unsorted};
 pub use inspect::{ERROR_CLASSES, LeafSurvey, Stats, Survey};
 pub use key::Key;
 pub use options::{MAX_LEAF_SLOTS, Options};
 pub use order::Range;
+#[doc(hidden)]
+pub use room::lacked_bytes;
 #[doc(hidden)]
 pub use search::prefetch;
 pub use tree::Alex;

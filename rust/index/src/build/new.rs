@@ -8,11 +8,11 @@ use super::bulk_load::load_fill;
 use super::draft::{Chain, Entries, Plan};
 use super::sort::{Pair, sort_pairs, unzip_last};
 use crate::arena::Arena;
-use crate::room::room;
 use crate::error::{BackendError, Unsorted};
 use crate::key::Key;
 use crate::node::{NIL, NodeId};
 use crate::options::{MAX_LEAF_SLOTS, Options};
+use crate::room::room;
 use crate::search::Supported;
 use crate::tree::{Alex, Scratch};
 

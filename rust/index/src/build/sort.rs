@@ -5,8 +5,8 @@
 //! comparison. Random keys take two or three passes whatever their width, dense keys as many as their range
 //! has bytes. `O(n)`, and the memory of a second copy. Knows nothing of trees.
 
-use crate::room::room;
 use crate::key::{Distance, Key};
+use crate::room::room;
 
 /// A key with its payload, or with its position in a batch.
 pub(crate) type Pair<K> = (K, u64);

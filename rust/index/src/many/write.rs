@@ -11,11 +11,11 @@
 use std::ops::Bound;
 
 use crate::adapt::Target;
-use crate::room::room;
 use crate::build::{Chain, Entries, Pair, sort_pairs, split_fill};
 use crate::key::Key;
 use crate::node::layout::{ACCEPTABLE_STEPS, PACKED_FILL, slots_for, slots_within};
 use crate::node::{Insertion, NodeId, Trend};
+use crate::room::room;
 use crate::search::{Kernel, Operation, dispatch, prefetch_slot};
 use crate::tree::{Alex, Scratch};
 

@@ -4,8 +4,8 @@
 #![allow(unsafe_code)]
 
 use super::kernel::{Kernel, ROOM, WORD};
-use crate::room::room;
 use crate::key::Key;
+use crate::room::room;
 
 /// The vectors that entries are appended to.
 pub(crate) struct Output<'a, K> {

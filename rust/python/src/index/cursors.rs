@@ -15,7 +15,7 @@ use alex_store::{Key, KeyVec, Tree, catching};
 use pyo3::prelude::*;
 
 use crate::convert::bounds::Range;
-use crate::index::shared::{Damaged, Left};
+use crate::index::damaged::{Damaged, Left};
 use crate::locks;
 
 /// Items of the first run, and of the longest.

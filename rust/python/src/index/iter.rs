@@ -10,8 +10,9 @@ use crate::convert::scans::scan_method;
 use crate::convert::{kinds, pairs};
 use crate::errors::OrRaise;
 use crate::index::cursors::Cursor;
+use crate::index::damaged::Damaged;
 use crate::index::one::AlexIndex;
-use crate::index::shared::{Damaged, Shared};
+use crate::index::shared::Shared;
 use crate::memory::int;
 
 /// Iterates over a range of an `AlexIndex` as it was when the iterator was made.

@@ -1,6 +1,7 @@
 //! `AlexIndex` and its iterators: one file for each kind of call, each with its own `#[pymethods]` block.
 
 pub(crate) mod cursors;
+pub(crate) mod damaged;
 pub(crate) mod file;
 pub(crate) mod iter;
 pub(crate) mod many;

@@ -15,7 +15,8 @@ use crate::convert::generic::generic_class;
 use crate::convert::keys::{Role, lent, many, one_value};
 use crate::convert::{kinds, values};
 use crate::errors::OrRaise;
-use crate::index::shared::{Damaged, Indexed, Left, Shared};
+use crate::index::damaged::{Damaged, Left};
+use crate::index::shared::{Indexed, Shared};
 use crate::memory::{self, probe, room};
 
 /// Keys handled between two checks for signals, if the work can be split.
