@@ -24,6 +24,7 @@ import pytest
 import alexpy
 from alexpy import FencedError, ship
 from alexpy.ship import _follow, _mirror, _objects, _push, _shipment
+from alexpy.ship._listing import Listing
 from shipping import KilledError, LostError, replaced
 
 if TYPE_CHECKING:
@@ -626,6 +627,46 @@ def test_a_process_that_dies_after_any_call_leaves_what_was_shown_and_the_next_g
     assert call > 12
     # What dead followers pinned ends by itself.
     assert len(list((place / "pins").iterdir())) > 3
+
+
+def test_what_a_killed_follower_wrote_is_flushed_before_it_is_listed(
+    tmp_path: Path, place: Path, dest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: set[str] = set()
+    inner = _mirror.flush
+
+    def flush(path: Path) -> None:
+        inner(path)
+        flushed.add(path.name)
+
+    def killed(path: Path) -> None:
+        if path.name.startswith("seg-"):
+            raise KilledError
+        inner(path)
+
+    listed: dict[str, int] = {}
+    with alexpy.open(tmp_path / "store", segment_bytes=1 << 16) as store:
+        for turn in range(2):
+            # The segment that grows has ended before the next shipment.
+            for key in range(turn * 200, turn * 200 + 200):
+                store[key] = b"x" * 1000
+            ship.push(store, place)
+            with monkeypatch.context() as patch:
+                patch.setattr(_mirror, "flush", killed)
+                with pytest.raises(KilledError):
+                    ship.follow(place, dest)
+            with monkeypatch.context() as patch:
+                patch.setattr(_mirror, "flush", flush)
+                ship.follow(place, dest)
+            listing = Listing.of((dest / "MANIFEST-A").read_bytes())
+            assert listing is not None
+            new = {name for name, end in listing.ends.items() if listed.get(name, 0) < end}
+            assert len(new) > 1
+            assert not listed or new & listed.keys()
+            assert new <= flushed
+            listed = dict(listing.ends)
+            flushed.clear()
+        assert contents(dest) == dict(store)
 
 
 def test_what_is_being_followed_is_not_expired(store: alexpy.Store, place: Path, dest: Path) -> None:

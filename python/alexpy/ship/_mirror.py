@@ -197,8 +197,10 @@ class Mirror:
             )
         if listing.grows:
             self._make_room(listing.grows)
-        for name in sorted({*self._touched, listing.grows} & set(listing.ends)):
-            flush(self.path / name)
+        for name, end in sorted(listing.ends.items()):
+            # Bytes that are not listed yet may be of a call that was killed before it flushed them.
+            if self.ends.get(name, 0) < end or name == listing.grows:
+                flush(self.path / name)
         flush(self.path)
         # Whichever of the two is shown after a kill, it is noted.
         self._note([*([self.shown] if self.shown else []), shown_by(shipment)])
