@@ -669,6 +669,43 @@ def test_what_a_killed_follower_wrote_is_flushed_before_it_is_listed(
         assert contents(dest) == dict(store)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_killed_follower_fetches_nothing_twice(
+    tmp_path: Path, place: Path, dest: Path, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    got: list[str] = []
+    inner = _follow.read_piece
+
+    def read_piece(objects: Any, piece: Any) -> bytes:
+        got.append(piece.key)
+        return inner(objects, piece)
+
+    def killed(*_args: object) -> None:
+        raise KilledError
+
+    with alexpy.open(tmp_path / "store", segment_bytes=1 << 16) as store:
+        store[1] = b"one"
+        shown = ship.push(store, place)
+        if not first:
+            ship.follow(place, dest)
+        for key in range(200):
+            store[key] = b"x" * 1000
+        shipped = ship.push(store, place)
+        assert len(shipped.files) > 4
+        with monkeypatch.context() as patch:
+            patch.setattr(_mirror, "_list_mirror", killed)
+            with pytest.raises(KilledError):
+                ship.follow(place, dest)
+        if not first:
+            with alexpy.open(dest, read_only=True) as reader:
+                assert reader.stats().last_seq == shown.seq
+        monkeypatch.setattr(_follow, "read_piece", read_piece)
+        assert ship.follow(place, dest) == shipped
+        assert contents(dest) == dict(store)
+    (manifest,) = (file for file in shipped.files if file.name == "MANIFEST-A")
+    assert set(got) == {piece.key for piece in manifest.pieces}
+
+
 def test_what_is_being_followed_is_not_expired(store: alexpy.Store, place: Path, dest: Path) -> None:
     store[1] = b"one"
     first = ship.push(store, place)

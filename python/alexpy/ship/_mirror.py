@@ -70,7 +70,7 @@ class Mirror:
         """Take the directory; `follows` is the place, for people who look into it."""
         self.path = Path(absolute(dest))
         self._follows = follows
-        self._touched: set[str] = set()
+        # Whether there is nothing that is not listed.
         self._is_settled = False
         self.shown: Shown | None = None
         self.ends: Mapping[str, int] = {}
@@ -98,17 +98,17 @@ class Mirror:
             file.truncate()
             file.write(str(os.getpid()))
         self._noted = self._read_notes()
-        if names.intersection(MANIFESTS):
-            # A call that was cut off may have written one of the two.
+        if not self._is_listed():
+            # A call that was cut off has written one of the two. What it only fetched is left for this one.
             _settle_mirror(str(self.path))
         self._look()
 
     def _look(self) -> None:
         """Read which shipment the manifests show."""
-        try:
-            listing = Listing.of(read_whole(self.path / MANIFESTS[0]))
-        except FileNotFoundError:
+        manifest = self._manifest(MANIFESTS[0])
+        if manifest is None:
             return
+        listing = Listing.of(manifest)
         generation = None if listing is None else listing.generation
         found = [one for one in self._noted if one.generation == generation]
         if listing is None or not found:
@@ -116,6 +116,19 @@ class Mirror:
                 f"shipment {generation}", f"notes of {[one.generation for one in self._noted]}"
             )
         self.shown, self.ends = found[0], listing.ends
+
+    def _is_listed(self) -> bool:
+        """Say whether both manifests can be read, and are the same; or neither is there."""
+        with suppress(OSError, FormatError):
+            first, second = (self._manifest(name) for name in MANIFESTS)
+            return first == second
+        return False
+
+    def _manifest(self, name: str) -> bytes | None:
+        """Return one of the two manifests; None if it is not there."""
+        with suppress(FileNotFoundError):
+            return read_whole(self.path / name)
+        return None
 
     # --- what it notes of itself ------------------------------------------------------------------------
 
@@ -164,7 +177,7 @@ class Mirror:
     def write(self, name: str, offset: int, data: bytes) -> None:
         """Write bytes where none are listed."""
         path = self.path / name
-        self._touched.add(name)
+        self._is_settled = False
         try:
             descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
             try:
@@ -205,15 +218,13 @@ class Mirror:
         # Whichever of the two is shown after a kill, it is noted.
         self._note([*([self.shown] if self.shown else []), shown_by(shipment)])
         _list_mirror(str(self.path), manifest, shipment.generation)
-        self._touched.clear()
         self._is_settled = True
         self._look()
 
     def settle(self) -> None:
         """Remove what is not listed."""
-        if self._touched or not self._is_settled:
+        if not self._is_settled:
             _settle_mirror(str(self.path))
-        self._touched.clear()
         self._is_settled = True
 
     def _make_room(self, name: str) -> None:
