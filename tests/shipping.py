@@ -110,7 +110,10 @@ class Bucket:
         for key in list(keys):
             self.there.pop(key, None)
 
-    def settle(self) -> None:
+    def settle(self, key: str) -> None:
+        """Do nothing: what is there is safe."""
+
+    def let_arrive(self) -> None:
         """Let everything that is on its way arrive."""
         for request in self.on_their_way:
             request()
@@ -359,7 +362,7 @@ class History:
             self.expire()
         elif what == "wait":
             # No request is on its way for days.
-            self.bucket.settle()
+            self.bucket.let_arrive()
             self.bucket.clock += rng.choice([0.5, 2, 9]) * DAY
 
     def client(self) -> Client:
@@ -533,7 +536,7 @@ class History:
     # --- what must hold ---------------------------------------------------------------------------------
 
     def check(self) -> None:
-        self.bucket.settle()
+        self.bucket.let_arrive()
         sure: Any = Client(self.bucket, self.rng, failing=0)
         there = _shipment.survey(sure)
         for shipment in there.whole:

@@ -24,7 +24,7 @@ import pytest
 import alexpy
 from alexpy import FencedError, ship
 from alexpy.ship import _objects, _push, _shipment, _source
-from shipping import LostError, replaced, run_history
+from shipping import KilledError, LostError, replaced, run_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -383,6 +383,46 @@ def test_a_process_that_dies_after_any_call_leaves_nothing_half_made(
     assert not list(tmp_path.glob(".*.shipping"))
     assert ship.expire(place, keep=1).shipments == newest.generation - 1
     ship.restore(place, tmp_path / "at-last")
+
+
+def test_what_a_killed_push_left_in_a_directory_is_flushed_before_a_shipment_counts(
+    store: alexpy.Store, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+    inner = _objects.flush_tree
+
+    def flush_tree(root: Path, key: str) -> None:
+        inner(root, key)
+        flushed.append(key)
+
+    def killed_at(folder: str) -> Callable[[Path, str], None]:
+        def killed(root: Path, key: str) -> None:
+            if key.startswith(folder):
+                raise KilledError
+            flush_tree(root, key)
+
+        return killed
+
+    def push_until(folder: str) -> None:
+        """Push, and be killed where the first object of a folder is there and not flushed."""
+        flushed.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(_objects, "flush_tree", killed_at(folder))
+            with pytest.raises(KilledError):
+                ship.push(store, place)
+
+    ship.push(store, place)
+    before = set(objects_in(place))
+    store.put_many(range(100), [b"x" * 100] * 100)
+    push_until("pieces")
+    left = set(objects_in(place)) - before
+    assert left
+    push_until("manifests")
+    assert left <= set(flushed)
+    monkeypatch.setattr(_objects, "flush_tree", flush_tree)
+    flushed.clear()
+    assert ship.push(store, place).generation == 2
+    assert _shipment.manifest_key(2) in flushed
 
 
 # --- places ---------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Places that hold objects: the seven calls that shipping makes, and obstore behind them.
+"""Places that hold objects: the calls that shipping makes, and obstore behind them.
 
 The only file that knows obstore, which is imported when it is needed (`pip install 'alexpy[ship]'`). Knows
 keys and bytes; must not know what is shipped. What a place refuses is an OSError with the place, the key and
@@ -64,6 +64,9 @@ class Objects(Protocol):
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Store an object unless one is there already, as one step; return whether it was stored."""
+
+    def settle(self, key: str) -> None:
+        """Make an object that is there safe from a power cut, if whoever stored it was killed before that."""
 
     def get(self, key: str) -> bytes:
         """Return an object; FileNotFoundError if there is none, CorruptionError if it is no file."""
@@ -180,7 +183,10 @@ def _name_of(store: ObjectStore) -> str:
 
 
 class _Bucket:
-    """A place of obstore. What is put into a local directory is on the device before the call returns."""
+    """A place of obstore. What is put into a local directory is on the device before the call returns.
+
+    Others see it before that, so what a put that was killed has left may be in the page cache alone.
+    """
 
     def __init__(self, store: ObjectStore, place: str) -> None:
         import obstore.store  # noqa: PLC0415 - an extra
@@ -195,16 +201,23 @@ class _Bucket:
     def put(self, key: str, data: bytes) -> None:
         with self._asked(key):
             self._obstore.put(self._store, key, data, mode="overwrite", use_multipart=False)
-        self._settle(key)
+        self.settle(key)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
+        is_new = True
         try:
             with self._asked(key):
                 self._obstore.put(self._store, key, data, mode="create", use_multipart=False)
         except FileExistsError:
-            return False
-        self._settle(key)
-        return True
+            is_new = False
+        self.settle(key)
+        return is_new
+
+    def settle(self, key: str) -> None:
+        # Buckets answer once an object is safe.
+        if self.folder is not None:
+            self._check_file(key)
+            flush_tree(self.folder, key)
 
     def get(self, key: str) -> bytes:
         self._check_file(key)
@@ -286,11 +299,6 @@ class _Bucket:
         except exceptions.BaseError as error:
             # OSError makes PermissionError and its like of the number.
             raise OSError(_errno_of(error), _first_line(error), at) from error
-
-    def _settle(self, key: str) -> None:
-        """Flush an object of a local directory to the device, and the directories that name it."""
-        if self.folder is not None:
-            flush_tree(self.folder, key)
 
 
 def flush_tree(root: Path, key: str) -> None:

@@ -9,7 +9,8 @@ Four rules keep every shipment whole, whatever is delayed, repeated or cut off, 
   a push relies on, since the newest manifest is always kept.
 - A store goes on from a shipment only while it holds all of it. Recovery may have cut it back, and it may
   have gone on since, to a higher sequence: its manifest says which sequences were given and are gone.
-- Pieces are read back before a manifest names them, and the manifest before the push counts as done.
+- Pieces are read back before a manifest names them, and the manifest before the push counts as done. What is
+  there already may be of a push that was killed: it is made safe from a power cut first (`Objects.settle`).
 """
 
 from __future__ import annotations
@@ -164,7 +165,8 @@ class Push:
         on = _Base(shipment.lineage, generation, shipment, damage is None, shipment.epoch, shipment.history)
         if damage is None and line.is_own(shipment):
             if not line.is_at(shipment):
-                # An answer was lost, and the manifest had come through.
+                # An answer was lost, or this was killed, and the manifest had come through.
+                objects.settle(manifest_key(generation))
                 line.reaches(shipment)
             return on
         # What is damaged may have been somebody else's, unless it was made here.
@@ -287,6 +289,7 @@ class Push:
 
     def _holds(self, key: str, body: bytes) -> bool:
         try:
+            self._objects.settle(key)
             return self._objects.get(key) == body
         except OSError:
             return False
@@ -385,11 +388,12 @@ def _store(objects: Objects, area: str, digest: str, data: bytes) -> Piece:
     """Put a piece, unless it is there, and read it back; if that is damaged, put it under another name."""
     for name in (f"{area}/{digest}", *(f"{token_hex(16)}/{digest}" for _ in range(_TRIES))):
         piece = Piece(name, len(data))
-        if not _is_whole(objects, piece, data):
-            objects.put_if_absent(piece.key, data)
-            if not _is_whole(objects, piece, data):
-                continue
-        return piece
+        if _is_whole(objects, piece, data):
+            objects.settle(piece.key)
+            return piece
+        objects.put_if_absent(piece.key, data)
+        if _is_whole(objects, piece, data):
+            return piece
     raise CorruptionError(
         f"{objects.place}/{piece.key} is not what was put there, nor were others before it (nothing was "
         "published)",
