@@ -961,6 +961,29 @@ def test_a_shipper_that_is_fenced_stops_for_good(store: alexpy.Store, place: Pat
         ship.Shipper(store, place)
 
 
+def test_a_shipper_forks_once_and_is_fenced_by_whoever_goes_on_from_its_epoch(
+    store: alexpy.Store, place: Path, tmp_path: Path
+) -> None:
+    store[1] = b"one"
+    ship.push(store, place)
+    ship.restore(place, tmp_path / "first")
+    with alexpy.open(tmp_path / "first") as copy:
+        copy[2] = b"two"
+        ship.push(copy, place)
+    shipper = ship.Shipper(store, place, interval=60, fork=True)
+    store[3] = b"three"
+    shipper.flush()
+    ship.restore(place, tmp_path / "second")
+    with alexpy.open(tmp_path / "second") as copy:
+        copy[4] = b"four"
+        shipped = ship.push(copy, place)
+    store[5] = b"five"
+    with pytest.raises(FencedError, match="another copy of this store has shipped"):
+        shipper.flush()
+    shipper.close()
+    assert ship.shipments(place)[-1] == shipped
+
+
 def test_a_shipper_that_was_fenced_meanwhile_tells_it_at_the_end_of_its_block(
     store: alexpy.Store, place: Path, tmp_path: Path
 ) -> None:

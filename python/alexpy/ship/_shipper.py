@@ -32,10 +32,11 @@ class Shipper:
     """Ships an open store whenever something was committed, at most every `interval` seconds, in a thread.
 
     What a place refuses is tried again, less and less often, until it works; `error` says what was last in
-    the way, and `flush` raises it. After a FencedError nothing is tried any more. Close it before the store;
-    leaving a `with` block ships what is left and closes it. Until then `Store.flush(remote=True)` waits for
-    it, and `Store.stats().remote_seq` says how far it is. Several shippers of a store, each to a place of its
-    own, push one after another. May be used by many threads.
+    the way, and `flush` raises it. After a FencedError nothing is tried any more. `fork=True` is for its
+    first shipment, as in `push`; later ones are fenced by whoever has shipped meanwhile. Close it before the
+    store; leaving a `with` block ships what is left and closes it. Until then `Store.flush(remote=True)`
+    waits for it, and `Store.stats().remote_seq` says how far it is. Several shippers of a store, each to a
+    place of its own, push one after another. May be used by many threads.
 
     Raises:
         As `push`, at once: the place, or what is there, is looked at.
@@ -186,6 +187,8 @@ class Shipper:
                         # Its block has ended by an exception meanwhile.
                         return None
                     self._shipped = push_to(self._objects, self._store, fork=self._fork)
+                    # Asked for once: whoever ships from now on goes on from this copy.
+                    self._fork = False
         except Exception as error:  # noqa: BLE001 - flush raises it
             return error
         return None
