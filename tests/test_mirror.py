@@ -296,11 +296,11 @@ def test_an_epoch_that_begins_without_what_is_shown_is_refused_and_one_behind_it
     for _ in range(2):
         with pytest.raises(
             FencedError,
-            match=rf"epoch 2 \(generation 4, sequence {fourth.seq}\), which has begun without .* sequence "
+            match=rf"epoch 3 \(generation 4, sequence {fourth.seq}\), which has begun without .* sequence "
             rf"{second.seq} of epoch 1 \(generation 2\)",
         ) as raised:
             ship.follow(place, dest)
-        assert (raised.value.epoch, raised.value.seq) == (2, fourth.seq)
+        assert (raised.value.epoch, raised.value.seq) == (3, fourth.seq)
     assert files_in(dest) == before
     assert contents(dest) == {1: b"one", 2: b"two"}
     assert third.history == ((1, 1),)
@@ -308,6 +308,31 @@ def test_an_epoch_that_begins_without_what_is_shown_is_refused_and_one_behind_it
         assert ship.follow(place, tmp_path / "behind") == fourth
         assert reader.refresh() == fourth.seq
         assert dict(reader) == {1: b"one", 3: b"three", 4: b"four"}
+
+
+def test_an_epoch_has_no_number_of_one_before_it_whose_manifest_is_damaged(
+    store: alexpy.Store, place: Path, dest: Path, tmp_path: Path
+) -> None:
+    store[1] = b"one"
+    ship.push(store, place)
+    ship.restore(place, tmp_path / "copy")
+    with alexpy.open(tmp_path / "copy") as copy:
+        copy[2] = b"two"
+        ship.push(copy, place)
+        store[3] = b"three"
+        forked = ship.push(store, place, fork=True)
+        ship.follow(place, dest)
+        (place / _shipment.manifest_key(forked.generation)).write_bytes(b"x")
+        copy[4] = b"four"
+        with pytest.raises(alexpy.CorruptionError):
+            ship.push(copy, place)
+        again = ship.push(copy, place, fork=True)
+    # So that the epoch alone tells them apart.
+    assert again.seq > forked.seq
+    assert again.epoch != forked.epoch
+    with pytest.raises(FencedError, match="begun without"):
+        ship.follow(place, dest)
+    assert contents(dest) == {1: b"one", 3: b"three"}
 
 
 def test_an_epoch_of_a_store_that_lost_commits_is_not_followed_however_far_it_gets(

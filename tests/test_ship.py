@@ -181,7 +181,7 @@ def test_a_store_restored_from_an_older_shipment_forks_only_when_asked_to(
             ship.push(old, place)
         old[3] = b"three"
         third = ship.push(old, place, fork=True)
-        assert (third.epoch, third.history) == (2, ((1, 1),))
+        assert (third.epoch, third.history) == (3, ((1, 1),))
         # Asked for once more, it need not.
         assert ship.push(old, place, fork=True) == third
     with pytest.raises(FencedError):
@@ -192,8 +192,8 @@ def test_a_store_restored_from_an_older_shipment_forks_only_when_asked_to(
     assert contents(tmp_path / "x") == {1: b"one", 2: b"two"}
     ship.restore(place, tmp_path / "y", at=first.seq)
     assert contents(tmp_path / "y") == {1: b"one"}
-    with pytest.raises(ValueError, match="no shipment of epoch 3; it has: 1, 2"):
-        ship.restore(place, tmp_path / "z", epoch=3)
+    with pytest.raises(ValueError, match="no shipment of epoch 2; it has: 1, 3"):
+        ship.restore(place, tmp_path / "z", epoch=2)
 
 
 def test_a_backup_and_a_copy_file_by_file_are_copies_of_which_one_wins(

@@ -116,7 +116,8 @@ def _forked(base: _Base, line: Line) -> _Base:
     """Return the beginning of a new epoch, from where the store was last shipped or restored."""
     # A copy of this directory may have shipped what lies in the old one. It may expire, and go.
     line.area = ""
-    return replace(base, epoch=max(base.epoch, line.epoch) + 1, history=line.past, has_begun=True)
+    # The number of the shipment that begins it, which no epoch had before, also where manifests are damaged.
+    return replace(base, epoch=base.generation + 1, history=line.past, has_begun=True)
 
 
 class Push:

@@ -85,7 +85,7 @@ class Shipment:
     generation: int
     """Counts the shipments to this place, from 1."""
     epoch: int
-    """Counts how often a copy of the store has begun a history of its own, from 1."""
+    """The generation with which a copy of the store has begun this history of its own; the first one is 1."""
     history: tuple[tuple[int, int], ...]
     """Where this epoch comes from: earlier epochs, each with the last generation of it that belongs here."""
     seq: int
