@@ -844,6 +844,33 @@ def test_a_pin_ends_by_itself(store: alexpy.Store, place: Path, monkeypatch: pyt
     assert not any(key.startswith("pins") for key in objects_in(place))
 
 
+def test_what_killed_pushes_left_half_written_in_a_directory_goes_after_a_week(
+    store: alexpy.Store, place: Path, tmp_path: Path
+) -> None:
+    store[1] = b"one"
+    shipped = ship.push(store, place)
+    # A put of obstore writes to such a file first, and lists none.
+    piece, *_ = shipped.pieces()
+    left = [place / f"{key}#1" for key in (piece, _shipment.manifest_key(2), "pins/x.json")]
+    (place / "pins").mkdir(exist_ok=True)
+    for path in left:
+        path.write_bytes(b"half")
+    assert not {str(path) for path in left} & {
+        f"{place}/{meta.key}"
+        for folder in ("pieces", "manifests", "pins")
+        for meta in _objects.connect(place, make=False).list(folder)
+    }
+    before = objects_in(place)
+    assert ship.expire(place, keep=1) == ship.ExpireReport(0, 0, 0)
+    assert objects_in(place) == before
+    long_ago = time.time() - 8 * 24 * 3600
+    for path in left:
+        os.utime(path, (long_ago, long_ago))
+    assert ship.expire(place, keep=1) == ship.ExpireReport(0, 3, 12)
+    assert not [path for path in left if path.exists()]
+    assert ship.restore(place, tmp_path / "again") == shipped
+
+
 @pytest.mark.parametrize("odd", ["", "[]", '{"generation": 1e999, "until": 1}', "[" * 100_000])
 def test_what_is_no_pin_keeps_expiry_from_nothing(store: alexpy.Store, place: Path, odd: str) -> None:
     for key in range(3):

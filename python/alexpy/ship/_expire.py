@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 from ._memory import now
 from ._pins import DAY, pinned
-from ._shipment import STUB, encode, manifest_key, nothing_at, survey
+from ._shipment import FOLDERS, STUB, encode, manifest_key, nothing_at, survey
 
 if TYPE_CHECKING:
     from ._objects import Meta, Objects
     from ._shipment import Shipment, Survey
 
 # Pieces that no manifest names belong to a push under way, or to one that was cut off, which goes on with
-# them for a day: they are removed once nothing was added beside them for so long.
+# them for a day: they are removed once nothing was added beside them for so long. So are half-written files.
 ORPHANED_AFTER: Final = 7 * DAY
 _LOOKS = 10
 
@@ -68,7 +68,8 @@ def expire_from(objects: Objects, keep: int, days: float) -> ExpireReport:
     for shipment in gone:
         objects.put(manifest_key(shipment.generation), STUB)
     objects.delete(ended)
-    return ExpireReport(len(gone), len(dead), sum(dead.values()))
+    swept = [size for folder in FOLDERS for size in objects.sweep(folder, now() - ORPHANED_AFTER)]
+    return ExpireReport(len(gone), len(dead) + len(swept), sum(dead.values()) + sum(swept))
 
 
 def _surveyed(objects: Objects) -> Survey:

@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -35,6 +35,8 @@ _RETRY_FOR = timedelta(seconds=60)
 _OF_STATUS = {"401": errno.EACCES, "403": errno.EACCES, "404": errno.ENOENT}
 # A store deletes up to this many objects in one request.
 _DELETED_TOGETHER = 1000
+# What obstore writes to a directory has such a name until it is whole, which its list leaves out.
+_UNFINISHED = re.compile(r".+#\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,9 @@ class Objects(Protocol):
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects; those that are not there are left out."""
+
+    def sweep(self, folder: str, before: float) -> Iterable[int]:
+        """Remove what puts that were killed before that time have left below `folder`; the bytes of each."""
 
 
 def check_outside(objects: Objects, dest: str | os.PathLike[str]) -> None:
@@ -260,6 +265,16 @@ class _Bucket:
                 # A directory says so, and stops there.
                 for key in some:
                     self._delete_one(key)
+
+    def sweep(self, folder: str, before: float) -> Iterator[int]:
+        # Buckets keep nothing of a put that did not end.
+        for at, _, names in os.walk(self.folder / folder) if self.folder is not None else ():
+            for path in (Path(at, name) for name in names if _UNFINISHED.fullmatch(name)):
+                with suppress(FileNotFoundError):
+                    about = path.lstat()
+                    if about.st_mtime < before:
+                        path.unlink()
+                        yield about.st_size
 
     def _delete_one(self, key: str) -> None:
         try:
