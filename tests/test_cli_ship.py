@@ -125,6 +125,25 @@ def test_damage_of_the_store_itself_is_told_with_what_mends_it(
     assert not place.exists()
 
 
+def test_a_damaged_record_that_was_shipped_is_told_with_what_is_left_to_do(
+    run: CommandLine, store: alexpy.Store, store_path: Path, place: Path, dest: Path
+) -> None:
+    store[1] = b"one"
+    first = ship.push(store, place)
+    store.put_many(range(100), [b"x" * 100] * 100)
+    store.flush()
+    with (store_path / "seg-00000001.log").open("r+b") as segment:
+        segment.seek(segment.read(100_000).index(b"x" * 100))
+        segment.write(b"y")
+    ship.push(store, place)
+    told = run("ship", "restore", place, dest).fails(3, "damaged in seg-00000001.log", "with --at SEQ")
+    assert "unfinished" not in told.err
+    with pytest.raises(alexpy.CorruptionError, match="at=SEQ") as raised:
+        ship.restore(place, dest)
+    assert raised.value.path == str(place)
+    run("ship", "restore", place, dest, "--at", first.seq).succeeds()
+
+
 # --- follow ---------------------------------------------------------------------------------------------
 
 
@@ -143,6 +162,28 @@ def test_the_command_brings_a_mirror_up_to_date(
     run("ship", "follow", place, place).fails(2, "lies in the place")
     with ship.Follower(place, dest, interval=60):
         run("ship", "follow", place, dest).fails(3, "one at a time")
+
+
+def test_a_damaged_mirror_is_told_with_what_mends_it(
+    run: CommandLine, store: alexpy.Store, place: Path, dest: Path
+) -> None:
+    store[1] = b"one"
+    ship.push(store, place)
+    ship.follow(place, dest)
+    store.close()
+    with alexpy.open(store.path) as again:
+        again[2] = b"two"
+        ship.push(again, place)
+    segment = dest / "seg-00000001.log"
+    data = segment.read_bytes()
+    segment.write_bytes(data[:72] + b"anything" + data[80:])
+    told = run("ship", "follow", place, dest).fails(3, segment.name, "follow the place into a new directory")
+    assert "repair" not in told.err
+    segment.write_bytes(data)
+    (dest / "MANIFEST-A").write_bytes(b"x")
+    (dest / "MANIFEST-B").write_bytes(b"y")
+    told = run("ship", "follow", place, dest).fails(3, "MANIFEST-B", "follow the place into a new directory")
+    assert "repair" not in told.err
 
 
 def test_the_command_goes_on_until_it_is_interrupted(store: alexpy.Store, place: Path, dest: Path) -> None:

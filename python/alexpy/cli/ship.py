@@ -71,7 +71,7 @@ def push(store: str, place: str, *, fork: bool, quiet: bool, json: bool) -> None
 
     # Says what is wrong, where there is no store.
     reader(store).close()
-    with _in_words(), progress("shipping", "bytes", quiet=quiet or json) as show:
+    with _in_words(reads_store=True), progress("shipping", "bytes", quiet=quiet or json) as show:
         shipment = shipping.push(store, place, fork=fork, progress=show)
     if json:
         output.report_json({**_figures(shipment), "place": place})
@@ -256,7 +256,7 @@ def _figures(shipment: Shipment) -> dict[str, int]:
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
+def _in_words(*, reads_store: bool = False) -> Iterator[None]:
     """Tell errors of shipping in the words of the command line."""
     try:
         yield
@@ -265,11 +265,11 @@ def _in_words() -> Iterator[None]:
     except (FencedError, FormatError, LockedError) as error:
         raise Stopped(_words(error), STORE_ERROR) from error
     except CorruptionError as error:
-        # That of the store itself is told with what mends it.
-        if error.path is not None and Path(error.path).name.startswith(_FILES):
+        # That of the store itself is told with what mends it; a mirror is none.
+        if reads_store and error.path is not None and Path(error.path).name.startswith(_FILES):
             raise
         raise Stopped(_words(error), STORE_ERROR) from error
 
 
 def _words(error: Exception) -> str:
-    return re.sub(r"epoch=(\d+)", r"--epoch \1", str(error).replace("fork=True", "--fork"))
+    return re.sub(r"\b(at|epoch)=(SEQ|\d+)", r"--\1 \2", str(error).replace("fork=True", "--fork"))

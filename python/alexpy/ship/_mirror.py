@@ -26,7 +26,7 @@ from alexpy.errors import CorruptionError, FormatError, LockedError
 from ._listing import CAPACITY, MANIFESTS, SALT, Listing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ._shipment import Shipment
 
@@ -100,7 +100,7 @@ class Mirror:
         self._noted = self._read_notes()
         if not self._is_listed():
             # A call that was cut off has written one of the two. What it only fetched is left for this one.
-            _settle_mirror(str(self.path))
+            self._ask(_settle_mirror)
         self._look()
 
     def _look(self) -> None:
@@ -217,15 +217,29 @@ class Mirror:
         flush(self.path)
         # Whichever of the two is shown after a kill, it is noted.
         self._note([*([self.shown] if self.shown else []), shown_by(shipment)])
-        _list_mirror(str(self.path), manifest, shipment.generation)
+        self._ask(_list_mirror, manifest, shipment.generation)
         self._is_settled = True
         self._look()
 
     def settle(self) -> None:
         """Remove what is not listed."""
         if not self._is_settled:
-            _settle_mirror(str(self.path))
+            self._ask(_settle_mirror)
         self._is_settled = True
+
+    def _ask(self, call: Callable[..., None], *args: object) -> None:
+        """Call the engine, which would have the mirror repaired as a store."""
+        try:
+            call(str(self.path), *args)
+        except CorruptionError as error:
+            raise CorruptionError(
+                f"{error.path} is damaged at offset {error.offset}: expected {error.expected}, found "
+                f"{error.found}; follow the place into a new directory",
+                error.path,
+                error.offset,
+                error.expected,
+                error.found,
+            ) from error
 
     def _make_room(self, name: str) -> None:
         """Make a file that grows as long as it may become: readers map it once."""

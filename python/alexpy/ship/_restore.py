@@ -216,8 +216,21 @@ def _write_all(descriptor: int, offset: int, data: bytes) -> None:
 
 def _check(folder: Path, shipment: Shipment, place: str) -> None:
     """Open the store before anybody sees it: the engine checks every record."""
-    with open_raw(str(folder), read_only=True, config=Config()) as store:
-        found = store.stats().last_seq
+    try:
+        with open_raw(str(folder), read_only=True, config=Config()) as store:
+            found = store.stats().last_seq
+    except CorruptionError as error:
+        # The directory that it names will be gone, and what the place holds is what was shipped.
+        name = Path(error.path or folder).name
+        raise CorruptionError(
+            f"{place} holds sequence {shipment.seq} as it was shipped, damaged in {name} at offset "
+            f"{error.offset}: expected {error.expected}, found {error.found}; restore an earlier one with "
+            "at=SEQ, or repair the store that was shipped (nothing was made)",
+            place,
+            error.offset,
+            error.expected,
+            error.found,
+        ) from error
     if found != shipment.seq:
         raise CorruptionError(
             f"what {place} holds as sequence {shipment.seq} opens at {found}",
