@@ -487,7 +487,7 @@ class History:
         at = self.rng.choice([None, *(one.seq for one in self.answered)])
         try:
             shipment, _ = _restore.pin_found(client, at, None, DAY)
-        except (KilledError, LostError, CorruptionError, ValueError, FileNotFoundError):
+        except (KilledError, OSError, CorruptionError, ValueError):
             return None
         # Whatever happens from here on, nothing that was pinned may be missing.
         sure: Any = Client(self.bucket, self.rng, self.between, failing=0)
@@ -501,7 +501,7 @@ class History:
         mirror.is_open = True
         client: Any = self.client()
         before = mirror.shown
-        with suppress(KilledError, LostError, CorruptionError, FileNotFoundError):
+        with suppress(KilledError, OSError, CorruptionError):
             try:
                 _follow.bring_up(client, mirror, threads=1)
             except FencedError:

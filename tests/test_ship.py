@@ -871,6 +871,18 @@ def test_what_killed_pushes_left_half_written_in_a_directory_goes_after_a_week(
     assert ship.restore(place, tmp_path / "again") == shipped
 
 
+def test_a_pin_that_was_cut_short_is_refused(
+    store: alexpy.Store, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store[1] = b"one"
+    ship.push(store, place)
+    inner = _objects._Bucket.put
+    monkeypatch.setattr(_objects._Bucket, "put", lambda self, key, data: inner(self, key, data[:9]))
+    for call in (lambda: ship.pin(place), lambda: ship.restore(place, tmp_path / "x")):
+        with pytest.raises(OSError, match="does not return the pin"):
+            call()
+
+
 @pytest.mark.parametrize("odd", ["", "[]", '{"generation": 1e999, "until": 1}', "[" * 100_000])
 def test_what_is_no_pin_keeps_expiry_from_nothing(store: alexpy.Store, place: Path, odd: str) -> None:
     for key in range(3):

@@ -6,6 +6,7 @@ Knows shipments by their number.
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from secrets import token_hex
@@ -45,8 +46,11 @@ class Pin:
     def renew(self) -> None:
         """Keep the shipment for as long again, from now on."""
         until = now() + self._seconds
-        text = json.dumps({"generation": self.generation, "until": until})
-        self._objects.put(self._key, text.encode())
+        text = json.dumps({"generation": self.generation, "until": until}).encode()
+        self._objects.put(self._key, text)
+        if self._objects.get(self._key) != text:
+            # Cut short it would keep nothing.
+            raise OSError(errno.EIO, "does not return the pin that was put there", self._objects.place)
         self._renewed = time.monotonic()
 
     def hold(self) -> None:
