@@ -243,6 +243,56 @@ def test_a_bad_row_stops_with_its_number_and_keeps_the_batches_before(
     assert ended.json_lines()[-1]["rows"] == 16
 
 
+@pytest.mark.parametrize(
+    ("number", "to"),
+    [
+        (10**18, pa.timestamp("us")),
+        (-2 * 10**18, pa.timestamp("us")),
+        (10**18, pa.timestamp("us", "UTC")),
+        (971_890_963_200 - 3600, pa.timestamp("s", "Europe/Berlin")),
+        (2**31 - 1, pa.date32()),
+        (-5, pa.time32("ms")),
+        (86_400 * 10**6, pa.time64("us")),
+    ],
+)
+@pytest.mark.parametrize("shape", ["plain", "dictionary", "struct", "list", "fixed list"])
+@pytest.mark.parametrize("options", [[], ["--value", "at"]])
+def test_a_date_or_time_without_a_text_is_a_bad_row(
+    load: Any, store_path: Path, number: int, to: pa.DataType, shape: str, options: list[str]
+) -> None:
+    if shape == "dictionary" and pa.types.is_timestamp(to) and to.tz == "Europe/Berlin":
+        pytest.skip("Arrow converts all of a dictionary, and fails in the first row that uses it")
+    width = pa.int32() if to.bit_width == 32 else pa.int64()
+    at = pa.array([0, None, 5, number, 0], width).cast(to)
+    column = {
+        "plain": lambda: at,
+        "dictionary": at.dictionary_encode,
+        "struct": lambda: pa.StructArray.from_arrays([at], ["a"]),
+        "list": lambda: pa.ListArray.from_arrays([0, 1, 2, 3, 4, 5], at),
+        "fixed list": lambda: pa.FixedSizeListArray.from_arrays(at, 1),
+    }[shape]()
+    table = {"id": range(4), "at": column[1:] if options == [] else column.take(pa.array([0, 2, 2, 3]))}
+    row = 3 if options == [] else 4
+    ended = load(table, *options, "--batch-rows", 2)
+    ended.fails(2, f"f.parquet, row {row}: column 'at' has a date or time that has no text", "2 rows")
+    assert list(items(store_path)) == [0, 1]
+
+
+def test_the_first_of_several_dates_without_a_text_is_named(load: Any) -> None:
+    one, two = (pa.array(cells, pa.int32()).cast(pa.date32()) for cells in ([0, 2**31 - 1], [-(2**31), 0]))
+    load({"id": [1, 2], "one": one, "two": two}).fails(
+        2, "row 1: column 'two'", ": -2147483648", "; nothing was"
+    )
+
+
+def test_text_like_the_placeholder_of_a_date_loads(load: Any, store_path: Path) -> None:
+    text = "<value out of range: 5>"
+    last = pa.array([971_890_963_199], pa.int64()).cast(pa.timestamp("s"))
+    load({"id": [1], "v": [text], "at": last}).succeeds()
+    row = json.loads(items(store_path)[1])
+    assert (row["v"], row["at"]) == (text, "32767-12-31 23:59:59.000")
+
+
 def test_damage_in_the_middle_of_a_file_stops_there_and_keeps_the_batches_before(
     run: CommandLine, store_path: Path, tmp_path: Path
 ) -> None:

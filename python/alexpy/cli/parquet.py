@@ -89,7 +89,7 @@ class ParquetReader:
         self._value = value
         # Of a binary column a value is the very bytes that are stored.
         self.raw = value is not None and value in schema.names and str(schema.field(value).type) in _BINARY
-        types = _Types()
+        types = self._types = _Types()
         held = schema.field(key).type
         made = types.key_of(held, kind)
         if made is None:
@@ -113,7 +113,10 @@ class ParquetReader:
         for group in range(self._file.num_row_groups):
             rows = _rows_at_a_time(self._file.metadata.row_group(group))
             for batch in self._batches(group, rows, columns):
-                yield from self._rows_of(batch)
+                sound, problem = self._with_text(batch)
+                yield from self._rows_of(sound)
+                if problem is not None:
+                    self.bad(self._rows_read + 1, problem)
 
     def _batches(self, group: int, rows: int, columns: list[str]) -> Iterator[Any]:
         try:
@@ -146,6 +149,19 @@ class ParquetReader:
                 self.bad(row, f"the key in column {self._key!r} {error}", error)
             yield row, key, self._value_of(row, {column: values[at] for column, values in columns.items()})
             self._rows_read += 1
+
+    def _with_text(self, batch: Any) -> tuple[Any, str | None]:
+        """Return the rows before the first date or time that has no text, and what is wrong with it."""
+        problem = None
+        for column in self._casts:
+            if self._types.without_text(batch.column(column)) is not None:
+                cells = batch.column(column)
+                moments = (self._types.without_text(cells.slice(at, 1)) for at in range(len(cells)))
+                at, moment = next((at, moment) for at, moment in enumerate(moments) if moment is not None)
+                # A slice of lists would keep all their elements, and convert them.
+                batch = batch.take(importlib.import_module("pyarrow").array(range(at), "int64"))
+                problem = f"column {column!r} has a date or time that has no text: {moment}"
+        return batch, problem
 
     def _value_of(self, row: int, cells: dict[str, Any]) -> bytes:
         if self._value is None:
@@ -236,13 +252,35 @@ class _Types:
             return self.json_of(held.value_type)
         return self._nested(held)
 
+    def without_text(self, cells: Any) -> str | None:
+        """Return the number of a date or time that Arrow does not write as text, or with another year."""
+        kinds, held = self._is, cells.type
+        if kinds.is_dictionary(held):
+            return self.without_text(cells.cast(held.value_type))
+        if kinds.is_struct(held) or self._is_list(held):
+            parts = cells.flatten() if kinds.is_struct(held) else [cells.flatten()]
+            return next((found for part in parts if (found := self.without_text(part)) is not None), None)
+        if not (kinds.is_date(held) or kinds.is_time(held) or kinds.is_timestamp(held)):
+            return None
+        compute: Any = importlib.import_module("pyarrow.compute")
+        if kinds.is_timestamp(held) and held.tz is not None:
+            # With a zone the year is cut to 16 bits, or the cast fails.
+            cells = compute.local_timestamp(cells)
+        ends = compute.min_max(cells)
+        texts = [ends[end].cast(self._arrow.string()).as_py() or "" for end in ("min", "max")]
+        return next((text.strip("<>").partition(": ")[2] for text in texts if text.startswith("<")), None)
+
+    def _is_list(self, held: Any) -> bool:
+        kinds = self._is
+        return bool(kinds.is_list(held) or kinds.is_large_list(held) or kinds.is_fixed_size_list(held))
+
     def _nested(self, held: Any) -> Any | None:
         if self._is.is_struct(held):
             fields = {field.name: self.json_of(field.type) for field in held}
             # An object of JSON has each name once.
             unfit = len(fields) < held.num_fields or None in fields.values()
             return None if unfit else self._arrow.struct(list(fields.items()))
-        if self._is.is_list(held) or self._is.is_large_list(held) or self._is.is_fixed_size_list(held):
+        if self._is_list(held):
             inner = self.json_of(held.value_type)
             return None if inner is None else self._arrow.large_list(inner)
         return None
