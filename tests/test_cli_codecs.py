@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import hypothesis
 import hypothesis.extra.numpy as numpy_strategies
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import strategies as st
 
@@ -89,6 +91,20 @@ def test_what_is_exported_loads_back(
     if suffix == "jsonl" and not base64:
         rows = [json.loads(line)["value"] for line in file.read_text().splitlines()]
         assert rows == STORES[kind][3]
+
+
+@pytest.mark.parametrize("to", [pa.binary(), pa.large_binary(), pa.binary(8), pa.string()])
+@pytest.mark.parametrize("in_dictionary", [False, True])
+def test_binary_columns_of_parquet_are_the_stored_bytes_and_text_is_json(
+    run: CommandLine, store_path: Path, tmp_path: Path, to: pa.DataType, in_dictionary: bool
+) -> None:
+    cells = pa.array(["12345678"] if to == pa.string() else [b"12345678"], to)
+    file = tmp_path / "f.parquet"
+    pq.write_table(pa.table({"id": [1], "v": cells.dictionary_encode() if in_dictionary else cells}), file)
+    columns = ("--key", "id", "--value", "v")
+    assert run("load", store_path, file, *columns, "--codec", "numpy('f8')").code == 0
+    expected = 12345678.0 if to == pa.string() else np.frombuffer(b"12345678", "f8")[0]
+    assert contents(store_path) == [expected]
 
 
 def test_a_value_is_put_as_it_is_shown(run: CommandLine, kind: str, stored: Path) -> None:

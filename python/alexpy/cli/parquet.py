@@ -88,8 +88,8 @@ class ParquetReader:
         self._key = self._column(schema, key)
         self._value = value
         # Of a binary column a value is the very bytes that are stored.
-        self.raw = value is not None and value in schema.names and str(schema.field(value).type) in _BINARY
         types = self._types = _Types()
+        self.raw = value is not None and value in schema.names and types.is_bytes(schema.field(value).type)
         held = schema.field(key).type
         made = types.key_of(held, kind)
         if made is None:
@@ -230,12 +230,17 @@ class _Types:
             return [arrow.large_string()], lambda text: keys.from_text(text, kind)
         return None
 
+    def is_bytes(self, held: Any) -> bool:
+        """Whether values of a type are bytes, and no text."""
+        if self._is.is_dictionary(held):
+            return self.is_bytes(held.value_type)
+        return bool(self._is.is_fixed_size_binary(held)) or str(held) in _BINARY
+
     def bytes_of(self, held: Any) -> Any | None:
         """Return the type of a value that is stored byte for byte, or None if it is stored as JSON."""
         if self._is.is_dictionary(held):
             return self.bytes_of(held.value_type)
-        is_bytes = self._is.is_fixed_size_binary(held) or str(held) in _TEXT | _BINARY
-        return self._arrow.large_binary() if is_bytes else None
+        return self._arrow.large_binary() if self.is_bytes(held) or str(held) in _TEXT else None
 
     def json_of(self, held: Any) -> Any | None:
         """Return the type whose Python objects are JSON's, or None: dates and decimals become text."""
