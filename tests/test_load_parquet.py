@@ -314,6 +314,35 @@ def test_damage_in_the_middle_of_a_file_stops_there_and_keeps_the_batches_before
 # --- bounds ---------------------------------------------------------------------------------------------
 
 
+BIG = "x" * (1 << 18)
+
+
+@pytest.mark.parametrize(
+    ("cells", "value"),
+    [
+        (lambda: [BIG] * 1000, "v"),
+        (lambda: pa.array([BIG.encode()] * 1000, pa.binary(len(BIG))), "v"),
+        (lambda: [None] * 800 + [BIG] * 200, None),
+        (lambda: [[]] * 800 + [["a", BIG]] * 200, None),
+        (lambda: [{"a": {"b": BIG}}] * 1000, None),
+        (lambda: pa.array([BIG] * 1000).dictionary_encode(), "v"),
+    ],
+    ids=["text", "fixed width", "nulls first", "lists", "records", "dictionary"],
+)
+def test_repeated_values_take_no_more_memory_than_others(cells: Any, value: str | None) -> None:
+    content = io.BytesIO()
+    column = cells()
+    pq.write_table(pa.table({"id": range(len(column)), "v": column}), content)
+    assert len(content.getvalue()) < 1 << 20
+    del column
+    before = pa.total_allocated_bytes()
+    most = 0
+    for row, _, _ in ParquetReader(content, "f", "id", value):
+        if row % 25 == 1:
+            most = max(most, pa.total_allocated_bytes() - before)
+    assert most < 64 << 20, "250 MB, or 50, were repeated"
+
+
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     file = tmp_path / "f.parquet"

@@ -2,7 +2,7 @@
 
 The only file that knows pyarrow, which is imported when it is needed (pip install 'alexpy[arrow]'). Knows
 columns and types, and nothing of stores. Memory is bounded by some BATCH_BYTES of decoded columns, or by one
-page of the file if that is larger.
+page of the file if that is larger. Values that a dictionary repeats count as long as its longest.
 """
 
 from __future__ import annotations
@@ -79,6 +79,12 @@ class ParquetReader:
         self._arrow_error: Any = importlib.import_module("pyarrow").ArrowException
         try:
             self._file: Any = importlib.import_module("pyarrow.parquet").ParquetFile(source)
+            leaves = [self._file.schema.column(at) for at in range(len(self._file.schema))]
+            texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+            # Gives what is encoded by a dictionary with it, and reads no further than it is asked.
+            self._dictionaries: Any = importlib.import_module("pyarrow.parquet").ParquetFile(
+                source, metadata=self._file.metadata, read_dictionary=texts, buffer_size=1 << 16
+            )
         except (self._arrow_error, OSError) as error:
             raise InputError(f"cannot read {name} as parquet: {_first_line(error)}") from error
         self._bytes = source.seek(0, 2)
@@ -111,18 +117,41 @@ class ParquetReader:
         """Return the rows, in file order."""
         columns = list(dict.fromkeys([self._key, *self._casts]))
         for group in range(self._file.num_row_groups):
-            rows = _rows_at_a_time(self._file.metadata.row_group(group))
-            for batch in self._batches(group, rows, columns):
+            for batch in self._batches(group, columns):
                 sound, problem = self._with_text(batch)
                 yield from self._rows_of(sound)
                 if problem is not None:
                     self.bad(self._rows_read + 1, problem)
 
-    def _batches(self, group: int, rows: int, columns: list[str]) -> Iterator[Any]:
+    def _batches(self, group: int, columns: list[str]) -> Iterator[Any]:
         try:
+            held = self._file.metadata.row_group(group)
+            rows = _rows_at_a_time(held.num_rows, held.total_byte_size + self._repeated(held, group, columns))
             yield from self._file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False)
         except (self._arrow_error, OSError) as error:
             self.bad(self._rows_read + 1, f"cannot read on from here: {_first_line(error)}")
+
+    def _repeated(self, held: Any, group: int, columns: list[str]) -> int:
+        """Return how many bytes the values of a row group have at most that are encoded as few bits each."""
+        size = 0
+        for at in range(held.num_columns):
+            chunk, leaf = held.column(at), self._file.schema.column(at)
+            if any(f"{leaf.path}.".startswith(f"{column}.") for column in columns):
+                size += chunk.num_values * self._longest_of(held, group, chunk, leaf)
+        return size
+
+    def _longest_of(self, held: Any, group: int, chunk: Any, leaf: Any) -> int:
+        if leaf.physical_type != "BYTE_ARRAY":
+            return leaf.length or 8
+        if not any("DICTIONARY" in encoding for encoding in chunk.encodings):
+            return 0
+        # The whole dictionary comes with the first value.
+        rows = _rows_at_a_time(held.num_rows, held.total_byte_size, 100)
+        for batch in self._dictionaries.iter_batches(rows, [group], [leaf.path], use_threads=False):
+            longest = max(self._types.longest(cells) for cells in batch.columns)
+            if longest:
+                return longest
+        return 0
 
     def _rows_of(self, batch: Any) -> Iterator[Row]:
         begin = self._rows_read + 1
@@ -275,6 +304,16 @@ class _Types:
         texts = [ends[end].cast(self._arrow.string()).as_py() or "" for end in ("min", "max")]
         return next((text.strip("<>").partition(": ")[2] for text in texts if text.startswith("<")), None)
 
+    def longest(self, cells: Any) -> int:
+        """Return the bytes of the longest text or value of bytes in the dictionaries of a column."""
+        held = cells.type
+        if self._is.is_dictionary(held):
+            compute: Any = importlib.import_module("pyarrow.compute")
+            return compute.max(compute.binary_length(cells.dictionary)).as_py() or 0
+        if self._is.is_struct(held):
+            return max((self.longest(cells.field(at)) for at in range(held.num_fields)), default=0)
+        return self.longest(cells.values) if self._is_list(held) else 0
+
     def _is_list(self, held: Any) -> bool:
         kinds = self._is
         return bool(kinds.is_list(held) or kinds.is_large_list(held) or kinds.is_fixed_size_list(held))
@@ -354,10 +393,9 @@ def _key_type(arrow: Any, kind: str) -> Any:
     return arrow.timestamp(kind.partition("[")[2].rstrip("]"))
 
 
-def _rows_at_a_time(group: Any) -> int:
-    """Return how many rows of a row group take about BATCH_BYTES."""
-    rows: int = BATCH_BYTES * group.num_rows // max(group.total_byte_size, 1)
-    return max(1, min(_MOST_ROWS, rows))
+def _rows_at_a_time(rows: int, size: int, most: int = _MOST_ROWS) -> int:
+    """Return how many rows, of `rows` that take `size` bytes, take about BATCH_BYTES."""
+    return max(1, min(most, BATCH_BYTES * rows // max(size, 1)))
 
 
 def _first_line(error: Exception) -> str:
