@@ -385,6 +385,16 @@ def test_a_closed_output_is_one_line(texts: Path, tmp_path: Path) -> None:
     assert (tmp_path / "f.csv").exists()
 
 
+@pytest.mark.parametrize("then", ["/dev/stdout | cat", "/dev/fd/7 7>&1 | cat", ">(cat >&2)"])
+def test_a_pipe_without_a_path_is_written(texts: Path, then: str) -> None:
+    line = f"{shlex.join(command('export', texts, '--format', 'jsonl'))} {then}"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line], capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done
+    assert (done.stdout + done.stderr).count(b'"key":') == 5
+
+
 def test_a_pipe_with_a_name_is_written_as_it_goes(run: CommandLine, texts: Path, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

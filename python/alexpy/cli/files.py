@@ -100,13 +100,14 @@ def new_file(name: str, *, replace: bool) -> Iterator[Sink]:
         with _sink("standard output", None) as sink:
             yield sink
         return
-    # A link stays, and what it leads to is written.
-    place = Path(os.path.realpath(name))
-    mode = _checked(name, place, replace=replace)
+    mode = _checked(name, replace=replace)
     if mode is not None and not stat.S_ISREG(mode):
-        with _opened(name, place) as device, _sink(name, device) as sink:
+        # By its name: /dev/stdout and >(command) lead to pipes that have no path.
+        with _opened(name) as device, _sink(name, device) as sink:
             yield sink
         return
+    # A link stays, and what it leads to is written.
+    place = Path(os.path.realpath(name))
     import tempfile  # noqa: PLC0415 - with all that it needs, a tenth of the time of `alexpy --help`
 
     try:
@@ -137,10 +138,10 @@ def _sink(name: str, file: IO[bytes] | None) -> Iterator[Sink]:
         sink.end()
 
 
-def _checked(name: str, place: Path, *, replace: bool) -> int | None:
+def _checked(name: str, *, replace: bool) -> int | None:
     """Return the mode of what is there already, if it may be written; None if nothing is."""
     try:
-        mode = place.stat().st_mode
+        mode = Path(name).stat().st_mode
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -153,9 +154,9 @@ def _checked(name: str, place: Path, *, replace: bool) -> int | None:
 
 
 @contextmanager
-def _opened(name: str, place: Path) -> Iterator[IO[bytes]]:
+def _opened(name: str) -> Iterator[IO[bytes]]:
     try:
-        with place.open("wb", buffering=0) as device:
+        with Path(name).open("wb", buffering=0) as device:
             yield device
     except BrokenPipeError:
         raise
