@@ -20,6 +20,7 @@ import pytest
 
 import alexpy
 from alexpy.compare import bench as bench_module
+from alexpy.compare import breakdown as breakdown_module
 from alexpy.compare import group as group_module
 from alexpy.compare import keys as distributions
 from alexpy.compare import run as run_module
@@ -61,6 +62,7 @@ from alexpy.compare.suites import (
 )
 from alexpy.compare.summary import rows, times
 from alexpy.compare.text import markdown
+from alexpy.rocks import RocksStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -658,6 +660,24 @@ def test_the_parts_of_a_profile_add_up_to_the_whole(run: CommandLine, tmp_path: 
         assert one["overhead"] + sum(one["parts"].values()) == pytest.approx(one["whole"])
     assert set(found[0]["parts"]) == {"storage", "index"}
     assert set(found[4]["parts"]) == {"index", "log copy", "checksum", "flush", "conversion"}
+
+
+def test_what_a_profile_times_has_been_read_before_from_rocksdb_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    seconds, get_many = breakdown_module._seconds, RocksStore.get_many
+
+    def timed(work: Any) -> float:
+        events.append("clock")
+        return seconds(work)
+
+    def read(store: Any, keys: Any) -> Any:
+        events.append("read")
+        return get_many(store, keys)
+
+    monkeypatch.setattr(breakdown_module, "_seconds", timed)
+    monkeypatch.setattr(RocksStore, "get_many", read)
+    list(breakdown_module.breakdowns(500, 8, 1, ("rocksdb",)))
+    assert events[:4] == ["clock", "read", "clock", "read"]
 
 
 def test_a_profile_for_people_names_every_part(run: CommandLine) -> None:
