@@ -16,6 +16,7 @@ from alexpy.compare.bench import Bench, WrongAnswer
 from alexpy.compare.cells import BY_ID
 from alexpy.compare.engines.alexpy_store import AlexpyStore
 from alexpy.compare.keys import SEED
+from alexpy.compare.machine import _read_ahead
 from alexpy.compare.page import page
 from alexpy.compare.plots import plots
 from alexpy.compare.promise import Mode
@@ -240,3 +241,16 @@ def test_a_report_of_nothing_or_to_nowhere_is_refused(raw: Path, run: CommandLin
 )
 def test_options_that_contradict_each_other_are_refused(words: str, said: str, run: CommandLine) -> None:
     run("compare", *words.split()).fails(2, said)
+
+
+@pytest.mark.parametrize("place", ["vda", "vda/vda1"])
+def test_the_read_ahead_of_a_partition_is_that_of_its_disk(tmp_path: Path, place: str) -> None:
+    (tmp_path / "block" / place).mkdir(parents=True)
+    (tmp_path / "block/vda/queue").mkdir()
+    (tmp_path / "block/vda/queue/read_ahead_kb").write_text("128\n")
+    devices = tmp_path / "dev"
+    devices.mkdir()
+    assert _read_ahead(tmp_path, devices) is None
+    number = tmp_path.stat().st_dev
+    (devices / f"{os.major(number)}:{os.minor(number)}").symlink_to(tmp_path / "block" / place)
+    assert _read_ahead(tmp_path, devices) == 128

@@ -151,11 +151,13 @@ def _file_system(folder: Path) -> str:
     return max(found)[1] if found else "unknown"
 
 
-def _read_ahead(folder: Path) -> int | None:
+def _read_ahead(folder: Path, devices: Path = Path("/sys/dev/block")) -> int | None:
     """Return how many KiB the disk of `folder` reads ahead, None where there is no such disk."""
-    device = folder.stat().st_dev
-    queue = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/queue/read_ahead_kb")
-    return int(queue.read_text(encoding="ascii")) if queue.exists() else None
+    number = folder.stat().st_dev
+    device = (devices / f"{os.major(number)}:{os.minor(number)}").resolve()
+    # A partition lies in the directory of its disk, which has the queue.
+    queues = [place / "queue/read_ahead_kb" for place in (device, device.parent)]
+    return next((int(queue.read_text(encoding="ascii")) for queue in queues if queue.exists()), None)
 
 
 def _commit() -> str:
